@@ -1,0 +1,167 @@
+// Reverse mode: a topological sort of the graph and a loop over it. Gradients accumulate in f32; a node's saved
+// tensors are freed as soon as its rule has run.
+import { DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
+import { accumulate, assertFinite } from '../kernels/accumulate.ts';
+import { empty, ones } from '../tensor/create.ts';
+import { keep, scope } from '../tensor/scope.ts';
+import { sameShape } from '../tensor/shape.ts';
+import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
+import { alias } from '../tensor/view.ts';
+import type { GraphNode } from './graph.ts';
+import { isChecking, noGrad } from './mode.ts';
+
+/** Takes gradients of leaves; each call hands over ownership of `gradient`. */
+type LeafSink = (leaf: Tensor, gradient: Tensor) => void;
+
+export function runBackward(
+  node: GraphNode,
+  root: Tensor,
+  cotangent: Tensor | undefined,
+  options: BackwardOptions,
+  sink: LeafSink = addToLeaf,
+): void {
+  const pending = new Map<GraphNode, (Tensor | null)[]>();
+  try {
+    noGrad(() => {
+      const seed = scope(() => alias(checkedCotangent(root, cotangent)));
+      deliver(pending, node, root.sourceOutput, seed);
+      for (const current of topologicalOrder(node)) {
+        const grads = pending.get(current);
+        if (!grads) continue;
+        const results = runRule(current, grads);
+        pending.delete(current);
+        for (const grad of grads) grad?.dispose();
+        if (!options.retainGraph) current.freeSaved();
+        current.edges.forEach((edge, i) => {
+          const gradient = results[i];
+          if (!edge || !gradient) return gradient?.dispose();
+          if ('leaf' in edge) sink(edge.leaf, gradient);
+          else deliver(pending, edge.node, edge.output, gradient);
+        });
+      }
+    });
+  } finally {
+    for (const grads of pending.values()) for (const grad of grads) grad?.dispose();
+  }
+}
+
+function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
+  if (!cotangent) {
+    if (root.size !== 1)
+      throw new ShapeError('backward', 'a tensor of one element, or a cotangent of its shape', formatShape(root.shape));
+    return ones(root.shape, { device: root.device });
+  }
+  if (!sameShape(cotangent.shape, root.shape))
+    throw new ShapeError('backward', `a cotangent ${formatShape(root.shape)}`, formatShape(cotangent.shape));
+  if (cotangent.dtype !== 'f32') throw new DtypeError('backward', 'a cotangent f32', cotangent.dtype);
+  return cotangent;
+}
+
+/** Runs one backward rule; the results are references of their own, outside every scope. */
+function runRule(node: GraphNode, grads: readonly (Tensor | null)[]): (Tensor | null)[] {
+  const { saved, attributes, edges } = node;
+  if (!saved)
+    throw new NotDifferentiableError(
+      `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
+    );
+  return scope(() => {
+    const grad = grads.find((g) => g !== null) as Tensor;
+    const needs = edges.map((edge) => edge !== undefined);
+    const results = node.rule({ grad, grads, saved, attributes, needs });
+    if (isChecking()) for (const result of results) if (result) assertFinite(node.name, result, 'gradient');
+    return results.map((result) => (result ? alias(result) : null));
+  });
+}
+
+/** Children before parents: reverse postorder of a depth-first walk. */
+function topologicalOrder(root: GraphNode): GraphNode[] {
+  const order: GraphNode[] = [];
+  const visited = new Set<GraphNode>([root]);
+  const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
+  while (stack.length > 0) {
+    const top = stack[stack.length - 1];
+    const edge = top.node.edges[top.next++];
+    if (top.next > top.node.edges.length) {
+      order.push(top.node);
+      stack.pop();
+    } else if (edge && 'node' in edge && !visited.has(edge.node)) {
+      visited.add(edge.node);
+      stack.push({ node: edge.node, next: 0 });
+    }
+  }
+  return order.reverse();
+}
+
+function deliver(pending: Map<GraphNode, (Tensor | null)[]>, node: GraphNode, output: number, gradient: Tensor): void {
+  let grads = pending.get(node);
+  if (!grads) {
+    grads = new Array<Tensor | null>(node.outputs).fill(null);
+    pending.set(node, grads);
+  }
+  const present = grads[output];
+  grads[output] = present ? sumOf(present, gradient) : gradient;
+}
+
+/** Adds two owned gradients, in place where nothing else sees the memory; the result is owned. */
+function sumOf(a: Tensor, b: Tensor): Tensor {
+  const [target, other] = isExclusive(a) ? [a, b] : isExclusive(b) ? [b, a] : [copyOf(a), b];
+  accumulate(target, other);
+  for (const t of [a, b]) if (t !== target) t.dispose();
+  return target;
+}
+
+function addToLeaf(leaf: Tensor, gradient: Tensor): void {
+  leaf.assertAlive('backward()');
+  if (leaf.grad) {
+    accumulate(leaf.grad, gradient);
+    gradient.dispose();
+  } else if (isExclusive(gradient)) {
+    leaf.grad = gradient;
+  } else {
+    leaf.grad = copyOf(gradient);
+    gradient.dispose();
+  }
+}
+
+function isExclusive(t: Tensor): boolean {
+  return t.storage.references === 1;
+}
+
+/** A copy that no scope owns. */
+function copyOf(t: Tensor): Tensor {
+  const copy = keep(empty(t.shape, { device: t.device, dtype: t.dtype }));
+  t.device.copy(copy.address, t.address, t.size * 4);
+  return copy;
+}
+
+/**
+ * d(output)/d(inputs) without touching any `grad`.
+ * @param inputs leaves that require a gradient; a leaf that output does not depend on gives zeros
+ * @throws NotDifferentiableError for `createGraph`: second derivatives are not offered
+ */
+export function gradients(
+  output: Tensor,
+  inputs: readonly Tensor[],
+  options: { cotangent?: Tensor; retainGraph?: boolean; createGraph?: boolean } = {},
+): Tensor[] {
+  if (options.createGraph)
+    throw new NotDifferentiableError('[gradients] double backward is not supported: createGraph must be false');
+  const found = new Map<Tensor, Tensor>();
+  const node = output.source as GraphNode | undefined;
+  if (!node) throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
+  const wanted = new Set(inputs);
+  runBackward(node, output, options.cotangent, options, (leaf, gradient) => {
+    if (!wanted.has(leaf)) return gradient.dispose();
+    const present = found.get(leaf);
+    found.set(leaf, present ? sumOf(present, gradient) : gradient);
+  });
+  return inputs.map((input) => {
+    const gradient = found.get(input);
+    // Handed to the open scope like any other result.
+    const result = empty(input.shape, { device: input.device });
+    if (gradient) input.device.copy(result.address, gradient.address, input.size * 4);
+    else input.device.fill(result.address, input.size * 4, 0);
+    gradient?.dispose();
+    return result;
+  });
+}

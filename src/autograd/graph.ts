@@ -1,0 +1,96 @@
+// The gradient graph: a node is an op, its parents, and what it saved for its backward rule.
+// Nodes are counted: a tensor holds the node that made it, a node holds its parents' nodes; the last to let go frees
+// what was saved, so a graph that is never run backward frees itself when its scope closes.
+import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
+import { alias } from '../tensor/view.ts';
+import { runBackward } from './backward.ts';
+
+export interface BackwardContext<Attributes> {
+  /** Gradient of the first output. */
+  grad: Tensor;
+  /** One per output; null where nothing flowed back. */
+  grads: readonly (Tensor | null)[];
+  /** The tensors given to apply() as `saved`, in order. */
+  saved: readonly Tensor[];
+  attributes: Attributes;
+  /** Whether parent i wants a gradient. */
+  needs: readonly boolean[];
+}
+
+/** Gives one gradient per parent, null where none is needed; runs without recording. */
+export type BackwardRule<Attributes> = (context: BackwardContext<Attributes>) => readonly (Tensor | null)[];
+
+/** Where a gradient goes: to the node that made a tensor, or to a leaf; nowhere when undefined. */
+export type Edge = { node: GraphNode; output: number } | { leaf: Tensor } | undefined;
+
+export class GraphNode implements GradientSource {
+  readonly name: string;
+  readonly edges: readonly Edge[];
+  readonly outputs: number;
+  readonly rule: BackwardRule<unknown>;
+  readonly attributes: unknown;
+  private savedTensors: Tensor[] | undefined;
+  private references = 0;
+
+  constructor(options: {
+    name: string;
+    rule: BackwardRule<unknown>;
+    parents: readonly (Tensor | undefined)[];
+    saved: readonly Tensor[];
+    attributes: unknown;
+    outputs: number;
+  }) {
+    this.name = options.name;
+    this.rule = options.rule;
+    this.attributes = options.attributes;
+    this.outputs = options.outputs;
+    this.edges = options.parents.map(edgeOf);
+    for (const edge of this.edges) if (edge && 'node' in edge) edge.node.retain();
+    // The caller's handles may be disposed before backward: keep references of our own.
+    this.savedTensors = options.saved.map((t) => alias(t));
+  }
+
+  /** What was saved; undefined once freed. */
+  get saved(): readonly Tensor[] | undefined {
+    return this.savedTensors;
+  }
+
+  retain(): void {
+    this.references++;
+  }
+
+  release(): void {
+    // A loop, not recursion: graphs are deeper than the stack.
+    const dying: GraphNode[] = [];
+    if (--this.references === 0) dying.push(this);
+    for (let node = dying.pop(); node; node = dying.pop()) {
+      node.freeSaved();
+      for (const edge of node.edges)
+        if (edge && 'node' in edge && --edge.node.references === 0) dying.push(edge.node);
+    }
+  }
+
+  freeSaved(): void {
+    for (const t of this.savedTensors ?? []) t.dispose();
+    this.savedTensors = undefined;
+  }
+
+  backward(root: Tensor, cotangent: Tensor | undefined, options: BackwardOptions): void {
+    runBackward(this, root, cotangent, options);
+  }
+}
+
+export function attach(node: GraphNode, outputs: readonly Tensor[]): void {
+  outputs.forEach((output, index) => {
+    output.source = node;
+    output.requiresGrad = true;
+    node.retain();
+    output.sourceOutput = index;
+  });
+}
+
+function edgeOf(parent: Tensor | undefined): Edge {
+  if (!parent?.requiresGrad) return undefined;
+  if (parent.source) return { node: parent.source as GraphNode, output: parent.sourceOutput };
+  return { leaf: parent };
+}

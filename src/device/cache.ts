@@ -1,0 +1,125 @@
+// The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256.
+// Loading a library is running code, so the folder must belong to this user and be writable by nobody else; where it is
+// not, or cannot be written, a private temporary folder serves this process alone and `reason` says why.
+// Files are written under another name and renamed: any number of processes may share the folder.
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Raised whenever the meaning of a cached file changes. */
+const CACHE_VERSION = 1;
+
+export class KernelCache {
+  readonly folder: string;
+  /** Why the usual folder is not in use; undefined when it is. */
+  readonly reason: string | undefined;
+
+  constructor(folder = defaultFolder()) {
+    this.reason = folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
+    this.folder = this.reason ? privateFolder() : folder;
+  }
+
+  /** The binary of this key, verified, or undefined: absent or damaged (then it is removed). */
+  find(key: string): string | undefined {
+    const binary = this.path(key, 'so');
+    try {
+      const expected = readFileSync(this.path(key, 'sum'), 'utf8').trim();
+      if (expected === sha256(readFileSync(binary))) return binary;
+      rmSync(binary, { force: true });
+    } catch {
+      // Absent, or being replaced by another process: compile it.
+    }
+    return undefined;
+  }
+
+  /** Writes the source text and gives the places for a compiler: `commit` puts the binary where `find` sees it. */
+  stage(key: string, source: string): { source: string; output: string; commit: () => string; discard: () => void } {
+    const unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
+    const staged = { source: this.path(`${key}.${unique}`, 'c'), output: this.path(`${key}.${unique}`, 'so') };
+    const sum = this.path(`${key}.${unique}`, 'sum');
+    writeFileSync(staged.source, source, { mode: 0o600 });
+    return {
+      ...staged,
+      commit: () => {
+        writeFileSync(sum, sha256(readFileSync(staged.output)), { mode: 0o600 });
+        chmodSync(staged.output, 0o700);
+        renameSync(staged.source, this.path(key, 'c'));
+        renameSync(staged.output, this.path(key, 'so'));
+        renameSync(sum, this.path(key, 'sum'));
+        return this.path(key, 'so');
+      },
+      discard: () => {
+        for (const file of [staged.source, staged.output, sum]) rmSync(file, { force: true });
+      },
+    };
+  }
+
+  /** Called when a binary has been loaded: a private folder has no further use for its files. */
+  loaded(key: string): void {
+    if (this.reason) for (const ending of ['so', 'c', 'sum']) rmSync(this.path(key, ending), { force: true });
+  }
+
+  /** Number of binaries and their bytes. */
+  usage(): { files: number; bytes: number } {
+    const binaries = readdirSync(this.folder).filter((name) => name.endsWith('.so'));
+    return { files: binaries.length, bytes: binaries.reduce((sum, name) => sum + statSync(join(this.folder, name)).size, 0) };
+  }
+
+  private path(key: string, ending: string): string {
+    return join(this.folder, `${key}.${ending}`);
+  }
+}
+
+/** A key for whatever goes into a binary; any difference gives another key. */
+export function cacheKey(name: string, parts: readonly string[]): string {
+  const hash = createHash('sha256').update(String(CACHE_VERSION));
+  for (const part of parts) hash.update(`\0${part.length}\0`).update(part);
+  return `${name.replace(/\W+/g, '_')}-${hash.digest('hex').slice(0, 32)}`;
+}
+
+function defaultFolder(): string {
+  if (process.env.RECTIFLOW_CACHE) return process.env.RECTIFLOW_CACHE;
+  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  return join(base, 'rectiflow', 'kernels');
+}
+
+function sha256(data: Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
+}
+
+/** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
+function usableFolder(folder: string): string | undefined {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const info = lstatSync(folder);
+    if (!info.isDirectory()) return `${folder} is not a folder`;
+    if (process.getuid && info.uid !== process.getuid()) return `${folder} belongs to another user`;
+    if (process.getuid && info.mode & 0o022) return `${folder} can be written by other users (chmod 700 it)`;
+    const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
+    writeFileSync(probe, '');
+    rmSync(probe);
+    return undefined;
+  } catch (error) {
+    return `${folder} cannot be written (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`;
+  }
+}
+
+let temporary: string | undefined;
+
+/** One folder a process, mode 0700; its files are removed as soon as they are loaded. */
+function privateFolder(): string {
+  temporary ??= mkdtempSync(join(tmpdir(), 'rectiflow-'));
+  return temporary;
+}

@@ -1,0 +1,197 @@
+// The CPU device: kernels compiled by the host's C compiler, memory in huge-page slabs, threads in a spinning pool.
+import { availableParallelism } from 'node:os';
+import { CachingAllocator } from './allocator.ts';
+import { cacheKey, KernelCache } from './cache.ts';
+import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
+import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures } from './device.ts';
+import type { KernelModule, Launchers } from './module.ts';
+import { Library } from './native/loader.ts';
+import { amalgamate } from './source.ts';
+
+const runtimeModule = {
+  name: 'cpu_runtime',
+  url: new URL('./cpu_runtime.c', import.meta.url),
+  kernels: {
+    runtime_reserve: 'f64 -> f64',
+    runtime_copy: 'ptr ptr f64',
+    runtime_fill: 'ptr i32 f64',
+    runtime_limit_threads: 'i32',
+    runtime_bind_pool: 'ptr',
+  },
+  flags: [],
+} satisfies KernelModule;
+
+interface Compiled {
+  key: string;
+  source: string;
+  module: KernelModule;
+}
+
+export interface CpuOptions {
+  /** Threads that kernels use, the calling one included; default: what the system grants. */
+  threads?: number;
+}
+
+/** The pool width set last in this thread. */
+let activeThreads = 0;
+
+/** Libraries of this process by cache key: devices of several thread counts share them. */
+const libraries = new Map<string, Library>();
+
+export class CpuDevice implements Device {
+  readonly kind = 'cpu';
+  readonly name = 'cpu';
+  readonly workers: number;
+  readonly cache = new KernelCache();
+  private readonly runtime: Launchers<keyof typeof runtimeModule.kernels>;
+  private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
+  private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
+  private readonly allocator: CachingAllocator;
+  private readonly loaded = new Map<KernelModule, Launchers>();
+  private readonly tables = new Map<string, number>();
+
+  /** @throws CompileError without a C compiler, DeviceError without koffi */
+  constructor(options: CpuOptions = {}) {
+    this.workers = options.threads ?? availableParallelism();
+    const library = this.library(runtimeModule);
+    const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
+    this.runtime = {
+      runtime_reserve: bind('runtime_reserve'),
+      runtime_copy: bind('runtime_copy'),
+      runtime_fill: bind('runtime_fill'),
+      runtime_limit_threads: bind('runtime_limit_threads'),
+      runtime_bind_pool: bind('runtime_bind_pool'),
+    };
+    this.uploadTo = library.bindKinds<number | HostArray>('runtime_upload', ['ptr', 'array', 'f64'], 'void');
+    this.downloadFrom = library.bindKinds<number | HostArray>('runtime_download', ['array', 'ptr', 'f64'], 'void');
+    this.allocator = new CachingAllocator((bytes) => this.runtime.runtime_reserve(bytes));
+  }
+
+  allocate(bytes: number): number {
+    return this.allocator.allocate(bytes);
+  }
+
+  free(address: number): void {
+    this.allocator.free(address);
+  }
+
+  upload(address: number, source: HostArray): void {
+    if (source.byteLength > 0) this.uploadTo(address, source, source.byteLength);
+  }
+
+  download(address: number, target: HostArray): void {
+    if (target.byteLength > 0) this.downloadFrom(target, address, target.byteLength);
+  }
+
+  copy(target: number, source: number, bytes: number): void {
+    this.runtime.runtime_copy(target, source, bytes);
+  }
+
+  fill(address: number, bytes: number, byte: number): void {
+    this.runtime.runtime_fill(address, byte, bytes);
+  }
+
+  load<Names extends string>(module: KernelModule<Names>): Launchers<Names> {
+    const known = this.loaded.get(module);
+    if (known) return known as Launchers<Names>;
+    const library = this.library(module);
+    this.runtime.runtime_bind_pool(library.address('pool_bind'));
+    const launchers: Record<string, (...values: number[]) => number> = {};
+    for (const [name, signature] of Object.entries<string>(module.kernels)) {
+      launchers[name] = this.launcher(name, library.bind(name, signature));
+    }
+    this.loaded.set(module, launchers);
+    return launchers as Launchers<Names>;
+  }
+
+  async prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
+    const waiting = modules.filter((module) => !this.loaded.has(module)).map((module) => this.compilation(module));
+    const missing = waiting.filter(({ key }) => !libraries.has(key) && !this.cache.find(key));
+    const total = missing.length;
+    let done = 0;
+    const worker = async () => {
+      for (let next = missing.pop(); next; next = missing.pop()) {
+        await this.build(next);
+        onProgress?.({ done: ++done, total, module: next.module.name });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(availableParallelism(), total) }, worker));
+    for (const { module } of waiting) this.load(module);
+  }
+
+  table(values: readonly number[]): number {
+    const key = values.join(' ');
+    let address = this.tables.get(key);
+    if (address === undefined) {
+      address = this.allocate(Math.max(4, values.length * 4));
+      this.upload(address, Int32Array.from(values));
+      this.tables.set(key, address);
+    }
+    return address;
+  }
+
+  async synchronize(): Promise<void> {
+    // Kernels run in the calling thread: when a launch has returned, its work is done.
+  }
+
+  memory(): MemoryFigures {
+    return this.allocator.memory();
+  }
+
+  /** The pool's width belongs to the thread that calls, not to the device: set it when another device used it last. */
+  private launcher(name: string, kernel: (...values: number[]) => number): (...values: number[]) => number {
+    const { runtime, workers } = this;
+    const launch = (...values: number[]) => {
+      if (activeThreads !== workers) {
+        runtime.runtime_limit_threads(workers);
+        activeThreads = workers;
+      }
+      return kernel(...values);
+    };
+    return debugLevel() >= 2 ? traceLaunch(name, launch) : launch;
+  }
+
+  private compilation(module: KernelModule): Compiled {
+    const source = amalgamate(module.url);
+    const { version } = findCompiler();
+    const key = cacheKey(module.name, [source, version, cpuIdentity(), ...compilerFlags(module.flags)]);
+    return { key, source, module };
+  }
+
+  /** The shared library of a module, compiled now if neither this process nor the cache has it. */
+  private library(module: KernelModule): Library {
+    const compilation = this.compilation(module);
+    let library = libraries.get(compilation.key);
+    if (!library) {
+      library = new Library(this.cache.find(compilation.key) ?? this.buildSync(compilation));
+      libraries.set(compilation.key, library);
+      this.cache.loaded(compilation.key);
+    }
+    return library;
+  }
+
+  private buildSync({ key, source, module }: Compiled): string {
+    const staged = this.cache.stage(key, source);
+    try {
+      const start = performance.now();
+      compileSync(module.name, staged.source, staged.output, module.flags);
+      reportCompile(module.name, performance.now() - start, staged.source);
+      return staged.commit();
+    } finally {
+      staged.discard();
+    }
+  }
+
+  private async build({ key, source, module }: Compiled): Promise<void> {
+    const staged = this.cache.stage(key, source);
+    try {
+      const start = performance.now();
+      await compile(module.name, staged.source, staged.output, module.flags);
+      reportCompile(module.name, performance.now() - start, staged.source);
+      staged.commit();
+    } finally {
+      staged.discard();
+    }
+  }
+}

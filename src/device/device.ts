@@ -1,0 +1,53 @@
+// What a device is: memory, compiled kernels, a queue of work. It knows nothing of ops, shapes or gradients.
+// Addresses are opaque numbers of their device. Work is enqueued in order; reading waits for it.
+import type { KernelModule, Launchers } from './module.ts';
+
+export type HostArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint32Array
+  | Uint16Array
+  | Uint8Array;
+
+export interface MemoryFigures {
+  /** Bytes in use by tensors now. */
+  live: number;
+  /** The most that were in use at once. */
+  highWater: number;
+  /** Bytes taken from the system and kept for reuse. */
+  reserved: number;
+}
+
+export interface CompileProgress {
+  done: number;
+  total: number;
+  module: string;
+}
+
+export interface Device {
+  readonly kind: 'cpu' | 'cuda' | 'wasm';
+  /** As given to openDevice: 'cpu', 'cuda:1'. */
+  readonly name: string;
+  /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */
+  readonly workers: number;
+
+  /** @throws DeviceError when no memory is left. */
+  allocate(bytes: number): number;
+  free(address: number): void;
+  upload(address: number, source: HostArray): void;
+  download(address: number, target: HostArray): void;
+  copy(target: number, source: number, bytes: number): void;
+  fill(address: number, bytes: number, byte: number): void;
+
+  /** The kernels of a module, compiled at first use. @throws CompileError */
+  load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
+  /** Compiles several modules at once, ahead of their first use. */
+  prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
+  /** The address of an int32 table (strides, sizes) with these values; made once, kept for the device's life. */
+  table(values: readonly number[]): number;
+
+  /** Waits for all work enqueued so far. */
+  synchronize(): Promise<void>;
+  memory(): MemoryFigures;
+}

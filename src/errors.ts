@@ -1,0 +1,94 @@
+// The errors a user can meet. An op's error reads "[op] expected ..., got ..."; a file's error begins with its path.
+
+/** Base of every error this package throws on purpose. */
+export class RectiflowError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+class OpError extends RectiflowError {
+  readonly op: string;
+  readonly expected: string;
+  readonly got: string;
+
+  constructor(op: string, expected: string, got: string) {
+    super(`[${op}] expected ${expected}, got ${got}`);
+    this.op = op;
+    this.expected = expected;
+    this.got = got;
+  }
+}
+
+/** Shapes that do not fit together; the message holds both. */
+export class ShapeError extends OpError {}
+
+/** A tensor of a dtype that the op does not take. */
+export class DtypeError extends OpError {}
+
+/** Tensors of several devices in one op, or a device that cannot be opened or has no memory left. */
+export class DeviceError extends RectiflowError {}
+
+/** A value outside its range: a negative learning rate, a label beyond the classes, an unknown name. */
+export class ValueError extends RectiflowError {}
+
+/** A kernel file that did not compile; the message holds the compiler's whole log. */
+export class CompileError extends RectiflowError {}
+
+/** A tensor used after it was disposed. */
+export class UseAfterFreeError extends RectiflowError {}
+
+/** A gradient asked through an op that has none. */
+export class NotDifferentiableError extends RectiflowError {}
+
+/** A NaN or an infinity, with the op that made it first. */
+export class NonFiniteError extends RectiflowError {}
+
+/** A file that is missing, damaged, or of another kind than it should be. */
+export class FileError extends RectiflowError {
+  readonly path: string;
+
+  constructor(path: string, problem: string, options?: ErrorOptions) {
+    super(`${path}: ${problem}`, options);
+    this.path = path;
+  }
+}
+
+/** A wrong configuration: every problem with its path, one a line. */
+export class ConfigError extends RectiflowError {}
+
+/** A wrong command line: the command exits with 2. */
+export class UsageError extends RectiflowError {}
+
+/** "[2, 3, 4]", as shapes are written in messages. */
+export function formatShape(shape: readonly number[]): string {
+  return `[${shape.join(', ')}]`;
+}
+
+/** The candidate nearest to `name` by edit distance, if it is near enough to be a slip of the pen. */
+export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substitution, previous[j] + 1, current[j - 1] + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length];
+}

@@ -1,0 +1,166 @@
+/* What every CPU kernel stands on: fixed-width types, one float vector type for every instruction set, and our own
+ * exp, log, sin, cos. Freestanding: no libc, so the same source serves gcc, clang and WebAssembly.
+ *
+ * Vectors are GCC vector extensions: 16 lanes (AVX-512), 8 (AVX2) or 4 (SSE, NEON, WebAssembly).
+ */
+#ifndef RECTIFLOW_COMMON_H
+#define RECTIFLOW_COMMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERNEL __attribute__((visibility("default"), used))
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define VECTOR_BYTES (LANES * 4)
+
+typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t vec_i32 __attribute__((vector_size(VECTOR_BYTES)));
+typedef float vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+
+INLINE int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
+INLINE int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
+INLINE int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
+
+/* ---------------------------------------------------------------- memory */
+INLINE vec load(const float *p) { return (vec) * (const vec_unaligned *)p; }
+INLINE void store(float *p, vec v) { *(vec_unaligned *)p = (vec_unaligned)v; }
+INLINE vec splat(float s) { return s - (vec){}; }
+INLINE vec load_partial(const float *p, int32_t n) {
+  vec v = {};
+  for (int32_t i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+INLINE void store_partial(float *p, vec v, int32_t n) {
+  for (int32_t i = 0; i < n; i++) p[i] = v[i];
+}
+/* mask lanes are 0 or -1, as vector comparisons give them */
+INLINE vec select(vec_i32 mask, vec a, vec b) { return (vec)((mask & (vec_i32)a) | (~mask & (vec_i32)b)); }
+INLINE vec vec_max(vec a, vec b) { return select(a > b, a, b); }
+INLINE vec vec_min(vec a, vec b) { return select(a < b, a, b); }
+/* Pairwise, so that the order of additions is the same for every compiler. */
+INLINE float reduce_add(vec v) {
+  float t[LANES];
+  store(t, v);
+  for (int32_t half = LANES / 2; half > 0; half /= 2)
+    for (int32_t i = 0; i < half; i++) t[i] += t[i + half];
+  return t[0];
+}
+INLINE float reduce_max(vec v) {
+  float m = v[0];
+  for (int32_t i = 1; i < LANES; i++) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+/* ---------------------------------------------------------------- functions
+ * Each is written once on vectors; the scalar form is lane 0 of the vector form, so both give the same bits. */
+
+/* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, below 2 ulp. Underflows to 0, overflows to infinity, keeps NaN. */
+INLINE vec vec_exp(vec x) {
+  vec clamped = vec_min(vec_max(x, splat(-87.33654f)), splat(88.72283f));
+  vec shifted = clamped * 1.44269504f + 12582912.0f;
+  vec n = shifted - 12582912.0f;
+  vec_i32 exponent = (vec_i32)shifted - 0x4B400000;
+  vec f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+  vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  p = p * f * f + f + 1.0f;
+  /* In two factors: n may be 128, and 2^128 alone is infinite. */
+  vec_i32 half = exponent >> 1;
+  vec r = p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
+  r = select(x > 88.72283f, splat(__builtin_inff()), r);
+  r = select(x < -87.33654f, (vec){}, r);
+  return select(x != x, x, r);
+}
+
+/* log(x): mantissa in [sqrt(1/2), sqrt(2)), Cephes logf polynomial. log(0) = -inf, log(x < 0) = NaN. */
+INLINE vec vec_log(vec x) {
+  vec_i32 tiny = x < 1.17549435e-38f;
+  vec scaled = select(tiny, x * 8388608.0f, x);
+  vec_i32 bits = (vec_i32)scaled;
+  vec_i32 exponent = ((bits >> 23) & 255) - 126;
+  vec m = (vec)((bits & 0x007FFFFF) | 0x3F000000);
+  vec_i32 low = m < 0.707106781f;
+  vec e = __builtin_convertvector(exponent + low, vec) - select(tiny, splat(23.0f), (vec){});
+  m = m + select(low, m, (vec){}) - 1.0f;
+  vec z = m * m;
+  vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  vec r = p * m * z + e * -2.12194440e-4f - 0.5f * z + m + e * 0.693359375f;
+  r = select(x == splat(__builtin_inff()), x, r);
+  r = select(x == (vec){}, splat(-__builtin_inff()), r);
+  return select((x < (vec){}) | (x != x), splat(__builtin_nanf("")), r);
+}
+
+INLINE vec vec_sigmoid(vec x) { return 1.0f / (1.0f + vec_exp(-x)); }
+
+/* tanh(x): an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere. */
+INLINE vec vec_tanh(vec x) {
+  vec magnitude = vec_max(x, -x);
+  vec z = x * x;
+  vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  vec near = p * z * x + x;
+  vec far = 1.0f - 2.0f / (vec_exp(magnitude + magnitude) + 1.0f);
+  far = select(x < (vec){}, -far, far);
+  return select(magnitude < 0.625f, near, select(x != x, x, far));
+}
+
+/* sin and cos: reduction by pi/2 in three parts (good to 1e-7 for |x| < 8192), Cephes polynomials. */
+INLINE void vec_sincos(vec x, vec *sine, vec *cosine) {
+  vec shifted = x * 0.636619772f + 12582912.0f;
+  vec n = shifted - 12582912.0f;
+  vec_i32 quadrant = (vec_i32)shifted;
+  vec r = ((x - n * 1.5703125f) - n * 4.83751297e-4f) - n * 7.549789954e-8f;
+  vec z = r * r;
+  vec s = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+  vec c = ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
+  vec_i32 swap = (quadrant & 1) != 0;
+  vec_i32 negative_sine = (quadrant & 2) != 0;
+  vec_i32 negative_cosine = ((quadrant + 1) & 2) != 0;
+  vec a = select(swap, c, s), b = select(swap, s, c);
+  *sine = select(negative_sine, -a, a);
+  *cosine = select(negative_cosine, -b, b);
+}
+INLINE vec vec_sin(vec x) {
+  vec s, c;
+  vec_sincos(x, &s, &c);
+  return s;
+}
+INLINE vec vec_cos(vec x) {
+  vec s, c;
+  vec_sincos(x, &s, &c);
+  return c;
+}
+INLINE vec vec_sqrt(vec x) {
+  for (int32_t i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+}
+
+INLINE float f32_exp(float x) { return vec_exp(splat(x))[0]; }
+INLINE float f32_log(float x) { return vec_log(splat(x))[0]; }
+INLINE float f32_sqrt(float x) { return __builtin_sqrtf(x); }
+INLINE float f32_sigmoid(float x) { return vec_sigmoid(splat(x))[0]; }
+INLINE float f32_tanh(float x) { return vec_tanh(splat(x))[0]; }
+INLINE float f32_sin(float x) { return vec_sin(splat(x))[0]; }
+INLINE float f32_cos(float x) { return vec_cos(splat(x))[0]; }
+
+#endif

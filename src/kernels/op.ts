@@ -1,0 +1,82 @@
+// What an op is: its kernels per device and its backward rule. A definition that lacks one does not compile.
+import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
+import { isChecking, isRecording } from '../autograd/mode.ts';
+import type { Device } from '../device/device.ts';
+import type { KernelModule } from '../device/module.ts';
+import { DeviceError, DtypeError, NotDifferentiableError } from '../errors.ts';
+import type { Dtype } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { assertFinite } from './accumulate.ts';
+
+/** In the place of a backward rule: why there is none. */
+export interface NotDifferentiable {
+  readonly reason: string;
+}
+
+export function notDifferentiable(reason: string): NotDifferentiable {
+  return { reason };
+}
+
+/** An op without kernels of its own (a view) has none to declare. */
+export type Kernels = KernelModule | 'none';
+
+export interface Op<Attributes = undefined> {
+  readonly name: string;
+  readonly cpu: Kernels;
+  readonly cuda: Kernels | 'absent';
+  readonly backward: BackwardRule<Attributes> | NotDifferentiable;
+}
+
+export function defineOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
+  return op;
+}
+
+interface Application<Attributes> {
+  /** In the order of the backward rule's results; an absent optional operand is undefined. */
+  parents: readonly (Tensor | undefined)[];
+  /** What the backward rule needs; the graph keeps references of its own. */
+  saved?: readonly Tensor[];
+  attributes?: Attributes;
+}
+
+/**
+ * Ends every op: records how its output came to be, if a parent requires a gradient and recording is on.
+ * Returns `output`.
+ */
+export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
+  op: Op<Attributes>,
+  output: Output,
+  application: Application<Attributes>,
+): Output {
+  const outputs: readonly Tensor[] = Array.isArray(output) ? output : [output as Tensor];
+  if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
+  if (!isRecording()) return output;
+  const { parents, saved = [], attributes } = application;
+  const differentiable = parents.some((parent) => parent?.requiresGrad);
+  if (differentiable && typeof op.backward === 'function') {
+    const rule = op.backward as BackwardRule<unknown>;
+    attach(new GraphNode({ name: op.name, rule, parents, saved, attributes, outputs: outputs.length }), outputs);
+  } else {
+    const blocked = differentiable
+      ? `[${op.name}] has no gradient: ${(op.backward as NotDifferentiable).reason}`
+      : parents.find((parent) => parent?.blocked)?.blocked;
+    for (const t of outputs) t.blocked = blocked;
+  }
+  return output;
+}
+
+/** The common checks of an op's operands: alive, one device, one dtype. Returns the device. */
+export function checkOperands(op: string, operands: readonly (Tensor | undefined)[], dtype: Dtype = 'f32'): Device {
+  let device: Device | undefined;
+  for (const operand of operands) {
+    if (!operand) continue;
+    operand.assertAlive(`[${op}]`);
+    if (operand.dtype !== dtype)
+      throw new DtypeError(op, `${dtype} operands`, `${operand.describe()} (cast it with cast(x, '${dtype}'))`);
+    device ??= operand.device;
+    if (operand.device !== device)
+      throw new DeviceError(`[${op}] expected operands on one device, got ${device.name} and ${operand.device.name}`);
+  }
+  if (!device) throw new NotDifferentiableError(`[${op}] needs at least one tensor`);
+  return device;
+}

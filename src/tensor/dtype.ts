@@ -1,0 +1,23 @@
+// Element types: their size and the array that holds them on the host. bf16 and f16 travel as raw 16-bit patterns.
+import type { HostArray } from '../device/device.ts';
+
+export type Dtype = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool';
+
+interface DtypeFacts {
+  bytes: number;
+  array: new (length: number) => HostArray;
+  floating: boolean;
+}
+
+export const dtypes: { readonly [D in Dtype]: DtypeFacts } = {
+  f32: { bytes: 4, array: Float32Array, floating: true },
+  bf16: { bytes: 2, array: Uint16Array, floating: true },
+  f16: { bytes: 2, array: Uint16Array, floating: true },
+  i32: { bytes: 4, array: Int32Array, floating: false },
+  u8: { bytes: 1, array: Uint8Array, floating: false },
+  bool: { bytes: 1, array: Uint8Array, floating: false },
+};
+
+export function isFloating(dtype: Dtype): boolean {
+  return dtypes[dtype].floating;
+}

@@ -1,0 +1,28 @@
+/**
+ * Every case of the table at all its sizes on every device under test: value and gradients against the float64
+ * reference, and no memory left behind.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { describeCase } from '../cases/case.ts';
+import { cases } from '../cases.ts';
+import { bytesLeft, checkCase } from '../support/check.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
+
+describe.each(deviceNames)('%s', (name) => {
+  let device: Device;
+
+  beforeAll(async () => {
+    device = await openTestDevice(name);
+  }, 120_000);
+
+  test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
+    '$title matches the reference',
+    async ({ definition }) => {
+      for (const size of definition.check) await checkCase(definition, size, device, 0);
+      const size = definition.check[0];
+      expect(await bytesLeft(definition, size, device), 'bytes left allocated').toBe(0);
+    },
+    120_000,
+  );
+});

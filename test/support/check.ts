@@ -1,0 +1,127 @@
+/**
+ * One case at one size on one device against the float64 reference:
+ * the values, and the gradients of L = sum(output * cotangent) with respect to every differentiable input, by single
+ * elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
+ */
+import type { Device } from '../../src/device/device.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { asList, type Case, describeCase } from '../cases/case.ts';
+import { expectClose, largestOf } from './compare.ts';
+import { fill, type Input, integer, type Random, random } from './random.ts';
+import { type Array64, array64, directionalDerivative, partialDerivatives, type Shape } from './reference/index.ts';
+
+/** Elements of one input whose partial derivatives are compared; more than this and a sample is taken. */
+const probes = 48;
+
+export function makeTensor(array: Array64, dtype: Input['dtype'], device: Device, requiresGrad: boolean): Tensor {
+  return tensor(Array.from(array.data), { shape: array.shape, dtype, device, requiresGrad });
+}
+
+async function read(t: Tensor): Promise<Array64> {
+  return array64(t.shape, Float64Array.from(await t.data(), Number));
+}
+
+interface Execution {
+  outputs: Array64[];
+  dtypes: string[];
+  cotangents: Array64[];
+  /** One per input; null where none arrived. */
+  gradients: (Array64 | null)[];
+}
+
+/** Runs a case forward and backward on the engine; frees all it made. */
+async function execute(
+  definition: Case,
+  size: unknown,
+  device: Device,
+  inputs: readonly Input[],
+  arrays: readonly Array64[],
+  draw: Random,
+): Promise<Execution> {
+  const tensors = inputs.map((input, i) => makeTensor(arrays[i], input.dtype, device, input.differentiable));
+  const results = scope(() => asList(definition.run(tensors, size)));
+  const outputs = await Promise.all(results.map(read));
+  const cotangents = outputs.map(({ shape, data }) => array64(shape, data.map(() => Math.fround(2 * draw() - 1))));
+  if (inputs.some((input) => input.differentiable)) {
+    results.forEach((result, i) => {
+      const retainGraph = i < results.length - 1;
+      scope(() => result.backward(makeTensor(cotangents[i], 'f32', device, false), { retainGraph }));
+    });
+  }
+  const gradients = await Promise.all(tensors.map((t) => (t.grad ? read(t.grad) : null)));
+  const dtypes = results.map((result) => result.dtype);
+  for (const t of [...results, ...tensors]) t.dispose();
+  return { outputs, dtypes, cotangents, gradients };
+}
+
+function sameShape(what: string, got: Shape, want: Shape): void {
+  if (`${got}` !== `${want}` || got.length !== want.length) {
+    throw new Error(`${what}: got shape [${got}], expected [${want}]`);
+  }
+}
+
+/** Which elements of an input to probe: all, or a sorted sample without repeats. */
+function probedElements(size: number, draw: Random): number[] {
+  if (size <= probes) return Array.from({ length: size }, (_, i) => i);
+  const chosen = new Set([0, size - 1]);
+  while (chosen.size < probes / 2) chosen.add(integer(draw, 0, size - 1));
+  return [...chosen].sort((a, b) => a - b);
+}
+
+/** @throws Error naming op, case, size, device and the first differing elements */
+export async function checkCase(definition: Case, size: unknown, device: Device, seed: string | number): Promise<void> {
+  const title = describeCase(definition, size);
+  const draw = random(`${title} ${seed}`);
+  const inputs = definition.inputs(size);
+  const arrays = inputs.map((input) => fill(input, draw));
+  const { outputs, dtypes, cotangents, gradients } = await execute(definition, size, device, inputs, arrays, draw);
+
+  const what = `${title} on ${device.name}, seed ${seed}`;
+  const want = asList(definition.reference(arrays, size, outputs));
+  if (outputs.length !== want.length) throw new Error(`${what}: ${outputs.length} outputs, expected ${want.length}`);
+  want.forEach((expected, i) => {
+    const part = want.length === 1 ? `${what}: output` : `${what}: output ${i}`;
+    sameShape(part, outputs[i].shape, expected.shape);
+    if (dtypes[i] !== (definition.dtype ?? 'f32')) throw new Error(`${part}: got dtype ${dtypes[i]}`);
+    expectClose(part, outputs[i].data, expected.data, definition.tolerance.value);
+  });
+
+  const differentiated = definition.smooth ?? definition.reference;
+  const f = (values: Array64[]) => asList(differentiated.call(definition, values, size, outputs));
+  const tolerance = definition.tolerance.gradient;
+  inputs.forEach((input, which) => {
+    const gradient = gradients[which];
+    const part = `${what}: gradient of input ${which}`;
+    if (!input.differentiable) {
+      if (gradient) throw new Error(`${part}: a gradient arrived where none was asked for`);
+      return;
+    }
+    if (!gradient) throw new Error(`${part}: no gradient arrived`);
+    sameShape(part, gradient.shape, input.shape);
+    const { data } = gradient;
+    const elements = probedElements(data.length, draw);
+    const partial = partialDerivatives(f, arrays, cotangents, which, elements);
+    expectClose(part, elements.map((i) => data[i]), partial, tolerance, elements);
+    if (elements.length === data.length) return;
+
+    // Errors of the elements add up like a random walk, of which four deviations are allowed.
+    const direction = data.map(() => (draw() < 0.5 ? -1 : 1));
+    const along = directionalDerivative(f, arrays, cotangents, which, direction);
+    const got = data.reduce((total, value, i) => total + value * direction[i], 0);
+    const { absolute = 0, relative = 0, ofLargest = 0 } = tolerance;
+    const allowed = 4 * Math.sqrt(data.length) * (absolute + (relative + ofLargest) * largestOf(data));
+    expectClose(`${part}, along a random direction`, [got], [along], { absolute: allowed });
+  });
+}
+
+/** Bytes that running a case forward and backward at one size leaves allocated. */
+export async function bytesLeft(definition: Case, size: unknown, device: Device): Promise<number> {
+  const draw = random('memory');
+  const inputs = definition.inputs(size);
+  const arrays = inputs.map((input) => fill(input, draw));
+  const before = device.memory().live;
+  await execute(definition, size, device, inputs, arrays, draw);
+  return device.memory().live - before;
+}

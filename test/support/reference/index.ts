@@ -1,0 +1,11 @@
+/**
+ * The float64 reference: one slow, obvious function per op, used by every test that needs the right answer.
+ */
+export * from './array.ts';
+export * from './conv.ts';
+export * from './elementwise.ts';
+export * from './gradient.ts';
+export * from './matmul.ts';
+export * from './movement.ts';
+export * from './norm.ts';
+export * from './reduce.ts';
