@@ -52,6 +52,10 @@ export class CachingAllocator {
     return { ...this.figures };
   }
 
+  resetHighWater(): void {
+    this.figures.highWater = this.figures.live;
+  }
+
   private carve(size: number): number {
     if (size > SLAB_BYTES / 8) return this.reserve(Math.ceil(size / HUGE_PAGE) * HUGE_PAGE);
     if (size > this.slabLeft) {

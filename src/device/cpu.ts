@@ -139,6 +139,10 @@ export class CpuDevice implements Device {
     return this.allocator.memory();
   }
 
+  resetHighWater(): void {
+    this.allocator.resetHighWater();
+  }
+
   /** The pool's width belongs to the thread that calls, not to the device: set it when another device used it last. */
   private launcher(name: string, kernel: (...values: number[]) => number): (...values: number[]) => number {
     const { runtime, workers } = this;

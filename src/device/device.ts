@@ -13,7 +13,7 @@ export type HostArray =
 export interface MemoryFigures {
   /** Bytes in use by tensors now. */
   live: number;
-  /** The most that were in use at once. */
+  /** The most that were in use at once since the last reset. */
   highWater: number;
   /** Bytes taken from the system and kept for reuse. */
   reserved: number;
@@ -50,4 +50,6 @@ export interface Device {
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
   memory(): MemoryFigures;
+  /** Starts a new measurement of `highWater` from the bytes in use now. */
+  resetHighWater(): void;
 }

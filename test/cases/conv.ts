@@ -48,6 +48,7 @@ const small: Layer[] = [
 const tiled: Layer[] = [
   same(2, 8, 16, 16),
   same(1, 14, 32, 32),
+  same(1, 8, 128, 128),
   same(1, 9, 32, 48),
   { x: [2, 7, 10, 64], out: 32, kernel: 3, padding: 1 },
   same(3, 4, 32, 64),
@@ -131,21 +132,21 @@ function convCase(name: string, parts: Part[], scale: number | undefined, check:
 
 export const convCases: Case[] = [
   convCase('', [], undefined, [...small, ...tiled, { ...same(2, 4, 3, 5), x: [0, 4, 4, 3] }], layers),
-  convCase('bias', ['bias'], undefined, [...small, tiled[1], tiled[5], tiled[6], tiled[7], tiled[8]], [layers[0]]),
+  convCase('bias', ['bias'], undefined, [...small, tiled[1], tiled[6], tiled[7], tiled[8], tiled[9]], [layers[0]]),
   convCase('strided', ['bias'], undefined, strided),
-  convCase('add per sample and channel', ['bias', 'add'], undefined, [small[2], small[4], tiled[0], tiled[3]]),
+  convCase('add per sample and channel', ['bias', 'add'], undefined, [small[2], small[4], tiled[0], tiled[4]]),
   convCase(
     'residual, scaled',
     ['bias', 'residual'],
     Math.SQRT1_2,
-    [small[2], small[5], tiled[2], tiled[8], strided[0]],
+    [small[2], small[5], tiled[3], tiled[9], strided[0]],
     [layers[0]],
   ),
   convCase(
     'add, residual, scaled',
     ['bias', 'add', 'residual'],
     0.5,
-    [small[0], small[4], tiled[1], tiled[8], strided[4]],
+    [small[0], small[4], tiled[1], tiled[9], strided[4]],
   ),
   convCase('residual', ['residual'], undefined, [small[4], tiled[0]]),
   convCase('scaled', [], -2, [small[4], tiled[0]]),

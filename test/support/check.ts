@@ -23,7 +23,8 @@ async function read(t: Tensor): Promise<Array64> {
   return array64(t.shape, Float64Array.from(await t.data(), Number));
 }
 
-interface Execution {
+/** What a case gave on the engine. */
+export interface Execution {
   outputs: Array64[];
   dtypes: string[];
   cotangents: Array64[];
@@ -116,12 +117,10 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
   });
 }
 
-/** Bytes that running a case forward and backward at one size leaves allocated. */
-export async function bytesLeft(definition: Case, size: unknown, device: Device): Promise<number> {
-  const draw = random('memory');
+/** Runs a case forward and backward with inputs that depend on nothing but the case and the size. */
+export function runCase(definition: Case, size: unknown, device: Device): Promise<Execution> {
+  const draw = random(describeCase(definition, size));
   const inputs = definition.inputs(size);
   const arrays = inputs.map((input) => fill(input, draw));
-  const before = device.memory().live;
-  await execute(definition, size, device, inputs, arrays, draw);
-  return device.memory().live - before;
+  return execute(definition, size, device, inputs, arrays, draw);
 }

@@ -1,0 +1,118 @@
+// An array as files hold it: shape, element type, values in row-major order.
+//
+// byte length = product(shape) * bytes(dtype)
+//
+// f16 and bf16 have no array type of their own and travel as raw 16-bit patterns; 64-bit integers are BigInt arrays.
+// Hosts are little-endian (x64, arm64, WebAssembly); files of the other order are swapped when read.
+import { formatShape, ValueError } from '../errors.ts';
+
+/** A typed array of any of the kinds below. */
+export type ArrayData =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
+
+export type ArrayDtype =
+  | 'f32'
+  | 'f64'
+  | 'f16'
+  | 'bf16'
+  | 'i64'
+  | 'i32'
+  | 'i16'
+  | 'i8'
+  | 'u8'
+  | 'u16'
+  | 'u32'
+  | 'u64'
+  | 'bool';
+
+/** One array of a file. `data` is row-major with product(shape) elements. */
+export interface ArrayFile {
+  shape: number[];
+  dtype: ArrayDtype;
+  data: ArrayData;
+}
+
+interface DtypeFacts {
+  bytes: number;
+  array: new (buffer: ArrayBufferLike, byteOffset?: number, length?: number) => ArrayData;
+}
+
+export const arrayDtypes: { readonly [D in ArrayDtype]: DtypeFacts } = {
+  f32: { bytes: 4, array: Float32Array },
+  f64: { bytes: 8, array: Float64Array },
+  f16: { bytes: 2, array: Uint16Array },
+  bf16: { bytes: 2, array: Uint16Array },
+  i64: { bytes: 8, array: BigInt64Array },
+  i32: { bytes: 4, array: Int32Array },
+  i16: { bytes: 2, array: Int16Array },
+  i8: { bytes: 1, array: Int8Array },
+  u8: { bytes: 1, array: Uint8Array },
+  u16: { bytes: 2, array: Uint16Array },
+  u32: { bytes: 4, array: Uint32Array },
+  u64: { bytes: 8, array: BigUint64Array },
+  bool: { bytes: 1, array: Uint8Array },
+};
+
+/** The bytes of an array of this shape, or undefined where a dimension or the product is no exact whole number. */
+export function byteLengthOf(shape: readonly number[], dtype: ArrayDtype): number | undefined {
+  let bytes = arrayDtypes[dtype].bytes;
+  let empty = false;
+  for (const dim of shape) {
+    if (!Number.isSafeInteger(dim) || dim < 0) return undefined;
+    if (dim === 0) empty = true;
+    else if (!Number.isSafeInteger((bytes *= dim))) return undefined;
+  }
+  return empty ? 0 : bytes;
+}
+
+/** The memory of a typed array, as bytes. */
+export function bytesOf(data: ArrayData): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** Elements of `dtype` over `bytes`: the same memory where its address allows, else a copy. */
+export function elementsOf(bytes: Uint8Array, dtype: ArrayDtype): ArrayData {
+  const facts = arrayDtypes[dtype];
+  const aligned = bytes.byteOffset % facts.bytes === 0 ? bytes : new Uint8Array(bytes);
+  return new facts.array(aligned.buffer, aligned.byteOffset, aligned.byteLength / facts.bytes);
+}
+
+/** @throws ValueError unless the values are of the dtype's kind and as many as the shape says */
+export function checkArray(name: string, array: ArrayFile): void {
+  const facts = arrayDtypes[array.dtype];
+  if (!facts) throw new ValueError(`array "${name}" has the unknown dtype ${array.dtype}`);
+  if (!(array.data instanceof facts.array))
+    throw new ValueError(`array "${name}" of dtype ${array.dtype} needs a ${facts.array.name}`);
+  if (byteLengthOf(array.shape, array.dtype) !== array.data.byteLength)
+    throw new ValueError(`array "${name}" of shape ${formatShape(array.shape)} holds ${array.data.length} values`);
+}
+
+/** The values as f32, whatever the dtype; f64 and integers are rounded to nearest. */
+export function toFloat32(array: ArrayFile): Float32Array {
+  const { data, dtype } = array;
+  if (data instanceof Float32Array) return data;
+  if (dtype === 'bf16') return new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer);
+  if (dtype === 'f16') return Float32Array.from(data as Uint16Array, halfToNumber);
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array)
+    return Float32Array.from({ length: data.length }, (_, i) => Number(data[i]));
+  return Float32Array.from(data);
+}
+
+// IEEE 754 binary16: sign 1, exponent 5, fraction 10 bits.
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}

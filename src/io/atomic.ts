@@ -1,0 +1,76 @@
+// Writing a file whole or not at all: whoever reads the path finds the old content or the new, never a part.
+//
+// temporary file in the same folder -> fsync -> rename -> fsync of the folder
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { FileError } from '../errors.ts';
+import { asFileError } from './file.ts';
+
+/**
+ * Writes the chunks, one after the other, to `path`. Through a symbolic link the file it points to is replaced.
+ * @throws FileError with path and cause (such as a full disk); then the old file is as it was and nothing else is left
+ */
+export async function writeFileAtomic(
+  path: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  try {
+    const target = await resolveTarget(path);
+    const temporary = join(dirname(target), `.${basename(target).slice(0, 50)}.${randomBytes(6).toString('hex')}.tmp`);
+    const handle = await open(temporary, 'wx');
+    try {
+      await writeSynced(handle, chunks);
+      await rename(temporary, target);
+    } catch (error) {
+      await unlink(temporary).catch(() => {});
+      throw error;
+    }
+    await syncFolder(dirname(target));
+  } catch (error) {
+    throw asFileError(path, error);
+  }
+}
+
+// Renaming over a device or a pipe would replace it: only regular files are written.
+async function resolveTarget(path: string): Promise<string> {
+  const existing = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (existing === undefined) return path;
+  if (existing.isDirectory()) throw new FileError(path, 'is a folder; give the name of a file in it');
+  if (!existing.isFile()) throw new FileError(path, 'is not a regular file; give another path');
+  return realpath(path);
+}
+
+async function writeSynced(
+  handle: FileHandle,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  try {
+    for await (const chunk of chunks) {
+      // One system call writes less than 2 GiB.
+      for (let done = 0; done < chunk.byteLength; ) {
+        const length = Math.min(chunk.byteLength - done, 2 ** 30);
+        done += (await handle.write(chunk, done, length)).bytesWritten;
+      }
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+// Makes the new name survive a power cut. Some file systems and Windows have no such call on folders: then it is theirs.
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,48 @@
+// Many images as one, row by row, on black, as torchvision.utils.make_grid lays them out.
+//
+// image i stands at row floor(i / columns), column i mod columns; `padding` pixels around and between
+// width = columns * (W * scale + padding) + padding, height likewise with ceil(N / columns) rows
+import { ValueError } from '../errors.ts';
+import type { Image } from './image.ts';
+
+export interface GridOptions {
+  /** Images a row. Default floor(sqrt(N)), as the official sample grids. */
+  columns?: number;
+  /** Black pixels around and between the images. Default 2. A single image gets none, as in torchvision. */
+  padding?: number;
+  /** Repeats every pixel of an image this often in both directions. Default 1. */
+  scale?: number;
+}
+
+/**
+ * @param images u8 [N, H, W, C], N >= 1
+ * @throws ValueError when sizes and data do not fit together
+ */
+export function imageGrid(images: Uint8Array, shape: readonly number[], options: GridOptions = {}): Image {
+  const [n, h, w, c] = shape;
+  if (shape.length !== 4 || !shape.every((dim) => Number.isInteger(dim) && dim >= 1) || images.length !== n * h * w * c)
+    throw new ValueError(`a grid needs u8 images [N, H, W, C]; got ${images.length} bytes for [${shape.join(', ')}]`);
+  const scale = atLeast('scale', options.scale ?? 1, 1);
+  const padding = n === 1 ? 0 : atLeast('padding', options.padding ?? 2, 0);
+  const columns = Math.min(n, atLeast('columns', options.columns ?? Math.floor(Math.sqrt(n)), 1));
+  const width = columns * (w * scale + padding) + padding;
+  const height = Math.ceil(n / columns) * (h * scale + padding) + padding;
+  const data = new Uint8Array(width * height * c);
+  for (let i = 0; i < n; i++) {
+    const left = padding + (i % columns) * (w * scale + padding);
+    const top = padding + Math.floor(i / columns) * (h * scale + padding);
+    for (let y = 0; y < h * scale; y++)
+      for (let x = 0; x < w * scale; x++) {
+        const from = ((i * h + Math.floor(y / scale)) * w + Math.floor(x / scale)) * c;
+        const to = ((top + y) * width + left + x) * c;
+        for (let channel = 0; channel < c; channel++) data[to + channel] = images[from + channel];
+      }
+  }
+  return { width, height, channels: c, data };
+}
+
+function atLeast(name: string, value: number, least: number): number {
+  if (!Number.isInteger(value) || value < least)
+    throw new ValueError(`${name} must be a whole number >= ${least}, got ${value}`);
+  return value;
+}

@@ -1,0 +1,15 @@
+// Files of other programs and our own: the public names of `rectiflow/io`.
+export { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
+export { writeFileAtomic } from './atomic.ts';
+export { type GridOptions, imageGrid } from './grid.ts';
+export type { Image } from './image.ts';
+export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
+export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
+export { decodePng, encodePng, readPng, writePng } from './png.ts';
+export {
+  readSafetensors,
+  readSafetensorsHeader,
+  type SafetensorsHeader,
+  type TensorEntry,
+  writeSafetensors,
+} from './safetensors.ts';

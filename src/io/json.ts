@@ -1,0 +1,31 @@
+// JSON in which a key given twice is an error. JSON.parse keeps the last one silently, so that two programs may read two
+// different files in the same bytes.
+
+/** Parses as JSON.parse does. @throws SyntaxError also for a repeated key */
+export function parseStrictJson(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  const repeated = repeatedKey(text);
+  if (repeated !== undefined) throw new SyntaxError(`the key ${JSON.stringify(repeated)} occurs twice`);
+  return value;
+}
+
+// `text` is valid JSON: a string followed by a colon is a key of the innermost open object.
+function repeatedKey(text: string): string | undefined {
+  const open: Set<string>[] = [];
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '{') open.push(new Set());
+    else if (text[at] === '}') open.pop();
+    else if (text[at] === '"') {
+      const start = at++;
+      while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+      let next = at + 1;
+      while (' \t\n\r'.includes(text[next] ?? '.')) next++;
+      if (text[next] !== ':') continue;
+      const key = JSON.parse(text.slice(start, at + 1)) as string;
+      const keys = open[open.length - 1];
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
+}

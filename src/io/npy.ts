@@ -1,0 +1,97 @@
+// NumPy's .npy files: \x93NUMPY, version, header length, header literal, then the raw elements.
+//
+// file length = data offset + product(shape) * itemsize, data offset a multiple of 64
+//
+// Source: numpy.lib.format. Object arrays are pickles and are refused: nothing of a file is ever run.
+import { FileError, formatShape, ValueError } from '../errors.ts';
+import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { readWhole } from './file.ts';
+import { npyCode, parseNpyHeader } from './npy_header.ts';
+
+/**
+ * Reads the bytes of a .npy file of version 1 to 3, either byte order, C or Fortran order; the result is row-major.
+ * It shares memory with `bytes` where layout and alignment allow.
+ * @param name stands in errors for the file
+ * @throws FileError when damaged, cut off, or of a type this package does not read (object, complex, text, records)
+ */
+export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
+  const { dtype, bigEndian, fortranOrder, shape, dataOffset } = parseNpyHeader(bytes, name);
+  const length = byteLengthOf(shape, dtype);
+  if (length === undefined || length !== bytes.length - dataOffset)
+    throw new FileError(
+      name,
+      `holds ${bytes.length - dataOffset} bytes of elements, but ${dtype} ${formatShape(shape)} needs ` +
+        `${length ?? 'more than can be'}; the file is cut off or damaged`,
+    );
+  let data = bytes.subarray(dataOffset);
+  const itemBytes = arrayDtypes[dtype].bytes;
+  if (bigEndian && itemBytes > 1) data = swapBytes(data, itemBytes);
+  if (fortranOrder && shape.filter((dim) => dim > 1).length > 1) data = fortranToRowMajor(data, shape, itemBytes);
+  return { shape, dtype, data: elementsOf(data, dtype) };
+}
+
+/**
+ * The bytes of a version 1.0 file as NumPy writes them: header and elements.
+ * @throws ValueError for bf16, which .npy cannot hold, or when data and shape do not fit together
+ */
+export function encodeNpy(array: ArrayFile): Uint8Array {
+  const parts = npyParts('npy', array);
+  const bytes = new Uint8Array(parts[0].length + parts[1].length);
+  bytes.set(parts[0]);
+  bytes.set(parts[1], parts[0].length);
+  return bytes;
+}
+
+/** As encodeNpy, header and elements apart, so that large arrays need no second copy. */
+export function npyParts(name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
+  checkArray(name, array);
+  const code = npyCode(array.dtype);
+  if (!code) throw new ValueError(`array "${name}" is ${array.dtype}, which .npy cannot hold; convert it to f32`);
+  const dims = array.shape.length === 1 ? `${array.shape[0]},` : array.shape.join(', ');
+  const literal = `{'descr': '${code}', 'fortran_order': False, 'shape': (${dims}), }`;
+  const padded = literal.padEnd(Math.ceil((10 + literal.length + 1) / 64) * 64 - 11);
+  const header = new Uint8Array(10 + padded.length + 1);
+  header.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
+  new DataView(header.buffer).setUint16(8, padded.length + 1, true);
+  header.set(new TextEncoder().encode(`${padded}\n`), 10);
+  return [header, bytesOf(array.data)];
+}
+
+/** Reads one .npy file. @throws FileError */
+export async function readNpy(path: string): Promise<ArrayFile> {
+  return decodeNpy(await readWhole(path), path);
+}
+
+/** Writes one .npy file, atomically. @throws FileError, ValueError */
+export function writeNpy(path: string, array: ArrayFile): Promise<void> {
+  return writeFileAtomic(path, npyParts(path, array));
+}
+
+function swapBytes(data: Uint8Array, itemBytes: number): Uint8Array {
+  const swapped = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) swapped[i] = data[i - (i % itemBytes) + itemBytes - 1 - (i % itemBytes)];
+  return swapped;
+}
+
+// Walks the result in row-major order while `from` follows along in column-major order.
+function fortranToRowMajor(data: Uint8Array, shape: readonly number[], itemBytes: number): Uint8Array {
+  const strides: number[] = [];
+  shape.reduce((stride, dim, axis) => {
+    strides[axis] = stride;
+    return stride * dim;
+  }, itemBytes);
+  const result = new Uint8Array(data.length);
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < data.length; to += itemBytes) {
+    for (let byte = 0; byte < itemBytes; byte++) result[to + byte] = data[from + byte];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      from -= strides[axis] * shape[axis];
+      index[axis] = 0;
+    }
+  }
+  return result;
+}

@@ -1,0 +1,135 @@
+// PNG images, through the package fast-png, behind a guard.
+//
+// The guard walks the chunks first, keeps only those that make the picture, and inflates the pixels with a limit:
+// height * (1 + ceil(width * channels * depth / 8)) bytes is what the header promises, neither more nor less may come.
+//
+// Source: W3C Portable Network Graphics, second edition.
+import { crc32, inflateSync } from 'node:zlib';
+import { FileError } from '../errors.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { readWhole } from './file.ts';
+import { checkImage, type Image } from './image.ts';
+
+const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
+const channelsOf: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+const palette = 3;
+const maxRawBytes = 2 ** 30;
+const adam7 = [
+  { x: 0, y: 0, dx: 8, dy: 8 },
+  { x: 4, y: 0, dx: 8, dy: 8 },
+  { x: 0, y: 4, dx: 4, dy: 8 },
+  { x: 2, y: 0, dx: 4, dy: 4 },
+  { x: 0, y: 2, dx: 2, dy: 4 },
+  { x: 1, y: 0, dx: 2, dy: 2 },
+  { x: 0, y: 1, dx: 1, dy: 2 },
+];
+
+/** The PNG file of an 8-bit image. @throws ValueError when size and data do not fit together */
+export async function encodePng(image: Image): Promise<Uint8Array> {
+  checkImage(image);
+  const { encode } = await import('fast-png');
+  return encode({ ...image, depth: 8 });
+}
+
+/**
+ * The image of a PNG file as 8-bit channels: palettes become RGB or RGBA, 1, 2, 4 and 16 bits a channel are rescaled.
+ * A transparent colour of an image without alpha channel is ignored.
+ * @param name stands in errors for the file
+ * @throws FileError when damaged, cut off, larger than 1 GiB, or interlaced with less than 8 bits a channel
+ */
+export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image> {
+  const safe = guard(bytes, name);
+  const { decode, convertIndexedToRgb } = await import('fast-png');
+  try {
+    const png = decode(safe);
+    const { width, height, depth } = png;
+    if (png.palette) {
+      const data = convertIndexedToRgb(png);
+      return { width, height, channels: data.length / (width * height), data };
+    }
+    const data = depth < 8 ? unpackGrey(png.data as Uint8Array, width, height, depth) : toEightBits(png.data, depth);
+    return { width, height, channels: png.channels, data };
+  } catch (error) {
+    throw new FileError(name, `cannot be read as PNG: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Reads one PNG file. @throws FileError */
+export async function readPng(path: string): Promise<Image> {
+  return decodePng(await readWhole(path), path);
+}
+
+/** Writes one PNG file, atomically. @throws FileError, ValueError */
+export async function writePng(path: string, image: Image): Promise<void> {
+  await writeFileAtomic(path, [await encodePng(image)]);
+}
+
+// A PNG of the same picture with nothing in it but checked chunks.
+function guard(bytes: Uint8Array, name: string): Uint8Array {
+  if (!signature.every((byte, i) => bytes[i] === byte)) throw new FileError(name, 'is not a PNG file');
+  const kept: Uint8Array[] = [signature];
+  const pixels: Uint8Array[] = [];
+  let rawBytes = 0;
+  let colourType = -1;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let last = '';
+  for (let at = 8; last !== 'IEND'; ) {
+    const length = at + 12 <= bytes.length ? view.getUint32(at) : Number.POSITIVE_INFINITY;
+    if (at + 12 + length > bytes.length) throw new FileError(name, 'is cut off');
+    const type = new TextDecoder('latin1').decode(bytes.subarray(at + 4, at + 8));
+    const body = bytes.subarray(at + 8, at + 8 + length);
+    if (crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length))
+      throw new FileError(name, `its chunk ${type} fails its checksum; the file is damaged`);
+    if ((last === '') !== (type === 'IHDR')) throw new FileError(name, 'its first chunk, and only that, must be IHDR');
+    if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name));
+    if (type === 'IDAT') pixels.push(body);
+    if (['IHDR', 'PLTE', 'IDAT', 'IEND'].includes(type) || (type === 'tRNS' && colourType === palette))
+      kept.push(bytes.subarray(at, at + 12 + length));
+    last = type;
+    at += 12 + length;
+  }
+  checkPixels(pixels, rawBytes, name);
+  return new Uint8Array(Buffer.concat(kept));
+}
+
+function checkHeader(header: Uint8Array, name: string): { rawBytes: number; colourType: number } {
+  if (header.length !== 13) throw new FileError(name, 'its header has the wrong length; the file is damaged');
+  const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+  const [width, height] = [view.getUint32(0), view.getUint32(4)];
+  const [depth, colourType, , , interlaced] = header.subarray(8);
+  const bits = depth * (channelsOf[colourType] ?? Number.NaN);
+  if (interlaced && depth < 8)
+    throw new FileError(name, 'is interlaced with less than 8 bits a channel; save it without interlacing');
+  const scan = (w: number, h: number) => (w > 0 && h > 0 ? h * (1 + Math.ceil((w * bits) / 8)) : 0);
+  const rawBytes = interlaced
+    ? adam7.reduce((sum, p) => sum + scan(Math.ceil((width - p.x) / p.dx), Math.ceil((height - p.y) / p.dy)), 0)
+    : scan(width, height);
+  if (!(rawBytes > 0)) throw new FileError(name, 'its header describes no image; the file is damaged');
+  if (rawBytes > maxRawBytes) throw new FileError(name, `is ${width} x ${height} pixels; at most 1 GiB can be read`);
+  return { rawBytes, colourType };
+}
+
+function checkPixels(pixels: readonly Uint8Array[], rawBytes: number, name: string): void {
+  let length: number;
+  try {
+    length = inflateSync(Buffer.concat(pixels), { maxOutputLength: rawBytes }).length;
+  } catch (error) {
+    throw new FileError(name, `its pixels cannot be unpacked: ${(error as Error).message}`, { cause: error });
+  }
+  if (length !== rawBytes) throw new FileError(name, 'holds fewer pixels than its header says; the file is damaged');
+}
+
+// Rows of packed bits begin at a byte each. 2^depth - 1 becomes 255.
+function unpackGrey(data: Uint8Array, width: number, height: number, depth: number): Uint8Array {
+  const rowBytes = Math.ceil((width * depth) / 8);
+  const largest = 2 ** depth - 1;
+  return Uint8Array.from({ length: width * height }, (_, i) => {
+    const bit = (i % width) * depth;
+    const byte = data[Math.floor(i / width) * rowBytes + (bit >> 3)];
+    return (((byte >> (8 - depth - (bit & 7))) & largest) * 255) / largest;
+  });
+}
+
+function toEightBits(data: Uint8Array | Uint8ClampedArray | Uint16Array, depth: number): Uint8Array {
+  return depth === 16 ? Uint8Array.from(data, (value) => Math.round(value / 257)) : new Uint8Array(data);
+}

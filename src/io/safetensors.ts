@@ -1,0 +1,155 @@
+// Safetensors files: a length, a JSON header, and the elements of all tensors without a gap.
+//
+// u64 n | n bytes {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {..}} | elements
+//
+// Source: the format's description in huggingface/safetensors. Every size is checked before anything is allocated.
+import { FileError, formatShape, ValueError } from '../errors.ts';
+import { type ArrayDtype, type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { type ReadableFile, readRange, withFile } from './file.ts';
+import { parseStrictJson } from './json.ts';
+
+const maxHeaderBytes = 100_000_000; // the format's own limit
+const metadataKey = '__metadata__';
+
+export interface TensorEntry {
+  dtype: ArrayDtype;
+  shape: number[];
+  /** First byte within the file, and the byte after the last. */
+  begin: number;
+  end: number;
+}
+
+export interface SafetensorsHeader {
+  metadata: Record<string, string>;
+  /** In the order of their bytes. */
+  tensors: Map<string, TensorEntry>;
+}
+
+/** What the file holds, without reading an element. @throws FileError when damaged, cut off or of an unknown dtype */
+export function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+  return withFile(path, readHeader);
+}
+
+/**
+ * Metadata and tensors of a file, each tensor in memory of its own.
+ * @param names reads these only; a name that is not there is an error
+ * @throws FileError as readSafetensorsHeader
+ */
+export function readSafetensors(
+  path: string,
+  names?: readonly string[],
+): Promise<{ metadata: Record<string, string>; tensors: Map<string, ArrayFile> }> {
+  return withFile(path, async (file) => {
+    const header = await readHeader(file);
+    const tensors = new Map<string, ArrayFile>();
+    for (const name of names ?? header.tensors.keys()) {
+      const entry = header.tensors.get(name);
+      if (!entry) throw new FileError(path, `holds no tensor "${name}"`);
+      const bytes = await readRange(file, entry.begin, entry.end - entry.begin);
+      tensors.set(name, { shape: entry.shape, dtype: entry.dtype, data: elementsOf(bytes, entry.dtype) });
+    }
+    return { metadata: header.metadata, tensors };
+  });
+}
+
+/**
+ * Writes tensors and metadata, atomically. Wider dtypes come first, so that every tensor lies aligned in the file;
+ * otherwise the order is kept. The same input gives the same bytes.
+ * @throws FileError; ValueError when data and shape do not fit together
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const entries: [string, ArrayFile][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
+  for (const [name, array] of entries) {
+    if (name === metadataKey) throw new ValueError(`a tensor cannot be named ${metadataKey}`);
+    checkArray(name, array);
+  }
+  for (const [key, text] of Object.entries(metadata))
+    if (typeof text !== 'string') throw new ValueError(`metadata "${key}" is not a string`);
+  entries.sort(([, a], [, b]) => arrayDtypes[b.dtype].bytes - arrayDtypes[a.dtype].bytes);
+
+  // Written by hand: an object would put names that look like numbers first.
+  const members = Object.keys(metadata).length ? [`"${metadataKey}":${JSON.stringify(metadata)}`] : [];
+  let offset = 0;
+  for (const [name, { dtype, shape, data }] of entries) {
+    const entry = { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, (offset += data.byteLength)] };
+    members.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
+  }
+  const json = new TextEncoder().encode(`{${members.join(',')}}`);
+  if (json.length > maxHeaderBytes) throw new ValueError(`${path}: names and metadata exceed ${maxHeaderBytes} bytes`);
+  const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
+  header.set(json, 8);
+  await writeFileAtomic(path, [header, ...entries.map(([, { data }]) => bytesOf(data))]);
+}
+
+async function readHeader(file: ReadableFile): Promise<SafetensorsHeader> {
+  if (file.bytes < 8) throw new FileError(file.path, 'is not a safetensors file (shorter than 8 bytes)');
+  const start = await readRange(file, 0, 8);
+  const length = Number(new DataView(start.buffer).getBigUint64(0, true));
+  if (length > maxHeaderBytes || length > file.bytes - 8)
+    throw new FileError(file.path, `declares a header of ${length} bytes; it is cut off or no safetensors file`);
+  const bytes = await readRange(file, 8, length);
+  let header: unknown;
+  try {
+    if (bytes[0] !== 0x7b) throw new SyntaxError('it does not begin with {');
+    header = parseStrictJson(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    throw new FileError(file.path, `has a damaged header: ${(error as Error).message}`, { cause: error });
+  }
+  return checkHeader(header as Record<string, unknown>, 8 + length, file);
+}
+
+function checkHeader(header: Record<string, unknown>, dataStart: number, file: ReadableFile): SafetensorsHeader {
+  const tensors: [string, TensorEntry][] = [];
+  let metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header)) {
+    if (name === metadataKey) metadata = checkMetadata(value, file.path);
+    else tensors.push([name, checkEntry(name, value, dataStart, file.path)]);
+  }
+  tensors.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  let end = dataStart;
+  for (const [name, entry] of tensors) {
+    if (entry.begin !== end)
+      throw new FileError(file.path, `tensor "${name}" ${entry.begin < end ? 'overlaps another' : 'follows a hole'}`);
+    end = entry.end;
+  }
+  if (end !== file.bytes)
+    throw new FileError(file.path, `has ${file.bytes} bytes, its header describes ${end}; it is cut off or damaged`);
+  return { metadata, tensors: new Map(tensors) };
+}
+
+function checkMetadata(value: unknown, path: string): Record<string, string> {
+  if (!isRecord(value) || !Object.values(value).every((text) => typeof text === 'string'))
+    throw new FileError(path, `${metadataKey} is no table of strings`);
+  return value as Record<string, string>;
+}
+
+function checkEntry(name: string, value: unknown, dataStart: number, path: string): TensorEntry {
+  const problem = (what: string) => new FileError(path, `tensor "${name}" ${what}`);
+  if (!isRecord(value)) throw problem('has no description');
+  const { dtype: code, shape, data_offsets: offsets, ...rest } = value;
+  const unknownKey = Object.keys(rest)[0];
+  if (unknownKey !== undefined) throw problem(`has the unknown key "${unknownKey}"`);
+  const dtype = (Object.keys(arrayDtypes) as ArrayDtype[]).find((known) => known.toUpperCase() === code);
+  if (!dtype) throw problem(`has dtype ${JSON.stringify(code)}, which cannot be read`);
+  if (!isSizes(shape)) throw problem('has a shape that is no list of sizes');
+  if (!isSizes(offsets) || offsets.length !== 2) throw problem('has data_offsets that are no pair of sizes');
+  const [begin, end] = offsets;
+  const length = byteLengthOf(shape, dtype);
+  if (length === undefined || end - begin !== length)
+    throw problem(`of ${dtype} ${formatShape(shape)} spans ${end - begin} bytes instead of ${length ?? 'any size'}`);
+  return { dtype, shape, begin: dataStart + begin, end: dataStart + end };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}

@@ -1,0 +1,136 @@
+// Adam with warm-up, weight decay and clipping of the global norm, and the exponential moving average of the weights,
+// in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
+//   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
+import { nearestName, ValueError } from '../errors.ts';
+import { adamStep, globalNorm } from '../kernels/optimizer.ts';
+import { keep } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { ParameterArena } from './arena.ts';
+import type { Module } from './module.ts';
+
+export interface AdamOptions {
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** L2 penalty added to the gradient, as torch.optim.Adam has it. */
+  weightDecay: number;
+  /** Updates over which the rate rises linearly from 0; 0 for none. */
+  warmup: number;
+  /** Largest global norm of the gradient; negative for no clipping. */
+  gradientClip: number;
+  /** Largest decay of the moving average; 0 for no average. */
+  emaRate: number;
+}
+
+const defaults: AdamOptions = {
+  learningRate: 1e-3,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  warmup: 0,
+  gradientClip: -1,
+  emaRate: 0,
+};
+
+export class Adam {
+  readonly options: AdamOptions;
+  readonly arena: ParameterArena;
+  private readonly firstMoment: Tensor;
+  private readonly secondMoment: Tensor;
+  private readonly ema: Tensor | null;
+  private updates = 0;
+
+  /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
+  constructor(module: Module, options: Partial<AdamOptions> = {}) {
+    checkOptions(options);
+    this.options = { ...defaults, ...options };
+    this.arena = new ParameterArena(module);
+    this.firstMoment = this.arena.zerosLike();
+    this.secondMoment = this.arena.zerosLike();
+    this.ema = this.options.emaRate > 0 ? this.arena.zerosLike() : null;
+    if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
+  }
+
+  /** The rate of the next update. */
+  get learningRate(): number {
+    const { learningRate, warmup } = this.options;
+    return warmup > 0 ? learningRate * Math.min(this.updates / warmup, 1) : learningRate;
+  }
+
+  /**
+   * One update from the accumulated gradients, which it zeroes.
+   * @returns the global norm of the gradient before clipping, a tensor of one element owned by the open scope
+   */
+  step(): Tensor {
+    const { arena, firstMoment, secondMoment, ema, options } = this;
+    const norm = globalNorm(arena.gradients);
+    const averaged = this.updates + 1;
+    adamStep(
+      { parameters: arena.values, gradients: arena.gradients, firstMoment, secondMoment, ema, norm },
+      {
+        learningRate: this.learningRate,
+        beta1: options.beta1,
+        beta2: options.beta2,
+        epsilon: options.epsilon,
+        weightDecay: options.weightDecay,
+        step: this.updates + 1,
+        emaDecay: Math.min(options.emaRate, (1 + averaged) / (10 + averaged)),
+        maxNorm: options.gradientClip,
+        zeroGradients: true,
+      },
+    );
+    this.updates++;
+    return norm;
+  }
+
+  /** The averaged parameters by name, as windows that the caller owns. */
+  *emaParameters(): Generator<[string, Tensor]> {
+    const { arena, ema } = this;
+    for (const entry of arena.entries) yield [entry.path, arena.window(ema ?? arena.values, entry)];
+  }
+
+  /** Runs `fn` with the averaged weights in the module, then puts the trained ones back. */
+  async withEma<T>(fn: () => Promise<T>): Promise<T> {
+    const { arena, ema } = this;
+    if (!ema) return fn();
+    const { device, address, size } = arena.values;
+    const trained = keep(arena.zerosLike());
+    device.copy(trained.address, address, size * 4);
+    device.copy(address, ema.address, size * 4);
+    try {
+      return await fn();
+    } finally {
+      device.copy(address, trained.address, size * 4);
+      trained.dispose();
+    }
+  }
+
+  dispose(): void {
+    for (const tensor of [this.firstMoment, this.secondMoment, this.ema]) tensor?.dispose();
+    this.arena.dispose();
+  }
+}
+
+const ranges: { [K in keyof AdamOptions]: [test: (value: number) => boolean, text: string] } = {
+  learningRate: [(v) => v >= 0, 'a finite number >= 0'],
+  beta1: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
+  beta2: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
+  epsilon: [(v) => v >= 0, 'a finite number >= 0'],
+  weightDecay: [(v) => v >= 0, 'a finite number >= 0'],
+  warmup: [(v) => v >= 0, 'a finite number >= 0'],
+  gradientClip: [() => true, 'a finite number'],
+  emaRate: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
+};
+
+function checkOptions(options: Partial<AdamOptions>): void {
+  for (const [name, value] of Object.entries(options)) {
+    const range = ranges[name as keyof AdamOptions];
+    if (!range) {
+      const near = nearestName(name, Object.keys(ranges));
+      throw new ValueError(`Adam has no option "${name}"${near ? `; did you mean "${near}"?` : ''}`);
+    }
+    if (!Number.isFinite(value) || !range[0](value)) throw new ValueError(`Adam ${name} must be ${range[1]}, got ${value}`);
+  }
+}

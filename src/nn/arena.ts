@@ -1,0 +1,75 @@
+// All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
+// Afterwards each parameter of the module is a window of the arena.
+import { formatShape, ValueError } from '../errors.ts';
+import { zeros } from '../tensor/create.ts';
+import { keep } from '../tensor/scope.ts';
+import type { Shape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { alias } from '../tensor/view.ts';
+import type { Module } from './module.ts';
+
+/** Windows begin at multiples of this many floats, one cache line; the gaps hold zeros. */
+const ALIGNMENT = 16;
+
+export interface ArenaEntry {
+  path: string;
+  shape: Shape;
+  /** In floats from the arena's start. */
+  offset: number;
+}
+
+export class ParameterArena {
+  readonly entries: readonly ArenaEntry[];
+  /** [floats], f32: every parameter, and zeros between. */
+  readonly values: Tensor;
+  /** [floats], f32: every gradient; `backward` accumulates here. */
+  readonly gradients: Tensor;
+
+  /** Moves the parameters of `module` here; tensors that were read from it before are disposed. */
+  constructor(module: Module) {
+    const slots = [...module.slots()].filter(({ owner, key }) => (owner[key] as Tensor).requiresGrad);
+    if (slots.length === 0) throw new ValueError('the module has no parameters to train');
+    let floats = 0;
+    this.entries = slots.map(({ path, owner, key }) => {
+      const { shape, size } = owner[key] as Tensor;
+      const offset = floats;
+      floats += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+      return { path, shape, offset };
+    });
+    const { device } = slots[0].owner[slots[0].key] as Tensor;
+    this.values = keep(zeros([floats], { device }));
+    this.gradients = keep(zeros([floats], { device }));
+    slots.forEach(({ owner, key }, i) => {
+      const before = owner[key] as Tensor;
+      const after = this.window(this.values, this.entries[i]);
+      after.requireGrad();
+      after.grad = this.window(this.gradients, this.entries[i]);
+      device.copy(after.address, before.address, before.size * 4);
+      before.dispose();
+      owner[key] = after;
+    });
+  }
+
+  /** A tensor of the arena's size, zero-filled, that the caller owns: moments, EMA. */
+  zerosLike(): Tensor {
+    return keep(zeros(this.values.shape, { device: this.values.device }));
+  }
+
+  /** The window of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
+  window(flat: Tensor, entry: ArenaEntry): Tensor {
+    if (flat.size !== this.values?.size && this.values) throw new ValueError(`not of the arena: ${formatShape(flat.shape)}`);
+    const window = alias(flat, entry.shape, entry.offset);
+    window.label = entry.path;
+    return window;
+  }
+
+  zeroGradients(): void {
+    const { device, address, size } = this.gradients;
+    device.fill(address, size * 4, 0);
+  }
+
+  dispose(): void {
+    this.values.dispose();
+    this.gradients.dispose();
+  }
+}

@@ -1,0 +1,35 @@
+// Time embeddings: what the network is told of t. Labels are t * 999, as the official network takes them.
+import { cos, log, mul, sin } from '../kernels/elementwise.ts';
+import { concat, reshape } from '../kernels/movement.ts';
+import { tensor } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { Initializer } from './init.ts';
+import { Module } from './module.ts';
+
+/**
+ * Sinusoidal embedding (Vaswani et al. 2017; Score SDE layers.py get_timestep_embedding):
+ * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)).
+ * @param labels [N]; result [N, dim], dim even and at least 4
+ */
+export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
+  const half = dim / 2;
+  const frequencies = Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10000) * i) / (half - 1)));
+  const angles = mul(reshape(labels, [-1, 1]), tensor(frequencies, { shape: [1, half], device: labels.device }));
+  return concat([sin(angles), cos(angles)], 1);
+}
+
+/** Gaussian Fourier embedding of log(label): [sin(2 pi W log t), cos(2 pi W log t)], W ~ N(0, scale^2), not trained. */
+export class FourierEmbedding extends Module {
+  W: Tensor;
+
+  /** @param size number of frequencies; the embedding has twice as many entries */
+  constructor(size: number, scale: number, init = new Initializer()) {
+    super();
+    this.W = init.normal([size], scale).requireGrad(false);
+  }
+
+  forward(labels: Tensor): Tensor {
+    const angles = mul(mul(reshape(log(labels), [-1, 1]), reshape(this.W, [1, -1])), 2 * Math.PI);
+    return concat([sin(angles), cos(angles)], 1);
+  }
+}

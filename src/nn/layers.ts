@@ -1,0 +1,109 @@
+// The layers of the UNet and of small networks. Images are [N, H, W, C].
+import { conv2d, type Conv2dOptions } from '../kernels/conv/conv.ts';
+import { dropout } from '../kernels/random.ts';
+import { silu } from '../kernels/elementwise.ts';
+import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
+import { matmul } from '../kernels/matmul.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { Initializer } from './init.ts';
+import { checkWhole, Module } from './module.ts';
+
+/** y = x W^T + b over the last axis. Weight [out, in]. */
+export class Linear extends Module {
+  weight: Tensor;
+  bias: Tensor;
+
+  /** @param scale of the variance-scaling initialiser */
+  constructor(inputs: number, outputs: number, init = new Initializer(), scale = 1) {
+    super();
+    checkWhole('Linear inputs', inputs);
+    checkWhole('Linear outputs', outputs);
+    this.weight = init.varianceScaling([outputs, inputs], scale);
+    this.bias = init.constant([outputs], 0);
+  }
+
+  forward(x: Tensor): Tensor {
+    return matmul(x, this.weight, { transposeB: true, bias: this.bias });
+  }
+}
+
+/** A convolution of odd kernel size with zero padding that keeps H and W. Weight [Cout, k, k, Cin]. */
+export class Conv2d extends Module {
+  weight: Tensor;
+  bias: Tensor;
+  private readonly padding: number;
+
+  constructor(inputs: number, outputs: number, kernel: number, init = new Initializer(), scale = 1) {
+    super();
+    checkWhole('Conv2d inputs', inputs);
+    checkWhole('Conv2d outputs', outputs);
+    this.weight = init.varianceScaling([outputs, checkWhole('Conv2d kernel', kernel), kernel, inputs], scale);
+    this.bias = init.constant([outputs], 0);
+    this.padding = (kernel - 1) / 2;
+  }
+
+  /** @param epilogue what is added to the convolution before its result is stored: see conv2d */
+  forward(x: Tensor, epilogue: Pick<Conv2dOptions, 'add' | 'residual' | 'scale'> = {}): Tensor {
+    return conv2d(x, this.weight, { bias: this.bias, padding: this.padding, ...epilogue });
+  }
+}
+
+/** Group normalisation with min(C / 4, 32) groups, as the official network has it, and what may be fused behind it. */
+export class GroupNorm extends Module {
+  weight: Tensor;
+  bias: Tensor;
+  readonly groups: number;
+
+  constructor(channels: number, init = new Initializer()) {
+    super();
+    this.groups = Math.max(1, Math.min(Math.floor(channels / 4), 32));
+    this.weight = init.constant([channels], 1);
+    this.bias = init.constant([channels], 0);
+  }
+
+  /** @param x a tensor, or several that stand for their concatenation on channels */
+  forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample'> = {}): Tensor {
+    return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: 1e-6, ...options });
+  }
+}
+
+/** What every dropout layer of a model draws from; training sets `step` and `sample` before each forward. */
+export interface DropoutState {
+  seed: number;
+  step: number;
+}
+
+/** Zeroes elements with probability p in training; the mask is a function of (seed, step, layer, element). */
+export class Dropout extends Module {
+  readonly probability: number;
+  private readonly stream: number;
+  private readonly state: DropoutState;
+
+  /** @param stream distinct for each dropout layer of a model */
+  constructor(probability: number, stream: number, state: DropoutState) {
+    super();
+    this.probability = probability;
+    this.stream = stream;
+    this.state = state;
+  }
+
+  forward(x: Tensor): Tensor {
+    if (!this.training || this.probability === 0) return x;
+    const { seed, step } = this.state;
+    return dropout(x, this.probability, { seed, stream: this.stream, offset: step });
+  }
+}
+
+/** Linear layers with SiLU between them: sizes [in, hidden..., out]. */
+export class MLP extends Module {
+  readonly layers: Linear[];
+
+  constructor(sizes: readonly number[], init = new Initializer()) {
+    super();
+    this.layers = sizes.slice(1).map((size, i) => new Linear(sizes[i], size, init));
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.layers.reduce((h, layer, i) => layer.forward(i === 0 ? h : silu(h)), x);
+  }
+}

@@ -1,0 +1,99 @@
+// A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
+// a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
+import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { sameShape } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+
+/** Where a tensor hangs in a module: reading and replacing it. */
+export interface Slot {
+  path: string;
+  owner: Record<string, unknown>;
+  key: string;
+}
+
+export abstract class Module {
+  /** Whether dropout and the like are active; set by train() and eval(). */
+  training = true;
+
+  /** Every tensor of this module and its children, in order of definition. */
+  *slots(prefix = ''): Generator<Slot> {
+    for (const [key, value] of Object.entries(this)) {
+      const path = prefix + key;
+      if (value instanceof Tensor) yield { path, owner: this as unknown as Record<string, unknown>, key };
+      else yield* childSlots(value, `${path}.`);
+    }
+  }
+
+  *namedTensors(): Generator<[string, Tensor]> {
+    for (const { path, owner, key } of this.slots()) yield [path, owner[key] as Tensor];
+  }
+
+  /** The tensors that training changes. */
+  *namedParameters(): Generator<[string, Tensor]> {
+    for (const [path, tensor] of this.namedTensors()) if (tensor.requiresGrad) yield [path, tensor];
+  }
+
+  parameterCount(): number {
+    let count = 0;
+    for (const [, parameter] of this.namedParameters()) count += parameter.size;
+    return count;
+  }
+
+  stateDict(): Map<string, Tensor> {
+    return new Map(this.namedTensors());
+  }
+
+  /**
+   * Copies values into this module's tensors.
+   * @param values host arrays by name; every name must be there and no other, with its shape
+   * @throws FileError naming the first missing or unknown name, ShapeError naming a wrong shape
+   */
+  loadStateDict(values: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>, origin = 'state'): void {
+    const own = this.stateDict();
+    for (const name of own.keys()) if (!values.has(name)) throw new FileError(origin, `lacks the tensor "${name}"`);
+    for (const [name, { shape }] of values) {
+      const target = own.get(name);
+      if (!target) throw new FileError(origin, `holds "${name}", which this model does not have`);
+      if (!sameShape(target.shape, shape))
+        throw new ShapeError(`load ${name}`, formatShape(target.shape), `${formatShape(shape)} in ${origin}`);
+    }
+    for (const [name, { data }] of values) {
+      const target = own.get(name) as Tensor;
+      target.device.upload(target.address, data);
+    }
+  }
+
+  train(training = true): this {
+    this.training = training;
+    for (const value of Object.values(this)) for (const child of children(value)) child.train(training);
+    return this;
+  }
+
+  eval(): this {
+    return this.train(false);
+  }
+
+  dispose(): void {
+    for (const [, tensor] of this.namedTensors()) tensor.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function children(value: unknown): Module[] {
+  if (value instanceof Module) return [value];
+  return Array.isArray(value) ? value.flatMap(children) : [];
+}
+
+function* childSlots(value: unknown, prefix: string): Generator<Slot> {
+  if (value instanceof Module) yield* value.slots(prefix);
+  else if (Array.isArray(value)) for (const [index, item] of value.entries()) yield* childSlots(item, `${prefix}${index}.`);
+}
+
+/** @throws ValueError unless `value` is a whole number of at least `least` */
+export function checkWhole(what: string, value: number, least = 1): number {
+  if (!Number.isInteger(value) || value < least) throw new ValueError(`${what} must be a whole number >= ${least}, got ${value}`);
+  return value;
+}

@@ -1,0 +1,77 @@
+// The training loop of a 1-rectified flow: data and noise in, one optimiser update a step. It prints nothing.
+// Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ImageBatches } from '../data/index.ts';
+import type { Device } from '../device/device.ts';
+import { NonFiniteError } from '../errors.ts';
+import { networkVelocity, rectifiedFlowLoss, uniformTimes } from '../flow/index.ts';
+import { randn } from '../kernels/random.ts';
+import type { Adam } from '../nn/adam.ts';
+import type { UNet } from '../nn/unet.ts';
+import { tensor } from '../tensor/create.ts';
+import { scope } from '../tensor/scope.ts';
+
+export interface TrainingStep {
+  step: number;
+  total: number;
+  /** Mean squared error of the velocity over this batch. */
+  loss: number;
+  learningRate: number;
+  /** Global norm of the gradient before clipping. */
+  gradientNorm: number;
+  imagesPerSecond: number;
+}
+
+export interface LoopOptions {
+  model: UNet;
+  optimizer: Adam;
+  batches: ImageBatches;
+  device: Device;
+  seed: number;
+  batchSize: number;
+  /** First step and the number of the step to stop before. */
+  from: number;
+  total: number;
+  signal?: AbortSignal;
+  onStep?: (step: TrainingStep) => void | Promise<void>;
+}
+
+/** Stream of the counter generator that training noise is drawn from. */
+const NOISE_STREAM = 0;
+
+/** @returns the step it stopped before: `total`, or less when `signal` was aborted */
+export async function trainingLoop(options: LoopOptions): Promise<number> {
+  const { model, from, total, batchSize, signal } = options;
+  model.train();
+  for (let step = from; step < total; step++) {
+    // Lets signals and timers in between two steps, which block the event loop.
+    await nextTurn();
+    if (signal?.aborted) return step;
+    const start = performance.now();
+    const info = trainingStep(options, step);
+    const imagesPerSecond = batchSize / ((performance.now() - start) / 1000);
+    if (!Number.isFinite(info.loss))
+      throw new NonFiniteError(`the loss is ${info.loss} at step ${step}; lower optim.lr or look at the data`);
+    await options.onStep?.({ step, total, imagesPerSecond, ...info });
+  }
+  return total;
+}
+
+/** One update; everything it makes is freed when it returns. */
+export function trainingStep(
+  options: Omit<LoopOptions, 'from' | 'total'>,
+  step: number,
+): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
+  const { model, optimizer, batches, device, seed, batchSize } = options;
+  model.dropoutState.step = step;
+  return scope(() => {
+    const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
+    const x0 = randn(x1.shape, { device, seed, stream: NOISE_STREAM, sample: step * batchSize });
+    const t = uniformTimes(batchSize, { seed, step, device });
+    const { loss } = rectifiedFlowLoss(networkVelocity(model), x1, x0, t);
+    loss.backward();
+    const { learningRate } = optimizer;
+    const gradientNorm = optimizer.step().item();
+    return { loss: loss.item(), learningRate, gradientNorm };
+  });
+}

@@ -1,0 +1,33 @@
+// From a configuration to the network it describes.
+import type { Device } from '../device/device.ts';
+import { Initializer } from '../nn/init.ts';
+import { UNet, type UNetOptions } from '../nn/unet.ts';
+import type { Config } from './config/schema.ts';
+
+/** The official key tree in the UNet's own terms. */
+export function unetOptions(config: Config): UNetOptions {
+  const { data, model, seed } = config;
+  return {
+    imageSize: data.image_size,
+    channels: data.num_channels,
+    baseChannels: model.nf,
+    channelMultipliers: model.ch_mult,
+    residualBlocks: model.num_res_blocks,
+    attentionResolutions: model.attn_resolutions,
+    dropout: model.dropout,
+    embedding: model.embedding_type,
+    fourierScale: model.fourier_scale,
+    conditional: model.conditional,
+    centered: data.centered,
+    skipRescale: model.skip_rescale,
+    scaleBySigma: model.scale_by_sigma,
+    initScale: model.init_scale,
+    seed,
+  };
+}
+
+/** A freshly initialised network; the caller owns it. */
+export function buildModel(config: Config, device: Device): UNet {
+  const options = unetOptions(config);
+  return new UNet(options, new Initializer({ seed: options.seed, device }));
+}

@@ -1,0 +1,25 @@
+// Where a result comes from: package version and, in a git checkout, its revision.
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = new URL('../../', import.meta.url);
+
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { version: string }).version;
+}
+
+/** Short hash of HEAD, with "+" when the tree differs from it; undefined outside a checkout of this project. */
+export function gitRevision(): string | undefined {
+  const git = (...args: string[]) => spawnSync('git', args, { cwd: fileURLToPath(root), encoding: 'utf8' });
+  // An installed package may lie inside somebody else's repository.
+  if (git('rev-parse', '--show-prefix').stdout?.trim() !== '') return undefined;
+  const head = git('rev-parse', '--short=12', 'HEAD');
+  if (head.status !== 0) return undefined;
+  return head.stdout.trim() + (git('status', '--porcelain', '-uno').stdout?.trim() ? '+' : '');
+}
+
+/** As checkpoints and reports state it. */
+export function provenance(): { version: string; revision: string; created: string } {
+  return { version: packageVersion(), revision: gitRevision() ?? 'unknown', created: new Date().toISOString() };
+}

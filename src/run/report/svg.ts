@@ -1,0 +1,96 @@
+// Small plots as SVG text, for reports that must open anywhere.
+
+export interface Series {
+  label: string;
+  /** Points (x, y), x ascending; non-finite points are left out. */
+  points: readonly (readonly [number, number])[];
+}
+
+export interface PlotOptions {
+  title: string;
+  xLabel: string;
+  yLabel: string;
+  logY?: boolean;
+  width?: number;
+  height?: number;
+}
+
+const COLORS = ['#2563eb', '#dc2626', '#059669', '#d97706', '#7c3aed'];
+const MARGIN = { left: 64, right: 16, top: 32, bottom: 44 };
+
+/** A line plot with axes, ticks and a legend. */
+export function linePlot(series: readonly Series[], options: PlotOptions): string {
+  const { width = 640, height = 320, logY = false } = options;
+  const usable = series.map(({ label, points }) => ({
+    label,
+    points: points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!logY || y > 0)),
+  }));
+  const all = usable.flatMap(({ points }) => points);
+  if (all.length === 0) return `<p>${escapeHtml(options.title)}: nothing to plot</p>`;
+  const [x0, x1] = spread(all.map(([x]) => x));
+  const [y0, y1] = spread(all.map(([, y]) => (logY ? Math.log10(y) : y)));
+  const place = ([x, y]: readonly [number, number]): string => {
+    const px = MARGIN.left + ((x - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right);
+    const value = logY ? Math.log10(y) : y;
+    const py = height - MARGIN.bottom - ((value - y0) / (y1 - y0)) * (height - MARGIN.top - MARGIN.bottom);
+    return `${px.toFixed(1)},${py.toFixed(1)}`;
+  };
+  const xTicks = ticks(x0, x1).map((x) => {
+    const [px] = place([x, logY ? 10 ** y0 : y0]).split(',');
+    return `<text x="${px}" y="${height - MARGIN.bottom + 16}" text-anchor="middle">${format(x)}</text>`;
+  });
+  const yTicks = ticks(y0, y1).map((y) => {
+    const [, py] = place([x0, logY ? 10 ** y : y]).split(',');
+    return (
+      `<line x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${py}" y2="${py}" stroke="#e5e7eb"/>` +
+      `<text x="${MARGIN.left - 6}" y="${Number(py) + 4}" text-anchor="end">${format(logY ? 10 ** y : y)}</text>`
+    );
+  });
+  const lines = usable.map(({ points }, i) => {
+    const color = COLORS[i % COLORS.length];
+    return `<polyline fill="none" stroke="${color}" stroke-width="1.5" points="${points.map(place).join(' ')}"/>`;
+  });
+  const legend = usable.map(
+    ({ label }, i) =>
+      `<text x="${width - MARGIN.right}" y="${MARGIN.top + 14 * i}" text-anchor="end" fill="${COLORS[i % COLORS.length]}">${escapeHtml(label)}</text>`,
+  );
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="11">`,
+    `<text x="${width / 2}" y="16" text-anchor="middle" font-size="13">${escapeHtml(options.title)}</text>`,
+    ...yTicks,
+    ...xTicks,
+    ...lines,
+    ...legend,
+    `<text x="${width / 2}" y="${height - 8}" text-anchor="middle">${escapeHtml(options.xLabel)}</text>`,
+    `<text x="14" y="${height / 2}" text-anchor="middle" transform="rotate(-90 14 ${height / 2})">${escapeHtml(options.yLabel)}</text>`,
+    '</svg>',
+  ].join('\n');
+}
+
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+/** Lowest and highest value, a little apart when they are equal. */
+function spread(values: readonly number[]): [number, number] {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (const value of values) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+/** About five round numbers between the bounds. */
+function ticks(low: number, high: number): number[] {
+  const rough = (high - low) / 5;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5].find((m) => m * power >= rough) ?? 10);
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, i) => (first + i) * step);
+}
+
+function format(value: number): string {
+  return Number(value.toPrecision(3)).toString();
+}

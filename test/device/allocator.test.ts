@@ -1,0 +1,72 @@
+// pure: the caching allocator against a model of memory
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { CachingAllocator, sizeClass } from '../../src/device/allocator.ts';
+import { DeviceError } from '../../src/errors.ts';
+
+function bumpSystem(limit = Number.POSITIVE_INFINITY) {
+  let next = 2 ** 21;
+  return (bytes: number) => {
+    if (next + bytes > limit) return 0;
+    const address = next;
+    next += bytes;
+    return address;
+  };
+}
+
+test('a size class holds its size, wastes at most an eighth beyond a line, and is a multiple of 64', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 33 }), (bytes) => {
+      const size = sizeClass(bytes);
+      expect(size).toBeGreaterThanOrEqual(bytes);
+      expect(size % 64).toBe(0);
+      expect(size).toBeLessThanOrEqual(Math.max(64, bytes + 64, bytes * 1.125 + 64));
+    }),
+  );
+});
+
+test('live blocks never overlap, are aligned, and the figures add up', () => {
+  const operation = fc.record({ free: fc.boolean(), bytes: fc.integer({ min: 1, max: 2 ** 23 }), pick: fc.nat() });
+  fc.assert(
+    fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
+      const allocator = new CachingAllocator(bumpSystem());
+      const live: { address: number; size: number }[] = [];
+      for (const { free, bytes, pick } of operations) {
+        if (free && live.length > 0) {
+          const [block] = live.splice(pick % live.length, 1);
+          allocator.free(block.address);
+        } else {
+          const address = allocator.allocate(bytes);
+          const size = sizeClass(bytes);
+          expect(address % 64).toBe(0);
+          for (const other of live)
+            expect(address + size <= other.address || other.address + other.size <= address).toBe(true);
+          live.push({ address, size });
+        }
+      }
+      expect(allocator.memory().live).toBe(live.reduce((sum, { size }) => sum + size, 0));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('the second of two equal rounds takes nothing from the system', () => {
+  const allocator = new CachingAllocator(bumpSystem());
+  const round = () => {
+    const blocks = [100, 5000, 3e6, 4e7, 100].map((bytes) => allocator.allocate(bytes));
+    for (const block of blocks) allocator.free(block);
+  };
+  round();
+  const { reserved, highWater } = allocator.memory();
+  round();
+  expect(allocator.memory()).toEqual({ live: 0, highWater, reserved });
+});
+
+test('no memory left, a double free and a bad size are one clear error each', () => {
+  const allocator = new CachingAllocator(bumpSystem(2 ** 27));
+  const block = allocator.allocate(1000);
+  expect(() => allocator.allocate(2 ** 30)).toThrow(/out of memory: 1024.0 MiB asked, 0.0 MiB in use by 1 blocks/);
+  allocator.free(block);
+  expect(() => allocator.free(block)).toThrow(DeviceError);
+  expect(() => allocator.allocate(Number.NaN)).toThrow(/cannot allocate NaN bytes/);
+});

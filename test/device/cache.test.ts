@@ -1,0 +1,133 @@
+// cpu: the compile cache under concurrency, damage and hostile folders. Needs a C compiler.
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { cacheKey, KernelCache } from '../../src/device/cache.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rectiflow-cache-test-'));
+  chmodSync(folder, 0o700);
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A process that opens the CPU device with this cache and runs one kernel; prints the result. */
+const program = `
+import { openDevice, tensor } from '${new URL('../../dist/index.js', import.meta.url)}';
+import { accumulate } from '${new URL('../../dist/kernels/accumulate.js', import.meta.url)}';
+await openDevice('cpu');
+const x = tensor([1, 2, 3]);
+accumulate(x, tensor([10, 20, 30]));
+console.log([...x.dataSync()].join(','));
+`;
+
+function environment(cache: string): NodeJS.ProcessEnv {
+  return { ...process.env, RECTIFLOW_CACHE: cache, RECTIFLOW_DEBUG: '1' };
+}
+
+function run(cache: string) {
+  return spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    env: environment(cache),
+  });
+}
+
+test('a key depends on every part and on where the parts are cut', () => {
+  const keys = [cacheKey('a', ['x', 'y']), cacheKey('a', ['xy']), cacheKey('a', ['x', 'z']), cacheKey('b', ['x', 'y'])];
+  expect(new Set(keys).size).toBe(4);
+  expect(cacheKey('conv/forward', ['x'])).toMatch(/^conv_forward-[0-9a-f]{32}$/);
+});
+
+test('the second process compiles nothing; the source that ran lies beside the binary', () => {
+  const first = run(folder);
+  expect(first.stdout).toBe('11,22,33\n');
+  expect(first.stderr).toContain('compiled accumulate');
+  const second = run(folder);
+  expect(second.stdout).toBe('11,22,33\n');
+  expect(second.stderr).not.toContain('compiled');
+  const sources = readdirSync(folder).filter((name) => name.startsWith('accumulate') && name.endsWith('.c'));
+  expect(sources).toHaveLength(1);
+  expect(readFileSync(join(folder, sources[0]), 'utf8')).toContain('accumulate_add');
+});
+
+test('a damaged, truncated or emptied binary is compiled again, never loaded', () => {
+  run(folder);
+  const binary = readdirSync(folder).find((name) => name.startsWith('accumulate') && name.endsWith('.so')) as string;
+  const good = readFileSync(join(folder, binary));
+  const flipped = Buffer.from(good);
+  flipped[good.length >> 1] ^= 255;
+  for (const damage of [flipped, good.subarray(0, 1000), Buffer.alloc(0)]) {
+    writeFileSync(join(folder, binary), damage);
+    const { stdout, stderr } = run(folder);
+    expect(stdout).toBe('11,22,33\n');
+    expect(stderr).toContain('compiled accumulate');
+  }
+});
+
+test('six processes at once on an empty folder all succeed and leave no stray file', async () => {
+  const results = await Promise.all(
+    Array.from(
+      { length: 6 },
+      () =>
+        new Promise<{ code: number | null; out: string }>((resolve) => {
+          const child = spawn(process.execPath, ['--input-type=module', '-e', program], { env: environment(folder) });
+          let out = '';
+          child.stdout.on('data', (text) => {
+            out += text;
+          });
+          child.on('close', (code) => resolve({ code, out }));
+        }),
+    ),
+  );
+  for (const result of results) expect(result).toEqual({ code: 0, out: '11,22,33\n' });
+  for (const name of readdirSync(folder)) expect(name).toMatch(/^\w+-[0-9a-f]{32}\.(so|c|sum)$/);
+});
+
+test('a folder that others can write, a link, a file or another user\'s folder is not used', () => {
+  const usable = join(folder, 'mine');
+  expect(new KernelCache(usable).reason).toBeUndefined();
+
+  chmodSync(usable, 0o777);
+  expect(new KernelCache(usable).reason).toContain('can be written by other users');
+  expect(new KernelCache(usable).folder).not.toBe(usable);
+
+  chmodSync(usable, 0o700);
+  const link = join(folder, 'link');
+  symlinkSync(usable, link);
+  expect(new KernelCache(link).reason).toContain('is not a folder');
+
+  const file = join(folder, 'file');
+  writeFileSync(file, '');
+  expect(new KernelCache(file).reason).toContain('cannot be written');
+
+  if (process.getuid?.() === 0) {
+    const foreign = join(folder, 'foreign');
+    mkdirSync(foreign, { mode: 0o700 });
+    chownSync(foreign, 12345, 12345);
+    expect(new KernelCache(foreign).reason).toContain('belongs to another user');
+  }
+});
+
+test('an unusable cache folder costs a compilation, not the result', () => {
+  const file = join(folder, 'file');
+  writeFileSync(file, '');
+  const { status, stdout } = run(file);
+  expect(stdout).toBe('11,22,33\n');
+  expect(status).toBe(0);
+});
+
+test('without a compiler the error says what was tried and what to install', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    env: { ...environment(folder), PATH: folder, CC: 'no-such-cc' },
+  });
+  expect(status).toBe(1);
+  expect(stderr).toContain('tried no-such-cc (ENOENT), cc (ENOENT), gcc (ENOENT), clang (ENOENT)');
+  expect(stderr).toContain('apt-get install gcc libc6-dev');
+});

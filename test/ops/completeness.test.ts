@@ -1,0 +1,43 @@
+/**
+ * The case table covers the op table: an op added to src/kernels/index.ts without a case here fails, and so does a case
+ * of an op that is not there.
+ */
+import { expect, test } from 'vitest';
+import { ops } from '../../src/kernels/index.ts';
+import { describeCase } from '../cases/case.ts';
+import { cases } from '../cases.ts';
+
+/** Ops that no case covers, each with the reason and where it is tested. */
+const elsewhere: Record<string, string> = {};
+
+const opNames = Object.values(ops).map(({ name }) => name);
+const covered = new Set(cases.map(({ op }) => op));
+
+test('every op has a case or a reason to have none', () => {
+  expect(opNames.filter((name) => !covered.has(name) && !(name in elsewhere))).toEqual([]);
+});
+
+test('every case and every reason belongs to an op', () => {
+  const known = new Set(opNames);
+  expect([...covered, ...Object.keys(elsewhere)].filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('every differentiable op has a case that checks its gradient', () => {
+  const checked = new Set(
+    cases
+      .filter((definition) => definition.inputs(definition.check[0]).some((input) => input.differentiable))
+      .map(({ op }) => op),
+  );
+  const differentiable = Object.values(ops).filter(({ backward }) => typeof backward === 'function');
+  expect(differentiable.map(({ name }) => name).filter((name) => !checked.has(name) && !(name in elsewhere))).toEqual([]);
+});
+
+test('case titles are unique and every case has sizes and a reason for its tolerance', () => {
+  const titles = cases.map((definition) => describeCase(definition));
+  expect(titles.filter((title, i) => titles.indexOf(title) !== i)).toEqual([]);
+  for (const definition of cases) {
+    expect(definition.check.length, describeCase(definition)).toBeGreaterThan(0);
+    expect(definition.tolerance.reason.length, describeCase(definition)).toBeGreaterThan(10);
+    if (definition.time) expect(definition.flops ?? definition.bytes, describeCase(definition)).toBeDefined();
+  }
+});

@@ -1,0 +1,53 @@
+/**
+ * Same inputs, same bits, for any number of threads: reductions are cut by shape and never by worker.
+ * Values and gradients of every case with 1, 2 and 3 threads at its checked sizes, and of one case of every op at a
+ * size of a real layer, where the work is cut into many pieces.
+ */
+import { describe, expect, test } from 'vitest';
+import { openDevice } from '../../src/device/open.ts';
+import { type Case, describeCase } from '../cases/case.ts';
+import { cases } from '../cases.ts';
+import { type Execution, runCase } from '../support/check.ts';
+import { deviceNames, full } from '../support/devices.ts';
+
+/** The first output or gradient whose bits differ; undefined when there is none. */
+function firstDifference(got: Execution, want: Execution): string | undefined {
+  for (const part of ['outputs', 'gradients'] as const) {
+    for (let i = 0; i < want[part].length; i++) {
+      const [a, b] = [got[part][i]?.data, want[part][i]?.data];
+      if (!a || !b) continue;
+      const at = a.findIndex((value, element) => !Object.is(value, b[element]));
+      if (at >= 0) return `${part} ${i} at [${at}]: ${a[at]} and ${b[at]}`;
+    }
+  }
+}
+
+async function compareThreads(definition: Case, size: unknown): Promise<void> {
+  const one = await runCase(definition, size, await openDevice('cpu', { threads: 1 }));
+  for (const threads of [2, 3]) {
+    const many = await runCase(definition, size, await openDevice('cpu', { threads }));
+    expect(firstDifference(many, one), `${describeCase(definition, size)}, ${threads} threads and 1`).toBeUndefined();
+  }
+}
+
+describe.runIf(deviceNames.includes('cpu'))('cpu', () => {
+  test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
+    '$title gives the same bits with 1, 2 and 3 threads',
+    async ({ definition }) => {
+      for (const size of definition.check) await compareThreads(definition, size);
+    },
+    120_000,
+  );
+
+  const layers = cases.flatMap((definition, i) => {
+    const first = cases.findIndex(({ op, time }) => op === definition.op && time) === i;
+    const sizes = full ? definition.time : first ? definition.time?.slice(0, 1) : [];
+    return (sizes ?? []).map((size) => ({ title: describeCase(definition, size), definition, size }));
+  });
+
+  test.each(layers)(
+    '$title gives the same bits with 1, 2 and 3 threads',
+    ({ definition, size }) => compareThreads(definition, size),
+    120_000,
+  );
+});

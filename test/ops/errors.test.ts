@@ -1,0 +1,241 @@
+/**
+ * What an op refuses, and how it says so: wrong shapes (both named), dtypes, devices, tensors already disposed, and
+ * gradients that do not exist. Every message names the op.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { gradients } from '../../src/autograd/backward.ts';
+import type { Device } from '../../src/device/device.ts';
+import { openDevice } from '../../src/device/open.ts';
+import {
+  DeviceError,
+  DtypeError,
+  formatShape,
+  NotDifferentiableError,
+  ShapeError,
+  UseAfterFreeError,
+} from '../../src/errors.ts';
+import { attention } from '../../src/kernels/attention.ts';
+import { conv2d } from '../../src/kernels/conv/conv.ts';
+import * as elementwise from '../../src/kernels/elementwise.ts';
+import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { mse } from '../../src/kernels/loss.ts';
+import { matmul } from '../../src/kernels/matmul.ts';
+import * as movement from '../../src/kernels/movement.ts';
+import { argmax, max, mean, sum } from '../../src/kernels/reduce.ts';
+import { downsampleMean, upsampleNearest } from '../../src/kernels/resample.ts';
+import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts';
+import { empty, tensor, zeros } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { asList, describeCase } from '../cases/case.ts';
+import { cases } from '../cases.ts';
+import { makeTensor } from '../support/check.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { fill, random } from '../support/random.ts';
+import { count } from '../support/reference/index.ts';
+
+const { add, exp, less, mul, where } = elementwise;
+const { broadcastTo, cast, concat, gather, oneHot, pad, permute, reshape, slice, split, transpose } = movement;
+
+type Make = (...shape: number[]) => Tensor;
+
+/** Op, shapes its message must hold, and the call; `f` makes an f32 tensor and `i` an i32 one. */
+type Refusal = [op: string, shapes: number[][], call: (f: Make, i: Make) => unknown];
+
+const wrongShapes: Refusal[] = [
+  ['add', [[2, 3], [4]], (f) => add(f(2, 3), f(4))],
+  ['mul', [[2, 3], [3, 2]], (f) => mul(f(2, 3), f(3, 2))],
+  ['less', [[2, 3], [4]], (f) => less(f(2, 3), f(4))],
+  ['sum', [[2, 3]], (f) => sum(f(2, 3), { axes: 2 })],
+  ['mean', [[2, 3]], (f) => mean(f(2, 3), { axes: [0, 0] })],
+  ['max', [[2, 0]], (f) => max(f(2, 0), { axes: 1 })],
+  ['argmax', [[2, 3]], (f) => argmax(f(2, 3), { axis: -3 })],
+  ['softmax', [[2, 3]], (f) => softmax(f(2, 3), { axis: 2 })],
+  ['log_softmax', [[2, 3]], (f) => logSoftmax(f(2, 3), { axis: -3 })],
+  ['cross_entropy', [[2, 3], [3]], (f, i) => crossEntropy(f(2, 3), i(3))],
+  ['mse', [[2, 3], [3, 2]], (f) => mse(f(2, 3), f(3, 2))],
+  ['matmul', [[2, 3], [4, 5]], (f) => matmul(f(2, 3), f(4, 5))],
+  ['matmul', [[2, 3], [3, 5]], (f) => matmul(f(2, 3), f(3, 5), { transposeB: true })],
+  ['matmul', [[2, 4, 3], [3, 3, 5]], (f) => matmul(f(2, 4, 3), f(3, 3, 5))],
+  ['matmul', [[3]], (f) => matmul(f(3), f(3, 2))],
+  ['matmul', [[4]], (f) => matmul(f(2, 3), f(3, 5), { bias: f(4) })],
+  ['attention', [[1, 4, 3], [1, 5, 2]], (f) => attention(f(1, 4, 3), f(1, 5, 2), f(1, 5, 3))],
+  ['attention', [[1, 5, 3], [1, 6, 3]], (f) => attention(f(1, 4, 3), f(1, 5, 3), f(1, 6, 3))],
+  ['conv2d', [[1, 5, 5, 3], [4, 3, 3, 2]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 2))],
+  ['conv2d', [[5, 5, 3]], (f) => conv2d(f(5, 5, 3), f(4, 3, 3, 3))],
+  ['conv2d', [[1, 2, 2, 3], [4, 3, 3, 3]], (f) => conv2d(f(1, 2, 2, 3), f(4, 3, 3, 3))],
+  ['conv2d', [[5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { bias: f(5) })],
+  ['conv2d', [[1, 5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { add: f(1, 5) })],
+  ['conv2d', [[1, 5, 5, 4]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
+  ['group_norm', [[1, 2, 2, 6]], (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
+  ['group_norm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
+  ['upsample_nearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
+  ['downsample_mean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
+  ['reshape', [[2, 3], [4, 2]], (f) => reshape(f(2, 3), [4, 2])],
+  ['reshape', [[2, 3], [4, -1]], (f) => reshape(f(2, 3), [4, -1])],
+  ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 0])],
+  ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 1, 2])],
+  ['transpose', [[3]], (f) => transpose(f(3))],
+  ['pad', [[2, 3]], (f) => pad(f(2, 3), [[1, 1]])],
+  ['slice', [[2, 3]], (f) => slice(f(2, 3), [0, 0], [2, 4])],
+  ['concat', [[2, 3], [3, 3]], (f) => concat([f(2, 3), f(3, 3)], 1)],
+  ['split', [[2, 3]], (f) => split(f(2, 3), [1, 1], 1)],
+  ['split', [[2, 3]], (f) => split(f(2, 3), 2, 1)],
+  ['broadcast_to', [[2, 3], [2, 4]], (f) => broadcastTo(f(2, 3), [2, 4])],
+];
+
+const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
+  ['exp', (_, i) => exp(i(3))],
+  ['add', (f, i) => add(f(3), i(3))],
+  ['where', (f) => where(f(3), f(3), f(3))],
+  ['softmax', (_, i) => softmax(i(2, 3))],
+  ['cross_entropy', (f) => crossEntropy(f(2, 3), f(2))],
+  ['mse', (f, i) => mse(f(3), i(3))],
+  ['matmul', (f, i) => matmul(f(2, 3), i(3, 4))],
+  ['attention', (f, i) => attention(f(1, 4, 3), i(1, 5, 3), f(1, 5, 3))],
+  ['conv2d', (f, i) => conv2d(f(1, 5, 5, 3), i(4, 3, 3, 3))],
+  ['group_norm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
+  ['gather', (f) => gather(f(4, 3), f(2))],
+  ['one_hot', (f) => oneHot(f(2), 5)],
+  ['concat', (f, i) => concat([f(2, 3), i(2, 3)], 0)],
+];
+
+function refusal(call: () => unknown): Error {
+  try {
+    scope(call);
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error('the call was not refused');
+}
+
+describe.each(deviceNames)('%s', (name) => {
+  let device: Device;
+  const f: Make = (...shape) => zeros(shape, { device });
+  const i: Make = (...shape) => zeros(shape, { device, dtype: 'i32' });
+  const leaf: Make = (...shape) => zeros(shape, { device, requiresGrad: true });
+
+  beforeAll(async () => {
+    device = await openTestDevice(name);
+  }, 120_000);
+
+  test.each(wrongShapes)('%s refuses shapes %j', (op, shapes, call) => {
+    const error = refusal(() => call(f, i));
+    expect(error).toBeInstanceOf(ShapeError);
+    expect(error.message).toContain(`[${op}]`);
+    for (const shape of shapes) expect(error.message).toContain(formatShape(shape));
+  });
+
+  test.each(wrongDtypes)('%s refuses a wrong dtype', (op, call) => {
+    const error = refusal(() => call(f, i));
+    expect(error).toBeInstanceOf(DtypeError);
+    expect(error.message).toContain(`[${op}]`);
+    expect(error.message).toMatch(/i32|f32/);
+  });
+
+  /** The first case of every op, at a size without empty inputs. */
+  const firstCases = cases
+    .filter((definition, index) => cases.findIndex(({ op }) => op === definition.op) === index)
+    .flatMap((definition) => {
+      const full = definition.check.filter((size) => definition.inputs(size).every(({ shape }) => count(shape) > 0));
+      return full.length === 0 ? [] : [{ title: describeCase(definition), definition, size: full[full.length - 1] }];
+    });
+
+  test.each(firstCases)('$title names itself and the tensor when used after dispose', ({ definition, size }) => {
+    const inputs = definition.inputs(size);
+    inputs.forEach((_, disposed) => {
+      const draw = random('dispose');
+      const error = refusal(() => {
+        const tensors = inputs.map((input) => makeTensor(fill(input, draw), input.dtype, device, false));
+        tensors[disposed].label = 'the disposed one';
+        tensors[disposed].dispose();
+        return definition.run(tensors, size);
+      });
+      expect(error).toBeInstanceOf(UseAfterFreeError);
+      expect(error.message).toContain(`[${definition.op}]`);
+      expect(error.message).toContain('the disposed one');
+    });
+  });
+
+  test.each(
+    firstCases.filter(({ definition, size }) => definition.inputs(size).length > 1),
+  )('$title refuses operands on two devices', async ({ definition, size }) => {
+    const other = await openDevice('cpu', { threads: 1 });
+    const draw = random('devices');
+    const error = refusal(() => {
+      const tensors = definition
+        .inputs(size)
+        .map((input, at) => makeTensor(fill(input, draw), input.dtype, at === 1 ? other : device, false));
+      return definition.run(tensors, size);
+    });
+    expect(error).toBeInstanceOf(DeviceError);
+    expect(error.message).toContain(`[${definition.op}]`);
+  });
+
+  const withoutGradient = cases.filter(({ dtype = 'f32', op }) => dtype !== 'f32' && op !== 'cast');
+
+  test.each(
+    withoutGradient.map((definition) => ({ title: describeCase(definition), definition })),
+  )('backward through $title is refused by name', ({ definition }) => {
+    const size = definition.check[0];
+    const error = refusal(() => {
+      const tensors = definition
+        .inputs(size)
+        .map((input) => makeTensor(fill(input, random('blocked')), input.dtype, device, input.dtype === 'f32'));
+      for (const output of asList(definition.run(tensors, size))) sum(cast(output, 'f32')).backward();
+    });
+    expect(error).toBeInstanceOf(NotDifferentiableError);
+    expect(error.message).toContain(`[${definition.op}]`);
+  });
+
+  test('double backward is refused by name', () => {
+    const x = leaf(3);
+    const error = refusal(() => gradients(sum(mul(x, x)), [x], { createGraph: true }));
+    expect(error).toBeInstanceOf(NotDifferentiableError);
+    expect(error.message).toMatch(/double backward/);
+    x.dispose();
+  });
+
+  test('a second backward through a freed graph is refused, and works with retainGraph', () => {
+    const x = tensor([1, 2, 3], { device, requiresGrad: true });
+    const error = refusal(() => {
+      const y = sum(mul(x, x));
+      y.backward();
+      y.backward();
+    });
+    expect(error).toBeInstanceOf(NotDifferentiableError);
+    expect(error.message).toContain('retainGraph');
+    x.dispose();
+    const kept = tensor([1, 2, 3], { device, requiresGrad: true });
+    scope(() => {
+      const y = sum(mul(kept, kept));
+      y.backward(undefined, { retainGraph: true });
+      y.backward();
+    });
+    expect(Array.from(kept.grad?.dataSync() ?? [])).toEqual([4, 8, 12]);
+    kept.dispose();
+  });
+
+  test('backward without a cotangent needs a single element, and a cotangent its shape', () => {
+    const x = leaf(2, 3);
+    const missing = refusal(() => mul(x, 2).backward());
+    expect(missing).toBeInstanceOf(ShapeError);
+    expect(missing.message).toContain('[2, 3]');
+    const wrong = refusal(() => mul(x, 2).backward(f(3, 2)));
+    expect(wrong).toBeInstanceOf(ShapeError);
+    expect(wrong.message).toContain('[2, 3]');
+    expect(wrong.message).toContain('[3, 2]');
+    x.dispose();
+  });
+
+  test('tensor data must fit its shape', () => {
+    expect(() => tensor([1, 2, 3], { shape: [2, 2], device })).toThrow(ShapeError);
+    expect(() => empty([2, -1], { device })).toThrow(ShapeError);
+  });
+
+  test('refused calls leave no memory behind', () => {
+    const before = device.memory().live;
+    for (const [, , call] of wrongShapes) refusal(() => call(f, i));
+    expect(device.memory().live).toBe(before);
+  });
+});

@@ -1,0 +1,63 @@
+/** The reference itself, on numbers small enough to work out by hand. */
+import { expect, test } from 'vitest';
+import { expectClose } from '../support/compare.ts';
+import * as reference from '../support/reference/index.ts';
+
+const { array64 } = reference;
+const numbers = (array: reference.Array64) => Array.from(array.data);
+
+test('broadcasting aligns at the last axis', () => {
+  const y = reference.elementwise((a, b) => a + b, array64([2, 1], [1, 2]), array64([3], [10, 20, 30]));
+  expect(y.shape).toEqual([2, 3]);
+  expect(numbers(y)).toEqual([11, 21, 31, 12, 22, 32]);
+});
+
+test('convolution slides without flipping the kernel', () => {
+  const x = array64([1, 3, 3, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const weight = array64([1, 2, 2, 1], [1, 10, 100, 1000]);
+  expect(numbers(reference.conv2d(x, weight))).toEqual([5421, 6532, 8754, 9865]);
+  expect(numbers(reference.conv2d(x, weight, { stride: 2, padding: 1 }))).toEqual([1000, 3200, 7040, 9865]);
+});
+
+test('matmul takes transposed operands, batches and a bias', () => {
+  const a = array64([2, 2], [1, 2, 3, 4]);
+  const b = array64([2, 1, 2], [1, 1, 1, -1]);
+  const y = reference.matmul(a, b, { transposeB: true, bias: array64([1], [10]) });
+  expect(y.shape).toEqual([2, 2, 1]);
+  expect(numbers(y)).toEqual([13, 17, 9, 9]);
+});
+
+test('attention with equal scores is the mean of the values', () => {
+  const y = reference.attention(array64([1, 1, 2]), array64([1, 2, 2], [1, 2, 3, 4]), array64([1, 2, 1], [1, 5]));
+  expectClose('attention', y.data, [3], { absolute: 1e-12 });
+});
+
+test('group norm gives every group mean 0 and variance 1', () => {
+  const x = array64([1, 2, 4], [1, 3, 10, 20, 5, 7, 30, 40]);
+  const y = reference.groupNorm(x, array64([4], [1, 1, 1, 1]), array64([4]), { groups: 2, eps: 0 });
+  const first = [y.data[0], y.data[1], y.data[4], y.data[5]];
+  expect(first.reduce((total, value) => total + value, 0)).toBeCloseTo(0, 12);
+  expect(first.reduce((total, value) => total + value * value, 0) / 4).toBeCloseTo(1, 12);
+});
+
+test('softmax, its logarithm and cross entropy agree', () => {
+  const logits = array64([1, 2], [0, Math.log(3)]);
+  expectClose('softmax', reference.softmax(logits).data, [0.25, 0.75], { absolute: 1e-12 });
+  expectClose('loss', reference.crossEntropy(logits, array64([1], [0])).data, [Math.log(4)], { absolute: 1e-12 });
+});
+
+test('casts round to nearest, ties to even, with subnormals and overflow', () => {
+  const bf16 = reference.cast(array64([4], [1 + 2 ** -8, 1 + 3 * 2 ** -8, -(1 + 2 ** -7), 3.4e38]), 'bf16');
+  expect(numbers(bf16)).toEqual([1, 1 + 2 ** -6, -(1 + 2 ** -7), Number.POSITIVE_INFINITY]);
+  const f16 = reference.cast(array64([5], [1 + 2 ** -11, 65519, 65520, 2 ** -25, 3 * 2 ** -25]), 'f16');
+  expect(numbers(f16)).toEqual([1, 65504, Number.POSITIVE_INFINITY, 0, 2 ** -23]);
+});
+
+test('central differences find the derivative of sum(c x^3)', () => {
+  const x = array64([2], [1, -2]);
+  const f = ([value]: reference.Array64[]) => [reference.map(value, (v) => v ** 3)];
+  const cotangents = [array64([2], [1, 0.5])];
+  expectClose('partial', reference.partialDerivatives(f, [x], cotangents, 0, [0, 1]), [3, 6], { absolute: 1e-7 });
+  const along = reference.directionalDerivative(f, [x], cotangents, 0, Float64Array.of(1, -1));
+  expectClose('directional', [along], [-3], { absolute: 1e-7 });
+});
