@@ -11,8 +11,14 @@ import { readWhole } from './file.ts';
 import { checkImage, type Image } from './image.ts';
 
 const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
-const channelsOf: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const palette = 3;
+const colourTypes: Record<number, { channels: number; depths: number[] } | undefined> = {
+  0: { channels: 1, depths: [1, 2, 4, 8, 16] },
+  2: { channels: 3, depths: [8, 16] },
+  [palette]: { channels: 1, depths: [1, 2, 4, 8] },
+  4: { channels: 2, depths: [8, 16] },
+  6: { channels: 4, depths: [8, 16] },
+};
 const maxRawBytes = 2 ** 30;
 const adam7 = [
   { x: 0, y: 0, dx: 8, dy: 8 },
@@ -72,6 +78,7 @@ function guard(bytes: Uint8Array, name: string): Uint8Array {
   let rawBytes = 0;
   let colourType = -1;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let hasPalette = false;
   let last = '';
   for (let at = 8; last !== 'IEND'; ) {
     const length = at + 12 <= bytes.length ? view.getUint32(at) : Number.POSITIVE_INFINITY;
@@ -83,11 +90,13 @@ function guard(bytes: Uint8Array, name: string): Uint8Array {
     if ((last === '') !== (type === 'IHDR')) throw new FileError(name, 'its first chunk, and only that, must be IHDR');
     if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name));
     if (type === 'IDAT') pixels.push(body);
-    if (['IHDR', 'PLTE', 'IDAT', 'IEND'].includes(type) || (type === 'tRNS' && colourType === palette))
+    if (['IHDR', 'IDAT', 'IEND'].includes(type) || (['PLTE', 'tRNS'].includes(type) && colourType === palette))
       kept.push(bytes.subarray(at, at + 12 + length));
+    hasPalette ||= type === 'PLTE';
     last = type;
     at += 12 + length;
   }
+  if (colourType === palette && !hasPalette) throw new FileError(name, 'lacks its palette; the file is damaged');
   checkPixels(pixels, rawBytes, name);
   return new Uint8Array(Buffer.concat(kept));
 }
@@ -97,14 +106,17 @@ function checkHeader(header: Uint8Array, name: string): { rawBytes: number; colo
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
   const [depth, colourType, , , interlaced] = header.subarray(8);
-  const bits = depth * (channelsOf[colourType] ?? Number.NaN);
+  const kind = colourTypes[colourType];
+  if (!kind?.depths.includes(depth))
+    throw new FileError(name, `has colour type ${colourType} with ${depth} bits, which PNG does not know`);
+  const bits = depth * kind.channels;
   if (interlaced && depth < 8)
     throw new FileError(name, 'is interlaced with less than 8 bits a channel; save it without interlacing');
   const scan = (w: number, h: number) => (w > 0 && h > 0 ? h * (1 + Math.ceil((w * bits) / 8)) : 0);
   const rawBytes = interlaced
     ? adam7.reduce((sum, p) => sum + scan(Math.ceil((width - p.x) / p.dx), Math.ceil((height - p.y) / p.dy)), 0)
     : scan(width, height);
-  if (!(rawBytes > 0)) throw new FileError(name, 'its header describes no image; the file is damaged');
+  if (rawBytes === 0) throw new FileError(name, 'its header describes no image; the file is damaged');
   if (rawBytes > maxRawBytes) throw new FileError(name, `is ${width} x ${height} pixels; at most 1 GiB can be read`);
   return { rawBytes, colourType };
 }

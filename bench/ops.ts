@@ -1,0 +1,132 @@
+// npm run bench [-- --filter TEXT] [--threads N] [--json FILE]
+// Times every case of the test table at its `time` sizes: forward, and backward alone, lower quartile over rounds, with
+// the rate and the share of this machine's measured peak. The peak is measured before and after; the better one counts.
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { noGrad } from '../src/autograd/mode.ts';
+import { openDevice, setDefaultDevice } from '../src/device/open.ts';
+import { provenance } from '../src/run/provenance.ts';
+import { tensor } from '../src/tensor/create.ts';
+import { scope } from '../src/tensor/scope.ts';
+import type { Tensor } from '../src/tensor/tensor.ts';
+import { asList, type Case, describeCase } from '../test/cases/case.ts';
+import { cases } from '../test/cases.ts';
+import { fill, random } from '../test/support/random.ts';
+import { measurePeaks } from './peak.ts';
+
+interface Row {
+  name: string;
+  forwardMs: number;
+  backwardMs: number | undefined;
+  flops: number | undefined;
+  bytes: number | undefined;
+  samples: { forward: number[]; backward: number[] };
+}
+
+const { values: flags } = parseArgs({
+  options: { filter: { type: 'string' }, threads: { type: 'string' }, json: { type: 'string' } },
+});
+
+const device = await openDevice('cpu', flags.threads ? { threads: Number(flags.threads) } : {});
+setDefaultDevice(device);
+const before = measurePeaks(device);
+const rows: Row[] = [];
+for (const testCase of cases) {
+  for (const size of testCase.time ?? []) {
+    const name = describeCase(testCase, size);
+    if (!flags.filter || name.includes(flags.filter)) rows.push(timeCase(testCase, size, name));
+  }
+}
+const after = measurePeaks(device);
+const peaks = { flops: Math.max(before.flops, after.flops), bandwidth: Math.max(before.bandwidth, after.bandwidth) };
+
+console.log(
+  `peak of ${device.workers} threads: ${(peaks.flops / 1e9).toFixed(0)} GFLOP/s fused multiply-add, ` +
+    `${(peaks.bandwidth / 1e9).toFixed(0)} GB/s copy`,
+);
+for (const row of rows) console.log(formatRow(row));
+if (flags.json) {
+  const about = { ...provenance(), cpu: cpus()[0]?.model, threads: device.workers, node: process.version };
+  writeFileSync(flags.json, `${JSON.stringify({ ...about, command: process.argv.slice(1).join(' '), peaks, rows }, null, 1)}\n`);
+}
+
+function timeCase(testCase: Case, size: unknown, name: string): Row {
+  return scope(() => {
+    const draw = random(name);
+    const inputs = testCase.inputs(size).map((input) => {
+      const { data } = fill(input, draw);
+      return tensor(Array.from(data), { shape: input.shape, dtype: input.dtype, device });
+    });
+    const forward = () => scope(() => noGrad(() => testCase.run(inputs, size)));
+    const differentiable = inputs.filter((t) => t.dtype === 'f32');
+    const forwardSamples = sampleTimes(() => {
+      const start = performance.now();
+      scope(() => {
+        forward();
+      });
+      return performance.now() - start;
+    });
+    let backwardSamples: number[] = [];
+    for (const t of differentiable) t.requireGrad();
+    const probe = scope(() => asList(testCase.run(inputs, size))[0].source !== undefined);
+    if (probe) {
+      backwardSamples = sampleTimes(() =>
+        scope(() => {
+          const [y] = asList(testCase.run(inputs, size)) as [Tensor];
+          const start = performance.now();
+          y.backward(y);
+          const elapsed = performance.now() - start;
+          for (const t of differentiable) {
+            t.grad?.dispose();
+            t.grad = null;
+          }
+          return elapsed;
+        }),
+      );
+    }
+    return {
+      name,
+      forwardMs: lowerQuartile(forwardSamples),
+      backwardMs: backwardSamples.length > 0 ? lowerQuartile(backwardSamples) : undefined,
+      flops: testCase.flops?.(size),
+      bytes: testCase.bytes?.(size),
+      samples: { forward: forwardSamples, backward: backwardSamples },
+    };
+  });
+}
+
+/** One warm call, then as many as fit 150 ms, at least 3 and at most 50. */
+function sampleTimes(run: () => number): number[] {
+  run();
+  const samples: number[] = [];
+  const start = performance.now();
+  while (samples.length < 3 || (performance.now() - start < 150 && samples.length < 50)) samples.push(run());
+  return samples;
+}
+
+function lowerQuartile(samples: readonly number[]): number {
+  return [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 4)];
+}
+
+/** Backward counts twice the forward's operations: one product for each operand's gradient. */
+function formatRow({ name, forwardMs, backwardMs, flops, bytes }: Row): string {
+  const rate = (ms: number, factor: number): string => {
+    if (flops) {
+      const perSecond = (factor * flops) / (ms / 1e3);
+      return `${(perSecond / 1e9).toFixed(0).padStart(5)} GFLOP/s ${share(perSecond / peaks.flops)}`;
+    }
+    if (bytes && factor === 1) {
+      const perSecond = bytes / (ms / 1e3);
+      return `${(perSecond / 1e9).toFixed(1).padStart(5)} GB/s    ${share(perSecond / peaks.bandwidth)}`;
+    }
+    return ' '.repeat(18);
+  };
+  const forward = `forward ${forwardMs.toFixed(3).padStart(9)} ms ${rate(forwardMs, 1)}`;
+  const backward = backwardMs === undefined ? '' : `backward ${backwardMs.toFixed(3).padStart(9)} ms ${rate(backwardMs, 2)}`;
+  return `${name.padEnd(64)} ${forward}  ${backward}`.trimEnd();
+}
+
+function share(value: number): string {
+  return `${(100 * value).toFixed(0).padStart(3)} %`;
+}

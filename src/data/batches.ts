@@ -1,0 +1,78 @@
+// Training batches as pure functions of the step: a run that resumes at step s continues with the very same images.
+//
+// place b of step s is item s * batchSize + b of the run; epoch = floor(item / count), position = item mod count
+//
+// A batch may cross the end of an epoch; no image is left out and none comes twice within an epoch.
+import type { ImageDataset } from './dataset.ts';
+import { dequantizePixels, flipHorizontal, isFlipped, scalePixels } from './scaling.ts';
+import { shuffledIndex } from './shuffle.ts';
+import { checkWhole } from './streams.ts';
+
+/** The indices of step `step`, in the shuffled order of `count` items. @throws ValueError for numbers out of range */
+export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {
+  checkWhole('step', step);
+  checkWhole('batch size', batchSize, 1);
+  return Int32Array.from({ length: batchSize }, (_, place) => {
+    const item = step * batchSize + place;
+    return shuffledIndex(item % count, count, Math.floor(item / count), seed);
+  });
+}
+
+export interface BatchOptions {
+  seed: number;
+  /** true: values in [-1, 1], false: [0, 1]. */
+  centered: boolean;
+  /** Adds uniform noise below one pixel step. Default false. */
+  dequantize?: boolean;
+  /** Mirrors each image with probability 1/2. Default false. */
+  flip?: boolean;
+}
+
+export interface Batch {
+  /** f32 [B, H, W, C] */
+  images: Float32Array;
+  /** i32 [B]: which images of the set these are. */
+  indices: Int32Array;
+  /** i32 [B], where the set has labels. */
+  labels?: Int32Array;
+}
+
+/** The training batch of step `step`: shuffled, scaled and, as asked, flipped and dequantised. */
+export function trainingBatch(dataset: ImageDataset, step: number, batchSize: number, options: BatchOptions): Batch {
+  const indices = batchIndices(step, batchSize, dataset.count, options.seed);
+  const first = step * batchSize;
+  return makeBatch(dataset, indices, options, (place) => first + place);
+}
+
+/** Images `start` to `start + length - 1` in the set's own order, scaled; for evaluation. */
+export function sequentialBatch(
+  dataset: ImageDataset,
+  start: number,
+  length: number,
+  options: Pick<BatchOptions, 'centered'>,
+): Batch {
+  const indices = Int32Array.from({ length }, (_, place) => start + place);
+  return makeBatch(dataset, indices, { seed: 0, centered: options.centered }, () => 0);
+}
+
+function makeBatch(
+  dataset: ImageDataset,
+  indices: Int32Array,
+  options: BatchOptions,
+  itemAt: (place: number) => number,
+): Batch {
+  const imageBytes = dataset.height * dataset.width * dataset.channels;
+  const images = new Float32Array(indices.length * imageBytes);
+  const pixels = new Uint8Array(imageBytes);
+  indices.forEach((index, place) => {
+    const item = itemAt(place);
+    dataset.image(index, pixels, 0);
+    if (options.flip && isFlipped(options.seed, item)) flipHorizontal(pixels, dataset.width, dataset.channels);
+    const values = options.dequantize
+      ? dequantizePixels(pixels, options, options.seed, item)
+      : scalePixels(pixels, options);
+    images.set(values, place * imageBytes);
+  });
+  const { labels } = dataset;
+  return { images, indices, labels: labels && indices.map((index) => labels[index]) };
+}

@@ -1,0 +1,7 @@
+// Data sets, their order and their scaling: the public names of `rectiflow/data`.
+export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
+export { type ImageDataset, memoryDataset } from './dataset.ts';
+export { type Digits, digitsDataset, loadDigits } from './digits.ts';
+export { type PointSetName, pointSetNames, samplePoints } from './points.ts';
+export { dequantizePixels, flipHorizontal, isFlipped, type ScaleOptions, scalePixels, toPixels } from './scaling.ts';
+export { shuffledIndex } from './shuffle.ts';

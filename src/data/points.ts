@@ -1,0 +1,110 @@
+// Point sets in the plane on which a flow can be watched. Each has a spread of about 1 in both coordinates.
+//
+// u, v uniform in [0, 1), g = (g0, g1) standard normal, k a class 0..K-1 of equal chances; see each formula below
+//
+// Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
+// Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
+import { nearestName, ValueError } from '../errors.ts';
+import { checkWhole, dataStreams, randomBlock } from './streams.ts';
+
+type Point = [x: number, y: number];
+
+interface Draw {
+  u: number;
+  v: number;
+  g0: number;
+  g1: number;
+}
+
+const { PI, cos, sin, exp, floor, sqrt } = Math;
+
+const pointSets = {
+  /** g */
+  gaussian: ({ g0, g1 }: Draw): Point => [g0, g1],
+
+  /** sqrt(2) (cos(k pi/4), sin(k pi/4)) + 0.1 g, K = 8 */
+  eight_gaussians: ({ u, g0, g1 }: Draw): Point => {
+    const angle = (floor(8 * u) * PI) / 4;
+    return [Math.SQRT2 * cos(angle) + 0.1 * g0, Math.SQRT2 * sin(angle) + 0.1 * g1];
+  },
+
+  /** 1.5 ((cos pi v, sin pi v) or (1 - cos pi v, 1/2 - sin pi v) - (1/2, 1/4)) + 0.08 g */
+  two_moons: ({ u, v, g0, g1 }: Draw): Point => {
+    const [c, s] = [cos(PI * v), sin(PI * v)];
+    const [x, y] = u < 0.5 ? [c, s] : [1 - c, 0.5 - s];
+    return [1.5 * (x - 0.5) + 0.08 * g0, 1.5 * (y - 0.25) + 0.08 * g1];
+  },
+
+  /** uniform on the 8 squares of side 1 in [-2, 2)^2 whose column and row (counted from 0) sum to an even number */
+  checkerboard: ({ u, v }: Draw): Point => {
+    const x = 4 * u - 2;
+    const evenRow = 2 * floor(2 * v) + ((2 * v) % 1) - 2;
+    return [x, evenRow + (floor(4 * u) % 2)];
+  },
+
+  /** +-2 r (-cos a, sin a) + 0.05 g, r = sqrt(v), a = 3 pi r: two arms of one and a half turns */
+  spiral: ({ u, v, g0, g1 }: Draw): Point => {
+    const r = sqrt(v);
+    const side = u < 0.5 ? -2 : 2;
+    return [-side * r * cos(3 * PI * r) + 0.05 * g0, side * r * sin(3 * PI * r) + 0.05 * g1];
+  },
+
+  /** sqrt(2) R(2 pi k/5 + e^r/4) (r, 0.1 g1), r = 1 + 0.3 g0, R a rotation, K = 5 */
+  pinwheel: ({ u, g0, g1 }: Draw): Point => {
+    const r = 1 + 0.3 * g0;
+    const angle = (2 * PI * floor(5 * u)) / 5 + 0.25 * exp(r);
+    const [a, b] = [Math.SQRT2 * r, Math.SQRT2 * 0.1 * g1];
+    return [a * cos(angle) - b * sin(angle), a * sin(angle) + b * cos(angle)];
+  },
+
+  /** (k + 1)/2 (cos 2 pi v, sin 2 pi v) + 0.05 g, K = 4 */
+  rings: ({ u, v, g0, g1 }: Draw): Point => {
+    const radius = (floor(4 * u) + 1) / 2;
+    return [radius * cos(2 * PI * v) + 0.05 * g0, radius * sin(2 * PI * v) + 0.05 * g1];
+  },
+
+  /** t/7 (cos t, sin t) + 0.05 g, t = 3/2 pi (1 + 2 v) */
+  swiss_roll: ({ v, g0, g1 }: Draw): Point => {
+    const t = 1.5 * PI * (1 + 2 * v);
+    return [(t / 7) * cos(t) + 0.05 * g0, (t / 7) * sin(t) + 0.05 * g1];
+  },
+
+  /** (sin t, sign(t) (cos t - 1)) + 0.05 g, t = 3 pi (v - 1/2) */
+  s_curve: ({ v, g0, g1 }: Draw): Point => {
+    const t = 3 * PI * (v - 0.5);
+    return [sin(t) + 0.05 * g0, Math.sign(t) * (cos(t) - 1) + 0.05 * g1];
+  },
+};
+
+export type PointSetName = keyof typeof pointSets;
+
+/** All names that samplePoints knows. */
+export const pointSetNames = Object.keys(pointSets) as PointSetName[];
+
+/**
+ * `count` points of a set.
+ * @param seed a whole number >= 0
+ * @returns f32 [count, 2]
+ * @throws ValueError for an unknown name, with the nearest known one
+ */
+export function samplePoints(name: PointSetName, count: number, seed: number): Float32Array {
+  if (!Object.hasOwn(pointSets, name)) {
+    const near = nearestName(name, pointSetNames);
+    const hint = near ? `did you mean ${near}? ` : '';
+    throw new ValueError(`unknown point set "${name}"; ${hint}known are ${pointSetNames.join(', ')}`);
+  }
+  checkWhole('count', count);
+  checkWhole('seed', seed);
+  const points = new Float32Array(2 * count);
+  for (let i = 0; i < count; i++) points.set(pointSets[name](draw(i, seed)), 2 * i);
+  return points;
+}
+
+// Two blocks a point: two uniforms of 32 bits, and two normals by Box and Muller from a radius that is never log(0).
+function draw(i: number, seed: number): Draw {
+  const [a, b] = randomBlock(0, i, dataStreams.points, seed);
+  const [c, d] = randomBlock(1, i, dataStreams.points, seed);
+  const radius = sqrt(-2 * Math.log((c + 1) / 2 ** 32));
+  const angle = (2 * PI * d) / 2 ** 32;
+  return { u: a / 2 ** 32, v: b / 2 ** 32, g0: radius * cos(angle), g1: radius * sin(angle) };
+}

@@ -1,0 +1,68 @@
+// From 8-bit pixels to what the network sees, and back.
+//
+// x = p / 255, or with uniform dequantisation x = (u + p) / 256, u uniform in [0, 1); centred: 2x - 1
+//
+// Source: datasets.py of score_sde and of the official rectified flow code ((u + 255 x) / 256).
+import { dataStreams, randomBlock } from './streams.ts';
+
+export interface ScaleOptions {
+  /** true: values in [-1, 1], false: [0, 1]. */
+  centered: boolean;
+}
+
+/** Pixels 0..255 as f32 in [0, 1], or [-1, 1] when centred. */
+export function scalePixels(pixels: Uint8Array, { centered }: ScaleOptions): Float32Array {
+  return Float32Array.from(pixels, (p) => (centered ? (2 * p) / 255 - 1 : p / 255));
+}
+
+/**
+ * Pixels with uniform noise below one step, in [0, 1) or [-1, 1): a continuous density in place of 256 spikes.
+ * The noise of element i of image `item` (for a training batch: step * batch size + place in the batch) depends on seed,
+ * item and i alone. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never reached.
+ * @param item the image's number in the run, or one an image for several images in `pixels`
+ */
+export function dequantizePixels(pixels: Uint8Array, { centered }: ScaleOptions, seed: number, item: number): Float32Array {
+  const out = new Float32Array(pixels.length);
+  for (let block = 0; block * 8 < pixels.length; block++) {
+    const words = randomBlock(block, item, dataStreams.dequantize, seed);
+    for (let lane = 0, i = block * 8; lane < 8 && i < pixels.length; lane++, i++) {
+      const u = ((words[lane >> 1] >>> (16 * (lane & 1))) & 0xffff) / 65536;
+      const x = (u + pixels[i]) / 256;
+      out[i] = centered ? 2 * x - 1 : x;
+    }
+  }
+  return out;
+}
+
+/**
+ * Network range back to pixels, clipped to 0..255.
+ * @param rounding 'floor' as the official sample files (floor(255 x)), 'nearest' as its PNG grids. Default 'nearest'
+ */
+export function toPixels(
+  values: Float32Array,
+  { centered, rounding = 'nearest' }: ScaleOptions & { rounding?: 'floor' | 'nearest' },
+): Uint8Array {
+  const shift = rounding === 'floor' ? 0 : 0.5;
+  // NaN becomes 0: a clamped array clips and the integer conversion of NaN is 0.
+  return Uint8Array.from(values, (value) => {
+    const x = centered ? (value + 1) / 2 : value;
+    return Math.floor(Math.min(Math.max(255 * x, 0), 255) + shift);
+  });
+}
+
+/** Whether image `item` of the run is mirrored: a fair coin of seed and item. */
+export function isFlipped(seed: number, item: number): boolean {
+  return (randomBlock(0, item, dataStreams.flip, seed)[0] & 1) === 1;
+}
+
+/** Mirrors one [H, W, C] image left to right, in place. */
+export function flipHorizontal(image: Uint8Array, width: number, channels: number): void {
+  const rowBytes = width * channels;
+  for (let row = 0; row < image.length; row += rowBytes)
+    for (let x = 0; x < width >> 1; x++)
+      for (let c = 0; c < channels; c++) {
+        const left = row + x * channels + c;
+        const right = row + (width - 1 - x) * channels + c;
+        [image[left], image[right]] = [image[right], image[left]];
+      }
+}

@@ -1,0 +1,42 @@
+// A fresh order of the training set each epoch without storing one: a keyed permutation of 0..count-1, computed per index.
+//
+// x = (left, right) bits of the position; 8 times: left ^= F(right), right ^= F(left); walk on while x >= count
+//
+// A Feistel network is a bijection of 0..2^b-1 whatever F is; following it until it lands below count ("cycle walking")
+// makes it one of 0..count-1, in under 2 steps on average. F is Philox keyed by seed and epoch. Nothing needs to be saved
+// to resume.
+// Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002.
+import { ValueError } from '../errors.ts';
+import { checkWhole, dataStreams, randomBlock } from './streams.ts';
+
+const rounds = 8;
+
+/**
+ * The index at `position` of the order of epoch `epoch`: over position = 0..count-1 each index comes once.
+ * @param count 1 to 2^31
+ * @throws ValueError for a position outside 0..count-1
+ */
+export function shuffledIndex(position: number, count: number, epoch: number, seed: number): number {
+  checkWhole('count', count, 1);
+  if (count > 2 ** 31) throw new ValueError(`count must be at most 2^31, got ${count}`);
+  if (checkWhole('position', position) >= count) throw new ValueError(`position ${position} is not below ${count}`);
+  if (checkWhole('epoch', epoch) >= 2 ** 32) throw new ValueError(`epoch must be below 2^32, got ${epoch}`);
+  const bits = Math.max(2, Math.ceil(Math.log2(count)));
+  const lowBits = bits >> 1;
+  const lowMask = 2 ** lowBits - 1;
+  const highMask = 2 ** (bits - lowBits) - 1;
+  let high = Math.floor(position / 2 ** lowBits);
+  let low = position & lowMask;
+  for (;;) {
+    for (let round = 0; round < rounds; round++) {
+      high ^= roundValue(low, 2 * round, epoch, seed) & highMask;
+      low ^= roundValue(high, 2 * round + 1, epoch, seed) & lowMask;
+    }
+    const index = high * 2 ** lowBits + low;
+    if (index < count) return index;
+  }
+}
+
+function roundValue(half: number, round: number, epoch: number, seed: number): number {
+  return randomBlock(half * 2 * rounds + round, epoch, dataStreams.shuffle, seed)[0];
+}

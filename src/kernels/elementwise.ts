@@ -1,0 +1,336 @@
+// Elementwise ops with NumPy's broadcasting. Forward kernels are one line each in elementwise.c; gradient rules are one
+// line each in the tables below, reduced to the operand's shape by sumTo.
+import { kernelModule } from '../device/module.ts';
+import { DtypeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import type { Dtype } from '../tensor/dtype.ts';
+import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { apply, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
+import { sumTo } from './reduction.ts';
+import { mergeAxes } from './strided.ts';
+
+const UNARY = 'ptr ptr ptr f32 f32';
+const BINARY = 'ptr ptr ptr ptr f32 i32';
+
+const kernels = kernelModule(import.meta.url, './elementwise.c', {
+  elementwise_neg: UNARY,
+  elementwise_abs: UNARY,
+  elementwise_exp: UNARY,
+  elementwise_log: UNARY,
+  elementwise_sqrt: UNARY,
+  elementwise_sin: UNARY,
+  elementwise_cos: UNARY,
+  elementwise_tanh: UNARY,
+  elementwise_sigmoid: UNARY,
+  elementwise_silu: UNARY,
+  elementwise_relu: UNARY,
+  elementwise_square: UNARY,
+  elementwise_clamp: UNARY,
+  elementwise_add: BINARY,
+  elementwise_sub: BINARY,
+  elementwise_mul: BINARY,
+  elementwise_div: BINARY,
+  elementwise_pow: BINARY,
+  elementwise_maximum: BINARY,
+  elementwise_minimum: BINARY,
+  elementwise_equal: BINARY,
+  elementwise_not_equal: BINARY,
+  elementwise_less: BINARY,
+  elementwise_less_equal: BINARY,
+  elementwise_greater: BINARY,
+  elementwise_greater_equal: BINARY,
+  elementwise_abs_backward: BINARY,
+  elementwise_sqrt_backward: BINARY,
+  elementwise_tanh_backward: BINARY,
+  elementwise_sigmoid_backward: BINARY,
+  elementwise_silu_backward: BINARY,
+  elementwise_relu_backward: BINARY,
+  elementwise_first_wins_maximum: BINARY,
+  elementwise_first_wins_minimum: BINARY,
+  elementwise_where: 'ptr ptr ptr ptr ptr f32 f32 i32',
+  elementwise_clamp_backward: 'ptr ptr ptr ptr f32 f32',
+});
+
+type Name = keyof typeof kernels.kernels;
+
+/** A tensor, or a number that stands for a tensor of one element. */
+export type Operand = Tensor | number;
+
+// ---------------------------------------------------------------- launching
+
+/** The loop's table: merged axes of the output and each operand's strides, 0 where it is broadcast. */
+function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): number {
+  const strides = operands.map((operand) => {
+    if (!(operand instanceof Tensor)) return shape.map(() => 0);
+    const own = stridesOf(operand.shape);
+    const lead = shape.length - operand.rank;
+    return shape.map((_, axis) => (axis < lead || operand.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
+  });
+  // The output is contiguous; its strides keep axes apart that may not be joined.
+  const merged = mergeAxes(shape, [...strides, stridesOf(shape)]);
+  return x.device.table([merged.dims.length, ...merged.dims, ...merged.strides.slice(0, -1).flat()]);
+}
+
+function unaryKernel(name: Name, x: Tensor, p = 0, q = 0): Tensor {
+  const y = empty(x.shape, { device: x.device });
+  if (x.size > 0) x.device.load(kernels)[name](x.address, y.address, loopTable(x, x.shape, [x]), p, q);
+  return y;
+}
+
+/** Without a gradient: for ops and for backward rules alike. */
+function binaryKernel(op: string, name: Name, a: Operand, b: Operand, dtype: Dtype = 'f32'): Tensor {
+  const device = checkOperands(op, [a, b].map(tensorOrNone));
+  const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
+  const shape = broadcastShapes(op, shapeOf(a), shapeOf(b));
+  const y = empty(shape, { device, dtype });
+  if (y.size === 0) return y;
+  const scalarSide = typeof a === 'number' ? 1 : typeof b === 'number' ? 2 : 0;
+  const scalar = typeof a === 'number' ? a : typeof b === 'number' ? b : 0;
+  device.load(kernels)[name](addressOf(a), addressOf(b), y.address, loopTable(y, shape, [a, b]), scalar, scalarSide);
+  return y;
+}
+
+function tensorOrNone(operand: Operand): Tensor | undefined {
+  return operand instanceof Tensor ? operand : undefined;
+}
+
+function addressOf(operand: Operand): number {
+  return operand instanceof Tensor ? operand.address : 0;
+}
+
+// ---------------------------------------------------------------- one operand
+
+/** dx from dy and what was saved: the input, the output, or nothing. */
+interface UnaryRule {
+  saves: 'x' | 'y' | 'none';
+  dx: (dy: Tensor, saved: Tensor) => Tensor;
+}
+
+const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul', a, b);
+const quotient = (a: Operand, b: Operand) => binaryKernel('div', 'elementwise_div', a, b);
+const slope = (name: Name) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
+
+function unary(name: string, rule: UnaryRule): [Op, (x: Tensor) => Tensor] {
+  const op = defineOp({
+    name,
+    cpu: kernels,
+    cuda: 'absent',
+    backward: ({ grad, saved }) => [rule.dx(grad, saved[0])],
+  });
+  const kernel = `elementwise_${name}` as Name;
+  const forward = (x: Tensor): Tensor => {
+    checkOperands(name, [x]);
+    const y = unaryKernel(kernel, x);
+    return apply(op, y, { parents: [x], saved: rule.saves === 'none' ? [] : [rule.saves === 'x' ? x : y] });
+  };
+  return [op, forward];
+}
+
+export const [negOp, neg] = unary('neg', { saves: 'none', dx: (dy) => unaryKernel('elementwise_neg', dy) });
+export const [absOp, abs] = unary('abs', { saves: 'x', dx: slope('elementwise_abs_backward') });
+export const [expOp, exp] = unary('exp', { saves: 'y', dx: product });
+export const [logOp, log] = unary('log', { saves: 'x', dx: quotient });
+export const [sqrtOp, sqrt] = unary('sqrt', { saves: 'y', dx: slope('elementwise_sqrt_backward') });
+export const [sinOp, sin] = unary('sin', { saves: 'x', dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)) });
+export const [cosOp, cos] = unary('cos', {
+  saves: 'x',
+  dx: (dy, x) => product(dy, unaryKernel('elementwise_neg', unaryKernel('elementwise_sin', x))),
+});
+export const [tanhOp, tanh] = unary('tanh', { saves: 'y', dx: slope('elementwise_tanh_backward') });
+export const [sigmoidOp, sigmoid] = unary('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
+/** x sigmoid(x), also called swish. */
+export const [siluOp, silu] = unary('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
+export const [reluOp, relu] = unary('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
+export const [squareOp, square] = unary('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
+
+export const clampOp = defineOp<{ low: number; high: number }>({
+  name: 'clamp',
+  cpu: kernels,
+  cuda: 'absent',
+  backward({ grad, saved: [x], attributes: { low, high } }) {
+    const dx = empty(x.shape, { device: x.device });
+    if (x.size > 0) {
+      const table = loopTable(x, x.shape, [grad, x]);
+      x.device.load(kernels).elementwise_clamp_backward(grad.address, x.address, dx.address, table, low, high);
+    }
+    return [dx];
+  },
+});
+
+/** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside. */
+export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
+  checkOperands('clamp', [x]);
+  const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = bounds;
+  if (!(low <= high)) throw new ValueError(`[clamp] expected min <= max, got ${low} and ${high}`);
+  return apply(clampOp, unaryKernel('elementwise_clamp', x, low, high), {
+    parents: [x],
+    saved: [x],
+    attributes: { low, high },
+  });
+}
+
+// ---------------------------------------------------------------- two operands
+
+/** Gradients of both operands, of the output's shape; called only for those that need one. */
+interface BinaryRule {
+  saves: 'operands' | 'none';
+  da: (dy: Tensor, a: Operand, b: Operand) => Tensor;
+  db: (dy: Tensor, a: Operand, b: Operand) => Tensor;
+}
+
+interface BinaryAttributes {
+  /** Operands that are numbers; tensors are in `saved`, in order. */
+  numbers: (number | undefined)[];
+  shapes: (Shape | undefined)[];
+}
+
+function binary(name: string, rule: BinaryRule): [Op<BinaryAttributes>, (a: Operand, b: Operand) => Tensor] {
+  const op = defineOp<BinaryAttributes>({
+    name,
+    cpu: kernels,
+    cuda: 'absent',
+    backward({ grad, saved, attributes: { numbers, shapes }, needs }) {
+      const rest = [...saved];
+      const [a, b] = numbers.map((number) => number ?? (rest.shift() as Tensor));
+      return [rule.da, rule.db].map((derivative, i) =>
+        needs[i] ? sumTo(derivative(grad, a, b), shapes[i] as Shape) : null,
+      );
+    },
+  });
+  const kernel = `elementwise_${name}` as Name;
+  const forward = (a: Operand, b: Operand): Tensor => {
+    const y = binaryKernel(name, kernel, a, b);
+    const parents = [a, b].map(tensorOrNone);
+    return apply(op, y, {
+      parents,
+      saved: rule.saves === 'operands' ? parents.filter((t) => t !== undefined) : [],
+      attributes: {
+        numbers: [a, b].map((operand) => (typeof operand === 'number' ? operand : undefined)),
+        shapes: parents.map((t) => t?.shape),
+      },
+    });
+  };
+  return [op, forward];
+}
+
+const pass = (dy: Tensor) => dy;
+const difference = (a: Operand, b: Operand) => binaryKernel('sub', 'elementwise_sub', a, b);
+const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
+
+export const [addOp, add] = binary('add', { saves: 'none', da: pass, db: pass });
+export const [subOp, sub] = binary('sub', { saves: 'none', da: pass, db: (dy) => unaryKernel('elementwise_neg', dy) });
+export const [mulOp, mul] = binary('mul', {
+  saves: 'operands',
+  da: (dy, _, b) => product(dy, b),
+  db: (dy, a) => product(dy, a),
+});
+export const [divOp, div] = binary('div', {
+  saves: 'operands',
+  da: (dy, _, b) => quotient(dy, b),
+  db: (dy, a, b) => unaryKernel('elementwise_neg', quotient(product(dy, a), product(b, b))),
+});
+/** a^b; 0^0 = 1. The gradient with respect to b is 0 where a <= 0. */
+export const [powOp, pow] = binary('pow', {
+  saves: 'operands',
+  // b a^(b-1), and 0 where b is 0, even at a = 0
+  da: (dy, a, b) => product(dy, zeroWhere(b, product(b, power(a, difference(b, 1))))),
+  // a^b ln a, and 0 where ln a has no value
+  db: (dy, a, b) => product(dy, product(power(a, b), logOfPositive(a))),
+});
+export const [maximumOp, maximum] = binary('maximum', winner('elementwise_first_wins_maximum'));
+export const [minimumOp, minimum] = binary('minimum', winner('elementwise_first_wins_minimum'));
+
+/** The winner takes the gradient; on a tie each takes half. */
+function winner(name: Name): BinaryRule {
+  return {
+    saves: 'operands',
+    da: (dy, a, b) => product(dy, binaryKernel(name, name, a, b)),
+    db: (dy, a, b) => product(dy, binaryKernel(name, name, b, a)),
+  };
+}
+
+/** x, but 0 where `operand` is 0. */
+function zeroWhere(operand: Operand, x: Operand): Tensor {
+  const isZero = binaryKernel('pow', 'elementwise_equal', asTensor(operand, x), 0, 'bool');
+  return whereKernel(isZero, 0, x);
+}
+
+function logOfPositive(a: Operand): Operand {
+  if (typeof a === 'number') return a > 0 ? Math.log(a) : 0;
+  const positive = binaryKernel('pow', 'elementwise_greater', a, 0, 'bool');
+  return whereKernel(positive, unaryKernel('elementwise_log', a), 0);
+}
+
+/** A tensor as it is; a number as a tensor on the device of `like`. */
+function asTensor(operand: Operand, like: Operand): Tensor {
+  if (operand instanceof Tensor) return operand;
+  return binaryKernel('pow', 'elementwise_add', product(like as Tensor, 0), operand);
+}
+
+// ---------------------------------------------------------------- comparisons
+
+function comparison(name: string, kernel: Name): [Op, (a: Operand, b: Operand) => Tensor] {
+  const backward = notDifferentiable('a comparison is piecewise constant');
+  const op = defineOp({ name, cpu: kernels, cuda: 'absent', backward });
+  const forward = (a: Operand, b: Operand) =>
+    apply(op, binaryKernel(name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
+  return [op, forward];
+}
+
+export const [equalOp, equal] = comparison('equal', 'elementwise_equal');
+export const [notEqualOp, notEqual] = comparison('notEqual', 'elementwise_not_equal');
+export const [lessOp, less] = comparison('less', 'elementwise_less');
+export const [lessEqualOp, lessEqual] = comparison('lessEqual', 'elementwise_less_equal');
+export const [greaterOp, greater] = comparison('greater', 'elementwise_greater');
+export const [greaterEqualOp, greaterEqual] = comparison('greaterEqual', 'elementwise_greater_equal');
+
+// ---------------------------------------------------------------- where
+
+function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
+  const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
+  const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', shapeOf(a), shapeOf(b)));
+  const y = empty(shape, { device: condition.device });
+  if (y.size === 0) return y;
+  const sides = (typeof a === 'number' ? 1 : 0) + (typeof b === 'number' ? 2 : 0);
+  const [scalarA, scalarB] = [a, b].map((operand) => (typeof operand === 'number' ? operand : 0));
+  condition.device
+    .load(kernels)
+    .elementwise_where(
+      condition.address,
+      addressOf(a),
+      addressOf(b),
+      y.address,
+      loopTable(y, shape, [condition, a, b]),
+      scalarA,
+      scalarB,
+      sides,
+    );
+  return y;
+}
+
+export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
+  name: 'where',
+  cpu: kernels,
+  cuda: 'absent',
+  backward({ grad, saved: [condition], attributes: { shapes }, needs }) {
+    return [
+      null,
+      needs[1] ? sumTo(whereKernel(condition, grad, 0), shapes[0] as Shape) : null,
+      needs[2] ? sumTo(whereKernel(condition, 0, grad), shapes[1] as Shape) : null,
+    ];
+  },
+});
+
+/** condition ? a : b, broadcast together. `condition` is bool. */
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  if (condition.dtype !== 'bool') throw new DtypeError('where', 'a condition of dtype bool', condition.describe());
+  checkOperands('where', [condition], 'bool');
+  const parents = [a, b].map(tensorOrNone);
+  if (parents.some((t) => t)) checkOperands('where', parents);
+  return apply(whereOp, whereKernel(condition, a, b), {
+    parents: [undefined, ...parents],
+    saved: [condition],
+    attributes: { shapes: parents.map((t) => t?.shape) },
+  });
+}

@@ -1,0 +1,251 @@
+// Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty, zeros } from '../tensor/create.ts';
+import { broadcastShapes, normalizeAxes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { sumTo } from './reduction.ts';
+import { copyStrided, movementKernels } from './strided.ts';
+
+// ---------------------------------------------------------------- reshape
+
+export const reshapeOp = defineOp<Shape>({
+  name: 'reshape',
+  cpu: 'none',
+  cuda: 'none',
+  backward: ({ grad, attributes }) => [view(grad, attributes)],
+});
+
+/** The same elements in another shape, without a copy; one dimension may be -1. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const known = shape.filter((dim) => dim !== -1);
+  const unknown = shape.length - known.length;
+  const rest = sizeOf(known);
+  const target = shape.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
+  const valid = unknown <= 1 && target.every((dim) => Number.isInteger(dim) && dim >= 0) && sizeOf(target) === x.size;
+  if (!valid) throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(shape));
+  return apply(reshapeOp, view(x, target), { parents: [x], attributes: x.shape });
+}
+
+// ---------------------------------------------------------------- permute
+
+function permuted(x: Tensor, axes: readonly number[]): Tensor {
+  const dims = axes.map((axis) => x.shape[axis]);
+  const from = stridesOf(x.shape);
+  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const source = { tensor: x, offset: 0, strides: axes.map((axis) => from[axis]) };
+  copyStrided(dims, source, { tensor: y, offset: 0, strides: stridesOf(dims) });
+  return y;
+}
+
+export const permuteOp = defineOp<readonly number[]>({
+  name: 'permute',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: axes }) => [permuted(grad, axes.map((_, i) => axes.indexOf(i)))],
+});
+
+/** Axis i of the result is axis axes[i] of x. */
+export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  const normal = axes.map((axis) => (axis < 0 ? axis + x.rank : axis));
+  normalizeAxes('permute', normal, x.shape);
+  if (normal.length !== x.rank) throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(axes));
+  return apply(permuteOp, permuted(x, normal), { parents: [x], attributes: normal });
+}
+
+/** Exchanges the last two axes. */
+export function transpose(x: Tensor): Tensor {
+  if (x.rank < 2) throw new ShapeError('transpose', 'at least two axes', formatShape(x.shape));
+  const axes = [...x.shape.keys()];
+  return permute(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
+}
+
+// ---------------------------------------------------------------- pad and slice
+
+/** A copy of the window of x that begins at `starts`. */
+function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
+  const strides = stridesOf(x.shape);
+  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
+  // Cut along the first axis alone, the window is memory in one piece.
+  if (shape.every((dim, axis) => axis === 0 || dim === x.shape[axis])) return view(x, shape, offset);
+  const y = empty(shape, { device: x.device, dtype: x.dtype });
+  copyStrided(shape, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
+  return y;
+}
+
+/** A tensor of `value` with x put in at `starts`. */
+function placed(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
+  const y = filled(x, shape, value);
+  const strides = stridesOf(shape);
+  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
+  copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, { tensor: y, offset, strides });
+  return y;
+}
+
+function filled(like: Tensor, shape: Shape, value: number): Tensor {
+  if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
+  const y = empty(shape, { device: like.device, dtype: like.dtype });
+  if (y.size > 0) y.device.load(movementKernels).movement_fill(y.address, value, y.size);
+  return y;
+}
+
+export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
+  name: 'pad',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: { starts, shape } }) => [windowOf(grad, starts, shape)],
+});
+
+/** Adds [before, after] elements of `value` to each axis. */
+export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
+  if (value !== 0) checkOperands('pad', [x]);
+  if (widths.length !== x.rank || widths.flat().some((width) => !Number.isInteger(width) || width < 0))
+    throw new ShapeError('pad', `[before, after] >= 0 for each axis of ${formatShape(x.shape)}`, JSON.stringify(widths));
+  const starts = widths.map(([before]) => before);
+  const shape = x.shape.map((dim, axis) => dim + widths[axis][0] + widths[axis][1]);
+  return apply(padOp, placed(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
+}
+
+export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
+  name: 'slice',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: { starts, shape } }) => [placed(grad, starts, shape)],
+});
+
+/** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
+export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
+  const valid =
+    starts.length === x.rank &&
+    ends.length === x.rank &&
+    x.shape.every((dim, axis) => {
+      const [start, end] = [starts[axis], ends[axis]];
+      return Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= dim;
+    });
+  if (!valid)
+    throw new ShapeError('slice', `starts <= ends within ${formatShape(x.shape)}`, `${formatShape(starts)} to ${formatShape(ends)}`);
+  const shape = ends.map((end, axis) => end - starts[axis]);
+  return apply(sliceOp, windowOf(x, starts, shape), { parents: [x], attributes: { starts, shape: x.shape } });
+}
+
+// ---------------------------------------------------------------- concat and split
+
+export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
+  name: 'concat',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward({ grad, attributes: { axis, shapes }, needs }) {
+    let at = 0;
+    return shapes.map((shape, i) => {
+      const starts = shape.map((_, a) => (a === axis ? at : 0));
+      at += shape[axis];
+      return needs[i] ? windowOf(grad, starts, shape) : null;
+    });
+  },
+});
+
+/** Joins tensors that differ in one axis only, in order. */
+export function concat(xs: readonly Tensor[], axis: number): Tensor {
+  if (xs.length === 0) throw new ShapeError('concat', 'at least one tensor', 'none');
+  const [first] = xs;
+  checkOperands('concat', xs, first.dtype);
+  const [along] = normalizeAxes('concat', axis, first.shape);
+  for (const x of xs)
+    if (x.rank !== first.rank || x.shape.some((dim, a) => a !== along && dim !== first.shape[a]))
+      throw new ShapeError('concat', `shapes equal but for axis ${along}`, xs.map((t) => formatShape(t.shape)).join(' and '));
+  const total = xs.reduce((sum, x) => sum + x.shape[along], 0);
+  const shape = first.shape.map((dim, a) => (a === along ? total : dim));
+  const y = empty(shape, { device: first.device, dtype: first.dtype });
+  const strides = stridesOf(shape);
+  let offset = 0;
+  for (const x of xs) {
+    copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, { tensor: y, offset, strides });
+    offset += x.shape[along] * strides[along];
+  }
+  return apply(concatOp, y, { parents: xs, attributes: { axis: along, shapes: xs.map((x) => x.shape) } });
+}
+
+/** Cuts an axis into pieces: a number of equal ones, or one for each size. */
+export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[] {
+  const [along] = normalizeAxes('split', axis, x.shape);
+  const extent = x.shape[along];
+  const pieces = typeof sizes === 'number' ? Array.from({ length: sizes }, () => extent / sizes) : sizes;
+  if (pieces.some((size) => !Number.isInteger(size) || size < 0) || pieces.reduce((a, b) => a + b, 0) !== extent)
+    throw new ShapeError('split', `sizes that add up to ${extent}`, typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes));
+  let at = 0;
+  return pieces.map((size) => {
+    const starts = x.shape.map((_, a) => (a === along ? at : 0));
+    const ends = x.shape.map((dim, a) => (a === along ? at + size : dim));
+    at += size;
+    return slice(x, starts, ends);
+  });
+}
+
+// ---------------------------------------------------------------- broadcast
+
+export const broadcastToOp = defineOp<Shape>({
+  name: 'broadcastTo',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
+});
+
+/** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape))
+    throw new ShapeError('broadcastTo', `a shape that broadcasts to ${formatShape(shape)}`, formatShape(x.shape));
+  const own = stridesOf(x.shape);
+  const lead = shape.length - x.rank;
+  const strides = shape.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
+  const y = empty(shape, { device: x.device, dtype: x.dtype });
+  copyStrided(shape, { tensor: x, offset: 0, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
+  return apply(broadcastToOp, y, { parents: [x], attributes: x.shape });
+}
+
+// ---------------------------------------------------------------- rows by index
+
+export const gatherOp = defineOp<{ rows: number }>({
+  name: 'gather',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [index], attributes: { rows } }) {
+    const rest = grad.shape.slice(1);
+    const dx = zeros([rows, ...rest], { device: grad.device });
+    if (grad.size > 0)
+      grad.device
+        .load(movementKernels)
+        .movement_scatter_add(grad.address, index.address, dx.address, index.size, sizeOf(rest));
+    return [dx];
+  },
+});
+
+/** Row index[k] of x at row k. x [R, ...] f32, index [K] i32. @throws ValueError for an index outside [0, R) */
+export function gather(x: Tensor, index: Tensor): Tensor {
+  const device = checkOperands('gather', [x]);
+  checkOperands('gather', [index], 'i32');
+  if (x.rank < 1 || index.rank !== 1)
+    throw new ShapeError('gather', 'x [R, ...] and index [K]', `${formatShape(x.shape)} and ${formatShape(index.shape)}`);
+  const [rows, ...rest] = x.shape;
+  const y = empty([index.size, ...rest], { device });
+  const bad = device
+    .load(movementKernels)
+    .movement_gather(x.address, index.address, y.address, index.size, rows, sizeOf(rest));
+  if (bad >= 0) throw indexError('gather', index, bad, rows);
+  return apply(gatherOp, y, { parents: [x], saved: [index], attributes: { rows } });
+}
+
+/** f32 [..., depth] with 1 at the index. index i32. */
+export function oneHot(index: Tensor, depth: number): Tensor {
+  const device = checkOperands('oneHot', [index], 'i32');
+  if (!Number.isInteger(depth) || depth < 1) throw new ValueError(`[oneHot] expected a depth >= 1, got ${depth}`);
+  const y = empty([...index.shape, depth], { device });
+  const bad = device.load(movementKernels).movement_one_hot(index.address, y.address, index.size, depth);
+  if (bad >= 0) throw indexError('oneHot', index, bad, depth);
+  return y;
+}
+
+function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {
+  return new ValueError(`[${op}] index ${index.dataSync()[at]} at position ${at} is outside [0, ${limit})`);
+}
+

@@ -1,0 +1,107 @@
+// Sums, means and maxima over axes, and the place of the largest.
+import { formatShape, ShapeError } from '../errors.ts';
+import { normalizeAxes, type Shape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { broadcastTo } from './movement.ts';
+import { div, equal, mul, where } from './elementwise.ts';
+import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { argmaxAxis, maxAxes, reduceKernels, sumAxes } from './reduction.ts';
+
+export interface ReduceOptions {
+  /** Default: all. Negative ones count from the end. */
+  axes?: number | readonly number[];
+  /** Keep the reduced axes with extent 1. */
+  keepDims?: boolean;
+}
+
+interface Attributes {
+  shape: Shape;
+  axes: readonly number[];
+  scale: number;
+}
+
+/** x's shape with extent 1 at `axes`. */
+function keptShape(shape: Shape, axes: readonly number[]): number[] {
+  return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
+}
+
+function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean | undefined): Tensor {
+  if (!keepDims) return y;
+  const kept = view(y, keptShape(x.shape, axes));
+  y.dispose();
+  return kept;
+}
+
+function sumLike(name: string) {
+  return defineOp<Attributes>({
+    name,
+    cpu: reduceKernels,
+    cuda: 'absent',
+    backward({ grad, attributes: { shape, axes, scale } }) {
+      const spread = broadcastTo(view(grad, keptShape(shape, axes)), shape);
+      return [scale === 1 ? spread : mul(spread, scale)];
+    },
+  });
+}
+
+export const sumOp = sumLike('sum');
+export const meanOp = sumLike('mean');
+
+/** Sum over axes; of nothing 0. */
+export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOperands('sum', [x]);
+  const axes = normalizeAxes('sum', options.axes, x.shape);
+  const y = finish(sumAxes(x, axes), x, axes, options.keepDims);
+  return apply(sumOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale: 1 } });
+}
+
+/** Mean over axes; of nothing NaN. */
+export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOperands('mean', [x]);
+  const axes = normalizeAxes('mean', options.axes, x.shape);
+  const scale = 1 / axes.reduce((product, axis) => product * x.shape[axis], 1);
+  const y = finish(sumAxes(x, axes, scale), x, axes, options.keepDims);
+  return apply(meanOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale } });
+}
+
+export const maxOp = defineOp<Attributes>({
+  name: 'max',
+  cpu: reduceKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [x, y], attributes: { axes } }) {
+    const kept = keptShape(x.shape, axes);
+    const winners = where(equal(x, view(y, kept)), 1, 0);
+    const share = div(view(grad, kept), view(sumAxes(winners, axes), kept));
+    return [mul(winners, share)];
+  },
+});
+
+/** Largest value over axes; ties share the gradient. @throws ShapeError when there is nothing to choose from */
+export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOperands('max', [x]);
+  const axes = normalizeAxes('max', options.axes, x.shape);
+  checkNotEmpty('max', x, axes);
+  const y = finish(maxAxes(x, axes), x, axes, options.keepDims);
+  return apply(maxOp, y, { parents: [x], saved: [x, y], attributes: { shape: x.shape, axes, scale: 1 } });
+}
+
+export const argmaxOp = defineOp({
+  name: 'argmax',
+  cpu: reduceKernels,
+  cuda: 'absent',
+  backward: notDifferentiable('argmax is piecewise constant'),
+});
+
+/** i32 place of the first largest value along one axis. */
+export function argmax(x: Tensor, options: { axis: number; keepDims?: boolean }): Tensor {
+  checkOperands('argmax', [x]);
+  const [axis] = normalizeAxes('argmax', options.axis, x.shape);
+  checkNotEmpty('argmax', x, [axis]);
+  return apply(argmaxOp, finish(argmaxAxis(x, axis), x, [axis], options.keepDims), { parents: [x] });
+}
+
+function checkNotEmpty(op: string, x: Tensor, axes: readonly number[]): void {
+  if (axes.some((axis) => x.shape[axis] === 0))
+    throw new ShapeError(op, 'at least one element along the reduced axes', formatShape(x.shape));
+}

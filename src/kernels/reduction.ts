@@ -1,0 +1,78 @@
+// Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
+import { kernelModule } from '../device/module.ts';
+import { empty } from '../tensor/create.ts';
+import type { Dtype } from '../tensor/dtype.ts';
+import { sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { copyStrided } from './strided.ts';
+
+export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
+  reduce_sum_scratch: 'i32 i32 i32 -> f64',
+  reduce_sum: 'ptr ptr ptr i32 i32 i32 f32',
+  reduce_maximum: 'ptr ptr i32 i32 i32',
+  reduce_argmax: 'ptr ptr i32 i32 i32',
+});
+
+/** Runs `launch` on x as [outer, reduce, inner]; the axes are brought together first where they lie apart. */
+function reduceAxes(
+  x: Tensor,
+  axes: readonly number[],
+  dtype: Dtype,
+  launch: (x: Tensor, y: Tensor, outer: number, reduce: number, inner: number) => void,
+): Tensor {
+  const kept = x.shape.filter((_, axis) => !axes.includes(axis));
+  const y = empty(kept, { device: x.device, dtype });
+  const adjacent = axes.every((axis, i) => i === 0 || axis === axes[i - 1] + 1);
+  const reduce = axes.reduce((product, axis) => product * x.shape[axis], 1);
+  if (y.size === 0) return y;
+  if (adjacent) {
+    const outer = sizeOf(x.shape.slice(0, axes[0] ?? 0));
+    launch(x, y, outer, reduce, y.size / outer);
+  } else {
+    using gathered = lastAxes(x, axes);
+    launch(gathered, y, y.size, reduce, 1);
+  }
+  return y;
+}
+
+/** A copy of x with `axes` moved to the end. */
+function lastAxes(x: Tensor, axes: readonly number[]): Tensor {
+  const order = [...x.shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
+  const dims = order.map((axis) => x.shape[axis]);
+  const from = stridesOf(x.shape);
+  const y = empty(dims, { device: x.device });
+  const source = { tensor: x, offset: 0, strides: order.map((axis) => from[axis]) };
+  copyStrided(dims, source, { tensor: y, offset: 0, strides: stridesOf(dims) });
+  return y;
+}
+
+/** scale * sum over `axes` (sorted), which disappear. */
+export function sumAxes(x: Tensor, axes: readonly number[], scale = 1): Tensor {
+  return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
+    const kernels = x.device.load(reduceKernels);
+    using scratch = empty([kernels.reduce_sum_scratch(outer, reduce, inner)], { device: x.device });
+    kernels.reduce_sum(from.address, y.address, scratch.address, outer, reduce, inner, scale);
+  });
+}
+
+export function maxAxes(x: Tensor, axes: readonly number[]): Tensor {
+  return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
+    x.device.load(reduceKernels).reduce_maximum(from.address, y.address, outer, reduce, inner);
+  });
+}
+
+export function argmaxAxis(x: Tensor, axis: number): Tensor {
+  return reduceAxes(x, [axis], 'i32', (from, y, outer, reduce, inner) => {
+    x.device.load(reduceKernels).reduce_argmax(from.address, y.address, outer, reduce, inner);
+  });
+}
+
+/** Sums over the axes along which `shape` was broadcast to x's shape. */
+export function sumTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x;
+  const lead = x.rank - shape.length;
+  const axes = [...x.shape.keys()].filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1));
+  const sum = axes.length > 0 ? sumAxes(x, axes) : x;
+  return view(sum, shape);
+}

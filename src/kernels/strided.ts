@@ -1,0 +1,64 @@
+// The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
+import { kernelModule } from '../device/module.ts';
+import { dtypes } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+export const movementKernels = kernelModule(import.meta.url, './movement.c', {
+  movement_copy: 'ptr ptr ptr i32',
+  movement_fill: 'ptr f32 i32',
+  movement_gather: 'ptr ptr ptr i32 i32 i32 -> f64',
+  movement_scatter_add: 'ptr ptr ptr i32 i32',
+  movement_one_hot: 'ptr ptr i32 i32 -> f64',
+});
+
+/** One side of a copy: a tensor, the element it starts at, and a stride per axis. */
+export interface Window {
+  tensor: Tensor;
+  offset: number;
+  strides: readonly number[];
+}
+
+/** target[i] = source[i] for every index of `dims`. */
+export function copyStrided(dims: readonly number[], source: Window, target: Window): void {
+  if (dims.includes(0)) return;
+  const merged = mergeAxes(dims, [source.strides, target.strides]);
+  const { device, dtype } = target.tensor;
+  const { bytes } = dtypes[dtype];
+  device
+    .load(movementKernels)
+    .movement_copy(
+      source.tensor.address + source.offset * bytes,
+      target.tensor.address + target.offset * bytes,
+      device.table([merged.dims.length, ...merged.dims, ...merged.strides.flat()]),
+      bytes,
+    );
+}
+
+/** Drops axes of extent 1 and joins neighbours that every operand walks through without a gap; rank at least 1. */
+export function mergeAxes(
+  dims: readonly number[],
+  strides: readonly (readonly number[])[],
+): { dims: number[]; strides: number[][] } {
+  const merged = { dims: [] as number[], strides: strides.map(() => [] as number[]) };
+  dims.forEach((dim, axis) => {
+    if (dim === 1) return;
+    const last = merged.dims.length - 1;
+    const joins = last >= 0 && strides.every((s, i) => merged.strides[i][last] === s[axis] * dim);
+    if (joins) {
+      merged.dims[last] *= dim;
+      merged.strides.forEach((list, i) => {
+        list[last] = strides[i][axis];
+      });
+    } else {
+      merged.dims.push(dim);
+      merged.strides.forEach((list, i) => {
+        list.push(strides[i][axis]);
+      });
+    }
+  });
+  if (merged.dims.length === 0) {
+    merged.dims.push(1);
+    for (const list of merged.strides) list.push(1);
+  }
+  return merged;
+}

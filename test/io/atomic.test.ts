@@ -1,0 +1,116 @@
+// A write that fails leaves the old file, no temporary one, and one clear error.
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { FileError } from '../../src/errors.ts';
+import { writeFileAtomic } from '../../src/io/index.ts';
+import { temporaryFolder } from './files.ts';
+
+const failure = vi.hoisted(() => ({ code: '', at: '' }));
+
+// The real file system, in which one call on a file handle can be made to fail as a full or broken disk fails.
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  return {
+    ...real,
+    async open(path: string, ...rest: unknown[]) {
+      const handle = await (real.open as (...all: unknown[]) => Promise<object>)(path, ...rest);
+      return new Proxy(handle, {
+        get(target, key) {
+          const value = Reflect.get(target, key);
+          if (typeof value !== 'function') return value;
+          if (failure.at !== key || !path.endsWith('.tmp')) return value.bind(target);
+          return async () => {
+            const error = Object.assign(new Error(failure.code), { code: failure.code, syscall: key });
+            throw error;
+          };
+        },
+      });
+    },
+  };
+});
+
+afterEach(() => {
+  failure.at = '';
+});
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+describe('writeFileAtomic', () => {
+  it('writes chunks of iterables and async iterables in order', async () => {
+    const folder = await temporaryFolder();
+    await writeFileAtomic(`${folder}/a`, [bytes('one '), bytes(''), bytes('two')]);
+    async function* chunks() {
+      yield bytes('three ');
+      yield bytes('four');
+    }
+    await writeFileAtomic(`${folder}/b`, chunks());
+    expect(await readFile(`${folder}/a`, 'utf8')).toBe('one two');
+    expect(await readFile(`${folder}/b`, 'utf8')).toBe('three four');
+    expect(await readdir(folder)).toEqual(['a', 'b']);
+  });
+
+  it('replaces the file behind a symbolic link, not the link', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(`${folder}/file`, 'old');
+    await symlink(`${folder}/file`, `${folder}/link`);
+    await writeFileAtomic(`${folder}/link`, [bytes('new')]);
+    expect(await readFile(`${folder}/file`, 'utf8')).toBe('new');
+  });
+
+  it.each([
+    ['ENOSPC', 'write', /disk full/],
+    ['ENOSPC', 'sync', /disk full/],
+    ['EDQUOT', 'write', /quota/],
+    ['EIO', 'sync', /input\/output error/],
+  ])('on %s in %s keeps the old file and leaves no other', async (code, at, message) => {
+    const folder = await temporaryFolder();
+    await writeFile(`${folder}/a`, 'old');
+    Object.assign(failure, { code, at });
+    const error = await writeFileAtomic(`${folder}/a`, [bytes('new')]).catch((problem) => problem);
+    expect(error).toBeInstanceOf(FileError);
+    expect(error.message).toMatch(message);
+    expect(error.message.startsWith(`${folder}/a: `)).toBe(true);
+    expect(error.cause.code).toBe(code);
+    expect(await readFile(`${folder}/a`, 'utf8')).toBe('old');
+    expect(await readdir(folder)).toEqual(['a']);
+  });
+
+  it('meets a real limit in the middle of a file', async () => {
+    const folder = await temporaryFolder();
+    const module = fileURLToPath(new URL('../../src/io/atomic.ts', import.meta.url));
+    const script = `
+      import { createJiti } from 'jiti';
+      const { writeFileAtomic } = await createJiti(${JSON.stringify(module)}, { fsCache: false }).import(${JSON.stringify(module)});
+      await writeFileAtomic(${JSON.stringify(`${folder}/a`)}, [new Uint8Array(100), new Uint8Array(1e6)])
+        .catch((error) => console.log(error.name, error.message));`;
+    await writeFile(`${folder}/a`, 'old');
+    const shell = `trap '' XFSZ; ulimit -f 64; exec "$0" --input-type=module -e "$1"`;
+    const { stdout } = await promisify(execFile)('sh', ['-c', shell, process.execPath, script]);
+    expect(stdout).toMatch(/^FileError .*\/a: the file would be larger than/);
+    expect(await readFile(`${folder}/a`, 'utf8')).toBe('old');
+    expect(await readdir(folder)).toEqual(['a']);
+  });
+
+  it('passes on the error of whoever makes the chunks', async () => {
+    const folder = await temporaryFolder();
+    function* chunks() {
+      yield bytes('half');
+      throw new TypeError('mine');
+    }
+    await expect(writeFileAtomic(`${folder}/a`, chunks())).rejects.toThrow(TypeError);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('refuses folders, devices and places where no file can be', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(`${folder}/sub`);
+    await expect(writeFileAtomic(`${folder}/sub`, [])).rejects.toThrow(/sub: is a folder/);
+    await expect(writeFileAtomic(`${folder}/none/a`, [])).rejects.toThrow(/none\/a: no such file or folder/);
+    await expect(writeFileAtomic('/dev/full', [bytes('x')])).rejects.toThrow(/^\/dev\/full: is not a regular file/);
+    expect((await stat('/dev/full')).isCharacterDevice()).toBe(true);
+    await expect(writeFileAtomic('/proc/rectiflow', [bytes('x')])).rejects.toThrow(FileError);
+  });
+});
