@@ -1,0 +1,68 @@
+// Attention as one region: softmax(scale q k^T) v. The probabilities are kept for backward.
+import { noGrad } from '../autograd/mode.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { mul } from './elementwise.ts';
+import { product } from './matmul.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { softmaxKernels } from './softmax.ts';
+
+export const attentionOp = defineOp<{ scale: number }>({
+  name: 'attention',
+  cpu: softmaxKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [q, k, v, probabilities], attributes: { scale } }) {
+    const dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true });
+    const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
+    const dScores = empty(probabilities.shape, { device: q.device });
+    const keys = k.shape[1];
+    if (dScores.size > 0)
+      q.device
+        .load(softmaxKernels)
+        .softmax_backward(
+          probabilities.address,
+          dProbabilities.address,
+          dScores.address,
+          dScores.size / keys,
+          keys,
+          scale,
+        );
+    const dq = product({ tensor: dScores }, { tensor: k });
+    const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
+    return [dq, dk, dv];
+  },
+});
+
+/**
+ * Single-head attention (Vaswani et al. 2017).
+ * @param q [N, queries, C]
+ * @param k [N, keys, C], keys >= 1
+ * @param v [N, keys, D]
+ * @param options.scale of the scores; default 1 / sqrt(C)
+ * @returns [N, queries, D]
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: number } = {}): Tensor {
+  const device = checkOperands('attention', [q, k, v]);
+  const [n, queries, channels] = q.shape;
+  const fits =
+    [q, k, v].every((t) => t.rank === 3 && t.shape[0] === n) &&
+    k.shape[2] === channels &&
+    v.shape[1] === k.shape[1] &&
+    k.shape[1] > 0;
+  if (!fits)
+    throw new ShapeError(
+      'attention',
+      'q [N, queries, C], k [N, keys, C] and v [N, keys, D]',
+      [q, k, v].map((t) => formatShape(t.shape)).join(', '),
+    );
+  const { scale = 1 / Math.sqrt(channels) } = options;
+  if (!Number.isFinite(scale)) throw new ValueError(`[attention] expected a finite scale, got ${scale}`);
+  using scaled = noGrad(() => mul(q, scale));
+  using scores = product({ tensor: scaled }, { tensor: k, transposed: true });
+  const probabilities = empty(scores.shape, { device });
+  if (scores.size > 0)
+    device.load(softmaxKernels).softmax_forward(scores.address, probabilities.address, n * queries, k.shape[1]);
+  const y = product({ tensor: probabilities }, { tensor: v });
+  return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
+}

@@ -1,0 +1,270 @@
+/* Convolution of [N, H, W, C] as a product without an unfolded copy: for each kernel tap, the rows of a tile are pointers
+ * to pixels, or to zeros where the tap falls outside.
+ *
+ *   forward          y[p]  = sum over taps of x[p * stride - padding + tap] w[tap]        (gather, channels Cin -> Cout)
+ *   input gradient   dx[i] = sum over taps of dy[(i + padding - tap) / stride] w[tap]^T   (gather, where it divides)
+ *   weight gradient  dw[tap] = sum over pixels of dy[p]^T x[p * stride - padding + tap]
+ */
+#include "gemm.h"
+
+enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, PIXELS_PER_CHUNK = 256, PIXELS_PER_PARTIAL = 2048 };
+
+struct geometry {
+  int32_t n, h, w, c;                   /* input */
+  int32_t out_h, out_w, out_c;          /* output */
+  int32_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
+};
+
+INLINE struct geometry geometry_of(const int32_t *t) {
+  return (struct geometry){t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12]};
+}
+
+/* ---------------------------------------------------------------- gather: forward and input gradient */
+
+/* source position = (target * step + offset + tap * direction) / divisor */
+struct axis { int32_t source, target, step, offset, direction, divisor, taps; };
+
+struct gather {
+  const float *source, *weights, *zeros, *bias, *add, *residual;
+  float *target, scale;
+  struct axis y, x;
+  int32_t source_c, target_c, pixels, panels, row_groups, panel_groups;
+};
+
+/* -1 outside */
+INLINE int32_t source_position(const struct axis *a, int32_t start, int32_t tap) {
+  int32_t position = start + tap * a->direction;
+  if (position < 0) return -1;
+  if (a->divisor != 1) {
+    if (position % a->divisor) return -1;
+    position /= a->divisor;
+  }
+  return position < a->source ? position : -1;
+}
+
+INLINE void finish_row(const struct gather *g, int32_t pixel, int32_t sample, int32_t column, int32_t width, vec s0, vec s1) {
+  size_t at = (size_t)pixel * (size_t)g->target_c + (size_t)column;
+  if (g->bias) {
+    s0 += load_upto(g->bias + column, width);
+    s1 += load_upto(g->bias + column + LANES, width - LANES);
+  }
+  if (g->add) {
+    const float *add = g->add + (size_t)sample * (size_t)g->target_c + (size_t)column;
+    s0 += load_upto(add, width);
+    s1 += load_upto(add + LANES, width - LANES);
+  }
+  if (g->residual) {
+    s0 += load_upto(g->residual + at, width);
+    s1 += load_upto(g->residual + at + LANES, width - LANES);
+  }
+  store_upto(g->target + at, s0 * g->scale, width);
+  store_upto(g->target + at + LANES, s1 * g->scale, width - LANES);
+}
+
+static void gather_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct gather *g = context;
+  int32_t panel_group = task % g->panel_groups, group = task / g->panel_groups;
+  int32_t first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups);
+  int32_t last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups);
+  int32_t first = group * TILES_PER_TASK * TILE_ROWS, last = min32(g->pixels, first + TILES_PER_TASK * TILE_ROWS);
+  size_t tap_size = (size_t)g->source_c * TILE_COLUMNS;
+  size_t image = (size_t)g->y.source * (size_t)g->x.source * (size_t)g->source_c;
+  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+    const float *panel_weights = g->weights + (size_t)panel * (size_t)(g->y.taps * g->x.taps) * tap_size;
+    int32_t column = panel * TILE_COLUMNS, width = g->target_c - column;
+    for (int32_t base = first; base < last; base += TILE_ROWS) {
+      const float *images[TILE_ROWS];
+      int32_t start_y[TILE_ROWS], start_x[TILE_ROWS], sample[TILE_ROWS];
+      for (int32_t r = 0; r < TILE_ROWS; r++) {
+        int32_t pixel = min32(base + r, g->pixels - 1);
+        sample[r] = pixel / (g->y.target * g->x.target);
+        images[r] = g->source + (size_t)sample[r] * image;
+        start_y[r] = pixel / g->x.target % g->y.target * g->y.step + g->y.offset;
+        start_x[r] = pixel % g->x.target * g->x.step + g->x.offset;
+      }
+      tile sum = {};
+      for (int32_t ty = 0; ty < g->y.taps; ty++) {
+        int32_t position_y[TILE_ROWS];
+        for (int32_t r = 0; r < TILE_ROWS; r++) position_y[r] = source_position(&g->y, start_y[r], ty);
+        for (int32_t tx = 0; tx < g->x.taps; tx++) {
+          const float *rows[TILE_ROWS];
+          for (int32_t r = 0; r < TILE_ROWS; r++) {
+            int32_t x = source_position(&g->x, start_x[r], tx);
+            rows[r] = x < 0 || position_y[r] < 0
+                          ? g->zeros
+                          : images[r] + ((size_t)position_y[r] * (size_t)g->x.source + (size_t)x) * (size_t)g->source_c;
+          }
+          tile_multiply(&sum, rows, panel_weights + (size_t)(ty * g->x.taps + tx) * tap_size, g->source_c);
+        }
+      }
+      for (int32_t r = 0; r < TILE_ROWS && base + r < last; r++)
+        finish_row(g, base + r, sample[r], column, width, sum.at[r][0], sum.at[r][1]);
+    }
+  }
+}
+
+static void run_gather(struct gather *g, int32_t samples) {
+  g->pixels = samples * g->y.target * g->x.target;
+  g->panels = ceil_div(g->target_c, TILE_COLUMNS);
+  g->zeros = g->weights + (size_t)g->panels * (size_t)(g->y.taps * g->x.taps) * (size_t)g->source_c * TILE_COLUMNS;
+  g->row_groups = ceil_div(g->pixels, TILES_PER_TASK * TILE_ROWS);
+  g->panel_groups = pieces_for(g->row_groups, g->panels, WANTED_TASKS);
+  pool_run(gather_task, g, g->row_groups * g->panel_groups);
+}
+
+/* y = scale (conv(x, w) + bias [Cout] + add [N, Cout] + residual [like y]); w packed by conv_pack */
+KERNEL void conv_forward(const float *x, const float *packed, float *y, const float *bias, const float *add,
+                         const float *residual, const int32_t *table, float scale) {
+  struct geometry s = geometry_of(table);
+  struct gather g = {.source = x, .weights = packed, .bias = bias, .add = add, .residual = residual, .target = y, .scale = scale};
+  g.y = (struct axis){s.h, s.out_h, s.stride_h, -s.padding_h, 1, 1, s.kernel_h};
+  g.x = (struct axis){s.w, s.out_w, s.stride_w, -s.padding_w, 1, 1, s.kernel_w};
+  g.source_c = s.c;
+  g.target_c = s.out_c;
+  run_gather(&g, s.n);
+}
+
+/* dx = scale * the adjoint of conv applied to dy; w packed by conv_pack with transposed = 1 */
+KERNEL void conv_input_gradient(const float *dy, const float *packed, float *dx, const int32_t *table, float scale) {
+  struct geometry s = geometry_of(table);
+  struct gather g = {.source = dy, .weights = packed, .target = dx, .scale = scale};
+  g.y = (struct axis){s.out_h, s.h, 1, s.padding_h, -1, s.stride_h, s.kernel_h};
+  g.x = (struct axis){s.out_w, s.w, 1, s.padding_w, -1, s.stride_w, s.kernel_w};
+  g.source_c = s.out_c;
+  g.target_c = s.c;
+  run_gather(&g, s.n);
+}
+
+/* ---------------------------------------------------------------- packing of weights */
+
+struct packing {
+  const float *w;
+  float *packed;
+  int32_t taps, in_c, out_c, transposed;
+};
+
+static void pack_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct packing *p = context;
+  int32_t panel = task / p->taps, tap = task % p->taps;
+  int32_t rows = p->transposed ? p->out_c : p->in_c, columns = p->transposed ? p->in_c : p->out_c;
+  int32_t begin = panel * TILE_COLUMNS, width = min32(TILE_COLUMNS, columns - begin);
+  size_t out_step = (size_t)p->taps * (size_t)p->in_c;
+  float *to = p->packed + (size_t)task * (size_t)rows * TILE_COLUMNS;
+  const float *w = p->w + (size_t)tap * (size_t)p->in_c;
+  for (int32_t i = 0; i < rows; i++, to += TILE_COLUMNS) {
+    if (p->transposed)
+      for (int32_t j = 0; j < width; j++) to[j] = w[(size_t)i * out_step + (size_t)(begin + j)];
+    else
+      for (int32_t j = 0; j < width; j++) to[j] = w[(size_t)(begin + j) * out_step + (size_t)i];
+    for (int32_t j = width; j < TILE_COLUMNS; j++) to[j] = 0.0f;
+  }
+}
+
+/* Floats of packed weights: panels of [taps][rows][TILE_COLUMNS], and one row of zeros. */
+KERNEL double conv_packed_size(const int32_t *table, int32_t transposed) {
+  struct geometry s = geometry_of(table);
+  int32_t rows = transposed ? s.out_c : s.c, columns = transposed ? s.c : s.out_c;
+  return ((double)ceil_div(columns, TILE_COLUMNS) * s.kernel_h * s.kernel_w * TILE_COLUMNS + 1) * rows;
+}
+
+/* w [Cout, kh, kw, Cin] -> [panel][tap][Cin][TILE_COLUMNS of Cout], transposed: [panel][tap][Cout][TILE_COLUMNS of Cin] */
+KERNEL void conv_pack(const float *w, float *packed, const int32_t *table, int32_t transposed) {
+  struct geometry s = geometry_of(table);
+  struct packing p = {w, packed, s.kernel_h * s.kernel_w, s.c, s.out_c, transposed};
+  int32_t rows = transposed ? s.out_c : s.c, panels = ceil_div(transposed ? s.c : s.out_c, TILE_COLUMNS);
+  pool_run(pack_task, &p, panels * p.taps);
+  float *zeros = packed + (size_t)panels * (size_t)p.taps * (size_t)rows * TILE_COLUMNS;
+  for (int32_t i = 0; i < rows; i++) zeros[i] = 0.0f;
+}
+
+/* ---------------------------------------------------------------- weight gradient */
+
+/* How the sum over pixels is cut: tasks are (partial, tile of output channels, kernel row, group of panels). */
+struct weight_gradient {
+  struct geometry s;
+  const float *x, *dy;
+  float *dw; /* [partials][Cout, kh, kw, Cin] */
+  int32_t row_tiles, panels, panel_groups, partials;
+  size_t size;
+};
+
+static struct weight_gradient weight_plan(const int32_t *table) {
+  struct weight_gradient g = {.s = geometry_of(table)};
+  struct geometry *s = &g.s;
+  g.row_tiles = ceil_div(s->out_c, TILE_ROWS);
+  g.panels = ceil_div(s->c, TILE_COLUMNS);
+  int32_t tasks = g.row_tiles * s->kernel_h;
+  g.panel_groups = pieces_for(tasks, g.panels, WANTED_TASKS);
+  int32_t most = max32(1, s->n * s->out_h * s->out_w / PIXELS_PER_PARTIAL);
+  g.partials = pieces_for(tasks * g.panel_groups, min32(most, max32(1, s->n * s->out_h)), WANTED_TASKS);
+  g.size = (size_t)s->out_c * (size_t)(s->kernel_h * s->kernel_w) * (size_t)s->c;
+  return g;
+}
+
+/* Over the rows of output pixels [first, last): dw[rows][columns] += dy^T x at one tap */
+INLINE void weight_tile(int32_t rows, const struct weight_gradient *g, int32_t first, int32_t last, int32_t channel,
+                        int32_t ky, int32_t kx, int32_t column, float *dw, int32_t fresh) {
+  const struct geometry *s = &g->s;
+  int32_t width = min32(TILE_COLUMNS, s->c - column), there = s->c - column;
+  int32_t shift = kx - s->padding_w;
+  /* output columns whose input column ox * stride + shift lies inside */
+  int32_t low = shift >= 0 ? 0 : ceil_div(-shift, s->stride_w);
+  int32_t high = s->w - shift <= 0 ? 0 : min32(s->out_w, ceil_div(s->w - shift, s->stride_w));
+  vec sum[TILE_ROWS][2] = {};
+  for (int32_t row = first; row < last && low < high; row++) {
+    int32_t sample = row / s->out_h, y = row % s->out_h * s->stride_h - s->padding_h + ky;
+    if (y < 0 || y >= s->h) continue;
+    const float *dy = g->dy + ((size_t)row * (size_t)s->out_w + (size_t)low) * (size_t)s->out_c + (size_t)channel;
+    const float *x = g->x + (((size_t)sample * (size_t)s->h + (size_t)y) * (size_t)s->w + (size_t)(low * s->stride_w + shift)) *
+                                (size_t)s->c + (size_t)column;
+    tile_multiply_transposed(rows, sum, dy, (size_t)s->out_c, x, (size_t)s->stride_w * (size_t)s->c, width, high - low);
+  }
+  size_t step = (size_t)(s->kernel_h * s->kernel_w) * (size_t)s->c;
+  for (int32_t r = 0; r < rows; r++)
+    for (int32_t half = 0; half < 2; half++) {
+      float *out = dw + (size_t)r * step + (size_t)(half * LANES);
+      int32_t left = there - half * LANES;
+      if (left <= 0) continue;
+      vec before = fresh ? (vec){} : load_upto(out, left);
+      store_upto(out, before + sum[r][half], left);
+    }
+}
+
+static void weight_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct weight_gradient *g = context;
+  const struct geometry *s = &g->s;
+  int32_t panel_group = task % g->panel_groups, rest = task / g->panel_groups;
+  int32_t ky = rest % s->kernel_h;
+  rest /= s->kernel_h;
+  int32_t row_tile = rest % g->row_tiles, partial = rest / g->row_tiles;
+  int32_t first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups);
+  int32_t last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups);
+  int32_t all_rows = s->n * s->out_h, chunk = max32(1, PIXELS_PER_CHUNK / max32(1, s->out_w));
+  int32_t begin = (int32_t)((int64_t)all_rows * partial / g->partials);
+  int32_t end = (int32_t)((int64_t)all_rows * (partial + 1) / g->partials);
+  int32_t last_channel = min32(s->out_c, (row_tile + 1) * TILE_ROWS);
+  for (int32_t first = begin; first < end; first += chunk)
+    for (int32_t kx = 0; kx < s->kernel_w; kx++)
+      for (int32_t panel = first_panel; panel < last_panel; panel++)
+        for (int32_t channel = row_tile * TILE_ROWS, rows; channel < last_channel; channel += rows) {
+          rows = tile_rows_of(last_channel - channel);
+          int32_t column = panel * TILE_COLUMNS, last = min32(end, first + chunk);
+          size_t at = (((size_t)channel * (size_t)s->kernel_h + (size_t)ky) * (size_t)s->kernel_w + (size_t)kx) * (size_t)s->c;
+          float *dw = g->dw + (size_t)partial * g->size + at + (size_t)column;
+          WITH_ROWS(rows, weight_tile, g, first, last, channel, ky, kx, column, dw, first == begin)
+        }
+}
+
+KERNEL double conv_weight_partials(const int32_t *table) { return weight_plan(table).partials; }
+
+/* partials [conv_weight_partials][Cout, kh, kw, Cin], whose sum is the gradient */
+KERNEL void conv_weight_gradient(const float *x, const float *dy, float *partials, const int32_t *table) {
+  struct weight_gradient g = weight_plan(table);
+  g.x = x;
+  g.dy = dy;
+  g.dw = partials;
+  pool_run(weight_task, &g, g.partials * g.row_tiles * g.s.kernel_h * g.panel_groups);
+}

@@ -1,0 +1,102 @@
+// Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
+// what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
+import { formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { sameShape, type Shape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { view } from '../../tensor/view.ts';
+import { mul } from '../elementwise.ts';
+import { apply, checkOperands, defineOp } from '../op.ts';
+import { sumAxes } from '../reduction.ts';
+import { convForward, convInputGradient, convKernels, convWeightGradient, type Geometry } from './cpu.ts';
+
+export interface Conv2dOptions {
+  /** [Cout] */
+  bias?: Tensor;
+  /** One number or [vertical, horizontal]; default 1. */
+  stride?: number | readonly [number, number];
+  /** Zeros on each side; default 0. */
+  padding?: number | readonly [number, number];
+  /** [N, Cout], added to every pixel of a sample: a time embedding. */
+  add?: Tensor;
+  /** Of the output's shape, added to it: the shortcut of a residual block. */
+  residual?: Tensor;
+  /** Factor of the whole sum; default 1. */
+  scale?: number;
+}
+
+interface Attributes {
+  geometry: Geometry;
+  scale: number;
+}
+
+export const conv2dOp = defineOp<Attributes>({
+  name: 'conv2d',
+  cpu: convKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [x, weight], attributes: { geometry, scale }, needs }) {
+    const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
+    const [n, height, width, channels] = grad.shape;
+    const perSample = needsAdd ? sumAxes(view(grad, [n, height * width, channels]), [1], scale) : null;
+    const bias = () =>
+      perSample ? sumAxes(perSample, [0]) : sumAxes(view(grad, [n * height * width, channels]), [0], scale);
+    return [
+      needsX ? convInputGradient(grad, weight, x.shape, geometry, scale) : null,
+      needsWeight ? convWeightGradient(x, grad, weight.shape, geometry, scale) : null,
+      needsBias ? bias() : null,
+      perSample,
+      needsResidual ? (scale === 1 ? grad : mul(grad, scale)) : null,
+    ];
+  },
+});
+
+/**
+ * @param x [N, H, W, Cin]
+ * @param weight [Cout, kh, kw, Cin]
+ * @returns [N, H', W', Cout], H' = floor((H + 2 padding - kh) / stride) + 1
+ */
+export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  const { bias, add, residual, scale = 1 } = options;
+  checkOperands('conv2d', [x, weight, bias, add, residual]);
+  const geometry = geometryOf(x.shape, weight.shape, options);
+  const { out } = geometry;
+  const expect = (what: string, t: Tensor | undefined, shape: Shape) => {
+    if (t && !sameShape(t.shape, shape)) throw new ShapeError('conv2d', `${what} ${formatShape(shape)}`, formatShape(t.shape));
+  };
+  expect('a bias', bias, [out[3]]);
+  expect('an addend', add, [out[0], out[3]]);
+  expect('a residual', residual, out);
+  if (!Number.isFinite(scale)) throw new ValueError(`[conv2d] expected a finite scale, got ${scale}`);
+  const y = convForward(x, weight, geometry, { bias, add, residual, scale });
+  return apply(conv2dOp, y, {
+    parents: [x, weight, bias, add, residual],
+    saved: [x, weight],
+    attributes: { geometry, scale },
+  });
+}
+
+function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): Geometry {
+  if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3])
+    throw new ShapeError(
+      'conv2d',
+      'x [N, H, W, Cin] and a weight [Cout, kh, kw, Cin]',
+      `${formatShape(x)} and ${formatShape(weight)}`,
+    );
+  const strides = pair('stride', stride, 1);
+  const paddings = pair('padding', padding, 0);
+  const extents = [0, 1].map((axis) => Math.floor((x[axis + 1] + 2 * paddings[axis] - weight[axis + 1]) / strides[axis]) + 1);
+  if (extents.some((extent) => extent < 1) || weight[1] * weight[2] === 0)
+    throw new ShapeError(
+      'conv2d',
+      `a kernel that fits the image with padding ${formatShape(paddings)}`,
+      `${formatShape(x)} and ${formatShape(weight)}`,
+    );
+  const out = [x[0], extents[0], extents[1], weight[0]];
+  return { out, table: [...x, ...out.slice(1), weight[1], weight[2], ...strides, ...paddings] };
+}
+
+function pair(what: string, value: number | readonly [number, number], least: number): [number, number] {
+  const [vertical, horizontal] = typeof value === 'number' ? [value, value] : value;
+  if (![vertical, horizontal].every((v) => Number.isInteger(v) && v >= least))
+    throw new ValueError(`[conv2d] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
+  return [vertical, horizontal];
+}

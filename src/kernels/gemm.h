@@ -1,0 +1,103 @@
+/* Register tiles of matrix products: TILE_ROWS x TILE_COLUMNS accumulators stay in registers over the whole inner loop.
+ * Per inner step: two vectors of the right operand, one broadcast for each row of the left, two fused multiply-adds each.
+ */
+#ifndef RECTIFLOW_GEMM_H
+#define RECTIFLOW_GEMM_H
+
+#include "pool.h"
+
+#if LANES == 16
+#define TILE_ROWS 12
+#else
+#define TILE_ROWS 6
+#endif
+#define TILE_COLUMNS (2 * LANES)
+
+typedef struct { vec at[TILE_ROWS][2]; } tile;
+
+/* sum[r] += sum_k a[r][k] * b[k], b a packed panel of rows of TILE_COLUMNS */
+INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int32_t k) {
+  vec c[TILE_ROWS][2];
+  const float *row[TILE_ROWS];
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < TILE_ROWS; r++) c[r][0] = sum->at[r][0], c[r][1] = sum->at[r][1], row[r] = a[r];
+  for (int32_t i = 0; i < k; i++, b += TILE_COLUMNS) {
+    vec b0 = load(b), b1 = load(b + LANES);
+#pragma GCC unroll 16
+    for (int32_t r = 0; r < TILE_ROWS; r++) {
+      vec s = splat(row[r][i]);
+      c[r][0] += s * b0;
+      c[r][1] += s * b1;
+    }
+  }
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
+}
+
+INLINE vec load_upto(const float *p, int32_t n) { return n >= LANES ? load(p) : load_partial(p, n > 0 ? n : 0); }
+INLINE void store_upto(float *p, vec v, int32_t n) {
+  if (n >= LANES) store(p, v);
+  else if (n > 0) store_partial(p, v, n);
+}
+
+/* sum[r] += sum_k a[k * a_step + r] * b[k * b_step], both operands stored with k outermost; `width` columns are there. */
+INLINE void tile_multiply_transposed(int32_t rows, vec (*c)[2], const float *a, size_t a_step, const float *b, size_t b_step,
+                                     int32_t width, int32_t k) {
+  if (width == TILE_COLUMNS) {
+    for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
+      vec b0 = load(b), b1 = load(b + LANES);
+#pragma GCC unroll 16
+      for (int32_t r = 0; r < rows; r++) {
+        vec s = splat(a[r]);
+        c[r][0] += s * b0;
+        c[r][1] += s * b1;
+      }
+    }
+  } else {
+    for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
+      vec b0 = load_upto(b, width), b1 = load_upto(b + LANES, width - LANES);
+#pragma GCC unroll 16
+      for (int32_t r = 0; r < rows; r++) {
+        vec s = splat(a[r]);
+        c[r][0] += s * b0;
+        c[r][1] += s * b1;
+      }
+    }
+  }
+}
+
+/* The largest row count <= rows that has a kernel of its own; see WITH_ROWS. */
+INLINE int32_t tile_rows_of(int32_t rows) {
+  if (rows >= TILE_ROWS) return TILE_ROWS;
+#if TILE_ROWS > 8
+  if (rows >= 8) return 8;
+#endif
+  return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+}
+
+/* Runs call(rows, ...) with `rows` a constant, so that its accumulators live in registers. */
+#if TILE_ROWS > 8
+#define WITH_ROWS(rows, call, ...)                     \
+  switch (rows) {                                      \
+    case 12: call(12, __VA_ARGS__); break;             \
+    case 8: call(8, __VA_ARGS__); break;               \
+    case 4: call(4, __VA_ARGS__); break;               \
+    case 2: call(2, __VA_ARGS__); break;               \
+    default: call(1, __VA_ARGS__);                     \
+  }
+#else
+#define WITH_ROWS(rows, call, ...)                     \
+  switch (rows) {                                      \
+    case 6: call(6, __VA_ARGS__); break;               \
+    case 4: call(4, __VA_ARGS__); break;               \
+    case 2: call(2, __VA_ARGS__); break;               \
+    default: call(1, __VA_ARGS__);                     \
+  }
+#endif
+
+/* Into how many pieces to cut `extent` so that `tasks` tasks become about `wanted`; a function of shape alone. */
+INLINE int32_t pieces_for(int32_t tasks, int32_t extent, int32_t wanted) {
+  return max32(1, min32(extent, ceil_div(wanted, max32(1, tasks))));
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* Group normalisation of [N, pixels, C] and what may follow it in the same pass:
+ *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
+ * x may be two parts that stand for their concatenation on channels. A task is one sample and a few groups: its pixels are
+ * read three times while they are in the cache. Statistics in two passes; sums over BLOCK pixels in f32, over blocks in f64.
+ */
+#include "philox.h"
+#include "pool.h"
+
+enum { BAND = 256, BLOCK = 128, CHANNELS_PER_TASK = 64, MOST_GROUPS = 64, RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
+
+struct norm {
+  const float *x[2], *weight, *bias, *dy;
+  float *y, *dx[2], *mean, *rstd; /* mean, rstd [N, groups] */
+  float *weight_sums, *bias_sums; /* [N, C]: what the gradients of weight and bias are summed from */
+  int32_t n, h, w, part[2], c, groups, width, per_task, tasks_per_sample, resample, silu;
+  float eps;
+  struct draw draw;
+  int32_t threshold;
+  float keep_scale;
+};
+
+static struct norm norm_of(const int32_t *t) {
+  struct norm g = {.n = t[0], .h = t[1], .w = t[2], .part = {t[3], t[4]}, .groups = t[5], .resample = t[6], .silu = t[7]};
+  g.c = g.part[0] + g.part[1];
+  g.width = g.c / g.groups;
+  g.per_task = max32(1, min32(min32(g.groups, MOST_GROUPS), CHANNELS_PER_TASK / g.width));
+  g.tasks_per_sample = ceil_div(g.groups, g.per_task);
+  return g;
+}
+
+/* A run of channels of one task that lies in one part and fits the buffers. */
+struct band { int32_t first, count, part, offset; };
+
+INLINE struct band band_at(const struct norm *g, int32_t channel, int32_t last) {
+  int32_t part = channel >= g->part[0], offset = part ? channel - g->part[0] : channel;
+  int32_t end = part ? last : min32(last, g->part[0]);
+  return (struct band){channel, min32(BAND, end - channel), part, offset};
+}
+
+INLINE size_t band_offset(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel) {
+  return ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * (size_t)g->part[b->part] + (size_t)b->offset;
+}
+
+/* Adds sums of x (or of (x - mean)^2) over all pixels to sums[group - first_group]. */
+static void band_sums(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group, const float *mean,
+                      double *sums) {
+  int32_t pixels = g->h * g->w;
+  float centre[BAND + LANES] = {0};
+  if (mean)
+    for (int32_t i = 0; i < b->count; i++) centre[i] = mean[(b->first + i) / g->width];
+  for (int32_t begin = 0; begin < pixels; begin += BLOCK) {
+    float s[BAND + LANES] = {0};
+    int32_t end = min32(pixels, begin + BLOCK);
+    for (int32_t p = begin; p < end; p++) {
+      const float *x = g->x[b->part] + band_offset(g, b, sample, p);
+      int32_t i = 0;
+      for (; i + LANES <= b->count; i += LANES) {
+        vec d = load(x + i) - load(centre + i);
+        store(s + i, load(s + i) + (mean ? d * d : d));
+      }
+      for (; i < b->count; i++) {
+        float d = x[i] - centre[i];
+        s[i] += mean ? d * d : d;
+      }
+    }
+    for (int32_t i = 0; i < b->count; i++) sums[(b->first + i) / g->width - first_group] += (double)s[i];
+  }
+}
+
+/* Per channel: mean, rstd, weight * rstd, bias */
+struct coefficients { float mean[BAND + LANES], rstd[BAND + LANES], scale[BAND + LANES], bias[BAND + LANES]; };
+
+static void band_coefficients(const struct norm *g, const struct band *b, int32_t sample, struct coefficients *k) {
+  for (int32_t i = 0; i < b->count; i++) {
+    int32_t channel = b->first + i, at = sample * g->groups + channel / g->width;
+    k->mean[i] = g->mean[at];
+    k->rstd[i] = g->rstd[at];
+    k->scale[i] = g->rstd[at] * g->weight[channel];
+    k->bias[i] = g->bias[channel];
+  }
+}
+
+/* v = dropout(silu((x - mean) scale + bias)) */
+static void activate(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, const struct coefficients *k,
+                     float *v) {
+  const float *x = g->x[b->part] + band_offset(g, b, sample, pixel);
+  int32_t i = 0;
+  for (; i + LANES <= b->count; i += LANES) {
+    vec h = (load(x + i) - load(k->mean + i)) * load(k->scale + i) + load(k->bias + i);
+    store(v + i, g->silu ? h * vec_sigmoid(h) : h);
+  }
+  if (i < b->count) {
+    int32_t left = b->count - i;
+    vec h = (load_partial(x + i, left) - load(k->mean + i)) * load(k->scale + i) + load(k->bias + i);
+    store_partial(v + i, g->silu ? h * vec_sigmoid(h) : h, left);
+  }
+  if (g->threshold) {
+    float mask[BAND];
+    dropout_mask(&g->draw, (uint64_t)sample, pixel * g->c + b->first, b->count, g->threshold, g->keep_scale, mask);
+    for (int32_t j = 0; j < b->count; j++) v[j] *= mask[j];
+  }
+}
+
+static void write_band(const struct norm *g, const struct band *b, int32_t sample, const struct coefficients *k) {
+  int32_t pixels = g->h * g->w;
+  size_t c = (size_t)g->c;
+  if (g->resample == RESAMPLE_DOWN) {
+    int32_t h = g->h / 2, w = g->w / 2;
+    for (int32_t p = 0; p < h * w; p++) {
+      float v[BAND], sum[BAND];
+      int32_t corner = p / w * 2 * g->w + p % w * 2;
+      for (int32_t q = 0; q < 4; q++) {
+        activate(g, b, sample, corner + q / 2 * g->w + q % 2, k, q ? v : sum);
+        if (q)
+          for (int32_t i = 0; i < b->count; i++) sum[i] += v[i];
+      }
+      float *y = g->y + ((size_t)sample * (size_t)(h * w) + (size_t)p) * c + (size_t)b->first;
+      for (int32_t i = 0; i < b->count; i++) y[i] = 0.25f * sum[i];
+    }
+  } else if (g->resample == RESAMPLE_UP) {
+    float *image = g->y + (size_t)sample * (size_t)(4 * pixels) * c + (size_t)b->first;
+    for (int32_t p = 0; p < pixels; p++) {
+      float v[BAND];
+      activate(g, b, sample, p, k, v);
+      size_t corner = (size_t)(p / g->w * 2) * (size_t)(2 * g->w) + (size_t)(p % g->w * 2);
+      for (int32_t q = 0; q < 4; q++) {
+        float *y = image + (corner + (size_t)(q / 2) * (size_t)(2 * g->w) + (size_t)(q % 2)) * c;
+        for (int32_t i = 0; i < b->count; i++) y[i] = v[i];
+      }
+    }
+  } else {
+    for (int32_t p = 0; p < pixels; p++)
+      activate(g, b, sample, p, k, g->y + ((size_t)sample * (size_t)pixels + (size_t)p) * c + (size_t)b->first);
+  }
+}
+
+static void forward_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct norm *g = context;
+  int32_t sample = task / g->tasks_per_sample, first_group = task % g->tasks_per_sample * g->per_task;
+  int32_t last_group = min32(g->groups, first_group + g->per_task);
+  int32_t first = first_group * g->width, last = last_group * g->width;
+  float *mean = g->mean + (size_t)sample * (size_t)g->groups, *rstd = g->rstd + (size_t)sample * (size_t)g->groups;
+  double scale = 1.0 / ((double)g->width * g->h * g->w);
+  for (int32_t pass = 0; pass < 2; pass++) {
+    double sums[MOST_GROUPS] = {0};
+    for (int32_t channel = first; channel < last;) {
+      struct band b = band_at(g, channel, last);
+      band_sums(g, &b, sample, first_group, pass ? mean : 0, sums);
+      channel += b.count;
+    }
+    for (int32_t group = first_group; group < last_group; group++) {
+      double value = sums[group - first_group] * scale;
+      if (pass) rstd[group] = (float)(1.0 / __builtin_sqrt(value + (double)g->eps));
+      else mean[group] = (float)value;
+    }
+  }
+  for (int32_t channel = first; channel < last;) {
+    struct band b = band_at(g, channel, last);
+    struct coefficients k;
+    band_coefficients(g, &b, sample, &k);
+    write_band(g, &b, sample, &k);
+    channel += b.count;
+  }
+}
+
+/* stats: mean [N, groups], then rstd [N, groups]; table: N, H, W, C of both parts, groups, resample, silu */
+KERNEL void group_norm_forward(const float *x0, const float *x1, const float *weight, const float *bias, float *y, float *stats,
+                               const int32_t *table, float eps, int32_t seed_low, int32_t seed_high, int32_t sample_low,
+                               int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
+  struct norm g = norm_of(table);
+  g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.y = y, g.eps = eps;
+  g.mean = stats, g.rstd = stats + (size_t)g.n * (size_t)g.groups;
+  g.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.threshold = threshold, g.keep_scale = keep_scale;
+  pool_run(forward_task, &g, g.n * g.tasks_per_sample);
+}
+
+/* ---------------------------------------------------------------- backward */
+
+/* v = d(loss) / d(silu(h)) at a pixel: the adjoint of resampling and dropout */
+static void upstream(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, float *v) {
+  size_t c = (size_t)g->c;
+  int32_t y = pixel / g->w, x = pixel % g->w;
+  if (g->resample == RESAMPLE_UP) {
+    const float *image = g->dy + (size_t)sample * (size_t)(4 * g->h * g->w) * c + (size_t)b->first;
+    size_t corner = (size_t)(2 * y) * (size_t)(2 * g->w) + (size_t)(2 * x);
+    const float *d[4];
+    for (int32_t q = 0; q < 4; q++) d[q] = image + (corner + (size_t)(q / 2) * (size_t)(2 * g->w) + (size_t)(q % 2)) * c;
+    for (int32_t i = 0; i < b->count; i++) v[i] = (d[0][i] + d[1][i]) + (d[2][i] + d[3][i]);
+  } else if (g->resample == RESAMPLE_DOWN) {
+    int32_t w = g->w / 2;
+    const float *d = g->dy + ((size_t)sample * (size_t)(g->h / 2 * w) + (size_t)(y / 2 * w + x / 2)) * c + (size_t)b->first;
+    for (int32_t i = 0; i < b->count; i++) v[i] = 0.25f * d[i];
+  } else {
+    const float *d = g->dy + ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * c + (size_t)b->first;
+    for (int32_t i = 0; i < b->count; i++) v[i] = d[i];
+  }
+  if (g->threshold) {
+    float mask[BAND];
+    dropout_mask(&g->draw, (uint64_t)sample, pixel * g->c + b->first, b->count, g->threshold, g->keep_scale, mask);
+    for (int32_t i = 0; i < b->count; i++) v[i] *= mask[i];
+  }
+}
+
+/* dx = dh for now; sums of dh and dh * (x - mean) rstd per channel, and over the groups, weighted */
+static void band_gradient(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group, double *weighted,
+                          double *centred) {
+  int32_t pixels = g->h * g->w;
+  struct coefficients k;
+  band_coefficients(g, b, sample, &k);
+  double bias_total[BAND] = {0}, weight_total[BAND] = {0};
+  for (int32_t begin = 0; begin < pixels; begin += BLOCK) {
+    float bias_sum[BAND + LANES] = {0}, weight_sum[BAND + LANES] = {0};
+    int32_t end = min32(pixels, begin + BLOCK);
+    for (int32_t p = begin; p < end; p++) {
+      float v[BAND + LANES] = {0};
+      upstream(g, b, sample, p, v);
+      size_t at = band_offset(g, b, sample, p);
+      const float *x = g->x[b->part] + at;
+      float *dx = g->dx[b->part] + at;
+      for (int32_t i = 0; i < b->count; i += LANES) {
+        int32_t left = b->count - i;
+        vec centred_x = (left >= LANES ? load(x + i) : load_partial(x + i, left)) - load(k.mean + i), d = load(v + i);
+        if (g->silu) {
+          vec h = centred_x * load(k.scale + i) + load(k.bias + i), s = vec_sigmoid(h);
+          d = d * (s * (1.0f + h * (1.0f - s)));
+        }
+        /* Lanes beyond the band carry d = 0 times whatever the coefficients hold there, and are not read again. */
+        store(bias_sum + i, load(bias_sum + i) + d);
+        store(weight_sum + i, load(weight_sum + i) + d * (centred_x * load(k.rstd + i)));
+        if (left >= LANES) store(dx + i, d);
+        else store_partial(dx + i, d, left);
+      }
+    }
+    for (int32_t i = 0; i < b->count; i++) bias_total[i] += (double)bias_sum[i], weight_total[i] += (double)weight_sum[i];
+  }
+  for (int32_t i = 0; i < b->count; i++) {
+    int32_t channel = b->first + i, group = channel / g->width - first_group;
+    size_t at = (size_t)sample * (size_t)g->c + (size_t)channel;
+    g->bias_sums[at] = (float)bias_total[i];
+    g->weight_sums[at] = (float)weight_total[i];
+    centred[group] += bias_total[i] * (double)g->weight[channel];
+    weighted[group] += weight_total[i] * (double)g->weight[channel];
+  }
+}
+
+static void backward_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct norm *g = context;
+  int32_t sample = task / g->tasks_per_sample, first_group = task % g->tasks_per_sample * g->per_task;
+  int32_t last_group = min32(g->groups, first_group + g->per_task);
+  int32_t first = first_group * g->width, last = last_group * g->width, pixels = g->h * g->w;
+  double weighted[MOST_GROUPS] = {0}, centred[MOST_GROUPS] = {0}, scale = 1.0 / ((double)g->width * pixels);
+  for (int32_t channel = first; channel < last;) {
+    struct band b = band_at(g, channel, last);
+    band_gradient(g, &b, sample, first_group, weighted, centred);
+    channel += b.count;
+  }
+  /* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd */
+  for (int32_t channel = first; channel < last;) {
+    struct band b = band_at(g, channel, last);
+    struct coefficients k;
+    band_coefficients(g, &b, sample, &k);
+    float level[BAND + LANES] = {0}, slope[BAND + LANES] = {0};
+    for (int32_t i = 0; i < b.count; i++) {
+      int32_t group = (b.first + i) / g->width - first_group;
+      level[i] = (float)(centred[group] * scale) * k.rstd[i];
+      slope[i] = (float)(weighted[group] * scale) * k.rstd[i] * k.rstd[i];
+    }
+    for (int32_t p = 0; p < pixels; p++) {
+      size_t at = band_offset(g, &b, sample, p);
+      const float *x = g->x[b.part] + at;
+      float *dx = g->dx[b.part] + at;
+      int32_t i = 0;
+      for (; i + LANES <= b.count; i += LANES) {
+        vec d = load(dx + i) * load(k.scale + i) - load(level + i);
+        store(dx + i, d - (load(x + i) - load(k.mean + i)) * load(slope + i));
+      }
+      for (; i < b.count; i++) dx[i] = dx[i] * k.scale[i] - level[i] - (x[i] - k.mean[i]) * slope[i];
+    }
+    channel += b.count;
+  }
+}
+
+/* dx0, dx1 like x0, x1; sums: of weight gradients [N, C], then of bias gradients [N, C] */
+KERNEL void group_norm_backward(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
+                                const float *dy, float *dx0, float *dx1, float *sums, const int32_t *table, int32_t seed_low,
+                                int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold,
+                                float keep_scale) {
+  struct norm g = norm_of(table);
+  g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.dy = dy, g.dx[0] = dx0, g.dx[1] = dx1;
+  g.mean = (float *)stats, g.rstd = (float *)stats + (size_t)g.n * (size_t)g.groups;
+  g.weight_sums = sums, g.bias_sums = sums + (size_t)g.n * (size_t)g.c;
+  g.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.threshold = threshold, g.keep_scale = keep_scale;
+  pool_run(backward_task, &g, g.n * g.tasks_per_sample);
+}

@@ -1,0 +1,134 @@
+/* C = A B for batches of matrices.
+ * A as stored [m, k]: B is packed into panels of TILE_COLUMNS first, rows of A are broadcast.
+ * A stored [k, m]: both operands are walked row by row, nothing is packed; the form of every weight gradient.
+ */
+#include "gemm.h"
+
+enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, INNER_CHUNK = 256 };
+
+struct product {
+  const float *a, *b, *bias;
+  float *c;
+  size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 where one serves all */
+  int32_t m, k, n, panels, row_groups, panel_groups;
+  int32_t transposed; /* of packing: B is stored [n, k] */
+  float *packed;
+};
+
+KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
+
+static void pack_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct product *p = context;
+  int32_t batch = task / p->panels, panel = task % p->panels;
+  int32_t begin = panel * TILE_COLUMNS, width = min32(TILE_COLUMNS, p->n - begin);
+  float *to = p->packed + (size_t)task * (size_t)p->k * TILE_COLUMNS;
+  const float *b = p->b + (size_t)batch * p->b_batch;
+  for (int32_t i = 0; i < p->k; i++, to += TILE_COLUMNS) {
+    if (p->transposed)
+      for (int32_t j = 0; j < width; j++) to[j] = b[(size_t)(begin + j) * (size_t)p->k + (size_t)i];
+    else
+      for (int32_t j = 0; j < width; j++) to[j] = b[(size_t)i * (size_t)p->n + (size_t)(begin + j)];
+    for (int32_t j = width; j < TILE_COLUMNS; j++) to[j] = 0.0f;
+  }
+}
+
+/* packed[batch][panel][k][TILE_COLUMNS] of b [batches, k, n], or [batches, n, k] when transposed */
+KERNEL void matmul_pack(const float *b, float *packed, int32_t batches, int32_t k, int32_t n, int32_t transposed) {
+  struct product p = {.b = b, .packed = packed, .k = k, .n = n, .transposed = transposed, .b_batch = (size_t)k * (size_t)n};
+  p.panels = ceil_div(n, TILE_COLUMNS);
+  pool_run(pack_task, &p, batches * p.panels);
+}
+
+static void multiply_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct product *p = context;
+  int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups;
+  int32_t row_group = rest % p->row_groups, batch = rest / p->row_groups;
+  const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
+  float *c = p->c + (size_t)batch * p->c_batch;
+  int32_t first_panel = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups);
+  int32_t last_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
+  int32_t first_row = row_group * TILES_PER_TASK * TILE_ROWS;
+  int32_t last_row = min32(p->m, first_row + TILES_PER_TASK * TILE_ROWS);
+  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+    const float *packed = b + (size_t)panel * (size_t)p->k * TILE_COLUMNS;
+    int32_t column = panel * TILE_COLUMNS, width = p->n - column;
+    vec bias0 = {}, bias1 = {};
+    if (p->bias) bias0 = load_upto(p->bias + column, width), bias1 = load_upto(p->bias + column + LANES, width - LANES);
+    for (int32_t row = first_row; row < last_row; row += TILE_ROWS) {
+      const float *rows[TILE_ROWS];
+      for (int32_t r = 0; r < TILE_ROWS; r++) rows[r] = a + (size_t)min32(row + r, p->m - 1) * (size_t)p->k;
+      tile sum = {};
+      tile_multiply(&sum, rows, packed, p->k);
+      for (int32_t r = 0; r < TILE_ROWS && row + r < last_row; r++) {
+        float *out = c + (size_t)(row + r) * (size_t)p->n + (size_t)column;
+        store_upto(out, sum.at[r][0] + bias0, width);
+        store_upto(out + LANES, sum.at[r][1] + bias1, width - LANES);
+      }
+    }
+  }
+}
+
+/* c[batch] = a[batch] [m, k] times packed[batch], + bias [n] where it is given; a_batch, b_batch: 0 or 1 matrices a step */
+KERNEL void matmul_multiply(const float *a, const float *packed, const float *bias, float *c, int32_t batches, int32_t m,
+                            int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
+  struct product p = {.a = a, .b = packed, .bias = bias, .c = c, .m = m, .k = k, .n = n};
+  p.panels = ceil_div(n, TILE_COLUMNS);
+  p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
+  p.b_batch = b_batch ? (size_t)p.panels * (size_t)k * TILE_COLUMNS : 0;
+  p.c_batch = (size_t)m * (size_t)n;
+  p.row_groups = ceil_div(m, TILES_PER_TASK * TILE_ROWS);
+  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS);
+  pool_run(multiply_task, &p, batches * p.row_groups * p.panel_groups);
+}
+
+INLINE void transposed_tile(int32_t rows, const struct product *p, const float *a, const float *b, float *c, int32_t width) {
+  for (int32_t begin = 0; begin < p->k || begin == 0; begin += INNER_CHUNK) {
+    int32_t count = min32(INNER_CHUNK, p->k - begin);
+    vec sum[TILE_ROWS][2] = {};
+    tile_multiply_transposed(rows, sum, a + (size_t)begin * (size_t)p->m, (size_t)p->m, b + (size_t)begin * (size_t)p->n,
+                             (size_t)p->n, min32(width, TILE_COLUMNS), count);
+    for (int32_t r = 0; r < rows; r++)
+      for (int32_t half = 0; half < 2; half++) {
+        float *out = c + (size_t)r * (size_t)p->n + (size_t)(half * LANES);
+        int32_t there = width - half * LANES;
+        if (there <= 0) continue;
+        vec before = begin == 0 ? (vec){} : load_upto(out, there);
+        store_upto(out, before + sum[r][half], there);
+      }
+  }
+}
+
+static void transposed_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct product *p = context;
+  int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups;
+  int32_t group = rest % p->row_groups, batch = rest / p->row_groups;
+  const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
+  float *c = p->c + (size_t)batch * p->c_batch;
+  int32_t first_panel = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups);
+  int32_t last_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
+  int32_t last_row = min32(p->m, (group + 1) * TILE_ROWS);
+  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+    int32_t column = panel * TILE_COLUMNS;
+    for (int32_t row = group * TILE_ROWS, rows; row < last_row; row += rows) {
+      rows = tile_rows_of(last_row - row);
+      float *out = c + (size_t)row * (size_t)p->n + (size_t)column;
+      WITH_ROWS(rows, transposed_tile, p, a + row, b + column, out, p->n - column)
+    }
+  }
+}
+
+/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n] */
+KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, int32_t batches, int32_t m, int32_t k,
+                                       int32_t n, int32_t a_batch, int32_t b_batch) {
+  struct product p = {.a = a, .b = b, .c = c, .m = m, .k = k, .n = n};
+  p.panels = ceil_div(n, TILE_COLUMNS);
+  p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
+  p.b_batch = b_batch ? (size_t)n * (size_t)k : 0;
+  p.c_batch = (size_t)m * (size_t)n;
+  p.row_groups = ceil_div(m, TILE_ROWS);
+  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS);
+  pool_run(transposed_task, &p, batches * p.row_groups * p.panel_groups);
+}

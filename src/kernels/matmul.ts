@@ -1,0 +1,143 @@
+// Matrix products of batches, either operand transposed, with an optional bias.
+import { kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { broadcastShapes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { sumAxes, sumTo } from './reduction.ts';
+import { copyStrided } from './strided.ts';
+
+export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
+  matmul_packed_size: 'i32 i32 -> f64',
+  matmul_pack: 'ptr ptr i32 i32 i32 i32',
+  matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
+  matmul_multiply_transposed: 'ptr ptr ptr i32 i32 i32 i32 i32 i32',
+});
+
+/** One operand: a tensor [..., rows, columns] and whether its last two axes stand exchanged. */
+export interface Factor {
+  tensor: Tensor;
+  transposed?: boolean;
+}
+
+/** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast. */
+export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
+  // Both at once is rare enough for a copy.
+  if (a.transposed && b.transposed) return product({ tensor: exchanged(a.tensor) }, b, bias);
+  const [m, k] = matrixShape(a);
+  const n = matrixShape(b)[1];
+  const batchA = a.tensor.shape.slice(0, -2);
+  const batchB = b.tensor.shape.slice(0, -2);
+  const batch = broadcastShapes('matmul', batchA, batchB);
+  const { device } = a.tensor;
+  const y = empty([...batch, m, n], { device });
+  if (y.size === 0) return y;
+  const left = stretched(a.tensor, batch);
+  const right = stretched(b.tensor, batch);
+  const kernels = device.load(matmulKernels);
+  const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
+  const stepB = sizeOf(right.shape.slice(0, -2)) > 1 ? 1 : 0;
+  // One matrix on the right: the batch of the left is more rows.
+  const folded = !stepB && !a.transposed;
+  const batches = folded ? 1 : sizeOf(batch);
+  const rows = folded ? m * sizeOf(batch) : m;
+  if (a.transposed) {
+    kernels.matmul_multiply_transposed(left.address, right.address, y.address, batches, m, k, n, stepA, stepB);
+    return y;
+  }
+  const packs = stepB ? batches : 1;
+  using packed = empty([packs * kernels.matmul_packed_size(k, n)], { device });
+  kernels.matmul_pack(right.address, packed.address, packs, k, n, b.transposed ? 1 : 0);
+  kernels.matmul_multiply(left.address, packed.address, bias?.address ?? 0, y.address, batches, rows, k, n, stepA, stepB);
+  return y;
+}
+
+function matrixShape({ tensor: { shape, rank }, transposed }: Factor): [number, number] {
+  const [rows, columns] = [shape[rank - 2], shape[rank - 1]];
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+/** x with the last two axes exchanged, as a copy. */
+function exchanged(x: Tensor): Tensor {
+  const { shape, rank } = x;
+  const dims = [...shape.slice(0, -2), shape[rank - 1], shape[rank - 2]];
+  const strides = stridesOf(shape);
+  const order = [...strides.slice(0, -2), strides[rank - 1], strides[rank - 2]];
+  const y = empty(dims, { device: x.device });
+  copyStrided(dims, { tensor: x, offset: 0, strides: order }, { tensor: y, offset: 0, strides: stridesOf(dims) });
+  return y;
+}
+
+/** x if it has one matrix or the whole batch, else repeated to the batch. */
+function stretched(x: Tensor, batch: Shape): Tensor {
+  const own = x.shape.slice(0, -2);
+  if (sizeOf(own) === 1 || sizeOf(own) === sizeOf(batch)) return x;
+  const dims = [...batch, ...x.shape.slice(-2)];
+  const strides = stridesOf(x.shape);
+  const lead = dims.length - x.rank;
+  const repeated = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : strides[axis - lead]));
+  const y = empty(dims, { device: x.device });
+  copyStrided(dims, { tensor: x, offset: 0, strides: repeated }, { tensor: y, offset: 0, strides: stridesOf(dims) });
+  return y;
+}
+
+export interface MatmulOptions {
+  /** a is stored [..., k, m]. */
+  transposeA?: boolean;
+  /** b is stored [..., n, k]. */
+  transposeB?: boolean;
+  /** [n], added to every row. */
+  bias?: Tensor;
+}
+
+export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean }>({
+  name: 'matmul',
+  cpu: matmulKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [a, b], attributes: { transposeA, transposeB }, needs }) {
+    // y = A B: dA = dy B^T, dB = A^T dy; of a transposed operand the transpose of that.
+    const dy = { tensor: grad };
+    const gradientA = () =>
+      transposeA
+        ? product({ tensor: b, transposed: transposeB }, { tensor: grad, transposed: true })
+        : product(dy, { tensor: b, transposed: !transposeB });
+    const gradientB = () => {
+      // One b for a whole batch of a: the batch is part of the sum, which then is one product.
+      const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
+      const left = shared ? { tensor: view(a, [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1]]) } : { tensor: a };
+      const right = shared ? { tensor: view(grad, [grad.size / grad.shape[grad.rank - 1], grad.shape[grad.rank - 1]]) } : dy;
+      return transposeB
+        ? product({ ...right, transposed: true }, { ...left, transposed: transposeA })
+        : product({ ...left, transposed: !transposeA }, right);
+    };
+    return [
+      needs[0] ? sumTo(gradientA(), a.shape) : null,
+      needs[1] ? sumTo(gradientB(), b.shape) : null,
+      needs[2] ? sumAxes(grad, [...grad.shape.keys()].slice(0, -1)) : null,
+    ];
+  },
+});
+
+/**
+ * Matrix product over the last two axes; the axes before them broadcast.
+ * @param a [..., m, k], or [..., k, m] with transposeA
+ * @param b [..., k, n], or [..., n, k] with transposeB
+ * @returns [..., m, n]
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false, bias } = options;
+  checkOperands('matmul', [a, b, bias]);
+  const both = `${formatShape(a.shape)} and ${formatShape(b.shape)}`;
+  if (a.rank < 2 || b.rank < 2) throw new ShapeError('matmul', 'operands of at least two axes', both);
+  const [, k] = matrixShape({ tensor: a, transposed: transposeA });
+  const [inner, n] = matrixShape({ tensor: b, transposed: transposeB });
+  if (k !== inner)
+    throw new ShapeError('matmul', `equal inner dimensions${transposeA || transposeB ? ' after transposing' : ''}`, both);
+  if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
+  // The transposed form has no epilogue: with a bias, a is exchanged first.
+  const left = transposeA && bias ? { tensor: exchanged(a) } : { tensor: a, transposed: transposeA };
+  const y = product(left, { tensor: b, transposed: transposeB }, bias);
+  return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, b], attributes: { transposeA, transposeB } });
+}

@@ -1,0 +1,62 @@
+// Resampling of images by a whole factor: nearest neighbour up, mean down.
+import { kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+
+export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
+  resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
+  resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
+});
+
+/** Every pixel factor x factor times, scaled. */
+function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
+  const [n, h, w, c] = x.shape;
+  const y = empty([n, h * factor, w * factor, c], { device: x.device });
+  if (y.size > 0) x.device.load(resampleKernels).resample_repeat(x.address, y.address, n * h, w, c, factor, scale);
+  return y;
+}
+
+/** Sums of factor x factor pixels, scaled. */
+function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
+  const [n, h, w, c] = x.shape;
+  const y = empty([n, h / factor, w / factor, c], { device: x.device });
+  if (y.size > 0)
+    x.device.load(resampleKernels).resample_sum(x.address, y.address, (n * h) / factor, w / factor, c, factor, scale);
+  return y;
+}
+
+export const upsampleNearestOp = defineOp<number>({
+  name: 'upsample_nearest',
+  cpu: resampleKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: factor }) => [sumPixels(grad, factor, 1)],
+});
+
+/** [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated. */
+export function upsampleNearest(x: Tensor, factor: number): Tensor {
+  checkImages('upsample_nearest', x, factor);
+  return apply(upsampleNearestOp, repeatPixels(x, factor, 1), { parents: [x], attributes: factor });
+}
+
+export const downsampleMeanOp = defineOp<number>({
+  name: 'downsample_mean',
+  cpu: resampleKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: factor }) => [repeatPixels(grad, factor, 1 / factor ** 2)],
+});
+
+/** [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
+export function downsampleMean(x: Tensor, factor: number): Tensor {
+  checkImages('downsample_mean', x, factor);
+  if (x.shape[1] % factor || x.shape[2] % factor)
+    throw new ShapeError('downsample_mean', `height and width divisible by ${factor}`, formatShape(x.shape));
+  return apply(downsampleMeanOp, sumPixels(x, factor, 1 / factor ** 2), { parents: [x], attributes: factor });
+}
+
+function checkImages(op: string, x: Tensor, factor: number): void {
+  checkOperands(op, [x]);
+  if (!Number.isInteger(factor) || factor < 1) throw new ValueError(`[${op}] expected a whole factor >= 1, got ${factor}`);
+  if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
+}

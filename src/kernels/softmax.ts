@@ -1,0 +1,119 @@
+// Softmax, log-softmax and cross entropy.
+import { kernelModule } from '../device/module.ts';
+import { DeviceError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { normalizeAxes } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { permute } from './movement.ts';
+import { mean, sum } from './reduce.ts';
+
+export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
+  softmax_forward: 'ptr ptr i32 i32',
+  softmax_backward: 'ptr ptr ptr i32 i32 f32',
+  softmax_log_forward: 'ptr ptr i32 i32',
+  softmax_log_backward: 'ptr ptr ptr i32 i32',
+  softmax_cross_entropy: 'ptr ptr ptr i32 i32 -> f64',
+  softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
+});
+
+/** Number and length of x's rows along its last axis. */
+function rowsOf(x: Tensor): [number, number] {
+  const n = x.shape[x.rank - 1];
+  return [x.size / n, n];
+}
+
+/** Runs `last`, which works along the last axis, along any. */
+function along(op: string, x: Tensor, axis: number, last: (x: Tensor) => Tensor): Tensor {
+  checkOperands(op, [x]);
+  const [normal] = normalizeAxes(op, axis, x.shape);
+  if (x.rank === 0) throw new ShapeError(op, 'at least one axis', formatShape(x.shape));
+  if (normal === x.rank - 1) return last(x);
+  const swapped = [...x.shape.keys()];
+  [swapped[normal], swapped[x.rank - 1]] = [x.rank - 1, normal];
+  return permute(last(permute(x, swapped)), swapped);
+}
+
+export const softmaxOp = defineOp({
+  name: 'softmax',
+  cpu: softmaxKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [y] }) {
+    const dx = empty(y.shape, { device: y.device });
+    if (y.size > 0) y.device.load(softmaxKernels).softmax_backward(y.address, grad.address, dx.address, ...rowsOf(y), 1);
+    return [dx];
+  },
+});
+
+/** exp(x) / sum exp(x) along an axis, by default the last. */
+export function softmax(x: Tensor, options: { axis?: number } = {}): Tensor {
+  return along('softmax', x, options.axis ?? -1, (rows) => {
+    const y = empty(rows.shape, { device: rows.device });
+    if (y.size > 0) y.device.load(softmaxKernels).softmax_forward(rows.address, y.address, ...rowsOf(rows));
+    return apply(softmaxOp, y, { parents: [rows], saved: [y] });
+  });
+}
+
+export const logSoftmaxOp = defineOp({
+  name: 'log_softmax',
+  cpu: softmaxKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [y] }) {
+    const dx = empty(y.shape, { device: y.device });
+    if (y.size > 0) y.device.load(softmaxKernels).softmax_log_backward(y.address, grad.address, dx.address, ...rowsOf(y));
+    return [dx];
+  },
+});
+
+/** x - log sum exp(x) along an axis, by default the last. */
+export function logSoftmax(x: Tensor, options: { axis?: number } = {}): Tensor {
+  return along('log_softmax', x, options.axis ?? -1, (rows) => {
+    const y = empty(rows.shape, { device: rows.device });
+    if (y.size > 0) y.device.load(softmaxKernels).softmax_log_forward(rows.address, y.address, ...rowsOf(rows));
+    return apply(logSoftmaxOp, y, { parents: [rows], saved: [y] });
+  });
+}
+
+export type Reduction = 'mean' | 'sum' | 'none';
+
+export const crossEntropyOp = defineOp({
+  name: 'cross_entropy',
+  cpu: softmaxKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [logits, labels] }) {
+    const dx = empty(logits.shape, { device: logits.device });
+    const [rows, n] = rowsOf(logits);
+    if (dx.size > 0)
+      logits.device
+        .load(softmaxKernels)
+        .softmax_cross_entropy_backward(logits.address, labels.address, grad.address, dx.address, rows, n, 1, 1);
+    return [dx];
+  },
+});
+
+/**
+ * -log softmax(logits)[label], averaged over samples, summed, or one a sample.
+ * @param logits [N, classes]
+ * @param labels i32 [N]
+ * @throws ValueError for a label outside [0, classes)
+ */
+export function crossEntropy(logits: Tensor, labels: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+  const device = checkOperands('cross_entropy', [logits]);
+  checkOperands('cross_entropy', [labels], 'i32');
+  if (labels.device !== device)
+    throw new DeviceError(`[cross_entropy] expected operands on one device, got ${device.name} and ${labels.device.name}`);
+  if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
+    throw new ShapeError('cross_entropy', 'logits [N, classes] and labels [N]', `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`);
+  const [rows, n] = logits.shape;
+  const loss = empty([rows], { device });
+  const bad = device.load(softmaxKernels).softmax_cross_entropy(logits.address, labels.address, loss.address, rows, n);
+  if (bad >= 0)
+    throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
+  return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), options.reduction);
+}
+
+/** The loss per element as asked for. */
+export function reduced(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
+  if (reduction === 'none') return loss;
+  return reduction === 'sum' ? sum(loss) : mean(loss);
+}
