@@ -279,11 +279,11 @@ function comparison(name: string, kernel: Name): [Op, (a: Operand, b: Operand) =
 }
 
 export const [equalOp, equal] = comparison('equal', 'elementwise_equal');
-export const [notEqualOp, notEqual] = comparison('notEqual', 'elementwise_not_equal');
+export const [notEqualOp, notEqual] = comparison('not_equal', 'elementwise_not_equal');
 export const [lessOp, less] = comparison('less', 'elementwise_less');
-export const [lessEqualOp, lessEqual] = comparison('lessEqual', 'elementwise_less_equal');
+export const [lessEqualOp, lessEqual] = comparison('less_equal', 'elementwise_less_equal');
 export const [greaterOp, greater] = comparison('greater', 'elementwise_greater');
-export const [greaterEqualOp, greaterEqual] = comparison('greaterEqual', 'elementwise_greater_equal');
+export const [greaterEqualOp, greaterEqual] = comparison('greater_equal', 'elementwise_greater_equal');
 
 // ---------------------------------------------------------------- where
 

@@ -4,7 +4,7 @@ import { empty, zeros } from '../tensor/create.ts';
 import { broadcastShapes, normalizeAxes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
 import { sumTo } from './reduction.ts';
 import { copyStrided, movementKernels } from './strided.ts';
 
@@ -185,7 +185,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
 // ---------------------------------------------------------------- broadcast
 
 export const broadcastToOp = defineOp<Shape>({
-  name: 'broadcastTo',
+  name: 'broadcast_to',
   cpu: movementKernels,
   cuda: 'absent',
   backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
@@ -193,8 +193,8 @@ export const broadcastToOp = defineOp<Shape>({
 
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  if (!sameShape(broadcastShapes('broadcastTo', x.shape, shape), shape))
-    throw new ShapeError('broadcastTo', `a shape that broadcasts to ${formatShape(shape)}`, formatShape(x.shape));
+  if (!sameShape(broadcastShapes('broadcast_to', x.shape, shape), shape))
+    throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(shape)}`, formatShape(x.shape));
   const own = stridesOf(x.shape);
   const lead = shape.length - x.rank;
   const strides = shape.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
@@ -235,14 +235,21 @@ export function gather(x: Tensor, index: Tensor): Tensor {
   return apply(gatherOp, y, { parents: [x], saved: [index], attributes: { rows } });
 }
 
+export const oneHotOp = defineOp({
+  name: 'one_hot',
+  cpu: movementKernels,
+  cuda: 'absent',
+  backward: notDifferentiable('its operand is whole numbers'),
+});
+
 /** f32 [..., depth] with 1 at the index. index i32. */
 export function oneHot(index: Tensor, depth: number): Tensor {
-  const device = checkOperands('oneHot', [index], 'i32');
-  if (!Number.isInteger(depth) || depth < 1) throw new ValueError(`[oneHot] expected a depth >= 1, got ${depth}`);
+  const device = checkOperands('one_hot', [index], 'i32');
+  if (!Number.isInteger(depth) || depth < 1) throw new ValueError(`[one_hot] expected a depth >= 1, got ${depth}`);
   const y = empty([...index.shape, depth], { device });
   const bad = device.load(movementKernels).movement_one_hot(index.address, y.address, index.size, depth);
-  if (bad >= 0) throw indexError('oneHot', index, bad, depth);
-  return y;
+  if (bad >= 0) throw indexError('one_hot', index, bad, depth);
+  return apply(oneHotOp, y, { parents: [index] });
 }
 
 function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {

@@ -67,13 +67,14 @@ export class GroupNorm extends Module {
   }
 }
 
-/** What every dropout layer of a model draws from; training sets `step` and `sample` before each forward. */
+/** What every dropout layer of a model draws from; training sets `sample` before each forward. */
 export interface DropoutState {
   seed: number;
-  step: number;
+  /** Number of the batch's first sample in the run. */
+  sample: number;
 }
 
-/** Zeroes elements with probability p in training; the mask is a function of (seed, step, layer, element). */
+/** Zeroes elements with probability p in training; the mask is a function of (seed, sample, layer, element). */
 export class Dropout extends Module {
   readonly probability: number;
   private readonly stream: number;
@@ -89,8 +90,8 @@ export class Dropout extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
-    const { seed, step } = this.state;
-    return dropout(x, this.probability, { seed, stream: this.stream, offset: step });
+    const { seed, sample } = this.state;
+    return dropout(x, this.probability, { seed, sample, stream: this.stream });
   }
 }
 

@@ -83,7 +83,7 @@ export class UNet extends Module {
     super();
     checkOptions(options);
     this.options = options;
-    this.dropoutState = { seed: options.seed, step: 0 };
+    this.dropoutState = { seed: options.seed, sample: 0 };
     const { baseChannels: base, channelMultipliers: multipliers, residualBlocks, attentionResolutions } = options;
     const embedded = options.embedding === 'fourier' ? 2 * base : base;
     if (options.embedding === 'fourier') this.fourier = new FourierEmbedding(base, options.fourierScale, init);

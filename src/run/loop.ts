@@ -63,7 +63,7 @@ export function trainingStep(
   step: number,
 ): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
   const { model, optimizer, batches, device, seed, batchSize } = options;
-  model.dropoutState.step = step;
+  model.dropoutState.sample = step * batchSize;
   return scope(() => {
     const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
     const x0 = randn(x1.shape, { device, seed, stream: NOISE_STREAM, sample: step * batchSize });

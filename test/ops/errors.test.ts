@@ -15,6 +15,7 @@ import {
   UseAfterFreeError,
 } from '../../src/errors.ts';
 import { attention } from '../../src/kernels/attention.ts';
+import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import * as elementwise from '../../src/kernels/elementwise.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
@@ -35,7 +36,7 @@ import { fill, random } from '../support/random.ts';
 import { count } from '../support/reference/index.ts';
 
 const { add, exp, less, mul, where } = elementwise;
-const { broadcastTo, cast, concat, gather, oneHot, pad, permute, reshape, slice, split, transpose } = movement;
+const { broadcastTo, concat, gather, oneHot, pad, permute, reshape, slice, split, transpose } = movement;
 
 type Make = (...shape: number[]) => Tensor;
 

@@ -1,0 +1,139 @@
+// Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
+// resampling by two. Several inputs stand for their concatenation on channels.
+import { kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { sameShape, sizeOf } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { concat } from './movement.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { type DropoutOptions, dropoutWords } from './random.ts';
+import { sumAxes } from './reduction.ts';
+
+export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', {
+  group_norm_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32 i32 i32 i32 i32 i32 f32',
+  group_norm_backward: 'ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 f32',
+});
+
+export interface GroupNormOptions {
+  groups: number;
+  /** Added to the variance; default 1e-6. */
+  eps?: number;
+  /** Default 'none'. */
+  activation?: 'none' | 'silu';
+  /** Zeroes activated elements with probability p: the mask of dropout() with the same draw. */
+  dropout?: DropoutOptions;
+  /** 'up': nearest neighbour by 2; 'down': mean of 2 x 2; of images [N, H, W, C] only. Default 'none'. */
+  resample?: 'none' | 'up' | 'down';
+}
+
+interface Attributes {
+  /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
+  table: readonly number[];
+  words: readonly number[];
+}
+
+const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 1];
+
+export const groupNormOp = defineOp<Attributes>({
+  name: 'group_norm',
+  cpu: groupNormKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, words }, needs }) {
+    const { device } = weight;
+    const gradients = parts.map((part) => empty(part.shape, { device }));
+    const channels = weight.size;
+    const samples = table[0];
+    const sums = empty([2, samples, channels], { device });
+    const [x0, x1] = parts.map((part) => part.address);
+    const [dx0, dx1] = gradients.map((gradient) => gradient.address);
+    if (grad.size > 0)
+      device
+        .load(groupNormKernels)
+        .group_norm_backward(
+          x0,
+          x1 ?? 0,
+          weight.address,
+          bias.address,
+          stats.address,
+          grad.address,
+          dx0,
+          dx1 ?? 0,
+          sums.address,
+          device.table(table),
+          ...words,
+        );
+    const total = (which: 0 | 1) => sumAxes(view(sums, [samples, channels], which * samples * channels), [0]);
+    return [needs[0] ? total(0) : null, needs[1] ? total(1) : null, ...gradients];
+  },
+});
+
+/**
+ * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then weight and bias.
+ * @param x [N, ..., C], or several that stand for their concatenation on C
+ * @param weight [C]
+ * @param bias [C]
+ */
+export function groupNorm(x: Tensor | readonly Tensor[], weight: Tensor, bias: Tensor, options: GroupNormOptions): Tensor {
+  const given = Array.isArray(x) ? (x as Tensor[]) : [x as Tensor];
+  const parts = given.length > 2 ? [given[0], concat(given.slice(1), -1)] : given;
+  const device = checkOperands('group_norm', [...parts, weight, bias]);
+  const { groups, eps = 1e-6, activation = 'none', resample = 'none' } = options;
+  const [first] = parts;
+  const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
+  const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
+  if (parts.some((part) => part.rank < 2 || !sameShape(part.shape.slice(0, -1), first.shape.slice(0, -1))))
+    throw new ShapeError('group_norm', 'x [N, ..., C], parts equal but for C', shapes);
+  if (!Number.isInteger(groups) || groups < 1 || channels % groups)
+    throw new ShapeError('group_norm', `channels in groups, ${groups} of equal size`, shapes);
+  for (const [name, t] of Object.entries({ weight, bias }))
+    if (!sameShape(t.shape, [channels]))
+      throw new ShapeError('group_norm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new ValueError(`[group_norm] expected eps >= 0, got ${eps}`);
+  const out = outputShape([...first.shape.slice(0, -1), channels], resample);
+  const [height, width] = first.rank === 4 ? first.shape.slice(1, 3) : [1, sizeOf(first.shape.slice(1, -1))];
+  const table = [
+    first.shape[0],
+    height,
+    width,
+    first.shape[first.rank - 1],
+    parts[1]?.shape[first.rank - 1] ?? 0,
+    groups,
+    { none: 0, up: 1, down: 2 }[resample],
+    activation === 'silu' ? 1 : 0,
+  ];
+  const words = options.dropout ? dropoutWords('group_norm', options.dropout) : NO_DROPOUT;
+  const y = empty(out, { device });
+  const stats = empty([2, first.shape[0], groups], { device });
+  if (y.size > 0)
+    device
+      .load(groupNormKernels)
+      .group_norm_forward(
+        first.address,
+        parts[1]?.address ?? 0,
+        weight.address,
+        bias.address,
+        y.address,
+        stats.address,
+        device.table(table),
+        eps,
+        ...words,
+      );
+  apply(groupNormOp, y, {
+    parents: [weight, bias, ...parts],
+    saved: [weight, bias, stats, ...parts],
+    attributes: { table, words },
+  });
+  stats.dispose();
+  return y;
+}
+
+function outputShape(shape: number[], resample: 'none' | 'up' | 'down'): number[] {
+  if (resample === 'none') return shape;
+  const [n, h, w, c] = shape;
+  if (shape.length !== 4) throw new ShapeError('group_norm', 'images [N, H, W, C] to resample', formatShape(shape));
+  if (resample === 'up') return [n, 2 * h, 2 * w, c];
+  if (h % 2 || w % 2) throw new ShapeError('group_norm', 'even height and width to resample down', formatShape(shape));
+  return [n, h / 2, w / 2, c];
+}

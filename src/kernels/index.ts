@@ -1,0 +1,72 @@
+// The op table: every op of the engine by the name its function has. A definition without kernels for each device, or
+// without a backward rule or the reason for having none, does not compile.
+import { attentionOp } from './attention.ts';
+import { castOp, castToWholeOp } from './cast.ts';
+import { conv2dOp } from './conv/conv.ts';
+import * as elementwise from './elementwise.ts';
+import { groupNormOp } from './group_norm.ts';
+import { mseOp } from './loss.ts';
+import { matmulOp } from './matmul.ts';
+import * as movement from './movement.ts';
+import type { Op } from './op.ts';
+import { dropoutOp } from './random.ts';
+import * as reduce from './reduce.ts';
+import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
+import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
+
+type AnyOp = Op<never>;
+
+export const ops = {
+  abs: elementwise.absOp,
+  add: elementwise.addOp,
+  argmax: reduce.argmaxOp,
+  attention: attentionOp,
+  broadcastTo: movement.broadcastToOp,
+  cast: castOp,
+  castToWhole: castToWholeOp,
+  clamp: elementwise.clampOp,
+  concat: movement.concatOp,
+  conv2d: conv2dOp,
+  cos: elementwise.cosOp,
+  crossEntropy: crossEntropyOp,
+  div: elementwise.divOp,
+  downsampleMean: downsampleMeanOp,
+  dropout: dropoutOp,
+  equal: elementwise.equalOp,
+  exp: elementwise.expOp,
+  gather: movement.gatherOp,
+  greater: elementwise.greaterOp,
+  greaterEqual: elementwise.greaterEqualOp,
+  groupNorm: groupNormOp,
+  less: elementwise.lessOp,
+  lessEqual: elementwise.lessEqualOp,
+  log: elementwise.logOp,
+  logSoftmax: logSoftmaxOp,
+  matmul: matmulOp,
+  max: reduce.maxOp,
+  maximum: elementwise.maximumOp,
+  mean: reduce.meanOp,
+  minimum: elementwise.minimumOp,
+  mse: mseOp,
+  mul: elementwise.mulOp,
+  neg: elementwise.negOp,
+  notEqual: elementwise.notEqualOp,
+  oneHot: movement.oneHotOp,
+  pad: movement.padOp,
+  permute: movement.permuteOp,
+  pow: elementwise.powOp,
+  relu: elementwise.reluOp,
+  reshape: movement.reshapeOp,
+  sigmoid: elementwise.sigmoidOp,
+  silu: elementwise.siluOp,
+  sin: elementwise.sinOp,
+  slice: movement.sliceOp,
+  softmax: softmaxOp,
+  sqrt: elementwise.sqrtOp,
+  square: elementwise.squareOp,
+  sub: elementwise.subOp,
+  sum: reduce.sumOp,
+  tanh: elementwise.tanhOp,
+  upsampleNearest: upsampleNearestOp,
+  where: elementwise.whereOp,
+} satisfies Record<string, AnyOp>;

@@ -1,0 +1,85 @@
+/* Adam with weight decay, clipping of the global norm and the moving average of the weights, in one pass over flat memory. */
+#include "pool.h"
+
+enum { CHUNK = 1 << 14 };
+
+struct squares { const float *x; double *partial; int32_t n; };
+
+static void square_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct squares *s = context;
+  int32_t i = task * CHUNK, end = min32(s->n, i + CHUNK);
+  vec even = {}, odd = {};
+  for (; i + 2 * LANES <= end; i += 2 * LANES) {
+    vec a = load(s->x + i), b = load(s->x + i + LANES);
+    even += a * a;
+    odd += b * b;
+  }
+  float rest = 0;
+  for (; i < end; i++) rest += s->x[i] * s->x[i];
+  s->partial[task] = (double)reduce_add(even + odd) + (double)rest;
+}
+
+/* Bytes of scratch of optimizer_norm. */
+KERNEL double optimizer_norm_scratch(int32_t n) { return 8.0 * (n / CHUNK + 1); }
+
+/* norm[0] = sqrt(sum x^2) */
+KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t n) {
+  struct squares s = {x, partial, n};
+  int32_t tasks = ceil_div(n, CHUNK);
+  pool_run(square_task, &s, tasks);
+  double sum = 0;
+  for (int32_t i = 0; i < tasks; i++) sum += partial[i];
+  norm[0] = (float)__builtin_sqrt(sum);
+}
+
+struct adam {
+  float *p, *g, *m, *v, *ema;
+  int32_t n, zero;
+  float clip, beta1, beta2, step_size, inverse_root, epsilon, decay, ema_share;
+};
+
+static void adam_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct adam *a = context;
+  int32_t begin = task * CHUNK, end = min32(a->n, begin + CHUNK);
+  for (int32_t i = begin; i < end; i += LANES) {
+    int32_t left = end - i;
+    vec p = left >= LANES ? load(a->p + i) : load_partial(a->p + i, left);
+    vec g = left >= LANES ? load(a->g + i) : load_partial(a->g + i, left);
+    vec m = left >= LANES ? load(a->m + i) : load_partial(a->m + i, left);
+    vec v = left >= LANES ? load(a->v + i) : load_partial(a->v + i, left);
+    g = g * a->clip + p * a->decay;
+    m = m * a->beta1 + g * (1.0f - a->beta1);
+    v = v * a->beta2 + g * g * (1.0f - a->beta2);
+    p = p - a->step_size * m / (vec_sqrt(v) * a->inverse_root + a->epsilon);
+    vec e = {};
+    if (a->ema) {
+      e = left >= LANES ? load(a->ema + i) : load_partial(a->ema + i, left);
+      e = e - a->ema_share * (e - p);
+    }
+    if (left >= LANES) {
+      store(a->p + i, p), store(a->m + i, m), store(a->v + i, v);
+      if (a->ema) store(a->ema + i, e);
+      if (a->zero) store(a->g + i, (vec){});
+    } else {
+      store_partial(a->p + i, p, left), store_partial(a->m + i, m, left), store_partial(a->v + i, v, left);
+      if (a->ema) store_partial(a->ema + i, e, left);
+      if (a->zero) store_partial(a->g + i, (vec){}, left);
+    }
+  }
+}
+
+/* One update. ema may be 0. max_norm < 0: no clipping. correction1 = 1 - beta1^step, correction2 = 1 - beta2^step. */
+KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, int32_t n, float rate,
+                           float beta1, float beta2, float epsilon, float decay, float correction1, float correction2,
+                           float ema_decay, float max_norm, int32_t zero) {
+  struct adam a = {.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .clip = 1.0f};
+  /* torch.nn.utils.clip_grad_norm_: factor max / (norm + 1e-6), at most 1 */
+  if (max_norm >= 0.0f && norm[0] + 1e-6f > max_norm) a.clip = max_norm / (norm[0] + 1e-6f);
+  a.beta1 = beta1, a.beta2 = beta2, a.epsilon = epsilon, a.decay = decay;
+  a.step_size = rate / correction1;
+  a.inverse_root = 1.0f / f32_sqrt(correction2);
+  a.ema_share = 1.0f - ema_decay;
+  pool_run(adam_task, &a, ceil_div(n, CHUNK));
+}
