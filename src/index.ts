@@ -6,3 +6,55 @@ export * from './errors.ts';
 export * from './tensor/create.ts';
 export { keep, openScope, scope } from './tensor/scope.ts';
 export { Tensor } from './tensor/tensor.ts';
+export { attention } from './kernels/attention.ts';
+export { cast } from './kernels/cast.ts';
+export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
+export {
+  abs,
+  add,
+  clamp,
+  cos,
+  div,
+  equal,
+  exp,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  log,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  notEqual,
+  type Operand,
+  pow,
+  relu,
+  sigmoid,
+  silu,
+  sin,
+  sqrt,
+  square,
+  sub,
+  tanh,
+  where,
+} from './kernels/elementwise.ts';
+export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
+export { mse } from './kernels/loss.ts';
+export { type MatmulOptions, matmul } from './kernels/matmul.ts';
+export {
+  broadcastTo,
+  concat,
+  gather,
+  oneHot,
+  pad,
+  permute,
+  reshape,
+  slice,
+  split,
+  transpose,
+} from './kernels/movement.ts';
+export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
+export { argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
+export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
+export { crossEntropy, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';

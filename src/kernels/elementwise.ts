@@ -179,7 +179,7 @@ interface BinaryRule {
   db: (dy: Tensor, a: Operand, b: Operand) => Tensor;
 }
 
-interface BinaryAttributes {
+export interface BinaryAttributes {
   /** Operands that are numbers; tensors are in `saved`, in order. */
   numbers: (number | undefined)[];
   shapes: (Shape | undefined)[];
@@ -215,7 +215,7 @@ function binary(name: string, rule: BinaryRule): [Op<BinaryAttributes>, (a: Oper
 }
 
 const pass = (dy: Tensor) => dy;
-const difference = (a: Operand, b: Operand) => binaryKernel('sub', 'elementwise_sub', a, b);
+const lowered = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
 export const [addOp, add] = binary('add', { saves: 'none', da: pass, db: pass });
@@ -234,7 +234,7 @@ export const [divOp, div] = binary('div', {
 export const [powOp, pow] = binary('pow', {
   saves: 'operands',
   // b a^(b-1), and 0 where b is 0, even at a = 0
-  da: (dy, a, b) => product(dy, zeroWhere(b, product(b, power(a, difference(b, 1))))),
+  da: (dy, a, b) => product(dy, zeroWhere(b, product(b, power(a, lowered(b))))),
   // a^b ln a, and 0 where ln a has no value
   db: (dy, a, b) => product(dy, product(power(a, b), logOfPositive(a))),
 });

@@ -28,7 +28,7 @@ export interface GroupNormOptions {
   resample?: 'none' | 'up' | 'down';
 }
 
-interface Attributes {
+export interface GroupNormAttributes {
   /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
   table: readonly number[];
   words: readonly number[];
@@ -36,7 +36,7 @@ interface Attributes {
 
 const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 1];
 
-export const groupNormOp = defineOp<Attributes>({
+export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'group_norm',
   cpu: groupNormKernels,
   cuda: 'absent',

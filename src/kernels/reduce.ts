@@ -15,7 +15,7 @@ export interface ReduceOptions {
   keepDims?: boolean;
 }
 
-interface Attributes {
+export interface ReduceAttributes {
   shape: Shape;
   axes: readonly number[];
   scale: number;
@@ -34,7 +34,7 @@ function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean
 }
 
 function sumLike(name: string) {
-  return defineOp<Attributes>({
+  return defineOp<ReduceAttributes>({
     name,
     cpu: reduceKernels,
     cuda: 'absent',
@@ -65,7 +65,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   return apply(meanOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale } });
 }
 
-export const maxOp = defineOp<Attributes>({
+export const maxOp = defineOp<ReduceAttributes>({
   name: 'max',
   cpu: reduceKernels,
   cuda: 'absent',

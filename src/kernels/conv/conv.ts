@@ -24,12 +24,12 @@ export interface Conv2dOptions {
   scale?: number;
 }
 
-interface Attributes {
+export interface ConvAttributes {
   geometry: Geometry;
   scale: number;
 }
 
-export const conv2dOp = defineOp<Attributes>({
+export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
   cuda: 'absent',
