@@ -6,7 +6,7 @@ import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { apply, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
+import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 import { sumTo } from './reduction.ts';
 import { mergeAxes } from './strided.ts';
 
@@ -328,6 +328,7 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkOperands('where', [condition], 'bool');
   const parents = [a, b].map(tensorOrNone);
   if (parents.some((t) => t)) checkOperands('where', parents);
+  for (const t of parents) if (t) checkSameDevice('where', condition, t);
   return apply(whereOp, whereKernel(condition, a, b), {
     parents: [undefined, ...parents],
     saved: [condition],

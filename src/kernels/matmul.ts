@@ -135,6 +135,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const [inner, n] = matrixShape({ tensor: b, transposed: transposeB });
   if (k !== inner)
     throw new ShapeError('matmul', `equal inner dimensions${transposeA || transposeB ? ' after transposing' : ''}`, both);
+  const [batchA, batchB] = [a.shape.slice(0, -2).reverse(), b.shape.slice(0, -2).reverse()];
+  if (batchA.some((dim, i) => dim !== 1 && batchB[i] !== undefined && batchB[i] !== 1 && batchB[i] !== dim))
+    throw new ShapeError('matmul', 'leading axes that broadcast together', both);
   if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
   // The transposed form has no epilogue: with a bias, a is exchanged first.
   const left = transposeA && bias ? { tensor: exchanged(a) } : { tensor: a, transposed: transposeA };

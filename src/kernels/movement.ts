@@ -4,7 +4,7 @@ import { empty, zeros } from '../tensor/create.ts';
 import { broadcastShapes, normalizeAxes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable } from './op.ts';
 import { sumTo } from './reduction.ts';
 import { copyStrided, movementKernels } from './strided.ts';
 
@@ -19,6 +19,7 @@ export const reshapeOp = defineOp<Shape>({
 
 /** The same elements in another shape, without a copy; one dimension may be -1. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkOperands('reshape', [x], x.dtype);
   const known = shape.filter((dim) => dim !== -1);
   const unknown = shape.length - known.length;
   const rest = sizeOf(known);
@@ -48,6 +49,7 @@ export const permuteOp = defineOp<readonly number[]>({
 
 /** Axis i of the result is axis axes[i] of x. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  checkOperands('permute', [x], x.dtype);
   const normal = axes.map((axis) => (axis < 0 ? axis + x.rank : axis));
   normalizeAxes('permute', normal, x.shape);
   if (normal.length !== x.rank) throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(axes));
@@ -99,7 +101,8 @@ export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 
 /** Adds [before, after] elements of `value` to each axis. */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
-  if (value !== 0) checkOperands('pad', [x]);
+  // Other values than 0 are written as f32.
+  checkOperands('pad', [x], value === 0 ? x.dtype : 'f32');
   if (widths.length !== x.rank || widths.flat().some((width) => !Number.isInteger(width) || width < 0))
     throw new ShapeError('pad', `[before, after] >= 0 for each axis of ${formatShape(x.shape)}`, JSON.stringify(widths));
   const starts = widths.map(([before]) => before);
@@ -116,6 +119,7 @@ export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
 export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
+  checkOperands('slice', [x], x.dtype);
   const valid =
     starts.length === x.rank &&
     ends.length === x.rank &&
@@ -168,11 +172,12 @@ export function concat(xs: readonly Tensor[], axis: number): Tensor {
 
 /** Cuts an axis into pieces: a number of equal ones, or one for each size. */
 export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[] {
+  checkOperands('split', [x], x.dtype);
   const [along] = normalizeAxes('split', axis, x.shape);
   const extent = x.shape[along];
   const pieces = typeof sizes === 'number' ? Array.from({ length: sizes }, () => extent / sizes) : sizes;
   if (pieces.some((size) => !Number.isInteger(size) || size < 0) || pieces.reduce((a, b) => a + b, 0) !== extent)
-    throw new ShapeError('split', `sizes that add up to ${extent}`, typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes));
+    throw new ShapeError('split', `sizes that add up to ${extent} for axis ${along} of ${formatShape(x.shape)}`, typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes));
   let at = 0;
   return pieces.map((size) => {
     const starts = x.shape.map((_, a) => (a === along ? at : 0));
@@ -193,6 +198,7 @@ export const broadcastToOp = defineOp<Shape>({
 
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  checkOperands('broadcast_to', [x], x.dtype);
   if (!sameShape(broadcastShapes('broadcast_to', x.shape, shape), shape))
     throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(shape)}`, formatShape(x.shape));
   const own = stridesOf(x.shape);
@@ -224,6 +230,7 @@ export const gatherOp = defineOp<{ rows: number }>({
 export function gather(x: Tensor, index: Tensor): Tensor {
   const device = checkOperands('gather', [x]);
   checkOperands('gather', [index], 'i32');
+  checkSameDevice('gather', x, index);
   if (x.rank < 1 || index.rank !== 1)
     throw new ShapeError('gather', 'x [R, ...] and index [K]', `${formatShape(x.shape)} and ${formatShape(index.shape)}`);
   const [rows, ...rest] = x.shape;

@@ -80,3 +80,9 @@ export function checkOperands(op: string, operands: readonly (Tensor | undefined
   if (!device) throw new NotDifferentiableError(`[${op}] needs at least one tensor`);
   return device;
 }
+
+/** For operands of different dtypes, each checked for itself. @throws DeviceError unless they are on one device */
+export function checkSameDevice(op: string, a: Tensor, b: Tensor): void {
+  if (a.device !== b.device)
+    throw new DeviceError(`[${op}] expected operands on one device, got ${a.device.name} and ${b.device.name}`);
+}

@@ -1,10 +1,10 @@
 // Softmax, log-softmax and cross entropy.
 import { kernelModule } from '../device/module.ts';
-import { DeviceError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { permute } from './movement.ts';
 import { mean, sum } from './reduce.ts';
 
@@ -100,8 +100,7 @@ export const crossEntropyOp = defineOp({
 export function crossEntropy(logits: Tensor, labels: Tensor, options: { reduction?: Reduction } = {}): Tensor {
   const device = checkOperands('cross_entropy', [logits]);
   checkOperands('cross_entropy', [labels], 'i32');
-  if (labels.device !== device)
-    throw new DeviceError(`[cross_entropy] expected operands on one device, got ${device.name} and ${labels.device.name}`);
+  checkSameDevice('cross_entropy', logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
     throw new ShapeError('cross_entropy', 'logits [N, classes] and labels [N]', `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`);
   const [rows, n] = logits.shape;
