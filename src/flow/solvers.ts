@@ -1,0 +1,191 @@
+// Solvers of dx/dt = v(x, t): functions of a velocity, a start and an interval. The state stays on the device.
+// Fixed steps: Euler, Heun, midpoint, RK4. Adaptive: Dormand-Prince 5(4) with scipy's RK45 step control (Hairer, Norsett,
+// Wanner, Solving ODEs I, II.4): local extrapolation, error norm over the whole batch.
+import { NonFiniteError, ValueError } from '../errors.ts';
+import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
+import { full } from '../tensor/create.ts';
+import { keep, scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Velocity } from './velocity.ts';
+
+export interface SolveOptions {
+  /** Default 0. */
+  from?: number;
+  /** Default 1. */
+  to?: number;
+  /** Called after each accepted step. */
+  onStep?: (state: { x: Tensor; t: number; nfe: number }) => void;
+  signal?: AbortSignal;
+}
+
+export interface Solution {
+  /** The state at `to`, owned by the open scope. */
+  x: Tensor;
+  /** Evaluations of the velocity. */
+  nfe: number;
+}
+
+/** A Runge-Kutta method: stage i is taken at t + nodes[i] h, x + h sum a[i][j] k_j; the step is x + h sum weights[j] k_j. */
+interface Tableau {
+  nodes: readonly number[];
+  stages: readonly (readonly number[])[];
+  weights: readonly number[];
+}
+
+const tableaus = {
+  euler: { nodes: [0], stages: [[]], weights: [1] },
+  heun: { nodes: [0, 1], stages: [[], [1]], weights: [1 / 2, 1 / 2] },
+  midpoint: { nodes: [0, 1 / 2], stages: [[], [1 / 2]], weights: [0, 1] },
+  rk4: {
+    nodes: [0, 1 / 2, 1 / 2, 1],
+    stages: [[], [1 / 2], [0, 1 / 2], [0, 0, 1]],
+    weights: [1 / 6, 1 / 3, 1 / 3, 1 / 6],
+  },
+} satisfies Record<string, Tableau>;
+
+export type FixedSolver = keyof typeof tableaus;
+export const fixedSolvers = Object.keys(tableaus) as FixedSolver[];
+
+const dormandPrince: Tableau & { error: readonly number[] } = {
+  nodes: [0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1],
+  stages: [
+    [],
+    [1 / 5],
+    [3 / 40, 9 / 40],
+    [44 / 45, -56 / 15, 32 / 9],
+    [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729],
+    [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
+  ],
+  weights: [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+  error: [-71 / 57600, 0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40],
+};
+
+/** Equal steps of an explicit method; NFE = steps times its stages. */
+export function solveFixed(velocity: Velocity, start: Tensor, options: SolveOptions & { solver: FixedSolver; steps: number }): Solution {
+  const { from = 0, to = 1, solver, steps, onStep, signal } = options;
+  const tableau: Tableau = tableaus[solver];
+  if (!tableau) throw new ValueError(`unknown solver "${solver}"; known are ${fixedSolvers.join(', ')}, rk45`);
+  if (!Number.isInteger(steps) || steps < 1) throw new ValueError(`steps must be a whole number >= 1, got ${steps}`);
+  const h = (to - from) / steps;
+  let x = start;
+  let nfe = 0;
+  for (let step = 0; step < steps; step++) {
+    signal?.throwIfAborted();
+    const t = from + step * h;
+    const next = scope(() => stepOf(tableau, velocity, x, t, h).x);
+    if (x !== start) x.dispose();
+    x = next;
+    nfe += tableau.nodes.length;
+    onStep?.({ x, t: step + 1 === steps ? to : t + h, nfe });
+  }
+  return { x, nfe };
+}
+
+/** One step; `first` is the first stage where it is known already. */
+function stepOf(tableau: Tableau, velocity: Velocity, x: Tensor, t: number, h: number, first?: Tensor): { x: Tensor; k: Tensor[] } {
+  const k: Tensor[] = [];
+  for (const [i, node] of tableau.nodes.entries()) {
+    if (i === 0 && first) k.push(first);
+    else {
+      const at = i === 0 ? x : linearCombination(x, k, tableau.stages[i].map((a) => a * h));
+      k.push(evaluate(velocity, at, t + node * h));
+    }
+  }
+  return { x: linearCombination(x, k, tableau.weights.map((b) => b * h)), k };
+}
+
+function evaluate(velocity: Velocity, x: Tensor, t: number): Tensor {
+  return velocity(x, full([x.shape[0]], t, { device: x.device }));
+}
+
+const SAFETY = 0.9;
+const LEAST_FACTOR = 0.2;
+const LARGEST_FACTOR = 10;
+const ORDER = 4;
+
+/** Dormand-Prince 5(4) with atol = rtol = tolerance, as scipy.integrate.solve_ivp(method='RK45') steps. */
+export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptions & { tolerance: number }): Solution {
+  const { from = 0, to = 1, tolerance, onStep, signal } = options;
+  if (!(tolerance > 0 && Number.isFinite(tolerance))) throw new ValueError(`tolerance must be > 0, got ${tolerance}`);
+  const bounds = { absolute: tolerance, relative: tolerance };
+  const direction = Math.sign(to - from);
+  let x = start;
+  let t = from;
+  let first = keep(scope(() => evaluate(velocity, x, t)));
+  let nfe = 1;
+  const initial = scope(() => initialStep(velocity, x, first, t, to, bounds));
+  nfe++;
+  let size = initial;
+  try {
+    while (direction * (to - t) > 0) {
+      signal?.throwIfAborted();
+      const least = 10 * Math.abs(spacing(t));
+      size = Math.max(size, least);
+      let rejected = false;
+      for (;;) {
+        if (size < least) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
+        const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
+        const h = end - t;
+        size = Math.abs(h);
+        const tried = scope(() => {
+          const { x: next, k } = stepOf(dormandPrince, velocity, x, t, h, first);
+          const last = evaluate(velocity, next, end);
+          const error = linearCombination(null, [...k, last], dormandPrince.error.map((e) => e * h));
+          return { next, last, norm: scaledErrorNorm(error, x, next, bounds) };
+        });
+        nfe += 6;
+        const { next, last, norm } = tried;
+        if (!Number.isFinite(norm)) {
+          next.dispose();
+          last.dispose();
+          throw new NonFiniteError(`RK45 met a velocity that is not finite near t = ${t}`);
+        }
+        if (norm < 1) {
+          let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
+          if (rejected) factor = Math.min(1, factor);
+          size *= factor;
+          first.dispose();
+          first = keep(last);
+          if (x !== start) x.dispose();
+          x = next;
+          t = end;
+          onStep?.({ x, t, nfe });
+          break;
+        }
+        next.dispose();
+        last.dispose();
+        size *= Math.max(LEAST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
+        rejected = true;
+      }
+    }
+  } finally {
+    first.dispose();
+  }
+  return { x, nfe };
+}
+
+/** scipy's select_initial_step. */
+function initialStep(
+  velocity: Velocity,
+  x: Tensor,
+  slope: Tensor,
+  from: number,
+  to: number,
+  bounds: { absolute: number; relative: number },
+): number {
+  const interval = Math.abs(to - from);
+  const direction = Math.sign(to - from);
+  const d0 = scaledErrorNorm(x, x, x, bounds);
+  const d1 = scaledErrorNorm(slope, x, x, bounds);
+  const h0 = Math.min(interval, d0 < 1e-5 || d1 < 1e-5 ? 1e-6 : (0.01 * d0) / d1);
+  const probe = linearCombination(x, [slope], [direction * h0]);
+  const change = linearCombination(evaluate(velocity, probe, from + direction * h0), [slope], [-1]);
+  const d2 = scaledErrorNorm(change, x, x, bounds) / h0;
+  const h1 = d1 <= 1e-15 && d2 <= 1e-15 ? Math.max(1e-6, h0 * 1e-3) : (0.01 / Math.max(d1, d2)) ** (1 / (ORDER + 1));
+  return Math.min(100 * h0, h1, interval);
+}
+
+/** Distance from |t| to the next double. */
+function spacing(t: number): number {
+  return Math.max(Math.abs(t), 2 ** -1022) * Number.EPSILON;
+}

@@ -1,0 +1,39 @@
+// Rectified Flow (Liu, Gong, Liu, ICLR 2023). The convention of the whole package, stated once:
+//
+//   t = 0 is pi_0 (noise), t = 1 is pi_1 (data); x_t = t x_1 + (1 - t) x_0; the network predicts v = x_1 - x_0,
+//   and a sample solves dx/dt = v(x, t) from x_0.
+//
+// A velocity is a function (x [N, ...], t [N]) -> [N, ...]. This file turns networks into velocities.
+import { noGrad } from '../autograd/mode.ts';
+import { mul } from '../kernels/elementwise.ts';
+import { concat, slice } from '../kernels/movement.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+export type Velocity = (x: Tensor, t: Tensor) => Tensor;
+
+/** The official network is told t * 999. */
+export const TIME_SCALE = 999;
+
+/** The velocity of a network that takes (x, labels) with labels = 999 t; the only place where time is scaled. */
+export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): Tensor }): Velocity {
+  return (x, t) => network.forward(x, mul(t, TIME_SCALE));
+}
+
+/** The same velocity, evaluated on at most `size` samples at a time, without gradients; only memory and time differ. */
+export function microBatched(velocity: Velocity, size: number): Velocity {
+  return (x, t) =>
+    scope(() =>
+      noGrad(() => {
+        const [n, ...rest] = x.shape;
+        if (n <= size) return velocity(x, t);
+        const zeros = rest.map(() => 0);
+        const pieces: Tensor[] = [];
+        for (let from = 0; from < n; from += size) {
+          const to = Math.min(n, from + size);
+          pieces.push(scope(() => velocity(slice(x, [from, ...zeros], [to, ...rest]), slice(t, [from], [to]))));
+        }
+        return concat(pieces, 0);
+      }),
+    );
+}
