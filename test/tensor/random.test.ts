@@ -1,0 +1,73 @@
+/** Random numbers by counter: Philox's published answers, the kernels against the host's twin bit by bit, and moments. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { randn, uniform } from '../../src/kernels/random.ts';
+import { normalBlock, philox4x32 } from '../../src/tensor/philox.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
+
+/** Known answers of Random123's kat_vectors for philox4x32 with 10 rounds. */
+const known = [
+  [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
+  [
+    [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+    [0xffffffff, 0xffffffff],
+    [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+  ],
+  [
+    [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+    [0xa4093822, 0x299f31d0],
+    [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+  ],
+] as const;
+
+test.each(known)('philox %j %j', (counter, key, words) => {
+  expect(philox4x32(counter, key)).toEqual([...words]);
+});
+
+describe.each(deviceNames)('%s', (name) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(name);
+  }, 120_000);
+
+  test('normals have the bits of the host, for any seed, sample and stream', () => {
+    for (const [seed, sample, stream] of [[0, 0, 0], [1234, 7, 3], [2 ** 40 + 5, 2 ** 33 + 1, 2 ** 31 + 9]]) {
+      using x = randn([3, 10], { device, seed, sample, stream });
+      const bits = new Uint32Array((x.dataSync() as Float32Array).buffer);
+      for (let n = 0; n < 3; n++)
+        for (let block = 0; block < 3; block++) {
+          const i = sample + n;
+          const words = philox4x32(
+            [block, i >>> 0, Math.floor(i / 2 ** 32), stream],
+            [seed >>> 0, Math.floor(seed / 2 ** 32)],
+          );
+          const want = new Uint32Array(normalBlock(words).buffer).subarray(0, Math.min(4, 10 - 4 * block));
+          expect(Array.from(bits.subarray(n * 10 + block * 4, n * 10 + block * 4 + want.length))).toEqual(Array.from(want));
+        }
+    }
+  });
+
+  test('a sample draws the same in any batch', () => {
+    using whole = randn([8, 33], { device, seed: 5 });
+    using tail = randn([3, 33], { device, seed: 5, sample: 5 });
+    expect(Array.from(tail.dataSync())).toEqual(Array.from(whole.dataSync()).slice(5 * 33));
+  });
+
+  test('moments of 2^20 normals and uniforms', () => {
+    const count = 2 ** 20;
+    const moments = (values: ArrayLike<number>, order: number) => {
+      let sum = 0;
+      for (let i = 0; i < values.length; i++) sum += values[i] ** order;
+      return sum / values.length;
+    };
+    using x = randn([4, count / 4], { device, seed: 11 });
+    const normals = x.dataSync();
+    for (const [order, want, deviation] of [[1, 0, 1], [2, 1, Math.SQRT2], [3, 0, Math.sqrt(15)], [4, 3, Math.sqrt(96)]])
+      expect(Math.abs(moments(normals, order) - want)).toBeLessThan((5 * deviation) / Math.sqrt(count));
+    using u = uniform([4, count / 4], { device, seed: 12 });
+    const values = u.dataSync();
+    expect(Math.abs(moments(values, 1) - 1 / 2)).toBeLessThan((5 * Math.sqrt(1 / 12)) / Math.sqrt(count));
+    expect(Math.abs(moments(values, 2) - 1 / 3)).toBeLessThan((5 * Math.sqrt(4 / 45)) / Math.sqrt(count));
+    expect(values.every((value: number) => value >= 0 && value < 1)).toBe(true);
+  });
+});
