@@ -1,0 +1,71 @@
+/** Adam against its own definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
+import { expect, test } from 'vitest';
+import { openDevice } from '../../src/device/open.ts';
+import { mul } from '../../src/kernels/elementwise.ts';
+import { sum } from '../../src/kernels/reduce.ts';
+import { Adam, Module } from '../../src/nn/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+class Two extends Module {
+  a: Tensor;
+  b: Tensor;
+
+  constructor(a: number[], b: number[]) {
+    super();
+    this.a = tensor(a, { requiresGrad: true });
+    this.b = tensor(b, { requiresGrad: true });
+  }
+}
+
+const starts = [[1, -2, 0.5], Array.from({ length: 37 }, (_, i) => Math.sin(i))];
+/** Gradient of step s for element i of the whole. */
+const slope = (step: number, i: number) => Math.fround(Math.cos(3 * step + i));
+
+test.each([
+  { weightDecay: 0, warmup: 0, gradientClip: -1, emaRate: 0.999 },
+  { weightDecay: 0.01, warmup: 4, gradientClip: 1, emaRate: 0.9 },
+])('ten updates with %j', async (options) => {
+  await openTestDevice('cpu');
+  await openDevice('cpu');
+  using model = new Two(starts[0], starts[1]);
+  const full = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, ...options };
+  const optimizer = new Adam(model, full);
+  const p = starts.flat().map(Math.fround);
+  const ema = [...p];
+  const m = p.map(() => 0);
+  const v = p.map(() => 0);
+  for (let step = 0; step < 10; step++) {
+    scope(() => {
+      const gradient = p.map((_, i) => slope(step, i));
+      const a = tensor(gradient.slice(0, 3));
+      const b = tensor(gradient.slice(3));
+      sum(mul(model.a, a)).backward();
+      sum(mul(model.b, b)).backward();
+      const norm = Math.hypot(...gradient);
+      expect(optimizer.step().item()).toBeCloseTo(norm, 5);
+      const factor = options.gradientClip >= 0 ? Math.min(1, options.gradientClip / (norm + 1e-6)) : 1;
+      const rate = full.learningRate * (options.warmup > 0 ? Math.min(step / options.warmup, 1) : 1);
+      const decay = Math.min(options.emaRate, (2 + step) / (11 + step));
+      p.forEach((before, i) => {
+        const g = gradient[i] * factor + options.weightDecay * before;
+        m[i] = 0.9 * m[i] + 0.1 * g;
+        v[i] = 0.999 * v[i] + 0.001 * g * g;
+        const corrected = Math.sqrt(v[i] / (1 - 0.999 ** (step + 1)));
+        p[i] = before - (rate * m[i]) / (1 - 0.9 ** (step + 1)) / (corrected + 1e-8);
+        ema[i] -= (1 - decay) * (ema[i] - p[i]);
+      });
+    });
+    const got = [...model.a.dataSync(), ...model.b.dataSync()];
+    got.forEach((value, i) => expect(Math.abs(value - p[i])).toBeLessThan(2e-6));
+  }
+  const averaged = [...optimizer.emaParameters()].flatMap(([, t]) => {
+    const values = Array.from(t.dataSync());
+    t.dispose();
+    return values;
+  });
+  averaged.forEach((value, i) => expect(Math.abs(value - ema[i])).toBeLessThan(2e-6));
+  optimizer.dispose();
+});
