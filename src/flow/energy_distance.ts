@@ -1,0 +1,22 @@
+// Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when the
+// laws are equal. On the host in float64; for point sets, not for images.
+import { ValueError } from '../errors.ts';
+
+/** @param dim numbers a point; a and b hold points one after the other */
+export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
+  for (const points of [a, b])
+    if (points.length === 0 || points.length % dim)
+      throw new ValueError(`energyDistance needs points of ${dim} numbers, got ${points.length} numbers`);
+  return 2 * meanDistance(a, b, dim) - meanDistance(a, a, dim) - meanDistance(b, b, dim);
+}
+
+function meanDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i += dim)
+    for (let j = 0; j < b.length; j += dim) {
+      let square = 0;
+      for (let k = 0; k < dim; k++) square += (a[i + k] - b[j + k]) ** 2;
+      total += Math.sqrt(square);
+    }
+  return total / ((a.length / dim) * (b.length / dim));
+}
