@@ -1,6 +1,6 @@
 // Builds dist: TypeScript to JavaScript, and the kernel sources beside their launch code.
 import { spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,3 +14,5 @@ if (status !== 0) process.exit(1);
 
 for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
   if (/\.(c|h)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
+
+chmodSync(join(root, 'dist/cli/main.js'), 0o755);

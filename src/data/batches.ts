@@ -6,7 +6,7 @@
 import type { ImageDataset } from './dataset.ts';
 import { dequantizePixels, flipHorizontal, isFlipped, scalePixels } from './scaling.ts';
 import { shuffledIndex } from './shuffle.ts';
-import { checkWhole } from './streams.ts';
+import { checkWhole } from './random.ts';
 
 /** The indices of step `step`, in the shuffled order of `count` items. @throws ValueError for numbers out of range */
 export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {

@@ -1,6 +1,6 @@
 // What a data set of images is to the rest of the package: a number of 8-bit images of one size, read by index.
 import { ValueError } from '../errors.ts';
-import { checkWhole } from './streams.ts';
+import { checkWhole } from './random.ts';
 
 export interface ImageDataset {
   readonly name: string;

@@ -1,5 +1,6 @@
 // Data sets, their order and their scaling: the public names of `rectiflow/data`.
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
+export { type Cifar10, loadCifar10 } from './cifar10.ts';
 export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';

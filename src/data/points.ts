@@ -5,7 +5,8 @@
 // Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
 // Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
 import { nearestName, ValueError } from '../errors.ts';
-import { checkWhole, dataStreams, randomBlock } from './streams.ts';
+import { streams } from '../tensor/streams.ts';
+import { checkWhole, randomBlock } from './random.ts';
 
 type Point = [x: number, y: number];
 
@@ -102,8 +103,8 @@ export function samplePoints(name: PointSetName, count: number, seed: number): F
 
 // Two blocks a point: two uniforms of 32 bits, and two normals by Box and Muller from a radius that is never log(0).
 function draw(i: number, seed: number): Draw {
-  const [a, b] = randomBlock(0, i, dataStreams.points, seed);
-  const [c, d] = randomBlock(1, i, dataStreams.points, seed);
+  const [a, b] = randomBlock(0, i, streams.points, seed);
+  const [c, d] = randomBlock(1, i, streams.points, seed);
   const radius = sqrt(-2 * Math.log((c + 1) / 2 ** 32));
   const angle = (2 * PI * d) / 2 ** 32;
   return { u: a / 2 ** 32, v: b / 2 ** 32, g0: radius * cos(angle), g1: radius * sin(angle) };

@@ -3,7 +3,8 @@
 // x = p / 255, or with uniform dequantisation x = (u + p) / 256, u uniform in [0, 1); centred: 2x - 1
 //
 // Source: datasets.py of score_sde and of the official rectified flow code ((u + 255 x) / 256).
-import { dataStreams, randomBlock } from './streams.ts';
+import { streams } from '../tensor/streams.ts';
+import { randomBlock } from './random.ts';
 
 export interface ScaleOptions {
   /** true: values in [-1, 1], false: [0, 1]. */
@@ -24,7 +25,7 @@ export function scalePixels(pixels: Uint8Array, { centered }: ScaleOptions): Flo
 export function dequantizePixels(pixels: Uint8Array, { centered }: ScaleOptions, seed: number, item: number): Float32Array {
   const out = new Float32Array(pixels.length);
   for (let block = 0; block * 8 < pixels.length; block++) {
-    const words = randomBlock(block, item, dataStreams.dequantize, seed);
+    const words = randomBlock(block, item, streams.dequantize, seed);
     for (let lane = 0, i = block * 8; lane < 8 && i < pixels.length; lane++, i++) {
       const u = ((words[lane >> 1] >>> (16 * (lane & 1))) & 0xffff) / 65536;
       const x = (u + pixels[i]) / 256;
@@ -52,7 +53,7 @@ export function toPixels(
 
 /** Whether image `item` of the run is mirrored: a fair coin of seed and item. */
 export function isFlipped(seed: number, item: number): boolean {
-  return (randomBlock(0, item, dataStreams.flip, seed)[0] & 1) === 1;
+  return (randomBlock(0, item, streams.flip, seed)[0] & 1) === 1;
 }
 
 /** Mirrors one [H, W, C] image left to right, in place. */

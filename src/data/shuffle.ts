@@ -7,7 +7,8 @@
 // to resume.
 // Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002.
 import { ValueError } from '../errors.ts';
-import { checkWhole, dataStreams, randomBlock } from './streams.ts';
+import { streams } from '../tensor/streams.ts';
+import { checkWhole, randomBlock } from './random.ts';
 
 const rounds = 8;
 
@@ -38,5 +39,5 @@ export function shuffledIndex(position: number, count: number, epoch: number, se
 }
 
 function roundValue(half: number, round: number, epoch: number, seed: number): number {
-  return randomBlock(half * 2 * rounds + round, epoch, dataStreams.shuffle, seed)[0];
+  return randomBlock(half * 2 * rounds + round, epoch, streams.shuffle, seed)[0];
 }

@@ -6,19 +6,17 @@ import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
 import { uniform } from '../kernels/random.ts';
 import { sameShape } from '../tensor/shape.ts';
+import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Velocity } from './velocity.ts';
 
 /** Smallest time that is trained on (official sde_lib.py, eps). */
 export const TIME_EPSILON = 1e-3;
 
-/** Stream of the counter generator that times are drawn from. */
-const TIME_STREAM = 1;
-
 /** [n] times, uniform in [eps, 1); sample b of step s draws the same whatever the batch before it was. */
 export function uniformTimes(n: number, options: { seed: number; step: number; device: Device }): Tensor {
   const { seed, step, device } = options;
-  const u = uniform([n], { seed, sample: step * n, stream: TIME_STREAM, device });
+  const u = uniform([n], { seed, sample: step * n, stream: streams.times, device });
   return add(mul(u, 1 - TIME_EPSILON), TIME_EPSILON);
 }
 

@@ -10,6 +10,7 @@ import { randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sizeOf } from '../tensor/shape.ts';
+import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
 import { microBatched, type Velocity } from './velocity.ts';
@@ -26,7 +27,7 @@ export interface SampleOptions {
   /** Samples evaluated at once; results do not depend on it. Default: batch. */
   microBatch?: number;
   seed: number;
-  /** Stream of the noise; default 2, apart from training's. */
+  /** Stream of the noise; by default one apart from training's. */
   stream?: number;
   solver: SolverName;
   /** Of fixed-step solvers; default 100. */
@@ -46,8 +47,6 @@ export interface FlowSample {
   /** Evaluations of the velocity per sample: the mean over batches. */
   nfe: number;
 }
-
-const SAMPLE_STREAM = 2;
 
 /** @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted */
 export async function sample(velocity: Velocity, options: SampleOptions): Promise<FlowSample> {
@@ -79,7 +78,7 @@ export async function sample(velocity: Velocity, options: SampleOptions): Promis
 }
 
 function startPoints(
-  { shape, latents, seed, stream = SAMPLE_STREAM }: Pick<SampleOptions, 'shape' | 'latents' | 'seed' | 'stream'>,
+  { shape, latents, seed, stream = streams.samples }: Pick<SampleOptions, 'shape' | 'latents' | 'seed' | 'stream'>,
   device: Device,
   first: number,
   n: number,

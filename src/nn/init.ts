@@ -7,6 +7,7 @@ import { noGrad } from '../autograd/mode.ts';
 import { full } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
+import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Draws the initial values of one model: its seed, and a stream of its own for each tensor in order of creation. */
@@ -23,13 +24,13 @@ export class Initializer {
 
   /** U(-bound, bound). */
   uniform(shape: Shape, bound: number): Tensor {
-    const draw = { device: this.device, seed: this.seed, stream: INIT_STREAM + this.stream++ };
+    const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(sub(uniform(shape, draw), 0.5), 2 * bound));
   }
 
   /** N(0, deviation^2). */
   normal(shape: Shape, deviation: number): Tensor {
-    const draw = { device: this.device, seed: this.seed, stream: INIT_STREAM + this.stream++ };
+    const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(randn(shape, draw), deviation));
   }
 
@@ -48,8 +49,6 @@ export class Initializer {
   }
 }
 
-/** Streams below this one belong to noise, times and dropout. */
-const INIT_STREAM = 1 << 20;
 
 function parameter(make: () => Tensor): Tensor {
   return keep(scope(() => noGrad(make))).requireGrad();

@@ -4,6 +4,7 @@ import { div, silu, sub, mul } from '../kernels/elementwise.ts';
 import { reshape } from '../kernels/movement.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { scope } from '../tensor/scope.ts';
+import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AttentionBlock, type BlockContext, ResidualBlock } from './blocks.ts';
 import { FourierEmbedding, sinusoidalEmbedding } from './embedding.ts';
@@ -98,7 +99,7 @@ export class UNet extends Module {
       initScale: options.initScale,
       skipRescale: options.skipRescale,
       init,
-      streams: { next: 1 },
+      streams: { next: streams.dropout },
     };
     const levels = multipliers.length;
     const resolution = (level: number) => options.imageSize >> level;

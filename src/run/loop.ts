@@ -1,7 +1,6 @@
 // The training loop of a 1-rectified flow: data and noise in, one optimiser update a step. It prints nothing.
 // Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ImageBatches } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import { NonFiniteError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss, uniformTimes } from '../flow/index.ts';
@@ -10,6 +9,8 @@ import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { streams } from '../tensor/streams.ts';
+import type { ImageBatches } from './data.ts';
 
 export interface TrainingStep {
   step: number;
@@ -35,9 +36,6 @@ export interface LoopOptions {
   signal?: AbortSignal;
   onStep?: (step: TrainingStep) => void | Promise<void>;
 }
-
-/** Stream of the counter generator that training noise is drawn from. */
-const NOISE_STREAM = 0;
 
 /** @returns the step it stopped before: `total`, or less when `signal` was aborted */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
@@ -66,9 +64,9 @@ export function trainingStep(
   model.dropoutState.sample = step * batchSize;
   return scope(() => {
     const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
-    const x0 = randn(x1.shape, { device, seed, stream: NOISE_STREAM, sample: step * batchSize });
+    const x0 = randn(x1.shape, { device, seed, stream: streams.noise, sample: step * batchSize });
     const t = uniformTimes(batchSize, { seed, step, device });
-    const { loss } = rectifiedFlowLoss(networkVelocity(model), x1, x0, t);
+    const loss = rectifiedFlowLoss(networkVelocity(model), x1, x0, t);
     loss.backward();
     const { learningRate } = optimizer;
     const gradientNorm = optimizer.step().item();

@@ -7,11 +7,11 @@ import { networkVelocity, straightness } from '../flow/index.ts';
 import { encodePng, imageGrid, writeFileAtomic } from '../io/index.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import { type Config, loadConfig } from './config/index.ts';
-import { digitsSplit, trainingBatches, toBytes } from './data.ts';
+import { allImages, pixels, trainingBatches } from './data.ts';
 import { trainingLoop, type TrainingStep } from './loop.ts';
 import { NearestNeighbourScore } from './nearest.ts';
 import { type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
-import { type SolverOptions, sampleModel } from './sample.ts';
+import { type SampleRequest, sampleModel } from './sample.ts';
 import { makeFolder, trainingState } from './train.ts';
 
 export interface QuickstartOptions {
@@ -38,7 +38,7 @@ export interface QuickstartResult {
 
 const SAMPLES = 200;
 
-const SOLVERS: { label: string; solver: SolverOptions }[] = [
+const SOLVERS: { label: string; solver: Pick<SampleRequest, 'solver' | 'steps' | 'tolerance'> }[] = [
   ...[1, 2, 4, 10, 100].map((steps) => ({
     label: `Euler, ${steps} step${steps === 1 ? '' : 's'}`,
     solver: { solver: 'euler' as const, steps },
@@ -61,7 +61,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       model,
       optimizer,
       device,
-      batches: trainingBatches(config),
+      batches: await trainingBatches(config),
       seed,
       batchSize: config.training.batch_size,
       from: 0,
@@ -76,27 +76,26 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     await saveCheckpoint(checkpoint, { model, optimizer, config, step: steps });
     const trainSeconds = (performance.now() - start) / 1000;
 
-    const { training, heldOut, width } = digitsSplit(config);
-    const score = new NearestNeighbourScore(training, heldOut, width);
+    const { image_size: size, num_channels: channels } = config.data;
+    const width = size * size * channels;
+    const heldOut = await allImages(config, 'heldOut');
+    const score = new NearestNeighbourScore(await allImages(config, 'train'), heldOut, width);
     return await optimizer.withEma(async () => {
       const rows: SampleRow[] = [];
       for (const [index, { label, solver }] of SOLVERS.entries()) {
         options.onSample?.({ label, index, total: SOLVERS.length });
         // One seed for all: every row starts from the same noise.
-        const began = performance.now();
-        const request = { num: SAMPLES, batch: SAMPLES, seed: seed + 1, device, signal, ...solver };
-        const { images, nfe } = await sampleModel(model, config, request);
-        const seconds = (performance.now() - began) / 1000;
-        const { image_size: size, num_channels: channels } = config.data;
+        const request = { num: SAMPLES, seed: seed + 1, device, signal, ...solver };
+        const { images, nfe, seconds } = await sampleModel(model, config, request);
         const shown = 64;
-        const bytes = toBytes(images.subarray(0, shown * width), config);
+        const bytes = pixels(images.subarray(0, shown * width), config, 'nearest');
         const png = await encodePng(imageGrid(bytes, [shown, size, size, channels], { columns: 8, padding: 1, scale: 4 }));
         const name = `samples_${solver.solver}${solver.steps ? `_${solver.steps}` : ''}.png`;
         await writeFileAtomic(join(out, name), [png]);
         rows.push({ label, nfe, digits: score.of(images), imagesPerSecond: SAMPLES / seconds, png });
       }
       const straight = await straightness(networkVelocity(model.eval()), {
-        shape: [config.data.image_size, config.data.image_size, config.data.num_channels],
+        shape: [size, size, channels],
         count: SAMPLES,
         seed: seed + 1,
         steps: 100,

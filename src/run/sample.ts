@@ -1,71 +1,61 @@
-// `sample`: images from a checkpoint's EMA weights.
+// `sample`: images from a checkpoint's averaged weights.
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
-import { loadCheckpoint } from './checkpoint.ts';
-import { resolveConfig } from './config/index.ts';
-import type { Config } from './config/schema.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
 import { buildModel } from './model.ts';
 
-export type SolverOptions = Pick<SampleOptions, 'solver' | 'steps' | 'tolerance'>;
-
-export interface SampleRequest extends SolverOptions {
-  checkpoint: string;
-  /** Default: the configuration inside the checkpoint. */
-  config?: Config;
+export interface SampleRequest extends Pick<SampleOptions, 'steps' | 'tolerance' | 'onProgress' | 'signal'> {
   num: number;
-  /** The logical batch: RK45's error norm is over it. */
-  batch: number;
-  seed: number;
+  /** The logical batch: RK45's error norm is over it. Default: num. */
+  batch?: number;
+  /** Default: the configuration's, as for steps, tolerance and seed. */
+  solver?: SampleOptions['solver'];
+  seed?: number;
   /** Start points [num, H, W, C] in place of noise of `seed`. */
   latents?: Float32Array;
   device: Device;
-  onProgress?: SampleOptions['onProgress'];
-  signal?: AbortSignal;
 }
 
 export interface SampledImages extends FlowSample {
-  config: Config;
-  /** [num, H, W, C]. */
+  /** [num, H, W, C] */
   shape: [number, number, number, number];
   seconds: number;
 }
 
-export async function sampleFromCheckpoint(request: SampleRequest): Promise<SampledImages> {
-  const { device } = request;
-  const checkpoint = await loadCheckpoint(request.checkpoint);
-  const config = request.config ?? (await resolveConfig(checkpoint.config, request.checkpoint));
-  await device.prepare(declaredModules());
-  using model = buildModel(config, device);
-  model.loadStateDict(checkpoint.ema, request.checkpoint);
-  const start = performance.now();
-  const { latents } = request;
-  const result = await sampleModel(model, config, { ...request, latents });
-  const { image_size: size, num_channels: channels } = config.data;
-  return {
-    ...result,
-    config,
-    shape: [request.num, size, size, channels],
-    seconds: (performance.now() - start) / 1000,
-  };
+/** @throws ValueError for weights that do not fit the configuration, ShapeError for latents that do not */
+export async function sampleFromCheckpoint(
+  checkpoint: Checkpoint,
+  config: Config,
+  request: SampleRequest,
+): Promise<SampledImages> {
+  await request.device.prepare(declaredModules());
+  using model = buildModel(config, request.device);
+  model.loadStateDict(checkpoint.ema, checkpoint.path);
+  return sampleModel(model, config, request);
 }
 
-/** Samples the weights that `model` holds now. */
-export async function sampleModel(
-  model: UNet,
-  config: Config,
-  request: Pick<SampleRequest, 'num' | 'batch' | 'seed' | 'latents' | 'device' | 'onProgress' | 'signal'> & SolverOptions,
-): Promise<FlowSample> {
+/** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
+export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
+  const { device, num, batch = num } = request;
   const { image_size: size, num_channels: channels } = config.data;
-  model.eval();
-  const velocity = networkVelocity(model);
-  const budget = config.sampling.memory_budget;
-  return sample(velocity, {
+  const { use_ode_sampler, sample_N, ode_tol, memory_budget: budget } = config.sampling;
+  const shape = [size, size, channels] as const;
+  const velocity = networkVelocity(model.eval());
+  const start = performance.now();
+  const result = await sample(velocity, {
     ...request,
-    shape: [size, size, channels],
-    count: request.num,
-    microBatch: microBatchFor(velocity, [size, size, channels], { batch: request.batch, budget, device: request.device }),
+    solver: request.solver ?? use_ode_sampler,
+    steps: request.steps ?? sample_N,
+    tolerance: request.tolerance ?? ode_tol,
+    seed: request.seed ?? config.seed,
+    shape,
+    count: num,
+    batch,
+    microBatch: microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
   });
+  return { ...result, shape: [num, ...shape], seconds: (performance.now() - start) / 1000 };
 }

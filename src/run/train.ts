@@ -37,6 +37,7 @@ export interface TrainResult {
 
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { workdir, device, signal } = options;
+  const batches = await trainingBatches(config);
   const folder = makeFolder(join(workdir, 'checkpoints'));
   await device.prepare(declaredModules(), options.onCompile);
   const { model, optimizer } = trainingState(config, device);
@@ -56,7 +57,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
       model,
       optimizer,
       device,
-      batches: trainingBatches(config),
+      batches,
       seed: config.seed,
       batchSize,
       from: 0,

@@ -1,16 +1,8 @@
-// Random numbers of this room: Philox4x32 with a stream number for each use, so that no two uses share numbers.
+// Random numbers on the host: Philox4x32 by counter, for data.
 //
 // counter = (block, item low, item high, stream), key = seed; a value depends on nothing else, so no state is kept
 import { ValueError } from '../errors.ts';
 import { philox4x32 } from '../tensor/philox.ts';
-
-/** The fourth counter word of each use: "da" (data) and a number. */
-export const dataStreams = {
-  shuffle: 0x64610001,
-  flip: 0x64610002,
-  dequantize: 0x64610003,
-  points: 0x64610004,
-} as const;
 
 /** Four random u32 of one block of one item. `item` and `seed` are whole numbers from 0 to 2^53. */
 export function randomBlock(block: number, item: number, stream: number, seed: number): readonly number[] {

@@ -1,0 +1,20 @@
+import { type Finding, examine } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+
+const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };
+
+export const doctorCommand: Command = {
+  name: 'doctor',
+  summary: 'devices, compilers, libraries, cache, versions: what is there, what is missing, what to do',
+  overrides: false,
+  options: {},
+  async run() {
+    const findings = await examine();
+    const width = Math.max(...findings.map(({ what }) => what.length));
+    for (const { what, state, detail, remedy } of findings) {
+      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${detail}\n`);
+      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${remedy}\n`);
+    }
+    return findings.some(({ state }) => state === 'missing') ? 1 : 0;
+  },
+};

@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+// The command line: finds the command, prints its result or its error. 0 done, 1 failed, 2 wrong usage.
+import { ConfigError, nearestName, RectiflowError, UsageError } from '../errors.ts';
+import { packageVersion } from '../run/provenance.ts';
+import { type Command, commandHelp, parseArguments } from './arguments.ts';
+
+// Loaded when asked for: `rectiflow --help` needs none of the libraries.
+const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
+  quickstart: {
+    summary: 'train a small flow on handwritten digits and write a report',
+    load: async () => (await import('./quickstart.ts')).quickstartCommand,
+  },
+  train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
+  sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  doctor: { summary: 'what is there, what is missing, what to do', load: async () => (await import('./doctor.ts')).doctorCommand },
+};
+
+function help(): string {
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`);
+  return (
+    `rectiflow ${packageVersion()} - Rectified Flow on an engine that compiles its own kernels\n\n` +
+    `Usage: rectiflow COMMAND [options]\n\nCommands:\n${lines.join('\n')}\n\n` +
+    '`rectiflow COMMAND --help` lists the options of one. RECTIFLOW_DEBUG=1, 2 or 3 shows devices, kernels, sources.\n'
+  );
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const [name, ...rest] = words;
+  if (name === '--version') {
+    process.stdout.write(`${packageVersion()}\n`);
+    return 0;
+  }
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    (name === undefined ? process.stderr : process.stdout).write(help());
+    return name === undefined ? 2 : 0;
+  }
+  if (!Object.hasOwn(commands, name)) {
+    const near = nearestName(name, Object.keys(commands));
+    throw new UsageError(`there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${Object.keys(commands).join(', ')}`}`);
+  }
+  const command = await commands[name].load();
+  const parsed = parseArguments(command, rest);
+  if (!parsed) {
+    process.stdout.write(commandHelp(command));
+    return 0;
+  }
+  return command.run(parsed);
+}
+
+/** Errors of ours are for the user; anything else is a fault of this program and shows where. */
+function report(error: unknown): number {
+  if (error instanceof Error && error.name === 'AbortError') {
+    process.stderr.write('rectiflow: stopped\n');
+    return 130;
+  }
+  const known = error instanceof RectiflowError;
+  process.stderr.write(`rectiflow: ${known ? error.message : ((error as Error)?.stack ?? String(error))}\n`);
+  return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
+}
+
+// A reader that closes the pipe early (| head) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
+process.exitCode = await main(process.argv.slice(2)).catch(report);

@@ -1,0 +1,82 @@
+import { UsageError } from '../errors.ts';
+import { solverNames } from '../flow/index.ts';
+import {
+  applyOverrides,
+  loadCheckpoint,
+  loadConfig,
+  readLatents,
+  resolveConfig,
+  sampleFromCheckpoint,
+  sampleWriter,
+} from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { startProgress } from './progress.ts';
+import { configHelp, deviceOf, deviceOptions } from './shared.ts';
+
+const DEFAULT_NUM = 64;
+const LARGEST_DEFAULT_BATCH = 256;
+
+export const sampleCommand: Command = {
+  name: 'sample',
+  summary: 'images from a checkpoint, with its averaged weights',
+  overrides: true,
+  options: {
+    checkpoint: { value: 'FILE', help: 'a checkpoint of rectiflow train; needed' },
+    out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; needed' },
+    config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
+    num: { value: 'N', help: `images; default ${DEFAULT_NUM}, or as many as there are latents` },
+    batch: { value: 'B', help: `images solved together, whose rk45 step is one; default num, at most ${LARGEST_DEFAULT_BATCH}` },
+    sampler: { value: 'NAME', help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler` },
+    steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N' },
+    tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol' },
+    seed: { value: 'S', help: 'of the noise; default: the seed of the configuration' },
+    latents: { value: 'FILE', help: 'z0.npy: f32 [N, C, H, W] to start from in place of noise' },
+    ...deviceOptions,
+  },
+  async run(parsed) {
+    const out = parsed.required('out');
+    const write = sampleWriter(out);
+    const path = parsed.required('checkpoint');
+    const solver = parsed.oneOf('sampler', solverNames);
+    const steps = parsed.whole('steps', 1);
+    const tolerance = parsed.positive('tol');
+    const seed = parsed.whole('seed', 0);
+    const wanted = parsed.whole('num', 1);
+    const wantedBatch = parsed.whole('batch', 1);
+
+    const checkpoint = await loadCheckpoint(path);
+    const named = parsed.text('config');
+    const stored = named ? await loadConfig(named) : await resolveConfig(checkpoint.config, path);
+    const config = applyOverrides(stored, parsed.overrides);
+    const latentsFile = parsed.text('latents');
+    const latents = latentsFile ? await readLatents(latentsFile, config) : undefined;
+    const num = wanted ?? latents?.count ?? DEFAULT_NUM;
+    if (latents && num > latents.count) throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
+    const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
+    const device = await deviceOf(parsed);
+
+    const size = config.data.image_size ** 2 * config.data.num_channels;
+    const progress = startProgress('sample', num);
+    const onProgress = ({ done, t, nfe }: { done: number; t: number; nfe: number }) =>
+      progress.update(done, `t ${t.toFixed(3)}  NFE ${nfe}`);
+    const result = await interruptible((signal) =>
+      sampleFromCheckpoint(checkpoint, config, {
+        num,
+        batch,
+        solver,
+        steps,
+        tolerance,
+        seed,
+        latents: latents?.data.subarray(0, num * size),
+        device,
+        signal,
+        onProgress,
+      }).finally(() => progress.stop()),
+    );
+    await write(out, result.images, result.shape, config);
+    const speed = (num / result.seconds).toPrecision(3);
+    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${num} images in ${out}\n`);
+    return 0;
+  },
+};

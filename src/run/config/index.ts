@@ -1,0 +1,89 @@
+// From a name or a file to a whole, checked configuration. A module (.ts, .js) is the user's code and is run; a .json,
+// and whatever travels inside a checkpoint, is data.
+import { readdirSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { ConfigError, FileError, nearestName } from '../../errors.ts';
+import { readWhole } from '../../io/file.ts';
+import { parseStrictJson } from '../../io/json.ts';
+import type { Config } from './schema.ts';
+import { checkConfig, isTree, merge, type Tree } from './tree.ts';
+
+export { applyOverrides, type Override } from './overrides.ts';
+export type { Config, ConfigFile } from './schema.ts';
+
+const MAX_BYTES = 2 ** 20;
+const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
+
+// The same three steps up from src/run/config and from dist/run/config.
+const presetFolder = fileURLToPath(new URL('../../../configs/', import.meta.url));
+
+/** Names of the package's own configurations, as `--config` takes them. */
+export function presetNames(): string[] {
+  return readdirSync(presetFolder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => file.slice(0, -3).replaceAll('\\', '/'))
+    .sort();
+}
+
+/**
+ * @param reference a preset's name, with or without its folder, or the path of a .json, .ts or .js file
+ * @throws ConfigError for an unknown name or a wrong configuration, FileError for a file that cannot be read
+ */
+export async function loadConfig(reference: string): Promise<Config> {
+  return checkConfig(await loadTree(locate(reference, process.cwd()), []), reference);
+}
+
+/** A configuration that travelled as data, e.g. in a checkpoint; missing keys take the base's values. */
+export async function resolveConfig(raw: unknown, origin: string): Promise<Config> {
+  if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is no table of keys`);
+  return checkConfig(merge(await loadTree(locate('base', presetFolder), []), raw), `in ${origin}`);
+}
+
+/** The file a reference means. */
+function locate(reference: string, folder: string): string {
+  if (extensions.includes(extname(reference))) return resolve(folder, reference);
+  const names = presetNames();
+  const name = names.find((n) => n === reference) ?? names.find((n) => n.split('/').at(-1) === reference);
+  if (name) return join(presetFolder, `${name}.ts`);
+  const near = nearestName(reference, names.flatMap((n) => [n, n.split('/').at(-1) as string]));
+  throw new ConfigError(
+    `there is no configuration "${reference}"${near ? `; did you mean "${near}"?` : ''} ` +
+      `Known are ${names.join(', ')}, or give the path of a .json, .ts or .js file.`,
+  );
+}
+
+async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
+  if (seen.includes(file)) throw new ConfigError(`configurations are based on one another: ${[...seen, file].join(' -> ')}`);
+  const { base = 'base', ...own } = await readTree(file);
+  if (file === join(presetFolder, 'base.ts')) return own;
+  if (typeof base !== 'string') throw new ConfigError(`${file}: base must be a name or a path, got ${JSON.stringify(base)}`);
+  return merge(await loadTree(locate(base, dirname(file)), [...seen, file]), own);
+}
+
+async function readTree(file: string): Promise<Tree> {
+  const value = extname(file) === '.json' ? await readJson(file) : await runModule(file);
+  if (!isTree(value)) throw new FileError(file, 'must hold (or export by default) a table of configuration keys');
+  return value;
+}
+
+async function readJson(file: string): Promise<unknown> {
+  const text = Buffer.from(await readWhole(file, MAX_BYTES)).toString('utf8');
+  try {
+    return parseStrictJson(text);
+  } catch (cause) {
+    throw new FileError(file, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function runModule(file: string): Promise<unknown> {
+  // Asked first for its clear errors: a module loader says "cannot find module" with a stack.
+  await readWhole(file, MAX_BYTES);
+  try {
+    if (!/ts$/.test(file)) return ((await import(pathToFileURL(file).href)) as { default?: unknown }).default;
+    const { createJiti } = await import('jiti');
+    return await createJiti(import.meta.url).import(file, { default: true });
+  } catch (cause) {
+    throw new FileError(file, `cannot be run: ${(cause as Error).message}`, { cause });
+  }
+}

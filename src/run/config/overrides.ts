@@ -1,0 +1,62 @@
+// `--config.a.b value` of a command line, laid over a configuration. The text is read by the type the key holds now:
+// numbers and booleans as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
+import { UsageError } from '../../errors.ts';
+import type { Config } from './schema.ts';
+import { checkConfig, isTree, leafPaths, merge, type Tree, unknownKey } from './tree.ts';
+
+export interface Override {
+  /** ['model', 'nf'] */
+  path: readonly string[];
+  /** undefined for a bare flag, which means true. */
+  text: string | undefined;
+}
+
+/** @throws UsageError for a key that does not exist or a value of another type; ConfigError for one out of range */
+export function applyOverrides(config: Config, overrides: readonly Override[]): Config {
+  if (overrides.length === 0) return config;
+  let tree: Tree = config;
+  for (const { path, text } of overrides) {
+    const value = readValue(path, text, current(config, path));
+    tree = merge(tree, path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Tree);
+  }
+  return checkConfig(tree, 'with the overrides of the command line');
+}
+
+function current(config: Config, path: readonly string[]): unknown {
+  const known = leafPaths().some((leaf) => leaf.length === path.length && leaf.every((key, i) => key === path[i]));
+  if (!known) throw new UsageError(`--config.${path.join('.')}: ${unknownKey(path)}`);
+  return path.reduce<unknown>((at, key) => (isTree(at) ? at[key] : undefined), config);
+}
+
+function readValue(path: readonly string[], text: string | undefined, old: unknown): unknown {
+  const refuse = (expected: string) =>
+    new UsageError(`--config.${path.join('.')} expects ${expected}, got ${text === undefined ? 'no value' : `"${text}"`}`);
+  if (typeof old === 'boolean') {
+    if (text === undefined || /^true$/i.test(text)) return true;
+    if (/^false$/i.test(text)) return false;
+    throw refuse('true or false');
+  }
+  if (text === undefined) throw refuse('a value');
+  if (typeof old === 'number') return readNumber(text) ?? fail(refuse('a number'));
+  if (Array.isArray(old)) return readNumbers(text) ?? fail(refuse('numbers as (1, 2) or [1, 2]'));
+  return text.replace(/^(['"])(.*)\1$/s, '$2');
+}
+
+function readNumber(text: string): number | undefined {
+  const value = /^[+-]?(\d+_?)*\d*\.?\d*(e[+-]?\d+)?$/i.test(text) ? Number(text.replaceAll('_', '')) : Number.NaN;
+  return text !== '' && Number.isFinite(value) ? value : undefined;
+}
+
+function readNumbers(text: string): number[] | undefined {
+  const inner = /^\s*(?:\((.*)\)|\[(.*)\]|([^()[\]]*))\s*$/.exec(text);
+  if (!inner) return undefined;
+  const items = (inner[1] ?? inner[2] ?? inner[3]).split(',').map((item) => item.trim());
+  // Python writes a tuple of one as (1,).
+  if (items.at(-1) === '') items.pop();
+  const numbers = items.map(readNumber);
+  return numbers.every((value) => value !== undefined) ? numbers : undefined;
+}
+
+function fail(error: Error): never {
+  throw error;
+}

@@ -1,0 +1,75 @@
+// Configurations as trees of plain values: laid over one another, checked against the schema, every fault named.
+import { z } from 'zod';
+import { ConfigError, nearestName } from '../../errors.ts';
+import { type Config, configSchema } from './schema.ts';
+
+export type Tree = { [key: string]: unknown };
+
+export function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** `over` laid upon `base`: trees key by key, everything else whole. Neither is changed. */
+export function merge(base: Tree, over: Tree): Tree {
+  const merged: Tree = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const old = Object.hasOwn(base, key) ? base[key] : undefined;
+    // A key named __proto__ becomes an ordinary one, for the schema to refuse.
+    Object.defineProperty(merged, key, {
+      value: isTree(old) && isTree(value) ? merge(old, value) : value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    });
+  }
+  return merged;
+}
+
+/** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
+export function checkConfig(tree: unknown, origin: string): Config {
+  const result = configSchema.safeParse(tree);
+  if (result.success) return result.data;
+  const faults = result.error.issues.flatMap((issue) => describe(issue, tree));
+  throw new ConfigError([`the configuration ${origin} is wrong:`, ...faults.map((fault) => `  ${fault}`)].join('\n'));
+}
+
+function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...path, key]));
+  const value = path.reduce<unknown>((at, key) => (isTree(at) || Array.isArray(at) ? (at as Tree)[key] : undefined), tree);
+  const got = value === undefined ? 'is missing' : `got ${JSON.stringify(value) ?? String(value)}`;
+  return [`${path.join('.') || 'the whole'}: ${issue.message}; ${got}`];
+}
+
+/** "unknown key model.nff; did you mean model.nf?" */
+export function unknownKey(path: readonly string[]): string {
+  const siblings = keysAt(path.slice(0, -1));
+  const elsewhere = leafPaths().filter((leaf) => leaf.at(-1) === path.at(-1));
+  const near = elsewhere.length > 0 ? elsewhere[0].join('.') : sibling(path, siblings);
+  return `unknown key ${path.join('.')}${near ? `; did you mean ${near}?` : `; known there: ${siblings.join(', ')}`}`;
+}
+
+function sibling(path: readonly string[], siblings: readonly string[]): string | undefined {
+  const near = nearestName(path.at(-1) as string, siblings);
+  return near && [...path.slice(0, -1), near].join('.');
+}
+
+/** Names below a path of the schema; the top's where there is no such path. */
+function keysAt(path: readonly string[]): string[] {
+  let shape: Tree = configSchema.shape;
+  for (const key of path) {
+    const next = shape[key];
+    if (!(next instanceof z.ZodObject)) return Object.keys(configSchema.shape);
+    shape = next.shape;
+  }
+  return Object.keys(shape);
+}
+
+/** Every path of the schema that holds a value. */
+export function leafPaths(): string[][] {
+  const walk = (shape: Tree, above: string[]): string[][] =>
+    Object.entries(shape).flatMap(([key, type]) =>
+      type instanceof z.ZodObject ? walk(type.shape, [...above, key]) : [[...above, key]],
+    );
+  return walk(configSchema.shape, []);
+}

@@ -1,0 +1,114 @@
+// `doctor`: what this machine offers, and what to do about what it lacks.
+import { createRequire } from 'node:module';
+import { availableParallelism, totalmem } from 'node:os';
+import { CpuDevice } from '../device/cpu.ts';
+import { findCompiler } from '../device/cc.ts';
+import { KernelCache } from '../device/cache.ts';
+import { declaredModules } from '../device/module.ts';
+import { presetNames } from './config/index.ts';
+import { gitRevision, packageVersion } from './provenance.ts';
+// Declares every kernel file.
+import '../kernels/index.ts';
+
+export interface Finding {
+  what: string;
+  state: 'ok' | 'note' | 'missing';
+  detail: string;
+  /** What to do. */
+  remedy?: string;
+}
+
+const libraries: Record<string, string> = {
+  koffi: 'calls compiled kernels; without it no native device works',
+  zod: 'checks configurations',
+  jiti: 'loads .ts configurations',
+  'cli-progress': 'progress bars',
+  'fast-png': 'PNG files',
+  yauzl: 'reads .npz',
+  yazl: 'writes .npz',
+};
+
+export async function examine(): Promise<Finding[]> {
+  return [version(), machine(), ...libraryFindings(), compiler(), cache(), await cpu(), configurations()];
+}
+
+function version(): Finding {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const supported = major > 20 || (major === 20 && minor >= 19);
+  return {
+    what: 'rectiflow',
+    state: supported ? 'ok' : 'missing',
+    detail: `${packageVersion()} (${gitRevision() ?? 'installed package'}), Node ${process.versions.node}`,
+    remedy: supported ? undefined : 'install Node 20.19 or later',
+  };
+}
+
+function machine(): Finding {
+  const native = process.platform === 'linux' || process.platform === 'darwin';
+  return {
+    what: 'machine',
+    state: native ? 'ok' : 'missing',
+    detail: `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
+    remedy: native ? undefined : 'native devices need Linux or macOS',
+  };
+}
+
+function libraryFindings(): Finding[] {
+  const require = createRequire(import.meta.url);
+  return Object.entries(libraries).map(([name, purpose]) => {
+    try {
+      return { what: name, state: 'ok' as const, detail: installedVersion(require, name) };
+    } catch {
+      return { what: name, state: 'missing' as const, detail: purpose, remedy: `npm install ${name}` };
+    }
+  });
+}
+
+/** Some packages do not export their package.json: it is looked for above their entry. */
+function installedVersion(require: NodeJS.Require, name: string): string {
+  for (const folder of require.resolve.paths(name) ?? [])
+    try {
+      return (require(`${folder}/${name}/package.json`) as { version: string }).version;
+    } catch {
+      // Not in this folder.
+    }
+  throw new Error(`${name} is not installed`);
+}
+
+function compiler(): Finding {
+  try {
+    const { command, version: line } = findCompiler();
+    return { what: 'C compiler', state: 'ok', detail: `${command}: ${line}` };
+  } catch (error) {
+    return { what: 'C compiler', state: 'missing', detail: (error as Error).message, remedy: 'install one, or set CC' };
+  }
+}
+
+function cache(): Finding {
+  const kernels = new KernelCache();
+  const { files, bytes } = kernels.usage();
+  const detail = `${kernels.folder}: ${files} kernels, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  if (!kernels.reason) return { what: 'kernel cache', state: 'ok', detail };
+  return {
+    what: 'kernel cache',
+    state: 'note',
+    detail: `${kernels.reason}; kernels are compiled again in every process`,
+    remedy: 'mend the folder, or name another by RECTIFLOW_CACHE',
+  };
+}
+
+async function cpu(): Promise<Finding> {
+  try {
+    const start = performance.now();
+    const device = new CpuDevice();
+    await device.prepare(declaredModules());
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    return { what: 'device cpu', state: 'ok', detail: `${declaredModules().length} kernel files ready in ${seconds} s` };
+  } catch (error) {
+    return { what: 'device cpu', state: 'missing', detail: (error as Error).message };
+  }
+}
+
+function configurations(): Finding {
+  return { what: 'configurations', state: 'ok', detail: presetNames().join(', ') };
+}

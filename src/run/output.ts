@@ -1,0 +1,62 @@
+// Samples and latents as files. Samples by extension:
+//   .png  a grid of all, pixels to the nearest
+//   .npz  "samples", u8 [N, H, W, C], floor(255 x) as the official evaluation writes
+//   .npy  f32 [N, C, H, W] in data range, not clipped
+import { extname } from 'node:path';
+import { FileError, formatShape, UsageError } from '../errors.ts';
+import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
+import type { Config } from './config/schema.ts';
+import { pixels } from './data.ts';
+
+type ImageShape = readonly [n: number, h: number, w: number, c: number];
+type Writer = (path: string, images: Float32Array, shape: ImageShape, config: Config) => Promise<void>;
+
+const writers: Record<string, Writer> = {
+  '.png': (path, images, shape, config) => writePng(path, imageGrid(pixels(images, config, 'nearest'), shape)),
+  '.npz': (path, images, shape, config) =>
+    writeNpz(path, new Map([['samples', { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }]])),
+  '.npy': (path, images, [n, h, w, c], { data: { centered } }) => {
+    const scaled = centered ? images.map((value) => (value + 1) / 2) : images;
+    return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, [n, h, w, c]) });
+  },
+};
+
+/** Asked before the work, so that a wrong name does not cost it. @throws UsageError for another extension */
+export function sampleWriter(path: string): Writer {
+  const writer = writers[extname(path).toLowerCase()];
+  if (!writer) throw new UsageError(`samples are written as ${Object.keys(writers).join(', ')}; got "${path}"`);
+  return writer;
+}
+
+/**
+ * Start points from a .npy file, f32 [N, C, H, W], in our layout.
+ * @throws FileError for another dtype or shape
+ */
+export async function readLatents(path: string, config: Config): Promise<{ count: number; data: Float32Array }> {
+  const { shape, data } = await readNpy(path);
+  const { image_size: size, num_channels: channels } = config.data;
+  const [count] = shape;
+  const fits = shape.length === 4 && count > 0 && formatShape(shape) === formatShape([count, channels, size, size]);
+  if (!fits || !(data instanceof Float32Array))
+    throw new FileError(path, `latents must be f32 [N, ${channels}, ${size}, ${size}], got ${formatShape(shape)}`);
+  return { count, data: channelsLast(data, [count, size, size, channels]) };
+}
+
+/** [N, H, W, C] to [N, C, H, W]. */
+function channelsFirst(values: Float32Array, [n, h, w, c]: ImageShape): Float32Array {
+  return transposed(values, n, h * w, c);
+}
+
+/** [N, C, H, W] to [N, H, W, C]. */
+function channelsLast(values: Float32Array, [n, h, w, c]: ImageShape): Float32Array {
+  return transposed(values, n, c, h * w);
+}
+
+/** [n, rows, columns] to [n, columns, rows]. */
+function transposed(values: Float32Array, n: number, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < n; i++)
+    for (let r = 0; r < rows; r++)
+      for (let c = 0; c < columns; c++) out[(i * columns + c) * rows + r] = values[(i * rows + r) * columns + c];
+  return out;
+}

@@ -1,0 +1,18 @@
+// Who draws from which stream of the counter generator: one seed serves a whole run because no two uses share a stream.
+export const streams = {
+  /** x_0 of training. */
+  noise: 0,
+  /** t of training. */
+  times: 1,
+  /** x_0 of sampling. */
+  samples: 2,
+  /** The first of the dropout layers; each takes the next. */
+  dropout: 1 << 16,
+  /** The first of the initialised tensors; each takes the next. */
+  initialisation: 1 << 20,
+  /** "da" (data) and a number. */
+  shuffle: 0x64610001,
+  flip: 0x64610002,
+  dequantize: 0x64610003,
+  points: 0x64610004,
+} as const;
