@@ -5,9 +5,8 @@ export default {
   base: 'cifar10_rf_gaussian_ddpmpp',
   // Mirrored digits are no digits.
   data: { dataset: 'DIGITS', image_size: 8, num_channels: 1, random_flip: false },
-  // ema_rate: the average reaches back over the last 200 of 500 updates.
-  model: { nf: 32, ch_mult: [1, 2], num_res_blocks: 1, attn_resolutions: [4], dropout: 0, ema_rate: 0.995 },
+  model: { nf: 32, ch_mult: [1, 2], num_res_blocks: 1, attn_resolutions: [4], dropout: 0 },
   optim: { lr: 2e-3, warmup: 20 },
-  training: { batch_size: 128, n_iters: 500, snapshot_freq: 500 },
+  training: { batch_size: 128, n_iters: 700, snapshot_freq: 700 },
   sampling: { use_ode_sampler: 'euler', sample_N: 10 },
 } satisfies ConfigFile;

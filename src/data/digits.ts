@@ -2,6 +2,9 @@
 //
 // pixel = round(value * 255 / 16), value 0..16 as in the file
 //
+// The file is ordered by writer. The held-out part is spread evenly over it, so that both parts know every hand: digit i
+// is held out where floor((i + 1) 397 / 1797) > floor(i 397 / 1797).
+//
 // Source: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
 // CC BY 4.0 (assets/digits/LICENSE.md).
 import { fileURLToPath } from 'node:url';
@@ -11,7 +14,7 @@ import { readWhole } from '../io/file.ts';
 import { type ImageDataset, memoryDataset } from './dataset.ts';
 
 const count = 1797;
-const trainCount = 1400;
+const heldOutCount = 397;
 const side = 8;
 const pixelCount = side * side;
 const maxTextBytes = 2 ** 20;
@@ -21,10 +24,6 @@ export interface Digits {
   images: Uint8Array;
   /** i32 [1797], 0 to 9. */
   labels: Int32Array;
-  /** The first 1400 images are for training, */
-  trainCount: number;
-  /** the last 397 are held out. */
-  heldOutCount: number;
 }
 
 /** @throws FileError when the package's own file is missing or damaged */
@@ -34,16 +33,20 @@ export async function loadDigits(): Promise<Digits> {
   return parseDigits(await readWhole(path, maxTextBytes), path);
 }
 
-/** Training or held-out digits as a data set. @throws FileError as loadDigits */
+/** The 1400 training or the 397 held-out digits as a data set. @throws FileError as loadDigits */
 export async function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset> {
   const { images, labels } = await loadDigits();
-  const [start, end] = part === 'train' ? [0, trainCount] : [trainCount, count];
-  return memoryDataset(
-    part === 'train' ? 'digits' : 'digits, held out',
-    images.subarray(start * pixelCount, end * pixelCount),
-    [end - start, side, side, 1],
-    labels.subarray(start, end),
-  );
+  const members = Array.from({ length: count }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));
+  const chosen = new Uint8Array(members.length * pixelCount);
+  members.forEach((i, place) => {
+    chosen.set(images.subarray(i * pixelCount, (i + 1) * pixelCount), place * pixelCount);
+  });
+  const name = part === 'train' ? 'digits' : 'digits, held out';
+  return memoryDataset(name, chosen, [members.length, side, side, 1], Int32Array.from(members, (i) => labels[i]));
+}
+
+function isHeldOut(i: number): boolean {
+  return Math.floor(((i + 1) * heldOutCount) / count) > Math.floor((i * heldOutCount) / count);
 }
 
 /** Reads gzipped lines of 64 values 0..16 and a label 0..9. @throws FileError that names the first wrong line */
@@ -68,5 +71,5 @@ export function parseDigits(bytes: Uint8Array, path: string): Digits {
       images[i * pixelCount + j] = Math.round((value * 255) / 16);
     });
   });
-  return { images, labels, trainCount, heldOutCount: count - trainCount };
+  return { images, labels };
 }
