@@ -35,7 +35,8 @@ export async function sampleFromCheckpoint(
   await request.device.prepare(declaredModules());
   using model = buildModel(config, request.device);
   model.loadStateDict(checkpoint.ema, checkpoint.path);
-  return sampleModel(model, config, request);
+  // Awaited here: the model lives until this function returns.
+  return await sampleModel(model, config, request);
 }
 
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */

@@ -1,0 +1,126 @@
+// The built command, end to end: train, sample to every kind of file, and refusals with their exit codes.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { readNpy, readNpz, readPng, writeNpy } from '../../src/io/index.ts';
+
+const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-cli-'));
+const checkpoint = join(folder, 'run/checkpoints/checkpoint_3.safetensors');
+const tiny = ['--config', 'digits', '--config.model.nf', '8', '--config.training.batch_size=16'];
+
+function rectiflow(...args: string[]) {
+  return spawnSync(process.execPath, [bin, ...args], { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+}
+
+beforeAll(() => {
+  const { status, stderr } = rectiflow('train', ...tiny, '--workdir', 'run', '--config.training.n_iters', '3');
+  expect(stderr).toContain('train 3/3');
+  expect(status).toBe(0);
+});
+
+describe('train', () => {
+  it('writes a checkpoint and a line a step', () => {
+    const lines = readFileSync(join(folder, 'run/log.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+    expect(lines.map(({ step }) => step)).toEqual([0, 1, 2]);
+    expect(lines.every(({ loss, grad_norm }) => loss > 0 && grad_norm > 0)).toBe(true);
+    expect(existsSync(checkpoint)).toBe(true);
+  });
+
+  it('has the same losses with 1 and 2 threads', () => {
+    const losses = ['1', '2'].map((threads) => {
+      const dir = `threads${threads}`;
+      expect(rectiflow('train', ...tiny, '--workdir', dir, '--threads', threads, '--config.training.n_iters', '5').status).toBe(0);
+      const text = readFileSync(join(folder, dir, 'log.jsonl'), 'utf8');
+      return text.trim().split('\n').map((line) => JSON.parse(line).loss);
+    });
+    expect(losses[0]).toHaveLength(5);
+    expect(losses[1]).toEqual(losses[0]);
+  });
+
+  it('ends with a checkpoint and code 0 after Ctrl-C', async () => {
+    const child = spawn(process.execPath, [bin, 'train', ...tiny, '--workdir', 'stopped'], { cwd: folder });
+    const log = join(folder, 'stopped/log.jsonl');
+    while (!existsSync(log) || readFileSync(log, 'utf8').split('\n').length < 4)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill('SIGINT');
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(0);
+    const steps = readFileSync(log, 'utf8').trim().split('\n').length;
+    expect(existsSync(join(folder, `stopped/checkpoints/checkpoint_${steps}.safetensors`))).toBe(true);
+  });
+});
+
+describe('sample', () => {
+  const sample = (out: string, ...args: string[]) =>
+    rectiflow('sample', '--checkpoint', checkpoint, '--out', out, '--num', '6', ...args);
+
+  it('writes npz as u8 [N, H, W, C] and says NFE and images/s', async () => {
+    const { status, stdout } = sample('x.npz', '--sampler', 'heun', '--steps', '3', '--batch', '4');
+    expect(stdout).toMatch(/^NFE 6 {2}\S+ images\/s/);
+    expect(status).toBe(0);
+    const samples = (await readNpz(join(folder, 'x.npz'))).get('samples');
+    expect(samples).toMatchObject({ dtype: 'u8', shape: [6, 8, 8, 1] });
+  });
+
+  it('writes npy as f32 [N, C, H, W], and starts from latents', async () => {
+    expect(sample('a.npy', '--sampler', 'rk45', '--tol', '1e-3', '--seed', '9').status).toBe(0);
+    expect(await readNpy(join(folder, 'a.npy'))).toMatchObject({ shape: [6, 1, 8, 8], dtype: 'f32' });
+    await writeNpy(join(folder, 'z0.npy'), { shape: [6, 1, 8, 8], dtype: 'f32', data: new Float32Array(6 * 64) });
+    expect(sample('b.npy', '--latents', 'z0.npy', '--steps', '2').status).toBe(0);
+    const { data } = await readNpy(join(folder, 'b.npy'));
+    // Equal starts end equal.
+    expect(data.slice(64, 128)).toEqual(data.slice(0, 64));
+  });
+
+  it('writes a grid', async () => {
+    expect(sample('g.png', '--steps', '1').status).toBe(0);
+    expect(await readPng(join(folder, 'g.png'))).toMatchObject({ width: 22, height: 32, channels: 1 });
+  });
+});
+
+describe('refusals', () => {
+  writeFileSync(join(folder, 'text.safetensors'), 'no checkpoint');
+  it.each<[string[], number, RegExp]>([
+    [[], 2, /Usage/],
+    [['trian'], 2, /did you mean train\?/],
+    [['train'], 2, /--config is needed|--workdir is needed/],
+    [['train', '--confg', 'digits'], 2, /no option --confg; did you mean --config\?/],
+    [['train', '--config', 'digits', 'stray'], 2, /"stray" stands alone/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--config.model.nff', '3'], 2, /did you mean model\.nf/],
+    [['train', '--config', 'base', '--workdir', 'w'], 2, /data\.root_path is empty/],
+    [['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'], 1, /no: holds none of data_batch_1/],
+    [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--device', 'cuda'], 1, /unknown device "cuda"/],
+    [['sample', '--checkpoint', 'none', '--out', 'x.png'], 1, /none: no such file/],
+    [['sample', '--checkpoint', 'text.safetensors', '--out', 'x.png'], 1, /text\.safetensors: /],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.npy/],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--sampler', 'eular'], 2, /did you mean euler\?/],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--latents', 'none.npy'], 1, /none\.npy: no such file/],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--config.model.nf', '16'], 1, /expected|shape/],
+  ])('%j', (args, code, message) => {
+    const { status, stderr } = rectiflow(...args);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(status).toBe(code);
+  });
+});
+
+describe('help', () => {
+  it.each(['train', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
+    const { status, stdout } = rectiflow(name, '--help');
+    expect(stdout).toContain(`rectiflow ${name} - `);
+    expect(status).toBe(0);
+  });
+
+  it('doctor finds this machine in order', () => {
+    const { status, stdout } = rectiflow('doctor');
+    expect(stdout).toContain('C compiler');
+    expect(status).toBe(0);
+  });
+});
