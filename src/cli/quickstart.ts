@@ -30,10 +30,22 @@ export const quickstartCommand: Command = {
         },
       }).finally(() => display.stop()),
     );
-    for (const { label, nfe, digits } of result.rows)
-      process.stdout.write(`${label.padEnd(22)} NFE ${String(nfe).padStart(4)}   within reach of a real digit: ${(100 * digits).toFixed(1)} %\n`);
-    process.stdout.write(`straightness ${result.straightness.toFixed(4)}   ${result.seconds.toFixed(0)} s\n`);
-    process.stdout.write(`report: ${result.report}\n`);
+    const { judged, steps, seconds, checkpoint } = result;
+    if (!judged) {
+      process.stdout.write(`stopped after ${steps} steps, no report; checkpoint: ${checkpoint}\n`);
+      return 0;
+    }
+    for (const { label, nfe, digits, energyDistance } of judged.rows)
+      process.stdout.write(
+        `${label.padEnd(22)} NFE ${String(nfe).padStart(4)}   within reach of a real digit: ${percent(digits)}   ` +
+          `energy distance ${energyDistance.toFixed(4)}\n`,
+      );
+    process.stdout.write(`straightness ${judged.straightness.toFixed(4)}   ${seconds.toFixed(0)} s\n`);
+    process.stdout.write(`report: ${judged.report}\n`);
     return 0;
   },
 };
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1).padStart(5)} %`;
+}

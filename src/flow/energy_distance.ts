@@ -1,5 +1,5 @@
 // Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when the
-// laws are equal. On the host in float64; for point sets, not for images.
+// laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
 import { ValueError } from '../errors.ts';
 
 /** @param dim numbers a point; a and b hold points one after the other */

@@ -109,12 +109,13 @@ export async function straightness(
   velocity: Velocity,
   options: Pick<SampleOptions, 'shape' | 'count' | 'seed' | 'microBatch' | 'device' | 'signal'> & { steps: number },
 ): Promise<{ straightness: number; perStep: number[] }> {
-  const { count, steps, device = defaultDevice(), microBatch = count } = options;
+  const { count, steps, device = defaultDevice(), microBatch = count, signal } = options;
   const evaluate = microBatched(velocity, microBatch);
   await nextTurn();
+  signal?.throwIfAborted();
   const perStep = scope(() => {
     const start = startPoints(options, device, 0, count);
-    const { x: end } = solveFixed(evaluate, start, { solver: 'euler', steps });
+    const { x: end } = solveFixed(evaluate, start, { solver: 'euler', steps, signal });
     const chord = sub(end, start);
     const distances: number[] = [];
     const measured: Velocity = (x, t) => {
@@ -122,7 +123,7 @@ export async function straightness(
       distances.push(scope(() => mse(v, chord).item()));
       return v;
     };
-    solveFixed(measured, start, { solver: 'euler', steps });
+    solveFixed(measured, start, { solver: 'euler', steps, signal });
     return distances;
   });
   return { straightness: perStep.reduce((a, b) => a + b, 0) / perStep.length, perStep };

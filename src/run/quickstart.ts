@@ -3,14 +3,15 @@
 import { join } from 'node:path';
 import type { CompileProgress, Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { networkVelocity, straightness } from '../flow/index.ts';
+import { energyDistance, networkVelocity, straightness } from '../flow/index.ts';
 import { encodePng, imageGrid, writeFileAtomic } from '../io/index.ts';
+import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import { type Config, loadConfig } from './config/index.ts';
 import { allImages, pixels, trainingBatches } from './data.ts';
 import { trainingLoop, type TrainingStep } from './loop.ts';
 import { NearestNeighbourScore } from './nearest.ts';
-import { type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
+import { type Judgement, type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
 import { type SampleRequest, sampleModel } from './sample.ts';
 import { makeFolder, trainingState } from './train.ts';
 
@@ -28,12 +29,12 @@ export interface QuickstartOptions {
 }
 
 export interface QuickstartResult {
-  report: string;
   checkpoint: string;
-  rows: SampleRow[];
-  straightness: number;
+  /** Updates done. */
+  steps: number;
   seconds: number;
-  stopped: boolean;
+  /** Absent when `signal` ended it before the report was written. */
+  judged?: { report: string; rows: SampleRow[]; straightness: number };
 }
 
 const SAMPLES = 200;
@@ -46,9 +47,11 @@ const SOLVERS: { label: string; solver: Pick<SampleRequest, 'solver' | 'steps' |
   { label: 'RK45, tolerance 1e-5', solver: { solver: 'rk45', tolerance: 1e-5 } },
 ];
 
+/** When `signal` is aborted, what is running ends, the weights so far are in the checkpoint, and there is no report. */
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
   const { out, device, signal } = options;
   const start = performance.now();
+  const elapsed = () => (performance.now() - start) / 1000;
   makeFolder(out);
   const config = options.config ?? (await loadConfig('digits'));
   const seed = options.seed ?? config.seed;
@@ -56,7 +59,6 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const { model, optimizer } = trainingState({ ...config, seed }, device);
   try {
     const losses: number[] = [];
-    const total = config.training.n_iters;
     const steps = await trainingLoop({
       model,
       optimizer,
@@ -65,7 +67,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       seed,
       batchSize: config.training.batch_size,
       from: 0,
-      total,
+      total: config.training.n_iters,
       signal,
       onStep: (step) => {
         losses.push(step.loss);
@@ -74,51 +76,56 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     });
     const checkpoint = join(out, 'checkpoint.safetensors');
     await saveCheckpoint(checkpoint, { model, optimizer, config, step: steps });
-    const trainSeconds = (performance.now() - start) / 1000;
-
-    const { image_size: size, num_channels: channels } = config.data;
-    const width = size * size * channels;
-    const heldOut = await allImages(config, 'heldOut');
-    const score = new NearestNeighbourScore(await allImages(config, 'train'), heldOut, width);
-    return await optimizer.withEma(async () => {
-      const rows: SampleRow[] = [];
-      for (const [index, { label, solver }] of SOLVERS.entries()) {
-        options.onSample?.({ label, index, total: SOLVERS.length });
-        // One seed for all: every row starts from the same noise.
-        const request = { num: SAMPLES, seed: seed + 1, device, signal, ...solver };
-        const { images, nfe, seconds } = await sampleModel(model, config, request);
-        const shown = 64;
-        const bytes = pixels(images.subarray(0, shown * width), config, 'nearest');
-        const png = await encodePng(imageGrid(bytes, [shown, size, size, channels], { columns: 8, padding: 1, scale: 4 }));
-        const name = `samples_${solver.solver}${solver.steps ? `_${solver.steps}` : ''}.png`;
-        await writeFileAtomic(join(out, name), [png]);
-        rows.push({ label, nfe, digits: score.of(images), imagesPerSecond: SAMPLES / seconds, png });
-      }
-      const straight = await straightness(networkVelocity(model.eval()), {
-        shape: [size, size, channels],
-        count: SAMPLES,
-        seed: seed + 1,
-        steps: 100,
-        device,
-      });
-      const seconds = (performance.now() - start) / 1000;
+    const trainSeconds = elapsed();
+    try {
+      const judged = await optimizer.withEma(() => judge(model, config, { ...options, seed: seed + 1 }));
       const report = join(out, 'report.html');
-      await writeQuickstartReport(report, {
-        config,
-        seed,
-        losses,
-        rows,
-        straightness: straight.straightness,
-        threshold: score.threshold,
-        heldOut: heldOut.length / width,
-        parameters: model.parameterCount(),
-        trainSeconds,
-        seconds,
-      });
-      return { report, checkpoint, rows, straightness: straight.straightness, seconds, stopped: steps < total };
-    });
+      const parameters = model.parameterCount();
+      await writeQuickstartReport(report, { config, seed, losses, parameters, trainSeconds, seconds: elapsed(), ...judged });
+      return { checkpoint, steps, seconds: elapsed(), judged: { report, ...judged } };
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      return { checkpoint, steps, seconds: elapsed() };
+    }
   } finally {
     optimizer.dispose();
     model.dispose();
   }
+}
+
+/** Draws the same noise through every solver, writes a picture of each, and compares with real digits. */
+async function judge(model: UNet, config: Config, options: QuickstartOptions & { seed: number }): Promise<Judgement> {
+  const { out, device, signal, seed } = options;
+  signal?.throwIfAborted();
+  const { image_size: size, num_channels: channels } = config.data;
+  const width = size * size * channels;
+  const heldOut = await allImages(config, 'heldOut');
+  const score = new NearestNeighbourScore(await allImages(config, 'train'), heldOut, width);
+  const rows: SampleRow[] = [];
+  for (const [index, { label, solver }] of SOLVERS.entries()) {
+    options.onSample?.({ label, index, total: SOLVERS.length });
+    const { images, nfe, seconds } = await sampleModel(model, config, { num: SAMPLES, seed, device, signal, ...solver });
+    const shown = 64;
+    const bytes = pixels(images.subarray(0, shown * width), config, 'nearest');
+    const png = await encodePng(imageGrid(bytes, [shown, size, size, channels], { columns: 8, padding: 1, scale: 4 }));
+    const name = `samples_${solver.solver}${solver.steps ? `_${solver.steps}` : ''}.png`;
+    await writeFileAtomic(join(out, name), [png]);
+    rows.push({
+      label,
+      nfe,
+      digits: score.of(images),
+      energyDistance: energyDistance(images, heldOut, width),
+      imagesPerSecond: SAMPLES / seconds,
+      png,
+    });
+  }
+  const measured = await straightness(networkVelocity(model.eval()), {
+    shape: [size, size, channels],
+    count: SAMPLES,
+    seed,
+    steps: 100,
+    device,
+    signal,
+  });
+  return { rows, straightness: measured.straightness, threshold: score.threshold, heldOut: heldOut.length / width };
 }

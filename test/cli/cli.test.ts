@@ -82,6 +82,26 @@ describe('sample', () => {
   });
 });
 
+describe('quickstart', () => {
+  it('writes a report that fetches nothing', () => {
+    const { status, stdout } = rectiflow('quickstart', ...tiny.slice(2), '--config.training.n_iters', '2', '--out', 'quick');
+    expect(stdout).toMatch(/Euler, 10 steps +NFE +10 +within reach of a real digit: +[\d.]+ % +energy distance \d/);
+    expect(status).toBe(0);
+    const html = readFileSync(join(folder, 'quick/report.html'), 'utf8');
+    expect(html.match(/<img src="data:image\/png;base64,/g)).toHaveLength(6);
+    expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
+  });
+
+  it('keeps the weights and exits with 0 after Ctrl-C', async () => {
+    const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
+    await new Promise<void>((resolve) => child.stderr.on('data', (text) => String(text).startsWith('train') && resolve()));
+    child.kill('SIGINT');
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
+    expect(existsSync(join(folder, 'halted/checkpoint.safetensors'))).toBe(true);
+    expect(existsSync(join(folder, 'halted/report.html'))).toBe(false);
+  });
+});
+
 describe('refusals', () => {
   writeFileSync(join(folder, 'text.safetensors'), 'no checkpoint');
   it.each<[string[], number, RegExp]>([
