@@ -48,7 +48,10 @@ console.log(
 for (const row of rows) console.log(formatRow(row));
 if (flags.json) {
   const about = { ...provenance(), cpu: cpus()[0]?.model, threads: device.workers, node: process.version };
-  writeFileSync(flags.json, `${JSON.stringify({ ...about, command: process.argv.slice(1).join(' '), peaks, rows }, null, 1)}\n`);
+  writeFileSync(
+    flags.json,
+    `${JSON.stringify({ ...about, command: process.argv.slice(1).join(' '), peaks, rows }, null, 1)}\n`,
+  );
 }
 
 function timeCase(testCase: Case, size: unknown, name: string): Row {
@@ -123,7 +126,8 @@ function formatRow({ name, forwardMs, backwardMs, flops, bytes }: Row): string {
     return ' '.repeat(18);
   };
   const forward = `forward ${forwardMs.toFixed(3).padStart(9)} ms ${rate(forwardMs, 1)}`;
-  const backward = backwardMs === undefined ? '' : `backward ${backwardMs.toFixed(3).padStart(9)} ms ${rate(backwardMs, 2)}`;
+  const backward =
+    backwardMs === undefined ? '' : `backward ${backwardMs.toFixed(3).padStart(9)} ms ${rate(backwardMs, 2)}`;
   return `${name.padEnd(64)} ${forward}  ${backward}`.trimEnd();
 }
 

@@ -65,8 +65,7 @@ export class GraphNode implements GradientSource {
     if (--this.references === 0) dying.push(this);
     for (let node = dying.pop(); node; node = dying.pop()) {
       node.freeSaved();
-      for (const edge of node.edges)
-        if (edge && 'node' in edge && --edge.node.references === 0) dying.push(edge.node);
+      for (const edge of node.edges) if (edge && 'node' in edge && --edge.node.references === 0) dying.push(edge.node);
     }
   }
 

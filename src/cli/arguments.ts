@@ -55,7 +55,9 @@ export class Parsed {
     const value = this.values.get(name);
     if (value === undefined || choices.includes(value as T)) return value as T | undefined;
     const near = nearestName(value, choices);
-    throw new UsageError(`--${name} is one of ${choices.join(', ')}; got "${value}"${near ? `, did you mean ${near}?` : ''}`);
+    throw new UsageError(
+      `--${name} is one of ${choices.join(', ')}; got "${value}"${near ? `, did you mean ${near}?` : ''}`,
+    );
   }
 
   private number(name: string, expected: string, test: (value: number) => boolean): number | undefined {
@@ -73,7 +75,8 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   const parsed = new Parsed();
   for (let at = 0; at < words.length; at++) {
     const word = words[at];
-    if (!word.startsWith('--')) throw new UsageError(`"${word}" stands alone; options of ${command.name} begin with --`);
+    if (!word.startsWith('--'))
+      throw new UsageError(`"${word}" stands alone; options of ${command.name} begin with --`);
     const [, name, attached] = /^--([^=]*)(?:=(.*))?$/s.exec(word) as RegExpExecArray;
     const negated = /^noconfig\.(.+)$/.exec(name)?.[1];
     if (command.overrides && negated && attached === undefined) {
@@ -111,8 +114,12 @@ function unknownOption(command: Command, name: string): UsageError {
 }
 
 export function commandHelp(command: Command): string {
-  const rows = Object.entries(command.options).map(([name, { value, help }]) => [`--${name}${value ? ` ${value}` : ''}`, help]);
-  if (command.overrides) rows.push(['--config.KEY VALUE', 'overrides one key of the configuration, e.g. --config.optim.lr 1e-4']);
+  const rows = Object.entries(command.options).map(([name, { value, help }]) => [
+    `--${name}${value ? ` ${value}` : ''}`,
+    help,
+  ]);
+  if (command.overrides)
+    rows.push(['--config.KEY VALUE', 'overrides one key of the configuration, e.g. --config.optim.lr 1e-4']);
   rows.push(['--help', 'this text']);
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);

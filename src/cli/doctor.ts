@@ -1,4 +1,4 @@
-import { type Finding, examine } from '../run/index.ts';
+import { examine, type Finding } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 
 const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };

@@ -12,7 +12,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
   },
   train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
-  doctor: { summary: 'what is there, what is missing, what to do', load: async () => (await import('./doctor.ts')).doctorCommand },
+  doctor: {
+    summary: 'what is there, what is missing, what to do',
+    load: async () => (await import('./doctor.ts')).doctorCommand,
+  },
 };
 
 function help(): string {
@@ -36,7 +39,9 @@ async function main(words: readonly string[]): Promise<number> {
   }
   if (!Object.hasOwn(commands, name)) {
     const near = nearestName(name, Object.keys(commands));
-    throw new UsageError(`there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${Object.keys(commands).join(', ')}`}`);
+    throw new UsageError(
+      `there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${Object.keys(commands).join(', ')}`}`,
+    );
   }
   const command = await commands[name].load();
   const parsed = parseArguments(command, rest);

@@ -26,7 +26,10 @@ export const sampleCommand: Command = {
     out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; needed' },
     config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
     num: { value: 'N', help: `images; default ${DEFAULT_NUM}, or as many as there are latents` },
-    batch: { value: 'B', help: `images solved together, whose rk45 step is one; default num, at most ${LARGEST_DEFAULT_BATCH}` },
+    batch: {
+      value: 'B',
+      help: `images solved together, whose rk45 step is one; default num, at most ${LARGEST_DEFAULT_BATCH}`,
+    },
     sampler: { value: 'NAME', help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler` },
     steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N' },
     tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol' },
@@ -52,7 +55,8 @@ export const sampleCommand: Command = {
     const latentsFile = parsed.text('latents');
     const latents = latentsFile ? await readLatents(latentsFile, config) : undefined;
     const num = wanted ?? latents?.count ?? DEFAULT_NUM;
-    if (latents && num > latents.count) throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
+    if (latents && num > latents.count)
+      throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
     const device = await deviceOf(parsed);
 

@@ -1,7 +1,7 @@
 // What several commands have in common.
 import type { Device } from '../device/device.ts';
 import { openDevice } from '../device/open.ts';
-import type { TrainOptions, TrainingStep } from '../run/index.ts';
+import type { TrainingStep, TrainOptions } from '../run/index.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 

@@ -22,7 +22,9 @@ export const trainCommand: Command = {
       train(config, { workdir, device, signal, onStep, onCompile }).finally(() => display.stop()),
     );
     const state = result.stopped ? 'stopped' : 'done';
-    process.stdout.write(`${state} after ${result.steps} steps, mean loss of the last ${Math.min(50, result.steps)}: ${result.loss.toFixed(4)}\n`);
+    process.stdout.write(
+      `${state} after ${result.steps} steps, mean loss of the last ${Math.min(50, result.steps)}: ${result.loss.toFixed(4)}\n`,
+    );
     process.stdout.write(`checkpoint: ${result.checkpoint}\n`);
     return 0;
   },

@@ -4,9 +4,9 @@
 //
 // A batch may cross the end of an epoch; no image is left out and none comes twice within an epoch.
 import type { ImageDataset } from './dataset.ts';
+import { checkWhole } from './random.ts';
 import { dequantizePixels, flipHorizontal, isFlipped, scalePixels } from './scaling.ts';
 import { shuffledIndex } from './shuffle.ts';
-import { checkWhole } from './random.ts';
 
 /** The indices of step `step`, in the shuffled order of `count` items. @throws ValueError for numbers out of range */
 export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {

@@ -42,7 +42,12 @@ export async function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDat
     chosen.set(images.subarray(i * pixelCount, (i + 1) * pixelCount), place * pixelCount);
   });
   const name = part === 'train' ? 'digits' : 'digits, held out';
-  return memoryDataset(name, chosen, [members.length, side, side, 1], Int32Array.from(members, (i) => labels[i]));
+  return memoryDataset(
+    name,
+    chosen,
+    [members.length, side, side, 1],
+    Int32Array.from(members, (i) => labels[i]),
+  );
 }
 
 function isHeldOut(i: number): boolean {

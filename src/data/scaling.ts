@@ -22,7 +22,12 @@ export function scalePixels(pixels: Uint8Array, { centered }: ScaleOptions): Flo
  * item and i alone. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never reached.
  * @param item the image's number in the run, or one an image for several images in `pixels`
  */
-export function dequantizePixels(pixels: Uint8Array, { centered }: ScaleOptions, seed: number, item: number): Float32Array {
+export function dequantizePixels(
+  pixels: Uint8Array,
+  { centered }: ScaleOptions,
+  seed: number,
+  item: number,
+): Float32Array {
   const out = new Float32Array(pixels.length);
   for (let block = 0; block * 8 < pixels.length; block++) {
     const words = randomBlock(block, item, streams.dequantize, seed);

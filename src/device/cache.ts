@@ -74,7 +74,10 @@ export class KernelCache {
   /** Number of binaries and their bytes. */
   usage(): { files: number; bytes: number } {
     const binaries = readdirSync(this.folder).filter((name) => name.endsWith('.so'));
-    return { files: binaries.length, bytes: binaries.reduce((sum, name) => sum + statSync(join(this.folder, name)).size, 0) };
+    return {
+      files: binaries.length,
+      bytes: binaries.reduce((sum, name) => sum + statSync(join(this.folder, name)).size, 0),
+    };
   }
 
   private path(key: string, ending: string): string {

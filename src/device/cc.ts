@@ -83,5 +83,7 @@ export function compile(name: string, source: string, output: string, extra: rea
 
 function failure(name: string, compiler: Compiler, log: string, cause?: Error): CompileError {
   const detail = log?.trim() || cause?.message || 'no message';
-  return new CompileError(`${name}.c did not compile with ${compiler.command} (${compiler.version}):\n${detail}`, { cause });
+  return new CompileError(`${name}.c did not compile with ${compiler.command} (${compiler.version}):\n${detail}`, {
+    cause,
+  });
 }

@@ -16,10 +16,7 @@ export function reportCompile(module: string, milliseconds: number, source: stri
 }
 
 /** Wraps a kernel so that each call prints its name and time. */
-export function traceLaunch(
-  name: string,
-  launch: (...values: number[]) => number,
-): (...values: number[]) => number {
+export function traceLaunch(name: string, launch: (...values: number[]) => number): (...values: number[]) => number {
   return (...values) => {
     const start = performance.now();
     const result = launch(...values);

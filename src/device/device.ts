@@ -2,13 +2,7 @@
 // Addresses are opaque numbers of their device. Work is enqueued in order; reading waits for it.
 import type { KernelModule, Launchers } from './module.ts';
 
-export type HostArray =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | Uint32Array
-  | Uint16Array
-  | Uint8Array;
+export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
 export interface MemoryFigures {
   /** Bytes in use by tensors now. */

@@ -1,6 +1,6 @@
 // The training objective: E || (x_1 - x_0) - v(x_t, t) ||^2, t uniform (paper, equation 1).
 import type { Device } from '../device/device.ts';
-import { ShapeError, formatShape } from '../errors.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';

@@ -1,11 +1,11 @@
 // Sampling: noise of (seed, sample number) carried along a velocity, logical batch by logical batch.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd/mode.ts';
-import { defaultDevice } from '../device/open.ts';
 import type { Device } from '../device/device.ts';
+import { defaultDevice } from '../device/open.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { mse } from '../kernels/loss.ts';
 import { sub } from '../kernels/elementwise.ts';
+import { mse } from '../kernels/loss.ts';
 import { randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -53,7 +53,8 @@ export async function sample(velocity: Velocity, options: SampleOptions): Promis
   const { shape, count, latents, device = defaultDevice(), onProgress, signal } = options;
   const { batch = count, microBatch = batch } = options;
   for (const [name, value] of Object.entries({ count, batch, microBatch }))
-    if (!Number.isInteger(value) || value < 1) throw new ValueError(`${name} must be a whole number >= 1, got ${value}`);
+    if (!Number.isInteger(value) || value < 1)
+      throw new ValueError(`${name} must be a whole number >= 1, got ${value}`);
   const width = sizeOf(shape);
   if (latents && latents.length !== count * width)
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);

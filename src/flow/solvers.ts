@@ -61,7 +61,11 @@ const dormandPrince: Tableau & { error: readonly number[] } = {
 };
 
 /** Equal steps of an explicit method; NFE = steps times its stages. */
-export function solveFixed(velocity: Velocity, start: Tensor, options: SolveOptions & { solver: FixedSolver; steps: number }): Solution {
+export function solveFixed(
+  velocity: Velocity,
+  start: Tensor,
+  options: SolveOptions & { solver: FixedSolver; steps: number },
+): Solution {
   const { from = 0, to = 1, solver, steps, onStep, signal } = options;
   const tableau: Tableau = tableaus[solver];
   if (!tableau) throw new ValueError(`unknown solver "${solver}"; known are ${fixedSolvers.join(', ')}, rk45`);
@@ -82,16 +86,37 @@ export function solveFixed(velocity: Velocity, start: Tensor, options: SolveOpti
 }
 
 /** One step; `first` is the first stage where it is known already. */
-function stepOf(tableau: Tableau, velocity: Velocity, x: Tensor, t: number, h: number, first?: Tensor): { x: Tensor; k: Tensor[] } {
+function stepOf(
+  tableau: Tableau,
+  velocity: Velocity,
+  x: Tensor,
+  t: number,
+  h: number,
+  first?: Tensor,
+): { x: Tensor; k: Tensor[] } {
   const k: Tensor[] = [];
   for (const [i, node] of tableau.nodes.entries()) {
     if (i === 0 && first) k.push(first);
     else {
-      const at = i === 0 ? x : linearCombination(x, k, tableau.stages[i].map((a) => a * h));
+      const at =
+        i === 0
+          ? x
+          : linearCombination(
+              x,
+              k,
+              tableau.stages[i].map((a) => a * h),
+            );
       k.push(evaluate(velocity, at, t + node * h));
     }
   }
-  return { x: linearCombination(x, k, tableau.weights.map((b) => b * h)), k };
+  return {
+    x: linearCombination(
+      x,
+      k,
+      tableau.weights.map((b) => b * h),
+    ),
+    k,
+  };
 }
 
 function evaluate(velocity: Velocity, x: Tensor, t: number): Tensor {
@@ -130,7 +155,11 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
         const tried = scope(() => {
           const { x: next, k } = stepOf(dormandPrince, velocity, x, t, h, first);
           const last = evaluate(velocity, next, end);
-          const error = linearCombination(null, [...k, last], dormandPrince.error.map((e) => e * h));
+          const error = linearCombination(
+            null,
+            [...k, last],
+            dormandPrince.error.map((e) => e * h),
+          );
           return { next, last, norm: scaledErrorNorm(error, x, next, bounds) };
         });
         nfe += 6;

@@ -69,7 +69,8 @@ export function byteLengthOf(shape: readonly number[], dtype: ArrayDtype): numbe
   for (const dim of shape) {
     if (!Number.isSafeInteger(dim) || dim < 0) return undefined;
     if (dim === 0) empty = true;
-    else if (!Number.isSafeInteger((bytes *= dim))) return undefined;
+    else bytes *= dim;
+    if (!Number.isSafeInteger(bytes)) return undefined;
   }
   return empty ? 0 : bytes;
 }

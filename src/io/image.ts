@@ -15,5 +15,7 @@ export function checkImage({ width, height, channels, data }: Image): void {
   if (!sizes.every((size) => Number.isInteger(size) && size >= 1) || channels > 4)
     throw new ValueError(`an image of ${sizes.join(' x ')} (height x width x channels) cannot be`);
   if (data.length !== width * height * channels)
-    throw new ValueError(`an image of ${sizes.join(' x ')} needs ${width * height * channels} bytes, got ${data.length}`);
+    throw new ValueError(
+      `an image of ${sizes.join(' x ')} needs ${width * height * channels} bytes, got ${data.length}`,
+    );
 }

@@ -82,7 +82,10 @@ class LiteralParser {
     const match = /^([<>=|]?)([a-z][0-9])$/.exec(descr === '?' ? '|b1' : descr);
     const dtype = match && Object.hasOwn(dtypeOfCode, match[2]) ? dtypeOfCode[match[2]] : undefined;
     if (!match || !dtype)
-      throw new FileError(this.name, `has elements of type '${descr}', which cannot be read; save it as f4, f8, i8, u1..`);
+      throw new FileError(
+        this.name,
+        `has elements of type '${descr}', which cannot be read; save it as f4, f8, i8, u1..`,
+      );
     return { dtype, bigEndian: match[1] === '>' };
   }
 
@@ -109,7 +112,8 @@ class LiteralParser {
     const next = this.text[this.at];
     if (next === "'" || next === '"') return this.string();
     if (next === '(') return this.tuple();
-    if (next === '[') throw new FileError(this.name, 'holds records with named fields; save each field as its own array');
+    if (next === '[')
+      throw new FileError(this.name, 'holds records with named fields; save each field as its own array');
     if (this.acceptWord('True')) return true;
     if (this.acceptWord('False')) return false;
     throw this.problem('holds an unexpected value');

@@ -53,7 +53,8 @@ async function listEntries(
   fileBytes: number,
   { names, maxBytes = 2 ** 32 }: ReadNpzOptions,
 ): Promise<Map<string, Entry>> {
-  if (zip.entryCount > maxEntries) throw new FileError(path, `has ${zip.entryCount} entries; ${maxEntries} can be read`);
+  if (zip.entryCount > maxEntries)
+    throw new FileError(path, `has ${zip.entryCount} entries; ${maxEntries} can be read`);
   const entries = new Map<string, Entry>();
   let packed = 0;
   let unpacked = 0;

@@ -4,7 +4,15 @@
 //
 // Source: the format's description in huggingface/safetensors. Every size is checked before anything is allocated.
 import { FileError, formatShape, ValueError } from '../errors.ts';
-import { type ArrayDtype, type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
+import {
+  type ArrayDtype,
+  type ArrayFile,
+  arrayDtypes,
+  byteLengthOf,
+  bytesOf,
+  checkArray,
+  elementsOf,
+} from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { type ReadableFile, readRange, withFile } from './file.ts';
 import { parseStrictJson } from './json.ts';
@@ -76,7 +84,8 @@ export async function writeSafetensors(
   const members = Object.keys(metadata).length ? [`"${metadataKey}":${JSON.stringify(metadata)}`] : [];
   let offset = 0;
   for (const [name, { dtype, shape, data }] of entries) {
-    const entry = { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, (offset += data.byteLength)] };
+    const entry = { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
     members.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const json = new TextEncoder().encode(`{${members.join(',')}}`);

@@ -21,5 +21,7 @@ export function assertFinite(op: string, t: Tensor, what: string): void {
   if (t.dtype !== 'f32' || t.size === 0) return;
   const count = t.device.load(kernels).accumulate_count_nonfinite(t.address, t.size);
   if (count > 0)
-    throw new NonFiniteError(`[${op}] made ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`);
+    throw new NonFiniteError(
+      `[${op}] made ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`,
+    );
 }

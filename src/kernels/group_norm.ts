@@ -75,7 +75,12 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
  * @param weight [C]
  * @param bias [C]
  */
-export function groupNorm(x: Tensor | readonly Tensor[], weight: Tensor, bias: Tensor, options: GroupNormOptions): Tensor {
+export function groupNorm(
+  x: Tensor | readonly Tensor[],
+  weight: Tensor,
+  bias: Tensor,
+  options: GroupNormOptions,
+): Tensor {
   const given = Array.isArray(x) ? (x as Tensor[]) : [x as Tensor];
   const parts = given.length > 2 ? [given[0], concat(given.slice(1), -1)] : given;
   const device = checkOperands('group_norm', [...parts, weight, bias]);

@@ -35,7 +35,11 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
 export function mse(prediction: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
   const device = checkOperands('mse', [prediction, target]);
   if (!sameShape(prediction.shape, target.shape))
-    throw new ShapeError('mse', 'tensors of one shape', `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`);
+    throw new ShapeError(
+      'mse',
+      'tensors of one shape',
+      `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`,
+    );
   const { reduction = 'mean' } = options;
   const { size } = prediction;
   const scale = reduction === 'mean' ? 1 / size : 1;

@@ -2,7 +2,7 @@
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
-import { broadcastShapes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
@@ -50,7 +50,18 @@ export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
   const packs = stepB ? batches : 1;
   using packed = empty([packs * kernels.matmul_packed_size(k, n)], { device });
   kernels.matmul_pack(right.address, packed.address, packs, k, n, b.transposed ? 1 : 0);
-  kernels.matmul_multiply(left.address, packed.address, bias?.address ?? 0, y.address, batches, rows, k, n, stepA, stepB);
+  kernels.matmul_multiply(
+    left.address,
+    packed.address,
+    bias?.address ?? 0,
+    y.address,
+    batches,
+    rows,
+    k,
+    n,
+    stepA,
+    stepB,
+  );
   return y;
 }
 
@@ -107,7 +118,9 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean }>({
       // One b for a whole batch of a: the batch is part of the sum, which then is one product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
       const left = shared ? { tensor: view(a, [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1]]) } : { tensor: a };
-      const right = shared ? { tensor: view(grad, [grad.size / grad.shape[grad.rank - 1], grad.shape[grad.rank - 1]]) } : dy;
+      const right = shared
+        ? { tensor: view(grad, [grad.size / grad.shape[grad.rank - 1], grad.shape[grad.rank - 1]]) }
+        : dy;
       return transposeB
         ? product({ ...right, transposed: true }, { ...left, transposed: transposeA })
         : product({ ...left, transposed: !transposeA }, right);
@@ -134,7 +147,11 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   const [, k] = matrixShape({ tensor: a, transposed: transposeA });
   const [inner, n] = matrixShape({ tensor: b, transposed: transposeB });
   if (k !== inner)
-    throw new ShapeError('matmul', `equal inner dimensions${transposeA || transposeB ? ' after transposing' : ''}`, both);
+    throw new ShapeError(
+      'matmul',
+      `equal inner dimensions${transposeA || transposeB ? ' after transposing' : ''}`,
+      both,
+    );
   const [batchA, batchB] = [a.shape.slice(0, -2).reverse(), b.shape.slice(0, -2).reverse()];
   if (batchA.some((dim, i) => dim !== 1 && batchB[i] !== undefined && batchB[i] !== 1 && batchB[i] !== dim))
     throw new ShapeError('matmul', 'leading axes that broadcast together', both);

@@ -1,7 +1,7 @@
 // Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
-import { broadcastShapes, normalizeAxes, sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import { broadcastShapes, normalizeAxes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable } from './op.ts';
@@ -25,7 +25,8 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const rest = sizeOf(known);
   const target = shape.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
   const valid = unknown <= 1 && target.every((dim) => Number.isInteger(dim) && dim >= 0) && sizeOf(target) === x.size;
-  if (!valid) throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(shape));
+  if (!valid)
+    throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(shape));
   return apply(reshapeOp, view(x, target), { parents: [x], attributes: x.shape });
 }
 
@@ -44,7 +45,12 @@ export const permuteOp = defineOp<readonly number[]>({
   name: 'permute',
   cpu: movementKernels,
   cuda: 'absent',
-  backward: ({ grad, attributes: axes }) => [permuted(grad, axes.map((_, i) => axes.indexOf(i)))],
+  backward: ({ grad, attributes: axes }) => [
+    permuted(
+      grad,
+      axes.map((_, i) => axes.indexOf(i)),
+    ),
+  ],
 });
 
 /** Axis i of the result is axis axes[i] of x. */
@@ -52,7 +58,8 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
   checkOperands('permute', [x], x.dtype);
   const normal = axes.map((axis) => (axis < 0 ? axis + x.rank : axis));
   normalizeAxes('permute', normal, x.shape);
-  if (normal.length !== x.rank) throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(axes));
+  if (normal.length !== x.rank)
+    throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(axes));
   return apply(permuteOp, permuted(x, normal), { parents: [x], attributes: normal });
 }
 
@@ -104,7 +111,11 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
   // Other values than 0 are written as f32.
   checkOperands('pad', [x], value === 0 ? x.dtype : 'f32');
   if (widths.length !== x.rank || widths.flat().some((width) => !Number.isInteger(width) || width < 0))
-    throw new ShapeError('pad', `[before, after] >= 0 for each axis of ${formatShape(x.shape)}`, JSON.stringify(widths));
+    throw new ShapeError(
+      'pad',
+      `[before, after] >= 0 for each axis of ${formatShape(x.shape)}`,
+      JSON.stringify(widths),
+    );
   const starts = widths.map(([before]) => before);
   const shape = x.shape.map((dim, axis) => dim + widths[axis][0] + widths[axis][1]);
   return apply(padOp, placed(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
@@ -128,7 +139,11 @@ export function slice(x: Tensor, starts: readonly number[], ends: readonly numbe
       return Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= dim;
     });
   if (!valid)
-    throw new ShapeError('slice', `starts <= ends within ${formatShape(x.shape)}`, `${formatShape(starts)} to ${formatShape(ends)}`);
+    throw new ShapeError(
+      'slice',
+      `starts <= ends within ${formatShape(x.shape)}`,
+      `${formatShape(starts)} to ${formatShape(ends)}`,
+    );
   const shape = ends.map((end, axis) => end - starts[axis]);
   return apply(sliceOp, windowOf(x, starts, shape), { parents: [x], attributes: { starts, shape: x.shape } });
 }
@@ -157,7 +172,11 @@ export function concat(xs: readonly Tensor[], axis: number): Tensor {
   const [along] = normalizeAxes('concat', axis, first.shape);
   for (const x of xs)
     if (x.rank !== first.rank || x.shape.some((dim, a) => a !== along && dim !== first.shape[a]))
-      throw new ShapeError('concat', `shapes equal but for axis ${along}`, xs.map((t) => formatShape(t.shape)).join(' and '));
+      throw new ShapeError(
+        'concat',
+        `shapes equal but for axis ${along}`,
+        xs.map((t) => formatShape(t.shape)).join(' and '),
+      );
   const total = xs.reduce((sum, x) => sum + x.shape[along], 0);
   const shape = first.shape.map((dim, a) => (a === along ? total : dim));
   const y = empty(shape, { device: first.device, dtype: first.dtype });
@@ -177,7 +196,11 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
   const extent = x.shape[along];
   const pieces = typeof sizes === 'number' ? Array.from({ length: sizes }, () => extent / sizes) : sizes;
   if (pieces.some((size) => !Number.isInteger(size) || size < 0) || pieces.reduce((a, b) => a + b, 0) !== extent)
-    throw new ShapeError('split', `sizes that add up to ${extent} for axis ${along} of ${formatShape(x.shape)}`, typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes));
+    throw new ShapeError(
+      'split',
+      `sizes that add up to ${extent} for axis ${along} of ${formatShape(x.shape)}`,
+      typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes),
+    );
   let at = 0;
   return pieces.map((size) => {
     const starts = x.shape.map((_, a) => (a === along ? at : 0));
@@ -232,7 +255,11 @@ export function gather(x: Tensor, index: Tensor): Tensor {
   checkOperands('gather', [index], 'i32');
   checkSameDevice('gather', x, index);
   if (x.rank < 1 || index.rank !== 1)
-    throw new ShapeError('gather', 'x [R, ...] and index [K]', `${formatShape(x.shape)} and ${formatShape(index.shape)}`);
+    throw new ShapeError(
+      'gather',
+      'x [R, ...] and index [K]',
+      `${formatShape(x.shape)} and ${formatShape(index.shape)}`,
+    );
   const [rows, ...rest] = x.shape;
   const y = empty([index.size, ...rest], { device });
   const bad = device
@@ -262,4 +289,3 @@ export function oneHot(index: Tensor, depth: number): Tensor {
 function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {
   return new ValueError(`[${op}] index ${index.dataSync()[at]} at position ${at} is outside [0, ${limit})`);
 }
-

@@ -12,7 +12,11 @@ export const odeKernels = kernelModule(import.meta.url, './ode.c', {
 const STAGES = 7;
 
 /** x + sum coefficients[j] stages[j], at most 7; stages with coefficient 0 are left out. `x` null: 0. */
-export function linearCombination(x: Tensor | null, stages: readonly Tensor[], coefficients: readonly number[]): Tensor {
+export function linearCombination(
+  x: Tensor | null,
+  stages: readonly Tensor[],
+  coefficients: readonly number[],
+): Tensor {
   const used = stages.flatMap((stage, i) => (coefficients[i] ? [{ stage, factor: coefficients[i] }] : []));
   const like = x ?? stages[0];
   const y = empty(like.shape, { device: like.device });
@@ -37,5 +41,13 @@ export function scaledErrorNorm(
   const kernels = device.load(odeKernels);
   using partial = empty([kernels.ode_error_scratch(size) / 4], { device });
   const { absolute, relative } = tolerance;
-  return kernels.ode_error_norm(error.address, before.address, after.address, partial.address, size, absolute, relative);
+  return kernels.ode_error_norm(
+    error.address,
+    before.address,
+    after.address,
+    partial.address,
+    size,
+    absolute,
+    relative,
+  );
 }

@@ -30,15 +30,28 @@ export interface DrawOptions {
 }
 
 /** Seed, sample and stream as the 32-bit words that kernels take. */
-export function drawWords(op: string, { seed, sample = 0, stream = 0 }: DrawOptions): [number, number, number, number, number] {
-  for (const [name, value, most] of [['seed', seed, 2 ** 53], ['sample', sample, 2 ** 53], ['stream', stream, 2 ** 32]] as const)
+export function drawWords(
+  op: string,
+  { seed, sample = 0, stream = 0 }: DrawOptions,
+): [number, number, number, number, number] {
+  for (const [name, value, most] of [
+    ['seed', seed, 2 ** 53],
+    ['sample', sample, 2 ** 53],
+    ['stream', stream, 2 ** 32],
+  ] as const)
     if (!Number.isInteger(value) || value < 0 || value >= most)
-      throw new ValueError(`[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${value}`);
+      throw new ValueError(
+        `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${value}`,
+      );
   const high = (value: number) => Math.floor(value / 2 ** 32) | 0;
   return [seed | 0, high(seed), sample | 0, high(sample), stream | 0];
 }
 
-function generate(kernel: 'random_normal' | 'random_uniform', shape: Shape, options: DrawOptions & TensorOptions): Tensor {
+function generate(
+  kernel: 'random_normal' | 'random_uniform',
+  shape: Shape,
+  options: DrawOptions & TensorOptions,
+): Tensor {
   const words = drawWords(kernel.slice(7), options);
   const y = empty(shape, { device: options.device });
   const samples = shape[0] ?? 1;
@@ -72,7 +85,8 @@ export function dropoutWords(op: string, options: DropoutOptions): [...number[]]
 function masked(x: Tensor, words: readonly number[]): Tensor {
   const y = empty(x.shape, { device: x.device });
   const samples = x.shape[0] ?? 1;
-  if (x.size > 0) x.device.load(randomKernels).random_dropout(x.address, y.address, samples, x.size / samples, ...words);
+  if (x.size > 0)
+    x.device.load(randomKernels).random_dropout(x.address, y.address, samples, x.size / samples, ...words);
   return y;
 }
 

@@ -3,8 +3,8 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { normalizeAxes, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { broadcastTo } from './movement.ts';
 import { div, equal, mul, where } from './elementwise.ts';
+import { broadcastTo } from './movement.ts';
 import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
 import { argmaxAxis, maxAxes, reduceKernels, sumAxes } from './reduction.ts';
 

@@ -2,7 +2,7 @@
 import { kernelModule } from '../device/module.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
-import { sameShape, type Shape, sizeOf, stridesOf } from '../tensor/shape.ts';
+import { type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { copyStrided } from './strided.ts';

@@ -57,6 +57,7 @@ export function downsampleMean(x: Tensor, factor: number): Tensor {
 
 function checkImages(op: string, x: Tensor, factor: number): void {
   checkOperands(op, [x]);
-  if (!Number.isInteger(factor) || factor < 1) throw new ValueError(`[${op}] expected a whole factor >= 1, got ${factor}`);
+  if (!Number.isInteger(factor) || factor < 1)
+    throw new ValueError(`[${op}] expected a whole factor >= 1, got ${factor}`);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
 }

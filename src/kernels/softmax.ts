@@ -4,8 +4,8 @@ import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { permute } from './movement.ts';
+import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
 
 export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
@@ -40,7 +40,8 @@ export const softmaxOp = defineOp({
   cuda: 'absent',
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
-    if (y.size > 0) y.device.load(softmaxKernels).softmax_backward(y.address, grad.address, dx.address, ...rowsOf(y), 1);
+    if (y.size > 0)
+      y.device.load(softmaxKernels).softmax_backward(y.address, grad.address, dx.address, ...rowsOf(y), 1);
     return [dx];
   },
 });
@@ -60,7 +61,8 @@ export const logSoftmaxOp = defineOp({
   cuda: 'absent',
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
-    if (y.size > 0) y.device.load(softmaxKernels).softmax_log_backward(y.address, grad.address, dx.address, ...rowsOf(y));
+    if (y.size > 0)
+      y.device.load(softmaxKernels).softmax_log_backward(y.address, grad.address, dx.address, ...rowsOf(y));
     return [dx];
   },
 });
@@ -102,7 +104,11 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: { reductio
   checkOperands('cross_entropy', [labels], 'i32');
   checkSameDevice('cross_entropy', logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
-    throw new ShapeError('cross_entropy', 'logits [N, classes] and labels [N]', `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`);
+    throw new ShapeError(
+      'cross_entropy',
+      'logits [N, classes] and labels [N]',
+      `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`,
+    );
   const [rows, n] = logits.shape;
   const loss = empty([rows], { device });
   const bad = device.load(softmaxKernels).softmax_cross_entropy(logits.address, labels.address, loss.address, rows, n);

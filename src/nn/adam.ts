@@ -131,6 +131,7 @@ function checkOptions(options: Partial<AdamOptions>): void {
       const near = nearestName(name, Object.keys(ranges));
       throw new ValueError(`Adam has no option "${name}"${near ? `; did you mean "${near}"?` : ''}`);
     }
-    if (!Number.isFinite(value) || !range[0](value)) throw new ValueError(`Adam ${name} must be ${range[1]}, got ${value}`);
+    if (!Number.isFinite(value) || !range[0](value))
+      throw new ValueError(`Adam ${name} must be ${range[1]}, got ${value}`);
   }
 }

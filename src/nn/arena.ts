@@ -57,7 +57,8 @@ export class ParameterArena {
 
   /** The window of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
   window(flat: Tensor, entry: ArenaEntry): Tensor {
-    if (flat.size !== this.values?.size && this.values) throw new ValueError(`not of the arena: ${formatShape(flat.shape)}`);
+    if (flat.size !== this.values?.size && this.values)
+      throw new ValueError(`not of the arena: ${formatShape(flat.shape)}`);
     const window = alias(flat, entry.shape, entry.offset);
     window.label = entry.path;
     return window;

@@ -64,7 +64,9 @@ export class ResidualBlock extends Module {
     return scope(() => {
       const normalized = this.norm1.forward(x, { activation: 'silu', resample: this.resample });
       const add = activated && this.timeProjection?.forward(activated);
-      const h = this.dropout.forward(this.norm2.forward(this.conv1.forward(normalized, { add }), { activation: 'silu' }));
+      const h = this.dropout.forward(
+        this.norm2.forward(this.conv1.forward(normalized, { add }), { activation: 'silu' }),
+      );
       let residual = Array.isArray(x) ? concat(x, 3) : x;
       if (this.resample === 'up') residual = upsampleNearest(residual, 2);
       if (this.resample === 'down') residual = downsampleMean(residual, 2);

@@ -1,9 +1,10 @@
 // Initial values, drawn by the counter generator so that they are the same on every device.
 // Score SDE's default_init: variance scaling, fan_avg, uniform (Song et al. 2021, layers.py); scale 0 stands for 1e-10.
+
+import { noGrad } from '../autograd/mode.ts';
+import type { Device } from '../device/device.ts';
 import { mul, sub } from '../kernels/elementwise.ts';
 import { randn, uniform } from '../kernels/random.ts';
-import type { Device } from '../device/device.ts';
-import { noGrad } from '../autograd/mode.ts';
 import { full } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { type Shape, sizeOf } from '../tensor/shape.ts';
@@ -48,7 +49,6 @@ export class Initializer {
     return this.uniform(shape, Math.sqrt((3 * (scale === 0 ? 1e-10 : scale)) / fanAverage));
   }
 }
-
 
 function parameter(make: () => Tensor): Tensor {
   return keep(scope(() => noGrad(make))).requireGrad();

@@ -1,9 +1,9 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
-import { conv2d, type Conv2dOptions } from '../kernels/conv/conv.ts';
-import { dropout } from '../kernels/random.ts';
+import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
 import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
 import { matmul } from '../kernels/matmul.ts';
+import { dropout } from '../kernels/random.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { Initializer } from './init.ts';
 import { checkWhole, Module } from './module.ts';

@@ -89,11 +89,13 @@ function children(value: unknown): Module[] {
 
 function* childSlots(value: unknown, prefix: string): Generator<Slot> {
   if (value instanceof Module) yield* value.slots(prefix);
-  else if (Array.isArray(value)) for (const [index, item] of value.entries()) yield* childSlots(item, `${prefix}${index}.`);
+  else if (Array.isArray(value))
+    for (const [index, item] of value.entries()) yield* childSlots(item, `${prefix}${index}.`);
 }
 
 /** @throws ValueError unless `value` is a whole number of at least `least` */
 export function checkWhole(what: string, value: number, least = 1): number {
-  if (!Number.isInteger(value) || value < least) throw new ValueError(`${what} must be a whole number >= ${least}, got ${value}`);
+  if (!Number.isInteger(value) || value < least)
+    throw new ValueError(`${what} must be a whole number >= ${least}, got ${value}`);
   return value;
 }

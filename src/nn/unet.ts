@@ -1,8 +1,9 @@
 // The UNet of Score SDE (Song et al., ICLR 2021), DDPM++ form, as the official RectifiedFlow code configures it.
 // Named options choose the architecture; NCSN++ adds its own values to the same list.
-import { div, silu, sub, mul } from '../kernels/elementwise.ts';
-import { reshape } from '../kernels/movement.ts';
+
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { div, mul, silu, sub } from '../kernels/elementwise.ts';
+import { reshape } from '../kernels/movement.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -152,7 +153,8 @@ export class UNet extends Module {
     const [n] = x.shape;
     if (x.rank !== 4 || x.shape[1] !== imageSize || x.shape[2] !== imageSize || x.shape[3] !== channels)
       throw new ShapeError('unet', `images [N, ${imageSize}, ${imageSize}, ${channels}]`, formatShape(x.shape));
-    if (labels.rank !== 1 || labels.shape[0] !== n) throw new ShapeError('unet', `labels [${n}]`, formatShape(labels.shape));
+    if (labels.rank !== 1 || labels.shape[0] !== n)
+      throw new ShapeError('unet', `labels [${n}]`, formatShape(labels.shape));
     return scope(() => {
       const activated = this.activatedEmbedding(labels);
       let h = this.convIn.forward(centered ? x : sub(mul(x, 2), 1));
@@ -203,5 +205,6 @@ function checkOptions(options: UNetOptions): void {
   const halvings = options.channelMultipliers.length - 1;
   if (options.imageSize % 2 ** halvings)
     throw new ValueError(`imageSize ${options.imageSize} cannot be halved ${halvings} times, once per level`);
-  if (!(options.dropout >= 0 && options.dropout < 1)) throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
+  if (!(options.dropout >= 0 && options.dropout < 1))
+    throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
 }

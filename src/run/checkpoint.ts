@@ -43,7 +43,10 @@ export async function saveCheckpoint(
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   const { metadata, tensors } = await readSafetensors(path);
   if (metadata.format !== FORMAT)
-    throw new FileError(path, `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`);
+    throw new FileError(
+      path,
+      `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
+    );
   const step = Number(metadata.step);
   if (!Number.isInteger(step) || step < 0) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
   const model: Checkpoint['model'] = new Map();

@@ -21,7 +21,9 @@ const loaders: Record<Config['data']['dataset'], (root: string, part: 'train' | 
   DIGITS: (_, part) => digitsDataset(part),
   CIFAR10: async (root, part) => {
     if (root === '')
-      throw new ConfigError('data.root_path is empty; set it to the folder of the CIFAR-10 binary files (data_batch_1.bin ...)');
+      throw new ConfigError(
+        'data.root_path is empty; set it to the folder of the CIFAR-10 binary files (data_batch_1.bin ...)',
+      );
     return (await loadCifar10(root, part)).dataset;
   },
 };

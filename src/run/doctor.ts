@@ -1,9 +1,9 @@
 // `doctor`: what this machine offers, and what to do about what it lacks.
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
-import { CpuDevice } from '../device/cpu.ts';
-import { findCompiler } from '../device/cc.ts';
 import { KernelCache } from '../device/cache.ts';
+import { findCompiler } from '../device/cc.ts';
+import { CpuDevice } from '../device/cpu.ts';
 import { declaredModules } from '../device/module.ts';
 import { presetNames } from './config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
@@ -103,7 +103,11 @@ async function cpu(): Promise<Finding> {
     const device = new CpuDevice();
     await device.prepare(declaredModules());
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    return { what: 'device cpu', state: 'ok', detail: `${declaredModules().length} kernel files ready in ${seconds} s` };
+    return {
+      what: 'device cpu',
+      state: 'ok',
+      detail: `${declaredModules().length} kernel files ready in ${seconds} s`,
+    };
   } catch (error) {
     return { what: 'device cpu', state: 'missing', detail: (error as Error).message };
   }

@@ -1,11 +1,19 @@
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
 export { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-export { applyOverrides, type Config, type ConfigFile, loadConfig, type Override, presetNames, resolveConfig } from './config/index.ts';
+export {
+  applyOverrides,
+  type Config,
+  type ConfigFile,
+  loadConfig,
+  type Override,
+  presetNames,
+  resolveConfig,
+} from './config/index.ts';
 export { loadDataset } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
-export { trainingLoop, type TrainingStep } from './loop.ts';
+export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { readLatents, sampleWriter } from './output.ts';
-export { quickstart, type QuickstartOptions, type QuickstartResult } from './quickstart.ts';
+export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
-export { train, type TrainOptions, type TrainResult } from './train.ts';
+export { type TrainOptions, type TrainResult, train } from './train.ts';

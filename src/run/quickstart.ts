@@ -9,7 +9,7 @@ import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import { type Config, loadConfig } from './config/index.ts';
 import { allImages, pixels, trainingBatches } from './data.ts';
-import { trainingLoop, type TrainingStep } from './loop.ts';
+import { type TrainingStep, trainingLoop } from './loop.ts';
 import { NearestNeighbourScore } from './nearest.ts';
 import { type Judgement, type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
 import { type SampleRequest, sampleModel } from './sample.ts';
@@ -81,7 +81,15 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       const judged = await optimizer.withEma(() => judge(model, config, { ...options, seed: seed + 1 }));
       const report = join(out, 'report.html');
       const parameters = model.parameterCount();
-      await writeQuickstartReport(report, { config, seed, losses, parameters, trainSeconds, seconds: elapsed(), ...judged });
+      await writeQuickstartReport(report, {
+        config,
+        seed,
+        losses,
+        parameters,
+        trainSeconds,
+        seconds: elapsed(),
+        ...judged,
+      });
       return { checkpoint, steps, seconds: elapsed(), judged: { report, ...judged } };
     } catch (error) {
       if (!signal?.aborted) throw error;
@@ -104,7 +112,13 @@ async function judge(model: UNet, config: Config, options: QuickstartOptions & {
   const rows: SampleRow[] = [];
   for (const [index, { label, solver }] of SOLVERS.entries()) {
     options.onSample?.({ label, index, total: SOLVERS.length });
-    const { images, nfe, seconds } = await sampleModel(model, config, { num: SAMPLES, seed, device, signal, ...solver });
+    const { images, nfe, seconds } = await sampleModel(model, config, {
+      num: SAMPLES,
+      seed,
+      device,
+      signal,
+      ...solver,
+    });
     const shown = 64;
     const bytes = pixels(images.subarray(0, shown * width), config, 'nearest');
     const png = await encodePng(imageGrid(bytes, [shown, size, size, channels], { columns: 8, padding: 1, scale: 4 }));

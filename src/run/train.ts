@@ -12,7 +12,7 @@ import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import { trainingBatches } from './data.ts';
-import { trainingLoop, type TrainingStep } from './loop.ts';
+import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
 
 export interface TrainOptions {

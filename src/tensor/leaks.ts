@@ -9,7 +9,8 @@ let registry: FinalizationRegistry<{ storage: Storage; description: string; stac
 export function trackLeaks(tensor: Tensor): void {
   if (debugLevel() === 0) return;
   registry ??= new FinalizationRegistry(({ storage, description, stack }) => {
-    if (storage.references > 0) debugLine(1, `leak: ${description} was never disposed${stack ? `; made at\n${stack}` : ''}`);
+    if (storage.references > 0)
+      debugLine(1, `leak: ${description} was never disposed${stack ? `; made at\n${stack}` : ''}`);
   });
   const stack = debugLevel() >= 2 ? new Error('made here').stack : undefined;
   registry.register(tensor, { storage: tensor.storage, description: tensor.describe(), stack });

@@ -49,7 +49,10 @@ export function normalizeAxes(op: string, axes: number | readonly number[] | und
   if (axes === undefined) return shape.map((_, i) => i);
   const list = typeof axes === 'number' ? [axes] : axes;
   const normal = list.map((axis) => (axis < 0 ? axis + rank : axis));
-  if (!normal.every((axis) => Number.isInteger(axis) && axis >= 0 && axis < rank) || new Set(normal).size < normal.length)
+  if (
+    !normal.every((axis) => Number.isInteger(axis) && axis >= 0 && axis < rank) ||
+    new Set(normal).size < normal.length
+  )
     throw new ShapeError(op, `distinct axes of a tensor ${formatShape(shape)}`, `axes ${formatShape(list)}`);
   return normal.sort((a, b) => a - b);
 }

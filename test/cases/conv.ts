@@ -111,8 +111,7 @@ function convCase(name: string, parts: Part[], scale: number | undefined, check:
         ...parts.map((part) => normal(shapes[part])),
       ];
     },
-    run: ([x, weight, ...rest], { stride, padding }) =>
-      conv2d(x, weight, { ...named(rest), stride, padding, scale }),
+    run: ([x, weight, ...rest], { stride, padding }) => conv2d(x, weight, { ...named(rest), stride, padding, scale }),
     reference: ([x, weight, ...rest], { stride, padding }) =>
       reference.conv2d(x, weight, { ...named(rest), stride, padding, scale }),
     tolerance: {
@@ -142,12 +141,13 @@ export const convCases: Case[] = [
     [small[2], small[5], tiled[3], tiled[9], strided[0]],
     [layers[0]],
   ),
-  convCase(
-    'add, residual, scaled',
-    ['bias', 'add', 'residual'],
-    0.5,
-    [small[0], small[4], tiled[1], tiled[9], strided[4]],
-  ),
+  convCase('add, residual, scaled', ['bias', 'add', 'residual'], 0.5, [
+    small[0],
+    small[4],
+    tiled[1],
+    tiled[9],
+    strided[4],
+  ]),
   convCase('residual', ['residual'], undefined, [small[4], tiled[0]]),
   convCase('scaled', [], -2, [small[4], tiled[0]]),
 ];

@@ -1,16 +1,7 @@
 /** Cases of the elementwise ops: y = f(a, b) with NumPy broadcasting. */
 import * as ops from '../../src/kernels/elementwise.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import {
-  awayFromZero,
-  booleans,
-  constant,
-  fixed,
-  type Input,
-  lattice,
-  normal,
-  uniform,
-} from '../support/random.ts';
+import { awayFromZero, booleans, constant, fixed, type Input, lattice, normal, uniform } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';
 import { type Case, type CaseTolerance, defineCase, type Pick, randomShape, tolerances } from './case.ts';
 
@@ -21,20 +12,47 @@ const shapes: Shape[] = [[], [1], [0], [7], [3, 0, 2], [2, 3, 5], [1, 1, 17], [3
 
 const pairs: [Shape, Shape][] = [
   [[], []],
-  [[2, 3], [2, 3]],
+  [
+    [2, 3],
+    [2, 3],
+  ],
   [[2, 3], [3]],
   [[3], [2, 3]],
-  [[2, 1], [1, 3]],
+  [
+    [2, 1],
+    [1, 3],
+  ],
   [[], [4]],
-  [[5, 1, 7], [3, 1]],
-  [[0, 3], [1, 3]],
+  [
+    [5, 1, 7],
+    [3, 1],
+  ],
+  [
+    [0, 3],
+    [1, 3],
+  ],
   [[0, 3], []],
   [[0], [1]],
-  [[4, 17], [4, 1]],
-  [[1, 1], [3, 3, 3]],
-  [[2, 3, 4, 5], [4, 1]],
-  [[2, 1, 4, 1, 3], [1, 3, 1, 2, 3]],
-  [[3, 5, 33], [3, 1, 33]],
+  [
+    [4, 17],
+    [4, 1],
+  ],
+  [
+    [1, 1],
+    [3, 3, 3],
+  ],
+  [
+    [2, 3, 4, 5],
+    [4, 1],
+  ],
+  [
+    [2, 1, 4, 1, 3],
+    [1, 3, 1, 2, 3],
+  ],
+  [
+    [3, 5, 33],
+    [3, 1, 33],
+  ],
   [[2, 3, 129], [129]],
   [[1031], [1031]],
 ];
@@ -93,7 +111,11 @@ function binary(op: Binary, a: (s: Shape) => Input, b: (s: Shape) => Input, tole
     tolerance,
     check: pairs,
     random: (pick) => randomBroadcast(pick, 2) as [Shape, Shape],
-    time: [[activations, activations], [activations, [128]], [activations, [4, 1, 1, 128]]],
+    time: [
+      [activations, activations],
+      [activations, [128]],
+      [activations, [4, 1, 1, 128]],
+    ],
     bytes: broadcastBytes,
   });
   const scalar = (name: string, values: (s: Shape) => Input, order: <T>(x: T, y: number) => [T | number, T | number]) =>
@@ -108,11 +130,7 @@ function binary(op: Binary, a: (s: Shape) => Input, b: (s: Shape) => Input, tole
       time: name === 'number right' ? [activations] : undefined,
       bytes: (shape) => 8 * reference.count(shape),
     });
-  return [
-    tensors,
-    scalar('number right', a, (x, y) => [x, y]),
-    scalar('number left', b, (x, y) => [y, x]),
-  ];
+  return [tensors, scalar('number right', a, (x, y) => [x, y]), scalar('number left', b, (x, y) => [y, x])];
 }
 
 const comparisons = Object.entries(reference.comparisonFunctions).map(([name, compare]) =>
@@ -167,7 +185,11 @@ const whereCases = [
     run: ([condition, a]) => ops.where(condition, a, -3),
     reference: ([condition, a]) => reference.where(condition, a, -3),
     tolerance: tolerances.rounded,
-    check: [[[7], [7]], [[2, 3], [3]], [[3], [2, 3]]],
+    check: [
+      [[7], [7]],
+      [[2, 3], [3]],
+      [[3], [2, 3]],
+    ],
   }),
 ];
 
@@ -222,7 +244,10 @@ export const elementwiseCases: Case[] = [
     reason: 'range reduction: the error of x mod pi is absolute',
   }),
   extremes('tanh', [...ends, infinity, -infinity], transcendental),
-  extremes('sigmoid', [...ends, infinity, -infinity], { ...transcendental, value: { absolute: 1e-34, relative: 2e-6 } }),
+  extremes('sigmoid', [...ends, infinity, -infinity], {
+    ...transcendental,
+    value: { absolute: 1e-34, relative: 2e-6 },
+  }),
   extremes('silu', ends, { ...transcendental, value: { absolute: 1e-32, relative: 2e-6 } }),
   extremes('relu', [0, -1, 1, -1e30, 1e30, infinity, -infinity, Number.NaN], exact),
   ...binary('add', normal, normal, { ...rounded, value: { absolute: 1e-37, relative: 6e-8 } }),
@@ -239,14 +264,24 @@ export const elementwiseCases: Case[] = [
       reason: 'exp(b log a): the error of the logarithm is multiplied by b',
     },
   ),
-  ...binary('maximum', (shape) => lattice(shape), (shape) => lattice(shape, 0.125), {
-    ...exact,
-    gradient: rounded.gradient,
-  }),
-  ...binary('minimum', (shape) => lattice(shape), (shape) => lattice(shape, 0.125), {
-    ...exact,
-    gradient: rounded.gradient,
-  }),
+  ...binary(
+    'maximum',
+    (shape) => lattice(shape),
+    (shape) => lattice(shape, 0.125),
+    {
+      ...exact,
+      gradient: rounded.gradient,
+    },
+  ),
+  ...binary(
+    'minimum',
+    (shape) => lattice(shape),
+    (shape) => lattice(shape, 0.125),
+    {
+      ...exact,
+      gradient: rounded.gradient,
+    },
+  ),
   ...comparisons,
   clampCase('both', { min: -1, max: 1 }),
   clampCase('min', { min: 0 }),

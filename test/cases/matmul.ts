@@ -145,7 +145,13 @@ export const matmulCases: Case[] = [
   attentionCase(
     '',
     undefined,
-    [tokens(1, 1, 1, 1, 1), tokens(2, 3, 5, 4, 6), tokens(1, 16, 16, 8, 8), tokens(2, 17, 33, 7, 9), tokens(1, 2, 70, 3, 5)],
+    [
+      tokens(1, 1, 1, 1, 1),
+      tokens(2, 3, 5, 4, 6),
+      tokens(1, 16, 16, 8, 8),
+      tokens(2, 17, 33, 7, 9),
+      tokens(1, 2, 70, 3, 5),
+    ],
     [tokens(4, 256, 256, 256, 256), tokens(4, 16, 16, 256, 256), tokens(16, 256, 256, 256, 256)],
   ),
   attentionCase('scale 2', 2, [tokens(2, 4, 6, 3, 5)]),

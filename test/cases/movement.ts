@@ -29,7 +29,20 @@ const shapeCases = [
     run: ([x], [, to]) => ops.reshape(x, to),
     reference: ([x], [, to]) => reference.reshape(x, to),
     tolerance: exact,
-    check: [[[6], [2, 3]], [[2, 3, 4], [4, -1]], [[], [1]], [[1, 1], []], [[0, 3], [3, 0]], [[2, 3], [-1]]],
+    check: [
+      [[6], [2, 3]],
+      [
+        [2, 3, 4],
+        [4, -1],
+      ],
+      [[], [1]],
+      [[1, 1], []],
+      [
+        [0, 3],
+        [3, 0],
+      ],
+      [[2, 3], [-1]],
+    ],
   }),
   defineCase<{ shape: Shape; axes: number[] }>({
     op: 'permute',
@@ -52,7 +65,10 @@ const shapeCases = [
       const shape = randomShape(pick, pick(1, 5), 0, 5);
       return { shape, axes: randomOrder(pick, shape.length) };
     },
-    time: [{ shape: activations, axes: [0, 3, 1, 2] }, { shape: [4, 128, 32, 32], axes: [0, 2, 3, 1] }],
+    time: [
+      { shape: activations, axes: [0, 3, 1, 2] },
+      { shape: [4, 128, 32, 32], axes: [0, 2, 3, 1] },
+    ],
     bytes: ({ shape }) => moved(shape),
   }),
   defineCase<Shape>({
@@ -62,7 +78,13 @@ const shapeCases = [
     run: ([x]) => ops.transpose(x),
     reference: ([x]) => reference.transpose(x),
     tolerance: exact,
-    check: [[2, 3], [1, 5], [2, 3, 4], [2, 1, 19, 35], [0, 3]],
+    check: [
+      [2, 3],
+      [1, 5],
+      [2, 3, 4],
+      [2, 1, 19, 35],
+      [0, 3],
+    ],
     random: (pick) => randomShape(pick, pick(2, 4), 0, 6),
     time: [[1024, 1024]],
     bytes: moved,
@@ -74,7 +96,24 @@ const shapeCases = [
     run: ([x], [, to]) => ops.broadcastTo(x, to),
     reference: ([x], [, to]) => reference.broadcastTo(x, to),
     tolerance: { ...exact, gradient: tolerances.summed.gradient },
-    check: [[[], [3]], [[3], [2, 3]], [[2, 1], [2, 5]], [[1, 3, 1], [4, 3, 2]], [[2, 3], [2, 3]], [[1], [0]], [[3], [0, 3]]],
+    check: [
+      [[], [3]],
+      [[3], [2, 3]],
+      [
+        [2, 1],
+        [2, 5],
+      ],
+      [
+        [1, 3, 1],
+        [4, 3, 2],
+      ],
+      [
+        [2, 3],
+        [2, 3],
+      ],
+      [[1], [0]],
+      [[3], [0, 3]],
+    ],
     random: (pick) => {
       const to = randomShape(pick, pick(0, 4), 0, 5);
       return [to.map((extent) => (pick(0, 1) === 0 ? 1 : extent)).slice(pick(0, to.length)), to];
@@ -94,17 +133,62 @@ const regionCases = [
     tolerance: exact,
     check: [
       { shape: [3], widths: [[1, 2]] },
-      { shape: [2, 3], widths: [[0, 0], [2, 0]], value: -1.5 },
-      { shape: [2, 3, 4], widths: [[1, 0], [0, 1], [2, 2]] },
-      { shape: [1, 4, 5, 3], widths: [[0, 0], [1, 1], [1, 1], [0, 0]] },
-      { shape: [2, 0], widths: [[0, 0], [1, 2]], value: 7 },
-      { shape: [2, 3], widths: [[0, 0], [0, 0]] },
+      {
+        shape: [2, 3],
+        widths: [
+          [0, 0],
+          [2, 0],
+        ],
+        value: -1.5,
+      },
+      {
+        shape: [2, 3, 4],
+        widths: [
+          [1, 0],
+          [0, 1],
+          [2, 2],
+        ],
+      },
+      {
+        shape: [1, 4, 5, 3],
+        widths: [
+          [0, 0],
+          [1, 1],
+          [1, 1],
+          [0, 0],
+        ],
+      },
+      {
+        shape: [2, 0],
+        widths: [
+          [0, 0],
+          [1, 2],
+        ],
+        value: 7,
+      },
+      {
+        shape: [2, 3],
+        widths: [
+          [0, 0],
+          [0, 0],
+        ],
+      },
     ],
     random: (pick) => {
       const shape = randomShape(pick, pick(1, 4), 0, 4);
       return { shape, widths: shape.map((): [number, number] => [pick(0, 2), pick(0, 2)]), value: pick(-2, 2) };
     },
-    time: [{ shape: activations, widths: [[0, 0], [1, 1], [1, 1], [0, 0]] }],
+    time: [
+      {
+        shape: activations,
+        widths: [
+          [0, 0],
+          [1, 1],
+          [1, 1],
+          [0, 0],
+        ],
+      },
+    ],
     bytes: ({ shape }) => moved(shape),
   }),
   defineCase<{ shape: Shape; starts: number[]; ends: number[] }>({
@@ -140,11 +224,42 @@ const regionCases = [
     check: [
       { shapes: [[3]], axis: 0 },
       { shapes: [[2], [3]], axis: 0 },
-      { shapes: [[2, 3], [1, 3], [4, 3]], axis: 0 },
-      { shapes: [[2, 3], [2, 5]], axis: 1 },
-      { shapes: [[2, 2, 2, 3], [2, 2, 2, 5]], axis: -1 },
-      { shapes: [[2, 3, 2], [2, 1, 2]], axis: 1 },
-      { shapes: [[0, 3], [2, 3]], axis: 0 },
+      {
+        shapes: [
+          [2, 3],
+          [1, 3],
+          [4, 3],
+        ],
+        axis: 0,
+      },
+      {
+        shapes: [
+          [2, 3],
+          [2, 5],
+        ],
+        axis: 1,
+      },
+      {
+        shapes: [
+          [2, 2, 2, 3],
+          [2, 2, 2, 5],
+        ],
+        axis: -1,
+      },
+      {
+        shapes: [
+          [2, 3, 2],
+          [2, 1, 2],
+        ],
+        axis: 1,
+      },
+      {
+        shapes: [
+          [0, 3],
+          [2, 3],
+        ],
+        axis: 0,
+      },
     ],
     random: (pick) => {
       const shape = randomShape(pick, pick(1, 4), 1, 4);
@@ -215,8 +330,28 @@ const indexCases = [
 
 /** Halfway values, overflow to infinity, subnormals: where rounding to 16 bits goes wrong first. */
 const roundingEdges = [
-  0, 1, -1, 1.00390625, 1.01171875, 1.0009765625, 1.00048828125, 1.00146484375, 65504, 65519, 65520, -65520, 6e-8, 3e-8,
-  2.9e-8, -6.1e-5, 3.39e38, -3.3e38, 1e-40, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN,
+  0,
+  1,
+  -1,
+  1.00390625,
+  1.01171875,
+  1.0009765625,
+  1.00048828125,
+  1.00146484375,
+  65504,
+  65519,
+  65520,
+  -65520,
+  6e-8,
+  3e-8,
+  2.9e-8,
+  -6.1e-5,
+  3.39e38,
+  -3.3e38,
+  1e-40,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.NaN,
 ];
 
 const castCases = (['bf16', 'f16'] as const).flatMap((dtype) => [

@@ -102,7 +102,13 @@ function groupNormCase(name: string, tail: Tail, check: Normalised[], time?: Nor
   });
 }
 
-const pixels: Shape[] = [[1, 2, 2, 1], [2, 2, 4, 3], [1, 6, 2, 17], [2, 4, 4, 32], [0, 2, 2, 3]];
+const pixels: Shape[] = [
+  [1, 2, 2, 1],
+  [2, 2, 4, 3],
+  [1, 6, 2, 17],
+  [2, 4, 4, 32],
+  [0, 2, 2, 3],
+];
 const randomPixels = (pick: Pick): Shape => [pick(0, 3), 2 * pick(1, 4), 2 * pick(1, 4), pick(1, 20)];
 
 function resampleCase(op: 'upsample_nearest' | 'downsample_mean'): Case {

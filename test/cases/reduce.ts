@@ -40,7 +40,12 @@ function randomSize(pick: Pick): Size {
   return { shape, axes: axes.length === 0 ? undefined : axes, keepDims: pick(0, 1) === 1 };
 }
 
-function reduction(op: 'sum' | 'mean' | 'max', values: (s: Shape) => Input, tolerance: CaseTolerance, more: Size[]): Case {
+function reduction(
+  op: 'sum' | 'mean' | 'max',
+  values: (s: Shape) => Input,
+  tolerance: CaseTolerance,
+  more: Size[],
+): Case {
   return defineCase<Size>({
     op,
     name: '',
@@ -147,9 +152,21 @@ const crossEntropyCases = reductions.map((kind) =>
     run: ([logits, labels]) => softmax.crossEntropy(logits, labels, { reduction: kind }),
     reference: ([logits, labels]) => reference.crossEntropy(logits, labels, kind),
     tolerance: { ...normalised, value: { absolute: 2e-6, relative: 3e-6 } },
-    check: [[1, 1], [1, 10], [5, 3], [17, 10], [3, 130]],
+    check: [
+      [1, 1],
+      [1, 10],
+      [5, 3],
+      [17, 10],
+      [3, 130],
+    ],
     random: (pick) => [pick(1, 9), pick(1, 20)],
-    time: kind === 'mean' ? [[256, 10], [256, 1000]] : undefined,
+    time:
+      kind === 'mean'
+        ? [
+            [256, 10],
+            [256, 1000],
+          ]
+        : undefined,
     bytes: ([samples, classes]) => 4 * samples * classes,
   }),
 );

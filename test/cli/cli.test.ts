@@ -24,7 +24,10 @@ beforeAll(() => {
 
 describe('train', () => {
   it('writes a checkpoint and a line a step', () => {
-    const lines = readFileSync(join(folder, 'run/log.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+    const lines = readFileSync(join(folder, 'run/log.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     expect(lines.map(({ step }) => step)).toEqual([0, 1, 2]);
     expect(lines.every(({ loss, grad_norm }) => loss > 0 && grad_norm > 0)).toBe(true);
     expect(existsSync(checkpoint)).toBe(true);
@@ -33,9 +36,14 @@ describe('train', () => {
   it('has the same losses with 1 and 2 threads', () => {
     const losses = ['1', '2'].map((threads) => {
       const dir = `threads${threads}`;
-      expect(rectiflow('train', ...tiny, '--workdir', dir, '--threads', threads, '--config.training.n_iters', '5').status).toBe(0);
+      expect(
+        rectiflow('train', ...tiny, '--workdir', dir, '--threads', threads, '--config.training.n_iters', '5').status,
+      ).toBe(0);
       const text = readFileSync(join(folder, dir, 'log.jsonl'), 'utf8');
-      return text.trim().split('\n').map((line) => JSON.parse(line).loss);
+      return text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).loss);
     });
     expect(losses[0]).toHaveLength(5);
     expect(losses[1]).toEqual(losses[0]);
@@ -84,7 +92,14 @@ describe('sample', () => {
 
 describe('quickstart', () => {
   it('writes a report that fetches nothing', () => {
-    const { status, stdout } = rectiflow('quickstart', ...tiny.slice(2), '--config.training.n_iters', '2', '--out', 'quick');
+    const { status, stdout } = rectiflow(
+      'quickstart',
+      ...tiny.slice(2),
+      '--config.training.n_iters',
+      '2',
+      '--out',
+      'quick',
+    );
     expect(stdout).toMatch(/Euler, 10 steps +NFE +10 +within reach of a real digit: +[\d.]+ % +energy distance \d/);
     expect(status).toBe(0);
     const html = readFileSync(join(folder, 'quick/report.html'), 'utf8');
@@ -94,7 +109,9 @@ describe('quickstart', () => {
 
   it('keeps the weights and exits with 0 after Ctrl-C', async () => {
     const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
-    await new Promise<void>((resolve) => child.stderr.on('data', (text) => String(text).startsWith('train') && resolve()));
+    await new Promise<void>((resolve) =>
+      child.stderr.on('data', (text) => String(text).startsWith('train') && resolve()),
+    );
     child.kill('SIGINT');
     expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
     expect(existsSync(join(folder, 'halted/checkpoint.safetensors'))).toBe(true);
@@ -113,7 +130,11 @@ describe('refusals', () => {
     [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.model.nff', '3'], 2, /did you mean model\.nf/],
     [['train', '--config', 'base', '--workdir', 'w'], 2, /data\.root_path is empty/],
-    [['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'], 1, /no: holds none of data_batch_1/],
+    [
+      ['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'],
+      1,
+      /no: holds none of data_batch_1/,
+    ],
     [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--device', 'cuda'], 1, /unknown device "cuda"/],

@@ -1,6 +1,16 @@
 // cpu: the compile cache under concurrency, damage and hostile folders. Needs a C compiler.
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -89,7 +99,7 @@ test('six processes at once on an empty folder all succeed and leave no stray fi
   for (const name of readdirSync(folder)) expect(name).toMatch(/^\w+-[0-9a-f]{32}\.(so|c|sum)$/);
 });
 
-test('a folder that others can write, a link, a file or another user\'s folder is not used', () => {
+test("a folder that others can write, a link, a file or another user's folder is not used", () => {
   const usable = join(folder, 'mine');
   expect(new KernelCache(usable).reason).toBeUndefined();
 

@@ -25,7 +25,12 @@ describe('imageGrid', () => {
   });
 
   it('leaves a single image as it is', () => {
-    expect(imageGrid(Uint8Array.of(9), [1, 1, 1, 1])).toEqual({ width: 1, height: 1, channels: 1, data: Uint8Array.of(9) });
+    expect(imageGrid(Uint8Array.of(9), [1, 1, 1, 1])).toEqual({
+      width: 1,
+      height: 1,
+      channels: 1,
+      data: Uint8Array.of(9),
+    });
   });
 
   it('refuses sizes that do not fit', () => {

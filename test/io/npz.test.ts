@@ -31,7 +31,11 @@ describe('files by NumPy', () => {
 describe('writing', () => {
   it.each([false, true])('round trip, compress: %s', async (compress) => {
     const path = `${await temporaryFolder()}/a.npz`;
-    const big: ArrayFile = { shape: [700, 1000], dtype: 'i32', data: Int32Array.from({ length: 7e5 }, (_, i) => i % 99) };
+    const big: ArrayFile = {
+      shape: [700, 1000],
+      dtype: 'i32',
+      data: Int32Array.from({ length: 7e5 }, (_, i) => i % 99),
+    };
     await writeNpz(path, { pool, labels, big }, { compress });
     expect([...(await readNpz(path))]).toEqual(Object.entries({ pool, labels, big }));
     expect((await stat(path)).size < 2e6).toBe(compress);

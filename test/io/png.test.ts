@@ -22,7 +22,14 @@ function chunk(type: string, body: Uint8Array): Buffer {
   return Buffer.concat([length, typed, checksum]);
 }
 
-function png(width: number, height: number, depth: number, colourType: number, raw: Uint8Array, extra?: Buffer): Buffer {
+function png(
+  width: number,
+  height: number,
+  depth: number,
+  colourType: number,
+  raw: Uint8Array,
+  extra?: Buffer,
+): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
@@ -55,7 +62,9 @@ describe('files by Pillow', () => {
       [0, 255, 0, 128],
       [0, 0, 255, 255],
     ];
-    const data = Uint8Array.from(Array.from({ length: 15 }, (_, i) => colours[((i % 5) + Math.floor(i / 5)) % 3]).flat());
+    const data = Uint8Array.from(
+      Array.from({ length: 15 }, (_, i) => colours[((i % 5) + Math.floor(i / 5)) % 3]).flat(),
+    );
     expect(await readPng(fixture('palette.png'))).toEqual({ width: 5, height: 3, channels: 4, data });
   });
 });

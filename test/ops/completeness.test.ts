@@ -29,7 +29,9 @@ test('every differentiable op has a case that checks its gradient', () => {
       .map(({ op }) => op),
   );
   const differentiable = Object.values(ops).filter(({ backward }) => typeof backward === 'function');
-  expect(differentiable.map(({ name }) => name).filter((name) => !checked.has(name) && !(name in elsewhere))).toEqual([]);
+  expect(differentiable.map(({ name }) => name).filter((name) => !checked.has(name) && !(name in elsewhere))).toEqual(
+    [],
+  );
 });
 
 test('case titles are unique and every case has sizes and a reason for its tolerance', () => {

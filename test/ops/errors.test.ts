@@ -45,7 +45,14 @@ type Refusal = [op: string, shapes: number[][], call: (f: Make, i: Make) => unkn
 
 const wrongShapes: Refusal[] = [
   ['add', [[2, 3], [4]], (f) => add(f(2, 3), f(4))],
-  ['mul', [[2, 3], [3, 2]], (f) => mul(f(2, 3), f(3, 2))],
+  [
+    'mul',
+    [
+      [2, 3],
+      [3, 2],
+    ],
+    (f) => mul(f(2, 3), f(3, 2)),
+  ],
   ['less', [[2, 3], [4]], (f) => less(f(2, 3), f(4))],
   ['sum', [[2, 3]], (f) => sum(f(2, 3), { axes: 2 })],
   ['mean', [[2, 3]], (f) => mean(f(2, 3), { axes: [0, 0] })],
@@ -54,17 +61,73 @@ const wrongShapes: Refusal[] = [
   ['softmax', [[2, 3]], (f) => softmax(f(2, 3), { axis: 2 })],
   ['log_softmax', [[2, 3]], (f) => logSoftmax(f(2, 3), { axis: -3 })],
   ['cross_entropy', [[2, 3], [3]], (f, i) => crossEntropy(f(2, 3), i(3))],
-  ['mse', [[2, 3], [3, 2]], (f) => mse(f(2, 3), f(3, 2))],
-  ['matmul', [[2, 3], [4, 5]], (f) => matmul(f(2, 3), f(4, 5))],
-  ['matmul', [[2, 3], [3, 5]], (f) => matmul(f(2, 3), f(3, 5), { transposeB: true })],
-  ['matmul', [[2, 4, 3], [3, 3, 5]], (f) => matmul(f(2, 4, 3), f(3, 3, 5))],
+  [
+    'mse',
+    [
+      [2, 3],
+      [3, 2],
+    ],
+    (f) => mse(f(2, 3), f(3, 2)),
+  ],
+  [
+    'matmul',
+    [
+      [2, 3],
+      [4, 5],
+    ],
+    (f) => matmul(f(2, 3), f(4, 5)),
+  ],
+  [
+    'matmul',
+    [
+      [2, 3],
+      [3, 5],
+    ],
+    (f) => matmul(f(2, 3), f(3, 5), { transposeB: true }),
+  ],
+  [
+    'matmul',
+    [
+      [2, 4, 3],
+      [3, 3, 5],
+    ],
+    (f) => matmul(f(2, 4, 3), f(3, 3, 5)),
+  ],
   ['matmul', [[3]], (f) => matmul(f(3), f(3, 2))],
   ['matmul', [[4]], (f) => matmul(f(2, 3), f(3, 5), { bias: f(4) })],
-  ['attention', [[1, 4, 3], [1, 5, 2]], (f) => attention(f(1, 4, 3), f(1, 5, 2), f(1, 5, 3))],
-  ['attention', [[1, 5, 3], [1, 6, 3]], (f) => attention(f(1, 4, 3), f(1, 5, 3), f(1, 6, 3))],
-  ['conv2d', [[1, 5, 5, 3], [4, 3, 3, 2]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 2))],
+  [
+    'attention',
+    [
+      [1, 4, 3],
+      [1, 5, 2],
+    ],
+    (f) => attention(f(1, 4, 3), f(1, 5, 2), f(1, 5, 3)),
+  ],
+  [
+    'attention',
+    [
+      [1, 5, 3],
+      [1, 6, 3],
+    ],
+    (f) => attention(f(1, 4, 3), f(1, 5, 3), f(1, 6, 3)),
+  ],
+  [
+    'conv2d',
+    [
+      [1, 5, 5, 3],
+      [4, 3, 3, 2],
+    ],
+    (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 2)),
+  ],
   ['conv2d', [[5, 5, 3]], (f) => conv2d(f(5, 5, 3), f(4, 3, 3, 3))],
-  ['conv2d', [[1, 2, 2, 3], [4, 3, 3, 3]], (f) => conv2d(f(1, 2, 2, 3), f(4, 3, 3, 3))],
+  [
+    'conv2d',
+    [
+      [1, 2, 2, 3],
+      [4, 3, 3, 3],
+    ],
+    (f) => conv2d(f(1, 2, 2, 3), f(4, 3, 3, 3)),
+  ],
   ['conv2d', [[5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { bias: f(5) })],
   ['conv2d', [[1, 5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { add: f(1, 5) })],
   ['conv2d', [[1, 5, 5, 4]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
@@ -72,17 +135,45 @@ const wrongShapes: Refusal[] = [
   ['group_norm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
   ['upsample_nearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
   ['downsample_mean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
-  ['reshape', [[2, 3], [4, 2]], (f) => reshape(f(2, 3), [4, 2])],
-  ['reshape', [[2, 3], [4, -1]], (f) => reshape(f(2, 3), [4, -1])],
+  [
+    'reshape',
+    [
+      [2, 3],
+      [4, 2],
+    ],
+    (f) => reshape(f(2, 3), [4, 2]),
+  ],
+  [
+    'reshape',
+    [
+      [2, 3],
+      [4, -1],
+    ],
+    (f) => reshape(f(2, 3), [4, -1]),
+  ],
   ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 0])],
   ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 1, 2])],
   ['transpose', [[3]], (f) => transpose(f(3))],
   ['pad', [[2, 3]], (f) => pad(f(2, 3), [[1, 1]])],
   ['slice', [[2, 3]], (f) => slice(f(2, 3), [0, 0], [2, 4])],
-  ['concat', [[2, 3], [3, 3]], (f) => concat([f(2, 3), f(3, 3)], 1)],
+  [
+    'concat',
+    [
+      [2, 3],
+      [3, 3],
+    ],
+    (f) => concat([f(2, 3), f(3, 3)], 1),
+  ],
   ['split', [[2, 3]], (f) => split(f(2, 3), [1, 1], 1)],
   ['split', [[2, 3]], (f) => split(f(2, 3), 2, 1)],
-  ['broadcast_to', [[2, 3], [2, 4]], (f) => broadcastTo(f(2, 3), [2, 4])],
+  [
+    'broadcast_to',
+    [
+      [2, 3],
+      [2, 4],
+    ],
+    (f) => broadcastTo(f(2, 3), [2, 4]),
+  ],
 ];
 
 const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
@@ -158,36 +249,38 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
-  test.each(
-    firstCases.filter(({ definition, size }) => definition.inputs(size).length > 1),
-  )('$title refuses operands on two devices', async ({ definition, size }) => {
-    const other = await openDevice('cpu', { threads: 1 });
-    const draw = random('devices');
-    const error = refusal(() => {
-      const tensors = definition
-        .inputs(size)
-        .map((input, at) => makeTensor(fill(input, draw), input.dtype, at === 1 ? other : device, false));
-      return definition.run(tensors, size);
-    });
-    expect(error).toBeInstanceOf(DeviceError);
-    expect(error.message).toContain(`[${definition.op}]`);
-  });
+  test.each(firstCases.filter(({ definition, size }) => definition.inputs(size).length > 1))(
+    '$title refuses operands on two devices',
+    async ({ definition, size }) => {
+      const other = await openDevice('cpu', { threads: 1 });
+      const draw = random('devices');
+      const error = refusal(() => {
+        const tensors = definition
+          .inputs(size)
+          .map((input, at) => makeTensor(fill(input, draw), input.dtype, at === 1 ? other : device, false));
+        return definition.run(tensors, size);
+      });
+      expect(error).toBeInstanceOf(DeviceError);
+      expect(error.message).toContain(`[${definition.op}]`);
+    },
+  );
 
   const withoutGradient = cases.filter(({ dtype = 'f32', op }) => dtype !== 'f32' && op !== 'cast');
 
-  test.each(
-    withoutGradient.map((definition) => ({ title: describeCase(definition), definition })),
-  )('backward through $title is refused by name', ({ definition }) => {
-    const size = definition.check[0];
-    const error = refusal(() => {
-      const tensors = definition
-        .inputs(size)
-        .map((input) => makeTensor(fill(input, random('blocked')), input.dtype, device, input.dtype === 'f32'));
-      for (const output of asList(definition.run(tensors, size))) sum(cast(output, 'f32')).backward();
-    });
-    expect(error).toBeInstanceOf(NotDifferentiableError);
-    expect(error.message).toContain(`[${definition.op}]`);
-  });
+  test.each(withoutGradient.map((definition) => ({ title: describeCase(definition), definition })))(
+    'backward through $title is refused by name',
+    ({ definition }) => {
+      const size = definition.check[0];
+      const error = refusal(() => {
+        const tensors = definition
+          .inputs(size)
+          .map((input) => makeTensor(fill(input, random('blocked')), input.dtype, device, input.dtype === 'f32'));
+        for (const output of asList(definition.run(tensors, size))) sum(cast(output, 'f32')).backward();
+      });
+      expect(error).toBeInstanceOf(NotDifferentiableError);
+      expect(error.message).toContain(`[${definition.op}]`);
+    },
+  );
 
   test('double backward is refused by name', () => {
     const x = leaf(3);

@@ -93,35 +93,46 @@ describe.each(deviceNames)('%s', (name) => {
 
   identity('transposing twice restores', extents(3, 0, 9), (x) => [transpose(transpose(x)), x]);
 
-  identity('reshape keeps the order', extents(3, 0, 5), (x) => [
-    reshape(reshape(x, [x.size]), x.shape),
-    x,
-  ]);
+  identity('reshape keeps the order', extents(3, 0, 5), (x) => [reshape(reshape(x, [x.size]), x.shape), x]);
 
   identity('addition commutes', extents(2, 0, 9), (x) => {
     const row = sum(x, { axes: 0 });
     return [add(x, row), add(row, x)];
   });
 
-  identity('matmul flags equal transposed operands', extents(2, 1, 40), (x) => [
-    matmul(x, x, { transposeA: true }),
-    matmul(transpose(x), x),
-  ], { absolute: 2e-5 });
+  identity(
+    'matmul flags equal transposed operands',
+    extents(2, 1, 40),
+    (x) => [matmul(x, x, { transposeA: true }), matmul(transpose(x), x)],
+    { absolute: 2e-5 },
+  );
 
-  identity('matmul with ones sums', extents(2, 1, 40), (x) => {
-    const ones = add(mul(x, 0), 1);
-    return [matmul(x, ones, { transposeB: true }), matmul(ones, x, { transposeB: true })].map((y, i) =>
-      i === 0 ? y : transpose(y),
-    ) as [Tensor, Tensor];
-  }, { absolute: 2e-5 });
+  identity(
+    'matmul with ones sums',
+    extents(2, 1, 40),
+    (x) => {
+      const ones = add(mul(x, 0), 1);
+      return [matmul(x, ones, { transposeB: true }), matmul(ones, x, { transposeB: true })].map((y, i) =>
+        i === 0 ? y : transpose(y),
+      ) as [Tensor, Tensor];
+    },
+    { absolute: 2e-5 },
+  );
 
-  identity('softmax sums to one', extents(3, 1, 20), (x) => {
-    const total = sum(softmax(x), { axes: -1 });
-    return [total, add(mul(total, 0), 1)];
-  }, { absolute: 1e-6 });
+  identity(
+    'softmax sums to one',
+    extents(3, 1, 20),
+    (x) => {
+      const total = sum(softmax(x), { axes: -1 });
+      return [total, add(mul(total, 0), 1)];
+    },
+    { absolute: 1e-6 },
+  );
 
-  identity('a sum by axes is a sum of sums', extents(3, 0, 12), (x) => [
-    sum(x, { axes: [0, 2] }),
-    sum(sum(x, { axes: 2 }), { axes: 0 }),
-  ], { absolute: 3e-5 });
+  identity(
+    'a sum by axes is a sum of sums',
+    extents(3, 0, 12),
+    (x) => [sum(x, { axes: [0, 2] }), sum(sum(x, { axes: 2 }), { axes: 0 })],
+    { absolute: 3e-5 },
+  );
 });

@@ -44,7 +44,12 @@ async function execute(
   const tensors = inputs.map((input, i) => makeTensor(arrays[i], input.dtype, device, input.differentiable));
   const results = scope(() => asList(definition.run(tensors, size)));
   const outputs = await Promise.all(results.map(read));
-  const cotangents = outputs.map(({ shape, data }) => array64(shape, data.map(() => Math.fround(2 * draw() - 1))));
+  const cotangents = outputs.map(({ shape, data }) =>
+    array64(
+      shape,
+      data.map(() => Math.fround(2 * draw() - 1)),
+    ),
+  );
   if (inputs.some((input) => input.differentiable)) {
     results.forEach((result, i) => {
       const retainGraph = i < results.length - 1;
@@ -104,7 +109,13 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
     const { data } = gradient;
     const elements = probedElements(data.length, draw);
     const partial = partialDerivatives(f, arrays, cotangents, which, elements);
-    expectClose(part, elements.map((i) => data[i]), partial, tolerance, elements);
+    expectClose(
+      part,
+      elements.map((i) => data[i]),
+      partial,
+      tolerance,
+      elements,
+    );
     if (elements.length === data.length) return;
 
     // Errors of the elements add up like a random walk, of which four deviations are allowed.

@@ -19,8 +19,7 @@ export function random(seed: string | number): Random {
 }
 
 /** A whole number in [low, high]. */
-export const integer = (draw: Random, low: number, high: number): number =>
-  low + Math.floor(draw() * (high - low + 1));
+export const integer = (draw: Random, low: number, high: number): number => low + Math.floor(draw() * (high - low + 1));
 
 /** What one input of a case is: its shape, how its values are drawn, and whether a gradient is asked for. */
 export interface Input {

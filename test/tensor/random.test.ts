@@ -7,7 +7,11 @@ import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 /** Known answers of Random123's kat_vectors for philox4x32 with 10 rounds. */
 const known = [
-  [[0, 0, 0, 0], [0, 0], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]],
+  [
+    [0, 0, 0, 0],
+    [0, 0],
+    [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+  ],
   [
     [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
     [0xffffffff, 0xffffffff],
@@ -31,7 +35,11 @@ describe.each(deviceNames)('%s', (name) => {
   }, 120_000);
 
   test('normals have the bits of the host, for any seed, sample and stream', () => {
-    for (const [seed, sample, stream] of [[0, 0, 0], [1234, 7, 3], [2 ** 40 + 5, 2 ** 33 + 1, 2 ** 31 + 9]]) {
+    for (const [seed, sample, stream] of [
+      [0, 0, 0],
+      [1234, 7, 3],
+      [2 ** 40 + 5, 2 ** 33 + 1, 2 ** 31 + 9],
+    ]) {
       using x = randn([3, 10], { device, seed, sample, stream });
       const bits = new Uint32Array((x.dataSync() as Float32Array).buffer);
       for (let n = 0; n < 3; n++)
@@ -42,7 +50,9 @@ describe.each(deviceNames)('%s', (name) => {
             [seed >>> 0, Math.floor(seed / 2 ** 32)],
           );
           const want = new Uint32Array(normalBlock(words).buffer).subarray(0, Math.min(4, 10 - 4 * block));
-          expect(Array.from(bits.subarray(n * 10 + block * 4, n * 10 + block * 4 + want.length))).toEqual(Array.from(want));
+          expect(Array.from(bits.subarray(n * 10 + block * 4, n * 10 + block * 4 + want.length))).toEqual(
+            Array.from(want),
+          );
         }
     }
   });
@@ -62,7 +72,12 @@ describe.each(deviceNames)('%s', (name) => {
     };
     using x = randn([4, count / 4], { device, seed: 11 });
     const normals = x.dataSync();
-    for (const [order, want, deviation] of [[1, 0, 1], [2, 1, Math.SQRT2], [3, 0, Math.sqrt(15)], [4, 3, Math.sqrt(96)]])
+    for (const [order, want, deviation] of [
+      [1, 0, 1],
+      [2, 1, Math.SQRT2],
+      [3, 0, Math.sqrt(15)],
+      [4, 3, Math.sqrt(96)],
+    ])
       expect(Math.abs(moments(normals, order) - want)).toBeLessThan((5 * deviation) / Math.sqrt(count));
     using u = uniform([4, count / 4], { device, seed: 12 });
     const values = u.dataSync();

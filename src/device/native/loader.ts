@@ -23,7 +23,13 @@ export function ffiVersion(): string {
   return ffi().version;
 }
 
-const TYPES: Record<string, string> = { ptr: 'uintptr_t', i32: 'int32_t', f32: 'float', f64: 'double', array: 'void *' };
+const TYPES: Record<string, string> = {
+  ptr: 'uintptr_t',
+  i32: 'int32_t',
+  f32: 'float',
+  f64: 'double',
+  array: 'void *',
+};
 
 export class Library {
   readonly path: string;

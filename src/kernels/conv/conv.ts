@@ -1,7 +1,7 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
-import { sameShape, type Shape } from '../../tensor/shape.ts';
+import { type Shape, sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { mul } from '../elementwise.ts';
@@ -60,7 +60,8 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   const geometry = geometryOf(x.shape, weight.shape, options);
   const { out } = geometry;
   const expect = (what: string, t: Tensor | undefined, shape: Shape) => {
-    if (t && !sameShape(t.shape, shape)) throw new ShapeError('conv2d', `${what} ${formatShape(shape)}`, formatShape(t.shape));
+    if (t && !sameShape(t.shape, shape))
+      throw new ShapeError('conv2d', `${what} ${formatShape(shape)}`, formatShape(t.shape));
   };
   expect('a bias', bias, [out[3]]);
   expect('an addend', add, [out[0], out[3]]);
@@ -83,7 +84,9 @@ function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2d
     );
   const strides = pair('stride', stride, 1);
   const paddings = pair('padding', padding, 0);
-  const extents = [0, 1].map((axis) => Math.floor((x[axis + 1] + 2 * paddings[axis] - weight[axis + 1]) / strides[axis]) + 1);
+  const extents = [0, 1].map(
+    (axis) => Math.floor((x[axis + 1] + 2 * paddings[axis] - weight[axis + 1]) / strides[axis]) + 1,
+  );
   if (extents.some((extent) => extent < 1) || weight[1] * weight[2] === 0)
     throw new ShapeError(
       'conv2d',

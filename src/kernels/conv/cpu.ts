@@ -45,13 +45,17 @@ export function convForward(
   const table = device.table(values);
   using packed = pack(weight, table, false);
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
-  device
-    .load(convKernels)
-    .conv_forward(x.address, packed.address, y.address, biasAt, addAt, residualAt, table, scale);
+  device.load(convKernels).conv_forward(x.address, packed.address, y.address, biasAt, addAt, residualAt, table, scale);
   return y;
 }
 
-export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, { table: values }: Geometry, scale: number): Tensor {
+export function convInputGradient(
+  dy: Tensor,
+  weight: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+): Tensor {
   const { device } = dy;
   const dx = empty(shape, { device });
   if (dx.size === 0) return dx;
@@ -61,7 +65,13 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, { ta
   return dx;
 }
 
-export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, { table: values }: Geometry, scale: number): Tensor {
+export function convWeightGradient(
+  x: Tensor,
+  dy: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+): Tensor {
   const { device } = x;
   if (x.size === 0 || dy.size === 0) return zeros(shape, { device });
   const table = device.table(values);

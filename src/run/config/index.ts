@@ -46,7 +46,10 @@ function locate(reference: string, folder: string): string {
   const names = presetNames();
   const name = names.find((n) => n === reference) ?? names.find((n) => n.split('/').at(-1) === reference);
   if (name) return join(presetFolder, `${name}.ts`);
-  const near = nearestName(reference, names.flatMap((n) => [n, n.split('/').at(-1) as string]));
+  const near = nearestName(
+    reference,
+    names.flatMap((n) => [n, n.split('/').at(-1) as string]),
+  );
   throw new ConfigError(
     `there is no configuration "${reference}"${near ? `; did you mean "${near}"?` : ''} ` +
       `Known are ${names.join(', ')}, or give the path of a .json, .ts or .js file.`,
@@ -54,10 +57,12 @@ function locate(reference: string, folder: string): string {
 }
 
 async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
-  if (seen.includes(file)) throw new ConfigError(`configurations are based on one another: ${[...seen, file].join(' -> ')}`);
+  if (seen.includes(file))
+    throw new ConfigError(`configurations are based on one another: ${[...seen, file].join(' -> ')}`);
   const { base = 'base', ...own } = await readTree(file);
   if (file === join(presetFolder, 'base.ts')) return own;
-  if (typeof base !== 'string') throw new ConfigError(`${file}: base must be a name or a path, got ${JSON.stringify(base)}`);
+  if (typeof base !== 'string')
+    throw new ConfigError(`${file}: base must be a name or a path, got ${JSON.stringify(base)}`);
   return merge(await loadTree(locate(base, dirname(file)), [...seen, file]), own);
 }
 

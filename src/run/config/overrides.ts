@@ -30,7 +30,9 @@ function current(config: Config, path: readonly string[]): unknown {
 
 function readValue(path: readonly string[], text: string | undefined, old: unknown): unknown {
   const refuse = (expected: string) =>
-    new UsageError(`--config.${path.join('.')} expects ${expected}, got ${text === undefined ? 'no value' : `"${text}"`}`);
+    new UsageError(
+      `--config.${path.join('.')} expects ${expected}, got ${text === undefined ? 'no value' : `"${text}"`}`,
+    );
   if (typeof old === 'boolean') {
     if (text === undefined || /^true$/i.test(text)) return true;
     if (/^false$/i.test(text)) return false;

@@ -36,7 +36,10 @@ export function checkConfig(tree: unknown, origin: string): Config {
 function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...path, key]));
-  const value = path.reduce<unknown>((at, key) => (isTree(at) || Array.isArray(at) ? (at as Tree)[key] : undefined), tree);
+  const value = path.reduce<unknown>(
+    (at, key) => (isTree(at) || Array.isArray(at) ? (at as Tree)[key] : undefined),
+    tree,
+  );
   const got = value === undefined ? 'is missing' : `got ${JSON.stringify(value) ?? String(value)}`;
   return [`${path.join('.') || 'the whole'}: ${issue.message}; ${got}`];
 }

@@ -70,11 +70,17 @@ export async function writeQuickstartReport(path: string, facts: QuickstartFacts
     ),
     section(
       'Training loss',
-      linePlot([{ label: 'batch', points }, { label: 'mean of 25', points: smooth(losses, 25) }], {
-        title: 'mean squared error of the velocity',
-        xLabel: 'step',
-        yLabel: 'loss',
-      }),
+      linePlot(
+        [
+          { label: 'batch', points },
+          { label: 'mean of 25', points: smooth(losses, 25) },
+        ],
+        {
+          title: 'mean squared error of the velocity',
+          xLabel: 'step',
+          yLabel: 'loss',
+        },
+      ),
     ),
     section(
       'How it was made',
