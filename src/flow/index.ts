@@ -1,6 +1,6 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { energyDistance } from './energy_distance.ts';
-export { interpolate, rectifiedFlowLoss, TIME_EPSILON, uniformTimes } from './loss.ts';
+export { interpolate, type LossOptions, rectifiedFlowLoss, TIME_EPSILON, uniformTimes } from './loss.ts';
 export {
   type FlowSample,
   type SampleOptions,

@@ -4,7 +4,7 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
-import { uniform } from '../kernels/random.ts';
+import { type DrawOptions, randn, uniform } from '../kernels/random.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -13,11 +13,16 @@ import type { Velocity } from './velocity.ts';
 /** Smallest time that is trained on (official sde_lib.py, eps). */
 export const TIME_EPSILON = 1e-3;
 
-/** [n] times, uniform in [eps, 1); sample b of step s draws the same whatever the batch before it was. */
-export function uniformTimes(n: number, options: { seed: number; step: number; device: Device }): Tensor {
-  const { seed, step, device } = options;
-  const u = uniform([n], { seed, sample: step * n, stream: streams.times, device });
-  return add(mul(u, 1 - TIME_EPSILON), TIME_EPSILON);
+export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
+  /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
+  x0?: Tensor;
+  /** [N] in [0, 1]; default: uniform times of (seed, sample). */
+  t?: Tensor;
+}
+
+/** [n] times, uniform in [eps, 1); sample i of a seed draws the same in any batch. */
+export function uniformTimes(n: number, options: Pick<DrawOptions, 'seed' | 'sample'> & { device?: Device }): Tensor {
+  return add(mul(uniform([n], { ...options, stream: streams.times }), 1 - TIME_EPSILON), TIME_EPSILON);
 }
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
@@ -27,12 +32,14 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
 }
 
 /**
- * Mean squared error of the velocity on the straight line from x0 to x1.
+ * Mean squared error of the velocity on straight lines from x0 to x1.
  * @param x1 data [N, ...]
- * @param x0 noise, of the same shape
- * @param t [N] in [0, 1]
  */
-export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, x0: Tensor, t: Tensor): Tensor {
+export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
+  const { seed, sample } = options;
+  const { device } = x1;
+  const { x0 = randn(x1.shape, { seed, sample, stream: streams.noise, device }) } = options;
+  const { t = uniformTimes(x1.shape[0], { seed, sample, device }) } = options;
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
       'rectified_flow_loss',

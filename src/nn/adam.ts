@@ -3,7 +3,7 @@
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { nearestName, ValueError } from '../errors.ts';
 import { adamStep, globalNorm } from '../kernels/optimizer.ts';
-import { keep } from '../tensor/scope.ts';
+import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ParameterArena } from './arena.ts';
 import type { Module } from './module.ts';
@@ -83,6 +83,14 @@ export class Adam {
     );
     this.updates++;
     return norm;
+  }
+
+  /** One update from the gradient of the loss that `f` computes; frees everything made in between. */
+  minimize(f: () => Tensor): void {
+    scope(() => {
+      f().backward();
+      this.step();
+    });
   }
 
   /** The averaged parameters by name, as windows that the caller owns. */

@@ -3,13 +3,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Device } from '../device/device.ts';
 import { NonFiniteError } from '../errors.ts';
-import { networkVelocity, rectifiedFlowLoss, uniformTimes } from '../flow/index.ts';
-import { randn } from '../kernels/random.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { streams } from '../tensor/streams.ts';
 import type { ImageBatches } from './data.ts';
 
 export interface TrainingStep {
@@ -61,12 +59,11 @@ export function trainingStep(
   step: number,
 ): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
   const { model, optimizer, batches, device, seed, batchSize } = options;
-  model.dropoutState.sample = step * batchSize;
+  const sample = step * batchSize;
+  model.dropoutState.sample = sample;
   return scope(() => {
     const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
-    const x0 = randn(x1.shape, { device, seed, stream: streams.noise, sample: step * batchSize });
-    const t = uniformTimes(batchSize, { seed, step, device });
-    const loss = rectifiedFlowLoss(networkVelocity(model), x1, x0, t);
+    const loss = rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
     loss.backward();
     const { learningRate } = optimizer;
     const gradientNorm = optimizer.step().item();

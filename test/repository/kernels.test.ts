@@ -1,0 +1,56 @@
+// Launch code declares each kernel's arguments; nothing checks a foreign call at run time, so the declarations are
+// compared here with the prototypes in the preprocessed sources. Also: what a source exports is declared.
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { findCompiler } from '../../src/device/cc.ts';
+import { declaredModules, parseSignature } from '../../src/device/module.ts';
+import '../../src/kernels/index.ts';
+import '../../src/kernels/ode.ts';
+import '../../src/kernels/optimizer.ts';
+
+const compiler = findCompiler();
+const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
+
+function kindOf(parameter: string): string {
+  if (parameter.includes('*')) return 'ptr';
+  const type = parameter
+    .replace(/\bconst\b/, '')
+    .trim()
+    .split(/\s+/)[0];
+  return { int32_t: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
+}
+
+/** Exported kernels of a source by name: "ptr i32 -> f64". */
+function prototypes(path: string): Record<string, string> {
+  const flags = ['-E', '-P', `-I${headers}`, `-I${dirname(path)}`, path];
+  const text = execFileSync(compiler.command, flags, { encoding: 'utf8' });
+  const found: Record<string, string> = {};
+  for (const [, returns, name, parameters] of text.matchAll(
+    /visibility\("default"\), used\)\)\s+(void|double)\s+(\w+)\s*\(([^)]*)\)\s*\{/g,
+  )) {
+    const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOf);
+    found[name] = `${kinds.join(' ')}${returns === 'double' ? ' -> f64' : ''}`;
+  }
+  // Every library has it, for the device: src/kernels/pool.h.
+  delete found.pool_bind;
+  return found;
+}
+
+test('every source is declared', () => {
+  const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.c'));
+  const declared = declaredModules().map(({ url }) => fileURLToPath(url));
+  expect(sources.map((file) => join(headers, file)).filter((path) => !declared.includes(path))).toEqual([]);
+});
+
+test.each(declaredModules().map((module) => [module.name, module] as const))('%s', (_, { url, kernels }) => {
+  const declared = Object.fromEntries(
+    Object.entries(kernels).map(([name, signature]) => {
+      const { parameters, returns } = parseSignature(signature);
+      return [name, `${parameters.join(' ')}${returns === 'f64' ? ' -> f64' : ''}`];
+    }),
+  );
+  expect(prototypes(fileURLToPath(url))).toEqual(declared);
+});
