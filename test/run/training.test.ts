@@ -74,7 +74,10 @@ it.each(Object.entries(endings))(
       const ended = await new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal })));
       expect(output).toBe(`ending: ${said}\n`);
       expect(ended).toEqual({ code: 0, signal: null });
-      expect(readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n')).toHaveLength(4);
+      const lines = readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n');
+      // A signal reaches the program a turn of its event loop later, or two.
+      expect(lines.length).toBeGreaterThanOrEqual(4);
+      expect(lines.length).toBeLessThanOrEqual(6);
     }
   },
   300_000,
