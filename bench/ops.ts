@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { noGrad } from '../src/autograd/mode.ts';
+import { findCompiler } from '../src/device/cc.ts';
 import { openDevice, setDefaultDevice } from '../src/device/open.ts';
 import { provenance } from '../src/run/provenance.ts';
 import { tensor } from '../src/tensor/create.ts';
@@ -47,11 +48,26 @@ console.log(
 );
 for (const row of rows) console.log(formatRow(row));
 if (flags.json) {
-  const about = { ...provenance(), cpu: cpus()[0]?.model, threads: device.workers, node: process.version };
+  const about = {
+    ...provenance(),
+    command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
+    cpu: cpus()[0]?.model,
+    threads: device.workers,
+    node: process.version,
+    compiler: findCompiler().version,
+  };
+  // One line a case; microseconds are enough.
+  const lines = rows.map((row) =>
+    JSON.stringify(row, (_, value) => (typeof value === 'number' ? round(value) : value)),
+  );
   writeFileSync(
     flags.json,
-    `${JSON.stringify({ ...about, command: process.argv.slice(1).join(' '), peaks, rows }, null, 1)}\n`,
+    `${JSON.stringify({ ...about, peaks }, null, 1).slice(0, -2)},\n "rows": [\n${lines.join(',\n')}\n]}\n`,
   );
+}
+
+function round(value: number): number {
+  return Math.round(value * 1e4) / 1e4;
 }
 
 function timeCase(testCase: Case, size: unknown, name: string): Row {
