@@ -1,6 +1,7 @@
 // npm run bench [-- --filter TEXT] [--threads N] [--json FILE]
-// Times every case of the test table at its `time` sizes: forward, and backward alone, lower quartile over rounds, with
-// the rate and the share of this machine's measured peak. The peak is measured before and after; the better one counts.
+// Times every case of the test table at its `time` sizes: forward, and backward alone, with the rate and the share of this
+// machine's measured peak. The whole table runs twice, minutes apart for each case, and the lower quartile of all samples
+// counts: a neighbour who takes a core for some seconds does not. Peaks are measured before, between and after.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -17,12 +18,12 @@ import { fill, random } from '../test/support/random.ts';
 import { measurePeaks } from './peak.ts';
 
 interface Row {
-  name: string;
-  forwardMs: number;
-  backwardMs: number | undefined;
   flops: number | undefined;
   bytes: number | undefined;
-  samples: { forward: number[]; backward: number[] };
+  /** Milliseconds. */
+  forward: number[];
+  /** Empty for an op without gradient. */
+  backward: number[];
 }
 
 const { values: flags } = parseArgs({
@@ -31,22 +32,34 @@ const { values: flags } = parseArgs({
 
 const device = await openDevice('cpu', flags.threads ? { threads: Number(flags.threads) } : {});
 setDefaultDevice(device);
-const before = measurePeaks(device);
-const rows: Row[] = [];
-for (const testCase of cases) {
-  for (const size of testCase.time ?? []) {
-    const name = describeCase(testCase, size);
-    if (!flags.filter || name.includes(flags.filter)) rows.push(timeCase(testCase, size, name));
+const peaks = measurePeaks(device);
+const rows = new Map<string, Row>();
+for (let pass = 0; pass < 2; pass++) {
+  for (const testCase of cases) {
+    for (const size of testCase.time ?? []) {
+      const name = describeCase(testCase, size);
+      if (flags.filter && !name.includes(flags.filter)) continue;
+      const { forward, backward } = timeCase(testCase, size, name);
+      const row = rows.get(name) ?? {
+        flops: testCase.flops?.(size),
+        bytes: testCase.bytes?.(size),
+        forward: [],
+        backward: [],
+      };
+      row.forward.push(...forward);
+      row.backward.push(...backward);
+      rows.set(name, row);
+    }
   }
+  const { flops, bandwidth } = measurePeaks(device);
+  peaks.flops = Math.max(peaks.flops, flops);
+  peaks.bandwidth = Math.max(peaks.bandwidth, bandwidth);
 }
-const after = measurePeaks(device);
-const peaks = { flops: Math.max(before.flops, after.flops), bandwidth: Math.max(before.bandwidth, after.bandwidth) };
-
 console.log(
   `peak of ${device.workers} threads: ${(peaks.flops / 1e9).toFixed(0)} GFLOP/s fused multiply-add, ` +
     `${(peaks.bandwidth / 1e9).toFixed(0)} GB/s copy`,
 );
-for (const row of rows) console.log(formatRow(row));
+for (const [name, row] of rows) console.log(formatRow(name, row));
 if (flags.json) {
   const about = {
     ...provenance(),
@@ -70,7 +83,7 @@ function round(value: number): number {
   return Math.round(value * 1e4) / 1e4;
 }
 
-function timeCase(testCase: Case, size: unknown, name: string): Row {
+function timeCase(testCase: Case, size: unknown, name: string): Pick<Row, 'forward' | 'backward'> {
   return scope(() => {
     const draw = random(name);
     const inputs = testCase.inputs(size).map((input) => {
@@ -104,14 +117,7 @@ function timeCase(testCase: Case, size: unknown, name: string): Row {
         }),
       );
     }
-    return {
-      name,
-      forwardMs: lowerQuartile(forwardSamples),
-      backwardMs: backwardSamples.length > 0 ? lowerQuartile(backwardSamples) : undefined,
-      flops: testCase.flops?.(size),
-      bytes: testCase.bytes?.(size),
-      samples: { forward: forwardSamples, backward: backwardSamples },
-    };
+    return { forward: forwardSamples, backward: backwardSamples };
   });
 }
 
@@ -129,7 +135,7 @@ function lowerQuartile(samples: readonly number[]): number {
 }
 
 /** Backward counts twice the forward's operations: one product for each operand's gradient. */
-function formatRow({ name, forwardMs, backwardMs, flops, bytes }: Row): string {
+function formatRow(name: string, { forward, backward, flops, bytes }: Row): string {
   const rate = (ms: number, factor: number): string => {
     if (flops) {
       const perSecond = (factor * flops) / (ms / 1e3);
@@ -141,10 +147,12 @@ function formatRow({ name, forwardMs, backwardMs, flops, bytes }: Row): string {
     }
     return ' '.repeat(18);
   };
-  const forward = `forward ${forwardMs.toFixed(3).padStart(9)} ms ${rate(forwardMs, 1)}`;
-  const backward =
-    backwardMs === undefined ? '' : `backward ${backwardMs.toFixed(3).padStart(9)} ms ${rate(backwardMs, 2)}`;
-  return `${name.padEnd(64)} ${forward}  ${backward}`.trimEnd();
+  const column = (label: string, samples: number[], factor: number): string => {
+    if (samples.length === 0) return '';
+    const ms = lowerQuartile(samples);
+    return `${label} ${ms.toFixed(3).padStart(9)} ms ${rate(ms, factor)}`;
+  };
+  return `${name.padEnd(64)} ${column('forward', forward, 1)}  ${column('backward', backward, 2)}`.trimEnd();
 }
 
 function share(value: number): string {
