@@ -70,8 +70,8 @@ if (flags.json) {
     compiler: findCompiler().version,
   };
   // One line a case; microseconds are enough.
-  const lines = rows.map((row) =>
-    JSON.stringify(row, (_, value) => (typeof value === 'number' ? round(value) : value)),
+  const lines = [...rows].map(([name, row]) =>
+    JSON.stringify({ name, ...row }, (_, value) => (typeof value === 'number' ? round(value) : value)),
   );
   writeFileSync(
     flags.json,

@@ -33,16 +33,48 @@ INLINE void philox(const struct draw *d, uint32_t block, uint64_t sample, uint32
   out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-/* mask[i] = 0 where element `begin + i` of the sample is dropped (probability threshold / 2^16), else scale */
-INLINE void dropout_mask(const struct draw *d, uint64_t sample, int32_t begin, int32_t count, int32_t threshold, float scale,
-                         float *mask) {
-  uint32_t words[4];
-  int32_t block = -1;
-  for (int32_t i = 0; i < count; i++) {
-    int32_t element = begin + i;
-    if (element / 8 != block) philox(d, (uint32_t)(block = element / 8), sample, words);
-    int32_t bits = (int32_t)(words[element % 8 / 2] >> (16 * (element & 1)) & 0xFFFFu);
-    mask[i] = bits < threshold ? 0.0f : scale;
+enum { PHILOX_LANES = 8 };
+
+/* words[w][j] = word w of block first + j: the same numbers, in loops that the compiler turns into vectors. */
+INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, uint32_t words[4][PHILOX_LANES]) {
+  uint64_t s = d->first + sample;
+  uint32_t k0 = d->key[0], k1 = d->key[1];
+  for (int32_t j = 0; j < PHILOX_LANES; j++) {
+    words[0][j] = first + (uint32_t)j;
+    words[1][j] = (uint32_t)s;
+    words[2][j] = (uint32_t)(s >> 32);
+    words[3][j] = d->stream;
+  }
+  for (int32_t round = 0; round < 10; round++) {
+    for (int32_t j = 0; j < PHILOX_LANES; j++) {
+      uint64_t a = (uint64_t)words[0][j] * 0xD2511F53u, b = (uint64_t)words[2][j] * 0xCD9E8D57u;
+      words[0][j] = (uint32_t)(b >> 32) ^ words[1][j] ^ k0;
+      words[1][j] = (uint32_t)b;
+      words[2][j] = (uint32_t)(a >> 32) ^ words[3][j] ^ k1;
+      words[3][j] = (uint32_t)a;
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
+
+/* mask[i] = 0 where element `begin + i` of the sample is dropped (probability threshold / 2^16), else scale. A block serves
+ * eight elements, 16 bits each. */
+static inline void dropout_mask(const struct draw *d, uint64_t sample, int32_t begin, int32_t count, int32_t threshold,
+                                float scale, float *mask) {
+  enum { ELEMENTS = 8 * PHILOX_LANES };
+  int32_t end = begin + count;
+  for (int32_t first = begin / 8 * 8; first < end; first += ELEMENTS) {
+    uint32_t words[4][PHILOX_LANES];
+    float all[ELEMENTS];
+    philox_lanes(d, (uint32_t)(first / 8), sample, words);
+    for (int32_t j = 0; j < PHILOX_LANES; j++)
+      for (int32_t w = 0; w < 4; w++) {
+        all[8 * j + 2 * w] = (int32_t)(words[w][j] & 0xFFFFu) < threshold ? 0.0f : scale;
+        all[8 * j + 2 * w + 1] = (int32_t)(words[w][j] >> 16) < threshold ? 0.0f : scale;
+      }
+    int32_t from = max32(begin, first), to = min32(end, first + ELEMENTS);
+    for (int32_t e = from; e < to; e++) mask[e - begin] = all[e - first];
   }
 }
 
