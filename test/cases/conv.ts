@@ -69,6 +69,8 @@ const strided: Layer[] = [
 
 const layers: Layer[] = [
   same(4, 32, 128, 128),
+  same(4, 32, 64, 64),
+  same(16, 16, 64, 64),
   same(4, 32, 256, 256),
   same(4, 32, 256, 128),
   same(4, 32, 384, 128),
@@ -115,9 +117,9 @@ function convCase(name: string, parts: Part[], scale: number | undefined, check:
     reference: ([x, weight, ...rest], { stride, padding }) =>
       reference.conv2d(x, weight, { ...named(rest), stride, padding, scale }),
     tolerance: {
-      value: { absolute: 1e-6, ofLargest: 2e-5 },
-      gradient: { absolute: 1e-6, ofLargest: 3e-5 },
-      reason: 'Winograd F(4x4, 3x3) in f32: measured up to 2.8e-5 of the largest value at 512 channels',
+      value: { absolute: 1e-6, ofLargest: 2e-6 },
+      gradient: { absolute: 1e-6, ofLargest: 2e-6 },
+      reason: 'f32 sums of up to 9 x 512 products: rounding grows with the square root of their number',
     },
     check,
     random: randomLayer,

@@ -1,0 +1,134 @@
+/** The UNet as a whole: its size, its shapes, its gradient against differences of the loss, its draws, its state. */
+import { beforeAll, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { mse } from '../../src/kernels/loss.ts';
+import { randn } from '../../src/kernels/random.ts';
+import { ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+}, 120_000);
+
+const small: UNetOptions = {
+  ...ddpmppCifar10,
+  imageSize: 8,
+  baseChannels: 8,
+  channelMultipliers: [1, 2],
+  residualBlocks: 1,
+  attentionResolutions: [4],
+  // Weights of 1e-10 would hide half of the network from a test.
+  initScale: 1,
+  seed: 3,
+};
+
+function build(options: Partial<UNetOptions> = {}): UNet {
+  const all = { ...small, ...options };
+  return new UNet(all, new Initializer({ seed: all.seed, device }));
+}
+
+const inputs = (n: number) => ({
+  x: randn([n, 8, 8, 3], { seed: 1, device }),
+  target: randn([n, 8, 8, 3], { seed: 2, device }),
+  labels: tensor(
+    Array.from({ length: n }, (_, i) => 100 + 311 * i),
+    { device },
+  ),
+});
+
+test('the CIFAR-10 network has the 61.8 million parameters of the official one', () => {
+  using network = new UNet(ddpmppCifar10, new Initializer({ device }));
+  expect(network.parameterCount()).toBe(61_804_419);
+}, 60_000);
+
+test.each([
+  ['positional', {}],
+  ['fourier, scaled by sigma', { embedding: 'fourier', scaleBySigma: true, dropout: 0 }],
+  ['unconditional, data in [0, 1], no rescaling', { conditional: false, centered: false, skipRescale: false }],
+] as [string, Partial<UNetOptions>][])('%s: the gradient of the loss along a direction', (_, options) => {
+  using network = build(options);
+  const { x, target, labels } = inputs(2);
+  const loss = () => mse(network.forward(x, labels), target);
+  scope(() => loss().backward());
+  const parameters = [...network.namedParameters()].map(([name, t], i) => ({
+    name,
+    t,
+    value: Float32Array.from(t.dataSync()),
+    slope: Float32Array.from(t.grad?.dataSync() ?? []),
+    direction: randn([t.size], { seed: 9, stream: i, device }).dataSync() as Float32Array,
+  }));
+  const at = (h: number) => {
+    for (const { t, value, direction } of parameters)
+      device.upload(
+        t.address,
+        Float32Array.from(value, (v, i) => v + h * direction[i]),
+      );
+    return scope(() => loss().item());
+  };
+  const predicted = parameters.reduce(
+    (sum, { slope, direction }) => sum + slope.reduce((s, g, i) => s + g * direction[i], 0),
+    0,
+  );
+  // Richardson's extrapolation of two central differences: f32 rounding allows no smaller steps.
+  const difference = (h: number) => (at(h) - at(-h)) / (2 * h);
+  const measured = (4 * difference(1e-3) - difference(2e-3)) / 3;
+  expect(parameters.every(({ slope }) => slope.length > 0)).toBe(true);
+  expect(Math.abs(measured - predicted)).toBeLessThan(0.01 * Math.abs(predicted) + 1e-3);
+});
+
+test('a sample does not depend on its batch, in training neither', () => {
+  using network = build();
+  const { x, labels } = inputs(3);
+  const rows = (sample: number, from: number, to: number) => {
+    network.dropoutState.sample = sample;
+    return scope(() => {
+      const width = 8 * 8 * 3;
+      const part = tensor(x.dataSync().slice(from * width, to * width), { shape: [to - from, 8, 8, 3], device });
+      const times = tensor(labels.dataSync().slice(from, to), { device });
+      return Array.from(network.train().forward(part, times).dataSync());
+    });
+  };
+  const [all, last] = [rows(40, 0, 3), rows(42, 2, 3)];
+  const tail = all.slice(2 * 8 * 8 * 3);
+  last.forEach((value, i) => expect(Math.abs(value - tail[i])).toBeLessThan(1e-5));
+});
+
+test('a fresh official network is nearly zero everywhere', () => {
+  using network = build({ initScale: 0 });
+  const { x, labels } = inputs(2);
+  const y = scope(() => Array.from(network.eval().forward(x, labels).dataSync()));
+  expect(Math.max(...y.map(Math.abs))).toBeLessThan(1e-3);
+});
+
+test('state moves between networks by name', () => {
+  using a = build();
+  using b = build({ seed: 4 });
+  const { x, labels } = inputs(1);
+  const output = (network: UNet) => scope(() => Array.from(network.eval().forward(x, labels).dataSync()));
+  expect(output(b)).not.toEqual(output(a));
+  b.loadStateDict(
+    new Map([...a.stateDict()].map(([name, t]) => [name, { shape: t.shape, data: t.dataSync() as Float32Array }])),
+  );
+  expect(output(b)).toEqual(output(a));
+});
+
+test.each<[Partial<UNetOptions>, RegExp]>([
+  [{ imageSize: 9 }, /imageSize 9 cannot be halved 1 times/],
+  [{ baseChannels: 7 }, /baseChannels must be even/],
+  [{ channelMultipliers: [] }, /at least one level/],
+  [{ dropout: 1 }, /dropout must be in \[0, 1\)/],
+])('refuses %j', (options, message) => {
+  expect(() => build(options)).toThrow(message);
+});
+
+test('refuses images of another size and labels of another count', () => {
+  using network = build();
+  const { x, labels } = inputs(2);
+  expect(() => network.forward(randn([2, 16, 16, 3], { seed: 0, device }), labels)).toThrow(
+    '[unet] expected images [N, 8, 8, 3], got [2, 16, 16, 3]',
+  );
+  expect(() => network.forward(x, tensor([1], { device }))).toThrow('labels [2]');
+});
