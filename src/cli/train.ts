@@ -9,7 +9,7 @@ export const trainCommand: Command = {
   overrides: true,
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; needed` },
-    workdir: { value: 'DIR', help: 'folder of checkpoints and log; needed' },
+    workdir: { value: 'DIR', help: 'folder of checkpoints and log; goes on from what is there; needed' },
     ...deviceOptions,
   },
   async run(parsed) {
@@ -17,15 +17,14 @@ export const trainCommand: Command = {
     const config = applyOverrides(await loadConfig(parsed.required('config')), parsed.overrides);
     const device = await deviceOf(parsed);
     const display = new TrainingDisplay();
-    const { onStep, onCompile } = display;
+    const { onStep, onCompile, onNotice } = display;
     const result = await interruptible((signal) =>
-      train(config, { workdir, device, signal, onStep, onCompile }).finally(() => display.stop()),
+      train(config, { workdir, device, signal, onStep, onCompile, onNotice }).finally(() => display.stop()),
     );
-    const state = result.stopped ? 'stopped' : 'done';
-    process.stdout.write(
-      `${state} after ${result.steps} steps, mean loss of the last ${Math.min(50, result.steps)}: ${result.loss.toFixed(4)}\n`,
-    );
-    process.stdout.write(`checkpoint: ${result.checkpoint}\n`);
+    const { steps, loss, stopped, checkpoint } = result;
+    const mean = Number.isNaN(loss) ? '' : `, mean loss of the last 50: ${loss.toFixed(4)}`;
+    process.stdout.write(`${stopped ? 'stopped' : 'done'} after ${steps} steps${mean}\n`);
+    process.stdout.write(stopped ? `the same command goes on from ${checkpoint}\n` : `checkpoint: ${checkpoint}\n`);
     return 0;
   },
 };

@@ -1,11 +1,12 @@
 // Adam with warm-up, weight decay and clipping of the global norm, and the exponential moving average of the weights,
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
-import { nearestName, ValueError } from '../errors.ts';
+import { FileError, formatShape, nearestName, ShapeError, ValueError } from '../errors.ts';
 import { adamStep, globalNorm } from '../kernels/optimizer.ts';
 import { keep, scope } from '../tensor/scope.ts';
+import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { ParameterArena } from './arena.ts';
+import { type ArenaEntry, ParameterArena } from './arena.ts';
 import type { Module } from './module.ts';
 
 export interface AdamOptions {
@@ -33,6 +34,11 @@ const defaults: AdamOptions = {
   gradientClip: -1,
   emaRate: 0,
 };
+
+/** Names as in PyTorch's Adam; ema is the moving average of the weights. */
+export const adamStates = ['exp_avg', 'exp_avg_sq', 'ema'] as const;
+export type AdamState = (typeof adamStates)[number];
+type StateValues = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
 
 export class Adam {
   readonly options: AdamOptions;
@@ -93,10 +99,39 @@ export class Adam {
     });
   }
 
-  /** The averaged parameters by name, as windows that the caller owns. */
-  *emaParameters(): Generator<[string, Tensor]> {
-    const { arena, ema } = this;
-    for (const entry of arena.entries) yield [entry.path, arena.window(ema ?? arena.values, entry)];
+  /** What the optimiser keeps for each parameter, by name, as windows that the caller owns. */
+  *state(kind: AdamState): Generator<[string, Tensor]> {
+    const { arena } = this;
+    for (const entry of arena.entries) yield [entry.path, arena.window(this.flat(kind), entry)];
+  }
+
+  /**
+   * Goes on where another optimiser of the same module stood.
+   * @param updates how many it had done
+   * @param states host arrays by kind and parameter name
+   * @throws FileError naming the first missing name, ShapeError naming a wrong shape
+   */
+  restore(updates: number, states: Record<AdamState, StateValues>, origin = 'state'): void {
+    const uploads: [Tensor, ArenaEntry, Float32Array][] = [];
+    for (const kind of adamStates)
+      for (const entry of this.arena.entries) {
+        const value = states[kind].get(entry.path);
+        if (!value) throw new FileError(origin, `lacks "${entry.path}" among ${kind}`);
+        if (!sameShape(value.shape, entry.shape))
+          throw new ShapeError(`load ${kind} of ${entry.path}`, formatShape(entry.shape), formatShape(value.shape));
+        uploads.push([this.flat(kind), entry, value.data]);
+      }
+    for (const [flat, entry, data] of uploads) {
+      const window = this.arena.window(flat, entry);
+      window.device.upload(window.address, data);
+      window.dispose();
+    }
+    this.updates = updates;
+  }
+
+  private flat(kind: AdamState): Tensor {
+    const { firstMoment, secondMoment, ema, arena } = this;
+    return { exp_avg: firstMoment, exp_avg_sq: secondMoment, ema: ema ?? arena.values }[kind];
   }
 
   /** Runs `fn` with the averaged weights in the module, then puts the trained ones back. */

@@ -1,5 +1,5 @@
 // Modules, the UNet, the optimiser.
-export { Adam, type AdamOptions } from './adam.ts';
+export { Adam, type AdamOptions, type AdamState, adamStates } from './adam.ts';
 export { ParameterArena } from './arena.ts';
 export { AttentionBlock, ResidualBlock } from './blocks.ts';
 export { FourierEmbedding, sinusoidalEmbedding } from './embedding.ts';

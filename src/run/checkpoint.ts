@@ -1,8 +1,9 @@
-// Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), and in the metadata the whole
-// configuration, step, package version and git revision. What travels in a checkpoint is data and is never run.
+// Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), where training is to go on Adam's
+// moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
+// git revision. What travels in a checkpoint is data and is never run.
 import { FileError } from '../errors.ts';
 import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';
-import type { Adam } from '../nn/adam.ts';
+import { type Adam, adamStates } from '../nn/adam.ts';
 import type { Module } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
@@ -10,26 +11,33 @@ import { provenance } from './provenance.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 
+type Values = Map<string, { shape: readonly number[]; data: Float32Array }>;
+
 export interface Checkpoint {
   path: string;
   config: unknown;
+  /** Updates done. */
   step: number;
-  model: Map<string, { shape: readonly number[]; data: Float32Array }>;
+  model: Values;
   /** The model with its parameters replaced by their exponential moving average. */
-  ema: Map<string, { shape: readonly number[]; data: Float32Array }>;
+  ema: Values;
+  /** Absent from a snapshot. */
+  moments?: { exp_avg: Values; exp_avg_sq: Values };
 }
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
 export async function saveCheckpoint(
   path: string,
-  state: { model: Module; optimizer: Adam; config: Config; step: number },
+  state: { model: Module; optimizer: Adam; config: Config; step: number; moments?: boolean },
 ): Promise<void> {
+  const { model, optimizer, moments = false } = state;
   const tensors = new Map<string, ArrayFile>();
-  for (const [name, tensor] of state.model.namedTensors()) tensors.set(`model.${name}`, await toArray(tensor));
-  for (const [name, tensor] of state.optimizer.emaParameters()) {
-    tensors.set(`ema.${name}`, await toArray(tensor));
-    tensor.dispose();
-  }
+  for (const [name, tensor] of model.namedTensors()) tensors.set(`model.${name}`, await toArray(tensor));
+  for (const kind of adamStates)
+    for (const [name, tensor] of kind === 'ema' || moments ? optimizer.state(kind) : []) {
+      tensors.set(`${kind}.${name}`, await toArray(tensor));
+      tensor.dispose();
+    }
   const metadata = {
     format: FORMAT,
     config: JSON.stringify(state.config),
@@ -49,18 +57,24 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
     );
   const step = Number(metadata.step);
   if (!Number.isInteger(step) || step < 0) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
-  const model: Checkpoint['model'] = new Map();
-  const ema: Checkpoint['ema'] = new Map();
+  const groups: Record<string, Values> = {
+    model: new Map(),
+    ema: new Map(),
+    exp_avg: new Map(),
+    exp_avg_sq: new Map(),
+  };
   for (const [name, array] of tensors) {
     if (!(array.data instanceof Float32Array)) throw new FileError(path, `"${name}" is ${array.dtype}, expected f32`);
-    const value = { shape: array.shape, data: array.data };
-    if (name.startsWith('model.')) model.set(name.slice(6), value);
-    else if (name.startsWith('ema.')) ema.set(name.slice(4), value);
-    else throw new FileError(path, `holds an unknown tensor "${name}"`);
+    const dot = name.indexOf('.');
+    const group = name.slice(0, dot);
+    if (!Object.hasOwn(groups, group)) throw new FileError(path, `holds an unknown tensor "${name}"`);
+    groups[group].set(name.slice(dot + 1), { shape: array.shape, data: array.data });
   }
+  const { model, ema, exp_avg, exp_avg_sq } = groups;
   // Constants (Fourier frequencies) have no average of their own.
   for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
-  return { path, config: parseConfig(path, metadata.config), step, model, ema };
+  const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
+  return { path, config: parseConfig(path, metadata.config), step, model, ema, moments };
 }
 
 function parseConfig(path: string, text: string | undefined): unknown {

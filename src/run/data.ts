@@ -17,21 +17,30 @@ export interface ImageBatches {
   batch(step: number): Float32Array;
 }
 
-const loaders: Record<Config['data']['dataset'], (root: string, part: 'train' | 'heldOut') => Promise<ImageDataset>> = {
+type Notice = (text: string) => void;
+type Loader = (root: string, part: 'train' | 'heldOut', notice: Notice) => Promise<ImageDataset>;
+
+const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
-  CIFAR10: async (root, part) => {
+  CIFAR10: async (root, part, notice) => {
     if (root === '')
       throw new ConfigError(
         'data.root_path is empty; set it to the folder of the CIFAR-10 binary files (data_batch_1.bin ...)',
       );
-    return (await loadCifar10(root, part)).dataset;
+    const { dataset, missing } = await loadCifar10(root, part);
+    if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
+    return dataset;
   },
 };
 
 /** @throws FileError, or ConfigError when its images are not of the size that the configuration states */
-export async function loadDataset(config: Config, part: 'train' | 'heldOut'): Promise<ImageDataset> {
+export async function loadDataset(
+  config: Config,
+  part: 'train' | 'heldOut',
+  notice: Notice = () => {},
+): Promise<ImageDataset> {
   const { dataset: name, root_path, image_size: size, num_channels: channels } = config.data;
-  const dataset = await loaders[name](root_path, part);
+  const dataset = await loaders[name](root_path, part, notice);
   if (dataset.height !== size || dataset.width !== size || dataset.channels !== channels)
     throw new ConfigError(
       `data.image_size ${size} and data.num_channels ${channels} do not fit ${name}: ` +
@@ -40,8 +49,8 @@ export async function loadDataset(config: Config, part: 'train' | 'heldOut'): Pr
   return dataset;
 }
 
-export async function trainingBatches(config: Config): Promise<ImageBatches> {
-  const dataset = await loadDataset(config, 'train');
+export async function trainingBatches(config: Config, notice?: Notice): Promise<ImageBatches> {
+  const dataset = await loadDataset(config, 'train', notice);
   const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
   const options = { seed: config.seed, centered, dequantize, flip };
   return {

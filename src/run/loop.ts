@@ -1,6 +1,7 @@
 // The training loop of a 1-rectified flow: data and noise in, one optimiser update a step. It prints nothing.
 // Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkFinite } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { NonFiniteError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
@@ -46,8 +47,6 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     const start = performance.now();
     const info = trainingStep(options, step);
     const imagesPerSecond = batchSize / ((performance.now() - start) / 1000);
-    if (!Number.isFinite(info.loss))
-      throw new NonFiniteError(`the loss is ${info.loss} at step ${step}; lower optim.lr or look at the data`);
     await options.onStep?.({ step, total, imagesPerSecond, ...info });
   }
   return total;
@@ -63,10 +62,26 @@ export function trainingStep(
   model.dropoutState.sample = sample;
   return scope(() => {
     const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
-    const loss = rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
+    const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
+    const loss = lossNow();
+    const value = loss.item();
+    if (!Number.isFinite(value)) throw nonFinite(`the loss is ${value}`, step, lossNow);
     loss.backward();
     const { learningRate } = optimizer;
     const gradientNorm = optimizer.step().item();
-    return { loss: loss.item(), learningRate, gradientNorm };
+    if (!Number.isFinite(gradientNorm)) throw nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
+    return { loss: value, learningRate, gradientNorm };
   });
+}
+
+/** Looks for the op that made it first by running `again` with every result checked. */
+function nonFinite(what: string, step: number, again?: () => unknown): NonFiniteError {
+  let op = '';
+  try {
+    if (again) checkFinite(again);
+  } catch (error) {
+    if (!(error instanceof NonFiniteError)) throw error;
+    op = `: ${error.message}`;
+  }
+  return new NonFiniteError(`${what} at step ${step}${op}. Lower optim.lr, or look at the data`);
 }

@@ -13,7 +13,8 @@ import { type TrainingStep, trainingLoop } from './loop.ts';
 import { NearestNeighbourScore } from './nearest.ts';
 import { type Judgement, type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
 import { type SampleRequest, sampleModel } from './sample.ts';
-import { makeFolder, trainingState } from './train.ts';
+import { trainingState } from './train.ts';
+import { makeFolder } from './workdir.ts';
 
 export interface QuickstartOptions {
   /** Folder of the report. */

@@ -1,58 +1,98 @@
-// `train`: a 1-rectified flow from a configuration, in a work directory.
-//   workdir/checkpoints/checkpoint_<n>.safetensors   model, EMA, configuration
-//   workdir/log.jsonl                                one line a step
-import { mkdirSync } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+// `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
 import type { CompileProgress, Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { FileError } from '../errors.ts';
 import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
-import { trainingBatches } from './data.ts';
+import { type ImageBatches, trainingBatches } from './data.ts';
+import { StepLog } from './log.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
+import { WorkDirectory } from './workdir.ts';
 
 export interface TrainOptions {
   workdir: string;
   device: Device;
-  /** Stops after the step that is running, with a checkpoint. */
+  /** Stops after the step that is running, with a state to go on from. */
   signal?: AbortSignal;
   onStep?: (step: TrainingStep) => void;
   onCompile?: (progress: CompileProgress) => void;
+  /** Told of what is not as expected and no reason to stop: missing batches, a damaged state, going on from a step. */
+  onNotice?: (text: string) => void;
 }
 
 export interface TrainResult {
-  /** Updates done. */
+  /** Updates done, those of earlier sessions included. */
   steps: number;
-  /** Mean loss over the last 50 steps. */
+  /** Mean loss over the last 50 steps of this session; NaN when there was none to do. */
   loss: number;
-  /** Path of the last checkpoint. */
+  /** Path of the last snapshot, or where it stopped early of the state to go on from. */
   checkpoint: string;
   /** Whether `signal` ended it early. */
   stopped: boolean;
 }
 
+/**
+ * Every draw is a function of (seed, step, sample), so a run that was interrupted, even by force, and goes on ends with the
+ * same bits as one that was not.
+ * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
+ * NonFiniteError naming step and op; the states in the work directory stay
+ */
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
-  const { workdir, device, signal } = options;
-  const batches = await trainingBatches(config);
-  const folder = makeFolder(join(workdir, 'checkpoints'));
-  await device.prepare(declaredModules(), options.onCompile);
-  const { model, optimizer } = trainingState(config, device);
-  const log = await open(join(workdir, 'log.jsonl'), 'a').catch((cause) => {
-    throw new FileError(join(workdir, 'log.jsonl'), `cannot be opened (${cause.code})`, { cause });
-  });
-  const recent: number[] = [];
-  const save = async (step: number) => {
-    const path = join(folder, `checkpoint_${step}.safetensors`);
-    await saveCheckpoint(path, { model, optimizer, config, step });
-    return path;
-  };
+  const { device, onNotice = () => {} } = options;
+  const batches = await trainingBatches(config, onNotice);
+  const workdir = await WorkDirectory.open(options.workdir);
   try {
-    const { n_iters: total, batch_size: batchSize, snapshot_freq: every } = config.training;
-    let checkpoint: string | undefined;
+    const state = await workdir.latestState(config, onNotice);
+    await workdir.writeConfig(config);
+    await device.prepare(declaredModules(), options.onCompile);
+    const { model, optimizer } = trainingState(config, device);
+    try {
+      if (state?.moments) {
+        model.loadStateDict(state.model, state.path);
+        optimizer.restore(state.step, { ...state.moments, ema: state.ema }, state.path);
+        onNotice(`going on from step ${state.step}`);
+      }
+      return await session({ ...options, config, workdir, model, optimizer, batches, from: state?.step ?? 0 });
+    } finally {
+      optimizer.dispose();
+      model.dispose();
+    }
+  } finally {
+    await workdir.close();
+  }
+}
+
+interface Session extends Omit<TrainOptions, 'workdir'> {
+  config: Config;
+  workdir: WorkDirectory;
+  model: UNet;
+  optimizer: Adam;
+  batches: ImageBatches;
+  from: number;
+}
+
+/** Steps from `from` to the end or the signal, with the log, snapshots and states. */
+async function session({
+  config,
+  workdir,
+  model,
+  optimizer,
+  batches,
+  from,
+  ...options
+}: Session): Promise<TrainResult> {
+  const { device, signal } = options;
+  const { n_iters: total, batch_size: batchSize, ...every } = config.training;
+  const log = await StepLog.open(workdir.file('log.jsonl'), from);
+  const saveState = async (step: number) => {
+    await log.sync();
+    await saveCheckpoint(workdir.state(step), { model, optimizer, config, step, moments: true });
+    await workdir.pruneStates();
+  };
+  const recent: number[] = [];
+  try {
     const steps = await trainingLoop({
       model,
       optimizer,
@@ -60,24 +100,28 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
       batches,
       seed: config.seed,
       batchSize,
-      from: 0,
+      from,
       total,
       signal,
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
-        await log.write(`${JSON.stringify({ step, loss, lr, grad_norm, images_per_s })}\n`);
-        if ((step + 1) % every === 0 && step + 1 < total) checkpoint = await save(step + 1);
+        await log.write({ step, loss, lr, grad_norm, images_per_s });
+        const done = step + 1;
+        if (done < total && done % every.snapshot_freq === 0)
+          await saveCheckpoint(workdir.snapshot(done), { model, optimizer, config, step: done });
+        if (done < total && done % every.snapshot_freq_for_preemption === 0) await saveState(done);
         options.onStep?.(info);
       },
     });
-    checkpoint = await save(steps);
-    const loss = recent.reduce((sum, value) => sum + value, 0) / Math.max(recent.length, 1);
-    return { steps, loss, checkpoint, stopped: steps < total };
+    const stopped = steps < total;
+    if (!stopped) await saveCheckpoint(workdir.snapshot(steps), { model, optimizer, config, step: steps });
+    if (steps > from) await saveState(steps);
+    const losses = recent.filter((loss) => loss !== undefined);
+    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    return { steps, loss, checkpoint: stopped ? workdir.state(steps) : workdir.snapshot(steps), stopped };
   } finally {
     await log.close();
-    optimizer.dispose();
-    model.dispose();
   }
 }
 
@@ -95,14 +139,4 @@ export function trainingState(config: Config, device: Device): { model: UNet; op
     emaRate: config.model.ema_rate,
   });
   return { model, optimizer };
-}
-
-/** @throws FileError when it cannot be made */
-export function makeFolder(path: string): string {
-  try {
-    mkdirSync(path, { recursive: true });
-  } catch (cause) {
-    throw new FileError(path, `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
-  return path;
 }

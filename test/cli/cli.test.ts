@@ -58,7 +58,7 @@ describe('train', () => {
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect(code).toBe(0);
     const steps = readFileSync(log, 'utf8').trim().split('\n').length;
-    expect(existsSync(join(folder, `stopped/checkpoints/checkpoint_${steps}.safetensors`))).toBe(true);
+    expect(existsSync(join(folder, `stopped/checkpoints-meta/state_${steps}.safetensors`))).toBe(true);
   });
 });
 

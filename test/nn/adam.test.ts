@@ -61,7 +61,7 @@ test.each([
     const got = [...model.a.dataSync(), ...model.b.dataSync()];
     got.forEach((value, i) => expect(Math.abs(value - p[i])).toBeLessThan(2e-6));
   }
-  const averaged = [...optimizer.emaParameters()].flatMap(([, t]) => {
+  const averaged = [...optimizer.state('ema')].flatMap(([, t]) => {
     const values = Array.from(t.dataSync());
     t.dispose();
     return values;

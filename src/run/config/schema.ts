@@ -54,6 +54,8 @@ export const configSchema = z.strictObject({
     n_iters: whole(1),
     /** Updates between two numbered snapshots. */
     snapshot_freq: whole(1),
+    /** Updates between two states to resume from; the last two are kept. */
+    snapshot_freq_for_preemption: whole(1),
   }),
   sampling: z.strictObject({
     use_ode_sampler: z.enum([...fixedSolvers, 'rk45']),

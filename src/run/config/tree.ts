@@ -25,6 +25,13 @@ export function merge(base: Tree, over: Tree): Tree {
   return merged;
 }
 
+/** Where two trees differ, by the dotted paths of their leaves; a missing leaf is undefined. */
+export function differences(a: unknown, b: unknown, above = ''): { path: string; a: unknown; b: unknown }[] {
+  if (!isTree(a) || !isTree(b)) return JSON.stringify(a) === JSON.stringify(b) ? [] : [{ path: above, a, b }];
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].flatMap((key) => differences(a[key], b[key], above ? `${above}.${key}` : key));
+}
+
 /** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);

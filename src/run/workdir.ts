@@ -1,0 +1,114 @@
+// The folder of one training run. One process at a time writes there, and only runs of one configuration go on in it.
+//   config.json                                      the merged configuration
+//   checkpoints/checkpoint_<step>.safetensors        numbered snapshots, all kept: model, EMA
+//   checkpoints-meta/state_<step>.safetensors        to go on from, the last two: model, EMA, Adam's moments
+//   log.jsonl                                        one line a step
+import { mkdirSync } from 'node:fs';
+import { readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ConfigError, FileError } from '../errors.ts';
+import { asFileError, writeFileAtomic } from '../io/index.ts';
+import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
+import type { Config } from './config/schema.ts';
+import { differences } from './config/tree.ts';
+import { lockFolder } from './lock.ts';
+
+const KEPT_STATES = 2;
+
+/** Keys that may change when a run goes on: they do not touch what has been learned. */
+const free = [/^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption)$/, /^sampling\./, /^data\.root_path$/];
+
+export class WorkDirectory {
+  readonly path: string;
+  private readonly unlock: () => Promise<void>;
+
+  private constructor(path: string, unlock: () => Promise<void>) {
+    this.path = path;
+    this.unlock = unlock;
+  }
+
+  /** @throws FileError when it cannot be written or another process is using it */
+  static async open(path: string): Promise<WorkDirectory> {
+    for (const folder of ['checkpoints', 'checkpoints-meta']) makeFolder(join(path, folder));
+    return new WorkDirectory(path, await lockFolder(path));
+  }
+
+  close(): Promise<void> {
+    return this.unlock();
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  snapshot(step: number): string {
+    return join(this.path, 'checkpoints', `checkpoint_${step}.safetensors`);
+  }
+
+  state(step: number): string {
+    return join(this.path, 'checkpoints-meta', `state_${step}.safetensors`);
+  }
+
+  /**
+   * The newest readable state, or undefined in a new directory.
+   * @param notice told of a newer one that is damaged
+   * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
+   */
+  async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
+    const steps = await this.stateSteps();
+    for (const [i, step] of steps.entries()) {
+      const path = this.state(step);
+      try {
+        const state = await loadCheckpoint(path);
+        if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+        this.checkConfig(state.config, config);
+        return state;
+      } catch (error) {
+        if (!(error instanceof FileError) || i === steps.length - 1) throw error;
+        notice(`${error.message}; going on from step ${steps[i + 1]} instead`);
+      }
+    }
+    return undefined;
+  }
+
+  async writeConfig(config: Config): Promise<void> {
+    await writeFileAtomic(this.file('config.json'), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+  }
+
+  /** Removes all states but the newest ones. */
+  async pruneStates(): Promise<void> {
+    for (const step of (await this.stateSteps()).slice(KEPT_STATES)) await unlink(this.state(step)).catch(() => {});
+  }
+
+  /** Newest first. */
+  private async stateSteps(): Promise<number[]> {
+    const folder = join(this.path, 'checkpoints-meta');
+    const names = await readdir(folder).catch((error) => {
+      throw asFileError(folder, error);
+    });
+    return names
+      .map((name) => /^state_(\d+)\.safetensors$/.exec(name)?.[1])
+      .filter((step) => step !== undefined)
+      .map(Number)
+      .sort((a, b) => b - a);
+  }
+
+  private checkConfig(before: unknown, now: Config): void {
+    const changed = differences(before, now).filter(({ path }) => !free.some((pattern) => pattern.test(path)));
+    if (changed.length === 0) return;
+    const lines = changed.map(({ path, a, b }) => `  ${path}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
+    throw new ConfigError(
+      `${this.path} holds a run of another configuration; give another --workdir, or the same values:\n${lines.join('\n')}`,
+    );
+  }
+}
+
+/** @throws FileError when it cannot be made */
+export function makeFolder(path: string): string {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    throw new FileError(path, `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
+  return path;
+}

@@ -1,0 +1,165 @@
+// Going on: a run that was killed any number of times ends with the bits of one that was not, and nothing that is wrong
+// with a work directory costs what it holds. RECTIFLOW_TEST_FULL=1 kills ten times over ten runs.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { applyOverrides, loadCheckpoint, loadConfig, train } from '../../src/run/index.ts';
+import { full, openTestDevice } from '../support/devices.ts';
+
+const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-resume-'));
+const values = {
+  'model.nf': 8,
+  'model.dropout': 0.1,
+  'training.batch_size': 16,
+  'training.n_iters': 60,
+  'training.snapshot_freq': 25,
+  'training.snapshot_freq_for_preemption': 7,
+};
+
+async function config(changes: Record<string, number> = {}) {
+  const list = Object.entries({ ...values, ...changes });
+  return applyOverrides(
+    await loadConfig('digits'),
+    list.map(([path, value]) => ({ path: path.split('.'), text: String(value) })),
+  );
+}
+
+function logged(workdir: string): { step: number; loss: number; grad_norm: number; lr: number }[] {
+  const lines = readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n');
+  return lines.map((line) => {
+    const { step, loss, grad_norm, lr } = JSON.parse(line);
+    return { step, loss, grad_norm, lr };
+  });
+}
+
+let device: Device;
+const whole = join(folder, 'whole');
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+  await train(await config(), { workdir: whole, device });
+}, 120_000);
+
+async function expectSameAsWhole(workdir: string) {
+  expect(logged(workdir)).toEqual(logged(whole));
+  for (const name of ['checkpoints/checkpoint_25', 'checkpoints/checkpoint_60', 'checkpoints-meta/state_60']) {
+    const [a, b] = await Promise.all([whole, workdir].map((dir) => loadCheckpoint(join(dir, `${name}.safetensors`))));
+    expect({ ...b, path: a.path }).toEqual(a);
+  }
+}
+
+it('writes numbered snapshots, the last two states, and a line a step', () => {
+  expect(readdirSync(join(whole, 'checkpoints')).sort()).toEqual(
+    [25, 50, 60].map((step) => `checkpoint_${step}.safetensors`),
+  );
+  expect(readdirSync(join(whole, 'checkpoints-meta')).sort()).toEqual(['state_56.safetensors', 'state_60.safetensors']);
+  expect(logged(whole).map(({ step }) => step)).toEqual(Array.from({ length: 60 }, (_, i) => i));
+  expect(existsSync(join(whole, 'lock'))).toBe(false);
+});
+
+const runs = full ? 10 : 2;
+
+it.each(Array.from({ length: runs }, (_, i) => i))(
+  'kill -9 at random moments, run %i',
+  async (run) => {
+    const workdir = join(folder, `killed${run}`);
+    const overrides = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
+    const command = [bin, 'train', '--config', 'digits', '--workdir', workdir, ...overrides];
+    let kills = 0;
+    for (;;) {
+      const child = spawn(process.execPath, command, { stdio: 'ignore' });
+      // The first moments fall into the start, later ones into steps, states and snapshots.
+      const timer = setTimeout(
+        () => child.kill('SIGKILL'),
+        kills < (full ? 10 : 4) ? 250 + Math.random() * 500 : 60_000,
+      );
+      const code = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
+      clearTimeout(timer);
+      if (code === 0) break;
+      expect(code).toBe('SIGKILL');
+      kills++;
+      for (const sub of ['checkpoints', 'checkpoints-meta'].filter((name) => existsSync(join(workdir, name))))
+        for (const name of readdirSync(join(workdir, sub)).filter((file) => file.endsWith('.safetensors')))
+          await loadCheckpoint(join(workdir, sub, name));
+    }
+    expect(kills).toBeGreaterThan(0);
+    await expectSameAsWhole(workdir);
+  },
+  120_000,
+);
+
+it('a signal stops it with a state from which it goes on; more steps later go on too', async () => {
+  const workdir = join(folder, 'stopped');
+  const controller = new AbortController();
+  const onStep = ({ step }: { step: number }) => step === 30 && controller.abort();
+  const first = await train(await config(), { workdir, device, signal: controller.signal, onStep });
+  expect(first).toMatchObject({ steps: 31, stopped: true });
+  const notices: string[] = [];
+  const second = await train(await config({ 'training.n_iters': 40 }), {
+    workdir,
+    device,
+    onNotice: (t) => notices.push(t),
+  });
+  expect(second).toMatchObject({ steps: 40, stopped: false });
+  expect(notices).toEqual(['going on from step 31']);
+  await train(await config(), { workdir, device });
+  expect(logged(workdir)).toEqual(logged(whole));
+});
+
+it('a damaged state is named and the one before it serves', async () => {
+  const workdir = join(folder, 'damaged');
+  await train(await config({ 'training.n_iters': 21 }), { workdir, device });
+  const state = join(workdir, 'checkpoints-meta/state_21.safetensors');
+  writeFileSync(state, readFileSync(state).subarray(0, 1000));
+  writeFileSync(join(workdir, 'log.jsonl'), `${readFileSync(join(workdir, 'log.jsonl'), 'utf8')}{"step": 21, "lo`);
+  const notices: string[] = [];
+  await train(await config(), { workdir, device, onNotice: (text) => notices.push(text) });
+  expect(notices[0]).toMatch(/state_21\.safetensors: .*going on from step 14 instead/);
+  await expectSameAsWhole(workdir);
+});
+
+describe('refuses', () => {
+  it('the directory of another configuration, naming the keys', async () => {
+    const before = readdirSync(whole, { recursive: true }).sort();
+    const other = train(await config({ 'optim.lr': 0.5, 'model.nf': 16 }), { workdir: whole, device });
+    await expect(other).rejects.toThrow(
+      /another configuration.*\n {2}model\.nf: 8 there, 16 now\n {2}optim\.lr: 0\.002 there, 0\.5 now/,
+    );
+    expect(readdirSync(whole, { recursive: true }).sort()).toEqual(before);
+  });
+
+  it('a directory that another run is using, and takes over from one that is gone', async () => {
+    const workdir = join(folder, 'shared');
+    const short = await config({ 'training.n_iters': 5 });
+    let second: Promise<unknown> | undefined;
+    await train(short, {
+      workdir,
+      device,
+      onStep: () => (second ??= train(short, { workdir, device }).catch((e) => e)),
+    });
+    expect(String(await second)).toMatch(/in use by process \d+/);
+    const { hostname } = await import('node:os');
+    writeFileSync(join(workdir, 'lock'), `${hostname()} 999999999 1 abc\n`);
+    expect(await train(short, { workdir, device })).toMatchObject({ steps: 5 });
+    writeFileSync(join(workdir, 'lock'), 'elsewhere 7 1 abc\n');
+    await expect(train(short, { workdir, device })).rejects.toThrow(
+      /held by process 7 on elsewhere; .*remove the file/,
+    );
+  });
+
+  it('a loss that is not finite, naming step and op; the last state stays', async () => {
+    const workdir = join(folder, 'exploded');
+    const wild = await config({ 'optim.lr': 1e30, 'optim.warmup': 8, 'training.snapshot_freq_for_preemption': 1 });
+    await expect(train(wild, { workdir, device })).rejects.toThrow(
+      /the (loss|norm of the gradient) is \S+ at step \d+/,
+    );
+    const states = readdirSync(join(workdir, 'checkpoints-meta'));
+    expect(states.length).toBeGreaterThan(0);
+    for (const state of states) await loadCheckpoint(join(workdir, 'checkpoints-meta', state));
+    expect(existsSync(join(workdir, 'lock'))).toBe(false);
+  });
+});
