@@ -28,6 +28,15 @@ export default {
     init_scale: 0,
   },
   optim: { lr: 2e-4, beta1: 0.9, eps: 1e-8, weight_decay: 0, warmup: 5000, grad_clip: 1 },
-  training: { batch_size: 128, n_iters: 1_300_001, snapshot_freq: 50_000, snapshot_freq_for_preemption: 10_000 },
+  training: {
+    batch_size: 128,
+    n_iters: 1_300_001,
+    snapshot_freq: 50_000,
+    snapshot_freq_for_preemption: 10_000,
+    log_freq: 50,
+    eval_freq: 100,
+    snapshot_sampling: true,
+  },
+  eval: { folder: 'eval', batch_size: 1024, enable_loss: true },
   sampling: { use_ode_sampler: 'rk45', ode_tol: 1e-5, sample_N: 1000, memory_budget: 2 ** 31 },
 } satisfies Config;

@@ -1,8 +1,11 @@
-// Command lines by description: each command says what options it takes, help and parsing follow from that.
-// An option that takes a value takes the next word whatever it looks like, so that `--config.optim.grad_clip -1` means
-// what it means in the official code; util.parseArgs would read -1 as two short flags.
+// Command lines by description: each command says what options it takes, help and parsing follow from that. The grammar
+// is the official one (absl flags over an ml_collections configuration):
+//   --name value, --name=value, one dash as well as two; --config.a.b value for a key of the configuration;
+//   a boolean key alone, or before true or false; --noconfig.a.b; the mode as a word or as --mode, anywhere.
+// An option that takes a value takes the next word unless that is an option, so that `--config.optim.grad_clip -1` means
+// what it means there; util.parseArgs would read -1 as two short flags.
 import { nearestName, UsageError } from '../errors.ts';
-import type { Override } from '../run/index.ts';
+import { isBooleanKey, type Override } from '../run/config/index.ts';
 
 export interface Option {
   /** What stands for the value in help; without it the option is a switch. */
@@ -74,37 +77,43 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   if (words.includes('--help') || words.includes('-h')) return undefined;
   const parsed = new Parsed();
   for (let at = 0; at < words.length; at++) {
-    const word = words[at];
-    if (!word.startsWith('--'))
-      throw new UsageError(`"${word}" stands alone; options of ${command.name} begin with --`);
-    const [, name, attached] = /^--([^=]*)(?:=(.*))?$/s.exec(word) as RegExpExecArray;
-    const negated = /^noconfig\.(.+)$/.exec(name)?.[1];
-    if (command.overrides && negated && attached === undefined) {
-      parsed.overrides.push({ path: negated.split('.'), text: 'false' });
-      continue;
-    }
-    const override = command.overrides ? /^config\.(.+)$/.exec(name)?.[1] : undefined;
-    if (override) {
-      const text = attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
-      parsed.overrides.push({ path: override.split('.'), text });
-      continue;
-    }
-    const option = Object.hasOwn(command.options, name) ? command.options[name] : undefined;
-    if (!option) throw unknownOption(command, name);
-    if (!option.value) {
+    const option = optionOf(words[at]);
+    if (!option) throw new UsageError(`"${words[at]}" stands alone; options of ${command.name} begin with --`);
+    const { name, attached } = option;
+    const next = () => attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
+    const path = command.overrides ? /^(?:no)?config\.(.+)$/.exec(name)?.[1].split('.') : undefined;
+    if (path && name.startsWith('noconfig.')) {
+      if (!isBooleanKey(path)) throw new UsageError(`--${name}: only true-or-false keys take --noconfig`);
       if (attached !== undefined) throw new UsageError(`--${name} takes no value, got "${attached}"`);
-      parsed.set(name, 'true');
-      continue;
+      parsed.overrides.push({ path, text: 'false' });
+    } else if (path) {
+      const bare = isBooleanKey(path) && attached === undefined && !/^(true|false)$/i.test(words[at + 1] ?? '');
+      parsed.overrides.push({ path, text: bare ? undefined : next() });
+    } else {
+      const known = Object.hasOwn(command.options, name) ? command.options[name] : undefined;
+      if (!known) throw unknownOption(command, name);
+      if (!known.value) {
+        if (attached !== undefined) throw new UsageError(`--${name} takes no value, got "${attached}"`);
+        parsed.set(name, 'true');
+        continue;
+      }
+      const value = next();
+      if (value === undefined || value === '')
+        throw new UsageError(`--${name} needs a value: --${name} ${known.value}`);
+      parsed.set(name, value);
     }
-    const value = attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
-    if (value === undefined || value === '') throw new UsageError(`--${name} needs a value: --${name} ${option.value}`);
-    parsed.set(name, value);
   }
   return parsed;
 }
 
+/** Name and what follows "=" of a word such as --name, -name or ---name=value; undefined for a value, such as -1. */
+export function optionOf(word: string): { name: string; attached: string | undefined } | undefined {
+  const [, name, attached] = /^-{1,3}([a-zA-Z][^=]*)(?:=(.*))?$/s.exec(word) ?? [];
+  return name === undefined ? undefined : { name, attached };
+}
+
 function isOption(word: string | undefined): boolean {
-  return word === undefined || word.startsWith('--');
+  return word === undefined || optionOf(word) !== undefined;
 }
 
 function unknownOption(command: Command, name: string): UsageError {

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // The command line: finds the command, prints its result or its error. 0 done, 1 failed, 2 wrong usage.
-import { ConfigError, nearestName, RectiflowError, UsageError } from '../errors.ts';
+import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/provenance.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
+import { findCommand } from './mode.ts';
 
 // Loaded when asked for: `rectiflow --help` needs none of the libraries.
 const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
@@ -28,21 +29,19 @@ function help(): string {
 }
 
 async function main(words: readonly string[]): Promise<number> {
-  const [name, ...rest] = words;
-  if (name === '--version') {
+  if (words.length === 0) {
+    process.stderr.write(help());
+    return 2;
+  }
+  if (words.length === 1 && words[0] === '--version') {
     process.stdout.write(`${packageVersion()}\n`);
     return 0;
   }
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    (name === undefined ? process.stderr : process.stdout).write(help());
-    return name === undefined ? 2 : 0;
+  if (words.length === 1 && ['--help', '-h', 'help'].includes(words[0])) {
+    process.stdout.write(help());
+    return 0;
   }
-  if (!Object.hasOwn(commands, name)) {
-    const near = nearestName(name, Object.keys(commands));
-    throw new UsageError(
-      `there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${Object.keys(commands).join(', ')}`}`,
-    );
-  }
+  const [name, rest] = await findCommand(words, Object.keys(commands));
   const command = await commands[name].load();
   const parsed = parseArguments(command, rest);
   if (!parsed) {

@@ -21,8 +21,8 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
 }
 
 /** [n] times, uniform in [eps, 1); sample i of a seed draws the same in any batch. */
-export function uniformTimes(n: number, options: Pick<DrawOptions, 'seed' | 'sample'> & { device?: Device }): Tensor {
-  return add(mul(uniform([n], { ...options, stream: streams.times }), 1 - TIME_EPSILON), TIME_EPSILON);
+export function uniformTimes(n: number, options: DrawOptions & { device?: Device }): Tensor {
+  return add(mul(uniform([n], { stream: streams.times, ...options }), 1 - TIME_EPSILON), TIME_EPSILON);
 }
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */

@@ -20,6 +20,8 @@ export interface TrainingStep {
   /** Global norm of the gradient before clipping. */
   gradientNorm: number;
   imagesPerSecond: number;
+  /** Share of the step's time that went into waiting for its batch. */
+  dataShare: number;
 }
 
 export interface LoopOptions {
@@ -46,8 +48,10 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     if (signal?.aborted) return step;
     const start = performance.now();
     const info = trainingStep(options, step);
-    const imagesPerSecond = batchSize / ((performance.now() - start) / 1000);
-    await options.onStep?.({ step, total, imagesPerSecond, ...info });
+    const seconds = (performance.now() - start) / 1000;
+    const { dataSeconds, ...rest } = info;
+    const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
+    await options.onStep?.({ step, total, ...shares, ...rest });
   }
   return total;
 }
@@ -56,12 +60,15 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
 export function trainingStep(
   options: Omit<LoopOptions, 'from' | 'total'>,
   step: number,
-): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
+): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> & { dataSeconds: number } {
   const { model, optimizer, batches, device, seed, batchSize } = options;
   const sample = step * batchSize;
   model.dropoutState.sample = sample;
   return scope(() => {
-    const x1 = tensor(batches.batch(step), { shape: [batchSize, ...batches.imageShape], device });
+    const start = performance.now();
+    const images = batches.batch(step);
+    const dataSeconds = (performance.now() - start) / 1000;
+    const x1 = tensor(images, { shape: [batchSize, ...batches.imageShape], device });
     const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
     const loss = lossNow();
     const value = loss.item();
@@ -70,7 +77,7 @@ export function trainingStep(
     const { learningRate } = optimizer;
     const gradientNorm = optimizer.step().item();
     if (!Number.isFinite(gradientNorm)) throw nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    return { loss: value, learningRate, gradientNorm };
+    return { loss: value, learningRate, gradientNorm, dataSeconds };
   });
 }
 

@@ -1,15 +1,23 @@
 // `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
+import type { ImageDataset } from '../data/index.ts';
 import type { CompileProgress, Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
-import { type ImageBatches, trainingBatches } from './data.ts';
-import { StepLog } from './log.ts';
+import { type ImageBatches, loadDataset, trainingBatches } from './data.ts';
+import { evaluationLoss } from './evaluate.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
+import { Recorder } from './recorder.ts';
+import { sampleModel } from './sample.ts';
 import { WorkDirectory } from './workdir.ts';
+
+/** Pictures of a snapshot, at most. */
+const SAMPLES = 64;
+/** Held-out batches of an evaluation during training. */
+const EVALUATED_BATCHES = 4;
 
 export interface TrainOptions {
   workdir: string;
@@ -42,6 +50,7 @@ export interface TrainResult {
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { device, onNotice = () => {} } = options;
   const batches = await trainingBatches(config, onNotice);
+  const heldOut = await loadDataset(config, 'heldOut');
   const workdir = await WorkDirectory.open(options.workdir);
   try {
     const state = await workdir.latestState(config, onNotice);
@@ -54,7 +63,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
         optimizer.restore(state.step, { ...state.moments, ema: state.ema }, state.path);
         onNotice(`going on from step ${state.step}`);
       }
-      return await session({ ...options, config, workdir, model, optimizer, batches, from: state?.step ?? 0 });
+      return await session({ ...options, config, workdir, model, optimizer, batches, heldOut, from: state?.step ?? 0 });
     } finally {
       optimizer.dispose();
       model.dispose();
@@ -70,28 +79,38 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   model: UNet;
   optimizer: Adam;
   batches: ImageBatches;
+  heldOut: ImageDataset;
   from: number;
 }
 
-/** Steps from `from` to the end or the signal, with the log, snapshots and states. */
-async function session({
-  config,
-  workdir,
-  model,
-  optimizer,
-  batches,
-  from,
-  ...options
-}: Session): Promise<TrainResult> {
-  const { device, signal } = options;
+/** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
+async function session(options: Session): Promise<TrainResult> {
+  const { config, workdir, model, optimizer, batches, heldOut, from, device, signal } = options;
   const { n_iters: total, batch_size: batchSize, ...every } = config.training;
-  const log = await StepLog.open(workdir.file('log.jsonl'), from);
+  const recorder = await Recorder.open(workdir.path, config, from);
+  const recent: number[] = [];
+
   const saveState = async (step: number) => {
-    await log.sync();
+    await recorder.sync();
     await saveCheckpoint(workdir.state(step), { model, optimizer, config, step, moments: true });
     await workdir.pruneStates();
   };
-  const recent: number[] = [];
+  const evaluate = async (step: number) => {
+    const evaluation = await optimizer.withEma(() =>
+      evaluationLoss(model, heldOut, config, { device, batchSize, images: EVALUATED_BATCHES * batchSize }),
+    );
+    await recorder.evaluation(step, evaluation);
+    return evaluation;
+  };
+  const snapshot = async (step: number) => {
+    await saveCheckpoint(workdir.snapshot(step), { model, optimizer, config, step });
+    if (!every.snapshot_sampling) return;
+    const num = Math.min(batchSize, SAMPLES);
+    const sampled = await optimizer.withEma(() => sampleModel(model, config, { num, device }));
+    await recorder.snapshot(step, sampled, await evaluate(step));
+    model.train();
+  };
+
   try {
     const steps = await trainingLoop({
       model,
@@ -105,23 +124,25 @@ async function session({
       signal,
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
-        const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
-        await log.write({ step, loss, lr, grad_norm, images_per_s });
-        const done = step + 1;
-        if (done < total && done % every.snapshot_freq === 0)
-          await saveCheckpoint(workdir.snapshot(done), { model, optimizer, config, step: done });
-        if (done < total && done % every.snapshot_freq_for_preemption === 0) await saveState(done);
+        await recorder.step(info);
+        const done = info.step + 1;
+        const due = (frequency: number) => done < total && done % frequency === 0;
+        if (due(every.snapshot_freq)) await snapshot(done);
+        else if (due(every.eval_freq)) await evaluate(done);
+        if (due(every.snapshot_freq_for_preemption)) await saveState(done);
         options.onStep?.(info);
       },
     });
     const stopped = steps < total;
-    if (!stopped) await saveCheckpoint(workdir.snapshot(steps), { model, optimizer, config, step: steps });
-    if (steps > from) await saveState(steps);
+    if (steps > from) {
+      if (!stopped) await snapshot(steps);
+      await saveState(steps);
+    }
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     return { steps, loss, checkpoint: stopped ? workdir.state(steps) : workdir.snapshot(steps), stopped };
   } finally {
-    await log.close();
+    await recorder.close();
   }
 }
 

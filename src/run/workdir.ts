@@ -2,7 +2,7 @@
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<step>.safetensors        numbered snapshots, all kept: model, EMA
 //   checkpoints-meta/state_<step>.safetensors        to go on from, the last two: model, EMA, Adam's moments
-//   log.jsonl                                        one line a step
+//   beside them what run/recorder.ts writes
 import { mkdirSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,12 @@ import { lockFolder } from './lock.ts';
 const KEPT_STATES = 2;
 
 /** Keys that may change when a run goes on: they do not touch what has been learned. */
-const free = [/^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption)$/, /^sampling\./, /^data\.root_path$/];
+const free = [
+  /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
+  /^eval\./,
+  /^sampling\./,
+  /^data\.root_path$/,
+];
 
 export class WorkDirectory {
   readonly path: string;

@@ -6,6 +6,9 @@ export const streams = {
   times: 1,
   /** x_0 of sampling. */
   samples: 2,
+  /** x_0 and t of the evaluation loss. */
+  evaluation: 3,
+  evaluationTimes: 4,
   /** The first of the dropout layers; each takes the next. */
   dropout: 1 << 16,
   /** The first of the initialised tensors; each takes the next. */

@@ -11,6 +11,7 @@ import { checkConfig, isTree, merge, type Tree } from './tree.ts';
 
 export { applyOverrides, type Override } from './overrides.ts';
 export type { Config, ConfigFile } from './schema.ts';
+export { isBooleanKey } from './tree.ts';
 
 const MAX_BYTES = 2 ** 20;
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];

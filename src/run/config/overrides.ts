@@ -1,5 +1,5 @@
 // `--config.a.b value` of a command line, laid over a configuration. The text is read by the type the key holds now:
-// numbers and booleans as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
+// numbers, booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
 import { UsageError } from '../../errors.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, isTree, leafPaths, merge, type Tree, unknownKey } from './tree.ts';
@@ -39,6 +39,7 @@ function readValue(path: readonly string[], text: string | undefined, old: unkno
     throw refuse('true or false');
   }
   if (text === undefined) throw refuse('a value');
+  if (text === 'None') return null;
   if (typeof old === 'number') return readNumber(text) ?? fail(refuse('a number'));
   if (Array.isArray(old)) return readNumbers(text) ?? fail(refuse('numbers as (1, 2) or [1, 2]'));
   return text.replace(/^(['"])(.*)\1$/s, '$2');

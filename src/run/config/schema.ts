@@ -56,6 +56,19 @@ export const configSchema = z.strictObject({
     snapshot_freq: whole(1),
     /** Updates between two states to resume from; the last two are kept. */
     snapshot_freq_for_preemption: whole(1),
+    /** Steps between two points of TensorBoard's curves. */
+    log_freq: whole(1),
+    /** Updates between two evaluations on four held-out batches. */
+    eval_freq: whole(1),
+    /** Whether each snapshot is sampled from and evaluated. */
+    snapshot_sampling: z.boolean(),
+  }),
+  eval: z.strictObject({
+    /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
+    folder: z.string().regex(/^[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . -'),
+    batch_size: whole(1),
+    /** Whether `eval` computes the loss over the held-out part. */
+    enable_loss: z.boolean(),
   }),
   sampling: z.strictObject({
     use_ode_sampler: z.enum([...fixedSolvers, 'rk45']),

@@ -75,6 +75,15 @@ function keysAt(path: readonly string[]): string[] {
   return Object.keys(shape);
 }
 
+/** Whether a path of the schema holds true or false. */
+export function isBooleanKey(path: readonly string[]): boolean {
+  const type = path.reduce<unknown>((at, key) => {
+    const shape = at instanceof z.ZodObject ? at.shape : undefined;
+    return shape && Object.hasOwn(shape, key) ? shape[key] : undefined;
+  }, configSchema);
+  return type instanceof z.ZodBoolean;
+}
+
 /** Every path of the schema that holds a value. */
 export function leafPaths(): string[][] {
   const walk = (shape: Tree, above: string[]): string[][] =>

@@ -1,0 +1,45 @@
+// Which command a command line means: its first word, `--mode NAME` as in the official code, or a command's name standing
+// anywhere where no option can have taken it as a value.
+import { nearestName, UsageError } from '../errors.ts';
+import { optionOf } from './arguments.ts';
+
+/** @returns the command's name and the words without it. @throws UsageError where there is none, or two */
+export async function findCommand(words: readonly string[], names: readonly string[]): Promise<[string, string[]]> {
+  const rest = [...words];
+  const found: string[] = [];
+  const at = rest.findIndex((word) => optionOf(word)?.name === 'mode');
+  if (at >= 0) {
+    const attached = optionOf(rest[at])?.attached;
+    const value = attached ?? rest[at + 1];
+    if (value === undefined || value === '') throw new UsageError(`--mode needs a value: --mode ${names.join('|')}`);
+    if (rest[at].startsWith('---')) process.stderr.write(`note: ${rest[at]} is read as --mode\n`);
+    found.push(value);
+    rest.splice(at, attached === undefined ? 2 : 1);
+  }
+  for (const [i, word] of rest.entries())
+    if (optionOf(word) === undefined && (i === 0 || (names.includes(word) && !(await takesValue(rest[i - 1]))))) {
+      found.push(word);
+      rest.splice(i, 1);
+      break;
+    }
+  const [name, other] = found;
+  if (name === undefined) throw new UsageError(`no command; give one of ${names.join(', ')}, or --mode train`);
+  if (other !== undefined && other !== name) throw new UsageError(`two commands, ${name} and ${other}; give one`);
+  if (!names.includes(name)) {
+    const near = nearestName(name, names);
+    throw new UsageError(
+      `there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${names.join(', ')}`}`,
+    );
+  }
+  return [name, rest];
+}
+
+/** Whether the word after this one may be its value. */
+async function takesValue(word: string): Promise<boolean> {
+  const option = optionOf(word);
+  if (!option || option.attached !== undefined || option.name === 'dry-run') return false;
+  const path = /^(no)?config\.(.+)$/.exec(option.name);
+  if (!path) return true;
+  const { isBooleanKey } = await import('../run/config/index.ts');
+  return path[1] === undefined && !isBooleanKey(path[2].split('.'));
+}

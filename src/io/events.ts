@@ -1,0 +1,126 @@
+// TensorBoard event files. A record: u64 length | u32 crc(length) | Event, a protocol buffer | u32 crc(Event), where crc is
+// CRC-32C rotated by 15 bits plus 0xa282ead8 (tensorflow/core/lib/io/record_writer.cc). Fields by number, as in
+// tensorflow/core/util/event.proto and summary.proto:
+//   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
+//   Summary 1 value: 1 tag, 2 simple_value float, 4 image: 1 height, 2 width, 3 colorspace, 4 encoded_image_string
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { asFileError } from './file.ts';
+
+export interface EventImage {
+  png: Uint8Array;
+  width: number;
+  height: number;
+  channels: number;
+}
+
+/** One file of one session; a session that goes on from a step hides what earlier files hold from that step on. */
+export class EventFile {
+  readonly path: string;
+  private readonly handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle) {
+    this.path = path;
+    this.handle = handle;
+  }
+
+  /** @param from the first step of this session: earlier sessions' events from there on are purged by the reader */
+  static async open(folder: string, from = 0): Promise<EventFile> {
+    try {
+      await mkdir(folder, { recursive: true });
+      const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
+      // The reader takes files in the order of their names.
+      const name = `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
+      const path = join(folder, name);
+      const file = new EventFile(path, await open(path, 'ax'));
+      await file.append(0, stringField(3, 'brain.Event:2'));
+      const START = 1;
+      if (from > 0) await file.append(from, bytesField(7, integerField(1, START)));
+      return file;
+    } catch (error) {
+      throw asFileError(folder, error);
+    }
+  }
+
+  /** Values by tag, such as `{ 'train/loss': 0.3 }`. */
+  scalars(step: number, values: Readonly<Record<string, number>>): Promise<void> {
+    const entries = Object.entries(values).map(([tag, value]) =>
+      bytesField(1, Buffer.concat([stringField(1, tag), floatField(2, value)])),
+    );
+    return this.append(step, bytesField(5, Buffer.concat(entries)));
+  }
+
+  image(step: number, tag: string, { png, width, height, channels }: EventImage): Promise<void> {
+    const image = [integerField(1, height), integerField(2, width), integerField(3, channels), bytesField(4, png)];
+    const value = Buffer.concat([stringField(1, tag), bytesField(4, Buffer.concat(image))]);
+    return this.append(step, bytesField(5, bytesField(1, value)));
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+
+  private async append(step: number, content: Buffer): Promise<void> {
+    const time = Buffer.alloc(9);
+    time[0] = (1 << 3) | 1;
+    time.writeDoubleLE(Date.now() / 1000, 1);
+    try {
+      await this.handle.write(record(Buffer.concat([time, integerField(2, step), content])));
+    } catch (error) {
+      throw asFileError(this.path, error);
+    }
+  }
+}
+
+function record(data: Buffer): Buffer {
+  const out = Buffer.alloc(16 + data.length);
+  out.writeBigUInt64LE(BigInt(data.length), 0);
+  out.writeUInt32LE(masked(crc32c(out.subarray(0, 8))), 8);
+  data.copy(out, 12);
+  out.writeUInt32LE(masked(crc32c(data)), 12 + data.length);
+  return out;
+}
+
+function masked(crc: number): number {
+  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+}
+
+const table = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-32C (Castagnoli). */
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = (crc >>> 8) ^ table[(crc ^ byte) & 255];
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
+  return [...bytes, value];
+}
+
+function integerField(field: number, value: number): Buffer {
+  return Buffer.from([field << 3, ...varint(value)]);
+}
+
+function floatField(field: number, value: number): Buffer {
+  const out = Buffer.alloc(5);
+  out[0] = (field << 3) | 5;
+  out.writeFloatLE(value, 1);
+  return out;
+}
+
+function bytesField(field: number, bytes: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from([(field << 3) | 2, ...varint(bytes.length)]), bytes]);
+}
+
+function stringField(field: number, text: string): Buffer {
+  return bytesField(field, Buffer.from(text));
+}

@@ -1,0 +1,81 @@
+// The evaluation loss: the training objective on held-out images with the averaged weights, each image once, with noise and
+// time drawn by its number, so that two evaluations of one model agree to the bit and two models meet the same draws.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { noGrad } from '../autograd/mode.ts';
+import { type ImageDataset, sequentialBatch } from '../data/index.ts';
+import type { Device } from '../device/device.ts';
+import { interpolate, networkVelocity, uniformTimes } from '../flow/index.ts';
+import { square, sub } from '../kernels/elementwise.ts';
+import { randn } from '../kernels/random.ts';
+import { mean } from '../kernels/reduce.ts';
+import type { UNet } from '../nn/unet.ts';
+import { tensor } from '../tensor/create.ts';
+import { scope } from '../tensor/scope.ts';
+import { streams } from '../tensor/streams.ts';
+import type { Config } from './config/schema.ts';
+
+/** Times are counted in tenths. */
+export const TIME_BUCKETS = 10;
+
+export interface Evaluation {
+  /** Mean over images and dimensions. */
+  loss: number;
+  images: number;
+  /** Mean loss of the images whose time fell into [k / 10, (k + 1) / 10); NaN where there was none. */
+  byTime: number[];
+}
+
+export interface EvaluateOptions {
+  device: Device;
+  /** Images at once; the last batch may be smaller. */
+  batchSize: number;
+  /** At most so many images from the beginning; default all. */
+  images?: number;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Of the weights that `model` holds now. */
+export async function evaluationLoss(
+  model: UNet,
+  dataset: ImageDataset,
+  config: Config,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { device, batchSize, signal, onProgress } = options;
+  const total = Math.min(dataset.count, options.images ?? dataset.count);
+  const velocity = networkVelocity(model);
+  const sums = new Float64Array(TIME_BUCKETS);
+  const counts = new Float64Array(TIME_BUCKETS);
+  const training = model.training;
+  model.eval();
+  try {
+    for (let first = 0; first < total; first += batchSize) {
+      await nextTurn();
+      signal?.throwIfAborted();
+      const n = Math.min(batchSize, total - first);
+      const { images } = sequentialBatch(dataset, first, n, config.data);
+      scope(() =>
+        noGrad(() => {
+          const draw = { seed: config.seed, sample: first, device };
+          const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
+          const x0 = randn(x1.shape, { ...draw, stream: streams.evaluation });
+          const t = uniformTimes(n, { ...draw, stream: streams.evaluationTimes });
+          const errors = square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)));
+          const losses = mean(errors, { axes: [1, 2, 3] }).dataSync();
+          const times = t.dataSync();
+          for (let i = 0; i < n; i++) {
+            const bucket = Math.min(TIME_BUCKETS - 1, Math.floor(times[i] * TIME_BUCKETS));
+            sums[bucket] += losses[i];
+            counts[bucket]++;
+          }
+        }),
+      );
+      onProgress?.(first + n, total);
+    }
+  } finally {
+    model.train(training);
+  }
+  const loss = sums.reduce((a, b) => a + b, 0) / total;
+  return { loss, images: total, byTime: Array.from(sums, (sum, k) => sum / counts[k]) };
+}

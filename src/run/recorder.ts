@@ -1,0 +1,96 @@
+// What a training run tells the world beside its checkpoints:
+//   log.jsonl                      one line a step
+//   tensorboard/                   event files, one a session
+//   samples/iter_<step>/           sample.png, sample.npz
+//   <eval_folder>/ckpt_<step>/     evaluation.json, samples.png of each snapshot
+import { join } from 'node:path';
+import { EventFile, encodePng, type Image, imageGrid, writeFileAtomic, writePng } from '../io/index.ts';
+import type { Config } from './config/schema.ts';
+import { pixels } from './data.ts';
+import type { Evaluation } from './evaluate.ts';
+import { StepLog } from './log.ts';
+import type { TrainingStep } from './loop.ts';
+import { sampleWriter } from './output.ts';
+import type { SampledImages } from './sample.ts';
+import { makeFolder } from './workdir.ts';
+
+export class Recorder {
+  private readonly workdir: string;
+  private readonly config: Config;
+  private readonly log: StepLog;
+  private readonly events: EventFile;
+  private sinceLogged: TrainingStep[] = [];
+
+  private constructor(workdir: string, config: Config, log: StepLog, events: EventFile) {
+    this.workdir = workdir;
+    this.config = config;
+    this.log = log;
+    this.events = events;
+  }
+
+  /** @param from the first step of this session; what was recorded from there on is cut or purged */
+  static async open(workdir: string, config: Config, from: number): Promise<Recorder> {
+    const log = await StepLog.open(join(workdir, 'log.jsonl'), from);
+    try {
+      return new Recorder(workdir, config, log, await EventFile.open(join(workdir, 'tensorboard'), from));
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  /** Every step to the log; their means to TensorBoard every training.log_freq steps. */
+  async step(info: TrainingStep): Promise<void> {
+    const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
+    await this.log.write({ step, loss, lr, grad_norm, images_per_s });
+    this.sinceLogged.push(info);
+    if ((step + 1) % this.config.training.log_freq !== 0 && step + 1 !== info.total) return;
+    const mean = (value: (info: TrainingStep) => number) =>
+      this.sinceLogged.reduce((sum, one) => sum + value(one), 0) / this.sinceLogged.length;
+    await this.events.scalars(step, {
+      'train/loss': mean((one) => one.loss),
+      'train/learning_rate': lr,
+      'train/gradient_norm': mean((one) => one.gradientNorm),
+      'train/images_per_second': mean((one) => one.imagesPerSecond),
+      'train/share_of_time_waiting_for_data': mean((one) => one.dataShare),
+    });
+    this.sinceLogged = [];
+  }
+
+  /** @param step updates done */
+  async evaluation(step: number, { loss, byTime }: Evaluation): Promise<void> {
+    const buckets = byTime.flatMap((value, k) =>
+      Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
+    );
+    await this.events.scalars(step - 1, { 'eval/loss': loss, ...Object.fromEntries(buckets) });
+  }
+
+  /** A snapshot's samples and evaluation. */
+  async snapshot(step: number, sampled: SampledImages, evaluation: Evaluation | undefined): Promise<void> {
+    const { images, shape, nfe } = sampled;
+    const grid = imageGrid(pixels(images, this.config, 'nearest'), shape);
+    const iteration = makeFolder(join(this.workdir, 'samples', `iter_${step}`));
+    await writePng(join(iteration, 'sample.png'), grid);
+    await sampleWriter('sample.npz')(join(iteration, 'sample.npz'), images, shape, this.config);
+    await this.events.image(step - 1, 'samples', await eventImage(grid));
+    await this.events.scalars(step - 1, { 'samples/nfe': nfe });
+    const folder = makeFolder(join(this.workdir, this.config.eval.folder, `ckpt_${step}`));
+    await writePng(join(folder, 'samples.png'), grid);
+    const report = { step, nfe, ...(evaluation && { loss: evaluation.loss, images: evaluation.images }) };
+    await writeFileAtomic(join(folder, 'evaluation.json'), [Buffer.from(`${JSON.stringify(report, null, 2)}\n`)]);
+  }
+
+  /** Returns when the log is on the disk: no saved state is ahead of it. */
+  sync(): Promise<void> {
+    return this.log.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.log.close();
+    await this.events.close();
+  }
+}
+
+async function eventImage(image: Image) {
+  return { png: await encodePng(image), width: image.width, height: image.height, channels: image.channels };
+}
