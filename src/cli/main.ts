@@ -12,6 +12,7 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./quickstart.ts')).quickstartCommand,
   },
   train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
+  eval: { summary: 'evaluation loss of snapshots', load: async () => (await import('./eval.ts')).evalCommand },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
   doctor: {
     summary: 'what is there, what is missing, what to do',

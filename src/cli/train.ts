@@ -1,20 +1,17 @@
-import { applyOverrides, loadConfig, train } from '../run/index.ts';
+import { train } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
-import { configHelp, deviceOf, deviceOptions, TrainingDisplay } from './shared.ts';
+import { configOf, deviceOf, runOptions, showPlan, TrainingDisplay } from './shared.ts';
 
 export const trainCommand: Command = {
   name: 'train',
-  summary: 'train a 1-rectified flow',
+  summary: 'train a 1-rectified flow, going on from what the work directory holds',
   overrides: true,
-  options: {
-    config: { value: 'CONFIG', help: `${configHelp}; needed` },
-    workdir: { value: 'DIR', help: 'folder of checkpoints and log; goes on from what is there; needed' },
-    ...deviceOptions,
-  },
+  options: runOptions,
   async run(parsed) {
     const workdir = parsed.required('workdir');
-    const config = applyOverrides(await loadConfig(parsed.required('config')), parsed.overrides);
+    const config = await configOf(parsed);
+    if (parsed.has('dry-run')) return showPlan(config, `train ${config.training.n_iters} steps in ${workdir}`);
     const device = await deviceOf(parsed);
     const display = new TrainingDisplay();
     const { onStep, onCompile, onNotice } = display;

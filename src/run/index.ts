@@ -11,6 +11,8 @@ export {
 } from './config/index.ts';
 export { loadDataset } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
+export { type EvalOptions, type EvalRow, evaluateSnapshots } from './eval.ts';
+export { type Evaluation, evaluationLoss } from './evaluate.ts';
 export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { readLatents, sampleWriter } from './output.ts';
