@@ -38,7 +38,12 @@ export interface Batch {
 }
 
 /** The training batch of step `step`: shuffled, scaled and, as asked, flipped and dequantised. */
-export function trainingBatch(dataset: ImageDataset, step: number, batchSize: number, options: BatchOptions): Batch {
+export function trainingBatch(
+  dataset: ImageDataset,
+  step: number,
+  batchSize: number,
+  options: BatchOptions,
+): Promise<Batch> {
   const indices = batchIndices(step, batchSize, dataset.count, options.seed);
   const first = step * batchSize;
   return makeBatch(dataset, indices, options, (place) => first + place);
@@ -50,29 +55,29 @@ export function sequentialBatch(
   start: number,
   length: number,
   options: Pick<BatchOptions, 'centered'>,
-): Batch {
+): Promise<Batch> {
   const indices = Int32Array.from({ length }, (_, place) => start + place);
   return makeBatch(dataset, indices, { seed: 0, centered: options.centered }, () => 0);
 }
 
-function makeBatch(
+async function makeBatch(
   dataset: ImageDataset,
   indices: Int32Array,
   options: BatchOptions,
   itemAt: (place: number) => number,
-): Batch {
+): Promise<Batch> {
   const imageBytes = dataset.height * dataset.width * dataset.channels;
+  const bytes = await dataset.load(indices);
   const images = new Float32Array(indices.length * imageBytes);
-  const pixels = new Uint8Array(imageBytes);
-  indices.forEach((index, place) => {
+  for (let place = 0; place < indices.length; place++) {
     const item = itemAt(place);
-    dataset.image(index, pixels, 0);
+    const pixels = bytes.subarray(place * imageBytes, (place + 1) * imageBytes);
     if (options.flip && isFlipped(options.seed, item)) flipHorizontal(pixels, dataset.width, dataset.channels);
     const values = options.dequantize
       ? dequantizePixels(pixels, options, options.seed, item)
       : scalePixels(pixels, options);
     images.set(values, place * imageBytes);
-  });
+  }
   const { labels } = dataset;
   return { images, indices, labels: labels && indices.map((index) => labels[index]) };
 }

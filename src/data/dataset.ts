@@ -10,8 +10,8 @@ export interface ImageDataset {
   readonly channels: number;
   /** Class numbers 0..K-1, one an image, where the set has any. */
   readonly labels?: Int32Array;
-  /** Writes image `index`, [H, W, C] bytes, to `out` from `offset` on. */
-  image(index: number, out: Uint8Array, offset: number): void;
+  /** Images by index, u8 [B, H, W, C], in memory of the caller. */
+  load(indices: Int32Array): Promise<Uint8Array>;
 }
 
 /**
@@ -40,9 +40,13 @@ export function memoryDataset(
     width,
     channels,
     labels,
-    image(index, out, offset) {
-      checkIndex(this, index);
-      out.set(images.subarray(index * imageBytes, (index + 1) * imageBytes), offset);
+    async load(indices) {
+      const out = new Uint8Array(indices.length * imageBytes);
+      indices.forEach((index, place) => {
+        checkIndex(this, index);
+        out.set(images.subarray(index * imageBytes, (index + 1) * imageBytes), place * imageBytes);
+      });
+      return out;
     },
   };
 }

@@ -47,27 +47,26 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     await nextTurn();
     if (signal?.aborted) return step;
     const start = performance.now();
-    const info = trainingStep(options, step);
+    const images = await options.batches.batch(step);
+    const dataSeconds = (performance.now() - start) / 1000;
+    const info = trainingStep(options, step, images);
     const seconds = (performance.now() - start) / 1000;
-    const { dataSeconds, ...rest } = info;
     const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
-    await options.onStep?.({ step, total, ...shares, ...rest });
+    await options.onStep?.({ step, total, ...shares, ...info });
   }
   return total;
 }
 
-/** One update; everything it makes is freed when it returns. */
+/** One update from the images of a batch; everything it makes is freed when it returns. */
 export function trainingStep(
   options: Omit<LoopOptions, 'from' | 'total'>,
   step: number,
-): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> & { dataSeconds: number } {
+  images: Float32Array,
+): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
   const { model, optimizer, batches, device, seed, batchSize } = options;
   const sample = step * batchSize;
   model.dropoutState.sample = sample;
   return scope(() => {
-    const start = performance.now();
-    const images = batches.batch(step);
-    const dataSeconds = (performance.now() - start) / 1000;
     const x1 = tensor(images, { shape: [batchSize, ...batches.imageShape], device });
     const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
     const loss = lossNow();
@@ -77,7 +76,7 @@ export function trainingStep(
     const { learningRate } = optimizer;
     const gradientNorm = optimizer.step().item();
     if (!Number.isFinite(gradientNorm)) throw nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    return { loss: value, learningRate, gradientNorm, dataSeconds };
+    return { loss: value, learningRate, gradientNorm };
   });
 }
 
