@@ -54,10 +54,6 @@ export class TrainingDisplay {
     this.training.update(step + 1, `loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
   };
 
-  readonly onNotice = (text: string): void => {
-    process.stderr.write(`note: ${text}\n`);
-  };
-
   stop(): void {
     this.training?.stop();
     this.training = undefined;

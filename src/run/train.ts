@@ -10,6 +10,7 @@ import { type ImageBatches, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './evaluate.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
+import { planTraining, type TrainingPlan } from './plan.ts';
 import { Recorder } from './recorder.ts';
 import { sampleModel } from './sample.ts';
 import { WorkDirectory } from './workdir.ts';
@@ -26,6 +27,8 @@ export interface TrainOptions {
   signal?: AbortSignal;
   onStep?: (step: TrainingStep) => void;
   onCompile?: (progress: CompileProgress) => void;
+  /** Told before the first step what the run will take. */
+  onPlan?: (plan: TrainingPlan) => void;
   /** Told of what is not as expected and no reason to stop: missing batches, a damaged state, going on from a step. */
   onNotice?: (text: string) => void;
 }
@@ -63,7 +66,12 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
         optimizer.restore(state.step, { ...state.moments, ema: state.ema }, state.path);
         onNotice(`going on from step ${state.step}`);
       }
-      return await session({ ...options, config, workdir, model, optimizer, batches, heldOut, from: state?.step ?? 0 });
+      const from = state?.step ?? 0;
+      if (from < config.training.n_iters) {
+        const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
+        options.onPlan?.(plan);
+      }
+      return await session({ ...options, config, workdir, model, optimizer, batches, heldOut, from });
     } finally {
       optimizer.dispose();
       model.dispose();

@@ -31,6 +31,9 @@ describe('train', () => {
     expect(lines.map(({ step }) => step)).toEqual([0, 1, 2]);
     expect(lines.every(({ loss, grad_norm }) => loss > 0 && grad_norm > 0)).toBe(true);
     expect(existsSync(checkpoint)).toBe(true);
+    expect(readFileSync(join(folder, 'run/stdout.txt'), 'utf8')).toMatch(
+      /0\.05 M parameters; steps 0 to 3, about .* free disk\n.*done after 3 steps/,
+    );
   });
 
   it('has the same losses with 1 and 2 threads', () => {

@@ -1,0 +1,123 @@
+// What a training run will take, asked before it starts: two passes of few samples measure memory and time per sample on the model
+// itself; the disk is asked for what checkpoints need.
+import { statfs } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import type { Device } from '../device/device.ts';
+import { DeviceError, FileError } from '../errors.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
+import { asFileError } from '../io/index.ts';
+import type { Adam } from '../nn/adam.ts';
+import type { UNet } from '../nn/unet.ts';
+import { zeros } from '../tensor/create.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Config } from './config/schema.ts';
+
+/** Samples of the larger pass. */
+const PROBED = 8;
+
+export interface TrainingPlan {
+  parameters: number;
+  /** First step and the one to stop before. */
+  from: number;
+  total: number;
+  /** Bytes that snapshots and states still to be written take, and what is free. */
+  disk: number;
+  freeDisk: number;
+  /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and what the machine has. */
+  memory: number;
+  totalMemory: number;
+  /** Of all steps left, without pictures and evaluations. */
+  seconds: number;
+}
+
+/**
+ * For a run that has steps left.
+ * @throws FileError when not even the next checkpoint fits, DeviceError when a step cannot fit the memory
+ */
+export async function planTraining(options: {
+  model: UNet;
+  optimizer: Adam;
+  config: Config;
+  device: Device;
+  workdir: string;
+  from: number;
+}): Promise<TrainingPlan> {
+  const { model, config, workdir, from } = options;
+  const { n_iters: total, batch_size: batch, snapshot_freq: every } = config.training;
+  const parameters = model.parameterCount();
+  const snapshot = 2 * 4 * parameters;
+  // Two states stay while a third is written; each has the moments too.
+  const states = 3 * 2 * snapshot;
+  const snapshots = Math.ceil(total / every) - Math.floor(from / every);
+  const disk = states + snapshots * snapshot;
+  const freeDisk = await freeBytes(workdir);
+  if (freeDisk < states + snapshot)
+    throw new FileError(
+      workdir,
+      `has ${megabytes(freeDisk)} free; the next checkpoints alone need ${megabytes(states + snapshot)}. ` +
+        'Free some space or give another --workdir',
+    );
+  const some = Math.min(batch, PROBED);
+  const one = probe(options, 1);
+  const more = probe(options, some);
+  const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
+  const memory = one.bytes + (batch - 1) * perSample;
+  const totalMemory = totalmem();
+  if (memory > totalMemory)
+    throw new DeviceError(
+      `a step of batch ${batch} needs ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; lower training.batch_size`,
+    );
+  const seconds = (more.seconds / some) * batch * (total - from);
+  return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
+}
+
+/** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
+function probe(options: { model: UNet; optimizer: Adam; config: Config; device: Device }, n: number) {
+  const { model, optimizer, config, device } = options;
+  const { image_size: size, num_channels: channels } = config.data;
+  const pass = () =>
+    scope(() => {
+      const x = zeros([n, size, size, channels], { device });
+      rectifiedFlowLoss(networkVelocity(model), x, { seed: 0 }).backward();
+    });
+  model.train();
+  pass();
+  device.resetHighWater();
+  const start = performance.now();
+  pass();
+  const seconds = (performance.now() - start) / 1000;
+  const bytes = device.memory().highWater;
+  optimizer.arena.zeroGradients();
+  device.resetHighWater();
+  return { bytes, seconds };
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch (error) {
+    throw asFileError(folder, error);
+  }
+}
+
+function megabytes(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+/** One line for people. */
+export function describePlan(plan: TrainingPlan): string {
+  const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = plan;
+  const short = disk > freeDisk ? ' (not enough for all of them)' : '';
+  return (
+    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${duration(seconds)}; ` +
+    `memory ${megabytes(memory)} of ${megabytes(totalMemory)}; ` +
+    `checkpoints ${megabytes(disk)} of ${megabytes(freeDisk)} free disk${short}`
+  );
+}
+
+function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`;
+}
