@@ -9,7 +9,7 @@ export {
   presetNames,
   resolveConfig,
 } from './config/index.ts';
-export { loadDataset } from './data.ts';
+export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
 export { type EvalOptions, type EvalRow, evaluateSnapshots } from './eval.ts';
 export { type Evaluation, evaluationLoss } from './evaluate.ts';

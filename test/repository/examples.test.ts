@@ -1,0 +1,50 @@
+// Every file in examples/ runs as its first lines say.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { decodePng } from '../../src/io/index.ts';
+
+const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
+const work = mkdtempSync(join(tmpdir(), 'rectiflow-examples-'));
+
+function run(name: string, ...args: string[]) {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [join(folder, name), ...args], {
+    cwd: work,
+    encoding: 'utf8',
+    timeout: 100_000,
+  });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return stdout;
+}
+
+it('are these', () => {
+  expect(readdirSync(folder).sort()).toEqual(['flow_2d.mjs', 'flow_in_worker.mjs', 'sampling_server.mjs']);
+});
+
+it('flow_2d', () => {
+  expect(Number(/energy distance ([\d.]+)/.exec(run('flow_2d.mjs'))?.[1])).toBeLessThan(0.02);
+}, 120_000);
+
+it('flow_in_worker, then sampling_server on its checkpoint', async () => {
+  expect(run('flow_in_worker.mjs', '21')).toMatch(
+    /step 0 {2}loss .*\nstep 20 {2}loss .*\ndone: .*checkpoint_21\.safetensors; the main thread ticked all the while/,
+  );
+  const checkpoint = join(work, 'runs/worker/checkpoints/checkpoint_21.safetensors');
+  expect(existsSync(checkpoint)).toBe(true);
+  const server = spawn(process.execPath, [join(folder, 'sampling_server.mjs'), checkpoint, '0'], { cwd: work });
+  const ended = new Promise((resolve) => server.on('close', resolve));
+  const line = await new Promise<string>((resolve) => server.stdout.once('data', (data) => resolve(String(data))));
+  const address = `http://localhost:${/port (\d+)/.exec(line)?.[1]}`;
+  const get = async (query: string) => new Uint8Array(await (await fetch(`${address}/?${query}`)).arrayBuffer());
+  const [a, b, c] = await Promise.all([get('n=4&seed=1'), get('n=4&seed=1'), get('n=4&seed=2')]);
+  expect(await decodePng(a, 'answer')).toMatchObject({ channels: 1 });
+  expect(b).toEqual(a);
+  expect(c).not.toEqual(a);
+  expect((await fetch(`${address}/?n=1000000`)).status).toBe(400);
+  server.kill('SIGTERM');
+  expect(await ended).toBe(0);
+}, 120_000);
