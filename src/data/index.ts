@@ -4,6 +4,7 @@ export { type Cifar10, loadCifar10 } from './cifar10.ts';
 export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type FolderOptions, openImageFolder } from './image_folder.ts';
+export { loadMnist } from './mnist.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';
 export { dequantizePixels, flipHorizontal, isFlipped, type ScaleOptions, scalePixels, toPixels } from './scaling.ts';
 export { shuffledIndex } from './shuffle.ts';

@@ -5,6 +5,7 @@ import {
   digitsDataset,
   type ImageDataset,
   loadCifar10,
+  loadMnist,
   openImageFolder,
   sequentialBatch,
   toPixels,
@@ -31,6 +32,7 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
   },
+  MNIST: (data, part) => loadMnist(rootOf(data, 'the folder of the IDX files (train-images-idx3-ubyte ...)'), part),
   'CelebA-HQ-Pytorch': (data, part, notice) =>
     imageFolder(rootOf(data, 'the folder of 0.jpg, 1.jpg, ...'), data, part, notice, /^\d+\.jpg$/),
   'AFHQ-CAT-Pytorch': (data, part, notice) =>

@@ -7,7 +7,7 @@ const whole = (least: number) => z.int().min(least);
 const positive = z.number().positive();
 const rate = z.number().min(0).lt(1);
 
-export const dataSets = ['CIFAR10', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'DIGITS'] as const;
+export const dataSets = ['CIFAR10', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
