@@ -1,6 +1,6 @@
 // npm run bench [-- --filter TEXT] [--threads N] [--json FILE]
 // Times every case of the test table at its `time` sizes: forward, and backward alone, with the rate and the share of this
-// machine's measured peak. The whole table runs twice, minutes apart for each case, and the lower quartile of all samples
+// machine's measured peak. The whole table runs twice, about a minute apart for each case, and the lower quartile of all samples
 // counts: a neighbour who takes a core for some seconds does not. Peaks are measured before, between and after.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

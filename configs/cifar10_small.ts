@@ -7,6 +7,6 @@ export default {
   optim: { lr: 1e-3, warmup: 50 },
   training: { batch_size: 32, n_iters: 5000, snapshot_freq: 1000, snapshot_freq_for_preemption: 250 },
   eval: { batch_size: 64 },
-  // Cheap pictures; 20 Euler steps show as much as this network has to show.
+  // Cheap pictures.
   sampling: { use_ode_sampler: 'euler', sample_N: 20 },
 } satisfies ConfigFile;

@@ -27,6 +27,7 @@ export const evalCommand: Command = {
         checkpoint,
         device,
         signal,
+        onNotice: (text) => process.stderr.write(`note: ${text}\n`),
         onProgress: ({ done, total }) => {
           progress ??= startProgress('eval', total);
           progress.update(done, 'images');

@@ -14,9 +14,11 @@ export function deviceOf(parsed: Parsed): Promise<Device> {
   return openDevice(parsed.text('device') ?? 'cpu', { threads: parsed.whole('threads', 1) });
 }
 
+export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
+
 /** What the modes of the official program have in common. */
 export const runOptions: Record<string, Option> = {
-  config: { value: 'CONFIG', help: 'a name (see rectiflow doctor) or a .json, .ts or .js file; needed' },
+  config: { value: 'CONFIG', help: `${configHelp}; needed` },
   workdir: { value: 'DIR', help: 'folder of the run; needed' },
   eval_folder: { value: 'NAME', help: 'folder of evaluations below it; default eval' },
   'dry-run': { help: 'prints the merged configuration and what would run, and ends' },
@@ -35,8 +37,6 @@ export function showPlan(config: Config, what: string): number {
   process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould ${what}\n`);
   return 0;
 }
-
-export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
 
 /** Shows kernels being compiled and steps being trained. */
 export class TrainingDisplay {

@@ -43,7 +43,7 @@ export const trainCommand: Command = {
       throw error;
     });
     const { steps, loss, stopped, checkpoint } = result;
-    const mean = Number.isNaN(loss) ? '' : `, mean loss of the last 50: ${loss.toFixed(4)}`;
+    const mean = Number.isNaN(loss) ? '' : `, mean loss of the last steps (50 at most): ${loss.toFixed(4)}`;
     const summary = `${stopped ? 'stopped' : 'done'} after ${steps} steps${mean}`;
     record(summary);
     process.stdout.write(`${summary}\n`);

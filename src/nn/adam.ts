@@ -7,7 +7,7 @@ import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
-import type { Module } from './module.ts';
+import type { Module, StateValues } from './module.ts';
 
 export interface AdamOptions {
   learningRate: number;
@@ -38,7 +38,6 @@ const defaults: AdamOptions = {
 /** Names as in PyTorch's Adam; ema is the moving average of the weights. */
 export const adamStates = ['exp_avg', 'exp_avg_sq', 'ema'] as const;
 export type AdamState = (typeof adamStates)[number];
-type StateValues = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
 
 export class Adam {
   readonly options: AdamOptions;

@@ -4,6 +4,9 @@ import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
+/** Host arrays by name, as checkpoints carry them. */
+export type StateValues = Map<string, { shape: readonly number[]; data: Float32Array }>;
+
 /** Where a tensor hangs in a module: reading and replacing it. */
 export interface Slot {
   path: string;
@@ -48,7 +51,7 @@ export abstract class Module {
    * @param values host arrays by name; every name must be there and no other, with its shape
    * @throws FileError naming the first missing or unknown name, ShapeError naming a wrong shape
    */
-  loadStateDict(values: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>, origin = 'state'): void {
+  loadStateDict(values: StateValues, origin = 'state'): void {
     const own = this.stateDict();
     for (const name of own.keys()) if (!values.has(name)) throw new FileError(origin, `lacks the tensor "${name}"`);
     for (const [name, { shape }] of values) {

@@ -4,25 +4,23 @@
 import { FileError } from '../errors.ts';
 import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';
 import { type Adam, adamStates } from '../nn/adam.ts';
-import type { Module } from '../nn/module.ts';
+import type { Module, StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
 import { provenance } from './provenance.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 
-type Values = Map<string, { shape: readonly number[]; data: Float32Array }>;
-
 export interface Checkpoint {
   path: string;
   config: unknown;
   /** Updates done. */
   step: number;
-  model: Values;
+  model: StateValues;
   /** The model with its parameters replaced by their exponential moving average. */
-  ema: Values;
+  ema: StateValues;
   /** Absent from a snapshot. */
-  moments?: { exp_avg: Values; exp_avg_sq: Values };
+  moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
@@ -57,7 +55,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
     );
   const step = Number(metadata.step);
   if (!Number.isInteger(step) || step < 0) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
-  const groups: Record<string, Values> = {
+  const groups: Record<string, StateValues> = {
     model: new Map(),
     ema: new Map(),
     exp_avg: new Map(),

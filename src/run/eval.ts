@@ -1,17 +1,16 @@
 // `eval`: the evaluation loss of every snapshot in a work directory, over the whole held-out part.
 //   workdir/<eval folder>/ckpt_<step>/loss.json
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { FileError } from '../errors.ts';
-import { asFileError, writeFileAtomic } from '../io/index.ts';
+import { writeFileAtomic } from '../io/index.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import { loadDataset } from './data.ts';
 import { type Evaluation, evaluationLoss } from './evaluate.ts';
 import { buildModel } from './model.ts';
-import { makeFolder } from './workdir.ts';
+import { makeFolder, snapshotPath, snapshotSteps } from './workdir.ts';
 
 export interface EvalOptions {
   workdir: string;
@@ -19,6 +18,8 @@ export interface EvalOptions {
   checkpoint?: string;
   device: Device;
   signal?: AbortSignal;
+  /** Told of images that cannot be read. */
+  onNotice?: (text: string) => void;
   onProgress?: (progress: { checkpoint: string; done: number; total: number }) => void;
 }
 
@@ -33,7 +34,7 @@ export interface EvalRow extends Evaluation {
 export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
   const { workdir, device, signal } = options;
   const paths = options.checkpoint ? [options.checkpoint] : await snapshots(workdir);
-  const dataset = await loadDataset(config, 'heldOut', () => {});
+  const dataset = await loadDataset(config, 'heldOut', options.onNotice);
   await device.prepare(declaredModules());
   const rows: EvalRow[] = [];
   for (const checkpoint of paths) {
@@ -58,11 +59,8 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
 
 /** In the order of their steps. */
 async function snapshots(workdir: string): Promise<string[]> {
-  const folder = join(workdir, 'checkpoints');
-  const names = await readdir(folder).catch((error) => {
-    throw asFileError(folder, error);
-  });
-  const steps = names.flatMap((name) => /^checkpoint_(\d+)\.safetensors$/.exec(name)?.[1] ?? []).map(Number);
-  if (steps.length === 0) throw new FileError(folder, 'holds no checkpoint_<step>.safetensors; train first');
-  return steps.sort((a, b) => a - b).map((step) => join(folder, `checkpoint_${step}.safetensors`));
+  const steps = await snapshotSteps(workdir);
+  if (steps.length === 0)
+    throw new FileError(workdir, 'holds no checkpoints/checkpoint_<step>.safetensors; train first');
+  return steps.map((step) => snapshotPath(workdir, step));
 }

@@ -1,5 +1,5 @@
-// What a training run will take, asked before it starts: two passes of few samples measure memory and time per sample on the model
-// itself; the disk is asked for what checkpoints need.
+// What a training run will take, asked before it starts: passes of one and of a few samples measure memory and time on the
+// model itself; the disk is asked for what checkpoints need.
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import type { Device } from '../device/device.ts';

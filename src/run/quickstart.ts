@@ -93,7 +93,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       });
       return { checkpoint, steps, seconds: elapsed(), judged: { report, ...judged } };
     } catch (error) {
-      if (!signal?.aborted) throw error;
+      if (!signal?.aborted || error !== signal.reason) throw error;
       return { checkpoint, steps, seconds: elapsed() };
     }
   } finally {

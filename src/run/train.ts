@@ -53,7 +53,7 @@ export interface TrainResult {
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { device, onNotice = () => {} } = options;
   const batches = await trainingBatches(config, onNotice);
-  const heldOut = await loadDataset(config, 'heldOut');
+  const heldOut = await loadDataset(config, 'heldOut', onNotice);
   const workdir = await WorkDirectory.open(options.workdir);
   try {
     const state = await workdir.latestState(config, onNotice);

@@ -47,7 +47,7 @@ export class WorkDirectory {
   }
 
   snapshot(step: number): string {
-    return join(this.path, 'checkpoints', `checkpoint_${step}.safetensors`);
+    return snapshotPath(this.path, step);
   }
 
   state(step: number): string {
@@ -87,15 +87,7 @@ export class WorkDirectory {
 
   /** Newest first. */
   private async stateSteps(): Promise<number[]> {
-    const folder = join(this.path, 'checkpoints-meta');
-    const names = await readdir(folder).catch((error) => {
-      throw asFileError(folder, error);
-    });
-    return names
-      .map((name) => /^state_(\d+)\.safetensors$/.exec(name)?.[1])
-      .filter((step) => step !== undefined)
-      .map(Number)
-      .sort((a, b) => b - a);
+    return (await numberedSteps(join(this.path, 'checkpoints-meta'), 'state')).reverse();
   }
 
   private checkConfig(before: unknown, now: Config): void {
@@ -106,6 +98,27 @@ export class WorkDirectory {
       `${this.path} holds a run of another configuration; give another --workdir, or the same values:\n${lines.join('\n')}`,
     );
   }
+}
+
+export function snapshotPath(workdir: string, step: number): string {
+  return join(workdir, 'checkpoints', `checkpoint_${step}.safetensors`);
+}
+
+/** Steps of the numbered snapshots of a work directory, ascending. @throws FileError when it cannot be read */
+export function snapshotSteps(workdir: string): Promise<number[]> {
+  return numberedSteps(join(workdir, 'checkpoints'), 'checkpoint');
+}
+
+/** The numbers n of the files <name>_<n>.safetensors, ascending. */
+async function numberedSteps(folder: string, name: string): Promise<number[]> {
+  const files = await readdir(folder).catch((error) => {
+    throw asFileError(folder, error);
+  });
+  const pattern = new RegExp(`^${name}_(\\d+)\\.safetensors$`);
+  return files
+    .flatMap((file) => pattern.exec(file)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
 }
 
 /** @throws FileError when it cannot be made */

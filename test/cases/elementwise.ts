@@ -197,6 +197,9 @@ const { exact, rounded, transcendental } = tolerances;
 const infinity = Number.POSITIVE_INFINITY;
 const ends = [0, 1e-30, -1e-30, 1e-4, -1e-4, 0.5, -0.5, 9, -9, 20, -20, 80, -80, 1000, -1000, 1e30, -1e30, Number.NaN];
 
+/** One operand or the other, whole. */
+const chosen = { ...exact, gradient: rounded.gradient };
+
 export const elementwiseCases: Case[] = [
   unary('neg', normal, exact),
   unary('abs', awayFromZero, exact),
@@ -268,19 +271,13 @@ export const elementwiseCases: Case[] = [
     'maximum',
     (shape) => lattice(shape),
     (shape) => lattice(shape, 0.125),
-    {
-      ...exact,
-      gradient: rounded.gradient,
-    },
+    chosen,
   ),
   ...binary(
     'minimum',
     (shape) => lattice(shape),
     (shape) => lattice(shape, 0.125),
-    {
-      ...exact,
-      gradient: rounded.gradient,
-    },
+    chosen,
   ),
   ...comparisons,
   clampCase('both', { min: -1, max: 1 }),
