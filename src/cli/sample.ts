@@ -58,7 +58,7 @@ export const sampleCommand: Command = {
     if (latents && num > latents.count)
       throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
-    const device = await deviceOf(parsed);
+    const device = await deviceOf(parsed, config);
 
     const size = config.data.image_size ** 2 * config.data.num_channels;
     const progress = startProgress('sample', num);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describePlan, makeFolder, train } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
-import { configOf, deviceOf, runOptions, showPlan, TrainingDisplay } from './shared.ts';
+import { configOf, deviceOf, requireKeys, runOptions, showPlan, TrainingDisplay } from './shared.ts';
 
 export const trainCommand: Command = {
   name: 'train',
@@ -13,8 +13,10 @@ export const trainCommand: Command = {
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const config = await configOf(parsed);
-    if (parsed.has('dry-run')) return showPlan(config, `train ${config.training.n_iters} steps in ${workdir}`);
-    const device = await deviceOf(parsed);
+    if (parsed.has('dry-run'))
+      return showPlan(config, `train steps 0 to ${config.training.n_iters} in ${workdir}`, 'train');
+    requireKeys(config, 'train');
+    const device = await deviceOf(parsed, config);
     const display = new TrainingDisplay();
     const transcript = join(makeFolder(workdir), 'stdout.txt');
     const record = (text: string) => appendFileSync(transcript, `${new Date().toISOString()} ${text}\n`);

@@ -6,6 +6,7 @@ export { asFileError } from './file.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
 export type { Image } from './image.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
+export { NpyRows, writeNpyRows } from './npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
 export { decodePng, encodePng, readPng, writePng } from './png.ts';
 export {

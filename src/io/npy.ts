@@ -46,16 +46,21 @@ export function encodeNpy(array: ArrayFile): Uint8Array {
 /** As encodeNpy, header and elements apart, so that large arrays need no second copy. */
 export function npyParts(name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
   checkArray(name, array);
-  const code = npyCode(array.dtype);
-  if (!code) throw new ValueError(`array "${name}" is ${array.dtype}, which .npy cannot hold; convert it to f32`);
-  const dims = array.shape.length === 1 ? `${array.shape[0]},` : array.shape.join(', ');
+  return [npyHeader(name, array), bytesOf(array.data)];
+}
+
+/** The first bytes of a version 1.0 file, up to the elements. @throws ValueError for bf16 */
+export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape' | 'dtype'>): Uint8Array {
+  const code = npyCode(dtype);
+  if (!code) throw new ValueError(`array "${name}" is ${dtype}, which .npy cannot hold; convert it to f32`);
+  const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const literal = `{'descr': '${code}', 'fortran_order': False, 'shape': (${dims}), }`;
   const padded = literal.padEnd(Math.ceil((10 + literal.length + 1) / 64) * 64 - 11);
   const header = new Uint8Array(10 + padded.length + 1);
   header.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
   new DataView(header.buffer).setUint16(8, padded.length + 1, true);
   header.set(new TextEncoder().encode(`${padded}\n`), 10);
-  return [header, bytesOf(array.data)];
+  return header;
 }
 
 /** Reads one .npy file. @throws FileError */

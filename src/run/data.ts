@@ -32,6 +32,9 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
   },
+  LSUN: async () => {
+    throw new ConfigError('LSUN is not there yet');
+  },
   MNIST: (data, part) => loadMnist(rootOf(data, 'the folder of the IDX files (train-images-idx3-ubyte ...)'), part),
   'CelebA-HQ-Pytorch': (data, part, notice) =>
     imageFolder(rootOf(data, 'the folder of 0.jpg, 1.jpg, ...'), data, part, notice, /^\d+\.jpg$/),

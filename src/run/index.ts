@@ -4,15 +4,18 @@ export {
   applyOverrides,
   type Config,
   type ConfigFile,
+  inertNotice,
   loadConfig,
+  missingKeys,
   type Override,
   presetNames,
   resolveConfig,
+  type Task,
 } from './config/index.ts';
 export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
-export { type EvalOptions, type EvalRow, evaluateSnapshots } from './eval.ts';
-export { type Evaluation, evaluationLoss } from './evaluate.ts';
+export { type EvalOptions, type EvalRow, evaluateSnapshots } from './eval/index.ts';
+export { type Evaluation, evaluationLoss } from './eval/loss.ts';
 export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { readLatents, sampleWriter } from './output.ts';

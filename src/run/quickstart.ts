@@ -68,7 +68,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       seed,
       batchSize: config.training.batch_size,
       from: 0,
-      total: config.training.n_iters,
+      total: config.training.n_iters + 1,
       signal,
       onStep: (step) => {
         losses.push(step.loss);

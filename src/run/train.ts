@@ -7,7 +7,7 @@ import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import { type ImageBatches, loadDataset, trainingBatches } from './data.ts';
-import { evaluationLoss } from './evaluate.ts';
+import { evaluationLoss } from './eval/loss.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
@@ -15,8 +15,6 @@ import { Recorder } from './recorder.ts';
 import { sampleModel } from './sample.ts';
 import { WorkDirectory } from './workdir.ts';
 
-/** Pictures of a snapshot, at most. */
-const SAMPLES = 64;
 /** Held-out batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
@@ -67,7 +65,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
         onNotice(`going on from step ${state.step}`);
       }
       const from = state?.step ?? 0;
-      if (from < config.training.n_iters) {
+      if (from <= config.training.n_iters) {
         const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
         options.onPlan?.(plan);
       }
@@ -94,13 +92,14 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
 async function session(options: Session): Promise<TrainResult> {
   const { config, workdir, model, optimizer, batches, heldOut, from, device, signal } = options;
-  const { n_iters: total, batch_size: batchSize, ...every } = config.training;
+  const { n_iters: last, batch_size: batchSize, ...every } = config.training;
+  const total = last + 1;
   const recorder = await Recorder.open(workdir.path, config, from);
   const recent: number[] = [];
 
-  const saveState = async (step: number) => {
+  const saveState = async (updates: number) => {
     await recorder.sync();
-    await saveCheckpoint(workdir.state(step), { model, optimizer, config, step, moments: true });
+    await saveCheckpoint(workdir.state(updates), { model, optimizer, config, step: updates, moments: true });
     await workdir.pruneStates();
   };
   const evaluate = async (step: number) => {
@@ -111,11 +110,11 @@ async function session(options: Session): Promise<TrainResult> {
     return evaluation;
   };
   const snapshot = async (step: number) => {
-    await saveCheckpoint(workdir.snapshot(step), { model, optimizer, config, step });
+    const number = snapshotNumber(step, config);
+    await saveCheckpoint(workdir.snapshot(number), { model, optimizer, config, step: step + 1 });
     if (!every.snapshot_sampling) return;
-    const num = Math.min(batchSize, SAMPLES);
-    const sampled = await optimizer.withEma(() => sampleModel(model, config, { num, device }));
-    await recorder.snapshot(step, sampled, await evaluate(step));
+    const sampled = await optimizer.withEma(() => sampleModel(model, config, { num: batchSize, device }));
+    await recorder.snapshot({ step, number, sampled, evaluation: await evaluate(step) });
     model.train();
   };
 
@@ -133,25 +132,28 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         await recorder.step(info);
-        const done = info.step + 1;
-        const due = (frequency: number) => done < total && done % frequency === 0;
-        if (due(every.snapshot_freq)) await snapshot(done);
-        else if (due(every.eval_freq)) await evaluate(done);
-        if (due(every.snapshot_freq_for_preemption)) await saveState(done);
+        const { step } = info;
+        const due = (frequency: number) => step > 0 && step % frequency === 0;
+        if (due(every.snapshot_freq) || step === last) await snapshot(step);
+        else if (step % every.eval_freq === 0) await evaluate(step);
+        if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
         options.onStep?.(info);
       },
     });
     const stopped = steps < total;
-    if (steps > from) {
-      if (!stopped) await snapshot(steps);
-      await saveState(steps);
-    }
+    if (steps > from) await saveState(steps);
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
-    return { steps, loss, checkpoint: stopped ? workdir.state(steps) : workdir.snapshot(steps), stopped };
+    const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
+    return { steps, loss, checkpoint, stopped };
   } finally {
     await recorder.close();
   }
+}
+
+/** The number in the name of the snapshot written at a step; the one after the last step may replace one before. */
+function snapshotNumber(step: number, config: Config): number {
+  return Math.floor(step / config.training.snapshot_freq);
 }
 
 /** Network and optimiser as the configuration describes them; the caller disposes both. */

@@ -1,7 +1,7 @@
 // The folder of one training run. One process at a time writes there, and only runs of one configuration go on in it.
 //   config.json                                      the merged configuration
-//   checkpoints/checkpoint_<step>.safetensors        numbered snapshots, all kept: model, EMA
-//   checkpoints-meta/state_<step>.safetensors        to go on from, the last two: model, EMA, Adam's moments
+//   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
+//   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
 //   beside them what run/recorder.ts writes
 import { mkdirSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
@@ -20,7 +20,7 @@ const free = [
   /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
   /^eval\./,
   /^sampling\./,
-  /^data\.root_path$/,
+  /^(data\.root_path|training\.data_dir|device)$/,
 ];
 
 export class WorkDirectory {
@@ -46,8 +46,8 @@ export class WorkDirectory {
     return join(this.path, name);
   }
 
-  snapshot(step: number): string {
-    return snapshotPath(this.path, step);
+  snapshot(number: number): string {
+    return snapshotPath(this.path, number);
   }
 
   state(step: number): string {
@@ -87,7 +87,7 @@ export class WorkDirectory {
 
   /** Newest first. */
   private async stateSteps(): Promise<number[]> {
-    return (await numberedSteps(join(this.path, 'checkpoints-meta'), 'state')).reverse();
+    return (await numberedFiles(join(this.path, 'checkpoints-meta'), 'state')).reverse();
   }
 
   private checkConfig(before: unknown, now: Config): void {
@@ -100,17 +100,17 @@ export class WorkDirectory {
   }
 }
 
-export function snapshotPath(workdir: string, step: number): string {
-  return join(workdir, 'checkpoints', `checkpoint_${step}.safetensors`);
+export function snapshotPath(workdir: string, number: number): string {
+  return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
 }
 
-/** Steps of the numbered snapshots of a work directory, ascending. @throws FileError when it cannot be read */
-export function snapshotSteps(workdir: string): Promise<number[]> {
-  return numberedSteps(join(workdir, 'checkpoints'), 'checkpoint');
+/** Numbers of the snapshots of a work directory, ascending. @throws FileError when it cannot be read */
+export function snapshotNumbers(workdir: string): Promise<number[]> {
+  return numberedFiles(join(workdir, 'checkpoints'), 'checkpoint');
 }
 
 /** The numbers n of the files <name>_<n>.safetensors, ascending. */
-async function numberedSteps(folder: string, name: string): Promise<number[]> {
+async function numberedFiles(folder: string, name: string): Promise<number[]> {
   const files = await readdir(folder).catch((error) => {
     throw asFileError(folder, error);
   });
