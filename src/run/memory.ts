@@ -2,7 +2,7 @@
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { Velocity } from '../flow/index.ts';
-import { zeros } from '../tensor/create.ts';
+import { ones, zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 
 /**
@@ -20,7 +20,7 @@ export function microBatchFor(
     device.resetHighWater();
     scope(() =>
       noGrad(() => {
-        velocity(zeros([count, ...imageShape], { device }), zeros([count], { device }));
+        velocity(zeros([count, ...imageShape], { device }), ones([count], { device }));
       }),
     );
     return device.memory().highWater - before;

@@ -8,7 +8,11 @@ import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
 import { buildModel } from './model.ts';
 
-export interface SampleRequest extends Pick<SampleOptions, 'steps' | 'tolerance' | 'onProgress' | 'signal'> {
+export interface SampleRequest
+  extends Pick<
+    SampleOptions,
+    'steps' | 'tolerance' | 'noiseScale' | 'sigmaVariance' | 'sdeDrift' | 'onProgress' | 'signal'
+  > {
   num: number;
   /** The logical batch: RK45's error norm is over it. Default: num. */
   batch?: number;
