@@ -72,7 +72,10 @@ export class PairSet {
     for (const [place, index] of indices.entries()) {
       const part = this.parts.findLast(({ first }) => first <= index) as Part;
       for (const end of ['z0', 'z1'] as const)
-        batch[end].set(channelsLast(await part[end].row(index - part.first), [1, height, width, channels]), place * size);
+        batch[end].set(
+          channelsLast(await part[end].row(index - part.first), [1, height, width, channels]),
+          place * size,
+        );
     }
     return batch;
   }

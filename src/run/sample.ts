@@ -11,7 +11,7 @@ import { buildModel } from './model.ts';
 export interface SampleRequest
   extends Pick<
     SampleOptions,
-    'steps' | 'tolerance' | 'noiseScale' | 'sigmaVariance' | 'sdeDrift' | 'onProgress' | 'signal'
+    'first' | 'steps' | 'tolerance' | 'noiseScale' | 'sigmaVariance' | 'sdeDrift' | 'onProgress' | 'signal'
   > {
   num: number;
   /** The logical batch: RK45's error norm is over it. Default: num. */
@@ -47,13 +47,18 @@ export async function sampleFromCheckpoint(
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   const { device, num, batch = num } = request;
   const { image_size: size, num_channels: channels } = config.data;
-  const { use_ode_sampler, sample_N, ode_tol, memory_budget: budget } = config.sampling;
+  const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
+  const solver = request.solver ?? config.sampling.use_ode_sampler;
   const shape = [size, size, channels] as const;
   const velocity = networkVelocity(model.eval());
   const start = performance.now();
   const result = await sample(velocity, {
     ...request,
-    solver: request.solver ?? use_ode_sampler,
+    solver,
+    noiseScale: request.noiseScale ?? init_noise_scale,
+    // The official code has noise in its Euler sampler only.
+    sigmaVariance: request.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
+    sdeDrift: request.sdeDrift ?? sde_drift,
     steps: request.steps ?? sample_N,
     tolerance: request.tolerance ?? ode_tol,
     seed: request.seed ?? config.seed,

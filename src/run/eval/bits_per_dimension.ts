@@ -1,8 +1,9 @@
 // Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe an image and pass.
 // Five passes over the test part, each with noise and probes of its own, one over the training part, as the official
 // evaluation.
-import type { Device } from '../../device/device.ts';
+
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
 import { likelihood, networkVelocity } from '../../flow/index.ts';
 import type { ArrayFile } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
