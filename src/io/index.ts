@@ -7,7 +7,9 @@ export { type GridOptions, imageGrid } from './grid.ts';
 export type { Image } from './image.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
+export { Tuple } from './pickle_machine.ts';
 export { decodePng, encodePng, readPng, writePng } from './png.ts';
+export { readPth } from './pth.ts';
 export {
   readSafetensors,
   readSafetensorsHeader,
@@ -15,3 +17,5 @@ export {
   type TensorEntry,
   writeSafetensors,
 } from './safetensors.ts';
+export { OrderedDict } from './torch_pickle.ts';
+export type { TorchValue } from './torch_values.ts';
