@@ -1,7 +1,8 @@
 // From a configuration to the network it describes.
 import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
-import { UNet, type UNetOptions } from '../nn/unet.ts';
+import { UNet } from '../nn/unet.ts';
+import type { UNetOptions } from '../nn/unet_options.ts';
 import type { Config } from './config/schema.ts';
 
 /** The official key tree in the UNet's own terms. */
