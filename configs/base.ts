@@ -26,10 +26,12 @@ export default {
     scale_by_sigma: false,
     skip_rescale: true,
     init_scale: 0,
+    activation_checkpointing: false,
   },
   optim: { lr: 2e-4, beta1: 0.9, eps: 1e-8, weight_decay: 0, warmup: 5000, grad_clip: 1 },
   training: {
     batch_size: 128,
+    accumulation: 1,
     n_iters: 1_300_001,
     snapshot_freq: 50_000,
     snapshot_freq_for_preemption: 10_000,

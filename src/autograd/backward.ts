@@ -11,8 +11,9 @@ import type { GraphNode } from './graph.ts';
 import { isChecking, noGrad } from './mode.ts';
 
 /** Takes gradients of leaves; each call hands over ownership of `gradient`. */
-type LeafSink = (leaf: Tensor, gradient: Tensor) => void;
+export type LeafSink = (leaf: Tensor, gradient: Tensor) => void;
 
+/** From one tensor of a graph, with 1 where it has one element and no cotangent is given. */
 export function runBackward(
   node: GraphNode,
   root: Tensor,
@@ -20,12 +21,24 @@ export function runBackward(
   options: BackwardOptions,
   sink: LeafSink = addToLeaf,
 ): void {
+  const gradient = noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
+  propagate([{ node, output: root.sourceOutput, gradient }], options, sink);
+}
+
+/** Where a gradient enters a graph; `gradient` is handed over. */
+export interface Seed {
+  node: GraphNode;
+  output: number;
+  gradient: Tensor;
+}
+
+/** From several outputs of a graph down to its leaves, each node once. */
+export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
   const pending = new Map<GraphNode, (Tensor | null)[]>();
   try {
     noGrad(() => {
-      const seed = scope(() => alias(checkedCotangent(root, cotangent)));
-      deliver(pending, node, root.sourceOutput, seed);
-      for (const current of topologicalOrder(node)) {
+      for (const { node, output, gradient } of seeds) deliver(pending, node, output, gradient);
+      for (const current of topologicalOrder(seeds.map(({ node }) => node))) {
         const grads = pending.get(current);
         if (!grads) continue;
         const results = runRule(current, grads);
@@ -74,19 +87,23 @@ function runRule(node: GraphNode, grads: readonly (Tensor | null)[]): (Tensor | 
 }
 
 /** Children before parents: reverse postorder of a depth-first walk. */
-function topologicalOrder(root: GraphNode): GraphNode[] {
+function topologicalOrder(roots: readonly GraphNode[]): GraphNode[] {
   const order: GraphNode[] = [];
-  const visited = new Set<GraphNode>([root]);
-  const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
-  while (stack.length > 0) {
-    const top = stack[stack.length - 1];
-    const edge = top.node.edges[top.next++];
-    if (top.next > top.node.edges.length) {
-      order.push(top.node);
-      stack.pop();
-    } else if (edge && 'node' in edge && !visited.has(edge.node)) {
-      visited.add(edge.node);
-      stack.push({ node: edge.node, next: 0 });
+  const visited = new Set<GraphNode>();
+  for (const root of roots) {
+    if (visited.has(root)) continue;
+    visited.add(root);
+    const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      const edge = top.node.edges[top.next++];
+      if (top.next > top.node.edges.length) {
+        order.push(top.node);
+        stack.pop();
+      } else if (edge && 'node' in edge && !visited.has(edge.node)) {
+        visited.add(edge.node);
+        stack.push({ node: edge.node, next: 0 });
+      }
     }
   }
   return order.reverse();

@@ -8,6 +8,7 @@ import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AttentionBlock, type BlockContext, ResidualBlock } from './blocks.ts';
+import { type Block, checkpointedBlock } from './checkpointing.ts';
 import { FourierEmbedding, sinusoidalEmbedding } from './embedding.ts';
 import { Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
@@ -37,6 +38,8 @@ export interface UNetOptions {
   scaleBySigma: boolean;
   /** Scale of the initialiser of last convolutions; 0 stands for 1e-10. */
   initScale: number;
+  /** In training, compute the blocks' activations twice instead of keeping them; the same bits. */
+  activationCheckpointing: boolean;
   seed: number;
 }
 
@@ -56,6 +59,7 @@ export const ddpmppCifar10: UNetOptions = {
   skipRescale: true,
   scaleBySigma: false,
   initScale: 0,
+  activationCheckpointing: false,
   seed: 0,
 };
 
@@ -160,19 +164,24 @@ export class UNet extends Module {
       let h = this.convIn.forward(centered ? x : sub(mul(x, 2), 1));
       const skips = [h];
       for (const { block, attention } of this.downStages) {
-        h = block.forward(h, activated);
-        if (attention) h = attention.forward(h);
+        h = this.run(block, h, activated);
+        if (attention) h = this.run(attention, h);
         skips.push(h);
       }
       const [first, attention, second] = this.middle;
-      h = second.forward(attention.forward(first.forward(h, activated)), activated);
+      h = this.run(second, this.run(attention, this.run(first, h, activated)), activated);
       for (const stage of this.upStages) {
-        h = stage.block.forward(stage.takesSkip ? [h, skips.pop() as Tensor] : h, activated);
-        if (stage.attention) h = stage.attention.forward(h);
+        h = this.run(stage.block, stage.takesSkip ? [h, skips.pop() as Tensor] : h, activated);
+        if (stage.attention) h = this.run(stage.attention, h);
       }
       h = this.convOut.forward(this.normOut.forward(h, { activation: 'silu' }));
       return scaleBySigma ? div(h, reshape(labels, [n, 1, 1, 1])) : h;
     });
+  }
+
+  private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, activated?: Tensor): Tensor {
+    if (!this.options.activationCheckpointing || !this.training) return block.forward(x, activated);
+    return checkpointedBlock(block, x, activated, this.dropoutState);
   }
 
   private activatedEmbedding(labels: Tensor): Tensor | undefined {

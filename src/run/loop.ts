@@ -3,11 +3,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkFinite } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { NonFiniteError } from '../errors.ts';
+import { NonFiniteError, ValueError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
-import { tensor } from '../tensor/create.ts';
+import { full, tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { ImageBatches } from './data.ts';
 
@@ -31,6 +31,8 @@ export interface LoopOptions {
   device: Device;
   seed: number;
   batchSize: number;
+  /** Parts, one after the other, in which a batch is evaluated; default 1. */
+  accumulation?: number;
   /** First step and the number of the step to stop before. */
   from: number;
   total: number;
@@ -57,27 +59,41 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
   return total;
 }
 
-/** One update from the images of a batch; everything it makes is freed when it returns. */
+/**
+ * One update from the images of a batch, f32 [batchSize, H, W, C], evaluated in `accumulation` parts that draw what the
+ * undivided batch would; everything it makes is freed when it returns.
+ */
 export function trainingStep(
   options: Omit<LoopOptions, 'from' | 'total'>,
   step: number,
   images: Float32Array,
 ): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
-  const { model, optimizer, batches, device, seed, batchSize } = options;
-  const sample = step * batchSize;
-  model.dropoutState.sample = sample;
-  return scope(() => {
-    const x1 = tensor(images, { shape: [batchSize, ...batches.imageShape], device });
-    const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
-    const loss = lossNow();
-    const value = loss.item();
-    if (!Number.isFinite(value)) throw nonFinite(`the loss is ${value}`, step, lossNow);
-    loss.backward();
-    const { learningRate } = optimizer;
-    const gradientNorm = optimizer.step().item();
-    if (!Number.isFinite(gradientNorm)) throw nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    return { loss: value, learningRate, gradientNorm };
-  });
+  const { model, optimizer, batches, device, seed, batchSize, accumulation = 1 } = options;
+  const part = batchSize / accumulation;
+  if (!Number.isInteger(part))
+    throw new ValueError(`a batch of ${batchSize} cannot be cut into ${accumulation} equal parts`);
+  // The gradient of a mean over the batch is the sum of those of its parts, each times its share.
+  const share = part / batchSize;
+  let loss = 0;
+  for (let first = 0; first < batchSize; first += part) {
+    const sample = step * batchSize + first;
+    model.dropoutState.sample = sample;
+    scope(() => {
+      const size = images.length / accumulation;
+      const begin = (first / part) * size;
+      const x1 = tensor(images.subarray(begin, begin + size), { shape: [part, ...batches.imageShape], device });
+      const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
+      const partLoss = lossNow();
+      const value = partLoss.item();
+      if (!Number.isFinite(value)) throw nonFinite(`the loss is ${value}`, step, lossNow);
+      loss += value * share;
+      partLoss.backward(full([], share, { device }));
+    });
+  }
+  const { learningRate } = optimizer;
+  const gradientNorm = scope(() => optimizer.step().item());
+  if (!Number.isFinite(gradientNorm)) throw nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
+  return { loss, learningRate, gradientNorm };
 }
 
 /** Looks for the op that made it first by running `again` with every result checked. */

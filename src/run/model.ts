@@ -22,6 +22,7 @@ export function unetOptions(config: Config): UNetOptions {
     skipRescale: model.skip_rescale,
     scaleBySigma: model.scale_by_sigma,
     initScale: model.init_scale,
+    activationCheckpointing: model.activation_checkpointing,
     seed,
   };
 }

@@ -43,7 +43,7 @@ export async function planTraining(options: {
   from: number;
 }): Promise<TrainingPlan> {
   const { model, config, workdir, from } = options;
-  const { n_iters: total, batch_size: batch, snapshot_freq: every } = config.training;
+  const { n_iters: total, batch_size: batch, accumulation, snapshot_freq: every } = config.training;
   const parameters = model.parameterCount();
   const snapshot = 2 * 4 * parameters;
   // Two states stay while a third is written; each has the moments too.
@@ -57,15 +57,17 @@ export async function planTraining(options: {
       `has ${megabytes(freeDisk)} free; the next checkpoints alone need ${megabytes(states + snapshot)}. ` +
         'Free some space or give another --workdir',
     );
-  const some = Math.min(batch, PROBED);
+  const part = batch / accumulation;
+  const some = Math.min(part, PROBED);
   const one = probe(options, 1);
   const more = probe(options, some);
   const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
-  const memory = one.bytes + (batch - 1) * perSample;
+  const memory = one.bytes + (part - 1) * perSample;
   const totalMemory = totalmem();
   if (memory > totalMemory)
     throw new DeviceError(
-      `a step of batch ${batch} needs ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; lower training.batch_size`,
+      `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
+        'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
   const seconds = (more.seconds / some) * batch * (total - from);
   return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };

@@ -67,6 +67,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       batches: await trainingBatches(config),
       seed,
       batchSize: config.training.batch_size,
+      accumulation: config.training.accumulation,
       from: 0,
       total: config.training.n_iters,
       signal,

@@ -94,7 +94,7 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
 async function session(options: Session): Promise<TrainResult> {
   const { config, workdir, model, optimizer, batches, heldOut, from, device, signal } = options;
-  const { n_iters: total, batch_size: batchSize, ...every } = config.training;
+  const { n_iters: total, batch_size: batchSize, accumulation, ...every } = config.training;
   const recorder = await Recorder.open(workdir.path, config, from);
   const recent: number[] = [];
 
@@ -105,7 +105,11 @@ async function session(options: Session): Promise<TrainResult> {
   };
   const evaluate = async (step: number) => {
     const evaluation = await optimizer.withEma(() =>
-      evaluationLoss(model, heldOut, config, { device, batchSize, images: EVALUATED_BATCHES * batchSize }),
+      evaluationLoss(model, heldOut, config, {
+        device,
+        batchSize: batchSize / accumulation,
+        images: EVALUATED_BATCHES * batchSize,
+      }),
     );
     await recorder.evaluation(step, evaluation);
     return evaluation;
@@ -127,6 +131,7 @@ async function session(options: Session): Promise<TrainResult> {
       batches,
       seed: config.seed,
       batchSize,
+      accumulation,
       from,
       total,
       signal,

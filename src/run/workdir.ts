@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { ConfigError, FileError } from '../errors.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
-import type { Config } from './config/schema.ts';
+import { type Config, resolveConfig } from './config/index.ts';
 import { differences } from './config/tree.ts';
 import { lockFolder } from './lock.ts';
 
@@ -21,6 +21,7 @@ const free = [
   /^eval\./,
   /^sampling\./,
   /^data\.root_path$/,
+  /^model\.activation_checkpointing$/,
 ];
 
 export class WorkDirectory {
@@ -66,7 +67,7 @@ export class WorkDirectory {
       try {
         const state = await loadCheckpoint(path);
         if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
-        this.checkConfig(state.config, config);
+        this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
         if (!(error instanceof FileError) || i === steps.length - 1) throw error;

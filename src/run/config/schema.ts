@@ -38,6 +38,8 @@ export const configSchema = z.strictObject({
     skip_rescale: z.boolean(),
     /** 0 stands for 1e-10, as in the official initialiser. */
     init_scale: z.number().min(0),
+    /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
+    activation_checkpointing: z.boolean(),
   }),
   optim: z.strictObject({
     lr: positive,
@@ -51,6 +53,8 @@ export const configSchema = z.strictObject({
   }),
   training: z.strictObject({
     batch_size: whole(1),
+    /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
+    accumulation: whole(1),
     n_iters: whole(1),
     /** Updates between two numbered snapshots. */
     snapshot_freq: whole(1),
@@ -83,6 +87,13 @@ export const configSchema = z.strictObject({
 
 /** A whole configuration. */
 export type Config = z.infer<typeof configSchema>;
+
+/** What is wrong between several keys, each fault with its path. */
+export function disagreements({ training }: Config): string[] {
+  const { accumulation, batch_size } = training;
+  if (batch_size % accumulation === 0) return [];
+  return [`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`];
+}
 
 type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;
 
