@@ -16,7 +16,7 @@ export { type Evaluation, evaluationLoss } from './evaluate.ts';
 export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { readLatents, sampleWriter } from './output.ts';
-export { describePlan, type TrainingPlan } from './plan.ts';
+export { describeDuration, describePlan, type TrainingPlan } from './plan.ts';
 export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export { type TrainOptions, type TrainResult, train } from './train.ts';

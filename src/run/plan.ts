@@ -112,13 +112,14 @@ export function describePlan(plan: TrainingPlan): string {
   const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = plan;
   const short = disk > freeDisk ? ' (not enough for all of them)' : '';
   return (
-    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${duration(seconds)}; ` +
+    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${describeDuration(seconds)}; ` +
     `memory ${megabytes(memory)} of ${megabytes(totalMemory)}; ` +
     `checkpoints ${megabytes(disk)} of ${megabytes(freeDisk)} free disk${short}`
   );
 }
 
-function duration(seconds: number): string {
+/** "40 s", "12 min", "3.5 h", "2.1 days". */
+export function describeDuration(seconds: number): string {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`;
