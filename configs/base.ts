@@ -45,11 +45,13 @@ export default {
     num_scales: 1000,
     beta_min: 0.1,
     beta_max: 20,
+    activation_checkpointing: false,
   },
   optim: { optimizer: 'Adam', lr: 2e-4, beta1: 0.9, eps: 1e-8, weight_decay: 0, warmup: 5000, grad_clip: 1 },
   training: {
     sde: 'rectified_flow',
     batch_size: 128,
+    accumulation: 1,
     n_iters: 1_300_001,
     snapshot_freq: 50_000,
     snapshot_freq_for_preemption: 10_000,

@@ -1,5 +1,6 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 export { gradients } from './autograd/backward.ts';
+export { checkpoint } from './autograd/checkpoint.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
 export { openDevice } from './device/open.ts';
 export * from './errors.ts';

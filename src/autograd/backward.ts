@@ -11,7 +11,7 @@ import type { GraphNode } from './graph.ts';
 import { isChecking, noGrad } from './mode.ts';
 
 /** Where gradients of leaves go. */
-interface LeafSink {
+export interface LeafSink {
   wants(leaf: Tensor): boolean;
   /** Takes over ownership of `gradient`. */
   take(leaf: Tensor, gradient: Tensor): void;
@@ -19,6 +19,7 @@ interface LeafSink {
 
 const intoLeaves: LeafSink = { wants: () => true, take: addToLeaf };
 
+/** From one tensor of a graph, with 1 where it has one element and no cotangent is given. */
 export function runBackward(
   node: GraphNode,
   root: Tensor,
@@ -26,12 +27,24 @@ export function runBackward(
   options: BackwardOptions,
   sink: LeafSink = intoLeaves,
 ): void {
+  const gradient = noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
+  propagate([{ node, output: root.sourceOutput, gradient }], options, sink);
+}
+
+/** Where a gradient enters a graph; `gradient` is handed over. */
+export interface Seed {
+  node: GraphNode;
+  output: number;
+  gradient: Tensor;
+}
+
+/** From several outputs of a graph down to its leaves, each node once. */
+export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
   const pending = new Map<GraphNode, (Tensor | null)[]>();
   try {
     noGrad(() => {
-      const seed = scope(() => alias(checkedCotangent(root, cotangent)));
-      deliver(pending, node, root.sourceOutput, seed);
-      const order = topologicalOrder(node);
+      for (const { node, output, gradient } of seeds) deliver(pending, node, output, gradient);
+      const order = topologicalOrder(seeds.map(({ node }) => node));
       const needed = neededEdges(order, sink);
       for (const current of order) {
         const grads = pending.get(current);
@@ -96,19 +109,23 @@ function neededEdges(order: readonly GraphNode[], sink: LeafSink): Map<GraphNode
 }
 
 /** Children before parents: reverse postorder of a depth-first walk. */
-function topologicalOrder(root: GraphNode): GraphNode[] {
+function topologicalOrder(roots: readonly GraphNode[]): GraphNode[] {
   const order: GraphNode[] = [];
-  const visited = new Set<GraphNode>([root]);
-  const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
-  while (stack.length > 0) {
-    const top = stack[stack.length - 1];
-    const edge = top.node.edges[top.next++];
-    if (top.next > top.node.edges.length) {
-      order.push(top.node);
-      stack.pop();
-    } else if (edge && 'node' in edge && !visited.has(edge.node)) {
-      visited.add(edge.node);
-      stack.push({ node: edge.node, next: 0 });
+  const visited = new Set<GraphNode>();
+  for (const root of roots) {
+    if (visited.has(root)) continue;
+    visited.add(root);
+    const stack: { node: GraphNode; next: number }[] = [{ node: root, next: 0 }];
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      const edge = top.node.edges[top.next++];
+      if (top.next > top.node.edges.length) {
+        order.push(top.node);
+        stack.pop();
+      } else if (edge && 'node' in edge && !visited.has(edge.node)) {
+        visited.add(edge.node);
+        stack.push({ node: edge.node, next: 0 });
+      }
     }
   }
   return order.reverse();

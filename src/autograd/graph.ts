@@ -79,8 +79,10 @@ export class GraphNode implements GradientSource {
   }
 }
 
-export function attach(node: GraphNode, outputs: readonly Tensor[]): void {
+/** Makes `outputs` the node's; undefined stands for one that carries no gradient. */
+export function attach(node: GraphNode, outputs: readonly (Tensor | undefined)[]): void {
   outputs.forEach((output, index) => {
+    if (!output) return;
     output.source = node;
     output.requiresGrad = true;
     node.retain();

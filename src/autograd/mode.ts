@@ -1,6 +1,11 @@
 // Whether ops record what their backward needs, and whether every result is checked.
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Told of the operands of each differentiable op that runs without being recorded. */
+export type Witness = (parents: readonly (Tensor | undefined)[]) => void;
 
 let recording = true;
+let witness: Witness | undefined;
 let checking = false;
 
 export function isRecording(): boolean {
@@ -17,13 +22,24 @@ export function enableGrad<T>(fn: () => T): T {
   return withRecording(true, fn);
 }
 
-function withRecording<T>(value: boolean, fn: () => T): T {
-  const before = recording;
+/** Runs `fn` without recording, but tells `seen` which tensors its ops take, those in a noGrad of its own left out. */
+export function witnessed<T>(seen: Witness, fn: () => T): T {
+  return withRecording(false, fn, seen);
+}
+
+export function activeWitness(): Witness | undefined {
+  return witness;
+}
+
+function withRecording<T>(value: boolean, fn: () => T, seen?: Witness): T {
+  const before = { recording, witness };
   recording = value;
+  witness = seen;
   try {
     return fn();
   } finally {
-    recording = before;
+    recording = before.recording;
+    witness = before.witness;
   }
 }
 

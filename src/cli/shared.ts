@@ -1,13 +1,17 @@
 // What several commands have in common.
 import type { Device } from '../device/device.ts';
 import { openDevice } from '../device/open.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, UsageError } from '../errors.ts';
 import {
   applyOverrides,
   type Config,
+  findCheckpoint,
   inertNotice,
+  isOurs,
   loadConfig,
   missingKeys,
+  readCheckpointHeader,
+  resolveConfig,
   type Task,
   type TrainingStep,
   type TrainOptions,
@@ -47,6 +51,29 @@ export async function configOf(parsed: Parsed): Promise<Config> {
   if (inert) note(inert);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);
+}
+
+export const checkpointOption: Option = {
+  value: 'FILE',
+  help: 'a checkpoint: ours, or a .pth of the official code (then --config says of what network); needed',
+};
+
+export const partialOption: Option = { help: 'takes what fits of a checkpoint of another network' };
+
+/** The file that --checkpoint means; printed, since its name may be spelt in several ways. */
+export function namedCheckpoint(parsed: Parsed): string {
+  const path = findCheckpoint(parsed.required('checkpoint'));
+  process.stderr.write(`checkpoint: ${path}\n`);
+  return path;
+}
+
+/** The configuration that is named, or the one in the checkpoint, with the overrides. */
+export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
+  const named = parsed.text('config');
+  if (named) return applyOverrides(await loadConfig(named, note), parsed.overrides);
+  if (!(await isOurs(path)))
+    throw new UsageError(`${path} carries no configuration; add --config NAME for the network it is of`);
+  return applyOverrides(await resolveConfig((await readCheckpointHeader(path)).config, path), parsed.overrides);
 }
 
 /** @throws ConfigError naming each flag that the task needs and that is not given */

@@ -1,7 +1,15 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { energyDistance } from './energy_distance.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
-export { interpolate, type LossOptions, rectifiedFlowLoss, TIME_EPSILON, uniformTimes } from './loss.ts';
+export {
+  interpolate,
+  type LossOptions,
+  rectifiedFlowLoss,
+  scheduledTimes,
+  TIME_EPSILON,
+  type TimeSchedule,
+  uniformTimes,
+} from './loss.ts';
 export {
   encode,
   type FlowSample,

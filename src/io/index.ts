@@ -19,4 +19,5 @@ export {
   writeSafetensors,
 } from './safetensors.ts';
 export { OrderedDict } from './torch_pickle.ts';
+export { flattenTorch, unflattenTorch } from './torch_safetensors.ts';
 export type { TorchValue } from './torch_values.ts';

@@ -6,7 +6,9 @@
 import { FileError } from '../errors.ts';
 import type { ArrayFile } from './array.ts';
 import { parseStrictJson } from './json.ts';
-import { OrderedDict, Tuple, type TorchValue } from './pth.ts';
+import { Tuple } from './pickle_machine.ts';
+import { OrderedDict } from './torch_pickle.ts';
+import type { TorchValue } from './torch_values.ts';
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -25,10 +27,15 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
     if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
     if (typeof value === 'bigint') return { int: String(value) };
     if (typeof value === 'number')
-      return Number.isFinite(value) && !Object.is(value, -0) ? value : { float: Object.is(value, -0) ? '-0' : String(value) };
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : { float: Object.is(value, -0) ? '-0' : String(value) };
     if (value instanceof Map)
       return {
-        [value instanceof OrderedDict ? 'ordered' : 'dict']: [...value].map(([key, child]) => [key, walk(child, below(key))]),
+        [value instanceof OrderedDict ? 'ordered' : 'dict']: [...value].map(([key, child]) => [
+          key,
+          walk(child, below(key)),
+        ]),
       };
     if (Array.isArray(value)) {
       const items = Array.from(value, (child, i) => walk(child, below(i)));
@@ -61,7 +68,8 @@ export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayF
     }
     if (kind === 'int' && /^-?\d{1,1000}$/.test(String(content))) return BigInt(String(content));
     if (kind === 'float' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(String(content))) return Number(content);
-    if (kind === 'tuple' && Array.isArray(content)) return Tuple.from(content, (item) => read(item, depth + 1)) as Tuple<TorchValue>;
+    if (kind === 'tuple' && Array.isArray(content))
+      return Tuple.from(content, (item) => read(item, depth + 1)) as Tuple<TorchValue>;
     if ((kind === 'dict' || kind === 'ordered') && Array.isArray(content)) {
       const map: Map<string | number, TorchValue> = kind === 'ordered' ? new OrderedDict() : new Map();
       for (const pair of content) {

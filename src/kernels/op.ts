@@ -1,6 +1,6 @@
 // What an op is: its kernels per device and its backward rule. A definition that lacks one does not compile.
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
-import { isChecking, isRecording } from '../autograd/mode.ts';
+import { activeWitness, isChecking, isRecording } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { KernelModule } from '../device/module.ts';
 import { DeviceError, DtypeError, NotDifferentiableError } from '../errors.ts';
@@ -50,7 +50,10 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
 ): Output {
   const outputs: readonly Tensor[] = Array.isArray(output) ? output : [output as Tensor];
   if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
-  if (!isRecording()) return output;
+  if (!isRecording()) {
+    if (typeof op.backward === 'function') activeWitness()?.(application.parents);
+    return output;
+  }
   const { parents, saved = [], attributes } = application;
   const differentiable = parents.some((parent) => parent?.requiresGrad);
   if (differentiable && typeof op.backward === 'function') {

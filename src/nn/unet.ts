@@ -15,6 +15,7 @@ import { Combine } from './blocks/combine.ts';
 import { type BlockContext, sumScale } from './blocks/context.ts';
 import { Downsample, downsample, Upsample, upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
+import { type Block, checkpointedBlock } from './checkpointing.ts';
 import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
 import { Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
@@ -194,8 +195,8 @@ export class UNet extends Module {
       const activated = this.activatedEmbedding(labels);
       const skips = this.goDown(centered ? x : sub(mul(x, 2), 1), activated);
       const [first, attention, second] = this.middle;
-      const lowest = first.forward(skips[skips.length - 1], activated);
-      const y = this.goUp(second.forward(attention.forward(lowest), activated), skips, activated);
+      const lowest = this.run(first, skips[skips.length - 1], activated);
+      const y = this.goUp(this.run(second, this.run(attention, lowest), activated), skips, activated);
       return scaleBySigma ? div(y, reshape(this.sigmas(labels), [n, 1, 1, 1])) : y;
     });
   }
@@ -208,12 +209,12 @@ export class UNet extends Module {
     const skips = [h];
     for (const { blocks, halve, pyramid } of this.downLevels) {
       for (const { block, attention } of blocks) {
-        h = block.forward(h, activated);
-        if (attention) h = attention.forward(h);
+        h = this.run(block, h, activated);
+        if (attention) h = this.run(attention, h);
         skips.push(h);
       }
       if (!halve) break;
-      h = halve instanceof ResidualBlock ? halve.forward(h, activated) : halve.forward(h);
+      h = halve instanceof ResidualBlock ? this.run(halve, h, activated) : halve.forward(h);
       if (pyramid instanceof Combine) {
         inputPyramid = downsample(inputPyramid, fir);
         h = pyramid.forward(inputPyramid, h);
@@ -232,8 +233,8 @@ export class UNet extends Module {
     let h = lowest;
     let outputPyramid: Tensor | undefined;
     for (const { blocks, attention, toPyramid, pyramid, double } of this.upLevels) {
-      for (const block of blocks) h = block.forward([h, skips.pop() as Tensor], activated);
-      if (attention) h = attention.forward(h);
+      for (const block of blocks) h = this.run(block, [h, skips.pop() as Tensor], activated);
+      if (attention) h = this.run(attention, h);
       if (toPyramid) {
         const below = outputPyramid && upsample(outputPyramid, fir);
         outputPyramid = toPyramid.conv.forward(normActivate(toPyramid.norm, h, nonlinearity), { residual: below });
@@ -242,9 +243,14 @@ export class UNet extends Module {
         outputPyramid = pyramid.forward(outputPyramid as Tensor, { residual: h, scale: sumScale(context) });
         h = outputPyramid;
       }
-      if (double) h = double instanceof ResidualBlock ? double.forward(h, activated) : double.forward(h);
+      if (double) h = double instanceof ResidualBlock ? this.run(double, h, activated) : double.forward(h);
     }
     return normOut && convOut ? convOut.forward(normActivate(normOut, h, nonlinearity)) : (outputPyramid as Tensor);
+  }
+
+  private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, activated?: Tensor): Tensor {
+    if (!this.options.activationCheckpointing || !this.training) return block.forward(x, activated);
+    return checkpointedBlock(block, x, activated, this.dropoutState);
   }
 
   private activatedEmbedding(labels: Tensor): Tensor | undefined {

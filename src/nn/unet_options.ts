@@ -47,6 +47,8 @@ export interface UNetOptions {
   progressiveInput?: 'none' | 'input_skip' | 'residual';
   /** How 'input_skip' joins the image to the features. Default 'sum'. */
   progressiveCombine?: 'sum' | 'cat';
+  /** In training, compute the blocks' activations twice instead of keeping them; the same bits. Default false. */
+  activationCheckpointing?: boolean;
   /** The noise scales, geometric from sigmaMax down: defaults 0.01, 50 and 1000. */
   sigmaMin?: number;
   sigmaMax?: number;
@@ -63,6 +65,7 @@ const defaults = {
   progressive: 'none',
   progressiveInput: 'none',
   progressiveCombine: 'sum',
+  activationCheckpointing: false,
   sigmaMin: 0.01,
   sigmaMax: 50,
   numScales: 1000,

@@ -23,6 +23,18 @@ export function unetOptions(config: Config): UNetOptions {
     skipRescale: model.skip_rescale,
     scaleBySigma: model.scale_by_sigma,
     initScale: model.init_scale,
+    resblock: model.resblock_type,
+    nonlinearity: model.nonlinearity,
+    fir: model.fir,
+    firKernel: model.fir_kernel,
+    resampleWithConv: model.resamp_with_conv,
+    progressive: model.progressive,
+    progressiveInput: model.progressive_input,
+    progressiveCombine: model.progressive_combine,
+    sigmaMin: model.sigma_min,
+    sigmaMax: model.sigma_max,
+    numScales: model.num_scales,
+    activationCheckpointing: model.activation_checkpointing,
     seed,
   };
 }

@@ -3,10 +3,11 @@
 //   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
 //   optimizer  Adam's state by the number of the parameter in that order, trainable or not
 import { FileError, formatShape } from '../errors.ts';
-import { type ArrayFile, OrderedDict, type TorchValue, toFloat32, Tuple } from '../io/index.ts';
+import { type ArrayFile, OrderedDict, type TorchValue, Tuple, toFloat32 } from '../io/index.ts';
+import { noiseScales } from '../nn/embedding.ts';
 import type { StateValues } from '../nn/module.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';
-import { fromOfficial, noiseScales, type OfficialEntry, officialEntries, toOfficial } from '../nn/official.ts';
+import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '../nn/official.ts';
 import type { UNet } from '../nn/unet.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
@@ -40,7 +41,7 @@ export function fromOfficialCheckpoint(
   const weights = modelValues(path, (whole ? root.get('model') : root) as Dict, entries, options);
   const step = whole ? wholeNumber(path, 'step', root.get('step') ?? 0) : 0;
   const average = root.get('ema');
-  const ema = whole && average instanceof Map ? emaValues(path, average, entries, weights) : { values: weights };
+  const ema = whole && average instanceof Map ? emaValues(path, average, entries, weights) : undefined;
   const updates = average instanceof Map ? average.get('num_updates') : undefined;
   if (typeof updates === 'number' && updates !== step)
     options.onNotice?.(`${path}: its average counts ${updates} updates and the run ${step}; the run's count is used`);
@@ -50,13 +51,18 @@ export function fromOfficialCheckpoint(
     config: undefined,
     step,
     model: weights,
-    ema: ema.values,
-    emaDecay: ema.decay,
+    ema: ema?.values ?? weights,
+    emaDecay: ema?.decay,
     moments: whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model) : undefined,
   };
 }
 
-function modelValues(path: string, dict: Dict, entries: readonly OfficialEntry[], options: OfficialOptions): StateValues {
+function modelValues(
+  path: string,
+  dict: Dict,
+  entries: readonly OfficialEntry[],
+  options: OfficialOptions,
+): StateValues {
   const found = new Map<string, ArrayFile>();
   for (const [key, value] of dict) {
     const name = String(key).replace(WRAPPER, '');
@@ -86,7 +92,8 @@ function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], m
       `has ${Array.isArray(shadows) ? shadows.length : 'no'} averages for the ${trainable.length} trainable parameters`,
     );
   const values: StateValues = new Map(model);
-  for (const [i, entry] of trainable.entries()) values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
+  for (const [i, entry] of trainable.entries())
+    values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
   const decay = ema.get('decay');
   return { values, decay: typeof decay === 'number' ? decay : undefined };
 }
@@ -105,7 +112,8 @@ function adamMoments(
   for (const [index, entry] of entries.entries()) {
     if (!entry.trainable) continue;
     const one = state.get(index);
-    if (one !== undefined && !(one instanceof Map)) throw new FileError(path, `optimizer state ${index} is no dictionary`);
+    if (one !== undefined && !(one instanceof Map))
+      throw new FileError(path, `optimizer state ${index} is no dictionary`);
     for (const kind of ['exp_avg', 'exp_avg_sq'] as const) {
       const { shape, size } = tensors.get(entry.path) as { shape: readonly number[]; size: number };
       const value = one

@@ -43,7 +43,7 @@ export async function planTraining(options: {
   from: number;
 }): Promise<TrainingPlan> {
   const { model, config, workdir, from } = options;
-  const { n_iters: last, batch_size: batch, snapshot_freq: every } = config.training;
+  const { n_iters: last, batch_size: batch, accumulation, snapshot_freq: every } = config.training;
   const total = last + 1;
   const parameters = model.parameterCount();
   const snapshot = 2 * 4 * parameters;
@@ -58,15 +58,17 @@ export async function planTraining(options: {
       `has ${megabytes(freeDisk)} free; the next checkpoints alone need ${megabytes(states + snapshot)}. ` +
         'Free some space or give another --workdir',
     );
-  const some = Math.min(batch, PROBED);
+  const part = batch / accumulation;
+  const some = Math.min(part, PROBED);
   const one = probe(options, 1);
   const more = probe(options, some);
   const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
-  const memory = one.bytes + (batch - 1) * perSample;
+  const memory = one.bytes + (part - 1) * perSample;
   const totalMemory = totalmem();
   if (memory > totalMemory)
     throw new DeviceError(
-      `a step of batch ${batch} needs ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; lower training.batch_size`,
+      `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
+        'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
   const seconds = (more.seconds / some) * batch * (total - from);
   return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
@@ -111,13 +113,14 @@ export function describePlan(plan: TrainingPlan): string {
   const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = plan;
   const short = disk > freeDisk ? ' (not enough for all of them)' : '';
   return (
-    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${duration(seconds)}; ` +
+    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${describeDuration(seconds)}; ` +
     `memory ${megabytes(memory)} of ${megabytes(totalMemory)}; ` +
     `checkpoints ${megabytes(disk)} of ${megabytes(freeDisk)} free disk${short}`
   );
 }
 
-function duration(seconds: number): string {
+/** "40 s", "12 min", "3.5 h", "2.1 days". */
+export function describeDuration(seconds: number): string {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`;

@@ -3,10 +3,9 @@ import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
-import type { Checkpoint } from './checkpoint.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
-import { buildModel } from './model.ts';
+import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
 
 export interface SampleRequest
   extends Pick<
@@ -30,15 +29,19 @@ export interface SampledImages extends FlowSample {
   seconds: number;
 }
 
-/** @throws ValueError for weights that do not fit the configuration, ShapeError for latents that do not */
+/**
+ * @param reference a checkpoint of any kind
+ * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
+ */
 export async function sampleFromCheckpoint(
-  checkpoint: Checkpoint,
+  reference: string,
   config: Config,
-  request: SampleRequest,
+  request: SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>,
 ): Promise<SampledImages> {
-  await request.device.prepare(declaredModules());
-  using model = buildModel(config, request.device);
-  model.loadStateDict(checkpoint.ema, checkpoint.path);
+  const { device, partial, onNotice } = request;
+  await device.prepare(declaredModules());
+  const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
+  using model = loaded;
   // Awaited here: the model lives until this function returns.
   return await sampleModel(model, config, request);
 }

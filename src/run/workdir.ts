@@ -2,6 +2,7 @@
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
 //   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
+//   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
 //   beside them what run/recorder.ts writes
 import { mkdirSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
@@ -9,7 +10,7 @@ import { join } from 'node:path';
 import { ConfigError, FileError } from '../errors.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
-import type { Config } from './config/schema.ts';
+import { type Config, resolveConfig } from './config/index.ts';
 import { differences } from './config/tree.ts';
 import { lockFolder } from './lock.ts';
 
@@ -21,6 +22,7 @@ const free = [
   /^eval\./,
   /^sampling\./,
   /^(data\.root_path|training\.data_dir|device)$/,
+  /^model\.activation_checkpointing$/,
 ];
 
 export class WorkDirectory {
@@ -54,19 +56,26 @@ export class WorkDirectory {
     return join(this.path, 'checkpoints-meta', `state_${step}.safetensors`);
   }
 
+  /** Where the official code leaves its state. */
+  get officialState(): string {
+    return join(this.path, 'checkpoints-meta', 'checkpoint.pth');
+  }
+
   /**
    * The newest readable state, or undefined in a new directory.
    * @param notice told of a newer one that is damaged
    * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
    */
-  async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
+  async latestState(config: Config, stage: string, notice: (text: string) => void): Promise<Checkpoint | undefined> {
     const steps = await this.stateSteps();
     for (const [i, step] of steps.entries()) {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
         if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
-        this.checkConfig(state.config, config);
+        if (state.stage !== undefined && state.stage !== stage)
+          throw new ConfigError(`${this.path} holds a run of ${state.stage}, not of ${stage}; give another --workdir`);
+        this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
         if (!(error instanceof FileError) || i === steps.length - 1) throw error;
@@ -102,11 +111,6 @@ export class WorkDirectory {
 
 export function snapshotPath(workdir: string, number: number): string {
   return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
-}
-
-/** Numbers of the snapshots of a work directory, ascending. @throws FileError when it cannot be read */
-export function snapshotNumbers(workdir: string): Promise<number[]> {
-  return numberedFiles(join(workdir, 'checkpoints'), 'checkpoint');
 }
 
 /** The numbers n of the files <name>_<n>.safetensors, ascending. */

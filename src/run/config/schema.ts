@@ -72,6 +72,8 @@ export const configSchema = z.strictObject({
     num_scales: whole(1),
     beta_min: positive,
     beta_max: positive,
+    /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
+    activation_checkpointing: z.boolean(),
   }),
   optim: z.strictObject({
     optimizer: z.enum(['Adam']),
@@ -87,6 +89,8 @@ export const configSchema = z.strictObject({
   training: z.strictObject({
     sde: z.enum(['rectified_flow']),
     batch_size: whole(1),
+    /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
+    accumulation: whole(1),
     /** Number of the last step. Steps are counted from 0, so there are n_iters + 1 updates, as in the official loop. */
     n_iters: whole(0),
     /** Steps between two numbered snapshots: checkpoint_k is written at step k * snapshot_freq. */
@@ -167,6 +171,13 @@ export const configSchema = z.strictObject({
 
 /** A whole configuration. */
 export type Config = z.infer<typeof configSchema>;
+
+/** What is wrong between several keys, each fault with its path. */
+export function disagreements({ training }: Config): string[] {
+  const { accumulation, batch_size } = training;
+  if (batch_size % accumulation === 0) return [];
+  return [`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`];
+}
 
 type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;
 

@@ -1,7 +1,7 @@
 // Configurations as trees of plain values: laid over one another, checked against the schema, every fault named.
 import { z } from 'zod';
 import { ConfigError, nearestName } from '../../errors.ts';
-import { type Config, configSchema } from './schema.ts';
+import { type Config, configSchema, disagreements } from './schema.ts';
 
 export type Tree = { [key: string]: unknown };
 
@@ -42,8 +42,10 @@ export function differences(a: unknown, b: unknown, above = ''): { path: string;
 /** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);
-  if (result.success) return result.data;
-  const faults = result.error.issues.flatMap((issue) => describe(issue, tree));
+  const faults = result.success
+    ? disagreements(result.data)
+    : result.error.issues.flatMap((issue) => describe(issue, tree));
+  if (result.success && faults.length === 0) return result.data;
   throw new ConfigError([`the configuration ${origin} is wrong:`, ...faults.map((fault) => `  ${fault}`)].join('\n'));
 }
 

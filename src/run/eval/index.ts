@@ -10,11 +10,10 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { FileError } from '../../errors.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
-import { openCheckpoint } from '../checkpoint.ts';
 import type { Config } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
-import { buildModel } from '../model.ts';
+import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
@@ -25,6 +24,8 @@ export interface EvalOptions {
   /** One checkpoint instead of the snapshots of the work directory. */
   checkpoint?: string;
   device: Device;
+  /** Loads what fits of a checkpoint of another network. */
+  partial?: boolean;
   signal?: AbortSignal;
   /** Told of snapshots outside the range, and of images that cannot be read. */
   onNotice?: (text: string) => void;
@@ -65,10 +66,9 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
   const folder = makeFolder(join(workdir, config.eval.folder));
   const rows: EvalRow[] = [];
   for (const { name, path } of chosen) {
-    using model = buildModel(config, device);
-    const { ema, step } = await openCheckpoint(path, model, { onNotice });
-    model.loadStateDict(ema, path);
-    const row: EvalRow = { name, checkpoint: path, step };
+    const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice, partial: options.partial });
+    using model = loaded;
+    const row: EvalRow = { name, checkpoint: path, step: checkpoint.step };
     const common = { device, signal: options.signal };
     const report = (what: EvalProgress['what']) => (done: number, total: number) =>
       options.onProgress?.({ checkpoint: name, what, done, total });

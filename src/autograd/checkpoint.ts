@@ -1,0 +1,137 @@
+// Activation checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): a part of the network runs
+// without recording and keeps its inputs alone; backward runs it once more, recording, and goes through that graph.
+//
+// Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
+// order of the plain graph: the sums have the same bits.
+import { formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
+import { isFloating } from '../tensor/dtype.ts';
+import { activeScope, scope } from '../tensor/scope.ts';
+import { sameShape } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { alias, view } from '../tensor/view.ts';
+import { propagate, type Seed } from './backward.ts';
+import { attach, type BackwardRule, GraphNode } from './graph.ts';
+import { enableGrad, isRecording, witnessed } from './mode.ts';
+
+/** The part of a computation that is run twice: tensors in, one tensor or several out. */
+export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
+
+interface Attributes {
+  fn: Checkpointed<unknown>;
+  /** Which inputs require a gradient. */
+  requires: readonly boolean[];
+  /** One per edge: the number of an input, or a leaf that `fn` reaches by itself. */
+  uses: readonly (number | Tensor)[];
+  outputs: readonly Tensor['shape'][];
+}
+
+/**
+ * `fn(...inputs)`, whose intermediate tensors are freed at once and computed again in backward: memory of one part at a
+ * time for one more forward pass. Gradients arrive at inputs and at leaves (parameters) that `fn` reaches by itself.
+ * @param fn synchronous and the same each time: it must not depend on what changes before backward, such as a counter
+ * @param inputs every tensor `fn` takes that was computed from something that requires a gradient; constants and parameters
+ * that it reaches by itself must live until backward
+ * @returns what `fn` returns, as tensors of the open scope
+ * @throws ValueError when `fn` returns anything but a tensor or a list of tensors, or in backward something else than
+ * before; NotDifferentiableError when it reaches a computed tensor that is not among `inputs`
+ */
+export function checkpoint<Output extends Tensor | Tensor[]>(
+  fn: Checkpointed<Output>,
+  inputs: readonly Tensor[],
+): Output {
+  for (const input of inputs) input.assertAlive('[checkpoint]');
+  // Without recording there is nothing to save: its ops are seen one by one by whoever wants to know.
+  if (!isRecording()) return fn(...inputs);
+  const requires = inputs.map((input) => input.requiresGrad);
+  const uses: (number | Tensor)[] = [];
+  const { outputs, single } = scope(() => {
+    const given = inputs.map((input, i) => leafLike(input, requires[i]));
+    const note = (t: Tensor | undefined) => {
+      if (!t?.requiresGrad) return;
+      if (t.source)
+        throw new NotDifferentiableError(
+          `[checkpoint] the function reaches ${t.describe()}, which has a gradient, by itself; pass it in inputs`,
+        );
+      const input = given.indexOf(t);
+      uses.push(input < 0 ? t : input);
+    };
+    const result = witnessed(
+      (parents) => parents.forEach(note),
+      () => fn(...given),
+    );
+    const made = listOf(result);
+    // What is handed through unchanged is a use too.
+    made.forEach(note);
+    return { outputs: made.map((t) => view(t, t.shape)), single: !Array.isArray(result) };
+  });
+  if (uses.length > 0) {
+    const attributes: Attributes = { fn, requires, uses, outputs: outputs.map(({ shape }) => shape) };
+    const node = new GraphNode({
+      name: 'checkpoint',
+      rule: recompute as BackwardRule<unknown>,
+      parents: uses.map((use) => (typeof use === 'number' ? inputs[use] : use)),
+      saved: inputs,
+      attributes,
+      outputs: outputs.length,
+    });
+    attach(
+      node,
+      outputs.map((t) => (isFloating(t.dtype) ? t : undefined)),
+    );
+  }
+  return (single ? outputs[0] : outputs) as Output;
+}
+
+const recompute: BackwardRule<Attributes> = ({ grads, saved, attributes }) => {
+  const { fn, requires, uses, outputs: shapes } = attributes;
+  const given = saved.map((t, i) => leafLike(t, requires[i]));
+  const outputs = listOf(enableGrad(() => fn(...given)));
+  if (outputs.length !== shapes.length || outputs.some((t, i) => !sameShape(t.shape, shapes[i])))
+    throw changed(shapes.map(formatShape).join(', '), outputs.map(({ shape }) => formatShape(shape)).join(', '));
+
+  const results = new Array<Tensor | null>(uses.length).fill(null);
+  const deliver = (leaf: Tensor, gradient: Tensor) => {
+    activeScope()?.adopt(gradient);
+    const place = uses.findIndex(
+      (use, i) => results[i] === null && (typeof use === 'number' ? given[use] : use) === leaf,
+    );
+    if (place < 0) throw changed(`${uses.length} uses of its inputs and parameters`, `another of ${leaf.describe()}`);
+    results[place] = gradient;
+  };
+  const arrived = outputs.flatMap((output, i) => {
+    const grad = grads[i];
+    return grad && output.requiresGrad ? [{ output, grad }] : [];
+  });
+  if (arrived.length === 0)
+    throw new NotDifferentiableError(
+      outputs.find((t, i) => grads[i] && t.blocked)?.blocked ??
+        '[checkpoint] a gradient arrived at an output that depends on nothing that requires one',
+    );
+  const seeds: Seed[] = [];
+  for (const { output, grad } of arrived)
+    if (output.source)
+      seeds.push({ node: output.source as GraphNode, output: output.sourceOutput, gradient: alias(grad) });
+    else deliver(output, alias(grad));
+  propagate(seeds, {}, { wants: () => true, take: deliver });
+  return results;
+};
+
+/** A window of `t` that ends the graph there. */
+function leafLike(t: Tensor, requiresGrad: boolean): Tensor {
+  return view(t, t.shape).requireGrad(requiresGrad);
+}
+
+function listOf(result: unknown): Tensor[] {
+  const list = Array.isArray(result) ? result : [result];
+  const odd = list.find((t) => !(t instanceof Tensor));
+  if (list.length === 0 || odd !== undefined || !list.every((t) => t instanceof Tensor)) {
+    const got =
+      list.length === 0 ? 'an empty list' : odd instanceof Promise ? 'a Promise' : `${typeof odd} ${String(odd)}`;
+    throw new ValueError(`[checkpoint] expected a function that returns a tensor or a list of tensors, got ${got}`);
+  }
+  return list;
+}
+
+function changed(before: string, now: string): ValueError {
+  return new ValueError(`[checkpoint] the function must do the same in backward: it made ${before} before, now ${now}`);
+}
