@@ -7,6 +7,7 @@ export default {
   data: {
     dataset: 'CIFAR10',
     root_path: '',
+    category: '',
     image_size: 32,
     num_channels: 3,
     random_flip: true,

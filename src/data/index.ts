@@ -4,6 +4,8 @@ export { type Cifar10, loadCifar10 } from './cifar10.ts';
 export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type FolderOptions, openImageFolder } from './image_folder.ts';
+export { type LmdbDatabase, openLmdb } from './lmdb.ts';
+export { type LsunOptions, openLsun } from './lsun.ts';
 export { loadMnist } from './mnist.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';
 export { dequantizePixels, flipHorizontal, isFlipped, type ScaleOptions, scalePixels, toPixels } from './scaling.ts';

@@ -44,7 +44,7 @@ const NOT_FOUND = -30798;
 const NULL = 0;
 
 /** The file of a database that is given as a folder or as the file itself. */
-export function lmdbFile(path: string): string {
+function lmdbFile(path: string): string {
   try {
     return statSync(path).isDirectory() ? join(path, 'data.mdb') : path;
   } catch (error) {

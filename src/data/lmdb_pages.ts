@@ -42,7 +42,8 @@ interface Meta {
   entries: number;
   root: number;
   lastPage: number;
-  transaction: number;
+  /** Exact: which of two is later decides which tree liblmdb reads. */
+  transaction: bigint;
 }
 
 /** @throws FileError for a file that is cut off, damaged or of another kind */
@@ -97,7 +98,7 @@ async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
     entries: u64(view, PAGE_HEADER + 104),
     root: u64(view, PAGE_HEADER + 112),
     lastPage: u64(view, PAGE_HEADER + 120),
-    transaction: u64(view, PAGE_HEADER + 128),
+    transaction: view.getBigUint64(PAGE_HEADER + 128, true),
   };
 }
 

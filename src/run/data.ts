@@ -7,6 +7,7 @@ import {
   loadCifar10,
   loadMnist,
   openImageFolder,
+  openLsun,
   sequentialBatch,
   toPixels,
   trainingBatch,
@@ -19,6 +20,8 @@ export interface ImageBatches {
   imageShape: [number, number, number];
   /** f32 [batch_size, H, W, C], a function of the step alone. */
   batch(step: number): Promise<Float32Array>;
+  /** Closes its data set. */
+  [Symbol.dispose]?(): void;
 }
 
 type Notice = (text: string) => void;
@@ -37,6 +40,11 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
     imageFolder(rootOf(data, 'the folder of 0.jpg, 1.jpg, ...'), data, part, notice, /^\d+\.jpg$/),
   'AFHQ-CAT-Pytorch': (data, part, notice) =>
     imageFolder(join(rootOf(data, 'the folder in which cat/ lies'), 'cat'), data, part, notice),
+  LSUN: (data, part, notice) => {
+    const root = rootOf(data, 'the folder of {category}_train_lmdb and {category}_val_lmdb, or one such database');
+    const { image_size: size, num_channels: channels, category } = data;
+    return openLsun(root, { size, channels, category, part, notice });
+  },
   FOLDER: (data, part, notice) => imageFolder(rootOf(data, 'a folder of images'), data, part, notice),
 };
 
@@ -71,12 +79,18 @@ export async function loadDataset(
   return dataset;
 }
 
+/** For `using`: closes a data set, where it holds a file open, at the end of the block. */
+export function closing(source: Pick<ImageDataset, typeof Symbol.dispose>): Disposable {
+  return { [Symbol.dispose]: () => source[Symbol.dispose]?.() };
+}
+
 export async function trainingBatches(config: Config, notice?: Notice): Promise<ImageBatches> {
   const dataset = await loadDataset(config, 'train', notice);
   const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
   const options = { seed: config.seed, centered, dequantize, flip };
   return {
     imageShape: [dataset.height, dataset.width, dataset.channels],
+    [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
     batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
@@ -96,6 +110,7 @@ function prefetched(make: (step: number) => Promise<Float32Array>): (step: numbe
 /** All images of a part in network range, f32 [N, H, W, C]. */
 export async function allImages(config: Config, part: 'train' | 'heldOut'): Promise<Float32Array> {
   const dataset = await loadDataset(config, part);
+  using _closed = closing(dataset);
   return (await sequentialBatch(dataset, 0, dataset.count, config.data)).images;
 }
 

@@ -7,7 +7,7 @@ import { FileError } from '../errors.ts';
 import { writeFileAtomic } from '../io/index.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
-import { loadDataset } from './data.ts';
+import { closing, loadDataset } from './data.ts';
 import { type Evaluation, evaluationLoss } from './evaluate.ts';
 import { buildModel } from './model.ts';
 import { makeFolder, snapshotPath, snapshotSteps } from './workdir.ts';
@@ -35,6 +35,7 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
   const { workdir, device, signal } = options;
   const paths = options.checkpoint ? [options.checkpoint] : await snapshots(workdir);
   const dataset = await loadDataset(config, 'heldOut', options.onNotice);
+  using _dataset = closing(dataset);
   await device.prepare(declaredModules());
   const rows: EvalRow[] = [];
   for (const checkpoint of paths) {

@@ -6,7 +6,7 @@ import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
-import { type ImageBatches, loadDataset, trainingBatches } from './data.ts';
+import { closing, type ImageBatches, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './evaluate.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
@@ -53,7 +53,9 @@ export interface TrainResult {
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { device, onNotice = () => {} } = options;
   const batches = await trainingBatches(config, onNotice);
+  using _batches = closing(batches);
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
+  using _heldOut = closing(heldOut);
   const workdir = await WorkDirectory.open(options.workdir);
   try {
     const state = await workdir.latestState(config, onNotice);

@@ -7,7 +7,15 @@ const whole = (least: number) => z.int().min(least);
 const positive = z.number().positive();
 const rate = z.number().min(0).lt(1);
 
-export const dataSets = ['CIFAR10', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
+export const dataSets = [
+  'CIFAR10',
+  'CelebA-HQ-Pytorch',
+  'AFHQ-CAT-Pytorch',
+  'LSUN',
+  'FOLDER',
+  'MNIST',
+  'DIGITS',
+] as const;
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
@@ -16,6 +24,8 @@ export const configSchema = z.strictObject({
     dataset: z.enum(dataSets),
     /** Folder of the files, for sets that are not shipped. */
     root_path: z.string(),
+    /** Of LSUN: bedroom, church_outdoor, ... */
+    category: z.string(),
     image_size: whole(1),
     num_channels: whole(1),
     random_flip: z.boolean(),
