@@ -52,7 +52,7 @@ async function databaseOf(
   const names = await list(root);
   if (names === undefined || names.includes('data.mdb')) return { path: root, whole: false };
   if (category === '')
-    throw new FileError(root, `is no LMDB database, and no category in it was named; ${categoriesIn(names)}`);
+    throw new FileError(root, `is no LMDB database, and no category (data.category) is named; ${categoriesIn(names)}`);
   const [train, val] = ['train', 'val'].map((suffix) => join(root, `${category}_${suffix}_lmdb`));
   const present = [train, val].filter(existsSync);
   if (present.length === 0)

@@ -68,7 +68,9 @@ it('splits a single database by its keys, whether it is named by its folder, its
 
 it('says which categories there are', async () => {
   const open = (root: string, category: string) => openLsun(root, { ...options, category, part: 'train' });
-  await expect(open(fixtures, '')).rejects.toThrow('no category in it was named; categories there: church_outdoor');
+  await expect(open(fixtures, '')).rejects.toThrow(
+    'no category (data.category) is named; categories there: church_outdoor',
+  );
   await expect(open(fixtures, 'bedroom')).rejects.toThrow(
     'holds neither bedroom_train_lmdb nor bedroom_val_lmdb; categories there: church_outdoor',
   );
