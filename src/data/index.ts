@@ -5,6 +5,8 @@ export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type FolderOptions, openImageFolder } from './image_folder.ts';
 export { channelsFirst, channelsLast, type ImagesShape } from './layout.ts';
+export { type LmdbDatabase, openLmdb } from './lmdb.ts';
+export { type LsunOptions, openLsun } from './lsun.ts';
 export { loadMnist } from './mnist.ts';
 export { type PairBatch, PairSet, type PairShape, writePairFile } from './pairs.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';

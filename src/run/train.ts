@@ -1,6 +1,6 @@
 // `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
 import type { Config } from './config/schema.ts';
-import { loadDataset, trainingBatches } from './data.ts';
+import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';
 import { flowObjective } from './objective.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
@@ -12,9 +12,12 @@ const EVALUATED_BATCHES = 4;
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   const { device, onNotice } = options;
   const batches = await trainingBatches(config, onNotice);
+  using _batches = closing(batches);
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
+  using _heldOut = closing(heldOut);
   const { batch_size: batchSize, accumulation } = config.training;
-  return runStage('train', config, options, async (model) => ({
+  // Awaited here: the data sets stay open until it ends.
+  return await runStage('train', config, options, async (model) => ({
     name: 'train',
     objective: flowObjective(batches, { model, config, device }),
     evaluate: () =>

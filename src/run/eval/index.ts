@@ -11,7 +11,7 @@ import { declaredModules } from '../../device/module.ts';
 import { FileError } from '../../errors.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
 import type { Config } from '../config/schema.ts';
-import { loadDataset } from '../data.ts';
+import { closing, loadDataset } from '../data.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
@@ -57,11 +57,13 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
   const { enable_loss, enable_bpd, enable_sampling, enable_figures_only } = config.eval;
   const figuresOnly = enable_figures_only;
   const heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
+  using _heldOut = closing(heldOut ?? {});
   const split = config.eval.bpd_dataset;
   const dequantized =
     enable_bpd && !figuresOnly
       ? await loadDataset(config, split === 'train' ? 'train' : 'heldOut', onNotice)
       : undefined;
+  using _dequantized = closing(dequantized ?? {});
   await device.prepare(declaredModules());
   const folder = makeFolder(join(workdir, config.eval.folder));
   const rows: EvalRow[] = [];
