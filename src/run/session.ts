@@ -188,12 +188,12 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         await recorder.step(info);
+        options.onStep?.(info);
         const { step } = info;
         const due = (frequency: number) => step > 0 && step % frequency === 0;
         if (due(every.snapshot_freq) || step === last) await snapshot(step);
         else if (step % every.eval_freq === 0) await evaluate(step);
         if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
-        options.onStep?.(info);
       },
     });
     const stopped = steps < total;
