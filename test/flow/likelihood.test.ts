@@ -66,8 +66,8 @@ test('the exact trace gives the density', async () => {
 });
 
 test("Hutchinson's estimate agrees with the density within its standard error", async () => {
-  const repeats = 64;
-  const result = await likelihood(velocity, data, { shape: [D], seed: 3, repeats, device });
+  const repeats = 32;
+  const result = await likelihood(velocity, data, { shape: [D], seed: 3, repeats, tolerance: 1e-4, device });
   const nats = Array.from(result.standardError, (bits) => bits * Math.LN2 * D);
   for (const error of nats) expect(error).toBeGreaterThan(0.01);
   expectNear(result.logLikelihood, want, (i) => 4 * nats[i]);
