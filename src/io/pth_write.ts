@@ -100,8 +100,8 @@ function emptyOrderedDict(pickle: PickleWriter): void {
   pickle.call('collections', 'OrderedDict', () => {});
 }
 
-function isArray(value: object): value is ArrayFile {
-  return 'shape' in value && 'dtype' in value && 'data' in value && Array.isArray(value.shape);
+function isArray(value: unknown): value is ArrayFile {
+  return typeof value === 'object' && value !== null && 'shape' in value && 'dtype' in value && 'data' in value && Array.isArray(value.shape);
 }
 
 /** The storages of a file: one for all arrays over the same bytes with the same dtype. */
