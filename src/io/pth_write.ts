@@ -101,7 +101,14 @@ function emptyOrderedDict(pickle: PickleWriter): void {
 }
 
 function isArray(value: unknown): value is ArrayFile {
-  return typeof value === 'object' && value !== null && 'shape' in value && 'dtype' in value && 'data' in value && Array.isArray(value.shape);
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'shape' in value &&
+    'dtype' in value &&
+    'data' in value &&
+    Array.isArray(value.shape)
+  );
 }
 
 /** The storages of a file: one for all arrays over the same bytes with the same dtype. */

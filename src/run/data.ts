@@ -27,7 +27,10 @@ type Loader = (data: Config['data'], part: 'train' | 'heldOut', notice: Notice) 
 const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
   CIFAR10: async (data, part, notice) => {
-    const root = rootOf(data, 'the folder of the CIFAR-10 binary files (data_batch_1.bin ...)');
+    const root = rootOf(
+      data,
+      'the folder of the CIFAR-10 files (data_batch_1.bin ..) or of their archive (cifar-10-binary.tar.gz)',
+    );
     const { dataset, missing } = await loadCifar10(root, part);
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
