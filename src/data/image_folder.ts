@@ -3,6 +3,7 @@
 //
 // Held out: the twentieth part with the smallest hashes of their names, at least one; the rest trains.
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError, RectiflowError } from '../errors.ts';
@@ -45,6 +46,7 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
         return await decode(join(folder, name), size, channels);
       } catch (error) {
         if (unreadable.has(name)) continue;
+        if (!existsSync(folder)) throw new FileError(folder, 'is gone; bring it back, and the same command goes on');
         unreadable.add(name);
         const text = `${join(folder, name)} cannot be read and is left out: ${(error as Error).message}`;
         if (unreadable.size > tolerated)

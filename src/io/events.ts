@@ -67,7 +67,7 @@ export class EventFile {
     time[0] = (1 << 3) | 1;
     time.writeDoubleLE(Date.now() / 1000, 1);
     try {
-      await this.handle.write(record(Buffer.concat([time, integerField(2, step), content])));
+      await this.handle.appendFile(record(Buffer.concat([time, integerField(2, step), content])));
     } catch (error) {
       throw asFileError(this.path, error);
     }
