@@ -14,6 +14,7 @@ export interface Slot {
   key: string;
 }
 
+/** Base of all layers: finds parameters and submodules by property names, saves and loads them, switches training on and off. */
 export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */
   training = true;
@@ -27,6 +28,7 @@ export abstract class Module {
     }
   }
 
+  /** Every tensor by its path, such as `down.0.conv1.weight`. */
   *namedTensors(): Generator<[string, Tensor]> {
     for (const { path, owner, key } of this.slots()) yield [path, owner[key] as Tensor];
   }
@@ -36,12 +38,14 @@ export abstract class Module {
     for (const [path, tensor] of this.namedTensors()) if (tensor.requiresGrad) yield [path, tensor];
   }
 
+  /** Numbers that training changes. */
   parameterCount(): number {
     let count = 0;
     for (const [, parameter] of this.namedParameters()) count += parameter.size;
     return count;
   }
 
+  /** As namedTensors; the tensors stay the module's. */
   stateDict(): Map<string, Tensor> {
     return new Map(this.namedTensors());
   }
@@ -66,20 +70,24 @@ export abstract class Module {
     }
   }
 
+  /** Switches dropout and the like on, in all children too. Returns this. */
   train(training = true): this {
     this.training = training;
     for (const value of Object.values(this)) for (const child of children(value)) child.train(training);
     return this;
   }
 
+  /** Switches dropout and the like off. Returns this. */
   eval(): this {
     return this.train(false);
   }
 
+  /** Frees every tensor. */
   dispose(): void {
     for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }
 
+  /** For `using network = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
