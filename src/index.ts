@@ -38,6 +38,7 @@ export {
   tanh,
   where,
 } from './kernels/elementwise.ts';
+export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
 export { mse } from './kernels/loss.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';

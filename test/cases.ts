@@ -5,6 +5,7 @@
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
+import { firCases } from './cases/fir.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
@@ -16,5 +17,6 @@ export const cases: readonly Case[] = [
   ...matmulCases,
   ...convCases,
   ...normCases,
+  ...firCases,
   ...movementCases,
 ];

@@ -10,8 +10,14 @@ import { alias } from '../tensor/view.ts';
 import type { GraphNode } from './graph.ts';
 import { isChecking, noGrad } from './mode.ts';
 
-/** Takes gradients of leaves; each call hands over ownership of `gradient`. */
-export type LeafSink = (leaf: Tensor, gradient: Tensor) => void;
+/** Where gradients of leaves go. */
+export interface LeafSink {
+  wants(leaf: Tensor): boolean;
+  /** Takes over ownership of `gradient`. */
+  take(leaf: Tensor, gradient: Tensor): void;
+}
+
+const intoLeaves: LeafSink = { wants: () => true, take: addToLeaf };
 
 /** From one tensor of a graph, with 1 where it has one element and no cotangent is given. */
 export function runBackward(
@@ -19,7 +25,7 @@ export function runBackward(
   root: Tensor,
   cotangent: Tensor | undefined,
   options: BackwardOptions,
-  sink: LeafSink = addToLeaf,
+  sink: LeafSink = intoLeaves,
 ): void {
   const gradient = noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
   propagate([{ node, output: root.sourceOutput, gradient }], options, sink);
@@ -38,17 +44,20 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
   try {
     noGrad(() => {
       for (const { node, output, gradient } of seeds) deliver(pending, node, output, gradient);
-      for (const current of topologicalOrder(seeds.map(({ node }) => node))) {
+      const order = topologicalOrder(seeds.map(({ node }) => node));
+      const needed = neededEdges(order, sink);
+      for (const current of order) {
         const grads = pending.get(current);
         if (!grads) continue;
-        const results = runRule(current, grads);
+        const needs = needed.get(current) as boolean[];
+        const results = runRule(current, grads, needs);
         pending.delete(current);
         for (const grad of grads) grad?.dispose();
         if (!options.retainGraph) current.freeSaved();
         current.edges.forEach((edge, i) => {
           const gradient = results[i];
-          if (!edge || !gradient) return gradient?.dispose();
-          if ('leaf' in edge) sink(edge.leaf, gradient);
+          if (!edge || !needs[i] || !gradient) return gradient?.dispose();
+          if ('leaf' in edge) sink.take(edge.leaf, gradient);
           else deliver(pending, edge.node, edge.output, gradient);
         });
       }
@@ -71,19 +80,32 @@ function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
 }
 
 /** Runs one backward rule; the results are references of their own, outside every scope. */
-function runRule(node: GraphNode, grads: readonly (Tensor | null)[]): (Tensor | null)[] {
-  const { saved, attributes, edges } = node;
+function runRule(node: GraphNode, grads: readonly (Tensor | null)[], needs: readonly boolean[]): (Tensor | null)[] {
+  const { saved, attributes } = node;
   if (!saved)
     throw new NotDifferentiableError(
       `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
     );
   return scope(() => {
     const grad = grads.find((g) => g !== null) as Tensor;
-    const needs = edges.map((edge) => edge !== undefined);
     const results = node.rule({ grad, grads, saved, attributes, needs });
     if (isChecking()) for (const result of results) if (result) assertFinite(node.name, result, 'gradient');
     return results.map((result) => (result ? alias(result) : null));
   });
+}
+
+/** Per node, which of its edges lead to a leaf that is wanted: no rule works for the others. */
+function neededEdges(order: readonly GraphNode[], sink: LeafSink): Map<GraphNode, boolean[]> {
+  const needed = new Map<GraphNode, boolean[]>();
+  for (const node of order.toReversed())
+    needed.set(
+      node,
+      node.edges.map((edge) => {
+        if (!edge) return false;
+        return 'leaf' in edge ? sink.wants(edge.leaf) : (needed.get(edge.node)?.includes(true) ?? false);
+      }),
+    );
+  return needed;
 }
 
 /** Children before parents: reverse postorder of a depth-first walk. */
@@ -167,10 +189,12 @@ export function gradients(
   const node = output.source as GraphNode | undefined;
   if (!node) throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
   const wanted = new Set(inputs);
-  runBackward(node, output, options.cotangent, options, (leaf, gradient) => {
-    if (!wanted.has(leaf)) return gradient.dispose();
-    const present = found.get(leaf);
-    found.set(leaf, present ? sumOf(present, gradient) : gradient);
+  runBackward(node, output, options.cotangent, options, {
+    wants: (leaf) => wanted.has(leaf),
+    take(leaf, gradient) {
+      const present = found.get(leaf);
+      found.set(leaf, present ? sumOf(present, gradient) : gradient);
+    },
   });
   return inputs.map((input) => {
     const gradient = found.get(input);

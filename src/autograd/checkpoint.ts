@@ -112,7 +112,7 @@ const recompute: BackwardRule<Attributes> = ({ grads, saved, attributes }) => {
     if (output.source)
       seeds.push({ node: output.source as GraphNode, output: output.sourceOutput, gradient: alias(grad) });
     else deliver(output, alias(grad));
-  propagate(seeds, {}, deliver);
+  propagate(seeds, {}, { wants: () => true, take: deliver });
   return results;
 };
 

@@ -1,44 +1,111 @@
 import { UsageError } from '../errors.ts';
-import { evaluateSnapshots } from '../run/index.ts';
+import { type Config, type EvalProgress, type EvalRow, evaluateSnapshots, type Task } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
-import { configOf, deviceOf, runOptions, showPlan } from './shared.ts';
+import {
+  configOf,
+  deviceOf,
+  namedCheckpoint,
+  note,
+  partialOption,
+  requireKeys,
+  runOptions,
+  showPlan,
+} from './shared.ts';
+
+const kinds = {
+  enable_loss: 'loss',
+  enable_bpd: 'bits per dimension',
+  enable_sampling: 'samples',
+  enable_figures_only: 'picture sheets',
+} as const;
 
 export const evalCommand: Command = {
   name: 'eval',
-  summary: 'evaluation loss of every snapshot in a work directory, over the whole held-out part',
+  summary: 'loss, bits per dimension, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
   overrides: true,
   options: {
     ...runOptions,
-    checkpoint: { value: 'FILE', help: 'this one instead of every snapshot' },
+    checkpoint: { value: 'FILE', help: 'this one instead of the snapshots in the work directory' },
+    partial: partialOption,
   },
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const config = await configOf(parsed);
-    if (!config.eval.enable_loss) throw new UsageError('nothing to evaluate: eval.enable_loss is false');
-    const checkpoint = parsed.text('checkpoint');
-    if (parsed.has('dry-run')) return showPlan(config, `evaluate ${checkpoint ?? `every snapshot in ${workdir}`}`);
-    const device = await deviceOf(parsed);
-    let progress: Progress | undefined;
+    const wanted = Object.entries(kinds).flatMap(([key, what]) =>
+      config.eval[key as keyof typeof kinds] ? [what] : [],
+    );
+    if (wanted.length === 0)
+      throw new UsageError(
+        `nothing to evaluate; add ${Object.keys(kinds)
+          .map((key) => `--config.eval.${key}`)
+          .join(', ')} or several of them`,
+      );
+    const checkpoint = parsed.text('checkpoint') === undefined ? undefined : namedCheckpoint(parsed);
+    const { begin_ckpt: begin, end_ckpt: end } = config.eval;
+    if (parsed.has('dry-run')) {
+      const what = checkpoint ?? `the snapshots ${begin} to ${end} in ${workdir}`;
+      return showPlan(config, `evaluate ${what}: ${wanted.join(', ')}`, taskOf(config));
+    }
+    requireKeys(config, taskOf(config));
+    if (config.eval.enable_sampling) note('FID, IS and KID are not there yet: samples are written, not scored');
+    const device = await deviceOf(parsed, config);
+    const bars = new Bars();
     const rows = await interruptible((signal) =>
       evaluateSnapshots(config, {
         workdir,
         checkpoint,
         device,
+        partial: parsed.has('partial'),
         signal,
-        onNotice: (text) => process.stderr.write(`note: ${text}\n`),
-        onProgress: ({ done, total }) => {
-          progress ??= startProgress('eval', total);
-          progress.update(done, 'images');
-          if (done < total) return;
-          progress.stop();
-          progress = undefined;
-        },
+        onNotice: note,
+        onProgress: (progress) => bars.update(progress),
       }),
-    );
-    for (const { step, loss, images } of rows)
-      process.stdout.write(`checkpoint_${step}  loss ${loss.toFixed(5)} over ${images} held-out images\n`);
+    ).finally(() => bars.stop());
+    for (const row of rows) for (const line of describe(row, workdir)) process.stdout.write(`${line}\n`);
     return 0;
   },
 };
+
+/** Pictures need no data. */
+function taskOf({ eval: { enable_figures_only, enable_loss, enable_bpd } }: Config): Task {
+  return !enable_figures_only && (enable_loss || enable_bpd) ? 'evaluate data' : 'evaluate samples';
+}
+
+/** One bar after the other: a checkpoint's loss, its likelihood, its samples. */
+class Bars {
+  private bar: Progress | undefined;
+  private title = '';
+
+  update({ checkpoint, what, done, total }: EvalProgress): void {
+    const title = `${checkpoint}, ${what}`;
+    if (title !== this.title) {
+      this.stop();
+      this.bar = startProgress(title, total);
+      this.title = title;
+    }
+    this.bar?.update(done, 'images');
+  }
+
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+    this.title = '';
+  }
+}
+
+function describe({ name, loss, bitsPerDimension: bits, samples }: EvalRow, workdir: string): string[] {
+  const lines = [];
+  if (loss) lines.push(`${name}  loss ${loss.loss.toFixed(5)} over ${loss.images} images`);
+  if (bits)
+    lines.push(
+      `${name}  ${bits.mean.toFixed(4)} +- ${bits.standardError.toFixed(4)} bits per dimension over ${bits.images} images, ` +
+        `${bits.passes} passes, NFE ${bits.nfe.toFixed(1)}`,
+    );
+  if (samples)
+    lines.push(
+      `${name}  ${samples.count} samples, NFE ${samples.nfe.toFixed(1)}, ${samples.files.length} files in ${workdir}`,
+    );
+  return lines;
+}

@@ -13,7 +13,7 @@ export const quickstartCommand: Command = {
   },
   async run(parsed) {
     const config = applyOverrides(await loadConfig('digits'), parsed.overrides);
-    const device = await deviceOf(parsed);
+    const device = await deviceOf(parsed, config);
     const display = new TrainingDisplay();
     const { onStep, onCompile } = display;
     const result = await interruptible((signal) =>

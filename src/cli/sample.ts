@@ -1,18 +1,19 @@
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
-import {
-  applyOverrides,
-  loadCheckpoint,
-  loadConfig,
-  readLatents,
-  resolveConfig,
-  sampleFromCheckpoint,
-  sampleWriter,
-} from '../run/index.ts';
+import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
-import { configHelp, deviceOf, deviceOptions } from './shared.ts';
+import {
+  checkpointOption,
+  configHelp,
+  configOfCheckpoint,
+  deviceOf,
+  deviceOptions,
+  namedCheckpoint,
+  note,
+  partialOption,
+} from './shared.ts';
 
 const DEFAULT_NUM = 64;
 const LARGEST_DEFAULT_BATCH = 256;
@@ -22,9 +23,10 @@ export const sampleCommand: Command = {
   summary: 'images from a checkpoint, with its averaged weights',
   overrides: true,
   options: {
-    checkpoint: { value: 'FILE', help: 'a checkpoint of rectiflow train; needed' },
+    checkpoint: checkpointOption,
     out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; needed' },
     config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
+    partial: partialOption,
     num: { value: 'N', help: `images; default ${DEFAULT_NUM}, or as many as there are latents` },
     batch: {
       value: 'B',
@@ -40,7 +42,6 @@ export const sampleCommand: Command = {
   async run(parsed) {
     const out = parsed.required('out');
     const write = sampleWriter(out);
-    const path = parsed.required('checkpoint');
     const solver = parsed.oneOf('sampler', solverNames);
     const steps = parsed.whole('steps', 1);
     const tolerance = parsed.positive('tol');
@@ -48,24 +49,24 @@ export const sampleCommand: Command = {
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 
-    const checkpoint = await loadCheckpoint(path);
-    const named = parsed.text('config');
-    const stored = named ? await loadConfig(named) : await resolveConfig(checkpoint.config, path);
-    const config = applyOverrides(stored, parsed.overrides);
+    const path = namedCheckpoint(parsed);
+    const config = await configOfCheckpoint(parsed, path);
     const latentsFile = parsed.text('latents');
     const latents = latentsFile ? await readLatents(latentsFile, config) : undefined;
     const num = wanted ?? latents?.count ?? DEFAULT_NUM;
     if (latents && num > latents.count)
       throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
-    const device = await deviceOf(parsed);
+    const device = await deviceOf(parsed, config);
 
     const size = config.data.image_size ** 2 * config.data.num_channels;
     const progress = startProgress('sample', num);
     const onProgress = ({ done, t, nfe }: { done: number; t: number; nfe: number }) =>
       progress.update(done, `t ${t.toFixed(3)}  NFE ${nfe}`);
     const result = await interruptible((signal) =>
-      sampleFromCheckpoint(checkpoint, config, {
+      sampleFromCheckpoint(path, config, {
+        partial: parsed.has('partial'),
+        onNotice: note,
         num,
         batch,
         solver,

@@ -1,17 +1,32 @@
 // What several commands have in common.
 import type { Device } from '../device/device.ts';
 import { openDevice } from '../device/open.ts';
-import { applyOverrides, type Config, loadConfig, type TrainingStep, type TrainOptions } from '../run/index.ts';
+import { ConfigError, UsageError } from '../errors.ts';
+import {
+  applyOverrides,
+  type Config,
+  findCheckpoint,
+  inertNotice,
+  isOurs,
+  loadConfig,
+  missingKeys,
+  readCheckpointHeader,
+  resolveConfig,
+  type Task,
+  type TrainingStep,
+  type TrainOptions,
+} from '../run/index.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 
 export const deviceOptions: Record<string, Option> = {
-  device: { value: 'NAME', help: 'where to compute: cpu (default)' },
+  device: { value: 'NAME', help: 'where to compute; default: the key device of the configuration (cpu)' },
   threads: { value: 'N', help: 'CPU threads; default: all that the system grants. Results do not depend on it' },
 };
 
-export function deviceOf(parsed: Parsed): Promise<Device> {
-  return openDevice(parsed.text('device') ?? 'cpu', { threads: parsed.whole('threads', 1) });
+/** The device of --device, or of the configuration. */
+export function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
+  return openDevice(parsed.text('device') ?? config.device, { threads: parsed.whole('threads', 1) });
 }
 
 export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
@@ -25,16 +40,52 @@ export const runOptions: Record<string, Option> = {
   ...deviceOptions,
 };
 
+export function note(text: string): void {
+  process.stderr.write(`note: ${text}\n`);
+}
+
 /** The configuration that is named, with the overrides. */
 export async function configOf(parsed: Parsed): Promise<Config> {
-  const config = applyOverrides(await loadConfig(parsed.required('config')), parsed.overrides);
+  const config = applyOverrides(await loadConfig(parsed.required('config'), note), parsed.overrides);
+  const inert = inertNotice(parsed.overrides.map(({ path }) => path.join('.')));
+  if (inert) note(inert);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);
 }
 
-/** For --dry-run. */
-export function showPlan(config: Config, what: string): number {
+export const checkpointOption: Option = {
+  value: 'FILE',
+  help: 'a checkpoint: ours, or a .pth of the official code (then --config says of what network); needed',
+};
+
+export const partialOption: Option = { help: 'takes what fits of a checkpoint of another network' };
+
+/** The file that --checkpoint means; printed, since its name may be spelt in several ways. */
+export function namedCheckpoint(parsed: Parsed): string {
+  const path = findCheckpoint(parsed.required('checkpoint'));
+  process.stderr.write(`checkpoint: ${path}\n`);
+  return path;
+}
+
+/** The configuration that is named, or the one in the checkpoint, with the overrides. */
+export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
+  const named = parsed.text('config');
+  if (named) return applyOverrides(await loadConfig(named, note), parsed.overrides);
+  if (!(await isOurs(path)))
+    throw new UsageError(`${path} carries no configuration; add --config NAME for the network it is of`);
+  return applyOverrides(await resolveConfig((await readCheckpointHeader(path)).config, path), parsed.overrides);
+}
+
+/** @throws ConfigError naming each flag that the task needs and that is not given */
+export function requireKeys(config: Config, task: Task): void {
+  const missing = missingKeys(config, task);
+  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+}
+
+/** For --dry-run: what would run, and what would have to be added before. */
+export function showPlan(config: Config, what: string, task?: Task): number {
   process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould ${what}\n`);
+  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${missing}\n`);
   return 0;
 }
 

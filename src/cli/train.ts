@@ -4,7 +4,7 @@ import { asFileError } from '../io/index.ts';
 import { describePlan, train } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
-import { configOf, deviceOf, runOptions, showPlan, TrainingDisplay } from './shared.ts';
+import { configOf, deviceOf, requireKeys, runOptions, showPlan, TrainingDisplay } from './shared.ts';
 
 /** What is said, with the time. Written once the run has its work directory: a run that is refused leaves no trace there. */
 class Transcript {
@@ -51,8 +51,10 @@ export const trainCommand: Command = {
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const config = await configOf(parsed);
-    if (parsed.has('dry-run')) return showPlan(config, `train ${config.training.n_iters} steps in ${workdir}`);
-    const device = await deviceOf(parsed);
+    if (parsed.has('dry-run'))
+      return showPlan(config, `train steps 0 to ${config.training.n_iters} in ${workdir}`, 'train');
+    requireKeys(config, 'train');
+    const device = await deviceOf(parsed, config);
     const display = new TrainingDisplay();
     const transcript = new Transcript(join(workdir, 'stdout.txt'));
     const say = (text: string) => {

@@ -49,15 +49,20 @@ export function trainingBatch(
   return makeBatch(dataset, indices, options, (place) => first + place);
 }
 
-/** Images `start` to `start + length - 1` in the set's own order, scaled; for evaluation. */
+/**
+ * Images `start` to `start + length - 1` in the set's own order, scaled; for evaluation.
+ * @param options.dequantize adds noise of this seed, image i that of number item + i
+ */
 export function sequentialBatch(
   dataset: ImageDataset,
   start: number,
   length: number,
-  options: Pick<BatchOptions, 'centered'>,
+  options: Pick<BatchOptions, 'centered'> & { dequantize?: { seed: number; item: number } },
 ): Promise<Batch> {
+  const { centered, dequantize } = options;
   const indices = Int32Array.from({ length }, (_, place) => start + place);
-  return makeBatch(dataset, indices, { seed: 0, centered: options.centered }, () => 0);
+  const made = { seed: dequantize?.seed ?? 0, centered, dequantize: dequantize !== undefined };
+  return makeBatch(dataset, indices, made, (place) => (dequantize?.item ?? 0) + place);
 }
 
 async function makeBatch(

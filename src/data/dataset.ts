@@ -12,6 +12,8 @@ export interface ImageDataset {
   readonly labels?: Int32Array;
   /** Images by index, u8 [B, H, W, C], in memory of the caller. */
   load(indices: Int32Array): Promise<Uint8Array>;
+  /** Closes what it reads from, for sets that hold a file open. */
+  [Symbol.dispose]?(): void;
 }
 
 /**

@@ -40,13 +40,18 @@ export function declaredModules(): KernelModule[] {
   return [...declared.values()];
 }
 
-const KINDS = new Set(['ptr', 'i32', 'f32', 'f64']);
+const KERNEL_KINDS = ['ptr', 'i32', 'f32', 'f64'];
 
-/** Splits a signature into its argument kinds and its return kind; throws on a word it does not know. */
-export function parseSignature(signature: Signature): { parameters: string[]; returns: 'void' | 'f64' } {
+/** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */
+export function parseSignature(
+  signature: Signature,
+  kinds: readonly string[] = KERNEL_KINDS,
+  returnKinds: readonly string[] = ['f64'],
+): { parameters: string[]; returns: string } {
   const [left, right] = signature.split('->');
   const parameters = left.trim().split(/\s+/).filter(Boolean);
-  for (const kind of parameters) if (!KINDS.has(kind)) throw new Error(`unknown kernel argument kind "${kind}"`);
-  if (right !== undefined && right.trim() !== 'f64') throw new Error(`unknown kernel return kind "${right.trim()}"`);
-  return { parameters, returns: right === undefined ? 'void' : 'f64' };
+  for (const kind of parameters) if (!kinds.includes(kind)) throw new Error(`unknown argument kind "${kind}"`);
+  const returns = right?.trim() ?? 'void';
+  if (right !== undefined && !returnKinds.includes(returns)) throw new Error(`unknown return kind "${returns}"`);
+  return { parameters, returns };
 }

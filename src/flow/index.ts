@@ -1,14 +1,35 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { energyDistance } from './energy_distance.ts';
-export { interpolate, type LossOptions, rectifiedFlowLoss, TIME_EPSILON, uniformTimes } from './loss.ts';
+export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
 export {
+  interpolate,
+  type LossOptions,
+  rectifiedFlowLoss,
+  scheduledTimes,
+  TIME_EPSILON,
+  type TimeSchedule,
+  uniformTimes,
+} from './loss.ts';
+export {
+  encode,
   type FlowSample,
+  initialNoise,
   type SampleOptions,
   type SolverName,
   sample,
   solve,
   solverNames,
-  straightness,
+  type TransportOptions,
 } from './sample.ts';
-export { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
+export {
+  type FixedOptions,
+  type FixedSolver,
+  fixedSolvers,
+  type Solution,
+  type SolveOptions,
+  solveFixed,
+  solveRk45,
+} from './solvers.ts';
+export { type SdeDrift, type StochasticOptions, sdeDrifts, solveStochastic } from './stochastic.ts';
+export { straightness } from './straightness.ts';
 export { microBatched, networkVelocity, TIME_SCALE, type Velocity } from './velocity.ts';

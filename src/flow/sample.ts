@@ -1,44 +1,64 @@
-// Sampling: noise of (seed, sample number) carried along a velocity, logical batch by logical batch.
-import { setImmediate as nextTurn } from 'node:timers/promises';
+// Sampling and its inverse: points carried along a velocity, logical batch by logical batch.
+// The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
+// z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { sub } from '../kernels/elementwise.ts';
-import { mse } from '../kernels/loss.ts';
+import { mul } from '../kernels/elementwise.ts';
 import { randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { TIME_EPSILON } from './loss.ts';
 import { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
+import { type SdeDrift, solveStochastic } from './stochastic.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
 export type SolverName = FixedSolver | 'rk45';
 export const solverNames: readonly SolverName[] = [...fixedSolvers, 'rk45'];
 
-export interface SampleOptions {
+const DEFAULT_STEPS = 100;
+const DEFAULT_TOLERANCE = 1e-5;
+
+/** How points are carried, forwards or back. */
+export interface TransportOptions {
   /** Of one sample, e.g. [H, W, C]. */
   shape: readonly number[];
-  count: number;
-  /** The logical batch: RK45's error norm is over it. Default: count. */
+  /** The logical batch: RK45's error norm is over it. Default: all. */
   batch?: number;
   /** Samples evaluated at once; results do not depend on it. Default: batch. */
   microBatch?: number;
-  seed: number;
-  /** Stream of the noise; by default one apart from training's. */
-  stream?: number;
   solver: SolverName;
   /** Of fixed-step solvers; default 100. */
   steps?: number;
   /** Of rk45; default 1e-5. */
   tolerance?: number;
-  /** Start points [count, ...shape] in place of noise. */
-  latents?: Float32Array;
+  /** Time that noise is taken to be at; default 1e-3, as trained. 0: the plain grid over [0, 1]. */
+  epsilon?: number;
   device?: Device;
   onProgress?: (progress: { done: number; count: number; t: number; nfe: number }) => void;
   signal?: AbortSignal;
+}
+
+export interface SampleOptions extends TransportOptions {
+  count: number;
+  seed: number;
+  /** Number of the first sample: what sample i draws depends on seed and i alone. Default 0. */
+  first?: number;
+  /** Stream of the noise; by default one apart from training's. */
+  stream?: number;
+  /** Standard deviation of the noise (official init_noise_scale); default 1. */
+  noiseScale?: number;
+  /** Above 0: the stochastic Euler sampler with sigma_t = (1 - t) sigmaVariance, for solver 'euler'. Default 0. */
+  sigmaVariance?: number;
+  /** Its drift; default 'exact'. */
+  sdeDrift?: SdeDrift;
+  /** Start points [count, ...shape] in place of noise, taken as they are. */
+  latents?: Float32Array;
 }
 
 export interface FlowSample {
@@ -48,84 +68,120 @@ export interface FlowSample {
   nfe: number;
 }
 
-/** @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted */
+/**
+ * From noise (or `latents`) to data.
+ * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ */
 export async function sample(velocity: Velocity, options: SampleOptions): Promise<FlowSample> {
-  const { shape, count, latents, device = defaultDevice(), onProgress, signal } = options;
-  const { batch = count, microBatch = batch } = options;
-  for (const [name, value] of Object.entries({ count, batch, microBatch }))
-    if (!Number.isInteger(value) || value < 1)
-      throw new ValueError(`${name} must be a whole number >= 1, got ${value}`);
-  const width = sizeOf(shape);
-  if (latents && latents.length !== count * width)
+  const { shape, count, latents, seed, first = 0, stream, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
+  const { sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
+  checkCounts({ count });
+  if (latents && latents.length !== count * sizeOf(shape))
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);
-  const evaluate = microBatched(velocity, microBatch);
-  const images = new Float32Array(count * width);
-  let evaluations = 0;
-  for (let done = 0; done < count; done += batch) {
-    // Lets signals in between two batches, which block the event loop.
-    await nextTurn();
-    signal?.throwIfAborted();
-    const n = Math.min(batch, count - done);
-    const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
-    const result = scope(() =>
-      noGrad(() => solve(evaluate, startPoints(options, device, done, n), { ...options, onStep })),
-    );
-    images.set((await result.x.data()) as Float32Array, done * width);
-    result.x.dispose();
-    evaluations += result.nfe * n;
-    onProgress?.({ done: done + n, count, t: 1, nfe: result.nfe });
-  }
-  return { images, nfe: evaluations / count };
-}
-
-function startPoints(
-  { shape, latents, seed, stream = streams.samples }: Pick<SampleOptions, 'shape' | 'latents' | 'seed' | 'stream'>,
-  device: Device,
-  first: number,
-  n: number,
-): Tensor {
-  const width = sizeOf(shape);
-  return latents
-    ? tensor(latents.slice(first * width, (first + n) * width), { shape: [n, ...shape], device })
-    : randn([n, ...shape], { device, seed, stream, sample: first });
-}
-
-/** From t = 0 to 1 by name. */
-export function solve(
-  velocity: Velocity,
-  start: Tensor,
-  options: Pick<SampleOptions, 'solver' | 'steps' | 'tolerance' | 'signal'> & Pick<SolveOptions, 'onStep'>,
-): Solution {
-  const { solver, steps = 100, tolerance = 1e-5, onStep, signal } = options;
-  return solver === 'rk45'
-    ? solveRk45(velocity, start, { tolerance, onStep, signal })
-    : solveFixed(velocity, start, { solver, steps, onStep, signal });
+  if (sigmaVariance !== 0 && solver !== 'euler')
+    throw new ValueError(`sigmaVariance ${sigmaVariance} is for the solver "euler", got "${solver}"`);
+  const start = (from: number, n: number) =>
+    latents
+      ? batchOf(latents, from, n, options)
+      : initialNoise([n, ...shape], { seed, first: first + from, stream, noiseScale, device });
+  const along: Path =
+    sigmaVariance === 0
+      ? (v, x, watch) => solve(v, x, { ...options, ...watch })
+      : (v, x, watch, from) =>
+          solveStochastic(v, x, {
+            steps,
+            sigmaVariance,
+            drift,
+            noiseScale,
+            epsilon,
+            seed,
+            first: first + from,
+            ...watch,
+          });
+  const { points, nfe } = await transport(velocity, count, start, along, options);
+  return { images: points, nfe };
 }
 
 /**
- * Straightness of the flow's paths (paper, section 2.2): E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions, over
- * `steps` Euler steps. 0: every path is a straight line, one step is exact.
+ * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1).
+ * @param images [count, ...shape]
+ * @returns latents [count, ...shape], and the mean NFE per sample
+ * @throws as `sample`
  */
-export async function straightness(
+export async function encode(
   velocity: Velocity,
-  options: Pick<SampleOptions, 'shape' | 'count' | 'seed' | 'microBatch' | 'device' | 'signal'> & { steps: number },
-): Promise<{ straightness: number; perStep: number[] }> {
-  const { count, steps, device = defaultDevice(), microBatch = count, signal } = options;
-  const evaluate = microBatched(velocity, microBatch);
-  await nextTurn();
-  signal?.throwIfAborted();
-  const perStep = scope(() => {
-    const start = startPoints(options, device, 0, count);
-    const { x: end } = solveFixed(evaluate, start, { solver: 'euler', steps, signal });
-    const chord = sub(end, start);
-    const distances: number[] = [];
-    const measured: Velocity = (x, t) => {
-      const v = evaluate(x, t);
-      distances.push(scope(() => mse(v, chord).item()));
-      return v;
-    };
-    solveFixed(measured, start, { solver: 'euler', steps, signal });
-    return distances;
+  images: Float32Array,
+  options: TransportOptions,
+): Promise<{ latents: Float32Array; nfe: number }> {
+  const count = countSamples('encode', images, options.shape);
+  const start = (from: number, n: number) => batchOf(images, from, n, options);
+  const along: Path = (v, x, watch) => solve(v, x, { ...options, ...watch, reverse: true });
+  const { points, nfe } = await transport(velocity, count, start, along, options);
+  return { latents: points, nfe };
+}
+
+/** z_0 of samples first, first + 1, ...: noise of (seed, sample number), whatever the batch. @param shape [N, ...] */
+export function initialNoise(
+  shape: readonly number[],
+  options: Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'>,
+): Tensor {
+  const { seed, first = 0, stream = streams.samples, noiseScale = 1, device } = options;
+  return scope(() => {
+    const noise = randn(shape, { seed, sample: first, stream, device });
+    return noiseScale === 1 ? noise : mul(noise, noiseScale);
   });
-  return { straightness: perStep.reduce((a, b) => a + b, 0) / perStep.length, perStep };
+}
+
+/** From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. */
+export function solve(
+  velocity: Velocity,
+  start: Tensor,
+  options: Pick<SampleOptions, 'solver' | 'steps' | 'tolerance' | 'epsilon' | 'signal'> &
+    Pick<SolveOptions, 'onStep'> & { reverse?: boolean },
+): Solution {
+  const { solver, steps = DEFAULT_STEPS, tolerance = DEFAULT_TOLERANCE, reverse, onStep, signal } = options;
+  const { epsilon = TIME_EPSILON } = options;
+  if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
+  const between = (start: number) => (reverse ? { from: 1, to: start } : { from: start, to: 1 });
+  return solver === 'rk45'
+    ? solveRk45(velocity, start, { ...between(epsilon), tolerance, onStep, signal })
+    : solveFixed(velocity, start, { ...between(0), epsilon, solver, steps, onStep, signal });
+}
+
+/** Solves one batch whose first sample is number `from` of this call. */
+type Path = (velocity: Velocity, start: Tensor, watch: Pick<SolveOptions, 'onStep'>, from: number) => Solution;
+
+async function transport(
+  velocity: Velocity,
+  count: number,
+  start: (from: number, n: number) => Tensor,
+  along: Path,
+  options: TransportOptions,
+): Promise<{ points: Float32Array; nfe: number }> {
+  const { batch = count, microBatch = batch, onProgress, signal } = options;
+  checkCounts({ batch, microBatch });
+  const evaluate = microBatched(velocity, microBatch);
+  const width = sizeOf(options.shape);
+  const points = new Float32Array(count * width);
+  let evaluations = 0;
+  for await (const [done, n] of logicalBatches(count, batch, signal)) {
+    const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
+    const { x, nfe } = scope(() => noGrad(() => along(evaluate, start(done, n), { onStep }, done)));
+    points.set((await x.data()) as Float32Array, done * width);
+    x.dispose();
+    evaluations += nfe * n;
+    onProgress?.({ done: done + n, count, t: 1, nfe });
+  }
+  return { points, nfe: evaluations / count };
+}
+
+/** Samples [from, from + n) of host values [count, ...shape]. */
+function batchOf(
+  values: Float32Array,
+  from: number,
+  n: number,
+  { shape, device = defaultDevice() }: Pick<TransportOptions, 'shape' | 'device'>,
+): Tensor {
+  const width = sizeOf(shape);
+  return tensor(values.slice(from * width, (from + n) * width), { shape: [n, ...shape], device });
 }

@@ -60,35 +60,46 @@ const dormandPrince: Tableau & { error: readonly number[] } = {
   error: [-71 / 57600, 0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40],
 };
 
+export interface FixedOptions extends SolveOptions {
+  solver: FixedSolver;
+  steps: number;
+  /**
+   * The velocity is told t = s (1 - epsilon) + epsilon where the solver is at s. With Euler this is the official sampler:
+   * its steps add up to 1 while its times go from epsilon. Default 0: t = s.
+   */
+  epsilon?: number;
+}
+
 /** Equal steps of an explicit method; NFE = steps times its stages. */
-export function solveFixed(
-  velocity: Velocity,
-  start: Tensor,
-  options: SolveOptions & { solver: FixedSolver; steps: number },
-): Solution {
-  const { from = 0, to = 1, solver, steps, onStep, signal } = options;
+export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
+  const { from = 0, to = 1, solver, steps, epsilon = 0, onStep, signal } = options;
   const tableau: Tableau = tableaus[solver];
   if (!tableau) throw new ValueError(`unknown solver "${solver}"; known are ${fixedSolvers.join(', ')}, rk45`);
   if (!Number.isInteger(steps) || steps < 1) throw new ValueError(`steps must be a whole number >= 1, got ${steps}`);
+  const timeAt = (s: number) => s * (1 - epsilon) + epsilon;
+  const slope: Slope = (x, s) => evaluate(velocity, x, timeAt(s));
   const h = (to - from) / steps;
   let x = start;
   let nfe = 0;
   for (let step = 0; step < steps; step++) {
     signal?.throwIfAborted();
-    const t = from + step * h;
-    const next = scope(() => stepOf(tableau, velocity, x, t, h).x);
+    const s = from + (step / steps) * (to - from);
+    const next = scope(() => stepOf(tableau, slope, x, s, h).x);
     if (x !== start) x.dispose();
     x = next;
     nfe += tableau.nodes.length;
-    onStep?.({ x, t: step + 1 === steps ? to : t + h, nfe });
+    onStep?.({ x, t: timeAt(step + 1 === steps ? to : s + h), nfe });
   }
   return { x, nfe };
 }
 
+/** dx/dt at a time of the host's. */
+type Slope = (x: Tensor, t: number) => Tensor;
+
 /** One step; `first` is the first stage where it is known already. */
 function stepOf(
   tableau: Tableau,
-  velocity: Velocity,
+  slope: Slope,
   x: Tensor,
   t: number,
   h: number,
@@ -106,7 +117,7 @@ function stepOf(
               k,
               tableau.stages[i].map((a) => a * h),
             );
-      k.push(evaluate(velocity, at, t + node * h));
+      k.push(slope(at, t + node * h));
     }
   }
   return {
@@ -134,11 +145,12 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
   if (!(tolerance > 0 && Number.isFinite(tolerance))) throw new ValueError(`tolerance must be > 0, got ${tolerance}`);
   const bounds = { absolute: tolerance, relative: tolerance };
   const direction = Math.sign(to - from);
+  const slope: Slope = (x, t) => evaluate(velocity, x, t);
   let x = start;
   let t = from;
-  let first = keep(scope(() => evaluate(velocity, x, t)));
+  let first = keep(scope(() => slope(x, t)));
   let nfe = 1;
-  const initial = scope(() => initialStep(velocity, x, first, t, to, bounds));
+  const initial = scope(() => initialStep(slope, x, first, t, to, bounds));
   nfe++;
   let size = initial;
   try {
@@ -153,8 +165,8 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
         const h = end - t;
         size = Math.abs(h);
         const tried = scope(() => {
-          const { x: next, k } = stepOf(dormandPrince, velocity, x, t, h, first);
-          const last = evaluate(velocity, next, end);
+          const { x: next, k } = stepOf(dormandPrince, slope, x, t, h, first);
+          const last = slope(next, end);
           const error = linearCombination(
             null,
             [...k, last],
@@ -195,9 +207,9 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
 
 /** scipy's select_initial_step. */
 function initialStep(
-  velocity: Velocity,
+  slope: Slope,
   x: Tensor,
-  slope: Tensor,
+  first: Tensor,
   from: number,
   to: number,
   bounds: { absolute: number; relative: number },
@@ -205,10 +217,10 @@ function initialStep(
   const interval = Math.abs(to - from);
   const direction = Math.sign(to - from);
   const d0 = scaledErrorNorm(x, x, x, bounds);
-  const d1 = scaledErrorNorm(slope, x, x, bounds);
+  const d1 = scaledErrorNorm(first, x, x, bounds);
   const h0 = Math.min(interval, d0 < 1e-5 || d1 < 1e-5 ? 1e-6 : (0.01 * d0) / d1);
-  const probe = linearCombination(x, [slope], [direction * h0]);
-  const change = linearCombination(evaluate(velocity, probe, from + direction * h0), [slope], [-1]);
+  const probe = linearCombination(x, [first], [direction * h0]);
+  const change = linearCombination(slope(probe, from + direction * h0), [first], [-1]);
   const d2 = scaledErrorNorm(change, x, x, bounds) / h0;
   const h1 = d1 <= 1e-15 && d2 <= 1e-15 ? Math.max(1e-6, h0 * 1e-3) : (0.01 / Math.max(d1, d2)) ** (1 / (ORDER + 1));
   return Math.min(100 * h0, h1, interval);

@@ -23,17 +23,25 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
 /** The same velocity, evaluated on at most `size` samples at a time, without gradients; only memory and time differ. */
 export function microBatched(velocity: Velocity, size: number): Velocity {
   return (x, t) =>
-    scope(() =>
-      noGrad(() => {
-        const [n, ...rest] = x.shape;
-        if (n <= size) return velocity(x, t);
-        const zeros = rest.map(() => 0);
-        const pieces: Tensor[] = [];
-        for (let from = 0; from < n; from += size) {
-          const to = Math.min(n, from + size);
-          pieces.push(scope(() => velocity(slice(x, [from, ...zeros], [to, ...rest]), slice(t, [from], [to]))));
-        }
-        return concat(pieces, 0);
-      }),
-    );
+    noGrad(() => inParts(x.shape[0], size, (from, to) => velocity(rows(x, from, to), rows(t, from, to))));
+}
+
+/** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */
+export function inParts(n: number, size: number, evaluate: (from: number, to: number) => Tensor): Tensor {
+  return scope(() => {
+    if (n <= size) return evaluate(0, n);
+    const parts: Tensor[] = [];
+    for (let from = 0; from < n; from += size) {
+      const to = Math.min(n, from + size);
+      parts.push(scope(() => evaluate(from, to)));
+    }
+    return concat(parts, 0);
+  });
+}
+
+/** Samples [from, to) of x; x itself where that is all. */
+export function rows(x: Tensor, from: number, to: number): Tensor {
+  const [n, ...rest] = x.shape;
+  if (from === 0 && to === n) return x;
+  return slice(x, [from, ...rest.map(() => 0)], [to, ...rest]);
 }

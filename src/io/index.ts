@@ -6,8 +6,11 @@ export { asFileError } from './file.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
 export type { Image } from './image.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
+export { NpyRows, writeNpyRows } from './npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
+export { Tuple } from './pickle_machine.ts';
 export { decodePng, encodePng, readPng, writePng } from './png.ts';
+export { readPth } from './pth.ts';
 export {
   readSafetensors,
   readSafetensorsHeader,
@@ -15,3 +18,6 @@ export {
   type TensorEntry,
   writeSafetensors,
 } from './safetensors.ts';
+export { OrderedDict } from './torch_pickle.ts';
+export { flattenTorch, unflattenTorch } from './torch_safetensors.ts';
+export type { TorchValue } from './torch_values.ts';

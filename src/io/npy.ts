@@ -8,6 +8,7 @@ import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, element
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
 import { npyCode, parseNpyHeader } from './npy_header.ts';
+import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
 
 /**
  * Reads the bytes of a .npy file of version 1 to 3, either byte order, C or Fortran order; the result is row-major.
@@ -27,7 +28,8 @@ export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
   let data = bytes.subarray(dataOffset);
   const itemBytes = arrayDtypes[dtype].bytes;
   if (bigEndian && itemBytes > 1) data = swapBytes(data, itemBytes);
-  if (fortranOrder && shape.filter((dim) => dim > 1).length > 1) data = fortranToRowMajor(data, shape, itemBytes);
+  const strides = denseStrides(shape, fortranOrder ? 'fortran' : 'row-major');
+  if (!isRowMajor(shape, strides)) data = toRowMajor(data, shape, strides, itemBytes);
   return { shape, dtype, data: elementsOf(data, dtype) };
 }
 
@@ -46,16 +48,21 @@ export function encodeNpy(array: ArrayFile): Uint8Array {
 /** As encodeNpy, header and elements apart, so that large arrays need no second copy. */
 export function npyParts(name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
   checkArray(name, array);
-  const code = npyCode(array.dtype);
-  if (!code) throw new ValueError(`array "${name}" is ${array.dtype}, which .npy cannot hold; convert it to f32`);
-  const dims = array.shape.length === 1 ? `${array.shape[0]},` : array.shape.join(', ');
+  return [npyHeader(name, array), bytesOf(array.data)];
+}
+
+/** The first bytes of a version 1.0 file, up to the elements. @throws ValueError for bf16 */
+export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape' | 'dtype'>): Uint8Array {
+  const code = npyCode(dtype);
+  if (!code) throw new ValueError(`array "${name}" is ${dtype}, which .npy cannot hold; convert it to f32`);
+  const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const literal = `{'descr': '${code}', 'fortran_order': False, 'shape': (${dims}), }`;
   const padded = literal.padEnd(Math.ceil((10 + literal.length + 1) / 64) * 64 - 11);
   const header = new Uint8Array(10 + padded.length + 1);
   header.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
   new DataView(header.buffer).setUint16(8, padded.length + 1, true);
   header.set(new TextEncoder().encode(`${padded}\n`), 10);
-  return [header, bytesOf(array.data)];
+  return header;
 }
 
 /** Reads one .npy file. @throws FileError */
@@ -66,32 +73,4 @@ export async function readNpy(path: string): Promise<ArrayFile> {
 /** Writes one .npy file, atomically. @throws FileError, ValueError */
 export function writeNpy(path: string, array: ArrayFile): Promise<void> {
   return writeFileAtomic(path, npyParts(path, array));
-}
-
-function swapBytes(data: Uint8Array, itemBytes: number): Uint8Array {
-  const swapped = new Uint8Array(data.length);
-  for (let i = 0; i < data.length; i++) swapped[i] = data[i - (i % itemBytes) + itemBytes - 1 - (i % itemBytes)];
-  return swapped;
-}
-
-// Walks the result in row-major order while `from` follows along in column-major order.
-function fortranToRowMajor(data: Uint8Array, shape: readonly number[], itemBytes: number): Uint8Array {
-  const strides: number[] = [];
-  shape.reduce((stride, dim, axis) => {
-    strides[axis] = stride;
-    return stride * dim;
-  }, itemBytes);
-  const result = new Uint8Array(data.length);
-  const index = shape.map(() => 0);
-  let from = 0;
-  for (let to = 0; to < data.length; to += itemBytes) {
-    for (let byte = 0; byte < itemBytes; byte++) result[to + byte] = data[from + byte];
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      from += strides[axis];
-      if (++index[axis] < shape[axis]) break;
-      from -= strides[axis] * shape[axis];
-      index[axis] = 0;
-    }
-  }
-  return result;
 }

@@ -39,6 +39,11 @@ export function npyCode(dtype: ArrayDtype): string | undefined {
   return code && (arrayDtypes[dtype].bytes === 1 ? `|${code}` : `<${code}`);
 }
 
+/** The dtype of letters such as f4, or undefined for what this package does not read. */
+export function dtypeOfNpyCode(code: string): ArrayDtype | undefined {
+  return Object.hasOwn(dtypeOfCode, code) ? dtypeOfCode[code] : undefined;
+}
+
 /** @throws FileError when the bytes are no .npy file, or hold what this package does not read */
 export function parseNpyHeader(bytes: Uint8Array, name: string): NpyHeader {
   if (bytes.length < 10 || !magic.every((byte, i) => bytes[i] === byte))
@@ -80,7 +85,7 @@ class LiteralParser {
     if (/^.?O/.test(descr))
       throw new FileError(this.name, 'holds pickled Python objects, which are never run; save it as a numeric array');
     const match = /^([<>=|]?)([a-z][0-9])$/.exec(descr === '?' ? '|b1' : descr);
-    const dtype = match && Object.hasOwn(dtypeOfCode, match[2]) ? dtypeOfCode[match[2]] : undefined;
+    const dtype = match && dtypeOfNpyCode(match[2]);
     if (!match || !dtype)
       throw new FileError(
         this.name,

@@ -4,6 +4,7 @@ import { attentionOp } from './attention.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
+import { firResampleOp } from './fir.ts';
 import { groupNormOp } from './group_norm.ts';
 import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
@@ -34,6 +35,7 @@ export const ops = {
   dropout: dropoutOp,
   equal: elementwise.equalOp,
   exp: elementwise.expOp,
+  firResample: firResampleOp,
   gather: movement.gatherOp,
   greater: elementwise.greaterOp,
   greaterEqual: elementwise.greaterEqualOp,

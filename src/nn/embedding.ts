@@ -1,4 +1,5 @@
-// Time embeddings: what the network is told of t. Labels are t * 999, as the official network takes them.
+// What the network is told of t, and what its output may be divided by. Labels are t * 999, as the official network
+// takes them.
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
 import { tensor } from '../tensor/create.ts';
@@ -33,4 +34,11 @@ export class FourierEmbedding extends Module {
     const angles = mul(mul(reshape(log(labels), [-1, 1]), reshape(this.W, [1, -1])), 2 * Math.PI);
     return concat([sin(angles), cos(angles)], 1);
   }
+}
+
+/** The noise scales of score matching (Score SDE, models/utils.py get_sigmas), geometric from sigmaMax down to sigmaMin. */
+export function noiseScales(options: { sigmaMin: number; sigmaMax: number; numScales: number }): Float64Array {
+  const { numScales } = options;
+  const [start, end] = [Math.log(options.sigmaMax), Math.log(options.sigmaMin)];
+  return Float64Array.from({ length: numScales }, (_, i) => Math.exp(start + (i * (end - start)) / (numScales - 1)));
 }

@@ -1,4 +1,5 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
+import { ValueError } from '../errors.ts';
 import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
 import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
@@ -28,7 +29,10 @@ export class Linear extends Module {
   }
 }
 
-/** A convolution of odd kernel size with zero padding that keeps H and W. Weight [Cout, k, k, Cin]. */
+/** How a layer's convolution is laid on the image and what is added before its result is stored: see conv2d. */
+export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'add' | 'residual' | 'scale'>;
+
+/** A convolution of odd kernel size; unless told otherwise its zero padding keeps H and W. Weight [Cout, k, k, Cin]. */
 export class Conv2d extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -47,7 +51,7 @@ export class Conv2d extends Module {
    * [N, H, W, inputs] to [N, H, W, outputs].
    * @param epilogue what is added to the convolution before its result is stored: see conv2d
    */
-  forward(x: Tensor, epilogue: Pick<Conv2dOptions, 'add' | 'residual' | 'scale'> = {}): Tensor {
+  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     return conv2d(x, this.weight, { bias: this.bias, padding: this.padding, ...epilogue });
   }
 }
@@ -61,6 +65,8 @@ export class GroupNorm extends Module {
   constructor(channels: number, init = new Initializer()) {
     super();
     this.groups = Math.max(1, Math.min(Math.floor(channels / 4), 32));
+    if (channels % this.groups)
+      throw new ValueError(`a group norm of ${channels} channels cannot have ${this.groups} groups of equal size`);
     this.weight = init.constant([channels], 1);
     this.bias = init.constant([channels], 0);
   }

@@ -1,6 +1,6 @@
 // A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
-import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { FileError, formatShape, ValueError } from '../errors.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -12,6 +12,42 @@ export interface Slot {
   path: string;
   owner: Record<string, unknown>;
   key: string;
+}
+
+/** Names of tensors in which two sets differ; shapes in words. */
+export interface StateMismatch {
+  missing: string[];
+  unknown: string[];
+  misshapen: string[];
+}
+
+/** How `values` differ from what a model has. */
+export function compareState(
+  own: ReadonlyMap<string, { shape: readonly number[] }>,
+  values: ReadonlyMap<string, { shape: readonly number[] }>,
+): StateMismatch {
+  const shapes = (name: string) => [own.get(name)?.shape ?? [], values.get(name)?.shape ?? []];
+  const shared = [...values.keys()].filter((name) => own.has(name));
+  return {
+    missing: [...own.keys()].filter((name) => !values.has(name)),
+    unknown: [...values.keys()].filter((name) => !own.has(name)),
+    misshapen: shared
+      .map((name) => [name, ...shapes(name)] as const)
+      .filter(([, a, b]) => !sameShape(a, b))
+      .map(([name, a, b]) => `${name} is ${formatShape(b)}, expected ${formatShape(a)}`),
+  };
+}
+
+const LISTED = 8;
+
+/** One line a kind with the first names and how many more there are; empty where nothing differs. */
+export function describeMismatch({ missing, unknown, misshapen }: StateMismatch): string {
+  const line = (what: string, names: string[]) => {
+    if (names.length === 0) return [];
+    const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
+    return [`  ${names.length} ${what}: ${names.slice(0, LISTED).join(', ')}${more}`];
+  };
+  return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)].join('\n');
 }
 
 /** Base of all layers: finds parameters and submodules by property names, saves and loads them, switches training on and off. */
@@ -53,21 +89,20 @@ export abstract class Module {
   /**
    * Copies values into this module's tensors.
    * @param values host arrays by name; every name must be there and no other, with its shape
-   * @throws FileError naming the first missing or unknown name, ShapeError naming a wrong shape
+   * @param options.partial copies what fits and leaves the rest as it is
+   * @returns what did not fit: nothing unless partial
+   * @throws FileError listing every missing, unknown and misshapen name
    */
-  loadStateDict(values: StateValues, origin = 'state'): void {
+  loadStateDict(values: StateValues, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
     const own = this.stateDict();
-    for (const name of own.keys()) if (!values.has(name)) throw new FileError(origin, `lacks the tensor "${name}"`);
-    for (const [name, { shape }] of values) {
+    const mismatch = compareState(own, values);
+    const text = describeMismatch(mismatch);
+    if (text && !options.partial) throw new FileError(origin, `does not fit this model:\n${text}`);
+    for (const [name, { shape, data }] of values) {
       const target = own.get(name);
-      if (!target) throw new FileError(origin, `holds "${name}", which this model does not have`);
-      if (!sameShape(target.shape, shape))
-        throw new ShapeError(`load ${name}`, formatShape(target.shape), `${formatShape(shape)} in ${origin}`);
+      if (target && sameShape(target.shape, shape)) target.device.upload(target.address, data);
     }
-    for (const [name, { data }] of values) {
-      const target = own.get(name) as Tensor;
-      target.device.upload(target.address, data);
-    }
+    return mismatch;
   }
 
   /** Switches dropout and the like on, in all children too. Returns this. */

@@ -1,104 +1,78 @@
-// The UNet of Score SDE (Song et al., ICLR 2021), DDPM++ form, as the official RectifiedFlow code configures it.
-// Named options choose the architecture; NCSN++ adds its own values to the same list.
+// The UNet of Score SDE (Song et al., ICLR 2021; models/ncsnpp.py): DDPM++, NCSN++ and the rest of that family, as the
+// official RectifiedFlow code configures them. Modules are made in the official order: official.ts counts on it.
 
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { div, mul, silu, sub } from '../kernels/elementwise.ts';
-import { reshape } from '../kernels/movement.ts';
+import { formatShape, ShapeError } from '../errors.ts';
+import { cast } from '../kernels/cast.ts';
+import { div, mul, sub } from '../kernels/elementwise.ts';
+import { gather, reshape } from '../kernels/movement.ts';
+import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { AttentionBlock, type BlockContext, ResidualBlock } from './blocks.ts';
+import { activate, normActivate } from './activation.ts';
+import { AttentionBlock } from './blocks/attention.ts';
+import { Combine } from './blocks/combine.ts';
+import { type BlockContext, sumScale } from './blocks/context.ts';
+import { Downsample, downsample, Upsample, upsample } from './blocks/resampling.ts';
+import { ResidualBlock } from './blocks/residual.ts';
 import { type Block, checkpointedBlock } from './checkpointing.ts';
-import { FourierEmbedding, sinusoidalEmbedding } from './embedding.ts';
+import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
 import { Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
-import { checkWhole, Module } from './module.ts';
+import { Module } from './module.ts';
+import { completeOptions, type UNetOptions } from './unet_options.ts';
 
-export interface UNetOptions {
-  imageSize: number;
-  channels: number;
-  /** Channels of the first level (official key model.nf). */
-  baseChannels: number;
-  /** Multiple of baseChannels per resolution level. */
-  channelMultipliers: readonly number[];
-  /** Residual blocks per level, going down; one more going up. */
-  residualBlocks: number;
-  /** Resolutions (height of the image there) that have attention. */
-  attentionResolutions: readonly number[];
-  dropout: number;
-  /** 'positional': sinusoidal (DDPM++); 'fourier': Gaussian Fourier of log t (NCSN++). */
-  embedding: 'positional' | 'fourier';
-  fourierScale: number;
-  /** Whether the network is told of t. */
-  conditional: boolean;
-  /** Data in [-1, 1]; false: in [0, 1], mapped to [-1, 1] at the entry. */
-  centered: boolean;
-  skipRescale: boolean;
-  /** Divide the output by the time label. */
-  scaleBySigma: boolean;
-  /** Scale of the initialiser of last convolutions; 0 stands for 1e-10. */
-  initScale: number;
-  /** In training, compute the blocks' activations twice instead of keeping them; the same bits. */
-  activationCheckpointing: boolean;
-  seed: number;
+/** One resolution on the way down. */
+interface DownLevel {
+  blocks: { block: ResidualBlock; attention: AttentionBlock | undefined }[];
+  /** To the next level; the last has neither. */
+  halve: ResidualBlock | Downsample | undefined;
+  /** How the input pyramid joins there. */
+  pyramid: Combine | Downsample | undefined;
 }
 
-/** The options of the official CIFAR-10 network (61.8 M parameters). */
-export const ddpmppCifar10: UNetOptions = {
-  imageSize: 32,
-  channels: 3,
-  baseChannels: 128,
-  channelMultipliers: [1, 2, 2, 2],
-  residualBlocks: 4,
-  attentionResolutions: [16],
-  dropout: 0.15,
-  embedding: 'positional',
-  fourierScale: 16,
-  conditional: true,
-  centered: true,
-  skipRescale: true,
-  scaleBySigma: false,
-  initScale: 0,
-  activationCheckpointing: false,
-  seed: 0,
-};
-
-interface Stage {
-  block: ResidualBlock;
+/** One resolution on the way up. */
+interface UpLevel {
+  blocks: ResidualBlock[];
   attention: AttentionBlock | undefined;
+  /** What this level adds to the output pyramid: an image, or the first features. */
+  toPyramid: { norm: GroupNorm; conv: Conv2d } | undefined;
+  /** The pyramid's features from the level below ('residual'). */
+  pyramid: Upsample | undefined;
+  double: ResidualBlock | Upsample | undefined;
 }
 
 export class UNet extends Module {
-  readonly options: UNetOptions;
+  readonly options: Required<UNetOptions>;
   readonly dropoutState: DropoutState;
   readonly fourier: FourierEmbedding | undefined;
   readonly time1: Linear | undefined;
   readonly time2: Linear | undefined;
   readonly convIn: Conv2d;
-  /** Down path in order: the blocks of a level, then the block that halves the resolution. */
+  /** Down path in order: the blocks of a level with attention, what halves the resolution, the input pyramid. */
   readonly down: Module[] = [];
   readonly middle: [ResidualBlock, AttentionBlock, ResidualBlock];
-  /** Up path in order: the blocks of a level, its attention, then the block that doubles the resolution. */
+  /** Up path in order: the blocks of a level, its attention, the output pyramid, what doubles the resolution. */
   readonly up: Module[] = [];
-  readonly normOut: GroupNorm;
-  readonly convOut: Conv2d;
-  private readonly downStages: Stage[] = [];
-  private readonly upStages: (Stage & { takesSkip: boolean })[] = [];
+  /** Absent where the output pyramid is the output. */
+  readonly normOut: GroupNorm | undefined;
+  readonly convOut: Conv2d | undefined;
+  private readonly context: BlockContext;
+  private readonly downLevels: DownLevel[] = [];
+  private readonly upLevels: UpLevel[] = [];
 
-  constructor(options: UNetOptions, init = new Initializer({ seed: options.seed })) {
+  /** @throws ValueError naming the option that cannot be */
+  constructor(given: UNetOptions, init = new Initializer({ seed: given.seed })) {
     super();
-    checkOptions(options);
+    const options = completeOptions(given);
+    const { baseChannels: base, embedding } = options;
     this.options = options;
     this.dropoutState = { seed: options.seed, sample: 0 };
-    const { baseChannels: base, channelMultipliers: multipliers, residualBlocks, attentionResolutions } = options;
-    const embedded = options.embedding === 'fourier' ? 2 * base : base;
-    if (options.embedding === 'fourier') this.fourier = new FourierEmbedding(base, options.fourierScale, init);
-    if (options.conditional) {
-      this.time1 = new Linear(embedded, base * 4, init);
-      this.time2 = new Linear(base * 4, base * 4, init);
-    }
-    const context: BlockContext = {
-      embeddingChannels: options.conditional ? base * 4 : 0,
+    this.context = {
+      resblock: options.resblock,
+      nonlinearity: options.nonlinearity,
+      fir: options.fir ? options.firKernel : undefined,
+      embeddingChannels: base * 4,
       dropout: options.dropout,
       dropoutState: this.dropoutState,
       initScale: options.initScale,
@@ -106,45 +80,103 @@ export class UNet extends Module {
       init,
       streams: { next: streams.dropout },
     };
-    const levels = multipliers.length;
-    const resolution = (level: number) => options.imageSize >> level;
-    const attends = (level: number) => attentionResolutions.includes(resolution(level));
-
+    if (embedding === 'fourier') this.fourier = new FourierEmbedding(base, options.fourierScale, init);
+    if (options.conditional) {
+      this.time1 = new Linear(embedding === 'fourier' ? 2 * base : base, base * 4, init);
+      this.time2 = new Linear(base * 4, base * 4, init);
+    }
     this.convIn = new Conv2d(options.channels, base, 3, init);
-    const skipChannels = [base];
-    let channels = base;
-    for (let level = 0; level < levels; level++) {
-      for (let i = 0; i < residualBlocks; i++) {
-        const outputs = base * multipliers[level];
-        const block = new ResidualBlock(channels, outputs, 'none', context);
-        channels = outputs;
-        this.addDown(block, attends(level) ? new AttentionBlock(channels, context) : undefined);
-        skipChannels.push(channels);
-      }
-      if (level < levels - 1) {
-        this.addDown(new ResidualBlock(channels, channels, 'down', context), undefined);
-        skipChannels.push(channels);
-      }
-    }
-
+    const skipChannels = this.buildDown();
+    const lowest = skipChannels[skipChannels.length - 1];
     this.middle = [
-      new ResidualBlock(channels, channels, 'none', context),
-      new AttentionBlock(channels, context),
-      new ResidualBlock(channels, channels, 'none', context),
+      new ResidualBlock(lowest, lowest, 'none', this.context),
+      new AttentionBlock(lowest, this.context),
+      new ResidualBlock(lowest, lowest, 'none', this.context),
     ];
-
-    for (let level = levels - 1; level >= 0; level--) {
-      for (let i = 0; i <= residualBlocks; i++) {
-        const outputs = base * multipliers[level];
-        const block = new ResidualBlock(channels + (skipChannels.pop() as number), outputs, 'none', context);
-        channels = outputs;
-        const last = i === residualBlocks;
-        this.addUp(block, last && attends(level) ? new AttentionBlock(channels, context) : undefined, true);
-      }
-      if (level > 0) this.addUp(new ResidualBlock(channels, channels, 'up', context), undefined, false);
+    const channels = this.buildUp(lowest, skipChannels);
+    if (options.progressive !== 'output_skip') {
+      this.normOut = new GroupNorm(channels, init);
+      this.convOut = new Conv2d(channels, options.channels, 3, init, options.initScale);
     }
-    this.normOut = new GroupNorm(channels, init);
-    this.convOut = new Conv2d(channels, options.channels, 3, init, options.initScale);
+  }
+
+  /** @returns the channels of every tensor that the way up will take */
+  private buildDown(): number[] {
+    const { context, options } = this;
+    const { baseChannels, channelMultipliers, progressiveInput } = options;
+    const add = adder(this.down);
+    const skipChannels = [baseChannels];
+    let channels = baseChannels;
+    let pyramidChannels = options.channels;
+    for (const [level, multiplier] of channelMultipliers.entries()) {
+      const blocks: DownLevel['blocks'] = [];
+      for (let i = 0; i < options.residualBlocks; i++) {
+        const block = add(new ResidualBlock(channels, baseChannels * multiplier, 'none', context));
+        channels = baseChannels * multiplier;
+        blocks.push({ block, attention: this.attends(level) ? add(new AttentionBlock(channels, context)) : undefined });
+        skipChannels.push(channels);
+      }
+      let halve: DownLevel['halve'];
+      let pyramid: DownLevel['pyramid'];
+      if (level < channelMultipliers.length - 1) {
+        halve = add(
+          options.resblock === 'ddpm'
+            ? new Downsample(channels, channels, options.resampleWithConv, context)
+            : new ResidualBlock(channels, channels, 'down', context),
+        );
+        if (progressiveInput === 'input_skip') {
+          pyramid = add(new Combine(options.channels, channels, options.progressiveCombine, context.init));
+          channels = pyramid.outputs;
+        }
+        if (progressiveInput === 'residual') {
+          pyramid = add(new Downsample(pyramidChannels, channels, true, context));
+          pyramidChannels = channels;
+        }
+        skipChannels.push(channels);
+      }
+      this.downLevels.push({ blocks, halve, pyramid });
+    }
+    return skipChannels;
+  }
+
+  /** @returns the channels of the last features */
+  private buildUp(lowest: number, skipChannels: number[]): number {
+    const { context, options } = this;
+    const { channelMultipliers, progressive } = options;
+    const add = adder(this.up);
+    let channels = lowest;
+    let pyramidChannels = 0;
+    for (let level = channelMultipliers.length - 1; level >= 0; level--) {
+      const outputs = options.baseChannels * channelMultipliers[level];
+      const blocks: ResidualBlock[] = [];
+      for (let i = 0; i <= options.residualBlocks; i++) {
+        blocks.push(add(new ResidualBlock(channels + (skipChannels.pop() as number), outputs, 'none', context)));
+        channels = outputs;
+      }
+      const attention = this.attends(level) ? add(new AttentionBlock(channels, context)) : undefined;
+      let toPyramid: UpLevel['toPyramid'];
+      let pyramid: UpLevel['pyramid'];
+      if (progressive === 'output_skip') {
+        const norm = add(new GroupNorm(channels, context.init));
+        toPyramid = { norm, conv: add(new Conv2d(channels, options.channels, 3, context.init, options.initScale)) };
+      } else if (progressive === 'residual') {
+        if (pyramidChannels > 0) pyramid = add(new Upsample(pyramidChannels, channels, true, context));
+        else {
+          const norm = add(new GroupNorm(channels, context.init));
+          toPyramid = { norm, conv: add(new Conv2d(channels, channels, 3, context.init)) };
+        }
+        pyramidChannels = channels;
+      }
+      let double: UpLevel['double'];
+      if (level > 0)
+        double = add(
+          options.resblock === 'ddpm'
+            ? new Upsample(channels, channels, options.resampleWithConv, context)
+            : new ResidualBlock(channels, channels, 'up', context),
+        );
+      this.upLevels.push({ blocks, attention, toPyramid, pyramid, double });
+    }
+    return channels;
   }
 
   /**
@@ -161,22 +193,59 @@ export class UNet extends Module {
       throw new ShapeError('unet', `labels [${n}]`, formatShape(labels.shape));
     return scope(() => {
       const activated = this.activatedEmbedding(labels);
-      let h = this.convIn.forward(centered ? x : sub(mul(x, 2), 1));
-      const skips = [h];
-      for (const { block, attention } of this.downStages) {
+      const skips = this.goDown(centered ? x : sub(mul(x, 2), 1), activated);
+      const [first, attention, second] = this.middle;
+      const lowest = this.run(first, skips[skips.length - 1], activated);
+      const y = this.goUp(this.run(second, this.run(attention, lowest), activated), skips, activated);
+      return scaleBySigma ? div(y, reshape(this.sigmas(labels), [n, 1, 1, 1])) : y;
+    });
+  }
+
+  /** The features after every block, lowest last. */
+  private goDown(x: Tensor, activated: Tensor | undefined): Tensor[] {
+    const { fir } = this.context;
+    let h = this.convIn.forward(x);
+    let inputPyramid = x;
+    const skips = [h];
+    for (const { blocks, halve, pyramid } of this.downLevels) {
+      for (const { block, attention } of blocks) {
         h = this.run(block, h, activated);
         if (attention) h = this.run(attention, h);
         skips.push(h);
       }
-      const [first, attention, second] = this.middle;
-      h = this.run(second, this.run(attention, this.run(first, h, activated)), activated);
-      for (const stage of this.upStages) {
-        h = this.run(stage.block, stage.takesSkip ? [h, skips.pop() as Tensor] : h, activated);
-        if (stage.attention) h = this.run(stage.attention, h);
+      if (!halve) break;
+      h = halve instanceof ResidualBlock ? this.run(halve, h, activated) : halve.forward(h);
+      if (pyramid instanceof Combine) {
+        inputPyramid = downsample(inputPyramid, fir);
+        h = pyramid.forward(inputPyramid, h);
+      } else if (pyramid) {
+        inputPyramid = pyramid.forward(inputPyramid, { residual: h, scale: sumScale(this.context) });
+        h = inputPyramid;
       }
-      h = this.convOut.forward(this.normOut.forward(h, { activation: 'silu' }));
-      return scaleBySigma ? div(h, reshape(labels, [n, 1, 1, 1])) : h;
-    });
+      skips.push(h);
+    }
+    return skips;
+  }
+
+  private goUp(lowest: Tensor, skips: Tensor[], activated: Tensor | undefined): Tensor {
+    const { context, normOut, convOut } = this;
+    const { nonlinearity, fir } = context;
+    let h = lowest;
+    let outputPyramid: Tensor | undefined;
+    for (const { blocks, attention, toPyramid, pyramid, double } of this.upLevels) {
+      for (const block of blocks) h = this.run(block, [h, skips.pop() as Tensor], activated);
+      if (attention) h = this.run(attention, h);
+      if (toPyramid) {
+        const below = outputPyramid && upsample(outputPyramid, fir);
+        outputPyramid = toPyramid.conv.forward(normActivate(toPyramid.norm, h, nonlinearity), { residual: below });
+      }
+      if (pyramid) {
+        outputPyramid = pyramid.forward(outputPyramid as Tensor, { residual: h, scale: sumScale(context) });
+        h = outputPyramid;
+      }
+      if (double) h = double instanceof ResidualBlock ? this.run(double, h, activated) : double.forward(h);
+    }
+    return normOut && convOut ? convOut.forward(normActivate(normOut, h, nonlinearity)) : (outputPyramid as Tensor);
   }
 
   private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, activated?: Tensor): Tensor {
@@ -185,35 +254,31 @@ export class UNet extends Module {
   }
 
   private activatedEmbedding(labels: Tensor): Tensor | undefined {
-    if (!this.time1 || !this.time2) return undefined;
+    const { time1, time2 } = this;
+    const { nonlinearity } = this.context;
+    if (!time1 || !time2) return undefined;
     const embedding = this.fourier
       ? this.fourier.forward(labels)
       : sinusoidalEmbedding(labels, this.options.baseChannels);
-    return silu(this.time2.forward(silu(this.time1.forward(embedding))));
+    return activate(time2.forward(activate(time1.forward(embedding), nonlinearity)), nonlinearity);
   }
 
-  private addDown(block: ResidualBlock, attention: AttentionBlock | undefined): void {
-    this.downStages.push({ block, attention });
-    this.down.push(block, ...(attention ? [attention] : []));
+  /** [N]: the label itself, or the noise scale of that number, rounded down. */
+  private sigmas(labels: Tensor): Tensor {
+    if (this.fourier) return labels;
+    const scales = tensor(Float32Array.from(noiseScales(this.options)), { device: labels.device });
+    return gather(scales, cast(labels, 'i32'));
   }
 
-  private addUp(block: ResidualBlock, attention: AttentionBlock | undefined, takesSkip: boolean): void {
-    this.upStages.push({ block, attention, takesSkip });
-    this.up.push(block, ...(attention ? [attention] : []));
+  private attends(level: number): boolean {
+    return this.options.attentionResolutions.includes(this.options.imageSize >> level);
   }
 }
 
-function checkOptions(options: UNetOptions): void {
-  checkWhole('imageSize', options.imageSize);
-  checkWhole('channels', options.channels);
-  checkWhole('baseChannels', options.baseChannels, 4);
-  checkWhole('residualBlocks', options.residualBlocks);
-  if (options.baseChannels % 2) throw new ValueError(`baseChannels must be even, got ${options.baseChannels}`);
-  if (options.channelMultipliers.length === 0) throw new ValueError('channelMultipliers must name at least one level');
-  for (const multiplier of options.channelMultipliers) checkWhole('a channel multiplier', multiplier);
-  const halvings = options.channelMultipliers.length - 1;
-  if (options.imageSize % 2 ** halvings)
-    throw new ValueError(`imageSize ${options.imageSize} cannot be halved ${halvings} times, once per level`);
-  if (!(options.dropout >= 0 && options.dropout < 1))
-    throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
+/** Appends a module to a path and returns it. */
+function adder(path: Module[]): <M extends Module>(module: M) => M {
+  return (module) => {
+    path.push(module);
+    return module;
+  };
 }

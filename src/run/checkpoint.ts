@@ -2,8 +2,8 @@
 // moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
 // git revision. What travels in a checkpoint is data and is never run.
 import { FileError } from '../errors.ts';
-import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';
-import { type Adam, adamStates } from '../nn/adam.ts';
+import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../io/index.ts';
+import type { Adam, AdamState } from '../nn/adam.ts';
 import type { Module, StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
@@ -13,48 +13,105 @@ const FORMAT = 'rectiflow-checkpoint-1';
 
 export interface Checkpoint {
   path: string;
+  /** As it lies in the file, unchecked; undefined for a file of the official code, which has none. */
   config: unknown;
+  /** What it was trained by. */
+  stage?: string;
   /** Updates done. */
   step: number;
   model: StateValues;
   /** The model with its parameters replaced by their exponential moving average. */
   ema: StateValues;
+  /** Largest decay of that average. */
+  emaDecay?: number;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
 
+interface TrainingState {
+  model: Module;
+  optimizer: Adam;
+  config: Config;
+  stage?: string;
+  /** Updates done. */
+  step: number;
+  /** Whether Adam's moments go with it. */
+  moments?: boolean;
+}
+
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
-export async function saveCheckpoint(
-  path: string,
-  state: { model: Module; optimizer: Adam; config: Config; step: number; moments?: boolean },
-): Promise<void> {
-  const { model, optimizer, moments = false } = state;
-  const tensors = new Map<string, ArrayFile>();
-  for (const [name, tensor] of model.namedTensors()) tensors.set(`model.${name}`, await toArray(tensor));
-  for (const kind of adamStates)
-    for (const [name, tensor] of kind === 'ema' || moments ? optimizer.state(kind) : []) {
-      tensors.set(`${kind}.${name}`, await toArray(tensor));
+export async function saveCheckpoint(path: string, { model, optimizer, ...state }: TrainingState): Promise<void> {
+  const values = async (kind: AdamState): Promise<StateValues> => {
+    const found: StateValues = new Map();
+    for (const [name, tensor] of optimizer.state(kind)) {
+      found.set(name, await hostValue(tensor));
       tensor.dispose();
     }
+    return found;
+  };
+  const weights: StateValues = new Map();
+  for (const [name, tensor] of model.namedTensors()) weights.set(name, await hostValue(tensor));
+  const moments = state.moments
+    ? { exp_avg: await values('exp_avg'), exp_avg_sq: await values('exp_avg_sq') }
+    : undefined;
+  await writeCheckpoint({
+    path,
+    ...state,
+    model: weights,
+    ema: await values('ema'),
+    emaDecay: optimizer.options.emaRate,
+    moments,
+  });
+}
+
+/** @param checkpoint its path is where it goes */
+export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
+  const { path, config, stage, step, emaDecay, model, ema, moments } = checkpoint;
+  const tensors = new Map<string, ArrayFile>();
+  for (const [group, values] of Object.entries({ model, ema, ...moments }))
+    for (const [name, { shape, data }] of values)
+      tensors.set(`${group}.${name}`, { shape: [...shape], dtype: 'f32', data });
   const metadata = {
     format: FORMAT,
-    config: JSON.stringify(state.config),
-    step: String(state.step),
+    config: JSON.stringify(config),
+    step: String(step),
+    ...(stage !== undefined && { stage }),
+    ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
     ...provenance(),
   };
   await writeSafetensors(path, tensors, metadata);
 }
 
-/** @throws FileError for a file that is missing, damaged or not one of ours */
-export async function loadCheckpoint(path: string): Promise<Checkpoint> {
-  const { metadata, tensors } = await readSafetensors(path);
-  if (metadata.format !== FORMAT)
+/** Whether a safetensors file says that it is one of these. */
+export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolean {
+  return metadata.format === FORMAT;
+}
+
+export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay'>;
+
+/** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
+export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
+  return headerOf(path, (await readSafetensorsHeader(path)).metadata);
+}
+
+function headerOf(path: string, metadata: Readonly<Record<string, string>>): CheckpointHeader {
+  if (!isCheckpoint(metadata))
     throw new FileError(
       path,
       `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
     );
   const step = Number(metadata.step);
   if (!Number.isInteger(step) || step < 0) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
+  const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
+  if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
+    throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
+  return { config: parseConfig(path, metadata.config), stage: metadata.stage, step, emaDecay };
+}
+
+/** @throws FileError for a file that is missing, damaged or not one of ours */
+export async function loadCheckpoint(path: string): Promise<Checkpoint> {
+  const { metadata, tensors } = await readSafetensors(path);
+  const header = headerOf(path, metadata);
   const groups: Record<string, StateValues> = {
     model: new Map(),
     ema: new Map(),
@@ -72,7 +129,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   // Constants (Fourier frequencies) have no average of their own.
   for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
   const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
-  return { path, config: parseConfig(path, metadata.config), step, model, ema, moments };
+  return { path, ...header, model, ema, moments };
 }
 
 function parseConfig(path: string, text: string | undefined): unknown {
@@ -83,6 +140,6 @@ function parseConfig(path: string, text: string | undefined): unknown {
   }
 }
 
-async function toArray(tensor: Tensor): Promise<ArrayFile> {
-  return { shape: [...tensor.shape], dtype: 'f32', data: (await tensor.data()) as Float32Array };
+async function hostValue(tensor: Tensor) {
+  return { shape: tensor.shape, data: (await tensor.data()) as Float32Array };
 }

@@ -7,11 +7,13 @@ import {
   loadCifar10,
   loadMnist,
   openImageFolder,
+  openLsun,
   sequentialBatch,
   toPixels,
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
+import { given, missingKeys } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 
 export interface ImageBatches {
@@ -19,35 +21,42 @@ export interface ImageBatches {
   imageShape: [number, number, number];
   /** f32 [batch_size, H, W, C], a function of the step alone. */
   batch(step: number): Promise<Float32Array>;
+  /** Closes its data set. */
+  [Symbol.dispose]?(): void;
 }
 
 type Notice = (text: string) => void;
-type Loader = (data: Config['data'], part: 'train' | 'heldOut', notice: Notice) => Promise<ImageDataset>;
+type Loader = (config: Config, part: 'train' | 'heldOut', notice: Notice) => Promise<ImageDataset>;
 
 const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
-  CIFAR10: async (data, part, notice) => {
-    const root = rootOf(data, 'the folder of the CIFAR-10 binary files (data_batch_1.bin ...)');
+  CIFAR10: async (config, part, notice) => {
+    const root = rootOf(config);
     const { dataset, missing } = await loadCifar10(root, part);
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
   },
-  MNIST: (data, part) => loadMnist(rootOf(data, 'the folder of the IDX files (train-images-idx3-ubyte ...)'), part),
-  'CelebA-HQ-Pytorch': (data, part, notice) =>
-    imageFolder(rootOf(data, 'the folder of 0.jpg, 1.jpg, ...'), data, part, notice, /^\d+\.jpg$/),
-  'AFHQ-CAT-Pytorch': (data, part, notice) =>
-    imageFolder(join(rootOf(data, 'the folder in which cat/ lies'), 'cat'), data, part, notice),
-  FOLDER: (data, part, notice) => imageFolder(rootOf(data, 'a folder of images'), data, part, notice),
+  MNIST: (config, part) => loadMnist(rootOf(config), part),
+  'CelebA-HQ-Pytorch': (config, part, notice) => imageFolder(rootOf(config), config, part, notice, /^\d+\.jpg$/),
+  'AFHQ-CAT-Pytorch': (config, part, notice) => imageFolder(join(rootOf(config), 'cat'), config, part, notice),
+  LSUN: (config, part, notice) => {
+    const { image_size: size, num_channels: channels, category } = config.data;
+    return openLsun(rootOf(config), { size, channels, category, part, notice });
+  },
+  FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
 
-function rootOf({ root_path }: Config['data'], what: string): string {
-  if (root_path === '') throw new ConfigError(`data.root_path is empty; set it to ${what}`);
-  return root_path;
+/** The folder of the files; the official *-Pytorch sets have a key of their own for it. */
+function rootOf(config: Config): string {
+  const { data, training } = config;
+  const root = (/pytorch/i.test(data.dataset) && given(training.data_dir)) || given(data.root_path);
+  if (!root) throw new ConfigError(missingKeys(config, 'train').join('\n'));
+  return root;
 }
 
 function imageFolder(
   folder: string,
-  { image_size: size, num_channels: channels }: Config['data'],
+  { data: { image_size: size, num_channels: channels } }: Config,
   part: 'train' | 'heldOut',
   notice: Notice,
   pattern?: RegExp,
@@ -62,7 +71,7 @@ export async function loadDataset(
   notice: Notice = () => {},
 ): Promise<ImageDataset> {
   const { dataset: name, image_size: size, num_channels: channels } = config.data;
-  const dataset = await loaders[name](config.data, part, notice);
+  const dataset = await loaders[name](config, part, notice);
   if (dataset.height !== size || dataset.width !== size || dataset.channels !== channels)
     throw new ConfigError(
       `data.image_size ${size} and data.num_channels ${channels} do not fit ${name}: ` +
@@ -71,12 +80,18 @@ export async function loadDataset(
   return dataset;
 }
 
+/** For `using`: closes a data set, where it holds a file open, at the end of the block. */
+export function closing(source: Pick<ImageDataset, typeof Symbol.dispose>): Disposable {
+  return { [Symbol.dispose]: () => source[Symbol.dispose]?.() };
+}
+
 export async function trainingBatches(config: Config, notice?: Notice): Promise<ImageBatches> {
   const dataset = await loadDataset(config, 'train', notice);
   const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
   const options = { seed: config.seed, centered, dequantize, flip };
   return {
     imageShape: [dataset.height, dataset.width, dataset.channels],
+    [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
     batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
@@ -96,6 +111,7 @@ function prefetched(make: (step: number) => Promise<Float32Array>): (step: numbe
 /** All images of a part in network range, f32 [N, H, W, C]. */
 export async function allImages(config: Config, part: 'train' | 'heldOut'): Promise<Float32Array> {
   const dataset = await loadDataset(config, part);
+  using _closed = closing(dataset);
   return (await sequentialBatch(dataset, 0, dataset.count, config.data)).images;
 }
 

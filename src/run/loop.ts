@@ -1,20 +1,19 @@
-// The training loop of a 1-rectified flow: data and noise in, one optimiser update a step. It prints nothing.
+// The training loop: one optimiser update a step from an objective. It prints nothing.
 // Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkFinite } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { NonFiniteError, ValueError } from '../errors.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
-import { full, tensor } from '../tensor/create.ts';
+import { full } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import type { ImageBatches } from './data.ts';
+import type { BatchLoss, Objective } from './objective.ts';
 
 export interface TrainingStep {
   step: number;
   total: number;
-  /** Mean squared error of the velocity over this batch. */
+  /** Mean over this batch. */
   loss: number;
   learningRate: number;
   /** Global norm of the gradient before clipping. */
@@ -27,9 +26,8 @@ export interface TrainingStep {
 export interface LoopOptions {
   model: UNet;
   optimizer: Adam;
-  batches: ImageBatches;
+  objective: Objective;
   device: Device;
-  seed: number;
   batchSize: number;
   /** Parts, one after the other, in which a batch is evaluated; default 1. */
   accumulation?: number;
@@ -49,9 +47,9 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     await nextTurn();
     if (signal?.aborted) return step;
     const start = performance.now();
-    const images = await options.batches.batch(step);
+    const lossOf = await options.objective(step);
     const dataSeconds = (performance.now() - start) / 1000;
-    const info = trainingStep(options, step, images);
+    const info = trainingStep(options, step, lossOf);
     const seconds = (performance.now() - start) / 1000;
     const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
     await options.onStep?.({ step, total, ...shares, ...info });
@@ -60,15 +58,15 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
 }
 
 /**
- * One update from the images of a batch, f32 [batchSize, H, W, C], evaluated in `accumulation` parts that draw what the
- * undivided batch would; everything it makes is freed when it returns.
+ * One update from the loss of a batch, evaluated in `accumulation` parts that draw what the undivided batch would; everything
+ * it makes is freed when it returns.
  */
 export function trainingStep(
   options: Omit<LoopOptions, 'from' | 'total'>,
   step: number,
-  images: Float32Array,
+  lossOf: BatchLoss,
 ): Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
-  const { model, optimizer, batches, device, seed, batchSize, accumulation = 1 } = options;
+  const { model, optimizer, device, batchSize, accumulation = 1 } = options;
   const part = batchSize / accumulation;
   if (!Number.isInteger(part))
     throw new ValueError(`a batch of ${batchSize} cannot be cut into ${accumulation} equal parts`);
@@ -76,13 +74,9 @@ export function trainingStep(
   const share = part / batchSize;
   let loss = 0;
   for (let first = 0; first < batchSize; first += part) {
-    const sample = step * batchSize + first;
-    model.dropoutState.sample = sample;
+    model.dropoutState.sample = step * batchSize + first;
     scope(() => {
-      const size = images.length / accumulation;
-      const begin = (first / part) * size;
-      const x1 = tensor(images.subarray(begin, begin + size), { shape: [part, ...batches.imageShape], device });
-      const lossNow = () => rectifiedFlowLoss(networkVelocity(model), x1, { seed, sample });
+      const lossNow = () => lossOf(first, part);
       const partLoss = lossNow();
       const value = partLoss.item();
       if (!Number.isFinite(value)) throw nonFinite(`the loss is ${value}`, step, lossNow);

@@ -1,28 +1,29 @@
 // How many samples fit a memory budget: measured on the model itself, not guessed.
+import { gradients } from '../autograd/backward.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { Velocity } from '../flow/index.ts';
-import { zeros } from '../tensor/create.ts';
+import { ones, zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 
 /**
- * The largest micro-batch whose forward pass stays within `budget` bytes beyond what is in use now; at least 1.
- * Two forward passes, of one and two samples, give the bytes per sample.
+ * The largest micro-batch whose forward pass (with `gradient`: that and the gradient by x) stays within `budget` bytes
+ * beyond what is in use now; at least 1. Two passes, of one and two samples, give the bytes per sample.
  */
 export function microBatchFor(
   velocity: Velocity,
   imageShape: readonly number[],
-  options: { batch: number; budget: number; device: Device },
+  options: { batch: number; budget: number; device: Device; gradient?: boolean },
 ): number {
-  const { batch, budget, device } = options;
+  const { batch, budget, device, gradient = false } = options;
   const peakOf = (count: number): number => {
     const before = device.memory().live;
     device.resetHighWater();
-    scope(() =>
-      noGrad(() => {
-        velocity(zeros([count, ...imageShape], { device }), zeros([count], { device }));
-      }),
-    );
+    scope(() => {
+      const [x, t] = [zeros([count, ...imageShape], { device }), ones([count], { device })];
+      if (gradient) gradients(velocity(x.requireGrad(), t), [x], { cotangent: x });
+      else noGrad(() => velocity(x, t));
+    });
     return device.memory().highWater - before;
   };
   if (batch <= 1) return 1;

@@ -1,7 +1,8 @@
 // From a configuration to the network it describes.
 import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
-import { UNet, type UNetOptions } from '../nn/unet.ts';
+import { UNet } from '../nn/unet.ts';
+import type { UNetOptions } from '../nn/unet_options.ts';
 import type { Config } from './config/schema.ts';
 
 /** The official key tree in the UNet's own terms. */
@@ -22,6 +23,17 @@ export function unetOptions(config: Config): UNetOptions {
     skipRescale: model.skip_rescale,
     scaleBySigma: model.scale_by_sigma,
     initScale: model.init_scale,
+    resblock: model.resblock_type,
+    nonlinearity: model.nonlinearity,
+    fir: model.fir,
+    firKernel: model.fir_kernel,
+    resampleWithConv: model.resamp_with_conv,
+    progressive: model.progressive,
+    progressiveInput: model.progressive_input,
+    progressiveCombine: model.progressive_combine,
+    sigmaMin: model.sigma_min,
+    sigmaMax: model.sigma_max,
+    numScales: model.num_scales,
     activationCheckpointing: model.activation_checkpointing,
     seed,
   };

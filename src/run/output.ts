@@ -1,20 +1,23 @@
 // Samples and latents as files. Samples by extension:
 //   .png  a grid of all, pixels to the nearest
 //   .npz  "samples", u8 [N, H, W, C], floor(255 x) as the official evaluation writes
+//   .np   the same as a .npy file, as the official training writes
 //   .npy  f32 [N, C, H, W] in data range, not clipped
 import { extname } from 'node:path';
+import { channelsFirst, channelsLast, type ImagesShape } from '../data/index.ts';
 import { FileError, formatShape, UsageError } from '../errors.ts';
 import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
 
-type ImageShape = readonly [n: number, h: number, w: number, c: number];
-type Writer = (path: string, images: Float32Array, shape: ImageShape, config: Config) => Promise<void>;
+type Writer = (path: string, images: Float32Array, shape: ImagesShape, config: Config) => Promise<void>;
 
 const writers: Record<string, Writer> = {
   '.png': (path, images, shape, config) => writePng(path, imageGrid(pixels(images, config, 'nearest'), shape)),
   '.npz': (path, images, shape, config) =>
     writeNpz(path, new Map([['samples', { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }]])),
+  '.np': (path, images, shape, config) =>
+    writeNpy(path, { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }),
   '.npy': (path, images, [n, h, w, c], { data: { centered } }) => {
     const scaled = centered ? images.map((value) => (value + 1) / 2) : images;
     return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, [n, h, w, c]) });
@@ -40,23 +43,4 @@ export async function readLatents(path: string, config: Config): Promise<{ count
   if (!fits || !(data instanceof Float32Array))
     throw new FileError(path, `latents must be f32 [N, ${channels}, ${size}, ${size}], got ${formatShape(shape)}`);
   return { count, data: channelsLast(data, [count, size, size, channels]) };
-}
-
-/** [N, H, W, C] to [N, C, H, W]. */
-function channelsFirst(values: Float32Array, [n, h, w, c]: ImageShape): Float32Array {
-  return transposed(values, n, h * w, c);
-}
-
-/** [N, C, H, W] to [N, H, W, C]. */
-function channelsLast(values: Float32Array, [n, h, w, c]: ImageShape): Float32Array {
-  return transposed(values, n, c, h * w);
-}
-
-/** [n, rows, columns] to [n, columns, rows]. */
-function transposed(values: Float32Array, n: number, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let i = 0; i < n; i++)
-    for (let r = 0; r < rows; r++)
-      for (let c = 0; c < columns; c++) out[(i * columns + c) * rows + r] = values[(i * rows + r) * columns + c];
-  return out;
 }

@@ -43,12 +43,13 @@ export async function planTraining(options: {
   from: number;
 }): Promise<TrainingPlan> {
   const { model, config, workdir, from } = options;
-  const { n_iters: total, batch_size: batch, accumulation, snapshot_freq: every } = config.training;
+  const { n_iters: last, batch_size: batch, accumulation, snapshot_freq: every } = config.training;
+  const total = last + 1;
   const parameters = model.parameterCount();
   const snapshot = 2 * 4 * parameters;
   // Two states stay while a third is written; each has the moments too.
   const states = 3 * 2 * snapshot;
-  const snapshots = Math.ceil(total / every) - Math.floor(from / every);
+  const snapshots = Math.floor(last / every) - Math.floor(from / every) + 1;
   const disk = states + snapshots * snapshot;
   const freeDisk = await freeBytes(workdir);
   if (freeDisk < states + snapshot)

@@ -11,9 +11,10 @@ import { type Config, loadConfig } from './config/index.ts';
 import { allImages, pixels, trainingBatches } from './data.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { NearestNeighbourScore } from './nearest.ts';
+import { flowObjective } from './objective.ts';
 import { type Judgement, type SampleRow, writeQuickstartReport } from './report/quickstart.ts';
 import { type SampleRequest, sampleModel } from './sample.ts';
-import { trainingState } from './train.ts';
+import { trainingState } from './session.ts';
 import { makeFolder } from './workdir.ts';
 
 export interface QuickstartOptions {
@@ -64,12 +65,11 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       model,
       optimizer,
       device,
-      batches: await trainingBatches(config),
-      seed,
+      objective: flowObjective(await trainingBatches(config), { model, config: { ...config, seed }, device }),
       batchSize: config.training.batch_size,
       accumulation: config.training.accumulation,
       from: 0,
-      total: config.training.n_iters,
+      total: config.training.n_iters + 1,
       signal,
       onStep: (step) => {
         losses.push(step.loss);

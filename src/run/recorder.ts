@@ -1,13 +1,13 @@
 // What a training run tells the world beside its checkpoints:
 //   log.jsonl                      one line a step
 //   tensorboard/                   event files, one a session
-//   samples/iter_<step>/           sample.png, sample.npz
-//   <eval_folder>/ckpt_<step>/     evaluation.json, samples.png of each snapshot
+//   samples/iter_<step>/           sample.png, sample.npz, sample.np
+//   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
 import { join } from 'node:path';
 import { EventFile, encodePng, type Image, imageGrid, writeFileAtomic, writePng } from '../io/index.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
-import type { Evaluation } from './evaluate.ts';
+import type { Evaluation } from './eval/loss.ts';
 import { StepLog } from './log.ts';
 import type { TrainingStep } from './loop.ts';
 import { sampleWriter } from './output.ts';
@@ -57,26 +57,33 @@ export class Recorder {
     this.sinceLogged = [];
   }
 
-  /** @param step updates done */
+  /** @param step after whose update it was made */
   async evaluation(step: number, { loss, byTime }: Evaluation): Promise<void> {
     const buckets = byTime.flatMap((value, k) =>
       Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
     );
-    await this.events.scalars(step - 1, { 'eval/loss': loss, ...Object.fromEntries(buckets) });
+    await this.events.scalars(step, { 'eval/loss': loss, ...Object.fromEntries(buckets) });
   }
 
-  /** A snapshot's samples and evaluation. */
-  async snapshot(step: number, sampled: SampledImages, evaluation: Evaluation | undefined): Promise<void> {
-    const { images, shape, nfe } = sampled;
+  /** A snapshot's samples and evaluation: by step as the official code names its samples, by number its evaluation. */
+  async snapshot(taken: {
+    step: number;
+    number: number;
+    sampled: SampledImages;
+    evaluation: Evaluation;
+  }): Promise<void> {
+    const { step, number, evaluation } = taken;
+    const { images, shape, nfe } = taken.sampled;
     const grid = imageGrid(pixels(images, this.config, 'nearest'), shape);
     const iteration = makeFolder(join(this.workdir, 'samples', `iter_${step}`));
     await writePng(join(iteration, 'sample.png'), grid);
-    await sampleWriter('sample.npz')(join(iteration, 'sample.npz'), images, shape, this.config);
-    await this.events.image(step - 1, 'samples', await eventImage(grid));
-    await this.events.scalars(step - 1, { 'samples/nfe': nfe });
-    const folder = makeFolder(join(this.workdir, this.config.eval.folder, `ckpt_${step}`));
+    for (const name of ['sample.npz', 'sample.np'])
+      await sampleWriter(name)(join(iteration, name), images, shape, this.config);
+    await this.events.image(step, 'samples', await eventImage(grid));
+    await this.events.scalars(step, { 'samples/nfe': nfe });
+    const folder = makeFolder(join(this.workdir, this.config.eval.folder, `ckpt_${number}`));
     await writePng(join(folder, 'samples.png'), grid);
-    const report = { step, nfe, ...(evaluation && { loss: evaluation.loss, images: evaluation.images }) };
+    const report = { checkpoint: number, step, nfe, loss: evaluation.loss, images: evaluation.images };
     await writeFileAtomic(join(folder, 'evaluation.json'), [Buffer.from(`${JSON.stringify(report, null, 2)}\n`)]);
   }
 

@@ -3,12 +3,15 @@ import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
-import type { Checkpoint } from './checkpoint.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
-import { buildModel } from './model.ts';
+import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
 
-export interface SampleRequest extends Pick<SampleOptions, 'steps' | 'tolerance' | 'onProgress' | 'signal'> {
+export interface SampleRequest
+  extends Pick<
+    SampleOptions,
+    'first' | 'steps' | 'tolerance' | 'noiseScale' | 'sigmaVariance' | 'sdeDrift' | 'onProgress' | 'signal'
+  > {
   num: number;
   /** The logical batch: RK45's error norm is over it. Default: num. */
   batch?: number;
@@ -26,15 +29,19 @@ export interface SampledImages extends FlowSample {
   seconds: number;
 }
 
-/** @throws ValueError for weights that do not fit the configuration, ShapeError for latents that do not */
+/**
+ * @param reference a checkpoint of any kind
+ * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
+ */
 export async function sampleFromCheckpoint(
-  checkpoint: Checkpoint,
+  reference: string,
   config: Config,
-  request: SampleRequest,
+  request: SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>,
 ): Promise<SampledImages> {
-  await request.device.prepare(declaredModules());
-  using model = buildModel(config, request.device);
-  model.loadStateDict(checkpoint.ema, checkpoint.path);
+  const { device, partial, onNotice } = request;
+  await device.prepare(declaredModules());
+  const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
+  using model = loaded;
   // Awaited here: the model lives until this function returns.
   return await sampleModel(model, config, request);
 }
@@ -43,13 +50,18 @@ export async function sampleFromCheckpoint(
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   const { device, num, batch = num } = request;
   const { image_size: size, num_channels: channels } = config.data;
-  const { use_ode_sampler, sample_N, ode_tol, memory_budget: budget } = config.sampling;
+  const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
+  const solver = request.solver ?? config.sampling.use_ode_sampler;
   const shape = [size, size, channels] as const;
   const velocity = networkVelocity(model.eval());
   const start = performance.now();
   const result = await sample(velocity, {
     ...request,
-    solver: request.solver ?? use_ode_sampler,
+    solver,
+    noiseScale: request.noiseScale ?? init_noise_scale,
+    // The official code has noise in its Euler sampler only.
+    sigmaVariance: request.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
+    sdeDrift: request.sdeDrift ?? sde_drift,
     steps: request.steps ?? sample_N,
     tolerance: request.tolerance ?? ode_tol,
     seed: request.seed ?? config.seed,

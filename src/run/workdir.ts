@@ -1,7 +1,8 @@
 // The folder of one training run. One process at a time writes there, and only runs of one configuration go on in it.
 //   config.json                                      the merged configuration
-//   checkpoints/checkpoint_<step>.safetensors        numbered snapshots, all kept: model, EMA
-//   checkpoints-meta/state_<step>.safetensors        to go on from, the last two: model, EMA, Adam's moments
+//   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
+//   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
+//   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
 //   beside them what run/recorder.ts writes
 import { mkdirSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
@@ -20,7 +21,7 @@ const free = [
   /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
   /^eval\./,
   /^sampling\./,
-  /^data\.root_path$/,
+  /^(data\.root_path|training\.data_dir|device)$/,
   /^model\.activation_checkpointing$/,
 ];
 
@@ -47,12 +48,17 @@ export class WorkDirectory {
     return join(this.path, name);
   }
 
-  snapshot(step: number): string {
-    return snapshotPath(this.path, step);
+  snapshot(number: number): string {
+    return snapshotPath(this.path, number);
   }
 
   state(step: number): string {
     return join(this.path, 'checkpoints-meta', `state_${step}.safetensors`);
+  }
+
+  /** Where the official code leaves its state. */
+  get officialState(): string {
+    return join(this.path, 'checkpoints-meta', 'checkpoint.pth');
   }
 
   /**
@@ -60,13 +66,15 @@ export class WorkDirectory {
    * @param notice told of a newer one that is damaged
    * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
    */
-  async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
+  async latestState(config: Config, stage: string, notice: (text: string) => void): Promise<Checkpoint | undefined> {
     const steps = await this.stateSteps();
     for (const [i, step] of steps.entries()) {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
         if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+        if (state.stage !== undefined && state.stage !== stage)
+          throw new ConfigError(`${this.path} holds a run of ${state.stage}, not of ${stage}; give another --workdir`);
         this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
@@ -88,7 +96,7 @@ export class WorkDirectory {
 
   /** Newest first. */
   private async stateSteps(): Promise<number[]> {
-    return (await numberedSteps(join(this.path, 'checkpoints-meta'), 'state')).reverse();
+    return (await numberedFiles(join(this.path, 'checkpoints-meta'), 'state')).reverse();
   }
 
   private checkConfig(before: unknown, now: Config): void {
@@ -101,17 +109,12 @@ export class WorkDirectory {
   }
 }
 
-export function snapshotPath(workdir: string, step: number): string {
-  return join(workdir, 'checkpoints', `checkpoint_${step}.safetensors`);
-}
-
-/** Steps of the numbered snapshots of a work directory, ascending. @throws FileError when it cannot be read */
-export function snapshotSteps(workdir: string): Promise<number[]> {
-  return numberedSteps(join(workdir, 'checkpoints'), 'checkpoint');
+export function snapshotPath(workdir: string, number: number): string {
+  return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
 }
 
 /** The numbers n of the files <name>_<n>.safetensors, ascending. */
-async function numberedSteps(folder: string, name: string): Promise<number[]> {
+async function numberedFiles(folder: string, name: string): Promise<number[]> {
   const files = await readdir(folder).catch((error) => {
     throw asFileError(folder, error);
   });

@@ -13,6 +13,10 @@ export const streams = {
   dropout: 1 << 16,
   /** The first of the initialised tensors; each takes the next. */
   initialisation: 1 << 20,
+  /** The first of the likelihood's probes; each repetition takes the next. */
+  probes: 1 << 23,
+  /** The first of the stochastic sampler's steps; each takes the next. */
+  diffusion: 1 << 24,
   /** "da" (data) and a number. */
   shuffle: 0x64610001,
   flip: 0x64610002,

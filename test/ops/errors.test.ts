@@ -18,6 +18,7 @@ import { attention } from '../../src/kernels/attention.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import * as elementwise from '../../src/kernels/elementwise.ts';
+import { firResample, firUpsample } from '../../src/kernels/fir.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
@@ -133,6 +134,8 @@ const wrongShapes: Refusal[] = [
   ['conv2d', [[1, 5, 5, 4]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
   ['group_norm', [[1, 2, 2, 6]], (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
   ['group_norm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
+  ['fir_resample', [[2, 2, 3]], (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
+  ['fir_resample', [[1, 3, 2, 3]], (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
   ['upsample_nearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
   ['downsample_mean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
   [
@@ -187,6 +190,7 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['attention', (f, i) => attention(f(1, 4, 3), i(1, 5, 3), f(1, 5, 3))],
   ['conv2d', (f, i) => conv2d(f(1, 5, 5, 3), i(4, 3, 3, 3))],
   ['group_norm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
+  ['fir_resample', (_, i) => firUpsample(i(1, 2, 2, 3), [1, 3, 3, 1])],
   ['gather', (f) => gather(f(4, 3), f(2))],
   ['one_hot', (f) => oneHot(f(2), 5)],
   ['concat', (f, i) => concat([f(2, 3), i(2, 3)], 0)],

@@ -9,8 +9,9 @@ import { openDevice, scope } from '../../src/index.ts';
 import { trainingBatches } from '../../src/run/data.ts';
 import { applyOverrides, type Config, loadConfig, train } from '../../src/run/index.ts';
 import { type TrainingStep, trainingLoop } from '../../src/run/loop.ts';
+import { flowObjective } from '../../src/run/objective.ts';
 import { planTraining } from '../../src/run/plan.ts';
-import { trainingState } from '../../src/run/train.ts';
+import { trainingState } from '../../src/run/session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-memory-'));
 let device: Device;
@@ -39,13 +40,11 @@ async function outcome(overrides: Record<string, unknown>, steps: number) {
     infos.push(info);
     memory.push(device.memory().live);
   };
-  const { seed } = config;
   await trainingLoop({
     model,
     optimizer,
-    batches,
+    objective: flowObjective(batches, { model, config, device }),
     device,
-    seed,
     batchSize,
     accumulation,
     from: 0,

@@ -24,12 +24,25 @@ export function ffiVersion(): string {
 }
 
 const TYPES: Record<string, string> = {
+  void: 'void',
   ptr: 'uintptr_t',
+  size: 'size_t',
   i32: 'int32_t',
+  u32: 'uint32_t',
   f32: 'float',
   f64: 'double',
   array: 'void *',
+  str: 'const char *',
 };
+
+let copyMemory: ((target: Uint8Array, address: number, bytes: number) => void) | undefined;
+
+/** Copies from native memory. The caller answers for `address` being readable over the whole length of `target`. */
+export function readMemory(address: number, target: Uint8Array): void {
+  copyMemory ??= ffi().load(null).func('memcpy', 'void', ['void *', 'uintptr_t', 'size_t']);
+  // An empty array has no address of its own.
+  if (target.byteLength > 0) copyMemory(target, address, target.byteLength);
+}
 
 export class Library {
   readonly path: string;
@@ -51,17 +64,19 @@ export class Library {
     return this.bindKinds(symbol, parameters, returns);
   }
 
-  /** As `bind`, with the kind 'array' too: a typed array, used in place for the duration of the call. */
-  bindKinds<Value = number>(
+  /**
+   * As `bind`, with more kinds: 'array', a typed array that is used in place for the duration of the call; 'str', a string
+   * that is copied; 'size' and 'u32'.
+   */
+  bindKinds<Value = number, Result = number>(
     symbol: string,
     parameters: readonly string[],
-    returns: 'void' | 'f64',
-  ): (...values: Value[]) => number {
+    returns: string,
+  ): (...values: Value[]) => Result {
     try {
-      const result = returns === 'void' ? 'void' : 'double';
       return this.handle.func(
         symbol,
-        result,
+        TYPES[returns],
         parameters.map((kind) => TYPES[kind]),
       );
     } catch (cause) {

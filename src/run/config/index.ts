@@ -1,15 +1,18 @@
 // From a name or a file to a whole, checked configuration. A module (.ts, .js) is the user's code and is run; a .json,
 // and whatever travels inside a checkpoint, is data.
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseStrictJson } from '../../io/json.ts';
+import { inertNotice, presetName, pythonPreset } from './official.ts';
 import type { Config } from './schema.ts';
-import { checkConfig, isTree, merge, type Tree } from './tree.ts';
+import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 
+export { given, inertNotice } from './official.ts';
 export { applyOverrides, type Override } from './overrides.ts';
+export { missingKeys, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';
 export { isBooleanKey } from './tree.ts';
 
@@ -28,11 +31,23 @@ export function presetNames(): string[] {
 }
 
 /**
- * @param reference a preset's name, with or without its folder, or the path of a .json, .ts or .js file
+ * @param reference a preset's name, with or without its folder, or the path of a .json, .ts or .js file; "X.py", as the
+ * official command lines have it, means the preset X: Python is never run
+ * @param notice told of a Python file that lies there and is not read, and of keys without effect in a file
  * @throws ConfigError for an unknown name or a wrong configuration, FileError for a file that cannot be read
  */
-export async function loadConfig(reference: string): Promise<Config> {
-  return checkConfig(await loadTree(locate(reference, process.cwd()), []), reference);
+export async function loadConfig(reference: string, notice: (text: string) => void = () => {}): Promise<Config> {
+  const preset = pythonPreset(reference);
+  if (preset !== undefined && existsSync(reference))
+    notice(
+      `${reference} is Python and is not read: changes in it have no effect; the configuration "${preset}" is used`,
+    );
+  const file = locate(reference, process.cwd());
+  if (!file.startsWith(presetFolder)) {
+    const inert = inertNotice(leaves(await readTree(file)));
+    if (inert) notice(`in ${reference}, ${inert}`);
+  }
+  return checkConfig(await loadTree(file, []), reference);
 }
 
 /** A configuration that travelled as data, e.g. in a checkpoint; missing keys take the base's values. */
@@ -44,11 +59,12 @@ export async function resolveConfig(raw: unknown, origin: string): Promise<Confi
 /** The file a reference means. */
 function locate(reference: string, folder: string): string {
   if (extensions.includes(extname(reference))) return resolve(folder, reference);
+  const wanted = pythonPreset(reference) ?? presetName(reference);
   const names = presetNames();
-  const name = names.find((n) => n === reference) ?? names.find((n) => n.split('/').at(-1) === reference);
+  const name = names.find((n) => n === wanted) ?? names.find((n) => n.split('/').at(-1) === wanted.split('/').at(-1));
   if (name) return join(presetFolder, `${name}.ts`);
   const near = nearestName(
-    reference,
+    wanted,
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
   );
   throw new ConfigError(

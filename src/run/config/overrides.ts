@@ -1,8 +1,8 @@
-// `--config.a.b value` of a command line, laid over a configuration. The text is read by the type the key holds now:
-// numbers, booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
+// `--config.a.b value` of a command line, laid over a configuration. The text is read by the type of the key: numbers,
+// booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
 import { UsageError } from '../../errors.ts';
 import type { Config } from './schema.ts';
-import { checkConfig, isTree, leafPaths, merge, type Tree, unknownKey } from './tree.ts';
+import { checkConfig, keyKind, merge, type Tree, unknownKey } from './tree.ts';
 
 export interface Override {
   /** ['model', 'nf'] */
@@ -16,33 +16,30 @@ export function applyOverrides(config: Config, overrides: readonly Override[]): 
   if (overrides.length === 0) return config;
   let tree: Tree = config;
   for (const { path, text } of overrides) {
-    const value = readValue(path, text, current(config, path));
+    const value = readValue(path, text);
     tree = merge(tree, path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Tree);
   }
   return checkConfig(tree, 'with the overrides of the command line');
 }
 
-function current(config: Config, path: readonly string[]): unknown {
-  const known = leafPaths().some((leaf) => leaf.length === path.length && leaf.every((key, i) => key === path[i]));
-  if (!known) throw new UsageError(`--config.${path.join('.')}: ${unknownKey(path)}`);
-  return path.reduce<unknown>((at, key) => (isTree(at) ? at[key] : undefined), config);
-}
-
-function readValue(path: readonly string[], text: string | undefined, old: unknown): unknown {
+function readValue(path: readonly string[], text: string | undefined): unknown {
   const refuse = (expected: string) =>
     new UsageError(
       `--config.${path.join('.')} expects ${expected}, got ${text === undefined ? 'no value' : `"${text}"`}`,
     );
-  if (typeof old === 'boolean') {
+  const kind = keyKind(path);
+  if (!kind) throw new UsageError(`--config.${path.join('.')}: ${unknownKey(path)}`);
+  if (kind === 'boolean') {
     if (text === undefined || /^true$/i.test(text)) return true;
     if (/^false$/i.test(text)) return false;
     throw refuse('true or false');
   }
   if (text === undefined) throw refuse('a value');
   if (text === 'None') return null;
-  if (typeof old === 'number') return readNumber(text) ?? fail(refuse('a number'));
-  if (Array.isArray(old)) return readNumbers(text) ?? fail(refuse('numbers as (1, 2) or [1, 2]'));
-  return text.replace(/^(['"])(.*)\1$/s, '$2');
+  if (kind === 'number') return readNumber(text) ?? fail(refuse('a number'));
+  if (kind === 'numbers') return readNumbers(text) ?? fail(refuse('numbers as (1, 2) or [1, 2]'));
+  const unquoted = text.replace(/^(['"])(.*)\1$/s, '$2');
+  return kind === 'number or text' ? (readNumber(unquoted) ?? unquoted) : unquoted;
 }
 
 function readNumber(text: string): number | undefined {

@@ -7,15 +7,29 @@ const whole = (least: number) => z.int().min(least);
 const positive = z.number().positive();
 const rate = z.number().min(0).lt(1);
 
-export const dataSets = ['CIFAR10', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
+export const dataSets = [
+  'CIFAR10',
+  'LSUN',
+  'CelebA-HQ-Pytorch',
+  'AFHQ-CAT-Pytorch',
+  'FOLDER',
+  'MNIST',
+  'DIGITS',
+] as const;
+
+export const reflowTypes = ['generate_data_from_z0', 'train_reflow', 'train_online_reflow'] as const;
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
   seed: whole(0),
+  /** Where to compute, unless --device says otherwise. */
+  device: z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N'),
   data: z.strictObject({
     dataset: z.enum(dataSets),
     /** Folder of the files, for sets that are not shipped. */
     root_path: z.string(),
+    /** Of LSUN: bedroom, church_outdoor, ... */
+    category: z.string(),
     image_size: whole(1),
     num_channels: whole(1),
     random_flip: z.boolean(),
@@ -24,13 +38,26 @@ export const configSchema = z.strictObject({
     uniform_dequantization: z.boolean(),
   }),
   model: z.strictObject({
+    name: z.enum(['ncsnpp']),
     ema_rate: rate,
     dropout: rate,
+    normalization: z.enum(['GroupNorm']),
+    nonlinearity: z.enum(['swish', 'elu', 'relu', 'lrelu']),
     nf: whole(4),
     ch_mult: z.array(whole(1)).min(1),
     num_res_blocks: whole(1),
     /** Image heights at which blocks have attention. */
     attn_resolutions: z.array(whole(1)),
+    attention_type: z.enum(['ddpm']),
+    /** Whether the resampling between two levels has a convolution; of ddpm blocks. */
+    resamp_with_conv: z.boolean(),
+    /** Resampling by fir_kernel instead of nearest neighbour and mean. */
+    fir: z.boolean(),
+    fir_kernel: z.array(z.number()).min(1),
+    resblock_type: z.enum(['biggan', 'ddpm']),
+    progressive: z.enum(['none', 'output_skip', 'residual']),
+    progressive_input: z.enum(['none', 'input_skip', 'residual']),
+    progressive_combine: z.enum(['sum', 'cat']),
     embedding_type: z.enum(['positional', 'fourier']),
     fourier_scale: positive,
     conditional: z.boolean(),
@@ -38,10 +65,18 @@ export const configSchema = z.strictObject({
     skip_rescale: z.boolean(),
     /** 0 stands for 1e-10, as in the official initialiser. */
     init_scale: z.number().min(0),
+    conv_size: whole(1),
+    /** Noise levels of Score SDE: the buffer `sigmas` of official checkpoints, from sigma_max to sigma_min. */
+    sigma_min: positive,
+    sigma_max: positive,
+    num_scales: whole(1),
+    beta_min: positive,
+    beta_max: positive,
     /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
     activation_checkpointing: z.boolean(),
   }),
   optim: z.strictObject({
+    optimizer: z.enum(['Adam']),
     lr: positive,
     beta1: rate,
     eps: positive,
@@ -52,36 +87,85 @@ export const configSchema = z.strictObject({
     grad_clip: z.number(),
   }),
   training: z.strictObject({
+    sde: z.enum(['rectified_flow']),
     batch_size: whole(1),
     /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
     accumulation: whole(1),
-    n_iters: whole(1),
-    /** Updates between two numbered snapshots. */
+    /** Number of the last step. Steps are counted from 0, so there are n_iters + 1 updates, as in the official loop. */
+    n_iters: whole(0),
+    /** Steps between two numbered snapshots: checkpoint_k is written at step k * snapshot_freq. */
     snapshot_freq: whole(1),
-    /** Updates between two states to resume from; the last two are kept. */
+    /** Steps between two states to resume from; the last two are kept. */
     snapshot_freq_for_preemption: whole(1),
     /** Steps between two points of TensorBoard's curves. */
     log_freq: whole(1),
-    /** Updates between two evaluations on four held-out batches. */
+    /** Steps between two evaluations on four held-out batches. */
     eval_freq: whole(1),
     /** Whether each snapshot is sampled from and evaluated. */
     snapshot_sampling: z.boolean(),
+    /** The loss of an image is the mean over its dimensions; false: half the sum. */
+    reduce_mean: z.boolean(),
+    continuous: z.literal(false, 'Rectified Flow has no other loss; expected false'),
+    likelihood_weighting: z.literal(false, 'Rectified Flow has no other loss; expected false'),
+    /** Where the folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch is, in the official code; data.root_path serves too. */
+    data_dir: z.string(),
   }),
   eval: z.strictObject({
     /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
     folder: z.string().regex(/^[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . -'),
+    /** Numbers of the snapshots to evaluate, both included. */
+    begin_ckpt: whole(0),
+    end_ckpt: whole(0),
     batch_size: whole(1),
+    num_samples: whole(1),
+    enable_sampling: z.boolean(),
+    /** Picture sheets and nothing else. */
+    enable_figures_only: z.boolean(),
     /** Whether `eval` computes the loss over the held-out part. */
     enable_loss: z.boolean(),
+    /** Whether `eval` computes bits per dimension. */
+    enable_bpd: z.boolean(),
+    /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
+    bpd_dataset: z.enum(['train', 'test']),
+    /** Ours: at most so many images of the data set, from its beginning; 0 for all. */
+    max_images: whole(0),
   }),
   sampling: z.strictObject({
+    method: z.enum(['rectified_flow']),
+    init_type: z.enum(['gaussian']),
+    /** Deviation of pi_0. */
+    init_noise_scale: positive,
     use_ode_sampler: z.enum([...fixedSolvers, 'rk45']),
     /** Absolute and relative tolerance of rk45. */
     ode_tol: positive,
     /** Steps of the other solvers. */
     sample_N: whole(1),
+    /** Above 0 Euler becomes a stochastic sampler: noise of deviation (1 - t) sigma_variance sqrt(dt) a step. */
+    sigma_variance: z.number().min(0),
+    /** Ours: the drift of that sampler; the official one does not keep the marginals. */
+    sde_drift: z.enum(['exact', 'legacy']),
     /** Ours: bytes that one evaluation of the network may take; larger batches are evaluated in parts. */
     memory_budget: whole(1),
+    n_steps_each: whole(1),
+    noise_removal: z.boolean(),
+    probability_flow: z.boolean(),
+    snr: positive,
+  }),
+  reflow: z.strictObject({
+    reflow_type: z.enum(reflowTypes),
+    /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
+    reflow_t_schedule: z.union(
+      [z.enum(['t0', 't1', 'uniform']), whole(1)],
+      'expected t0, t1, uniform or a number >= 1',
+    ),
+    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2']),
+    /** The checkpoint of the flow to start from. */
+    last_flow_ckpt: z.string(),
+    /** Folder of pairs: {data_root}/{seed}/z0.npy, z1.npy. */
+    data_root: z.string(),
+    total_number_of_samples: whole(1),
+    /** Ours: Euler steps of the teacher of train_online_reflow. */
+    online_steps: whole(1),
   }),
 });
 

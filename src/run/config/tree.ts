@@ -25,6 +25,13 @@ export function merge(base: Tree, over: Tree): Tree {
   return merged;
 }
 
+/** The dotted paths of all values in a tree. */
+export function leaves(tree: Tree, above = ''): string[] {
+  return Object.entries(tree).flatMap(([key, value]) =>
+    isTree(value) ? leaves(value, `${above}${key}.`) : [`${above}${key}`],
+  );
+}
+
 /** Where two trees differ, by the dotted paths of their leaves; a missing leaf is undefined. */
 export function differences(a: unknown, b: unknown, above = ''): { path: string; a: unknown; b: unknown }[] {
   if (!isTree(a) || !isTree(b)) return JSON.stringify(a) === JSON.stringify(b) ? [] : [{ path: above, a, b }];
@@ -77,13 +84,25 @@ function keysAt(path: readonly string[]): string[] {
   return Object.keys(shape);
 }
 
-/** Whether a path of the schema holds true or false. */
-export function isBooleanKey(path: readonly string[]): boolean {
+export type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
+
+/** What a path of the schema holds; undefined where it holds no value. */
+export function keyKind(path: readonly string[]): KeyKind | undefined {
   const type = path.reduce<unknown>((at, key) => {
     const shape = at instanceof z.ZodObject ? at.shape : undefined;
     return shape && Object.hasOwn(shape, key) ? shape[key] : undefined;
   }, configSchema);
-  return type instanceof z.ZodBoolean;
+  if (type === undefined || type instanceof z.ZodObject) return undefined;
+  if (type instanceof z.ZodBoolean || (type instanceof z.ZodLiteral && typeof type.value === 'boolean'))
+    return 'boolean';
+  if (type instanceof z.ZodArray) return 'numbers';
+  if (type instanceof z.ZodNumber) return 'number';
+  return type instanceof z.ZodUnion ? 'number or text' : 'text';
+}
+
+/** Whether a path of the schema holds true or false. */
+export function isBooleanKey(path: readonly string[]): boolean {
+  return keyKind(path) === 'boolean';
 }
 
 /** Every path of the schema that holds a value. */

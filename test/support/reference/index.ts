@@ -4,6 +4,7 @@
 export * from './array.ts';
 export * from './conv.ts';
 export * from './elementwise.ts';
+export * from './fir.ts';
 export * from './gradient.ts';
 export * from './matmul.ts';
 export * from './movement.ts';

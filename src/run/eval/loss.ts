@@ -1,28 +1,30 @@
 // The evaluation loss: the training objective on held-out images with the averaged weights, each image once, with noise and
 // time drawn by its number, so that two evaluations of one model agree to the bit and two models meet the same draws.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { noGrad } from '../autograd/mode.ts';
-import { type ImageDataset, sequentialBatch } from '../data/index.ts';
-import type { Device } from '../device/device.ts';
-import { interpolate, networkVelocity, uniformTimes } from '../flow/index.ts';
-import { square, sub } from '../kernels/elementwise.ts';
-import { randn } from '../kernels/random.ts';
-import { mean } from '../kernels/reduce.ts';
-import type { UNet } from '../nn/unet.ts';
-import { tensor } from '../tensor/create.ts';
-import { scope } from '../tensor/scope.ts';
-import { streams } from '../tensor/streams.ts';
-import type { Config } from './config/schema.ts';
+import { noGrad } from '../../autograd/mode.ts';
+import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
+import { interpolate, networkVelocity, uniformTimes } from '../../flow/index.ts';
+import { square, sub } from '../../kernels/elementwise.ts';
+import { randn } from '../../kernels/random.ts';
+import { mean } from '../../kernels/reduce.ts';
+import type { UNet } from '../../nn/unet.ts';
+import { tensor } from '../../tensor/create.ts';
+import { scope } from '../../tensor/scope.ts';
+import { streams } from '../../tensor/streams.ts';
+import type { Config } from '../config/schema.ts';
 
 /** Times are counted in tenths. */
 export const TIME_BUCKETS = 10;
 
 export interface Evaluation {
-  /** Mean over images and dimensions. */
+  /** Mean over images of the loss as training.reduce_mean has it. */
   loss: number;
   images: number;
   /** Mean loss of the images whose time fell into [k / 10, (k + 1) / 10); NaN where there was none. */
   byTime: number[];
+  /** Mean over each batch, in order; the last may be smaller. */
+  batches: number[];
 }
 
 export interface EvaluateOptions {
@@ -47,7 +49,10 @@ export async function evaluationLoss(
   const velocity = networkVelocity(model);
   const sums = new Float64Array(TIME_BUCKETS);
   const counts = new Float64Array(TIME_BUCKETS);
+  const batches: number[] = [];
   const training = model.training;
+  // Half the sum over the dimensions, or their mean.
+  const scale = config.training.reduce_mean ? 1 : (dataset.height * dataset.width * dataset.channels) / 2;
   model.eval();
   try {
     for (let first = 0; first < total; first += batchSize) {
@@ -62,13 +67,14 @@ export async function evaluationLoss(
           const x0 = randn(x1.shape, { ...draw, stream: streams.evaluation });
           const t = uniformTimes(n, { ...draw, stream: streams.evaluationTimes });
           const errors = square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)));
-          const losses = mean(errors, { axes: [1, 2, 3] }).dataSync();
+          const losses = Float64Array.from(mean(errors, { axes: [1, 2, 3] }).dataSync(), (value) => scale * value);
           const times = t.dataSync();
           for (let i = 0; i < n; i++) {
             const bucket = Math.min(TIME_BUCKETS - 1, Math.floor(times[i] * TIME_BUCKETS));
             sums[bucket] += losses[i];
             counts[bucket]++;
           }
+          batches.push(losses.reduce((a, b) => a + b, 0) / n);
         }),
       );
       onProgress?.(first + n, total);
@@ -77,5 +83,5 @@ export async function evaluationLoss(
     model.train(training);
   }
   const loss = sums.reduce((a, b) => a + b, 0) / total;
-  return { loss, images: total, byTime: Array.from(sums, (sum, k) => sum / counts[k]) };
+  return { loss, images: total, byTime: Array.from(sums, (sum, k) => sum / counts[k]), batches };
 }

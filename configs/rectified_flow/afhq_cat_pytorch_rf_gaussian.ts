@@ -1,0 +1,7 @@
+// 1-rectified flow on AFHQ cats, 256 x 256: the official configuration of the same name.
+import type { ConfigFile } from 'rectiflow/run';
+
+export default {
+  base: 'base_256',
+  data: { dataset: 'AFHQ-CAT-Pytorch', centered: true },
+} satisfies ConfigFile;

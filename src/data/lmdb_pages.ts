@@ -1,0 +1,169 @@
+// Whether an LMDB file can be handed to liblmdb, which trusts the pages it reads: a damaged one ends the process. Walks
+// what a reader of the main database can reach: the meta page in force, branch pages, leaf pages.
+//
+//   page:    number u64, pad u16, flags u16, lower u16, upper u16; then (lower - 16) / 2 offsets u16 of nodes
+//   meta:    at byte 16 of pages 0 and 1: magic u32, version u32, address u64, map size u64, free database and main
+//            database of 48 bytes each (page size u32 in the first, flags u16, depth u16, branch, leaf and overflow
+//            pages, entries, root u64), last page u64, transaction u64; the later transaction is in force
+//   node:    a u16, b u16, c u16, key size u16, key, value
+//   branch:  a + b 2^16 + c 2^32 is the child's page number
+//   leaf:    a + b 2^16 is the value's size, c its flags; 1: the value is the number of the first overflow page instead,
+//            and begins 16 bytes into that page
+//
+// All little-endian, as every machine that this package supports. Source: mdb.c of LMDB 0.9.24 (MDB_meta, MDB_page,
+// MDB_node).
+import { FileError } from '../errors.ts';
+import { type ReadableFile, readRange, withFile } from '../io/file.ts';
+
+const MAGIC = 0xbeefc0de;
+const VERSION = 1;
+const PAGE_HEADER = 16;
+const NODE_HEADER = 8;
+const META_BYTES = 136;
+const [BRANCH, LEAF, META] = [0x01, 0x02, 0x08];
+const TYPES = 0x6f;
+const OVERFLOW_VALUE = 0x01;
+const DUPLICATE_VALUES = 0x04;
+const NO_PAGE = 2 ** 64;
+/** The stack of a cursor of liblmdb. */
+const MAX_DEPTH = 32;
+
+/** What was found in a sound file. */
+export interface LmdbFigures {
+  /** Bytes of the file. */
+  bytes: number;
+  entries: number;
+}
+
+interface Meta {
+  pageSize: number;
+  flags: number;
+  depth: number;
+  entries: number;
+  root: number;
+  lastPage: number;
+  /** Exact: which of two is later decides which tree liblmdb reads. */
+  transaction: bigint;
+}
+
+/** @throws FileError for a file that is cut off, damaged or of another kind */
+export function checkLmdb(path: string): Promise<LmdbFigures> {
+  return withFile(path, async (file) => {
+    const meta = await readMeta(file);
+    if (meta.depth > 0 && meta.depth <= MAX_DEPTH) return new Walk(file, meta).figures();
+    if (meta.depth > 0 || meta.root !== NO_PAGE || meta.entries !== 0)
+      throw damaged(file, `has a tree of depth ${meta.depth} with ${meta.entries} entries`);
+    return { bytes: file.bytes, entries: 0 };
+  });
+}
+
+function damaged(file: ReadableFile, detail: string): FileError {
+  return new FileError(file.path, `is a damaged LMDB database: it ${detail}`);
+}
+
+async function readMeta(file: ReadableFile): Promise<Meta> {
+  const first = await metaAt(file, 0);
+  const second = await metaAt(file, first.pageSize);
+  if (second.pageSize !== first.pageSize)
+    throw damaged(file, `has two page sizes, ${first.pageSize} and ${second.pageSize}`);
+  const meta = first.transaction < second.transaction ? second : first;
+  if (meta.flags !== 0)
+    throw new FileError(
+      file.path,
+      `has database flags 0x${meta.flags.toString(16)} (MDB_DUPSORT is 0x4); expected none: plain keys, one value each`,
+    );
+  const needed = (meta.lastPage + 1) * meta.pageSize;
+  if (needed > file.bytes)
+    throw new FileError(file.path, `is cut off: its last page ends at byte ${needed}, the file at ${file.bytes}`);
+  return meta;
+}
+
+async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
+  if (file.bytes < position + META_BYTES + PAGE_HEADER)
+    throw new FileError(file.path, `is no LMDB database, or cut off: it has ${file.bytes} bytes`);
+  const view = viewOf(await readRange(file, position, META_BYTES + PAGE_HEADER));
+  const magic = view.getUint32(PAGE_HEADER, true);
+  if (magic !== MAGIC || !(view.getUint16(10, true) & META))
+    throw new FileError(file.path, `is no LMDB database: its magic number is 0x${magic.toString(16)}, not 0xbeefc0de`);
+  const version = view.getUint32(PAGE_HEADER + 4, true);
+  if (version !== VERSION)
+    throw new FileError(file.path, `is an LMDB database of format ${version}; expected ${VERSION}, that of LMDB 0.9`);
+  const pageSize = view.getUint32(PAGE_HEADER + 24, true);
+  if (pageSize < 512 || pageSize > 65536 || (pageSize & (pageSize - 1)) !== 0)
+    throw damaged(file, `has a page size of ${pageSize}`);
+  return {
+    pageSize,
+    flags: view.getUint16(PAGE_HEADER + 76, true),
+    depth: view.getUint16(PAGE_HEADER + 78, true),
+    entries: u64(view, PAGE_HEADER + 104),
+    root: u64(view, PAGE_HEADER + 112),
+    lastPage: u64(view, PAGE_HEADER + 120),
+    transaction: view.getBigUint64(PAGE_HEADER + 128, true),
+  };
+}
+
+/** From the root to every leaf, each page seen once. */
+class Walk {
+  private readonly file: ReadableFile;
+  private readonly meta: Meta;
+  private entries = 0;
+  private pages = 0;
+
+  constructor(file: ReadableFile, meta: Meta) {
+    this.file = file;
+    this.meta = meta;
+  }
+
+  async figures(): Promise<LmdbFigures> {
+    const { file, meta } = this;
+    await this.visit(meta.root, 1);
+    if (this.entries !== meta.entries) throw damaged(file, `says ${meta.entries} entries and has ${this.entries}`);
+    return { bytes: file.bytes, entries: this.entries };
+  }
+
+  private async visit(page: number, level: number): Promise<void> {
+    const { file, meta } = this;
+    const { pageSize, lastPage, depth } = meta;
+    const fail = (detail: string) => damaged(file, `${detail} in page ${page}`);
+    // More pages than there are: some page is below two others, or below itself.
+    if (++this.pages > lastPage) throw fail('has a loop');
+    if (page < 2 || page > lastPage) throw damaged(file, `refers to page ${page}, its last is ${lastPage}`);
+    const view = viewOf(await readRange(file, page * pageSize, pageSize));
+    const type = view.getUint16(10, true) & TYPES;
+    const lower = view.getUint16(12, true);
+    const count = (lower - PAGE_HEADER) / 2;
+    // liblmdb asserts that a branch has two children and that all leaves are equally deep.
+    if (u64(view, 0) !== page || type !== (level === depth ? LEAF : BRANCH) || lower > pageSize)
+      throw fail('has a wrong header');
+    if (!Number.isInteger(count) || count < (type === BRANCH ? 2 : 1)) throw fail(`has ${count} nodes`);
+    for (let i = 0; i < count; i++) {
+      const node = view.getUint16(PAGE_HEADER + 2 * i, true);
+      if (node < lower || node + NODE_HEADER > pageSize) throw fail(`has node ${i} out of bounds`);
+      const low = view.getUint32(node, true);
+      const high = view.getUint16(node + 4, true);
+      const keySize = view.getUint16(node + 6, true);
+      const value = node + NODE_HEADER + keySize;
+      if (type === LEAF && high & DUPLICATE_VALUES) throw fail(`has several values at node ${i}`);
+      if (value > pageSize) throw fail(`has the key of node ${i} out of bounds`);
+      if (type === BRANCH) {
+        await this.visit(low + high * 2 ** 32, level + 1);
+        continue;
+      }
+      this.entries++;
+      const far = (high & OVERFLOW_VALUE) !== 0;
+      if (value + (far ? 8 : low) > pageSize) throw fail(`has the value of node ${i} out of bounds`);
+      const begin = far ? u64(view, value) * pageSize + PAGE_HEADER : 0;
+      if (far && (begin < 2 * pageSize || begin + low > (lastPage + 1) * pageSize))
+        throw fail(`has the value of node ${i} out of the file`);
+    }
+  }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Rounded above 2^53: no page number or size of a real file is. */
+function u64(view: DataView, at: number): number {
+  return Number(view.getBigUint64(at, true));
+}

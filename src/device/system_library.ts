@@ -1,0 +1,102 @@
+// Libraries of the operating system, found and bound at run time: what code above device/ declares as data and calls.
+//
+//   signature: kinds of the arguments, "->", kind of the result; e.g. 'ptr str u32 -> i32'. Pointers to results are arrays.
+import { RectiflowError } from '../errors.ts';
+import type { HostArray } from './device.ts';
+import { parseSignature } from './module.ts';
+import { ffiVersion, Library } from './native/loader.ts';
+
+export { readMemory } from './native/loader.ts';
+
+interface Kinds {
+  /** An address, as another call returned it. */
+  ptr: number;
+  size: number;
+  i32: number;
+  u32: number;
+  f64: number;
+  /** char *, ended by a zero. */
+  str: string;
+  /** A typed array, read and written in place for the duration of the call. */
+  array: HostArray | BigUint64Array;
+}
+
+type Kind = keyof Kinds;
+const KINDS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str', 'array'];
+const RETURNS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str'];
+
+type Values<Words extends string> = Words extends `${infer K extends Kind} ${infer Rest}`
+  ? [Kinds[K], ...Values<Rest>]
+  : Words extends Kind
+    ? [Kinds[Words]]
+    : [];
+
+/** The function that a signature stands for. */
+type NativeFunction<S extends string> = S extends `${infer Words} -> ${infer R extends Kind}`
+  ? (...values: Values<Words>) => Kinds[R]
+  : (...values: Values<S>) => void;
+
+export interface SystemLibrary<Functions extends Readonly<Record<string, string>>> {
+  /** How messages call it. */
+  readonly name: string;
+  /** What needs it, for the error of its absence: "LSUN's databases". */
+  readonly purpose: string;
+  /** File names or paths, tried in order where the system's loader looks. */
+  readonly files: readonly string[];
+  /** The environment variable that names the file instead. */
+  readonly variable: string;
+  /** How to install it. */
+  readonly install: string;
+  /** Function -> signature. */
+  readonly functions: Functions;
+}
+
+export type NativeFunctions<Functions extends Readonly<Record<string, string>>> = {
+  readonly [Name in keyof Functions]: NativeFunction<Functions[Name]>;
+};
+
+/** By library and where it is looked for. Never emptied: a library is not unloaded. */
+const opened = new Map<string, unknown>();
+
+/** @throws RectiflowError saying where it was looked for, which variable sets it and how to install it */
+export function openSystemLibrary<const Functions extends Readonly<Record<string, string>>>(
+  spec: SystemLibrary<Functions>,
+): NativeFunctions<Functions> {
+  const named = process.env[spec.variable];
+  const candidates = named ? [named] : spec.files;
+  const key = [spec.name, ...candidates].join('\0');
+  let functions = opened.get(key) as NativeFunctions<Functions> | undefined;
+  if (!functions) {
+    functions = bindAll(load(spec, candidates), spec.functions);
+    opened.set(key, functions);
+  }
+  return functions;
+}
+
+function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates: readonly string[]): Library {
+  // Asked first, so that what fails below is the library and not the package that opens it.
+  ffiVersion();
+  const tried: string[] = [];
+  for (const file of candidates)
+    try {
+      return new Library(file);
+    } catch (error) {
+      tried.push((error as Error).message);
+    }
+  const origin = process.env[spec.variable] ? `, named by ${spec.variable}` : '';
+  throw new RectiflowError(
+    `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${tried.join('; ')}. ` +
+      `Install it (${spec.install}) or set ${spec.variable} to its file`,
+  );
+}
+
+function bindAll<Functions extends Readonly<Record<string, string>>>(
+  library: Library,
+  signatures: Functions,
+): NativeFunctions<Functions> {
+  const bound = Object.entries(signatures).map(([symbol, signature]) => {
+    const { parameters, returns } = parseSignature(signature, KINDS, RETURNS);
+    return [symbol, library.bindKinds<unknown, unknown>(symbol, parameters, returns)];
+  });
+  return Object.fromEntries(bound) as NativeFunctions<Functions>;
+}

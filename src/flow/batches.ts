@@ -1,0 +1,33 @@
+// Work on many samples, one logical batch after the other: what a batch computes may depend on it as a whole (RK45's
+// error norm does), so its borders are part of the result.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { sizeOf } from '../tensor/shape.ts';
+
+/** The `[first, size]` of each batch. A batch blocks the event loop; between two, events and the signal get their turn. */
+export async function* logicalBatches(
+  count: number,
+  batch: number,
+  signal?: AbortSignal,
+): AsyncGenerator<[first: number, size: number]> {
+  for (let first = 0; first < count; first += batch) {
+    await nextTurn();
+    signal?.throwIfAborted();
+    yield [first, Math.min(batch, count - first)];
+  }
+}
+
+/** @throws ValueError unless each of the named numbers is whole and at least 1 */
+export function checkCounts(counts: Record<string, number>): void {
+  for (const [name, value] of Object.entries(counts))
+    if (!Number.isInteger(value) || value < 1)
+      throw new ValueError(`${name} must be a whole number >= 1, got ${value}`);
+}
+
+/** How many samples of `shape` lie in `values`. @throws ShapeError for a part of one, or none */
+export function countSamples(op: string, values: Float32Array, shape: readonly number[]): number {
+  const count = values.length / sizeOf(shape);
+  if (!Number.isInteger(count) || count < 1)
+    throw new ShapeError(op, `one or more samples ${formatShape(shape)}`, `${values.length} numbers`);
+  return count;
+}

@@ -1,0 +1,44 @@
+// Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions. 0:
+// every path is a straight line and one step is exact.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { noGrad } from '../autograd/mode.ts';
+import { sub } from '../kernels/elementwise.ts';
+import { mse } from '../kernels/loss.ts';
+import { scope } from '../tensor/scope.ts';
+import { initialNoise, type SampleOptions, solve } from './sample.ts';
+import { microBatched, type Velocity } from './velocity.ts';
+
+/**
+ * Over `steps` Euler steps of the sampler's own grid: v is measured where the sampler asks for it, so that Z_1 - Z_0 is the
+ * mean of what is measured.
+ * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ */
+export async function straightness(
+  velocity: Velocity,
+  options: Pick<
+    SampleOptions,
+    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+  > & { steps: number },
+): Promise<{ straightness: number; perStep: number[] }> {
+  const { shape, count, steps, epsilon, microBatch = count, signal } = options;
+  const evaluate = microBatched(velocity, microBatch);
+  await nextTurn();
+  signal?.throwIfAborted();
+  const perStep = scope(() =>
+    noGrad(() => {
+      const euler = { solver: 'euler', steps, epsilon, signal } as const;
+      const start = initialNoise([count, ...shape], options);
+      const { x: end } = solve(evaluate, start, euler);
+      const chord = sub(end, start);
+      const distances: number[] = [];
+      const measured: Velocity = (x, t) => {
+        const v = evaluate(x, t);
+        distances.push(scope(() => mse(v, chord).item()));
+        return v;
+      };
+      solve(measured, start, euler);
+      return distances;
+    }),
+  );
+  return { straightness: perStep.reduce((a, b) => a + b, 0) / perStep.length, perStep };
+}

@@ -1,0 +1,91 @@
+// A .npy file by rows of its first axis, for arrays larger than memory: written as rows come, read where they are asked for.
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { FileError, formatShape, ValueError } from '../errors.ts';
+import { byteLengthOf, bytesOf } from './array.ts';
+import { writeFileAtomic } from './atomic.ts';
+import { asFileError, type ReadableFile, readRange } from './file.ts';
+import { npyHeader } from './npy.ts';
+import { parseNpyHeader } from './npy_header.ts';
+
+const HEADER_BYTES = 2 ** 16;
+
+/** Rows of an f32 .npy file in C order. Close it when done. */
+export class NpyRows {
+  readonly path: string;
+  readonly shape: readonly number[];
+  /** f32 numbers in a row. */
+  readonly width: number;
+  private readonly file: ReadableFile;
+  private readonly dataOffset: number;
+
+  private constructor(file: ReadableFile, shape: readonly number[], dataOffset: number) {
+    this.path = file.path;
+    this.file = file;
+    this.shape = shape;
+    this.dataOffset = dataOffset;
+    this.width = shape.slice(1).reduce((product, dim) => product * dim, 1);
+  }
+
+  /** @throws FileError for a file that is damaged, cut off, of another dtype than f32 or in Fortran order */
+  static async open(path: string): Promise<NpyRows> {
+    let handle: FileHandle | undefined;
+    try {
+      if (!(await stat(path)).isFile()) throw new FileError(path, 'is not a regular file');
+      handle = await open(path, 'r');
+      const file = { path, handle, bytes: (await handle.stat()).size };
+      const header = parseNpyHeader(await readRange(file, 0, Math.min(file.bytes, HEADER_BYTES)), path);
+      const { dtype, bigEndian, fortranOrder, shape, dataOffset } = header;
+      if (dtype !== 'f32' || bigEndian || fortranOrder || shape.length === 0)
+        throw new FileError(path, `must hold little-endian f32 rows in C order, got ${dtype} ${formatShape(shape)}`);
+      const length = byteLengthOf(shape, dtype);
+      if (length !== file.bytes - dataOffset)
+        throw new FileError(
+          path,
+          `holds ${file.bytes - dataOffset} bytes of elements, but f32 ${formatShape(shape)} needs ${length}; it is cut off`,
+        );
+      return new NpyRows(file, shape, dataOffset);
+    } catch (error) {
+      await handle?.close();
+      throw asFileError(path, error);
+    }
+  }
+
+  get count(): number {
+    return this.shape[0];
+  }
+
+  /** Row `index`, f32 [width], in memory of its own. @throws FileError when the file became shorter */
+  async row(index: number): Promise<Float32Array> {
+    if (!Number.isInteger(index) || index < 0 || index >= this.count)
+      throw new ValueError(`${this.path} has ${this.count} rows, none of index ${index}`);
+    const bytes = await readRange(this.file, this.dataOffset + index * this.width * 4, this.width * 4);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, this.width);
+  }
+
+  close(): Promise<void> {
+    return this.file.handle.close();
+  }
+}
+
+/**
+ * Writes an f32 .npy file whose rows come piece by piece; whole or not at all.
+ * @param pieces f32 rows, one or more a piece
+ * @throws FileError as writeFileAtomic; ValueError when the pieces do not add up to the shape
+ */
+export async function writeNpyRows(
+  path: string,
+  shape: readonly number[],
+  pieces: Iterable<Float32Array> | AsyncIterable<Float32Array>,
+): Promise<void> {
+  const total = shape.reduce((product, dim) => product * dim, 1);
+  async function* chunks() {
+    yield npyHeader(path, { shape: [...shape], dtype: 'f32' });
+    let written = 0;
+    for await (const piece of pieces) {
+      written += piece.length;
+      yield bytesOf(piece);
+    }
+    if (written !== total) throw new ValueError(`${path}: ${written} numbers for f32 ${formatShape(shape)}`);
+  }
+  await writeFileAtomic(path, chunks());
+}

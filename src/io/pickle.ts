@@ -1,0 +1,32 @@
+// A restricted unpickler. A pickle is a program for a small stack machine; the machine here makes data only. What a pickle
+// calls is looked up by name in a table of the caller's and is otherwise refused by its full name: nothing is ever run.
+//
+// Python             here
+// None, bool, float  null, boolean, number
+// int                number, or bigint where a number would not be exact
+// str                string; a Python 2 str has one character a byte
+// bytes              Uint8Array
+// list, tuple, dict  array, Tuple, Map (keys: string, number, bigint; bytes as a Python 2 str)
+//
+// Source: Lib/pickle.py and Lib/pickletools.py of CPython, protocols 0 to 5.
+import { PickleInput } from './pickle_input.ts';
+import { PickleMachine, type UnpickleOptions } from './pickle_machine.ts';
+import { operations } from './pickle_operations.ts';
+
+const stop = 0x2e;
+
+/**
+ * The value of the pickle that begins at byte `start`, and the byte after its end. Parts that the pickle refers to twice
+ * are one object, and it can be made to contain itself: the caller bounds its walk.
+ * @throws FileError when cut off, damaged, or using a name that is not in the table
+ */
+export function unpickle(bytes: Uint8Array, start: number, options: UnpickleOptions): { value: unknown; end: number } {
+  const input = new PickleInput(bytes, start, options.name);
+  const machine = new PickleMachine(input, options);
+  for (let code = input.byte(); code !== stop; code = input.byte()) {
+    const operation = operations[code];
+    if (!operation) throw input.problem(`holds the unknown operation 0x${code.toString(16).padStart(2, '0')}`);
+    operation(machine, input);
+  }
+  return { value: machine.result(), end: input.at };
+}

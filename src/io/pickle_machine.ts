@@ -1,0 +1,170 @@
+// The stack, memo and names of the restricted unpickler. No call leaves the table of names it was given.
+import type { PickleInput } from './pickle_input.ts';
+
+/** A Python tuple: an array with a mark, so that it is written as a tuple again. `Tuple.of(1, 2)` makes one. */
+export class Tuple<T = unknown> extends Array<T> {}
+
+/** A name that a pickle may use: `make` is what calling it gives, `build` takes the state that follows some objects. */
+export class PickleGlobal {
+  readonly name: string;
+  readonly make?: (args: readonly unknown[]) => unknown;
+  readonly build?: (made: unknown, state: unknown) => void;
+
+  constructor(name: string, make?: PickleGlobal['make'], build?: PickleGlobal['build']) {
+    this.name = name;
+    this.make = make;
+    this.build = build;
+  }
+}
+
+export interface UnpickleOptions {
+  /** Stands in errors for the file. */
+  name: string;
+  /** What the pickle may use, by "module.name". */
+  globals: ReadonlyMap<string, PickleGlobal>;
+  /** What stands for a persistent id; without it such ids are refused. */
+  persistent?: (id: unknown) => unknown;
+}
+
+// One byte of a pickle can ask for hundreds of memory. Estimates of what each thing takes, and what all may take.
+const memory = { value: 16, memo: 40, item: 40, container: 200 };
+const maxMemory = 2 ** 28;
+
+export class PickleMachine {
+  private readonly input: PickleInput;
+  private readonly options: UnpickleOptions;
+  private readonly memo = new Map<number | bigint, unknown>();
+  private readonly makers = new Map<unknown, PickleGlobal>();
+  private readonly outer: unknown[][] = [];
+  private stack: unknown[] = [];
+  private used = 0;
+
+  constructor(input: PickleInput, options: UnpickleOptions) {
+    this.input = input;
+    this.options = options;
+  }
+
+  push(value: unknown): void {
+    this.use(memory.value);
+    this.stack.push(value);
+  }
+
+  top(): unknown {
+    if (this.stack.length === 0) throw this.input.problem('takes a value that is not there');
+    return this.stack[this.stack.length - 1];
+  }
+
+  pop(): unknown {
+    const value = this.top();
+    this.stack.pop();
+    return value;
+  }
+
+  /** Python's POP takes a mark away where no value lies above it. */
+  popValueOrMark(): void {
+    if (this.stack.length > 0) this.stack.pop();
+    else this.popToMark();
+  }
+
+  mark(): void {
+    this.use(memory.container);
+    this.outer.push(this.stack);
+    this.stack = [];
+  }
+
+  /** The values above the last mark, which goes with them. */
+  popToMark(): unknown[] {
+    const values = this.stack;
+    const before = this.outer.pop();
+    if (!before) throw this.input.problem('lacks a mark');
+    this.stack = before;
+    return values;
+  }
+
+  /** A list, tuple, dictionary, array of bytes or object. */
+  pushContainer(value: unknown): void {
+    this.use(memory.container);
+    this.stack.push(value);
+  }
+
+  pushTuple(length: number): void {
+    const values = new Tuple();
+    for (let i = 0; i < length; i++) values.push(this.pop());
+    this.pushContainer(values.reverse());
+  }
+
+  append(values: readonly unknown[]): void {
+    const list = this.top();
+    if (!Array.isArray(list) || list instanceof Tuple) throw this.input.problem('appends to what is no list');
+    for (const value of values) list.push(value);
+  }
+
+  setItems(values: readonly unknown[]): void {
+    const map = this.top();
+    if (!(map instanceof Map)) throw this.input.problem('sets items of what is no dictionary');
+    if (values.length % 2) throw this.input.problem('sets a key without a value');
+    this.use(memory.item * (values.length / 2));
+    for (let i = 0; i < values.length; i += 2) map.set(this.key(values[i]), values[i + 1]);
+  }
+
+  get(index: number | bigint): void {
+    if (!this.memo.has(index)) throw this.input.problem(`refers to value ${index}, which is not there,`);
+    this.push(this.memo.get(index));
+  }
+
+  put(index: number | bigint): void {
+    this.use(memory.memo);
+    this.memo.set(index, this.top());
+  }
+
+  memoize(): void {
+    this.put(this.memo.size);
+  }
+
+  /** @throws FileError unless the name is in the table */
+  global(module: unknown, name: unknown): PickleGlobal {
+    if (typeof module !== 'string' || typeof name !== 'string')
+      throw this.input.problem('asks for a name that is no text');
+    const known = this.options.globals.get(`${module}.${name}`);
+    if (!known) throw this.input.refusal(`${module}.${name}`.slice(0, 200));
+    return known;
+  }
+
+  call(callee: unknown, args: unknown): void {
+    if (!(callee instanceof PickleGlobal)) throw this.input.problem('calls what is no name');
+    if (!Array.isArray(args)) throw this.input.problem('calls with what are no arguments');
+    if (!callee.make) throw this.input.refusal(`a call of ${callee.name}`);
+    const made = callee.make(args);
+    this.makers.set(made, callee);
+    this.pushContainer(made);
+  }
+
+  build(state: unknown): void {
+    const object = this.top();
+    const maker = this.makers.get(object);
+    if (!maker?.build) throw this.input.refusal(maker ? `a state of ${maker.name}` : 'a state of plain data');
+    maker.build(object, state);
+  }
+
+  persistent(id: unknown): void {
+    if (!this.options.persistent) throw this.input.refusal('a reference to data outside of it');
+    this.pushContainer(this.options.persistent(id));
+  }
+
+  result(): unknown {
+    const value = this.pop();
+    if (this.stack.length > 0 || this.outer.length > 0) throw this.input.problem('leaves values behind');
+    return value;
+  }
+
+  private key(value: unknown): string | number | bigint {
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint') return value;
+    if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
+    throw this.input.refusal('a dictionary key that is neither text nor number');
+  }
+
+  private use(bytes: number): void {
+    this.used += bytes;
+    if (this.used > maxMemory) throw this.input.refusal('more small values than 256 MiB hold');
+  }
+}

@@ -1,0 +1,184 @@
+// The names PyTorch's pickles use. A tensor of a pickle is a window on a storage, whose bytes lie outside of the pickle:
+//
+// persistent id: ('storage', torch.FloatStorage, key, location, count)
+// tensor:        _rebuild_tensor_v2(storage, offset, shape, strides, ..), counted in elements
+//
+// Source: torch/serialization.py and torch/_utils.py. Of what is there, tensors, shapes, dtypes and devices are read.
+import { FileError, formatShape } from '../errors.ts';
+import { type ArrayDtype, arrayDtypes, byteLengthOf } from './array.ts';
+import { numpyGlobals } from './numpy_pickle.ts';
+import { PickleGlobal, Tuple, type UnpickleOptions } from './pickle_machine.ts';
+
+/** Memory that tensors share: `count` elements of `dtype`, to be found under `key`. */
+export class TorchStorage {
+  readonly key: string;
+  readonly dtype: ArrayDtype;
+  readonly count: number;
+  /** Its type names no dtype: it counts bytes, and tensors of any dtype lie in it. */
+  readonly untyped: boolean;
+
+  constructor(key: string, dtype: ArrayDtype, count: number, untyped: boolean) {
+    this.key = key;
+    this.dtype = dtype;
+    this.count = count;
+    this.untyped = untyped;
+  }
+
+  get bytes(): number {
+    return this.count * arrayDtypes[this.dtype].bytes;
+  }
+}
+
+/** A window on a storage. Offset and strides are counted in elements of `dtype`; all elements lie within the storage. */
+export class TorchTensor {
+  readonly storage: TorchStorage;
+  readonly dtype: ArrayDtype;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+
+  constructor(
+    storage: TorchStorage,
+    dtype: ArrayDtype,
+    offset: number,
+    shape: readonly number[],
+    strides: readonly number[],
+  ) {
+    this.storage = storage;
+    this.dtype = dtype;
+    this.offset = offset;
+    this.shape = shape;
+    this.strides = strides;
+  }
+}
+
+/** A Python dictionary that keeps its order by promise; written again as such. */
+export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {}
+
+/** PyTorch's names of the dtypes; the first is the one that is written. */
+export const torchDtypes: { readonly [D in ArrayDtype]: readonly string[] } = {
+  f32: ['float32', 'float'],
+  f64: ['float64', 'double'],
+  f16: ['float16', 'half'],
+  bf16: ['bfloat16'],
+  i64: ['int64', 'long'],
+  i32: ['int32', 'int'],
+  i16: ['int16', 'short'],
+  i8: ['int8'],
+  u8: ['uint8'],
+  u16: ['uint16'],
+  u32: ['uint32'],
+  u64: ['uint64'],
+  bool: ['bool'],
+};
+
+/** The type of a storage in a pickle. The unsigned integers wider than a byte have none and lie in untyped ones. */
+export const storageTypes: Readonly<Partial<Record<ArrayDtype, string>>> = {
+  f32: 'FloatStorage',
+  f64: 'DoubleStorage',
+  f16: 'HalfStorage',
+  bf16: 'BFloat16Storage',
+  i64: 'LongStorage',
+  i32: 'IntStorage',
+  i16: 'ShortStorage',
+  i8: 'CharStorage',
+  u8: 'ByteStorage',
+  bool: 'BoolStorage',
+};
+
+const maxRank = 64;
+const untypedStorage = 'torch.storage.UntypedStorage';
+const dtypes = Object.keys(torchDtypes) as ArrayDtype[];
+const dtypeOfName = new Map(dtypes.flatMap((dtype) => torchDtypes[dtype].map((name) => [`torch.${name}`, dtype])));
+const dtypeOfStorage = new Map(dtypes.map((dtype) => [`torch.${storageTypes[dtype]}`, dtype]));
+
+/** What unpickle needs for a file of PyTorch's; `storages` is filled with those that the pickle refers to, by key. */
+export function torchUnpickling(path: string, storages: Map<string, TorchStorage>): UnpickleOptions {
+  const refuse = (what: string) => new FileError(path, `holds ${what}; the file is damaged`);
+
+  // Before torch 0.4 a storage could be a part of another: that is the last, otherwise absent, part of the id.
+  const storageOf = (id: unknown): TorchStorage => {
+    const [kind, type, key, , count, part] = Array.isArray(id) ? id : [];
+    if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string' || !isSize(count))
+      throw refuse('a reference to a storage without type, key and size');
+    if (part !== undefined && part !== null) throw new FileError(path, 'holds parts of storages, as torch 0.3 wrote');
+    const untyped = type.name === untypedStorage;
+    const dtype = untyped ? 'u8' : dtypeOfStorage.get(type.name);
+    if (!dtype) throw refuse(`a storage of type ${type.name}`);
+    const storage = storages.get(key) ?? new TorchStorage(key, dtype, count, untyped);
+    if (storage.dtype !== dtype || storage.count !== count || storage.untyped !== untyped)
+      throw refuse(`two descriptions of storage "${key}"`);
+    storages.set(key, storage);
+    return storage;
+  };
+
+  const tensor = (storage: unknown, offset: unknown, shape: unknown, strides: unknown, type?: unknown) => {
+    if (!(storage instanceof TorchStorage) || !isSize(offset) || !isSizes(shape) || !isSizes(strides))
+      throw refuse('a tensor without storage, offset, shape and strides');
+    const dtype = type instanceof PickleGlobal ? dtypeOfName.get(type.name) : storage.dtype;
+    if (!dtype || (!storage.untyped && dtype !== storage.dtype))
+      throw refuse('a tensor of another type than its storage');
+    const { bytes } = arrayDtypes[dtype];
+    const last = shape.reduce((sum, dim, axis) => sum + (dim - 1) * strides[axis], offset);
+    const empty = shape.includes(0);
+    if (
+      shape.length !== strides.length ||
+      byteLengthOf(shape, dtype) === undefined ||
+      (!empty && (last + 1) * bytes > storage.bytes)
+    )
+      throw refuse(
+        `a tensor of ${dtype} ${formatShape(shape)} with offset ${offset} and strides ${formatShape(strides)} ` +
+          `that lies outside of its storage of ${storage.count}`,
+      );
+    return new TorchTensor(storage, dtype, empty ? 0 : offset, [...shape], [...strides]);
+  };
+  const parameter = ([data]: readonly unknown[]) => {
+    if (!(data instanceof TorchTensor)) throw refuse('a parameter that is no tensor');
+    return data;
+  };
+
+  const globals = [
+    ...numpyGlobals(path),
+    ...[untypedStorage, ...dtypeOfStorage.keys(), ...dtypeOfName.keys()].map((name) => new PickleGlobal(name)),
+    new PickleGlobal('torch._utils._rebuild_tensor', (args) => tensor(args[0], args[1], args[2], args[3])),
+    new PickleGlobal('torch._utils._rebuild_tensor_v2', (args) => tensor(args[0], args[1], args[2], args[3])),
+    // (storage, offset, shape, strides, requires_grad, hooks, dtype)
+    new PickleGlobal('torch._utils._rebuild_tensor_v3', (args) => tensor(args[0], args[1], args[2], args[3], args[6])),
+    new PickleGlobal('torch._utils._rebuild_parameter', parameter),
+    new PickleGlobal('torch._utils._rebuild_parameter_with_state', parameter),
+    new PickleGlobal('torch.Size', ([sizes]) => {
+      if (!isSizes(sizes)) throw refuse('a torch.Size of what are no sizes');
+      return Tuple.from(sizes);
+    }),
+    new PickleGlobal('torch.device', ([kind, index]) => {
+      if (typeof kind !== 'string') throw refuse('a torch.device without a name');
+      return isSize(index) ? `${kind}:${index}` : kind;
+    }),
+    // A state_dict carries the versions of its modules as an attribute, which says nothing of the values.
+    new PickleGlobal(
+      'collections.OrderedDict',
+      ([items]) => orderedDict(items, refuse),
+      () => {},
+    ),
+  ];
+  return { name: path, globals: new Map(globals.map((global) => [global.name, global])), persistent: storageOf };
+}
+
+// Python 2 gave the items as a list of pairs.
+function orderedDict(items: unknown, refuse: (what: string) => FileError): OrderedDict {
+  const dict = new OrderedDict();
+  for (const item of Array.isArray(items) ? items : []) {
+    const [key, value] = Array.isArray(item) ? item : [];
+    if (typeof key !== 'string' && typeof key !== 'number') throw refuse('an OrderedDict of other items than pairs');
+    dict.set(key, value);
+  }
+  return dict;
+}
+
+function isSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length <= maxRank && value.every(isSize);
+}

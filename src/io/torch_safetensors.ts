@@ -1,0 +1,91 @@
+// What a .pth file holds, as a safetensors file without loss: its tensors under their paths in the tree, such as
+// "model.module.all_modules.0.weight" or "optimizer.state.0.exp_avg", and the tree itself as JSON in the metadata.
+//
+//   tensor {"tensor": "name"}   dict {"dict": [[key, value], ..]}, {"ordered": ..}   tuple {"tuple": [..]}   list [..]
+//   number, text, true, false, null as JSON; {"int": "digits"} and {"float": "nan"} for what JSON has no number for
+import { FileError } from '../errors.ts';
+import type { ArrayFile } from './array.ts';
+import { parseStrictJson } from './json.ts';
+import { Tuple } from './pickle_machine.ts';
+import { OrderedDict } from './torch_pickle.ts';
+import type { TorchValue } from './torch_values.ts';
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+const MAX_DEPTH = 100;
+
+/** The tensors of a tree by name, and the JSON of the rest. */
+export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile>; tree: string } {
+  const tensors = new Map<string, ArrayFile>();
+  const named = (path: string) => {
+    let name = path || 'tensor';
+    for (let i = 2; tensors.has(name); i++) name = `${path}#${i}`;
+    return name;
+  };
+  const walk = (value: TorchValue, path: string): Json => {
+    const below = (key: string | number) => (path ? `${path}.${key}` : String(key));
+    if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
+    if (typeof value === 'bigint') return { int: String(value) };
+    if (typeof value === 'number')
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : { float: Object.is(value, -0) ? '-0' : String(value) };
+    if (value instanceof Map)
+      return {
+        [value instanceof OrderedDict ? 'ordered' : 'dict']: [...value].map(([key, child]) => [
+          key,
+          walk(child, below(key)),
+        ]),
+      };
+    if (Array.isArray(value)) {
+      const items = Array.from(value, (child, i) => walk(child, below(i)));
+      return value instanceof Tuple ? { tuple: items } : items;
+    }
+    const name = named(path);
+    tensors.set(name, value);
+    return { tensor: name };
+  };
+  const tree = JSON.stringify(walk(root, ''));
+  return { tensors, tree };
+}
+
+/** The tree again. @throws FileError for JSON that is no such tree, or that names a tensor the file does not hold */
+export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayFile>, tree: string): TorchValue {
+  const wrong = (what: string, cause?: unknown) => new FileError(path, `its tree ${what}`, { cause });
+  const read = (json: unknown, depth: number): TorchValue => {
+    if (depth > MAX_DEPTH) throw wrong(`is nested deeper than ${MAX_DEPTH}`);
+    if (json === null || ['boolean', 'number', 'string'].includes(typeof json)) return json as TorchValue;
+    if (Array.isArray(json)) return json.map((item) => read(item, depth + 1));
+    const [[kind, content] = [], ...more] = Object.entries(json as object);
+    if (kind === undefined || more.length > 0) throw wrong('has an object that is not of one key');
+    return composite(kind, content, depth);
+  };
+  const composite = (kind: string, content: unknown, depth: number): TorchValue => {
+    if (kind === 'tensor') {
+      const tensor = tensors.get(String(content));
+      if (!tensor) throw wrong(`names a tensor "${content}" that is not there`);
+      return tensor;
+    }
+    if (kind === 'int' && /^-?\d{1,1000}$/.test(String(content))) return BigInt(String(content));
+    if (kind === 'float' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(String(content))) return Number(content);
+    if (kind === 'tuple' && Array.isArray(content))
+      return Tuple.from(content, (item) => read(item, depth + 1)) as Tuple<TorchValue>;
+    if ((kind === 'dict' || kind === 'ordered') && Array.isArray(content)) {
+      const map: Map<string | number, TorchValue> = kind === 'ordered' ? new OrderedDict() : new Map();
+      for (const pair of content) {
+        if (!Array.isArray(pair) || pair.length !== 2 || !['string', 'number'].includes(typeof pair[0]))
+          throw wrong('has a dictionary entry that is no key and value');
+        map.set(pair[0], read(pair[1], depth + 1));
+      }
+      return map;
+    }
+    throw wrong(`has an unknown part "${kind}"`);
+  };
+  let json: unknown;
+  try {
+    json = parseStrictJson(tree);
+  } catch (cause) {
+    throw wrong('is not JSON', cause);
+  }
+  return read(json, 0);
+}

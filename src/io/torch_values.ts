@@ -1,0 +1,108 @@
+// What a file of PyTorch's holds, as JavaScript values, and the way there from an unpickled tree.
+import { FileError } from '../errors.ts';
+import { type ArrayFile, arrayDtypes, byteLengthOf, elementsOf } from './array.ts';
+import { NumpyArray } from './numpy_pickle.ts';
+import { PickleGlobal, Tuple } from './pickle_machine.ts';
+import { isRowMajor, toRowMajor } from './strided.ts';
+import { OrderedDict, TorchStorage, TorchTensor } from './torch_pickle.ts';
+
+/**
+ * A value of a .pth file: tensors as row-major arrays, a dict as Map, a list as array, a tuple as Tuple, an OrderedDict as
+ * OrderedDict (a Map). Python's int and float are both number, or bigint where a number would not be exact.
+ */
+export type TorchValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | TorchValue[]
+  | Map<string | number, TorchValue>
+  | ArrayFile;
+
+const maxDepth = 100;
+// A file of a few bytes can refer to the same part over and over, or repeat one element by strides of zero.
+const maxParts = 10_000_000;
+const maxCopiedBytes = 2 ** 28;
+
+interface Part {
+  value: TorchValue;
+  /** Parts within, counted as often as they are referred to. */
+  parts: number;
+}
+
+/**
+ * The tree with all tensors in place. A part that is referred to twice is one object in the result too, and tensors of one
+ * storage share its memory where they lie row by row.
+ * @param memory bytes by storage key @param fileBytes copies may take this much and a quarter GiB
+ * @throws FileError for a tree that contains itself, is too deep, or holds what is no TorchValue
+ */
+export function toTorchValue(
+  root: unknown,
+  memory: ReadonlyMap<string, Uint8Array>,
+  { path, fileBytes }: { path: string; fileBytes: number },
+): TorchValue {
+  const done = new Map<unknown, Part>();
+  const open = new Set<unknown>();
+  let copied = 0;
+
+  const arrayOf = ({ storage, dtype, offset, shape, strides }: TorchTensor): ArrayFile => {
+    const { bytes: itemBytes } = arrayDtypes[dtype];
+    const length = byteLengthOf(shape, dtype) ?? 0;
+    let bytes = (memory.get(storage.key) as Uint8Array).subarray(offset * itemBytes);
+    if (isRowMajor(shape, strides)) bytes = bytes.subarray(0, length);
+    else {
+      copied += length;
+      if (copied > fileBytes + maxCopiedBytes)
+        throw new FileError(path, `repeats elements to more than ${fileBytes + maxCopiedBytes} bytes`);
+      bytes = toRowMajor(bytes, shape, strides, itemBytes);
+    }
+    return { shape: [...shape], dtype, data: elementsOf(bytes, dtype) };
+  };
+
+  const wholeStorage = (storage: TorchStorage) =>
+    arrayOf(new TorchTensor(storage, storage.dtype, 0, [storage.count], [1]));
+
+  const leaf = (raw: unknown): TorchValue => {
+    if (raw === null || ['boolean', 'number', 'bigint', 'string'].includes(typeof raw)) return raw as TorchValue;
+    if (raw instanceof TorchTensor) return arrayOf(raw);
+    if (raw instanceof TorchStorage) return wholeStorage(raw);
+    if (raw instanceof NumpyArray) return raw.array;
+    if (raw instanceof PickleGlobal) return raw.name;
+    throw new FileError(path, 'holds bytes or another object that is neither data nor tensor');
+  };
+
+  const convert = (raw: unknown): Part => {
+    if (!Array.isArray(raw) && !(raw instanceof Map) && typeof raw !== 'object') return { value: leaf(raw), parts: 1 };
+    const known = done.get(raw);
+    if (known) return known;
+    if (open.has(raw)) throw new FileError(path, 'holds a value that contains itself');
+    if (open.size >= maxDepth) throw new FileError(path, `is nested deeper than ${maxDepth}`);
+    open.add(raw);
+    let parts = 1;
+    const inner = (child: unknown) => {
+      const part = convert(child);
+      parts += part.parts;
+      if (parts > maxParts)
+        throw new FileError(path, `refers to its parts over and over: more than ${maxParts} in all`);
+      return part.value;
+    };
+    let value: TorchValue;
+    if (Array.isArray(raw)) {
+      const list: TorchValue[] = raw instanceof Tuple ? new Tuple<TorchValue>() : [];
+      for (const child of raw) list.push(inner(child));
+      value = list;
+    } else if (raw instanceof Map) {
+      const map: Map<string | number, TorchValue> = raw instanceof OrderedDict ? new OrderedDict() : new Map();
+      for (const [key, child] of raw) {
+        if (typeof key === 'bigint') throw new FileError(path, `has the dictionary key ${key}, beyond exact numbers`);
+        map.set(key, inner(child));
+      }
+      value = map;
+    } else value = leaf(raw);
+    open.delete(raw);
+    done.set(raw, { value, parts });
+    return { value, parts };
+  };
+  return convert(root).value;
+}

@@ -1,0 +1,105 @@
+// FIR resampling of images: zeros between pixels, a separable filter, every down-th pixel kept (upfirdn2d of StyleGAN2,
+// Karras et al. 2020), with the paddings of upsample_2d and downsample_2d of Score SDE's up_or_down_sampling.py.
+import { kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import type { Shape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+
+export const firKernels = kernelModule(import.meta.url, './fir.c', { fir_resample: 'ptr ptr ptr ptr' });
+
+export interface FirOptions {
+  /** Pixels per pixel before filtering: up - 1 zeros follow each. Default 1. */
+  up?: number;
+  /** One in `down` filtered pixels is kept. Default 1. */
+  down?: number;
+  /** Zeros before and after the widened image on both axes; negative numbers crop. Default 0. */
+  padding?: readonly [before: number, after: number];
+}
+
+/** One application of the filter, as fir.c has it: taps in the order in which they meet the pixels. */
+interface Filter {
+  taps: Float32Array;
+  up: number;
+  down: number;
+  before: number;
+}
+
+export interface FirAttributes {
+  filter: Filter;
+  shape: Shape;
+}
+
+/** By which linear map the gradient goes back: up and down exchanged, the taps reversed. */
+const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
+  taps: taps.toReversed(),
+  up: down,
+  down: up,
+  before: taps.length - 1 - before,
+});
+
+function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
+  const { device } = x;
+  const y = empty(out, { device });
+  // A table holds int32 values: the bits of the taps.
+  const bits = device.table([...new Int32Array(taps.buffer)]);
+  const table = device.table([...x.shape, out[1], out[2], taps.length, up, down, before]);
+  if (y.size > 0) device.load(firKernels).fir_resample(x.address, bits, y.address, table);
+  return y;
+}
+
+export const firResampleOp = defineOp<FirAttributes>({
+  name: 'fir_resample',
+  cpu: firKernels,
+  cuda: 'absent',
+  backward: ({ grad, attributes: { filter, shape } }) => [filtered(grad, adjoint(filter), shape)],
+});
+
+/**
+ * @param x [N, H, W, C]
+ * @param kernel taps of the filter along each axis, scaled here to the sum `up`, so that constant images stay
+ * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
+ */
+export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
+  checkOperands('fir_resample', [x]);
+  const { up = 1, down = 1, padding = [0, 0] } = options;
+  for (const [name, factor] of Object.entries({ up, down }))
+    if (!Number.isInteger(factor) || factor < 1)
+      throw new ValueError(`[fir_resample] expected ${name} to be a whole number >= 1, got ${factor}`);
+  if (!padding.every(Number.isInteger))
+    throw new ValueError(`[fir_resample] expected a padding of whole numbers, got ${formatShape(padding)}`);
+  if (x.rank !== 4) throw new ShapeError('fir_resample', 'images [N, H, W, C]', formatShape(x.shape));
+  const [n, h, w, c] = x.shape;
+  const [before, after] = padding;
+  const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - kernel.length) / down) + 1);
+  if (extents.some((extent) => extent < 1))
+    throw new ShapeError('fir_resample', `images that ${kernel.length} taps fit into`, formatShape(x.shape));
+  const filter: Filter = { taps: tapsOf(kernel, up), up, down, before };
+  const y = filtered(x, filter, [n, ...extents, c]);
+  return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
+}
+
+/** The kernel scaled to the sum `gain` and reversed: a convolution meets its last tap first. */
+function tapsOf(kernel: readonly number[], gain: number): Float32Array {
+  const sum = kernel.reduce((total, tap) => total + tap, 0);
+  if (!Number.isFinite(sum) || sum === 0)
+    throw new ValueError(`[fir_resample] expected finite taps of a sum other than 0, got ${formatShape(kernel)}`);
+  return Float32Array.from(kernel, (tap) => (tap / sum) * gain).reverse();
+}
+
+/**
+ * upsample_2d: [N, H, W, C] -> [N, 2 H, 2 W, C].
+ * @param margin pixels more on each side, which the filter still reaches from inside the image
+ */
+export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0): Tensor {
+  const excess = kernel.length - 2;
+  const padding = [Math.floor((excess + 1) / 2) + 1 + margin, Math.floor(excess / 2) + margin] as const;
+  return firResample(x, kernel, { up: 2, padding });
+}
+
+/** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
+export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor {
+  const excess = kernel.length - 2;
+  return firResample(x, kernel, { down: 2, padding: [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] });
+}

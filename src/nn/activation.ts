@@ -1,0 +1,27 @@
+// The nonlinearities of the official networks (Score SDE, layers.py get_act), alone and behind a group norm.
+import { add, clamp, exp, maximum, mul, relu, silu, sub } from '../kernels/elementwise.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { GroupNorm } from './layers.ts';
+
+const functions = {
+  swish: silu,
+  relu,
+  /** x, or exp(x) - 1 below 0. */
+  elu: (x: Tensor) => scope(() => add(relu(x), sub(exp(clamp(x, { max: 0 })), 1))),
+  /** x, or 0.2 x below 0. */
+  lrelu: (x: Tensor) => scope(() => maximum(x, mul(x, 0.2))),
+};
+
+export type Nonlinearity = keyof typeof functions;
+export const nonlinearities = Object.keys(functions) as Nonlinearity[];
+
+export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor {
+  return functions[nonlinearity](x);
+}
+
+/** The nonlinearity of norm(x); swish in the norm's own pass. */
+export function normActivate(norm: GroupNorm, x: Tensor | Tensor[], nonlinearity: Nonlinearity): Tensor {
+  if (nonlinearity === 'swish') return norm.forward(x, { activation: 'silu' });
+  return scope(() => activate(norm.forward(x), nonlinearity));
+}

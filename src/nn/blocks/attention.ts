@@ -1,0 +1,42 @@
+// The attention block of the UNet (Score SDE, layerspp.py AttnBlockpp).
+import { attention } from '../../kernels/attention.ts';
+import { reshape } from '../../kernels/movement.ts';
+import { scope } from '../../tensor/scope.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { Conv2d, GroupNorm, Linear } from '../layers.ts';
+import { Module } from '../module.ts';
+import { type BlockContext, sumScale } from './context.ts';
+
+/**
+ * Single-head self-attention over the H W positions (AttnBlockpp): y = (x + project(attention(q, k, v))) / sqrt 2,
+ * q, k, v = linear maps of norm(x).
+ */
+export class AttentionBlock extends Module {
+  readonly norm: GroupNorm;
+  readonly query: Linear;
+  readonly key: Linear;
+  readonly value: Linear;
+  readonly projection: Conv2d;
+  private readonly scale: number;
+
+  constructor(channels: number, context: BlockContext) {
+    super();
+    const { init } = context;
+    this.scale = sumScale(context);
+    this.norm = new GroupNorm(channels, init);
+    // 0.1 is the official default of these three maps.
+    this.query = new Linear(channels, channels, init, 0.1);
+    this.key = new Linear(channels, channels, init, 0.1);
+    this.value = new Linear(channels, channels, init, 0.1);
+    this.projection = new Conv2d(channels, channels, 1, init, context.initScale);
+  }
+
+  forward(x: Tensor): Tensor {
+    return scope(() => {
+      const [n, height, width, channels] = x.shape;
+      const h = reshape(this.norm.forward(x), [n, height * width, channels]);
+      const attended = attention(this.query.forward(h), this.key.forward(h), this.value.forward(h));
+      return this.projection.forward(reshape(attended, x.shape), { residual: x, scale: this.scale });
+    });
+  }
+}

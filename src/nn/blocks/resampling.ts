@@ -1,0 +1,83 @@
+// Resampling by two between blocks, without and with a convolution (Score SDE: layerspp.py Upsample and Downsample,
+// up_or_down_sampling.py). `fir` is the filter's taps, or undefined for nearest neighbour up and 2 x 2 means down.
+import { firDownsample, firResample, firUpsample } from '../../kernels/fir.ts';
+import { pad } from '../../kernels/movement.ts';
+import { downsampleMean, upsampleNearest } from '../../kernels/resample.ts';
+import { scope } from '../../tensor/scope.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { Conv2d, type Epilogue } from '../layers.ts';
+import { Module } from '../module.ts';
+import type { BlockContext } from './context.ts';
+
+type Fir = BlockContext['fir'];
+
+/** [N, H, W, C] -> [N, 2 H, 2 W, C] */
+export function upsample(x: Tensor, fir: Fir): Tensor {
+  return fir ? firUpsample(x, fir) : upsampleNearest(x, 2);
+}
+
+/** [N, H, W, C] -> [N, H / 2, W / 2, C] */
+export function downsample(x: Tensor, fir: Fir): Tensor {
+  return fir ? firDownsample(x, fir) : downsampleMean(x, 2);
+}
+
+/**
+ * y = conv3x3(upsample(x)). With a filter the image is padded once, before it, as StyleGAN2 has it: the convolution sees
+ * what the filter spreads beyond the border instead of zeros. The official code raises on both forms of this module
+ * (`interpolate` is given the size as its factor; strides are negative); this is what its definitions mean.
+ */
+export class Upsample extends Module {
+  readonly conv: Conv2d | undefined;
+  readonly fir: Fir;
+
+  constructor(inputs: number, outputs: number, withConv: boolean, { fir, init }: BlockContext) {
+    super();
+    this.fir = fir;
+    this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
+  }
+
+  /** @param epilogue of the convolution */
+  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
+    const { conv, fir } = this;
+    if (!conv) return upsample(x, fir);
+    return scope(() =>
+      fir
+        ? conv.forward(firUpsample(x, fir, 1), { padding: 0, ...epilogue })
+        : conv.forward(upsampleNearest(x, 2), epilogue),
+    );
+  }
+}
+
+/** y = every other pixel of conv3x3(filter(x)); without a filter of conv3x3(x) that begins at the first pixel. */
+export class Downsample extends Module {
+  readonly conv: Conv2d | undefined;
+  readonly fir: Fir;
+
+  constructor(inputs: number, outputs: number, withConv: boolean, { fir, init }: BlockContext) {
+    super();
+    this.fir = fir;
+    this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
+  }
+
+  /** @param epilogue of the convolution */
+  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
+    const { conv, fir } = this;
+    if (!conv) return downsample(x, fir);
+    return scope(() => conv.forward(fir ? filtered(x, fir) : extended(x), { stride: 2, padding: 0, ...epilogue }));
+  }
+}
+
+/** [N, H + 1, W + 1, C]: where a 3x3 convolution of stride 2 fits H / 2 times (conv_downsample_2d). */
+function filtered(x: Tensor, fir: readonly number[]): Tensor {
+  return firResample(x, fir, { padding: [Math.ceil(fir.length / 2), Math.floor(fir.length / 2)] });
+}
+
+/** [N, H + 1, W + 1, C]: zeros below and to the right. */
+function extended(x: Tensor): Tensor {
+  return pad(x, [
+    [0, 0],
+    [0, 1],
+    [0, 1],
+    [0, 0],
+  ]);
+}

@@ -1,0 +1,79 @@
+// The residual blocks of the UNet, in the order of operations of Score SDE's layerspp.py.
+import { concat } from '../../kernels/movement.ts';
+import { scope } from '../../tensor/scope.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { normActivate } from '../activation.ts';
+import { Conv2d, Dropout, GroupNorm, Linear } from '../layers.ts';
+import { Module } from '../module.ts';
+import { type BlockContext, sumScale } from './context.ts';
+import { downsample, upsample } from './resampling.ts';
+
+export type Resample = 'none' | 'up' | 'down';
+
+/**
+ * Residual block of BigGAN form (ResnetBlockBigGANpp):
+ *   h = conv1(resample(act(norm1(x)))) + dense(act(embedding));  h = conv2(dropout(act(norm2(h))))
+ *   y = (shortcut(resample(x)) + h) / sqrt 2
+ * The shortcut is a 1x1 convolution where the channels change or the block resamples. The DDPM form (ResnetBlockDDPMpp)
+ * is the same without resampling; its shortcut starts with the scale 0.1 of the official NIN layer.
+ */
+export class ResidualBlock extends Module {
+  readonly norm1: GroupNorm;
+  readonly conv1: Conv2d;
+  /** Unconditional networks have it too, and do not use it: as in the official code, whose checkpoints hold it. */
+  readonly timeProjection: Linear;
+  readonly norm2: GroupNorm;
+  readonly dropout: Dropout;
+  readonly conv2: Conv2d;
+  readonly shortcut: Conv2d | undefined;
+  readonly form: BlockContext['resblock'];
+  private readonly resample: Resample;
+  private readonly nonlinearity: BlockContext['nonlinearity'];
+  private readonly fir: BlockContext['fir'];
+  private readonly scale: number;
+
+  constructor(inputs: number, outputs: number, resample: Resample, context: BlockContext) {
+    super();
+    const { init, resblock } = context;
+    this.form = resblock;
+    this.resample = resample;
+    this.nonlinearity = context.nonlinearity;
+    this.fir = context.fir;
+    this.scale = sumScale(context);
+    this.norm1 = new GroupNorm(inputs, init);
+    this.conv1 = new Conv2d(inputs, outputs, 3, init);
+    this.timeProjection = new Linear(context.embeddingChannels, outputs, init);
+    this.norm2 = new GroupNorm(outputs, init);
+    this.dropout = new Dropout(context.dropout, context.streams.next++, context.dropoutState);
+    this.conv2 = new Conv2d(outputs, outputs, 3, init, context.initScale);
+    if (inputs !== outputs || resample !== 'none')
+      this.shortcut = new Conv2d(inputs, outputs, 1, init, resblock === 'ddpm' ? 0.1 : 1);
+  }
+
+  /**
+   * @param x [N, H, W, inputs], or parts that stand for their concatenation on channels
+   * @param activated act(time embedding) [N, embeddingChannels]; undefined for a network without one
+   */
+  forward(x: Tensor | Tensor[], activated: Tensor | undefined): Tensor {
+    return scope(() => {
+      const add = activated && this.timeProjection.forward(activated);
+      const h = this.conv1.forward(this.activatedAndResampled(x), { add });
+      const kept = this.dropout.forward(normActivate(this.norm2, h, this.nonlinearity));
+      const resampled = this.resampled(Array.isArray(x) ? concat(x, 3) : x);
+      const residual = this.shortcut ? this.shortcut.forward(resampled) : resampled;
+      return this.conv2.forward(kept, { residual, scale: this.scale });
+    });
+  }
+
+  private activatedAndResampled(x: Tensor | Tensor[]): Tensor {
+    const { norm1, nonlinearity, fir, resample } = this;
+    // Swish with nearest or mean resampling is one pass of the norm.
+    if (nonlinearity === 'swish' && !fir) return norm1.forward(x, { activation: 'silu', resample });
+    return this.resampled(normActivate(norm1, x, nonlinearity));
+  }
+
+  private resampled(x: Tensor): Tensor {
+    const { resample, fir } = this;
+    return resample === 'up' ? upsample(x, fir) : resample === 'down' ? downsample(x, fir) : x;
+  }
+}

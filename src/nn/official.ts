@@ -1,0 +1,138 @@
+// Our parameters under the names and in the layouts of the official code (models/ncsnpp.py, layerspp.py), in the order of
+// its model.parameters(), which is also that of its state dict, of the moving average and of the optimiser's state.
+// One module of ours is one of `all_modules`; a block's parameters are made in the order of the official block.
+import { AttentionBlock } from './blocks/attention.ts';
+import { Combine } from './blocks/combine.ts';
+import { Downsample, Upsample } from './blocks/resampling.ts';
+import { ResidualBlock } from './blocks/residual.ts';
+import type { Module } from './module.ts';
+import type { UNet } from './unet.ts';
+
+/**
+ * How the official array lies against ours:
+ *   same      equal
+ *   conv      [Cout, Cin, kh, kw] against [Cout, kh, kw, Cin]
+ *   nin       [in, out] against a linear map [out, in]
+ *   nin_conv  [in, out] against a 1x1 convolution [out, 1, 1, in]
+ */
+export type OfficialLayout = 'same' | 'conv' | 'nin' | 'nin_conv';
+
+export interface OfficialEntry {
+  /** 'all_modules.3.Conv_0.weight' */
+  official: string;
+  /** 'down.0.conv1.weight' */
+  path: string;
+  layout: OfficialLayout;
+  /** Of the official array. */
+  shape: readonly number[];
+  /** Whether the official parameter requires a gradient: those of the moving average. */
+  trainable: boolean;
+}
+
+export interface HostTensor {
+  shape: readonly number[];
+  data: Float32Array;
+}
+
+/**
+ * Every tensor of the network in the official order. The official state dict has one more, before all others: the buffer
+ * `sigmas`, f64, noiseScales(network.options).
+ */
+export function officialEntries(network: UNet): OfficialEntry[] {
+  return allModules(network).flatMap(([prefix, module], index) => {
+    const names = officialNames(module);
+    return [...module.slots(`${prefix}.`)].map(({ path, owner, key }) => {
+      const { shape, requiresGrad } = owner[key] as { shape: readonly number[]; requiresGrad: boolean };
+      const child = path.slice(prefix.length + 1, -key.length - 1);
+      const name = child === '' ? '' : names[child];
+      const nin = name.startsWith('NIN');
+      const layout = key !== 'weight' ? 'same' : nin ? ninLayouts[shape.length] : shape.length === 4 ? 'conv' : 'same';
+      const leaf = nin ? { weight: 'W', bias: 'b' }[key] : key;
+      return {
+        official: ['all_modules', index, name, leaf].filter((part) => part !== '').join('.'),
+        path,
+        layout,
+        shape: officialShape(layout, shape),
+        trainable: requiresGrad,
+      };
+    });
+  });
+}
+
+const ninLayouts: Record<number, OfficialLayout> = { 2: 'nin', 4: 'nin_conv' };
+
+/** Our modules by path, one for each number of all_modules. */
+function allModules(network: UNet): [string, Module][] {
+  const { fourier, time1, time2, convIn, down, middle, up, normOut, convOut } = network;
+  const list = (name: string, modules: readonly Module[]) =>
+    modules.map((module, i): [string, Module] => [`${name}.${i}`, module]);
+  const single = (modules: Record<string, Module | undefined>) =>
+    Object.entries(modules).filter((entry): entry is [string, Module] => entry[1] !== undefined);
+  return [
+    ...single({ fourier, time1, time2, convIn }),
+    ...list('down', down),
+    ...list('middle', middle),
+    ...list('up', up),
+    ...single({ normOut, convOut }),
+  ];
+}
+
+/** Official names of a block's layers by ours. */
+function officialNames(module: Module): Record<string, string> {
+  if (module instanceof ResidualBlock) {
+    const shortcut = module.form === 'ddpm' ? 'NIN_0' : 'Conv_2';
+    return {
+      norm1: 'GroupNorm_0',
+      conv1: 'Conv_0',
+      timeProjection: 'Dense_0',
+      norm2: 'GroupNorm_1',
+      conv2: 'Conv_1',
+      shortcut,
+    };
+  }
+  if (module instanceof AttentionBlock)
+    return { norm: 'GroupNorm_0', query: 'NIN_0', key: 'NIN_1', value: 'NIN_2', projection: 'NIN_3' };
+  if (module instanceof Combine) return { conv: 'Conv_0' };
+  if (module instanceof Upsample || module instanceof Downsample) return { conv: module.fir ? 'Conv2d_0' : 'Conv_0' };
+  return {};
+}
+
+function officialShape(layout: OfficialLayout, shape: readonly number[]): readonly number[] {
+  const [outputs, height, width, inputs] = shape;
+  if (layout === 'conv') return [outputs, inputs, height, width];
+  if (layout === 'nin') return [shape[1], outputs];
+  if (layout === 'nin_conv') return [inputs, outputs];
+  return shape;
+}
+
+/** Our array as the official code has it. */
+export function toOfficial(layout: OfficialLayout, { shape, data }: HostTensor): HostTensor {
+  if (layout === 'same') return { shape, data };
+  const [outputs, height, width, inputs] = layout === 'nin' ? [shape[0], 1, 1, shape[1]] : shape;
+  const target = officialShape(layout, shape);
+  if (layout !== 'conv') return { shape: target, data: transposed(data, 1, outputs, inputs) };
+  return { shape: target, data: transposed(data, outputs, height * width, inputs) };
+}
+
+/** The official array as we have it. */
+export function fromOfficial(layout: OfficialLayout, { shape, data }: HostTensor): HostTensor {
+  if (layout === 'same') return { shape, data };
+  if (layout === 'conv') {
+    const [outputs, inputs, height, width] = shape;
+    return { shape: [outputs, height, width, inputs], data: transposed(data, outputs, inputs, height * width) };
+  }
+  const [inputs, outputs] = shape;
+  return {
+    shape: layout === 'nin' ? [outputs, inputs] : [outputs, 1, 1, inputs],
+    data: transposed(data, 1, inputs, outputs),
+  };
+}
+
+/** [batch, rows, columns] -> [batch, columns, rows] */
+function transposed(data: Float32Array, batch: number, rows: number, columns: number): Float32Array {
+  const result = new Float32Array(data.length);
+  for (let b = 0, at = 0; b < batch; b++)
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++) result[(b * columns + column) * rows + row] = data[at++];
+  return result;
+}

@@ -1,0 +1,154 @@
+// What a UNet of the NCSN++ family is made of (Score SDE, Song et al. 2021, appendix H), the two networks that the
+// official RectifiedFlow configurations describe, and what is refused.
+import { ValueError } from '../errors.ts';
+import { type Nonlinearity, nonlinearities } from './activation.ts';
+import { checkWhole } from './module.ts';
+
+export interface UNetOptions {
+  imageSize: number;
+  channels: number;
+  /** Channels of the first level (official key model.nf). */
+  baseChannels: number;
+  /** Multiple of baseChannels per resolution level. */
+  channelMultipliers: readonly number[];
+  /** Residual blocks per level, going down; one more going up. */
+  residualBlocks: number;
+  /** Resolutions (height of the image there) that have attention; the lowest point of the network always has it. */
+  attentionResolutions: readonly number[];
+  dropout: number;
+  /** 'positional': sinusoidal (DDPM++); 'fourier': Gaussian Fourier of log t (NCSN++). */
+  embedding: 'positional' | 'fourier';
+  fourierScale: number;
+  /** Whether the network is told of t. */
+  conditional: boolean;
+  /** Data in [-1, 1]; false: in [0, 1], mapped to [-1, 1] at the entry. */
+  centered: boolean;
+  /** Divide the sum of a block, or a pyramid, and its shortcut by sqrt 2. */
+  skipRescale: boolean;
+  /** Divide the output by the time label ('fourier') or by the noise scale of that number ('positional'). */
+  scaleBySigma: boolean;
+  /** Scale of the initialiser of last convolutions; 0 stands for 1e-10. */
+  initScale: number;
+  seed: number;
+
+  /** 'biggan': residual blocks that resample; 'ddpm': resampling between blocks. Default 'biggan'. */
+  resblock?: 'biggan' | 'ddpm';
+  /** Default 'swish'. */
+  nonlinearity?: Nonlinearity;
+  /** Resample by a filter instead of nearest neighbour and mean. Default false. */
+  fir?: boolean;
+  /** Taps of that filter along each axis. Default [1, 3, 3, 1]. */
+  firKernel?: readonly number[];
+  /** Whether 'ddpm' resampling has a convolution. Default true. */
+  resampleWithConv?: boolean;
+  /** The output as a pyramid: the sum of an image per level, or the features of all levels. Default 'none'. */
+  progressive?: 'none' | 'output_skip' | 'residual';
+  /** The input as a pyramid: the smaller image enters each level, or its features do. Default 'none'. */
+  progressiveInput?: 'none' | 'input_skip' | 'residual';
+  /** How 'input_skip' joins the image to the features. Default 'sum'. */
+  progressiveCombine?: 'sum' | 'cat';
+  /** In training, compute the blocks' activations twice instead of keeping them; the same bits. Default false. */
+  activationCheckpointing?: boolean;
+  /** The noise scales, geometric from sigmaMax down: defaults 0.01, 50 and 1000. */
+  sigmaMin?: number;
+  sigmaMax?: number;
+  numScales?: number;
+}
+
+/** The options that DDPM++ leaves alone. */
+const defaults = {
+  resblock: 'biggan',
+  nonlinearity: 'swish',
+  fir: false,
+  firKernel: [1, 3, 3, 1],
+  resampleWithConv: true,
+  progressive: 'none',
+  progressiveInput: 'none',
+  progressiveCombine: 'sum',
+  activationCheckpointing: false,
+  sigmaMin: 0.01,
+  sigmaMax: 50,
+  numScales: 1000,
+} satisfies Partial<UNetOptions>;
+
+/** DDPM++ as in the official CIFAR-10 configurations (61.8 M parameters). */
+export const ddpmppCifar10: UNetOptions = {
+  imageSize: 32,
+  channels: 3,
+  baseChannels: 128,
+  channelMultipliers: [1, 2, 2, 2],
+  residualBlocks: 4,
+  attentionResolutions: [16],
+  dropout: 0.15,
+  embedding: 'positional',
+  fourierScale: 16,
+  conditional: true,
+  centered: true,
+  skipRescale: true,
+  scaleBySigma: false,
+  initScale: 0,
+  seed: 0,
+};
+
+/** NCSN++ as in the official 256 x 256 configurations (65.6 M parameters); LSUN has `centered: false`. */
+export const ncsnpp256: UNetOptions = {
+  ...ddpmppCifar10,
+  imageSize: 256,
+  channelMultipliers: [1, 1, 2, 2, 2, 2, 2],
+  residualBlocks: 2,
+  dropout: 0,
+  embedding: 'fourier',
+  scaleBySigma: true,
+  fir: true,
+  progressive: 'output_skip',
+  progressiveInput: 'input_skip',
+  sigmaMax: 378,
+  numScales: 2000,
+};
+
+/** @throws ValueError naming the option and what it may be */
+export function completeOptions(given: UNetOptions): Required<UNetOptions> {
+  const options = { ...defaults, ...given };
+  checkShapes(options);
+  checkChoices(options);
+  if (!(options.dropout >= 0 && options.dropout < 1))
+    throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
+  const sum = options.firKernel.reduce((total, tap) => total + tap, 0);
+  if (!Number.isFinite(sum) || sum === 0)
+    throw new ValueError(`firKernel must be numbers of a sum other than 0, got [${options.firKernel}]`);
+  checkWhole('numScales', options.numScales, 2);
+  for (const name of ['sigmaMin', 'sigmaMax'] as const)
+    if (!(options[name] > 0 && Number.isFinite(options[name])))
+      throw new ValueError(`${name} must be a finite number > 0, got ${options[name]}`);
+  return options;
+}
+
+function checkShapes(options: UNetOptions): void {
+  checkWhole('imageSize', options.imageSize);
+  checkWhole('channels', options.channels);
+  checkWhole('baseChannels', options.baseChannels, 4);
+  checkWhole('residualBlocks', options.residualBlocks);
+  if (options.baseChannels % 2) throw new ValueError(`baseChannels must be even, got ${options.baseChannels}`);
+  if (options.channelMultipliers.length === 0) throw new ValueError('channelMultipliers must name at least one level');
+  for (const multiplier of options.channelMultipliers) checkWhole('a channel multiplier', multiplier);
+  const halvings = options.channelMultipliers.length - 1;
+  if (options.imageSize % 2 ** halvings)
+    throw new ValueError(`imageSize ${options.imageSize} cannot be halved ${halvings} times, once per level`);
+}
+
+const choices: { [K in keyof UNetOptions]?: readonly UNetOptions[K][] } = {
+  embedding: ['positional', 'fourier'],
+  resblock: ['biggan', 'ddpm'],
+  nonlinearity: nonlinearities,
+  progressive: ['none', 'output_skip', 'residual'],
+  progressiveInput: ['none', 'input_skip', 'residual'],
+  progressiveCombine: ['sum', 'cat'],
+};
+
+function checkChoices(options: UNetOptions): void {
+  for (const [name, allowed] of Object.entries(choices)) {
+    const value = options[name as keyof UNetOptions];
+    if (!allowed.some((choice) => choice === value))
+      throw new ValueError(`${name} must be one of ${allowed.join(', ')}, got ${value}`);
+  }
+}

@@ -1,0 +1,39 @@
+// What a command line of the official code may hold that means something else here: placeholders, keys without effect,
+// names of Python files.
+/** Texts that the official files hold where the user is to write a path. */
+const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
+
+/** A path that was really given; undefined for an empty one and for the official placeholders. */
+export function given(path: string): string | undefined {
+  return path === '' || placeholders.includes(path) ? undefined : path;
+}
+
+/** Keys that the official code never reads (or reads for other models only); they are checked and do nothing here either. */
+export const inertKeys = [
+  'sampling.n_steps_each',
+  'sampling.noise_removal',
+  'sampling.probability_flow',
+  'sampling.snr',
+  'model.attention_type',
+  'model.beta_min',
+  'model.beta_max',
+  'model.conv_size',
+  'model.normalization',
+];
+
+/** One sentence on the keys without effect among `paths`; undefined where there is none. */
+export function inertNotice(paths: readonly string[]): string | undefined {
+  const named = inertKeys.filter((key) => paths.includes(key));
+  if (named.length === 0) return undefined;
+  return `${named.join(', ')} ${named.length === 1 ? 'has' : 'have'} no effect, as in the official code`;
+}
+
+/** "configs/rectified_flow/x.py" as "rectified_flow/x"; undefined for a name that does not end in .py. */
+export function pythonPreset(reference: string): string | undefined {
+  return /\.py$/.test(reference) ? presetName(reference.slice(0, -3)) : undefined;
+}
+
+/** "./configs/x" as "x": how the official README writes the configurations that are shipped. */
+export function presetName(reference: string): string {
+  return reference.replace(/^(\.\/)?(.*\/)?configs\//, '').replace(/^\.\//, '');
+}

@@ -1,0 +1,58 @@
+// Which paths a task needs, asked before any model is built, each with the flag that sets it.
+import { given } from './official.ts';
+import type { Config } from './schema.ts';
+
+/** What a command is about to do with a configuration. */
+export type Task = 'train' | 'evaluate data' | 'evaluate samples' | 'reflow';
+
+interface Requirement {
+  flag: string;
+  what: string;
+  missing: boolean;
+}
+
+/** One line per path that the task needs and that is not set: the flag to add and what it is. */
+export function missingKeys(config: Config, task: Task): string[] {
+  return requirements(config, task)
+    .filter(({ missing }) => missing)
+    .map(({ flag, what }) => `add ${flag}: ${what}`);
+}
+
+function requirements(config: Config, task: Task): Requirement[] {
+  if (task === 'evaluate samples') return [];
+  return task === 'reflow' ? reflowRequirements(config.reflow) : dataRequirements(config);
+}
+
+const dataFolders: Partial<Record<Config['data']['dataset'], string>> = {
+  CIFAR10: 'the folder of CIFAR-10, in its binary or Python layout, or its .tar.gz',
+  LSUN: 'the folder of <category>_train_lmdb and <category>_val_lmdb',
+  'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
+  'AFHQ-CAT-Pytorch': 'the folder in which cat/ lies',
+  FOLDER: 'a folder of images',
+  MNIST: 'the folder of the IDX files (train-images-idx3-ubyte ...)',
+};
+
+function dataRequirements({ data, training }: Config): Requirement[] {
+  const what = dataFolders[data.dataset];
+  if (!what) return [];
+  const official = /pytorch/i.test(data.dataset);
+  return [
+    {
+      flag: official ? '--config.training.data_dir DIR' : '--config.data.root_path DIR',
+      what,
+      missing: !given(data.root_path) && !(official && given(training.data_dir)),
+    },
+  ];
+}
+
+function reflowRequirements({ reflow_type, last_flow_ckpt, data_root }: Config['reflow']): Requirement[] {
+  const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !given(last_flow_ckpt) };
+  const pairs = { flag: '--config.reflow.data_root DIR', missing: !given(data_root) };
+  if (reflow_type === 'generate_data_from_z0')
+    return [
+      { ...teacher, what: 'the checkpoint whose flow makes the pairs' },
+      { ...pairs, what: 'where the pairs go' },
+    ];
+  const student = { ...teacher, what: 'the checkpoint of the flow to start from' };
+  return reflow_type === 'train_online_reflow' ? [student] : [student, { ...pairs, what: 'the folder of the pairs' }];
+}

@@ -1,0 +1,83 @@
+// Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe an image and pass.
+// Five passes over the test part, each with noise and probes of its own, one over the training part, as the official
+// evaluation.
+
+import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
+import { likelihood, networkVelocity } from '../../flow/index.ts';
+import type { ArrayFile } from '../../io/index.ts';
+import type { UNet } from '../../nn/unet.ts';
+import type { Config } from '../config/schema.ts';
+import { microBatchFor } from '../memory.ts';
+
+const PASSES = { test: 5, train: 1 };
+
+export interface BitsPerDimension {
+  /** Over images and passes. */
+  mean: number;
+  /** Of the mean, over images: deviation of the images' own means / sqrt(images). */
+  standardError: number;
+  images: number;
+  passes: number;
+  /** Evaluations of velocity and divergence. */
+  nfe: number;
+}
+
+export interface BitsOptions {
+  device: Device;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+  /** Each batch's bits per dimension, f32 [B]; rounds count through all passes. */
+  onBatch?: (round: number, values: ArrayFile) => Promise<void>;
+}
+
+/** Of the weights that `model` holds now. */
+export async function evaluateBitsPerDimension(
+  model: UNet,
+  dataset: ImageDataset,
+  config: Config,
+  options: BitsOptions,
+): Promise<BitsPerDimension> {
+  const { device, signal, onProgress, onBatch } = options;
+  const passes = PASSES[config.eval.bpd_dataset];
+  const { height, width, channels, count: all } = dataset;
+  const count = Math.min(all, config.eval.max_images || all);
+  const { batch_size: batch } = config.eval;
+  const shape = [height, width, channels];
+  const velocity = networkVelocity(model.eval());
+  const budget = config.sampling.memory_budget;
+  const microBatch = microBatchFor(velocity, shape, { batch: Math.min(batch, count), budget, device, gradient: true });
+  const sums = new Float64Array(count);
+  let evaluations = 0;
+  for (let pass = 0, round = 0; pass < passes; pass++)
+    for (let first = 0; first < count; first += batch, round++) {
+      const n = Math.min(batch, count - first);
+      const item = pass * count + first;
+      const { centered } = config.data;
+      const { images } = await sequentialBatch(dataset, first, n, {
+        centered,
+        dequantize: { seed: config.seed, item },
+      });
+      const { bpd, nfe } = await likelihood(velocity, images, {
+        shape,
+        seed: config.seed,
+        first: item,
+        microBatch: Math.min(microBatch, n),
+        noiseScale: config.sampling.init_noise_scale,
+        centered,
+        device,
+        signal,
+      });
+      bpd.forEach((value, i) => {
+        sums[first + i] += value;
+      });
+      evaluations += nfe * n;
+      await onBatch?.(round, { shape: [n], dtype: 'f32', data: Float32Array.from(bpd) });
+      onProgress?.(item + n, passes * count);
+    }
+  const means = sums.map((sum) => sum / passes);
+  const mean = means.reduce((a, b) => a + b, 0) / count;
+  const variance = means.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (count - 1);
+  const standardError = Math.sqrt(variance / count);
+  return { mean, standardError, images: count, passes, nfe: evaluations / (passes * count) };
+}

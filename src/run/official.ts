@@ -1,0 +1,220 @@
+// Checkpoints of the official code (utils.py save_checkpoint): {optimizer, model, ema, step}
+//   model      state dict, names "module.all_modules.<i>...." and the buffer "module.sigmas", f64
+//   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
+//   optimizer  Adam's state by the number of the parameter in that order, trainable or not
+import { FileError, formatShape } from '../errors.ts';
+import { type ArrayFile, OrderedDict, type TorchValue, Tuple, toFloat32 } from '../io/index.ts';
+import { noiseScales } from '../nn/embedding.ts';
+import type { StateValues } from '../nn/module.ts';
+import { compareState, describeMismatch } from '../nn/module.ts';
+import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '../nn/official.ts';
+import type { UNet } from '../nn/unet.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import type { Config } from './config/schema.ts';
+
+const WRAPPER = 'module.';
+const SIGMAS = 'sigmas';
+
+type Dict = Map<string | number, TorchValue>;
+
+export interface OfficialOptions {
+  /** Takes what fits; otherwise any difference is an error. */
+  partial?: boolean;
+  /** Told of what was left out with `partial`, and of counts that do not agree. */
+  onNotice?: (text: string) => void;
+}
+
+/**
+ * An official checkpoint, or a bare state dict, in this package's names and layouts.
+ * @param model a network of the architecture that the checkpoint is of
+ * @throws FileError listing the names that are missing, unknown or of another shape
+ */
+export function fromOfficialCheckpoint(
+  path: string,
+  root: TorchValue,
+  model: UNet,
+  options: OfficialOptions = {},
+): Checkpoint {
+  if (!(root instanceof Map)) throw new FileError(path, 'is no checkpoint: it holds no dictionary');
+  const entries = officialEntries(model);
+  const whole = root.get('model') instanceof Map;
+  const weights = modelValues(path, (whole ? root.get('model') : root) as Dict, entries, options);
+  const step = whole ? wholeNumber(path, 'step', root.get('step') ?? 0) : 0;
+  const average = root.get('ema');
+  const ema = whole && average instanceof Map ? emaValues(path, average, entries, weights) : undefined;
+  const updates = average instanceof Map ? average.get('num_updates') : undefined;
+  if (typeof updates === 'number' && updates !== step)
+    options.onNotice?.(`${path}: its average counts ${updates} updates and the run ${step}; the run's count is used`);
+  const optimizer = root.get('optimizer');
+  return {
+    path,
+    config: undefined,
+    step,
+    model: weights,
+    ema: ema?.values ?? weights,
+    emaDecay: ema?.decay,
+    moments: whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model) : undefined,
+  };
+}
+
+function modelValues(
+  path: string,
+  dict: Dict,
+  entries: readonly OfficialEntry[],
+  options: OfficialOptions,
+): StateValues {
+  const found = new Map<string, ArrayFile>();
+  for (const [key, value] of dict) {
+    const name = String(key).replace(WRAPPER, '');
+    if (name === SIGMAS) continue;
+    if (!isArray(value)) throw new FileError(path, `"${key}" is no tensor`);
+    found.set(name, value);
+  }
+  const own = new Map(entries.map((entry) => [entry.official, entry]));
+  const mismatch = describeMismatch(compareState(own, found));
+  if (mismatch && !options.partial) throw new FileError(path, `does not fit this model:\n${mismatch}`);
+  if (mismatch) options.onNotice?.(`${path} fits in part:\n${mismatch}`);
+  const values: StateValues = new Map();
+  for (const entry of entries) {
+    const array = found.get(entry.official);
+    if (array && formatShape(array.shape) === formatShape(entry.shape)) values.set(entry.path, ours(entry, array));
+  }
+  return values;
+}
+
+/** The list matched to the trainable parameters in order; constants have no average of their own. */
+function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], model: StateValues) {
+  const shadows = ema.get('shadow_params');
+  const trainable = entries.filter((entry) => entry.trainable);
+  if (!Array.isArray(shadows) || shadows.length !== trainable.length)
+    throw new FileError(
+      path,
+      `has ${Array.isArray(shadows) ? shadows.length : 'no'} averages for the ${trainable.length} trainable parameters`,
+    );
+  const values: StateValues = new Map(model);
+  for (const [i, entry] of trainable.entries())
+    values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
+  const decay = ema.get('decay');
+  return { values, decay: typeof decay === 'number' ? decay : undefined };
+}
+
+/** Zeros before the first update, when the official optimiser has no state; undefined for a file without moments. */
+function adamMoments(
+  path: string,
+  optimizer: Dict,
+  entries: readonly OfficialEntry[],
+  model: UNet,
+): Checkpoint['moments'] {
+  const state = optimizer.get('state');
+  if (!(state instanceof Map)) return undefined;
+  const moments = { exp_avg: new Map() as StateValues, exp_avg_sq: new Map() as StateValues };
+  const tensors = model.stateDict();
+  for (const [index, entry] of entries.entries()) {
+    if (!entry.trainable) continue;
+    const one = state.get(index);
+    if (one !== undefined && !(one instanceof Map))
+      throw new FileError(path, `optimizer state ${index} is no dictionary`);
+    for (const kind of ['exp_avg', 'exp_avg_sq'] as const) {
+      const { shape, size } = tensors.get(entry.path) as { shape: readonly number[]; size: number };
+      const value = one
+        ? ours(entry, sized(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
+        : { shape, data: new Float32Array(size) };
+      moments[kind].set(entry.path, value);
+    }
+  }
+  return moments;
+}
+
+function sized(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
+  if (!isArray(value)) throw new FileError(path, `${what} (${entry.official}) is no tensor`);
+  if (formatShape(value.shape) !== formatShape(entry.shape))
+    throw new FileError(
+      path,
+      `${what} (${entry.official}) is ${formatShape(value.shape)}, expected ${formatShape(entry.shape)}`,
+    );
+  return value;
+}
+
+function ours(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
+  return fromOfficial(entry.layout, { shape: array.shape, data: toFloat32(array) });
+}
+
+function isArray(value: TorchValue | undefined): value is ArrayFile {
+  return typeof value === 'object' && value !== null && 'dtype' in value;
+}
+
+function wholeNumber(path: string, what: string, value: TorchValue): number {
+  const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
+  if (typeof number !== 'number' || !Number.isInteger(number) || number < 0)
+    throw new FileError(path, `its ${what} is no whole number`);
+  return number;
+}
+
+/** A checkpoint as the official code's restore_checkpoint reads it. @param model of the checkpoint's architecture */
+export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchValue {
+  const entries = officialEntries(model);
+  const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {
+    const value = values.get(entry.path);
+    if (!value) throw new FileError(checkpoint.path, `lacks the tensor "${entry.path}"`);
+    const { shape, data } = toOfficial(entry.layout, value);
+    return { shape: [...shape], dtype: 'f32', data };
+  };
+  const sigmas = noiseScales(model.options);
+  const state = new OrderedDict<string | number, TorchValue>([
+    [`${WRAPPER}${SIGMAS}`, { shape: [sigmas.length], dtype: 'f64', data: sigmas }],
+    ...entries.map((entry) => [`${WRAPPER}${entry.official}`, tensorOf(checkpoint.model, entry)] as const),
+  ]);
+  const trainable = entries.filter((entry) => entry.trainable);
+  return new Map<string, TorchValue>([
+    ['optimizer', adamState(checkpoint, entries, config, tensorOf)],
+    ['model', state],
+    [
+      'ema',
+      new Map<string, TorchValue>([
+        ['decay', checkpoint.emaDecay ?? config.model.ema_rate],
+        ['num_updates', checkpoint.step],
+        ['shadow_params', trainable.map((entry) => tensorOf(checkpoint.ema, entry))],
+      ]),
+    ],
+    ['step', checkpoint.step],
+  ]);
+}
+
+function adamState(
+  { moments, step }: Checkpoint,
+  entries: readonly OfficialEntry[],
+  { optim }: Config,
+  tensorOf: (values: StateValues, entry: OfficialEntry) => ArrayFile,
+): TorchValue {
+  const state = new Map<number, TorchValue>();
+  if (moments && step > 0)
+    for (const [index, entry] of entries.entries())
+      if (entry.trainable)
+        state.set(
+          index,
+          new Map<string, TorchValue>([
+            ['step', { shape: [], dtype: 'f32', data: Float32Array.of(step) }],
+            ['exp_avg', tensorOf(moments.exp_avg, entry)],
+            ['exp_avg_sq', tensorOf(moments.exp_avg_sq, entry)],
+          ]),
+        );
+  // The rate of the last update, as the official loop leaves it there.
+  const share = optim.warmup > 0 ? Math.min(Math.max(step - 1, 0) / optim.warmup, 1) : 1;
+  const group = new Map<string, TorchValue>([
+    ['lr', optim.lr * share],
+    ['betas', Tuple.from([optim.beta1, 0.999]) as Tuple<TorchValue>],
+    ['eps', optim.eps],
+    ['weight_decay', optim.weight_decay],
+    ['amsgrad', false],
+    ['maximize', false],
+    ['foreach', null],
+    ['capturable', false],
+    ['differentiable', false],
+    ['fused', null],
+    ['params', entries.map((_, index) => index)],
+  ]);
+  return new Map<string, TorchValue>([
+    ['state', state as Dict],
+    ['param_groups', [group]],
+  ]);
+}

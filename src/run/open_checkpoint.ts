@@ -1,0 +1,66 @@
+// Opening a checkpoint of any kind for a network: ours, a .pth of the official code, or such a file converted to safetensors.
+import { existsSync } from 'node:fs';
+import { extname } from 'node:path';
+import type { Device } from '../device/device.ts';
+import { FileError } from '../errors.ts';
+import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../io/index.ts';
+import type { UNet } from '../nn/unet.ts';
+import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
+import type { Config } from './config/schema.ts';
+import { findCheckpoint } from './find_checkpoint.ts';
+import { buildModel } from './model.ts';
+import { fromOfficialCheckpoint, type OfficialOptions } from './official.ts';
+
+/** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
+export async function readTorchTree(path: string): Promise<TorchValue | undefined> {
+  if (extname(path) !== '.safetensors') return readPth(path);
+  const { metadata, tensors } = await readSafetensors(path);
+  return metadata.tree === undefined ? undefined : unflattenTorch(path, tensors, metadata.tree);
+}
+
+/**
+ * @param reference as on official command lines: see findCheckpoint
+ * @param model a network of its architecture, whose names the result has
+ * @throws FileError for a file that is missing, damaged or of another network
+ */
+export async function openCheckpoint(
+  reference: string,
+  model: UNet,
+  options: OfficialOptions = {},
+): Promise<Checkpoint> {
+  const path = findCheckpoint(reference);
+  if (await isOurs(path)) return loadCheckpoint(path);
+  const tree = await readTorchTree(path);
+  if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');
+  return fromOfficialCheckpoint(path, tree, model, options);
+}
+
+/** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
+export async function isOurs(path: string): Promise<boolean> {
+  if (extname(path) !== '.safetensors' || !existsSync(path)) return false;
+
+  return isCheckpoint((await readSafetensorsHeader(path)).metadata);
+}
+
+export interface LoadModelOptions extends OfficialOptions {
+  device: Device;
+  /** 'ema': the averaged weights, to sample from; 'raw': those that training goes on with. Default 'ema'. */
+  weights?: 'ema' | 'raw';
+}
+
+/** The network of a configuration with the weights of a checkpoint; the caller owns it. */
+export async function loadModel(
+  reference: string,
+  config: Config,
+  { device, weights = 'ema', ...options }: LoadModelOptions,
+): Promise<{ model: UNet; checkpoint: Checkpoint }> {
+  const model = buildModel(config, device);
+  try {
+    const checkpoint = await openCheckpoint(reference, model, options);
+    model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, options);
+    return { model, checkpoint };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}

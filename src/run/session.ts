@@ -1,0 +1,232 @@
+// One training stage in a work directory: opens it, goes on from the state that is there, runs the loop, and writes
+// states, snapshots and records on the way. What is minimised, and how it is evaluated, is the stage's own.
+import { existsSync } from 'node:fs';
+import type { CompileProgress, Device } from '../device/device.ts';
+import { declaredModules } from '../device/module.ts';
+import { FileError } from '../errors.ts';
+import { Adam } from '../nn/adam.ts';
+import type { UNet } from '../nn/unet.ts';
+import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
+import type { Config } from './config/schema.ts';
+import type { Evaluation } from './eval/loss.ts';
+import { type TrainingStep, trainingLoop } from './loop.ts';
+import { buildModel } from './model.ts';
+import type { Objective } from './objective.ts';
+import { openCheckpoint } from './open_checkpoint.ts';
+import { planTraining, type TrainingPlan } from './plan.ts';
+import { Recorder } from './recorder.ts';
+import { sampleModel } from './sample.ts';
+import { WorkDirectory } from './workdir.ts';
+
+export interface TrainOptions {
+  workdir: string;
+  device: Device;
+  /** Stops after the step that is running, with a state to go on from. */
+  signal?: AbortSignal;
+  onStep?: (step: TrainingStep) => void;
+  onCompile?: (progress: CompileProgress) => void;
+  /** Told before the first step what the run will take. */
+  onPlan?: (plan: TrainingPlan) => void;
+  /** Told of what is not as expected and no reason to stop: missing batches, a damaged state, going on from a step. */
+  onNotice?: (text: string) => void;
+}
+
+export interface TrainResult {
+  /** Updates done, those of earlier sessions included. */
+  steps: number;
+  /** Mean loss over the last 50 steps of this session; NaN when there was none to do. */
+  loss: number;
+  /** Path of the last snapshot, or where it stopped early of the state to go on from. */
+  checkpoint: string;
+  /** Whether `signal` ended it early. */
+  stopped: boolean;
+}
+
+/** What sets one kind of training apart from another. */
+export interface Stage {
+  name: 'train' | 'reflow';
+  objective: Objective;
+  /** Of the weights that the model holds now, in evaluation mode or not. */
+  evaluate(): Promise<Evaluation>;
+  /** Frees what the stage opened. */
+  close?(): Promise<void>;
+}
+
+/** Called once the network is there, before it is restored: may give it weights to start from. */
+export type OpenStage = (model: UNet) => Promise<Stage>;
+
+/**
+ * Every draw is a function of (seed, step, sample), so a run that was interrupted, even by force, and goes on ends with the
+ * same bits as one that was not.
+ * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
+ * NonFiniteError naming step and op; the states in the work directory stay
+ */
+export async function runStage(
+  name: Stage['name'],
+  config: Config,
+  options: TrainOptions,
+  open: OpenStage,
+): Promise<TrainResult> {
+  const { device, onNotice = () => {} } = options;
+  const workdir = await WorkDirectory.open(options.workdir);
+  try {
+    const own = await workdir.latestState(config, name, onNotice);
+    await workdir.writeConfig(config);
+    await device.prepare(declaredModules(), options.onCompile);
+    const model = buildModel(config, device);
+    let stage: Stage | undefined;
+    let optimizer: Adam | undefined;
+    try {
+      stage = await open(model);
+      // After the stage has given the network its first weights: the average starts from them.
+      optimizer = optimizerOf(model, config);
+      const state = own ?? (await officialState(workdir, model, onNotice));
+      if (state) restore(state, model, optimizer, config, onNotice);
+      const from = state?.step ?? 0;
+      if (from <= config.training.n_iters) {
+        const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
+        options.onPlan?.(plan);
+      }
+      return await session({ ...options, config, workdir, model, optimizer, stage, from });
+    } finally {
+      await stage?.close?.();
+      optimizer?.dispose();
+      model.dispose();
+    }
+  } finally {
+    await workdir.close();
+  }
+}
+
+/** The state that the official code left in the work directory, if there is one. */
+async function officialState(workdir: WorkDirectory, model: UNet, onNotice: (text: string) => void) {
+  const path = workdir.officialState;
+  return existsSync(path) ? openCheckpoint(path, model, { onNotice }) : undefined;
+}
+
+function restore(
+  state: Checkpoint,
+  model: UNet,
+  optimizer: Adam,
+  config: Config,
+  onNotice: (text: string) => void,
+): void {
+  const { path, step, moments, ema, emaDecay } = state;
+  if (!moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+  model.loadStateDict(state.model, path);
+  optimizer.restore(step, { ...moments, ema }, path);
+  if (emaDecay !== undefined && emaDecay !== config.model.ema_rate) {
+    // As the official restore: the file's decay, whatever the configuration says.
+    optimizer.options.emaRate = emaDecay;
+    onNotice(
+      `the average keeps the decay ${emaDecay} of ${path}; model.ema_rate ${config.model.ema_rate} has no effect`,
+    );
+  }
+  onNotice(`going on from step ${step}`);
+}
+
+interface Session extends Omit<TrainOptions, 'workdir'> {
+  config: Config;
+  workdir: WorkDirectory;
+  model: UNet;
+  optimizer: Adam;
+  stage: Stage;
+  from: number;
+}
+
+/** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
+async function session(options: Session): Promise<TrainResult> {
+  const { config, workdir, model, optimizer, stage, from, device, signal } = options;
+  const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
+  const total = last + 1;
+  const recorder = await Recorder.open(workdir.path, config, from);
+  const recent: number[] = [];
+
+  const saveState = async (updates: number) => {
+    await recorder.sync();
+    await saveCheckpoint(workdir.state(updates), {
+      model,
+      optimizer,
+      config,
+      stage: stage.name,
+      step: updates,
+      moments: true,
+    });
+    await workdir.pruneStates();
+  };
+  const evaluate = async (step: number) => {
+    const evaluation = await optimizer.withEma(() => stage.evaluate());
+    await recorder.evaluation(step, evaluation);
+    return evaluation;
+  };
+  const snapshot = async (step: number) => {
+    const number = snapshotNumber(step, config);
+    await saveCheckpoint(workdir.snapshot(number), {
+      model,
+      optimizer,
+      config,
+      stage: stage.name,
+      step: step + 1,
+    });
+    if (!every.snapshot_sampling) return;
+    const sampled = await optimizer.withEma(() => sampleModel(model, config, { num: batchSize, device }));
+    await recorder.snapshot({ step, number, sampled, evaluation: await evaluate(step) });
+    model.train();
+  };
+
+  try {
+    const steps = await trainingLoop({
+      model,
+      optimizer,
+      device,
+      objective: stage.objective,
+      batchSize,
+      accumulation,
+      from,
+      total,
+      signal,
+      onStep: async (info) => {
+        recent[info.step % 50] = info.loss;
+        await recorder.step(info);
+        const { step } = info;
+        const due = (frequency: number) => step > 0 && step % frequency === 0;
+        if (due(every.snapshot_freq) || step === last) await snapshot(step);
+        else if (step % every.eval_freq === 0) await evaluate(step);
+        if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
+        options.onStep?.(info);
+      },
+    });
+    const stopped = steps < total;
+    if (steps > from) await saveState(steps);
+    const losses = recent.filter((loss) => loss !== undefined);
+    const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
+    return { steps, loss, checkpoint, stopped };
+  } finally {
+    await recorder.close();
+  }
+}
+
+/** The number in the name of the snapshot written at a step; the one after the last step may replace one before. */
+function snapshotNumber(step: number, config: Config): number {
+  return Math.floor(step / config.training.snapshot_freq);
+}
+
+/** Network and optimiser as the configuration describes them; the caller disposes both. */
+export function trainingState(config: Config, device: Device): { model: UNet; optimizer: Adam } {
+  const model = buildModel(config, device);
+  return { model, optimizer: optimizerOf(model, config) };
+}
+
+function optimizerOf(model: UNet, config: Config): Adam {
+  const { optim } = config;
+  return new Adam(model, {
+    learningRate: optim.lr,
+    beta1: optim.beta1,
+    epsilon: optim.eps,
+    weightDecay: optim.weight_decay,
+    warmup: optim.warmup,
+    gradientClip: optim.grad_clip,
+    emaRate: config.model.ema_rate,
+  });
+}

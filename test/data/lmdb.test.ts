@@ -1,0 +1,167 @@
+// LMDB databases written by python-lmdb (fixtures/lsun/make_lsun.py), and what must not end the process: files that are
+// cut off, damaged or of another kind. Needs liblmdb.
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { openLmdb } from '../../src/data/index.ts';
+import { openSystemLibrary } from '../../src/device/system_library.ts';
+import { FileError, RectiflowError } from '../../src/errors.ts';
+
+const fixtures = fileURLToPath(new URL('../fixtures/lsun/', import.meta.url));
+const source = join(fixtures, 'church_outdoor_train_lmdb/data.mdb');
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-lmdb-'));
+const PAGE = 4096;
+
+afterEach(() => vi.unstubAllEnvs());
+
+function damagedCopy(change: (bytes: Buffer) => void): string {
+  const bytes = readFileSync(source);
+  change(bytes);
+  const path = join(folder, 'damaged.mdb');
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** Opens and reads all of it. */
+async function readAll(path: string): Promise<[key: string, value: Uint8Array][]> {
+  using database = await openLmdb(path);
+  return Array.from({ length: database.count }, (_, i) => [Buffer.from(database.key(i)).toString(), database.value(i)]);
+}
+
+/** Byte of the meta page in force. */
+function metaOf(bytes: Buffer): number {
+  return bytes.readBigUInt64LE(16 + 128) < bytes.readBigUInt64LE(PAGE + 16 + 128) ? PAGE : 0;
+}
+
+const rootOf = (bytes: Buffer) => Number(bytes.readBigUInt64LE(metaOf(bytes) + 16 + 112)) * PAGE;
+
+it('reads keys in order and values in leaf and overflow pages, from a folder without rights to write', async () => {
+  const readOnly = join(folder, 'read_only');
+  mkdirSync(readOnly);
+  copyFileSync(source, join(readOnly, 'data.mdb'));
+  chmodSync(join(readOnly, 'data.mdb'), 0o444);
+  chmodSync(readOnly, 0o555);
+  const entries = await readAll(readOnly);
+  expect(entries.map(([key]) => key)).toEqual(entries.map(([key]) => key).sort());
+  expect(entries.map(([, value]) => createHash('sha1').update(value).digest('hex'))).toEqual(
+    entries.map(([key]) => key),
+  );
+  expect(entries.map(([, value]) => value.length)).toEqual([1578, 1348, 1871, 2006, 1379, 646]);
+});
+
+it('what it returned stays after it was closed, and it says so when read later', async () => {
+  const database = await openLmdb(source);
+  const key = database.key(0);
+  expect(() => database.value(6)).toThrow('has 6 keys, none of index 6');
+  database[Symbol.dispose]();
+  database[Symbol.dispose]();
+  expect(Buffer.from(key).toString()).toMatch(/^[0-9a-f]{40}$/);
+  expect(() => database.value(0)).toThrow('was read after it was closed');
+});
+
+describe('refuses', () => {
+  const cases: [what: string, change: (bytes: Buffer) => void, message: string | RegExp][] = [
+    ['another kind of file', (bytes) => bytes.fill('random'), /is no LMDB database: its magic number is 0x/],
+    ['a second meta page of another kind', (bytes) => bytes.fill(0, PAGE, 2 * PAGE), 'is no LMDB database'],
+    ['another format', (bytes) => bytes.writeUInt32LE(2, 16 + 4), 'format 2; expected 1'],
+    ['a page size of 0', (bytes) => bytes.writeUInt32LE(0, 16 + 24), 'a page size of 0'],
+    ['several values a key', (bytes) => bytes.writeUInt16LE(4, metaOf(bytes) + 16 + 76), 'MDB_DUPSORT'],
+    ['a depth that is none', (bytes) => bytes.writeUInt16LE(99, metaOf(bytes) + 16 + 78), 'depth 99'],
+    ['a root beyond the end', (bytes) => bytes.writeBigUInt64LE(77n, metaOf(bytes) + 16 + 112), 'refers to page 77'],
+    ['a count that is wrong', (bytes) => bytes.writeBigUInt64LE(7n, metaOf(bytes) + 16 + 104), 'says 7 entries'],
+    ['a page of another number', (bytes) => bytes.writeUInt32LE(1, rootOf(bytes)), 'has a wrong header in page'],
+    ['a branch of one', (bytes) => bytes.writeUInt16LE(18, rootOf(bytes) + 12), 'has 1 nodes in page'],
+    ['a node beyond its page', (bytes) => bytes.writeUInt16LE(4090, rootOf(bytes) + 16), 'has node 0 out of bounds'],
+    [
+      'a page below itself',
+      (bytes) => bytes.writeUInt16LE(rootOf(bytes) / PAGE, rootOf(bytes) + bytes.readUInt16LE(rootOf(bytes) + 16)),
+      'has a wrong header',
+    ],
+    [
+      'a value beyond the file',
+      (bytes) => {
+        const at = overflowNode(bytes);
+        bytes.writeUInt16LE(0xffff, at + 2);
+      },
+      'out of the file',
+    ],
+  ];
+  it.each(cases)('%s', async (_, change, message) => {
+    const path = damagedCopy(change);
+    await expect(openLmdb(path)).rejects.toThrow(FileError);
+    await expect(openLmdb(path)).rejects.toThrow(message);
+  });
+
+  it.each([
+    [0, 'it has 0 bytes'],
+    [100, 'it has 100 bytes'],
+    [PAGE, 'it has 4096 bytes'],
+    [3 * PAGE, 'is cut off: its last page ends at byte 36864, the file at 12288'],
+    [36863, 'is cut off'],
+  ])('a file cut off at byte %d', async (bytes, message) => {
+    const path = damagedCopy(() => {});
+    truncateSync(path, bytes);
+    await expect(openLmdb(path)).rejects.toThrow(message);
+  });
+
+  it('a folder without a database, and one that is not there', async () => {
+    mkdirSync(join(folder, 'empty'));
+    await expect(openLmdb(join(folder, 'empty'))).rejects.toThrow('empty/data.mdb: no such file or folder');
+    await expect(openLmdb('/no/such')).rejects.toThrow('/no/such: no such file or folder');
+  });
+});
+
+/** Byte of the first node in the file whose value lies in overflow pages, among the leaves that are in force. */
+function overflowNode(bytes: Buffer): number {
+  const root = rootOf(bytes);
+  const nodes = (page: number) =>
+    Array.from(
+      { length: (bytes.readUInt16LE(page + 12) - 16) / 2 },
+      (_, i) => page + bytes.readUInt16LE(page + 16 + 2 * i),
+    );
+  const leaves = nodes(root).map((node) => bytes.readUInt16LE(node) * PAGE);
+  const found = leaves.flatMap(nodes).find((node) => bytes.readUInt16LE(node + 4) === 1);
+  if (found === undefined) throw new Error('the fixture has no overflow page');
+  return found;
+}
+
+it('damage anywhere ends in an error of ours or in values, never in a crash', async () => {
+  const whole = readFileSync(source);
+  const change = fc.record({
+    page: fc.nat(whole.length / PAGE - 1),
+    // Headers, tables of nodes and nodes are where structure lies.
+    at: fc.oneof(fc.nat(159), fc.nat(PAGE - 1)),
+    byte: fc.oneof(fc.constantFrom(0, 1, 127, 255), fc.nat(255)),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+      const path = damagedCopy((bytes) => {
+        for (const { page, at, byte } of changes) bytes[page * PAGE + at] = byte;
+      });
+      await readAll(path).catch((error) => expect(error).toBeInstanceOf(FileError));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+it('without the library says where it was looked for, what to install and which variable sets it', async () => {
+  vi.stubEnv('LIBLMDB_PATH', '/nonexistent');
+  await expect(openLmdb(source)).rejects.toThrow(RectiflowError);
+  await expect(openLmdb(source)).rejects.toThrow(
+    /^liblmdb, needed for .*named by LIBLMDB_PATH: cannot load \/nonexistent: .*apt-get install liblmdb0.* or set LIBLMDB_PATH/,
+  );
+});
+
+it('a system library is declared as data: an unknown kind or function is named', () => {
+  const library = { name: 'libm', purpose: 'a test', files: ['libm.so.6', 'libm.dylib'], variable: 'X', install: '-' };
+  const { hypot } = openSystemLibrary({ ...library, functions: { hypot: 'f64 f64 -> f64' } });
+  expect(hypot(3, 4)).toBe(5);
+  // @ts-expect-error the signature says two numbers
+  expect(() => hypot(3)).toThrow('Expected 2 arguments');
+  expect(() => openSystemLibrary({ ...library, name: 'a', functions: { no_such: 'f64' } })).toThrow('no_such');
+  expect(() => openSystemLibrary({ ...library, name: 'b', functions: { hypot: 'f65' } })).toThrow('kind "f65"');
+});
