@@ -7,35 +7,65 @@ import { softmax } from './kernels/softmax.ts';
 import { Tensor } from './tensor/tensor.ts';
 
 const methods = {
+  /** this + b, broadcast. */
   add: elementwise.add,
+  /** this - b, broadcast. */
   sub: elementwise.sub,
+  /** this times b, element by element, broadcast. */
   mul: elementwise.mul,
+  /** this / b, broadcast. */
   div: elementwise.div,
+  /** this^b, broadcast. */
   pow: elementwise.pow,
+  /** The larger of this and b, broadcast. */
   maximum: elementwise.maximum,
+  /** The smaller of this and b, broadcast. */
   minimum: elementwise.minimum,
+  /** -this. */
   neg: elementwise.neg,
+  /** |this|. */
   abs: elementwise.abs,
+  /** e^this. */
   exp: elementwise.exp,
+  /** The natural logarithm. */
   log: elementwise.log,
+  /** The square root. */
   sqrt: elementwise.sqrt,
+  /** The sine, in radians. */
   sin: elementwise.sin,
+  /** The cosine, in radians. */
   cos: elementwise.cos,
+  /** The hyperbolic tangent. */
   tanh: elementwise.tanh,
+  /** 1 / (1 + e^-this). */
   sigmoid: elementwise.sigmoid,
+  /** this sigmoid(this). */
   silu: elementwise.silu,
+  /** max(this, 0). */
   relu: elementwise.relu,
+  /** this^2. */
   square: elementwise.square,
+  /** Limits to [min, max]. */
   clamp: elementwise.clamp,
+  /** Over all axes, or those given. */
   sum: reduce.sum,
+  /** Over all axes, or those given. */
   mean: reduce.mean,
+  /** The largest over all axes, or those given. */
   max: reduce.max,
+  /** Where the largest is along an axis, as i32. */
   argmax: reduce.argmax,
+  /** Along the last axis, or the one given. */
   softmax,
+  /** The product of matrices. */
   matmul,
+  /** The same elements in another shape. */
   reshape: movement.reshape,
+  /** Axes in another order. */
   permute: movement.permute,
+  /** The last two axes exchanged. */
   transpose: movement.transpose,
+  /** From the starts to before the ends, an axis each. */
   slice: movement.slice,
 };
 

@@ -1,8 +1,9 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 export { gradients } from './autograd/backward.ts';
-export { checkpoint } from './autograd/checkpoint.ts';
+export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
-export { openDevice } from './device/open.ts';
+export type { CompileProgress, Device, HostArray, MemoryFigures } from './device/device.ts';
+export { type OpenOptions, openDevice } from './device/open.ts';
 export * from './errors.ts';
 export { attention } from './kernels/attention.ts';
 export { cast } from './kernels/cast.ts';
@@ -58,5 +59,7 @@ export { argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts'
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { crossEntropy, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
 export * from './tensor/create.ts';
-export { keep, openScope, scope } from './tensor/scope.ts';
-export { Tensor } from './tensor/tensor.ts';
+export type { Dtype } from './tensor/dtype.ts';
+export { keep, openScope, type Scope, scope } from './tensor/scope.ts';
+export type { Shape } from './tensor/shape.ts';
+export { type BackwardOptions, Tensor } from './tensor/tensor.ts';

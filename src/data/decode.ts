@@ -1,5 +1,6 @@
 // Images decoded when asked for, on the decoder's threads, never on JavaScript's: JPEG, PNG or WebP from a file or from
 // memory to 8-bit pixels of one size, by centre square crop and antialiased bicubic, as the official LSUN pipeline does.
+import { existsSync } from 'node:fs';
 import { FileError, RectiflowError } from '../errors.ts';
 import type { ImageDataset } from './dataset.ts';
 
@@ -43,6 +44,7 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
         return await decode(source, size, channels);
       } catch (error) {
         if (unreadable.has(candidate)) continue;
+        if (!existsSync(path)) throw new FileError(path, 'is gone; bring it back, and the same command goes on');
         unreadable.add(candidate);
         const text = `${images.nameOf(candidate)} cannot be read and is left out: ${(error as Error).message}`;
         if (unreadable.size > tolerated)

@@ -2,7 +2,11 @@
 // laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
 import { ValueError } from '../errors.ts';
 
-/** @param dim numbers a point; a and b hold points one after the other */
+/**
+ * Between two sets of points; 0 for equal laws, in the unit of the points.
+ * @param dim numbers a point; a and b hold points one after the other
+ * @throws ValueError when they do not hold whole points
+ */
 export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
   for (const points of [a, b])
     if (points.length === 0 || points.length % dim)

@@ -26,7 +26,11 @@ export class EventFile {
     this.handle = handle;
   }
 
-  /** @param from the first step of this session: earlier sessions' events from there on are purged by the reader */
+  /**
+   * A new file in `folder`, which is made.
+   * @param from the first step of this session: earlier sessions' events from there on are purged by the reader
+   * @throws FileError when it cannot be written
+   */
   static async open(folder: string, from = 0): Promise<EventFile> {
     try {
       await mkdir(folder, { recursive: true });
@@ -52,12 +56,14 @@ export class EventFile {
     return this.append(step, bytesField(5, Buffer.concat(entries)));
   }
 
+  /** A picture, encoded as PNG. */
   image(step: number, tag: string, { png, width, height, channels }: EventImage): Promise<void> {
     const image = [integerField(1, height), integerField(2, width), integerField(3, channels), bytesField(4, png)];
     const value = Buffer.concat([stringField(1, tag), bytesField(4, Buffer.concat(image))]);
     return this.append(step, bytesField(5, bytesField(1, value)));
   }
 
+  /** Closes the file; all events are in it. */
   close(): Promise<void> {
     return this.handle.close();
   }
@@ -67,7 +73,7 @@ export class EventFile {
     time[0] = (1 << 3) | 1;
     time.writeDoubleLE(Date.now() / 1000, 1);
     try {
-      await this.handle.write(record(Buffer.concat([time, integerField(2, step), content])));
+      await this.handle.appendFile(record(Buffer.concat([time, integerField(2, step), content])));
     } catch (error) {
       throw asFileError(this.path, error);
     }

@@ -111,38 +111,62 @@ const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul
 const quotient = (a: Operand, b: Operand) => binaryKernel('div', 'elementwise_div', a, b);
 const slope = (name: Name) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
 
-function unary(name: string, rule: UnaryRule): [Op, (x: Tensor) => Tensor] {
-  const op = defineOp({
-    name,
-    cpu: kernels,
-    cuda: 'absent',
-    backward: ({ grad, saved }) => [rule.dx(grad, saved[0])],
-  });
-  const kernel = `elementwise_${name}` as Name;
-  const forward = (x: Tensor): Tensor => {
-    checkOperands(name, [x]);
-    const y = unaryKernel(kernel, x);
-    return apply(op, y, { parents: [x], saved: rule.saves === 'none' ? [] : [rule.saves === 'x' ? x : y] });
-  };
-  return [op, forward];
+/** An op, and what its forward pass keeps for the rule. */
+type Saving<O, Saves> = O & { readonly saves: Saves };
+
+function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['saves']> {
+  const op = defineOp({ name, cpu: kernels, cuda: 'absent', backward: ({ grad, saved }) => [dx(grad, saved[0])] });
+  return { ...op, saves };
 }
 
-export const [negOp, neg] = unary('neg', { saves: 'none', dx: (dy) => unaryKernel('elementwise_neg', dy) });
-export const [absOp, abs] = unary('abs', { saves: 'x', dx: slope('elementwise_abs_backward') });
-export const [expOp, exp] = unary('exp', { saves: 'y', dx: product });
-export const [logOp, log] = unary('log', { saves: 'x', dx: quotient });
-export const [sqrtOp, sqrt] = unary('sqrt', { saves: 'y', dx: slope('elementwise_sqrt_backward') });
-export const [sinOp, sin] = unary('sin', { saves: 'x', dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)) });
-export const [cosOp, cos] = unary('cos', {
+function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
+  const kernel = `elementwise_${op.name}` as Name;
+  return (x) => {
+    checkOperands(op.name, [x]);
+    const y = unaryKernel(kernel, x);
+    return apply(op, y, { parents: [x], saved: op.saves === 'none' ? [] : [op.saves === 'x' ? x : y] });
+  };
+}
+
+export const negOp = unaryOp('neg', { saves: 'none', dx: (dy) => unaryKernel('elementwise_neg', dy) });
+/** -x. */
+export const neg = unary(negOp);
+export const absOp = unaryOp('abs', { saves: 'x', dx: slope('elementwise_abs_backward') });
+/** |x|; the gradient at 0 is 0. */
+export const abs = unary(absOp);
+export const expOp = unaryOp('exp', { saves: 'y', dx: product });
+/** e^x. */
+export const exp = unary(expOp);
+export const logOp = unaryOp('log', { saves: 'x', dx: quotient });
+/** The natural logarithm. */
+export const log = unary(logOp);
+export const sqrtOp = unaryOp('sqrt', { saves: 'y', dx: slope('elementwise_sqrt_backward') });
+/** The square root. */
+export const sqrt = unary(sqrtOp);
+export const sinOp = unaryOp('sin', { saves: 'x', dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)) });
+/** sin x, x in radians. */
+export const sin = unary(sinOp);
+export const cosOp = unaryOp('cos', {
   saves: 'x',
   dx: (dy, x) => product(dy, unaryKernel('elementwise_neg', unaryKernel('elementwise_sin', x))),
 });
-export const [tanhOp, tanh] = unary('tanh', { saves: 'y', dx: slope('elementwise_tanh_backward') });
-export const [sigmoidOp, sigmoid] = unary('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
+/** cos x, x in radians. */
+export const cos = unary(cosOp);
+export const tanhOp = unaryOp('tanh', { saves: 'y', dx: slope('elementwise_tanh_backward') });
+/** tanh x. */
+export const tanh = unary(tanhOp);
+export const sigmoidOp = unaryOp('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
+/** 1 / (1 + e^-x). */
+export const sigmoid = unary(sigmoidOp);
+export const siluOp = unaryOp('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
 /** x sigmoid(x), also called swish. */
-export const [siluOp, silu] = unary('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
-export const [reluOp, relu] = unary('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
-export const [squareOp, square] = unary('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
+export const silu = unary(siluOp);
+export const reluOp = unaryOp('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
+/** max(x, 0); the gradient at 0 is 0. */
+export const relu = unary(reluOp);
+export const squareOp = unaryOp('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
+/** x^2. */
+export const square = unary(squareOp);
 
 export const clampOp = defineOp<{ low: number; high: number }>({
   name: 'clamp',
@@ -185,7 +209,9 @@ export interface BinaryAttributes {
   shapes: (Shape | undefined)[];
 }
 
-function binary(name: string, rule: BinaryRule): [Op<BinaryAttributes>, (a: Operand, b: Operand) => Tensor] {
+type BinaryOp = Saving<Op<BinaryAttributes>, BinaryRule['saves']>;
+
+function binaryOp(name: string, rule: BinaryRule): BinaryOp {
   const op = defineOp<BinaryAttributes>({
     name,
     cpu: kernels,
@@ -198,48 +224,65 @@ function binary(name: string, rule: BinaryRule): [Op<BinaryAttributes>, (a: Oper
       );
     },
   });
-  const kernel = `elementwise_${name}` as Name;
-  const forward = (a: Operand, b: Operand): Tensor => {
-    const y = binaryKernel(name, kernel, a, b);
+  return { ...op, saves: rule.saves };
+}
+
+function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
+  const kernel = `elementwise_${op.name}` as Name;
+  return (a, b) => {
+    const y = binaryKernel(op.name, kernel, a, b);
     const parents = [a, b].map(tensorOrNone);
     return apply(op, y, {
       parents,
-      saved: rule.saves === 'operands' ? parents.filter((t) => t !== undefined) : [],
+      saved: op.saves === 'operands' ? parents.filter((t) => t !== undefined) : [],
       attributes: {
         numbers: [a, b].map((operand) => (typeof operand === 'number' ? operand : undefined)),
         shapes: parents.map((t) => t?.shape),
       },
     });
   };
-  return [op, forward];
 }
 
 const pass = (dy: Tensor) => dy;
 const lowered = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
-export const [addOp, add] = binary('add', { saves: 'none', da: pass, db: pass });
-export const [subOp, sub] = binary('sub', { saves: 'none', da: pass, db: (dy) => unaryKernel('elementwise_neg', dy) });
-export const [mulOp, mul] = binary('mul', {
+export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass });
+/** a + b, broadcast. */
+export const add = binary(addOp);
+export const subOp = binaryOp('sub', { saves: 'none', da: pass, db: (dy) => unaryKernel('elementwise_neg', dy) });
+/** a - b, broadcast. */
+export const sub = binary(subOp);
+export const mulOp = binaryOp('mul', {
   saves: 'operands',
   da: (dy, _, b) => product(dy, b),
   db: (dy, a) => product(dy, a),
 });
-export const [divOp, div] = binary('div', {
+/** a b, element by element, broadcast. */
+export const mul = binary(mulOp);
+export const divOp = binaryOp('div', {
   saves: 'operands',
   da: (dy, _, b) => quotient(dy, b),
   db: (dy, a, b) => unaryKernel('elementwise_neg', quotient(product(dy, a), product(b, b))),
 });
+/** a / b, broadcast. */
+export const div = binary(divOp);
 /** a^b; 0^0 = 1. The gradient with respect to b is 0 where a <= 0. */
-export const [powOp, pow] = binary('pow', {
+export const powOp = binaryOp('pow', {
   saves: 'operands',
   // b a^(b-1), and 0 where b is 0, even at a = 0
   da: (dy, a, b) => product(dy, zeroWhere(b, product(b, power(a, lowered(b))))),
   // a^b ln a, and 0 where ln a has no value
   db: (dy, a, b) => product(dy, product(power(a, b), logOfPositive(a))),
 });
-export const [maximumOp, maximum] = binary('maximum', winner('elementwise_first_wins_maximum'));
-export const [minimumOp, minimum] = binary('minimum', winner('elementwise_first_wins_minimum'));
+/** a^b, broadcast. */
+export const pow = binary(powOp);
+export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
+/** The larger of a and b, broadcast. */
+export const maximum = binary(maximumOp);
+export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_minimum'));
+/** The smaller of a and b, broadcast. */
+export const minimum = binary(minimumOp);
 
 /** The winner takes the gradient; on a tie each takes half. */
 function winner(name: Name): BinaryRule {
@@ -270,20 +313,38 @@ function asTensor(operand: Operand, like: Operand): Tensor {
 
 // ---------------------------------------------------------------- comparisons
 
-function comparison(name: string, kernel: Name): [Op, (a: Operand, b: Operand) => Tensor] {
-  const backward = notDifferentiable('a comparison is piecewise constant');
-  const op = defineOp({ name, cpu: kernels, cuda: 'absent', backward });
-  const forward = (a: Operand, b: Operand) =>
-    apply(op, binaryKernel(name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
-  return [op, forward];
+function comparisonOp(name: string): Op {
+  return defineOp({
+    name,
+    cpu: kernels,
+    cuda: 'absent',
+    backward: notDifferentiable('a comparison is piecewise constant'),
+  });
 }
 
-export const [equalOp, equal] = comparison('equal', 'elementwise_equal');
-export const [notEqualOp, notEqual] = comparison('not_equal', 'elementwise_not_equal');
-export const [lessOp, less] = comparison('less', 'elementwise_less');
-export const [lessEqualOp, lessEqual] = comparison('less_equal', 'elementwise_less_equal');
-export const [greaterOp, greater] = comparison('greater', 'elementwise_greater');
-export const [greaterEqualOp, greaterEqual] = comparison('greater_equal', 'elementwise_greater_equal');
+function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
+  const kernel = `elementwise_${op.name}` as Name;
+  return (a, b) => apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
+}
+
+export const equalOp = comparisonOp('equal');
+/** a = b as bool, broadcast. */
+export const equal = comparison(equalOp);
+export const notEqualOp = comparisonOp('not_equal');
+/** a != b as bool, broadcast. */
+export const notEqual = comparison(notEqualOp);
+export const lessOp = comparisonOp('less');
+/** a < b as bool, broadcast. */
+export const less = comparison(lessOp);
+export const lessEqualOp = comparisonOp('less_equal');
+/** a <= b as bool, broadcast. */
+export const lessEqual = comparison(lessEqualOp);
+export const greaterOp = comparisonOp('greater');
+/** a > b as bool, broadcast. */
+export const greater = comparison(greaterOp);
+export const greaterEqualOp = comparisonOp('greater_equal');
+/** a >= b as bool, broadcast. */
+export const greaterEqual = comparison(greaterEqualOp);
 
 // ---------------------------------------------------------------- where
 

@@ -39,6 +39,7 @@ const defaults: AdamOptions = {
 export const adamStates = ['exp_avg', 'exp_avg_sq', 'ema'] as const;
 export type AdamState = (typeof adamStates)[number];
 
+/** The optimiser of a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
 export class Adam {
   readonly options: AdamOptions;
   readonly arena: ParameterArena;
@@ -149,6 +150,7 @@ export class Adam {
     }
   }
 
+  /** Frees weights, gradients, moments and average. */
   dispose(): void {
     for (const tensor of [this.firstMoment, this.secondMoment, this.ema]) tensor?.dispose();
     this.arena.dispose();

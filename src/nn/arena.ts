@@ -18,6 +18,7 @@ export interface ArenaEntry {
   offset: number;
 }
 
+/** The parameters of a module and their gradients, f32, each in one piece of memory. */
 export class ParameterArena {
   readonly entries: readonly ArenaEntry[];
   /** [floats], f32: every parameter, and zeros between. */
@@ -64,11 +65,13 @@ export class ParameterArena {
     return window;
   }
 
+  /** Sets every gradient to 0. */
   zeroGradients(): void {
     const { device, address, size } = this.gradients;
     device.fill(address, size * 4, 0);
   }
 
+  /** Frees both pieces; windows that others hold stay readable. */
   dispose(): void {
     this.values.dispose();
     this.gradients.dispose();

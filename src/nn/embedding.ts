@@ -29,6 +29,7 @@ export class FourierEmbedding extends Module {
     this.W = init.normal([size], scale).requireGrad(false);
   }
 
+  /** [N] to [N, 2 size]. */
   forward(labels: Tensor): Tensor {
     const angles = mul(mul(reshape(log(labels), [-1, 1]), reshape(this.W, [1, -1])), 2 * Math.PI);
     return concat([sin(angles), cos(angles)], 1);

@@ -17,7 +17,7 @@ export class Initializer {
   readonly device: Device | undefined;
   private stream = 0;
 
-  /** @param device default: the one opened first */
+  /** @param options seed, default 0; device, default the one opened first */
   constructor(options: { seed?: number; device?: Device } = {}) {
     this.seed = options.seed ?? 0;
     this.device = options.device;
@@ -35,6 +35,7 @@ export class Initializer {
     return parameter(() => mul(randn(shape, draw), deviation));
   }
 
+  /** Every element `value`. */
   constant(shape: Shape, value: number): Tensor {
     return parameter(() => full(shape, value, { device: this.device }));
   }

@@ -23,6 +23,7 @@ export class Linear extends Module {
     this.bias = init.constant([outputs], 0);
   }
 
+  /** [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
     return matmul(x, this.weight, { transposeB: true, bias: this.bias });
   }
@@ -46,6 +47,10 @@ export class Conv2d extends Module {
     this.padding = (kernel - 1) / 2;
   }
 
+  /**
+   * [N, H, W, inputs] to [N, H, W, outputs].
+   * @param epilogue what is added to the convolution before its result is stored: see conv2d
+   */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     return conv2d(x, this.weight, { bias: this.bias, padding: this.padding, ...epilogue });
   }
@@ -66,7 +71,10 @@ export class GroupNorm extends Module {
     this.bias = init.constant([channels], 0);
   }
 
-  /** @param x a tensor, or several that stand for their concatenation on channels */
+  /**
+   * Of the shape of x, where `resample` does not change it.
+   * @param x [N, H, W, channels], or several that stand for their concatenation on channels
+   */
   forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample'> = {}): Tensor {
     return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: 1e-6, ...options });
   }
@@ -93,6 +101,7 @@ export class Dropout extends Module {
     this.state = state;
   }
 
+  /** Of the shape of x; x itself outside training. */
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
     const { seed, sample } = this.state;
@@ -109,6 +118,7 @@ export class MLP extends Module {
     this.layers = sizes.slice(1).map((size, i) => new Linear(sizes[i], size, init));
   }
 
+  /** [..., first size] to [..., last size]. */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((h, layer, i) => layer.forward(i === 0 ? h : silu(h)), x);
   }

@@ -50,6 +50,7 @@ export function describeMismatch({ missing, unknown, misshapen }: StateMismatch)
   return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)].join('\n');
 }
 
+/** Base of all layers: finds parameters and submodules by property names, saves and loads them, switches training on and off. */
 export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */
   training = true;
@@ -63,6 +64,7 @@ export abstract class Module {
     }
   }
 
+  /** Every tensor by its path, such as `down.0.conv1.weight`. */
   *namedTensors(): Generator<[string, Tensor]> {
     for (const { path, owner, key } of this.slots()) yield [path, owner[key] as Tensor];
   }
@@ -72,12 +74,14 @@ export abstract class Module {
     for (const [path, tensor] of this.namedTensors()) if (tensor.requiresGrad) yield [path, tensor];
   }
 
+  /** Numbers that training changes. */
   parameterCount(): number {
     let count = 0;
     for (const [, parameter] of this.namedParameters()) count += parameter.size;
     return count;
   }
 
+  /** As namedTensors; the tensors stay the module's. */
   stateDict(): Map<string, Tensor> {
     return new Map(this.namedTensors());
   }
@@ -101,20 +105,24 @@ export abstract class Module {
     return mismatch;
   }
 
+  /** Switches dropout and the like on, in all children too. Returns this. */
   train(training = true): this {
     this.training = training;
     for (const value of Object.values(this)) for (const child of children(value)) child.train(training);
     return this;
   }
 
+  /** Switches dropout and the like off. Returns this. */
   eval(): this {
     return this.train(false);
   }
 
+  /** Frees every tensor. */
   dispose(): void {
     for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }
 
+  /** For `using network = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -23,7 +23,8 @@ export class StepLog {
 
   async write(entry: { step: number } & Record<string, number>): Promise<void> {
     try {
-      await this.handle.write(`${JSON.stringify(entry)}\n`);
+      // appendFile: on a disk that fills up, one write may store a part and report no error.
+      await this.handle.appendFile(`${JSON.stringify(entry)}\n`);
     } catch (error) {
       throw asFileError(this.path, error);
     }

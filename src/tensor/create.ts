@@ -48,6 +48,7 @@ export function tensor(data: HostArray | Nested, options: TensorOptions & { shap
   return made;
 }
 
+/** Every element 0. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   const made = empty(shape, options);
   made.device.fill(made.address, made.size * dtypes[made.dtype].bytes, 0);
@@ -62,6 +63,7 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   return tensor(toHostArray(array.fill(value), dtype), { ...options, shape });
 }
 
+/** Every element 1. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }

@@ -22,6 +22,7 @@ export interface BackwardOptions {
   retainGraph?: boolean;
 }
 
+/** A window of device memory with a shape and a dtype; made by `tensor`, `zeros` and the ops, freed by its scope or `dispose`. */
 export class Tensor {
   readonly shape: Shape;
   readonly dtype: Dtype;
@@ -134,14 +135,17 @@ export class Tensor {
     this.storage.release();
   }
 
+  /** For `using t = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /** Shape, dtype and elements, the middle of long axes left out. */
   toString(): string {
     return this.freed ? `${this.describe()} (disposed)` : formatTensor(this);
   }
 
+  /** For console.log. */
   [inspect.custom](): string {
     return this.toString();
   }
