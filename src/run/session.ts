@@ -218,7 +218,7 @@ export function trainingState(config: Config, device: Device): { model: UNet; op
   return { model, optimizer: optimizerOf(model, config) };
 }
 
-function optimizerOf(model: UNet, config: Config): Adam {
+export function optimizerOf(model: UNet, config: Config): Adam {
   const { optim } = config;
   return new Adam(model, {
     learningRate: optim.lr,
