@@ -6,6 +6,7 @@ import { AttentionBlock } from './blocks/attention.ts';
 import { Combine } from './blocks/combine.ts';
 import { Downsample, Upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
+import { FourierEmbedding } from './embedding.ts';
 import type { Module } from './module.ts';
 import type { UNet } from './unet.ts';
 
@@ -43,7 +44,7 @@ export function officialEntries(network: UNet): OfficialEntry[] {
   return allModules(network).flatMap(([prefix, module], index) => {
     const names = officialNames(module);
     return [...module.slots(`${prefix}.`)].map(({ path, owner, key }) => {
-      const { shape, requiresGrad } = owner[key] as Tensor;
+      const { shape } = owner[key] as Tensor;
       const child = path.slice(prefix.length + 1, -key.length - 1);
       const name = child === '' ? '' : names[child];
       const nin = name.startsWith('NIN');
@@ -54,7 +55,7 @@ export function officialEntries(network: UNet): OfficialEntry[] {
         path,
         layout,
         shape: officialShape(layout, shape),
-        trainable: requiresGrad,
+        trainable: !(module instanceof FourierEmbedding),
       };
     });
   });
