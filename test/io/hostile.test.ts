@@ -2,7 +2,6 @@
 // seconds of processor time and 512 MB, and nothing is run or written. In a process of its own, so that a crash is a failure
 // of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 400.
 import { execFile } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
@@ -15,11 +14,15 @@ const mutations = full ? 5000 : 400;
 it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900_000 : 120_000 }, async () => {
   const folder = await temporaryFolder();
   const child = fileURLToPath(new URL('../support/hostile_child.ts', import.meta.url));
-  const jiti = createRequire(import.meta.url).resolve('jiti/register');
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', jiti, child, folder, String(mutations)], {
-    timeout: full ? 800_000 : 110_000,
-    killSignal: 'SIGKILL',
-  });
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'jiti/register', child, folder, String(mutations)],
+    {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      timeout: full ? 800_000 : 110_000,
+      killSignal: 'SIGKILL',
+    },
+  );
   const report: HostileReport = JSON.parse(stdout);
   expect(report.failures).toEqual([]);
   expect(report.left).toEqual([]);
