@@ -44,7 +44,7 @@ export type TorchInput =
 const maxDepth = 100;
 // A file of a few bytes can refer to the same part over and over, or repeat one element by strides of zero.
 const maxParts = 10_000_000;
-const maxCopiedBytes = 2 ** 28;
+const maxCopiedBytes = 2 ** 27;
 
 interface Part {
   value: TorchValue;
@@ -55,7 +55,7 @@ interface Part {
 /**
  * The tree with all tensors in place. A part that is referred to twice is one object in the result too, and tensors of one
  * storage share its memory where they lie row by row.
- * @param memory bytes by storage key @param fileBytes copies may take this much and a quarter GiB
+ * @param memory bytes by storage key @param fileBytes copies may take this much and 128 MiB
  * @throws FileError for a tree that contains itself, is too deep, or holds what is no TorchValue
  */
 export function toTorchValue(

@@ -12,7 +12,7 @@ import {
   sample,
 } from '../../src/flow/index.ts';
 import { type ArrayFile, readNpz, toFloat32 } from '../../src/io/index.ts';
-import { fromOfficial, officialEntries } from '../../src/nn/official.ts';
+import { fromOfficial, type OfficialEntry, officialEntries } from '../../src/nn/official.ts';
 import type { UNet } from '../../src/nn/unet.ts';
 import type { Config } from '../../src/run/config/index.ts';
 import { type Checkpoint, loadConfig, loadModel, openCheckpoint } from '../../src/run/index.ts';
@@ -22,7 +22,8 @@ import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
-type Values = Map<string, { shape: readonly number[]; data: Float32Array }>;
+type Value = { shape: readonly number[]; data: Float32Array };
+type Values = Map<string, Value>;
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -138,18 +139,28 @@ describe.each(deviceNames)('on %s', (name) => {
       expect(relativeError(losses, official)).toBeLessThan(1e-5);
       const after = await openCheckpoint(`${folder}checkpoint_3.pth`, trained);
       expect(after.step).toBe(3);
-      const flat = await arrays('grads');
-      const most = largest(Array.from(flat.values(), ({ data }) => largest(data as Float32Array)));
-      const vanishing = new Set(
-        officialEntries(trained)
-          .filter((entry) => entry.trainable && largest(flat.get(entry.official)?.data as Float32Array) < 1e-6 * most)
-          .map(({ path }) => path),
-      );
+      const gradients = await arrays('grads');
+      const most = largest(Array.from(gradients.values(), ({ data }) => largest(data as Float32Array)));
+      const entries = new Map(officialEntries(trained).map((entry) => [entry.path, entry]));
+      const gradientOf = (path: string) => {
+        const { official, layout } = entries.get(path) as OfficialEntry;
+        return fromOfficial(layout, gradients.get(official) as Value).data;
+      };
+      // Where the gradient is of the size of Adam's epsilon, its rounding decides the update: see README.md here.
       const within = (values: Values, want: Values, what: string) => {
-        for (const [path, { data }] of values)
-          expect(largestDifference(data, want.get(path)?.data as Float32Array), `${what} of ${path}`).toBeLessThan(
-            vanishing.has(path) ? 2e-5 : 2e-6,
-          );
+        let [all, loose] = [0, 0];
+        for (const [path, { data }] of values) {
+          const expected = want.get(path)?.data as Float32Array;
+          const gradient = gradientOf(path);
+          for (let i = 0; i < data.length; i++, all++) {
+            const error = Math.abs(data[i] - expected[i]);
+            if (error <= 2e-6) continue;
+            loose++;
+            if (error > 2e-5 || Math.abs(gradient[i]) > 1e-6 * most)
+              throw new Error(`${what} ${i} of ${path}: off by ${error}, gradient ${gradient[i]} of ${most} at most`);
+          }
+        }
+        expect(loose / all, what).toBeLessThan(1e-4);
       };
       const weights: Values = new Map();
       for (const [path, t] of trained.namedParameters())
@@ -166,7 +177,7 @@ describe.each(deviceNames)('on %s', (name) => {
       within(state('ema'), after.ema, 'average');
       for (const kind of ['exp_avg', 'exp_avg_sq'] as const)
         for (const [path, { data }] of state(kind))
-          if (!vanishing.has(path)) {
+          if (largest(gradientOf(path)) > 1e-6 * most) {
             const want = (after.moments as NonNullable<Checkpoint['moments']>)[kind].get(path)?.data as Float32Array;
             expect(relativeError(data, want), `${kind} of ${path}`).toBeLessThan(1e-3);
           }
@@ -198,17 +209,21 @@ describe.each(deviceNames)('on %s', (name) => {
         expect(largestDifference(scaled(got), images(golden.get(`euler_${steps}`)))).toBeLessThan(1e-4);
       });
 
-      it.each(['0.001', '1e-05'])('RK45 at %s', async (tolerance) => {
-        const { images: got, nfe } = await from({ solver: 'rk45', tolerance: Number(tolerance) });
-        const want = Number(golden.get(`rk45_${tolerance}_nfe`)?.data[0]);
-        if (tolerance === '0.001') expect(nfe).toBe(want);
-        else expect(Math.abs(nfe - want)).toBeLessThanOrEqual(0.1 * want);
-        expect(largestDifference(scaled(got), images(golden.get(`rk45_${tolerance}`)))).toBeLessThan(1e-4);
+      it('RK45 at 1e-3, with the same NFE', async () => {
+        const { images: got, nfe } = await from({ solver: 'rk45', tolerance: 1e-3 });
+        expect(nfe).toBe(Number(golden.get('rk45_0.001_nfe')?.data[0]));
+        expect(largestDifference(scaled(got), images(golden.get('rk45_0.001')))).toBeLessThan(1e-4);
       });
 
-      it('the generator of pairs, and the way back', async () => {
-        const { images: z1 } = await from({ solver: 'rk45', tolerance: 1e-5 });
+      it('RK45 at 1e-5, which is the generator of pairs', async () => {
+        const { images: z1, nfe } = await from({ solver: 'rk45', tolerance: 1e-5 });
+        const want = Number(golden.get('rk45_1e-05_nfe')?.data[0]);
+        expect(Math.abs(nfe - want)).toBeLessThanOrEqual(0.1 * want);
+        expect(largestDifference(scaled(z1), images(golden.get('rk45_1e-05')))).toBeLessThan(1e-4);
         expect(largestDifference(z1, images(golden.get('pairs_z1')))).toBeLessThan(1e-4);
+      }, 240_000);
+
+      it('RK45 at 1e-5 from data back to noise', async () => {
         const { latents } = await encode(networkVelocity(model.eval()), images(golden.get('data')), {
           shape: shape(),
           solver: 'rk45',
@@ -216,7 +231,7 @@ describe.each(deviceNames)('on %s', (name) => {
           device,
         });
         expect(largestDifference(latents, images(golden.get('reverse_z0')))).toBeLessThan(1e-4);
-      });
+      }, 240_000);
 
       it('the teacher of online reflow', async () => {
         const { images: z1 } = await from({ solver: 'euler', steps: 20 });
@@ -235,7 +250,7 @@ describe.each(deviceNames)('on %s', (name) => {
       });
       expect(largestDifference(got.bpd, bpd.data as Float32Array)).toBeLessThan(1e-3);
       expect(Math.abs(got.nfe - Number(nfe.data[0]))).toBeLessThanOrEqual(0.1 * Number(nfe.data[0]));
-    });
+    }, 300_000);
 
     it("channels first and last are each other's inverse", async () => {
       const { x } = Object.fromEntries(await arrays('forward'));

@@ -1,7 +1,7 @@
 // From a name or a file to a whole, checked configuration. A module (.ts, .js) is the user's code and is run; a .json,
 // and whatever travels inside a checkpoint, is data.
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, extname, join, resolve } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
@@ -80,7 +80,15 @@ async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
   if (file === join(presetFolder, 'base.ts')) return own;
   if (typeof base !== 'string')
     throw new ConfigError(`${file}: base must be a name or a path, got ${JSON.stringify(base)}`);
-  return merge(await loadTree(locate(base, dirname(file)), [...seen, file]), own);
+  const baseFile = locate(base, dirname(file));
+  // A .json is data: it may name a preset or another .json, and cannot have a module run.
+  if (
+    extname(file) === '.json' &&
+    extname(baseFile) !== '.json' &&
+    dirname(relative(presetFolder, baseFile)).startsWith('..')
+  )
+    throw new ConfigError(`${file}: base "${base}" is a module; a .json can be based on a preset or another .json`);
+  return merge(await loadTree(baseFile, [...seen, file]), own);
 }
 
 async function readTree(file: string): Promise<Tree> {

@@ -1,0 +1,32 @@
+// Readers against files that are damaged or made to do harm: each ends in a value or an error of this package, within two
+// seconds of processor time and 512 MB, and nothing is run or written. In a process of its own, so that a crash is a failure
+// of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 400.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import type { HostileReport } from '../support/hostile_child.ts';
+import { temporaryFolder } from './files.ts';
+
+const full = process.env.RECTIFLOW_TEST_FULL === '1';
+const mutations = full ? 5000 : 400;
+
+it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900_000 : 120_000 }, async () => {
+  const folder = await temporaryFolder();
+  const child = fileURLToPath(new URL('../support/hostile_child.ts', import.meta.url));
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'jiti/register', child, folder, String(mutations)],
+    {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      timeout: full ? 800_000 : 110_000,
+      killSignal: 'SIGKILL',
+    },
+  );
+  const report: HostileReport = JSON.parse(stdout);
+  expect(report.failures).toEqual([]);
+  expect(report.left).toEqual([]);
+  expect(report.files).toBeGreaterThan(mutations + 150);
+  expect(report.slowest.milliseconds, report.slowest.what).toBeLessThan(2000);
+  expect(report.maxMegabytes).toBeLessThan(512);
+});
