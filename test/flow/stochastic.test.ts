@@ -4,7 +4,9 @@ import type { Device } from '../../src/device/device.ts';
 import { sample, solveFixed, solveStochastic, type Velocity } from '../../src/flow/index.ts';
 import { mul } from '../../src/kernels/elementwise.ts';
 import { randn } from '../../src/kernels/random.ts';
+import { full } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import { streams } from '../../src/tensor/streams.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -53,6 +55,32 @@ test('the exact drift knows the scale of the noise', async () => {
   const options = { ...common, noiseScale: 2, sigmaVariance: 2, device };
   const { images } = await sample(gaussian(2), options);
   expect(Math.abs(deviation(images) - DEVIATION)).toBeLessThan(0.01);
+});
+
+test('one step is the formula, with the noise of stream, sample and step', () => {
+  scope(() => {
+    const [sigmaVariance, noiseScale, t, count] = [1.5, 2, 1e-3, 5];
+    const start = randn([count, 1], { device, seed: 2 });
+    const noise = randn([count, 1], { device, seed: 3, sample: 40, stream: streams.diffusion }).dataSync();
+    const slope = gaussian(noiseScale)(full([1, 1], 1, { device }), full([1], t, { device })).item();
+    const sigma = (1 - t) * sigmaVariance;
+    const score = (x: number, v: number) => (t * v - x) / ((1 - t) * noiseScale ** 2);
+    const official = (x: number, v: number) =>
+      (0.5 * t * (1 - t) * v - 0.5 * (2 - t) * x) / ((1 - t) ** 2 * noiseScale ** 2);
+    for (const [drift, correction] of [
+      ['exact', score],
+      ['legacy', official],
+    ] as const) {
+      const options = { steps: 1, sigmaVariance, noiseScale, drift, seed: 3, first: 40 };
+      const { x } = solveStochastic(gaussian(noiseScale), start, options);
+      x.dataSync().forEach((got, i) => {
+        const from = start.dataSync()[i];
+        const v = slope * from;
+        const want = from + v + (sigma ** 2 / 2) * correction(from, v) + sigma * noise[i];
+        expect(Math.abs(got - want)).toBeLessThan(2e-6);
+      });
+    }
+  });
 });
 
 test('sigmaVariance 0 is Euler to the bit', () => {
