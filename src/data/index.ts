@@ -1,6 +1,7 @@
 // Data sets, their order and their scaling: the public names of `rectiflow/data`.
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
 export { type Cifar10, loadCifar10 } from './cifar10.ts';
+export { type DownloadOptions, downloadCifar10 } from './cifar10_download.ts';
 export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type FolderOptions, openImageFolder } from './image_folder.ts';

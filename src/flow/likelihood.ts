@@ -64,7 +64,8 @@ export interface Likelihood {
 /**
  * @param velocity differentiable in x: gradients flow through the ops it is made of
  * @param data [count, ...shape]
- * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NotDifferentiableError for a velocity without gradients; the signal's
+ *   reason when aborted
  */
 export async function likelihood(
   velocity: Velocity,

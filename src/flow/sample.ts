@@ -166,12 +166,16 @@ async function transport(
   const points = new Float32Array(count * width);
   let evaluations = 0;
   for await (const [done, n] of logicalBatches(count, batch, signal)) {
-    const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
+    let reached = 0;
+    const onStep: SolveOptions['onStep'] = ({ t, nfe }) => {
+      reached = t;
+      onProgress?.({ done, count, t, nfe });
+    };
     const { x, nfe } = scope(() => noGrad(() => along(evaluate, start(done, n), { onStep }, done)));
     points.set((await x.data()) as Float32Array, done * width);
     x.dispose();
     evaluations += nfe * n;
-    onProgress?.({ done: done + n, count, t: 1, nfe });
+    onProgress?.({ done: done + n, count, t: reached, nfe });
   }
   return { points, nfe: evaluations / count };
 }

@@ -48,11 +48,11 @@ export function solveStochastic(velocity: Velocity, start: Tensor, options: Stoc
   checkOptions({ steps, sigmaVariance, drift, noiseScale, epsilon });
   const { device, shape } = start;
   const dt = 1 / steps;
+  const gain = sigmaVariance ** 2 / (2 * noiseScale ** 2);
   let x = start;
   for (let step = 0; step < steps; step++) {
     signal?.throwIfAborted();
     const t = (step / steps) * (1 - epsilon) + epsilon;
-    const gain = sigmaVariance ** 2 / (2 * noiseScale ** 2);
     const [alongV, alongX] = drift === 'exact' ? [(1 - t) * t, -(1 - t)] : [(t * (1 - t)) / 2, -(2 - t) / 2];
     const next = scope(() => {
       const v = velocity(x, full([shape[0]], t, { device }));

@@ -11,6 +11,7 @@ export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
 export { Tuple } from './pickle_machine.ts';
 export { decodePng, encodePng, readPng, writePng } from './png.ts';
 export { readPth } from './pth.ts';
+export { writePth } from './pth_write.ts';
 export {
   readSafetensors,
   readSafetensorsHeader,
@@ -20,4 +21,4 @@ export {
 } from './safetensors.ts';
 export { OrderedDict } from './torch_pickle.ts';
 export { flattenTorch, unflattenTorch } from './torch_safetensors.ts';
-export type { TorchValue } from './torch_values.ts';
+export { Float, type TorchInput, type TorchValue } from './torch_values.ts';

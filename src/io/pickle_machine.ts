@@ -28,7 +28,7 @@ export interface UnpickleOptions {
 
 // One byte of a pickle can ask for hundreds of memory. Estimates of what each thing takes, and what all may take.
 const memory = { value: 16, memo: 40, item: 40, container: 200 };
-const maxMemory = 2 ** 28;
+const maxMemory = 2 ** 27;
 
 export class PickleMachine {
   private readonly input: PickleInput;
@@ -165,6 +165,6 @@ export class PickleMachine {
 
   private use(bytes: number): void {
     this.used += bytes;
-    if (this.used > maxMemory) throw this.input.refusal('more small values than 256 MiB hold');
+    if (this.used > maxMemory) throw this.input.refusal('more small values than 128 MiB hold');
   }
 }

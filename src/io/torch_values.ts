@@ -20,6 +20,27 @@ export type TorchValue =
   | Map<string | number, TorchValue>
   | ArrayFile;
 
+/** Makes a whole number a Python float in a written file, such as a learning rate of 1. */
+export class Float {
+  readonly value: number;
+
+  constructor(value: number) {
+    this.value = value;
+  }
+}
+
+/** What can be written to a .pth file. Whole numbers become int. */
+export type TorchInput =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Float
+  | readonly TorchInput[]
+  | ReadonlyMap<string | number, TorchInput>
+  | ArrayFile;
+
 const maxDepth = 100;
 // A file of a few bytes can refer to the same part over and over, or repeat one element by strides of zero.
 const maxParts = 10_000_000;

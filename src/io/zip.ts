@@ -11,6 +11,13 @@ const deflateRatio = 1032;
 const maxEntries = 65536;
 const stored = 0;
 
+/** The CRC-32 of bytes of any number: zlib's counts them in 32 bits. */
+export function checksum(bytes: Uint8Array): number {
+  let crc = 0;
+  for (let start = 0; start < bytes.length; start += 2 ** 30) crc = crc32(bytes.subarray(start, start + 2 ** 30), crc);
+  return crc;
+}
+
 /** An opened archive: its entries by name, in the order of its directory. */
 export class ZipArchive {
   readonly path: string;
@@ -36,7 +43,7 @@ export class ZipArchive {
     if (!entry.canDecodeFileData()) throw problem('is encrypted or packed by another method than deflate');
     const bytes = entry.compressionMethod === stored ? await this.readStored(entry) : await this.inflate(entry);
     if (bytes === undefined) throw problem('exceeds its size');
-    if (bytes.length !== entry.uncompressedSize || crc32(bytes) !== entry.crc32)
+    if (bytes.length !== entry.uncompressedSize || checksum(bytes) !== entry.crc32)
       throw problem('fails its checksum; the file is damaged');
     return bytes;
   }

@@ -15,9 +15,9 @@ static void combine_task(void *context, int32_t task, int32_t worker) {
   const struct combination *s = context;
   int32_t end = min32(s->n, (task + 1) * CHUNK);
   for (int32_t i = task * CHUNK; i < end; i++) {
-    float sum = s->x ? s->x[i] : 0.0f;
+    float sum = 0.0f; /* the stages first, so that x is rounded once */
     for (int32_t j = 0; j < s->stages; j++) sum += s->c[j] * s->k[j][i];
-    s->out[i] = sum;
+    s->out[i] = s->x ? s->x[i] + sum : sum;
   }
 }
 

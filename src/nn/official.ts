@@ -1,10 +1,12 @@
 // Our parameters under the names and in the layouts of the official code (models/ncsnpp.py, layerspp.py), in the order of
 // its model.parameters(), which is also that of its state dict, of the moving average and of the optimiser's state.
 // One module of ours is one of `all_modules`; a block's parameters are made in the order of the official block.
+import type { Tensor } from '../tensor/tensor.ts';
 import { AttentionBlock } from './blocks/attention.ts';
 import { Combine } from './blocks/combine.ts';
 import { Downsample, Upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
+import { FourierEmbedding } from './embedding.ts';
 import type { Module } from './module.ts';
 import type { UNet } from './unet.ts';
 
@@ -42,7 +44,7 @@ export function officialEntries(network: UNet): OfficialEntry[] {
   return allModules(network).flatMap(([prefix, module], index) => {
     const names = officialNames(module);
     return [...module.slots(`${prefix}.`)].map(({ path, owner, key }) => {
-      const { shape, requiresGrad } = owner[key] as { shape: readonly number[]; requiresGrad: boolean };
+      const { shape } = owner[key] as Tensor;
       const child = path.slice(prefix.length + 1, -key.length - 1);
       const name = child === '' ? '' : names[child];
       const nin = name.startsWith('NIN');
@@ -53,7 +55,7 @@ export function officialEntries(network: UNet): OfficialEntry[] {
         path,
         layout,
         shape: officialShape(layout, shape),
-        trainable: requiresGrad,
+        trainable: !(module instanceof FourierEmbedding),
       };
     });
   });

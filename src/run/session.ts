@@ -190,12 +190,12 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         await recorder.step(info);
+        options.onStep?.(info);
         const { step } = info;
         const due = (frequency: number) => step > 0 && step % frequency === 0;
         if (due(every.snapshot_freq) || step === last) await snapshot(step);
         else if (step % every.eval_freq === 0) await evaluate(step);
         if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
-        options.onStep?.(info);
       },
     });
     const stopped = steps < total;
@@ -220,7 +220,7 @@ export function trainingState(config: Config, device: Device): { model: UNet; op
   return { model, optimizer: optimizerOf(model, config) };
 }
 
-function optimizerOf(model: UNet, config: Config): Adam {
+export function optimizerOf(model: UNet, config: Config): Adam {
   const { optim } = config;
   return new Adam(model, {
     learningRate: optim.lr,

@@ -9,7 +9,7 @@ import { readNpy, readNpz, readPng, writeNpy } from '../../src/io/index.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-cli-'));
-const checkpoint = join(folder, 'run/checkpoints/checkpoint_3.safetensors');
+const checkpoint = join(folder, 'run/checkpoints/checkpoint_0.safetensors');
 const tiny = ['--config', 'digits', '--config.model.nf', '8', '--config.training.batch_size=16'];
 
 function rectiflow(...args: string[]) {
@@ -17,7 +17,7 @@ function rectiflow(...args: string[]) {
 }
 
 beforeAll(() => {
-  const { status, stderr } = rectiflow('train', ...tiny, '--workdir', 'run', '--config.training.n_iters', '3');
+  const { status, stderr } = rectiflow('train', ...tiny, '--workdir', 'run', '--config.training.n_iters', '2');
   expect(stderr).toContain('train 3/3');
   expect(status).toBe(0);
 });
@@ -40,7 +40,7 @@ describe('train', () => {
     const losses = ['1', '2'].map((threads) => {
       const dir = `threads${threads}`;
       expect(
-        rectiflow('train', ...tiny, '--workdir', dir, '--threads', threads, '--config.training.n_iters', '5').status,
+        rectiflow('train', ...tiny, '--workdir', dir, '--threads', threads, '--config.training.n_iters', '4').status,
       ).toBe(0);
       const text = readFileSync(join(folder, dir, 'log.jsonl'), 'utf8');
       return text

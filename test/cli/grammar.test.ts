@@ -152,6 +152,6 @@ it('--dry-run prints the whole configuration and what would run, and runs nothin
   expect(stderr).toBe('note: ---mode is read as --mode\n');
   const [json, plan] = stdout.split(/\n(?=would )/);
   expect(JSON.parse(json)).toMatchObject({ seed: 7, model: { nf: 32 } });
-  expect(plan).toBe('would train 700 steps in /nowhere/w\n');
+  expect(plan).toBe('would train steps 0 to 700 in /nowhere/w\n');
   expect(status).toBe(0);
 });

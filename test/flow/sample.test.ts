@@ -1,13 +1,24 @@
-/** Sampling and straightness on Gaussian to Gaussian, whose velocity has a closed form, and a flow learned in the plane. */
+/** Sampling, encoding and straightness on Gaussian to Gaussian, whose velocity has a closed form, and a learned flow. */
 import { beforeAll, expect, test } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
-import { energyDistance, rectifiedFlowLoss, sample, straightness, type Velocity } from '../../src/flow/index.ts';
+import {
+  encode,
+  energyDistance,
+  initialNoise,
+  rectifiedFlowLoss,
+  sample,
+  solve,
+  straightness,
+  TIME_EPSILON,
+  type Velocity,
+} from '../../src/flow/index.ts';
 import { add, mul, sub } from '../../src/kernels/elementwise.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { Adam, MLP } from '../../src/nn/index.ts';
 import { full, tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -28,21 +39,96 @@ const gaussian: Velocity = (x, t) => {
   return add(mul(sub(x, m * time), slope), m);
 };
 
-test('rk45 carries each point to its own image, in any batch', async () => {
-  const options = { shape: [3], count: 10, seed: 4, solver: 'rk45', tolerance: 1e-6, device } as const;
+/** Where the Gaussian flow takes x from time t to 1. */
+function imageOf(x: number, t: number): number {
+  const { mean: m, deviation: s } = target;
+  return m + (s * (x - m * t)) / Math.sqrt((s * t) ** 2 + (1 - t) ** 2);
+}
+
+test.each([0, TIME_EPSILON])('rk45 carries each point from t = %d to its own image, in any batch', async (epsilon) => {
+  const options = { shape: [3], count: 10, seed: 4, solver: 'rk45', tolerance: 1e-6, epsilon, device } as const;
   using start = randn([10, 3], { device, seed: 4, stream: 2 });
   const x0 = start.dataSync();
   for (const batch of [10, 4]) {
     const { images, nfe } = await sample(gaussian, { ...options, batch });
     expect(nfe).toBeGreaterThan(10);
-    images.forEach((value, i) => expect(Math.abs(value - (target.mean + target.deviation * x0[i]))).toBeLessThan(1e-4));
+    images.forEach((value, i) => expect(Math.abs(value - imageOf(x0[i], epsilon))).toBeLessThan(1e-4));
   }
+});
+
+/** The velocity, and a list of the times it was asked for. */
+function recorded(velocity: Velocity): { velocity: Velocity; times: number[] } {
+  const times: number[] = [];
+  return {
+    times,
+    velocity(x, t) {
+      times.push(t.dataSync()[0]);
+      return velocity(x, t);
+    },
+  };
+}
+
+test('fixed steps of 1/N stand on the official times i/N (1 - eps) + eps', async () => {
+  const { velocity, times } = recorded((x) => full(x.shape, 2, { device }));
+  const options = { shape: [1], count: 1, seed: 0, solver: 'euler', latents: Float32Array.of(1), device } as const;
+  const { images, nfe } = await sample(velocity, { ...options, steps: 4 });
+  expect(nfe).toBe(4);
+  expect(images[0]).toBe(3);
+  expect(times).toEqual([0, 1, 2, 3].map((i) => Math.fround((i / 4) * (1 - 1e-3) + 1e-3)));
+
+  times.length = 0;
+  await sample(velocity, { ...options, steps: 4, epsilon: 0 });
+  expect(times).toEqual([0, 0.25, 0.5, 0.75]);
+
+  times.length = 0;
+  scope(() => solve(velocity, tensor([[1]], { device }), { solver: 'heun', steps: 1, reverse: true }));
+  expect(times).toEqual([1, Math.fround(1e-3)]);
+});
+
+test('one Euler step is z_0 + v(z_0, eps)', async () => {
+  const { images } = await sample(gaussian, { shape: [2], count: 5, seed: 3, solver: 'euler', steps: 1, device });
+  scope(() => {
+    const z0 = initialNoise([5, 2], { seed: 3, device });
+    const one = add(z0, gaussian(z0, full([5], TIME_EPSILON, { device })));
+    images.forEach((value, i) => expect(Math.abs(value - one.dataSync()[i])).toBeLessThan(1e-6));
+  });
+});
+
+test('encode goes back to the noise the samples came from', async () => {
+  const options = { shape: [2], solver: 'rk45', tolerance: 1e-6, device } as const;
+  const { images } = await sample(gaussian, { ...options, count: 9, seed: 7 });
+  for (const batch of [9, 4]) {
+    const { latents, nfe } = await encode(gaussian, images, { ...options, batch });
+    expect(nfe).toBeGreaterThan(10);
+    const z0 = scope(() => initialNoise([9, 2], { seed: 7, device }).dataSync());
+    latents.forEach((value, i) => expect(Math.abs(value - z0[i])).toBeLessThan(1e-4));
+  }
+  await expect(encode(gaussian, new Float32Array(3), options)).rejects.toThrow(/samples \[2\], got 3 numbers/);
+});
+
+test('a sample depends on its number, not on the call, and scales with the noise', async () => {
+  const options = { shape: [3], seed: 5, solver: 'euler', steps: 3, device } as const;
+  const all = await sample(gaussian, { ...options, count: 8 });
+  const last = await sample(gaussian, { ...options, count: 3, first: 5 });
+  expect(last.images).toEqual(all.images.slice(15));
+  scope(() => {
+    const z0 = initialNoise([4, 3], { seed: 5, device }).dataSync();
+    const doubled = initialNoise([4, 3], { seed: 5, noiseScale: 2, device }).dataSync();
+    doubled.forEach((value, i) => expect(value).toBe(2 * z0[i]));
+  });
+});
+
+test('an epsilon outside [0, 1) is refused', () => {
+  const start = tensor([[1]], { device });
+  for (const epsilon of [-0.1, 1, Number.NaN])
+    expect(() => solve(gaussian, start, { solver: 'euler', epsilon })).toThrow(/epsilon must be in \[0, 1\)/);
+  start.dispose();
 });
 
 test('latents replace the noise', async () => {
   const latents = Float32Array.of(0, 1, -1, 2);
   const { images } = await sample(gaussian, { shape: [2], count: 2, seed: 0, solver: 'rk45', latents, device });
-  images.forEach((value, i) => expect(Math.abs(value - (3 + 0.5 * latents[i]))).toBeLessThan(1e-3));
+  images.forEach((value, i) => expect(Math.abs(value - imageOf(latents[i], TIME_EPSILON))).toBeLessThan(1e-3));
 });
 
 test('an aborted signal ends it', async () => {

@@ -40,6 +40,16 @@ test('group norm gives every group mean 0 and variance 1', () => {
   expect(first.reduce((total, value) => total + value * value, 0) / 4).toBeCloseTo(1, 12);
 });
 
+test('a filter goes both ways over a pixel, flipped, with the official padding', () => {
+  const pixel = array64([1, 1, 1, 1], [64]);
+  expect(numbers(reference.firResample(pixel, [1, 3], { padding: [1, 1] }))).toEqual([4, 12, 12, 36]);
+  expect(numbers(reference.firUpsample(pixel, [1, 3, 3, 1]))).toEqual([36, 36, 36, 36]);
+  expect(numbers(reference.firUpsample(pixel, [1, 3]))).toEqual([16, 48, 48, 144]);
+  const square = array64([1, 2, 2, 1], [64, 0, 0, 0]);
+  expect(numbers(reference.firDownsample(square, [1, 3, 3, 1]))).toEqual([9]);
+  expect(numbers(reference.firDownsample(square, [1, 3]))).toEqual([36]);
+});
+
 test('softmax, its logarithm and cross entropy agree', () => {
   const logits = array64([1, 2], [0, Math.log(3)]);
   expectClose('softmax', reference.softmax(logits).data, [0.25, 0.75], { absolute: 1e-12 });

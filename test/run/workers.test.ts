@@ -11,7 +11,7 @@ const program = `
   import { parentPort, workerData } from 'node:worker_threads';
   import { openDevice } from '${dist('index.js')}';
   import { applyOverrides, loadConfig, train } from '${dist('run/index.js')}';
-  const text = { 'model.nf': '8', 'training.batch_size': '16', 'training.n_iters': '40', 'seed': workerData.seed };
+  const text = { 'model.nf': '8', 'training.batch_size': '16', 'training.n_iters': '39', 'seed': workerData.seed };
   const overrides = Object.entries(text).map(([path, value]) => ({ path: path.split('.'), text: value }));
   const losses = [];
   await train(applyOverrides(await loadConfig('digits'), overrides), {

@@ -1,0 +1,72 @@
+// One batch of CIFAR-10, 10,000 images of 32 x 32, in either of its official layouts.
+//
+// binary: per image  label (1 byte), 1024 red, 1024 green, 1024 blue pixels, row by row
+// python: a pickle   {'data': u8 [10000, 3072], red, green, blue as above, 'labels': [10000], ..}
+//
+// Source: cs.toronto.edu/~kriz/cifar.html.
+import { FileError } from '../errors.ts';
+import { NumpyArray, numpyGlobals } from '../io/numpy_pickle.ts';
+import { unpickle } from '../io/pickle.ts';
+
+export const cifar10 = { side: 32, channels: 3, batchImages: 10_000 };
+
+const plane = cifar10.side ** 2;
+const imageBytes = cifar10.channels * plane;
+const recordBytes = 1 + imageBytes;
+
+/** More than any batch has: Python 3 can take two bytes for one when it writes protocol 2. */
+export const maxBatchBytes = 2 ** 26;
+
+export interface Cifar10Batch {
+  /** u8 [10000, 32, 32, 3] */
+  images: Uint8Array;
+  labels: Int32Array;
+}
+
+/** @throws FileError when cut off or damaged */
+export function decodeBinaryBatch(bytes: Uint8Array, name: string): Cifar10Batch {
+  const expected = cifar10.batchImages * recordBytes;
+  if (bytes.length !== expected)
+    throw new FileError(name, `has ${bytes.length} bytes instead of ${expected}; it is cut off or of another kind`);
+  const batch = emptyBatch();
+  for (let record = 0; record < cifar10.batchImages; record++) {
+    const start = record * recordBytes;
+    setImage(batch, record, bytes[start], bytes.subarray(start + 1, start + recordBytes), name);
+  }
+  return batch;
+}
+
+/** Nothing of the pickle is run. @throws FileError when cut off, damaged or of other contents */
+export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batch {
+  const globals = new Map(numpyGlobals(name).map((global) => [global.name, global]));
+  const { value } = unpickle(bytes, 0, { name, globals });
+  const data = value instanceof Map ? value.get('data') : undefined;
+  const labels = value instanceof Map ? value.get('labels') : undefined;
+  const array = data instanceof NumpyArray ? data.array : undefined;
+  const shape = [cifar10.batchImages, imageBytes];
+  if (array?.dtype !== 'u8' || array.shape.join() !== shape.join())
+    throw new FileError(name, `holds no "data" of uint8 [${shape.join(', ')}]; is it a batch of CIFAR-10?`);
+  if (!Array.isArray(labels) || labels.length !== cifar10.batchImages)
+    throw new FileError(name, `holds no list of ${cifar10.batchImages} "labels"; is it a batch of CIFAR-10?`);
+  const batch = emptyBatch();
+  const pixels = array.data as Uint8Array;
+  labels.forEach((label, i) => setImage(batch, i, label, pixels.subarray(i * imageBytes, (i + 1) * imageBytes), name));
+  return batch;
+}
+
+function emptyBatch(): Cifar10Batch {
+  const { batchImages } = cifar10;
+  return { images: new Uint8Array(batchImages * imageBytes), labels: new Int32Array(batchImages) };
+}
+
+function setImage({ images, labels }: Cifar10Batch, i: number, label: unknown, planes: Uint8Array, name: string): void {
+  if (!Number.isInteger(label) || (label as number) < 0 || (label as number) > 9)
+    throw new FileError(
+      name,
+      `record ${i} has label ${typeof label === 'number' ? label : 'that is no number'}, expected 0..9`,
+    );
+  labels[i] = label as number;
+  // Planes to interleaved channels.
+  for (let c = 0; c < cifar10.channels; c++)
+    for (let p = 0; p < plane; p++) images[i * imageBytes + p * cifar10.channels + c] = planes[c * plane + p];
+}

@@ -1,0 +1,136 @@
+// Chosen files of a .tar.gz archive, unpacked in memory while it is read. Nothing is written to the disk, and only the part
+// of a name behind its last slash is looked at, so a name such as ../../x does no harm.
+//
+// per file: header of 512 bytes | bytes, filled up to a multiple of 512; two headers of zeros end the archive
+// header: name 0..99, size 124..134 (octal), checksum 148..155 (octal), type 156, all as text
+//
+// Source: POSIX ustar, pax and GNU tar. Their long names stand in entries of other types, which are passed over.
+import { createReadStream } from 'node:fs';
+import { createGunzip } from 'node:zlib';
+import { FileError, RectiflowError } from '../errors.ts';
+import { asFileError, withFile } from './file.ts';
+
+const block = 512;
+const maxUnpackedBytes = 2 ** 30;
+
+export interface TarFile {
+  /** Without folders. */
+  name: string;
+  bytes: Uint8Array;
+}
+
+/**
+ * The regular files whose name is `wanted`, in the archive's order.
+ * @param maxBytes refuses a wanted file that is larger
+ * @throws FileError when it is no gzip or tar, cut off, damaged, or unpacks to more than 1 GiB
+ */
+export async function* tarGzFiles(
+  path: string,
+  wanted: (name: string) => boolean,
+  maxBytes: number,
+): AsyncGenerator<TarFile> {
+  await withFile(path, async () => {});
+  const input = createReadStream(path);
+  const unpacked = createGunzip();
+  input.once('error', (error) => unpacked.destroy(error));
+  try {
+    yield* tarFiles(new ByteQueue(input.pipe(unpacked), path), path, wanted, maxBytes);
+  } catch (error) {
+    const known = asFileError(path, error);
+    if (known instanceof RectiflowError) throw known;
+    throw new FileError(path, `cannot be unpacked as .tar.gz: ${(error as Error).message}`, { cause: error });
+  } finally {
+    input.destroy();
+    unpacked.destroy();
+  }
+}
+
+async function* tarFiles(
+  queue: ByteQueue,
+  path: string,
+  wanted: (name: string) => boolean,
+  maxBytes: number,
+): AsyncGenerator<TarFile> {
+  for (;;) {
+    const header = await queue.take(block);
+    if (header.every((byte) => byte === 0)) return;
+    checkHeader(header, path);
+    const name = text(header, 0, 100).replace(/^.*\//s, '');
+    const size = octal(header, 124, 12);
+    if (size === undefined) throw new FileError(path, `file "${name}" has a malformed size; the archive is damaged`);
+    const fill = (block - (size % block)) % block;
+    const isFile = header[156] === 0 || header[156] === 0x30;
+    if (!isFile || !wanted(name)) {
+      await queue.skip(size + fill);
+      continue;
+    }
+    if (size > maxBytes)
+      throw new FileError(path, `file "${name}" has ${size} bytes, more than the ${maxBytes} expected`);
+    yield { name, bytes: await queue.take(size) };
+    await queue.skip(fill);
+  }
+}
+
+// The sum of all bytes of the header, those of the checksum taken as spaces.
+function checkHeader(header: Uint8Array, path: string): void {
+  const sum = header.reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 0x20 : byte), 0);
+  if (octal(header, 148, 8) !== sum)
+    throw new FileError(path, 'is no tar archive within its gzip, or is damaged (the checksum of a header is wrong)');
+}
+
+function text(header: Uint8Array, start: number, length: number): string {
+  return Buffer.from(header.subarray(start, start + length))
+    .toString('latin1')
+    .replace(/\0.*$/s, '');
+}
+
+function octal(header: Uint8Array, start: number, length: number): number | undefined {
+  const digits = text(header, start, length).trim();
+  return /^[0-7]{1,12}$/.test(digits) ? Number.parseInt(digits, 8) : undefined;
+}
+
+/** Bytes of a stream, taken from its front. */
+class ByteQueue {
+  private readonly chunks: AsyncIterator<Uint8Array>;
+  private readonly path: string;
+  private chunk: Uint8Array = new Uint8Array(0);
+  private unpacked = 0;
+
+  constructor(source: AsyncIterable<Uint8Array>, path: string) {
+    this.chunks = source[Symbol.asyncIterator]();
+    this.path = path;
+  }
+
+  async take(length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    await this.forward(length, (part) => {
+      bytes.set(part, done);
+      done += part.length;
+    });
+    return bytes;
+  }
+
+  skip(length: number): Promise<void> {
+    return this.forward(length, () => {});
+  }
+
+  private async forward(length: number, use: (part: Uint8Array) => void): Promise<void> {
+    for (let left = length; left > 0; ) {
+      if (this.chunk.length === 0) await this.next();
+      const part = this.chunk.subarray(0, left);
+      use(part);
+      this.chunk = this.chunk.subarray(part.length);
+      left -= part.length;
+    }
+  }
+
+  private async next(): Promise<void> {
+    const { value, done } = await this.chunks.next();
+    if (done) throw new FileError(this.path, 'ends within a file; the archive is cut off');
+    this.chunk = value;
+    this.unpacked += value.length;
+    if (this.unpacked > maxUnpackedBytes)
+      throw new FileError(this.path, `unpacks to more than ${maxUnpackedBytes} bytes`);
+  }
+}

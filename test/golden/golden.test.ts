@@ -1,0 +1,246 @@
+// The official implementation's numbers (README.md here), met from its own checkpoints and configurations.
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { channelsFirst, channelsLast } from '../../src/data/index.ts';
+import type { Device } from '../../src/device/device.ts';
+import {
+  encode,
+  likelihood,
+  networkVelocity,
+  rectifiedFlowLoss,
+  type SampleOptions,
+  sample,
+} from '../../src/flow/index.ts';
+import { type ArrayFile, readNpz, toFloat32 } from '../../src/io/index.ts';
+import { fromOfficial, officialEntries } from '../../src/nn/official.ts';
+import type { UNet } from '../../src/nn/unet.ts';
+import type { Config } from '../../src/run/config/index.ts';
+import { type Checkpoint, loadConfig, loadModel, openCheckpoint } from '../../src/run/index.ts';
+import { trainingLoop } from '../../src/run/loop.ts';
+import { optimizerOf } from '../../src/run/session.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
+
+type Values = Map<string, { shape: readonly number[]; data: Float32Array }>;
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+
+function largest(values: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
+}
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  return largest(Float64Array.from(a, (value, i) => value - b[i]));
+}
+
+/** |a - b| / |b|, Euclidean. */
+function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i] - b[i]) ** 2;
+    size += b[i] ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
+
+describe.each(deviceNames)('on %s', (name) => {
+  describe.each(['ddpmpp', 'ncsnpp_fir'])('%s', (golden) => {
+    const folder = `${here}${golden}/`;
+    let device: Device;
+    let config: Config;
+    let model: UNet;
+    const arrays = async (file: string) => await readNpz(`${folder}${file}.npz`);
+    const images = (array: ArrayFile | undefined) => {
+      const { shape, data } = array as ArrayFile;
+      const [n, c, h, w] = shape;
+      return channelsLast(data as Float32Array, [n, h, w, c]);
+    };
+    const tensorOf = (array: ArrayFile | undefined) => {
+      const [n, c, h, w] = (array as ArrayFile).shape;
+      return tensor(images(array), { shape: [n, h, w, c], device });
+    };
+    const vector = (array: ArrayFile | undefined) => tensor((array as ArrayFile).data as Float32Array, { device });
+
+    beforeAll(async () => {
+      device = await openTestDevice(name);
+      config = await loadConfig(`${folder}config.json`);
+      ({ model } = await loadModel(`${folder}checkpoint_0.pth`, config, { device }));
+    }, 120_000);
+    afterAll(() => model.dispose());
+
+    it('forward: within 2e-5 of the largest output', async () => {
+      const { x, labels, y } = Object.fromEntries(await arrays('forward'));
+      const got = scope(() => model.eval().forward(tensorOf(x), vector(labels)).dataSync());
+      expect(largestDifference(got, images(y))).toBeLessThan(2e-5 * largest(images(y)));
+    });
+
+    it('the gradient of every parameter: 1e-4 relative', async () => {
+      const train = await arrays('train');
+      const expected = await arrays('grads');
+      model.train();
+      const loss = scope(() => {
+        const options = { seed: 0, x0: tensorOf(train.get('z0')), t: vector(train.get('t')) };
+        const value = rectifiedFlowLoss(networkVelocity(model), tensorOf(train.get('data')), options);
+        value.backward();
+        return value.item();
+      });
+      expect(loss).toBeCloseTo(Number(expected.get('loss')?.data[0]), 5);
+      const most = largest(Array.from(expected.values(), ({ data }) => largest(data as Float32Array)));
+      const own = model.stateDict();
+      let compared = 0;
+      for (const { official, path, layout, trainable } of officialEntries(model)) {
+        if (!trainable) continue;
+        const { shape, data } = expected.get(official) as ArrayFile;
+        const want = fromOfficial(layout, { shape, data: toFloat32({ shape, data, dtype: 'f32' }) }).data;
+        const grad = own.get(path)?.grad?.dataSync() as Float32Array;
+        // The biases of attention's keys: their true gradient is zero.
+        if (largest(want) < 1e-6 * most) expect(largest(grad), official).toBeLessThanOrEqual(1e-6 * most);
+        else expect(relativeError(grad, want), official).toBeLessThan(1e-4);
+        own.get(path)?.grad?.dispose();
+        (own.get(path) as { grad: unknown }).grad = null;
+        compared++;
+      }
+      expect(compared).toBe(expected.size - 1);
+    });
+
+    it('three training steps: weights, average and moments', async () => {
+      const { model: trained, checkpoint } = await loadModel(`${folder}checkpoint_0.pth`, config, {
+        device,
+        weights: 'raw',
+      });
+      const optimizer = optimizerOf(trained, config);
+      const { moments, ema } = checkpoint;
+      optimizer.restore(0, { ...(moments as NonNullable<typeof moments>), ema });
+      const train = await arrays('train');
+      const losses: number[] = [];
+      await trainingLoop({
+        model: trained,
+        optimizer,
+        device,
+        objective: async () => () =>
+          rectifiedFlowLoss(networkVelocity(trained), tensorOf(train.get('data')), {
+            seed: 0,
+            x0: tensorOf(train.get('z0')),
+            t: vector(train.get('t')),
+          }),
+        batchSize: 4,
+        from: 0,
+        total: 3,
+        onStep: ({ loss }) => {
+          losses.push(loss);
+        },
+      });
+      const official = train.get('losses')?.data as Float64Array;
+      expect(relativeError(losses, official)).toBeLessThan(1e-5);
+      const after = await openCheckpoint(`${folder}checkpoint_3.pth`, trained);
+      expect(after.step).toBe(3);
+      const flat = await arrays('grads');
+      const most = largest(Array.from(flat.values(), ({ data }) => largest(data as Float32Array)));
+      const vanishing = new Set(
+        officialEntries(trained)
+          .filter((entry) => entry.trainable && largest(flat.get(entry.official)?.data as Float32Array) < 1e-6 * most)
+          .map(({ path }) => path),
+      );
+      const within = (values: Values, want: Values, what: string) => {
+        for (const [path, { data }] of values)
+          expect(largestDifference(data, want.get(path)?.data as Float32Array), `${what} of ${path}`).toBeLessThan(
+            vanishing.has(path) ? 2e-5 : 2e-6,
+          );
+      };
+      const weights: Values = new Map();
+      for (const [path, t] of trained.namedParameters())
+        weights.set(path, { shape: t.shape, data: t.dataSync() as Float32Array });
+      within(weights, after.model, 'weight');
+      const state = (kind: 'ema' | 'exp_avg' | 'exp_avg_sq') => {
+        const values: Values = new Map();
+        for (const [path, t] of optimizer.state(kind)) {
+          values.set(path, { shape: t.shape, data: t.dataSync() as Float32Array });
+          t.dispose();
+        }
+        return values;
+      };
+      within(state('ema'), after.ema, 'average');
+      for (const kind of ['exp_avg', 'exp_avg_sq'] as const)
+        for (const [path, { data }] of state(kind))
+          if (!vanishing.has(path)) {
+            const want = (after.moments as NonNullable<Checkpoint['moments']>)[kind].get(path)?.data as Float32Array;
+            expect(relativeError(data, want), `${kind} of ${path}`).toBeLessThan(1e-3);
+          }
+      optimizer.dispose();
+      trained.dispose();
+    });
+
+    describe('samplers, within 1e-4', () => {
+      let golden: Map<string, ArrayFile>;
+      const shape = () => [config.data.image_size, config.data.image_size, config.data.num_channels];
+      beforeAll(async () => {
+        golden = await arrays('sample');
+      });
+      const from = (options: Partial<SampleOptions> & Pick<SampleOptions, 'solver'>) =>
+        sample(networkVelocity(model.eval()), {
+          shape: shape(),
+          count: 4,
+          seed: 0,
+          latents: images(golden.get('z0')),
+          device,
+          ...options,
+        });
+      /** Network range to [0, 1], where the official samplers end. */
+      const scaled = (values: Float32Array) => (config.data.centered ? values.map((value) => (value + 1) / 2) : values);
+
+      it.each([1, 2, 10])('Euler, %i steps', async (steps) => {
+        const { images: got, nfe } = await from({ solver: 'euler', steps });
+        expect(nfe).toBe(steps);
+        expect(largestDifference(scaled(got), images(golden.get(`euler_${steps}`)))).toBeLessThan(1e-4);
+      });
+
+      it.each(['0.001', '1e-05'])('RK45 at %s', async (tolerance) => {
+        const { images: got, nfe } = await from({ solver: 'rk45', tolerance: Number(tolerance) });
+        const want = Number(golden.get(`rk45_${tolerance}_nfe`)?.data[0]);
+        if (tolerance === '0.001') expect(nfe).toBe(want);
+        else expect(Math.abs(nfe - want)).toBeLessThanOrEqual(0.1 * want);
+        expect(largestDifference(scaled(got), images(golden.get(`rk45_${tolerance}`)))).toBeLessThan(1e-4);
+      });
+
+      it('the generator of pairs, and the way back', async () => {
+        const { images: z1 } = await from({ solver: 'rk45', tolerance: 1e-5 });
+        expect(largestDifference(z1, images(golden.get('pairs_z1')))).toBeLessThan(1e-4);
+        const { latents } = await encode(networkVelocity(model.eval()), images(golden.get('data')), {
+          shape: shape(),
+          solver: 'rk45',
+          tolerance: 1e-5,
+          device,
+        });
+        expect(largestDifference(latents, images(golden.get('reverse_z0')))).toBeLessThan(1e-4);
+      });
+
+      it('the teacher of online reflow', async () => {
+        const { images: z1 } = await from({ solver: 'euler', steps: 20 });
+        expect(largestDifference(z1, images(golden.get('online_z1')))).toBeLessThan(1e-4);
+      });
+    });
+
+    it('bits per dimension: within 1e-3 with the same probe', async () => {
+      const { data, probe, bpd, nfe } = Object.fromEntries(await arrays('likelihood'));
+      const { image_size: size, num_channels: channels, centered } = config.data;
+      const got = await likelihood(networkVelocity(model.eval()), images(data), {
+        shape: [size, size, channels],
+        probe: images(probe),
+        centered,
+        device,
+      });
+      expect(largestDifference(got.bpd, bpd.data as Float32Array)).toBeLessThan(1e-3);
+      expect(Math.abs(got.nfe - Number(nfe.data[0]))).toBeLessThanOrEqual(0.1 * Number(nfe.data[0]));
+    });
+
+    it("channels first and last are each other's inverse", async () => {
+      const { x } = Object.fromEntries(await arrays('forward'));
+      const [n, c, h, w] = x.shape;
+      expect(channelsFirst(images(x), [n, h, w, c])).toEqual(x.data);
+    });
+  });
+});
