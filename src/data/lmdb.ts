@@ -105,6 +105,7 @@ export class LmdbDatabase implements Disposable {
     return this.read(this.valueAddress[index], this.valueSize[index]);
   }
 
+  /** Closes the file. */
   [Symbol.dispose](): void {
     if (this.transaction !== NULL) this.library.mdb_txn_abort(this.transaction);
     if (this.environment !== NULL) this.library.mdb_env_close(this.environment);

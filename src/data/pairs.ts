@@ -24,6 +24,7 @@ interface Part {
   first: number;
 }
 
+/** The pairs of a folder, read by index. */
 export class PairSet {
   readonly count: number;
   private readonly parts: readonly Part[];
@@ -80,6 +81,7 @@ export class PairSet {
     return batch;
   }
 
+  /** Closes its files. */
   close(): Promise<void> {
     return closeAll(this.parts);
   }

@@ -28,10 +28,15 @@ export interface Device {
 
   /** @throws DeviceError when no memory is left. */
   allocate(bytes: number): number;
+  /** Gives memory back for reuse. @throws DeviceError for an address that is not allocated */
   free(address: number): void;
+  /** From the host; as many bytes as `source` has. */
   upload(address: number, source: HostArray): void;
+  /** To the host, once all enqueued work is done. */
   download(address: number, target: HostArray): void;
+  /** Within the device. */
   copy(target: number, source: number, bytes: number): void;
+  /** Sets every byte. */
   fill(address: number, bytes: number, byte: number): void;
 
   /** The kernels of a module, compiled at first use. @throws CompileError */
@@ -43,6 +48,7 @@ export interface Device {
 
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
+  /** Of this device, by all tensors of this thread. */
   memory(): MemoryFigures;
   /** Starts a new measurement of `highWater` from the bytes in use now. */
   resetHighWater(): void;

@@ -40,6 +40,7 @@ export interface TransportOptions {
   /** Time that noise is taken to be at; default 1e-3, as trained. 0: the plain grid over [0, 1]. */
   epsilon?: number;
   device?: Device;
+  /** Told after each step of a solver. */
   onProgress?: (progress: { done: number; count: number; t: number; nfe: number }) => void;
   signal?: AbortSignal;
 }

@@ -10,6 +10,7 @@ import { concat, slice } from '../kernels/movement.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
+/** v(x, t): x [N, ...], t [N], to [N, ...]. */
 export type Velocity = (x: Tensor, t: Tensor) => Tensor;
 
 /** The official network is told t * 999. */

@@ -62,6 +62,7 @@ export class NpyRows {
     return new Float32Array(bytes.buffer, bytes.byteOffset, this.width);
   }
 
+  /** Closes the file. */
   close(): Promise<void> {
     return this.file.handle.close();
   }

@@ -16,6 +16,7 @@ const functions = {
 export type Nonlinearity = keyof typeof functions;
 export const nonlinearities = Object.keys(functions) as Nonlinearity[];
 
+/** The nonlinearity of that name, element by element. */
 export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor {
   return functions[nonlinearity](x);
 }

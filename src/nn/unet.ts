@@ -263,7 +263,7 @@ export class UNet extends Module {
     return activate(time2.forward(activate(time1.forward(embedding), nonlinearity)), nonlinearity);
   }
 
-  /** [N]: the label itself, or the noise scale of that number, rounded down. */
+  /** Per sample, [N]. The label itself, or the noise scale of that number, rounded down. */
   private sigmas(labels: Tensor): Tensor {
     if (this.fourier) return labels;
     const scales = tensor(Float32Array.from(noiseScales(this.options)), { device: labels.device });

@@ -28,6 +28,7 @@ const libraries: Record<string, string> = {
   yazl: 'writes .npz',
 };
 
+/** What this machine has and lacks, in the order in which `doctor` prints it. */
 export async function examine(): Promise<Finding[]> {
   return [version(), machine(), ...libraryFindings(), compiler(), cache(), await cpu(), configurations()];
 }

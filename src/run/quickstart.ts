@@ -25,8 +25,11 @@ export interface QuickstartOptions {
   config?: Config;
   seed?: number;
   signal?: AbortSignal;
+  /** Told after each update. */
   onStep?: (step: TrainingStep) => void;
+  /** Told as kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
+  /** Told before each solver is run. */
   onSample?: (row: { label: string; index: number; total: number }) => void;
 }
 

@@ -23,7 +23,9 @@ export interface TrainOptions {
   device: Device;
   /** Stops after the step that is running, with a state to go on from. */
   signal?: AbortSignal;
+  /** Told after each update. */
   onStep?: (step: TrainingStep) => void;
+  /** Told as kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
   /** Told before the first step what the run will take. */
   onPlan?: (plan: TrainingPlan) => void;

@@ -2,6 +2,7 @@
 // return. Tensors made outside any scope live until they are disposed.
 import { Tensor } from './tensor.ts';
 
+/** What `openScope` gives. */
 export class Scope {
   private readonly tensors: Tensor[] = [];
   private readonly parent: Scope | undefined;
@@ -11,6 +12,7 @@ export class Scope {
     this.parent = parent;
   }
 
+  /** Makes this scope the owner. */
   adopt(tensor: Tensor): void {
     tensor.owner = this;
     this.tensors.push(tensor);
@@ -43,6 +45,7 @@ export class Scope {
     this.tensors.length = 0;
   }
 
+  /** For `using s = openScope()`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -31,13 +31,15 @@ const folder = mkdtempSync(join(tmpdir(), 'rectiflow-failures-'));
 chmodSync(folder, 0o755);
 const root = process.getuid?.() === 0;
 const NOBODY = 65534;
-const STEPS = 40;
+/** Number of the last step, and of the snapshot after it. */
+const LAST = 40;
+const SNAPSHOT = 2;
 
 const small = Object.entries({
   'model.nf': 8,
   'model.num_res_blocks': 1,
   'training.batch_size': 8,
-  'training.n_iters': STEPS,
+  'training.n_iters': LAST,
   'training.snapshot_freq': 15,
   'training.snapshot_freq_for_preemption': 5,
   'training.snapshot_sampling': false,
@@ -107,7 +109,7 @@ beforeAll(() => expectDone(start(whole)), 60_000);
 async function expectSameAsWhole(workdir: string): Promise<void> {
   expect(losses(workdir)).toEqual(losses(whole));
   expect(existsSync(join(workdir, 'lock'))).toBe(false);
-  const name = `checkpoints/checkpoint_${STEPS}.safetensors`;
+  const name = `checkpoints/checkpoint_${SNAPSHOT}.safetensors`;
   const [a, b] = await Promise.all([whole, workdir].map((dir) => loadCheckpoint(join(dir, name))));
   expect(b.model).toEqual(a.model);
 }
@@ -155,7 +157,7 @@ describe('a disk', () => {
       await untilStep(workdir, 12);
       const free = fill(disk, spare);
       await expectFailure(running, 1, /disk full; free some space and try again/);
-      expect(await readableCheckpoints(workdir)).toContain('state_10.safetensors');
+      expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
       free();
       await expectDone(start(workdir));
       await expectSameAsWhole(workdir);
@@ -217,7 +219,7 @@ describe('a work directory', () => {
     renameSync(log, `${log}.away`);
     mkdirSync(log);
     await expectFailure(start(workdir), 1, /log\.jsonl: is a folder, not a file/);
-    expect(await readableCheckpoints(workdir)).toContain('state_10.safetensors');
+    expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
     rmSync(log, { recursive: true });
     renameSync(`${log}.away`, log);
     await expectDone(start(workdir));
@@ -246,7 +248,7 @@ describe('data', () => {
     await untilStep(workdir, 7);
     renameSync(images, `${images}.away`);
     await expectFailure(running, 1, /images: is gone; bring it back, and the same command goes on/);
-    expect(await readableCheckpoints(workdir)).toContain('state_5.safetensors');
+    expect(await readableCheckpoints(workdir)).toContain('state_6.safetensors');
     await expectFailure(start(workdir, fromFolder), 1, /images: no such file or folder; check the path/);
     renameSync(`${images}.away`, images);
     await expectDone(start(workdir, fromFolder));
@@ -272,9 +274,9 @@ describe('data', () => {
       1,
       /data_batch_1\.bin: has 1000000 bytes instead of 30730000; it is cut off/,
     );
-    expect(await readableCheckpoints(workdir)).toContain('state_2.safetensors');
+    expect(await readableCheckpoints(workdir)).toContain('state_3.safetensors');
     writeFileSync(join(cifar, 'data_batch_1.bin'), batch);
     await expectDone(start(workdir, more));
-    expect(losses(workdir)).toHaveLength(3);
+    expect(losses(workdir)).toHaveLength(4);
   });
 });

@@ -31,6 +31,7 @@ export class AttentionBlock extends Module {
     this.projection = new Conv2d(channels, channels, 1, init, context.initScale);
   }
 
+  /** [N, H, W, channels] to the same shape. */
   forward(x: Tensor): Tensor {
     return scope(() => {
       const [n, height, width, channels] = x.shape;

@@ -21,6 +21,7 @@ export class Combine extends Module {
   }
 
   /**
+   * To [N, H, W, outputs].
    * @param image [N, H, W, inputs]
    * @param h [N, H, W, channels]
    */

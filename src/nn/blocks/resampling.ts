@@ -36,7 +36,10 @@ export class Upsample extends Module {
     this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
   }
 
-  /** @param epilogue of the convolution */
+  /**
+   * [N, H, W, inputs] to [N, 2 H, 2 W, outputs].
+   * @param epilogue of the convolution
+   */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     const { conv, fir } = this;
     if (!conv) return upsample(x, fir);
@@ -59,7 +62,10 @@ export class Downsample extends Module {
     this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
   }
 
-  /** @param epilogue of the convolution */
+  /**
+   * [N, H, W, inputs] to [N, H / 2, W / 2, outputs].
+   * @param epilogue of the convolution
+   */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     const { conv, fir } = this;
     if (!conv) return downsample(x, fir);

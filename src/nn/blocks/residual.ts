@@ -51,6 +51,7 @@ export class ResidualBlock extends Module {
   }
 
   /**
+   * To [N, H, W, outputs], H and W doubled or halved by a block that resamples.
    * @param x [N, H, W, inputs], or parts that stand for their concatenation on channels
    * @param activated act(time embedding) [N, embeddingChannels]; undefined for a network without one
    */

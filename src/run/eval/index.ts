@@ -29,6 +29,7 @@ export interface EvalOptions {
   signal?: AbortSignal;
   /** Told of snapshots outside the range, and of images that cannot be read. */
   onNotice?: (text: string) => void;
+  /** Told after each batch. */
   onProgress?: (progress: EvalProgress) => void;
 }
 

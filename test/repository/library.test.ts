@@ -1,0 +1,46 @@
+// Every program in docs/library.md runs as it stands there.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = readFileSync(join(root, 'docs/library.md'), 'utf8');
+const programs = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
+const expected: [title: string, output: RegExp][] = [
+  ['devices and memory', /^20 Float32Array\(3\) \[ 2, 4, 6 \]\nbytes in use: \d+\n$/],
+  [
+    'training',
+    /^step 0 {2}loss .*\nstep 5 .*\nstep 10 .*\nstopped: true .*state_11\.safetensors\ndone: .*checkpoint_\d+\.safetensors\n$/,
+  ],
+  ['workers', /^the same seed, the same bits: true true\n$/],
+  ['errors', /^true \[matmul\] expected .*, got .*\ntrue none\.safetensors: no such file.*\n$/],
+  ['less memory', /^\[ 32, 32 \]\n$/],
+];
+
+// A project that has the package installed.
+const project = mkdtempSync(join(tmpdir(), 'rectiflow-library-'));
+mkdirSync(join(project, 'node_modules'));
+symlinkSync(root, join(project, 'node_modules/rectiflow'));
+
+it.each(expected.map(([title, output], i) => [title, output, i] as const))(
+  '%s',
+  (_, output, i) => {
+    writeFileSync(join(project, `program${i}.mjs`), programs[i]);
+    const { stdout, stderr, status } = spawnSync(process.execPath, [`program${i}.mjs`], {
+      cwd: project,
+      encoding: 'utf8',
+      env: { ...process.env, NO_COLOR: '1' },
+    });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(output);
+    expect(status).toBe(0);
+  },
+  60_000,
+);
+
+it('has no other program', () => {
+  expect(programs).toHaveLength(expected.length);
+});
