@@ -17,6 +17,8 @@ export interface Command {
   name: string;
   summary: string;
   options: Record<string, Option>;
+  /** What words without a dash stand for, in order: names for help. Default none. */
+  operands?: readonly string[];
   /** Whether `--config.a.b value` is understood. */
   overrides: boolean;
   run(parsed: Parsed): Promise<number>;
@@ -24,6 +26,8 @@ export interface Command {
 
 export class Parsed {
   readonly overrides: Override[] = [];
+  /** Words without a dash, as many as the command has operands or fewer. */
+  readonly operands: string[] = [];
   private readonly values = new Map<string, string>();
 
   set(name: string, value: string): void {
@@ -78,6 +82,10 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   const parsed = new Parsed();
   for (let at = 0; at < words.length; at++) {
     const option = optionOf(words[at]);
+    if (!option && parsed.operands.length < (command.operands?.length ?? 0)) {
+      parsed.operands.push(words[at]);
+      continue;
+    }
     if (!option) throw new UsageError(`"${words[at]}" stands alone; options of ${command.name} begin with --`);
     const { name, attached } = option;
     const next = () => attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
@@ -132,5 +140,6 @@ export function commandHelp(command: Command): string {
   rows.push(['--help', 'this text']);
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
-  return `rectiflow ${command.name} - ${command.summary}\n\nOptions:\n${lines.join('\n')}\n`;
+  const usage = [command.name, ...(command.operands ?? [])].join(' ');
+  return `rectiflow ${usage} - ${command.summary}\n\nOptions:\n${lines.join('\n')}\n`;
 }

@@ -12,8 +12,23 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./quickstart.ts')).quickstartCommand,
   },
   train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
-  eval: { summary: 'evaluation loss of snapshots', load: async () => (await import('./eval.ts')).evalCommand },
+  reflow: {
+    summary: 'pairs of a trained flow; reflow and distillation from them',
+    load: async () => (await import('./reflow.ts')).reflowCommand,
+  },
+  eval: {
+    summary: 'loss, bits per dimension, samples of snapshots',
+    load: async () => (await import('./eval.ts')).evalCommand,
+  },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  convert: {
+    summary: 'checkpoints of the official code to ours and back',
+    load: async () => (await import('./convert.ts')).convertCommand,
+  },
+  inspect: {
+    summary: 'what a checkpoint holds, how large a network is',
+    load: async () => (await import('./inspect.ts')).inspectCommand,
+  },
   doctor: {
     summary: 'what is there, what is missing, what to do',
     load: async () => (await import('./doctor.ts')).doctorCommand,

@@ -1,8 +1,11 @@
 // From a configuration to images: the data set it names, its training batches, and pixels of what was sampled.
 
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
   digitsDataset,
+  downloadCifar10,
   type ImageDataset,
   loadCifar10,
   loadMnist,
@@ -12,7 +15,7 @@ import {
   toPixels,
   trainingBatch,
 } from '../data/index.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, FileError } from '../errors.ts';
 import { given, missingKeys } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 
@@ -31,7 +34,7 @@ type Loader = (config: Config, part: 'train' | 'heldOut', notice: Notice) => Pro
 const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
   CIFAR10: async (config, part, notice) => {
-    const root = rootOf(config);
+    const root = given(config.data.root_path) ?? (await downloadedCifar10(notice));
     const { dataset, missing } = await loadCifar10(root, part);
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
@@ -45,6 +48,22 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   },
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
+
+/** The archive in the package's data folder, downloaded when it is not there yet. */
+async function downloadedCifar10(notice: Notice): Promise<string> {
+  const folder = join(process.env.RECTIFLOW_DATA ?? join(homedir(), '.cache', 'rectiflow', 'data'), 'cifar-10');
+  const path = join(folder, 'cifar-10-binary.tar.gz');
+  if (existsSync(path)) return path;
+  notice(`downloading CIFAR-10 (170 MB) to ${folder}; --config.data.root_path names one that is there already`);
+  try {
+    return await downloadCifar10(folder);
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    throw new FileError(path, `${error.message.slice(path.length + 2)}; or set --config.data.root_path`, {
+      cause: error,
+    });
+  }
+}
 
 /** The folder of the files; the official *-Pytorch sets have a key of their own for it. */
 function rootOf(config: Config): string {

@@ -12,17 +12,26 @@ export {
   resolveConfig,
   type Task,
 } from './config/index.ts';
+export { type Conversion, type ConvertOptions, convert } from './convert.ts';
 export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { type Evaluation, evaluationLoss } from './eval/loss.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
+export {
+  type FileSummary,
+  inspectFile,
+  inspectModel,
+  type ModelSummary,
+  type TensorLine,
+} from './inspect.ts';
 export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
 export { describeDuration, describePlan, type TrainingPlan } from './plan.ts';
 export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
+export { type GeneratedPairs, type GenerateOptions, generatePairs, trainReflow } from './reflow.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';

@@ -24,7 +24,6 @@ function requirements(config: Config, task: Task): Requirement[] {
 }
 
 const dataFolders: Partial<Record<Config['data']['dataset'], string>> = {
-  CIFAR10: 'the folder of CIFAR-10, in its binary or Python layout, or its .tar.gz',
   LSUN: 'the folder of <category>_train_lmdb and <category>_val_lmdb',
   'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
   'AFHQ-CAT-Pytorch': 'the folder in which cat/ lies',

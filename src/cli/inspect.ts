@@ -1,0 +1,61 @@
+import { openDevice } from '../device/open.ts';
+import { formatShape, UsageError } from '../errors.ts';
+import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { configHelp, configOf } from './shared.ts';
+
+export const inspectCommand: Command = {
+  name: 'inspect',
+  summary: 'what a checkpoint holds, or with --config how large a network is',
+  operands: ['[FILE]'],
+  overrides: true,
+  options: {
+    config: { value: 'CONFIG', help: `${configHelp}; instead of a file` },
+    json: { help: 'the same as JSON' },
+  },
+  async run(parsed) {
+    const [reference] = parsed.operands;
+    if ((reference === undefined) === (parsed.text('config') === undefined))
+      throw new UsageError('give a file, or --config NAME: rectiflow inspect checkpoint_8.pth');
+    return reference === undefined
+      ? network(await configOf(parsed), parsed.has('json'))
+      : file(reference, parsed.has('json'));
+  },
+};
+
+async function network(config: Parameters<typeof inspectModel>[0], json: boolean): Promise<number> {
+  const summary = inspectModel(config, await openDevice('cpu'));
+  if (json) return print(JSON.stringify(summary, null, 2));
+  const fixed = summary.fixed > 0 ? `, ${count(summary.fixed)} of them fixed` : '';
+  return print(...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`);
+}
+
+async function file(reference: string, json: boolean): Promise<number> {
+  const path = findCheckpoint(reference);
+  const summary = await inspectFile(path);
+  if (json) return print(JSON.stringify({ path, ...summary }, null, 2));
+  const { kind, tensors, elements, values, step, emaDecay, config } = summary;
+  return print(
+    `${path}: ${kind}`,
+    ...table(tensors),
+    ...values.map(([name, text]) => `${name}: ${text}`),
+    ...(config === undefined ? [] : [`configuration: ${JSON.stringify(config)}`]),
+    `${tensors.length} tensors of ${count(elements)} numbers`,
+    `step: ${step ?? 'not stated'}`,
+    `EMA decay: ${emaDecay ?? 'not stated'}`,
+  );
+}
+
+function table(tensors: readonly TensorLine[]): string[] {
+  const width = Math.max(0, ...tensors.map(({ name }) => name.length));
+  return tensors.map(({ name, dtype, shape }) => `${name.padEnd(width)}  ${dtype.padEnd(4)}  ${formatShape(shape)}`);
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US');
+}
+
+function print(...lines: string[]): number {
+  process.stdout.write(`${lines.join('\n')}\n`);
+  return 0;
+}

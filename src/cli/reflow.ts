@@ -1,0 +1,49 @@
+import { type Config, generatePairs, trainReflow } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { startProgress } from './progress.ts';
+import { configOf, deviceOf, note, partialOption, requireKeys, runOptions, showPlan } from './shared.ts';
+import { runTraining } from './training.ts';
+
+export const reflowCommand: Command = {
+  name: 'reflow',
+  summary: 'pairs of a trained flow, and flows or one-step generators trained on them: see reflow.reflow_type',
+  overrides: true,
+  options: { ...runOptions, partial: partialOption },
+  async run(parsed) {
+    const workdir = parsed.required('workdir');
+    const config = await configOf(parsed);
+    if (parsed.has('dry-run')) return showPlan(config, whatRuns(config, workdir), 'reflow');
+    requireKeys(config, 'reflow');
+    const partial = parsed.has('partial');
+    const device = await deviceOf(parsed, config);
+    if (config.reflow.reflow_type !== 'generate_data_from_z0')
+      return runTraining(config, workdir, (options) => trainReflow(config, { ...options, workdir, device, partial }));
+    const progress = startProgress('pairs', config.reflow.total_number_of_samples);
+    const { folder, count, nfe } = await interruptible((signal) =>
+      generatePairs(config, {
+        device,
+        partial,
+        signal,
+        onNotice: note,
+        onProgress: (done) => progress.update(done, ''),
+      }),
+    ).finally(() => progress.stop());
+    process.stdout.write(`${count} pairs in ${folder}, NFE ${nfe.toFixed(1)}\n`);
+    return 0;
+  },
+};
+
+function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
+  const { reflow_type, total_number_of_samples, reflow_t_schedule, reflow_loss, online_steps } = reflow;
+  if (reflow_type === 'generate_data_from_z0')
+    return `write ${total_number_of_samples} pairs of seed ${seed} to ${reflow.data_root || 'DIR'}/${seed}`;
+  const pairs =
+    reflow_type === 'train_reflow'
+      ? `the pairs in ${reflow.data_root || 'DIR'}`
+      : `pairs made by ${online_steps} Euler steps of ${reflow.last_flow_ckpt || 'FILE'}`;
+  return (
+    `train steps 0 to ${training.n_iters} in ${workdir} on ${pairs}, ` +
+    `times ${reflow_t_schedule}, loss ${reflow_loss}, from ${reflow.last_flow_ckpt || 'FILE'}`
+  );
+}

@@ -1,0 +1,61 @@
+// Checkpoints between this package's files and those of the official code.
+//   .pth -> .safetensors   with a configuration: a checkpoint of ours, in our names; without: the same tree under its own
+//                          names, without loss, which is opened wherever a checkpoint is named
+//   .safetensors -> .pth   a checkpoint of ours as the official restore_checkpoint reads it; a converted tree as it was
+import { extname } from 'node:path';
+import type { Device } from '../device/device.ts';
+import { UsageError } from '../errors.ts';
+import { flattenTorch, readPth, type TorchValue, writePth, writeSafetensors } from '../io/index.ts';
+import { loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { type Config, resolveConfig } from './config/index.ts';
+import { buildModel } from './model.ts';
+import { fromOfficialCheckpoint, type OfficialOptions, toOfficialCheckpoint } from './official.ts';
+import { isOurs, readTorchTree } from './open_checkpoint.ts';
+import { provenance } from './provenance.ts';
+
+export interface ConvertOptions extends OfficialOptions {
+  device: Device;
+  /** Of the network; a checkpoint of ours carries its own. */
+  config?: Config;
+}
+
+export interface Conversion {
+  tensors: number;
+  /** 'checkpoint': in this package's names; 'tree': under the names of the file it was read from; 'official': as a .pth. */
+  kind: 'checkpoint' | 'tree' | 'official';
+}
+
+/** @throws UsageError for other endings, FileError for a file that is damaged or of another network */
+export async function convert(from: string, to: string, options: ConvertOptions): Promise<Conversion> {
+  const endings = `${extname(from)} to ${extname(to)}`;
+  if (endings === '.safetensors to .pth') return toPth(from, to, options);
+  if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, options);
+  throw new UsageError(`converts .pth to .safetensors and .safetensors to .pth; got ${endings}`);
+}
+
+async function fromPth(from: string, to: string, { device, config, ...options }: ConvertOptions): Promise<Conversion> {
+  const tree = await readPth(from);
+  if (!config) {
+    const { tensors, tree: json } = flattenTorch(tree);
+    await writeSafetensors(to, tensors, { tree: json, ...provenance() });
+    return { tensors: tensors.size, kind: 'tree' };
+  }
+  using model = buildModel(config, device);
+  const checkpoint = fromOfficialCheckpoint(from, tree, model, options);
+  await writeCheckpoint({ ...checkpoint, path: to, config });
+  return { tensors: checkpoint.model.size, kind: 'checkpoint' };
+}
+
+async function toPth(from: string, to: string, { device, config }: ConvertOptions): Promise<Conversion> {
+  let tree: TorchValue | undefined;
+  if (await isOurs(from)) {
+    const checkpoint = await loadCheckpoint(from);
+    const own = config ?? (await resolveConfig(checkpoint.config, from));
+    using model = buildModel(own, device);
+    model.loadStateDict(checkpoint.model, from);
+    tree = toOfficialCheckpoint(checkpoint, model, own);
+  } else tree = await readTorchTree(from);
+  if (tree === undefined) throw new UsageError(`${from} is neither a checkpoint of rectiflow nor a converted .pth`);
+  await writePth(to, tree);
+  return { tensors: flattenTorch(tree).tensors.size, kind: 'official' };
+}
