@@ -50,7 +50,7 @@ export async function withFile<T>(path: string, body: (file: ReadableFile) => Pr
 export async function readRange(file: ReadableFile, position: number, length: number): Promise<Uint8Array> {
   if (position + length > file.bytes)
     throw new FileError(file.path, `ends at byte ${file.bytes}, before byte ${position + length}; it is cut off`);
-  const bytes = new Uint8Array(length);
+  const bytes = allocate(file, length);
   let done = 0;
   while (done < length) {
     // One system call reads less than 2 GiB.
@@ -59,6 +59,14 @@ export async function readRange(file: ReadableFile, position: number, length: nu
     done += bytesRead;
   }
   return bytes;
+}
+
+function allocate({ path }: ReadableFile, length: number): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    throw new FileError(path, `cannot be read: there is no memory for ${length} bytes at once`, { cause: error });
+  }
 }
 
 /** The whole file. @throws FileError as withFile, or when it has more than `maxBytes` */

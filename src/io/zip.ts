@@ -2,7 +2,9 @@
 //
 // Bombs are met by the sizes in the directory: they are summed and limited before anything is unpacked, deflated bytes
 // cannot grow more than 1032 times, and unpacking stops where an entry exceeds what it declared.
-import { crc32 } from 'node:zlib';
+import { constants } from 'node:buffer';
+import { promisify } from 'node:util';
+import { crc32, inflateRaw } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
 import { FileError, RectiflowError } from '../errors.ts';
 import { asFileError, type ReadableFile, readRange, withFile } from './file.ts';
@@ -10,6 +12,7 @@ import { asFileError, type ReadableFile, readRange, withFile } from './file.ts';
 const deflateRatio = 1032;
 const maxEntries = 65536;
 const stored = 0;
+const inflate = promisify(inflateRaw);
 
 /** The CRC-32 of bytes of any number: zlib's counts them in 32 bits. */
 export function checksum(bytes: Uint8Array): number {
@@ -41,28 +44,17 @@ export class ZipArchive {
   async read(entry: Entry): Promise<Uint8Array> {
     const problem = (what: string) => new FileError(this.path, `entry "${entry.fileName}" ${what}`);
     if (!entry.canDecodeFileData()) throw problem('is encrypted or packed by another method than deflate');
-    const bytes = entry.compressionMethod === stored ? await this.readStored(entry) : await this.inflate(entry);
-    if (bytes === undefined) throw problem('exceeds its size');
+    const { fileDataStart } = await this.zip.readLocalFileHeaderPromise(entry, { minimal: true });
+    const packed = await readRange(this.file, fileDataStart, entry.compressedSize);
+    const fail = ({ code, message }: NodeJS.ErrnoException): never => {
+      throw problem(code === 'ERR_BUFFER_TOO_LARGE' ? 'exceeds its size' : `cannot be unpacked: ${message}`);
+    };
+    const maxOutputLength = Math.min(Math.max(entry.uncompressedSize, 1), constants.MAX_LENGTH);
+    const bytes = entry.compressionMethod === stored ? packed : await inflate(packed, { maxOutputLength }).catch(fail);
     if (bytes.length !== entry.uncompressedSize || checksum(bytes) !== entry.crc32)
       throw problem('fails its checksum; the file is damaged');
-    return bytes;
-  }
-
-  private async readStored(entry: Entry): Promise<Uint8Array> {
-    const { fileDataStart } = await this.zip.readLocalFileHeaderPromise(entry, { minimal: true });
-    return readRange(this.file, fileDataStart, entry.uncompressedSize);
-  }
-
-  private async inflate(entry: Entry): Promise<Uint8Array | undefined> {
-    const stream = await this.zip.openReadStreamPromise(entry);
-    const bytes = new Uint8Array(entry.uncompressedSize);
-    let length = 0;
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (length + chunk.length > bytes.length) return undefined;
-      bytes.set(chunk, length);
-      length += chunk.length;
-    }
-    return bytes.subarray(0, length);
+    // Small results of zlib lie in memory that Node shares out.
+    return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
   }
 }
 
@@ -73,11 +65,30 @@ export class ZipArchive {
  */
 export function withZip<T>(path: string, kind: string, body: (archive: ZipArchive) => Promise<T>): Promise<T> {
   return withFile(path, async (file) => {
-    const { openPromise } = await import('yauzl');
+    const { fromRandomAccessReaderPromise, RandomAccessReader } = await import('yauzl');
+    let fail: (error: unknown) => void = () => {};
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    // yauzl's own readers throw at positions beyond the file, outside of any promise, which ends the process.
+    class Reader extends RandomAccessReader {
+      override read(buffer: Buffer, offset: number, length: number, position: number, done: (e: Error | null) => void) {
+        readRange(file, position, length)
+          .then((bytes) => buffer.set(bytes, offset))
+          .then(
+            () => done(null),
+            (error: Error) => done(error),
+          )
+          .catch(fail);
+      }
+    }
     let zip: ZipFile | undefined;
+    const work = async () => {
+      zip = await fromRandomAccessReaderPromise(new Reader(), file.bytes, { lazyEntries: true, autoClose: false });
+      return body(new ZipArchive(file, zip, await listEntries(zip, file)));
+    };
     try {
-      zip = await openPromise(path, { lazyEntries: true, autoClose: false });
-      return await body(new ZipArchive(file, zip, await listEntries(zip, file)));
+      return await Promise.race([work(), failed]);
     } catch (error) {
       const known = asFileError(path, error);
       if (known instanceof RectiflowError) throw known;

@@ -10,6 +10,7 @@ import type { Config } from './config/schema.ts';
 import { provenance } from './provenance.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
+const SIGMAS = 'buffer.sigmas';
 
 export interface Checkpoint {
   path: string;
@@ -24,6 +25,8 @@ export interface Checkpoint {
   ema: StateValues;
   /** Largest decay of that average. */
   emaDecay?: number;
+  /** The buffer of noise scales in a file of the official code, kept for the way back. */
+  sigmas?: Float64Array;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
@@ -66,11 +69,12 @@ export async function saveCheckpoint(path: string, { model, optimizer, ...state 
 
 /** @param checkpoint its path is where it goes */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
-  const { path, config, stage, step, emaDecay, model, ema, moments } = checkpoint;
+  const { path, config, stage, step, emaDecay, sigmas, model, ema, moments } = checkpoint;
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)
       tensors.set(`${group}.${name}`, { shape: [...shape], dtype: 'f32', data });
+  if (sigmas) tensors.set(SIGMAS, { shape: [sigmas.length], dtype: 'f64', data: sigmas });
   const metadata = {
     format: FORMAT,
     config: JSON.stringify(config),
@@ -118,7 +122,9 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
     exp_avg: new Map(),
     exp_avg_sq: new Map(),
   };
+  const sigmas = tensors.get(SIGMAS)?.data;
   for (const [name, array] of tensors) {
+    if (name === SIGMAS && array.data instanceof Float64Array) continue;
     if (!(array.data instanceof Float32Array)) throw new FileError(path, `"${name}" is ${array.dtype}, expected f32`);
     const dot = name.indexOf('.');
     const group = name.slice(0, dot);
@@ -129,7 +135,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   // Constants (Fourier frequencies) have no average of their own.
   for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
   const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
-  return { path, ...header, model, ema, moments };
+  return { path, ...header, model, ema, moments, ...(sigmas instanceof Float64Array && { sigmas }) };
 }
 
 function parseConfig(path: string, text: string | undefined): unknown {

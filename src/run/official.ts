@@ -3,7 +3,7 @@
 //   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
 //   optimizer  Adam's state by the number of the parameter in that order, trainable or not
 import { FileError, formatShape } from '../errors.ts';
-import { type ArrayFile, OrderedDict, type TorchValue, Tuple, toFloat32 } from '../io/index.ts';
+import { type ArrayFile, Float, OrderedDict, type TorchInput, type TorchValue, Tuple, toFloat32 } from '../io/index.ts';
 import { noiseScales } from '../nn/embedding.ts';
 import type { StateValues } from '../nn/module.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';

@@ -2,9 +2,12 @@
 // seconds of processor time and 512 MB, and nothing is run or written. In a process of its own, so that a crash is a failure
 // of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 400.
 import { execFile } from 'node:child_process';
+import { truncate, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { FileError } from '../../src/errors.ts';
+import { readNpy, readNpz, readPth, readSafetensors } from '../../src/io/index.ts';
 import type { HostileReport } from '../support/hostile_child.ts';
 import { temporaryFolder } from './files.ts';
 
@@ -29,4 +32,12 @@ it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900
   expect(report.files).toBeGreaterThan(mutations + 150);
   expect(report.slowest.milliseconds, report.slowest.what).toBeLessThan(2000);
   expect(report.maxMegabytes).toBeLessThan(512);
+});
+
+it('a file larger than any memory', async () => {
+  const path = `${await temporaryFolder()}/huge`;
+  await writeFile(path, '');
+  await truncate(path, 2 ** 42);
+  for (const read of [readNpy, readNpz, readPth, readSafetensors]) await expect(read(path)).rejects.toThrow(FileError);
+  await expect(readNpy(path)).rejects.toThrow(/there is no memory for 4398046511104 bytes/);
 });
