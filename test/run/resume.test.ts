@@ -54,9 +54,10 @@ async function expectSameAsWhole(workdir: string) {
 }
 
 it('writes numbered snapshots, the last two states, and a line a step', () => {
-  expect(readdirSync(join(whole, 'checkpoints')).sort()).toEqual(
-    ['checkpoint_1.safetensors', 'checkpoint_2.safetensors'],
-  );
+  expect(readdirSync(join(whole, 'checkpoints')).sort()).toEqual([
+    'checkpoint_1.safetensors',
+    'checkpoint_2.safetensors',
+  ]);
   expect(readdirSync(join(whole, 'checkpoints-meta')).sort()).toEqual(['state_57.safetensors', 'state_60.safetensors']);
   expect(logged(whole).map(({ step }) => step)).toEqual(Array.from({ length: 60 }, (_, i) => i));
   expect(existsSync(join(whole, 'lock'))).toBe(false);
