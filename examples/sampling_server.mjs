@@ -7,8 +7,7 @@ import { encodePng, imageGrid } from 'rectiflow/io';
 import { loadCheckpoint, pixels, resolveConfig, sampleFromCheckpoint } from 'rectiflow/run';
 
 const [path, port = '8080'] = process.argv.slice(2);
-const checkpoint = await loadCheckpoint(path);
-const config = await resolveConfig(checkpoint.config, path);
+const config = await resolveConfig((await loadCheckpoint(path)).config, path);
 const device = await openDevice('cpu');
 let queue = Promise.resolve();
 
@@ -21,7 +20,7 @@ async function draw({ searchParams }) {
       body: 'n from 1 to 256, steps from 1 to 1000, seed a whole number >= 0\n',
     };
   const request = { num, seed, steps, solver: 'euler', device };
-  const { images, shape } = await sampleFromCheckpoint(checkpoint, config, request);
+  const { images, shape } = await sampleFromCheckpoint(path, config, request);
   return { status: 200, type: 'image/png', body: await encodePng(imageGrid(pixels(images, config, 'nearest'), shape)) };
 }
 

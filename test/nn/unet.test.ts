@@ -132,6 +132,30 @@ test.each<[string, Partial<UNetOptions>]>([
   for (const threads of [2, 3]) expect(await bits(threads)).toEqual(one);
 });
 
+test.each<[string, Partial<UNetOptions>]>([
+  ['DDPM++', {}],
+  ['NCSN++', { embedding: 'fourier', fir: true, progressive: 'output_skip', progressiveInput: 'input_skip' }],
+  ['DDPM blocks, residual pyramids', { resblock: 'ddpm', progressive: 'residual', progressiveInput: 'residual' }],
+])('%s: activation checkpointing gives every parameter the same gradient, to the bit', (_, options) => {
+  const gradientsOf = (activationCheckpointing: boolean) => {
+    using network = build({ ...options, dropout: 0.3, activationCheckpointing });
+    const { x, target, labels } = inputs(2);
+    network.dropoutState.sample = 10;
+    scope(() => {
+      const loss = mse(network.train().forward(x, labels), target);
+      // What the next micro-batch and an evaluation would change before backward.
+      network.dropoutState.sample = 99;
+      network.eval();
+      loss.backward();
+      expect([network.dropoutState.sample, network.training, network.middle[0].training]).toEqual([99, false, false]);
+    });
+    return new Map([...network.namedParameters()].map(([name, { grad }]) => [name, grad?.dataSync()]));
+  };
+  const plain = gradientsOf(false);
+  expect([...plain.values()].every((gradient) => gradient !== undefined)).toBe(true);
+  expect(gradientsOf(true)).toEqual(plain);
+});
+
 test('a fresh official network is nearly zero everywhere', () => {
   using network = build({ initScale: 0 });
   const { x, labels } = inputs(2);
