@@ -5,7 +5,7 @@
 import { extname } from 'node:path';
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
-import { flattenTorch, readPth, type TorchValue, writePth, writeSafetensors } from '../io/index.ts';
+import { flattenTorch, readPth, writePth, writeSafetensors } from '../io/index.ts';
 import { loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { buildModel } from './model.ts';
@@ -47,14 +47,15 @@ async function fromPth(from: string, to: string, { device, config, ...options }:
 }
 
 async function toPth(from: string, to: string, { device, config }: ConvertOptions): Promise<Conversion> {
-  let tree: TorchValue | undefined;
   if (await isOurs(from)) {
     const checkpoint = await loadCheckpoint(from);
     const own = config ?? (await resolveConfig(checkpoint.config, from));
     using model = buildModel(own, device);
     model.loadStateDict(checkpoint.model, from);
-    tree = toOfficialCheckpoint(checkpoint, model, own);
-  } else tree = await readTorchTree(from);
+    await writePth(to, toOfficialCheckpoint(checkpoint, model, own));
+    return { tensors: checkpoint.model.size, kind: 'official' };
+  }
+  const tree = await readTorchTree(from);
   if (tree === undefined) throw new UsageError(`${from} is neither a checkpoint of rectiflow nor a converted .pth`);
   await writePth(to, tree);
   return { tensors: flattenTorch(tree).tensors.size, kind: 'official' };

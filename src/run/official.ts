@@ -53,8 +53,14 @@ export function fromOfficialCheckpoint(
     model: weights,
     ema: ema?.values ?? weights,
     emaDecay: ema?.decay,
+    sigmas: sigmasOf((whole ? root.get('model') : root) as Dict),
     moments: whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model) : undefined,
   };
+}
+
+function sigmasOf(dict: Dict): Float64Array | undefined {
+  const sigmas = dict.get(WRAPPER + SIGMAS) ?? dict.get(SIGMAS);
+  return isArray(sigmas) && sigmas.data instanceof Float64Array ? sigmas.data : undefined;
 }
 
 function modelValues(
@@ -151,7 +157,7 @@ function wholeNumber(path: string, what: string, value: TorchValue): number {
 }
 
 /** A checkpoint as the official code's restore_checkpoint reads it. @param model of the checkpoint's architecture */
-export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchValue {
+export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchInput {
   const entries = officialEntries(model);
   const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {
     const value = values.get(entry.path);
@@ -159,19 +165,19 @@ export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config
     const { shape, data } = toOfficial(entry.layout, value);
     return { shape: [...shape], dtype: 'f32', data };
   };
-  const sigmas = noiseScales(model.options);
-  const state = new OrderedDict<string | number, TorchValue>([
+  const sigmas = checkpoint.sigmas ?? noiseScales(model.options);
+  const state = new OrderedDict<string | number, TorchInput>([
     [`${WRAPPER}${SIGMAS}`, { shape: [sigmas.length], dtype: 'f64', data: sigmas }],
     ...entries.map((entry) => [`${WRAPPER}${entry.official}`, tensorOf(checkpoint.model, entry)] as const),
   ]);
   const trainable = entries.filter((entry) => entry.trainable);
-  return new Map<string, TorchValue>([
+  return new Map<string, TorchInput>([
     ['optimizer', adamState(checkpoint, entries, config, tensorOf)],
     ['model', state],
     [
       'ema',
-      new Map<string, TorchValue>([
-        ['decay', checkpoint.emaDecay ?? config.model.ema_rate],
+      new Map<string, TorchInput>([
+        ['decay', new Float(checkpoint.emaDecay ?? config.model.ema_rate)],
         ['num_updates', checkpoint.step],
         ['shadow_params', trainable.map((entry) => tensorOf(checkpoint.ema, entry))],
       ]),
@@ -185,14 +191,14 @@ function adamState(
   entries: readonly OfficialEntry[],
   { optim }: Config,
   tensorOf: (values: StateValues, entry: OfficialEntry) => ArrayFile,
-): TorchValue {
-  const state = new Map<number, TorchValue>();
+): TorchInput {
+  const state = new Map<number, TorchInput>();
   if (moments && step > 0)
     for (const [index, entry] of entries.entries())
       if (entry.trainable)
         state.set(
           index,
-          new Map<string, TorchValue>([
+          new Map<string, TorchInput>([
             ['step', { shape: [], dtype: 'f32', data: Float32Array.of(step) }],
             ['exp_avg', tensorOf(moments.exp_avg, entry)],
             ['exp_avg_sq', tensorOf(moments.exp_avg_sq, entry)],
@@ -200,21 +206,22 @@ function adamState(
         );
   // The rate of the last update, as the official loop leaves it there.
   const share = optim.warmup > 0 ? Math.min(Math.max(step - 1, 0) / optim.warmup, 1) : 1;
-  const group = new Map<string, TorchValue>([
-    ['lr', optim.lr * share],
-    ['betas', Tuple.from([optim.beta1, 0.999]) as Tuple<TorchValue>],
-    ['eps', optim.eps],
-    ['weight_decay', optim.weight_decay],
+  const group = new Map<string, TorchInput>([
+    ['lr', new Float(optim.lr * share)],
+    ['betas', Tuple.of<TorchInput>(new Float(optim.beta1), new Float(0.999))],
+    ['eps', new Float(optim.eps)],
+    ['weight_decay', new Float(optim.weight_decay)],
     ['amsgrad', false],
     ['maximize', false],
     ['foreach', null],
     ['capturable', false],
     ['differentiable', false],
     ['fused', null],
+    ['decoupled_weight_decay', false],
     ['params', entries.map((_, index) => index)],
   ]);
-  return new Map<string, TorchValue>([
-    ['state', state as Dict],
+  return new Map<string, TorchInput>([
+    ['state', state],
     ['param_groups', [group]],
   ]);
 }
