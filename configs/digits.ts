@@ -8,6 +8,6 @@ export default {
   model: { nf: 32, ch_mult: [1, 2], num_res_blocks: 1, attn_resolutions: [4], dropout: 0 },
   optim: { lr: 2e-3, warmup: 20 },
   training: { batch_size: 128, n_iters: 700, snapshot_freq: 700, snapshot_freq_for_preemption: 350 },
-  eval: { batch_size: 128 },
+  eval: { batch_size: 128, begin_ckpt: 0, end_ckpt: 1000 },
   sampling: { use_ode_sampler: 'euler', sample_N: 10 },
 } satisfies ConfigFile;

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type Config, generatePairs, trainReflow } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
@@ -26,7 +27,7 @@ export const reflowCommand: Command = {
         partial,
         signal,
         onNotice: note,
-        onProgress: (done) => progress.update(done, ''),
+        onProgress: (done) => progress.update(done, 'solved'),
       }),
     ).finally(() => progress.stop());
     process.stdout.write(`${count} pairs in ${folder}, NFE ${nfe.toFixed(1)}\n`);
@@ -37,7 +38,7 @@ export const reflowCommand: Command = {
 function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
   const { reflow_type, total_number_of_samples, reflow_t_schedule, reflow_loss, online_steps } = reflow;
   if (reflow_type === 'generate_data_from_z0')
-    return `write ${total_number_of_samples} pairs of seed ${seed} to ${reflow.data_root || 'DIR'}/${seed}`;
+    return `write ${total_number_of_samples} pairs of seed ${seed} to ${join(reflow.data_root || 'DIR', String(seed))}`;
   const pairs =
     reflow_type === 'train_reflow'
       ? `the pairs in ${reflow.data_root || 'DIR'}`

@@ -2,7 +2,7 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asFileError } from '../io/index.ts';
-import { type Config, describePlan, type TrainOptions, type TrainResult } from '../run/index.ts';
+import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
 import { interruptible } from './interrupt.ts';
 import { TrainingDisplay } from './shared.ts';
 
@@ -47,7 +47,9 @@ class Transcript {
 export async function runTraining(
   config: Config,
   workdir: string,
-  work: (options: Omit<TrainOptions, 'workdir' | 'device'>) => Promise<TrainResult>,
+  work: (
+    options: Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'>,
+  ) => Promise<TrainResult>,
 ): Promise<number> {
   const display = new TrainingDisplay();
   const transcript = new Transcript(join(workdir, 'stdout.txt'));
@@ -80,8 +82,9 @@ export async function runTraining(
   const mean = Number.isNaN(loss) ? '' : `, mean loss of the last steps (50 at most): ${loss.toFixed(4)}`;
   const summary = `${stopped ? 'stopped' : 'done'} after ${steps} steps${mean}`;
   transcript.begin();
-  transcript.end(summary);
-  process.stdout.write(`${summary}\n`);
+  const peak = `peak memory: ${megabytes(result.peakMemory)} in tensors, ${megabytes(1024 * process.resourceUsage().maxRSS)} of the process`;
+  transcript.end(`${summary}\n${peak}`);
+  process.stdout.write(`${summary}\n${peak}\n`);
   process.stdout.write(stopped ? `the same command goes on from ${checkpoint}\n` : `checkpoint: ${checkpoint}\n`);
   return 0;
 }

@@ -29,7 +29,7 @@ export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
-export { describeDuration, describePlan, type TrainingPlan } from './plan.ts';
+export { describeDuration, describePlan, megabytes, type TrainingPlan } from './plan.ts';
 export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs, trainReflow } from './reflow.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';

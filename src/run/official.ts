@@ -41,7 +41,7 @@ export function fromOfficialCheckpoint(
   const weights = modelValues(path, (whole ? root.get('model') : root) as Dict, entries, options);
   const step = whole ? wholeNumber(path, 'step', root.get('step') ?? 0) : 0;
   const average = root.get('ema');
-  const ema = whole && average instanceof Map ? emaValues(path, average, entries, weights) : undefined;
+  const ema = whole && average instanceof Map ? averageOf(path, average, entries, weights, options) : undefined;
   const updates = average instanceof Map ? average.get('num_updates') : undefined;
   if (typeof updates === 'number' && updates !== step)
     options.onNotice?.(`${path}: its average counts ${updates} updates and the run ${step}; the run's count is used`);
@@ -86,6 +86,23 @@ function modelValues(
     if (array && formatShape(array.shape) === formatShape(entry.shape)) values.set(entry.path, ours(entry, array));
   }
   return values;
+}
+
+/** With `partial`, undefined for an average that does not fit: a list without names cannot be matched in part. */
+function averageOf(
+  path: string,
+  average: Dict,
+  entries: readonly OfficialEntry[],
+  model: StateValues,
+  { partial, onNotice }: OfficialOptions,
+) {
+  try {
+    return emaValues(path, average, entries, model);
+  } catch (error) {
+    if (!partial || !(error instanceof FileError)) throw error;
+    onNotice?.(`${error.message}; its raw weights are used in place of the average`);
+    return undefined;
+  }
 }
 
 /** The list matched to the trainable parameters in order; constants have no average of their own. */

@@ -104,7 +104,8 @@ async function freeBytes(folder: string): Promise<number> {
   }
 }
 
-function megabytes(bytes: number): string {
+/** "12 MB" or "1.2 GB". */
+export function megabytes(bytes: number): string {
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 

@@ -42,6 +42,8 @@ export interface TrainResult {
   checkpoint: string;
   /** Whether `signal` ended it early. */
   stopped: boolean;
+  /** Bytes of device memory at the peak of this session's steps; 0 when there was none to do. */
+  peakMemory: number;
 }
 
 /** What sets one kind of training apart from another. */
@@ -143,6 +145,7 @@ async function session(options: Session): Promise<TrainResult> {
   const total = last + 1;
   const recorder = await Recorder.open(workdir.path, config, from);
   const recent: number[] = [];
+  let peakMemory = 0;
 
   const saveState = async (updates: number) => {
     await recorder.sync();
@@ -189,6 +192,7 @@ async function session(options: Session): Promise<TrainResult> {
       signal,
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
+        peakMemory = Math.max(peakMemory, device.memory().highWater);
         await recorder.step(info);
         options.onStep?.(info);
         const { step } = info;
@@ -203,7 +207,7 @@ async function session(options: Session): Promise<TrainResult> {
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
-    return { steps, loss, checkpoint, stopped };
+    return { steps, loss, checkpoint, stopped, peakMemory };
   } finally {
     await recorder.close();
   }

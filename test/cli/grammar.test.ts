@@ -8,7 +8,7 @@ import { findCommand } from '../../src/cli/mode.ts';
 import { configOf } from '../../src/cli/shared.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 
-const names = ['quickstart', 'train', 'eval', 'sample', 'doctor'];
+const names = ['quickstart', 'train', 'reflow', 'eval', 'sample', 'convert', 'inspect', 'doctor'];
 
 /** Words as a shell splits them, single quotes understood. */
 function split(line: string): string[] {
@@ -96,10 +96,13 @@ describe('changes one key', () => {
 describe('refuses', () => {
   it.each<[string, string]>([
     ['trian --config digits', 'there is no command "trian"; did you mean train?'],
-    ['fly', 'there is no command "fly"; known are quickstart, train, eval, sample, doctor'],
+    ['fly', 'there is no command "fly"; known are quickstart, train, reflow, eval, sample, convert, inspect, doctor'],
     ['--mode trian', 'there is no command "trian"; did you mean train?'],
-    ['--mode', '--mode needs a value: --mode quickstart|train|eval|sample|doctor'],
-    [base, 'no command; give one of quickstart, train, eval, sample, doctor, or --mode train'],
+    ['--mode', '--mode needs a value: --mode quickstart|train|reflow|eval|sample|convert|inspect|doctor'],
+    [
+      base,
+      'no command; give one of quickstart, train, reflow, eval, sample, convert, inspect, doctor, or --mode train',
+    ],
     [`eval --mode train ${base}`, 'two commands, train and eval; give one'],
     ['train --workdir w', '--config is needed'],
     ['train --config', '--config needs a value: --config CONFIG'],
@@ -126,15 +129,18 @@ describe('refuses', () => {
     ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
     [
       `train ${base} --eval_folder ../x`,
-      'eval.folder: expected the name of a folder: letters, digits, _ . -; got "../x"',
+      'the configuration with the overrides of the command line is wrong:\n  eval.folder: expected the name of a folder: letters, digits, _ . -; got "../x"',
     ],
-    [`train ${base} --config.seed None`, 'seed: Invalid input: expected number, received null; got null'],
+    [
+      `train ${base} --config.seed None`,
+      'the configuration with the overrides of the command line is wrong:\n  seed: Invalid input: expected number, received null; got null',
+    ],
     [
       `train ${base} --config.training.n_iters 1.5`,
-      'training.n_iters: Invalid input: expected int, received number; got 1.5',
+      'the configuration with the overrides of the command line is wrong:\n  training.n_iters: Invalid input: expected int, received number; got 1.5',
     ],
   ])('%s', async (line, message) => {
-    await expect(meaning(line)).rejects.toThrow(message);
+    await expect(meaning(line)).rejects.toThrow(expect.objectContaining({ message }));
   });
 });
 

@@ -68,8 +68,9 @@ function locate(reference: string, folder: string): string {
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
   );
   throw new ConfigError(
-    `there is no configuration "${reference}"${near ? `; did you mean "${near}"?` : ''} ` +
-      `Known are ${names.join(', ')}, or give the path of a .json, .ts or .js file.`,
+    `there is no configuration "${reference}"; ${
+      near ? `did you mean "${near}"?` : `known are ${names.join(', ')}, or give the path of a .json, .ts or .js file`
+    }`,
   );
 }
 

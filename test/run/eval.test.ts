@@ -1,0 +1,129 @@
+// `eval`: which snapshots, which files, how many of each.
+import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { type ArrayFile, readNpz, readPng } from '../../src/io/index.ts';
+import { applyOverrides, evaluateSnapshots, loadConfig, train } from '../../src/run/index.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+const workdir = mkdtempSync(join(tmpdir(), 'rectiflow-eval-'));
+
+async function config(values: Record<string, unknown> = {}) {
+  const all = {
+    'model.nf': 8,
+    'training.batch_size': 16,
+    'training.n_iters': 12,
+    'training.snapshot_freq': 4,
+    'eval.folder': 'scores',
+    'eval.batch_size': 20,
+    ...values,
+  };
+  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
+  return applyOverrides(await loadConfig('digits'), overrides);
+}
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+  await train(await config(), { workdir, device });
+}, 120_000);
+
+describe('snapshots', () => {
+  it('are those in the range; the others are named', async () => {
+    const notices: string[] = [];
+    const chosen = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 2, 'eval.end_ckpt': 26 });
+    const rows = await evaluateSnapshots(chosen, { workdir, device, onNotice: (text) => notices.push(text) });
+    expect(rows.map(({ name }) => name)).toEqual(['checkpoint_2', 'checkpoint_3']);
+    expect(rows.map(({ step }) => step)).toEqual([9, 13]);
+    expect(notices).toEqual(['not evaluated, outside eval.begin_ckpt 2 to eval.end_ckpt 26: 1']);
+  });
+
+  it('none in the range is an error that says which there are', async () => {
+    const beyond = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 9, 'eval.end_ckpt': 26 });
+    await expect(evaluateSnapshots(beyond, { workdir, device })).rejects.toThrow(
+      /holds no checkpoint in eval\.begin_ckpt 9 to eval\.end_ckpt 26, only 1, 2, 3; change --config\.eval\.begin_ckpt/,
+    );
+  });
+});
+
+describe('files', () => {
+  it('the loss of every held-out image, the last batch included', async () => {
+    const one = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 3 });
+    const [{ loss }] = await evaluateSnapshots(one, { workdir, device });
+    expect(loss?.images).toBe(397);
+    const file = await readNpz(join(workdir, 'scores/ckpt_3_loss.npz'));
+    expect(file.get('all_losses')).toMatchObject({ dtype: 'f64', shape: [20] });
+    expect(file.get('mean_loss')?.data[0]).toBe(loss?.loss);
+  });
+
+  it('exactly as many samples as asked, and the same whatever the batch', async () => {
+    const drawn = async (batch: number, folder: string) => {
+      const values = {
+        'eval.enable_sampling': true,
+        'eval.num_samples': 50,
+        'eval.begin_ckpt': 3,
+        'eval.batch_size': batch,
+      };
+      await evaluateSnapshots(await config({ ...values, 'eval.folder': folder }), { workdir, device });
+      const names = readdirSync(join(workdir, folder, 'ckpt_3')).filter((name) => name.endsWith('.npz'));
+      const images: number[] = [];
+      for (let round = 0; round < names.length; round++) {
+        const samples = (await readNpz(join(workdir, folder, `ckpt_3/samples_${round}.npz`))).get('samples');
+        expect(samples?.dtype).toBe('u8');
+        images.push(...((samples as ArrayFile).data as Uint8Array));
+      }
+      return { files: names.length, images };
+    };
+    const [a, b] = [await drawn(20, 'a'), await drawn(7, 'b')];
+    expect([a.files, b.files]).toEqual([3, 8]);
+    expect(a.images).toHaveLength(50 * 64);
+    expect(b.images).toEqual(a.images);
+  });
+
+  it('picture sheets of ten a row, without data', async () => {
+    const figures = await config({
+      'eval.enable_figures_only': true,
+      'eval.enable_loss': true,
+      'eval.num_samples': 25,
+      'eval.begin_ckpt': 3,
+      'eval.folder': 'figures',
+      'data.dataset': 'FOLDER',
+      'data.root_path': '/nowhere/at/all',
+    });
+    const [{ samples }] = await evaluateSnapshots(figures, { workdir, device });
+    expect(samples?.count).toBe(25);
+    const folder = join(workdir, 'figures/ckpt_3/figs');
+    expect(readdirSync(folder).sort()).toEqual(['0.png', '1.png']);
+    expect(await readPng(join(folder, '0.png'))).toMatchObject({ width: 10 * 10 + 2, height: 2 * 10 + 2 });
+    expect(await readPng(join(folder, '1.png'))).toMatchObject({ width: 5 * 10 + 2, height: 10 + 2 });
+    expect(existsSync(join(workdir, 'figures/ckpt_3_loss.npz'))).toBe(false);
+  });
+
+  it('bits per dimension: five passes over the test part, with their standard error', async () => {
+    const bpd = await config({
+      'eval.enable_bpd': true,
+      'eval.max_images': 6,
+      'eval.batch_size': 4,
+      'eval.begin_ckpt': 3,
+      'eval.folder': 'bpd',
+      'sampling.ode_tol': 1e-3,
+    });
+    const [{ bitsPerDimension }] = await evaluateSnapshots(bpd, { workdir, device });
+    expect(bitsPerDimension).toMatchObject({ images: 6, passes: 5 });
+    const names = readdirSync(join(workdir, 'bpd')).filter((name) => name.startsWith('test_ckpt_3_bpd_'));
+    expect(names).toHaveLength(10);
+    let sum = 0;
+    let most = 0;
+    for (const name of names) {
+      const values = (await readNpz(join(workdir, 'bpd', name))).get('arr_0')?.data as Float32Array;
+      sum += values.reduce((a, b) => a + b, 0);
+      most = Math.max(most, ...values);
+    }
+    expect(bitsPerDimension?.mean).toBeCloseTo(sum / 30, 4);
+    expect(bitsPerDimension?.standardError).toBeGreaterThan(0);
+    // An untrained flow is near the Gaussian, whose bits for images in [-1, 1] lie between 8 and 10.
+    expect(most).toBeLessThan(11);
+  }, 120_000);
+});

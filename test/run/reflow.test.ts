@@ -1,0 +1,154 @@
+// Pairs of a flow and students of it, on a tiny network.
+import { mkdtempSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../src/flow/index.ts';
+import { readNpy } from '../../src/io/index.ts';
+import {
+  applyOverrides,
+  generatePairs,
+  loadCheckpoint,
+  loadConfig,
+  sampleFromCheckpoint,
+  train,
+  trainReflow,
+} from '../../src/run/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-reflow-'));
+const flow = join(folder, 'flow/checkpoints/checkpoint_0.safetensors');
+const root = join(folder, 'pairs');
+
+async function config(values: Record<string, unknown> = {}) {
+  const all = {
+    'model.nf': 8,
+    'training.batch_size': 16,
+    'training.n_iters': 20,
+    'optim.warmup': 2,
+    'reflow.last_flow_ckpt': flow,
+    'reflow.data_root': root,
+    'reflow.total_number_of_samples': 37,
+    ...values,
+  };
+  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
+  return applyOverrides(await loadConfig('digits'), overrides);
+}
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+  await train(await config(), { workdir: join(folder, 'flow'), device });
+  await generatePairs(await config({ 'reflow.reflow_type': 'generate_data_from_z0', seed: 3 }), { device });
+}, 120_000);
+
+describe('pairs of a flow', () => {
+  it('are exactly as many as asked, z1 being the flow from z0', async () => {
+    expect(readdirSync(join(root, '3')).sort()).toEqual(['z0.npy', 'z1.npy']);
+    const [z0, z1] = [await readNpy(join(root, '3/z0.npy')), await readNpy(join(root, '3/z1.npy'))];
+    expect([z0.shape, z1.shape]).toEqual([
+      [37, 1, 8, 8],
+      [37, 1, 8, 8],
+    ]);
+    const request = { num: 37, batch: 16, latents: z0.data as Float32Array, device };
+    const { images } = await sampleFromCheckpoint(flow, await config(), request);
+    expect(Array.from(z1.data as Float32Array)).toEqual(Array.from(images));
+  });
+
+  it('are never written over', async () => {
+    const again = generatePairs(await config({ seed: 3 }), { device });
+    await expect(again).rejects.toThrow(/z0\.npy: is there already; give another --config\.seed/);
+  });
+
+  it('do not depend on the batch', async () => {
+    const other = await config({ seed: 3, 'training.batch_size': 5, 'reflow.data_root': join(folder, 'pairs5') });
+    const { count, folder: made } = await generatePairs(other, { device });
+    expect(count).toBe(37);
+    expect((await readNpy(join(made, 'z0.npy'))).data).toEqual((await readNpy(join(root, '3/z0.npy'))).data);
+  });
+});
+
+describe('a student', () => {
+  it.each(['train_reflow', 'train_online_reflow'])('of %s starts from the raw weights', async (type) => {
+    const workdir = join(folder, type);
+    // The first update has the rate 0.
+    const { checkpoint } = await trainReflow(
+      await config({ 'reflow.reflow_type': type, 'training.n_iters': 0, 'training.snapshot_sampling': false }),
+      { workdir, device },
+    );
+    const [student, teacher] = [await loadCheckpoint(checkpoint), await loadCheckpoint(flow)];
+    expect(student.step).toBe(1);
+    expect(student.model).toEqual(teacher.model);
+    // Its average starts there too, not from the teacher's.
+    for (const [name, { data }] of student.ema) expect(data, name).toEqual(teacher.model.get(name)?.data);
+    expect([...teacher.ema.values()]).not.toEqual([...teacher.model.values()]);
+  });
+
+  it('learns its pairs, and goes on where it was stopped with the same bits', async () => {
+    const changes = {
+      'reflow.reflow_type': 'train_reflow',
+      'training.n_iters': 30,
+      'training.snapshot_sampling': false,
+    };
+    const whole = await trainReflow(await config(changes), { workdir: join(folder, 'whole'), device });
+    const controller = new AbortController();
+    const workdir = join(folder, 'stopped');
+    const onStep = ({ step }: { step: number }) => step === 12 && controller.abort();
+    await trainReflow(await config(changes), { workdir, device, signal: controller.signal, onStep });
+    const rest = await trainReflow(await config(changes), { workdir, device });
+    const [a, b] = [await loadCheckpoint(whole.checkpoint), await loadCheckpoint(rest.checkpoint)];
+    expect({ ...b, path: a.path }).toEqual(a);
+    // The pairs of an untrained flow are straight: their loss is far below that of noise to images.
+    expect(whole.loss).toBeLessThan(0.1);
+  });
+
+  it('is not taken for a flow', async () => {
+    await expect(train(await config(), { workdir: join(folder, 'whole'), device })).rejects.toThrow(
+      /holds a run of reflow, not of train/,
+    );
+  });
+
+  it('with a loss that is not there is refused with the way on', async () => {
+    const refused = trainReflow(await config({ 'reflow.reflow_loss': 'lpips' }), {
+      workdir: join(folder, 'x'),
+      device,
+    });
+    await expect(refused).rejects.toThrow('add --config.reflow.reflow_loss l2');
+  });
+});
+
+describe('times and losses', () => {
+  const times = (schedule: Parameters<typeof scheduledTimes>[0]) =>
+    Array.from(scope(() => scheduledTimes(schedule, 4000, { seed: 1, device }).dataSync()));
+
+  it('t0 is eps, t1 is 1', () => {
+    expect(new Set(times('t0'))).toEqual(new Set([Math.fround(TIME_EPSILON)]));
+    expect(new Set(times('t1'))).toEqual(new Set([1]));
+  });
+
+  it.each([1, 2, 4])('k = %i asks at the times of Euler with k steps, each equally often', (k) => {
+    const found = times(k);
+    const expected = Array.from({ length: k }, (_, i) => (i * (1 - TIME_EPSILON)) / k + TIME_EPSILON);
+    for (const t of expected) {
+      const share = found.filter((value) => Math.abs(value - t) < 1e-6).length / found.length;
+      expect(Math.abs(share - 1 / k)).toBeLessThan(0.05);
+    }
+    expect(new Set(found).size).toBe(k);
+  });
+
+  it('another schedule is refused', () => {
+    expect(() => scheduledTimes(0, 1, { device, seed: 0 })).toThrow(/a time schedule is uniform, t0, t1/);
+  });
+
+  it('without reduce_mean it is half the sum over the dimensions', () => {
+    const x1 = tensor(
+      Float32Array.from({ length: 24 }, (_, i) => i / 24),
+      { shape: [2, 3, 4], device },
+    );
+    const loss = (reduceMean: boolean) => scope(() => rectifiedFlowLoss((x) => x, x1, { seed: 5, reduceMean }).item());
+    expect(loss(false)).toBeCloseTo((loss(true) * 12) / 2, 5);
+  });
+});
