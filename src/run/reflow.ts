@@ -28,7 +28,9 @@ export interface GenerateOptions {
   device: Device;
   partial?: boolean;
   signal?: AbortSignal;
+  /** Told of what was left out of a checkpoint with `partial`. */
   onNotice?: (text: string) => void;
+  /** Pairs solved so far, and in all. */
   onProgress?: (done: number, total: number) => void;
 }
 

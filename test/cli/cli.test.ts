@@ -13,7 +13,7 @@ const checkpoint = join(folder, 'run/checkpoints/checkpoint_0.safetensors');
 const tiny = ['--config', 'digits', '--config.model.nf', '8', '--config.training.batch_size=16'];
 
 function rectiflow(...args: string[]) {
-  return spawnSync(process.execPath, [bin, ...args], { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  return spawnSync(process.execPath, [bin, ...args], { cwd: folder, encoding: 'utf8', timeout: 240_000 });
 }
 
 beforeAll(() => {
@@ -108,7 +108,7 @@ describe('quickstart', () => {
     const html = readFileSync(join(folder, 'quick/report.html'), 'utf8');
     expect(html.match(/<img src="data:image\/png;base64,/g)).toHaveLength(6);
     expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
-  });
+  }, 240_000);
 
   it('keeps the weights and exits with 0 after Ctrl-C', async () => {
     const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
@@ -127,12 +127,22 @@ describe('refusals', () => {
   it.each<[string[], number, RegExp]>([
     [[], 2, /Usage/],
     [['trian'], 2, /did you mean train\?/],
+    [['inspect'], 2, /give a file, or --config NAME/],
+    [['inspect', 'text.safetensors'], 1, /text\.safetensors: /],
+    [['convert', 'a.pth'], 2, /give two files/],
+    [['convert', 'a.pth', 'b.safetensors', 'c'], 2, /"c" stands alone/],
+    [['eval', '--config', 'digits', '--workdir', 'w'], 2, /nothing to evaluate; add --config\.eval\.enable_loss, /],
+    [['eval', '--config', 'digits', '--workdir', 'w', '--config.eval.enable_loss'], 1, /w\/checkpoints: no such file/],
     [['train'], 2, /--config is needed|--workdir is needed/],
     [['train', '--confg', 'digits'], 2, /no option --confg; did you mean --config\?/],
     [['train', '--config', 'digits', 'stray'], 2, /"stray" stands alone/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.model.nff', '3'], 2, /did you mean model\.nf/],
-    [['train', '--config', 'base', '--workdir', 'w'], 2, /data\.root_path is empty/],
+    [
+      ['train', '--config', 'base', '--workdir', 'w', '--config.data.dataset', 'FOLDER'],
+      2,
+      /add --config\.data\.root_path DIR: a folder of images/,
+    ],
     [
       ['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'],
       1,
@@ -143,7 +153,7 @@ describe('refusals', () => {
     [['train', '--config', 'digits', '--workdir', 'w', '--device', 'cuda'], 1, /unknown device "cuda"/],
     [['sample', '--checkpoint', 'none', '--out', 'x.png'], 1, /none: no such file/],
     [['sample', '--checkpoint', 'text.safetensors', '--out', 'x.png'], 1, /text\.safetensors: /],
-    [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.npy/],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.np, \.npy/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--sampler', 'eular'], 2, /did you mean euler\?/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--latents', 'none.npy'], 1, /none\.npy: no such file/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--config.model.nf', '16'], 1, /expected|shape/],
@@ -156,7 +166,7 @@ describe('refusals', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
+  it.each(['train', 'reflow', 'eval', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
     const { status, stdout } = rectiflow(name, '--help');
     expect(stdout).toContain(`rectiflow ${name} - `);
     expect(status).toBe(0);

@@ -65,7 +65,7 @@ it('brings the command, its configurations and its data', () => {
   const bin = join(packed, 'bin/rectiflow.js');
   const { status, stderr } = spawnSync(
     process.execPath,
-    [bin, 'train', '--config', 'digits', '--workdir', 'run', '--config.model.nf=8', '--config.training.n_iters=2'],
+    [bin, 'train', '--config', 'digits', '--workdir', 'run', '--config.model.nf=8', '--config.training.n_iters=1'],
     { cwd: project, encoding: 'utf8' },
   );
   expect(stderr).toContain('train 2/2');

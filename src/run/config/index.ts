@@ -43,11 +43,10 @@ export async function loadConfig(reference: string, notice: (text: string) => vo
       `${reference} is Python and is not read: changes in it have no effect; the configuration "${preset}" is used`,
     );
   const file = locate(reference, process.cwd());
-  if (!file.startsWith(presetFolder)) {
-    const inert = inertNotice(leaves(await readTree(file)));
-    if (inert) notice(`in ${reference}, ${inert}`);
-  }
-  return checkConfig(await loadTree(file, []), reference);
+  const config = checkConfig(await loadTree(file, []), reference);
+  const inert = file.startsWith(presetFolder) ? undefined : inertNotice(leaves(await readTree(file)));
+  if (inert) notice(`in ${reference}, ${inert}`);
+  return config;
 }
 
 /** A configuration that travelled as data, e.g. in a checkpoint; missing keys take the base's values. */
