@@ -61,6 +61,10 @@ export default {
     reduce_mean: true,
     continuous: false,
     likelihood_weighting: false,
+    time_law: 'uniform',
+    time_mean: 0,
+    time_deviation: 1,
+    time_steepness: 4,
     data_dir: '',
   },
   eval: {
@@ -98,6 +102,8 @@ export default {
     last_flow_ckpt: '',
     data_root: '',
     total_number_of_samples: 10_000,
+    student: 'raw',
+    exact_t0: false,
     online_steps: 20,
   },
 } satisfies Config;

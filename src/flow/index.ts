@@ -1,15 +1,7 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { energyDistance } from './energy_distance.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
-export {
-  interpolate,
-  type LossOptions,
-  rectifiedFlowLoss,
-  scheduledTimes,
-  TIME_EPSILON,
-  type TimeSchedule,
-  uniformTimes,
-} from './loss.ts';
+export { type Distance, interpolate, type LossOptions, pseudoHuber, rectifiedFlowLoss } from './loss.ts';
 export {
   encode,
   type FlowSample,
@@ -32,4 +24,13 @@ export {
 } from './solvers.ts';
 export { type SdeDrift, type StochasticOptions, sdeDrifts, solveStochastic } from './stochastic.ts';
 export { straightness } from './straightness.ts';
+export {
+  drawTimes,
+  scheduledTimes,
+  TIME_EPSILON,
+  type TimeLaw,
+  type TimeSchedule,
+  timeLaws,
+  uniformTimes,
+} from './times.ts';
 export { microBatched, networkVelocity, TIME_SCALE, type Velocity } from './velocity.ts';

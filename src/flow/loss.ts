@@ -1,19 +1,17 @@
-// The training objective: E || (x_1 - x_0) - v(x_t, t) ||^2, t uniform (paper, equation 1).
+// The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
+// is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
 import type { Device } from '../device/device.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { cast } from '../kernels/cast.ts';
-import { add, mul, sub } from '../kernels/elementwise.ts';
+import { formatShape, ShapeError } from '../errors.ts';
+import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
-import { type DrawOptions, randn, uniform } from '../kernels/random.ts';
-import { full } from '../tensor/create.ts';
+import { type DrawOptions, randn } from '../kernels/random.ts';
+import { mean, sum } from '../kernels/reduce.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { uniformTimes } from './times.ts';
 import type { Velocity } from './velocity.ts';
-
-/** Smallest time that is trained on (official sde_lib.py, eps). */
-export const TIME_EPSILON = 1e-3;
 
 export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
   /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
@@ -22,34 +20,27 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
   t?: Tensor;
   /** Standard deviation of that noise; default 1. */
   noiseScale?: number;
-  /** The loss of a sample is the mean over its dimensions (default); false: half their sum. */
+  /** What the network sees in place of x_t; for distillation from t = 0, x0 itself. */
+  input?: Tensor;
+  /** Default: the mean squared difference of v and x1 - x0. */
+  distance?: Distance;
+  /** The squared loss of a sample is the mean over its dimensions (default); false: half their sum. */
   reduceMean?: boolean;
 }
 
-/** Which times are trained on: see scheduledTimes. */
-export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
-
-/** [n] times, uniform in [eps, 1); sample i of a seed draws the same in any batch. */
-export function uniformTimes(n: number, options: DrawOptions & { device?: Device }): Tensor {
-  return add(mul(uniform([n], { stream: streams.times, ...options }), 1 - TIME_EPSILON), TIME_EPSILON);
-}
+/** A loss [] of a batch, the mean over its samples, from the velocity v and the ends of its paths, [N, ...] each. */
+export type Distance = (v: Tensor, x0: Tensor, x1: Tensor) => Tensor;
 
 /**
- * [n] times of a training stage (official losses.py): 'uniform' in [eps, 1) for reflow; 't0' all eps, distillation to one
- * step; a number k: i (1 - eps) / k + eps with i uniform in 0..k-1, the times at which Euler with k steps asks; 't1' all 1,
- * one step from data to noise.
- * @throws ValueError for another schedule
+ * sqrt(||v - (x1 - x0)||^2 + c^2) - c, c = 0.00054 sqrt(dimensions): squared near 0, linear far off (Song, Dhariwal 2024,
+ * section 3.3).
  */
-export function scheduledTimes(schedule: TimeSchedule, n: number, options: DrawOptions & { device?: Device }): Tensor {
-  const { device } = options;
-  if (schedule === 'uniform') return uniformTimes(n, options);
-  if (schedule === 't0') return full([n], TIME_EPSILON, { device });
-  if (schedule === 't1') return full([n], 1, { device });
-  if (!Number.isInteger(schedule) || schedule < 1)
-    throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${schedule}`);
-  const index = cast(cast(mul(uniform([n], { stream: streams.times, ...options }), schedule), 'i32'), 'f32');
-  return add(mul(index, (1 - TIME_EPSILON) / schedule), TIME_EPSILON);
-}
+export const pseudoHuber: Distance = (v, x0, x1) => {
+  const dimensions = x1.size / x1.shape[0];
+  const c = 0.00054 * Math.sqrt(dimensions);
+  const error = reshape(sub(v, sub(x1, x0)), [x1.shape[0], dimensions]);
+  return sub(mean(sqrt(add(sum(square(error), { axes: [1] }), c * c))), c);
+};
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
@@ -58,11 +49,11 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
 }
 
 /**
- * Mean squared error of the velocity on straight lines from x0 to x1.
+ * Loss of the velocity on straight lines from x0 to x1; by default its mean squared error.
  * @param x1 data [N, ...]
  */
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
-  const { seed, sample, noiseScale = 1, reduceMean = true } = options;
+  const { seed, sample, noiseScale = 1, distance, reduceMean = true } = options;
   const { device } = x1;
   const { x0 = noise(x1.shape, noiseScale, { seed, sample, stream: streams.noise, device }) } = options;
   const { t = uniformTimes(x1.shape[0], { seed, sample, device }) } = options;
@@ -72,7 +63,9 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const error = mse(velocity(interpolate(x0, x1, t), t), sub(x1, x0));
+  const v = velocity(options.input ?? interpolate(x0, x1, t), t);
+  if (distance) return distance(v, x0, x1);
+  const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
 }
 

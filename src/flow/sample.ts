@@ -13,9 +13,9 @@ import { sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
-import { TIME_EPSILON } from './loss.ts';
 import { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
 import { type SdeDrift, solveStochastic } from './stochastic.ts';
+import { TIME_EPSILON } from './times.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
 export type SolverName = FixedSolver | 'rk45';

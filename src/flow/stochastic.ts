@@ -13,8 +13,8 @@ import { full } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { TIME_EPSILON } from './loss.ts';
 import type { Solution, SolveOptions } from './solvers.ts';
+import { TIME_EPSILON } from './times.ts';
 import type { Velocity } from './velocity.ts';
 
 /** 'exact' keeps the marginals of the flow; 'legacy' is the official code's formula. */

@@ -6,7 +6,16 @@
 import { noGrad } from '../autograd/mode.ts';
 import { batchIndices, type PairSet } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
-import { initialNoise, networkVelocity, rectifiedFlowLoss, scheduledTimes, solve } from '../flow/index.ts';
+import {
+  drawTimes,
+  initialNoise,
+  networkVelocity,
+  pseudoHuber,
+  rectifiedFlowLoss,
+  scheduledTimes,
+  solve,
+  type TimeLaw,
+} from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { streams } from '../tensor/streams.ts';
@@ -36,10 +45,16 @@ export function flowObjective(batches: ImageBatches, { model, config, device }: 
       rectifiedFlowLoss(velocity, part(images, first, count, batches.imageShape, device), {
         seed,
         sample: step * training.batch_size + first,
+        t: drawTimes(timeLaw(config), count, { seed, sample: step * training.batch_size + first, device }),
         noiseScale: sampling.init_noise_scale,
         reduceMean: training.reduce_mean,
       });
   };
+}
+
+/** As training.time_* say. */
+function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
+  return { law: time_law, mean: time_mean, deviation: time_deviation, steepness: time_steepness };
 }
 
 /** From the stored start of each pair to its end. */
@@ -76,8 +91,15 @@ export function onlineObjective(teacher: UNet, { model, config, device }: Object
 function reflowLoss(model: UNet, config: Config, step: number, first: number, x0: Tensor, x1: Tensor): Tensor {
   const { seed, training, reflow } = config;
   const draw = { seed, sample: step * training.batch_size + first, device: x1.device };
-  const t = scheduledTimes(reflow.reflow_t_schedule, x1.shape[0], draw);
-  return rectifiedFlowLoss(networkVelocity(model), x1, { ...draw, x0, t, reduceMean: training.reduce_mean });
+  const { reflow_t_schedule: schedule, reflow_loss, exact_t0 } = reflow;
+  return rectifiedFlowLoss(networkVelocity(model), x1, {
+    ...draw,
+    x0,
+    t: scheduledTimes(schedule, x1.shape[0], draw, timeLaw(config)),
+    input: schedule === 't0' && exact_t0 ? x0 : undefined,
+    distance: reflow_loss === 'pseudo-huber' ? pseudoHuber : undefined,
+    reduceMean: training.reduce_mean,
+  });
 }
 
 /** Samples of a batch in host memory, as a tensor. */

@@ -90,7 +90,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
-  if (reflow.reflow_loss !== 'l2')
+  if (reflow.reflow_loss.startsWith('lpips'))
     throw new ConfigError(
       `reflow.reflow_loss ${reflow.reflow_loss} is not there yet; add --config.reflow.reflow_loss l2`,
     );
@@ -102,7 +102,7 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
   try {
     return await runStage('reflow', config, options, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, { partial, onNotice });
-      model.loadStateDict(flow.model, flow.path, { partial });
+      model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device };
       const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);

@@ -2,6 +2,7 @@
 // configs/rectified_flow/*), so that its command lines keep working; keys of our own are marked.
 import { z } from 'zod';
 import { fixedSolvers } from '../../flow/solvers.ts';
+import { timeLaws } from '../../flow/times.ts';
 
 const whole = (least: number) => z.int().min(least);
 const positive = z.number().positive();
@@ -107,6 +108,13 @@ export const configSchema = z.strictObject({
     reduce_mean: z.boolean(),
     continuous: z.literal(false, 'Rectified Flow has no other loss; expected false'),
     likelihood_weighting: z.literal(false, 'Rectified Flow has no other loss; expected false'),
+    /** Ours: which times count how much, where the official code draws them uniformly; see src/flow/times.ts. */
+    time_law: z.enum(timeLaws),
+    /** Ours: mean and deviation of the logit of logit_normal. */
+    time_mean: z.number(),
+    time_deviation: positive,
+    /** Ours: of u_shaped. */
+    time_steepness: positive,
     /** Where the folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch is, in the official code; data.root_path serves too. */
     data_dir: z.string(),
   }),
@@ -158,12 +166,17 @@ export const configSchema = z.strictObject({
       [z.enum(['t0', 't1', 'uniform']), whole(1)],
       'expected t0, t1, uniform or a number >= 1',
     ),
-    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2']),
+    /** Between velocity and straight line, or (lpips) between images; pseudo-huber is ours. */
+    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber']),
     /** The checkpoint of the flow to start from. */
     last_flow_ckpt: z.string(),
     /** Folder of pairs: {data_root}/{seed}/z0.npy, z1.npy. */
     data_root: z.string(),
     total_number_of_samples: whole(1),
+    /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
+    student: z.enum(['raw', 'ema']),
+    /** Ours: with t0 the network sees z0 itself, as it will when it samples, and not 0.999 z0 + 0.001 z1. */
+    exact_t0: z.boolean(),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
     online_steps: whole(1),
   }),
