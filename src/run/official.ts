@@ -20,7 +20,7 @@ type Dict = Map<string | number, TorchValue>;
 export interface OfficialOptions {
   /** Takes what fits; otherwise any difference is an error. */
   partial?: boolean;
-  /** Told of what was left out with `partial`, and of counts that do not agree. */
+  /** Told of a file found under another spelling, of what was left out with `partial`, of counts that do not agree. */
   onNotice?: (text: string) => void;
 }
 

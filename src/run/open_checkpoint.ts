@@ -29,6 +29,7 @@ export async function openCheckpoint(
   options: OfficialOptions = {},
 ): Promise<Checkpoint> {
   const path = findCheckpoint(reference);
+  if (path !== reference) options.onNotice?.(`${reference} is taken to mean ${path}`);
   if (await isOurs(path)) return loadCheckpoint(path);
   const tree = await readTorchTree(path);
   if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');

@@ -105,6 +105,16 @@ describe('a student', () => {
     expect(whole.loss).toBeLessThan(0.1);
   });
 
+  it('says which file was found under another spelling', async () => {
+    const notices: string[] = [];
+    const spelt = join(folder, 'flow/checkpoints/checkpoint-0.pth');
+    await trainReflow(
+      await config({ 'reflow.last_flow_ckpt': spelt, 'training.n_iters': 0, 'training.snapshot_sampling': false }),
+      { workdir: join(folder, 'spelt'), device, onNotice: (text) => notices.push(text) },
+    );
+    expect(notices).toContain(`${spelt} is taken to mean ${flow}`);
+  });
+
   it('is not taken for a flow', async () => {
     await expect(train(await config(), { workdir: join(folder, 'whole'), device })).rejects.toThrow(
       /holds a run of reflow, not of train/,
