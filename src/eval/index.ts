@@ -1,0 +1,3 @@
+// How good samples are: feature networks and scores, the public names of `rectiflow/eval`.
+export { FidInception, type InceptionFeatures, inceptionState } from './inception.ts';
+export { readStateArrays, type StateArrays } from './weights.ts';
