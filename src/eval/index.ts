@@ -1,4 +1,5 @@
 // How good samples are: feature networks and scores, the public names of `rectiflow/eval`.
+export { type ExtractOptions, extractFeatures } from './extract.ts';
 export type { FeatureRows } from './features.ts';
 export { frechetDistance } from './frechet_distance.ts';
 export { GaussianAccumulator, type GaussianStatistics, gaussianOf } from './gaussian.ts';

@@ -152,7 +152,7 @@ export class Lpips implements Disposable {
     });
   }
 
-  /** [N]: the weighted squared difference, summed over channels and averaged over pixels. */
+  /** The weighted squared difference, summed over channels and averaged over pixels: one number a pair. */
   private layerDistance(a: Tensor, b: Tensor, layer: number): Tensor {
     const [n, h, w, c] = a.shape;
     return scope(() => {

@@ -1,8 +1,8 @@
 // The FID Inception-v3 against pytorch-fid's network with the same weights (golden/README.md).
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
-import { DtypeError, FileError, ShapeError } from '../../src/errors.ts';
-import { FidInception, inceptionState, type StateArrays } from '../../src/eval/index.ts';
+import { DtypeError, FileError, ShapeError, ValueError } from '../../src/errors.ts';
+import { extractFeatures, FidInception, inceptionState, type StateArrays } from '../../src/eval/index.ts';
 import { type ArrayFile, readNpz, writePth } from '../../src/io/index.ts';
 import { tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -59,6 +59,25 @@ describe.each(deviceNames)('on %s', (name) => {
     const tables = 100_000;
     network[Symbol.dispose]();
     expect(device.memory().live).toBeLessThan(before + tables);
+  });
+
+  it('features of images on the host, batch by batch', async () => {
+    using network = new FidInception(weights, { device });
+    const { shape, data } = arrays.get('images32') as ArrayFile;
+    const done: number[] = [];
+    const options = { batchSize: 2, onBatch: (count: number) => done.push(count) };
+    const { pool3, logits } = await extractFeatures(network, data as Uint8Array, shape, options);
+    expect(done).toEqual([2, 3]);
+    for (const [output, rows] of Object.entries({ pool3, logits })) {
+      const want = arrays.get(`${output}_32`) as ArrayFile;
+      expect([rows.rows, rows.columns]).toEqual(want.shape);
+      expect(relativeToLargest(rows.values, want.data as Float32Array), output).toBeLessThan(1e-5);
+    }
+    const extract = (...rest: [number[], object?]) => extractFeatures(network, data as Uint8Array, ...rest);
+    await expect(extract([2, 32, 32, 3])).rejects.toThrow(ShapeError);
+    await expect(extract([3, 32, 96, 1])).rejects.toThrow(ShapeError);
+    await expect(extract(shape, { batchSize: 0 })).rejects.toThrow(ValueError);
+    await expect(extract(shape, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
   });
 
   it('refuses other images and files, and names what does not fit', async () => {
