@@ -54,9 +54,11 @@ export {
   split,
   transpose,
 } from './kernels/movement.ts';
+export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
 export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
 export { argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
+export { resizeBilinear } from './kernels/resize.ts';
 export { crossEntropy, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

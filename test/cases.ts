@@ -9,6 +9,7 @@ import { firCases } from './cases/fir.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
+import { poolingCases } from './cases/pooling.ts';
 import { reduceCases } from './cases/reduce.ts';
 
 export const cases: readonly Case[] = [
@@ -18,5 +19,6 @@ export const cases: readonly Case[] = [
   ...convCases,
   ...normCases,
   ...firCases,
+  ...poolingCases,
   ...movementCases,
 ];

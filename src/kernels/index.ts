@@ -10,9 +10,11 @@ import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import * as movement from './movement.ts';
 import type { Op } from './op.ts';
+import { averagePool2dOp, maxPool2dOp } from './pooling.ts';
 import { dropoutOp } from './random.ts';
 import * as reduce from './reduce.ts';
 import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
+import { resizeBilinearOp } from './resize.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
 
 type AnyOp = Op<never>;
@@ -22,6 +24,7 @@ export const ops = {
   add: elementwise.addOp,
   argmax: reduce.argmaxOp,
   attention: attentionOp,
+  averagePool2d: averagePool2dOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
@@ -46,6 +49,7 @@ export const ops = {
   logSoftmax: logSoftmaxOp,
   matmul: matmulOp,
   max: reduce.maxOp,
+  maxPool2d: maxPool2dOp,
   maximum: elementwise.maximumOp,
   mean: reduce.meanOp,
   minimum: elementwise.minimumOp,
@@ -59,6 +63,7 @@ export const ops = {
   pow: elementwise.powOp,
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
+  resizeBilinear: resizeBilinearOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,

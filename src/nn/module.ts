@@ -41,11 +41,11 @@ export function compareState(
 const LISTED = 8;
 
 /** One line a kind with the first names and how many more there are; empty where nothing differs. */
-export function describeMismatch({ missing, unknown, misshapen }: StateMismatch): string {
+export function describeMismatch({ missing, unknown, misshapen }: StateMismatch, listed = LISTED): string {
   const line = (what: string, names: string[]) => {
     if (names.length === 0) return [];
-    const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
-    return [`  ${names.length} ${what}: ${names.slice(0, LISTED).join(', ')}${more}`];
+    const more = names.length > listed ? ` and ${names.length - listed} more` : '';
+    return [`  ${names.length} ${what}: ${names.slice(0, listed).join(', ')}${more}`];
   };
   return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)].join('\n');
 }

@@ -41,6 +41,8 @@ const small: Layer[] = [
   { x: [1, 6, 6, 2], out: 3, kernel: 5, padding: 2 },
   { x: [1, 6, 7, 2], out: 3, kernel: [1, 3], padding: [0, 1] },
   { x: [1, 6, 7, 2], out: 3, kernel: [3, 2], padding: [2, 1] },
+  { x: [1, 4, 9, 5], out: 6, kernel: [1, 7], padding: [0, 3] },
+  { x: [1, 9, 4, 5], out: 6, kernel: [7, 1], padding: [3, 0] },
   { x: [1, 4, 4, 2], out: 3, kernel: 1, padding: 1 },
 ];
 

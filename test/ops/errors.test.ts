@@ -23,8 +23,10 @@ import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import * as movement from '../../src/kernels/movement.ts';
+import { averagePool2d, maxPool2d } from '../../src/kernels/pooling.ts';
 import { argmax, max, mean, sum } from '../../src/kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from '../../src/kernels/resample.ts';
+import { resizeBilinear } from '../../src/kernels/resize.ts';
 import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts';
 import { empty, tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -138,6 +140,24 @@ const wrongShapes: Refusal[] = [
   ['fir_resample', [[1, 3, 2, 3]], (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
   ['upsample_nearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
   ['downsample_mean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
+  ['max_pool2d', [[2, 2, 3]], (f) => maxPool2d(f(2, 2, 3), { kernel: 2 })],
+  [
+    'max_pool2d',
+    [
+      [1, 2, 5, 3],
+      [3, 3],
+    ],
+    (f) => maxPool2d(f(1, 2, 5, 3), { kernel: 3 }),
+  ],
+  ['average_pool2d', [[1, 0, 5, 3]], (f) => averagePool2d(f(1, 0, 5, 3), { kernel: 2, padding: 1 })],
+  [
+    'resize_bilinear',
+    [
+      [1, 2, 5, 3],
+      [0, 4],
+    ],
+    (f) => resizeBilinear(f(1, 2, 5, 3), [0, 4]),
+  ],
   [
     'reshape',
     [
@@ -191,6 +211,9 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['conv2d', (f, i) => conv2d(f(1, 5, 5, 3), i(4, 3, 3, 3))],
   ['group_norm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
   ['fir_resample', (_, i) => firUpsample(i(1, 2, 2, 3), [1, 3, 3, 1])],
+  ['max_pool2d', (_, i) => maxPool2d(i(1, 2, 2, 3), { kernel: 2 })],
+  ['average_pool2d', (_, i) => averagePool2d(i(1, 2, 2, 3), { kernel: 2 })],
+  ['resize_bilinear', (_, i) => resizeBilinear(i(1, 2, 2, 3), [4, 4])],
   ['gather', (f) => gather(f(4, 3), f(2))],
   ['one_hot', (f) => oneHot(f(2), 5)],
   ['concat', (f, i) => concat([f(2, 3), i(2, 3)], 0)],

@@ -50,6 +50,17 @@ test('a filter goes both ways over a pixel, flipped, with the official padding',
   expect(numbers(reference.firDownsample(square, [1, 3]))).toEqual([36]);
 });
 
+test('windows of a 3 x 3 image with a border of one, and a row stretched with half-pixel centres', () => {
+  const x = array64([1, 3, 3, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const options = { kernel: [2, 2], stride: [2, 2], padding: [1, 1] } as const;
+  expect(numbers(reference.maxPool2d(x, options))).toEqual([1, 3, 7, 9]);
+  expect(numbers(reference.averagePool2d(x, options))).toEqual([0.25, 1.25, 2.75, 7]);
+  expect(numbers(reference.averagePool2d(x, { ...options, countIncludePad: false }))).toEqual([1, 2.5, 5.5, 7]);
+  const row = array64([1, 1, 2, 1], [0, 8]);
+  expect(numbers(reference.resizeBilinear(row, [1, 4]))).toEqual([0, 2, 6, 8]);
+  expect(numbers(reference.resizeBilinear(x, [1, 1]))).toEqual([5]);
+});
+
 test('softmax, its logarithm and cross entropy agree', () => {
   const logits = array64([1, 2], [0, Math.log(3)]);
   expectClose('softmax', reference.softmax(logits).data, [0.25, 0.75], { absolute: 1e-12 });

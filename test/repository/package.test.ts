@@ -32,7 +32,7 @@ it('is imported without any other package', () => {
   const imports = names.map((name) => `await import('rectiflow${name.slice(1)}');`).join('\n');
   const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${names.length}')`);
   expect(stderr).toBe('');
-  expect(stdout).toBe('imported 6\n');
+  expect(stdout).toBe('imported 7\n');
   expect(status).toBe(0);
 });
 

@@ -9,4 +9,5 @@ export * from './gradient.ts';
 export * from './matmul.ts';
 export * from './movement.ts';
 export * from './norm.ts';
+export * from './pooling.ts';
 export * from './reduce.ts';

@@ -1,0 +1,79 @@
+// Mean and covariance of features, over as many batches as there are, in float64.
+//
+// Batches are merged by their means and scatters S = sum (x - mean)(x - mean)^T:
+//   S = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = mean_b - mean_a; covariance = S / (n - 1)
+// Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
+import { ValueError } from '../errors.ts';
+import { checkFeatures, type FeatureRows } from './features.ts';
+import { addProductOfRows, mirrorLower } from './matrix.ts';
+
+export interface GaussianStatistics {
+  /** [columns] */
+  mean: Float64Array;
+  /** [columns, columns], of a sample: divided by count - 1. */
+  covariance: Float64Array;
+  /** Feature vectors it was made of, where that is known. */
+  count?: number;
+}
+
+const BLOCK_ROWS = 512;
+
+/** Takes features batch by batch; holds one matrix whatever their number. */
+export class GaussianAccumulator {
+  readonly columns: number;
+  private count = 0;
+  private readonly mean: Float64Array;
+  /** The lower triangle of S. */
+  private readonly scatter: Float64Array;
+
+  /** @param columns length of a feature vector */
+  constructor(columns: number) {
+    this.columns = columns;
+    this.mean = new Float64Array(columns);
+    this.scatter = new Float64Array(columns * columns);
+  }
+
+  /** @throws ValueError for features of another length or values that are not finite */
+  add(features: FeatureRows): void {
+    checkFeatures('features', features);
+    if (features.columns !== this.columns)
+      throw new ValueError(`features of ${features.columns} columns do not go with those of ${this.columns}`);
+    for (let start = 0; start < features.rows; start += BLOCK_ROWS)
+      this.addBlock(features, start, Math.min(BLOCK_ROWS, features.rows - start));
+  }
+
+  /** Of all features so far. @throws ValueError for fewer than two */
+  statistics(): GaussianStatistics {
+    if (this.count < 2) throw new ValueError(`a covariance needs at least two feature vectors, got ${this.count}`);
+    const covariance = this.scatter.map((value) => value / (this.count - 1));
+    mirrorLower(covariance, this.columns);
+    return { mean: this.mean.slice(), covariance, count: this.count };
+  }
+
+  private addBlock({ values }: FeatureRows, start: number, rows: number): void {
+    const { columns, mean, scatter } = this;
+    const centred = new Float64Array(columns * rows);
+    const shift = new Float64Array(columns);
+    for (let j = 0; j < columns; j++) {
+      let sum = 0;
+      for (let i = 0; i < rows; i++) sum += values[(start + i) * columns + j];
+      const blockMean = sum / rows;
+      for (let i = 0; i < rows; i++) centred[j * rows + i] = values[(start + i) * columns + j] - blockMean;
+      shift[j] = blockMean - mean[j];
+    }
+    addProductOfRows(centred, centred, scatter, { m: columns, n: columns, k: rows, lower: true });
+    const total = this.count + rows;
+    const weight = (this.count * rows) / total;
+    for (let i = 0; i < columns; i++)
+      for (let j = 0; j <= i; j++) scatter[i * columns + j] += weight * shift[i] * shift[j];
+    for (let j = 0; j < columns; j++) mean[j] += (shift[j] * rows) / total;
+    this.count = total;
+  }
+}
+
+/** Mean and covariance of features. @throws ValueError for fewer than two or values that are not finite */
+export function gaussianOf(features: FeatureRows): GaussianStatistics {
+  const accumulator = new GaussianAccumulator(features.columns);
+  accumulator.add(features);
+  return accumulator.statistics();
+}

@@ -1,0 +1,67 @@
+// Eigenvalues through the system's LAPACK, where there is one.
+//
+// Source: dsyevd of LAPACK 3; Fortran's conventions: everything by reference, lengths of texts behind the other arguments.
+import { openSystemLibrary } from '../device/system_library.ts';
+import { RectiflowError } from '../errors.ts';
+import { symmetricEigenvalues } from './eigenvalues.ts';
+
+const lapack = {
+  name: 'LAPACK',
+  purpose: 'eigenvalues (Frechet distance)',
+  files:
+    process.platform === 'darwin'
+      ? ['/System/Library/Frameworks/Accelerate.framework/Accelerate']
+      : ['liblapack.so.3', 'libopenblas.so.0', 'liblapack.so'],
+  variable: 'LIBLAPACK_PATH',
+  install: 'Debian, Ubuntu: `apt-get install liblapack3`; Fedora: `dnf install lapack`',
+  functions: {
+    dsyevd_: 'array array array array array array array array array array array size size',
+  },
+} as const;
+
+/** Finds the eigenvalues of symmetric matrices. */
+export interface EigenSolver {
+  /** For reports: the last bits of a score depend on it. */
+  readonly name: string;
+  /** @param a [n, n], symmetric, may be overwritten @returns [n], in no order */
+  eigenvalues(a: Float64Array, n: number): Float64Array;
+}
+
+/** Our own, in JavaScript: the same bits on every machine. */
+export const ownEigenSolver: EigenSolver = { name: 'own', eigenvalues: symmetricEigenvalues };
+
+/** @throws RectiflowError where there is no LAPACK, saying where it was looked for and how to install it */
+export function lapackEigenSolver(): EigenSolver {
+  const { dsyevd_ } = openSystemLibrary(lapack);
+  const [valuesOnly, upper] = [...'NU'].map((letter) => Uint8Array.of(letter.charCodeAt(0)));
+  // Two words: the library may read whole numbers of 32 bits or of 64.
+  const whole = (value: number) => Int32Array.of(value, value < 0 ? -1 : 0);
+  return {
+    name: 'LAPACK',
+    eigenvalues(a, n) {
+      const values = new Float64Array(n);
+      if (n === 0) return values;
+      const order = whole(n);
+      const info = whole(0);
+      const run = (work: Float64Array, workSize: number, whole32: Int32Array, wholeSize: number) => {
+        const [size, wholes] = [whole(workSize), whole(wholeSize)];
+        dsyevd_(valuesOnly, upper, order, a, order, values, work, size, whole32, wholes, info, 1, 1);
+        if (info[0] !== 0) throw new RectiflowError(`LAPACK's dsyevd failed: info ${info[0]}`);
+      };
+      const wanted = new Float64Array(1);
+      run(wanted, -1, new Int32Array(2), -1);
+      run(new Float64Array(wanted[0]), wanted[0], new Int32Array(2), 1);
+      return values;
+    },
+  };
+}
+
+/** LAPACK's where it is found, else our own. @throws RectiflowError if LIBLAPACK_PATH names a file that will not do */
+export function findEigenSolver(): EigenSolver {
+  try {
+    return lapackEigenSolver();
+  } catch (error) {
+    if (process.env[lapack.variable]) throw error;
+    return ownEigenSolver;
+  }
+}

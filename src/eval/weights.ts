@@ -1,0 +1,74 @@
+// Weights of a published network from a PyTorch state dict, checked against what the network has.
+//
+// An inference batch norm y = gamma (z - mean) / sqrt(variance + eps) + beta behind a convolution z = W x is
+// y = W' x + b with W' = W s, b = beta - mean s, s = gamma / sqrt(variance + eps), a factor for each output channel.
+import type { Device } from '../device/device.ts';
+import { FileError } from '../errors.ts';
+import { readPth, type TorchValue, toFloat32 } from '../io/index.ts';
+import { compareState, describeMismatch } from '../nn/module.ts';
+import { fromOfficial } from '../nn/official.ts';
+import { tensor } from '../tensor/create.ts';
+import { keep } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Arrays by PyTorch's names, in its layouts: convolutions [Cout, Cin, kh, kw], linear maps [out, in]. */
+export type StateArrays = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
+
+/** The tensors of a .pth file that holds a state dict. @throws FileError for anything else */
+export async function readStateArrays(path: string): Promise<StateArrays> {
+  const root = await readPth(path);
+  if (!(root instanceof Map)) throw new FileError(path, 'is no state dict: it holds no dictionary');
+  return new Map([...root].map(([name, value]) => [String(name), toArray(path, String(name), value)]));
+}
+
+function toArray(path: string, name: string, value: TorchValue) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Map)
+    throw new FileError(path, `is no state dict: "${name}" is no tensor`);
+  return { shape: value.shape, data: toFloat32(value) };
+}
+
+/** @throws FileError that lists every missing, unknown and misshapen name */
+export function checkStateArrays(
+  origin: string,
+  what: string,
+  expected: ReadonlyMap<string, readonly number[]>,
+  arrays: StateArrays,
+): void {
+  const own = new Map([...expected].map(([name, shape]) => [name, { shape }]));
+  const text = describeMismatch(compareState(own, arrays), Number.POSITIVE_INFINITY);
+  if (text) throw new FileError(origin, `does not fit ${what}:\n${text}`);
+}
+
+/** A convolution that is not trained, ready for conv2d: weight [Cout, kh, kw, Cin], bias [Cout]. */
+export interface FixedConv {
+  weight: Tensor;
+  bias: Tensor;
+}
+
+type Array32 = { shape: readonly number[]; data: Float32Array };
+
+/** @param weight [Cout, Cin, kh, kw] @param bias [Cout] */
+export function fixedConv(weight: Array32, bias: Float32Array, device: Device): FixedConv {
+  const { shape, data } = fromOfficial('conv', weight);
+  return keep({ weight: tensor(data, { shape, device }), bias: tensor(bias, { device }) });
+}
+
+/** What a batch norm holds, [channels] each. */
+export interface BatchNormArrays {
+  weight: Float32Array;
+  bias: Float32Array;
+  runningMean: Float32Array;
+  runningVar: Float32Array;
+}
+
+/** A convolution without bias with the batch norm behind it folded in. @param weight [Cout, Cin, kh, kw] */
+export function foldBatchNorm(weight: Array32, norm: BatchNormArrays, eps: number): Array32 & { bias: Float32Array } {
+  const outputs = weight.shape[0];
+  const each = weight.data.length / outputs;
+  const factors = Float64Array.from(norm.runningVar, (variance, o) => norm.weight[o] / Math.sqrt(variance + eps));
+  return {
+    shape: weight.shape,
+    data: weight.data.map((value, i) => value * factors[Math.floor(i / each)]),
+    bias: norm.bias.map((value, o) => value - norm.runningMean[o] * factors[o]),
+  };
+}

@@ -1,0 +1,168 @@
+/* Pooling of [N, H, W, C] over windows kernel_h x kernel_w, taken every stride pixels of an image with a border of padding:
+ *   max   y[o] = the largest x of the window; the border never wins
+ *   mean  y[o] = sum of x over the window / count, count = its pixels, with the border or without
+ * A gradient is gathered: a task is one row of x and sees every window that reaches it, so that no two tasks add to one
+ * place. Of several largest, the first of the window (row by row) takes the gradient.
+ */
+#include "pool.h"
+
+struct pooling {
+  const float *x, *y, *grad;
+  float *out;
+  int32_t h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border;
+};
+
+/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the border */
+INLINE struct pooling pooling_of(const int32_t *t) {
+  return (struct pooling){.h = t[1], .w = t[2], .c = t[3], .out_h = t[4], .out_w = t[5], .kernel_h = t[6], .kernel_w = t[7],
+                          .stride_h = t[8], .stride_w = t[9], .padding_h = t[10], .padding_w = t[11], .with_border = t[12]};
+}
+
+/* The rows and columns of a window that are in the image. */
+struct window {
+  int32_t top, bottom, left, right;
+};
+
+INLINE struct window window_of(const struct pooling *p, int32_t row, int32_t column) {
+  int32_t top = row * p->stride_h - p->padding_h, left = column * p->stride_w - p->padding_w;
+  return (struct window){max32(top, 0), min32(top + p->kernel_h, p->h), max32(left, 0), min32(left + p->kernel_w, p->w)};
+}
+
+INLINE float share_of(const struct pooling *p, struct window v) {
+  int32_t inside = (v.bottom - v.top) * (v.right - v.left);
+  return 1.0f / (float)(p->with_border ? p->kernel_h * p->kernel_w : inside);
+}
+
+/* Windows first, first + 1, ... last - 1 of an axis reach a position. */
+INLINE int32_t first_window(int32_t position, int32_t kernel, int32_t stride, int32_t padding) {
+  int32_t after = position + padding - kernel + 1;
+  return after > 0 ? ceil_div(after, stride) : 0;
+}
+INLINE int32_t last_window(int32_t position, int32_t stride, int32_t padding, int32_t windows) {
+  return min32((position + padding) / stride + 1, windows);
+}
+
+INLINE vec load_lanes(const float *p, int32_t lanes) { return lanes == LANES ? load(p) : load_partial(p, lanes); }
+INLINE void store_lanes(float *p, vec v, int32_t lanes) {
+  if (lanes == LANES) store(p, v);
+  else store_partial(p, v, lanes);
+}
+
+INLINE size_t place(int32_t image, int32_t h, int32_t w, int32_t c, int32_t row, int32_t column) {
+  return (((size_t)image * (size_t)h + (size_t)row) * (size_t)w + (size_t)column) * (size_t)c;
+}
+
+/* ---------------------------------------------------------------- forward: a task is one row of y */
+
+INLINE void pool_row(const struct pooling *p, int32_t task, int32_t largest) {
+  int32_t image = task / p->out_h, row = task % p->out_h;
+  float *y = p->out + place(image, p->out_h, p->out_w, p->c, row, 0);
+  for (int32_t column = 0; column < p->out_w; column++, y += p->c) {
+    struct window v = window_of(p, row, column);
+    float share = share_of(p, v);
+    for (int32_t k = 0; k < p->c; k += LANES) {
+      int32_t lanes = min32(LANES, p->c - k);
+      vec result = largest ? splat(-__builtin_inff()) : (vec){};
+      for (int32_t i = v.top; i < v.bottom; i++) {
+        const float *x = p->x + place(image, p->h, p->w, p->c, i, v.left) + k;
+        for (int32_t j = v.left; j < v.right; j++, x += p->c) {
+          vec value = load_lanes(x, lanes);
+          /* A NaN stays. */
+          if (largest) result = select((value > result) | (value != value), value, result);
+          else result += value;
+        }
+      }
+      store_lanes(y + k, largest ? result : result * share, lanes);
+    }
+  }
+}
+
+static void max_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  pool_row(context, task, 1);
+}
+
+static void mean_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  pool_row(context, task, 0);
+}
+
+KERNEL void pooling_max(const float *x, float *y, const int32_t *table) {
+  struct pooling p = pooling_of(table);
+  p.x = x, p.out = y;
+  pool_run(max_task, &p, table[0] * p.out_h);
+}
+
+KERNEL void pooling_mean(const float *x, float *y, const int32_t *table) {
+  struct pooling p = pooling_of(table);
+  p.x = x, p.out = y;
+  pool_run(mean_task, &p, table[0] * p.out_h);
+}
+
+/* ---------------------------------------------------------------- gradients: a task is one row of x */
+
+/* dx += dy where x of this row is the first of the window that equals y */
+INLINE void max_window(const struct pooling *p, float *dx, int32_t image, int32_t line, int32_t row, int32_t column) {
+  struct window v = window_of(p, row, column);
+  size_t at = place(image, p->out_h, p->out_w, p->c, row, column);
+  for (int32_t k = 0; k < p->c; k += LANES) {
+    int32_t lanes = min32(LANES, p->c - k);
+    vec largest = load_lanes(p->y + at + k, lanes), grad = load_lanes(p->grad + at + k, lanes);
+    vec_i32 taken = {};
+    for (int32_t i = v.top; i <= line; i++) {
+      const float *x = p->x + place(image, p->h, p->w, p->c, i, v.left) + k;
+      for (int32_t j = v.left; j < v.right; j++, x += p->c) {
+        vec_i32 wins = (load_lanes(x, lanes) == largest) & ~taken;
+        taken |= wins;
+        if (i != line) continue;
+        float *target = dx + (size_t)j * (size_t)p->c + k;
+        store_lanes(target, load_lanes(target, lanes) + select(wins, grad, (vec){}), lanes);
+      }
+    }
+  }
+}
+
+/* dx += dy / count over the columns of the window */
+INLINE void mean_window(const struct pooling *p, float *dx, int32_t image, int32_t row, int32_t column) {
+  struct window v = window_of(p, row, column);
+  float share = share_of(p, v);
+  const float *grad = p->grad + place(image, p->out_h, p->out_w, p->c, row, column);
+  for (int32_t j = v.left; j < v.right; j++) {
+    float *target = dx + (size_t)j * (size_t)p->c;
+    for (int32_t k = 0; k < p->c; k++) target[k] += grad[k] * share;
+  }
+}
+
+INLINE void gradient_row(const struct pooling *p, int32_t task, int32_t largest) {
+  int32_t image = task / p->h, line = task % p->h;
+  float *dx = p->out + place(image, p->h, p->w, p->c, line, 0);
+  for (int32_t k = 0; k < p->w * p->c; k++) dx[k] = 0.0f;
+  int32_t last = last_window(line, p->stride_h, p->padding_h, p->out_h);
+  for (int32_t row = first_window(line, p->kernel_h, p->stride_h, p->padding_h); row < last; row++)
+    for (int32_t column = 0; column < p->out_w; column++) {
+      if (largest) max_window(p, dx, image, line, row, column);
+      else mean_window(p, dx, image, row, column);
+    }
+}
+
+static void max_gradient_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  gradient_row(context, task, 1);
+}
+
+static void mean_gradient_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  gradient_row(context, task, 0);
+}
+
+KERNEL void pooling_max_gradient(const float *x, const float *y, const float *dy, float *dx, const int32_t *table) {
+  struct pooling p = pooling_of(table);
+  p.x = x, p.y = y, p.grad = dy, p.out = dx;
+  pool_run(max_gradient_task, &p, table[0] * p.h);
+}
+
+KERNEL void pooling_mean_gradient(const float *dy, float *dx, const int32_t *table) {
+  struct pooling p = pooling_of(table);
+  p.grad = dy, p.out = dx;
+  pool_run(mean_gradient_task, &p, table[0] * p.h);
+}

@@ -1,0 +1,109 @@
+// Pooling of images [N, H, W, C]: the largest or the mean of a window, for every window of an image with a border.
+//   H' = floor((H + 2 padding - kernel) / stride) + 1
+import { kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+
+export const poolingKernels = kernelModule(import.meta.url, './pooling.c', {
+  pooling_max: 'ptr ptr ptr',
+  pooling_mean: 'ptr ptr ptr',
+  pooling_max_gradient: 'ptr ptr ptr ptr ptr',
+  pooling_mean_gradient: 'ptr ptr ptr',
+});
+
+/** One number or [vertical, horizontal]. */
+type Extent = number | readonly [number, number];
+
+export interface PoolOptions {
+  /** Size of the window. */
+  kernel: Extent;
+  /** Default: the kernel, so that windows lie side by side. */
+  stride?: Extent;
+  /** Width of the border, at most half the kernel; default 0. */
+  padding?: Extent;
+}
+
+export interface AveragePoolOptions extends PoolOptions {
+  /** Whether the border counts, as zeros; without, the mean is over the pixels of the image. Default true, as PyTorch. */
+  countIncludePad?: boolean;
+}
+
+/** What pooling.c reads: see pooling_of. */
+type Table = readonly number[];
+
+export const maxPool2dOp = defineOp<Table>({
+  name: 'max_pool2d',
+  cpu: poolingKernels,
+  cuda: 'absent',
+  backward({ grad, saved: [x, y], attributes: values }) {
+    const { device } = x;
+    const dx = empty(x.shape, { device });
+    if (dx.size > 0)
+      device
+        .load(poolingKernels)
+        .pooling_max_gradient(x.address, y.address, grad.address, dx.address, device.table(values));
+    return [dx];
+  },
+});
+
+/**
+ * The largest of every window; the border never wins, and of several largest the first takes the gradient.
+ * @param x [N, H, W, C]
+ * @returns [N, H', W', C]
+ * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers
+ */
+export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
+  const { y, table } = prepare('max_pool2d', x, options, true);
+  if (y.size > 0) x.device.load(poolingKernels).pooling_max(x.address, y.address, x.device.table(table));
+  return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: table });
+}
+
+export const averagePool2dOp = defineOp<Table>({
+  name: 'average_pool2d',
+  cpu: poolingKernels,
+  cuda: 'absent',
+  backward({ grad, attributes: values }) {
+    const { device } = grad;
+    const dx = empty(values.slice(0, 4), { device });
+    if (dx.size > 0) device.load(poolingKernels).pooling_mean_gradient(grad.address, dx.address, device.table(values));
+    return [dx];
+  },
+});
+
+/** The mean of every window. Otherwise as maxPool2d. */
+export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
+  const { y, table } = prepare('average_pool2d', x, options, options.countIncludePad ?? true);
+  if (y.size > 0) x.device.load(poolingKernels).pooling_mean(x.address, y.address, x.device.table(table));
+  return apply(averagePool2dOp, y, { parents: [x], attributes: table });
+}
+
+function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; table: Table } {
+  const device = checkOperands(op, [x]);
+  if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
+  const kernel = pair(op, 'kernel', options.kernel, 1);
+  const stride = pair(op, 'stride', options.stride ?? kernel, 1);
+  const padding = pair(op, 'padding', options.padding ?? 0, 0);
+  if (padding.some((width, axis) => 2 * width > kernel[axis]))
+    throw new ValueError(`[${op}] expected a padding of at most half the kernel, got ${padding} and ${kernel}`);
+  const [n, h, w, c] = x.shape;
+  const extents = [h, w].map(
+    (extent, axis) => Math.floor((extent + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1,
+  );
+  if (extents.some((extent) => extent < 1) || h * w === 0)
+    throw new ShapeError(
+      op,
+      `images of at least ${formatShape(kernel)} pixels with padding ${formatShape(padding)}`,
+      formatShape(x.shape),
+    );
+  const y = empty([n, ...extents, c], { device });
+  return { y, table: [n, h, w, c, ...extents, ...kernel, ...stride, ...padding, withBorder ? 1 : 0] };
+}
+
+function pair(op: string, what: string, value: Extent, least: number): [number, number] {
+  const [vertical, horizontal] = typeof value === 'number' ? [value, value] : value;
+  if (![vertical, horizontal].every((v) => Number.isInteger(v) && v >= least))
+    throw new ValueError(`[${op}] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
+  return [vertical, horizontal];
+}

@@ -1,0 +1,97 @@
+/* Bilinear resizing of [N, H, W, C] to [N, H', W', C] with half-pixel centres and without antialiasing, an axis at a time:
+ *   position(o) = max((o + 1/2) H / H' - 1/2, 0), y[o] = (1 - f) x[i] + f x[min(i + 1, H - 1)],
+ *   i = floor(position), f = position - i
+ * The adjoint is gathered: a task is one row of x and sees every row of y that it has a share in.
+ */
+#include "pool.h"
+
+struct resizing {
+  const float *source;
+  float *target;
+  int32_t h, w, c, out_h, out_w; /* h, w: of x, in both directions */
+};
+
+struct taps {
+  int32_t first, second;
+  float fraction;
+};
+
+INLINE struct taps taps_of(int32_t o, int32_t extent, int32_t out_extent) {
+  double position = ((double)o + 0.5) * ((double)extent / (double)out_extent) - 0.5;
+  if (position < 0.0) position = 0.0;
+  int32_t first = min32((int32_t)position, extent - 1);
+  return (struct taps){first, min32(first + 1, extent - 1), (float)(position - (double)first)};
+}
+
+/* The share of input i in an output. */
+INLINE float share_of(struct taps t, int32_t i) {
+  return (t.first == i ? 1.0f - t.fraction : 0.0f) + (t.second == i ? t.fraction : 0.0f);
+}
+
+/* The first output whose second tap is i or lies beyond; the taps never fall with o. */
+INLINE int32_t first_output(int32_t i, int32_t extent, int32_t out_extent) {
+  int32_t low = 0, high = out_extent;
+  while (low < high) {
+    int32_t middle = (low + high) / 2;
+    if (taps_of(middle, extent, out_extent).second < i) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+static void resize_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct resizing *r = context;
+  int32_t c = r->c;
+  size_t line = (size_t)r->w * (size_t)c;
+  struct taps v = taps_of(task % r->out_h, r->h, r->out_h);
+  const float *image = r->source + (size_t)(task / r->out_h) * (size_t)r->h * line;
+  const float *upper = image + (size_t)v.first * line, *lower = image + (size_t)v.second * line;
+  float *y = r->target + (size_t)task * (size_t)r->out_w * (size_t)c;
+  for (int32_t o = 0; o < r->out_w; o++, y += c) {
+    struct taps u = taps_of(o, r->w, r->out_w);
+    size_t left = (size_t)u.first * (size_t)c, right = (size_t)u.second * (size_t)c;
+    for (int32_t k = 0; k < c; k++) {
+      float a = upper[left + (size_t)k] * (1.0f - u.fraction) + upper[right + (size_t)k] * u.fraction;
+      float b = lower[left + (size_t)k] * (1.0f - u.fraction) + lower[right + (size_t)k] * u.fraction;
+      y[k] = a * (1.0f - v.fraction) + b * v.fraction;
+    }
+  }
+}
+
+/* table: N, H, W, C, H', W' */
+KERNEL void resize_bilinear(const float *x, float *y, const int32_t *table) {
+  const int32_t *t = table;
+  struct resizing r = {x, y, t[1], t[2], t[3], t[4], t[5]};
+  pool_run(resize_task, &r, t[0] * r.out_h);
+}
+
+static void gradient_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct resizing *r = context;
+  int32_t c = r->c, row = task % r->h;
+  size_t line = (size_t)r->out_w * (size_t)c;
+  float *dx = r->target + (size_t)task * (size_t)r->w * (size_t)c;
+  for (int32_t k = 0; k < r->w * c; k++) dx[k] = 0.0f;
+  for (int32_t o = first_output(row, r->h, r->out_h); o < r->out_h; o++) {
+    struct taps v = taps_of(o, r->h, r->out_h);
+    if (v.first > row) break;
+    const float *dy = r->source + ((size_t)(task / r->h) * (size_t)r->out_h + (size_t)o) * line;
+    float vertical = share_of(v, row);
+    for (int32_t p = 0; p < r->out_w; p++, dy += c) {
+      struct taps u = taps_of(p, r->w, r->out_w);
+      float *left = dx + (size_t)u.first * (size_t)c, *right = dx + (size_t)u.second * (size_t)c;
+      for (int32_t k = 0; k < c; k++) {
+        left[k] += vertical * (1.0f - u.fraction) * dy[k];
+        right[k] += vertical * u.fraction * dy[k];
+      }
+    }
+  }
+}
+
+/* dx [N, H, W, C] of dy [N, H', W', C]; the table of resize_bilinear */
+KERNEL void resize_bilinear_gradient(const float *dy, float *dx, const int32_t *table) {
+  const int32_t *t = table;
+  struct resizing r = {dy, dx, t[1], t[2], t[3], t[4], t[5]};
+  pool_run(gradient_task, &r, t[0] * r.h);
+}
