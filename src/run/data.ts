@@ -1,7 +1,5 @@
 // From a configuration to images: the data set it names, its training batches, and pixels of what was sampled.
 
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
   digitsDataset,
@@ -15,9 +13,10 @@ import {
   toPixels,
   trainingBatch,
 } from '../data/index.ts';
-import { ConfigError, FileError } from '../errors.ts';
+import { ConfigError } from '../errors.ts';
 import { given, missingKeys } from './config/index.ts';
 import type { Config } from './config/schema.ts';
+import { downloaded, userDataFolder } from './user_files.ts';
 
 export interface ImageBatches {
   /** [H, W, C] */
@@ -49,20 +48,11 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
 
-/** The archive in the package's data folder, downloaded when it is not there yet. */
-async function downloadedCifar10(notice: Notice): Promise<string> {
-  const folder = join(process.env.RECTIFLOW_DATA ?? join(homedir(), '.cache', 'rectiflow', 'data'), 'cifar-10');
+/** The archive in the user's data folder. */
+function downloadedCifar10(notice: Notice): Promise<string> {
+  const folder = join(userDataFolder(), 'cifar-10');
   const path = join(folder, 'cifar-10-binary.tar.gz');
-  if (existsSync(path)) return path;
-  notice(`downloading CIFAR-10 (170 MB) to ${folder}; --config.data.root_path names one that is there already`);
-  try {
-    return await downloadCifar10(folder);
-  } catch (error) {
-    if (!(error instanceof FileError)) throw error;
-    throw new FileError(path, `${error.message.slice(path.length + 2)}; or set --config.data.root_path`, {
-      cause: error,
-    });
-  }
+  return downloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
 }
 
 /** The folder of the files; the official *-Pytorch sets have a key of their own for it. */

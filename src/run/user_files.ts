@@ -1,0 +1,92 @@
+// Files that are too large for the package or not ours to give: a data set, published weights. They are looked for where a key
+// of the configuration says, then in the user's data folder (RECTIFLOW_DATA, by default in the user's cache), and downloaded
+// there when there is internet.
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, join } from 'node:path';
+import { FileError } from '../errors.ts';
+import { asFileError, downloadFile } from '../io/index.ts';
+import { given } from './config/index.ts';
+
+type Notice = (text: string) => void;
+
+/** Where downloads and data set statistics go. */
+export function userDataFolder(): string {
+  return process.env.RECTIFLOW_DATA ?? join(homedir(), '.cache', 'rectiflow', 'data');
+}
+
+/** Runs a download; a failure also names the key that stands in for it. */
+export async function downloaded(
+  path: string,
+  key: string,
+  notice: Notice,
+  download: () => Promise<unknown>,
+): Promise<string> {
+  if (existsSync(path)) return path;
+  notice(`downloading ${basename(path)} to ${path}; --config.${key} names one that is there already`);
+  try {
+    await download();
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    throw new FileError(path, `${error.message.slice(path.length + 2)}; or set --config.${key}`, { cause: error });
+  }
+  return path;
+}
+
+/** Published weights by the name of their file, whose last part is the beginning of its SHA-256. */
+const published = {
+  inception: {
+    key: 'eval.inception',
+    file: 'pt_inception-2015-12-05-6726825d.pth',
+    folder: 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights',
+  },
+  vgg16: { key: 'reflow.vgg16', file: 'vgg16-397923af.pth', folder: 'https://download.pytorch.org/models' },
+} as const;
+
+/**
+ * The file of published weights.
+ * @param path what the key of the configuration holds
+ * @throws FileError for a file that is missing or whose SHA-256 is not what its name says
+ */
+export async function weightsFile(
+  name: keyof typeof published,
+  path: string,
+  notice: Notice = () => {},
+): Promise<string> {
+  const { key, file, folder } = published[name];
+  const own = given(path);
+  if (own !== undefined) {
+    await checkNamedHash(own);
+    return own;
+  }
+  const target = join(userDataFolder(), 'weights', file);
+  await downloaded(target, `${key} FILE`, notice, () =>
+    downloadFile(`${folder}/${file}`, target, { sha256: namedHash(file) as string }),
+  );
+  await checkNamedHash(target);
+  return target;
+}
+
+/** "397923af" of "vgg16-397923af.pth", PyTorch's way to name a file; undefined for other names. */
+function namedHash(file: string): string | undefined {
+  return /-([0-9a-f]{8,64})\.\w+$/.exec(basename(file))?.[1];
+}
+
+/** @throws FileError for a file that is not what its name says; a name without a hash says nothing */
+async function checkNamedHash(path: string): Promise<void> {
+  const expected = namedHash(path);
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, end: expected ? undefined : 0 }))
+      hash.update(chunk);
+  } catch (error) {
+    throw asFileError(path, error);
+  }
+  const found = hash.digest('hex');
+  if (expected && !found.startsWith(expected))
+    throw new FileError(
+      path,
+      `has SHA-256 ${found.slice(0, 16)}..., its name says ${expected}; it is damaged or another file`,
+    );
+}
