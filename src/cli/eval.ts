@@ -1,5 +1,12 @@
 import { UsageError } from '../errors.ts';
-import { type Config, type EvalProgress, type EvalRow, evaluateSnapshots, type Task } from '../run/index.ts';
+import {
+  type Config,
+  type EvalProgress,
+  type EvalRow,
+  evaluateSnapshots,
+  type Scores,
+  type Task,
+} from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -49,7 +56,6 @@ export const evalCommand: Command = {
       return showPlan(config, `evaluate ${what}: ${wanted.join(', ')}`, taskOf(config));
     }
     requireKeys(config, taskOf(config));
-    if (config.eval.enable_sampling) note('FID, IS and KID are not there yet: samples are written, not scored');
     const device = await deviceOf(parsed, config);
     const bars = new Bars();
     const rows = await interruptible((signal) =>
@@ -95,7 +101,7 @@ class Bars {
   }
 }
 
-function describe({ name, loss, bitsPerDimension: bits, samples }: EvalRow, workdir: string): string[] {
+function describe({ name, loss, bitsPerDimension: bits, samples, scores }: EvalRow, workdir: string): string[] {
   const lines = [];
   if (loss) lines.push(`${name}  loss ${loss.loss.toFixed(5)} over ${loss.images} images`);
   if (bits)
@@ -107,5 +113,28 @@ function describe({ name, loss, bitsPerDimension: bits, samples }: EvalRow, work
     lines.push(
       `${name}  ${samples.count} samples, NFE ${samples.nfe.toFixed(1)}, ${samples.files.length} files in ${workdir}`,
     );
+  if (scores) lines.push(`${name}  ${describeScores(scores)}`);
   return lines;
+}
+
+function describeScores({
+  features,
+  frechetDistance,
+  inceptionScore,
+  kernelDistance,
+  precision,
+  recall,
+}: Scores): string {
+  const parts = [
+    `${features === 'inception' ? 'FID' : `Frechet distance of ${features}`} ${frechetDistance.toFixed(4)}`,
+  ];
+  if (inceptionScore !== undefined) parts.push(`IS ${inceptionScore.toFixed(4)}`);
+  if (kernelDistance) {
+    const { mean, standardError } = kernelDistance;
+    const error = standardError === undefined ? '' : ` +- ${standardError.toPrecision(2)}`;
+    parts.push(`KID ${mean.toPrecision(4)}${error}`);
+  }
+  if (precision !== undefined && recall !== undefined)
+    parts.push(`precision ${precision.toFixed(3)}`, `recall ${recall.toFixed(3)}`);
+  return parts.join('  ');
 }

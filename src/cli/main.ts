@@ -21,6 +21,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./eval.ts')).evalCommand,
   },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  stats: {
+    summary: 'features of a data set, for scores',
+    load: async () => (await import('./stats.ts')).statsCommand,
+  },
   convert: {
     summary: 'checkpoints of the official code to ours and back',
     load: async () => (await import('./convert.ts')).convertCommand,

@@ -15,8 +15,17 @@ export {
 export { type Conversion, type ConvertOptions, convert } from './convert.ts';
 export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
+export { type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { type Evaluation, evaluationLoss } from './eval/loss.ts';
+export type { Scores } from './eval/scores.ts';
+export {
+  buildStatistics,
+  dataStatistics,
+  type FoundStatistics,
+  ownPath as statisticsPath,
+  type StatisticsOptions,
+} from './eval/statistics.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
 export {
   type FileSummary,

@@ -7,10 +7,10 @@ import { noGrad } from '../autograd/mode.ts';
 import { batchIndices, type PairSet } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import {
+  type Distance,
   drawTimes,
   initialNoise,
   networkVelocity,
-  pseudoHuber,
   rectifiedFlowLoss,
   scheduledTimes,
   solve,
@@ -33,6 +33,11 @@ interface ObjectiveOptions {
   model: UNet;
   config: Config;
   device: Device;
+}
+
+/** Of reflow: what sets velocity and straight line, or their images, apart; the squared difference where it is undefined. */
+interface ReflowOptions extends ObjectiveOptions {
+  distance?: Distance;
 }
 
 /** From noise to images. */
@@ -58,20 +63,22 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
 }
 
 /** From the stored start of each pair to its end. */
-export function pairObjective(pairs: PairSet, { model, config, device }: ObjectiveOptions): Objective {
+export function pairObjective(pairs: PairSet, options: ReflowOptions): Objective {
+  const { config, device } = options;
   const { seed, training, data } = config;
   const shape = [data.image_size, data.image_size, data.num_channels];
   return async (step) => {
     const { z0, z1 } = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
     return (first, count) => {
       const ends = [z0, z1].map((values) => part(values, first, count, shape, device));
-      return reflowLoss(model, config, step, first, ends[0], ends[1]);
+      return reflowLoss(options, step, first, ends[0], ends[1]);
     };
   };
 }
 
 /** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
-export function onlineObjective(teacher: UNet, { model, config, device }: ObjectiveOptions): Objective {
+export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
+  const { config, device } = options;
   const velocity = networkVelocity(teacher.eval());
   const { seed, training, data, sampling, reflow } = config;
   const shape = [data.image_size, data.image_size, data.num_channels];
@@ -84,20 +91,26 @@ export function onlineObjective(teacher: UNet, { model, config, device }: Object
       device,
     });
     const { x: z1 } = noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps }));
-    return reflowLoss(model, config, step, first, z0, z1);
+    return reflowLoss(options, step, first, z0, z1);
   };
 }
 
-function reflowLoss(model: UNet, config: Config, step: number, first: number, x0: Tensor, x1: Tensor): Tensor {
+function reflowLoss(
+  { model, config, distance }: ReflowOptions,
+  step: number,
+  first: number,
+  x0: Tensor,
+  x1: Tensor,
+): Tensor {
   const { seed, training, reflow } = config;
   const draw = { seed, sample: step * training.batch_size + first, device: x1.device };
-  const { reflow_t_schedule: schedule, reflow_loss, exact_t0 } = reflow;
+  const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
     ...draw,
     x0,
     t: scheduledTimes(schedule, x1.shape[0], draw, timeLaw(config)),
     input: schedule === 't0' && exact_t0 ? x0 : undefined,
-    distance: reflow_loss === 'pseudo-huber' ? pseudoHuber : undefined,
+    distance,
     reduceMean: training.reduce_mean,
   });
 }

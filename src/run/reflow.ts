@@ -9,11 +9,12 @@ import { noGrad } from '../autograd/mode.ts';
 import { PairSet, type PairShape, writePairFile } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { ConfigError, FileError } from '../errors.ts';
+import { FileError } from '../errors.ts';
 import { initialNoise } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
+import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
 import { type Objective, onlineObjective, pairObjective } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
@@ -85,15 +86,14 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
- * @throws as runStage; ConfigError for a loss that is not there, FileError for pairs or a checkpoint that cannot be read
+ * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
+ * cannot be read
  */
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
-  if (reflow.reflow_loss.startsWith('lpips'))
-    throw new ConfigError(
-      `reflow.reflow_loss ${reflow.reflow_loss} is not there yet; add --config.reflow.reflow_loss l2`,
-    );
+  const measure = await openDistance(config, options);
+  using _measure = measure;
   const offline = reflow.reflow_type === 'train_reflow';
   const pairs = offline
     ? await PairSet.open(reflow.data_root, [data.num_channels, data.image_size, data.image_size], onNotice)
@@ -104,7 +104,7 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, { partial, onNotice });
       model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
-      const common = { model, config, device };
+      const common = { model, config, device, distance: measure.distance };
       const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);
       return { name: 'reflow', objective, evaluate: () => evaluateObjective(objective, model, config) };
     });

@@ -166,11 +166,14 @@ describe('refusals', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'reflow', 'eval', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
-    const { status, stdout } = rectiflow(name, '--help');
-    expect(stdout).toContain(`rectiflow ${name} - `);
-    expect(status).toBe(0);
-  });
+  it.each(['train', 'reflow', 'eval', 'sample', 'stats', 'convert', 'inspect', 'quickstart', 'doctor'])(
+    '%s',
+    (name) => {
+      const { status, stdout } = rectiflow(name, '--help');
+      expect(stdout).toMatch(new RegExp(`^rectiflow ${name}[A-Z[\\] ]* - `));
+      expect(status).toBe(0);
+    },
+  );
 
   it('doctor finds this machine in order', () => {
     const { status, stdout } = rectiflow('doctor');

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
+import { frechetDistance, gaussianOf } from '../../src/eval/index.ts';
 import { type ArrayFile, readNpz, readPng } from '../../src/io/index.ts';
 import { applyOverrides, evaluateSnapshots, loadConfig, train } from '../../src/run/index.ts';
 import { openTestDevice } from '../support/devices.ts';
@@ -126,4 +127,66 @@ describe('files', () => {
     // An untrained flow is near the Gaussian, whose bits for images in [-1, 1] lie between 8 and 10.
     expect(most).toBeLessThan(11);
   }, 120_000);
+});
+
+describe('scores', () => {
+  it('by pixels: statistics are made once, kept and found again; the official report', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'rectiflow-data-'));
+    process.env.RECTIFLOW_DATA = data;
+    try {
+      const scored = await config({
+        'eval.enable_sampling': true,
+        'eval.features': 'pixels',
+        'eval.num_samples': 120,
+        'eval.begin_ckpt': 3,
+        'eval.batch_size': 50,
+        'eval.folder': 'scored',
+      });
+      const seen: string[] = [];
+      const options = { workdir, device, onProgress: ({ what }: { what: string }) => seen.push(what) };
+      const [{ scores }] = await evaluateSnapshots(scored, options);
+      expect(seen).toContain('statistics');
+      const path = join(data, 'statistics/digits-8-train-pixels.npz');
+      expect(scores).toMatchObject({ features: 'pixels', samples: 120, statistics: path });
+      expect((await readNpz(path)).get('pool_3')).toMatchObject({ dtype: 'f32', shape: [1400, 64] });
+      const report = await readNpz(join(workdir, 'scored/report_3.npz'));
+      expect(report.get('fid')?.data[0]).toBe(scores?.frechetDistance);
+      expect(report.get('IS')?.data[0]).toBe(-1);
+      // The same features through the library.
+      const { values, rows, columns } = {
+        values: (await readNpz(path)).get('pool_3')?.data as Float32Array,
+        rows: 1400,
+        columns: 64,
+      };
+      const samples: number[] = [];
+      for (const round of [0, 1, 2])
+        samples.push(
+          ...(((await readNpz(join(workdir, `scored/ckpt_3/samples_${round}.npz`))).get('samples') as ArrayFile)
+            .data as Uint8Array),
+        );
+      const fake = { values: Float32Array.from(samples, (value) => value / 255), rows: 120, columns: 64 };
+      const expected = frechetDistance(gaussianOf({ values, rows, columns }), gaussianOf(fake));
+      expect(scores?.frechetDistance).toBeCloseTo(expected, 9);
+      seen.length = 0;
+      await evaluateSnapshots(scored, options);
+      expect(seen).not.toContain('statistics');
+    } finally {
+      delete process.env.RECTIFLOW_DATA;
+    }
+  });
+
+  it('without weights samples are written, and it is said what is missing', async () => {
+    const notices: string[] = [];
+    const unscored = await config({
+      'eval.enable_sampling': true,
+      'eval.num_samples': 4,
+      'eval.begin_ckpt': 3,
+      'eval.inception': '/nowhere/pt_inception-2015-12-05-6726825d.pth',
+      'eval.folder': 'unscored',
+    });
+    const [row] = await evaluateSnapshots(unscored, { workdir, device, onNotice: (text) => notices.push(text) });
+    expect(row.scores).toBeUndefined();
+    expect(row.samples?.count).toBe(4);
+    expect(notices.at(-1)).toMatch(/^samples are written, not scored: \/nowhere\/pt_inception.*no such file/);
+  });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../src/flow/index.ts';
-import { readNpy } from '../../src/io/index.ts';
+import { readNpy, writePth } from '../../src/io/index.ts';
 import {
   applyOverrides,
   generatePairs,
@@ -121,12 +121,40 @@ describe('a student', () => {
     );
   });
 
-  it('with a loss that is not there is refused with the way on', async () => {
-    const refused = trainReflow(await config({ 'reflow.reflow_loss': 'lpips' }), {
-      workdir: join(folder, 'x'),
-      device,
-    });
-    await expect(refused).rejects.toThrow('add --config.reflow.reflow_loss l2');
+  it.each<[Record<string, unknown>, RegExp]>([
+    [
+      { 'reflow.reflow_loss': 'lpips' },
+      /compares images, so it needs reflow\.reflow_t_schedule t0; or add .*reflow_loss l2/,
+    ],
+    [{ 'reflow.reflow_loss': 'lpips+l2', 'reflow.reflow_t_schedule': 't0' }, /for images of 3 channels, not 1; or add/],
+    [
+      {
+        'reflow.reflow_loss': 'lpips',
+        'reflow.reflow_t_schedule': 't0',
+        'data.num_channels': 3,
+        'reflow.vgg16': '/nowhere/vgg16-397923af.pth',
+      },
+      /^\/nowhere\/vgg16-397923af\.pth: no such file.*; or add --config\.reflow\.reflow_loss l2$/,
+    ],
+  ])('%j is refused before anything else, with the way on', async (values, message) => {
+    const refused = trainReflow(await config(values), { workdir: join(folder, 'x'), device });
+    await expect(refused).rejects.toThrow(message);
+    expect(readdirSync(folder)).not.toContain('x');
+  });
+
+  it('with weights that are not what their name says is refused', async () => {
+    const path = join(folder, 'vgg16-397923af.pth');
+    await writePth(path, new Map());
+    const values = {
+      'reflow.reflow_loss': 'lpips',
+      'reflow.reflow_t_schedule': 't0',
+      'data.num_channels': 3,
+      'reflow.vgg16': path,
+    };
+    const refused = trainReflow(await config(values), { workdir: join(folder, 'x'), device });
+    await expect(refused).rejects.toThrow(
+      /has SHA-256 [0-9a-f]{16}\.\.\., its name says 397923af; it is damaged or another file/,
+    );
   });
 });
 

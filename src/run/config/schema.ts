@@ -127,6 +127,12 @@ export const configSchema = z.strictObject({
     batch_size: whole(1),
     num_samples: whole(1),
     enable_sampling: z.boolean(),
+    /** Ours: what samples are compared by: the Inception features of published scores, or the pixels themselves. */
+    features: z.enum(['inception', 'pixels']),
+    /** Ours: the file of the Inception weights; unset, it is looked for and downloaded: docs/from-pytorch.md. */
+    inception: z.string(),
+    /** Ours: the file of the data set's statistics; unset, assets/stats/ and the user's data folder are looked through. */
+    statistics: z.string(),
     /** Picture sheets and nothing else. */
     enable_figures_only: z.boolean(),
     /** Whether `eval` computes the loss over the held-out part. */
@@ -173,6 +179,8 @@ export const configSchema = z.strictObject({
     /** Folder of pairs: {data_root}/{seed}/z0.npy, z1.npy. */
     data_root: z.string(),
     total_number_of_samples: whole(1),
+    /** Ours: the file of VGG16's weights for lpips; unset, it is looked for and downloaded: docs/from-pytorch.md. */
+    vgg16: z.string(),
     /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
     student: z.enum(['raw', 'ema']),
     /** Ours: with t0 the network sees z0 itself, as it will when it samples, and not 0.999 z0 + 0.001 z1. */

@@ -3,12 +3,13 @@
 //   ckpt_<k>_loss.npz                    all_losses (a batch each), mean_loss
 //   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
 //   ckpt_<k>/samples_<round>.npz         samples, u8 [B, H, W, C]
+//   report_<k>.npz                       IS, fid, kid of those samples
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
 //   ckpt_<k>/report.json                 ours: all figures, with the checkpoint they are of
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { FileError } from '../../errors.ts';
+import { ConfigError, FileError } from '../../errors.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
@@ -16,8 +17,11 @@ import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
+import { FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
 import { type DrawnSamples, drawSamples } from './samples.ts';
+import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
+import { dataStatistics, type FoundStatistics } from './statistics.ts';
 
 export interface EvalOptions {
   workdir: string;
@@ -35,7 +39,7 @@ export interface EvalOptions {
 
 export interface EvalProgress {
   checkpoint: string;
-  what: 'loss' | 'bits per dimension' | 'samples';
+  what: 'loss' | 'bits per dimension' | 'samples' | 'statistics';
   done: number;
   total: number;
 }
@@ -49,6 +53,8 @@ export interface EvalRow {
   loss?: Evaluation;
   bitsPerDimension?: BitsPerDimension;
   samples?: DrawnSamples;
+  /** Of those samples; absent where the features or the data cannot be had. */
+  scores?: Scores;
 }
 
 /** @throws FileError where there is no snapshot in the range, or one is damaged or of another network */
@@ -66,6 +72,8 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
       : undefined;
   using _dequantized = closing(dequantized ?? {});
   await device.prepare(declaredModules());
+  const judge = enable_sampling && !figuresOnly ? await openJudge(config, options) : undefined;
+  using _judge = judge?.network;
   const folder = makeFolder(join(workdir, config.eval.folder));
   const rows: EvalRow[] = [];
   for (const { name, path } of chosen) {
@@ -91,17 +99,51 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
         onProgress: report('bits per dimension'),
         onBatch: (round, values) => writeNpz(join(folder, `${split}_${short}_bpd_${round}.npz`), { arr_0: values }),
       });
-    if (enable_sampling || figuresOnly)
+    if (enable_sampling || figuresOnly) {
+      const collected = new FeatureCollector();
       row.samples = await drawSamples(model, config, {
         ...common,
         folder: makeFolder(join(folder, short)),
         files: figuresOnly ? 'figures' : 'samples',
         onProgress: report('samples'),
+        onBatch:
+          judge && (async (images, shape) => collected.add(await judge.network.extract(images, shape, options.signal))),
       });
+      if (judge) {
+        row.scores = scoreFeatures(judge.network.name, collected.all(), judge.statistics);
+        await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
+      }
+    }
     await writeReport(join(makeFolder(join(folder, short)), 'report.json'), row);
     rows.push(row);
   }
   return rows;
+}
+
+interface Judge {
+  network: FeatureNetwork;
+  statistics: FoundStatistics;
+}
+
+/** What scores need; undefined, with a notice, where weights or data cannot be had: then samples are written, not scored. */
+async function openJudge(config: Config, options: EvalOptions): Promise<Judge | undefined> {
+  const { device, signal, onNotice = () => {} } = options;
+  let network: FeatureNetwork | undefined;
+  try {
+    network = await openFeatures(config, { device, onNotice });
+    const statistics = await dataStatistics(config, network, {
+      device,
+      signal,
+      onNotice,
+      onProgress: (done, total) => options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total }),
+    });
+    return { network, statistics };
+  } catch (error) {
+    network?.[Symbol.dispose]();
+    if (!(error instanceof FileError || error instanceof ConfigError)) throw error;
+    onNotice(`samples are written, not scored: ${error.message}`);
+    return undefined;
+  }
 }
 
 function chosenFile(path: string): { name: string; path: string } {
@@ -142,13 +184,17 @@ function writeLosses(path: string, { batches, loss }: Evaluation): Promise<void>
   );
 }
 
-function writeReport(path: string, { checkpoint, step, loss, bitsPerDimension, samples }: EvalRow): Promise<void> {
+function writeReport(
+  path: string,
+  { checkpoint, step, loss, bitsPerDimension, samples, scores }: EvalRow,
+): Promise<void> {
   const figures = {
     checkpoint,
     step,
     ...(loss && { loss: loss.loss, images: loss.images, loss_by_time: loss.byTime }),
     ...(bitsPerDimension && { bits_per_dimension: bitsPerDimension }),
     ...(samples && { samples }),
+    ...(scores && { scores }),
   };
   return writeFileAtomic(path, [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
 }

@@ -19,6 +19,8 @@ export interface DrawOptions {
   device: Device;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
+  /** Takes each batch as it is written, u8 [B, H, W, C], floor(255 x). */
+  onBatch?: (images: Uint8Array, shape: readonly number[]) => Promise<void>;
 }
 
 export interface DrawnSamples {
@@ -44,6 +46,7 @@ export async function drawSamples(model: UNet, config: Config, options: DrawOpti
     if (options.files === 'samples') await sampleWriter(path)(path, images, shape, config);
     else await writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, { columns: COLUMNS }));
     files.push(path);
+    await options.onBatch?.(pixels(images, config, 'floor'), shape);
     evaluations += nfe * num;
     onProgress?.(first + num, count);
   }

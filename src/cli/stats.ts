@@ -1,0 +1,41 @@
+import { buildStatistics, openFeatures, statisticsPath } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { type Progress, startProgress } from './progress.ts';
+import { configHelp, configOf, deviceOf, deviceOptions, note, requireKeys } from './shared.ts';
+
+export const statsCommand: Command = {
+  name: 'stats',
+  summary: "features of a data set's training images, which scores of samples are measured against",
+  overrides: true,
+  options: {
+    config: { value: 'CONFIG', help: `${configHelp}; needed` },
+    out: {
+      value: 'FILE',
+      help: "X.npz in the official layout (pool_3); default: in the user's data folder, where eval finds it",
+    },
+    ...deviceOptions,
+  },
+  async run(parsed) {
+    const config = await configOf(parsed);
+    requireKeys(config, 'evaluate data');
+    const device = await deviceOf(parsed, config);
+    const network = await openFeatures(config, { device, onNotice: note });
+    using _network = network;
+    const path = parsed.text('out') ?? statisticsPath(config, network);
+    let progress: Progress | undefined;
+    const rows = await interruptible((signal) =>
+      buildStatistics(config, network, path, {
+        device,
+        signal,
+        onNotice: note,
+        onProgress: (done, total) => {
+          progress ??= startProgress('stats', total);
+          progress.update(done, 'images');
+        },
+      }),
+    ).finally(() => progress?.stop());
+    process.stdout.write(`${network.name} features of ${rows} images in ${path}\n`);
+    return 0;
+  },
+};

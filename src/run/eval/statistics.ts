@@ -1,0 +1,84 @@
+// The other side of a score: features of the data set, read from a file or made once and kept.
+//   eval.statistics             a file that is named
+//   assets/stats/<name>.npz     where the official code has it (Inception features only)
+//   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3)
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Device } from '../../device/device.ts';
+import { type DataStatistics, readStatistics } from '../../eval/index.ts';
+import { writeNpz } from '../../io/index.ts';
+import { given } from '../config/index.ts';
+import type { Config } from '../config/schema.ts';
+import { closing, loadDataset } from '../data.ts';
+import { userDataFolder } from '../user_files.ts';
+import { makeFolder } from '../workdir.ts';
+import { FeatureCollector, type FeatureNetwork } from './features.ts';
+
+/** Images decoded and taken through the network at once. */
+const BATCH = 256;
+
+export interface StatisticsOptions {
+  device: Device;
+  signal?: AbortSignal;
+  onNotice?: (text: string) => void;
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface FoundStatistics extends DataStatistics {
+  /** The file they are in. */
+  path: string;
+}
+
+/** Of the training part of the configuration's data set. @throws FileError for a file that is damaged, or data that is not there */
+export async function dataStatistics(
+  config: Config,
+  network: FeatureNetwork,
+  options: StatisticsOptions,
+): Promise<FoundStatistics> {
+  const named = given(config.eval.statistics);
+  const official = network.name === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
+  const own = ownPath(config, network);
+  const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
+  if (path !== undefined) return { path, ...(await readStatistics(path)) };
+  await buildStatistics(config, network, own, options);
+  return { path: own, ...(await readStatistics(own)) };
+}
+
+/** Writes the feature vectors of every training image, at most eval.max_images of them, in the official layout. */
+export async function buildStatistics(
+  config: Config,
+  network: FeatureNetwork,
+  path: string,
+  { signal, onNotice = () => {}, onProgress }: StatisticsOptions,
+): Promise<number> {
+  const dataset = await loadDataset(config, 'train', onNotice);
+  using _closed = closing(dataset);
+  const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
+  const collected = new FeatureCollector();
+  for (let first = 0; first < total; first += BATCH) {
+    signal?.throwIfAborted();
+    const n = Math.min(BATCH, total - first);
+    const images = await dataset.load(Int32Array.from({ length: n }, (_, i) => first + i));
+    const shape = [n, dataset.height, dataset.width, dataset.channels];
+    collected.add(await network.extract(images, shape, signal));
+    onProgress?.(first + n, total);
+  }
+  const { values, rows, columns } = collected.all().features;
+  makeFolder(join(path, '..'));
+  await writeNpz(path, { pool_3: { shape: [rows, columns], dtype: 'f32', data: values as Float32Array } });
+  return rows;
+}
+
+/** As evaluation.load_dataset_stats names them. */
+function officialName({ data: { dataset, category, image_size } }: Config): string {
+  if (dataset === 'LSUN') return `lsun_${category}_${image_size}_stats`;
+  return `${dataset.toLowerCase().replace(/-pytorch$/, '')}_stats`;
+}
+
+/** Where `stats` puts them: data set, size, part and features in the name. */
+export function ownPath(config: Config, network: Pick<FeatureNetwork, 'name'>): string {
+  const { dataset, category, image_size: size } = config.data;
+  const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
+  const parts = [dataset, category, size, 'train', network.name].filter((part) => part !== '');
+  return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
+}
