@@ -1,0 +1,114 @@
+// Distillation to one step by LPIPS, with a VGG16 trunk whose weights are a formula (test/golden/README.md).
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { batchIndices, PairSet } from '../../src/data/index.ts';
+import type { Device } from '../../src/device/device.ts';
+import { Lpips } from '../../src/eval/index.ts';
+import { writePth } from '../../src/io/index.ts';
+import { saveCheckpoint } from '../../src/run/checkpoint.ts';
+import { openDistance } from '../../src/run/distance.ts';
+import { applyOverrides, generatePairs, loadConfig, loadModel, trainReflow } from '../../src/run/index.ts';
+import { pairObjective } from '../../src/run/objective.ts';
+import { trainingState } from '../../src/run/session.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { weightsByFormula } from '../eval/weights.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-distil-'));
+const vgg16 = join(folder, 'vgg16_formula.pth');
+const flow = join(folder, 'flow.safetensors');
+
+/** The file lists the tensors as the LPIPS package has them, slice1.0.weight for features.0.weight. */
+function trunk() {
+  const weights = weightsByFormula('vgg16_tensors.tsv');
+  return new Map([...weights].map(([name, value]) => [name.replace(/^slice\d/, 'features'), value]));
+}
+
+async function config(values: Record<string, unknown> = {}) {
+  const all = {
+    'data.image_size': 16,
+    'model.nf': 8,
+    'training.batch_size': 4,
+    'training.n_iters': 9,
+    'training.snapshot_sampling': false,
+    'optim.lr': 2e-3,
+    'optim.warmup': 1,
+    'reflow.last_flow_ckpt': flow,
+    'reflow.data_root': join(folder, 'pairs'),
+    'reflow.total_number_of_samples': 8,
+    'reflow.vgg16': vgg16,
+    ...values,
+  };
+  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
+  return applyOverrides(await loadConfig('cifar10_rf_gaussian_reflow_distill_k=1'), [
+    { path: ['model', 'ch_mult'], text: '(1, 1)' },
+    { path: ['model', 'num_res_blocks'], text: '1' },
+    { path: ['model', 'init_scale'], text: '1' },
+    { path: ['model', 'dropout'], text: '0' },
+    { path: ['sampling', 'use_ode_sampler'], text: 'euler' },
+    { path: ['sampling', 'sample_N'], text: '4' },
+    ...overrides,
+  ]);
+}
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+  const weights = trunk();
+  await writePth(
+    vgg16,
+    new Map([...weights].map(([name, { shape, data }]) => [name, { shape: [...shape], dtype: 'f32', data }])),
+  );
+  const own = await config();
+  const { model, optimizer } = trainingState(own, device);
+  await saveCheckpoint(flow, { model, optimizer, config: own, step: 1 });
+  optimizer.dispose();
+  model.dispose();
+  await generatePairs(own, { device });
+}, 120_000);
+
+describe.each(['lpips', 'lpips+l2'] as const)('%s', (loss) => {
+  it('is the LPIPS of z0 + v and z1, in the mean over the batch', async () => {
+    const chosen = await config({ 'reflow.reflow_loss': loss, 'reflow.exact_t0': true });
+    const { model } = await loadModel(flow, chosen, { device, weights: 'raw' });
+    const pairs = await PairSet.open(chosen.reflow.data_root, [3, 16, 16]);
+    const measure = await openDistance(chosen, { device });
+    const lossOf = await pairObjective(pairs, { model, config: chosen, device, distance: measure.distance })(0);
+    const got = scope(() => lossOf(0, 4).item());
+    // Once more by hand.
+    const lpips = await Lpips.load(vgg16, { device });
+    const { z0, z1 } = await pairs.load(batchIndices(0, 4, 8, chosen.seed));
+    const expected = scope(() => {
+      const [x0, x1] = [z0, z1].map((data) => tensor(data, { shape: [4, 16, 16, 3], device }));
+      const v = model.forward(x0, tensor(new Float32Array(4).fill(0.001 * 999), { device })).dataSync();
+      const image = tensor(
+        z0.map((value, i) => value + v[i]),
+        { shape: [4, 16, 16, 3], device },
+      );
+      const perceptual = lpips.forward(image, x1).dataSync();
+      const squares = z0.map((value, i) => (v[i] - (z1[i] - value)) ** 2);
+      const mean = (values: ArrayLike<number>) => Array.from(values).reduce((x, y) => x + y, 0) / values.length;
+      return mean(perceptual) + (loss === 'lpips' ? 0 : mean(squares));
+    });
+    expect(Math.abs(got / expected - 1)).toBeLessThan(1e-5);
+    lpips[Symbol.dispose]();
+    measure[Symbol.dispose]();
+    await pairs.close();
+    model.dispose();
+  });
+
+  it('falls', async () => {
+    const losses: number[] = [];
+    await trainReflow(await config({ 'reflow.reflow_loss': loss }), {
+      workdir: join(folder, loss),
+      device,
+      onStep: (info) => losses.push(info.loss),
+    });
+    expect(losses).toHaveLength(10);
+    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    expect(mean(losses.slice(-3))).toBeLessThan(0.8 * mean(losses.slice(0, 3)));
+  });
+});
