@@ -1,5 +1,5 @@
 // `eval`: which snapshots, which files, how many of each.
-import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -19,6 +19,8 @@ async function config(values: Record<string, unknown> = {}) {
     'training.snapshot_freq': 4,
     'eval.folder': 'scores',
     'eval.batch_size': 20,
+    // Weights are never fetched in a test.
+    'eval.inception': '/nowhere',
     ...values,
   };
   const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
@@ -68,10 +70,12 @@ describe('files', () => {
         'eval.batch_size': batch,
       };
       await evaluateSnapshots(await config({ ...values, 'eval.folder': folder }), { workdir, device });
-      const names = readdirSync(join(workdir, folder, 'ckpt_3')).filter((name) => name.endsWith('.npz'));
+      const names = readdirSync(join(workdir, folder, 'ckpt_3/euler-10-42')).filter((name) => name.endsWith('.npz'));
       const images: number[] = [];
       for (let round = 0; round < names.length; round++) {
-        const samples = (await readNpz(join(workdir, folder, `ckpt_3/samples_${round}.npz`))).get('samples');
+        const samples = (await readNpz(join(workdir, folder, `ckpt_3/euler-10-42/samples_${round}.npz`))).get(
+          'samples',
+        );
         expect(samples?.dtype).toBe('u8');
         images.push(...((samples as ArrayFile).data as Uint8Array));
       }
@@ -81,6 +85,37 @@ describe('files', () => {
     expect([a.files, b.files]).toEqual([3, 8]);
     expect(a.images).toHaveLength(50 * 64);
     expect(b.images).toEqual(a.images);
+  });
+
+  it('a run goes on with the batches that are there, and never with those of another', async () => {
+    const values = {
+      'eval.enable_sampling': true,
+      'eval.num_samples': 30,
+      'eval.batch_size': 10,
+      'eval.begin_ckpt': 3,
+    };
+    const chosen = await config({ ...values, 'eval.folder': 'goes_on', 'eval.inception': '/nowhere' });
+    const folder = join(workdir, 'goes_on/ckpt_3/euler-10-42');
+    const stamps = () => [0, 1, 2].map((round) => statSync(join(folder, `samples_${round}.npz`)).mtimeMs);
+    const [whole] = await evaluateSnapshots(chosen, { workdir, device });
+    const first = stamps();
+    const bytes = readFileSync(join(folder, 'samples_1.npz'));
+    truncateSync(join(folder, 'samples_1.npz'), 100);
+    const [again] = await evaluateSnapshots(chosen, { workdir, device });
+    expect(again.samples).toEqual(whole.samples);
+    expect(readFileSync(join(folder, 'samples_1.npz'))).toEqual(bytes);
+    const second = stamps();
+    expect([second[0], second[2]]).toEqual([first[0], first[2]]);
+    expect(second[1]).toBeGreaterThan(first[1]);
+    // Another number of a batch is another run: everything is drawn anew.
+    const other = await config({
+      ...values,
+      'eval.folder': 'goes_on',
+      'eval.inception': '/nowhere',
+      'sampling.ode_tol': 1e-3,
+    });
+    await evaluateSnapshots(other, { workdir, device });
+    expect(stamps()[0]).toBeGreaterThan(second[0]);
   });
 
   it('picture sheets of ten a row, without data', async () => {
@@ -161,8 +196,9 @@ describe('scores', () => {
       const samples: number[] = [];
       for (const round of [0, 1, 2])
         samples.push(
-          ...(((await readNpz(join(workdir, `scored/ckpt_3/samples_${round}.npz`))).get('samples') as ArrayFile)
-            .data as Uint8Array),
+          ...((
+            (await readNpz(join(workdir, `scored/ckpt_3/euler-10-42/samples_${round}.npz`))).get('samples') as ArrayFile
+          ).data as Uint8Array),
         );
       const fake = { values: Float32Array.from(samples, (value) => value / 255), rows: 120, columns: 64 };
       const expected = frechetDistance(gaussianOf({ values, rows, columns }), gaussianOf(fake));

@@ -2,7 +2,7 @@
 // them, below workdir/<eval folder>:
 //   ckpt_<k>_loss.npz                    all_losses (a batch each), mean_loss
 //   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
-//   ckpt_<k>/samples_<round>.npz         samples, u8 [B, H, W, C]
+//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C]; each sampler has its own
 //   report_<k>.npz                       IS, fid, kid of those samples
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
 //   ckpt_<k>/report.json                 ours: all figures, with the checkpoint they are of
@@ -105,6 +105,7 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
         ...common,
         folder: makeFolder(join(folder, short)),
         files: figuresOnly ? 'figures' : 'samples',
+        checkpoint: checkpoint.path,
         onProgress: report('samples'),
         onBatch:
           judge && (async (images, shape) => collected.add(await judge.network.extract(images, shape, options.signal))),

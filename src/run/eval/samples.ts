@@ -1,13 +1,18 @@
 // Samples of one checkpoint on the disk, batch by batch: never more than a batch in memory.
-//   samples:  samples_<round>.npz, u8 [B, H, W, C], floor(255 x)
-//   figures:  figs/<round>.png, ten images a row
+//   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x), and run.json
+//   figures   <folder>/figs/<round>.png, ten images a row
+// Samples of one run are never mixed with another's: run.json says what they are of, and only batches of the same are kept
+// when an evaluation is started again.
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { imageGrid, writePng } from '../../io/index.ts';
+import { FileError } from '../../errors.ts';
+import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
-import { sampleWriter } from '../output.ts';
 import { sampleModel } from '../sample.ts';
 import { makeFolder } from '../workdir.ts';
 
@@ -16,10 +21,12 @@ const COLUMNS = 10;
 export interface DrawOptions {
   folder: string;
   files: 'samples' | 'figures';
+  /** The file whose weights `model` holds. */
+  checkpoint: string;
   device: Device;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
-  /** Takes each batch as it is written, u8 [B, H, W, C], floor(255 x). */
+  /** Takes each batch, u8 [B, H, W, C]. */
   onBatch?: (images: Uint8Array, shape: readonly number[]) => Promise<void>;
 }
 
@@ -28,27 +35,112 @@ export interface DrawnSamples {
   count: number;
   /** Evaluations of the network a sample, in the mean over batches. */
   nfe: number;
+  folder: string;
   files: string[];
 }
 
 /** Draws eval.num_samples images from the weights that `model` holds, eval.batch_size at a time. */
-export async function drawSamples(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+export function drawSamples(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+  return options.files === 'figures' ? drawFigures(model, config, options) : drawRun(model, config, options);
+}
+
+/** The batches of a run: `[round, first sample, size]`. */
+function* rounds({ eval: { num_samples: count, batch_size: batch } }: Config): Generator<[number, number, number]> {
+  for (let round = 0, first = 0; first < count; round++, first += batch)
+    yield [round, first, Math.min(batch, count - first)];
+}
+
+async function drawFigures(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
   const { device, signal, onProgress } = options;
-  const { num_samples: count, batch_size: batch } = config.eval;
-  const folder = options.files === 'figures' ? makeFolder(join(options.folder, 'figs')) : options.folder;
+  const { num_samples: count } = config.eval;
+  const folder = makeFolder(join(options.folder, 'figs'));
   const files: string[] = [];
   let evaluations = 0;
-  for (let first = 0; first < count; first += batch) {
-    const num = Math.min(batch, count - first);
+  for (const [round, first, num] of rounds(config)) {
     const { images, shape, nfe } = await sampleModel(model, config, { num, first, device, signal });
-    const round = files.length;
-    const path = join(folder, options.files === 'figures' ? `${round}.png` : `samples_${round}.npz`);
-    if (options.files === 'samples') await sampleWriter(path)(path, images, shape, config);
-    else await writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, { columns: COLUMNS }));
+    const path = join(folder, `${round}.png`);
+    await writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, { columns: COLUMNS }));
     files.push(path);
-    await options.onBatch?.(pixels(images, config, 'floor'), shape);
     evaluations += nfe * num;
     onProgress?.(first + num, count);
   }
-  return { count, nfe: evaluations / count, files };
+  return { count, nfe: evaluations / count, folder, files };
+}
+
+interface Run {
+  checkpoint: string;
+  sha256: string;
+  batch_size: number;
+  sampling: Config['sampling'];
+  seed: number;
+  /** Of each batch, in order. */
+  nfe: number[];
+}
+
+async function drawRun(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+  const { device, signal, onProgress, onBatch, checkpoint } = options;
+  const { num_samples: count, batch_size } = config.eval;
+  const folder = makeFolder(join(options.folder, runName(config)));
+  const { sampling, seed } = config;
+  const run: Run = { checkpoint, sha256: await sha256(checkpoint), batch_size, sampling, seed, nfe: [] };
+  const before = await readRun(join(folder, 'run.json'), run);
+  const files: string[] = [];
+  let evaluations = 0;
+  for (const [round, first, num] of rounds(config)) {
+    signal?.throwIfAborted();
+    const path = join(folder, `samples_${round}.npz`);
+    const kept = before?.[round] === undefined ? undefined : await keptBatch(path, num);
+    const { bytes, shape, nfe } = kept
+      ? { ...kept, nfe: before?.[round] as number }
+      : await drawn(model, config, { num, first, device, signal });
+    if (!kept) await writeNpz(path, { samples: { shape: [...shape], dtype: 'u8', data: bytes } });
+    run.nfe.push(nfe);
+    await writeFileAtomic(join(folder, 'run.json'), [Buffer.from(`${JSON.stringify(run, null, 2)}\n`)]);
+    files.push(path);
+    await onBatch?.(bytes, shape);
+    evaluations += nfe * num;
+    onProgress?.(first + num, count);
+  }
+  return { count, nfe: evaluations / count, folder, files };
+}
+
+/** "euler-10-42", "rk45-0.00001-42". */
+function runName({ sampling, seed }: Config): string {
+  const { use_ode_sampler: solver, sample_N, ode_tol } = sampling;
+  return [solver, solver === 'rk45' ? ode_tol : sample_N, seed].join('-');
+}
+
+async function drawn(model: UNet, config: Config, request: Parameters<typeof sampleModel>[2]) {
+  const { images, shape, nfe } = await sampleModel(model, config, request);
+  return { bytes: pixels(images, config, 'floor'), shape, nfe };
+}
+
+/** NFE of the batches that an earlier run left, if it was the same run. */
+async function readRun(path: string, now: Run): Promise<number[] | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    const { nfe, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
+    const { nfe: __, checkpoint: ___, ...same } = now;
+    return JSON.stringify(before) === JSON.stringify(same) && Array.isArray(nfe) ? nfe : undefined;
+  } catch {
+    // Cut off or not ours: the batches are drawn again.
+    return undefined;
+  }
+}
+
+async function keptBatch(path: string, num: number) {
+  try {
+    const samples = (await readNpz(path, { names: ['samples'] })).get('samples');
+    if (samples?.shape[0] !== num || !(samples.data instanceof Uint8Array)) return undefined;
+    return { bytes: samples.data, shape: samples.shape };
+  } catch (error) {
+    if (error instanceof FileError) return undefined;
+    throw error;
+  }
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
+  return hash.digest('hex');
 }
