@@ -140,14 +140,14 @@ describe('files', () => {
   it('bits per dimension: five passes over the test part, with their standard error', async () => {
     const bpd = await config({
       'eval.enable_bpd': true,
-      'eval.max_images': 6,
-      'eval.batch_size': 4,
+      'eval.max_images': 3,
+      'eval.batch_size': 2,
       'eval.begin_ckpt': 3,
       'eval.folder': 'bpd',
       'sampling.ode_tol': 1e-3,
     });
     const [{ bitsPerDimension }] = await evaluateSnapshots(bpd, { workdir, device });
-    expect(bitsPerDimension).toMatchObject({ images: 6, passes: 5 });
+    expect(bitsPerDimension).toMatchObject({ images: 3, passes: 5 });
     const names = readdirSync(join(workdir, 'bpd')).filter((name) => name.startsWith('test_ckpt_3_bpd_'));
     expect(names).toHaveLength(10);
     let sum = 0;
@@ -157,7 +157,7 @@ describe('files', () => {
       sum += values.reduce((a, b) => a + b, 0);
       most = Math.max(most, ...values);
     }
-    expect(bitsPerDimension?.mean).toBeCloseTo(sum / 30, 4);
+    expect(bitsPerDimension?.mean).toBeCloseTo(sum / 15, 4);
     expect(bitsPerDimension?.standardError).toBeGreaterThan(0);
     // An untrained flow is near the Gaussian, whose bits for images in [-1, 1] lie between 8 and 10.
     expect(most).toBeLessThan(11);
