@@ -98,6 +98,9 @@ export default {
     last_flow_ckpt: '',
     data_root: '',
     total_number_of_samples: 10_000,
+    pair_format: 'official',
+    pair_dtype: 'f32',
+    flip_pairs: false,
     online_steps: 20,
   },
 } satisfies Config;
