@@ -1,4 +1,7 @@
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
+
+export type { PairFinding } from '../data/index.ts';
+export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
 export {
   applyOverrides,

@@ -4,7 +4,7 @@
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
 import { noGrad } from '../autograd/mode.ts';
-import { PairSet } from '../data/index.ts';
+import { PairSet, refuseBroken } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { scope } from '../tensor/scope.ts';
@@ -19,7 +19,8 @@ const EVALUATED_BATCHES = 4;
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
- * @throws as runStage; ConfigError for a loss that is not there, FileError for pairs or a checkpoint that cannot be read
+ * @throws as runStage; ConfigError for a loss that is not there, FileError for pairs or a checkpoint that cannot be read, and
+ * for pairs that are no noise and its ends
  */
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
@@ -34,6 +35,7 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
     : undefined;
   let teacher: UNet | undefined;
   try {
+    if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     return await runStage('reflow', config, options, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, { partial, onNotice });
       model.loadStateDict(flow.model, flow.path, { partial });

@@ -94,7 +94,8 @@ export class PairSet {
     for (const folder of this.folders) await folder.close();
   }
 
-  private locate(index: number): { folder: PairFolder; index: number } {
+  /** The folder of a pair of the set, and its number there. */
+  locate(index: number): { folder: PairFolder; index: number } {
     if (!Number.isInteger(index) || index < 0 || index >= this.count)
       throw new ValueError(`the set has ${this.count} pairs, none of index ${index}`);
     const at = this.firsts.findLastIndex((first) => first <= index);
