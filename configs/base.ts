@@ -108,6 +108,9 @@ export default {
     vgg16: '',
     student: 'raw',
     exact_t0: false,
+    pair_format: 'official',
+    pair_dtype: 'f32',
+    flip_pairs: false,
     online_steps: 20,
   },
 } satisfies Config;

@@ -16,6 +16,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     summary: 'pairs of a trained flow; reflow and distillation from them',
     load: async () => (await import('./reflow.ts')).reflowCommand,
   },
+  pairs: {
+    summary: 'whether stored pairs are fit to train on',
+    load: async () => (await import('./pairs.ts')).pairsCommand,
+  },
   eval: {
     summary: 'loss, bits per dimension, samples of snapshots',
     load: async () => (await import('./eval.ts')).evalCommand,

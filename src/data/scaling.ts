@@ -62,9 +62,9 @@ export function isFlipped(seed: number, item: number): boolean {
 }
 
 /** Mirrors one [H, W, C] image left to right, in place. */
-export function flipHorizontal(image: Uint8Array, width: number, channels: number): void {
-  const rowBytes = width * channels;
-  for (let row = 0; row < image.length; row += rowBytes)
+export function flipHorizontal(image: Uint8Array | Float32Array, width: number, channels: number): void {
+  const rowLength = width * channels;
+  for (let row = 0; row < image.length; row += rowLength)
     for (let x = 0; x < width >> 1; x++)
       for (let c = 0; c < channels; c++) {
         const left = row + x * channels + c;

@@ -55,11 +55,16 @@ export class NpyRows {
   }
 
   /** Row `index`, f32 [width], in memory of its own. @throws FileError when the file became shorter */
-  async row(index: number): Promise<Float32Array> {
-    if (!Number.isInteger(index) || index < 0 || index >= this.count)
-      throw new ValueError(`${this.path} has ${this.count} rows, none of index ${index}`);
-    const bytes = await readRange(this.file, this.dataOffset + index * this.width * 4, this.width * 4);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, this.width);
+  row(index: number): Promise<Float32Array> {
+    return this.rows(index, 1);
+  }
+
+  /** Rows first, first + 1, ..., f32 [count, width], in memory of their own. @throws as `row` */
+  async rows(first: number, count: number): Promise<Float32Array> {
+    if (!Number.isInteger(first) || first < 0 || first + count > this.count)
+      throw new ValueError(`${this.path} has ${this.count} rows, none of index ${count === 1 ? first : this.count}`);
+    const bytes = await readRange(this.file, this.dataOffset + first * this.width * 4, count * this.width * 4);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, count * this.width);
   }
 
   /** Closes the file. */

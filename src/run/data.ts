@@ -106,14 +106,14 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
 }
 
 /** Begins the next batch when one is asked for: what decodes it works on while a step computes. */
-function prefetched(make: (step: number) => Promise<Float32Array>): (step: number) => Promise<Float32Array> {
-  let next: { step: number; images: Promise<Float32Array> } | undefined;
+export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
+  let next: { step: number; batch: Promise<Batch> } | undefined;
   return (step) => {
-    const images = next?.step === step ? next.images : make(step);
-    next = { step: step + 1, images: make(step + 1) };
+    const batch = next?.step === step ? next.batch : make(step);
+    next = { step: step + 1, batch: make(step + 1) };
     // Reported to whoever asks for that step.
-    next.images.catch(() => {});
-    return images;
+    next.batch.catch(() => {});
+    return batch;
   };
 }
 

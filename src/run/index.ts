@@ -1,4 +1,7 @@
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
+
+export type { PairFinding } from '../data/index.ts';
+export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
 export {
   applyOverrides,
@@ -38,9 +41,10 @@ export { type TrainingStep, trainingLoop } from './loop.ts';
 export { buildModel, unetOptions } from './model.ts';
 export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
+export { type GeneratedPairs, type GenerateOptions, generatePairs } from './pairs.ts';
 export { describeDuration, describePlan, megabytes, type TrainingPlan } from './plan.ts';
 export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
-export { type GeneratedPairs, type GenerateOptions, generatePairs, trainReflow } from './reflow.ts';
+export { trainReflow } from './reflow.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';

@@ -9,10 +9,11 @@ import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
 
 /**
+ * @param way what to do instead, for the error
  * @returns what releases the lock
  * @throws FileError when another process that lives holds it, or one on another machine of which that cannot be known
  */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+export async function lockFolder(folder: string, way = 'give another --workdir'): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   const mine = `${hostname()} ${process.pid} ${(await startOf(process.pid)) ?? '-'} ${randomBytes(8).toString('hex')}\n`;
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -22,10 +23,10 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
       if ((await read(path)) === mine) return () => release(path, mine);
     }
     const owner = await read(path);
-    if (owner !== undefined && (await lives(owner, path))) throw inUse(folder, owner, path);
+    if (owner !== undefined && (await lives(owner, path))) throw inUse(folder, owner, path, way);
     if (owner !== undefined) await unlink(path).catch(() => {});
   }
-  throw inUse(folder, 'another process', path);
+  throw inUse(folder, 'another process', path, way);
 }
 
 /** Whole with its content, or not at all. */
@@ -71,10 +72,7 @@ async function startOf(pid: number): Promise<string | undefined> {
   return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 }
 
-function inUse(folder: string, owner: string, path: string): FileError {
+function inUse(folder: string, owner: string, path: string, way: string): FileError {
   const [host, pid] = owner.split(' ');
-  return new FileError(
-    folder,
-    `in use by process ${pid} on ${host}; give another --workdir or end that one (lock: ${path})`,
-  );
+  return new FileError(folder, `in use by process ${pid} on ${host}; ${way} or end that one (lock: ${path})`);
 }

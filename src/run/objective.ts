@@ -4,7 +4,7 @@
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
 import { noGrad } from '../autograd/mode.ts';
-import { batchIndices, type PairSet } from '../data/index.ts';
+import { batchIndices, flipHorizontal, isFlipped, type PairBatch, type PairSet } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import {
   type Distance,
@@ -21,7 +21,7 @@ import { tensor } from '../tensor/create.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
-import type { ImageBatches } from './data.ts';
+import { type ImageBatches, prefetched } from './data.ts';
 
 /** The loss of samples [first, first + count) of a fetched batch: the mean over them. */
 export type BatchLoss = (first: number, count: number) => Tensor;
@@ -65,15 +65,29 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
 /** From the stored start of each pair to its end. */
 export function pairObjective(pairs: PairSet, options: ReflowOptions): Objective {
   const { config, device } = options;
-  const { seed, training, data } = config;
+  const { data } = config;
   const shape = [data.image_size, data.image_size, data.num_channels];
+  const batch = prefetched((step) => pairBatch(pairs, step, config));
   return async (step) => {
-    const { z0, z1 } = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
+    const { z0, z1 } = await batch(step);
     return (first, count) => {
       const ends = [z0, z1].map((values) => part(values, first, count, shape, device));
       return reflowLoss(options, step, first, ends[0], ends[1]);
     };
   };
+}
+
+/** The pairs of a step: shuffled and, as asked, mirrored. */
+export async function pairBatch(pairs: PairSet, step: number, config: Config): Promise<PairBatch> {
+  const { seed, training, data, reflow } = config;
+  const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
+  if (!reflow.flip_pairs) return batch;
+  const size = data.image_size ** 2 * data.num_channels;
+  for (let place = 0; place < training.batch_size; place++)
+    if (isFlipped(seed, step * training.batch_size + place))
+      for (const end of [batch.z0, batch.z1])
+        flipHorizontal(end.subarray(place * size, (place + 1) * size), data.image_size, data.num_channels);
+  return batch;
 }
 
 /** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */

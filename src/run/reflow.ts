@@ -1,16 +1,10 @@
 // `reflow`: what follows a trained flow (paper, section 2.2 and 3.2; official run_lib_reflow.py).
-//   generate_data_from_z0   pairs (z0, z1): noise and where the flow's average takes it, {data_root}/{seed}/z0.npy, z1.npy
+//   generate_data_from_z0   pairs (z0, z1): noise and where the flow's average takes it (run/pairs.ts)
 //   train_reflow            the next flow, or a distilled one, from stored pairs
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { noGrad } from '../autograd/mode.ts';
-import { PairSet, type PairShape, writePairFile } from '../data/index.ts';
-import type { Device } from '../device/device.ts';
-import { declaredModules } from '../device/module.ts';
-import { FileError } from '../errors.ts';
-import { initialNoise } from '../flow/index.ts';
+import { PairSet, refuseBroken } from '../data/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
@@ -18,76 +12,15 @@ import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
 import { type Objective, onlineObjective, pairObjective } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
-import { sampleModel } from './sample.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
-import { makeFolder } from './workdir.ts';
 
 /** Batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
-export interface GenerateOptions {
-  device: Device;
-  partial?: boolean;
-  signal?: AbortSignal;
-  /** Told of what was left out of a checkpoint with `partial`. */
-  onNotice?: (text: string) => void;
-  /** Pairs solved so far, and in all. */
-  onProgress?: (done: number, total: number) => void;
-}
-
-export interface GeneratedPairs {
-  folder: string;
-  count: number;
-  /** Evaluations of the network a pair, in the mean over batches. */
-  nfe: number;
-}
-
-/**
- * Exactly reflow.total_number_of_samples pairs of seed `seed`, training.batch_size at a time and never more in memory. z0 is
- * drawn again for its file: noise depends on the seed and the number of the pair alone.
- * @throws FileError where the folder holds pairs already, or a file cannot be written
- */
-export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
-  const { device, partial, signal, onNotice, onProgress } = options;
-  const { seed, data, training, sampling, reflow } = config;
-  const { total_number_of_samples: count } = reflow;
-  const folder = makeFolder(join(reflow.data_root, String(seed)));
-  for (const name of ['z0.npy', 'z1.npy'])
-    if (existsSync(join(folder, name)))
-      throw new FileError(join(folder, name), 'is there already; give another --config.seed, or remove the folder');
-  await device.prepare(declaredModules());
-  const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
-  using model = teacher;
-  const shape: PairShape = [data.num_channels, data.image_size, data.image_size];
-  let evaluations = 0;
-  async function* ends() {
-    for (let first = 0; first < count; first += training.batch_size) {
-      const num = Math.min(training.batch_size, count - first);
-      const { images, nfe } = await sampleModel(model, config, { num, first, seed, device, signal });
-      evaluations += nfe * num;
-      yield images;
-      onProgress?.(first + num, count);
-    }
-  }
-  function* starts() {
-    for (let first = 0; first < count; first += training.batch_size) {
-      const n = Math.min(training.batch_size, count - first);
-      const of = [n, data.image_size, data.image_size, data.num_channels];
-      yield scope(
-        () =>
-          initialNoise(of, { seed, first, noiseScale: sampling.init_noise_scale, device }).dataSync() as Float32Array,
-      );
-    }
-  }
-  await writePairFile(join(folder, 'z1.npy'), count, shape, ends());
-  await writePairFile(join(folder, 'z0.npy'), count, shape, starts());
-  return { folder, count, nfe: evaluations / count };
-}
-
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
  * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
- * cannot be read
+ * cannot be read, and for pairs that are no noise and its ends
  */
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
@@ -100,6 +33,7 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
     : undefined;
   let teacher: UNet | undefined;
   try {
+    if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     return await runStage('reflow', config, options, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, { partial, onNotice });
       model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });

@@ -6,8 +6,24 @@ export function philox4x32(
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
 ): [number, number, number, number] {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
+  philoxInto(block, counter[0], counter[1], counter[2], counter[3], key[0], key[1]);
+  return [block[0], block[1], block[2], block[3]];
+}
+
+const block = new Uint32Array(4);
+
+/** No array is made: fillNormals calls it once for four numbers. */
+function philoxInto(
+  out: Uint32Array,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  key0: number,
+  key1: number,
+): void {
+  let k0 = key0;
+  let k1 = key1;
   for (let round = 0; round < 10; round++) {
     const highA = multiplyHigh(c0, 0xd2511f53);
     const lowA = Math.imul(c0, 0xd2511f53);
@@ -20,7 +36,10 @@ export function philox4x32(
     k0 = (k0 + 0x9e3779b9) | 0;
     k1 = (k1 + 0xbb67ae85) | 0;
   }
-  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 /** Upper 32 bits of the product of two u32. */
@@ -35,54 +54,81 @@ const f = Math.fround;
 
 /** Four standard normals of one block, with the bits of the kernel random_normal. */
 export function normalBlock(words: readonly number[]): Float32Array {
-  return Float32Array.of(...normalPair(words[0], words[1]), ...normalPair(words[2], words[3]));
+  const out = new Float32Array(4);
+  normalPair(words[0], words[1], out, 0);
+  normalPair(words[2], words[3], out, 2);
+  return out;
 }
 
-function normalPair(a: number, b: number): [number, number] {
+/**
+ * The standard normals of one sample, with the bits of randn on any device.
+ * @param out f32, one sample
+ * @param sample its number in the run, below 2^53
+ */
+export function fillNormals(out: Float32Array, seed: number, sample: number, stream: number): void {
+  const [low, high] = [sample | 0, Math.floor(sample / 2 ** 32) | 0];
+  const [k0, k1] = [seed | 0, Math.floor(seed / 2 ** 32) | 0];
+  for (let i = 0; i < out.length; i += 4) {
+    philoxInto(block, i >> 2, low, high, stream, k0, k1);
+    // What lies beyond the end of `out` is not stored.
+    normalPair(block[0], block[1], out, i);
+    normalPair(block[2], block[3], out, i + 2);
+  }
+}
+
+function normalPair(a: number, b: number, out: Float32Array, at: number): void {
   const u = f(((a >>> 8) + 1) * 2 ** -24);
   const radius = f(Math.sqrt(f(-2 * unitLog(u))));
   const turn = f((b >>> 8) * 2 ** -22);
   const quadrant = Math.trunc(f(turn + 0.5));
   const r = f(turn - quadrant);
   const z = f(r * r);
-  const s = f(polynomial(z, [1.6044118e-4, -4.6817541e-3, 7.9692626e-2, -6.4596409e-1, 1.5707963]) * r);
-  const c = polynomial(z, [-2.5202e-5, 9.1926027e-4, -2.0863481e-2, 2.5366951e-1, -1.2337005, 1]);
+  let s = f(1.6044118e-4);
+  s = f(f(s * z) - f(4.6817541e-3));
+  s = f(f(s * z) + f(7.9692626e-2));
+  s = f(f(s * z) - f(6.4596409e-1));
+  s = f(f(s * z) + f(1.5707963));
+  s = f(s * r);
+  let c = f(-2.5202e-5);
+  c = f(f(c * z) + f(9.1926027e-4));
+  c = f(f(c * z) - f(2.0863481e-2));
+  c = f(f(c * z) + f(2.5366951e-1));
+  c = f(f(c * z) - f(1.2337005));
+  c = f(f(c * z) + 1);
   let sine = quadrant & 1 ? c : s;
   let cosine = quadrant & 1 ? s : c;
   if (quadrant & 2) sine = -sine;
   if ((quadrant + 1) & 2) cosine = -cosine;
-  return [f(radius * cosine), f(radius * sine)];
+  out[at] = f(radius * cosine);
+  out[at + 1] = f(radius * sine);
 }
 
-const bits = new DataView(new ArrayBuffer(4));
+const float = new Float32Array(1);
+const bits = new Int32Array(float.buffer);
 
 /** log u for u in [2^-24, 1], Cephes' polynomial, each operation rounded to f32. */
 function unitLog(u: number): number {
-  bits.setFloat32(0, u);
-  const pattern = bits.getInt32(0);
-  let e = (pattern >> 23) - 126;
-  bits.setInt32(0, (pattern & 0x007fffff) | 0x3f000000);
-  let m = bits.getFloat32(0);
+  float[0] = u;
+  let e = (bits[0] >> 23) - 126;
+  bits[0] = (bits[0] & 0x007fffff) | 0x3f000000;
+  let m = float[0];
   if (m < f(0.70710678)) {
     e -= 1;
     m = f(m + m);
   }
   m = f(m - 1);
   const z = f(m * m);
-  const p = polynomial(
-    m,
-    [
-      7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-      2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
-    ],
-  );
+  let p = f(7.0376836292e-2);
+  p = f(f(p * m) - f(1.151461031e-1));
+  p = f(f(p * m) + f(1.167699874e-1));
+  p = f(f(p * m) - f(1.2420140846e-1));
+  p = f(f(p * m) + f(1.4249322787e-1));
+  p = f(f(p * m) - f(1.6668057665e-1));
+  p = f(f(p * m) + f(2.0000714765e-1));
+  p = f(f(p * m) - f(2.4999993993e-1));
+  p = f(f(p * m) + f(3.3333331174e-1));
   let y = f(f(p * m) * z);
   y = f(y + f(e * f(-2.1219444e-4)));
   y = f(y - f(0.5 * z));
   return f(f(m + y) + f(e * f(0.693359375)));
-}
-
-/** Horner's rule, highest coefficient first, each operation rounded to f32. */
-function polynomial(x: number, coefficients: readonly number[]): number {
-  return coefficients.reduce((sum, coefficient, i) => (i === 0 ? f(coefficient) : f(f(sum * x) + f(coefficient))), 0);
 }

@@ -8,7 +8,7 @@ import { findCommand } from '../../src/cli/mode.ts';
 import { configOf } from '../../src/cli/shared.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 
-const names = ['quickstart', 'train', 'reflow', 'eval', 'sample', 'stats', 'convert', 'inspect', 'doctor'];
+const names = ['quickstart', 'train', 'reflow', 'pairs', 'eval', 'sample', 'stats', 'convert', 'inspect', 'doctor'];
 
 /** Words as a shell splits them, single quotes understood. */
 function split(line: string): string[] {
@@ -98,13 +98,13 @@ describe('refuses', () => {
     ['trian --config digits', 'there is no command "trian"; did you mean train?'],
     [
       'fly',
-      'there is no command "fly"; known are quickstart, train, reflow, eval, sample, stats, convert, inspect, doctor',
+      'there is no command "fly"; known are quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor',
     ],
     ['--mode trian', 'there is no command "trian"; did you mean train?'],
-    ['--mode', '--mode needs a value: --mode quickstart|train|reflow|eval|sample|stats|convert|inspect|doctor'],
+    ['--mode', '--mode needs a value: --mode quickstart|train|reflow|pairs|eval|sample|stats|convert|inspect|doctor'],
     [
       base,
-      'no command; give one of quickstart, train, reflow, eval, sample, stats, convert, inspect, doctor, or --mode train',
+      'no command; give one of quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor, or --mode train',
     ],
     [`eval --mode train ${base}`, 'two commands, train and eval; give one'],
     ['train --workdir w', '--config is needed'],

@@ -69,9 +69,7 @@ describe('pairs', () => {
     await expect(open(uneven)).rejects.toThrow(/z1\.npy: has 4 rows for the 5 of/);
     const other = await root({ 0: [0, 5] });
     await writeNpy(join(other, '0/z0.npy'), { shape: [5, 24], dtype: 'f32', data: new Float32Array(120) });
-    await expect(open(other)).rejects.toThrow(
-      /z0\.npy: holds \[24\]|z0\.npy: holds \[5, 24\], expected \[pairs, 3, 2, 4\]/,
-    );
+    await expect(open(other)).rejects.toThrow(/z0\.npy: holds \[5, 24\], expected \[pairs, channels, height, width\]/);
     await writeNpy(join(other, '0/z0.npy'), { shape: [5, 3, 2, 4], dtype: 'f64', data: new Float64Array(120) });
     await expect(open(other)).rejects.toThrow(/must hold little-endian f32 rows/);
   });

@@ -47,7 +47,7 @@ beforeAll(async () => {
 
 describe('pairs of a flow', () => {
   it('are exactly as many as asked, z1 being the flow from z0', async () => {
-    expect(readdirSync(join(root, '3')).sort()).toEqual(['z0.npy', 'z1.npy']);
+    expect(readdirSync(join(root, '3')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
     const [z0, z1] = [await readNpy(join(root, '3/z0.npy')), await readNpy(join(root, '3/z1.npy'))];
     expect([z0.shape, z1.shape]).toEqual([
       [37, 1, 8, 8],

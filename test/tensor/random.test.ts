@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { randn, uniform } from '../../src/kernels/random.ts';
-import { normalBlock, philox4x32 } from '../../src/tensor/philox.ts';
+import { fillNormals, normalBlock, philox4x32 } from '../../src/tensor/philox.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 /** Known answers of Random123's kat_vectors for philox4x32 with 10 rounds. */
@@ -72,6 +72,11 @@ describe.each(deviceNames)('%s', (name) => {
             Array.from(want),
           );
         }
+      for (let n = 0; n < 3; n++) {
+        const host = new Float32Array(10);
+        fillNormals(host, seed, sample + n, stream);
+        expect(new Uint32Array(host.buffer)).toEqual(bits.slice(n * 10, n * 10 + 10));
+      }
     }
   });
 

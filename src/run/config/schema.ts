@@ -176,7 +176,7 @@ export const configSchema = z.strictObject({
     reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber']),
     /** The checkpoint of the flow to start from. */
     last_flow_ckpt: z.string(),
-    /** Folder of pairs: {data_root}/{seed}/z0.npy, z1.npy. */
+    /** Folder of pairs: {data_root}/{seed}/. */
     data_root: z.string(),
     total_number_of_samples: whole(1),
     /** Ours: the file of VGG16's weights for lpips; unset, it is looked for and downloaded: docs/from-pytorch.md. */
@@ -185,6 +185,12 @@ export const configSchema = z.strictObject({
     student: z.enum(['raw', 'ema']),
     /** Ours: with t0 the network sees z0 itself, as it will when it samples, and not 0.999 z0 + 0.001 z1. */
     exact_t0: z.boolean(),
+    /** Ours: z0.npy and z1.npy, as the official code reads them, or a file of z1 a batch and z0 by its seed. */
+    pair_format: z.enum(['official', 'shards']),
+    /** Ours: z1 in shards as f32, or as 16 bits over [-2, 2] ([-0.5, 1.5] unless data.centered). */
+    pair_dtype: z.enum(['f32', 'u16']),
+    /** Ours: mirrors both ends of each pair with probability 1/2. */
+    flip_pairs: z.boolean(),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
     online_steps: whole(1),
   }),
@@ -194,10 +200,14 @@ export const configSchema = z.strictObject({
 export type Config = z.infer<typeof configSchema>;
 
 /** What is wrong between several keys, each fault with its path. */
-export function disagreements({ training }: Config): string[] {
+export function disagreements({ training, reflow }: Config): string[] {
   const { accumulation, batch_size } = training;
-  if (batch_size % accumulation === 0) return [];
-  return [`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`];
+  const faults: string[] = [];
+  if (batch_size % accumulation !== 0)
+    faults.push(`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`);
+  if (reflow.pair_dtype !== 'f32' && reflow.pair_format === 'official')
+    faults.push(`reflow.pair_dtype: official files hold f32; add reflow.pair_format shards; got ${reflow.pair_dtype}`);
+  return faults;
 }
 
 type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;

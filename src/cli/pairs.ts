@@ -1,0 +1,51 @@
+import { UsageError } from '../errors.ts';
+import { examinePairs, type PairFinding } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { startProgress } from './progress.ts';
+import { configHelp, configOf, note } from './shared.ts';
+
+const marks: Record<PairFinding['state'], string> = { ok: 'ok    ', note: 'note  ', broken: 'BROKEN' };
+
+export const pairsCommand: Command = {
+  name: 'pairs',
+  summary: 'whether stored pairs are fit to train on: noise, order, duplicates, checksums, NFE',
+  operands: ['DIR'],
+  overrides: true,
+  options: {
+    config: { value: 'CONFIG', help: `${configHelp}; says shape, number and noise scale of the pairs` },
+    data: { help: 'compares z1 with the data set of --config' },
+    limit: { value: 'N', help: 'at most N pairs of each folder, from its beginning; default all' },
+    json: { help: 'the same as JSON' },
+  },
+  async run(parsed) {
+    const [root] = parsed.operands;
+    if (root === undefined)
+      throw new UsageError('give the folder of the pairs: rectiflow pairs DIR (reflow.data_root)');
+    if (parsed.text('config') === undefined && (parsed.has('data') || parsed.overrides.length > 0))
+      throw new UsageError('--data and --config.KEY need --config CONFIG');
+    const config = parsed.text('config') === undefined ? undefined : await configOf(parsed);
+    let progress: ReturnType<typeof startProgress> | undefined;
+    const findings = await interruptible((signal) =>
+      examinePairs(root, {
+        config,
+        data: parsed.has('data'),
+        limit: parsed.whole('limit', 1),
+        signal,
+        onNotice: note,
+        onProgress: (done, total) => {
+          progress ??= startProgress('pairs', total);
+          progress.update(done, 'read');
+        },
+      }),
+    ).finally(() => progress?.stop());
+    const broken = findings.some(({ state }) => state === 'broken');
+    if (parsed.has('json')) process.stdout.write(`${JSON.stringify({ root, broken, findings }, null, 2)}\n`);
+    else {
+      const width = Math.max(...findings.map(({ what }) => what.length));
+      for (const { what, state, detail } of findings)
+        process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${detail}\n`);
+    }
+    return broken ? 1 : 0;
+  },
+};

@@ -1,0 +1,350 @@
+// Are these pairs fit to train on? `checkPairs` reads all of them and says what it finds, line by line; `refuseBroken` is
+// what training asks before its first step, at the price of a few batches.
+import { createHash } from 'node:crypto';
+import { basename, join } from 'node:path';
+import { FileError, formatShape, RectiflowError } from '../../errors.ts';
+import { decodeEnd, drawStart, elementBytes } from './elements.ts';
+import { openPairFolder, type PairFolder } from './folder.ts';
+import { batchRange, type PairShape } from './manifest.ts';
+import { type PairSet, subfolders } from './set.ts';
+import { ChannelStatistics, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
+
+/** What the authors advise for CIFAR-10. */
+const ADVISED = { shape: '[3, 32, 32]', pairs: 1_000_000 };
+/** Share of values that may lie beyond the range of 16 bits. */
+const CLIPPED_SHARE = 1e-3;
+/** Pairs that training looks at first. */
+const SAMPLED = 256;
+/** Stored starts that are compared with the noise of their seed, a folder. */
+const REDRAWN = 16;
+
+export interface PairFinding {
+  what: string;
+  /** note: worth knowing; broken: not to be trained on. */
+  state: 'ok' | 'note' | 'broken';
+  detail: string;
+}
+
+export interface PairCheckOptions {
+  /** Expected of every image; default that of the first folder. */
+  shape?: PairShape;
+  /** Pairs planned a folder. */
+  planned?: number;
+  /** Deviation of z0 where no manifest states it; default 1. */
+  noiseScale?: number;
+  /** At most so many pairs a folder, from its beginning; default all. */
+  limit?: number;
+  /** Of the data in network range, channel by channel, to compare z1 with. */
+  data?: { mean: readonly number[]; deviation: readonly number[] };
+  signal?: AbortSignal;
+  /** Pairs read so far, and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Reads every pair below `root` once.
+ * @throws FileError for a root that cannot be read or holds no pairs
+ */
+export async function checkPairs(root: string, options: PairCheckOptions = {}): Promise<PairFinding[]> {
+  const findings: PairFinding[] = [];
+  const folders: PairFolder[] = [];
+  try {
+    for (const name of await subfolders(root)) await openInto(folders, findings, join(root, name), options.shape);
+    if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has any');
+    if (folders.length === 0) return findings;
+    findings.push(...countFindings(folders, options));
+    const survey = new Survey(folders[0].shape, options);
+    const limits = folders.map(({ count }) => Math.min(count, options.limit ?? count));
+    const total = limits.reduce((sum, limit) => sum + limit, 0);
+    let done = 0;
+    for (const [at, folder] of folders.entries())
+      for (let index = 0; index * folder.batch < limits[at]; index++) {
+        options.signal?.throwIfAborted();
+        done += await survey.batch(folder, index, limits[at]);
+        options.onProgress?.(done, total);
+      }
+    return [...findings, ...(await survey.findings()), ...clippingFindings(folders), ...(await redrawn(folders))];
+  } finally {
+    for (const folder of folders) await folder.close();
+  }
+}
+
+/**
+ * A look at the first pairs and at some from everywhere: all finite, and z0 noise.
+ * @param noiseScale deviation of z0 where no manifest states it
+ * @throws FileError naming what is wrong
+ */
+export async function refuseBroken(pairs: PairSet, root: string, noiseScale: number): Promise<void> {
+  const { count } = pairs;
+  const half = Math.min(SAMPLED / 2, count);
+  const indices = new Set<number>();
+  for (let i = 0; i < half; i++) indices.add(i).add(Math.floor((i * count) / half));
+  const [starts, ends] = [new NoiseStatistics(), new NoiseStatistics()];
+  for (const index of indices) {
+    const { z0, z1 } = await pairs.load(Int32Array.of(index));
+    const scale = pairs.locate(index).folder.manifest?.noise.scale ?? noiseScale;
+    for (const [name, values] of Object.entries({ z0, z1 })) {
+      const at = values.findIndex((value) => !Number.isFinite(value));
+      if (at >= 0) throw new FileError(root, `${name} of pair ${index} holds ${values[at]}; ${examine(root)}`);
+    }
+    starts.add(z0, scale);
+    ends.add(z1, scale);
+  }
+  const reasons = reasonsAgainstNoise(starts.facts());
+  if (reasons.length === 0) return;
+  const exchanged = reasonsAgainstNoise(ends.facts()).length === 0;
+  throw new FileError(
+    root,
+    exchanged
+      ? `z0 and z1 are exchanged: z1 is the noise, z0 has ${reasons.join(', ')}; ${examine(root)}`
+      : `z0 is no noise of deviation ${noiseScale} (sampling.init_noise_scale): divided by it, it has ` +
+          `${reasons.join(', ')}; ${examine(root)}`,
+  );
+}
+
+const examine = (root: string) => `see rectiflow pairs ${root}`;
+
+async function openInto(folders: PairFolder[], findings: PairFinding[], path: string, shape?: PairShape) {
+  const what = `folder ${basename(path)}`;
+  try {
+    const folder = await openPairFolder(path);
+    if (!folder) return;
+    const expected = shape ?? folders[0]?.shape ?? folder.shape;
+    if (formatShape(folder.shape) !== formatShape(expected)) {
+      await folder.close();
+      findings.push({
+        what,
+        state: 'broken',
+        detail: `holds ${formatShape(folder.shape)}, expected ${formatShape(expected)}`,
+      });
+      return;
+    }
+    folders.push(folder);
+    findings.push({ what, state: 'ok', detail: describe(folder) });
+  } catch (error) {
+    if (!(error instanceof RectiflowError)) throw error;
+    findings.push({ what, state: 'broken', detail: error.message });
+  }
+}
+
+function describe({ count, shape, manifest }: PairFolder): string {
+  const pairs = `${grouped(count)} pairs of ${formatShape(shape)}`;
+  if (!manifest) return `${pairs}, z0.npy and z1.npy, no manifest: neither teacher nor sampler is known`;
+  const { layout, dtype, batch, sampler, teacher, shards, package: version } = manifest;
+  const nfes = shards.map(({ nfe }) => nfe);
+  const mean = shards.reduce((sum, { nfe }, index) => sum + nfe * batchRange(manifest, index)[1], 0) / count;
+  const range = `${nfes.reduce((a, b) => Math.min(a, b))} to ${nfes.reduce((a, b) => Math.max(a, b))}`;
+  const settings = Object.entries(sampler).map(([name, value]) => (name === 'name' ? value : `${name} ${value}`));
+  return (
+    `${pairs}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
+    `teacher ${teacher.slice(0, 12)}, rectiflow ${version}`
+  );
+}
+
+function countFindings(folders: readonly PairFolder[], { planned }: PairCheckOptions): PairFinding[] {
+  const total = folders.reduce((sum, { count }) => sum + count, 0);
+  const findings: PairFinding[] = [];
+  const other = folders.filter(({ count }) => planned !== undefined && count !== planned);
+  const few = formatShape(folders[0].shape) === ADVISED.shape && total < ADVISED.pairs;
+  const remarks = [
+    ...other.map(
+      ({ path, count }) => `${basename(path)} has ${grouped(count)} of ${grouped(planned as number)} planned`,
+    ),
+    ...(few ? [`${grouped(ADVISED.pairs)} are advised for CIFAR-10`] : []),
+  ];
+  findings.push({
+    what: 'count',
+    state: remarks.length > 0 ? 'note' : 'ok',
+    detail: [`${grouped(total)} pairs`, ...remarks].join('; '),
+  });
+  const teachers = new Set(folders.flatMap(({ manifest }) => manifest?.teacher ?? []));
+  if (teachers.size > 1)
+    findings.push({
+      what: 'teachers',
+      state: 'note',
+      detail: `the folders are of ${teachers.size} different teachers`,
+    });
+  return findings;
+}
+
+/** What is gathered in one pass over the pairs. */
+class Survey {
+  private readonly options: PairCheckOptions;
+  private readonly starts = new NoiseStatistics();
+  private readonly ends = new NoiseStatistics();
+  private readonly channels: ChannelStatistics;
+  private readonly places: { folder: PairFolder; index: number }[] = [];
+  private readonly hashes = { z0: [] as number[], z1: [] as number[] };
+  private readonly wrongSums: string[] = [];
+  private readonly nonFinite: string[] = [];
+  private summed = 0;
+
+  constructor([channels]: PairShape, options: PairCheckOptions) {
+    this.options = options;
+    this.channels = new ChannelStatistics(channels);
+  }
+
+  /** @returns how many of the batch's pairs lie below `limit`: those that were read */
+  async batch(folder: PairFolder, index: number, limit: number): Promise<number> {
+    const { manifest, path, shape } = folder;
+    const [first, count] = batchRange(folder, index);
+    const bytes = await folder.endBytes(index);
+    const shard = manifest?.shards[index];
+    if (shard) {
+      this.summed++;
+      if (createHash('sha256').update(bytes).digest('hex') !== shard.sha256)
+        this.wrongSums.push(`${basename(path)} pairs ${first} to ${first + count - 1}`);
+    }
+    const stored = manifest ?? { shape, dtype: 'f32' as const };
+    const imageBytes = shape.reduce((product, dim) => product * dim, elementBytes(stored.dtype));
+    const scale = manifest?.noise.scale ?? this.options.noiseScale ?? 1;
+    const read = Math.min(count, limit - first);
+    for (let i = 0; i < read; i++) {
+      const z0 = await folder.start(first + i);
+      const z1 = decodeEnd(bytes.subarray(i * imageBytes, (i + 1) * imageBytes), stored);
+      this.starts.add(z0, scale);
+      this.ends.add(z1, scale);
+      for (const [name, values] of [
+        ['z0', z0],
+        ['z1', z1],
+      ] as const) {
+        this.hashes[name].push(shortHash(values));
+        if (!values.every(Number.isFinite)) this.nonFinite.push(`${name} of ${basename(path)} pair ${first + i}`);
+        else if (name === 'z1') this.channels.add(values);
+      }
+      this.places.push({ folder, index: first + i });
+    }
+    return read;
+  }
+
+  async findings(): Promise<PairFinding[]> {
+    return [
+      {
+        what: 'checksums',
+        state: this.wrongSums.length > 0 ? 'broken' : this.summed > 0 ? 'ok' : 'note',
+        detail:
+          this.wrongSums.length > 0
+            ? `differ: ${someOf(this.wrongSums)}`
+            : this.summed > 0
+              ? `${this.summed} batches as written`
+              : 'none are known',
+      },
+      verdict('finite', this.nonFinite, 'every value is finite', 'not finite: '),
+      ...this.noiseFindings(),
+      await this.duplicates('z0'),
+      await this.duplicates('z1'),
+      this.channelFinding(),
+    ];
+  }
+
+  private noiseFindings(): PairFinding[] {
+    const [z0, z1] = [this.starts.facts(), this.ends.facts()];
+    const [against0, against1] = [reasonsAgainstNoise(z0), reasonsAgainstNoise(z1)];
+    const moments =
+      `mean ${z0.mean.toFixed(4)}, variance ${z0.variance.toFixed(4)}, kurtosis ${(3 + z0.excessKurtosis).toFixed(3)}, ` +
+      `distance ${z0.distance.toFixed(4)} over ${grouped(z0.count)} numbers`;
+    const noise: PairFinding = {
+      what: 'z0 is noise',
+      state: against0.length > 0 ? 'broken' : 'ok',
+      detail: against0.length > 0 ? `no: ${against0.join(', ')}` : moments,
+    };
+    const exchanged = against0.length > 0 && against1.length === 0;
+    const order: PairFinding = {
+      what: 'order',
+      state: exchanged ? 'broken' : against1.length === 0 ? 'note' : 'ok',
+      detail: exchanged
+        ? 'z0 and z1 are exchanged: z1 is the noise'
+        : against1.length === 0
+          ? 'z1 is noise as well: has the flow been trained?'
+          : `z1 is no noise (variance ${z1.variance.toPrecision(3)} of it)`,
+    };
+    return [noise, order];
+  }
+
+  private async duplicates(end: 'z0' | 'z1'): Promise<PairFinding> {
+    const hashes = this.hashes[end];
+    const order = Uint32Array.from(hashes, (_, i) => i).sort((a, b) => hashes[a] - hashes[b] || a - b);
+    const found: string[] = [];
+    for (let i = 1; i < order.length; i++) {
+      if (hashes[order[i]] !== hashes[order[i - 1]]) continue;
+      const [a, b] = [this.places[order[i - 1]], this.places[order[i]]];
+      const read = ({ folder, index }: typeof a) => (end === 'z0' ? folder.start(index) : folder.end(index));
+      const [one, other] = [await read(a), await read(b)];
+      if (one.every((value, at) => Object.is(value, other[at]))) found.push(`${nameOf(a)} = ${nameOf(b)}`);
+    }
+    return verdict(
+      `${end} unique`,
+      found,
+      `no two of ${grouped(hashes.length)} are the same`,
+      `${found.length} times the same: `,
+    );
+  }
+
+  private channelFinding(): PairFinding {
+    const { mean, deviation } = this.channels.facts();
+    const list = (values: readonly number[]) => values.map((value) => value.toFixed(3)).join(' ');
+    const here = `z1 mean ${list(mean)}, deviation ${list(deviation)}`;
+    const { data } = this.options;
+    if (!data) return { what: 'z1 channels', state: 'ok', detail: here };
+    const shift = Math.max(...mean.map((value, c) => Math.abs(value - data.mean[c]) / data.deviation[c]));
+    const ratios = deviation.map((value, c) => value / data.deviation[c]);
+    const far = Math.max(...ratios.map((ratio) => Math.max(ratio, 1 / ratio)));
+    return {
+      what: 'z1 channels',
+      state: !(shift <= 0.5 && far <= 2) ? 'broken' : shift > 0.1 || far > 1.2 ? 'note' : 'ok',
+      detail: `${here}; the data: mean ${list(data.mean)}, deviation ${list(data.deviation)}`,
+    };
+  }
+}
+
+function clippingFindings(folders: readonly PairFolder[]): PairFinding[] {
+  return folders.flatMap(({ path, count, manifest, shape }) => {
+    if (!manifest?.range) return [];
+    const clipped = manifest.shards.reduce((sum, shard) => sum + shard.clipped, 0);
+    const share = clipped / shape.reduce((product, dim) => product * dim, count);
+    const detail = `${(100 * share).toPrecision(2)} % of z1 of ${basename(path)} beyond [${manifest.range.join(', ')}]`;
+    return [{ what: '16 bits', state: share > CLIPPED_SHARE ? 'broken' : 'ok', detail }];
+  });
+}
+
+/** Whether stored starts are the noise that their manifest names. */
+async function redrawn(folders: readonly PairFolder[]): Promise<PairFinding[]> {
+  const findings: PairFinding[] = [];
+  for (const folder of folders) {
+    const { path, manifest, storesStart, count, shape } = folder;
+    if (!manifest || !storesStart) continue;
+    const wrong: string[] = [];
+    for (let i = 0; i < Math.min(REDRAWN, count); i++) {
+      const index = Math.floor((i * count) / Math.min(REDRAWN, count));
+      const [stored, drawn] = [await folder.start(index), drawStart(index, manifest.noise, shape)];
+      if (!stored.every((value, at) => value === drawn[at])) wrong.push(`pair ${index}`);
+    }
+    const seed = `the noise of seed ${manifest.noise.seed}`;
+    findings.push(verdict(`z0 of ${basename(path)}`, wrong, `is ${seed}`, `is not ${seed}: `));
+  }
+  return findings;
+}
+
+function verdict(what: string, faults: readonly string[], good: string, bad: string): PairFinding {
+  return faults.length === 0
+    ? { what, state: 'ok', detail: good }
+    : { what, state: 'broken', detail: `${bad}${someOf(faults)}` };
+}
+
+function someOf(items: readonly string[]): string {
+  return `${items.slice(0, 3).join('; ')}${items.length > 3 ? `; ... ${items.length} in all` : ''}`;
+}
+
+/** 48 bits: equal ones are compared in full. */
+function shortHash(values: Float32Array): number {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  return createHash('sha1').update(bytes).digest().readUIntLE(0, 6);
+}
+
+function nameOf({ folder, index }: { folder: PairFolder; index: number }): string {
+  return `${basename(folder.path)} pair ${index}`;
+}
+
+function grouped(value: number): string {
+  return value.toLocaleString('en-US');
+}

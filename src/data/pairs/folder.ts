@@ -1,0 +1,205 @@
+// One folder of pairs, read where it lies: by pair for training, by batch for the check. Both layouts (manifest.ts), and
+// official files that no manifest stands beside.
+//
+// A shard is opened for each read. A million pairs in shards are thousands of files; descriptors are few, and the system
+// keeps their pages.
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileError, formatShape } from '../../errors.ts';
+import { bytesOf } from '../../io/array.ts';
+import { readRange } from '../../io/file.ts';
+import { asFileError, NpyRows } from '../../io/index.ts';
+import { npyHeader } from '../../io/npy.ts';
+import { channelsLast } from '../layout.ts';
+import { decodeEnd, drawStart, elementBytes } from './elements.ts';
+import {
+  batchCount,
+  batchRange,
+  files,
+  type PairManifest,
+  type PairPlan,
+  type PairShape,
+  readJournal,
+  readManifest,
+} from './manifest.ts';
+
+/** Pairs read at once where no manifest says what a batch is. */
+const CHUNK = 128;
+
+export interface PairFolder {
+  readonly path: string;
+  readonly count: number;
+  readonly shape: PairShape;
+  /** Absent beside files of the official code. */
+  readonly manifest?: PairManifest;
+  /** Whether z0 is on the disk; else it is drawn from its seed. */
+  readonly storesStart: boolean;
+  /** Pairs of a batch. */
+  readonly batch: number;
+  /** z0 of a pair, f32 [H, W, C]. */
+  start(index: number): Promise<Float32Array>;
+  /** z1 of a pair, f32 [H, W, C]. */
+  end(index: number): Promise<Float32Array>;
+  /** z1 of batch `index` as stored. */
+  endBytes(index: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/**
+ * @returns undefined for a folder that holds no pairs
+ * @throws FileError where pairs are incomplete, damaged or of unequal number
+ */
+export async function openPairFolder(path: string): Promise<PairFolder | undefined> {
+  const names = await readdir(path).catch((error) => {
+    throw asFileError(path, error);
+  });
+  const manifest = await readManifest(path);
+  if (manifest && manifest.done < manifest.count) {
+    const done = Math.min(manifest.count, (await readJournal(path)).length * manifest.batch);
+    throw new FileError(
+      path,
+      `holds ${done} of ${manifest.count} pairs; give the command that makes them once more, or move the folder away`,
+    );
+  }
+  if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest);
+  if (!manifest && !(names.includes(files.z0) && names.includes(files.z1))) return undefined;
+  return OfficialFolder.open(path, manifest);
+}
+
+class OfficialFolder implements PairFolder {
+  readonly path: string;
+  readonly manifest: PairManifest | undefined;
+  readonly count: number;
+  readonly shape: PairShape;
+  readonly batch: number;
+  readonly storesStart = true;
+  private readonly z0: NpyRows;
+  private readonly z1: NpyRows;
+
+  private constructor(path: string, manifest: PairManifest | undefined, z0: NpyRows, z1: NpyRows) {
+    this.path = path;
+    this.manifest = manifest;
+    this.z0 = z0;
+    this.z1 = z1;
+    this.count = z0.count;
+    this.shape = z0.shape.slice(1) as unknown as PairShape;
+    this.batch = manifest?.batch ?? CHUNK;
+  }
+
+  static async open(path: string, manifest: PairManifest | undefined): Promise<OfficialFolder> {
+    const z0 = await NpyRows.open(join(path, files.z0));
+    let z1: NpyRows | undefined;
+    try {
+      z1 = await NpyRows.open(join(path, files.z1));
+      for (const file of [z0, z1])
+        if (file.shape.length !== 4)
+          throw new FileError(file.path, `holds ${formatShape(file.shape)}, expected [pairs, channels, height, width]`);
+      if (formatShape(z0.shape.slice(1)) !== formatShape(z1.shape.slice(1)))
+        throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, expected as ${z0.path} ${formatShape(z0.shape)}`);
+      if (z0.count !== z1.count) throw new FileError(z1.path, `has ${z1.count} rows for the ${z0.count} of ${z0.path}`);
+      const said = manifest && formatShape([manifest.count, ...manifest.shape]);
+      if (said && said !== formatShape(z1.shape))
+        throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, ${files.manifest} beside it says ${said}`);
+      return new OfficialFolder(path, manifest, z0, z1);
+    } catch (error) {
+      await z0.close();
+      await z1?.close();
+      throw error;
+    }
+  }
+
+  start(index: number): Promise<Float32Array> {
+    return this.image(this.z0, index);
+  }
+
+  end(index: number): Promise<Float32Array> {
+    return this.image(this.z1, index);
+  }
+
+  async endBytes(index: number): Promise<Uint8Array> {
+    return bytesOf(await this.z1.rows(...batchRange(this, index)));
+  }
+
+  async close(): Promise<void> {
+    await this.z0.close();
+    await this.z1.close();
+  }
+
+  private async image(file: NpyRows, index: number): Promise<Float32Array> {
+    const [channels, height, width] = this.shape;
+    return channelsLast(await file.row(index), [1, height, width, channels]);
+  }
+}
+
+class ShardFolder implements PairFolder {
+  readonly path: string;
+  readonly manifest: PairManifest;
+  readonly storesStart = false;
+
+  private constructor(path: string, manifest: PairManifest) {
+    this.path = path;
+    this.manifest = manifest;
+  }
+
+  /** Every shard is there and has its size. */
+  static async open(path: string, manifest: PairManifest): Promise<ShardFolder> {
+    const folder = new ShardFolder(path, manifest);
+    for (let index = 0; index < batchCount(manifest); index++) {
+      const { file, length } = shardLayout(path, manifest, index);
+      const { size } = await stat(file).catch((error) => {
+        throw asFileError(file, error);
+      });
+      if (size !== length) throw new FileError(file, `has ${size} bytes, expected ${length}; it is cut off or damaged`);
+    }
+    return folder;
+  }
+
+  get count(): number {
+    return this.manifest.count;
+  }
+
+  get shape(): PairShape {
+    return this.manifest.shape;
+  }
+
+  get batch(): number {
+    return this.manifest.batch;
+  }
+
+  async start(index: number): Promise<Float32Array> {
+    return drawStart(index, this.manifest.noise, this.shape);
+  }
+
+  async end(index: number): Promise<Float32Array> {
+    const shard = Math.floor(index / this.batch);
+    return decodeEnd(await this.read(shard, index - shard * this.batch, 1), this.manifest);
+  }
+
+  endBytes(index: number): Promise<Uint8Array> {
+    return this.read(index, 0, batchRange(this, index)[1]);
+  }
+
+  async close(): Promise<void> {}
+
+  private async read(shard: number, first: number, count: number): Promise<Uint8Array> {
+    const { file: path, offset, length, imageBytes } = shardLayout(this.path, this.manifest, shard);
+    const handle = await open(path, 'r').catch((error) => {
+      throw asFileError(path, error);
+    });
+    try {
+      return await readRange({ path, handle, bytes: length }, offset + first * imageBytes, count * imageBytes);
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+/** Name of a shard's file, its length, where its elements begin and the bytes of an image. */
+export function shardLayout(folder: string, plan: PairPlan, index: number) {
+  const [, count] = batchRange(plan, index);
+  const header = npyHeader('z1', { shape: [count, ...plan.shape], dtype: plan.dtype });
+  const [channels, height, width] = plan.shape;
+  const imageBytes = channels * height * width * elementBytes(plan.dtype);
+  const length = header.length + count * imageBytes;
+  return { file: join(folder, files.shard(index)), header, offset: header.length, length, imageBytes };
+}

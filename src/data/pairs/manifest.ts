@@ -1,0 +1,205 @@
+// What a folder of pairs says of itself. {data_root}/{seed}/ holds
+//   manifest.json     what was asked for, by which teacher and sampler; once complete, each batch with its NFE and SHA-256
+//   progress.jsonl    while pairs are made: {"sha256", "nfe", "clipped"}, one line a batch, in order
+//   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is there
+//   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is drawn again from its seed
+//
+// Batch b is pairs b * batch to min((b + 1) * batch, count) - 1. Its borders are part of the result: the error norm of RK45
+// is over the batch. No time and no machine is in it, so that a run that was killed ends with the same bytes.
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileError } from '../../errors.ts';
+import { byteLengthOf } from '../../io/array.ts';
+import { readWhole } from '../../io/file.ts';
+import { asFileError, writeFileAtomic } from '../../io/index.ts';
+import { parseStrictJson } from '../../io/json.ts';
+
+const FORMAT = 'rectiflow pairs';
+const VERSION = 1;
+/** Two million batches. */
+const MAX_BYTES = 2 ** 28;
+
+/** [channels, height, width] of every image. */
+export type PairShape = readonly [channels: number, height: number, width: number];
+
+/** How z1 is stored; u16: value = low + (high - low) * q / 65535. */
+export type PairDtype = 'f32' | 'u16';
+
+/** How z0 is drawn: scale * N(0, 1) of (seed, stream, number of the pair), Philox4x32-10. */
+export interface NoiseLaw {
+  law: 'normal';
+  seed: number;
+  stream: number;
+  scale: number;
+}
+
+/** What a folder of pairs is to hold, and where it comes from. */
+export interface PairPlan {
+  /** Version of the package that began it. */
+  package: string;
+  /** Kind of device that solved them. */
+  device: string;
+  layout: 'official' | 'shards';
+  dtype: PairDtype;
+  /** Lowest and highest value of u16; values beyond are clipped and counted. */
+  range?: readonly [low: number, high: number];
+  shape: PairShape;
+  count: number;
+  /** Pairs solved together. */
+  batch: number;
+  noise: NoiseLaw;
+  /** SHA-256 of the checkpoint. */
+  teacher: string;
+  /** Its name, and tolerance or steps. */
+  sampler: Readonly<Record<string, string | number>>;
+  /** The merged configuration of the run. */
+  config: unknown;
+}
+
+/** One batch that is done. */
+export interface PairShard {
+  /** Of its elements as stored, without a header. */
+  sha256: string;
+  nfe: number;
+  /** Numbers that lay beyond the range of u16. */
+  clipped: number;
+}
+
+export interface PairManifest extends PairPlan {
+  /** Pairs that are there: count once complete. */
+  done: number;
+  shards: PairShard[];
+}
+
+export const files = {
+  manifest: 'manifest.json',
+  journal: 'progress.jsonl',
+  z0: 'z0.npy',
+  z1: 'z1.npy',
+  part: 'z1.npy.part',
+  shard: (index: number) => `z1_${String(index).padStart(6, '0')}.npy`,
+} as const;
+
+/** Number of the first pair of a batch, and how many it has. */
+export function batchRange({ batch, count }: Pick<PairPlan, 'batch' | 'count'>, index: number): [number, number] {
+  const first = index * batch;
+  return [first, Math.min(batch, count - first)];
+}
+
+export function batchCount({ batch, count }: Pick<PairPlan, 'batch' | 'count'>): number {
+  return Math.ceil(count / batch);
+}
+
+/** The manifest of a folder; undefined where there is none. @throws FileError for one that is damaged */
+export async function readManifest(folder: string): Promise<PairManifest | undefined> {
+  const path = join(folder, files.manifest);
+  if (!(await exists(path))) return undefined;
+  const text = Buffer.from(await readWhole(path, MAX_BYTES)).toString('utf8');
+  let value: unknown;
+  try {
+    value = parseStrictJson(text);
+  } catch (cause) {
+    throw new FileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  return checkManifest(value, path);
+}
+
+export function writeManifest(folder: string, manifest: PairManifest): Promise<void> {
+  const { shards, done, ...plan } = manifest;
+  const lines = shards.map((shard) => `    ${shardLine(shard)}`).join(',\n');
+  const head = JSON.stringify({ format: FORMAT, version: VERSION, ...plan, done }, null, 2).slice(0, -2);
+  const text = `${head},\n  "shards": [${lines ? `\n${lines}\n  ` : ''}]\n}\n`;
+  return writeFileAtomic(join(folder, files.manifest), [Buffer.from(text)]);
+}
+
+export function shardLine({ sha256, nfe, clipped }: PairShard): string {
+  return JSON.stringify({ sha256, nfe, clipped });
+}
+
+/** The whole lines of a journal: its last one may have been cut off. @throws FileError */
+export async function readJournal(folder: string): Promise<PairShard[]> {
+  const path = join(folder, files.journal);
+  if (!(await exists(path))) return [];
+  const shards: PairShard[] = [];
+  for (const line of Buffer.from(await readWhole(path, MAX_BYTES))
+    .toString('utf8')
+    .split('\n')
+    .slice(0, -1)) {
+    const shard = parseShard(line);
+    if (!shard) break;
+    shards.push(shard);
+  }
+  return shards;
+}
+
+function parseShard(line: string): PairShard | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isShard(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether there is something of that name. @throws FileError where that cannot be known */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw asFileError(path, error);
+  }
+}
+
+type Fields = Record<string, unknown>;
+
+const isWhole = (value: unknown, least: number): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= least;
+const isHash = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isShard = (value: unknown): value is PairShard =>
+  isFields(value) && isHash(value.sha256) && Number.isFinite(value.nfe) && isWhole(value.clipped, 0);
+const isRange = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) && value[0] < value[1];
+const isNoise = (value: unknown): boolean =>
+  isFields(value) &&
+  value.law === 'normal' &&
+  isWhole(value.seed, 0) &&
+  isWhole(value.stream, 0) &&
+  Number.isFinite(value.scale) &&
+  (value.scale as number) > 0;
+
+const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
+  package: (value) => typeof value === 'string',
+  device: (value) => typeof value === 'string',
+  layout: (value) => value === 'official' || value === 'shards',
+  dtype: (value, { layout }) => value === 'f32' || (value === 'u16' && layout === 'shards'),
+  range: (value, { dtype }) => (dtype === 'u16' ? isRange(value) : value === undefined),
+  shape: (value) => Array.isArray(value) && value.length === 3 && value.every((dim) => isWhole(dim, 1)),
+  count: (value) => isWhole(value, 1),
+  batch: (value, { shape, count }) =>
+    isWhole(value, 1) && byteLengthOf([...(shape as number[]), count as number, 8], 'f32') !== undefined,
+  noise: isNoise,
+  teacher: isHash,
+  sampler: isFields,
+  config: () => true,
+  shards: (value) => Array.isArray(value) && value.every(isShard),
+  done: (value, all) => {
+    const { count, shards } = all as unknown as PairManifest;
+    return value === count
+      ? shards.length === batchCount(all as unknown as PairPlan)
+      : value === 0 && shards.length === 0;
+  },
+};
+
+function checkManifest(value: unknown, path: string): PairManifest {
+  if (!isFields(value) || value.format !== FORMAT) throw new FileError(path, 'is no manifest of pairs of this package');
+  const { format: _, version, ...all } = value;
+  if (version !== VERSION) throw new FileError(path, `has version ${version}; this package reads ${VERSION}`);
+  for (const [name, holds] of Object.entries(rules))
+    if (!holds(all[name], all)) throw new FileError(path, `is damaged: "${name}" is not what it should be`);
+  return all as unknown as PairManifest;
+}

@@ -1,0 +1,131 @@
+// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in shards
+// (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
+//
+// They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileError, formatShape, ValueError } from '../../errors.ts';
+import { asFileError, writeNpyRows } from '../../io/index.ts';
+import { channelsFirst } from '../layout.ts';
+import { openPairFolder, type PairFolder } from './folder.ts';
+import type { PairShape } from './manifest.ts';
+
+/** Reads under way at once. */
+const LANES = 16;
+
+export interface PairBatch {
+  /** f32 [B, H, W, C]. */
+  z0: Float32Array;
+  z1: Float32Array;
+}
+
+/** The pairs of a root, read by index. */
+export class PairSet {
+  readonly count: number;
+  /** Of every pair. */
+  readonly shape: PairShape;
+  /** In the order of their names; the pairs of one follow those of the one before. */
+  readonly folders: readonly PairFolder[];
+  private readonly firsts: readonly number[];
+
+  private constructor(folders: readonly PairFolder[]) {
+    this.folders = folders;
+    this.shape = folders[0].shape;
+    let count = 0;
+    this.firsts = folders.map((folder) => {
+      const first = count;
+      count += folder.count;
+      return first;
+    });
+    this.count = count;
+  }
+
+  /**
+   * Every folder of `root` that holds pairs, in the order of their names.
+   * @param shape of every image; by default that of the first folder
+   * @param notice told of folders that hold no pairs
+   * @throws FileError for a root without pairs, and for folders that are incomplete, damaged or of another shape
+   */
+  static async open(root: string, shape?: PairShape, notice: (text: string) => void = () => {}): Promise<PairSet> {
+    const folders: PairFolder[] = [];
+    try {
+      for (const name of await subfolders(root)) {
+        const path = join(root, name);
+        const folder = await openPairFolder(path);
+        if (!folder) {
+          notice(`${path} holds no z0.npy and z1.npy and is left out`);
+          continue;
+        }
+        folders.push(folder);
+        const expected = shape ?? folders[0].shape;
+        if (formatShape(folder.shape) !== formatShape(expected))
+          throw new FileError(
+            path,
+            `holds [${folder.count}, ${folder.shape.join(', ')}], expected [pairs, ${expected.join(', ')}]`,
+          );
+      }
+      if (folders.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has z0.npy and z1.npy');
+      return new PairSet(folders);
+    } catch (error) {
+      for (const folder of folders) await folder.close();
+      throw asFileError(root, error);
+    }
+  }
+
+  /** The pairs of these indices. */
+  async load(indices: Int32Array): Promise<PairBatch> {
+    const size = this.shape.reduce((product, dim) => product * dim, 1);
+    const batch = { z0: new Float32Array(indices.length * size), z1: new Float32Array(indices.length * size) };
+    let next = 0;
+    const lane = async () => {
+      while (next < indices.length) {
+        const place = next++;
+        const { folder, index } = this.locate(indices[place]);
+        batch.z0.set(await folder.start(index), place * size);
+        batch.z1.set(await folder.end(index), place * size);
+      }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
+    return batch;
+  }
+
+  /** Closes its files. */
+  async close(): Promise<void> {
+    for (const folder of this.folders) await folder.close();
+  }
+
+  /** The folder of a pair of the set, and its number there. */
+  locate(index: number): { folder: PairFolder; index: number } {
+    if (!Number.isInteger(index) || index < 0 || index >= this.count)
+      throw new ValueError(`the set has ${this.count} pairs, none of index ${index}`);
+    const at = this.firsts.findLastIndex((first) => first <= index);
+    return { folder: this.folders[at], index: index - this.firsts[at] };
+  }
+}
+
+/** The folders of a root, in the order of their names. @throws FileError */
+export async function subfolders(root: string): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch((error) => {
+    throw asFileError(root, error);
+  });
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+}
+
+/**
+ * One of the two files of a folder of pairs in the official layout, written as its rows come.
+ * @param count pairs in all
+ * @param batches f32 [B, H, W, C] each
+ */
+export function writePairFile(
+  path: string,
+  count: number,
+  shape: PairShape,
+  batches: AsyncIterable<Float32Array> | Iterable<Float32Array>,
+): Promise<void> {
+  const [channels, height, width] = shape;
+  const size = channels * height * width;
+  async function* rows() {
+    for await (const batch of batches) yield channelsFirst(batch, [batch.length / size, height, width, channels]);
+  }
+  return writeNpyRows(path, [count, ...shape], rows());
+}

@@ -1,0 +1,255 @@
+// Writing pairs so that nothing solved is lost: a batch is on the disk, then in the journal, and only then is the next one
+// begun. A process that is killed at any moment and started again ends with the same bytes.
+//
+// layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn, the part renamed
+// layout "shards": a file a batch, each written atomically
+// Last comes manifest.json with all of the journal, and the journal goes.
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileError, ValueError } from '../../errors.ts';
+import { asFileError, writeFileAtomic } from '../../io/index.ts';
+import { npyHeader } from '../../io/npy.ts';
+import { drawStart, elementBytes, encodeEnds } from './elements.ts';
+import { shardLayout } from './folder.ts';
+import {
+  batchCount,
+  batchRange,
+  exists,
+  files,
+  type PairPlan,
+  type PairShard,
+  readJournal,
+  readManifest,
+  shardLine,
+  writeManifest,
+} from './manifest.ts';
+import { writePairFile } from './set.ts';
+
+/** What a killed process may leave of an atomic write (io/atomic.ts). */
+const leftover = /^\.(manifest\.json|z0\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
+
+/** Takes the batches of z1, one after the other. One writer a folder: the caller holds its lock. */
+export class PairWriter {
+  private readonly folder: string;
+  private readonly plan: PairPlan;
+  private readonly shards: PairShard[];
+  private readonly ends: Ends;
+  private readonly journal: FileHandle;
+
+  private constructor(folder: string, plan: PairPlan, shards: PairShard[], ends: Ends, journal: FileHandle) {
+    this.folder = folder;
+    this.plan = plan;
+    this.shards = shards;
+    this.ends = ends;
+    this.journal = journal;
+  }
+
+  /**
+   * Begins a folder of pairs, or goes on with one.
+   * @param compare given the plan of one that was begun before: throws where it is another
+   * @throws FileError where all pairs are there, or pairs that no manifest describes
+   */
+  static async open(folder: string, plan: PairPlan, compare: (begun: PairPlan) => void): Promise<PairWriter> {
+    const begun = await readManifest(folder);
+    const complete = begun?.done === begun?.count;
+    await clean(folder, begun !== undefined && complete);
+    for (const name of complete ? [files.z0, files.z1, files.manifest] : [])
+      if (await exists(join(folder, name)))
+        throw new FileError(join(folder, name), 'is there already; give another --config.seed, or remove the folder');
+    const shards = begun ? await readJournal(folder) : [];
+    if (begun && shards.length > 0) compare(begun);
+    // One that was begun and has no batch yet binds nobody.
+    else await writeManifest(folder, { ...plan, done: 0, shards });
+    const agreed = begun && shards.length > 0 ? begun : plan;
+    let ends: Ends | undefined;
+    let journal: FileHandle | undefined;
+    try {
+      ends = agreed.layout === 'official' ? await PartFile.open(folder, agreed) : new ShardFiles(folder, agreed);
+      shards.length = Math.min(shards.length, batchCount(agreed), await ends.present());
+      await ends.keep(shards.length);
+      journal = await openAt(join(folder, files.journal), shards.map((shard) => `${shardLine(shard)}\n`).join(''));
+      return new PairWriter(folder, agreed, shards, ends, journal);
+    } catch (error) {
+      await ends?.close();
+      await journal?.close();
+      throw asFileError(folder, error);
+    }
+  }
+
+  /** Batches that are there. */
+  get done(): number {
+    return this.shards.length;
+  }
+
+  /** Evaluations of the network a pair: the mean over those that are there. */
+  get nfe(): number {
+    let [evaluations, pairs] = [0, 0];
+    for (const [index, { nfe }] of this.shards.entries()) {
+      const [, count] = batchRange(this.plan, index);
+      evaluations += nfe * count;
+      pairs += count;
+    }
+    return evaluations / pairs;
+  }
+
+  /**
+   * The next batch, f32 [n, H, W, C].
+   * @throws NonFiniteError for what is no number, ValueError for another number of pairs than the batch has, FileError
+   */
+  async write(z1: Float32Array, nfe: number): Promise<void> {
+    const [channels, height, width] = this.plan.shape;
+    const [first, count] = batchRange(this.plan, this.done);
+    if (z1.length !== count * channels * height * width)
+      throw new ValueError(`batch ${this.done} has ${count} pairs of [${this.plan.shape}], got ${z1.length} numbers`);
+    const { bytes, clipped } = encodeEnds(z1, this.plan, first);
+    const shard = { sha256: createHash('sha256').update(bytes).digest('hex'), nfe, clipped };
+    try {
+      await this.ends.write(this.done, bytes);
+      await this.journal.appendFile(`${shardLine(shard)}\n`);
+      await this.journal.datasync();
+    } catch (error) {
+      throw asFileError(this.folder, error);
+    }
+    this.shards.push(shard);
+  }
+
+  /** Completes the folder, once every batch is there. */
+  async finish(): Promise<void> {
+    await this.ends.finish();
+    await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
+    await unlink(join(this.folder, files.journal));
+  }
+
+  /** Closes its files; what is there stays. */
+  async close(): Promise<void> {
+    await this.ends.close();
+    await this.journal.close();
+  }
+}
+
+async function clean(folder: string, complete: boolean): Promise<void> {
+  for (const name of await readdir(folder))
+    if (leftover.test(name) || (complete && name === files.journal)) await unlink(join(folder, name));
+}
+
+/** Opens a file at the end of `text`, which it holds afterwards and nothing else. */
+async function openAt(path: string, text: string): Promise<FileHandle> {
+  // Not "w": a kill between emptying and writing would lose the journal. It begins with the text, or is shorter.
+  const handle = await open(path, (await exists(path)) ? 'r+' : 'wx+');
+  try {
+    const bytes = Buffer.from(text);
+    await handle.write(bytes, 0, bytes.length, 0);
+    await handle.truncate(bytes.length);
+    await handle.datasync();
+    await handle.close();
+    return await open(path, 'a');
+  } catch (error) {
+    await handle.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** Where z1 goes, batch by batch. */
+interface Ends {
+  /** Whole batches that are there. */
+  present(): Promise<number>;
+  /** Drops what follows the first `batches`. */
+  keep(batches: number): Promise<void>;
+  write(index: number, bytes: Uint8Array): Promise<void>;
+  finish(): Promise<void>;
+  close(): Promise<void>;
+}
+
+class PartFile implements Ends {
+  private readonly folder: string;
+  private readonly plan: PairPlan;
+  private readonly handle: FileHandle;
+  private readonly header: Uint8Array;
+  private readonly imageBytes: number;
+
+  private constructor(folder: string, plan: PairPlan, handle: FileHandle) {
+    this.folder = folder;
+    this.plan = plan;
+    this.handle = handle;
+    this.header = npyHeader(files.z1, { shape: [plan.count, ...plan.shape], dtype: 'f32' });
+    this.imageBytes = plan.shape.reduce((product, dim) => product * dim, elementBytes('f32'));
+  }
+
+  static async open(folder: string, plan: PairPlan): Promise<PartFile> {
+    const [part, whole] = [files.part, files.z1].map((name) => join(folder, name));
+    // Killed after the renaming and before the manifest: its end is done once more.
+    if (await exists(whole)) await rename(whole, part);
+    return new PartFile(folder, plan, await open(part, (await exists(part)) ? 'r+' : 'wx+'));
+  }
+
+  async present(): Promise<number> {
+    const { size } = await this.handle.stat();
+    const pairs = Math.floor((size - this.header.length) / this.imageBytes);
+    return pairs >= this.plan.count ? batchCount(this.plan) : Math.max(0, Math.floor(pairs / this.plan.batch));
+  }
+
+  async keep(batches: number): Promise<void> {
+    await writeAll(this.handle, this.header, 0);
+    await this.handle.truncate(this.offset(batches));
+  }
+
+  async write(index: number, bytes: Uint8Array): Promise<void> {
+    await writeAll(this.handle, bytes, this.offset(index));
+    await this.handle.datasync();
+  }
+
+  async finish(): Promise<void> {
+    const { count, shape, noise } = this.plan;
+    function* starts() {
+      for (let index = 0; index < count; index++) yield drawStart(index, noise, shape);
+    }
+    await writePairFile(join(this.folder, files.z0), count, shape, starts());
+    await this.handle.sync();
+    await rename(join(this.folder, files.part), join(this.folder, files.z1));
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+
+  private offset(batches: number): number {
+    return this.header.length + Math.min(batches * this.plan.batch, this.plan.count) * this.imageBytes;
+  }
+}
+
+class ShardFiles implements Ends {
+  private readonly folder: string;
+  private readonly plan: PairPlan;
+
+  constructor(folder: string, plan: PairPlan) {
+    this.folder = folder;
+    this.plan = plan;
+  }
+
+  async present(): Promise<number> {
+    for (let index = 0; index < batchCount(this.plan); index++) {
+      const { file, length } = shardLayout(this.folder, this.plan, index);
+      if (!(await exists(file)) || (await stat(file)).size !== length) return index;
+    }
+    return batchCount(this.plan);
+  }
+
+  async keep(): Promise<void> {
+    // A shard beyond the journal is solved again and replaced.
+  }
+
+  write(index: number, bytes: Uint8Array): Promise<void> {
+    const { file, header } = shardLayout(this.folder, this.plan, index);
+    return writeFileAtomic(file, [header, bytes]);
+  }
+
+  async finish(): Promise<void> {}
+
+  async close(): Promise<void> {}
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await handle.write(bytes, done, Math.min(bytes.length - done, 2 ** 30), position + done)).bytesWritten;
+}

@@ -1,0 +1,140 @@
+// `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}.
+// A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { type PairPlan, PairWriter, quantisedRange } from '../data/index.ts';
+import type { Device } from '../device/device.ts';
+import { declaredModules } from '../device/module.ts';
+import { ConfigError } from '../errors.ts';
+import { asFileError } from '../io/index.ts';
+import { streams } from '../tensor/streams.ts';
+import type { Config } from './config/schema.ts';
+import { differences } from './config/tree.ts';
+import { findCheckpoint } from './find_checkpoint.ts';
+import { lockFolder } from './lock.ts';
+import { loadModel } from './open_checkpoint.ts';
+import { packageVersion } from './provenance.ts';
+import { sampleModel } from './sample.ts';
+import { makeFolder } from './workdir.ts';
+
+export interface GenerateOptions {
+  device: Device;
+  partial?: boolean;
+  /** Stops behind the batch that is being solved. */
+  signal?: AbortSignal;
+  /** Told of what was left out of a checkpoint with `partial`, and of going on. */
+  onNotice?: (text: string) => void;
+  /** Pairs solved so far, and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface GeneratedPairs {
+  folder: string;
+  count: number;
+  /** Evaluations of the network a pair, in the mean over batches. */
+  nfe: number;
+}
+
+/**
+ * Exactly reflow.total_number_of_samples pairs of seed `seed`, training.batch_size at a time and never more in memory.
+ * @throws FileError where the folder holds all of its pairs already, is in use or cannot be written; ConfigError where it
+ * holds pairs of another teacher, sampler or configuration, naming what differs
+ */
+export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
+  const { device, partial, signal, onNotice = () => {}, onProgress } = options;
+  const { seed, reflow } = config;
+  const plan = await pairPlan(config, device);
+  await device.prepare(declaredModules());
+  const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
+  using model = teacher;
+  const folder = makeFolder(join(reflow.data_root, String(seed)));
+  const unlock = await lockFolder(folder, 'give another --config.seed');
+  let writer: PairWriter | undefined;
+  try {
+    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));
+    const { count, batch } = plan;
+    if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
+    for (let first = writer.done * batch; first < count; first += batch) {
+      const num = Math.min(batch, count - first);
+      const { images, nfe } = await sampleModel(model, config, { num, first, seed, device, signal });
+      await writer.write(images, nfe);
+      onProgress?.(first + num, count);
+    }
+    await writer.finish();
+    return { folder, count, nfe: writer.nfe };
+  } finally {
+    await writer?.close();
+    await unlock();
+  }
+}
+
+async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
+  const { seed, data, training, sampling, reflow } = config;
+  return {
+    package: packageVersion(),
+    device: device.kind,
+    layout: reflow.pair_format,
+    dtype: reflow.pair_dtype,
+    ...(reflow.pair_dtype === 'u16' && { range: quantisedRange(data.centered) }),
+    shape: [data.num_channels, data.image_size, data.image_size],
+    count: reflow.total_number_of_samples,
+    batch: training.batch_size,
+    noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
+    teacher: await sha256(findCheckpoint(reflow.last_flow_ckpt)),
+    sampler: samplerOf(config),
+    config,
+  };
+}
+
+function samplerOf({ sampling }: Config): PairPlan['sampler'] {
+  const { use_ode_sampler: name, ode_tol: tolerance, sample_N: steps, sigma_variance, sde_drift } = sampling;
+  if (name === 'rk45') return { name, tolerance };
+  return name === 'euler' && sigma_variance > 0 ? { name, steps, sigma_variance, sde_drift } : { name, steps };
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  } catch (error) {
+    throw asFileError(path, error);
+  }
+  return hash.digest('hex');
+}
+
+/** Parts of a plan by the keys of the configuration that set them. */
+const keyOf: Record<string, string> = {
+  teacher: 'SHA-256 of reflow.last_flow_ckpt',
+  count: 'reflow.total_number_of_samples',
+  batch: 'training.batch_size',
+  layout: 'reflow.pair_format',
+  dtype: 'reflow.pair_dtype',
+  shape: '[data.num_channels, data.image_size, data.image_size]',
+  'noise.seed': 'seed',
+  'noise.scale': 'sampling.init_noise_scale',
+  'sampler.name': 'sampling.use_ode_sampler',
+  'sampler.tolerance': 'sampling.ode_tol',
+  'sampler.steps': 'sampling.sample_N',
+  'sampler.sigma_variance': 'sampling.sigma_variance',
+  'sampler.sde_drift': 'sampling.sde_drift',
+};
+
+/** Of the configuration only what changes the teacher's function; the rest of the plan is in `keyOf`. */
+const network = /^config\.(data\.centered|model\.(?!dropout$|ema_rate$|activation_checkpointing$))/;
+
+function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (text: string) => void): void {
+  const lines = differences(begun, plan).flatMap(({ path, a, b }) => {
+    const key = keyOf[path] ?? (network.test(path) ? path.slice('config.'.length) : undefined);
+    return key === undefined
+      ? []
+      : [`  ${key}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`];
+  });
+  if (lines.length > 0)
+    throw new ConfigError(
+      `${folder} holds pairs of another run; give another --config.seed, or the same values:\n${lines.join('\n')}`,
+    );
+  for (const part of ['package', 'device'] as const)
+    if (begun[part] !== plan[part])
+      notice(`${folder} was begun with ${part} ${begun[part]}, now ${plan[part]}: pairs may differ by rounding`);
+}

@@ -1,0 +1,59 @@
+// `rectiflow pairs` from outside: the table, JSON, exit codes.
+import { spawnSync } from 'node:child_process';
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { makePairs, planOf } from '../support/pairs.ts';
+
+const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
+const rectiflow = (...args: string[]) => spawnSync(process.execPath, [bin, ...args], { encoding: 'utf8' });
+
+it('prints what it finds, and ends with 1 where something is broken', async () => {
+  const root = await makePairs();
+  const whole = rectiflow('pairs', root);
+  expect(whole.status).toBe(0);
+  const lines = whole.stdout.trimEnd().split('\n');
+  expect(lines.map((line) => line.slice(0, 23).trimEnd())).toEqual([
+    'ok      folder 7     50',
+    'ok      count        50',
+    'ok      checksums    7',
+    'ok      finite       ev',
+    'ok      z0 is noise  me',
+    'ok      order        z1',
+    'ok      z0 unique    no',
+    'ok      z1 unique    no',
+    'ok      z1 channels  z1',
+  ]);
+  truncateSync(join(root, '7/z1_000003.npy'), 10);
+  const broken = rectiflow('pairs', root);
+  expect(broken.stdout).toMatch(/^BROKEN {2}folder 7 {2}.*z1_000003\.npy: has 10 bytes, expected \d+/);
+  expect(broken.status).toBe(1);
+});
+
+it('compares with a configuration and its data', async () => {
+  const { noise } = planOf();
+  const root = await makePairs({ shape: [1, 8, 8], noise: { ...noise, scale: 2 }, layout: 'official' });
+  const { status, stdout } = rectiflow('pairs', root, '--config', 'digits', '--data', '--json', '--limit', '20');
+  const { broken, findings } = JSON.parse(stdout);
+  expect([broken, status]).toEqual([true, 1]);
+  const by = Object.fromEntries(findings.map(({ what, ...rest }: { what: string }) => [what, rest]));
+  expect(by.count).toEqual({ state: 'note', detail: '50 pairs; 7 has 50 of 10,000 planned' });
+  expect(by['z0 unique'].detail).toBe('no two of 20 are the same');
+  expect(by['z1 channels']).toMatchObject({
+    state: 'broken',
+    detail: expect.stringMatching(/; the data: mean -0\.\d+, deviation/),
+  });
+  expect(by['z0 of 7']).toEqual({ state: 'ok', detail: 'is the noise of seed 7' });
+});
+
+it.each<[string[], number, RegExp]>([
+  [['pairs'], 2, /give the folder of the pairs: rectiflow pairs DIR/],
+  [['pairs', 'gone'], 1, /gone: no such file or folder; check the path/],
+  [['pairs', 'gone', '--data'], 2, /--data and --config\.KEY need --config CONFIG/],
+  [['pairs', 'gone', '--limit', '0'], 2, /--limit expects a whole number >= 1, got "0"/],
+])('%j', (args, code, message) => {
+  const { status, stderr } = rectiflow(...args);
+  expect(stderr).toMatch(message);
+  expect(status).toBe(code);
+});
