@@ -19,10 +19,11 @@ interface Kinds {
   str: string;
   /** A typed array, read and written in place for the duration of the call. */
   array: HostArray | BigUint64Array;
+  strs: readonly string[];
 }
 
 type Kind = keyof Kinds;
-const KINDS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str', 'array'];
+const KINDS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str', 'array', 'strs'];
 const RETURNS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str'];
 
 type Values<Words extends string> = Words extends `${infer K extends Kind} ${infer Rest}`
@@ -43,6 +44,8 @@ export interface SystemLibrary<Functions extends Readonly<Record<string, string>
   readonly purpose: string;
   /** File names or paths, tried in order where the system's loader looks. */
   readonly files: readonly string[];
+  /** Libraries that this one opens by their bare names: files to load ahead of `file`. */
+  readonly companions?: (file: string) => readonly string[];
   /** The environment variable that names the file instead. */
   readonly variable: string;
   /** How to install it. */
@@ -79,6 +82,7 @@ function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates:
   const tried: string[] = [];
   for (const file of candidates)
     try {
+      for (const companion of spec.companions?.(file) ?? []) new Library(companion);
       return new Library(file);
     } catch (error) {
       tried.push((error as Error).message);
