@@ -79,17 +79,24 @@ export function openSystemLibrary<const Functions extends Readonly<Record<string
 function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates: readonly string[]): Library {
   // Asked first, so that what fails below is the library and not the package that opens it.
   ffiVersion();
-  const tried: string[] = [];
-  for (const file of candidates)
+  /** Files by the loader's reason. */
+  const tried = new Map<string, string[]>();
+  for (const file of candidates) {
+    let path = file;
     try {
-      for (const companion of spec.companions?.(file) ?? []) new Library(companion);
+      for (path of spec.companions?.(file) ?? []) new Library(path);
+      path = file;
       return new Library(file);
     } catch (error) {
-      tried.push((error as Error).message);
+      const text = ((error as Error).cause as Error).message;
+      const reason = text.replace('Failed to load shared library: ', '').replace(`${path}: `, '');
+      tried.set(reason, [...(tried.get(reason) ?? []), path]);
     }
+  }
+  const reasons = [...tried].map(([reason, files]) => `cannot load ${files.join(', ')}: ${reason}`).join('; ');
   const origin = process.env[spec.variable] ? `, named by ${spec.variable}` : '';
   throw new RectiflowError(
-    `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${tried.join('; ')}. ` +
+    `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${reasons}. ` +
       `Install it (${spec.install}) or set ${spec.variable} to its file`,
   );
 }
