@@ -21,7 +21,7 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-const cudaKernels = cudaModule(import.meta.url, './softmax.cu', {
+export const softmaxCuda = cudaModule(import.meta.url, './softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',
@@ -30,11 +30,11 @@ const cudaKernels = cudaModule(import.meta.url, './softmax.cu', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-type RowKernel = Exclude<keyof typeof cudaKernels.kernels, 'softmax_cross_entropy'>;
+type RowKernel = Exclude<keyof typeof softmaxCuda.kernels, 'softmax_cross_entropy'>;
 
 /** Launches a kernel that works on each of `rows` rows by itself. */
-function onRows(device: Device, kernel: RowKernel, rows: number, operands: readonly number[]): void {
-  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perWarp(rows), ...operands);
+export function onRows(device: Device, kernel: RowKernel, rows: number, operands: readonly number[]): void {
+  if (device.kind === 'cuda') device.load(softmaxCuda)[kernel](perWarp(rows), ...operands);
   else device.load(softmaxKernels)[kernel](...operands);
 }
 
@@ -58,7 +58,7 @@ function along(op: string, x: Tensor, axis: number, last: (x: Tensor) => Tensor)
 export const softmaxOp = defineOp({
   name: 'softmax',
   cpu: softmaxKernels,
-  cuda: cudaKernels,
+  cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
     const [rows, n] = rowsOf(y);
@@ -80,7 +80,7 @@ export function softmax(x: Tensor, options: { axis?: number } = {}): Tensor {
 export const logSoftmaxOp = defineOp({
   name: 'log_softmax',
   cpu: softmaxKernels,
-  cuda: cudaKernels,
+  cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
     const [rows, n] = rowsOf(y);
@@ -104,7 +104,7 @@ export type Reduction = 'mean' | 'sum' | 'none';
 export const crossEntropyOp = defineOp({
   name: 'cross_entropy',
   cpu: softmaxKernels,
-  cuda: cudaKernels,
+  cuda: softmaxCuda,
   backward({ grad, saved: [logits, labels] }) {
     const dx = empty(logits.shape, { device: logits.device });
     const [rows, n] = rowsOf(logits);
@@ -145,7 +145,7 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   const operands = [logits.address, labels.address, loss.address, rows, n];
   if (device.kind !== 'cuda') return device.load(softmaxKernels).softmax_cross_entropy(...operands);
   const bad = firstOutside(labels, n);
-  if (bad < 0 && rows > 0) device.load(cudaKernels).softmax_cross_entropy(perWarp(rows), ...operands);
+  if (bad < 0 && rows > 0) device.load(softmaxCuda).softmax_cross_entropy(perWarp(rows), ...operands);
   return bad;
 }
 

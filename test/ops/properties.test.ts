@@ -17,7 +17,7 @@ import { describeCase, type Pick } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { checkCase, makeTensor } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
-import { absentOnCuda, casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { fill, normal, random } from '../support/random.ts';
 import type { Shape } from '../support/reference/index.ts';
 
@@ -116,8 +116,6 @@ describe.each(deviceNames)('%s', (name) => {
     (x) => [sum(x, { axes: [0, 2] }), sum(sum(x, { axes: 2 }), { axes: 0 })],
     { absolute: 3e-5 },
   );
-
-  if (name.startsWith('cuda') && absentOnCuda.has('matmul')) return;
 
   identity(
     'matmul flags equal transposed operands',

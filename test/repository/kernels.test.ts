@@ -15,7 +15,11 @@ const compiler = findCompiler();
 /** What an exported kernel of each language begins with, preprocessed, and how its sources end. */
 const languages = {
   c: { begins: String.raw`visibility\("default"\), used\)\)\s+(void|double)`, ending: '.c', flags: [] },
-  cuda: { begins: 'extern "C" __global__ (void)', ending: '.cu', flags: ['-x', 'c++', '-nostdinc'] },
+  cuda: {
+    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\(\d+\))?`,
+    ending: '.cu',
+    flags: ['-x', 'c++', '-nostdinc'],
+  },
 };
 const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
 
