@@ -13,6 +13,6 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 if (status !== 0) process.exit(1);
 
 for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
-  if (/\.(c|h)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
+  if (/\.(c|h|cu|cuh)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);

@@ -1,6 +1,7 @@
-// A caching allocator over slabs that are never given back: a freed block goes to the free list of its size class and
-// is handed out again, so that a training step after the first takes nothing from the system.
+// A caching allocator: memory is taken from the system in reservations, a freed block goes to the free list of its size
+// class and is handed out again, so that a training step after the first takes nothing from the system.
 // Classes are eighths of a power of two (at most 12.5 % is lost to rounding); blocks are aligned to 64 bytes.
+// Reservations are kept, unless the system has no memory left and takes back those of which nothing is in use.
 import { DeviceError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
 
@@ -15,37 +16,60 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
+/** Memory as it was taken from the system: one large block, or a slab of small ones. */
+interface Reservation {
+  readonly address: number;
+  readonly bytes: number;
+  /** Blocks of it in use. */
+  live: number;
+}
+
+interface Block {
+  readonly address: number;
+  readonly size: number;
+  readonly reservation: Reservation;
+}
+
+export interface MemorySource {
+  /** Takes that many bytes from the system, aligned to a page; 0 when there are none. */
+  reserve: (bytes: number) => number;
+  /** Gives a reservation back; absent where the system would not take it. */
+  release?: (address: number) => void;
+}
+
 export class CachingAllocator {
-  private readonly grow: (bytes: number) => number;
-  private readonly freeBlocks = new Map<number, number[]>();
-  private readonly sizes = new Map<number, number>();
-  private slab = 0;
-  private slabLeft = 0;
+  private readonly source: MemorySource;
+  private readonly freeBlocks = new Map<number, Block[]>();
+  private readonly blocks = new Map<number, Block>();
+  private readonly reservations = new Set<Reservation>();
+  private slab: Reservation | undefined;
+  private slabUsed = 0;
   private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
-  /** @param grow takes that many bytes from the system, aligned to a page; 0 when there are none */
-  constructor(grow: (bytes: number) => number) {
-    this.grow = grow;
+  constructor(source: MemorySource) {
+    this.source = source;
   }
 
   allocate(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
     const size = sizeClass(bytes);
-    const address = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
-    this.sizes.set(address, size);
+    const block = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
+    this.blocks.set(block.address, block);
+    block.reservation.live++;
     this.figures.live += size;
     this.figures.highWater = Math.max(this.figures.highWater, this.figures.live);
-    return address;
+    return block.address;
   }
 
   free(address: number): void {
-    const size = this.sizes.get(address);
-    if (size === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
-    this.sizes.delete(address);
-    this.figures.live -= size;
-    const blocks = this.freeBlocks.get(size);
-    if (blocks) blocks.push(address);
-    else this.freeBlocks.set(size, [address]);
+    const block = this.blocks.get(address);
+    if (block === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
+    this.blocks.delete(address);
+    block.reservation.live--;
+    this.figures.live -= block.size;
+    const blocks = this.freeBlocks.get(block.size);
+    if (blocks) blocks.push(block);
+    else this.freeBlocks.set(block.size, [block]);
   }
 
   memory(): MemoryFigures {
@@ -56,29 +80,53 @@ export class CachingAllocator {
     this.figures.highWater = this.figures.live;
   }
 
-  private carve(size: number): number {
-    if (size > SLAB_BYTES / 8) return this.reserve(Math.ceil(size / HUGE_PAGE) * HUGE_PAGE);
-    if (size > this.slabLeft) {
-      this.slab = this.reserve(SLAB_BYTES);
-      this.slabLeft = SLAB_BYTES;
+  /** Gives back every reservation of which nothing is in use. Returns the bytes. */
+  trim(): number {
+    const { release } = this.source;
+    if (!release) return 0;
+    const unused = new Set([...this.reservations].filter(({ live }) => live === 0));
+    for (const [size, blocks] of this.freeBlocks) {
+      const kept = blocks.filter(({ reservation }) => !unused.has(reservation));
+      this.freeBlocks.set(size, kept);
     }
-    const address = this.slab;
-    this.slab += size;
-    this.slabLeft -= size;
-    return address;
+    if (this.slab && unused.has(this.slab)) this.slab = undefined;
+    let bytes = 0;
+    for (const reservation of unused) {
+      release(reservation.address);
+      this.reservations.delete(reservation);
+      bytes += reservation.bytes;
+    }
+    this.figures.reserved -= bytes;
+    return bytes;
   }
 
-  private reserve(bytes: number): number {
-    const address = this.grow(bytes);
+  private carve(size: number): Block {
+    if (size > SLAB_BYTES / 8) {
+      const reservation = this.reserve(Math.ceil(size / HUGE_PAGE) * HUGE_PAGE);
+      return { address: reservation.address, size, reservation };
+    }
+    if (!this.slab || this.slabUsed + size > SLAB_BYTES) {
+      this.slab = this.reserve(SLAB_BYTES);
+      this.slabUsed = 0;
+    }
+    const address = this.slab.address + this.slabUsed;
+    this.slabUsed += size;
+    return { address, size, reservation: this.slab };
+  }
+
+  private reserve(bytes: number): Reservation {
+    const address = this.source.reserve(bytes) || (this.trim() > 0 && this.source.reserve(bytes));
     if (!address) {
       const { live, reserved } = this.figures;
       throw new DeviceError(
-        `out of memory: ${mebibytes(bytes)} asked, ${mebibytes(live)} in use by ${this.sizes.size} blocks, ` +
+        `out of memory: ${mebibytes(bytes)} asked, ${mebibytes(live)} in use by ${this.blocks.size} blocks, ` +
           `${mebibytes(reserved)} reserved; use a smaller batch or a smaller memory budget`,
       );
     }
+    const reservation = { address, bytes, live: 0 };
+    this.reservations.add(reservation);
     this.figures.reserved += bytes;
-    return address;
+    return reservation;
   }
 }
 

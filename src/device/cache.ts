@@ -1,5 +1,5 @@
-// The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256.
-// Loading a library is running code, so the folder must belong to this user and be writable by nobody else; where it is
+// The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256; of
+// CUDA `<key>.cubin` or `.ptx` beside `<key>.cu`. Loading a library is running code, so the folder must belong to this user and be writable by nobody else; where it is
 // not, or cannot be written, a private temporary folder serves this process alone and `reason` says why.
 // Files are written under another name and renamed: any number of processes may share the folder.
 import { createHash, randomBytes } from 'node:crypto';
@@ -21,23 +21,39 @@ import { join } from 'node:path';
 /** Raised whenever the meaning of a cached file changes. */
 const CACHE_VERSION = 1;
 
+/** How the files of an entry end. */
+export interface Endings {
+  source: string;
+  binary: string;
+}
+
+const BINARY = /\.(so|cubin|ptx)$/;
+
 export class KernelCache {
   readonly folder: string;
   /** Why the usual folder is not in use; undefined when it is. */
   readonly reason: string | undefined;
+  private readonly endings: Endings;
 
-  constructor(folder = defaultFolder()) {
+  constructor(folder = defaultFolder(), endings: Endings = { source: 'c', binary: 'so' }) {
+    this.endings = endings;
     this.reason = folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
     this.folder = this.reason ? privateFolder() : folder;
   }
 
-  /** The binary of this key, verified, or undefined: absent or damaged (then it is removed). */
+  /** Where the binary of this key is, verified, or undefined: absent or damaged (then it is removed). */
   find(key: string): string | undefined {
-    const binary = this.path(key, 'so');
+    return this.read(key) && this.path(key, this.endings.binary);
+  }
+
+  /** The verified binary itself. */
+  read(key: string): Uint8Array<ArrayBuffer> | undefined {
+    const path = this.path(key, this.endings.binary);
     try {
       const expected = readFileSync(this.path(key, 'sum'), 'utf8').trim();
-      if (expected === sha256(readFileSync(binary))) return binary;
-      rmSync(binary, { force: true });
+      const binary = readFileSync(path);
+      if (expected === sha256(binary)) return binary;
+      rmSync(path, { force: true });
     } catch {
       // Absent, or being replaced by another process: compile it.
     }
@@ -47,7 +63,11 @@ export class KernelCache {
   /** Writes the source text and gives the places for a compiler: `commit` puts the binary where `find` sees it. */
   stage(key: string, source: string): { source: string; output: string; commit: () => string; discard: () => void } {
     const unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
-    const staged = { source: this.path(`${key}.${unique}`, 'c'), output: this.path(`${key}.${unique}`, 'so') };
+    const { endings } = this;
+    const staged = {
+      source: this.path(`${key}.${unique}`, endings.source),
+      output: this.path(`${key}.${unique}`, endings.binary),
+    };
     const sum = this.path(`${key}.${unique}`, 'sum');
     writeFileSync(staged.source, source, { mode: 0o600 });
     return {
@@ -55,10 +75,10 @@ export class KernelCache {
       commit: () => {
         writeFileSync(sum, sha256(readFileSync(staged.output)), { mode: 0o600 });
         chmodSync(staged.output, 0o700);
-        renameSync(staged.source, this.path(key, 'c'));
-        renameSync(staged.output, this.path(key, 'so'));
+        renameSync(staged.source, this.path(key, endings.source));
+        renameSync(staged.output, this.path(key, endings.binary));
         renameSync(sum, this.path(key, 'sum'));
-        return this.path(key, 'so');
+        return this.path(key, endings.binary);
       },
       discard: () => {
         for (const file of [staged.source, staged.output, sum]) rmSync(file, { force: true });
@@ -68,12 +88,13 @@ export class KernelCache {
 
   /** Called when a binary has been loaded: a private folder has no further use for its files. */
   loaded(key: string): void {
-    if (this.reason) for (const ending of ['so', 'c', 'sum']) rmSync(this.path(key, ending), { force: true });
+    const { source, binary } = this.endings;
+    if (this.reason) for (const ending of [binary, source, 'sum']) rmSync(this.path(key, ending), { force: true });
   }
 
   /** Number of binaries and their bytes. */
   usage(): { files: number; bytes: number } {
-    const binaries = readdirSync(this.folder).filter((name) => name.endsWith('.so'));
+    const binaries = readdirSync(this.folder).filter((name) => BINARY.test(name));
     return {
       files: binaries.length,
       bytes: binaries.reduce((sum, name) => sum + statSync(join(this.folder, name)).size, 0),

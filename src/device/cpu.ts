@@ -1,15 +1,18 @@
 // The CPU device: kernels compiled by the host's C compiler, memory in huge-page slabs, threads in a spinning pool.
 import { availableParallelism } from 'node:os';
+import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import { cacheKey, KernelCache } from './cache.ts';
 import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
 import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
 import type { CompileProgress, Device, HostArray, MemoryFigures } from './device.ts';
-import type { KernelModule, Launchers } from './module.ts';
+import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 import { Library } from './native/loader.ts';
 import { amalgamate } from './source.ts';
+import { Tables } from './tables.ts';
 
 const runtimeModule = {
+  language: 'c',
   name: 'cpu_runtime',
   url: new URL('./cpu_runtime.c', import.meta.url),
   kernels: {
@@ -43,17 +46,19 @@ export class CpuDevice implements Device {
   readonly kind = 'cpu';
   readonly name = 'cpu';
   readonly workers: number;
+  readonly description: string;
   readonly cache = new KernelCache();
   private readonly runtime: Launchers<keyof typeof runtimeModule.kernels>;
   private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
   private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
   private readonly allocator: CachingAllocator;
-  private readonly loaded = new Map<KernelModule, Launchers>();
-  private readonly tables = new Map<string, number>();
+  private readonly loaded = new Map<AnyModule, Launchers>();
+  private readonly tables = new Tables(this);
 
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
     this.workers = options.threads ?? availableParallelism();
+    this.description = `${this.workers} threads`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
     this.runtime = {
@@ -65,7 +70,7 @@ export class CpuDevice implements Device {
     };
     this.uploadTo = library.bindKinds<number | HostArray>('runtime_upload', ['ptr', 'array', 'f64'], 'void');
     this.downloadFrom = library.bindKinds<number | HostArray>('runtime_download', ['array', 'ptr', 'f64'], 'void');
-    this.allocator = new CachingAllocator((bytes) => this.runtime.runtime_reserve(bytes));
+    this.allocator = new CachingAllocator({ reserve: (bytes) => this.runtime.runtime_reserve(bytes) });
   }
 
   allocate(bytes: number): number {
@@ -92,9 +97,13 @@ export class CpuDevice implements Device {
     this.runtime.runtime_fill(address, byte, bytes);
   }
 
-  load<Names extends string>(module: KernelModule<Names>): Launchers<Names> {
+  load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
+  load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
+  load(module: AnyModule): Launchers | CudaLaunchers {
     const known = this.loaded.get(module);
-    if (known) return known as Launchers<Names>;
+    if (known) return known;
+    if (module.language !== 'c')
+      throw new DeviceError(`${module.name}.cu holds kernels of CUDA, not of the device cpu`);
     const library = this.library(module);
     this.runtime.runtime_bind_pool(library.address('pool_bind'));
     const launchers: Record<string, (...values: number[]) => number> = {};
@@ -102,11 +111,14 @@ export class CpuDevice implements Device {
       launchers[name] = this.launcher(name, library.bind(name, signature));
     }
     this.loaded.set(module, launchers);
-    return launchers as Launchers<Names>;
+    return launchers;
   }
 
-  async prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
-    const waiting = modules.filter((module) => !this.loaded.has(module)).map((module) => this.compilation(module));
+  async prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
+    const waiting = modules
+      .filter((module) => module.language === 'c')
+      .filter((module) => !this.loaded.has(module))
+      .map((module) => this.compilation(module));
     const missing = waiting.filter(({ key }) => !libraries.has(key) && !this.cache.find(key));
     const total = missing.length;
     let done = 0;
@@ -121,14 +133,7 @@ export class CpuDevice implements Device {
   }
 
   table(values: readonly number[]): number {
-    const key = values.join(' ');
-    let address = this.tables.get(key);
-    if (address === undefined) {
-      address = this.allocate(Math.max(4, values.length * 4));
-      this.upload(address, Int32Array.from(values));
-      this.tables.set(key, address);
-    }
-    return address;
+    return this.tables.address(values);
   }
 
   async synchronize(): Promise<void> {

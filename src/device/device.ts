@@ -1,6 +1,6 @@
 // What a device is: memory, compiled kernels, a queue of work. It knows nothing of ops, shapes or gradients.
 // Addresses are opaque numbers of their device. Work is enqueued in order; reading waits for it.
-import type { KernelModule, Launchers } from './module.ts';
+import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
@@ -23,6 +23,8 @@ export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';
   /** As given to openDevice: 'cpu', 'cuda:1'. */
   readonly name: string;
+  /** What it is, in a few words, for people. */
+  readonly description: string;
   /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */
   readonly workers: number;
 
@@ -39,10 +41,11 @@ export interface Device {
   /** Sets every byte. */
   fill(address: number, bytes: number, byte: number): void;
 
-  /** The kernels of a module, compiled at first use. @throws CompileError */
+  /** The kernels of a module, compiled at first use. @throws CompileError, DeviceError for a module of another device */
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
-  /** Compiles several modules at once, ahead of their first use. */
-  prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
+  load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
+  /** Compiles those of several modules that are written for this device, ahead of their first use. */
+  prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
   /** The address of an int32 table (strides, sizes) with these values; made once, kept for the device's life. */
   table(values: readonly number[]): number;
 

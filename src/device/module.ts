@@ -4,6 +4,7 @@
 export type Signature = string;
 
 export interface KernelModule<Names extends string = string> {
+  readonly language: 'c';
   /** File name without its ending: how messages and the cache call it. */
   readonly name: string;
   readonly url: URL;
@@ -15,11 +16,29 @@ export interface KernelModule<Names extends string = string> {
 
 export type Launchers<Names extends string = string> = Readonly<Record<Names, (...values: number[]) => number>>;
 
+/** A grid of blocks of threads, and the bytes of dynamic shared memory of each block. Missing extents are 1. */
+export interface Geometry {
+  readonly grid: readonly [x: number, y?: number, z?: number];
+  readonly block: readonly [x: number, y?: number, z?: number];
+  readonly shared?: number;
+}
+
+export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
+  readonly language: 'cuda';
+}
+
+/** Kernels of CUDA are enqueued, over a grid, and return nothing. */
+export type CudaLaunchers<Names extends string = string> = Readonly<
+  Record<Names, (geometry: Geometry, ...values: number[]) => void>
+>;
+
+export type AnyModule = KernelModule | CudaModule;
+
 /** Every module declared so far: what `prepare` compiles. */
-const declared = new Map<string, KernelModule>();
+const declared = new Map<string, AnyModule>();
 
 /**
- * Declares the kernels of one source file.
+ * Declares the kernels of one C file, for the CPU.
  * @param base `import.meta.url` of the declaring file
  * @param path the source, relative to it
  */
@@ -29,14 +48,35 @@ export function kernelModule<Names extends string>(
   kernels: Readonly<Record<Names, Signature>>,
   options: { flags?: readonly string[] } = {},
 ): KernelModule<Names> {
+  return declare('c', base, path, kernels, options.flags);
+}
+
+/** Declares the kernels of one .cu file. Flags are NVRTC's. */
+export function cudaModule<Names extends string>(
+  base: string,
+  path: string,
+  kernels: Readonly<Record<Names, Signature>>,
+  options: { flags?: readonly string[] } = {},
+): CudaModule<Names> {
+  return declare('cuda', base, path, kernels, options.flags);
+}
+
+function declare<Language extends AnyModule['language'], Names extends string>(
+  language: Language,
+  base: string,
+  path: string,
+  kernels: Readonly<Record<Names, Signature>>,
+  flags: readonly string[] = [],
+) {
   const url = new URL(path, base);
   const name = url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, '');
-  const module = { name, url, kernels, flags: options.flags ?? [] };
-  declared.set(url.href, module);
+  const module = { language, name, url, kernels, flags };
+  declared.set(url.href, module as AnyModule);
   return module;
 }
 
-export function declaredModules(): KernelModule[] {
+/** Of every language; a device prepares those written for it. */
+export function declaredModules(): AnyModule[] {
   return [...declared.values()];
 }
 

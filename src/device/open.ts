@@ -1,6 +1,7 @@
 // Opening a device by name, once per name and thread count.
 import { DeviceError, ValueError } from '../errors.ts';
 import { CpuDevice } from './cpu.ts';
+import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import type { Device } from './device.ts';
 
@@ -14,23 +15,27 @@ let current: Device | undefined;
 
 /**
  * Opens a device; the first one opened becomes the default of tensors made without one.
- * @param name `'cpu'`
+ * @param name `'cpu'`; `'cuda'`, the first card; `'cuda:1'`, the second
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
   const { threads } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
     throw new ValueError(`threads must be a whole number from 1 to 256, got ${threads}`);
-  if (name !== 'cpu') throw new DeviceError(`unknown device "${name}"; this version has: cpu`);
-  const key = `${name}/${threads ?? 'default'}`;
+  const [, kind, index = '0'] = /^(?:(cpu)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
+  const key = kind === 'cpu' ? `cpu/${threads ?? 'default'}` : `cuda:${index}`;
   let device = open.get(key);
   if (!device) {
-    device = new CpuDevice(options);
+    device = kind === 'cpu' ? new CpuDevice(options) : new CudaDevice(Number(index));
     open.set(key, device);
-    debugLine(1, `device ${name}, ${device.workers} threads`);
+    debugLine(1, `device ${device.name}: ${device.description}`);
   }
   current ??= device;
   return device;
+}
+
+function unknown(name: string): never {
+  throw new DeviceError(`unknown device "${name}"; this version has: cpu, cuda, cuda:1, ...`);
 }
 
 /** The device of tensors made without naming one. @throws DeviceError before openDevice */

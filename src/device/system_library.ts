@@ -19,10 +19,11 @@ interface Kinds {
   str: string;
   /** A typed array, read and written in place for the duration of the call. */
   array: HostArray | BigUint64Array;
+  strs: readonly string[];
 }
 
 type Kind = keyof Kinds;
-const KINDS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str', 'array'];
+const KINDS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str', 'array', 'strs'];
 const RETURNS: readonly Kind[] = ['ptr', 'size', 'i32', 'u32', 'f64', 'str'];
 
 type Values<Words extends string> = Words extends `${infer K extends Kind} ${infer Rest}`
@@ -43,6 +44,8 @@ export interface SystemLibrary<Functions extends Readonly<Record<string, string>
   readonly purpose: string;
   /** File names or paths, tried in order where the system's loader looks. */
   readonly files: readonly string[];
+  /** Libraries that this one opens by their bare names: files to load ahead of `file`. */
+  readonly companions?: (file: string) => readonly string[];
   /** The environment variable that names the file instead. */
   readonly variable: string;
   /** How to install it. */
@@ -76,16 +79,24 @@ export function openSystemLibrary<const Functions extends Readonly<Record<string
 function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates: readonly string[]): Library {
   // Asked first, so that what fails below is the library and not the package that opens it.
   ffiVersion();
-  const tried: string[] = [];
-  for (const file of candidates)
+  /** Files by the loader's reason. */
+  const tried = new Map<string, string[]>();
+  for (const file of candidates) {
+    let path = file;
     try {
+      for (path of spec.companions?.(file) ?? []) new Library(path);
+      path = file;
       return new Library(file);
     } catch (error) {
-      tried.push((error as Error).message);
+      const text = ((error as Error).cause as Error).message;
+      const reason = text.replace('Failed to load shared library: ', '').replace(`${path}: `, '');
+      tried.set(reason, [...(tried.get(reason) ?? []), path]);
     }
+  }
+  const reasons = [...tried].map(([reason, files]) => `cannot load ${files.join(', ')}: ${reason}`).join('; ');
   const origin = process.env[spec.variable] ? `, named by ${spec.variable}` : '';
   throw new RectiflowError(
-    `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${tried.join('; ')}. ` +
+    `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${reasons}. ` +
       `Install it (${spec.install}) or set ${spec.variable} to its file`,
   );
 }

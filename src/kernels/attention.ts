@@ -6,28 +6,20 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { mul } from './elementwise.ts';
 import { product } from './matmul.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
-import { softmaxKernels } from './softmax.ts';
+import { onRows, softmaxCuda, softmaxKernels } from './softmax.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
   name: 'attention',
   cpu: softmaxKernels,
-  cuda: 'absent',
+  cuda: softmaxCuda,
   backward({ grad, saved: [q, k, v, probabilities], attributes: { scale } }) {
     const dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true });
     const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
     const dScores = empty(probabilities.shape, { device: q.device });
     const keys = k.shape[1];
-    if (dScores.size > 0)
-      q.device
-        .load(softmaxKernels)
-        .softmax_backward(
-          probabilities.address,
-          dProbabilities.address,
-          dScores.address,
-          dScores.size / keys,
-          keys,
-          scale,
-        );
+    const rows = dScores.size / keys;
+    const operands = [probabilities.address, dProbabilities.address, dScores.address, rows, keys, scale];
+    if (rows > 0) onRows(q.device, 'softmax_backward', rows, operands);
     const dq = product({ tensor: dScores }, { tensor: k });
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
@@ -61,8 +53,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
   using scaled = noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true });
   const probabilities = empty(scores.shape, { device });
-  if (scores.size > 0)
-    device.load(softmaxKernels).softmax_forward(scores.address, probabilities.address, n * queries, k.shape[1]);
+  const operands = [scores.address, probabilities.address, n * queries, k.shape[1]];
+  if (scores.size > 0) onRows(device, 'softmax_forward', n * queries, operands);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
 }

@@ -1,14 +1,15 @@
 // Conversion between dtypes. f32 is the hub: other pairs go through it.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { empty } from '../tensor/create.ts';
 import { type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
 
 const CONVERSION = 'ptr ptr i32';
 
-export const castKernels = kernelModule(import.meta.url, './cast.c', {
+const conversions = {
   cast_to_bf16: CONVERSION,
   cast_to_f16: CONVERSION,
   cast_to_i32: CONVERSION,
@@ -18,13 +19,19 @@ export const castKernels = kernelModule(import.meta.url, './cast.c', {
   cast_from_f16: CONVERSION,
   cast_from_i32: CONVERSION,
   cast_from_u8: CONVERSION,
-});
+};
+
+export const castKernels = kernelModule(import.meta.url, './cast.c', conversions);
+const cudaKernels = cudaModule(import.meta.url, './cast.cu', conversions);
 
 type Name = keyof typeof castKernels.kernels;
 
 function converted(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
   const y = empty(x.shape, { device: x.device, dtype });
-  if (x.size > 0) x.device.load(castKernels)[kernel](x.address, y.address, x.size);
+  const { device, size } = x;
+  if (size === 0) return y;
+  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), x.address, y.address, size);
+  else device.load(castKernels)[kernel](x.address, y.address, size);
   return y;
 }
 
@@ -32,14 +39,14 @@ function converted(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
 export const castOp = defineOp({
   name: 'cast',
   cpu: castKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: ({ grad }) => [view(grad, grad.shape)],
 });
 
 export const castToWholeOp = defineOp({
   name: 'cast',
   cpu: castKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: notDifferentiable('whole numbers have no gradient'),
 });
 

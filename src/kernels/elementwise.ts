@@ -1,58 +1,77 @@
 // Elementwise ops with NumPy's broadcasting. Forward kernels are one line each in elementwise.c; gradient rules are one
 // line each in the tables below, reduced to the operand's shape by sumTo.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { DtypeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 import { sumTo } from './reduction.ts';
 import { mergeAxes } from './strided.ts';
 
-const UNARY = 'ptr ptr ptr f32 f32';
-const BINARY = 'ptr ptr ptr ptr f32 i32';
+const UNARY = [
+  'elementwise_neg',
+  'elementwise_abs',
+  'elementwise_exp',
+  'elementwise_log',
+  'elementwise_sqrt',
+  'elementwise_sin',
+  'elementwise_cos',
+  'elementwise_tanh',
+  'elementwise_sigmoid',
+  'elementwise_silu',
+  'elementwise_relu',
+  'elementwise_square',
+  'elementwise_clamp',
+] as const;
+
+const BINARY = [
+  'elementwise_add',
+  'elementwise_sub',
+  'elementwise_mul',
+  'elementwise_div',
+  'elementwise_pow',
+  'elementwise_maximum',
+  'elementwise_minimum',
+  'elementwise_equal',
+  'elementwise_not_equal',
+  'elementwise_less',
+  'elementwise_less_equal',
+  'elementwise_greater',
+  'elementwise_greater_equal',
+  'elementwise_abs_backward',
+  'elementwise_sqrt_backward',
+  'elementwise_tanh_backward',
+  'elementwise_sigmoid_backward',
+  'elementwise_silu_backward',
+  'elementwise_relu_backward',
+  'elementwise_first_wins_maximum',
+  'elementwise_first_wins_minimum',
+] as const;
+
+/** One signature for several kernels. */
+function all<Names extends string>(names: readonly Names[], signature: string): Record<Names, string> {
+  return Object.fromEntries(names.map((name) => [name, signature])) as Record<Names, string>;
+}
 
 const kernels = kernelModule(import.meta.url, './elementwise.c', {
-  elementwise_neg: UNARY,
-  elementwise_abs: UNARY,
-  elementwise_exp: UNARY,
-  elementwise_log: UNARY,
-  elementwise_sqrt: UNARY,
-  elementwise_sin: UNARY,
-  elementwise_cos: UNARY,
-  elementwise_tanh: UNARY,
-  elementwise_sigmoid: UNARY,
-  elementwise_silu: UNARY,
-  elementwise_relu: UNARY,
-  elementwise_square: UNARY,
-  elementwise_clamp: UNARY,
-  elementwise_add: BINARY,
-  elementwise_sub: BINARY,
-  elementwise_mul: BINARY,
-  elementwise_div: BINARY,
-  elementwise_pow: BINARY,
-  elementwise_maximum: BINARY,
-  elementwise_minimum: BINARY,
-  elementwise_equal: BINARY,
-  elementwise_not_equal: BINARY,
-  elementwise_less: BINARY,
-  elementwise_less_equal: BINARY,
-  elementwise_greater: BINARY,
-  elementwise_greater_equal: BINARY,
-  elementwise_abs_backward: BINARY,
-  elementwise_sqrt_backward: BINARY,
-  elementwise_tanh_backward: BINARY,
-  elementwise_sigmoid_backward: BINARY,
-  elementwise_silu_backward: BINARY,
-  elementwise_relu_backward: BINARY,
-  elementwise_first_wins_maximum: BINARY,
-  elementwise_first_wins_minimum: BINARY,
+  ...all(UNARY, 'ptr ptr ptr f32 f32'),
+  ...all(BINARY, 'ptr ptr ptr ptr f32 i32'),
   elementwise_where: 'ptr ptr ptr ptr ptr f32 f32 i32',
   elementwise_clamp_backward: 'ptr ptr ptr ptr f32 f32',
 });
 
-type Name = keyof typeof kernels.kernels;
+const cudaKernels = cudaModule(import.meta.url, './elementwise.cu', {
+  ...all(UNARY, 'ptr ptr i32 f32 f32'),
+  ...all(BINARY, 'ptr ptr ptr ptr i32 f32 i32'),
+  elementwise_where: 'ptr ptr ptr ptr ptr i32 f32 f32 i32',
+  elementwise_clamp_backward: 'ptr ptr ptr i32 f32 f32',
+});
+
+type Unary = (typeof UNARY)[number];
+type Binary = (typeof BINARY)[number];
 
 /** A tensor, or a number that stands for a tensor of one element. */
 export type Operand = Tensor | number;
@@ -72,14 +91,17 @@ function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): numbe
   return x.device.table([merged.dims.length, ...merged.dims, ...merged.strides.slice(0, -1).flat()]);
 }
 
-function unaryKernel(name: Name, x: Tensor, p = 0, q = 0): Tensor {
+function unaryKernel(name: Unary, x: Tensor, p = 0, q = 0): Tensor {
   const y = empty(x.shape, { device: x.device });
-  if (x.size > 0) x.device.load(kernels)[name](x.address, y.address, loopTable(x, x.shape, [x]), p, q);
+  const { device, size } = x;
+  if (size === 0) return y;
+  if (device.kind === 'cuda') device.load(cudaKernels)[name](perElement(size), x.address, y.address, size, p, q);
+  else device.load(kernels)[name](x.address, y.address, loopTable(x, x.shape, [x]), p, q);
   return y;
 }
 
 /** Without a gradient: for ops and for backward rules alike. */
-function binaryKernel(op: string, name: Name, a: Operand, b: Operand, dtype: Dtype = 'f32'): Tensor {
+function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, dtype: Dtype = 'f32'): Tensor {
   const device = checkOperands(op, [a, b].map(tensorOrNone));
   const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
   const shape = broadcastShapes(op, shapeOf(a), shapeOf(b));
@@ -87,7 +109,10 @@ function binaryKernel(op: string, name: Name, a: Operand, b: Operand, dtype: Dty
   if (y.size === 0) return y;
   const scalarSide = typeof a === 'number' ? 1 : typeof b === 'number' ? 2 : 0;
   const scalar = typeof a === 'number' ? a : typeof b === 'number' ? b : 0;
-  device.load(kernels)[name](addressOf(a), addressOf(b), y.address, loopTable(y, shape, [a, b]), scalar, scalarSide);
+  const operands = [addressOf(a), addressOf(b), y.address, loopTable(y, shape, [a, b])];
+  if (device.kind === 'cuda')
+    device.load(cudaKernels)[name](perElement(y.size), ...operands, y.size, scalar, scalarSide);
+  else device.load(kernels)[name](...operands, scalar, scalarSide);
   return y;
 }
 
@@ -109,18 +134,18 @@ interface UnaryRule {
 
 const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul', a, b);
 const quotient = (a: Operand, b: Operand) => binaryKernel('div', 'elementwise_div', a, b);
-const slope = (name: Name) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
+const slope = (name: Binary) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
 
 /** An op, and what its forward pass keeps for the rule. */
 type Saving<O, Saves> = O & { readonly saves: Saves };
 
 function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['saves']> {
-  const op = defineOp({ name, cpu: kernels, cuda: 'absent', backward: ({ grad, saved }) => [dx(grad, saved[0])] });
+  const op = defineOp({ name, cpu: kernels, cuda: cudaKernels, backward: ({ grad, saved }) => [dx(grad, saved[0])] });
   return { ...op, saves };
 }
 
 function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
-  const kernel = `elementwise_${op.name}` as Name;
+  const kernel = `elementwise_${op.name}` as Unary;
   return (x) => {
     checkOperands(op.name, [x]);
     const y = unaryKernel(kernel, x);
@@ -171,13 +196,15 @@ export const square = unary(squareOp);
 export const clampOp = defineOp<{ low: number; high: number }>({
   name: 'clamp',
   cpu: kernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, saved: [x], attributes: { low, high } }) {
     const dx = empty(x.shape, { device: x.device });
-    if (x.size > 0) {
-      const table = loopTable(x, x.shape, [grad, x]);
-      x.device.load(kernels).elementwise_clamp_backward(grad.address, x.address, dx.address, table, low, high);
-    }
+    const { device, size } = x;
+    if (size === 0) return [dx];
+    const operands = [grad.address, x.address, dx.address];
+    if (device.kind === 'cuda')
+      device.load(cudaKernels).elementwise_clamp_backward(perElement(size), ...operands, size, low, high);
+    else device.load(kernels).elementwise_clamp_backward(...operands, loopTable(x, x.shape, [grad, x]), low, high);
     return [dx];
   },
 });
@@ -215,7 +242,7 @@ function binaryOp(name: string, rule: BinaryRule): BinaryOp {
   const op = defineOp<BinaryAttributes>({
     name,
     cpu: kernels,
-    cuda: 'absent',
+    cuda: cudaKernels,
     backward({ grad, saved, attributes: { numbers, shapes }, needs }) {
       const rest = [...saved];
       const [a, b] = numbers.map((number) => number ?? (rest.shift() as Tensor));
@@ -228,7 +255,7 @@ function binaryOp(name: string, rule: BinaryRule): BinaryOp {
 }
 
 function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
-  const kernel = `elementwise_${op.name}` as Name;
+  const kernel = `elementwise_${op.name}` as Binary;
   return (a, b) => {
     const y = binaryKernel(op.name, kernel, a, b);
     const parents = [a, b].map(tensorOrNone);
@@ -285,7 +312,7 @@ export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_mini
 export const minimum = binary(minimumOp);
 
 /** The winner takes the gradient; on a tie each takes half. */
-function winner(name: Name): BinaryRule {
+function winner(name: Binary): BinaryRule {
   return {
     saves: 'operands',
     da: (dy, a, b) => product(dy, binaryKernel(name, name, a, b)),
@@ -317,13 +344,13 @@ function comparisonOp(name: string): Op {
   return defineOp({
     name,
     cpu: kernels,
-    cuda: 'absent',
+    cuda: cudaKernels,
     backward: notDifferentiable('a comparison is piecewise constant'),
   });
 }
 
 function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
-  const kernel = `elementwise_${op.name}` as Name;
+  const kernel = `elementwise_${op.name}` as Binary;
   return (a, b) => apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
 }
 
@@ -355,25 +382,19 @@ function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
   if (y.size === 0) return y;
   const sides = (typeof a === 'number' ? 1 : 0) + (typeof b === 'number' ? 2 : 0);
   const [scalarA, scalarB] = [a, b].map((operand) => (typeof operand === 'number' ? operand : 0));
-  condition.device
-    .load(kernels)
-    .elementwise_where(
-      condition.address,
-      addressOf(a),
-      addressOf(b),
-      y.address,
-      loopTable(y, shape, [condition, a, b]),
-      scalarA,
-      scalarB,
-      sides,
-    );
+  const table = loopTable(y, shape, [condition, a, b]);
+  const operands = [condition.address, addressOf(a), addressOf(b), y.address, table];
+  const { device } = condition;
+  if (device.kind === 'cuda')
+    device.load(cudaKernels).elementwise_where(perElement(y.size), ...operands, y.size, scalarA, scalarB, sides);
+  else device.load(kernels).elementwise_where(...operands, scalarA, scalarB, sides);
   return y;
 }
 
 export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
   name: 'where',
   cpu: kernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, saved: [condition], attributes: { shapes }, needs }) {
     return [
       null,

@@ -1,13 +1,16 @@
 // FIR resampling of images: zeros between pixels, a separable filter, every down-th pixel kept (upfirdn2d of StyleGAN2,
 // Karras et al. 2020), with the paddings of upsample_2d and downsample_2d of Score SDE's up_or_down_sampling.py.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 export const firKernels = kernelModule(import.meta.url, './fir.c', { fir_resample: 'ptr ptr ptr ptr' });
+
+const cudaKernels = cudaModule(import.meta.url, './fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
 
 export interface FirOptions {
   /** Pixels per pixel before filtering: up - 1 zeros follow each. Default 1. */
@@ -45,14 +48,17 @@ function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Te
   // A table holds int32 values: the bits of the taps.
   const bits = device.table([...new Int32Array(taps.buffer)]);
   const table = device.table([...x.shape, out[1], out[2], taps.length, up, down, before]);
-  if (y.size > 0) device.load(firKernels).fir_resample(x.address, bits, y.address, table);
+  const operands = [x.address, bits, y.address, table];
+  if (y.size > 0 && device.kind === 'cuda')
+    device.load(cudaKernels).fir_resample(perElement(y.size), ...operands, y.size);
+  else if (y.size > 0) device.load(firKernels).fir_resample(...operands);
   return y;
 }
 
 export const firResampleOp = defineOp<FirAttributes>({
   name: 'fir_resample',
   cpu: firKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: ({ grad, attributes: { filter, shape } }) => [filtered(grad, adjoint(filter), shape)],
 });
 

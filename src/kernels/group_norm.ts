@@ -1,11 +1,12 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { perElement, perWarp } from './geometry.ts';
 import { concat } from './movement.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { type DropoutOptions, dropoutWords } from './random.ts';
@@ -14,6 +15,16 @@ import { sumAxes } from './reduction.ts';
 export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', {
   group_norm_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32 i32 i32 i32 i32 i32 f32',
   group_norm_backward: 'ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 f32',
+});
+
+const DRAW = 'i32 i32 i32 i32 i32 i32 f32';
+
+export const groupNormCuda = cudaModule(import.meta.url, './group_norm.cu', {
+  group_norm_stats: 'ptr ptr ptr ptr f32',
+  group_norm_apply: `ptr ptr ptr ptr ptr ptr ptr i32 ${DRAW}`,
+  group_norm_channel_sums: `ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
+  group_norm_group_means: 'ptr ptr ptr ptr',
+  group_norm_input_gradient: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });
 
 export interface GroupNormOptions {
@@ -39,31 +50,29 @@ const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 1];
 export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'group_norm',
   cpu: groupNormKernels,
-  cuda: 'absent',
+  cuda: groupNormCuda,
   backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, words }, needs }) {
     const { device } = weight;
     const gradients = parts.map((part) => empty(part.shape, { device }));
     const channels = weight.size;
     const samples = table[0];
     const sums = empty([2, samples, channels], { device });
-    const [x0, x1] = parts.map((part) => part.address);
-    const [dx0, dx1] = gradients.map((gradient) => gradient.address);
-    if (grad.size > 0)
+    const [x0, x1 = 0] = parts.map((part) => part.address);
+    const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
+    const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
+    if (grad.size > 0 && device.kind === 'cuda') {
+      const kernels = device.load(groupNormCuda);
+      const at = device.table(table);
+      using means = empty(stats.shape, { device });
+      kernels.group_norm_channel_sums(perWarp(samples * channels), ...inputs, sums.address, at, ...words);
+      kernels.group_norm_group_means(perElement(means.size), weight.address, sums.address, means.address, at);
+      const count = gradients.reduce((total, { size }) => total + size, 0);
+      const outputs = [means.address, dx0, dx1, at, count];
+      kernels.group_norm_input_gradient(perElement(count), ...inputs, ...outputs, ...words);
+    } else if (grad.size > 0)
       device
         .load(groupNormKernels)
-        .group_norm_backward(
-          x0,
-          x1 ?? 0,
-          weight.address,
-          bias.address,
-          stats.address,
-          grad.address,
-          dx0,
-          dx1 ?? 0,
-          sums.address,
-          device.table(table),
-          ...words,
-        );
+        .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(table), ...words);
     const total = (which: 0 | 1) => sumAxes(view(sums, [samples, channels], which * samples * channels), [0]);
     return [needs[0] ? total(0) : null, needs[1] ? total(1) : null, ...gradients];
   },
@@ -111,20 +120,17 @@ export function groupNorm(
   const words = options.dropout ? dropoutWords('group_norm', options.dropout) : NO_DROPOUT;
   const y = empty(out, { device });
   const stats = empty([2, first.shape[0], groups], { device });
-  if (y.size > 0)
-    device
-      .load(groupNormKernels)
-      .group_norm_forward(
-        first.address,
-        parts[1]?.address ?? 0,
-        weight.address,
-        bias.address,
-        y.address,
-        stats.address,
-        device.table(table),
-        eps,
-        ...words,
-      );
+  const inputs = [first.address, parts[1]?.address ?? 0];
+  if (y.size > 0 && device.kind === 'cuda') {
+    const kernels = device.load(groupNormCuda);
+    const at = device.table(table);
+    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, at, y.size];
+    kernels.group_norm_stats(perWarp(first.shape[0] * groups), ...inputs, stats.address, at, eps);
+    kernels.group_norm_apply(perElement(y.size), ...operands, ...words);
+  } else if (y.size > 0) {
+    const operands = [weight.address, bias.address, y.address, stats.address, device.table(table)];
+    device.load(groupNormKernels).group_norm_forward(...inputs, ...operands, eps, ...words);
+  }
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],

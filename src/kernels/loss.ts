@@ -1,10 +1,11 @@
 // The mean squared error.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { neg } from './elementwise.ts';
+import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import type { Reduction } from './softmax.ts';
 
@@ -15,18 +16,30 @@ export const lossKernels = kernelModule(import.meta.url, './loss.c', {
   loss_squares_backward: 'ptr ptr ptr ptr i32 i32 f32',
 });
 
+const cudaKernels = cudaModule(
+  import.meta.url,
+  './loss.cu',
+  {
+    loss_squares_runs: 'ptr ptr ptr i32 i32',
+    loss_squares_sum: 'ptr ptr i32 f32',
+    loss_squares: 'ptr ptr ptr i32',
+    loss_squares_backward: 'ptr ptr ptr ptr i32 i32 f32',
+  },
+  { flags: [runFlag] },
+);
+
 export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
   name: 'mse',
   cpu: lossKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, saved: [prediction, target], attributes: { reduction, scale }, needs }) {
     const { size, shape, device } = prediction;
     const d = empty(shape, { device });
     const stride = reduction === 'none' ? 1 : 0;
-    if (size > 0)
-      device
-        .load(lossKernels)
-        .loss_squares_backward(prediction.address, target.address, grad.address, d.address, size, stride, scale);
+    const operands = [prediction.address, target.address, grad.address, d.address, size, stride, scale];
+    if (size > 0 && device.kind === 'cuda')
+      device.load(cudaKernels).loss_squares_backward(perElement(size), ...operands);
+    else if (size > 0) device.load(lossKernels).loss_squares_backward(...operands);
     return [needs[0] ? d : null, needs[1] ? neg(d) : null];
   },
 });
@@ -43,17 +56,37 @@ export function mse(prediction: Tensor, target: Tensor, options: { reduction?: R
   const { reduction = 'mean' } = options;
   const { size } = prediction;
   const scale = reduction === 'mean' ? 1 / size : 1;
-  const kernels = device.load(lossKernels);
   const y = empty(reduction === 'none' ? prediction.shape : [], { device });
-  if (reduction === 'none') {
-    if (size > 0) kernels.loss_squares(prediction.address, target.address, y.address, size);
-  } else {
-    using partial = empty([kernels.loss_squares_scratch(size) / 4], { device });
-    kernels.loss_squares_sum(prediction.address, target.address, y.address, partial.address, size, scale);
-  }
+  if (reduction === 'none') squares(prediction, target, y);
+  else squaresSum(prediction, target, y, scale);
   return apply(mseOp, y, {
     parents: [prediction, target],
     saved: [prediction, target],
     attributes: { reduction, scale },
   });
+}
+
+function squares(a: Tensor, b: Tensor, y: Tensor): void {
+  const { device, size } = y;
+  if (size === 0) return;
+  const operands = [a.address, b.address, y.address, size];
+  if (device.kind === 'cuda') device.load(cudaKernels).loss_squares(perElement(size), ...operands);
+  else device.load(lossKernels).loss_squares(...operands);
+}
+
+/** y = scale sum (a - b)^2 */
+function squaresSum(a: Tensor, b: Tensor, y: Tensor, scale: number): void {
+  const { device, size } = a;
+  if (device.kind === 'cuda') {
+    const kernels = device.load(cudaKernels);
+    const runs = runsOf(size);
+    // Doubles.
+    using partial = empty([2 * runs], { device });
+    kernels.loss_squares_runs(perWarp(runs), a.address, b.address, partial.address, size, runs);
+    kernels.loss_squares_sum(oneWarp, partial.address, y.address, runs, scale);
+  } else {
+    const kernels = device.load(lossKernels);
+    using partial = empty([kernels.loss_squares_scratch(size) / 4], { device });
+    kernels.loss_squares_sum(a.address, b.address, y.address, partial.address, size, scale);
+  }
 }

@@ -1,10 +1,11 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { perTile } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { sumAxes, sumTo } from './reduction.ts';
 import { copyStrided } from './strided.ts';
@@ -14,6 +15,10 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
   matmul_multiply_transposed: 'ptr ptr ptr i32 i32 i32 i32 i32 i32',
+});
+
+export const matmulCuda = cudaModule(import.meta.url, './matmul.cu', {
+  matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32',
 });
 
 /** One operand: a tensor [..., rows, columns] and whether its last two axes stand exchanged. */
@@ -36,13 +41,20 @@ export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
   if (y.size === 0) return y;
   const left = stretched(a.tensor, batch);
   const right = stretched(b.tensor, batch);
-  const kernels = device.load(matmulKernels);
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
   const stepB = sizeOf(right.shape.slice(0, -2)) > 1 ? 1 : 0;
   // One matrix on the right: the batch of the left is more rows.
   const folded = !stepB && !a.transposed;
   const batches = folded ? 1 : sizeOf(batch);
   const rows = folded ? m * sizeOf(batch) : m;
+  if (device.kind === 'cuda') {
+    const operands = [left.address, right.address, bias?.address ?? 0, y.address];
+    const flags = [a.transposed ? 1 : 0, b.transposed ? 1 : 0];
+    const grid = perTile(rows, n, batches);
+    device.load(matmulCuda).matmul_multiply(grid, ...operands, rows, k, n, ...flags, stepA, stepB);
+    return y;
+  }
+  const kernels = device.load(matmulKernels);
   if (a.transposed) {
     kernels.matmul_multiply_transposed(left.address, right.address, y.address, batches, m, k, n, stepA, stepB);
     return y;
@@ -106,7 +118,7 @@ export interface MatmulOptions {
 export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean }>({
   name: 'matmul',
   cpu: matmulKernels,
-  cuda: 'absent',
+  cuda: matmulCuda,
   backward({ grad, saved: [a, b], attributes: { transposeA, transposeB }, needs }) {
     // y = A B: dA = dy B^T, dB = A^T dy; of a transposed operand the transpose of that.
     const dy = { tensor: grad };

@@ -4,9 +4,11 @@ import { empty, zeros } from '../tensor/create.ts';
 import { broadcastShapes, normalizeAxes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { perElement } from './geometry.ts';
+import { firstOutside } from './indices.ts';
 import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable } from './op.ts';
 import { sumTo } from './reduction.ts';
-import { copyStrided, movementKernels } from './strided.ts';
+import { copyStrided, movementCuda, movementKernels } from './strided.ts';
 
 // ---------------------------------------------------------------- reshape
 
@@ -44,7 +46,7 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
 export const permuteOp = defineOp<readonly number[]>({
   name: 'permute',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward: ({ grad, attributes: axes }) => [
     permuted(
       grad,
@@ -95,14 +97,17 @@ function placed(x: Tensor, starts: readonly number[], shape: Shape, value = 0): 
 function filled(like: Tensor, shape: Shape, value: number): Tensor {
   if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
   const y = empty(shape, { device: like.device, dtype: like.dtype });
-  if (y.size > 0) y.device.load(movementKernels).movement_fill(y.address, value, y.size);
+  const { device, size } = y;
+  if (size === 0) return y;
+  if (device.kind === 'cuda') device.load(movementCuda).movement_fill(perElement(size), y.address, value, size);
+  else device.load(movementKernels).movement_fill(y.address, value, size);
   return y;
 }
 
 export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'pad',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward: ({ grad, attributes: { starts, shape } }) => [windowOf(grad, starts, shape)],
 });
 
@@ -124,7 +129,7 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
 export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'slice',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward: ({ grad, attributes: { starts, shape } }) => [placed(grad, starts, shape)],
 });
 
@@ -153,7 +158,7 @@ export function slice(x: Tensor, starts: readonly number[], ends: readonly numbe
 export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
   name: 'concat',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward({ grad, attributes: { axis, shapes }, needs }) {
     let at = 0;
     return shapes.map((shape, i) => {
@@ -215,7 +220,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
 export const broadcastToOp = defineOp<Shape>({
   name: 'broadcast_to',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
 });
 
@@ -237,14 +242,16 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 export const gatherOp = defineOp<{ rows: number }>({
   name: 'gather',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward({ grad, saved: [index], attributes: { rows } }) {
     const rest = grad.shape.slice(1);
-    const dx = zeros([rows, ...rest], { device: grad.device });
-    if (grad.size > 0)
-      grad.device
-        .load(movementKernels)
-        .movement_scatter_add(grad.address, index.address, dx.address, index.size, sizeOf(rest));
+    const { device } = grad;
+    const dx = zeros([rows, ...rest], { device });
+    if (grad.size === 0) return [dx];
+    const width = sizeOf(rest);
+    const operands = [grad.address, index.address, dx.address, index.size, width];
+    if (device.kind === 'cuda') device.load(movementCuda).movement_scatter_add(perElement(width), ...operands);
+    else device.load(movementKernels).movement_scatter_add(...operands);
     return [dx];
   },
 });
@@ -262,17 +269,27 @@ export function gather(x: Tensor, index: Tensor): Tensor {
     );
   const [rows, ...rest] = x.shape;
   const y = empty([index.size, ...rest], { device });
-  const bad = device
-    .load(movementKernels)
-    .movement_gather(x.address, index.address, y.address, index.size, rows, sizeOf(rest));
+  const bad = gatherRows(x, index, y);
   if (bad >= 0) throw indexError('gather', index, bad, rows);
   return apply(gatherOp, y, { parents: [x], saved: [index], attributes: { rows } });
+}
+
+/** y[k] = x[index[k]]. Returns the first position of an index outside x, or -1. */
+function gatherRows(x: Tensor, index: Tensor, y: Tensor): number {
+  const { device } = x;
+  const [rows, ...rest] = x.shape;
+  const width = sizeOf(rest);
+  const operands = [x.address, index.address, y.address];
+  if (device.kind !== 'cuda') return device.load(movementKernels).movement_gather(...operands, index.size, rows, width);
+  const bad = firstOutside(index, rows);
+  if (bad < 0 && y.size > 0) device.load(movementCuda).movement_gather(perElement(y.size), ...operands, y.size, width);
+  return bad;
 }
 
 export const oneHotOp = defineOp({
   name: 'one_hot',
   cpu: movementKernels,
-  cuda: 'absent',
+  cuda: movementCuda,
   backward: notDifferentiable('its operand is whole numbers'),
 });
 
@@ -281,9 +298,20 @@ export function oneHot(index: Tensor, depth: number): Tensor {
   const device = checkOperands('one_hot', [index], 'i32');
   if (!Number.isInteger(depth) || depth < 1) throw new ValueError(`[one_hot] expected a depth >= 1, got ${depth}`);
   const y = empty([...index.shape, depth], { device });
-  const bad = device.load(movementKernels).movement_one_hot(index.address, y.address, index.size, depth);
+  const bad = oneHotRows(index, y, depth);
   if (bad >= 0) throw indexError('one_hot', index, bad, depth);
   return apply(oneHotOp, y, { parents: [index] });
+}
+
+/** Returns the first position of an index outside [0, depth), or -1. */
+function oneHotRows(index: Tensor, y: Tensor, depth: number): number {
+  const { device } = index;
+  if (device.kind !== 'cuda')
+    return device.load(movementKernels).movement_one_hot(index.address, y.address, index.size, depth);
+  const bad = firstOutside(index, depth);
+  if (bad < 0 && y.size > 0)
+    device.load(movementCuda).movement_one_hot(perElement(y.size), index.address, y.address, y.size, depth);
+  return bad;
 }
 
 function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {

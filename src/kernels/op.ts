@@ -2,7 +2,7 @@
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
 import { activeWitness, isChecking, isRecording } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import type { KernelModule } from '../device/module.ts';
+import type { CudaModule, KernelModule } from '../device/module.ts';
 import { DeviceError, DtypeError, NotDifferentiableError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -17,13 +17,11 @@ export function notDifferentiable(reason: string): NotDifferentiable {
   return { reason };
 }
 
-/** An op without kernels of its own (a view) has none to declare. */
-export type Kernels = KernelModule | 'none';
-
 export interface Op<Attributes = undefined> {
   readonly name: string;
-  readonly cpu: Kernels;
-  readonly cuda: Kernels | 'absent';
+  /** 'none': an op without kernels of its own, as a view is. */
+  readonly cpu: KernelModule | 'none';
+  readonly cuda: CudaModule | 'none' | 'absent';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
 }
 

@@ -1,24 +1,31 @@
 // Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the batch,
 // the device or the number of threads. The first axis of a tensor counts samples.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { ValueError } from '../errors.ts';
 import { empty, type TensorOptions } from '../tensor/create.ts';
-import { type Shape, sizeOf } from '../tensor/shape.ts';
+import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 const GENERATE = 'ptr i32 i32 i32 i32 i32 i32 i32';
 
-export const randomKernels = kernelModule(
-  import.meta.url,
-  './random.c',
-  {
-    random_normal: GENERATE,
-    random_uniform: GENERATE,
-    random_dropout: 'ptr ptr i32 i32 i32 i32 i32 i32 i32 i32 f32',
-  },
-  { flags: ['-ffp-contract=off'] },
-);
+const signatures = {
+  random_normal: GENERATE,
+  random_uniform: GENERATE,
+  random_dropout: 'ptr ptr i32 i32 i32 i32 i32 i32 i32 i32 f32',
+};
+
+/** Each operation rounded by itself, on every device: the bits are part of what a seed means. */
+export const randomKernels = kernelModule(import.meta.url, './random.c', signatures, { flags: ['-ffp-contract=off'] });
+const cudaKernels = cudaModule(import.meta.url, './random.cu', signatures, { flags: ['--fmad=false'] });
+
+/** Elements of a sample that one thread of CUDA draws: a block of the generator. */
+const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };
+
+/** Threads for samples of that width. */
+const threadsFor = (kernel: keyof typeof BLOCK, samples: number, width: number) =>
+  perElement(samples * Math.ceil(width / BLOCK[kernel]));
 
 export interface DrawOptions {
   /** A whole number from 0 to 2^53. */
@@ -55,7 +62,11 @@ function generate(
   const words = drawWords(kernel.slice(7), options);
   const y = empty(shape, { device: options.device });
   const samples = shape[0] ?? 1;
-  if (y.size > 0) y.device.load(randomKernels)[kernel](y.address, samples, sizeOf(shape) / samples, ...words);
+  const { device, size } = y;
+  const operands = [y.address, samples, size / samples, ...words];
+  if (size > 0 && device.kind === 'cuda')
+    device.load(cudaKernels)[kernel](threadsFor(kernel, samples, size / samples), ...operands);
+  else if (size > 0) device.load(randomKernels)[kernel](...operands);
   y.requiresGrad = options.requiresGrad ?? false;
   return y;
 }
@@ -85,15 +96,19 @@ export function dropoutWords(op: string, options: DropoutOptions): [...number[]]
 function masked(x: Tensor, words: readonly number[]): Tensor {
   const y = empty(x.shape, { device: x.device });
   const samples = x.shape[0] ?? 1;
-  if (x.size > 0)
-    x.device.load(randomKernels).random_dropout(x.address, y.address, samples, x.size / samples, ...words);
+  const { device, size } = x;
+  if (size === 0) return y;
+  const operands = [x.address, y.address, samples, size / samples, ...words];
+  if (device.kind === 'cuda')
+    device.load(cudaKernels).random_dropout(threadsFor('random_dropout', samples, size / samples), ...operands);
+  else device.load(randomKernels).random_dropout(...operands);
   return y;
 }
 
 export const dropoutOp = defineOp<readonly number[]>({
   name: 'dropout',
   cpu: randomKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: ({ grad, attributes: words }) => [masked(grad, words)],
 });
 

@@ -6,7 +6,7 @@ import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
 import { broadcastTo } from './movement.ts';
 import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
-import { argmaxAxis, maxAxes, reduceKernels, sumAxes } from './reduction.ts';
+import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './reduction.ts';
 
 export interface ReduceOptions {
   /** Default: all. Negative ones count from the end. */
@@ -37,7 +37,7 @@ function sumLike(name: string) {
   return defineOp<ReduceAttributes>({
     name,
     cpu: reduceKernels,
-    cuda: 'absent',
+    cuda: reduceCuda,
     backward({ grad, attributes: { shape, axes, scale } }) {
       const spread = broadcastTo(view(grad, keptShape(shape, axes)), shape);
       return [scale === 1 ? spread : mul(spread, scale)];
@@ -68,7 +68,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
 export const maxOp = defineOp<ReduceAttributes>({
   name: 'max',
   cpu: reduceKernels,
-  cuda: 'absent',
+  cuda: reduceCuda,
   backward({ grad, saved: [x, y], attributes: { axes } }) {
     const kept = keptShape(x.shape, axes);
     const winners = where(equal(x, view(y, kept)), 1, 0);
@@ -89,7 +89,7 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
 export const argmaxOp = defineOp({
   name: 'argmax',
   cpu: reduceKernels,
-  cuda: 'absent',
+  cuda: reduceCuda,
   backward: notDifferentiable('argmax is piecewise constant'),
 });
 

@@ -1,10 +1,11 @@
 // Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 import { copyStrided } from './strided.ts';
 
 export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
@@ -13,6 +14,19 @@ export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
   reduce_maximum: 'ptr ptr i32 i32 i32',
   reduce_argmax: 'ptr ptr i32 i32 i32',
 });
+
+export const reduceCuda = cudaModule(
+  import.meta.url,
+  './reduce.cu',
+  {
+    reduce_sum_rows: 'ptr ptr i32 i32 i32',
+    reduce_sum_columns: 'ptr ptr i32 i32 i32 i32',
+    reduce_sum_runs: 'ptr ptr i32 i32 i32 f32',
+    reduce_maximum: 'ptr ptr i32 i32 i32',
+    reduce_argmax: 'ptr ptr i32 i32 i32',
+  },
+  { flags: [runFlag] },
+);
 
 /** Runs `launch` on x as [outer, reduce, inner]; the axes are brought together first where they lie apart. */
 function reduceAxes(
@@ -50,21 +64,42 @@ function lastAxes(x: Tensor, axes: readonly number[]): Tensor {
 /** scale * sum over `axes` (sorted), which disappear. */
 export function sumAxes(x: Tensor, axes: readonly number[], scale = 1): Tensor {
   return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
+    if (x.device.kind === 'cuda') {
+      sumOnCuda(from, y, outer, reduce, inner, scale);
+      return;
+    }
     const kernels = x.device.load(reduceKernels);
     using scratch = empty([kernels.reduce_sum_scratch(outer, reduce, inner)], { device: x.device });
     kernels.reduce_sum(from.address, y.address, scratch.address, outer, reduce, inner, scale);
   });
 }
 
+function sumOnCuda(x: Tensor, y: Tensor, outer: number, reduce: number, inner: number, scale: number): void {
+  const { device } = x;
+  const kernels = device.load(reduceCuda);
+  const runs = runsOf(reduce);
+  const sums = outer * runs * inner;
+  using partial = empty([sums], { device });
+  if (inner === 1) kernels.reduce_sum_rows(perWarp(sums), x.address, partial.address, outer, reduce, runs);
+  else kernels.reduce_sum_columns(perElement(sums), x.address, partial.address, sums, reduce, inner, runs);
+  kernels.reduce_sum_runs(perElement(y.size), partial.address, y.address, y.size, inner, runs, scale);
+}
+
 export function maxAxes(x: Tensor, axes: readonly number[]): Tensor {
   return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
-    x.device.load(reduceKernels).reduce_maximum(from.address, y.address, outer, reduce, inner);
+    const { device } = x;
+    if (device.kind === 'cuda')
+      device.load(reduceCuda).reduce_maximum(perElement(y.size), from.address, y.address, y.size, reduce, inner);
+    else device.load(reduceKernels).reduce_maximum(from.address, y.address, outer, reduce, inner);
   });
 }
 
 export function argmaxAxis(x: Tensor, axis: number): Tensor {
   return reduceAxes(x, [axis], 'i32', (from, y, outer, reduce, inner) => {
-    x.device.load(reduceKernels).reduce_argmax(from.address, y.address, outer, reduce, inner);
+    const { device } = x;
+    if (device.kind === 'cuda')
+      device.load(reduceCuda).reduce_argmax(perElement(y.size), from.address, y.address, y.size, reduce, inner);
+    else device.load(reduceKernels).reduce_argmax(from.address, y.address, outer, reduce, inner);
   });
 }
 

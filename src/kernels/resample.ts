@@ -1,11 +1,18 @@
 // Resampling of images by a whole factor: nearest neighbour up, mean down.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
+  resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
+  resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
+});
+
+/** The first count is that of the output's elements, not of rows. */
+const cudaKernels = cudaModule(import.meta.url, './resample.cu', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
@@ -14,7 +21,7 @@ export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
 function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = empty([n, h * factor, w * factor, c], { device: x.device });
-  if (y.size > 0) x.device.load(resampleKernels).resample_repeat(x.address, y.address, n * h, w, c, factor, scale);
+  launch('resample_repeat', x, y, n * h, [w, c, factor, scale]);
   return y;
 }
 
@@ -22,15 +29,28 @@ function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
 function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = empty([n, h / factor, w / factor, c], { device: x.device });
-  if (y.size > 0)
-    x.device.load(resampleKernels).resample_sum(x.address, y.address, (n * h) / factor, w / factor, c, factor, scale);
+  launch('resample_sum', x, y, (n * h) / factor, [w / factor, c, factor, scale]);
   return y;
+}
+
+/** @param rows of the smaller image */
+function launch(
+  kernel: keyof typeof cudaKernels.kernels,
+  x: Tensor,
+  y: Tensor,
+  rows: number,
+  rest: readonly number[],
+): void {
+  const { device, size } = y;
+  if (size === 0) return;
+  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), x.address, y.address, size, ...rest);
+  else device.load(resampleKernels)[kernel](x.address, y.address, rows, ...rest);
 }
 
 export const upsampleNearestOp = defineOp<number>({
   name: 'upsample_nearest',
   cpu: resampleKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [sumPixels(grad, factor, 1)],
 });
 
@@ -43,7 +63,7 @@ export function upsampleNearest(x: Tensor, factor: number): Tensor {
 export const downsampleMeanOp = defineOp<number>({
   name: 'downsample_mean',
   cpu: resampleKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [repeatPixels(grad, factor, 1 / factor ** 2)],
 });
 

@@ -1,9 +1,13 @@
 // Softmax, log-softmax and cross entropy.
-import { kernelModule } from '../device/module.ts';
+
+import type { Device } from '../device/device.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perWarp } from './geometry.ts';
+import { firstOutside } from './indices.ts';
 import { permute } from './movement.ts';
 import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
@@ -16,6 +20,23 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
   softmax_cross_entropy: 'ptr ptr ptr i32 i32 -> f64',
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
+
+export const softmaxCuda = cudaModule(import.meta.url, './softmax.cu', {
+  softmax_forward: 'ptr ptr i32 i32',
+  softmax_backward: 'ptr ptr ptr i32 i32 f32',
+  softmax_log_forward: 'ptr ptr i32 i32',
+  softmax_log_backward: 'ptr ptr ptr i32 i32',
+  softmax_cross_entropy: 'ptr ptr ptr i32 i32',
+  softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
+});
+
+type RowKernel = Exclude<keyof typeof softmaxCuda.kernels, 'softmax_cross_entropy'>;
+
+/** Launches a kernel that works on each of `rows` rows by itself. */
+export function onRows(device: Device, kernel: RowKernel, rows: number, operands: readonly number[]): void {
+  if (device.kind === 'cuda') device.load(softmaxCuda)[kernel](perWarp(rows), ...operands);
+  else device.load(softmaxKernels)[kernel](...operands);
+}
 
 /** Number and length of x's rows along its last axis. */
 function rowsOf(x: Tensor): [number, number] {
@@ -37,42 +58,44 @@ function along(op: string, x: Tensor, axis: number, last: (x: Tensor) => Tensor)
 export const softmaxOp = defineOp({
   name: 'softmax',
   cpu: softmaxKernels,
-  cuda: 'absent',
+  cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
-    if (y.size > 0)
-      y.device.load(softmaxKernels).softmax_backward(y.address, grad.address, dx.address, ...rowsOf(y), 1);
+    const [rows, n] = rowsOf(y);
+    if (y.size > 0) onRows(y.device, 'softmax_backward', rows, [y.address, grad.address, dx.address, rows, n, 1]);
     return [dx];
   },
 });
 
 /** exp(x) / sum exp(x) along an axis, by default the last. */
 export function softmax(x: Tensor, options: { axis?: number } = {}): Tensor {
-  return along('softmax', x, options.axis ?? -1, (rows) => {
-    const y = empty(rows.shape, { device: rows.device });
-    if (y.size > 0) y.device.load(softmaxKernels).softmax_forward(rows.address, y.address, ...rowsOf(rows));
-    return apply(softmaxOp, y, { parents: [rows], saved: [y] });
+  return along('softmax', x, options.axis ?? -1, (last) => {
+    const y = empty(last.shape, { device: last.device });
+    const [rows, n] = rowsOf(last);
+    if (y.size > 0) onRows(y.device, 'softmax_forward', rows, [last.address, y.address, rows, n]);
+    return apply(softmaxOp, y, { parents: [last], saved: [y] });
   });
 }
 
 export const logSoftmaxOp = defineOp({
   name: 'log_softmax',
   cpu: softmaxKernels,
-  cuda: 'absent',
+  cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
     const dx = empty(y.shape, { device: y.device });
-    if (y.size > 0)
-      y.device.load(softmaxKernels).softmax_log_backward(y.address, grad.address, dx.address, ...rowsOf(y));
+    const [rows, n] = rowsOf(y);
+    if (y.size > 0) onRows(y.device, 'softmax_log_backward', rows, [y.address, grad.address, dx.address, rows, n]);
     return [dx];
   },
 });
 
 /** x - log sum exp(x) along an axis, by default the last. */
 export function logSoftmax(x: Tensor, options: { axis?: number } = {}): Tensor {
-  return along('log_softmax', x, options.axis ?? -1, (rows) => {
-    const y = empty(rows.shape, { device: rows.device });
-    if (y.size > 0) y.device.load(softmaxKernels).softmax_log_forward(rows.address, y.address, ...rowsOf(rows));
-    return apply(logSoftmaxOp, y, { parents: [rows], saved: [y] });
+  return along('log_softmax', x, options.axis ?? -1, (last) => {
+    const y = empty(last.shape, { device: last.device });
+    const [rows, n] = rowsOf(last);
+    if (y.size > 0) onRows(y.device, 'softmax_log_forward', rows, [last.address, y.address, rows, n]);
+    return apply(logSoftmaxOp, y, { parents: [last], saved: [y] });
   });
 }
 
@@ -81,14 +104,12 @@ export type Reduction = 'mean' | 'sum' | 'none';
 export const crossEntropyOp = defineOp({
   name: 'cross_entropy',
   cpu: softmaxKernels,
-  cuda: 'absent',
+  cuda: softmaxCuda,
   backward({ grad, saved: [logits, labels] }) {
     const dx = empty(logits.shape, { device: logits.device });
     const [rows, n] = rowsOf(logits);
-    if (dx.size > 0)
-      logits.device
-        .load(softmaxKernels)
-        .softmax_cross_entropy_backward(logits.address, labels.address, grad.address, dx.address, rows, n, 1, 1);
+    const operands = [logits.address, labels.address, grad.address, dx.address, rows, n, 1, 1];
+    if (dx.size > 0) onRows(logits.device, 'softmax_cross_entropy_backward', rows, operands);
     return [dx];
   },
 });
@@ -111,10 +132,21 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: { reductio
     );
   const [rows, n] = logits.shape;
   const loss = empty([rows], { device });
-  const bad = device.load(softmaxKernels).softmax_cross_entropy(logits.address, labels.address, loss.address, rows, n);
+  const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
   return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), options.reduction);
+}
+
+/** One loss a row. Returns the first position of a label outside the classes, or -1. */
+function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
+  const { device } = logits;
+  const [rows, n] = logits.shape;
+  const operands = [logits.address, labels.address, loss.address, rows, n];
+  if (device.kind !== 'cuda') return device.load(softmaxKernels).softmax_cross_entropy(...operands);
+  const bad = firstOutside(labels, n);
+  if (bad < 0 && rows > 0) device.load(softmaxCuda).softmax_cross_entropy(perWarp(rows), ...operands);
+  return bad;
 }
 
 /** The loss per element as asked for. */

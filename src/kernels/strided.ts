@@ -1,7 +1,9 @@
 // The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { dtypes } from '../tensor/dtype.ts';
+import { sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 
 export const movementKernels = kernelModule(import.meta.url, './movement.c', {
   movement_copy: 'ptr ptr ptr i32',
@@ -9,6 +11,14 @@ export const movementKernels = kernelModule(import.meta.url, './movement.c', {
   movement_gather: 'ptr ptr ptr i32 i32 i32 -> f64',
   movement_scatter_add: 'ptr ptr ptr i32 i32',
   movement_one_hot: 'ptr ptr i32 i32 -> f64',
+});
+
+export const movementCuda = cudaModule(import.meta.url, './movement.cu', {
+  movement_copy: 'ptr ptr ptr i32 i32',
+  movement_fill: 'ptr f32 i32',
+  movement_gather: 'ptr ptr ptr i32 i32',
+  movement_scatter_add: 'ptr ptr ptr i32 i32',
+  movement_one_hot: 'ptr ptr i32 i32',
 });
 
 /** One side of a copy: a tensor, the element it starts at, and a stride per axis. */
@@ -24,14 +34,14 @@ export function copyStrided(dims: readonly number[], source: Window, target: Win
   const merged = mergeAxes(dims, [source.strides, target.strides]);
   const { device, dtype } = target.tensor;
   const { bytes } = dtypes[dtype];
-  device
-    .load(movementKernels)
-    .movement_copy(
-      source.tensor.address + source.offset * bytes,
-      target.tensor.address + target.offset * bytes,
-      device.table([merged.dims.length, ...merged.dims, ...merged.strides.flat()]),
-      bytes,
-    );
+  const operands = [
+    source.tensor.address + source.offset * bytes,
+    target.tensor.address + target.offset * bytes,
+    device.table([merged.dims.length, ...merged.dims, ...merged.strides.flat()]),
+  ];
+  const count = sizeOf(dims);
+  if (device.kind === 'cuda') device.load(movementCuda).movement_copy(perElement(count), ...operands, count, bytes);
+  else device.load(movementKernels).movement_copy(...operands, bytes);
 }
 
 /** Drops axes of extent 1 and joins neighbours that every operand walks through without a gap; rank at least 1. */

@@ -4,6 +4,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { KernelCache } from '../device/cache.ts';
 import { findCompiler } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
+import { type CudaPart, surveyCuda } from '../device/cuda/survey.ts';
 import { declaredModules } from '../device/module.ts';
 import { presetNames } from './config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
@@ -30,7 +31,7 @@ const libraries: Record<string, string> = {
 
 /** What this machine has and lacks, in the order in which `doctor` prints it. */
 export async function examine(): Promise<Finding[]> {
-  return [version(), machine(), ...libraryFindings(), compiler(), cache(), await cpu(), configurations()];
+  return [version(), machine(), ...libraryFindings(), compiler(), cache(), await cpu(), ...cuda(), configurations()];
 }
 
 function version(): Finding {
@@ -107,11 +108,23 @@ async function cpu(): Promise<Finding> {
     return {
       what: 'device cpu',
       state: 'ok',
-      detail: `${declaredModules().length} kernel files ready in ${seconds} s`,
+      detail: `${declaredModules().filter(({ language }) => language === 'c').length} kernel files ready in ${seconds} s`,
     };
   } catch (error) {
     return { what: 'device cpu', state: 'missing', detail: (error as Error).message };
   }
+}
+
+/** What the device cuda needs; without it the device cpu serves. */
+function cuda(): Finding[] {
+  const { driver, nvrtc, cards } = surveyCuda();
+  const finding = (what: string, part: CudaPart, remedy: string): Finding =>
+    part.works ? { what, state: 'ok', detail: part.text } : { what, state: 'note', detail: part.text, remedy };
+  return [
+    finding('CUDA driver', driver, 'install the NVIDIA driver, or set LIBCUDA_PATH; the device cpu works without it'),
+    finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; needed by cuda alone'),
+    ...cards.map((card, i) => finding(`device cuda:${i}`, card, 'use another card, or the device cpu')),
+  ];
 }
 
 function configurations(): Finding {

@@ -150,7 +150,7 @@ describe('refusals', () => {
     ],
     [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],
-    [['train', '--config', 'digits', '--workdir', 'w', '--device', 'cuda'], 1, /unknown device "cuda"/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--device', 'wasm'], 1, /unknown device "wasm"/],
     [['sample', '--checkpoint', 'none', '--out', 'x.png'], 1, /none: no such file/],
     [['sample', '--checkpoint', 'text.safetensors', '--out', 'x.png'], 1, /text\.safetensors: /],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.np, \.npy/],

@@ -29,7 +29,7 @@ test('live blocks never overlap, are aligned, and the figures add up', () => {
   const operation = fc.record({ free: fc.boolean(), bytes: fc.integer({ min: 1, max: 2 ** 23 }), pick: fc.nat() });
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
-      const allocator = new CachingAllocator(bumpSystem());
+      const allocator = new CachingAllocator({ reserve: bumpSystem() });
       const live: { address: number; size: number }[] = [];
       for (const { free, bytes, pick } of operations) {
         if (free && live.length > 0) {
@@ -51,7 +51,7 @@ test('live blocks never overlap, are aligned, and the figures add up', () => {
 });
 
 test('the second of two equal rounds takes nothing from the system', () => {
-  const allocator = new CachingAllocator(bumpSystem());
+  const allocator = new CachingAllocator({ reserve: bumpSystem() });
   const round = () => {
     const blocks = [100, 5000, 3e6, 4e7, 100].map((bytes) => allocator.allocate(bytes));
     for (const block of blocks) allocator.free(block);
@@ -63,10 +63,35 @@ test('the second of two equal rounds takes nothing from the system', () => {
 });
 
 test('no memory left, a double free and a bad size are one clear error each', () => {
-  const allocator = new CachingAllocator(bumpSystem(2 ** 27));
+  const allocator = new CachingAllocator({ reserve: bumpSystem(2 ** 27) });
   const block = allocator.allocate(1000);
   expect(() => allocator.allocate(2 ** 30)).toThrow(/out of memory: 1024.0 MiB asked, 0.0 MiB in use by 1 blocks/);
   allocator.free(block);
   expect(() => allocator.free(block)).toThrow(DeviceError);
   expect(() => allocator.allocate(Number.NaN)).toThrow(/cannot allocate NaN bytes/);
+});
+
+test('a system that takes memory back gets all that is unused before an allocation fails', () => {
+  const held = new Map<number, number>();
+  let next = 2 ** 21;
+  const reserve = (bytes: number) => {
+    const used = [...held.values()].reduce((sum, size) => sum + size, 0);
+    if (used + bytes > 2 ** 27) return 0;
+    held.set(next, bytes);
+    next += bytes;
+    return next - bytes;
+  };
+  const allocator = new CachingAllocator({ reserve, release: (address) => held.delete(address) });
+  const kept = allocator.allocate(1000);
+  const first = [2 ** 25, 2 ** 25].map((bytes) => allocator.allocate(bytes));
+  for (const block of first) allocator.free(block);
+  const large = allocator.allocate(2 ** 26 + 2 ** 24);
+  expect(held.size).toBe(2);
+  expect(() => allocator.allocate(2 ** 25)).toThrow(/out of memory: 32.0 MiB asked, 80.0 MiB in use by 2 blocks/);
+  allocator.free(large);
+  allocator.free(kept);
+  expect(allocator.trim()).toBe(2 ** 26 + 2 ** 24 + 2 ** 25);
+  expect(allocator.memory()).toMatchObject({ live: 0, reserved: 0 });
+  expect(held.size).toBe(0);
+  expect(allocator.allocate(1000)).toBeGreaterThan(0);
 });

@@ -48,7 +48,10 @@ function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / size);
 }
 
-describe.each(deviceNames)('on %s', (name) => {
+/** Whole networks take minutes on the emulated card: test/nn/cuda.test.ts has a small one. */
+const fast = deviceNames.filter((name) => name !== 'cuda-emulated');
+
+describe.each(fast)('on %s', (name) => {
   describe.each(['ddpmpp', 'ncsnpp_fir'])('%s', (golden) => {
     const folder = `${here}${golden}/`;
     let device: Device;

@@ -1,14 +1,15 @@
 /**
  * Same inputs, same bits, for any number of threads: reductions are cut by shape and never by worker.
  * Values and gradients of every case with 1, 2 and 3 threads at its checked sizes, and of one case of every op at a
- * size of a real layer, where the work is cut into many pieces.
+ * size of a real layer, where the work is cut into many pieces. On the emulated card the same for the order in which
+ * threads run: what one order hides, another shows.
  */
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import { type Case, describeCase } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { type Execution, runCase } from '../support/check.ts';
-import { deviceNames, full } from '../support/devices.ts';
+import { casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
 
 /** The first output or gradient whose bits differ; undefined when there is none. */
 function firstDifference(got: Execution, want: Execution): string | undefined {
@@ -48,6 +49,33 @@ describe.runIf(deviceNames.includes('cpu'))('cpu', () => {
   test.each(layers)(
     '$title gives the same bits with 1, 2 and 3 threads',
     ({ definition, size }) => compareThreads(definition, size),
+    120_000,
+  );
+});
+
+describe.runIf(deviceNames.includes('cuda-emulated'))('cuda-emulated', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  async function runUnder(schedule: string, definition: Case, size: unknown): Promise<Execution> {
+    const device = await openTestDevice('cuda-emulated');
+    vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
+    return runCase(definition, size, device);
+  }
+
+  test.each(casesOn('cuda', cases).map((definition) => ({ title: describeCase(definition), definition })))(
+    '$title gives the same bits whatever the order of threads',
+    async ({ definition }) => {
+      for (const size of definition.check) {
+        const round = await runUnder('round', definition, size);
+        for (const schedule of ['forward', 'backward']) {
+          const other = await runUnder(schedule, definition, size);
+          const what = `${describeCase(definition, size)}, schedules round and ${schedule}`;
+          expect(firstDifference(other, round), what).toBeUndefined();
+        }
+      }
+    },
     120_000,
   );
 });

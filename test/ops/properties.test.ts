@@ -17,7 +17,7 @@ import { describeCase, type Pick } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { checkCase, makeTensor } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
-import { deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { fill, normal, random } from '../support/random.ts';
 import type { Shape } from '../support/reference/index.ts';
 
@@ -39,7 +39,7 @@ describe.each(deviceNames)('%s', (name) => {
   }, 120_000);
 
   test.each(
-    cases.flatMap((definition) => {
+    casesOn(name, cases).flatMap((definition) => {
       const { random: randomSize } = definition;
       return randomSize ? [{ title: describeCase(definition), definition, randomSize }] : [];
     }),
@@ -101,6 +101,23 @@ describe.each(deviceNames)('%s', (name) => {
   });
 
   identity(
+    'softmax sums to one',
+    extents(3, 1, 20),
+    (x) => {
+      const total = sum(softmax(x), { axes: -1 });
+      return [total, add(mul(total, 0), 1)];
+    },
+    { absolute: 1e-6 },
+  );
+
+  identity(
+    'a sum by axes is a sum of sums',
+    extents(3, 0, 12),
+    (x) => [sum(x, { axes: [0, 2] }), sum(sum(x, { axes: 2 }), { axes: 0 })],
+    { absolute: 3e-5 },
+  );
+
+  identity(
     'matmul flags equal transposed operands',
     extents(2, 1, 40),
     (x) => [matmul(x, x, { transposeA: true }), matmul(transpose(x), x)],
@@ -117,22 +134,5 @@ describe.each(deviceNames)('%s', (name) => {
       ) as [Tensor, Tensor];
     },
     { absolute: 2e-5 },
-  );
-
-  identity(
-    'softmax sums to one',
-    extents(3, 1, 20),
-    (x) => {
-      const total = sum(softmax(x), { axes: -1 });
-      return [total, add(mul(total, 0), 1)];
-    },
-    { absolute: 1e-6 },
-  );
-
-  identity(
-    'a sum by axes is a sum of sums',
-    extents(3, 0, 12),
-    (x) => [sum(x, { axes: [0, 2] }), sum(sum(x, { axes: 2 }), { axes: 0 })],
-    { absolute: 3e-5 },
   );
 });

@@ -12,6 +12,15 @@ import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 
 const compiler = findCompiler();
+/** What an exported kernel of each language begins with, preprocessed, and how its sources end. */
+const languages = {
+  c: { begins: String.raw`visibility\("default"\), used\)\)\s+(void|double)`, ending: '.c', flags: [] },
+  cuda: {
+    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\(\d+\))?`,
+    ending: '.cu',
+    flags: ['-x', 'c++', '-nostdinc'],
+  },
+};
 const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
 
 function kindOf(parameter: string): string {
@@ -20,17 +29,17 @@ function kindOf(parameter: string): string {
     .replace(/\bconst\b/, '')
     .trim()
     .split(/\s+/)[0];
-  return { int32_t: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
+  return { int32_t: 'i32', int: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
 }
 
 /** Exported kernels of a source by name: "ptr i32 -> f64". */
-function prototypes(path: string): Record<string, string> {
-  const flags = ['-E', '-P', `-I${headers}`, `-I${dirname(path)}`, path];
+function prototypes(path: string, language: keyof typeof languages): Record<string, string> {
+  const { begins, flags: own } = languages[language];
+  const flags = ['-E', '-P', ...own, `-I${headers}`, `-I${dirname(path)}`, path];
   const text = execFileSync(compiler.command, flags, { encoding: 'utf8' });
   const found: Record<string, string> = {};
-  for (const [, returns, name, parameters] of text.matchAll(
-    /visibility\("default"\), used\)\)\s+(void|double)\s+(\w+)\s*\(([^)]*)\)\s*\{/g,
-  )) {
+  const prototype = new RegExp(String.raw`${begins}\s+(\w+)\s*\(([^)]*)\)\s*\{`, 'g');
+  for (const [, returns, name, parameters] of text.matchAll(prototype)) {
     const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOf);
     found[name] = `${kinds.join(' ')}${returns === 'double' ? ' -> f64' : ''}`;
   }
@@ -39,18 +48,21 @@ function prototypes(path: string): Record<string, string> {
   return found;
 }
 
-test('every source is declared', () => {
-  const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.c'));
+test.each(Object.values(languages))('every source $ending is declared', ({ ending }) => {
+  const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith(ending));
   const declared = declaredModules().map(({ url }) => fileURLToPath(url));
   expect(sources.map((file) => join(headers, file)).filter((path) => !declared.includes(path))).toEqual([]);
 });
 
-test.each(declaredModules().map((module) => [module.name, module] as const))('%s', (_, { url, kernels }) => {
-  const declared = Object.fromEntries(
-    Object.entries(kernels).map(([name, signature]) => {
-      const { parameters, returns } = parseSignature(signature);
-      return [name, `${parameters.join(' ')}${returns === 'f64' ? ' -> f64' : ''}`];
-    }),
-  );
-  expect(prototypes(fileURLToPath(url))).toEqual(declared);
-});
+test.each(declaredModules().map((module) => [`${module.name}${languages[module.language].ending}`, module] as const))(
+  '%s',
+  (_, { url, kernels, language }) => {
+    const declared = Object.fromEntries(
+      Object.entries(kernels).map(([name, signature]) => {
+        const { parameters, returns } = parseSignature(signature);
+        return [name, `${parameters.join(' ')}${returns === 'f64' ? ' -> f64' : ''}`];
+      }),
+    );
+    expect(prototypes(fileURLToPath(url), language)).toEqual(declared);
+  },
+);

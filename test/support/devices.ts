@@ -1,16 +1,21 @@
 /**
- * The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu` by default.
+ * The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu,cuda-emulated` by default.
  * A device that is asked for and cannot be opened fails its tests; nothing is skipped silently.
+ * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
  */
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
+import { ops } from '../../src/kernels/index.ts';
+import { fakeCuda } from './fakecuda.ts';
 
-export const deviceNames: readonly string[] = (process.env.RECTIFLOW_TEST_DEVICES ?? 'cpu')
+export const deviceNames: readonly string[] = (process.env.RECTIFLOW_TEST_DEVICES ?? 'cpu,cuda-emulated')
   .split(',')
   .map((name) => name.trim())
   .filter((name) => name !== '');
 
 if (deviceNames.length === 0) throw new Error('RECTIFLOW_TEST_DEVICES names no device');
+if (deviceNames.includes('cuda') && deviceNames.includes('cuda-emulated'))
+  throw new Error('one process has one CUDA driver: name cuda or cuda-emulated in RECTIFLOW_TEST_DEVICES, not both');
 
 /** Longer tests: every random property runs many more times. */
 export const full = process.env.RECTIFLOW_TEST_FULL === '1';
@@ -18,8 +23,22 @@ export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 /** Opens a device under test, or fails with what to change. */
 export async function openTestDevice(name: string): Promise<Device> {
   try {
-    return await openDevice(name as Parameters<typeof openDevice>[0]);
+    if (name !== 'cuda-emulated') return await openDevice(name);
+    Object.assign(process.env, fakeCuda(), { RECTIFLOW_CUDA_CACHING: '0' });
+    return await openDevice('cuda');
   } catch (cause) {
     throw new Error(`device '${name}' of RECTIFLOW_TEST_DEVICES does not open: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Names of ops that have no kernels for CUDA yet. */
+export const absentOnCuda: ReadonlySet<string> = new Set(
+  Object.values(ops)
+    .filter(({ cuda }) => cuda === 'absent')
+    .map(({ name }) => name),
+);
+
+/** Those of some cases whose op has kernels for the device. */
+export function casesOn<C extends { op: string }>(device: string, cases: readonly C[]): C[] {
+  return device.startsWith('cuda') ? cases.filter(({ op }) => !absentOnCuda.has(op)) : [...cases];
 }

@@ -33,6 +33,7 @@ const TYPES: Record<string, string> = {
   f64: 'double',
   array: 'void *',
   str: 'const char *',
+  strs: 'const char **',
 };
 
 let copyMemory: ((target: Uint8Array, address: number, bytes: number) => void) | undefined;
@@ -42,6 +43,21 @@ export function readMemory(address: number, target: Uint8Array): void {
   copyMemory ??= ffi().load(null).func('memcpy', 'void', ['void *', 'uintptr_t', 'size_t']);
   // An empty array has no address of its own.
   if (target.byteLength > 0) copyMemory(target, address, target.byteLength);
+}
+
+let stringLength: ((address: number) => number) | undefined;
+
+/** The text at an address, up to its zero. */
+export function readText(address: number): string {
+  stringLength ??= ffi().load(null).func('strlen', 'size_t', ['uintptr_t']);
+  const bytes = new Uint8Array(Number(stringLength(address)));
+  readMemory(address, bytes);
+  return new TextDecoder().decode(bytes);
+}
+
+/** Where the elements of `array` lie. Its buffer must be larger than 64 bytes (smaller ones may move) and outlive the use. */
+export function addressOf(array: ArrayBufferView): number {
+  return Number(ffi().address(array));
 }
 
 export class Library {
@@ -66,7 +82,7 @@ export class Library {
 
   /**
    * As `bind`, with more kinds: 'array', a typed array that is used in place for the duration of the call; 'str', a string
-   * that is copied; 'size' and 'u32'.
+   * that is copied; 'strs', a list of them; 'size' and 'u32'.
    */
   bindKinds<Value = number, Result = number>(
     symbol: string,

@@ -1,5 +1,6 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
+import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -7,7 +8,8 @@ import { view } from '../../tensor/view.ts';
 import { mul } from '../elementwise.ts';
 import { apply, checkOperands, defineOp } from '../op.ts';
 import { sumAxes } from '../reduction.ts';
-import { convForward, convInputGradient, convKernels, convWeightGradient, type Geometry } from './cpu.ts';
+import * as cpu from './cpu.ts';
+import * as cuda from './cuda.ts';
 
 export interface Conv2dOptions {
   /** [Cout] */
@@ -25,17 +27,18 @@ export interface Conv2dOptions {
 }
 
 export interface ConvAttributes {
-  geometry: Geometry;
+  geometry: cpu.Geometry;
   scale: number;
 }
 
 export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
-  cpu: convKernels,
-  cuda: 'absent',
+  cpu: cpu.convKernels,
+  cuda: cuda.convKernels,
   backward({ grad, saved: [x, weight], attributes: { geometry, scale }, needs }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
     const [n, height, width, channels] = grad.shape;
+    const { convInputGradient, convWeightGradient } = launchersOf(grad.device);
     const perSample = needsAdd ? sumAxes(view(grad, [n, height * width, channels]), [1], scale) : null;
     const bias = () =>
       perSample ? sumAxes(perSample, [0]) : sumAxes(view(grad, [n * height * width, channels]), [0], scale);
@@ -67,7 +70,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   expect('an addend', add, [out[0], out[3]]);
   expect('a residual', residual, out);
   if (!Number.isFinite(scale)) throw new ValueError(`[conv2d] expected a finite scale, got ${scale}`);
-  const y = convForward(x, weight, geometry, { bias, add, residual, scale });
+  const y = launchersOf(x.device).convForward(x, weight, geometry, { bias, add, residual, scale });
   return apply(conv2dOp, y, {
     parents: [x, weight, bias, add, residual],
     saved: [x, weight],
@@ -75,7 +78,11 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   });
 }
 
-function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): Geometry {
+function launchersOf(device: Device): Pick<typeof cpu, 'convForward' | 'convInputGradient' | 'convWeightGradient'> {
+  return device.kind === 'cuda' ? cuda : cpu;
+}
+
+function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): cpu.Geometry {
   if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3])
     throw new ShapeError(
       'conv2d',

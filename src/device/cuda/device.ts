@@ -1,0 +1,190 @@
+// The CUDA device: the driver's primary context of one card, one stream, kernels compiled by NVRTC.
+// Each JavaScript thread that opens a card has a device of its own on the card's one context.
+import { DeviceError } from '../../errors.ts';
+import { debugLevel, traceLaunch } from '../debug.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures } from '../device.ts';
+import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
+import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
+import { openNvrtc } from '../native/libnvrtc.ts';
+import { Tables } from '../tables.ts';
+import { chooseTarget } from './architecture.ts';
+import { CudaCompiler } from './compiler.ts';
+import { bindKernel, type CudaLauncher } from './launcher.ts';
+import { type CudaAllocator, openAllocator } from './memory.ts';
+
+/** Polls without a pause before `synchronize` begins to sleep between them. */
+const EAGER_POLLS = 200;
+
+export interface CudaOptions {
+  /**
+   * False: every tensor is an allocation of its own, slow, for NVIDIA's compute-sanitizer. Default: true unless
+   * RECTIFLOW_CUDA_CACHING is 0.
+   */
+  caching?: boolean;
+}
+
+export class CudaDevice implements Device {
+  readonly kind = 'cuda';
+  readonly name: string;
+  readonly workers: number;
+  readonly description: string;
+  readonly card: Card;
+  private readonly driver: Driver;
+  private readonly context: PrimaryContext;
+  private readonly stream: Stream;
+  private readonly allocator: CudaAllocator;
+  private readonly compiler: CudaCompiler;
+  private readonly modules = new Map<AnyModule, { image: LoadedModule; launchers: CudaLaunchers }>();
+  private readonly tables = new Tables(this);
+
+  /** @throws DeviceError when driver, NVRTC or card are missing or too old, saying what to do */
+  constructor(index = 0, options: CudaOptions = {}) {
+    const driver = openDriver();
+    const nvrtc = openNvrtc();
+    if (index >= driver.cards)
+      throw new DeviceError(
+        `device cuda:${index} does not exist: the driver shows ${driver.cards} card(s)` +
+          `${driver.cards > 0 ? ', counted from 0' : ''}; CUDA_VISIBLE_DEVICES is ${process.env.CUDA_VISIBLE_DEVICES ?? 'not set'}`,
+      );
+    this.driver = driver;
+    this.card = driver.card(index);
+    this.name = `cuda:${index}`;
+    this.workers = this.card.multiprocessors;
+    const target = chooseTarget(this.card, nvrtc);
+    this.compiler = new CudaCompiler(nvrtc, target);
+    const memory = (this.card.memory / 2 ** 30).toFixed(1);
+    this.description = `${this.card.name}, ${memory} GiB, kernels for ${target.name}, driver ${driver.version}, NVRTC ${nvrtc.version}`;
+    this.context = new PrimaryContext(driver, index);
+    driver.enter(this.context.handle);
+    this.stream = new Stream(driver);
+    const { caching = process.env.RECTIFLOW_CUDA_CACHING !== '0' } = options;
+    this.allocator = openAllocator(driver, this.stream, caching);
+  }
+
+  allocate(bytes: number): number {
+    this.enter();
+    return this.allocator.allocate(bytes);
+  }
+
+  free(address: number): void {
+    this.enter();
+    this.allocator.free(address);
+  }
+
+  upload(address: number, source: HostArray): void {
+    if (source.byteLength === 0) return;
+    this.enter();
+    this.stream.upload(address, source);
+  }
+
+  download(address: number, target: HostArray): void {
+    if (target.byteLength === 0) return;
+    this.enter();
+    this.stream.download(target, address);
+  }
+
+  copy(target: number, source: number, bytes: number): void {
+    if (bytes === 0) return;
+    this.enter();
+    this.driver.call('cuMemcpyDtoDAsync_v2', target, source, bytes, this.stream.handle);
+  }
+
+  fill(address: number, bytes: number, byte: number): void {
+    if (bytes === 0) return;
+    this.enter();
+    this.driver.call('cuMemsetD8Async', address, byte, bytes, this.stream.handle);
+  }
+
+  load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
+  load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
+  load(module: AnyModule): Launchers | CudaLaunchers {
+    this.enter();
+    const known = this.modules.get(module);
+    if (known) return known.launchers;
+    if (module.language !== 'cuda')
+      throw new DeviceError(`${module.name} has no kernels for the device ${this.name} yet; this op runs on cpu`);
+    const image = this.loadImage(module);
+    const launchers: Record<string, CudaLauncher> = {};
+    for (const [name, signature] of Object.entries<string>(module.kernels)) {
+      const launch = bindKernel(this.driver, this.stream, image.kernel(name), name, signature);
+      launchers[name] = debugLevel() >= 2 ? this.traced(name, launch) : launch;
+    }
+    this.modules.set(module, { image, launchers });
+    return launchers;
+  }
+
+  async prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
+    const waiting = modules
+      .filter((module) => module.language === 'cuda')
+      .filter((module) => !this.modules.has(module));
+    for (const [i, module] of waiting.entries()) {
+      this.load(module);
+      onProgress?.({ done: i + 1, total: waiting.length, module: module.name });
+      await new Promise(setImmediate);
+    }
+  }
+
+  table(values: readonly number[]): number {
+    return this.tables.address(values);
+  }
+
+  async synchronize(): Promise<void> {
+    for (let poll = 0; ; poll++) {
+      this.enter();
+      if (this.driver.idle(this.stream.handle)) return;
+      await new Promise<void>((resolve) => (poll < EAGER_POLLS ? setImmediate(resolve) : setTimeout(resolve, 1)));
+    }
+  }
+
+  memory(): MemoryFigures {
+    return this.allocator.memory();
+  }
+
+  resetHighWater(): void {
+    this.allocator.resetHighWater();
+  }
+
+  /** Gives back all that is not in use. */
+  [Symbol.dispose](): void {
+    this.enter();
+    this.stream.wait();
+    for (const { image } of this.modules.values()) image[Symbol.dispose]();
+    this.modules.clear();
+    this.allocator.trim();
+    this.stream[Symbol.dispose]();
+    this.context[Symbol.dispose]();
+  }
+
+  /** The driver's calls work on the context that is current on the calling thread. */
+  private enter(): void {
+    this.driver.enter(this.context.handle);
+  }
+
+  private loadImage(module: CudaModule): LoadedModule {
+    const image = this.compiler.image(module);
+    try {
+      return new LoadedModule(this.driver, image);
+    } catch (cause) {
+      throw new DeviceError(
+        `the driver refused ${module.name}.cu (${this.description}): ${(cause as Error).message}. A driver older than ` +
+          'NVRTC does this: update the driver, or name an older NVRTC by LIBNVRTC_PATH',
+        { cause },
+      );
+    }
+  }
+
+  /** Waits before and after, so that the time is the kernel's own. */
+  private traced(name: string, launch: CudaLauncher): CudaLauncher {
+    let geometry: Parameters<CudaLauncher>[0];
+    const timed = traceLaunch(name, (...values) => {
+      launch(geometry, ...values);
+      this.stream.wait();
+      return 0;
+    });
+    return (where, ...values) => {
+      geometry = where;
+      this.stream.wait();
+      timed(...values);
+    };
+  }
+}

@@ -1,0 +1,78 @@
+// A kernel as a function: writes its arguments into a block of native memory, whose address the driver reads during the
+// launch, and enqueues it. The block is made once a kernel: the values, 8 bytes each, then their addresses.
+import { DeviceError } from '../../errors.ts';
+import { type Geometry, parseSignature, type Signature } from '../module.ts';
+import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
+import { addressOf } from '../native/loader.ts';
+
+const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
+/** Dynamic shared memory that every kernel may have without asking. */
+const FREE_SHARED = 48 * 1024;
+/** Smaller arrays may lie on JavaScript's own heap, where they move. */
+const LEAST_BLOCK = 128;
+
+export type CudaLauncher = (geometry: Geometry, ...values: number[]) => void;
+
+/** @throws DeviceError when the loaded kernel takes other arguments than `signature` says */
+export function bindKernel(
+  driver: Driver,
+  stream: Stream,
+  kernel: number,
+  name: string,
+  signature: Signature,
+): CudaLauncher {
+  const { parameters, returns } = parseSignature(signature);
+  if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
+  checkParameters(name, parameters, driver.parameterSizes(kernel));
+  const count = parameters.length;
+  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 16 * count));
+  const words = new Uint32Array(buffer);
+  const integers = new Int32Array(buffer);
+  const floats = new Float32Array(buffer);
+  const doubles = new Float64Array(buffer);
+  const writePointer = (slot: number, address: number) => {
+    words[2 * slot] = address;
+    words[2 * slot + 1] = address / 2 ** 32;
+  };
+  const base = addressOf(words);
+  parameters.forEach((_, i) => {
+    writePointer(count + i, base + 8 * i);
+  });
+  const table = base + 8 * count;
+  let allowed = FREE_SHARED;
+
+  return ({ grid, block, shared = 0 }, ...values) => {
+    if (values.length !== count)
+      throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
+    for (let i = 0; i < count; i++) {
+      const value = values[i];
+      if (parameters[i] === 'ptr') writePointer(i, value);
+      else if (parameters[i] === 'i32') integers[2 * i] = value;
+      else if (parameters[i] === 'f32') floats[2 * i] = value;
+      else doubles[i] = value;
+    }
+    if (shared > allowed) {
+      allowSharedMemory(driver, kernel, shared);
+      allowed = shared;
+    }
+    const [gridX, gridY = 1, gridZ = 1] = grid;
+    const [blockX, blockY = 1, blockZ = 1] = block;
+    try {
+      driver.launch(kernel, [gridX, gridY, gridZ], [blockX, blockY, blockZ], shared, stream.handle, table);
+    } catch (cause) {
+      const geometry = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory`;
+      throw new DeviceError(`${name} (${geometry}) was not launched: ${(cause as Error).message}`, { cause });
+    }
+  };
+}
+
+/** `sizes` are the driver's, where it can say. */
+function checkParameters(name: string, parameters: readonly string[], sizes: readonly number[] | undefined): void {
+  if (!sizes) return;
+  const declared = parameters.map((kind) => BYTES[kind]);
+  if (declared.join() !== sizes.join())
+    throw new DeviceError(
+      `${name} is declared as "${parameters.join(' ')}", parameters of ${declared.join(', ') || 'no'} bytes; ` +
+        `the compiled kernel has ${sizes.join(', ') || 'none'}`,
+    );
+}

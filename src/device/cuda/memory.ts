@@ -1,0 +1,77 @@
+// Memory of a card. All work of a device is in one stream, so that a freed block may be handed out at once: what comes
+// after runs after.
+import { DeviceError } from '../../errors.ts';
+import { CachingAllocator, type MemorySource } from '../allocator.ts';
+import type { MemoryFigures } from '../device.ts';
+import { type Driver, DriverError, type Stream } from '../native/libcuda.ts';
+
+export interface CudaAllocator {
+  allocate(bytes: number): number;
+  free(address: number): void;
+  memory(): MemoryFigures;
+  resetHighWater(): void;
+  /** Gives unused memory back to the driver. */
+  trim(): number;
+}
+
+/** @param caching false: every tensor is an allocation of its own, so that a memory checker sees where each ends */
+export function openAllocator(driver: Driver, stream: Stream, caching: boolean): CudaAllocator {
+  const source = {
+    reserve(bytes: number) {
+      try {
+        return driver.make('cuMemAlloc_v2', bytes);
+      } catch (error) {
+        if (error instanceof DriverError && error.outOfMemory) return 0;
+        throw error;
+      }
+    },
+    release(address: number) {
+      stream.wait();
+      driver.call('cuMemFree_v2', address);
+    },
+  };
+  return caching ? new CachingAllocator(source) : new DirectAllocator(source);
+}
+
+class DirectAllocator implements CudaAllocator {
+  private readonly source: Required<MemorySource>;
+  private readonly sizes = new Map<number, number>();
+  private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
+
+  constructor(source: Required<MemorySource>) {
+    this.source = source;
+  }
+
+  allocate(bytes: number): number {
+    const address = this.source.reserve(Math.max(1, bytes));
+    const { figures } = this;
+    if (!address)
+      throw new DeviceError(`out of memory: ${bytes} bytes asked, ${figures.live} in use by ${this.sizes.size} blocks`);
+    this.sizes.set(address, bytes);
+    figures.live += bytes;
+    figures.reserved = figures.live;
+    figures.highWater = Math.max(figures.highWater, figures.live);
+    return address;
+  }
+
+  free(address: number): void {
+    const bytes = this.sizes.get(address);
+    if (bytes === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
+    this.source.release(address);
+    this.sizes.delete(address);
+    this.figures.live -= bytes;
+    this.figures.reserved = this.figures.live;
+  }
+
+  memory(): MemoryFigures {
+    return { ...this.figures };
+  }
+
+  resetHighWater(): void {
+    this.figures.highWater = this.figures.live;
+  }
+
+  trim(): number {
+    return 0;
+  }
+}

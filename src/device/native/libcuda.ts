@@ -1,0 +1,283 @@
+// The CUDA driver: raw signatures (`functions`), checked calls that throw with the driver's own words (`Driver`), and owned
+// handles. Handles and device addresses are numbers: both are user-space addresses below 2^53.
+import { DeviceError } from '../../errors.ts';
+import type { HostArray } from '../device.ts';
+import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
+import { readText } from './loader.ts';
+
+/** The symbols that carry a suffix are the current versions of their calls; the plain names are older ones. */
+const functions = {
+  cuInit: 'u32 -> i32',
+  cuDriverGetVersion: 'array -> i32',
+  cuGetErrorName: 'i32 array -> i32',
+  cuGetErrorString: 'i32 array -> i32',
+  cuDeviceGetCount: 'array -> i32',
+  cuDeviceGet: 'array i32 -> i32',
+  cuDeviceGetName: 'array i32 i32 -> i32',
+  cuDeviceGetAttribute: 'array i32 i32 -> i32',
+  cuDeviceTotalMem_v2: 'array i32 -> i32',
+  cuDevicePrimaryCtxRetain: 'array i32 -> i32',
+  cuDevicePrimaryCtxRelease_v2: 'i32 -> i32',
+  cuCtxSetCurrent: 'ptr -> i32',
+  cuMemAlloc_v2: 'array size -> i32',
+  cuMemFree_v2: 'ptr -> i32',
+  cuMemcpyHtoDAsync_v2: 'ptr array size ptr -> i32',
+  cuMemcpyDtoHAsync_v2: 'array ptr size ptr -> i32',
+  cuMemcpyDtoDAsync_v2: 'ptr ptr size ptr -> i32',
+  cuMemsetD8Async: 'ptr u32 size ptr -> i32',
+  cuStreamCreate: 'array u32 -> i32',
+  cuStreamDestroy_v2: 'ptr -> i32',
+  cuStreamSynchronize: 'ptr -> i32',
+  cuStreamQuery: 'ptr -> i32',
+  cuModuleLoadData: 'array array -> i32',
+  cuModuleUnload: 'ptr -> i32',
+  cuModuleGetFunction: 'array ptr str -> i32',
+  cuFuncSetAttribute: 'ptr i32 i32 -> i32',
+  cuLaunchKernel: 'ptr u32 u32 u32 u32 u32 u32 u32 ptr ptr ptr -> i32',
+} as const;
+
+const library = {
+  name: 'libcuda',
+  purpose: 'the device cuda',
+  files: ['libcuda.so.1', 'libcuda.so', '/usr/lib/wsl/lib/libcuda.so.1'],
+  variable: 'LIBCUDA_PATH',
+  install: 'it comes with the NVIDIA driver; in a container, start it with the GPUs passed in, e.g. `--gpus all`',
+  functions,
+} satisfies SystemLibrary<typeof functions>;
+
+/** Since CUDA 12.4: what a kernel's parameters are. */
+const parameterLibrary = {
+  ...library,
+  name: 'libcuda of CUDA 12.4 or later',
+  functions: { cuFuncGetParamInfo: 'ptr size array array -> i32' },
+} as const;
+
+const SUCCESS = 0;
+const INVALID_VALUE = 1;
+const OUT_OF_MEMORY = 2;
+const NOT_READY = 600;
+const STREAM_NON_BLOCKING = 1;
+const ATTRIBUTE = { multiprocessors: 16, capabilityMajor: 75, capabilityMinor: 76, sharedMemoryOptIn: 97 } as const;
+const FUNCTION_MAX_DYNAMIC_SHARED = 8;
+
+/** A call that the driver refused, with its own name and text for the reason. */
+export class DriverError extends DeviceError {
+  readonly result: number;
+
+  constructor(result: number, message: string) {
+    super(message);
+    this.result = result;
+  }
+
+  get outOfMemory(): boolean {
+    return this.result === OUT_OF_MEMORY;
+  }
+}
+
+type Raw = NativeFunctions<typeof functions>;
+type Name = keyof Raw;
+
+/** Where a block of threads and a grid of blocks go: [x, y, z]. */
+type Extent = readonly [number, number, number];
+
+export interface Card {
+  readonly index: number;
+  readonly name: string;
+  /** 90 for compute capability 9.0. */
+  readonly architecture: number;
+  readonly multiprocessors: number;
+  readonly memory: number;
+  /** The most shared memory a block may be given, in bytes. */
+  readonly sharedMemory: number;
+}
+
+const drivers = new Map<string, Driver>();
+
+/** The driver, started. @throws DeviceError saying what was tried and what to set */
+export function openDriver(): Driver {
+  const key = process.env.LIBCUDA_PATH ?? '';
+  let driver = drivers.get(key);
+  if (!driver) {
+    driver = new Driver();
+    drivers.set(key, driver);
+  }
+  return driver;
+}
+
+export class Driver {
+  /** "13.0": the newest CUDA that it serves. */
+  readonly version: string;
+  private readonly raw: Raw;
+  private readonly word = new BigUint64Array(1);
+  private readonly integer = new Int32Array(1);
+  /** The context that is current on this thread. */
+  private current = 0;
+
+  constructor() {
+    try {
+      this.raw = openSystemLibrary(library);
+    } catch (cause) {
+      throw new DeviceError((cause as Error).message, { cause });
+    }
+    this.call('cuInit', 0);
+    this.call('cuDriverGetVersion', this.integer);
+    this.version = `${Math.floor(this.integer[0] / 1000)}.${Math.floor((this.integer[0] % 1000) / 10)}`;
+  }
+
+  /** @throws DriverError unless the call succeeds */
+  call<N extends Name>(name: N, ...values: Parameters<Raw[N]>): void {
+    const result = (this.raw[name] as (...values: unknown[]) => number)(...values);
+    if (result !== SUCCESS) throw this.failure(name, result);
+  }
+
+  /** As `call`, for calls whose first argument is the place of a handle or an address: returns it. */
+  make<N extends Name>(name: N, ...rest: Parameters<Raw[N]> extends [unknown, ...infer R] ? R : never): number {
+    (this.call as (name: Name, ...values: unknown[]) => void).call(this, name, this.word, ...rest);
+    const made = Number(this.word[0]);
+    if (!Number.isSafeInteger(made)) throw new DeviceError(`${name} returned an address beyond 2^53`);
+    return made;
+  }
+
+  failure(name: string, result: number): DriverError {
+    const text = (call: 'cuGetErrorName' | 'cuGetErrorString') => {
+      const place = new BigUint64Array(1);
+      return this.raw[call](result, place) === SUCCESS ? readText(Number(place[0])) : 'unknown';
+    };
+    return new DriverError(result, `${name}: ${text('cuGetErrorName')} (${result}), ${text('cuGetErrorString')}`);
+  }
+
+  get cards(): number {
+    this.call('cuDeviceGetCount', this.integer);
+    return this.integer[0];
+  }
+
+  card(index: number): Card {
+    this.call('cuDeviceGet', this.integer, index);
+    const ordinal = this.integer[0];
+    const attribute = (which: number) => {
+      this.call('cuDeviceGetAttribute', this.integer, which, ordinal);
+      return this.integer[0];
+    };
+    const name = new Uint8Array(256);
+    this.call('cuDeviceGetName', name, name.length, ordinal);
+    return {
+      index: ordinal,
+      name: new TextDecoder().decode(name.subarray(0, name.indexOf(0))),
+      architecture: 10 * attribute(ATTRIBUTE.capabilityMajor) + attribute(ATTRIBUTE.capabilityMinor),
+      multiprocessors: attribute(ATTRIBUTE.multiprocessors),
+      memory: this.make('cuDeviceTotalMem_v2', ordinal),
+      sharedMemory: attribute(ATTRIBUTE.sharedMemoryOptIn),
+    };
+  }
+
+  /** Makes `context` current on this thread, unless it is. */
+  enter(context: number): void {
+    if (this.current === context) return;
+    this.call('cuCtxSetCurrent', context);
+    this.current = context;
+  }
+
+  /** Whether all work of a stream is done. */
+  idle(stream: number): boolean {
+    const result = this.raw.cuStreamQuery(stream);
+    if (result !== SUCCESS && result !== NOT_READY) throw this.failure('cuStreamQuery', result);
+    return result === SUCCESS;
+  }
+
+  launch(kernel: number, grid: Extent, block: Extent, shared: number, stream: number, parameters: number): void {
+    const result = this.raw.cuLaunchKernel(kernel, ...grid, ...block, shared, stream, parameters, 0);
+    if (result !== SUCCESS) throw this.failure('cuLaunchKernel', result);
+  }
+
+  /** Bytes of each parameter of a kernel; undefined where the driver cannot say. */
+  parameterSizes(kernel: number): number[] | undefined {
+    let raw: NativeFunctions<typeof parameterLibrary.functions>;
+    try {
+      raw = openSystemLibrary(parameterLibrary);
+    } catch {
+      return undefined;
+    }
+    const sizes: number[] = [];
+    const [offset, size] = [new BigUint64Array(1), new BigUint64Array(1)];
+    for (;;) {
+      const result = raw.cuFuncGetParamInfo(kernel, sizes.length, offset, size);
+      if (result === INVALID_VALUE) return sizes;
+      if (result !== SUCCESS) throw this.failure('cuFuncGetParamInfo', result);
+      sizes.push(Number(size[0]));
+    }
+  }
+}
+
+/** The context that all users of a card in this process share. */
+export class PrimaryContext {
+  readonly handle: number;
+  readonly driver: Driver;
+  private readonly card: number;
+
+  constructor(driver: Driver, card: number) {
+    this.driver = driver;
+    this.card = card;
+    this.handle = driver.make('cuDevicePrimaryCtxRetain', card);
+  }
+
+  [Symbol.dispose](): void {
+    this.driver.enter(0);
+    this.driver.call('cuDevicePrimaryCtxRelease_v2', this.card);
+  }
+}
+
+/** A queue of work that runs in order; made and used while its context is current. */
+export class Stream {
+  readonly handle: number;
+  private readonly driver: Driver;
+
+  constructor(driver: Driver) {
+    this.driver = driver;
+    this.handle = driver.make('cuStreamCreate', STREAM_NON_BLOCKING);
+  }
+
+  /** Returns when the copy is done: JavaScript may change `source` right after. */
+  upload(target: number, source: HostArray): void {
+    this.driver.call('cuMemcpyHtoDAsync_v2', target, source, source.byteLength, this.handle);
+    this.wait();
+  }
+
+  download(target: HostArray, source: number): void {
+    this.driver.call('cuMemcpyDtoHAsync_v2', target, source, target.byteLength, this.handle);
+    this.wait();
+  }
+
+  wait(): void {
+    this.driver.call('cuStreamSynchronize', this.handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.driver.call('cuStreamDestroy_v2', this.handle);
+  }
+}
+
+/** A loaded image and the kernels in it. */
+export class LoadedModule {
+  readonly handle: number;
+  private readonly driver: Driver;
+
+  /** @param image a cubin, or PTX text that ends in a zero */
+  constructor(driver: Driver, image: Uint8Array) {
+    this.driver = driver;
+    this.handle = driver.make('cuModuleLoadData', image);
+  }
+
+  /** @throws DriverError when the image lacks it */
+  kernel(name: string): number {
+    return this.driver.make('cuModuleGetFunction', this.handle, name);
+  }
+
+  [Symbol.dispose](): void {
+    this.driver.call('cuModuleUnload', this.handle);
+  }
+}
+
+/** Lets a kernel be launched with up to `bytes` of dynamic shared memory: beyond 48 KiB it must be asked for. */
+export function allowSharedMemory(driver: Driver, kernel: number, bytes: number): void {
+  driver.call('cuFuncSetAttribute', kernel, FUNCTION_MAX_DYNAMIC_SHARED, bytes);
+}

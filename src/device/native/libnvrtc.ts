@@ -1,0 +1,178 @@
+// NVRTC, the compiler of CUDA: raw signatures, checked calls, and a program as an owned handle.
+// It opens libnvrtc-builtins by its bare name at the first compilation, so that file is loaded ahead of it.
+import { existsSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { CompileError, DeviceError } from '../../errors.ts';
+import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
+
+const functions = {
+  nvrtcGetErrorString: 'i32 -> str',
+  nvrtcVersion: 'array array -> i32',
+  nvrtcGetNumSupportedArchs: 'array -> i32',
+  nvrtcGetSupportedArchs: 'array -> i32',
+  nvrtcCreateProgram: 'array str str i32 ptr ptr -> i32',
+  nvrtcDestroyProgram: 'array -> i32',
+  nvrtcCompileProgram: 'ptr i32 strs -> i32',
+  nvrtcGetProgramLogSize: 'ptr array -> i32',
+  nvrtcGetProgramLog: 'ptr array -> i32',
+  nvrtcGetCUBINSize: 'ptr array -> i32',
+  nvrtcGetCUBIN: 'ptr array -> i32',
+  nvrtcGetPTXSize: 'ptr array -> i32',
+  nvrtcGetPTX: 'ptr array -> i32',
+} as const;
+
+const LIBRARY = /^libnvrtc\.so(\.\d+)*$/;
+const BUILTINS = /^libnvrtc-builtins\.so(\.\d+)*$/;
+const SUCCESS = 0;
+const COMPILATION = 6;
+
+/** The files of a folder whose names match, the newest version first; none where there is no such folder. */
+function filesIn(folder: string, pattern: RegExp): string[] {
+  if (!existsSync(folder)) return [];
+  const names = readdirSync(folder).filter((name) => pattern.test(name));
+  return names.sort((a, b) => b.localeCompare(a, 'en', { numeric: true })).map((name) => join(folder, name));
+}
+
+/** Folders of installed Python packages: of the active environment, beside the working directory, the user's, the system's. */
+function packageFolders(): string[] {
+  const { VIRTUAL_ENV, CONDA_PREFIX } = process.env;
+  const roots = [VIRTUAL_ENV, CONDA_PREFIX, '.venv', join(homedir(), '.local'), '/usr/local', '/usr'];
+  return roots
+    .filter((root) => root !== undefined)
+    .flatMap((root) =>
+      filesIn(join(root, 'lib'), /^python3(\.\d+)?$/).flatMap((python) =>
+        ['site-packages', 'dist-packages'].map((name) => join(python, name)),
+      ),
+    );
+}
+
+/** lib folders of NVIDIA's wheels: nvidia/cuda_nvrtc/lib, nvidia/cu13/lib. */
+function wheelFolders(): string[] {
+  return packageFolders().flatMap((folder) =>
+    filesIn(join(folder, 'nvidia'), /^\w+$/).map((wheel) => join(wheel, 'lib')),
+  );
+}
+
+function specification(): SystemLibrary<typeof functions> {
+  const { CUDA_HOME, CUDA_PATH } = process.env;
+  const toolkits = [CUDA_HOME, CUDA_PATH, '/usr/local/cuda'].filter((folder) => folder !== undefined);
+  const toolkitFolders = toolkits.flatMap((folder) => ['lib64', 'lib'].map((name) => join(folder, name)));
+  const folders = [...toolkitFolders, ...wheelFolders()];
+  return {
+    name: 'libnvrtc',
+    purpose: 'the device cuda',
+    files: [
+      ...folders.flatMap((folder) => filesIn(folder, LIBRARY)),
+      'libnvrtc.so.13',
+      'libnvrtc.so.12',
+      'libnvrtc.so.11.2',
+      'libnvrtc.so',
+    ],
+    companions: (file) => (basename(file) === file ? [] : filesIn(dirname(file), BUILTINS)),
+    variable: 'LIBNVRTC_PATH',
+    install:
+      '`pip install nvidia-cuda-nvrtc` in the active Python environment, or the CUDA toolkit with CUDA_HOME naming its ' +
+      `folder; folders looked into: ${[...toolkitFolders, ...packageFolders().map((f) => join(f, 'nvidia/*/lib'))].join(', ')}`,
+    functions,
+  };
+}
+
+/** What a program was compiled to, and what the compiler said. */
+export interface Compilation {
+  image: Uint8Array<ArrayBuffer>;
+  log: string;
+}
+
+let opened: { key: string; compiler: Nvrtc } | undefined;
+
+/** @throws DeviceError saying what was tried and what to set */
+export function openNvrtc(): Nvrtc {
+  const { LIBNVRTC_PATH, CUDA_HOME, CUDA_PATH } = process.env;
+  const key = [LIBNVRTC_PATH, CUDA_HOME, CUDA_PATH].join('\0');
+  if (opened?.key !== key) opened = { key, compiler: new Nvrtc() };
+  return opened.compiler;
+}
+
+export class Nvrtc {
+  /** "13.0". */
+  readonly version: string;
+  /** Architectures it compiles for, as 80 for sm_80, sorted. */
+  readonly architectures: readonly number[];
+  private readonly raw: NativeFunctions<typeof functions>;
+
+  constructor() {
+    try {
+      this.raw = openSystemLibrary(specification());
+    } catch (cause) {
+      throw new DeviceError((cause as Error).message, { cause });
+    }
+    const [major, minor, count] = [new Int32Array(1), new Int32Array(1), new Int32Array(1)];
+    this.check('nvrtcVersion', this.raw.nvrtcVersion(major, minor));
+    this.version = `${major[0]}.${minor[0]}`;
+    this.check('nvrtcGetNumSupportedArchs', this.raw.nvrtcGetNumSupportedArchs(count));
+    const architectures = new Int32Array(count[0]);
+    this.check('nvrtcGetSupportedArchs', this.raw.nvrtcGetSupportedArchs(architectures));
+    this.architectures = [...architectures].sort((a, b) => a - b);
+  }
+
+  /**
+   * Compiles one source to a cubin (`--gpu-architecture=sm_N`) or to PTX (`compute_N`).
+   * @param file how messages call it
+   * @throws CompileError with the whole log
+   */
+  compile(file: string, source: string, options: readonly string[]): Compilation {
+    using program = new Program(this.raw, this.check, file, source);
+    const result = this.raw.nvrtcCompileProgram(program.handle, options.length, options);
+    const log = program.text('nvrtcGetProgramLogSize', 'nvrtcGetProgramLog');
+    if (result !== SUCCESS) {
+      const reason = result === COMPILATION ? '' : ` (${this.raw.nvrtcGetErrorString(result)})`;
+      throw new CompileError(
+        `${file} did not compile with NVRTC ${this.version} ${options.join(' ')}${reason}:\n${log || 'no message'}`,
+      );
+    }
+    const toPtx = options.some((option) => /=compute_\d+/.test(option));
+    const image = toPtx
+      ? program.bytes('nvrtcGetPTXSize', 'nvrtcGetPTX')
+      : program.bytes('nvrtcGetCUBINSize', 'nvrtcGetCUBIN');
+    return { image, log };
+  }
+
+  private readonly check = (call: string, result: number): void => {
+    if (result !== SUCCESS) throw new DeviceError(`${call}: ${this.raw.nvrtcGetErrorString(result)} (${result})`);
+  };
+}
+
+type Size = 'nvrtcGetProgramLogSize' | 'nvrtcGetCUBINSize' | 'nvrtcGetPTXSize';
+type Content = 'nvrtcGetProgramLog' | 'nvrtcGetCUBIN' | 'nvrtcGetPTX';
+
+class Program {
+  readonly handle: number;
+  private readonly place = new BigUint64Array(1);
+  private readonly raw: NativeFunctions<typeof functions>;
+  private readonly check: (call: string, result: number) => void;
+
+  constructor(raw: NativeFunctions<typeof functions>, check: Program['check'], file: string, source: string) {
+    this.raw = raw;
+    this.check = check;
+    check('nvrtcCreateProgram', raw.nvrtcCreateProgram(this.place, source, file, 0, 0, 0));
+    this.handle = Number(this.place[0]);
+  }
+
+  bytes(size: Size, content: Content): Uint8Array<ArrayBuffer> {
+    const count = new BigUint64Array(1);
+    this.check(size, this.raw[size](this.handle, count));
+    const bytes = new Uint8Array(Number(count[0]));
+    this.check(content, this.raw[content](this.handle, bytes));
+    return bytes;
+  }
+
+  /** Without the zero at its end. */
+  text(size: Size, content: Content): string {
+    return new TextDecoder().decode(this.bytes(size, content)).replace(/\0+$/, '').trim();
+  }
+
+  [Symbol.dispose](): void {
+    this.raw.nvrtcDestroyProgram(this.place);
+  }
+}

@@ -1,0 +1,20 @@
+/* What every CUDA kernel stands on. Device code only: no header of the system or of the toolkit is included. */
+#ifndef RECTIFLOW_COMMON_CUH
+#define RECTIFLOW_COMMON_CUH
+
+#define KERNEL extern "C" __global__ void
+#define DEVICE static __device__ __forceinline__
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+DEVICE float infinity() { return __int_as_float(0x7F800000); }
+
+/* Number of the calling thread in a grid of one dimension. Unsigned: a last block may reach beyond 2^31. */
+DEVICE u32 thread_number() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+#endif

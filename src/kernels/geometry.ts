@@ -1,0 +1,35 @@
+// Launch geometry that the CUDA halves of ops share. Counts are at least 1.
+import type { Geometry } from '../device/module.ts';
+
+const THREADS = 256;
+const WARP = 32;
+const WARPS = 4;
+/** TILE and TILE_THREADS of tile.cuh. */
+const TILE = 32;
+const TILE_THREADS = 256;
+
+/** One thread an element. */
+export function perElement(count: number): Geometry {
+  return { grid: [Math.ceil(count / THREADS)], block: [THREADS] };
+}
+
+/** One warp a row, or a run of a sum. */
+export function perWarp(count: number): Geometry {
+  return { grid: [Math.ceil(count / WARPS)], block: [WARPS * WARP] };
+}
+
+/** One block for each tile of a batch of matrices. */
+export function perTile(rows: number, columns: number, batches = 1): Geometry {
+  return { grid: [Math.ceil(rows / TILE) * Math.ceil(columns / TILE) * batches], block: [TILE_THREADS] };
+}
+
+export const oneWarp: Geometry = { grid: [1], block: [WARP] };
+
+/** Terms that a sum adds in f32 before the sums of its runs are added in double: RUN of reduce.cu, loss.cu and others. */
+export const RUN = 4096;
+export const runFlag = `-DRUN=${RUN}`;
+
+/** Into how many runs a sum of that many terms is cut, at least 1. */
+export function runsOf(count: number): number {
+  return Math.max(1, Math.ceil(count / RUN));
+}

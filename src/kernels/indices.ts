@@ -1,0 +1,18 @@
+// The check of indices on devices whose kernels return nothing: it waits for the device.
+import { cudaModule } from '../device/module.ts';
+import { empty } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
+
+const kernels = cudaModule(import.meta.url, './indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
+
+/** The first position of the i32 tensor whose value is outside [0, limit), or -1. */
+export function firstOutside(index: Tensor, limit: number): number {
+  if (index.size === 0) return -1;
+  const { device } = index;
+  using first = empty([1], { device, dtype: 'i32' });
+  device.upload(first.address, Int32Array.of(index.size));
+  device.load(kernels).indices_first_outside(perElement(index.size), index.address, first.address, index.size, limit);
+  const at = first.item();
+  return at < index.size ? at : -1;
+}

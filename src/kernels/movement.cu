@@ -1,0 +1,47 @@
+/* Copies between strided windows: permute, slice, pad, concat, broadcast are all this one loop. One thread an element.
+ * table: rank, dims[rank], source strides[rank], target strides[rank], in elements.
+ */
+#include "common.cuh"
+
+/* n elements of `size` bytes: 1, 2 or 4 */
+KERNEL movement_copy(const void *source, void *target, const int *table, int n, int size) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  int rank = table[0];
+  const int *dims = table + 1, *from = dims + rank, *to = from + rank;
+  size_t s = 0, t = 0;
+  for (int axis = rank - 1; axis >= 0; axis--) {
+    size_t index = i % (u32)dims[axis];
+    s += index * (size_t)from[axis];
+    t += index * (size_t)to[axis];
+    i /= (u32)dims[axis];
+  }
+  if (size == 4) ((u32 *)target)[t] = ((const u32 *)source)[s];
+  else if (size == 2) ((u16 *)target)[t] = ((const u16 *)source)[s];
+  else ((u8 *)target)[t] = ((const u8 *)source)[s];
+}
+
+KERNEL movement_fill(float *y, float value, int n) {
+  u32 i = thread_number();
+  if (i < (u32)n) y[i] = value;
+}
+
+/* y[k] = x[index[k]], rows of `width`; the indices have been checked */
+KERNEL movement_gather(const float *x, const int *index, float *y, int n, int width) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  u32 k = i / (u32)width, c = i % (u32)width;
+  y[i] = x[(size_t)index[k] * (size_t)width + c];
+}
+
+/* dx[index[k]] += dy[k]. A thread owns a column and goes through the rows in order, so that sums have one order. */
+KERNEL movement_scatter_add(const float *dy, const int *index, float *dx, int count, int width) {
+  u32 c = thread_number();
+  if (c >= (u32)width) return;
+  for (int k = 0; k < count; k++) dx[(size_t)index[k] * (size_t)width + c] += dy[(size_t)k * (size_t)width + c];
+}
+
+KERNEL movement_one_hot(const int *index, float *y, int n, int depth) {
+  u32 i = thread_number();
+  if (i < (u32)n) y[i] = index[i / (u32)depth] == (int)(i % (u32)depth);
+}

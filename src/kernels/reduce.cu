@@ -1,0 +1,65 @@
+/* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
+ * Sums add runs of at most RUN terms, and then the runs' sums in double; runs are cut by shape alone.
+ */
+#include "warp.cuh"
+
+/* inner == 1: partial[row][run], a warp each */
+KERNEL reduce_sum_rows(const float *x, float *partial, int rows, int reduce, int runs) {
+  u32 which = warp_number();
+  if (which >= (u32)rows * (u32)runs) return;
+  int begin = (int)(which % (u32)runs) * RUN, end = min(reduce, begin + RUN);
+  const float *row = x + (size_t)(which / (u32)runs) * (size_t)reduce;
+  float sum = 0.0f;
+  for (int k = begin + lane_number(); k < end; k += WARP) sum += row[k];
+  sum = warp_sum(sum);
+  if (lane_number() == 0) partial[which] = sum;
+}
+
+/* inner > 1: partial[outer][run][inner], a thread each */
+KERNEL reduce_sum_columns(const float *x, float *partial, int n, int reduce, int inner, int runs) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  u32 column = i % (u32)inner, run = i / (u32)inner % (u32)runs, o = i / (u32)inner / (u32)runs;
+  int begin = (int)run * RUN, end = min(reduce, begin + RUN);
+  float sum = 0.0f;
+  for (int k = begin; k < end; k++) sum += x[((size_t)o * (size_t)reduce + (size_t)k) * (size_t)inner + column];
+  partial[i] = sum;
+}
+
+/* y[o][i] = scale * sum over the runs of partial[o][run][i] */
+KERNEL reduce_sum_runs(const float *partial, float *y, int n, int inner, int runs, float scale) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  const float *first = partial + (size_t)(i / (u32)inner) * (size_t)runs * (size_t)inner + i % (u32)inner;
+  double sum = 0;
+  for (int run = 0; run < runs; run++) sum += first[(size_t)run * (size_t)inner];
+  y[i] = (float)(sum * scale);
+}
+
+/* The largest of row [o][:][i] and its first place; a NaN wins. */
+DEVICE int largest(const float *x, u32 i, int reduce, int inner, float *value) {
+  const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;
+  float best = row[0];
+  int place = 0;
+  for (int k = 1; k < reduce; k++) {
+    float next = row[(size_t)k * (size_t)inner];
+    if (next > best || (next != next && best == best)) best = next, place = k;
+  }
+  *value = best;
+  return place;
+}
+
+KERNEL reduce_maximum(const float *x, float *y, int n, int reduce, int inner) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  float value;
+  largest(x, i, reduce, inner, &value);
+  y[i] = value;
+}
+
+KERNEL reduce_argmax(const float *x, int *index, int n, int reduce, int inner) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  float value;
+  index[i] = largest(x, i, reduce, inner, &value);
+}

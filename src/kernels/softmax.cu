@@ -1,0 +1,67 @@
+/* Softmax, its logarithm and the cross entropy, over rows of n numbers, a warp each. m = max of the row, s = sum exp(x - m). */
+#include "warp.cuh"
+
+/* Ends a kernel's threads beyond the last row; names the row's first element `at`. */
+#define ROW                             \
+  u32 row = warp_number();              \
+  if (row >= (u32)count) return;        \
+  size_t at = (size_t)row * (size_t)n;
+
+DEVICE float row_max(const float *x, int n) {
+  float m = -infinity();
+  for (int i = lane_number(); i < n; i += WARP) m = x[i] > m ? x[i] : m;
+  return warp_max(m);
+}
+
+DEVICE float row_sum_exp(const float *x, int n, float m) {
+  float sum = 0.0f;
+  for (int i = lane_number(); i < n; i += WARP) sum += expf(x[i] - m);
+  return warp_sum(sum);
+}
+
+/* y = softmax(x), rows of n */
+KERNEL softmax_forward(const float *x, float *y, int count, int n) {
+  ROW
+  float m = row_max(x + at, n), scale = 1.0f / row_sum_exp(x + at, n, m);
+  for (int i = lane_number(); i < n; i += WARP) y[at + i] = expf(x[at + i] - m) * scale;
+}
+
+/* dx = scale y (dy - sum(y dy)) */
+KERNEL softmax_backward(const float *y, const float *dy, float *dx, int count, int n, float scale) {
+  ROW
+  float sum = 0.0f;
+  for (int i = lane_number(); i < n; i += WARP) sum += y[at + i] * dy[at + i];
+  float mean = warp_sum(sum);
+  for (int i = lane_number(); i < n; i += WARP) dx[at + i] = scale * y[at + i] * (dy[at + i] - mean);
+}
+
+/* y = log softmax(x) */
+KERNEL softmax_log_forward(const float *x, float *y, int count, int n) {
+  ROW
+  float m = row_max(x + at, n), log_sum = logf(row_sum_exp(x + at, n, m));
+  for (int i = lane_number(); i < n; i += WARP) y[at + i] = x[at + i] - m - log_sum;
+}
+
+/* dx = dy - exp(y) sum(dy) */
+KERNEL softmax_log_backward(const float *y, const float *dy, float *dx, int count, int n) {
+  ROW
+  float sum = 0.0f;
+  for (int i = lane_number(); i < n; i += WARP) sum += dy[at + i];
+  float total = warp_sum(sum);
+  for (int i = lane_number(); i < n; i += WARP) dx[at + i] = dy[at + i] - expf(y[at + i]) * total;
+}
+
+/* loss[row] = -log softmax(x)[label]; the labels have been checked */
+KERNEL softmax_cross_entropy(const float *x, const int *labels, float *loss, int count, int n) {
+  ROW
+  float m = row_max(x + at, n), log_sum = logf(row_sum_exp(x + at, n, m));
+  if (lane_number() == 0) loss[row] = log_sum - (x[at + labels[row]] - m);
+}
+
+/* dx = scale dloss (softmax(x) - onehot(label)); dloss one a row (stride 1) or one for all (stride 0) */
+KERNEL softmax_cross_entropy_backward(const float *x, const int *labels, const float *dloss, float *dx, int count, int n,
+                                      int stride, float scale) {
+  ROW
+  float m = row_max(x + at, n), g = dloss[(size_t)row * (size_t)stride] * scale, factor = g / row_sum_exp(x + at, n, m);
+  for (int i = lane_number(); i < n; i += WARP) dx[at + i] = expf(x[at + i] - m) * factor - (i == labels[row] ? g : 0.0f);
+}

@@ -1,0 +1,47 @@
+// cuda: how the driver and NVRTC are looked for, and what is said when they are not there. Needs no GPU and no library.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { openDriver } from '../../src/device/native/libcuda.ts';
+import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rectiflow-cuda-'));
+  for (const name of ['LIBCUDA_PATH', 'LIBNVRTC_PATH', 'CUDA_HOME', 'CUDA_PATH', 'VIRTUAL_ENV', 'CONDA_PREFIX'])
+    vi.stubEnv(name, undefined);
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('a driver that is named and absent: the error holds the name, the variable and the cure', () => {
+  vi.stubEnv('LIBCUDA_PATH', join(folder, 'libcuda.so.1'));
+  expect(openDriver).toThrow(join(folder, 'libcuda.so.1'));
+  expect(openDriver).toThrow(/named by LIBCUDA_PATH.*NVIDIA driver.*--gpus all/);
+});
+
+test('an NVRTC that is named and absent', () => {
+  vi.stubEnv('LIBNVRTC_PATH', join(folder, 'libnvrtc.so.13'));
+  expect(openNvrtc).toThrow(join(folder, 'libnvrtc.so.13'));
+  expect(openNvrtc).toThrow(/named by LIBNVRTC_PATH.*pip install nvidia-cuda-nvrtc/);
+});
+
+test.each([
+  ['CUDA_HOME', 'lib64'],
+  ['VIRTUAL_ENV', 'lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib'],
+  ['CONDA_PREFIX', 'lib/python3.9/site-packages/nvidia/cu13/lib'],
+])('NVRTC is looked for under %s, in %s, its builtins first', (variable, place) => {
+  const lib = join(folder, place);
+  mkdirSync(lib, { recursive: true });
+  for (const name of ['libnvrtc.so.13', 'libnvrtc.alt.so.13']) writeFileSync(join(lib, name), 'no library');
+  vi.stubEnv(variable, folder);
+  expect(openNvrtc).toThrow(join(lib, 'libnvrtc.so.13'));
+  writeFileSync(join(lib, 'libnvrtc-builtins.so.13.0'), 'no library');
+  expect(openNvrtc).toThrow(join(lib, 'libnvrtc-builtins.so.13.0'));
+  expect(openNvrtc).not.toThrow('libnvrtc.alt');
+});

@@ -1,0 +1,233 @@
+// One block of threads on one thread of the host: each is a fiber with a stack of its own, which runs until it waits for
+// others. Three schedules say who runs next, for a race shows under one order and hides under another.
+#pragma once
+#include "runtime.h"
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <sys/mman.h>
+#include <vector>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace fibers {
+
+enum Schedule { ROUND, FORWARD, BACKWARD };
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+
+constexpr int MOST_THREADS = 1024, WARP = 32;
+constexpr size_t STACK = 64 << 10;
+
+#if defined(__x86_64__)
+typedef void *Context;
+extern "C" void fake_switch(Context *save, Context to);
+asm(R"(.text
+.globl fake_switch
+.hidden fake_switch
+.type fake_switch,@function
+fake_switch:
+  pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
+  movq %rsp,(%rdi); movq %rsi,%rsp
+  popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
+  ret
+)");
+inline void begin(Context &context, char *stack, void (*entry)()) {
+  void **top = (void **)(((uintptr_t)stack + STACK) & ~(uintptr_t)15);
+  *--top = nullptr;
+  *--top = (void *)entry;
+  for (int i = 0; i < 6; i++) *--top = nullptr;
+  context = top;
+}
+inline void change(Context &from, Context &to) { fake_switch(&from, to); }
+#else
+typedef ucontext_t Context;
+inline void begin(Context &context, char *stack, void (*entry)()) {
+  getcontext(&context);
+  context.uc_stack.ss_sp = stack;
+  context.uc_stack.ss_size = STACK;
+  context.uc_link = nullptr;
+  makecontext(&context, entry, 0);
+}
+inline void change(Context &from, Context &to) { swapcontext(&from, &to); }
+#endif
+
+struct Fiber {
+  Context context;
+  State state;
+  int line; /* of the barrier it waits at */
+  uint64_t result;
+};
+
+struct Warp {
+  unsigned arrived, mask;
+  FakeCollective operation;
+  uint64_t value[WARP];
+  unsigned argument[WARP];
+};
+
+inline FakeRuntime runtime;
+inline Fiber fiber[MOST_THREADS];
+inline Warp warp[MOST_THREADS / WARP];
+inline Context scheduler;
+inline int threads, current;
+inline void (*body)(void **);
+inline void **parameters;
+inline std::string fault; /* what went wrong in this launch; empty: nothing */
+
+inline void select(int i) {
+  current = i;
+  runtime.thread = {(unsigned)i % runtime.block_size.x, (unsigned)i / runtime.block_size.x % runtime.block_size.y,
+                    (unsigned)i / (runtime.block_size.x * runtime.block_size.y)};
+}
+
+inline std::string place() {
+  char text[160];
+  const FakeIndex &b = runtime.block, &t = runtime.thread;
+  snprintf(text, sizeof text, "block (%u, %u, %u), thread (%u, %u, %u)", b.x, b.y, b.z, t.x, t.y, t.z);
+  return text;
+}
+
+inline void wait(State state) {
+  fiber[current].state = state;
+  change(fiber[current].context, scheduler);
+}
+
+/* Ends the launch. */
+inline void fail(const std::string &text) {
+  if (fault.empty()) fault = text + ", " + place();
+  wait(DONE);
+}
+
+inline void barrier(int line) {
+  fiber[current].line = line;
+  wait(AT_BARRIER);
+}
+
+inline unsigned lane() { return (unsigned)(current % WARP); }
+
+inline uint64_t collective(FakeCollective operation, unsigned mask, uint64_t value, unsigned argument) {
+  int first = current / WARP * WARP;
+  Warp &w = warp[first / WARP];
+  int there = threads - first < WARP ? threads - first : WARP;
+  mask &= there == WARP ? 0xFFFFFFFFu : (1u << there) - 1;
+  unsigned me = 1u << lane();
+  if (!(mask & me)) fail("a warp operation whose mask lacks the calling lane");
+  if (w.arrived && (w.mask != mask || w.operation != operation)) fail("lanes of a warp at different warp operations");
+  w.mask = mask;
+  w.operation = operation;
+  w.value[lane()] = value;
+  w.argument[lane()] = argument;
+  w.arrived |= me;
+  if (w.arrived != mask) {
+    wait(AT_WARP);
+    return fiber[current].result;
+  }
+  w.arrived = 0;
+  uint64_t votes = 0;
+  for (int l = 0; l < there; l++)
+    if (mask >> l & 1 && w.value[l]) votes |= 1ull << l;
+  for (int l = 0; l < there; l++) {
+    if (!(mask >> l & 1)) continue;
+    unsigned from = w.argument[l] & 31;
+    /* The value of a lane that takes no part is anything: NaN. */
+    uint64_t got = operation == FAKE_SHUFFLE ? (mask >> from & 1 ? w.value[from] : ~0ull) : votes;
+    fiber[first + l].result = got;
+    if (first + l != current) fiber[first + l].state = READY;
+  }
+  return fiber[current].result;
+}
+
+inline void trap() { fail("__trap()"); }
+
+inline void entry() {
+  body(parameters);
+  wait(DONE);
+}
+
+inline char *stacks() {
+  static char *memory = (char *)mmap(nullptr, STACK * MOST_THREADS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory;
+}
+
+inline bool resume(int i) {
+  if (fiber[i].state != READY) return false;
+  select(i);
+  change(scheduler, fiber[i].context);
+  return true;
+}
+
+/* Each thread that can, once (round), or each warp as far as it can (forward, backward). Whether any ran. */
+inline bool pass(Schedule schedule) {
+  bool any = false;
+  if (schedule == ROUND) {
+    for (int i = 0; i < threads && fault.empty(); i++) any |= resume(i);
+    return any;
+  }
+  int warps = (threads + WARP - 1) / WARP;
+  for (int n = 0; n < warps; n++) {
+    int first = (schedule == FORWARD ? n : warps - 1 - n) * WARP;
+    int count = threads - first < WARP ? threads - first : WARP;
+    for (bool more = true; more && fault.empty();) {
+      more = false;
+      for (int k = 0; k < count && fault.empty(); k++) more |= resume(first + (schedule == FORWARD ? k : count - 1 - k));
+      any |= more;
+    }
+  }
+  return any;
+}
+
+/* All that are left wait: lets them through the barrier, or says what is wrong. */
+inline void release() {
+  int waiting = 0, done = 0, line = 0;
+  for (int i = 0; i < threads; i++) {
+    if (fiber[i].state == DONE) {
+      done++;
+      continue;
+    }
+    select(i);
+    if (fiber[i].state == AT_WARP) {
+      fault = "a warp operation that not all lanes of its mask reach, " + place();
+      return;
+    }
+    if (waiting++ && fiber[i].line != line) {
+      fault = "threads at different barriers (lines " + std::to_string(line) + " and " + std::to_string(fiber[i].line) + "), " + place();
+      return;
+    }
+    line = fiber[i].line;
+  }
+  if (done) {
+    fault = "__syncthreads() in line " + std::to_string(line) + " that " + std::to_string(done) + " threads do not reach, " + place();
+    return;
+  }
+  for (int i = 0; i < threads; i++) fiber[i].state = READY;
+}
+
+/* One block; `cooperative`: its threads may wait for each other. */
+inline void run_block(Schedule schedule, bool cooperative) {
+  if (!cooperative) {
+    for (int i = 0; i < threads && fault.empty(); i++) {
+      select(schedule == BACKWARD ? threads - 1 - i : i);
+      body(parameters);
+    }
+    return;
+  }
+  for (int i = 0; i < threads; i++) {
+    fiber[i].state = READY;
+    begin(fiber[i].context, stacks() + STACK * (size_t)i, entry);
+  }
+  memset(warp, 0, sizeof warp);
+  for (;;) {
+    while (fault.empty() && pass(schedule)) {
+    }
+    if (!fault.empty()) return;
+    bool left = false;
+    for (int i = 0; i < threads; i++) left |= fiber[i].state != DONE;
+    if (!left) return;
+    release();
+    if (!fault.empty()) return;
+  }
+}
+
+}  // namespace fibers

@@ -1,0 +1,34 @@
+// What a compiled kernel file and the fake driver know of each other.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+struct FakeIndex { unsigned x, y, z; };
+
+enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT };
+
+/* One for the process: the driver runs one block at a time. */
+struct FakeRuntime {
+  FakeIndex thread, block, block_size, grid;
+  char *dynamic; /* the block's dynamic shared memory */
+  void (*barrier)(int line);
+  /* Waits for all lanes in `mask`. Shuffle: the value of lane `argument`; ballot: a bit for each lane whose value is not 0. */
+  uint64_t (*collective)(FakeCollective operation, unsigned mask, uint64_t value, unsigned argument);
+  unsigned (*lane)();
+  void (*trap)();
+};
+
+struct FakeKernel {
+  const char *name;
+  int parameters;
+  const size_t *sizes;
+  void (*call)(void **parameters);
+};
+
+/* What every compiled file exports as fake_module(). */
+struct FakeModule {
+  const FakeKernel *kernels;
+  int count;
+  char *shared_begin, *shared_end; /* all its static shared memory */
+  bool cooperative;                /* its threads wait for each other: they need stacks of their own */
+};
