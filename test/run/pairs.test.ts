@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -80,7 +81,7 @@ beforeAll(async () => {
     device,
   });
   for (const name of names) await generatePairs(await config(layouts[name]), { device });
-}, 120_000);
+}, 300_000);
 
 describe('a folder of pairs', () => {
   it('holds what its layout says', () => {
@@ -165,12 +166,13 @@ describe('killed at any moment, it ends with the same bytes', () => {
         let stderr = '';
         child.stderr.on('data', (text) => (stderr += text));
         const kill = () => child.kill('SIGKILL');
-        // Counted from the first batch, so that kills fall into batches, the journal and the end; some come before.
+        // Even rounds kill at any moment, the start included; odd ones soon after a batch: in the next, or in the journal.
         const delay = round % 2 === 0 ? 400 + Math.random() * 600 : Math.random() * 120;
         const started = Date.now();
+        const before = batchesIn(join(root, `${seed}`));
         const watch = setInterval(() => {
           if (kills >= 3) return;
-          if (round % 2 === 0 ? Date.now() - started > delay : batchesIn(join(root, `${seed}`)) > kills) {
+          if (round % 2 === 0 ? Date.now() - started > delay : batchesIn(join(root, `${seed}`)) > before) {
             clearInterval(watch);
             setTimeout(kill, round % 2 === 0 ? 0 : delay / 4);
           }
@@ -237,7 +239,7 @@ function manifestFor(root: string, path: string): string {
   return Buffer.from(text.replace(JSON.stringify(whole), JSON.stringify(root))).toString('hex');
 }
 
-describe('refuses', () => {
+describe('refuses', { timeout: 180_000 }, () => {
   it('to go on with another teacher, sampler or batch, naming each', async () => {
     const root = join(folder, 'other');
     const begun = await config({ 'reflow.data_root': root });
@@ -273,6 +275,24 @@ describe('refuses', () => {
     expect(bytesOf(join(root, '42'))).toEqual(before);
   });
 
+  it('nobody to begin anew where no batch is there yet', async () => {
+    const root = join(folder, 'anew');
+    const controller = new AbortController();
+    controller.abort();
+    const shards = await config({ ...layouts.shards, 'reflow.data_root': root });
+    await expect(generatePairs(shards, { device, signal: controller.signal })).rejects.toThrow(/abort/);
+    // Killed between the shard and its line.
+    cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
+    await generatePairs(await config({ seed: 2, 'reflow.data_root': root, 'reflow.total_number_of_samples': 5 }), {
+      device,
+    });
+    expect(readdirSync(join(root, '2')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
+    // Shards that no manifest describes are somebody's work.
+    rmSync(join(root, '2'), { recursive: true });
+    cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
+    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: is there already/);
+  });
+
   it('a second process of the same seed, not one of another', async () => {
     const root = join(folder, 'two');
     const one = await config({ 'reflow.data_root': root });
@@ -301,7 +321,7 @@ describe('refuses', () => {
   });
 });
 
-describe('training', () => {
+describe('training', { timeout: 180_000 }, () => {
   it('reads shards and official files alike', async () => {
     const losses: number[] = [];
     for (const name of ['official', 'shards'] as const) {
@@ -313,6 +333,19 @@ describe('training', () => {
       losses.push((await trainReflow(training, { workdir: join(folder, `student-${name}`), device })).loss);
     }
     expect(losses[1]).toBe(losses[0]);
+  });
+
+  it('refuses pairs whose z0 is no noise of the stated deviation, and leaves the work directory as it was', async () => {
+    const root = join(folder, 'no-manifest');
+    cpSync(join(whole, '1'), join(root, '1'), { recursive: true });
+    rmSync(join(root, '1/manifest.json'));
+    const settings = { 'reflow.reflow_type': 'train_reflow', 'reflow.data_root': root };
+    const workdir = join(folder, 'refused');
+    const refused = trainReflow(await config({ ...settings, 'sampling.init_noise_scale': 1 }), { workdir, device });
+    await expect(refused).rejects.toThrow(
+      /no-manifest: z0 is no noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
+    );
+    expect(existsSync(workdir)).toBe(false);
   });
 
   it('mirrors both ends of a pair or neither, by seed and item', async () => {
