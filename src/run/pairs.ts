@@ -14,6 +14,7 @@ import { differences } from './config/tree.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
 import { lockFolder } from './lock.ts';
 import { loadModel } from './open_checkpoint.ts';
+import { freeBytes, megabytes } from './plan.ts';
 import { packageVersion } from './provenance.ts';
 import { sampleModel } from './sample.ts';
 import { makeFolder } from './workdir.ts';
@@ -21,7 +22,7 @@ import { makeFolder } from './workdir.ts';
 export interface GenerateOptions {
   device: Device;
   partial?: boolean;
-  /** Stops behind the batch that is being solved. */
+  /** Stops; the batches that are done stay. */
   signal?: AbortSignal;
   /** Told of what was left out of a checkpoint with `partial`, and of going on. */
   onNotice?: (text: string) => void;
@@ -54,6 +55,9 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   try {
     writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));
     const { count, batch } = plan;
+    const needed = bytesOf(plan) * (1 - writer.done / Math.ceil(count / batch));
+    const free = await freeBytes(folder);
+    if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
     if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
@@ -67,6 +71,12 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     await writer?.close();
     await unlock();
   }
+}
+
+/** What the pairs take on the disk. */
+function bytesOf({ layout, dtype, shape, count }: PairPlan): number {
+  const numbers = shape.reduce((product, dim) => product * dim, count);
+  return numbers * (layout === 'official' ? 8 : dtype === 'u16' ? 2 : 4);
 }
 
 async function pairPlan(config: Config, device: Device): Promise<PairPlan> {

@@ -95,7 +95,8 @@ function probe(options: { model: UNet; optimizer: Adam; config: Config; device: 
   return { bytes, seconds };
 }
 
-async function freeBytes(folder: string): Promise<number> {
+/** Of the file system that a folder is on. */
+export async function freeBytes(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize;

@@ -23,6 +23,7 @@ const free = [
   /^sampling\./,
   /^(data\.root_path|training\.data_dir|device)$/,
   /^model\.activation_checkpointing$/,
+  /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,
 ];
 
 export class WorkDirectory {

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,13 +18,14 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { PairSet } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
+import { openDevice } from '../../src/device/open.ts';
 import { initialNoise } from '../../src/flow/index.ts';
 import { readNpy } from '../../src/io/index.ts';
 import { applyOverrides, generatePairs, loadConfig, train, trainReflow } from '../../src/run/index.ts';
 import { lockFolder } from '../../src/run/lock.ts';
 import { pairBatch } from '../../src/run/objective.ts';
 import { scope } from '../../src/tensor/scope.ts';
-import { full, openTestDevice } from '../support/devices.ts';
+import { full } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-pairs-run-'));
@@ -74,13 +76,14 @@ function bytesOf(path: string): Record<string, string> {
 
 let device: Device;
 beforeAll(async () => {
-  device = await openTestDevice('cpu');
+  // Small batches are done sooner by one thread, and the bits are those of any number.
+  device = await openDevice('cpu', { threads: 1 });
   await train(await config({ 'training.batch_size': 16, 'training.snapshot_sampling': false }), {
     workdir: join(folder, 'flow'),
     device,
   });
   for (const name of names) await generatePairs(await config(layouts[name]), { device });
-}, 120_000);
+}, 300_000);
 
 describe('a folder of pairs', () => {
   it('holds what its layout says', () => {
@@ -158,19 +161,30 @@ describe('killed at any moment, it ends with the same bytes', () => {
       const { seed } = layouts[name];
       const values = valuesOf({ ...layouts[name], 'reflow.data_root': root });
       const overrides = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
-      const command = [bin, 'reflow', '--config', 'digits', '--workdir', join(folder, 'w'), ...overrides];
+      const command = [
+        bin,
+        'reflow',
+        '--config',
+        'digits',
+        '--workdir',
+        join(folder, 'w'),
+        '--threads',
+        '1',
+        ...overrides,
+      ];
       let kills = 0;
       for (;;) {
         const child = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] });
         let stderr = '';
         child.stderr.on('data', (text) => (stderr += text));
         const kill = () => child.kill('SIGKILL');
-        // Counted from the first batch, so that kills fall into batches, the journal and the end; some come before.
+        // Even rounds kill at any moment, the start included; odd ones soon after a batch: in the next, or in the journal.
         const delay = round % 2 === 0 ? 400 + Math.random() * 600 : Math.random() * 120;
         const started = Date.now();
+        const before = batchesIn(join(root, `${seed}`));
         const watch = setInterval(() => {
           if (kills >= 3) return;
-          if (round % 2 === 0 ? Date.now() - started > delay : batchesIn(join(root, `${seed}`)) > kills) {
+          if (round % 2 === 0 ? Date.now() - started > delay : batchesIn(join(root, `${seed}`)) > before) {
             clearInterval(watch);
             setTimeout(kill, round % 2 === 0 ? 0 : delay / 4);
           }
@@ -237,7 +251,7 @@ function manifestFor(root: string, path: string): string {
   return Buffer.from(text.replace(JSON.stringify(whole), JSON.stringify(root))).toString('hex');
 }
 
-describe('refuses', () => {
+describe('refuses', { timeout: 180_000 }, () => {
   it('to go on with another teacher, sampler or batch, naming each', async () => {
     const root = join(folder, 'other');
     const begun = await config({ 'reflow.data_root': root });
@@ -273,6 +287,24 @@ describe('refuses', () => {
     expect(bytesOf(join(root, '42'))).toEqual(before);
   });
 
+  it('nobody to begin anew where no batch is there yet', async () => {
+    const root = join(folder, 'anew');
+    const controller = new AbortController();
+    controller.abort();
+    const shards = await config({ ...layouts.shards, 'reflow.data_root': root });
+    await expect(generatePairs(shards, { device, signal: controller.signal })).rejects.toThrow(/abort/);
+    // Killed between the shard and its line.
+    cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
+    await generatePairs(await config({ seed: 2, 'reflow.data_root': root, 'reflow.total_number_of_samples': 5 }), {
+      device,
+    });
+    expect(readdirSync(join(root, '2')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
+    // Shards that no manifest describes are somebody's work.
+    rmSync(join(root, '2'), { recursive: true });
+    cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
+    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: is there already/);
+  });
+
   it('a second process of the same seed, not one of another', async () => {
     const root = join(folder, 'two');
     const one = await config({ 'reflow.data_root': root });
@@ -301,7 +333,7 @@ describe('refuses', () => {
   });
 });
 
-describe('training', () => {
+describe('training', { timeout: 180_000 }, () => {
   it('reads shards and official files alike', async () => {
     const losses: number[] = [];
     for (const name of ['official', 'shards'] as const) {
@@ -313,6 +345,19 @@ describe('training', () => {
       losses.push((await trainReflow(training, { workdir: join(folder, `student-${name}`), device })).loss);
     }
     expect(losses[1]).toBe(losses[0]);
+  });
+
+  it('refuses pairs whose z0 is no noise of the stated deviation, and leaves the work directory as it was', async () => {
+    const root = join(folder, 'no-manifest');
+    cpSync(join(whole, '1'), join(root, '1'), { recursive: true });
+    rmSync(join(root, '1/manifest.json'));
+    const settings = { 'reflow.reflow_type': 'train_reflow', 'reflow.data_root': root };
+    const workdir = join(folder, 'refused');
+    const refused = trainReflow(await config({ ...settings, 'sampling.init_noise_scale': 1 }), { workdir, device });
+    await expect(refused).rejects.toThrow(
+      /no-manifest: z0 is no noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
+    );
+    expect(existsSync(workdir)).toBe(false);
   });
 
   it('mirrors both ends of a pair or neither, by seed and item', async () => {

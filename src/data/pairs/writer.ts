@@ -26,6 +26,8 @@ import {
 } from './manifest.ts';
 import { writePairFile } from './set.ts';
 
+const journal = /^progress\.jsonl$/;
+const ends = /^z1(\.npy\.part|_\d+\.npy)$/;
 /** What a killed process may leave of an atomic write (io/atomic.ts). */
 const leftover = /^\.(manifest\.json|z0\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
 
@@ -52,27 +54,29 @@ export class PairWriter {
    */
   static async open(folder: string, plan: PairPlan, compare: (begun: PairPlan) => void): Promise<PairWriter> {
     const begun = await readManifest(folder);
-    const complete = begun?.done === begun?.count;
-    await clean(folder, begun !== undefined && complete);
-    for (const name of complete ? [files.z0, files.z1, files.manifest] : [])
-      if (await exists(join(folder, name)))
-        throw new FileError(join(folder, name), 'is there already; give another --config.seed, or remove the folder');
+    if (begun?.done === begun?.count) {
+      await remove(folder, begun ? [leftover, journal] : []);
+      for (const name of [files.z0, files.z1, files.shard(0), files.manifest])
+        if (await exists(join(folder, name)))
+          throw new FileError(join(folder, name), 'is there already; give another --config.seed, or remove the folder');
+    }
     const shards = begun ? await readJournal(folder) : [];
-    if (begun && shards.length > 0) compare(begun);
-    // One that was begun and has no batch yet binds nobody.
-    else await writeManifest(folder, { ...plan, done: 0, shards });
     const agreed = begun && shards.length > 0 ? begun : plan;
-    let ends: Ends | undefined;
-    let journal: FileHandle | undefined;
+    if (agreed === begun) compare(begun);
+    await remove(folder, agreed === begun ? [leftover] : [leftover, ends]);
+    // One that was begun and has no batch yet binds nobody.
+    if (agreed === plan) await writeManifest(folder, { ...plan, done: 0, shards });
+    let sink: Ends | undefined;
+    let log: FileHandle | undefined;
     try {
-      ends = agreed.layout === 'official' ? await PartFile.open(folder, agreed) : new ShardFiles(folder, agreed);
-      shards.length = Math.min(shards.length, batchCount(agreed), await ends.present());
-      await ends.keep(shards.length);
-      journal = await openAt(join(folder, files.journal), shards.map((shard) => `${shardLine(shard)}\n`).join(''));
-      return new PairWriter(folder, agreed, shards, ends, journal);
+      sink = agreed.layout === 'official' ? await PartFile.open(folder, agreed) : new ShardFiles(folder, agreed);
+      shards.length = Math.min(shards.length, batchCount(agreed), await sink.present());
+      await sink.keep(shards.length);
+      log = await openAt(join(folder, files.journal), shards.map((shard) => `${shardLine(shard)}\n`).join(''));
+      return new PairWriter(folder, agreed, shards, sink, log);
     } catch (error) {
-      await ends?.close();
-      await journal?.close();
+      await sink?.close();
+      await log?.close();
       throw asFileError(folder, error);
     }
   }
@@ -128,9 +132,9 @@ export class PairWriter {
   }
 }
 
-async function clean(folder: string, complete: boolean): Promise<void> {
+async function remove(folder: string, patterns: readonly RegExp[]): Promise<void> {
   for (const name of await readdir(folder))
-    if (leftover.test(name) || (complete && name === files.journal)) await unlink(join(folder, name));
+    if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
 }
 
 /** Opens a file at the end of `text`, which it holds afterwards and nothing else. */
