@@ -43,6 +43,7 @@ export interface Device {
 
   /** The kernels of a module, compiled at first use. @throws CompileError, DeviceError for a module of another device */
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
+  /** As for the CPU's; the launchers take a grid and return nothing. */
   load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
   /** Compiles those of several modules that are written for this device, ahead of their first use. */
   prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;

@@ -301,7 +301,12 @@ describe('launches', () => {
 });
 
 /** A program on the built package, with these kernels in a module `m` and a device `d` without caching. */
-function program(source: string, kernels: Record<string, string>, body: string, schedule = 'round') {
+function program(
+  source: string,
+  kernels: Record<string, string>,
+  body: string,
+  variables: Record<string, string> = {},
+) {
   const { url } = written('program', source, kernels);
   const dist = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
   const text = `
@@ -310,8 +315,8 @@ function program(source: string, kernels: Record<string, string>, body: string, 
     const m = { language: 'cuda', name: 'program', url: new URL('${url.href}'), flags: [], kernels: ${JSON.stringify(kernels)} };
     const floats = (address, n) => { const v = new Float32Array(n); d.download(address, v); return v; };
     ${body}`;
-  const environment = { ...process.env, FAKECUDA_SCHEDULE: schedule };
-  return spawnSync(process.execPath, ['--input-type=module', '-e', text], { encoding: 'utf8', env: environment });
+  const env = { ...process.env, ...variables };
+  return spawnSync(process.execPath, ['--input-type=module', '-e', text], { encoding: 'utf8', env });
 }
 
 describe('faults', () => {
@@ -333,7 +338,9 @@ describe('faults', () => {
 
   test('a kernel with its barrier is right under every schedule, without it wrong under some', () => {
     const outputs = (barrier: string) =>
-      schedules.map((schedule) => program(reverse(barrier), { run: 'ptr' }, launch, schedule).stdout);
+      schedules.map(
+        (schedule) => program(reverse(barrier), { run: 'ptr' }, launch, { FAKECUDA_SCHEDULE: schedule }).stdout,
+      );
     expect(outputs('__syncthreads();')).toEqual([reversed, reversed, reversed]);
     const wrong = outputs('').filter((output) => output !== reversed);
     expect(wrong.length).toBeGreaterThan(0);
@@ -381,6 +388,20 @@ describe('faults', () => {
     expect(stderr).toMatch(code);
     expect(stderr).toMatch(reason);
   });
+});
+
+test('the debug dial prints what is compiled, each kernel with its time, and names the one that failed', () => {
+  const launch = `const x = d.allocate(4); for (const n of [1, 99]) d.load(m).run({ grid: [1], block: [1] }, x, n);`;
+  const source = 'extern "C" __global__ void run(float *x, int n) { x[n - 1] = 0; }';
+  const quiet = program(source, { run: 'ptr i32' }, `${launch} await d.synchronize();`);
+  expect(quiet.stderr).toMatch(/CUDA_ERROR_ILLEGAL_ADDRESS.*RECTIFLOW_DEBUG=2 waits for each and names it/);
+  expect(quiet.stderr).not.toMatch(/rectiflow: /);
+  rmSync(cache, { recursive: true });
+  const { stderr } = program(source, { run: 'ptr i32' }, launch, { RECTIFLOW_DEBUG: '3' });
+  expect(stderr).toMatch(/rectiflow: compiled program\.cu for sm_90a in \d+ ms/);
+  expect(stderr).toMatch(/rectiflow: source of program\.cu.*\.cu\n/);
+  expect(stderr.match(/rectiflow: run [\d.]+ us/g)).toHaveLength(1);
+  expect(stderr).toMatch(/DeviceError: run failed: cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS/);
 });
 
 test('two worker threads use one card at once, each by a device of its own', async () => {

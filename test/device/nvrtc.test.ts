@@ -19,6 +19,12 @@ try {
 
 const modules = declaredModules().filter(({ language }) => language === 'cuda');
 
+test.skipIf(!nvrtc)('PTX is text that ends in a zero, for cards that are newer than this NVRTC', () => {
+  const [{ name, url, flags }] = modules;
+  const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('compute_80', flags));
+  expect(new TextDecoder().decode(image)).toMatch(/\.target sm_80.*\.visible \.entry.*\0$/s);
+});
+
 describe.skipIf(!nvrtc).each(['sm_80', 'sm_90a'])('%s', (target) => {
   test.each(modules.map((module) => [module.name, module] as const))('%s.cu', (name, { url, flags }) => {
     const options = [...cudaOptions(target, flags), '--ptxas-options=-v'];

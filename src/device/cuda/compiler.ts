@@ -28,14 +28,15 @@ export class CudaCompiler {
     return image;
   }
 
-  private build(key: string, module: CudaModule, source: string, options: readonly string[]): Uint8Array {
+  private build(key: string, module: CudaModule, text: string, options: readonly string[]): Uint8Array {
     const start = performance.now();
-    const { image } = this.nvrtc.compile(`${module.name}.cu`, source, options);
-    const staged = this.cache.stage(key, source);
+    const { image } = this.nvrtc.compile(`${module.name}.cu`, text, options);
+    const staged = this.cache.stage(key, text);
     try {
       writeFileSync(staged.output, image, { mode: 0o600 });
-      const path = staged.commit();
-      reportCompile(`${module.name}.cu for ${this.target.name}`, performance.now() - start, path);
+      const milliseconds = performance.now() - start;
+      const source = staged.commit().replace(/\.\w+$/, '.cu');
+      reportCompile(`${module.name}.cu for ${this.target.name}`, milliseconds, source);
     } finally {
       staged.discard();
     }

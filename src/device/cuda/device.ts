@@ -173,12 +173,16 @@ export class CudaDevice implements Device {
     }
   }
 
-  /** Waits before and after, so that the time is the kernel's own. */
+  /** Waits before and after, so that the time is the kernel's own, and a failure too. */
   private traced(name: string, launch: CudaLauncher): CudaLauncher {
     let geometry: Parameters<CudaLauncher>[0];
     const timed = traceLaunch(name, (...values) => {
       launch(geometry, ...values);
-      this.stream.wait();
+      try {
+        this.stream.wait();
+      } catch (cause) {
+        throw new DeviceError(`${name} failed: ${(cause as Error).message}`, { cause });
+      }
       return 0;
     });
     return (where, ...values) => {

@@ -56,6 +56,8 @@ const SUCCESS = 0;
 const INVALID_VALUE = 1;
 const OUT_OF_MEMORY = 2;
 const NOT_READY = 600;
+/** From here to 719: a kernel went wrong, some time before the call that reports it, and the context is lost. */
+const KERNEL_FAILURES = [700, 719] as const;
 const STREAM_NON_BLOCKING = 1;
 const ATTRIBUTE = { multiprocessors: 16, capabilityMajor: 75, capabilityMinor: 76, sharedMemoryOptIn: 97 } as const;
 const FUNCTION_MAX_DYNAMIC_SHARED = 8;
@@ -143,7 +145,13 @@ export class Driver {
       const place = new BigUint64Array(1);
       return this.raw[call](result, place) === SUCCESS ? readText(Number(place[0])) : 'unknown';
     };
-    return new DriverError(result, `${name}: ${text('cuGetErrorName')} (${result}), ${text('cuGetErrorString')}`);
+    const [first, last] = KERNEL_FAILURES;
+    const hint =
+      result >= first && result <= last
+        ? '; a kernel before this call failed: RECTIFLOW_DEBUG=2 waits for each and names it'
+        : '';
+    const message = `${name}: ${text('cuGetErrorName')} (${result}), ${text('cuGetErrorString')}${hint}`;
+    return new DriverError(result, message);
   }
 
   get cards(): number {
