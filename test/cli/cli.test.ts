@@ -166,7 +166,7 @@ describe('refusals', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'reflow', 'pairs', 'eval', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
+  it.each(['train', 'reflow', 'eval', 'sample', 'quickstart', 'doctor'])('%s', (name) => {
     const { status, stdout } = rectiflow(name, '--help');
     expect(stdout).toContain(`rectiflow ${name} - `);
     expect(status).toBe(0);
