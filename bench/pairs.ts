@@ -31,7 +31,7 @@ const plan: PairPlan = {
   device: 'none',
   layout: 'shards',
   dtype: 'u16',
-  range: [-2, 2],
+  range: quantisedRange(true),
   shape: [3, 32, 32],
   count: Number(flags.pairs),
   batch: BATCH,
