@@ -7,7 +7,15 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { batchIndices, checkPairs, type PairPlan, PairSet, type PairShard, refuseBroken } from '../src/data/index.ts';
+import {
+  batchIndices,
+  checkPairs,
+  type PairPlan,
+  PairSet,
+  type PairShard,
+  quantisedRange,
+  refuseBroken,
+} from '../src/data/index.ts';
 import { shardLayout } from '../src/data/pairs/folder.ts';
 import { batchCount, batchRange, writeManifest } from '../src/data/pairs/manifest.ts';
 import { streams } from '../src/tensor/streams.ts';
@@ -31,7 +39,7 @@ const plan: PairPlan = {
   device: 'none',
   layout: 'shards',
   dtype: 'u16',
-  range: [-2, 2],
+  range: quantisedRange(true),
   shape: [3, 32, 32],
   count: Number(flags.pairs),
   batch: BATCH,

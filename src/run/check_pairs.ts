@@ -17,6 +17,7 @@ export interface ExaminePairsOptions extends Pick<PairCheckOptions, 'limit' | 's
   config?: Config;
   /** Compares z1 with the configuration's data set. */
   data?: boolean;
+  /** Told of what the data set lacks. */
   onNotice?: (text: string) => void;
 }
 

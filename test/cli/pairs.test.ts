@@ -57,3 +57,9 @@ it.each<[string[], number, RegExp]>([
   expect(stderr).toMatch(message);
   expect(status).toBe(code);
 });
+
+it('has help', () => {
+  const { status, stdout } = rectiflow('pairs', '--help');
+  expect(stdout).toMatch(/^rectiflow pairs DIR - whether stored pairs are fit to train on/);
+  expect(status).toBe(0);
+});

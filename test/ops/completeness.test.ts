@@ -19,7 +19,7 @@ test('every op has a case or a reason to have none', () => {
 });
 
 test('ops without kernels for CUDA are these', () => {
-  expect([...absentOnCuda].sort()).toEqual([]);
+  expect([...absentOnCuda].sort()).toEqual(['average_pool2d', 'max_pool2d', 'resize_bilinear']);
 });
 
 test('every case and every reason belongs to an op', () => {

@@ -26,6 +26,7 @@ import {
 /** Pairs read at once where no manifest says what a batch is. */
 const CHUNK = 128;
 
+/** The pairs of one folder, by their number in it. */
 export interface PairFolder {
   readonly path: string;
   readonly count: number;
@@ -42,6 +43,7 @@ export interface PairFolder {
   end(index: number): Promise<Float32Array>;
   /** z1 of batch `index` as stored. */
   endBytes(index: number): Promise<Uint8Array>;
+  /** Closes its files. */
   close(): Promise<void>;
 }
 

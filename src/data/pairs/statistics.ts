@@ -96,6 +96,7 @@ export class ChannelStatistics {
     this.squares = new Float64Array(channels);
   }
 
+  /** Whole images, channels last. */
   add(values: Float32Array): void {
     const { channels, sums, squares } = this;
     for (let i = 0; i < values.length; i++) {
@@ -105,6 +106,7 @@ export class ChannelStatistics {
     this.count += values.length / channels;
   }
 
+  /** Channel by channel, of all that was added. */
   facts(): { mean: number[]; deviation: number[] } {
     const mean = Array.from(this.sums, (sum) => sum / this.count);
     const deviation = mean.map((value, c) => Math.sqrt(Math.max(0, this.squares[c] / this.count - value * value)));

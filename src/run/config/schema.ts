@@ -187,7 +187,7 @@ export const configSchema = z.strictObject({
     exact_t0: z.boolean(),
     /** Ours: z0.npy and z1.npy, as the official code reads them, or a file of z1 a batch and z0 by its seed. */
     pair_format: z.enum(['official', 'shards']),
-    /** Ours: z1 in shards as f32, or as 16 bits over [-2, 2] ([-0.5, 1.5] unless data.centered). */
+    /** Ours: z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
     pair_dtype: z.enum(['f32', 'u16']),
     /** Ours: mirrors both ends of each pair with probability 1/2. */
     flip_pairs: z.boolean(),

@@ -12,7 +12,10 @@ export interface Features {
 
 export interface FeatureNetwork extends Disposable {
   readonly name: Config['eval']['features'];
-  /** @param images u8 [N, H, W, C] */
+  /**
+   * The features of images, in their order.
+   * @param images u8 [N, H, W, C]
+   */
   extract(images: Uint8Array, shape: readonly number[], signal?: AbortSignal): Promise<Features>;
 }
 

@@ -20,7 +20,9 @@ const BATCH = 256;
 export interface StatisticsOptions {
   device: Device;
   signal?: AbortSignal;
+  /** Told of images that cannot be read. */
   onNotice?: (text: string) => void;
+  /** Images done, and in all. */
   onProgress?: (done: number, total: number) => void;
 }
 
