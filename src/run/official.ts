@@ -54,7 +54,8 @@ export function fromOfficialCheckpoint(
     ema: ema?.values ?? weights,
     emaDecay: ema?.decay,
     sigmas: sigmasOf((whole ? root.get('model') : root) as Dict),
-    moments: whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model) : undefined,
+    moments:
+      whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model, options.onNotice) : undefined,
   };
 }
 
@@ -121,17 +122,23 @@ function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], m
   return { values, decay: typeof decay === 'number' ? decay : undefined };
 }
 
-/** Zeros before the first update, when the official optimiser has no state; undefined for a file without moments. */
+/** Zeros where a parameter has had no gradient, as before the first update; undefined for a file without moments. */
 function adamMoments(
   path: string,
   optimizer: Dict,
   entries: readonly OfficialEntry[],
   model: UNet,
+  notice: (text: string) => void = () => {},
 ): Checkpoint['moments'] {
   const state = optimizer.get('state');
   if (!(state instanceof Map)) return undefined;
   const moments = { exp_avg: new Map() as StateValues, exp_avg_sq: new Map() as StateValues };
   const tensors = model.stateDict();
+  const without = entries.filter((entry, index) => entry.trainable && !state.has(index));
+  if (state.size > 0 && without.length > 0)
+    notice(
+      `${path}: ${without.length} parameters have no state of Adam and begin with zeros: ${without[0].official}, ...`,
+    );
   for (const [index, entry] of entries.entries()) {
     if (!entry.trainable) continue;
     const one = state.get(index);

@@ -9,12 +9,13 @@ import { Lpips } from '../../src/eval/index.ts';
 import { writePth } from '../../src/io/index.ts';
 import { saveCheckpoint } from '../../src/run/checkpoint.ts';
 import { openDistance } from '../../src/run/distance.ts';
-import { applyOverrides, generatePairs, loadConfig, loadModel, trainReflow } from '../../src/run/index.ts';
+import { generatePairs, loadModel, trainReflow } from '../../src/run/index.ts';
 import { pairObjective } from '../../src/run/objective.ts';
 import { trainingState } from '../../src/run/session.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { weightsByFormula } from '../eval/weights.ts';
+import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-distil-'));
@@ -31,6 +32,12 @@ async function config(values: Record<string, unknown> = {}) {
   const all = {
     'data.image_size': 16,
     'model.nf': 8,
+    'model.ch_mult': '(1, 1)',
+    'model.num_res_blocks': 1,
+    'model.init_scale': 1,
+    'model.dropout': 0,
+    'sampling.use_ode_sampler': 'euler',
+    'sampling.sample_N': 4,
     'training.batch_size': 4,
     'training.n_iters': 9,
     'training.snapshot_sampling': false,
@@ -42,16 +49,7 @@ async function config(values: Record<string, unknown> = {}) {
     'reflow.vgg16': vgg16,
     ...values,
   };
-  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig('cifar10_rf_gaussian_reflow_distill_k=1'), [
-    { path: ['model', 'ch_mult'], text: '(1, 1)' },
-    { path: ['model', 'num_res_blocks'], text: '1' },
-    { path: ['model', 'init_scale'], text: '1' },
-    { path: ['model', 'dropout'], text: '0' },
-    { path: ['sampling', 'use_ode_sampler'], text: 'euler' },
-    { path: ['sampling', 'sample_N'], text: '4' },
-    ...overrides,
-  ]);
+  return configWith('cifar10_rf_gaussian_reflow_distill_k=1', all);
 }
 
 let device: Device;

@@ -6,7 +6,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { frechetDistance, gaussianOf } from '../../src/eval/index.ts';
 import { type ArrayFile, readNpz, readPng } from '../../src/io/index.ts';
-import { applyOverrides, evaluateSnapshots, loadConfig, train } from '../../src/run/index.ts';
+import { evaluateSnapshots, train } from '../../src/run/index.ts';
+import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const workdir = mkdtempSync(join(tmpdir(), 'rectiflow-eval-'));
@@ -19,16 +20,16 @@ async function config(values: Record<string, unknown> = {}) {
     'training.snapshot_freq': 4,
     'eval.folder': 'scores',
     'eval.batch_size': 20,
-    // Weights are never fetched in a test.
-    'eval.inception': '/nowhere',
+    // Inception's weights are never fetched in a test.
+    'eval.features': 'pixels',
     ...values,
   };
-  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig('digits'), overrides);
+  return configWith('digits', all);
 }
 
 let device: Device;
 beforeAll(async () => {
+  process.env.RECTIFLOW_DATA = join(workdir, 'data');
   device = await openTestDevice('cpu');
   await train(await config(), { workdir, device });
 }, 120_000);
@@ -94,7 +95,7 @@ describe('files', () => {
       'eval.batch_size': 10,
       'eval.begin_ckpt': 3,
     };
-    const chosen = await config({ ...values, 'eval.folder': 'goes_on', 'eval.inception': '/nowhere' });
+    const chosen = await config({ ...values, 'eval.folder': 'goes_on' });
     const folder = join(workdir, 'goes_on/ckpt_3/euler-10-42');
     const stamps = () => [0, 1, 2].map((round) => statSync(join(folder, `samples_${round}.npz`)).mtimeMs);
     const [whole] = await evaluateSnapshots(chosen, { workdir, device });
@@ -111,7 +112,6 @@ describe('files', () => {
     const other = await config({
       ...values,
       'eval.folder': 'goes_on',
-      'eval.inception': '/nowhere',
       'sampling.ode_tol': 1e-3,
     });
     await evaluateSnapshots(other, { workdir, device });
@@ -207,22 +207,40 @@ describe('scores', () => {
       await evaluateSnapshots(scored, options);
       expect(seen).not.toContain('statistics');
     } finally {
-      delete process.env.RECTIFLOW_DATA;
+      process.env.RECTIFLOW_DATA = join(workdir, 'data');
     }
   });
 
   it('without weights samples are written, and it is said what is missing', async () => {
-    const notices: string[] = [];
-    const unscored = await config({
+    // A file where the data folder should be: nothing can be downloaded into it.
+    process.env.RECTIFLOW_DATA = join(workdir, 'config.json');
+    try {
+      const notices: string[] = [];
+      const unscored = await config({
+        'eval.enable_sampling': true,
+        'eval.features': 'inception',
+        'eval.num_samples': 4,
+        'eval.begin_ckpt': 3,
+        'eval.folder': 'unscored',
+      });
+      const [row] = await evaluateSnapshots(unscored, { workdir, device, onNotice: (text) => notices.push(text) });
+      expect(row.scores).toBeUndefined();
+      expect(row.samples?.count).toBe(4);
+      expect(notices.at(-1)).toMatch(
+        /^samples are written, not scored: .*pt_inception.*; or set --config\.eval\.inception FILE$/,
+      );
+    } finally {
+      process.env.RECTIFLOW_DATA = join(workdir, 'data');
+    }
+  });
+
+  it.each(['eval.inception', 'eval.statistics'])('%s that names a file which is not there is an error', async (key) => {
+    const wrong = await config({
       'eval.enable_sampling': true,
-      'eval.num_samples': 4,
+      'eval.features': key === 'eval.inception' ? 'inception' : 'pixels',
       'eval.begin_ckpt': 3,
-      'eval.inception': '/nowhere/pt_inception-2015-12-05-6726825d.pth',
-      'eval.folder': 'unscored',
+      [key]: '/nowhere/file.npz',
     });
-    const [row] = await evaluateSnapshots(unscored, { workdir, device, onNotice: (text) => notices.push(text) });
-    expect(row.scores).toBeUndefined();
-    expect(row.samples?.count).toBe(4);
-    expect(notices.at(-1)).toMatch(/^samples are written, not scored: \/nowhere\/pt_inception.*no such file/);
+    await expect(evaluateSnapshots(wrong, { workdir, device })).rejects.toThrow('/nowhere/file.npz: no such file');
   });
 });

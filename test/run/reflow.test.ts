@@ -6,17 +6,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../src/flow/index.ts';
 import { readNpy, writePth } from '../../src/io/index.ts';
-import {
-  applyOverrides,
-  generatePairs,
-  loadCheckpoint,
-  loadConfig,
-  sampleFromCheckpoint,
-  train,
-  trainReflow,
-} from '../../src/run/index.ts';
+import { generatePairs, loadCheckpoint, sampleFromCheckpoint, train, trainReflow } from '../../src/run/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-reflow-'));
@@ -34,8 +27,7 @@ async function config(values: Record<string, unknown> = {}) {
     'reflow.total_number_of_samples': 37,
     ...values,
   };
-  const overrides = Object.entries(all).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig('digits'), overrides);
+  return configWith('digits', all);
 }
 
 let device: Device;

@@ -21,12 +21,8 @@ export function downsample(x: Tensor, fir: Fir): Tensor {
   return fir ? firDownsample(x, fir) : downsampleMean(x, 2);
 }
 
-/**
- * y = conv3x3(upsample(x)). With a filter the image is padded once, before it, as StyleGAN2 has it: the convolution sees
- * what the filter spreads beyond the border instead of zeros. The official code raises on both forms of this module
- * (`interpolate` is given the size as its factor; strides are negative); this is what its definitions mean.
- */
-export class Upsample extends Module {
+/** A filter and, as asked, a 3x3 convolution. */
+abstract class Resampling extends Module {
   readonly conv: Conv2d | undefined;
   readonly fir: Fir;
 
@@ -35,7 +31,14 @@ export class Upsample extends Module {
     this.fir = fir;
     this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
   }
+}
 
+/**
+ * y = conv3x3(upsample(x)). With a filter the image is padded once, before it, as StyleGAN2 has it: the convolution sees
+ * what the filter spreads beyond the border instead of zeros. The official code raises on both forms of this module
+ * (`interpolate` is given the size as its factor; strides are negative); this is what its definitions mean.
+ */
+export class Upsample extends Resampling {
   /**
    * [N, H, W, inputs] to [N, 2 H, 2 W, outputs].
    * @param epilogue of the convolution
@@ -52,16 +55,7 @@ export class Upsample extends Module {
 }
 
 /** y = every other pixel of conv3x3(filter(x)); without a filter of conv3x3(x) that begins at the first pixel. */
-export class Downsample extends Module {
-  readonly conv: Conv2d | undefined;
-  readonly fir: Fir;
-
-  constructor(inputs: number, outputs: number, withConv: boolean, { fir, init }: BlockContext) {
-    super();
-    this.fir = fir;
-    this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
-  }
-
+export class Downsample extends Resampling {
   /**
    * [N, H, W, inputs] to [N, H / 2, W / 2, outputs].
    * @param epilogue of the convolution

@@ -6,11 +6,12 @@
 //   report_<k>.npz                       IS, fid, kid of those samples
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
 //   ckpt_<k>/report.json                 ours: all figures, with the checkpoint they are of
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
@@ -141,15 +142,16 @@ async function openJudge(config: Config, options: EvalOptions): Promise<Judge | 
     return { network, statistics };
   } catch (error) {
     network?.[Symbol.dispose]();
-    if (!(error instanceof FileError || error instanceof ConfigError)) throw error;
+    // A file that was named must be there and in order.
+    const named = given(config.eval.inception) ?? given(config.eval.statistics);
+    if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
     onNotice(`samples are written, not scored: ${error.message}`);
     return undefined;
   }
 }
 
 function chosenFile(path: string): { name: string; path: string } {
-  const name = path.split('/').at(-1) as string;
-  return { name: name.replace(/\.(safetensors|pth)$/, ''), path };
+  return { name: basename(path).replace(/\.(safetensors|pth)$/, ''), path };
 }
 
 /** Those from eval.begin_ckpt to eval.end_ckpt; the others are named. */
