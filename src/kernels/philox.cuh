@@ -4,6 +4,10 @@
 
 #include "common.cuh"
 
+#define SCALAR DEVICE
+#define ROUNDED_SQRT __fsqrt_rn
+#include "generator.h"
+
 struct draw {
   u32 key0, key1, stream;
   u64 first; /* sample n of a tensor is sample first + n of the run */
@@ -15,17 +19,7 @@ DEVICE draw draw_of(int seed_low, int seed_high, int sample_low, int sample_high
 
 DEVICE void philox(const draw &d, u32 block, u64 sample, u32 out[4]) {
   u64 s = d.first + sample;
-  u32 c0 = block, c1 = (u32)s, c2 = (u32)(s >> 32), c3 = d.stream, k0 = d.key0, k1 = d.key1;
-  for (int round = 0; round < 10; round++) {
-    u64 a = (u64)c0 * 0xD2511F53u, b = (u64)c2 * 0xCD9E8D57u;
-    c0 = (u32)(b >> 32) ^ c1 ^ k0;
-    c1 = (u32)b;
-    c2 = (u32)(a >> 32) ^ c3 ^ k1;
-    c3 = (u32)a;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+  philox_words(block, (u32)s, (u32)(s >> 32), d.stream, d.key0, d.key1, out);
 }
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "common.h"
 
+#define SCALAR INLINE
+#define ROUNDED_SQRT __builtin_sqrtf
+#include "generator.h"
+
 /* What random numbers are drawn from: sample n of a tensor is sample `first + n` of the run. */
 struct draw {
   uint32_t key[2], stream;
@@ -20,17 +24,7 @@ INLINE struct draw draw_of(int32_t seed_low, int32_t seed_high, int32_t sample_l
 
 INLINE void philox(const struct draw *d, uint32_t block, uint64_t sample, uint32_t out[4]) {
   uint64_t s = d->first + sample;
-  uint32_t c0 = block, c1 = (uint32_t)s, c2 = (uint32_t)(s >> 32), c3 = d->stream, k0 = d->key[0], k1 = d->key[1];
-  for (int32_t round = 0; round < 10; round++) {
-    uint64_t a = (uint64_t)c0 * 0xD2511F53u, b = (uint64_t)c2 * 0xCD9E8D57u;
-    c0 = (uint32_t)(b >> 32) ^ c1 ^ k0;
-    c1 = (uint32_t)b;
-    c2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
-    c3 = (uint32_t)a;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+  philox_words(block, (uint32_t)s, (uint32_t)(s >> 32), d->stream, d->key[0], d->key[1], out);
 }
 
 enum { PHILOX_LANES = 8 };

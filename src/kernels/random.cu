@@ -3,56 +3,6 @@
  */
 #include "philox.cuh"
 
-/* log of u in (0, 1], at least 2^-24 */
-DEVICE float unit_log(float u) {
-  int bits = __float_as_int(u);
-  float e = (float)((bits >> 23) - 126);
-  float f = __int_as_float((bits & 0x007FFFFF) | 0x3F000000);
-  if (f < 0.70710678f) {
-    e = e - 1.0f;
-    f = f + f;
-  }
-  f = f - 1.0f;
-  float z = f * f, p = 7.0376836292e-2f;
-  p = p * f - 1.1514610310e-1f;
-  p = p * f + 1.1676998740e-1f;
-  p = p * f - 1.2420140846e-1f;
-  p = p * f + 1.4249322787e-1f;
-  p = p * f - 1.6668057665e-1f;
-  p = p * f + 2.0000714765e-1f;
-  p = p * f - 2.4999993993e-1f;
-  p = p * f + 3.3333331174e-1f;
-  float y = p * f * z;
-  y = y + e * -2.12194440e-4f;
-  y = y - 0.5f * z;
-  return f + y + e * 0.693359375f;
-}
-
-/* Two normals of two words: radius sqrt(-2 log u), u = (a / 2^8 + 1) / 2^24; angle 2 pi (b / 2^8) / 2^24 */
-DEVICE void normal_pair(u32 a, u32 b, float *first, float *second) {
-  float u = (float)(int)((a >> 8) + 1u) * 5.9604644775390625e-8f;
-  float radius = __fsqrt_rn(-2.0f * unit_log(u));
-  float turn = (float)(int)(b >> 8) * 2.384185791015625e-7f; /* quarter turns, [0, 4) */
-  int quadrant = (int)(turn + 0.5f);
-  float r = turn - (float)quadrant, z = r * r;
-  float s = 1.6044118e-4f, c = -2.5202e-5f;
-  s = s * z - 4.6817541e-3f;
-  s = s * z + 7.9692626e-2f;
-  s = s * z - 6.4596409e-1f;
-  s = s * z + 1.5707963f;
-  s = s * r;
-  c = c * z + 9.1926027e-4f;
-  c = c * z - 2.0863481e-2f;
-  c = c * z + 2.5366951e-1f;
-  c = c * z - 1.2337005f;
-  c = c * z + 1.0f;
-  float sine = quadrant & 1 ? c : s, cosine = quadrant & 1 ? s : c;
-  if (quadrant & 2) sine = -sine;
-  if ((quadrant + 1) & 2) cosine = -cosine;
-  *first = radius * cosine;
-  *second = radius * sine;
-}
-
 #define GENERATE(name, statements)                                                                                     \
   KERNEL random_##name(float *out, int samples, int width, int seed_low, int seed_high, int sample_low, int sample_high, \
                        int stream) {                                                                                   \
