@@ -113,4 +113,15 @@ export default {
     flip_pairs: false,
     online_steps: 20,
   },
+  chain: {
+    flows: 2,
+    reflow_iters: 300_000,
+    distil_steps: 1,
+    distil_iters: 100_000,
+    pairs: 1_000_000,
+    pair_sampler: 'rk45',
+    pair_steps: 100,
+    pair_tol: 1e-5,
+    classifier: false,
+  },
 } satisfies Config;

@@ -8,8 +8,16 @@ import { findCommand } from './mode.ts';
 // Loaded when asked for: `rectiflow --help` needs none of the libraries.
 const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
   quickstart: {
-    summary: 'train a small flow on handwritten digits and write a report',
+    summary: 'the whole chain on handwritten digits, in minutes',
     load: async () => (await import('./quickstart.ts')).quickstartCommand,
+  },
+  chain: {
+    summary: 'from data to a generator of few steps, in one resumable run',
+    load: async () => (await import('./chain.ts')).chainCommand,
+  },
+  estimate: {
+    summary: 'what a chain will take: time, memory, disk, cost',
+    load: async () => (await import('./chain.ts')).estimateCommand,
   },
   train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
   reflow: {
@@ -25,6 +33,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./eval.ts')).evalCommand,
   },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  report: {
+    summary: 'a page on a chain or a run',
+    load: async () => (await import('./report.ts')).reportCommand,
+  },
   stats: {
     summary: 'features of a data set, for scores',
     load: async () => (await import('./stats.ts')).statsCommand,

@@ -13,7 +13,7 @@ export { checkPairs, type PairCheckOptions, type PairFinding, refuseBroken } fro
 export { quantisedRange } from './pairs/elements.ts';
 export type { PairFolder } from './pairs/folder.ts';
 export type { NoiseLaw, PairDtype, PairManifest, PairPlan, PairShape, PairShard } from './pairs/manifest.ts';
-export { readManifest } from './pairs/manifest.ts';
+export { meanNfe, readManifest } from './pairs/manifest.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
 export { ChannelStatistics } from './pairs/statistics.ts';
 export { PairWriter } from './pairs/writer.ts';

@@ -14,6 +14,7 @@ export {
   type TransportOptions,
 } from './sample.ts';
 export {
+  evaluationsAStep,
   type FixedOptions,
   type FixedSolver,
   fixedSolvers,
@@ -33,4 +34,5 @@ export {
   timeLaws,
   uniformTimes,
 } from './times.ts';
+export { type Trajectory, trajectory } from './trajectory.ts';
 export { microBatched, networkVelocity, TIME_SCALE, type Velocity } from './velocity.ts';

@@ -46,6 +46,11 @@ const tableaus = {
 export type FixedSolver = keyof typeof tableaus;
 export const fixedSolvers = Object.keys(tableaus) as FixedSolver[];
 
+/** Evaluations of the velocity in one step. */
+export function evaluationsAStep(solver: FixedSolver): number {
+  return tableaus[solver].nodes.length;
+}
+
 const dormandPrince: Tableau & { error: readonly number[] } = {
   nodes: [0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1],
   stages: [

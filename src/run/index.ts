@@ -1,6 +1,9 @@
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
 
 export type { PairFinding } from '../data/index.ts';
+export { ASSUMED_NFE, estimateChain, type StageEstimate } from './chain/estimate.ts';
+export { type ChainOptions, type ChainResult, runChain } from './chain/index.ts';
+export { type ChainStage, chainStages, type FlowStage, type PairStage } from './chain/stages.ts';
 export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
 export {
@@ -43,8 +46,15 @@ export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs } from './pairs.ts';
 export { describeDuration, describePlan, megabytes, type TrainingPlan } from './plan.ts';
-export { type QuickstartOptions, type QuickstartResult, quickstart } from './quickstart.ts';
 export { trainReflow } from './reflow.ts';
+export { reportedFlows } from './report/flows.ts';
+export {
+  type FlowReport,
+  type ReportedFlow,
+  type ReportFigures,
+  type ReportOptions,
+  reportFlows,
+} from './report/index.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';

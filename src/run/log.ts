@@ -43,10 +43,7 @@ export class StepLog {
 }
 
 async function cut(path: string, from: number): Promise<void> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+  const text = await readText(path);
   if (text === undefined) return;
   const kept = text
     .split('\n')
@@ -56,12 +53,41 @@ async function cut(path: string, from: number): Promise<void> {
   if (kept !== text) await writeFileAtomic(path, [Buffer.from(kept)]);
 }
 
-/** The last line may be cut off in the middle. */
+/** Infinite for a line that is none, as the last one may be. */
 function stepOf(line: string): number {
+  const step = parseLine(line)?.step;
+  return typeof step === 'number' ? step : Number.POSITIVE_INFINITY;
+}
+
+export interface LoggedStep {
+  step: number;
+  loss: number;
+}
+
+/** The steps of a run's log; none where there is no log. @throws FileError for one that cannot be read */
+export async function readLog(path: string): Promise<LoggedStep[]> {
+  const text = await readText(path);
+  return (text ?? '').split('\n').flatMap((line) => {
+    const entry = parseLine(line);
+    return typeof entry?.step === 'number' && typeof entry.loss === 'number' ? [entry as unknown as LoggedStep] : [];
+  });
+}
+
+/** undefined where there is no such file. */
+async function readText(path: string): Promise<string | undefined> {
   try {
-    const { step } = JSON.parse(line) as { step?: unknown };
-    return typeof step === 'number' ? step : Number.POSITIVE_INFINITY;
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw asFileError(path, error);
+  }
+}
+
+/** undefined for a line that was cut off. */
+function parseLine(line: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
   } catch {
-    return Number.POSITIVE_INFINITY;
+    return undefined;
   }
 }

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { type PairPlan, PairWriter, quantisedRange } from '../data/index.ts';
+import { meanNfe, type PairPlan, PairWriter, quantisedRange, readManifest } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
@@ -22,6 +22,8 @@ import { makeFolder } from './workdir.ts';
 export interface GenerateOptions {
   device: Device;
   partial?: boolean;
+  /** Where the folder holds all of these pairs already: 'refuse' is an error (default), 'keep' returns them. */
+  complete?: 'refuse' | 'keep';
   /** Stops; the batches that are done stay. */
   signal?: AbortSignal;
   /** Told of what was left out of a checkpoint with `partial`, and of going on. */
@@ -39,13 +41,21 @@ export interface GeneratedPairs {
 
 /**
  * Exactly reflow.total_number_of_samples pairs of seed `seed`, training.batch_size at a time and never more in memory.
- * @throws FileError where the folder holds all of its pairs already, is in use or cannot be written; ConfigError where it
- * holds pairs of another teacher, sampler or configuration, naming what differs
+ * @throws FileError where the folder holds all of its pairs already (unless `complete` says to keep them), is in use or cannot
+ * be written; ConfigError where it holds pairs of another teacher, sampler or configuration, naming what differs
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
-  const { device, partial, signal, onNotice = () => {}, onProgress } = options;
+  const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = options;
   const { seed, reflow } = config;
   const plan = await pairPlan(config, device);
+  if (complete === 'keep') {
+    const folder = join(reflow.data_root, String(seed));
+    const there = await readManifest(folder);
+    if (there && there.done === there.count) {
+      checkSame(folder, there, plan, onNotice);
+      return { folder, count: there.count, nfe: meanNfe(there, there.shards) };
+    }
+  }
   await device.prepare(declaredModules());
   const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
   using model = teacher;
@@ -55,7 +65,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   try {
     writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));
     const { count, batch } = plan;
-    const needed = bytesOf(plan) * (1 - writer.done / Math.ceil(count / batch));
+    const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
     const free = await freeBytes(folder);
     if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
     if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
@@ -73,10 +83,10 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   }
 }
 
-/** What the pairs take on the disk. */
-function bytesOf({ layout, dtype, shape, count }: PairPlan): number {
-  const numbers = shape.reduce((product, dim) => product * dim, count);
-  return numbers * (layout === 'official' ? 8 : dtype === 'u16' ? 2 : 4);
+/** What the pairs of a configuration take on the disk. */
+export function pairBytes({ data, reflow }: Config): number {
+  const numbers = data.num_channels * data.image_size ** 2 * reflow.total_number_of_samples;
+  return numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
 }
 
 async function pairPlan(config: Config, device: Device): Promise<PairPlan> {

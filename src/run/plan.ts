@@ -13,7 +13,7 @@ import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
 
 /** Samples of the larger pass. */
-const PROBED = 8;
+export const PROBED = 8;
 
 export interface TrainingPlan {
   parameters: number;
@@ -34,23 +34,12 @@ export interface TrainingPlan {
  * For a run that has steps left.
  * @throws FileError when not even the next checkpoint fits, DeviceError when a step cannot fit the memory
  */
-export async function planTraining(options: {
-  model: UNet;
-  optimizer: Adam;
-  config: Config;
-  device: Device;
-  workdir: string;
-  from: number;
-}): Promise<TrainingPlan> {
+export async function planTraining(options: Probed & { workdir: string; from: number }): Promise<TrainingPlan> {
   const { model, config, workdir, from } = options;
-  const { n_iters: last, batch_size: batch, accumulation, snapshot_freq: every } = config.training;
+  const { n_iters: last, batch_size: batch, accumulation } = config.training;
   const total = last + 1;
   const parameters = model.parameterCount();
-  const snapshot = 2 * 4 * parameters;
-  // Two states stay while a third is written; each has the moments too.
-  const states = 3 * 2 * snapshot;
-  const snapshots = Math.floor(last / every) - Math.floor(from / every) + 1;
-  const disk = states + snapshots * snapshot;
+  const { states, snapshot, disk } = checkpointBytes(parameters, config, from);
   const freeDisk = await freeBytes(workdir);
   if (freeDisk < states + snapshot)
     throw new FileError(
@@ -59,23 +48,35 @@ export async function planTraining(options: {
         'Free some space or give another --workdir',
     );
   const part = batch / accumulation;
-  const some = Math.min(part, PROBED);
-  const one = probe(options, 1);
-  const more = probe(options, some);
-  const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
-  const memory = one.bytes + (part - 1) * perSample;
+  const { memory, secondsPerSample } = probeStep(options, part);
   const totalMemory = totalmem();
   if (memory > totalMemory)
     throw new DeviceError(
       `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
         'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
-  const seconds = (more.seconds / some) * batch * (total - from);
+  const seconds = secondsPerSample * batch * (total - from);
   return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
 }
 
+interface Probed {
+  model: UNet;
+  optimizer: Adam;
+  config: Config;
+  device: Device;
+}
+
+/** Bytes in use at the peak of a step of `part` samples at once, and the seconds that a sample takes. */
+export function probeStep(options: Probed, part: number): { memory: number; secondsPerSample: number } {
+  const some = Math.min(part, PROBED);
+  const one = probe(options, 1);
+  const more = probe(options, some);
+  const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
+  return { memory: one.bytes + (part - 1) * perSample, secondsPerSample: more.seconds / some };
+}
+
 /** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
-function probe(options: { model: UNet; optimizer: Adam; config: Config; device: Device }, n: number) {
+function probe(options: Probed, n: number) {
   const { model, optimizer, config, device } = options;
   const { image_size: size, num_channels: channels } = config.data;
   const pass = () =>
@@ -93,6 +94,16 @@ function probe(options: { model: UNet; optimizer: Adam; config: Config; device: 
   optimizer.arena.zeroGradients();
   device.resetHighWater();
   return { bytes, seconds };
+}
+
+/** Of one snapshot, of the states that are there at once, and of all that a run from step `from` leaves. */
+export function checkpointBytes(parameters: number, { training }: Config, from: number) {
+  const { n_iters: last, snapshot_freq: every } = training;
+  const snapshot = 2 * 4 * parameters;
+  // Two states stay while a third is written; each has the moments too.
+  const states = 3 * 2 * snapshot;
+  const snapshots = Math.floor(last / every) - Math.floor(from / every) + 1;
+  return { snapshot, states, disk: states + snapshots * snapshot };
 }
 
 /** Of the file system that a folder is on. */

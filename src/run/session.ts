@@ -214,7 +214,7 @@ async function session(options: Session): Promise<TrainResult> {
 }
 
 /** The number in the name of the snapshot written at a step; the one after the last step may replace one before. */
-function snapshotNumber(step: number, config: Config): number {
+export function snapshotNumber(step: number, config: Config): number {
   return Math.floor(step / config.training.snapshot_freq);
 }
 

@@ -20,7 +20,7 @@ const KEPT_STATES = 2;
 const free = [
   /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
   /^eval\./,
-  /^sampling\./,
+  /^(sampling|chain)\./,
   /^(data\.root_path|training\.data_dir|device)$/,
   /^model\.activation_checkpointing$/,
   /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,

@@ -91,6 +91,17 @@ export function batchCount({ batch, count }: Pick<PairPlan, 'batch' | 'count'>):
   return Math.ceil(count / batch);
 }
 
+/** Evaluations of the network a pair: the mean over the batches that are there. */
+export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonly PairShard[]): number {
+  let [evaluations, pairs] = [0, 0];
+  for (const [index, { nfe }] of shards.entries()) {
+    const [, count] = batchRange(plan, index);
+    evaluations += nfe * count;
+    pairs += count;
+  }
+  return evaluations / pairs;
+}
+
 /** The manifest of a folder; undefined where there is none. @throws FileError for one that is damaged */
 export async function readManifest(folder: string): Promise<PairManifest | undefined> {
   const path = join(folder, files.manifest);

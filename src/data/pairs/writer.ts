@@ -17,6 +17,7 @@ import {
   batchRange,
   exists,
   files,
+  meanNfe,
   type PairPlan,
   type PairShard,
   readJournal,
@@ -88,13 +89,7 @@ export class PairWriter {
 
   /** Evaluations of the network a pair: the mean over those that are there. */
   get nfe(): number {
-    let [evaluations, pairs] = [0, 0];
-    for (const [index, { nfe }] of this.shards.entries()) {
-      const [, count] = batchRange(this.plan, index);
-      evaluations += nfe * count;
-      pairs += count;
-    }
-    return evaluations / pairs;
+    return meanNfe(this.plan, this.shards);
   }
 
   /**

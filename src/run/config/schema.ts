@@ -194,6 +194,24 @@ export const configSchema = z.strictObject({
     /** Ours: Euler steps of the teacher of train_online_reflow. */
     online_steps: whole(1),
   }),
+  /** Ours: `chain`, from data to a generator of few steps. Its stages take everything else from the keys above. */
+  chain: z.strictObject({
+    /** Rectified flows: the first of the data, each next the reflow of the one before. */
+    flows: whole(1),
+    /** Number of the last step of each reflow, as training.n_iters is of the first flow. */
+    reflow_iters: whole(0),
+    /** Euler steps of the generator that the last flow is distilled to; 0 for none. */
+    distil_steps: whole(0),
+    distil_iters: whole(0),
+    /** Pairs made of each flow for the stage that follows. */
+    pairs: whole(1),
+    /** How they are solved, as sampling.use_ode_sampler, sample_N and ode_tol say for everything else. */
+    pair_sampler: z.enum([...fixedSolvers, 'rk45']),
+    pair_steps: whole(1),
+    pair_tol: positive,
+    /** Whether scores are by a classifier that is first trained on the data set's labels, and not by eval.features. */
+    classifier: z.boolean(),
+  }),
 });
 
 /** A whole configuration. */

@@ -9,20 +9,19 @@
 import { basename, join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { ConfigError, FileError } from '../../errors.ts';
+import { FileError } from '../../errors.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
-import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
-import { FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
+import { FeatureCollector } from './features.ts';
+import { openJudge } from './judge.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
 import { type DrawnSamples, drawSamples } from './samples.ts';
 import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
-import { dataStatistics, type FoundStatistics } from './statistics.ts';
 
 export interface EvalOptions {
   workdir: string;
@@ -73,7 +72,14 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
       : undefined;
   using _dequantized = closing(dequantized ?? {});
   await device.prepare(declaredModules());
-  const judge = enable_sampling && !figuresOnly ? await openJudge(config, options) : undefined;
+  const judge =
+    enable_sampling && !figuresOnly
+      ? await openJudge(config, {
+          ...options,
+          onStatistics: (done, total) =>
+            options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total }),
+        })
+      : undefined;
   using _judge = judge?.network;
   const folder = makeFolder(join(workdir, config.eval.folder));
   const rows: EvalRow[] = [];
@@ -120,34 +126,6 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
     rows.push(row);
   }
   return rows;
-}
-
-interface Judge {
-  network: FeatureNetwork;
-  statistics: FoundStatistics;
-}
-
-/** What scores need; undefined, with a notice, where weights or data cannot be had: then samples are written, not scored. */
-async function openJudge(config: Config, options: EvalOptions): Promise<Judge | undefined> {
-  const { device, signal, onNotice = () => {} } = options;
-  let network: FeatureNetwork | undefined;
-  try {
-    network = await openFeatures(config, { device, onNotice });
-    const statistics = await dataStatistics(config, network, {
-      device,
-      signal,
-      onNotice,
-      onProgress: (done, total) => options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total }),
-    });
-    return { network, statistics };
-  } catch (error) {
-    network?.[Symbol.dispose]();
-    // A file that was named must be there and in order.
-    const named = given(config.eval.inception) ?? given(config.eval.statistics);
-    if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
-    onNotice(`samples are written, not scored: ${error.message}`);
-    return undefined;
-  }
 }
 
 function chosenFile(path: string): { name: string; path: string } {

@@ -1,0 +1,150 @@
+import type { Device } from '../device/device.ts';
+import {
+  ASSUMED_NFE,
+  type Config,
+  describeDuration,
+  describePlan,
+  estimateChain,
+  megabytes,
+  type ReportFigures,
+  runChain,
+  type StageEstimate,
+} from '../run/index.ts';
+import type { Command, Option, Parsed } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { type Progress, startProgress } from './progress.ts';
+import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './shared.ts';
+
+export const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
+
+export const chainCommand: Command = {
+  name: 'chain',
+  summary: 'from data to a generator of few steps: flow, pairs, reflow, distillation, report; see the keys of chain',
+  overrides: true,
+  options: { ...runOptions, price: priceOption },
+  async run(parsed) {
+    const workdir = parsed.required('workdir');
+    const config = await configOf(parsed);
+    const device = await deviceOf(parsed, config);
+    if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device);
+    process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould run in ${workdir}\n`);
+    return printEstimate(config, device, parsed);
+  },
+};
+
+export const estimateCommand: Command = {
+  name: 'estimate',
+  summary: 'time, memory, disk and cost of each stage of a chain, from a short measurement on this machine',
+  overrides: true,
+  options: { config: runOptions.config, price: priceOption, device: runOptions.device, threads: runOptions.threads },
+  async run(parsed) {
+    const config = await configOf(parsed);
+    return printEstimate(config, await deviceOf(parsed, config), parsed);
+  },
+};
+
+/** Runs the stages that are not done yet. @returns the exit code */
+export async function runChainCommand(config: Config, workdir: string, device: Device): Promise<number> {
+  requireKeys(config, 'train');
+  const display = new ChainDisplay();
+  const { report } = await interruptible((signal) =>
+    runChain(config, {
+      workdir,
+      device,
+      signal,
+      onStage: ({ name, index, total }) => display.say(`stage ${index + 1} of ${total}: ${name}`),
+      onCompile: display.training.onCompile,
+      onStep: display.training.onStep,
+      onPlan: (plan) => display.say(describePlan(plan)),
+      onNotice: (text) => display.say(`note: ${text}`),
+      onProgress: (done, total) => display.progress(done, total),
+    }).finally(() => display.stop()),
+  );
+  if (!report) {
+    process.stdout.write('stopped; the same command goes on\n');
+    return 0;
+  }
+  for (const line of describeFigures(report.figures)) process.stdout.write(`${line}\n`);
+  process.stdout.write(`report: ${report.path}\n`);
+  return 0;
+}
+
+async function printEstimate(config: Config, device: Device, parsed: Parsed): Promise<number> {
+  const price = parsed.positive('price');
+  const stages = await estimateChain(config, device);
+  const all: StageEstimate = {
+    name: 'all of it',
+    seconds: sum(stages.map(({ seconds }) => seconds)),
+    memory: Math.max(...stages.map(({ memory }) => memory)),
+    disk: sum(stages.map(({ disk }) => disk)),
+  };
+  const cells = [...stages, all].map(({ name, seconds, memory, disk }) => [
+    name,
+    describeDuration(seconds),
+    megabytes(memory),
+    megabytes(disk),
+    ...(price === undefined ? [] : [((seconds / 3600) * price).toFixed(2)]),
+  ]);
+  const header = ['stage', 'time', 'memory', 'disk', ...(price === undefined ? [] : ['cost'])];
+  for (const line of alignedTable([header, ...cells])) process.stdout.write(`${line}\n`);
+  process.stdout.write(
+    `on ${device.description}; RK45 is taken to need ${ASSUMED_NFE} evaluations\n` +
+      (price === undefined ? '--price N adds the cost, N an hour\n' : ''),
+  );
+  return 0;
+}
+
+/** A line a stage; without scores, straightness alone. */
+export function describeFigures({ features, heldOut, samples, stages }: ReportFigures): string[] {
+  const samplers = Object.keys(stages[0].fd);
+  const header = ['', 'straightness', ...samplers.map((sampler) => (sampler === 'rk45' ? 'RK45' : `N = ${sampler}`))];
+  const rows = stages.map(({ name, straightness, fd }) => [
+    name,
+    straightness.toFixed(4),
+    ...samplers.map((sampler) => fd[sampler].toPrecision(4)),
+  ]);
+  const what = features
+    ? [
+        `Frechet distance of ${samples} samples (${features}); ${heldOut?.images} real ones: ${heldOut?.fd.toPrecision(4)}`,
+      ]
+    : [];
+  return [...alignedTable([header, ...rows]), ...what];
+}
+
+/** The first column to the left, the others to the right. */
+function alignedTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** One stage after the other: its name, then its bar. */
+export class ChainDisplay {
+  readonly training = new TrainingDisplay();
+  private bar: Progress | undefined;
+
+  say(text: string): void {
+    this.stop();
+    process.stderr.write(`${text}\n`);
+  }
+
+  progress(done: number, total: number): void {
+    this.bar ??= startProgress('samples', total);
+    this.bar.update(done, '');
+    if (done === total) this.stop();
+  }
+
+  stop(): void {
+    this.training.stop();
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+}

@@ -1,0 +1,32 @@
+import { applyOverrides, reportedFlows, reportFlows } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { ChainDisplay, describeFigures } from './chain.ts';
+import { interruptible } from './interrupt.ts';
+import { deviceOf, deviceOptions } from './shared.ts';
+
+export const reportCommand: Command = {
+  name: 'report',
+  summary:
+    'report.html and report.json of a chain, as far as it is done, or of one run: samples, scores, straightness, paths',
+  overrides: true,
+  options: { workdir: { value: 'DIR', help: 'folder of the chain or the run; needed' }, ...deviceOptions },
+  async run(parsed) {
+    const workdir = parsed.required('workdir');
+    const { config: own, flows } = await reportedFlows(workdir);
+    const config = applyOverrides(own, parsed.overrides);
+    const device = await deviceOf(parsed, config);
+    const display = new ChainDisplay();
+    const { path, figures } = await interruptible((signal) =>
+      reportFlows(flows, config, {
+        workdir,
+        device,
+        signal,
+        onNotice: (text) => display.say(`note: ${text}`),
+        onProgress: (done, total) => display.progress(done, total),
+      }).finally(() => display.stop()),
+    );
+    for (const line of describeFigures(figures)) process.stdout.write(`${line}\n`);
+    process.stdout.write(`report: ${path}\n`);
+    return 0;
+  },
+};

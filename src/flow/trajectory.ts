@@ -1,0 +1,67 @@
+// Paths of a flow as they are walked: Z_t, and at each of its points where the path would end if it went straight on from
+// there, Z_t + (1 - t) v(Z_t, t). On a straight path that end never moves (paper, section 2.2).
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { noGrad } from '../autograd/mode.ts';
+import { ValueError } from '../errors.ts';
+import { linearCombination } from '../kernels/ode.ts';
+import { scope } from '../tensor/scope.ts';
+import { initialNoise, type SampleOptions, solve } from './sample.ts';
+import { microBatched, type Velocity } from './velocity.ts';
+
+export interface Trajectory {
+  /** Times of the points, the last one 1. */
+  times: number[];
+  /** Z_t at each time, [count, ...shape]. */
+  points: Float32Array[];
+  /** Where each would end, likewise; at the last time the point itself. */
+  ends: Float32Array[];
+}
+
+/**
+ * Along Euler steps of the sampler's grid.
+ * @param options.steps a multiple of `stops`, the points kept before the end
+ * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ */
+export async function trajectory(
+  velocity: Velocity,
+  options: Pick<
+    SampleOptions,
+    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+  > & { steps: number; stops: number },
+): Promise<Trajectory> {
+  const { shape, count, steps, stops, epsilon, microBatch = count, signal } = options;
+  if (!Number.isInteger(stops) || stops < 1 || steps % stops !== 0)
+    throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
+  const evaluate = microBatched(velocity, microBatch);
+  const path: Trajectory = { times: [], points: [], ends: [] };
+  const keep = (t: number, point: Float32Array, end: Float32Array) => {
+    path.times.push(t);
+    path.points.push(point);
+    path.ends.push(end);
+  };
+  await nextTurn();
+  signal?.throwIfAborted();
+  scope(() =>
+    noGrad(() => {
+      let step = 0;
+      const watched: Velocity = (x, times) => {
+        const v = evaluate(x, times);
+        if (step++ % (steps / stops) === 0) {
+          const t = (times.dataSync() as Float32Array)[0];
+          const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());
+          keep(t, x.dataSync() as Float32Array, end as Float32Array);
+        }
+        return v;
+      };
+      const { x } = solve(watched, initialNoise([count, ...shape], options), {
+        solver: 'euler',
+        steps,
+        epsilon,
+        signal,
+      });
+      const end = x.dataSync() as Float32Array;
+      keep(1, end, end);
+    }),
+  );
+  return path;
+}

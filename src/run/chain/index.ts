@@ -1,0 +1,64 @@
+// `chain`: from data to a generator of few steps, one stage after the other, each as its own command would run it. A chain that
+// was stopped, even by force, goes on where it was: stages that are done are kept, and the one that was running goes on from
+// its last state.
+import { join } from 'node:path';
+import type { Device } from '../../device/device.ts';
+import { writeFileAtomic } from '../../io/index.ts';
+import type { Config } from '../config/schema.ts';
+import { lockFolder } from '../lock.ts';
+import { generatePairs } from '../pairs.ts';
+import { trainReflow } from '../reflow.ts';
+import { type FlowReport, reportFlows } from '../report/index.ts';
+import type { TrainOptions } from '../session.ts';
+import { train } from '../train.ts';
+import { makeFolder } from '../workdir.ts';
+import { type ChainStage, chainFile, chainStages, type FlowStage } from './stages.ts';
+
+export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
+  workdir: string;
+  device: Device;
+  /** Told as each stage begins, the report being the last one. */
+  onStage?: (stage: { name: string; index: number; total: number }) => void;
+  /** Of pairs and samples: how many are done, and of how many. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface ChainResult {
+  stages: ChainStage[];
+  /** Absent when `signal` ended it early. */
+  report?: FlowReport;
+}
+
+/** @throws as train, trainReflow and generatePairs; what is done stays */
+export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
+  const { workdir, signal, onStage } = options;
+  const stages = chainStages(config, workdir);
+  const total = stages.length + 1;
+  const unlock = await lockFolder(makeFolder(workdir));
+  try {
+    await writeFileAtomic(join(workdir, chainFile), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+    for (const [index, stage] of stages.entries()) {
+      onStage?.({ name: stage.name, index, total });
+      await runChainStage(stage, options);
+      if (signal?.aborted) return { stages };
+    }
+    onStage?.({ name: 'report', index: stages.length, total });
+    return { stages, report: await reportFlows(flowsOf(stages), config, options) };
+  } catch (error) {
+    // What is stopped between two batches says so by the signal's reason.
+    if (signal?.aborted && error === signal.reason) return { stages };
+    throw error;
+  } finally {
+    await unlock();
+  }
+}
+
+function flowsOf(stages: readonly ChainStage[]): FlowStage[] {
+  return stages.filter((stage) => stage.kind !== 'pairs');
+}
+
+async function runChainStage({ kind, config, folder }: ChainStage, options: ChainOptions): Promise<void> {
+  const { device, signal, onNotice, onProgress } = options;
+  if (kind === 'pairs') await generatePairs(config, { device, complete: 'keep', signal, onNotice, onProgress });
+  else await (kind === 'train' ? train : trainReflow)(config, { ...options, workdir: folder });
+}

@@ -1,0 +1,124 @@
+// What a chain consists of, as data: each stage with its folder below the work directory and the configuration it runs with,
+// the same that `train` and `reflow` would be given by hand.
+//   1_rectified_flow               from the data
+//   1_rectified_flow_pairs         (z0, z1) of that flow
+//   2_rectified_flow               trained on them; and so on, chain.flows of them
+//   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, from the pairs of the last flow
+import { join } from 'node:path';
+import type { Config } from '../config/schema.ts';
+import { snapshotNumber } from '../session.ts';
+import { snapshotPath } from '../workdir.ts';
+
+/** In the folder of a chain: its merged configuration. */
+export const chainFile = 'chain.json';
+
+/** A stage that ends with a checkpoint: a flow, or a generator distilled from one. */
+export interface FlowStage {
+  kind: 'train' | 'reflow';
+  /** "1-rectified flow", for people. */
+  name: string;
+  folder: string;
+  config: Config;
+  /** Where its last snapshot is, once it is done. */
+  checkpoint: string;
+  /** Euler steps that it was trained for; undefined for a flow, which serves any number. */
+  distilledTo?: number;
+}
+
+export interface PairStage {
+  kind: 'pairs';
+  name: string;
+  folder: string;
+  config: Config;
+}
+
+export type ChainStage = FlowStage | PairStage;
+
+/** The stages of a configuration, in order. @param workdir the folder of the chain */
+export function chainStages(config: Config, workdir: string): ChainStage[] {
+  const { flows, distil_steps: k } = config.chain;
+  const first = flowStage('train', '1-rectified flow', join(workdir, '1_rectified_flow'), config);
+  const stages: ChainStage[] = [first];
+  let teacher = first;
+  for (let flow = 2; flow <= flows; flow++) {
+    const pairs = pairStage(config, workdir, flow - 1, teacher);
+    const folder = join(workdir, `${flow}_rectified_flow`);
+    teacher = flowStage('reflow', `${flow}-rectified flow`, folder, reflowConfig(config, pairs, teacher));
+    stages.push(pairs, teacher);
+  }
+  if (k === 0) return stages;
+  const pairs = pairStage(config, workdir, flows, teacher);
+  const folder = join(workdir, `${flows}_rectified_flow_k=${k}_distill`);
+  const student = flowStage(
+    'reflow',
+    `distilled to ${k} step${k === 1 ? '' : 's'}`,
+    folder,
+    distilConfig(config, pairs, teacher),
+  );
+  return [...stages, pairs, { ...student, distilledTo: k }];
+}
+
+function flowStage(kind: FlowStage['kind'], name: string, folder: string, config: Config): FlowStage {
+  return {
+    kind,
+    name,
+    folder,
+    config,
+    checkpoint: snapshotPath(folder, snapshotNumber(config.training.n_iters, config)),
+  };
+}
+
+function pairStage(config: Config, workdir: string, flow: number, teacher: FlowStage): PairStage {
+  const { pairs, pair_sampler, pair_steps, pair_tol } = config.chain;
+  const folder = join(workdir, `${flow}_rectified_flow_pairs`);
+  return {
+    kind: 'pairs',
+    name: `pairs of the ${teacher.name}`,
+    folder,
+    config: {
+      ...config,
+      sampling: { ...config.sampling, use_ode_sampler: pair_sampler, sample_N: pair_steps, ode_tol: pair_tol },
+      reflow: {
+        ...config.reflow,
+        reflow_type: 'generate_data_from_z0',
+        last_flow_ckpt: teacher.checkpoint,
+        data_root: folder,
+        total_number_of_samples: pairs,
+      },
+    },
+  };
+}
+
+/** Reflow is over all times and in the squared distance; reflow.reflow_loss is for distillation. */
+function reflowConfig(config: Config, pairs: PairStage, teacher: FlowStage): Config {
+  return studentConfig(config, pairs, teacher, config.chain.reflow_iters, {
+    reflow_t_schedule: 'uniform',
+    reflow_loss: 'l2',
+  });
+}
+
+function distilConfig(config: Config, pairs: PairStage, teacher: FlowStage): Config {
+  const { distil_steps: k, distil_iters } = config.chain;
+  return studentConfig(config, pairs, teacher, distil_iters, { reflow_t_schedule: k === 1 ? 't0' : k });
+}
+
+function studentConfig(
+  config: Config,
+  pairs: PairStage,
+  teacher: FlowStage,
+  iterations: number,
+  times: Partial<Config['reflow']>,
+): Config {
+  return {
+    ...config,
+    training: { ...config.training, n_iters: iterations },
+    reflow: {
+      ...config.reflow,
+      reflow_type: 'train_reflow',
+      last_flow_ckpt: teacher.checkpoint,
+      data_root: pairs.folder,
+      total_number_of_samples: pairs.config.reflow.total_number_of_samples,
+      ...times,
+    },
+  };
+}

@@ -1,0 +1,89 @@
+// The report of a chain, or of one run: report.html, a page that opens anywhere, and beside it report.json with its figures.
+import { join } from 'node:path';
+import type { Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { writeFileAtomic } from '../../io/index.ts';
+import type { Config } from '../config/schema.ts';
+import { closing, loadDataset } from '../data.ts';
+import { FeatureCollector } from '../eval/features.ts';
+import { type Judge, openJudge } from '../eval/judge.ts';
+import { scoreFeatures } from '../eval/scores.ts';
+import { provenance } from '../provenance.ts';
+import type { ReportFigures, StageFigures } from './figures.ts';
+import { type MeasuredFlow, type MeasureOptions, measureFlow, type ReportedFlow } from './measure.ts';
+import { reportPage } from './page.ts';
+
+export type { ReportFigures, StageFigures } from './figures.ts';
+export type { ReportedFlow } from './measure.ts';
+
+export interface FlowReport {
+  /** The page. */
+  path: string;
+  figures: ReportFigures;
+}
+
+export interface ReportOptions extends Omit<MeasureOptions, 'judge'> {
+  /** Where the report goes. */
+  workdir: string;
+  device: Device;
+}
+
+/** @throws FileError for checkpoints that are not there; the signal's reason when aborted */
+export async function reportFlows(
+  flows: readonly ReportedFlow[],
+  config: Config,
+  options: ReportOptions,
+): Promise<FlowReport> {
+  const { workdir, device, onProgress } = options;
+  await device.prepare(declaredModules());
+  const judge = await openJudge(config, { ...options, onStatistics: onProgress });
+  using _network = judge?.network;
+  const measured: MeasuredFlow[] = [];
+  for (const flow of flows) measured.push(await measureFlow(flow, { ...options, judge }));
+  const figures: ReportFigures = {
+    ...provenance(),
+    device: device.description,
+    seed: config.seed + 1,
+    samples: config.eval.num_samples,
+    features: judge?.network.name,
+    heldOut: judge && (await heldOutDistance(config, judge, options)),
+    stages: measured.map(figuresOf),
+  };
+  const path = join(workdir, 'report.html');
+  await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, config))]);
+  await writeFileAtomic(join(workdir, 'report.json'), [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  return { path, figures };
+}
+
+function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: MeasuredFlow): StageFigures {
+  const scored = rows.flatMap(({ sampler, distance }) =>
+    distance === undefined ? [] : [[sampler, distance] as const],
+  );
+  return {
+    name: flow.name,
+    checkpoint: flow.checkpoint,
+    steps,
+    straightness,
+    straightness_steps: straightnessSteps,
+    fd: Object.fromEntries(scored),
+    nfe: rows.find(({ sampler }) => sampler === 'rk45')?.nfe as number,
+  };
+}
+
+/** As many real images as there are samples, or all. */
+async function heldOutDistance(
+  config: Config,
+  { network, statistics }: Judge,
+  { signal, onNotice }: ReportOptions,
+): Promise<{ images: number; fd: number }> {
+  const dataset = await loadDataset(config, 'heldOut', onNotice);
+  using _dataset = closing(dataset);
+  const images = Math.min(dataset.count, config.eval.num_samples);
+  const collected = new FeatureCollector();
+  for (let first = 0; first < images; first += config.eval.batch_size) {
+    const n = Math.min(config.eval.batch_size, images - first);
+    const batch = await dataset.load(Int32Array.from({ length: n }, (_, i) => first + i));
+    collected.add(await network.extract(batch, [n, dataset.height, dataset.width, dataset.channels], signal));
+  }
+  return { images, fd: scoreFeatures(network.name, collected.all(), statistics).frechetDistance };
+}

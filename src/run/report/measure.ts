@@ -1,0 +1,190 @@
+// What a report says of one flow: pictures and scores for several numbers of steps, all from the same noise, straightness, and a
+// few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
+import { basename, join } from 'node:path';
+import type { Device } from '../../device/device.ts';
+import { networkVelocity, straightness, type Trajectory, trajectory } from '../../flow/index.ts';
+import { encodePng, imageGrid } from '../../io/index.ts';
+import type { UNet } from '../../nn/unet.ts';
+import type { FlowStage } from '../chain/stages.ts';
+import type { Config } from '../config/schema.ts';
+import { pixels } from '../data.ts';
+import { FeatureCollector } from '../eval/features.ts';
+import type { Judge } from '../eval/judge.ts';
+import { drawSamples } from '../eval/samples.ts';
+import { scoreFeatures } from '../eval/scores.ts';
+import { type LoggedStep, readLog } from '../log.ts';
+import { microBatchFor } from '../memory.ts';
+import { loadModel } from '../open_checkpoint.ts';
+import { makeFolder } from '../workdir.ts';
+
+/** A flow that a report is on. */
+export type ReportedFlow = Pick<FlowStage, 'name' | 'folder' | 'config' | 'checkpoint' | 'distilledTo'>;
+
+export interface SampledRow {
+  /** "1", ..., "100" Euler steps, or "rk45". */
+  sampler: string;
+  /** Evaluations of the network a sample. */
+  nfe: number;
+  /** Frechet distance to the data set; absent where there is nothing to judge by. */
+  distance?: number;
+  /** A PNG of the first samples. */
+  picture: Uint8Array;
+}
+
+export interface MeasuredFlow {
+  flow: ReportedFlow;
+  parameters: number;
+  /** Updates done. */
+  steps: number;
+  rows: SampledRow[];
+  /** Mean per dimension over `straightnessSteps` Euler steps: those that it was distilled to, 100 for a flow. */
+  straightness: number;
+  straightnessSteps: number;
+  /** A PNG: of a few samples, Z_t and below it where the path would end. */
+  paths: Uint8Array;
+  losses: LoggedStep[];
+}
+
+export interface MeasureOptions {
+  device: Device;
+  judge?: Judge;
+  signal?: AbortSignal;
+  onNotice?: (text: string) => void;
+  onProgress?: (done: number, total: number) => void;
+}
+
+const EULER_STEPS = [1, 2, 4, 10, 100];
+/** Of straightness and paths. */
+const PATH_STEPS = 100;
+const STRAIGHTNESS_SAMPLES = 64;
+const PICTURED = 36;
+const PATHS = 4;
+const STOPS = 5;
+/** Pictures are as wide as this, or as their pixels. */
+const PICTURE_WIDTH = 144;
+
+/** Evaluations of the network, samples times steps, for one flow. @param rk45 what RK45 takes a sample */
+export function evaluationsOfReport({ eval: { num_samples: samples } }: Config, rk45: number): number {
+  const perSample = EULER_STEPS.reduce((sum, steps) => sum + steps, rk45);
+  return samples * perSample + 2 * PATH_STEPS * STRAIGHTNESS_SAMPLES + PATHS * PATH_STEPS;
+}
+
+/** Of the samples that a report leaves of one flow. */
+export function samplesBytes({ data, eval: { num_samples: samples } }: Config): number {
+  return (EULER_STEPS.length + 1) * samples * data.image_size ** 2 * data.num_channels;
+}
+
+/** Samples of a seed that no pair was made of. */
+export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): Promise<MeasuredFlow> {
+  const { device, onNotice } = options;
+  const { checkpoint: path, distilledTo = PATH_STEPS, folder } = flow;
+  const config: Config = { ...flow.config, seed: flow.config.seed + 1 };
+  const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice });
+  using model = loaded;
+  model.eval();
+  const rows: SampledRow[] = [];
+  for (const sampling of samplers(config.sampling))
+    rows.push(await sampledRow(model, flow, { ...config, sampling }, options));
+  const shape = [config.data.image_size, config.data.image_size, config.data.num_channels];
+  const velocity = networkVelocity(model);
+  const budget = config.sampling.memory_budget;
+  const common = {
+    shape,
+    seed: config.seed,
+    noiseScale: config.sampling.init_noise_scale,
+    device,
+    signal: options.signal,
+  };
+  const measured = await straightness(velocity, {
+    ...common,
+    count: STRAIGHTNESS_SAMPLES,
+    steps: distilledTo,
+    microBatch: microBatchFor(velocity, shape, { batch: STRAIGHTNESS_SAMPLES, budget, device }),
+  });
+  return {
+    flow,
+    parameters: model.parameterCount(),
+    steps: checkpoint.step,
+    rows,
+    straightness: measured.straightness,
+    straightnessSteps: distilledTo,
+    paths: await pathsPicture(
+      await trajectory(velocity, { ...common, count: PATHS, steps: PATH_STEPS, stops: STOPS }),
+      config,
+    ),
+    losses: await readLog(join(folder, 'log.jsonl')),
+  };
+}
+
+function samplers(sampling: Config['sampling']): Config['sampling'][] {
+  const plain = { ...sampling, sigma_variance: 0 };
+  return [
+    ...EULER_STEPS.map((sample_N) => ({ ...plain, use_ode_sampler: 'euler' as const, sample_N })),
+    { ...plain, use_ode_sampler: 'rk45' as const },
+  ];
+}
+
+async function sampledRow(
+  model: UNet,
+  { folder, checkpoint }: ReportedFlow,
+  config: Config,
+  { device, judge, signal, onProgress }: MeasureOptions,
+): Promise<SampledRow> {
+  const collected = new FeatureCollector();
+  let first: Uint8Array | undefined;
+  const { nfe } = await drawSamples(model, config, {
+    folder: makeFolder(join(folder, config.eval.folder, shortName(checkpoint))),
+    files: 'samples',
+    checkpoint,
+    device,
+    signal,
+    onProgress,
+    onBatch: async (images, shape) => {
+      first ??= images;
+      if (judge) collected.add(await judge.network.extract(images, shape, signal));
+    },
+  });
+  const { use_ode_sampler: solver, sample_N } = config.sampling;
+  return {
+    sampler: solver === 'rk45' ? solver : String(sample_N),
+    nfe,
+    distance: judge && scoreFeatures(judge.network.name, collected.all(), judge.statistics).frechetDistance,
+    picture: await picture(first as Uint8Array, config, { count: PICTURED, columns: Math.sqrt(PICTURED) }),
+  };
+}
+
+/** "ckpt_3" of "checkpoint_3.safetensors". */
+function shortName(checkpoint: string): string {
+  return basename(checkpoint)
+    .replace(/^checkpoint[-_]/, 'ckpt_')
+    .replace(/\.\w+$/, '');
+}
+
+async function pathsPicture({ points, ends }: Trajectory, config: Config): Promise<Uint8Array> {
+  const width = points[0].length / PATHS;
+  const strip = new Float32Array(2 * PATHS * points.length * width);
+  let at = 0;
+  for (let sample = 0; sample < PATHS; sample++)
+    for (const row of [points, ends])
+      for (const stop of row) {
+        strip.set(stop.subarray(sample * width, (sample + 1) * width), at);
+        at += width;
+      }
+  return picture(pixels(strip, config, 'nearest'), config, {
+    count: 2 * PATHS * points.length,
+    columns: points.length,
+  });
+}
+
+async function picture(
+  images: Uint8Array,
+  { data: { image_size: size, num_channels: channels } }: Config,
+  { count, columns }: { count: number; columns: number },
+): Promise<Uint8Array> {
+  const width = size * size * channels;
+  const shown = Math.min(count, images.length / width);
+  const scale = Math.max(1, Math.floor(PICTURE_WIDTH / (columns * size)));
+  return encodePng(
+    imageGrid(images.subarray(0, shown * width), [shown, size, size, channels], { columns, padding: 1, scale }),
+  );
+}
