@@ -125,14 +125,17 @@ function describeScores({
   precision,
   recall,
 }: Scores): string {
-  const parts = [
-    `${features === 'inception' ? 'FID' : `Frechet distance of ${features}`} ${frechetDistance.toFixed(4)}`,
-  ];
-  if (inceptionScore !== undefined) parts.push(`IS ${inceptionScore.toFixed(4)}`);
+  // The published names are for Inception's features alone.
+  const [frechet, classes, kernel] =
+    features === 'inception'
+      ? ['FID', 'IS', 'KID']
+      : [`Frechet distance of ${features}`, 'class score', 'kernel distance'];
+  const parts = [`${frechet} ${frechetDistance.toFixed(4)}`];
+  if (inceptionScore !== undefined) parts.push(`${classes} ${inceptionScore.toFixed(4)}`);
   if (kernelDistance) {
     const { mean, standardError } = kernelDistance;
     const error = standardError === undefined ? '' : ` +- ${standardError.toPrecision(2)}`;
-    parts.push(`KID ${mean.toPrecision(4)}${error}`);
+    parts.push(`${kernel} ${mean.toPrecision(4)}${error}`);
   }
   if (precision !== undefined && recall !== undefined)
     parts.push(`precision ${precision.toFixed(3)}`, `recall ${recall.toFixed(3)}`);

@@ -29,6 +29,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     summary: 'features of a data set, for scores',
     load: async () => (await import('./stats.ts')).statsCommand,
   },
+  classifier: {
+    summary: 'a small network as the features of scores, where Inception does not fit',
+    load: async () => (await import('./classifier.ts')).classifierCommand,
+  },
   convert: {
     summary: 'checkpoints of the official code to ours and back',
     load: async () => (await import('./convert.ts')).convertCommand,

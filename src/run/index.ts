@@ -4,6 +4,13 @@ export type { PairFinding } from '../data/index.ts';
 export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
 export {
+  type ClassifierOptions,
+  type ClassifierStep,
+  requireLabels,
+  type TrainedClassifier,
+  trainClassifier,
+} from './classifier.ts';
+export {
   applyOverrides,
   type Config,
   type ConfigFile,
@@ -18,10 +25,10 @@ export {
 export { type Conversion, type ConvertOptions, convert } from './convert.ts';
 export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
-export { type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
+export { FeatureCollector, type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { type Evaluation, evaluationLoss } from './eval/loss.ts';
-export type { Scores } from './eval/scores.ts';
+export { type Scores, scoreFeatures } from './eval/scores.ts';
 export {
   buildStatistics,
   dataStatistics,

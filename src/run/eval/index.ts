@@ -18,7 +18,7 @@ import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
-import { FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
+import { classifierFile, FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
 import { type DrawnSamples, drawSamples } from './samples.ts';
 import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
@@ -143,7 +143,7 @@ async function openJudge(config: Config, options: EvalOptions): Promise<Judge | 
   } catch (error) {
     network?.[Symbol.dispose]();
     // A file that was named must be there and in order.
-    const named = given(config.eval.inception) ?? given(config.eval.statistics);
+    const named = given(config.eval.inception) ?? given(config.eval.statistics) ?? classifierFile(config);
     if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
     onNotice(`samples are written, not scored: ${error.message}`);
     return undefined;
