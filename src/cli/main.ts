@@ -21,7 +21,7 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./pairs.ts')).pairsCommand,
   },
   eval: {
-    summary: 'loss, bits per dimension, samples of snapshots',
+    summary: 'loss, bits per dimension, straightness, samples of snapshots',
     load: async () => (await import('./eval.ts')).evalCommand,
   },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },

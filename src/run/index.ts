@@ -36,6 +36,7 @@ export {
   ownPath as statisticsPath,
   type StatisticsOptions,
 } from './eval/statistics.ts';
+export { evaluateStraightness, type Straightness, type StraightnessOptions } from './eval/straightness.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
 export {
   type FileSummary,

@@ -139,6 +139,10 @@ export const configSchema = z.strictObject({
     enable_loss: z.boolean(),
     /** Whether `eval` computes bits per dimension. */
     enable_bpd: z.boolean(),
+    /** Ours: whether `eval` computes how straight the flow's paths are. */
+    enable_straightness: z.boolean(),
+    /** Ours: over so many of them. */
+    straightness_samples: whole(1),
     /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
     bpd_dataset: z.enum(['train', 'test']),
     /** Ours: at most so many images of the data set, from its beginning; 0 for all. */
