@@ -80,6 +80,8 @@ export default {
     enable_figures_only: false,
     enable_loss: false,
     enable_bpd: false,
+    enable_straightness: false,
+    straightness_samples: 1000,
     bpd_dataset: 'test',
     max_images: 0,
   },

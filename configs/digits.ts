@@ -11,5 +11,5 @@ export default {
   eval: { batch_size: 128, num_samples: 256, features: 'pixels', begin_ckpt: 0, end_ckpt: 1000 },
   sampling: { use_ode_sampler: 'euler', sample_N: 10, ode_tol: 1e-3 },
   reflow: { student: 'ema' },
-  chain: { reflow_iters: 300, distil_iters: 200, pairs: 2560, pair_sampler: 'euler', pair_steps: 16 },
+  chain: { reflow_iters: 300, distil_iters: 200, pairs: 2560, pair_sampler: 'euler', pair_steps: 16, classifier: true },
 } satisfies ConfigFile;

@@ -24,13 +24,14 @@ import {
 const kinds = {
   enable_loss: 'loss',
   enable_bpd: 'bits per dimension',
+  enable_straightness: 'straightness',
   enable_sampling: 'samples',
   enable_figures_only: 'picture sheets',
 } as const;
 
 export const evalCommand: Command = {
   name: 'eval',
-  summary: 'loss, bits per dimension, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
+  summary: 'loss, bits per dimension, straightness, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
   overrides: true,
   options: {
     ...runOptions,
@@ -101,7 +102,8 @@ class Bars {
   }
 }
 
-function describe({ name, loss, bitsPerDimension: bits, samples, scores }: EvalRow, workdir: string): string[] {
+function describe(row: EvalRow, workdir: string): string[] {
+  const { name, loss, bitsPerDimension: bits, straightness, samples, scores } = row;
   const lines = [];
   if (loss) lines.push(`${name}  loss ${loss.loss.toFixed(5)} over ${loss.images} images`);
   if (bits)
@@ -109,6 +111,8 @@ function describe({ name, loss, bitsPerDimension: bits, samples, scores }: EvalR
       `${name}  ${bits.mean.toFixed(4)} +- ${bits.standardError.toFixed(4)} bits per dimension over ${bits.images} images, ` +
         `${bits.passes} passes, NFE ${bits.nfe.toFixed(1)}`,
     );
+  if (straightness)
+    lines.push(`${name}  straightness ${straightness.straightness.toFixed(5)} over ${straightness.samples} paths`);
   if (samples)
     lines.push(
       `${name}  ${samples.count} samples, NFE ${samples.nfe.toFixed(1)}, ${samples.files.length} files in ${workdir}`,
@@ -125,14 +129,17 @@ function describeScores({
   precision,
   recall,
 }: Scores): string {
-  const parts = [
-    `${features === 'inception' ? 'FID' : `Frechet distance of ${features}`} ${frechetDistance.toFixed(4)}`,
-  ];
-  if (inceptionScore !== undefined) parts.push(`IS ${inceptionScore.toFixed(4)}`);
+  // The published names are for Inception's features alone.
+  const [frechet, classes, kernel] =
+    features === 'inception'
+      ? ['FID', 'IS', 'KID']
+      : [`Frechet distance of ${features}`, 'class score', 'kernel distance'];
+  const parts = [`${frechet} ${frechetDistance.toFixed(4)}`];
+  if (inceptionScore !== undefined) parts.push(`${classes} ${inceptionScore.toFixed(4)}`);
   if (kernelDistance) {
     const { mean, standardError } = kernelDistance;
     const error = standardError === undefined ? '' : ` +- ${standardError.toPrecision(2)}`;
-    parts.push(`KID ${mean.toPrecision(4)}${error}`);
+    parts.push(`${kernel} ${mean.toPrecision(4)}${error}`);
   }
   if (precision !== undefined && recall !== undefined)
     parts.push(`precision ${precision.toFixed(3)}`, `recall ${recall.toFixed(3)}`);

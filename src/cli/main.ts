@@ -29,7 +29,7 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./pairs.ts')).pairsCommand,
   },
   eval: {
-    summary: 'loss, bits per dimension, samples of snapshots',
+    summary: 'loss, bits per dimension, straightness, samples of snapshots',
     load: async () => (await import('./eval.ts')).evalCommand,
   },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
@@ -40,6 +40,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
   stats: {
     summary: 'features of a data set, for scores',
     load: async () => (await import('./stats.ts')).statsCommand,
+  },
+  classifier: {
+    summary: 'a small network as the features of scores, where Inception does not fit',
+    load: async () => (await import('./classifier.ts')).classifierCommand,
   },
   convert: {
     summary: 'checkpoints of the official code to ours and back',

@@ -100,7 +100,8 @@ export class TrainingDisplay {
     if (done === total) this.compiling.stop();
   };
 
-  readonly onStep = ({ step, total, loss, imagesPerSecond }: TrainingStep): void => {
+  readonly onStep = (info: Pick<TrainingStep, 'step' | 'total' | 'loss' | 'imagesPerSecond'>): void => {
+    const { step, total, loss, imagesPerSecond } = info;
     this.training ??= startProgress('train', total);
     this.training.update(step + 1, `loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
   };

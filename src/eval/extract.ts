@@ -1,9 +1,16 @@
 // From images on the host to feature vectors on the host, a batch at a time.
+import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import type { FeatureRows } from './features.ts';
-import { CLASSES, FEATURES, type FidInception } from './inception.ts';
+
+/** A network that sees pixels, u8 [N, H, W, C], and gives one or several f32 [N, columns] by name. */
+export interface FeatureExtractor<Names extends string> {
+  readonly device: Device;
+  forward(images: Tensor): Record<Names, Tensor>;
+}
 
 export interface ExtractOptions {
   /** Images that go through the network at once; default 32. */
@@ -17,40 +24,39 @@ export interface ExtractOptions {
 /**
  * The features of images, in their order.
  * @param images u8, as many as `shape` says
- * @param shape [N, H, W, 3]
- * @returns pool3 [N, 2048] for the Frechet and kernel distances, precision and recall; logits [N, 1008] for the Inception score
+ * @param shape [N, H, W, C], N at least 1
+ * @returns what the network gives, over all images: of FidInception pool3 [N, 2048] for the Frechet and kernel distances,
+ * precision and recall, and logits [N, 1008] for the Inception score
  * @throws ShapeError for images of another kind; ValueError for a batch size that is no whole number
  */
-export async function extractFeatures(
-  network: FidInception,
+export async function extractFeatures<Names extends string>(
+  network: FeatureExtractor<Names>,
   images: Uint8Array,
   shape: readonly number[],
   options: ExtractOptions = {},
-): Promise<{ pool3: FeatureRows; logits: FeatureRows }> {
+): Promise<Record<Names, FeatureRows>> {
   const { batchSize = 32, onBatch, signal } = options;
   const [count, ...image] = shape;
   const pixels = image.reduce((product, extent) => product * extent, 1);
-  if (shape.length !== 4 || count * pixels !== images.length)
-    throw new ShapeError('inception', `images [N, H, W, 3] of ${images.length} values`, formatShape(shape));
+  if (shape.length !== 4 || count < 1 || count * pixels !== images.length)
+    throw new ShapeError('features', `images [N, H, W, C] of ${images.length} values`, formatShape(shape));
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new ValueError(`batchSize must be a whole number >= 1, got ${batchSize}`);
-  const pool3 = new Float32Array(count * FEATURES);
-  const logits = new Float32Array(count * CLASSES);
+  const found: Partial<Record<Names, FeatureRows>> = {};
   for (let start = 0; start < count; start += batchSize) {
     signal?.throwIfAborted();
     const end = Math.min(start + batchSize, count);
-    const features = scope(() => {
+    const outputs = scope(() => {
       const batch = images.subarray(start * pixels, end * pixels);
       return network.forward(tensor(batch, { shape: [end - start, ...image], dtype: 'u8', device: network.device }));
     });
-    pool3.set(await features.pool3.data(), start * FEATURES);
-    logits.set(await features.logits.data(), start * CLASSES);
-    features.pool3.dispose();
-    features.logits.dispose();
+    for (const [name, output] of Object.entries<Tensor>(outputs) as [Names, Tensor][]) {
+      const columns = output.shape[1];
+      found[name] ??= { values: new Float32Array(count * columns), rows: count, columns };
+      found[name].values.set((await output.data()) as Float32Array, start * columns);
+      output.dispose();
+    }
     onBatch?.(end);
   }
-  return {
-    pool3: { values: pool3, rows: count, columns: FEATURES },
-    logits: { values: logits, rows: count, columns: CLASSES },
-  };
+  return found as Record<Names, FeatureRows>;
 }

@@ -1,5 +1,13 @@
 // How good samples are: feature networks and scores, the public names of `rectiflow/eval`.
-export { type ExtractOptions, extractFeatures } from './extract.ts';
+export {
+  Classifier,
+  type ClassifierImages,
+  type ClassScores,
+  loadClassifier,
+  type StoredClassifier,
+  saveClassifier,
+} from './classifier.ts';
+export { type ExtractOptions, extractFeatures, type FeatureExtractor } from './extract.ts';
 export type { FeatureRows } from './features.ts';
 export { frechetDistance } from './frechet_distance.ts';
 export { GaussianAccumulator, type GaussianStatistics, gaussianOf } from './gaussian.ts';
@@ -13,5 +21,5 @@ export {
   type KernelDistance,
   kernelDistance,
 } from './scores.ts';
-export { type DataStatistics, readStatistics, writeStatistics } from './statistics.ts';
+export { type DataStatistics, readStatistics, writeActivations, writeStatistics } from './statistics.ts';
 export { readStateArrays, type StateArrays } from './weights.ts';

@@ -3,6 +3,7 @@
 //   ours                    mu [d] f64, sigma [d, d] f64, count i64, features: UTF-8 bytes, the name of what made them
 //   pytorch-fid, TTUR, ...  mu, sigma
 //   official (score SDE)    pool_3 [N, d], the feature vectors themselves; a covariance is made of them here
+//   ours, with the vectors  pool_3 [N, d] f32, features: as above; the official code reads it too
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { type ArrayFile, readNpz, writeNpz } from '../io/index.ts';
 import type { FeatureRows } from './features.ts';
@@ -38,8 +39,9 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
   const [rows, columns] = pool.shape;
   if (pool.shape.length !== 2) throw new FileError(path, `pool_3 is ${formatShape(pool.shape)}, expected [N, d]`);
   const activations = { values: floatsIn(path, 'pool_3', pool), rows, columns };
+  const features = textIn(path, arrays.get('features'));
   try {
-    return { gaussian: gaussianOf(activations), activations };
+    return { gaussian: gaussianOf(activations), activations, features };
   } catch (error) {
     throw error instanceof ValueError ? new FileError(path, error.message) : error;
   }
@@ -61,11 +63,27 @@ export async function writeStatistics(
     ['sigma', { shape: [d, d], dtype: 'f64', data: covariance }],
   ]);
   if (count !== undefined) arrays.set('count', { shape: [], dtype: 'i64', data: BigInt64Array.of(BigInt(count)) });
-  if (options.features !== undefined) {
-    const data = new TextEncoder().encode(options.features);
-    arrays.set('features', { shape: [data.length], dtype: 'u8', data });
-  }
+  if (options.features !== undefined) arrays.set('features', textArray(options.features));
   await writeNpz(path, arrays);
+}
+
+/**
+ * Writes the feature vectors themselves.
+ * @param options.features the name of the network that made them
+ * @throws FileError
+ */
+export async function writeActivations(
+  path: string,
+  { values, rows, columns }: FeatureRows,
+  options: { features: string },
+): Promise<void> {
+  const pool_3: ArrayFile = { shape: [rows, columns], dtype: 'f32', data: Float32Array.from(values) };
+  await writeNpz(path, { pool_3, features: textArray(options.features) });
+}
+
+function textArray(text: string): ArrayFile {
+  const data = new TextEncoder().encode(text);
+  return { shape: [data.length], dtype: 'u8', data };
 }
 
 function gaussianIn(path: string, mu: ArrayFile, sigma: ArrayFile, count: ArrayFile | undefined): GaussianStatistics {

@@ -17,7 +17,7 @@ export async function straightness(
   velocity: Velocity,
   options: Pick<
     SampleOptions,
-    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+    'shape' | 'count' | 'seed' | 'first' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
   > & { steps: number },
 ): Promise<{ straightness: number; perStep: number[] }> {
   const { shape, count, steps, epsilon, microBatch = count, signal } = options;

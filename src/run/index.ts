@@ -7,6 +7,13 @@ export { type ChainStage, chainStages, type FlowStage, type PairStage } from './
 export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
 export {
+  type ClassifierOptions,
+  type ClassifierStep,
+  requireLabels,
+  type TrainedClassifier,
+  trainClassifier,
+} from './classifier.ts';
+export {
   applyOverrides,
   type Config,
   type ConfigFile,
@@ -21,10 +28,10 @@ export {
 export { type Conversion, type ConvertOptions, convert } from './convert.ts';
 export { loadDataset, pixels } from './data.ts';
 export { examine, type Finding } from './doctor.ts';
-export { type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
+export { FeatureCollector, type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { type Evaluation, evaluationLoss } from './eval/loss.ts';
-export type { Scores } from './eval/scores.ts';
+export { type Scores, scoreFeatures } from './eval/scores.ts';
 export {
   buildStatistics,
   dataStatistics,
@@ -32,6 +39,7 @@ export {
   ownPath as statisticsPath,
   type StatisticsOptions,
 } from './eval/statistics.ts';
+export { evaluateStraightness, type Straightness, type StraightnessOptions } from './eval/straightness.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
 export {
   type FileSummary,

@@ -166,7 +166,7 @@ describe('refusals', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'reflow', 'eval', 'sample', 'stats', 'convert', 'inspect', 'quickstart', 'doctor'])(
+  it.each(['train', 'reflow', 'eval', 'sample', 'stats', 'classifier', 'convert', 'inspect', 'quickstart', 'doctor'])(
     '%s',
     (name) => {
       const { status, stdout } = rectiflow(name, '--help');

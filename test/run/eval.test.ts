@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { frechetDistance, gaussianOf } from '../../src/eval/index.ts';
+import { networkVelocity, straightness } from '../../src/flow/index.ts';
 import { type ArrayFile, readNpz, readPng } from '../../src/io/index.ts';
-import { evaluateSnapshots, train } from '../../src/run/index.ts';
+import { evaluateSnapshots, loadModel, train } from '../../src/run/index.ts';
 import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -162,6 +163,29 @@ describe('files', () => {
     // An untrained flow is near the Gaussian, whose bits for images in [-1, 1] lie between 8 and 10.
     expect(most).toBeLessThan(11);
   }, 120_000);
+});
+
+describe('straightness', () => {
+  it('is that of the flow, in batches, with neither data nor samples', async () => {
+    const straight = await config({
+      'eval.enable_straightness': true,
+      'eval.straightness_samples': 3,
+      'eval.batch_size': 2,
+      'eval.begin_ckpt': 3,
+      'eval.folder': 'straight',
+      'data.dataset': 'FOLDER',
+      'data.root_path': '/nowhere/at/all',
+    });
+    const [{ straightness: found, checkpoint }] = await evaluateSnapshots(straight, { workdir, device });
+    const { model: loaded } = await loadModel(checkpoint, straight, { device });
+    using model = loaded;
+    const draw = { shape: [8, 8, 1], count: 3, seed: 42, steps: 100, device };
+    const expected = await straightness(networkVelocity(model.eval()), draw);
+    expect(found).toMatchObject({ samples: 3 });
+    expect(found?.perStep).toHaveLength(100);
+    expect((found?.straightness ?? 0) / expected.straightness).toBeCloseTo(1, 5);
+    expect(JSON.parse(readFileSync(join(workdir, 'straight/ckpt_3/report.json'), 'utf8')).straightness).toEqual(found);
+  });
 });
 
 describe('scores', () => {

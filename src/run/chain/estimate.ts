@@ -1,5 +1,5 @@
 // What a chain will take, stage by stage, before it is begun: a training step and an evaluation of the network are timed on
-// this machine and multiplied. Pictures on the way, evaluations on held-out data and reading files are not in it.
+// this machine and multiplied. Pictures on the way, evaluations on held-out data, a classifier and reading files are not in it.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
@@ -12,7 +12,7 @@ import { pairBytes } from '../pairs.ts';
 import { checkpointBytes, PROBED, probeStep } from '../plan.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
 import { trainingState } from '../session.ts';
-import { type ChainStage, chainStages } from './stages.ts';
+import { type ChainStage, chainStages, flowStages } from './stages.ts';
 
 /** Evaluations that RK45 is taken to need: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
 export const ASSUMED_NFE = 127;
@@ -47,8 +47,8 @@ export async function estimateChain(config: Config, device: Device): Promise<Sta
       memory: evaluation.memory,
       disk: pairBytes(own),
     });
-    const stages = chainStages(config, '');
-    const flows = stages.filter(({ kind }) => kind !== 'pairs').length;
+    const stages = chainStages(config, '').filter((stage) => stage.kind !== 'classifier');
+    const flows = flowStages(stages).length;
     return [
       ...stages.map((stage) => (stage.kind === 'pairs' ? pairs(stage) : training(stage))),
       {

@@ -1,9 +1,11 @@
 // `chain`: from data to a generator of few steps, one stage after the other, each as its own command would run it. A chain that
 // was stopped, even by force, goes on where it was: stages that are done are kept, and the one that was running goes on from
 // its last state.
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { writeFileAtomic } from '../../io/index.ts';
+import { trainClassifier } from '../classifier.ts';
 import type { Config } from '../config/schema.ts';
 import { lockFolder } from '../lock.ts';
 import { generatePairs } from '../pairs.ts';
@@ -12,7 +14,7 @@ import { type FlowReport, reportFlows } from '../report/index.ts';
 import type { TrainOptions } from '../session.ts';
 import { train } from '../train.ts';
 import { makeFolder } from '../workdir.ts';
-import { type ChainStage, chainFile, chainStages, type FlowStage } from './stages.ts';
+import { type ChainStage, type ClassifierStage, chainFile, chainStages, flowStages, reportConfig } from './stages.ts';
 
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
   workdir: string;
@@ -43,7 +45,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
       if (signal?.aborted) return { stages };
     }
     onStage?.({ name: 'report', index: stages.length, total });
-    return { stages, report: await reportFlows(flowsOf(stages), config, options) };
+    return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), options) };
   } catch (error) {
     // What is stopped between two batches says so by the signal's reason.
     if (signal?.aborted && error === signal.reason) return { stages };
@@ -53,12 +55,22 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   }
 }
 
-function flowsOf(stages: readonly ChainStage[]): FlowStage[] {
-  return stages.filter((stage) => stage.kind !== 'pairs');
+async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<void> {
+  const { device, signal, onNotice, onProgress } = options;
+  const { config } = stage;
+  if (stage.kind === 'flow')
+    await (stage.source === 'data' ? train : trainReflow)(config, { ...options, workdir: stage.folder });
+  else if (stage.kind === 'pairs')
+    await generatePairs(config, { device, complete: 'keep', signal, onNotice, onProgress });
+  else if (!existsSync(stage.path)) await chainClassifier(stage, options);
 }
 
-async function runChainStage({ kind, config, folder }: ChainStage, options: ChainOptions): Promise<void> {
-  const { device, signal, onNotice, onProgress } = options;
-  if (kind === 'pairs') await generatePairs(config, { device, complete: 'keep', signal, onNotice, onProgress });
-  else await (kind === 'train' ? train : trainReflow)(config, { ...options, workdir: folder });
+async function chainClassifier({ path, config }: ClassifierStage, options: ChainOptions): Promise<void> {
+  const { onNotice, onProgress } = options;
+  const trained = await trainClassifier(config, {
+    ...options,
+    out: path,
+    onStep: ({ step, total }) => onProgress?.(step + 1, total),
+  });
+  onNotice?.(`the classifier names ${(100 * trained.accuracy).toFixed(1)} % of the held-out images rightly`);
 }

@@ -1,5 +1,6 @@
 // What a chain consists of, as data: each stage with its folder below the work directory and the configuration it runs with,
 // the same that `train` and `reflow` would be given by hand.
+//   classifier.safetensors         with chain.classifier: features for scores, from the labels
 //   1_rectified_flow               from the data
 //   1_rectified_flow_pairs         (z0, z1) of that flow
 //   2_rectified_flow               trained on them; and so on, chain.flows of them
@@ -14,7 +15,9 @@ export const chainFile = 'chain.json';
 
 /** A stage that ends with a checkpoint: a flow, or a generator distilled from one. */
 export interface FlowStage {
-  kind: 'train' | 'reflow';
+  kind: 'flow';
+  /** What it is trained on. */
+  source: 'data' | 'pairs';
   /** "1-rectified flow", for people. */
   name: string;
   folder: string;
@@ -32,25 +35,42 @@ export interface PairStage {
   config: Config;
 }
 
-export type ChainStage = FlowStage | PairStage;
+/** The classifier whose features scores are in. */
+export interface ClassifierStage {
+  kind: 'classifier';
+  name: string;
+  /** The file. */
+  path: string;
+  config: Config;
+}
+
+export type ChainStage = FlowStage | PairStage | ClassifierStage;
 
 /** The stages of a configuration, in order. @param workdir the folder of the chain */
 export function chainStages(config: Config, workdir: string): ChainStage[] {
   const { flows, distil_steps: k } = config.chain;
-  const first = flowStage('train', '1-rectified flow', join(workdir, '1_rectified_flow'), config);
-  const stages: ChainStage[] = [first];
+  const stages: ChainStage[] = [];
+  if (config.chain.classifier)
+    stages.push({
+      kind: 'classifier',
+      name: 'classifier for scores',
+      path: join(workdir, 'classifier.safetensors'),
+      config,
+    });
+  const first = flowStage('data', '1-rectified flow', join(workdir, '1_rectified_flow'), config);
+  stages.push(first);
   let teacher = first;
   for (let flow = 2; flow <= flows; flow++) {
     const pairs = pairStage(config, workdir, flow - 1, teacher);
     const folder = join(workdir, `${flow}_rectified_flow`);
-    teacher = flowStage('reflow', `${flow}-rectified flow`, folder, reflowConfig(config, pairs, teacher));
+    teacher = flowStage('pairs', `${flow}-rectified flow`, folder, reflowConfig(config, pairs, teacher));
     stages.push(pairs, teacher);
   }
   if (k === 0) return stages;
   const pairs = pairStage(config, workdir, flows, teacher);
   const folder = join(workdir, `${flows}_rectified_flow_k=${k}_distill`);
   const student = flowStage(
-    'reflow',
+    'pairs',
     `distilled to ${k} step${k === 1 ? '' : 's'}`,
     folder,
     distilConfig(config, pairs, teacher),
@@ -58,9 +78,21 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
   return [...stages, pairs, { ...student, distilledTo: k }];
 }
 
-function flowStage(kind: FlowStage['kind'], name: string, folder: string, config: Config): FlowStage {
+/** Those that end with a flow. */
+export function flowStages(stages: readonly ChainStage[]): FlowStage[] {
+  return stages.filter((stage) => stage.kind === 'flow');
+}
+
+/** The configuration that a chain's report is made with. */
+export function reportConfig(config: Config, stages: readonly ChainStage[]): Config {
+  const classifier = stages.find((stage) => stage.kind === 'classifier');
+  return classifier ? { ...config, eval: { ...config.eval, features: `classifier:${classifier.path}` } } : config;
+}
+
+function flowStage(source: FlowStage['source'], name: string, folder: string, config: Config): FlowStage {
   return {
-    kind,
+    kind: 'flow',
+    source,
     name,
     folder,
     config,

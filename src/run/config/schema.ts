@@ -127,8 +127,8 @@ export const configSchema = z.strictObject({
     batch_size: whole(1),
     num_samples: whole(1),
     enable_sampling: z.boolean(),
-    /** Ours: what samples are compared by: the Inception features of published scores, or the pixels themselves. */
-    features: z.enum(['inception', 'pixels']),
+    /** Ours: what samples are compared by: the Inception features of published scores, the pixels, or a classifier's file. */
+    features: z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
     /** Ours: the file of the Inception weights; unset, it is looked for and downloaded: docs/from-pytorch.md. */
     inception: z.string(),
     /** Ours: the file of the data set's statistics; unset, assets/stats/ and the user's data folder are looked through. */
@@ -139,6 +139,10 @@ export const configSchema = z.strictObject({
     enable_loss: z.boolean(),
     /** Whether `eval` computes bits per dimension. */
     enable_bpd: z.boolean(),
+    /** Ours: whether `eval` computes how straight the flow's paths are. */
+    enable_straightness: z.boolean(),
+    /** Ours: over so many of them. */
+    straightness_samples: whole(1),
     /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
     bpd_dataset: z.enum(['train', 'test']),
     /** Ours: at most so many images of the data set, from its beginning; 0 for all. */

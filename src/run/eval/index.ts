@@ -22,6 +22,7 @@ import { openJudge } from './judge.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
 import { type DrawnSamples, drawSamples } from './samples.ts';
 import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
+import { evaluateStraightness, type Straightness } from './straightness.ts';
 
 export interface EvalOptions {
   workdir: string;
@@ -39,7 +40,7 @@ export interface EvalOptions {
 
 export interface EvalProgress {
   checkpoint: string;
-  what: 'loss' | 'bits per dimension' | 'samples' | 'statistics';
+  what: 'loss' | 'bits per dimension' | 'straightness' | 'samples' | 'statistics';
   done: number;
   total: number;
 }
@@ -52,6 +53,7 @@ export interface EvalRow {
   step: number;
   loss?: Evaluation;
   bitsPerDimension?: BitsPerDimension;
+  straightness?: Straightness;
   samples?: DrawnSamples;
   /** Of those samples; absent where the features or the data cannot be had. */
   scores?: Scores;
@@ -61,7 +63,7 @@ export interface EvalRow {
 export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
   const { device, workdir, onNotice = () => {} } = options;
   const chosen = options.checkpoint ? [chosenFile(options.checkpoint)] : await snapshotsInRange(config, options);
-  const { enable_loss, enable_bpd, enable_sampling, enable_figures_only } = config.eval;
+  const { enable_loss, enable_bpd, enable_straightness, enable_sampling, enable_figures_only } = config.eval;
   const figuresOnly = enable_figures_only;
   const heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
   using _heldOut = closing(heldOut ?? {});
@@ -106,6 +108,8 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
         onProgress: report('bits per dimension'),
         onBatch: (round, values) => writeNpz(join(folder, `${split}_${short}_bpd_${round}.npz`), { arr_0: values }),
       });
+    if (enable_straightness && !figuresOnly)
+      row.straightness = await evaluateStraightness(model, config, { ...common, onProgress: report('straightness') });
     if (enable_sampling || figuresOnly) {
       const collected = new FeatureCollector();
       row.samples = await drawSamples(model, config, {
@@ -167,13 +171,14 @@ function writeLosses(path: string, { batches, loss }: Evaluation): Promise<void>
 
 function writeReport(
   path: string,
-  { checkpoint, step, loss, bitsPerDimension, samples, scores }: EvalRow,
+  { checkpoint, step, loss, bitsPerDimension, straightness, samples, scores }: EvalRow,
 ): Promise<void> {
   const figures = {
     checkpoint,
     step,
     ...(loss && { loss: loss.loss, images: loss.images, loss_by_time: loss.byTime }),
     ...(bitsPerDimension && { bits_per_dimension: bitsPerDimension }),
+    ...(straightness && { straightness }),
     ...(samples && { samples }),
     ...(scores && { scores }),
   };

@@ -3,7 +3,7 @@ import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
-import { type FeatureNetwork, openFeatures } from './features.ts';
+import { classifierFile, type FeatureNetwork, openFeatures } from './features.ts';
 import { dataStatistics, type FoundStatistics } from './statistics.ts';
 
 export interface Judge {
@@ -31,7 +31,7 @@ export async function openJudge(config: Config, options: JudgeOptions): Promise<
   } catch (error) {
     network?.[Symbol.dispose]();
     // A file that was named must be there and in order.
-    const named = given(config.eval.inception) ?? given(config.eval.statistics);
+    const named = given(config.eval.inception) ?? given(config.eval.statistics) ?? classifierFile(config);
     if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
     onNotice(`samples are written, not scored: ${error.message}`);
     return undefined;

@@ -1,12 +1,13 @@
 // The other side of a score: features of the data set, read from a file or made once and kept.
 //   eval.statistics             a file that is named
 //   assets/stats/<name>.npz     where the official code has it (Inception features only)
-//   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3)
+//   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3),
+//                               and in `features` what made them
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { type DataStatistics, readStatistics } from '../../eval/index.ts';
-import { writeNpz } from '../../io/index.ts';
+import { ConfigError } from '../../errors.ts';
+import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
@@ -31,19 +32,25 @@ export interface FoundStatistics extends DataStatistics {
   path: string;
 }
 
-/** Of the training part of the configuration's data set. @throws FileError for a file that is damaged, or data that is not there */
+/**
+ * Of the training part of the configuration's data set.
+ * @throws FileError for a file that is damaged, or data that is not there; ConfigError for statistics of other features
+ */
 export async function dataStatistics(
   config: Config,
   network: FeatureNetwork,
   options: StatisticsOptions,
 ): Promise<FoundStatistics> {
   const named = given(config.eval.statistics);
-  const official = network.name === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
+  const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = ownPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
-  if (path !== undefined) return { path, ...(await readStatistics(path)) };
-  await buildStatistics(config, network, own, options);
-  return { path: own, ...(await readStatistics(own)) };
+  if (path === undefined) await buildStatistics(config, network, own, options);
+  const statistics = await readStatistics(path ?? own);
+  const { features = network.key } = statistics;
+  if (features !== network.key)
+    throw new ConfigError(`${path} holds statistics of ${features}, and eval.features is of ${network.key}`);
+  return { path: path ?? own, ...statistics };
 }
 
 /** Writes the feature vectors of every training image, at most eval.max_images of them, in the official layout. */
@@ -65,10 +72,10 @@ export async function buildStatistics(
     collected.add(await network.extract(images, shape, signal));
     onProgress?.(first + n, total);
   }
-  const { values, rows, columns } = collected.all().features;
-  makeFolder(join(path, '..'));
-  await writeNpz(path, { pool_3: { shape: [rows, columns], dtype: 'f32', data: values as Float32Array } });
-  return rows;
+  const { features } = collected.all();
+  makeFolder(dirname(path));
+  await writeActivations(path, features, { features: network.key });
+  return features.rows;
 }
 
 /** As evaluation.load_dataset_stats names them. */
@@ -78,9 +85,9 @@ function officialName({ data: { dataset, category, image_size } }: Config): stri
 }
 
 /** Where `stats` puts them: data set, size, part and features in the name. */
-export function ownPath(config: Config, network: Pick<FeatureNetwork, 'name'>): string {
+export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
   const { dataset, category, image_size: size } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
-  const parts = [dataset, category, size, 'train', network.name].filter((part) => part !== '');
+  const parts = [dataset, category, size, 'train', network.key].filter((part) => part !== '');
   return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
 }

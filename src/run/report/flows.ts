@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { FileError } from '../../errors.ts';
 import { asFileError } from '../../io/index.ts';
 import { parseStrictJson } from '../../io/json.ts';
-import { chainFile, chainStages } from '../chain/stages.ts';
+import { chainFile, chainStages, flowStages, reportConfig } from '../chain/stages.ts';
 import { type Config, resolveConfig } from '../config/index.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import type { ReportedFlow } from './measure.ts';
@@ -14,11 +14,10 @@ import type { ReportedFlow } from './measure.ts';
 export async function reportedFlows(workdir: string): Promise<{ config: Config; flows: ReportedFlow[] }> {
   if (existsSync(join(workdir, chainFile))) {
     const config = await readConfig(join(workdir, chainFile));
-    const flows = chainStages(config, workdir).filter(
-      (stage) => stage.kind !== 'pairs' && existsSync(stage.checkpoint),
-    );
+    const stages = chainStages(config, workdir);
+    const flows = flowStages(stages).filter(({ checkpoint }) => existsSync(checkpoint));
     if (flows.length === 0) throw new FileError(workdir, 'holds a chain of which no flow is done; run it first');
-    return { config, flows: flows as ReportedFlow[] };
+    return { config: reportConfig(config, stages), flows };
   }
   const path = join(workdir, 'config.json');
   if (!existsSync(path))

@@ -2,7 +2,7 @@
 // few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
 import { basename, join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { networkVelocity, straightness, type Trajectory, trajectory } from '../../flow/index.ts';
+import { networkVelocity, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { FlowStage } from '../chain/stages.ts';
@@ -12,8 +12,8 @@ import { FeatureCollector } from '../eval/features.ts';
 import type { Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
 import { scoreFeatures } from '../eval/scores.ts';
+import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
 import { type LoggedStep, readLog } from '../log.ts';
-import { microBatchFor } from '../memory.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 
@@ -54,8 +54,6 @@ export interface MeasureOptions {
 }
 
 const EULER_STEPS = [1, 2, 4, 10, 100];
-/** Of straightness and paths. */
-const PATH_STEPS = 100;
 const STRAIGHTNESS_SAMPLES = 64;
 const PICTURED = 36;
 const PATHS = 4;
@@ -76,7 +74,7 @@ export function samplesBytes({ data, eval: { num_samples: samples } }: Config): 
 
 /** Samples of a seed that no pair was made of. */
 export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): Promise<MeasuredFlow> {
-  const { device, onNotice } = options;
+  const { device, signal, onNotice } = options;
   const { checkpoint: path, distilledTo = PATH_STEPS, folder } = flow;
   const config: Config = { ...flow.config, seed: flow.config.seed + 1 };
   const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice });
@@ -87,7 +85,6 @@ export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): 
     rows.push(await sampledRow(model, flow, { ...config, sampling }, options));
   const shape = [config.data.image_size, config.data.image_size, config.data.num_channels];
   const velocity = networkVelocity(model);
-  const budget = config.sampling.memory_budget;
   const common = {
     shape,
     seed: config.seed,
@@ -95,12 +92,8 @@ export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): 
     device,
     signal: options.signal,
   };
-  const measured = await straightness(velocity, {
-    ...common,
-    count: STRAIGHTNESS_SAMPLES,
-    steps: distilledTo,
-    microBatch: microBatchFor(velocity, shape, { batch: STRAIGHTNESS_SAMPLES, budget, device }),
-  });
+  const straight = { ...config, eval: { ...config.eval, straightness_samples: STRAIGHTNESS_SAMPLES } };
+  const measured = await evaluateStraightness(model, straight, { device, steps: distilledTo, signal });
   return {
     flow,
     parameters: model.parameterCount(),

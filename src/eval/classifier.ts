@@ -1,0 +1,177 @@
+// A small convolutional classifier whose last layer before the class scores serves as features, where the images are not such
+// as Inception knows: handwritten digits, small pictures.
+//
+//   pixels -> data range -> 3x3 to 32 -> (norm, SiLU, 3x3 to 64 at half the size) until the side is at most 4
+//          -> norm, SiLU, mean over the image: features [64] -> linear: logits [classes]
+//
+// What it is of (size, channels and range of its images, classes) is part of its weights' meaning and travels with them.
+import { createHash } from 'node:crypto';
+import { noGrad } from '../autograd/mode.ts';
+import type { Device } from '../device/device.ts';
+import { FileError, formatShape, ShapeError } from '../errors.ts';
+import { bytesOf } from '../io/array.ts';
+import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';
+import { cast } from '../kernels/cast.ts';
+import { add, mul } from '../kernels/elementwise.ts';
+import { checkOperands } from '../kernels/op.ts';
+import { mean } from '../kernels/reduce.ts';
+import { Initializer } from '../nn/init.ts';
+import { Conv2d, GroupNorm, Linear } from '../nn/layers.ts';
+import { Module } from '../nn/module.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+const FORMAT = 'rectiflow-classifier-1';
+const STEM = 32;
+/** Length of the features. */
+const WIDTH = 64;
+const LAST_SIDE = 4;
+/** Of any extent in a file, so that it cannot have a network built that no machine holds. */
+const MOST = 2 ** 16;
+
+/** The images that a classifier is of. */
+export interface ClassifierImages {
+  imageSize: number;
+  channels: number;
+  /** Whether its layers see [-1, 1]; else [0, 1]. */
+  centered: boolean;
+}
+
+export interface ClassScores {
+  /** f32 [N, 64] */
+  features: Tensor;
+  /** f32 [N, classes] */
+  logits: Tensor;
+}
+
+/** The network; it stays on its device until it is disposed. */
+export class Classifier extends Module {
+  readonly device: Device;
+  readonly images: ClassifierImages;
+  readonly classes: number;
+  readonly stem: Conv2d;
+  readonly norms: GroupNorm[] = [];
+  readonly convs: Conv2d[] = [];
+  readonly last: GroupNorm;
+  readonly head: Linear;
+
+  constructor(images: ClassifierImages, classes: number, options: { device: Device; seed?: number }) {
+    super();
+    this.device = options.device;
+    this.images = images;
+    this.classes = classes;
+    const init = new Initializer(options);
+    this.stem = new Conv2d(images.channels, STEM, 3, init);
+    let width = STEM;
+    for (let side = images.imageSize; side > LAST_SIDE; side = Math.ceil(side / 2)) {
+      this.norms.push(new GroupNorm(width, init));
+      this.convs.push(new Conv2d(width, WIDTH, 3, init));
+      width = WIDTH;
+    }
+    this.last = new GroupNorm(width, init);
+    this.head = new Linear(width, classes, init);
+  }
+
+  /**
+   * Of images in their data range.
+   * @param x f32 [N, size, size, channels]
+   */
+  scores(x: Tensor): ClassScores {
+    return scope(() => {
+      const trunk = this.convs.reduce(
+        (h, conv, i) => conv.forward(this.norms[i].forward(h, { activation: 'silu' }), { stride: 2 }),
+        this.stem.forward(x),
+      );
+      const features = mean(this.last.forward(trunk, { activation: 'silu' }), { axes: [1, 2] });
+      return { features, logits: this.head.forward(features) };
+    });
+  }
+
+  /**
+   * Of pixels, without a graph.
+   * @param images u8 [N, size, size, channels]
+   * @throws ShapeError for images of another size
+   */
+  forward(images: Tensor): ClassScores {
+    checkOperands('classifier', [images], 'u8');
+    const { imageSize, channels, centered } = this.images;
+    const expected = [imageSize, imageSize, channels];
+    if (images.rank !== 4 || formatShape(images.shape.slice(1)) !== formatShape(expected))
+      throw new ShapeError('classifier', `images [N, ${expected.join(', ')}]`, formatShape(images.shape));
+    return noGrad(() =>
+      scope(() => {
+        const unit = mul(cast(images, 'f32'), 1 / 255);
+        return { ...this.scores(centered ? add(mul(unit, 2), -1) : unit) };
+      }),
+    );
+  }
+}
+
+/** A classifier as its file has it. */
+export interface StoredClassifier {
+  network: Classifier;
+  /** SHA-256 over weights and what they are of: the same for a copy under another name. */
+  hash: string;
+  /** The share of held-out images that it names rightly. */
+  accuracy: number;
+}
+
+/** Writes the network as it is now, atomically. @param metadata what else is to be known of it */
+export async function saveClassifier(
+  path: string,
+  network: Classifier,
+  accuracy: number,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const tensors = new Map<string, ArrayFile>();
+  for (const [name, tensor] of network.namedTensors())
+    tensors.set(name, { shape: [...tensor.shape], dtype: 'f32', data: (await tensor.data()) as Float32Array });
+  await writeSafetensors(path, tensors, {
+    ...metadata,
+    format: FORMAT,
+    images: JSON.stringify(network.images),
+    classes: String(network.classes),
+    accuracy: String(accuracy),
+  });
+}
+
+/** @throws FileError for a file that is missing, damaged or no classifier */
+export async function loadClassifier(path: string, options: { device: Device }): Promise<StoredClassifier> {
+  const { metadata, tensors } = await readSafetensors(path);
+  if (metadata.format !== FORMAT)
+    throw new FileError(path, `is no classifier: its metadata has format ${JSON.stringify(metadata.format ?? null)}`);
+  const images = imagesOf(path, metadata.images);
+  const [classes, accuracy] = [Number(metadata.classes), Number(metadata.accuracy)];
+  if (!(Number.isInteger(classes) && classes >= 2 && classes <= MOST))
+    throw new FileError(path, `its number of classes is ${JSON.stringify(metadata.classes)}`);
+  if (!(accuracy >= 0 && accuracy <= 1))
+    throw new FileError(path, `its accuracy is ${JSON.stringify(metadata.accuracy)}`);
+  const values = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  const hash = createHash('sha256').update(JSON.stringify([images, classes]));
+  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!(data instanceof Float32Array)) throw new FileError(path, `"${name}" is not of float32`);
+    values.set(name, { shape, data });
+    hash.update(JSON.stringify([name, shape])).update(bytesOf(data));
+  }
+  const network = new Classifier(images, classes, options);
+  try {
+    network.loadStateDict(values, path);
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+  return { network, hash: hash.digest('hex'), accuracy };
+}
+
+function imagesOf(path: string, text: string | undefined): ClassifierImages {
+  let value: Partial<Record<keyof ClassifierImages, unknown>> | null = null;
+  try {
+    value = JSON.parse(text ?? '');
+  } catch {}
+  const { imageSize, channels, centered } = value ?? {};
+  const size = (given: unknown): given is number =>
+    Number.isInteger(given) && (given as number) >= 1 && (given as number) <= MOST;
+  if (!size(imageSize) || !size(channels) || typeof centered !== 'boolean')
+    throw new FileError(path, `does not say what images it is of, but ${JSON.stringify(text ?? null)}`);
+  return { imageSize, channels, centered };
+}

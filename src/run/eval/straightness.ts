@@ -1,0 +1,52 @@
+// How straight a flow's paths are (src/flow/straightness.ts), on the noise that samples start from.
+import type { Device } from '../../device/device.ts';
+import { networkVelocity, straightness } from '../../flow/index.ts';
+import type { UNet } from '../../nn/unet.ts';
+import type { Config } from '../config/schema.ts';
+import { microBatchFor } from '../memory.ts';
+
+/** Euler steps along each path. */
+export const PATH_STEPS = 100;
+
+export interface Straightness {
+  /** E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions, paths and times; 0 is straight. */
+  straightness: number;
+  /** Paths, those of the first samples of the seed. */
+  samples: number;
+  /** The same at each of the times i / steps. */
+  perStep: number[];
+}
+
+export interface StraightnessOptions {
+  device: Device;
+  /** Euler steps along each path; default 100. */
+  steps?: number;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Over eval.straightness_samples paths of the weights that `model` holds now. */
+export async function evaluateStraightness(
+  model: UNet,
+  config: Config,
+  { device, steps = PATH_STEPS, signal, onProgress }: StraightnessOptions,
+): Promise<Straightness> {
+  const { image_size: size, num_channels: channels } = config.data;
+  const { straightness_samples: samples, batch_size } = config.eval;
+  const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;
+  const shape = [size, size, channels];
+  const velocity = networkVelocity(model.eval());
+  const batch = Math.min(batch_size, samples);
+  const microBatch = microBatchFor(velocity, shape, { batch, budget, device });
+  const perStep = new Array<number>(steps).fill(0);
+  for (let first = 0; first < samples; first += batch) {
+    const count = Math.min(batch, samples - first);
+    const part = { shape, count, first, seed: config.seed, noiseScale, microBatch, steps, device, signal };
+    const measured = await straightness(velocity, part);
+    measured.perStep.forEach((value, i) => {
+      perStep[i] += (value * count) / samples;
+    });
+    onProgress?.(first + count, samples);
+  }
+  return { straightness: perStep.reduce((a, b) => a + b, 0) / steps, samples, perStep };
+}
