@@ -16,6 +16,8 @@ import type { Config } from './config/schema.ts';
 const PROBED = 8;
 
 export interface TrainingPlan {
+  /** Where the run writes. */
+  workdir: string;
   parameters: number;
   /** First step and the one to stop before. */
   from: number;
@@ -71,7 +73,7 @@ export async function planTraining(options: {
         'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
   const seconds = (more.seconds / some) * batch * (total - from);
-  return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
+  return { workdir, parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
 }
 
 /** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
