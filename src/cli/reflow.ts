@@ -19,7 +19,7 @@ export const reflowCommand: Command = {
     const partial = parsed.has('partial');
     const device = await deviceOf(parsed, config);
     if (config.reflow.reflow_type !== 'generate_data_from_z0')
-      return runTraining(config, workdir, (options) => trainReflow(config, { ...options, workdir, device, partial }));
+      return runTraining(config, (options) => trainReflow(config, { ...options, workdir, device, partial }));
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
     const { folder, count, nfe } = await interruptible((signal) =>
       generatePairs(config, {

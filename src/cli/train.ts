@@ -15,6 +15,6 @@ export const trainCommand: Command = {
       return showPlan(config, `train steps 0 to ${config.training.n_iters} in ${workdir}`, 'train');
     requireKeys(config, 'train');
     const device = await deviceOf(parsed, config);
-    return runTraining(config, workdir, (options) => train(config, { ...options, workdir, device }));
+    return runTraining(config, (options) => train(config, { ...options, workdir, device }));
   },
 };

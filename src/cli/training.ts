@@ -8,23 +8,18 @@ import { TrainingDisplay } from './shared.ts';
 
 /** What is said, with the time. Written once the run has its work directory: a run that is refused leaves no trace there. */
 class Transcript {
-  private readonly path: string;
-  private waiting: string[] | undefined = [];
-
-  constructor(path: string) {
-    this.path = path;
-  }
+  private path: string | undefined;
+  private waiting: string[] = [];
 
   add(text: string): void {
-    const line = `${new Date().toISOString()} ${text}\n`;
-    if (this.waiting) this.waiting.push(line);
-    else this.write(line);
+    this.waiting.push(`${new Date().toISOString()} ${text}\n`);
+    this.write();
   }
 
-  begin(): void {
-    const lines = this.waiting ?? [];
-    this.waiting = undefined;
-    this.write(lines.join(''));
+  /** From here on it is written to this folder, with what was said before. */
+  begin(workdir: string): void {
+    this.path = join(workdir, 'stdout.txt');
+    this.write();
   }
 
   /** The last line; where it cannot be written, what it says is on the screen. */
@@ -34,9 +29,10 @@ class Transcript {
     } catch {}
   }
 
-  private write(text: string): void {
+  private write(): void {
+    if (this.path === undefined) return;
     try {
-      appendFileSync(this.path, text);
+      appendFileSync(this.path, this.waiting.splice(0).join(''));
     } catch (error) {
       throw asFileError(this.path, error);
     }
@@ -46,13 +42,12 @@ class Transcript {
 /** Runs `work` until it is done or interrupted. @returns the exit code */
 export async function runTraining(
   config: Config,
-  workdir: string,
   work: (
     options: Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'>,
   ) => Promise<TrainResult>,
 ): Promise<number> {
   const display = new TrainingDisplay();
-  const transcript = new Transcript(join(workdir, 'stdout.txt'));
+  const transcript = new Transcript();
   const say = (text: string) => {
     display.stop();
     process.stderr.write(`${text}\n`);
@@ -69,7 +64,7 @@ export async function runTraining(
           transcript.add(`step ${step + 1}  loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
       },
       onPlan: (plan) => {
-        transcript.begin();
+        transcript.begin(plan.workdir);
         say(describePlan(plan));
       },
       onNotice: (text) => say(`note: ${text}`),
@@ -81,7 +76,7 @@ export async function runTraining(
   const { steps, loss, stopped, checkpoint } = result;
   const mean = Number.isNaN(loss) ? '' : `, mean loss of the last steps (50 at most): ${loss.toFixed(4)}`;
   const summary = `${stopped ? 'stopped' : 'done'} after ${steps} steps${mean}`;
-  transcript.begin();
+  transcript.begin(result.workdir);
   const peak = `peak memory: ${megabytes(result.peakMemory)} in tensors, ${megabytes(1024 * process.resourceUsage().maxRSS)} of the process`;
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);

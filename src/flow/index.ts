@@ -1,7 +1,7 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { energyDistance } from './energy_distance.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
-export { type Distance, interpolate, type LossOptions, pseudoHuber, rectifiedFlowLoss } from './loss.ts';
+export { type Distance, interpolate, type LossOptions, pseudoHuber, pseudoHubers, rectifiedFlowLoss } from './loss.ts';
 export {
   encode,
   type FlowSample,

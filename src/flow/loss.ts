@@ -28,19 +28,19 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
   reduceMean?: boolean;
 }
 
-/** A loss [] of a batch, the mean over its samples, from the velocity v and the ends of its paths, [N, ...] each. */
-export type Distance = (v: Tensor, x0: Tensor, x1: Tensor) => Tensor;
+/** A loss [] of a batch, the mean over its samples: of the velocity v [N, ...], the ends of its paths and their times [N]. */
+export type Distance = (v: Tensor, x0: Tensor, x1: Tensor, t: Tensor) => Tensor;
 
-/**
- * sqrt(||v - (x1 - x0)||^2 + c^2) - c, c = 0.00054 sqrt(dimensions): squared near 0, linear far off (Song, Dhariwal 2024,
- * section 3.3).
- */
-export const pseudoHuber: Distance = (v, x0, x1) => {
-  const dimensions = x1.size / x1.shape[0];
-  const c = 0.00054 * Math.sqrt(dimensions);
-  const error = reshape(sub(v, sub(x1, x0)), [x1.shape[0], dimensions]);
-  return sub(mean(sqrt(add(sum(square(error), { axes: [1] }), c * c))), c);
-};
+/** Pseudo-Huber of each sample with c = 0.00054 sqrt(dimensions), in the mean (Song, Dhariwal 2024, section 3.3). */
+export function pseudoHuber(v: Tensor, x0: Tensor, x1: Tensor): Tensor {
+  return mean(pseudoHubers(v, x0, x1, 0.00054 * Math.sqrt(x1.size / x1.shape[0])));
+}
+
+/** [N]: sqrt(||v - (x1 - x0)||^2 + c^2) - c of each sample: squared near 0, linear far off. */
+export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tensor {
+  const error = reshape(sub(v, sub(x1, x0)), [x1.shape[0], x1.size / x1.shape[0]]);
+  return sub(sqrt(add(sum(square(error), { axes: [1] }), c * c)), c);
+}
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
@@ -64,7 +64,7 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
   const v = velocity(options.input ?? interpolate(x0, x1, t), t);
-  if (distance) return distance(v, x0, x1);
+  if (distance) return distance(v, x0, x1, t);
   const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
 }

@@ -8,6 +8,7 @@ import type { Module, StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
 import { provenance } from './provenance.ts';
+import type { StageIdentity } from './stage.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 const SIGMAS = 'buffer.sigmas';
@@ -16,8 +17,8 @@ export interface Checkpoint {
   path: string;
   /** As it lies in the file, unchecked; undefined for a file of the official code, which has none. */
   config: unknown;
-  /** What it was trained by. */
-  stage?: string;
+  /** What it was trained by; undefined where the file does not say. */
+  stage?: StageIdentity;
   /** Updates done. */
   step: number;
   model: StateValues;
@@ -35,7 +36,7 @@ interface TrainingState {
   model: Module;
   optimizer: Adam;
   config: Config;
-  stage?: string;
+  stage?: StageIdentity;
   /** Updates done. */
   step: number;
   /** Whether Adam's moments go with it. */
@@ -79,7 +80,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
     format: FORMAT,
     config: JSON.stringify(config),
     step: String(step),
-    ...(stage !== undefined && { stage }),
+    ...(stage && { stage: stage.name, ...(stage.teacher !== undefined && { teacher: stage.teacher }) }),
     ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
     ...provenance(),
   };
@@ -109,7 +110,9 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
   const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
   if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
     throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
-  return { config: parseConfig(path, metadata.config), stage: metadata.stage, step, emaDecay };
+  const { stage: name, teacher } = metadata;
+  const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay };
 }
 
 /** @throws FileError for a file that is missing, damaged or not one of ours */

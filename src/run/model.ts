@@ -3,7 +3,9 @@ import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
 import { UNet } from '../nn/unet.ts';
 import type { UNetOptions } from '../nn/unet_options.ts';
+import { inertKeys } from './config/official.ts';
 import type { Config } from './config/schema.ts';
+import { type Difference, differences } from './config/tree.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {
@@ -37,6 +39,23 @@ export function unetOptions(config: Config): UNetOptions {
     activationCheckpointing: model.activation_checkpointing,
     seed,
   };
+}
+
+/** Keys of data and model that change neither which weights a network has nor what it computes from them. */
+const withoutTrace = [
+  'model.dropout',
+  'model.ema_rate',
+  'model.init_scale',
+  'model.fourier_scale',
+  'model.activation_checkpointing',
+  ...inertKeys,
+];
+
+/** Where two configurations are of different networks, or of data in another range; each may be unchecked. */
+export function architectureDifferences(a: unknown, b: unknown): Difference[] {
+  return differences(a, b).filter(
+    ({ path }) => /^(data\.(image_size|num_channels|centered)$|model\.)/.test(path) && !withoutTrace.includes(path),
+  );
 }
 
 /** A freshly initialised network; the caller owns it. */

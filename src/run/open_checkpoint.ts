@@ -6,9 +6,10 @@ import { FileError } from '../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../io/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
+import { resolveConfig } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
-import { buildModel } from './model.ts';
+import { architectureDifferences, buildModel } from './model.ts';
 import { fromOfficialCheckpoint, type OfficialOptions } from './official.ts';
 
 /** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
@@ -21,19 +22,34 @@ export async function readTorchTree(path: string): Promise<TorchValue | undefine
 /**
  * @param reference as on official command lines: see findCheckpoint
  * @param model a network of its architecture, whose names the result has
- * @throws FileError for a file that is missing, damaged or of another network
+ * @param config of that network
+ * @throws FileError for a file that is missing, damaged or, by its tensors or its own configuration, of another network or
+ * of data in another range
  */
 export async function openCheckpoint(
   reference: string,
   model: UNet,
+  config: Config,
   options: OfficialOptions = {},
 ): Promise<Checkpoint> {
   const path = findCheckpoint(reference);
   if (path !== reference) options.onNotice?.(`${reference} is taken to mean ${path}`);
-  if (await isOurs(path)) return loadCheckpoint(path);
+  if (await isOurs(path)) {
+    const checkpoint = await loadCheckpoint(path);
+    if (!options.partial) await refuseOther(checkpoint, config);
+    return checkpoint;
+  }
   const tree = await readTorchTree(path);
   if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');
   return fromOfficialCheckpoint(path, tree, model, options);
+}
+
+/** Weights of equal shapes may belong to different functions: centred data, another filter, another nonlinearity. */
+async function refuseOther({ path, config: own }: Checkpoint, config: Config): Promise<void> {
+  const changed = architectureDifferences(await resolveConfig(own, path), config);
+  if (changed.length === 0) return;
+  const lines = changed.map(({ path: key, a, b }) => `  ${key}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
+  throw new FileError(path, `is of another network than the configuration:\n${lines.join('\n')}`);
 }
 
 /** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
@@ -57,7 +73,7 @@ export async function loadModel(
 ): Promise<{ model: UNet; checkpoint: Checkpoint }> {
   const model = buildModel(config, device);
   try {
-    const checkpoint = await openCheckpoint(reference, model, options);
+    const checkpoint = await openCheckpoint(reference, model, config, options);
     model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, options);
     return { model, checkpoint };
   } catch (error) {

@@ -1,18 +1,17 @@
 // `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}.
 // A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { meanNfe, type PairPlan, PairWriter, quantisedRange, readManifest } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
-import { asFileError } from '../io/index.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Config } from './config/schema.ts';
-import { differences } from './config/tree.ts';
+import { type Difference, differences } from './config/tree.ts';
+import { sha256OfFile } from './file_hash.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
 import { lockFolder } from './lock.ts';
+import { architectureDifferences } from './model.ts';
 import { loadModel } from './open_checkpoint.ts';
 import { freeBytes, megabytes } from './plan.ts';
 import { packageVersion } from './provenance.ts';
@@ -101,7 +100,7 @@ async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
     count: reflow.total_number_of_samples,
     batch: training.batch_size,
     noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
-    teacher: await sha256(findCheckpoint(reflow.last_flow_ckpt)),
+    teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)),
     sampler: samplerOf(config),
     config,
   };
@@ -113,16 +112,6 @@ function samplerOf({ sampling }: Config): PairPlan['sampler'] {
   return name === 'euler' && sigma_variance > 0 ? { name, steps, sigma_variance, sde_drift } : { name, steps };
 }
 
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  } catch (error) {
-    throw asFileError(path, error);
-  }
-  return hash.digest('hex');
-}
-
 /** Parts of a plan by the keys of the configuration that set them. */
 const keyOf: Record<string, string> = {
   teacher: 'SHA-256 of reflow.last_flow_ckpt',
@@ -130,7 +119,6 @@ const keyOf: Record<string, string> = {
   batch: 'training.batch_size',
   layout: 'reflow.pair_format',
   dtype: 'reflow.pair_dtype',
-  shape: '[data.num_channels, data.image_size, data.image_size]',
   'noise.seed': 'seed',
   'noise.scale': 'sampling.init_noise_scale',
   'sampler.name': 'sampling.use_ode_sampler',
@@ -140,16 +128,14 @@ const keyOf: Record<string, string> = {
   'sampler.sde_drift': 'sampling.sde_drift',
 };
 
-/** Of the configuration only what changes the teacher's function; the rest of the plan is in `keyOf`. */
-const network = /^config\.(data\.centered|model\.(?!dropout$|ema_rate$|activation_checkpointing$))/;
-
 function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (text: string) => void): void {
-  const lines = differences(begun, plan).flatMap(({ path, a, b }) => {
-    const key = keyOf[path] ?? (network.test(path) ? path.slice('config.'.length) : undefined);
-    return key === undefined
-      ? []
-      : [`  ${key}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`];
-  });
+  const told = ({ path, a, b }: Difference) =>
+    `  ${keyOf[path] ?? path}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`;
+  const lines = [
+    ...differences(begun, plan).filter(({ path }) => path in keyOf),
+    // Of the configuration only what changes the teacher's function.
+    ...architectureDifferences(begun.config, plan.config),
+  ].map(told);
   if (lines.length > 0)
     throw new ConfigError(
       `${folder} holds pairs of another run; give another --config.seed, or the same values:\n${lines.join('\n')}`,

@@ -16,6 +16,8 @@ import type { Config } from './config/schema.ts';
 export const PROBED = 8;
 
 export interface TrainingPlan {
+  /** Where the run writes. */
+  workdir: string;
   parameters: number;
   /** First step and the one to stop before. */
   from: number;
@@ -56,7 +58,7 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
         'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
   const seconds = secondsPerSample * batch * (total - from);
-  return { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
+  return { workdir, parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
 }
 
 interface Probed {

@@ -13,6 +13,7 @@ import type { Evaluation } from './eval/loss.ts';
 import { type Objective, onlineObjective, pairObjective } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
+import { reflowStage } from './stage.ts';
 
 /** Batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
@@ -25,6 +26,7 @@ const EVALUATED_BATCHES = 4;
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
+  const stage = await reflowStage(config);
   const measure = await openDistance(config, options);
   using _measure = measure;
   const offline = reflow.reflow_type === 'train_reflow';
@@ -34,13 +36,13 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
   let teacher: UNet | undefined;
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
-    return await runStage('reflow', config, options, async (model) => {
-      const flow = await openCheckpoint(reflow.last_flow_ckpt, model, { partial, onNotice });
+    return await runStage(stage, config, options, async (model) => {
+      const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
       model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);
-      return { name: 'reflow', objective, evaluate: () => evaluateObjective(objective, model, config) };
+      return { objective, evaluate: () => evaluateObjective(objective, model, config) };
     });
   } finally {
     teacher?.dispose();

@@ -16,6 +16,7 @@ import { openCheckpoint } from './open_checkpoint.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
 import { Recorder } from './recorder.ts';
 import { sampleModel } from './sample.ts';
+import type { StageIdentity } from './stage.ts';
 import { WorkDirectory } from './workdir.ts';
 
 export interface TrainOptions {
@@ -29,11 +30,16 @@ export interface TrainOptions {
   onCompile?: (progress: CompileProgress) => void;
   /** Told before the first step what the run will take. */
   onPlan?: (plan: TrainingPlan) => void;
-  /** Told of what is not as expected and no reason to stop: missing batches, a damaged state, going on from a step. */
+  /**
+   * Told of what is not as expected and no reason to stop: missing batches, a damaged state, a work directory of another
+   * stage, going on from a step.
+   */
   onNotice?: (text: string) => void;
 }
 
 export interface TrainResult {
+  /** `workdir`, or the folder beside it where that one is of another stage. */
+  workdir: string;
   /** Updates done, those of earlier sessions included. */
   steps: number;
   /** Mean loss over the last 50 steps of this session; NaN when there was none to do. */
@@ -48,7 +54,6 @@ export interface TrainResult {
 
 /** What sets one kind of training apart from another. */
 export interface Stage {
-  name: 'train' | 'reflow';
   objective: Objective;
   /** Of the weights that the model holds now, in evaluation mode or not. */
   evaluate(): Promise<Evaluation>;
@@ -60,21 +65,21 @@ export interface Stage {
 export type OpenStage = (model: UNet) => Promise<Stage>;
 
 /**
- * Every draw is a function of (seed, step, sample), so a run that was interrupted, even by force, and goes on ends with the
+ * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample), so a run that was interrupted, even by force, and goes on ends with the
  * same bits as one that was not.
  * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
  * NonFiniteError naming step and op; the states in the work directory stay
  */
 export async function runStage(
-  name: Stage['name'],
+  identity: StageIdentity,
   config: Config,
   options: TrainOptions,
   open: OpenStage,
 ): Promise<TrainResult> {
   const { device, onNotice = () => {} } = options;
-  const workdir = await WorkDirectory.open(options.workdir);
+  const workdir = await WorkDirectory.open(options.workdir, identity, onNotice);
   try {
-    const own = await workdir.latestState(config, name, onNotice);
+    const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
@@ -84,7 +89,7 @@ export async function runStage(
       stage = await open(model);
       // After the stage has given the network its first weights: the average starts from them.
       optimizer = optimizerOf(model, config);
-      const state = own ?? (await officialState(workdir, model, onNotice));
+      const state = own ?? (await officialState(workdir, model, config, onNotice));
       if (state) restore(state, model, optimizer, config, onNotice);
       const from = state?.step ?? 0;
       if (from <= config.training.n_iters) {
@@ -103,9 +108,14 @@ export async function runStage(
 }
 
 /** The state that the official code left in the work directory, if there is one. */
-async function officialState(workdir: WorkDirectory, model: UNet, onNotice: (text: string) => void) {
+async function officialState(
+  workdir: WorkDirectory,
+  model: UNet,
+  config: Config,
+  onNotice: (text: string) => void,
+): Promise<Checkpoint | undefined> {
   const path = workdir.officialState;
-  return existsSync(path) ? openCheckpoint(path, model, { onNotice }) : undefined;
+  return existsSync(path) ? openCheckpoint(path, model, config, { onNotice }) : undefined;
 }
 
 function restore(
@@ -153,7 +163,7 @@ async function session(options: Session): Promise<TrainResult> {
       model,
       optimizer,
       config,
-      stage: stage.name,
+      stage: workdir.stage,
       step: updates,
       moments: true,
     });
@@ -170,7 +180,7 @@ async function session(options: Session): Promise<TrainResult> {
       model,
       optimizer,
       config,
-      stage: stage.name,
+      stage: workdir.stage,
       step: step + 1,
     });
     if (!every.snapshot_sampling) return;
@@ -207,7 +217,7 @@ async function session(options: Session): Promise<TrainResult> {
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
-    return { steps, loss, checkpoint, stopped, peakMemory };
+    return { workdir: workdir.path, steps, loss, checkpoint, stopped, peakMemory };
   } finally {
     await recorder.close();
   }

@@ -4,6 +4,7 @@ import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';
 import { flowObjective } from './objective.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
+import { flowStage } from './stage.ts';
 
 /** Held-out batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
@@ -17,8 +18,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   using _heldOut = closing(heldOut);
   const { batch_size: batchSize, accumulation } = config.training;
   // Awaited here: the data sets stay open until it ends.
-  return await runStage('train', config, options, async (model) => ({
-    name: 'train',
+  return await runStage(flowStage, config, options, async (model) => ({
     objective: flowObjective(batches, { model, config, device }),
     evaluate: () =>
       evaluationLoss(model, heldOut, config, {

@@ -1,18 +1,20 @@
-// The folder of one training run. One process at a time writes there, and only runs of one configuration go on in it.
+// The folder of one training run. One process at a time writes there, and only runs of one stage (stage.ts) and one
+// configuration go on in it.
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
 //   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
 //   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
 //   beside them what run/recorder.ts writes
 import { mkdirSync } from 'node:fs';
-import { readdir, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, FileError } from '../errors.ts';
-import { asFileError, writeFileAtomic } from '../io/index.ts';
+import { writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { differences } from './config/tree.ts';
 import { lockFolder } from './lock.ts';
+import { describeStage, numberedFiles, type StageIdentity, sameStage, stageFolder } from './stage.ts';
 
 const KEPT_STATES = 2;
 
@@ -20,25 +22,35 @@ const KEPT_STATES = 2;
 const free = [
   /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
   /^eval\./,
-  /^(sampling|chain)\./,
-  /^(data\.root_path|training\.data_dir|device)$/,
+  /^sampling\.(?!init_noise_scale$)/,
+  /^(data\.root_path|training\.data_dir|reflow\.vgg16|device)$/,
+  /^chain\./,
   /^model\.activation_checkpointing$/,
   /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,
+  // Bound by its SHA-256, under any name.
+  /^reflow\.last_flow_ckpt$/,
 ];
 
 export class WorkDirectory {
   readonly path: string;
+  readonly stage: StageIdentity;
   private readonly unlock: () => Promise<void>;
 
-  private constructor(path: string, unlock: () => Promise<void>) {
+  private constructor(path: string, stage: StageIdentity, unlock: () => Promise<void>) {
     this.path = path;
+    this.stage = stage;
     this.unlock = unlock;
   }
 
-  /** @throws FileError when it cannot be written or another process is using it */
-  static async open(path: string): Promise<WorkDirectory> {
+  /**
+   * @param asked the folder that was asked for; where another stage has it, one beside it is taken
+   * @param notice told of that
+   * @throws FileError when it cannot be written or another process is using it
+   */
+  static async open(asked: string, stage: StageIdentity, notice: (text: string) => void): Promise<WorkDirectory> {
+    const path = await stageFolder(asked, stage, notice);
     for (const folder of ['checkpoints', 'checkpoints-meta']) makeFolder(join(path, folder));
-    return new WorkDirectory(path, await lockFolder(path));
+    return new WorkDirectory(path, stage, await lockFolder(path));
   }
 
   close(): Promise<void> {
@@ -67,15 +79,16 @@ export class WorkDirectory {
    * @param notice told of a newer one that is damaged
    * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
    */
-  async latestState(config: Config, stage: string, notice: (text: string) => void): Promise<Checkpoint | undefined> {
+  async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
     const steps = await this.stateSteps();
     for (const [i, step] of steps.entries()) {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
         if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
-        if (state.stage !== undefined && state.stage !== stage)
-          throw new ConfigError(`${this.path} holds a run of ${state.stage}, not of ${stage}; give another --workdir`);
+        // Another process may have begun there since the folder was chosen.
+        if (state.stage && !sameStage(state.stage, this.stage))
+          throw new ConfigError(`${this.path} now holds a run of ${describeStage(state.stage)}; start again`);
         this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
@@ -112,18 +125,6 @@ export class WorkDirectory {
 
 export function snapshotPath(workdir: string, number: number): string {
   return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
-}
-
-/** The numbers n of the files <name>_<n>.safetensors, ascending. */
-async function numberedFiles(folder: string, name: string): Promise<number[]> {
-  const files = await readdir(folder).catch((error) => {
-    throw asFileError(folder, error);
-  });
-  const pattern = new RegExp(`^${name}_(\\d+)\\.safetensors$`);
-  return files
-    .flatMap((file) => pattern.exec(file)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
 }
 
 /** @throws FileError when it cannot be made */

@@ -156,7 +156,11 @@ describe('refusals', () => {
     [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.np, \.npy/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--sampler', 'eular'], 2, /did you mean euler\?/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--latents', 'none.npy'], 1, /none\.npy: no such file/],
-    [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--config.model.nf', '16'], 1, /expected|shape/],
+    [
+      ['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--config.model.nf', '16'],
+      1,
+      /model\.nf: 8 there, 16 now/,
+    ],
   ])('%j', (args, code, message) => {
     const { status, stderr } = rectiflow(...args);
     expect(stderr).toMatch(message);

@@ -140,7 +140,7 @@ describe.each(fast)('on %s', (name) => {
       });
       const official = train.get('losses')?.data as Float64Array;
       expect(relativeError(losses, official)).toBeLessThan(1e-5);
-      const after = await openCheckpoint(`${folder}checkpoint_3.pth`, trained);
+      const after = await openCheckpoint(`${folder}checkpoint_3.pth`, trained, config);
       expect(after.step).toBe(3);
       const gradients = await arrays('grads');
       const most = largest(Array.from(gradients.values(), ({ data }) => largest(data as Float32Array)));

@@ -68,7 +68,36 @@ beforeAll(async () => {
   await generatePairs(own, { device });
 }, 120_000);
 
-describe.each(['lpips', 'lpips+l2'] as const)('%s', (loss) => {
+it('lpips-huber weighs its parts by the time', async () => {
+  const chosen = await config({ 'reflow.reflow_loss': 'lpips-huber', 'reflow.reflow_t_schedule': 'uniform' });
+  const measure = await openDistance(chosen, { device });
+  const lpips = await Lpips.load(vgg16, { device });
+  const [v, x0, x1] = [0, 1, 2].map((k) =>
+    Float32Array.from({ length: 2 * 768 }, (_, i) => Math.sin(i * (k + 1.3) + k)),
+  );
+  const times = [0.25, 0.75];
+  const images = (data: Float32Array) => tensor(data, { shape: [2, 16, 16, 3], device });
+  const [got, expected] = scope(() => {
+    const t = tensor(Float32Array.from(times), { device });
+    const ends = x1.map((end, i) => end + (1 - times[Math.floor(i / 768)]) * (v[i] - (end - x0[i])));
+    const perceptual = lpips.forward(images(ends), images(x1)).dataSync();
+    const parts = times.map((time, n) => {
+      const c = 0.00054 * 768;
+      let square = c * c;
+      for (let i = n * 768; i < (n + 1) * 768; i++) square += (v[i] - (x1[i] - x0[i])) ** 2;
+      return (time * (Math.sqrt(square) - c)) / 768 + perceptual[n] / (1 - time);
+    });
+    return [measure.distance?.(images(v), images(x0), images(x1), t).item() ?? 0, (parts[0] + parts[1]) / 2];
+  });
+  expect(Math.abs(got / expected - 1)).toBeLessThan(1e-5);
+  lpips[Symbol.dispose]();
+  measure[Symbol.dispose]();
+  await expect(
+    openDistance(await config({ 'reflow.reflow_loss': 'lpips-huber', 'reflow.reflow_t_schedule': 't1' }), { device }),
+  ).rejects.toThrow(/compares images, so it cannot have reflow\.reflow_t_schedule t1.*or add .*reflow_loss l2/);
+});
+
+describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
   it('is the LPIPS of z0 + v and z1, in the mean over the batch', async () => {
     const chosen = await config({ 'reflow.reflow_loss': loss, 'reflow.exact_t0': true });
     const { model } = await loadModel(flow, chosen, { device, weights: 'raw' });
@@ -82,14 +111,18 @@ describe.each(['lpips', 'lpips+l2'] as const)('%s', (loss) => {
     const expected = scope(() => {
       const [x0, x1] = [z0, z1].map((data) => tensor(data, { shape: [4, 16, 16, 3], device }));
       const v = model.forward(x0, tensor(new Float32Array(4).fill(0.001 * 999), { device })).dataSync();
-      const image = tensor(
-        z0.map((value, i) => value + v[i]),
-        { shape: [4, 16, 16, 3], device },
-      );
-      const perceptual = lpips.forward(image, x1).dataSync();
-      const squares = z0.map((value, i) => (v[i] - (z1[i] - value)) ** 2);
+      const errors = z0.map((value, i) => v[i] - (z1[i] - value));
+      // lpips-huber looks along the rest of the way, 1 - t of it.
+      const ends = errors.map((error, i) => (loss === 'lpips-huber' ? z1[i] + 0.999 * error : z0[i] + v[i]));
+      const perceptual = lpips.forward(tensor(ends, { shape: [4, 16, 16, 3], device }), x1).dataSync();
       const mean = (values: ArrayLike<number>) => Array.from(values).reduce((x, y) => x + y, 0) / values.length;
-      return mean(perceptual) + (loss === 'lpips' ? 0 : mean(squares));
+      if (loss !== 'lpips-huber') return mean(perceptual) + (loss === 'lpips' ? 0 : mean(errors.map((e) => e * e)));
+      const c = 0.00054 * 768;
+      const hubers = [0, 1, 2, 3].map((i) => {
+        const square = errors.subarray(i * 768, (i + 1) * 768).reduce((total, e) => total + e * e, 0);
+        return (Math.sqrt(square + c * c) - c) / 768;
+      });
+      return 0.001 * mean(hubers) + mean(perceptual) / 0.999;
     });
     expect(Math.abs(got / expected - 1)).toBeLessThan(1e-5);
     lpips[Symbol.dispose]();

@@ -107,12 +107,6 @@ describe('a student', () => {
     expect(notices).toContain(`${spelt} is taken to mean ${flow}`);
   });
 
-  it('is not taken for a flow', async () => {
-    await expect(train(await config(), { workdir: join(folder, 'whole'), device })).rejects.toThrow(
-      /holds a run of reflow, not of train/,
-    );
-  });
-
   it.each<[Record<string, unknown>, RegExp]>([
     [
       { 'reflow.reflow_loss': 'lpips' },

@@ -176,8 +176,8 @@ export const configSchema = z.strictObject({
       [z.enum(['t0', 't1', 'uniform']), whole(1)],
       'expected t0, t1, uniform or a number >= 1',
     ),
-    /** Between velocity and straight line, or (lpips) between images; pseudo-huber is ours. */
-    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber']),
+    /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/distance.ts. */
+    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
     /** The checkpoint of the flow to start from. */
     last_flow_ckpt: z.string(),
     /** Folder of pairs: {data_root}/{seed}/. */

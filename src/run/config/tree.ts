@@ -32,8 +32,15 @@ export function leaves(tree: Tree, above = ''): string[] {
   );
 }
 
-/** Where two trees differ, by the dotted paths of their leaves; a missing leaf is undefined. */
-export function differences(a: unknown, b: unknown, above = ''): { path: string; a: unknown; b: unknown }[] {
+/** A leaf in which two trees differ, by its dotted path. */
+export interface Difference {
+  path: string;
+  a: unknown;
+  b: unknown;
+}
+
+/** Where two trees differ; a missing leaf is undefined. */
+export function differences(a: unknown, b: unknown, above = ''): Difference[] {
   if (!isTree(a) || !isTree(b)) return JSON.stringify(a) === JSON.stringify(b) ? [] : [{ path: above, a, b }];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].flatMap((key) => differences(a[key], b[key], above ? `${above}.${key}` : key));

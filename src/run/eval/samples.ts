@@ -3,8 +3,7 @@
 //   figures   <folder>/figs/<round>.png, ten images a row
 // Samples of one run are never mixed with another's: run.json says what they are of, and only batches of the same are kept
 // when an evaluation is started again.
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
@@ -13,6 +12,7 @@ import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../i
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
+import { sha256OfFile } from '../file_hash.ts';
 import { sampleModel } from '../sample.ts';
 import { makeFolder } from '../workdir.ts';
 
@@ -82,7 +82,7 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   const { num_samples: count, batch_size } = config.eval;
   const folder = makeFolder(join(options.folder, runName(config)));
   const { sampling, seed } = config;
-  const run: Run = { checkpoint, sha256: await sha256(checkpoint), batch_size, sampling, seed, nfe: [] };
+  const run: Run = { checkpoint, sha256: await sha256OfFile(checkpoint), batch_size, sampling, seed, nfe: [] };
   const before = await readRun(join(folder, 'run.json'), run);
   const files: string[] = [];
   let evaluations = 0;
@@ -137,10 +137,4 @@ async function keptBatch(path: string, num: number) {
     if (error instanceof FileError) return undefined;
     throw error;
   }
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk);
-  return hash.digest('hex');
 }
