@@ -35,11 +35,11 @@ export function page(title: string, ...parts: readonly string[]): string {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escapeHtml(title)}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111827 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #111827 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse } th, td { padding: .25rem .75rem; border-bottom: 1px solid #e5e7eb; text-align: left }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
-.row { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0 } img { image-rendering: pixelated; max-width: 100% }
+.row { display: flex; flex-wrap: wrap; gap: .5rem } figure { margin: 0 } img { image-rendering: pixelated; max-width: 100% }
 figcaption { color: #6b7280; font-size: .85rem }
 </style></head><body>
 <h1>${escapeHtml(title)}</h1>

@@ -58,8 +58,9 @@ const STRAIGHTNESS_SAMPLES = 64;
 const PICTURED = 36;
 const PATHS = 4;
 const STOPS = 5;
-/** Pictures are as wide as this, or as their pixels. */
-const PICTURE_WIDTH = 144;
+/** Pictures are about as wide as this, or as their pixels. */
+const SAMPLES_WIDTH = 144;
+const PATHS_WIDTH = 288;
 
 /** Evaluations of the network, samples times steps, for one flow. @param rk45 what RK45 takes a sample */
 export function evaluationsOfReport({ eval: { num_samples: samples } }: Config, rk45: number): number {
@@ -142,7 +143,11 @@ async function sampledRow(
     sampler: solver === 'rk45' ? solver : String(sample_N),
     nfe,
     distance: judge && scoreFeatures(judge.network.name, collected.all(), judge.statistics).frechetDistance,
-    picture: await picture(first as Uint8Array, config, { count: PICTURED, columns: Math.sqrt(PICTURED) }),
+    picture: await picture(first as Uint8Array, config, {
+      count: PICTURED,
+      columns: Math.sqrt(PICTURED),
+      width: SAMPLES_WIDTH,
+    }),
   };
 }
 
@@ -166,18 +171,19 @@ async function pathsPicture({ points, ends }: Trajectory, config: Config): Promi
   return picture(pixels(strip, config, 'nearest'), config, {
     count: 2 * PATHS * points.length,
     columns: points.length,
+    width: PATHS_WIDTH,
   });
 }
 
 async function picture(
   images: Uint8Array,
   { data: { image_size: size, num_channels: channels } }: Config,
-  { count, columns }: { count: number; columns: number },
+  { count, columns, width }: { count: number; columns: number; width: number },
 ): Promise<Uint8Array> {
-  const width = size * size * channels;
-  const shown = Math.min(count, images.length / width);
-  const scale = Math.max(1, Math.floor(PICTURE_WIDTH / (columns * size)));
+  const numbers = size * size * channels;
+  const shown = Math.min(count, images.length / numbers);
+  const scale = Math.max(1, Math.floor(width / (columns * size)));
   return encodePng(
-    imageGrid(images.subarray(0, shown * width), [shown, size, size, channels], { columns, padding: 1, scale }),
+    imageGrid(images.subarray(0, shown * numbers), [shown, size, size, channels], { columns, padding: 1, scale }),
   );
 }

@@ -72,7 +72,7 @@ function summary(flows: readonly MeasuredFlow[], { features, samples, heldOut }:
 
 function samplerName(sampler: string): string {
   if (sampler === 'rk45') return 'RK45';
-  return `${sampler} step${sampler === '1' ? '' : 's'}`;
+  return `N = ${sampler}`;
 }
 
 function caption({ sampler, nfe, distance }: SampledRow): string {
@@ -85,11 +85,13 @@ function distancePlot(flows: readonly MeasuredFlow[], features: string): string 
     label: flow.name,
     points: rows
       .filter(({ sampler }) => sampler !== 'rk45')
-      .map(({ nfe, distance }) => [Math.log10(nfe), distance as number] as const),
+      .map(({ nfe, distance }) => [nfe, distance as number] as const),
   }));
   return linePlot(series, {
     title: `Frechet distance (${features})`,
-    xLabel: 'log10 of the number of Euler steps',
+    xLabel: 'Euler steps',
+    xTicks: flows[0].rows.filter(({ sampler }) => sampler !== 'rk45').map(({ nfe }) => nfe),
+    logX: true,
     yLabel: 'distance',
     logY: true,
   });

@@ -10,7 +10,10 @@ export interface PlotOptions {
   title: string;
   xLabel: string;
   yLabel: string;
+  logX?: boolean;
   logY?: boolean;
+  /** Where the x axis is labelled; default about five round numbers. */
+  xTicks?: readonly number[];
   width?: number;
   height?: number;
 }
@@ -20,22 +23,23 @@ const MARGIN = { left: 64, right: 16, top: 32, bottom: 44 };
 
 /** A line plot with axes, ticks and a legend. */
 export function linePlot(series: readonly Series[], options: PlotOptions): string {
-  const { width = 640, height = 320, logY = false } = options;
+  const { width = 640, height = 320, logX = false, logY = false } = options;
+  const across = logX ? Math.log10 : (x: number) => x;
   const usable = series.map(({ label, points }) => ({
     label,
-    points: points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!logY || y > 0)),
+    points: points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!logX || x > 0) && (!logY || y > 0)),
   }));
   const all = usable.flatMap(({ points }) => points);
   if (all.length === 0) return `<p>${escapeHtml(options.title)}: nothing to plot</p>`;
-  const [x0, x1] = spread(all.map(([x]) => x));
+  const [x0, x1] = spread(all.map(([x]) => across(x)));
   const [y0, y1] = spread(all.map(([, y]) => (logY ? Math.log10(y) : y)));
   const place = ([x, y]: readonly [number, number]): string => {
-    const px = MARGIN.left + ((x - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right);
+    const px = MARGIN.left + ((across(x) - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right);
     const value = logY ? Math.log10(y) : y;
     const py = height - MARGIN.bottom - ((value - y0) / (y1 - y0)) * (height - MARGIN.top - MARGIN.bottom);
     return `${px.toFixed(1)},${py.toFixed(1)}`;
   };
-  const xTicks = ticks(x0, x1).map((x) => {
+  const xTicks = (options.xTicks ?? ticks(x0, x1).map((x) => (logX ? 10 ** x : x))).map((x) => {
     const [px] = place([x, logY ? 10 ** y0 : y0]).split(',');
     return `<text x="${px}" y="${height - MARGIN.bottom + 16}" text-anchor="middle">${format(x)}</text>`;
   });
