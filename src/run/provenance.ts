@@ -19,7 +19,7 @@ export function gitRevision(): string | undefined {
   return head.stdout.trim() + (git('status', '--porcelain', '-uno').stdout?.trim() ? '+' : '');
 }
 
-/** As checkpoints and reports state it. */
-export function provenance(): { version: string; revision: string; created: string } {
-  return { version: packageVersion(), revision: gitRevision() ?? 'unknown', created: new Date().toISOString() };
+/** As checkpoints and reports state it; without a time, so that a run done again gives the same bytes. */
+export function provenance(): { version: string; revision: string } {
+  return { version: packageVersion(), revision: gitRevision() ?? 'unknown' };
 }

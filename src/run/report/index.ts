@@ -42,6 +42,7 @@ export async function reportFlows(
   for (const flow of flows) measured.push(await measureFlow(flow, { ...options, judge }));
   const figures: ReportFigures = {
     ...provenance(),
+    created: new Date().toISOString(),
     device: device.description,
     seed: config.seed + 1,
     samples: config.eval.num_samples,
