@@ -21,7 +21,7 @@ export interface Op<Attributes = undefined> {
   readonly name: string;
   /** 'none': an op without kernels of its own, as a view is. */
   readonly cpu: KernelModule | 'none';
-  readonly cuda: CudaModule | 'none' | 'absent';
+  readonly cuda: CudaModule | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
 }
 

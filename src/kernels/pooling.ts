@@ -1,9 +1,10 @@
 // Pooling of images [N, H, W, C]: the largest or the mean of a window, for every window of an image with a border.
 //   H' = floor((H + 2 padding - kernel) / stride) + 1
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 export const poolingKernels = kernelModule(import.meta.url, './pooling.c', {
@@ -11,6 +12,13 @@ export const poolingKernels = kernelModule(import.meta.url, './pooling.c', {
   pooling_mean: 'ptr ptr ptr',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr',
   pooling_mean_gradient: 'ptr ptr ptr',
+});
+
+const cudaKernels = cudaModule(import.meta.url, './pooling.cu', {
+  pooling_max: 'ptr ptr ptr i32',
+  pooling_mean: 'ptr ptr ptr i32',
+  pooling_max_gradient: 'ptr ptr ptr ptr ptr i32',
+  pooling_mean_gradient: 'ptr ptr ptr i32',
 });
 
 /** One number or [vertical, horizontal]. */
@@ -36,14 +44,10 @@ type Table = readonly number[];
 export const maxPool2dOp = defineOp<Table>({
   name: 'max_pool2d',
   cpu: poolingKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, saved: [x, y], attributes: values }) {
-    const { device } = x;
-    const dx = empty(x.shape, { device });
-    if (dx.size > 0)
-      device
-        .load(poolingKernels)
-        .pooling_max_gradient(x.address, y.address, grad.address, dx.address, device.table(values));
+    const dx = empty(x.shape, { device: x.device });
+    launch('pooling_max_gradient', [x, y, grad, dx], values);
     return [dx];
   },
 });
@@ -56,18 +60,17 @@ export const maxPool2dOp = defineOp<Table>({
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
   const { y, table } = prepare('max_pool2d', x, options, true);
-  if (y.size > 0) x.device.load(poolingKernels).pooling_max(x.address, y.address, x.device.table(table));
+  launch('pooling_max', [x, y], table);
   return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: table });
 }
 
 export const averagePool2dOp = defineOp<Table>({
   name: 'average_pool2d',
   cpu: poolingKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, attributes: values }) {
-    const { device } = grad;
-    const dx = empty(values.slice(0, 4), { device });
-    if (dx.size > 0) device.load(poolingKernels).pooling_mean_gradient(grad.address, dx.address, device.table(values));
+    const dx = empty(values.slice(0, 4), { device: grad.device });
+    launch('pooling_mean_gradient', [grad, dx], values);
     return [dx];
   },
 });
@@ -75,8 +78,17 @@ export const averagePool2dOp = defineOp<Table>({
 /** The mean of every window. Otherwise as maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const { y, table } = prepare('average_pool2d', x, options, options.countIncludePad ?? true);
-  if (y.size > 0) x.device.load(poolingKernels).pooling_mean(x.address, y.address, x.device.table(table));
+  launch('pooling_mean', [x, y], table);
   return apply(averagePool2dOp, y, { parents: [x], attributes: table });
+}
+
+/** The last tensor is the one that is written. */
+function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tensor[], values: Table): void {
+  const { device, size } = tensors[tensors.length - 1];
+  if (size === 0) return;
+  const operands = [...tensors.map(({ address }) => address), device.table(values)];
+  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), ...operands, size);
+  else device.load(poolingKernels)[kernel](...operands);
 }
 
 function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; table: Table } {

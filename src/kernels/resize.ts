@@ -1,13 +1,19 @@
 // Bilinear resizing to any size, half-pixel centres, no antialiasing: PyTorch's interpolate with align_corners=False.
-import { kernelModule } from '../device/module.ts';
+import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 export const resizeKernels = kernelModule(import.meta.url, './resize.c', {
   resize_bilinear: 'ptr ptr ptr',
   resize_bilinear_gradient: 'ptr ptr ptr',
+});
+
+const cudaKernels = cudaModule(import.meta.url, './resize.cu', {
+  resize_bilinear: 'ptr ptr ptr i32',
+  resize_bilinear_gradient: 'ptr ptr ptr i32',
 });
 
 /** N, H, W, C, H', W' */
@@ -16,12 +22,10 @@ type Table = readonly number[];
 export const resizeBilinearOp = defineOp<Table>({
   name: 'resize_bilinear',
   cpu: resizeKernels,
-  cuda: 'absent',
+  cuda: cudaKernels,
   backward({ grad, attributes: values }) {
-    const { device } = grad;
-    const dx = empty(values.slice(0, 4), { device });
-    if (dx.size > 0)
-      device.load(resizeKernels).resize_bilinear_gradient(grad.address, dx.address, device.table(values));
+    const dx = empty(values.slice(0, 4), { device: grad.device });
+    launch('resize_bilinear_gradient', grad, dx, values);
     return [dx];
   },
 });
@@ -44,6 +48,14 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tens
   const [n, , , c] = x.shape;
   const table = [...x.shape, ...size];
   const y = empty([n, ...size, c], { device });
-  if (y.size > 0) device.load(resizeKernels).resize_bilinear(x.address, y.address, device.table(table));
+  launch('resize_bilinear', x, y, table);
   return apply(resizeBilinearOp, y, { parents: [x], attributes: table });
+}
+
+function launch(kernel: keyof typeof cudaKernels.kernels, x: Tensor, y: Tensor, values: Table): void {
+  const { device, size } = y;
+  if (size === 0) return;
+  const operands = [x.address, y.address, device.table(values)];
+  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), ...operands, size);
+  else device.load(resizeKernels)[kernel](...operands);
 }

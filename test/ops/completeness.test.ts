@@ -6,7 +6,6 @@ import { expect, test } from 'vitest';
 import { ops } from '../../src/kernels/index.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases } from '../cases.ts';
-import { absentOnCuda } from '../support/devices.ts';
 
 /** Ops that no case covers, each with the reason and where it is tested. */
 const elsewhere: Record<string, string> = {};
@@ -16,10 +15,6 @@ const covered = new Set(cases.map(({ op }) => op));
 
 test('every op has a case or a reason to have none', () => {
   expect(opNames.filter((name) => !covered.has(name) && !(name in elsewhere))).toEqual([]);
-});
-
-test('ops without kernels for CUDA are these', () => {
-  expect([...absentOnCuda].sort()).toEqual(['average_pool2d', 'max_pool2d', 'resize_bilinear']);
 });
 
 test('every case and every reason belongs to an op', () => {

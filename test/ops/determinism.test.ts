@@ -9,7 +9,7 @@ import { openDevice } from '../../src/device/open.ts';
 import { type Case, describeCase } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { type Execution, runCase } from '../support/check.ts';
-import { casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 
 /** The first output or gradient whose bits differ; undefined when there is none. */
 function firstDifference(got: Execution, want: Execution): string | undefined {
@@ -64,7 +64,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('cuda-emulated', () => {
     return runCase(definition, size, device);
   }
 
-  test.each(casesOn('cuda', cases).map((definition) => ({ title: describeCase(definition), definition })))(
+  test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
     '$title gives the same bits whatever the order of threads',
     async ({ definition }) => {
       for (const size of definition.check) {

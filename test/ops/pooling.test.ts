@@ -7,10 +7,7 @@ import { tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
-/** Pooling has no kernels for CUDA yet. */
-const devices = deviceNames.filter((name) => !name.startsWith('cuda'));
-
-describe.each(devices)('%s', (name) => {
+describe.each(deviceNames)('%s', (name) => {
   let device: Device;
   beforeAll(async () => {
     device = await openTestDevice(name);

@@ -17,7 +17,7 @@ import { describeCase, type Pick } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { checkCase, makeTensor } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
-import { casesOn, deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { fill, normal, random } from '../support/random.ts';
 import type { Shape } from '../support/reference/index.ts';
 
@@ -39,7 +39,7 @@ describe.each(deviceNames)('%s', (name) => {
   }, 120_000);
 
   test.each(
-    casesOn(name, cases).flatMap((definition) => {
+    cases.flatMap((definition) => {
       const { random: randomSize } = definition;
       return randomSize ? [{ title: describeCase(definition), definition, randomSize }] : [];
     }),

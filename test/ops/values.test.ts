@@ -7,7 +7,7 @@ import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases } from '../cases.ts';
 import { checkCase, runCase } from '../support/check.ts';
-import { casesOn, deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 describe.each(deviceNames)('%s', (name) => {
   let device: Device;
@@ -16,7 +16,7 @@ describe.each(deviceNames)('%s', (name) => {
     device = await openTestDevice(name);
   }, 120_000);
 
-  test.each(casesOn(name, cases).map((definition) => ({ title: describeCase(definition), definition })))(
+  test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
     '$title matches the reference',
     async ({ definition }) => {
       for (const size of definition.check) await checkCase(definition, size, device, 0);

@@ -5,7 +5,6 @@
  */
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
-import { ops } from '../../src/kernels/index.ts';
 import { fakeCuda } from './fakecuda.ts';
 
 export const deviceNames: readonly string[] = (process.env.RECTIFLOW_TEST_DEVICES ?? 'cpu,cuda-emulated')
@@ -29,16 +28,4 @@ export async function openTestDevice(name: string): Promise<Device> {
   } catch (cause) {
     throw new Error(`device '${name}' of RECTIFLOW_TEST_DEVICES does not open: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** Names of ops that have no kernels for CUDA yet. */
-export const absentOnCuda: ReadonlySet<string> = new Set(
-  Object.values(ops)
-    .filter(({ cuda }) => cuda === 'absent')
-    .map(({ name }) => name),
-);
-
-/** Those of some cases whose op has kernels for the device. */
-export function casesOn<C extends { op: string }>(device: string, cases: readonly C[]): C[] {
-  return device.startsWith('cuda') ? cases.filter(({ op }) => !absentOnCuda.has(op)) : [...cases];
 }
