@@ -1,11 +1,13 @@
 import { UsageError } from '../errors.ts';
 import {
   type Config,
+  type EvalOptions,
   type EvalProgress,
   type EvalRow,
   evaluateSnapshots,
   type Scores,
   type Task,
+  watchSnapshots,
 } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
@@ -29,6 +31,9 @@ const kinds = {
   enable_figures_only: 'picture sheets',
 } as const;
 
+/** Minutes: snapshots may be hours apart. */
+const WATCH_TIMEOUT = 240;
+
 export const evalCommand: Command = {
   name: 'eval',
   summary: 'loss, bits per dimension, straightness, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
@@ -37,6 +42,8 @@ export const evalCommand: Command = {
     ...runOptions,
     checkpoint: { value: 'FILE', help: 'this one instead of the snapshots in the work directory' },
     partial: partialOption,
+    watch: { help: 'also those that training is yet to write, up to eval.end_ckpt; the best stands in best.json' },
+    'watch-timeout': { value: 'MINUTES', help: `ends --watch when for so long none came; default ${WATCH_TIMEOUT}` },
   },
   async run(parsed) {
     const workdir = parsed.required('workdir');
@@ -51,27 +58,38 @@ export const evalCommand: Command = {
           .join(', ')} or several of them`,
       );
     const checkpoint = parsed.text('checkpoint') === undefined ? undefined : namedCheckpoint(parsed);
+    const timeoutMinutes = parsed.positive('watch-timeout');
+    const watch = parsed.has('watch');
+    if (watch && checkpoint !== undefined)
+      throw new UsageError('--watch is for the snapshots of a work directory, --checkpoint names one');
+    if (!watch && timeoutMinutes !== undefined) throw new UsageError('--watch-timeout needs --watch');
     const { begin_ckpt: begin, end_ckpt: end } = config.eval;
     if (parsed.has('dry-run')) {
-      const what = checkpoint ?? `the snapshots ${begin} to ${end} in ${workdir}`;
+      const what = checkpoint ?? `the snapshots ${begin} to ${end} in ${workdir}${watch ? ' as they come' : ''}`;
       return showPlan(config, `evaluate ${what}: ${wanted.join(', ')}`, taskOf(config));
     }
     requireKeys(config, taskOf(config));
     const device = await deviceOf(parsed, config);
     const bars = new Bars();
-    const rows = await interruptible((signal) =>
-      evaluateSnapshots(config, {
+    const rows = await interruptible((signal) => {
+      const common: EvalOptions = {
         workdir,
-        checkpoint,
         device,
         partial: parsed.has('partial'),
         signal,
         onNotice: note,
         onProgress: (progress) => bars.update(progress),
-      }),
-    ).finally(() => bars.stop());
-    for (const row of rows) for (const line of describe(row, workdir)) process.stdout.write(`${line}\n`);
-    return 0;
+        onRow: (row) => {
+          bars.stop();
+          for (const line of describe(row, workdir)) process.stdout.write(`${line}\n`);
+        },
+      };
+      return watch
+        ? watchSnapshots(config, { ...common, timeoutMinutes: timeoutMinutes ?? WATCH_TIMEOUT })
+        : evaluateSnapshots(config, { ...common, checkpoint });
+    }).finally(() => bars.stop());
+    if (rows.length === 0) process.stderr.write(`no snapshot ${begin} to ${end} came in ${workdir}\n`);
+    return rows.length > 0 ? 0 : 1;
   },
 };
 

@@ -40,6 +40,7 @@ export {
   type StatisticsOptions,
 } from './eval/statistics.ts';
 export { evaluateStraightness, type Straightness, type StraightnessOptions } from './eval/straightness.ts';
+export { type WatchOptions, watchSnapshots } from './eval/watch.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
 export {
   type FileSummary,

@@ -1,5 +1,5 @@
 // The built command: a classifier for scores, and evaluations by it.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -71,6 +71,24 @@ describe('eval', () => {
     expect(report.scores.features).toMatch(/^classifier digits\.safetensors \([0-9a-f]{8}\)$/);
   });
 
+  it('--watch takes what is there, and ends with 0 after its timeout', () => {
+    const { status, stdout } = evaluate('--config.eval.enable_loss', '--watch', '--watch-timeout', '0.001');
+    expect(stdout).toMatch(/^checkpoint_0 {2}loss [\d.]+ over 397 images\n$/);
+    expect(JSON.parse(readFileSync(join(folder, 'run/eval/best.json'), 'utf8'))).toMatchObject({
+      checkpoint: 'checkpoints/checkpoint_0.safetensors',
+      score: 'loss over 397 images, seed 42',
+    });
+    expect(status).toBe(0);
+  });
+
+  it('--watch ends with 0 at Ctrl-C', async () => {
+    const watch = ['eval', ...tiny, '--workdir', 'run', '--config.eval.enable_loss', '--watch'];
+    const child = spawn(process.execPath, [bin, ...watch], { cwd: folder, env });
+    await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+    child.kill('SIGINT');
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
+  });
+
   it.each<[string[], number, RegExp]>([
     [[], 2, /nothing to evaluate; add --config\.eval\.enable_loss/],
     [
@@ -79,6 +97,19 @@ describe('eval', () => {
       /expected inception, pixels or classifier:FILE/,
     ],
     [['--config.eval.enable_sampling', '--config.eval.features', 'classifier:gone'], 1, /gone: no such file/],
+    [['--config.eval.enable_loss', '--config.eval.begin_ckpt', '5'], 1, /eval\.begin_ckpt 5 to .*, only 0; change/],
+    [
+      ['--config.eval.enable_loss', '--config.eval.begin_ckpt', '5', '--watch', '--watch-timeout', '0.001'],
+      1,
+      /no snapshot 5 to 1000 came in run/,
+    ],
+    [['--config.eval.enable_loss', '--watch-timeout', '3'], 2, /--watch-timeout needs --watch/],
+    [['--config.eval.enable_loss', '--watch', '--watch-timeout', 'x'], 2, /--watch-timeout expects a number > 0/],
+    [
+      ['--config.eval.enable_loss', '--watch', '--checkpoint', 'run/checkpoints/checkpoint_0.safetensors'],
+      2,
+      /--watch is for the snapshots/,
+    ],
   ])('%j', (args, code, message) => {
     const { status, stderr } = evaluate(...args);
     expect(stderr).toMatch(message);

@@ -1,0 +1,60 @@
+// <eval folder>/best.json: the snapshot that is best so far, by the Frechet distance of its samples where there are scores, else
+// by its loss.
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
+import { writeFileAtomic } from '../../io/index.ts';
+import type { Config } from '../config/schema.ts';
+import type { EvalRow } from './evaluator.ts';
+
+export interface Best {
+  /** From the work directory. */
+  checkpoint: string;
+  /** Updates done. */
+  step: number;
+  /** Of what, over how many, by which sampler: only equal ones are compared. */
+  score: string;
+  /** Lower is better. */
+  value: number;
+}
+
+/**
+ * Writes the best of `rows` and of what stands there, unless that is of another score, was evaluated again among `rows`, or
+ * its checkpoint is gone.
+ * @returns whether there is any
+ */
+export async function keepBest(workdir: string, config: Config, rows: readonly EvalRow[]): Promise<boolean> {
+  const path = join(workdir, config.eval.folder, 'best.json');
+  const candidates = rows.flatMap((row) => bestOf(row, workdir, config) ?? []);
+  if (candidates.length === 0) return false;
+  const before = await readBest(path);
+  const stands =
+    before?.score === candidates[0].score &&
+    existsSync(join(workdir, before.checkpoint)) &&
+    candidates.every(({ checkpoint }) => checkpoint !== before.checkpoint);
+  const best = (stands ? [before, ...candidates] : candidates).reduce((a, b) => (b.value < a.value ? b : a));
+  await writeFileAtomic(path, [Buffer.from(`${JSON.stringify(best, null, 2)}\n`)]);
+  return true;
+}
+
+function bestOf(row: EvalRow, workdir: string, { seed }: Config): Best | undefined {
+  const { step, scores, samples, loss } = row;
+  const checkpoint = relative(workdir, row.checkpoint);
+  if (scores && samples) {
+    const score = `Frechet distance of ${scores.features} over ${samples.count} samples of ${basename(samples.folder)}`;
+    return { checkpoint, step, score, value: scores.frechetDistance };
+  }
+  return loss && { checkpoint, step, score: `loss over ${loss.images} images, seed ${seed}`, value: loss.loss };
+}
+
+async function readBest(path: string): Promise<Best | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    const { checkpoint, step, score, value } = JSON.parse(await readFile(path, 'utf8')) as Partial<Best>;
+    if (typeof checkpoint !== 'string' || typeof score !== 'string') return undefined;
+    return typeof step === 'number' && typeof value === 'number' ? { checkpoint, step, score, value } : undefined;
+  } catch {
+    // Cut off or not ours: it is written anew.
+    return undefined;
+  }
+}

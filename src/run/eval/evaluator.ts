@@ -1,0 +1,172 @@
+// The evaluation of one snapshot after the other, by what the configuration enables; data sets and feature network are opened
+// once for all. Files as the official code names them, below workdir/<eval folder>:
+//   ckpt_<k>_loss.npz                    all_losses (a batch each), mean_loss
+//   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
+//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C]; each sampler has its own
+//   report_<k>.npz                       IS, fid, kid of those samples; of the latest run
+//   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
+//   ckpt_<k>/report.json                 ours: all figures of the latest run, with the checkpoint they are of
+import { join } from 'node:path';
+import type { ImageDataset } from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import type { Config } from '../config/schema.ts';
+import { closing, loadDataset } from '../data.ts';
+import { loadModel } from '../open_checkpoint.ts';
+import { makeFolder } from '../workdir.ts';
+import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
+import { FeatureCollector } from './features.ts';
+import { type Judge, openJudge } from './judge.ts';
+import { type Evaluation, evaluationLoss } from './loss.ts';
+import { type DrawnSamples, drawSamples } from './samples.ts';
+import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
+import { evaluateStraightness, type Straightness } from './straightness.ts';
+
+export interface EvaluatorOptions {
+  workdir: string;
+  device: Device;
+  /** Loads what fits of a checkpoint of another network. */
+  partial?: boolean;
+  signal?: AbortSignal;
+  /** Told of snapshots outside the range, and of images that cannot be read. */
+  onNotice?: (text: string) => void;
+  /** Told after each batch. */
+  onProgress?: (progress: EvalProgress) => void;
+}
+
+export interface EvalProgress {
+  checkpoint: string;
+  what: 'loss' | 'bits per dimension' | 'straightness' | 'samples' | 'statistics';
+  done: number;
+  total: number;
+}
+
+export interface EvalRow {
+  /** Name without folder and ending, such as "checkpoint_3". */
+  name: string;
+  checkpoint: string;
+  /** Updates done. */
+  step: number;
+  loss?: Evaluation;
+  bitsPerDimension?: BitsPerDimension;
+  straightness?: Straightness;
+  samples?: DrawnSamples;
+  /** Of those samples; absent where the features or the data cannot be had. */
+  scores?: Scores;
+}
+
+/** A checkpoint to evaluate. */
+export interface Snapshot {
+  /** Name without folder and ending, such as "checkpoint_3". */
+  name: string;
+  path: string;
+}
+
+/**
+ * Opens what the evaluation needs, and closes it when `work` is done.
+ * @throws FileError for data that cannot be read; `evaluate` for a checkpoint that is damaged or of another network
+ */
+export async function withEvaluator<T>(
+  config: Config,
+  options: EvaluatorOptions,
+  work: (evaluate: (snapshot: Snapshot) => Promise<EvalRow>) => Promise<T>,
+): Promise<T> {
+  const { device, workdir, onNotice = () => {} } = options;
+  const { enable_loss, enable_bpd, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset } = config.eval;
+  const heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
+  using _heldOut = closing(heldOut ?? {});
+  const dequantized =
+    enable_bpd && !figuresOnly
+      ? await loadDataset(config, bpd_dataset === 'train' ? 'train' : 'heldOut', onNotice)
+      : undefined;
+  using _dequantized = closing(dequantized ?? {});
+  await device.prepare(declaredModules());
+  const onStatistics = (done: number, total: number) =>
+    options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total });
+  const judge = enable_sampling && !figuresOnly ? await openJudge(config, { ...options, onStatistics }) : undefined;
+  using _judge = judge?.network;
+  const folder = makeFolder(join(workdir, config.eval.folder));
+  // Awaited here: what is open stays so until it ends.
+  return await work((snapshot) => evaluateOne(snapshot, config, { ...options, folder, heldOut, dequantized, judge }));
+}
+
+interface Opened extends EvaluatorOptions {
+  folder: string;
+  heldOut?: ImageDataset;
+  dequantized?: ImageDataset;
+  judge?: Judge;
+}
+
+async function evaluateOne({ name, path }: Snapshot, config: Config, options: Opened): Promise<EvalRow> {
+  const { device, signal, folder, heldOut, dequantized, judge, onNotice, partial } = options;
+  const { enable_straightness, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset: split } = config.eval;
+  const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice, partial });
+  using model = loaded;
+  const row: EvalRow = { name, checkpoint: path, step: checkpoint.step };
+  const common = { device, signal };
+  const report = (what: EvalProgress['what']) => (done: number, total: number) =>
+    options.onProgress?.({ checkpoint: name, what, done, total });
+  const short = name.replace(/^checkpoint[-_]/, 'ckpt_');
+  if (heldOut) {
+    row.loss = await evaluationLoss(model, heldOut, config, {
+      ...common,
+      batchSize: config.eval.batch_size,
+      images: config.eval.max_images || undefined,
+      onProgress: report('loss'),
+    });
+    await writeLosses(join(folder, `${short}_loss.npz`), row.loss);
+  }
+  if (dequantized)
+    row.bitsPerDimension = await evaluateBitsPerDimension(model, dequantized, config, {
+      ...common,
+      onProgress: report('bits per dimension'),
+      onBatch: (round, values) => writeNpz(join(folder, `${split}_${short}_bpd_${round}.npz`), { arr_0: values }),
+    });
+  if (enable_straightness && !figuresOnly)
+    row.straightness = await evaluateStraightness(model, config, { ...common, onProgress: report('straightness') });
+  if (enable_sampling || figuresOnly) {
+    const collected = new FeatureCollector();
+    row.samples = await drawSamples(model, config, {
+      ...common,
+      folder: makeFolder(join(folder, short)),
+      files: figuresOnly ? 'figures' : 'samples',
+      checkpoint: checkpoint.path,
+      onProgress: report('samples'),
+      onBatch: judge && (async (images, shape) => collected.add(await judge.network.extract(images, shape, signal))),
+    });
+    if (judge) {
+      row.scores = scoreFeatures(judge.network.name, collected.all(), judge.statistics);
+      await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
+    }
+  }
+  await writeReport(join(makeFolder(join(folder, short)), 'report.json'), row);
+  return row;
+}
+
+function writeLosses(path: string, { batches, loss }: Evaluation): Promise<void> {
+  return writeNpz(
+    path,
+    {
+      all_losses: { shape: [batches.length], dtype: 'f64', data: Float64Array.from(batches) },
+      mean_loss: { shape: [], dtype: 'f64', data: Float64Array.of(loss) },
+    },
+    { compress: true },
+  );
+}
+
+function writeReport(
+  path: string,
+  { checkpoint, step, loss, bitsPerDimension, straightness, samples, scores }: EvalRow,
+): Promise<void> {
+  const figures = {
+    checkpoint,
+    step,
+    ...(loss && { loss: loss.loss, images: loss.images, loss_by_time: loss.byTime }),
+    ...(bitsPerDimension && { bits_per_dimension: bitsPerDimension }),
+    ...(straightness && { straightness }),
+    ...(samples && { samples }),
+    ...(scores && { scores }),
+  };
+  return writeFileAtomic(path, [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+}
