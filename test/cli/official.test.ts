@@ -10,78 +10,49 @@ import { describe, expect, it } from 'vitest';
 import { given, inertKeys } from '../../src/run/config/official.ts';
 import { leafPaths } from '../../src/run/config/tree.ts';
 import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
+import { officialLines, second, teacher, wordsOf } from './official_lines.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-official-'));
 
-/** Words as a shell splits them, double quotes understood. */
 function rectiflow(line: string) {
-  const words = [...line.matchAll(/(?:"[^"]*"|[^\s"])+/g)].map(([word]) => word.replaceAll('"', ''));
-  return spawnSync(process.execPath, [bin, ...words], { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  return spawnSync(process.execPath, [bin, ...wordsOf(line)], { cwd: folder, encoding: 'utf8', timeout: 60_000 });
 }
 
 const last = (line: string) => (line.trim().split('\n').at(-1) ?? '').trim();
-const configs = './configs/rectified_flow';
-const teacher = './logs/1_rectified_flow/checkpoints/checkpoint-10.pth';
-const second = './logs/2_rectified_flow/checkpoints/checkpoint-10.pth';
-const pairs = (flow: number) => `"./assets/reflow_data/${flow}_rectified_flow/"`;
 
 describe('the README of the official code', () => {
-  it.each<[string, string]>([
+  it.each<[keyof typeof officialLines, string]>([
+    ['train', 'would train steps 0 to 1300001 in ./logs/1_rectified_flow'],
+    ['evaluate', 'would evaluate the snapshots 2 to 26 in ./logs/1_rectified_flow: samples'],
+    ['generate', 'would write 100000 pairs of seed 0 to assets/reflow_data/1_rectified_flow/0'],
     [
-      `--config ${configs}/cifar10_rf_gaussian_ddpmpp.py --eval_folder eval --mode train --workdir ./logs/1_rectified_flow`,
-      'would train steps 0 to 1300001 in ./logs/1_rectified_flow',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_ddpmpp.py --eval_folder eval --mode eval --workdir ./logs/1_rectified_flow --config.eval.enable_sampling  --config.eval.batch_size 1024 --config.eval.num_samples 50000 --config.eval.begin_ckpt 2`,
-      'would evaluate the snapshots 2 to 26 in ./logs/1_rectified_flow: samples',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_generate_data.py  --eval_folder eval --mode reflow --workdir ./logs/tmp --config.reflow.last_flow_ckpt "${teacher}" --config.reflow.data_root ${pairs(1)} --config.reflow.total_number_of_samples 100000 --config.seed 0`,
-      'would write 100000 pairs of seed 0 to assets/reflow_data/1_rectified_flow/0',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_train.py  --eval_folder eval --mode reflow --workdir ./logs/2_rectified_flow --config.reflow.last_flow_ckpt "${teacher}" --config.reflow.data_root ${pairs(1)}`,
+      'reflow',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow on the pairs in ./assets/reflow_data/1_rectified_flow/, times uniform, loss l2, from ${teacher}`,
     ],
+    ['evaluateOneStep', 'would evaluate the snapshots 2 to 26 in ./logs/2_rectified_flow: samples'],
+    ['generateAgain', 'would write 100000 pairs of seed 0 to assets/reflow_data/2_rectified_flow/0'],
     [
-      `--config ${configs}/cifar10_rf_gaussian_ddpmpp.py --eval_folder eval --mode eval --workdir ./logs/2_rectified_flow --config.sampling.use_ode_sampler "euler" --config.sampling.sample_N 1 --config.eval.enable_sampling  --config.eval.batch_size 1024 --config.eval.num_samples 50000 --config.eval.begin_ckpt 2`,
-      'would evaluate the snapshots 2 to 26 in ./logs/2_rectified_flow: samples',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_generate_data.py  --eval_folder eval --mode reflow --workdir ./logs/tmp --config.reflow.last_flow_ckpt "${second}" --config.reflow.data_root ${pairs(2)} --config.reflow.total_number_of_samples 100000 --config.seed 0`,
-      'would write 100000 pairs of seed 0 to assets/reflow_data/2_rectified_flow/0',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_distill_k=1.py  --eval_folder eval --mode reflow --workdir ./logs/2_rectified_flow_k=1_distill --config.reflow.last_flow_ckpt "${second}" --config.reflow.data_root ${pairs(2)}`,
+      'distilToOne',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow_k=1_distill on the pairs in ./assets/reflow_data/2_rectified_flow/, times t0, loss lpips, from ${second}`,
     ],
     [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_distill_k_g_1.py  --eval_folder eval --mode reflow --config.reflow.reflow_t_schedule 2 --workdir ./logs/2_rectified_flow_k=2_distill --config.reflow.last_flow_ckpt "${second}" --config.reflow.data_root ${pairs(2)}`,
+      'distilToTwo',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow_k=2_distill on the pairs in ./assets/reflow_data/2_rectified_flow/, times 2, loss l2, from ${second}`,
     ],
     [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_train_online.py --eval_folder eval --mode reflow --workdir ./logs/2_rectified_flow --config.reflow.last_flow_ckpt "${teacher}"`,
+      'reflowOnline',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow on pairs made by 20 Euler steps of ${teacher}, times uniform, loss l2, from ${teacher}`,
     ],
     [
-      `--config ${configs}/cifar10_rf_gaussian_reflow_distill_k=1_online.py --eval_folder eval --mode reflow --workdir ./logs/1_rectified_flow_k=1_distill --config.reflow.last_flow_ckpt "${teacher}"`,
+      'distilOnline',
       `would train steps 0 to 1300001 in ./logs/1_rectified_flow_k=1_distill on pairs made by 20 Euler steps of ${teacher}, times t0, loss lpips, from ${teacher}`,
     ],
-    [
-      `--config ${configs}/celeba_hq_pytorch_rf_gaussian.py --eval_folder eval --mode train --workdir ./logs/celebahq`,
-      'first add --config.training.data_dir DIR: the folder of 0.jpg, 1.jpg, ...',
-    ],
-    [
-      `--config ${configs}/celeba_hq_pytorch_rf_gaussian.py --eval_folder eval --mode eval --workdir ./logs/celebahq --config.eval.enable_figures_only --config.eval.begin_ckpt 10 --config.eval.end_ckpt 10 --config.training.data_dir YOUR_DATA_DIR`,
-      'would evaluate the snapshots 10 to 10 in ./logs/celebahq: picture sheets',
-    ],
-    [
-      `--config ${configs}/cifar10_rf_gaussian_ddpmpp.py --eval_folder eval --mode eval --workdir ./logs/1_rectified_flow --config.eval.enable_sampling  --config.eval.batch_size 1024 --config.eval.num_samples 50000 --config.eval.begin_ckpt 8`,
-      'would evaluate the snapshots 8 to 26 in ./logs/1_rectified_flow: samples',
-    ],
-  ])('%s', (line, expected) => {
-    const { status, stdout, stderr } = rectiflow(`${line} --dry-run`);
+    ['trainCelebaHq', 'first add --config.training.data_dir DIR: the folder of 0.jpg, 1.jpg, ...'],
+    ['figures', 'would evaluate the snapshots 10 to 10 in ./logs/celebahq: picture sheets'],
+    ['evaluatePretrained', 'would evaluate the snapshots 8 to 26 in ./logs/1_rectified_flow: samples'],
+  ])('%s', (name, expected) => {
+    const { status, stdout, stderr } = rectiflow(`${officialLines[name]} --dry-run`);
     expect(stderr).toBe('');
     expect(last(stdout)).toBe(expected);
     expect(status).toBe(0);

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { StateArrays } from '../../src/eval/index.ts';
+import { type ArrayFile, writePth } from '../../src/io/index.ts';
 
 export const golden = (name: string): string => fileURLToPath(new URL(`../golden/metrics/${name}`, import.meta.url));
 
@@ -38,6 +39,15 @@ export function weightsByFormula(tsv: string): StateArrays {
       return [name, { shape, data }];
     }),
   );
+}
+
+/** A file of such weights as the published one has them: Inception-v3 for FID, or torchvision's VGG16. */
+export function writeFormulaWeights(network: 'inception' | 'vgg16', path: string): Promise<void> {
+  // The list has VGG16's tensors as the LPIPS package names them, slice1.0.weight for features.0.weight.
+  const arrays = new Map<string, ArrayFile>();
+  for (const [name, { shape, data }] of weightsByFormula(`${network}_tensors.tsv`))
+    arrays.set(name.replace(/^slice\d/, 'features'), { shape: [...shape], dtype: 'f32', data });
+  return writePth(path, arrays);
 }
 
 /** The largest |a - b| over the largest |b|. */

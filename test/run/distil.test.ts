@@ -6,7 +6,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { batchIndices, PairSet } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
 import { Lpips } from '../../src/eval/index.ts';
-import { writePth } from '../../src/io/index.ts';
 import { saveCheckpoint } from '../../src/run/checkpoint.ts';
 import { openDistance } from '../../src/run/distance.ts';
 import { generatePairs, loadModel, trainReflow } from '../../src/run/index.ts';
@@ -14,19 +13,13 @@ import { pairObjective } from '../../src/run/objective.ts';
 import { trainingState } from '../../src/run/session.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
-import { weightsByFormula } from '../eval/weights.ts';
+import { writeFormulaWeights } from '../eval/weights.ts';
 import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-distil-'));
 const vgg16 = join(folder, 'vgg16_formula.pth');
 const flow = join(folder, 'flow.safetensors');
-
-/** The file lists the tensors as the LPIPS package has them, slice1.0.weight for features.0.weight. */
-function trunk() {
-  const weights = weightsByFormula('vgg16_tensors.tsv');
-  return new Map([...weights].map(([name, value]) => [name.replace(/^slice\d/, 'features'), value]));
-}
 
 async function config(values: Record<string, unknown> = {}) {
   const all = {
@@ -55,11 +48,7 @@ async function config(values: Record<string, unknown> = {}) {
 let device: Device;
 beforeAll(async () => {
   device = await openTestDevice('cpu');
-  const weights = trunk();
-  await writePth(
-    vgg16,
-    new Map([...weights].map(([name, { shape, data }]) => [name, { shape: [...shape], dtype: 'f32', data }])),
-  );
+  await writeFormulaWeights('vgg16', vgg16);
   const own = await config();
   const { model, optimizer } = trainingState(own, device);
   await saveCheckpoint(flow, { model, optimizer, config: own, step: 1 });
