@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { uniformTimes } from './times.ts';
 import type { Velocity } from './velocity.ts';
 
-export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample'> {
+export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'origin'> {
   /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
   x0?: Tensor;
   /** [N] in [0, 1]; default: uniform times of (seed, sample). */
@@ -53,10 +53,10 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
  * @param x1 data [N, ...]
  */
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
-  const { seed, sample, noiseScale = 1, distance, reduceMean = true } = options;
-  const { device } = x1;
-  const { x0 = noise(x1.shape, noiseScale, { seed, sample, stream: streams.noise, device }) } = options;
-  const { t = uniformTimes(x1.shape[0], { seed, sample, device }) } = options;
+  const { seed, sample, origin, noiseScale = 1, distance, reduceMean = true } = options;
+  const draw = { seed, sample, origin, device: x1.device };
+  const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = options;
+  const { t = uniformTimes(x1.shape[0], draw) } = options;
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
       'rectified_flow_loss',

@@ -6,7 +6,7 @@ import type { Device } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
-import { randn } from '../kernels/random.ts';
+import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sizeOf } from '../tensor/shape.ts';
@@ -124,11 +124,11 @@ export async function encode(
 /** z_0 of samples first, first + 1, ...: noise of (seed, sample number), whatever the batch. @param shape [N, ...] */
 export function initialNoise(
   shape: readonly number[],
-  options: Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'>,
+  options: Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'> & Pick<DrawOptions, 'origin'>,
 ): Tensor {
-  const { seed, first = 0, stream = streams.samples, noiseScale = 1, device } = options;
+  const { seed, first = 0, origin, stream = streams.samples, noiseScale = 1, device } = options;
   return scope(() => {
-    const noise = randn(shape, { seed, sample: first, stream, device });
+    const noise = randn(shape, { seed, sample: first, origin, stream, device });
     return noiseScale === 1 ? noise : mul(noise, noiseScale);
   });
 }

@@ -9,7 +9,7 @@ import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { add, cos, div, less, log, mul, sigmoid, sin, sub, where } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn, uniform } from '../kernels/random.ts';
-import { full } from '../tensor/create.ts';
+import { zeros } from '../tensor/create.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -86,8 +86,8 @@ export function scheduledTimes(
 ): Tensor {
   const { device } = options;
   if (schedule === 'uniform') return drawTimes(law, n, options);
-  if (schedule === 't0') return full([n], TIME_EPSILON, { device });
-  if (schedule === 't1') return full([n], 1, { device });
+  if (schedule === 't0') return add(zeros([n], { device }), TIME_EPSILON);
+  if (schedule === 't1') return add(zeros([n], { device }), 1);
   if (!Number.isInteger(schedule) || schedule < 1)
     throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${schedule}`);
   const index = cast(cast(mul(uniform([n], { stream: streams.times, ...options }), schedule), 'i32'), 'f32');

@@ -166,12 +166,12 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
 
 /* stats: mean [N, groups], then rstd [N, groups]; table: N, H, W, C of both parts, groups, resample, silu */
 KERNEL void group_norm_forward(const float *x0, const float *x1, const float *weight, const float *bias, float *y, float *stats,
-                               const int32_t *table, float eps, int32_t seed_low, int32_t seed_high, int32_t sample_low,
-                               int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
+                               const int32_t *table, float eps, const uint32_t *origin, int32_t seed_low, int32_t seed_high,
+                               int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
   struct norm g = norm_of(table);
   g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.y = y, g.eps = eps;
   g.mean = stats, g.rstd = stats + (size_t)g.n * (size_t)g.groups;
-  g.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   pool_run(forward_task, &g, g.n * g.tasks_per_sample);
 }
@@ -285,14 +285,14 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
 
 /* dx0, dx1 like x0, x1; sums: of weight gradients [N, C], then of bias gradients [N, C] */
 KERNEL void group_norm_backward(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
-                                const float *dy, float *dx0, float *dx1, float *sums, const int32_t *table, int32_t seed_low,
-                                int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold,
-                                float keep_scale) {
+                                const float *dy, float *dx0, float *dx1, float *sums, const int32_t *table,
+                                const uint32_t *origin, int32_t seed_low, int32_t seed_high, int32_t sample_low,
+                                int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
   struct norm g = norm_of(table);
   g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.dy = dy, g.dx[0] = dx0, g.dx[1] = dx1;
   g.mean = (float *)stats, g.rstd = (float *)stats + (size_t)g.n * (size_t)g.groups;
   g.weight_sums = sums, g.bias_sums = sums + (size_t)g.n * (size_t)g.c;
-  g.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   pool_run(backward_task, &g, g.n * g.tasks_per_sample);
 }

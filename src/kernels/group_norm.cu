@@ -82,12 +82,12 @@ DEVICE float activated(const normalisation &g, int sample, int pixel, int channe
 
 /* y of `count` elements, a thread each */
 KERNEL group_norm_apply(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats, float *y,
-                        const int *table, int count, int seed_low, int seed_high, int sample_low, int sample_high, int stream,
-                        int threshold, float keep_scale) {
+                        const int *table, int count, const u32 *origin, int seed_low, int seed_high, int sample_low,
+                        int sample_high, int stream, int threshold, float keep_scale) {
   u32 i = thread_number();
   if (i >= (u32)count) return;
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
-  g.words = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   int h = g.h, w = g.w;
   if (g.resample == RESAMPLE_UP) h *= 2, w *= 2;
@@ -129,10 +129,10 @@ DEVICE float upstream(const normalisation &g, const float *dy, int sample, int p
 
 /* sums: of dh (x - mean) rstd [N, C], then of dh [N, C]: what the gradients of weight and bias are summed from. A warp each. */
 KERNEL group_norm_channel_sums(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
-                               const float *dy, float *sums, const int *table, int seed_low, int seed_high, int sample_low,
-                               int sample_high, int stream, int threshold, float keep_scale) {
+                               const float *dy, float *sums, const int *table, const u32 *origin, int seed_low, int seed_high,
+                               int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
-  g.words = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   u32 which = warp_number(), channels = (u32)g.n * (u32)g.c;
   if (which >= channels) return;
@@ -166,12 +166,12 @@ KERNEL group_norm_group_means(const float *weight, const float *sums, float *mea
 /* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd; a thread each of `count` */
 KERNEL group_norm_input_gradient(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
                                  const float *dy, const float *means, float *dx0, float *dx1, const int *table, int count,
-                                 int seed_low, int seed_high, int sample_low, int sample_high, int stream, int threshold,
-                                 float keep_scale) {
+                                 const u32 *origin, int seed_low, int seed_high, int sample_low, int sample_high, int stream,
+                                 int threshold, float keep_scale) {
   u32 i = thread_number();
   if (i >= (u32)count) return;
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
-  g.words = draw_of(seed_low, seed_high, sample_low, sample_high, stream);
+  g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   u32 position = i / (u32)g.c, pixels = (u32)(g.h * g.w);
   int channel = (int)(i % (u32)g.c), sample = (int)(position / pixels), pixel = (int)(position % pixels);

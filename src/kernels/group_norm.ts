@@ -12,12 +12,13 @@ import { apply, checkOperands, defineOp } from './op.ts';
 import { type DropoutOptions, dropoutWords } from './random.ts';
 import { sumAxes } from './reduction.ts';
 
-export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', {
-  group_norm_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32 i32 i32 i32 i32 i32 f32',
-  group_norm_backward: 'ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 f32',
-});
+/** Words of a mask of dropout: see dropoutWords. */
+const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 
-const DRAW = 'i32 i32 i32 i32 i32 i32 f32';
+export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', {
+  group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr f32 ${DRAW}`,
+  group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
+});
 
 export const groupNormCuda = cudaModule(import.meta.url, './group_norm.cu', {
   group_norm_stats: 'ptr ptr ptr ptr f32',
@@ -42,17 +43,23 @@ export interface GroupNormOptions {
 export interface GroupNormAttributes {
   /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
   table: readonly number[];
-  words: readonly number[];
+  dropout: DropoutOptions | undefined;
 }
 
-const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 1];
+/** Of no dropout: threshold 0, scale 1. */
+const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 0, 1];
+
+function maskWords(dropout: DropoutOptions | undefined): readonly number[] {
+  return dropout ? dropoutWords('group_norm', dropout) : NO_DROPOUT;
+}
 
 export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'group_norm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,
-  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, words }, needs }) {
+  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs }) {
     const { device } = weight;
+    const words = maskWords(dropout);
     const gradients = parts.map((part) => empty(part.shape, { device }));
     const channels = weight.size;
     const samples = table[0];
@@ -117,7 +124,7 @@ export function groupNorm(
     { none: 0, up: 1, down: 2 }[resample],
     activation === 'silu' ? 1 : 0,
   ];
-  const words = options.dropout ? dropoutWords('group_norm', options.dropout) : NO_DROPOUT;
+  const words = maskWords(options.dropout);
   const y = empty(out, { device });
   const stats = empty([2, first.shape[0], groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
@@ -134,7 +141,7 @@ export function groupNorm(
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],
-    attributes: { table, words },
+    attributes: { table, dropout: options.dropout },
   });
   stats.dispose();
   return y;

@@ -35,7 +35,7 @@ KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t
 
 struct adam {
   float *p, *g, *m, *v, *ema;
-  int32_t n, zero;
+  int32_t n, zero, skip;
   float clip, beta1, beta2, step_size, inverse_root, epsilon, decay, ema_share;
 };
 
@@ -43,6 +43,10 @@ static void adam_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct adam *a = context;
   int32_t begin = task * CHUNK, end = min32(a->n, begin + CHUNK);
+  if (a->skip) {
+    for (int32_t i = begin; a->zero && i < end; i++) a->g[i] = 0;
+    return;
+  }
   for (int32_t i = begin; i < end; i += LANES) {
     int32_t left = end - i;
     vec p = left >= LANES ? load(a->p + i) : load_partial(a->p + i, left);
@@ -70,16 +74,17 @@ static void adam_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* One update. ema may be 0. max_norm < 0: no clipping. correction1 = 1 - beta1^step, correction2 = 1 - beta2^step. */
-KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, int32_t n, float rate,
-                           float beta1, float beta2, float epsilon, float decay, float correction1, float correction2,
-                           float ema_decay, float max_norm, int32_t zero) {
+/* One update; none where the norm is not finite. ema may be 0. max_norm < 0: no clipping.
+ * schedule: rate, 1 - beta1^step, 1 - beta2^step, decay of the average. */
+KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule,
+                           int32_t n, float beta1, float beta2, float epsilon, float decay, float max_norm, int32_t zero) {
   struct adam a = {.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .clip = 1.0f};
+  a.skip = !__builtin_isfinite(norm[0]);
   /* torch.nn.utils.clip_grad_norm_: factor max / (norm + 1e-6), at most 1 */
   if (max_norm >= 0.0f && norm[0] + 1e-6f > max_norm) a.clip = max_norm / (norm[0] + 1e-6f);
   a.beta1 = beta1, a.beta2 = beta2, a.epsilon = epsilon, a.decay = decay;
-  a.step_size = rate / correction1;
-  a.inverse_root = 1.0f / f32_sqrt(correction2);
-  a.ema_share = 1.0f - ema_decay;
+  a.step_size = schedule[0] / schedule[1];
+  a.inverse_root = 1.0f / f32_sqrt(schedule[2]);
+  a.ema_share = 1.0f - schedule[3];
   pool_run(adam_task, &a, ceil_div(n, CHUNK));
 }

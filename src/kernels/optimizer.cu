@@ -22,15 +22,19 @@ KERNEL optimizer_norm(const double *partial, float *norm, int runs) {
   if (lane_number() == 0) norm[0] = (float)sqrt(sum);
 }
 
-/* One update. ema may be 0. max_norm < 0: no clipping. correction1 = 1 - beta1^step, correction2 = 1 - beta2^step. */
-KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, int n, float rate, float beta1,
-                      float beta2, float epsilon, float decay, float correction1, float correction2, float ema_decay,
-                      float max_norm, int zero) {
+/* One update; none where the norm is not finite. ema may be 0. max_norm < 0: no clipping.
+ * schedule: rate, 1 - beta1^step, 1 - beta2^step, decay of the average. */
+KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule, int n,
+                      float beta1, float beta2, float epsilon, float decay, float max_norm, int zero) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
+  if (!isfinite(norm[0])) {
+    if (zero) g[i] = 0.0f;
+    return;
+  }
   /* torch.nn.utils.clip_grad_norm_: factor max / (norm + 1e-6), at most 1 */
   float clip = max_norm >= 0.0f && norm[0] + 1e-6f > max_norm ? max_norm / (norm[0] + 1e-6f) : 1.0f;
-  float step_size = rate / correction1, inverse_root = 1.0f / sqrtf(correction2);
+  float step_size = schedule[0] / schedule[1], inverse_root = 1.0f / sqrtf(schedule[2]);
   float gradient = g[i] * clip + p[i] * decay;
   float first = m[i] * beta1 + gradient * (1.0f - beta1);
   float second = v[i] * beta2 + gradient * gradient * (1.0f - beta2);
@@ -38,6 +42,6 @@ KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const 
   p[i] = value;
   m[i] = first;
   v[i] = second;
-  if (ema) ema[i] = ema[i] - (1.0f - ema_decay) * (ema[i] - value);
+  if (ema) ema[i] = ema[i] - (1.0f - schedule[3]) * (ema[i] - value);
   if (zero) g[i] = 0.0f;
 }

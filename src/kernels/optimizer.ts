@@ -4,7 +4,7 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 
-const ADAM = 'ptr ptr ptr ptr ptr ptr i32 f32 f32 f32 f32 f32 f32 f32 f32 f32 i32';
+const ADAM = 'ptr ptr ptr ptr ptr ptr ptr i32 f32 f32 f32 f32 f32 i32';
 
 export const optimizerKernels = kernelModule(import.meta.url, './optimizer.c', {
   optimizer_norm_scratch: 'i32 -> f64',
@@ -38,7 +38,7 @@ export function globalNorm(x: Tensor): Tensor {
   return norm;
 }
 
-/** Flat tensors of one size; `norm` is the gradients' global norm. */
+/** Flat tensors of one size; `norm` is the gradients' global norm, `schedule` what `scheduleOf` gives. */
 export interface AdamState {
   parameters: Tensor;
   gradients: Tensor;
@@ -46,27 +46,40 @@ export interface AdamState {
   secondMoment: Tensor;
   ema: Tensor | null;
   norm: Tensor;
+  schedule: Tensor;
 }
 
 export interface AdamUpdate {
-  learningRate: number;
   beta1: number;
   beta2: number;
   epsilon: number;
   /** Added to the gradient, times the parameter. */
   weightDecay: number;
-  /** Number of this update, from 1. */
-  step: number;
-  emaDecay: number;
   /** Negative: no clipping. */
   maxNorm: number;
   zeroGradients: boolean;
 }
 
-/** One update in place: clip, decay, Adam (Kingma, Ba 2015, with bias correction), moving average, zeroed gradients. */
+/**
+ * What changes from update to update, f32 [4]: the rate, the corrections of the moments' bias, the decay of the average. Kernels
+ * read it from memory, so that a recorded graph serves every update.
+ * @param step number of the update, from 1
+ */
+export function scheduleOf(
+  step: number,
+  values: { learningRate: number; beta1: number; beta2: number; emaDecay: number },
+): Float32Array {
+  const { learningRate, beta1, beta2, emaDecay } = values;
+  return Float32Array.of(learningRate, 1 - beta1 ** step, 1 - beta2 ** step, emaDecay);
+}
+
+/**
+ * One update in place: clip, decay, Adam (Kingma, Ba 2015, with bias correction), moving average, zeroed gradients. Where the
+ * norm is not finite nothing is updated; the gradients are zeroed all the same.
+ */
 export function adamStep(state: AdamState, update: AdamUpdate): void {
-  const { parameters, gradients, firstMoment, secondMoment, ema, norm } = state;
-  const { learningRate, beta1, beta2, epsilon, weightDecay, step, emaDecay, maxNorm } = update;
+  const { parameters, gradients, firstMoment, secondMoment, ema, norm, schedule } = state;
+  const { beta1, beta2, epsilon, weightDecay, maxNorm } = update;
   const { device, size } = parameters;
   const operands = [
     parameters.address,
@@ -75,15 +88,12 @@ export function adamStep(state: AdamState, update: AdamUpdate): void {
     secondMoment.address,
     ema?.address ?? 0,
     norm.address,
+    schedule.address,
     size,
-    learningRate,
     beta1,
     beta2,
     epsilon,
     weightDecay,
-    1 - beta1 ** step,
-    1 - beta2 ** step,
-    emaDecay,
     maxNorm,
     update.zeroGradients ? 1 : 0,
   ];

@@ -13,8 +13,11 @@ struct draw {
   u64 first; /* sample n of a tensor is sample first + n of the run */
 };
 
-DEVICE draw draw_of(int seed_low, int seed_high, int sample_low, int sample_high, int stream) {
-  return {(u32)seed_low, (u32)seed_high, (u32)stream, (u64)(u32)sample_high << 32 | (u32)sample_low};
+/* origin: low and high word of a number that is added to the sample's, or 0 */
+DEVICE draw draw_of(const u32 *origin, int seed_low, int seed_high, int sample_low, int sample_high, int stream) {
+  u64 first = (u64)(u32)sample_high << 32 | (u32)sample_low;
+  if (origin) first += (u64)origin[1] << 32 | origin[0];
+  return {(u32)seed_low, (u32)seed_high, (u32)stream, first};
 }
 
 DEVICE void philox(const draw &d, u32 block, u64 sample, u32 out[4]) {

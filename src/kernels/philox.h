@@ -10,16 +10,18 @@
 #define ROUNDED_SQRT __builtin_sqrtf
 #include "generator.h"
 
-/* What random numbers are drawn from: sample n of a tensor is sample `first + n` of the run. */
+/* What random numbers are drawn from: sample n of a tensor is sample `first + n` of the run. `origin`, low and high word of a
+ * number that is added to the sample's, is memory so that it can change between two runs of a recorded graph; it may be 0. */
 struct draw {
   uint32_t key[2], stream;
   uint64_t first;
 };
 
-INLINE struct draw draw_of(int32_t seed_low, int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream) {
-  return (struct draw){{(uint32_t)seed_low, (uint32_t)seed_high},
-                       (uint32_t)stream,
-                       (uint64_t)(uint32_t)sample_high << 32 | (uint32_t)sample_low};
+INLINE struct draw draw_of(const uint32_t *origin, int32_t seed_low, int32_t seed_high, int32_t sample_low, int32_t sample_high,
+                           int32_t stream) {
+  uint64_t first = (uint64_t)(uint32_t)sample_high << 32 | (uint32_t)sample_low;
+  if (origin) first += (uint64_t)origin[1] << 32 | origin[0];
+  return (struct draw){{(uint32_t)seed_low, (uint32_t)seed_high}, (uint32_t)stream, first};
 }
 
 INLINE void philox(const struct draw *d, uint32_t block, uint64_t sample, uint32_t out[4]) {

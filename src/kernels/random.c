@@ -31,9 +31,9 @@ struct request {
       for (int32_t k = 0; k < 4 && k < left; k++) out[k] = v[k];                                     \
     }                                                                                                \
   }                                                                                                  \
-  KERNEL void random_##name(float *out, int32_t samples, int32_t width, int32_t seed_low, int32_t seed_high,            \
-                            int32_t sample_low, int32_t sample_high, int32_t stream) {                                  \
-    struct request r = {.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream), .out = out};             \
+  KERNEL void random_##name(float *out, int32_t samples, int32_t width, const uint32_t *origin, int32_t seed_low,    \
+                            int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream) {            \
+    struct request r = {.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream), .out = out};  \
     r.samples = samples;                                                                             \
     r.width = width;                                                                                 \
     r.blocks = ceil_div(width, 4);                                                                   \
@@ -61,9 +61,10 @@ static void dropout_task(void *context, int32_t task, int32_t worker) {
 }
 
 /* y = x * mask, mask 0 with probability threshold / 2^16, else scale; the same for y -> dx */
-KERNEL void random_dropout(const float *x, float *y, int32_t samples, int32_t width, int32_t seed_low, int32_t seed_high,
-                           int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold, float scale) {
-  struct request r = {.draw = draw_of(seed_low, seed_high, sample_low, sample_high, stream), .x = x, .out = y};
+KERNEL void random_dropout(const float *x, float *y, int32_t samples, int32_t width, const uint32_t *origin, int32_t seed_low,
+                           int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold,
+                           float scale) {
+  struct request r = {.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream), .x = x, .out = y};
   r.samples = samples;
   r.width = width;
   r.threshold = threshold;

@@ -2,18 +2,19 @@
 // the device or the number of threads. The first axis of a tensor counts samples.
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { ValueError } from '../errors.ts';
+import { type Counter, wordsOf } from '../tensor/counter.ts';
 import { empty, type TensorOptions } from '../tensor/create.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
-const GENERATE = 'ptr i32 i32 i32 i32 i32 i32 i32';
+const GENERATE = 'ptr i32 i32 ptr i32 i32 i32 i32 i32';
 
 const signatures = {
   random_normal: GENERATE,
   random_uniform: GENERATE,
-  random_dropout: 'ptr ptr i32 i32 i32 i32 i32 i32 i32 i32 f32',
+  random_dropout: 'ptr ptr i32 i32 ptr i32 i32 i32 i32 i32 i32 f32',
 };
 
 /** Each operation rounded by itself, on every device: the bits are part of what a seed means. */
@@ -32,15 +33,14 @@ export interface DrawOptions {
   seed: number;
   /** Number of the first sample in the run; default 0. */
   sample?: number;
+  /** Where that number counts from: memory, so that a recorded graph draws anew at each replay; default 0. */
+  origin?: Counter;
   /** Distinct for each use of one seed; default 0. */
   stream?: number;
 }
 
-/** Seed, sample and stream as the 32-bit words that kernels take. */
-export function drawWords(
-  op: string,
-  { seed, sample = 0, stream = 0 }: DrawOptions,
-): [number, number, number, number, number] {
+/** The origin's address, then seed, sample and stream as the 32-bit words that kernels take. */
+function drawWords(op: string, { seed, sample = 0, origin, stream = 0 }: DrawOptions): number[] {
   for (const [name, value, most] of [
     ['seed', seed, 2 ** 53],
     ['sample', sample, 2 ** 53],
@@ -50,8 +50,7 @@ export function drawWords(
       throw new ValueError(
         `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${value}`,
       );
-  const high = (value: number) => Math.floor(value / 2 ** 32) | 0;
-  return [seed | 0, high(seed), sample | 0, high(sample), stream | 0];
+  return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(sample), stream | 0];
 }
 
 function generate(
@@ -87,13 +86,14 @@ export interface DropoutOptions extends DrawOptions {
 }
 
 /** Kernel arguments of a mask. @throws ValueError unless 0 <= p < 1 */
-export function dropoutWords(op: string, options: DropoutOptions): [...number[]] {
+export function dropoutWords(op: string, options: DropoutOptions): number[] {
   const { p } = options;
   if (!(p >= 0 && p < 1)) throw new ValueError(`[${op}] expected a dropout probability in [0, 1), got ${p}`);
   return [...drawWords(op, options), Math.min(Math.round(p * 65536), 65535), 1 / (1 - p)];
 }
 
-function masked(x: Tensor, words: readonly number[]): Tensor {
+function masked(x: Tensor, options: DropoutOptions): Tensor {
+  const words = dropoutWords('dropout', options);
   const y = empty(x.shape, { device: x.device });
   const samples = x.shape[0] ?? 1;
   const { device, size } = x;
@@ -105,16 +105,16 @@ function masked(x: Tensor, words: readonly number[]): Tensor {
   return y;
 }
 
-export const dropoutOp = defineOp<readonly number[]>({
+export const dropoutOp = defineOp<DropoutOptions>({
   name: 'dropout',
   cpu: randomKernels,
   cuda: cudaKernels,
-  backward: ({ grad, attributes: words }) => [masked(grad, words)],
+  backward: ({ grad, attributes: options }) => [masked(grad, options)],
 });
 
-/** Zeroes elements with probability p and scales the others by 1 / (1 - p). */
+/** Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again. */
 export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
   checkOperands('dropout', [x]);
-  const words = dropoutWords('dropout', { p, ...options });
-  return apply(dropoutOp, masked(x, words), { parents: [x], attributes: words });
+  const attributes = { p, ...options };
+  return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
 }

@@ -2,7 +2,8 @@
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { FileError, formatShape, nearestName, ShapeError, ValueError } from '../errors.ts';
-import { adamStep, globalNorm } from '../kernels/optimizer.ts';
+import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
+import { empty } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -46,6 +47,8 @@ export class Adam {
   private readonly firstMoment: Tensor;
   private readonly secondMoment: Tensor;
   private readonly ema: Tensor | null;
+  /** Of the update that comes next on the device. */
+  private readonly schedule: Tensor;
   private updates = 0;
 
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
@@ -56,6 +59,7 @@ export class Adam {
     this.firstMoment = this.arena.zerosLike();
     this.secondMoment = this.arena.zerosLike();
     this.ema = this.options.emaRate > 0 ? this.arena.zerosLike() : null;
+    this.schedule = keep(empty([4], { device: this.arena.values.device }));
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
 
@@ -70,24 +74,37 @@ export class Adam {
    * @returns the global norm of the gradient before clipping, a tensor of one element owned by the open scope
    */
   step(): Tensor {
-    const { arena, firstMoment, secondMoment, ema, options } = this;
+    this.advance();
+    return this.update();
+  }
+
+  /** The host's half of `step`: counts the next update and puts its rate, corrections and decay where the kernel reads them. */
+  advance(): void {
+    const { schedule, learningRate, options } = this;
+    const { beta1, beta2, emaRate } = options;
+    const step = ++this.updates;
+    const emaDecay = Math.min(emaRate, (1 + step) / (10 + step));
+    schedule.device.upload(schedule.address, scheduleOf(step, { learningRate, beta1, beta2, emaDecay }));
+  }
+
+  /**
+   * The device's half of `step`, the same work each time, so that it can be recorded. An update whose norm is not finite is not
+   * made.
+   */
+  update(): Tensor {
+    const { arena, firstMoment, secondMoment, ema, schedule, options } = this;
     const norm = globalNorm(arena.gradients);
-    const averaged = this.updates + 1;
     adamStep(
-      { parameters: arena.values, gradients: arena.gradients, firstMoment, secondMoment, ema, norm },
+      { parameters: arena.values, gradients: arena.gradients, firstMoment, secondMoment, ema, norm, schedule },
       {
-        learningRate: this.learningRate,
         beta1: options.beta1,
         beta2: options.beta2,
         epsilon: options.epsilon,
         weightDecay: options.weightDecay,
-        step: this.updates + 1,
-        emaDecay: Math.min(options.emaRate, (1 + averaged) / (10 + averaged)),
         maxNorm: options.gradientClip,
         zeroGradients: true,
       },
     );
-    this.updates++;
     return norm;
   }
 
@@ -150,9 +167,9 @@ export class Adam {
     }
   }
 
-  /** Frees weights, gradients, moments and average. */
+  /** Frees weights, gradients, moments, average and schedule. */
   dispose(): void {
-    for (const tensor of [this.firstMoment, this.secondMoment, this.ema]) tensor?.dispose();
+    for (const tensor of [this.firstMoment, this.secondMoment, this.ema, this.schedule]) tensor?.dispose();
     this.arena.dispose();
   }
 }

@@ -5,6 +5,7 @@ import { silu } from '../kernels/elementwise.ts';
 import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
 import { matmul } from '../kernels/matmul.ts';
 import { dropout } from '../kernels/random.ts';
+import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { Initializer } from './init.ts';
 import { checkWhole, Module } from './module.ts';
@@ -83,8 +84,10 @@ export class GroupNorm extends Module {
 /** What every dropout layer of a model draws from; training sets `sample` before each forward. */
 export interface DropoutState {
   seed: number;
-  /** Number of the batch's first sample in the run. */
+  /** Number of the batch's first sample in the run, counted from `origin`. */
   sample: number;
+  /** Default 0. */
+  origin?: Counter;
 }
 
 /** Zeroes elements with probability p in training; the mask is a function of (seed, sample, layer, element). */
@@ -104,8 +107,7 @@ export class Dropout extends Module {
   /** Of the shape of x; x itself outside training. */
   forward(x: Tensor): Tensor {
     if (!this.training || this.probability === 0) return x;
-    const { seed, sample } = this.state;
-    return dropout(x, this.probability, { seed, sample, stream: this.stream });
+    return dropout(x, this.probability, { ...this.state, stream: this.stream });
   }
 }
 

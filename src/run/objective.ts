@@ -1,5 +1,5 @@
 // What a training step minimises, as the loop sees it: a batch that is fetched ahead, and the loss of a part of it. Every draw
-// is a function of (seed, step, sample).
+// is a function of (seed, sample), samples numbered through the run.
 //   a flow from noise to data     z0 drawn, z1 images
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
@@ -17,17 +17,21 @@ import {
   type TimeLaw,
 } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
-import { tensor } from '../tensor/create.ts';
+import type { Shape } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { BatchPart } from './batch.ts';
 import type { Config } from './config/schema.ts';
 import { type ImageBatches, prefetched } from './data.ts';
 
-/** The loss of samples [first, first + count) of a fetched batch: the mean over them. */
-export type BatchLoss = (first: number, count: number) => Tensor;
-
-/** Fetches the batch of a step. */
-export type Objective = (step: number) => Promise<BatchLoss>;
+export interface Objective {
+  /** Shapes of one sample of each array of a batch. */
+  readonly shapes: readonly Shape[];
+  /** The arrays of a step's batch, f32 [batch_size, ...shape] each. */
+  fetch(step: number): Promise<readonly Float32Array[]>;
+  /** The mean loss over the samples of a part. All it does is done on the device, so that it can be recorded. */
+  loss(part: BatchPart): Tensor;
+}
 
 interface ObjectiveOptions {
   model: UNet;
@@ -44,16 +48,17 @@ interface ReflowOptions extends ObjectiveOptions {
 export function flowObjective(batches: ImageBatches, { model, config, device }: ObjectiveOptions): Objective {
   const velocity = networkVelocity(model);
   const { seed, training, sampling } = config;
-  return async (step) => {
-    const images = await batches.batch(step);
-    return (first, count) =>
-      rectifiedFlowLoss(velocity, part(images, first, count, batches.imageShape, device), {
+  return {
+    shapes: [batches.imageShape],
+    fetch: async (step) => [await batches.batch(step)],
+    loss: ({ tensors: [images], count, ...drawn }) =>
+      rectifiedFlowLoss(velocity, images, {
         seed,
-        sample: step * training.batch_size + first,
-        t: drawTimes(timeLaw(config), count, { seed, sample: step * training.batch_size + first, device }),
+        ...drawn,
+        t: drawTimes(timeLaw(config), count, { seed, ...drawn, device }),
         noiseScale: sampling.init_noise_scale,
         reduceMean: training.reduce_mean,
-      });
+      }),
   };
 }
 
@@ -64,16 +69,15 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
 
 /** From the stored start of each pair to its end. */
 export function pairObjective(pairs: PairSet, options: ReflowOptions): Objective {
-  const { config, device } = options;
-  const { data } = config;
-  const shape = [data.image_size, data.image_size, data.num_channels];
+  const { config } = options;
   const batch = prefetched((step) => pairBatch(pairs, step, config));
-  return async (step) => {
-    const { z0, z1 } = await batch(step);
-    return (first, count) => {
-      const ends = [z0, z1].map((values) => part(values, first, count, shape, device));
-      return reflowLoss(options, step, first, ends[0], ends[1]);
-    };
+  return {
+    shapes: [imageShape(config), imageShape(config)],
+    fetch: async (step) => {
+      const { z0, z1 } = await batch(step);
+      return [z0, z1];
+    },
+    loss: ({ tensors: [z0, z1], ...drawn }) => reflowLoss(options, drawn, z0, z1),
   };
 }
 
@@ -94,30 +98,33 @@ export async function pairBatch(pairs: PairSet, step: number, config: Config): P
 export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
   const { config, device } = options;
   const velocity = networkVelocity(teacher.eval());
-  const { seed, training, data, sampling, reflow } = config;
-  const shape = [data.image_size, data.image_size, data.num_channels];
-  return async (step) => (first, count) => {
-    const z0 = initialNoise([count, ...shape], {
-      seed,
-      first: step * training.batch_size + first,
-      stream: streams.noise,
-      noiseScale: sampling.init_noise_scale,
-      device,
-    });
-    const { x: z1 } = noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps }));
-    return reflowLoss(options, step, first, z0, z1);
+  const { seed, sampling, reflow } = config;
+  return {
+    shapes: [],
+    fetch: async () => [],
+    loss: ({ count, sample, origin }) => {
+      const z0 = initialNoise([count, ...imageShape(config)], {
+        seed,
+        first: sample,
+        origin,
+        stream: streams.noise,
+        noiseScale: sampling.init_noise_scale,
+        device,
+      });
+      const { x: z1 } = noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps }));
+      return reflowLoss(options, { sample, origin }, z0, z1);
+    },
   };
 }
 
 function reflowLoss(
   { model, config, distance }: ReflowOptions,
-  step: number,
-  first: number,
+  { sample, origin }: Pick<BatchPart, 'sample' | 'origin'>,
   x0: Tensor,
   x1: Tensor,
 ): Tensor {
   const { seed, training, reflow } = config;
-  const draw = { seed, sample: step * training.batch_size + first, device: x1.device };
+  const draw = { seed, sample, origin, device: x1.device };
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
     ...draw,
@@ -129,8 +136,6 @@ function reflowLoss(
   });
 }
 
-/** Samples of a batch in host memory, as a tensor. */
-function part(values: Float32Array, first: number, count: number, shape: readonly number[], device: Device): Tensor {
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  return tensor(values.slice(first * size, (first + count) * size), { shape: [count, ...shape], device });
+function imageShape({ data: { image_size: size, num_channels: channels } }: Config): Shape {
+  return [size, size, channels];
 }

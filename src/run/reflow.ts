@@ -5,8 +5,10 @@
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
 import { noGrad } from '../autograd/mode.ts';
 import { PairSet, refuseBroken } from '../data/index.ts';
+import type { Device } from '../device/device.ts';
 import type { UNet } from '../nn/unet.ts';
 import { scope } from '../tensor/scope.ts';
+import { DeviceBatch } from './batch.ts';
 import type { Config } from './config/schema.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
@@ -42,7 +44,7 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);
-      return { objective, evaluate: () => evaluateObjective(objective, model, config) };
+      return { objective, evaluate: () => evaluateObjective(objective, common) };
     });
   } finally {
     teacher?.dispose();
@@ -51,18 +53,22 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
 }
 
 /** The loss over the batches that would follow the last step, with the weights that the model holds now. */
-async function evaluateObjective(objective: Objective, model: UNet, config: Config): Promise<Evaluation> {
+async function evaluateObjective(
+  objective: Objective,
+  { model, config, device }: { model: UNet; config: Config; device: Device },
+): Promise<Evaluation> {
   const { batch_size: batchSize, accumulation, n_iters: last } = config.training;
   const part = batchSize / accumulation;
   const { training } = model;
+  using batch = new DeviceBatch(batchSize, objective.shapes, device);
   model.eval();
   try {
     const batches: number[] = [];
     for (let i = 1; i <= EVALUATED_BATCHES; i++) {
-      const lossOf = await objective(last + i);
+      batch.load(last + i, await objective.fetch(last + i));
       let sum = 0;
       for (let first = 0; first < batchSize; first += part)
-        sum += scope(() => noGrad(() => lossOf(first, part).item())) * (part / batchSize);
+        sum += scope(() => noGrad(() => objective.loss(batch.part(first, part)).item())) * (part / batchSize);
       batches.push(sum);
     }
     const loss = batches.reduce((a, b) => a + b, 0) / batches.length;

@@ -121,16 +121,20 @@ describe.each(fast)('on %s', (name) => {
       optimizer.restore(0, { ...(moments as NonNullable<typeof moments>), ema });
       const train = await arrays('train');
       const losses: number[] = [];
+      const image = [config.data.image_size, config.data.image_size, config.data.num_channels];
       await trainingLoop({
         model: trained,
         optimizer,
         device,
-        objective: async () => () =>
-          rectifiedFlowLoss(networkVelocity(trained), tensorOf(train.get('data')), {
-            seed: 0,
-            x0: tensorOf(train.get('z0')),
-            t: vector(train.get('t')),
-          }),
+        objective: {
+          shapes: [image, image, []],
+          fetch: async () => [
+            images(train.get('data')),
+            images(train.get('z0')),
+            toFloat32(train.get('t') as ArrayFile),
+          ],
+          loss: ({ tensors: [x1, x0, t] }) => rectifiedFlowLoss(networkVelocity(trained), x1, { seed: 0, x0, t }),
+        },
         batchSize: 4,
         from: 0,
         total: 3,

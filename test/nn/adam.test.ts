@@ -69,3 +69,21 @@ test.each([
   averaged.forEach((value, i) => expect(Math.abs(value - ema[i])).toBeLessThan(2e-6));
   optimizer.dispose();
 });
+
+test('an update whose gradient is not finite is not made, and the next one is not spoiled by it', async () => {
+  await openTestDevice('cpu');
+  using model = new Two(starts[0], starts[1]);
+  const optimizer = new Adam(model, { learningRate: 0.01, emaRate: 0.9 });
+  const values = () => [model.a, model.b].map((t) => Array.from(t.dataSync()));
+  const stepWith = (factor: number) =>
+    scope(() => {
+      sum(mul(model.b, factor)).backward();
+      return optimizer.step().item();
+    });
+  const before = values();
+  expect(stepWith(Number.POSITIVE_INFINITY)).toBe(Number.POSITIVE_INFINITY);
+  expect(values()).toEqual(before);
+  expect(Number.isFinite(stepWith(1))).toBe(true);
+  expect(values()[1]).not.toEqual(before[1]);
+  optimizer.dispose();
+});

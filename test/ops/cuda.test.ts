@@ -5,7 +5,7 @@ import type { Device } from '../../src/device/device.ts';
 import { log } from '../../src/kernels/elementwise.ts';
 import { gather, oneHot } from '../../src/kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../../src/kernels/ode.ts';
-import { adamStep, globalNorm } from '../../src/kernels/optimizer.ts';
+import { adamStep, globalNorm, scheduleOf } from '../../src/kernels/optimizer.ts';
 import { dropout, randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
 import { crossEntropy } from '../../src/kernels/softmax.ts';
@@ -48,8 +48,9 @@ describe.each(cards)('%s', (name) => {
       const state = { parameters: drawn(0), gradients: drawn(1), firstMoment: drawn(2), secondMoment };
       const ema = averaged ? drawn(3) : null;
       const norm = globalNorm(state.gradients);
-      const rates = { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, step: 3, emaDecay: 0.9 };
-      adamStep({ ...state, ema, norm }, { ...rates, ...options });
+      const rates = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
+      const schedule = tensor(scheduleOf(3, { ...rates, learningRate: 0.1, emaDecay: 0.9 }), { device });
+      adamStep({ ...state, ema, norm, schedule }, { ...rates, ...options });
       return { ...state, ema };
     });
     for (const which of states) {
@@ -57,6 +58,19 @@ describe.each(cards)('%s', (name) => {
       expectClose(which, card, cpu, { relative: 2e-6, absolute: 2e-7 });
     }
     if (options.zeroGradients) expect(new Set(results[1].gradients.dataSync())).toEqual(new Set([0]));
+  });
+
+  test('an update whose norm is not finite is not made; the gradients are zeroed', () => {
+    const device = devices[1];
+    const [parameters, firstMoment, secondMoment] = [0, 1, 2].map((stream) => randn([99], { device, seed: 5, stream }));
+    const gradients = tensor(new Float32Array(99).fill(1), { device });
+    const schedule = tensor(scheduleOf(1, { learningRate: 1, beta1: 0.9, beta2: 0.9, emaDecay: 0 }), { device });
+    const norm = tensor(Number.NaN, { device });
+    const before = [parameters, firstMoment, secondMoment].map((t) => t.dataSync());
+    const rates = { beta1: 0.9, beta2: 0.9, epsilon: 1e-8, weightDecay: 0, maxNorm: 1, zeroGradients: true };
+    adamStep({ parameters, gradients, firstMoment, secondMoment, ema: null, norm, schedule }, rates);
+    expect([parameters, firstMoment, secondMoment].map((t) => t.dataSync())).toEqual(before);
+    expect(new Set(gradients.dataSync())).toEqual(new Set([0]));
   });
 
   test('combinations of stages, with and without a start', () => {

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { batchIndices, PairSet } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
 import { Lpips } from '../../src/eval/index.ts';
+import { DeviceBatch } from '../../src/run/batch.ts';
 import { saveCheckpoint } from '../../src/run/checkpoint.ts';
 import { openDistance } from '../../src/run/distance.ts';
 import { generatePairs, loadModel, trainReflow } from '../../src/run/index.ts';
@@ -92,8 +93,10 @@ describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
     const { model } = await loadModel(flow, chosen, { device, weights: 'raw' });
     const pairs = await PairSet.open(chosen.reflow.data_root, [3, 16, 16]);
     const measure = await openDistance(chosen, { device });
-    const lossOf = await pairObjective(pairs, { model, config: chosen, device, distance: measure.distance })(0);
-    const got = scope(() => lossOf(0, 4).item());
+    const objective = pairObjective(pairs, { model, config: chosen, device, distance: measure.distance });
+    using batch = new DeviceBatch(4, objective.shapes, device);
+    batch.load(0, await objective.fetch(0));
+    const got = scope(() => objective.loss(batch.part(0, 4)).item());
     // Once more by hand.
     const lpips = await Lpips.load(vgg16, { device });
     const { z0, z1 } = await pairs.load(batchIndices(0, 4, 8, chosen.seed));

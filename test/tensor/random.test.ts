@@ -1,8 +1,15 @@
 /** Random numbers by counter: Philox's published answers, the kernels against the host's twin bit by bit, and moments. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
-import { randn, uniform } from '../../src/kernels/random.ts';
+import { add } from '../../src/kernels/elementwise.ts';
+import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { type DrawOptions, dropout, randn, uniform } from '../../src/kernels/random.ts';
+import { sum } from '../../src/kernels/reduce.ts';
+import { Counter } from '../../src/tensor/counter.ts';
+import { ones } from '../../src/tensor/create.ts';
 import { fillNormals, normalBlock, philox4x32 } from '../../src/tensor/philox.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 /** Known answers of Random123's kat_vectors for philox4x32 with 10 rounds. */
@@ -50,6 +57,26 @@ describe.each(deviceNames)('%s', (name) => {
   test('64 normals have their pinned bits', () => {
     using x = randn([4, 16], { device, seed: 42 });
     expect([...new Uint32Array((x.dataSync() as Float32Array).buffer)]).toEqual(pinned);
+  });
+
+  test('samples are counted from an origin in memory, in values and in gradients', () => {
+    using origin = new Counter(device);
+    origin.set(2 ** 33 + 5);
+    const counted = { seed: 3, sample: 2, origin, stream: 9 };
+    const plain = { seed: 3, sample: 2 ** 33 + 7, stream: 9 };
+    const drawn = (draw: DrawOptions) =>
+      scope(() => {
+        const x = randn([3, 40], { device, seed: 1, requiresGrad: true });
+        const norm = { groups: 4, dropout: { ...draw, p: 0.4 } };
+        const y = add(dropout(x, 0.3, draw), groupNorm(x, ones([40], { device }), ones([40], { device }), norm));
+        sum(y).backward();
+        const values = [randn([3, 5], { device, ...draw }), uniform([3, 5], { device, ...draw }), y, x.grad as Tensor];
+        return values.map((t) => t.dataSync());
+      });
+    expect(drawn(counted)).toEqual(drawn(plain));
+    origin.set(0);
+    expect(drawn(counted)).not.toEqual(drawn(plain));
+    expect(drawn(counted)).toEqual(drawn({ ...plain, sample: 2 }));
   });
 
   test('normals have the bits of the host, for any seed, sample and stream', () => {
