@@ -16,8 +16,12 @@ export async function findCommand(words: readonly string[], names: readonly stri
     found.push(value);
     rest.splice(at, attached === undefined ? 2 : 1);
   }
+  // After --mode a first word may be an operand, such as the folder of `pairs`.
   for (const [i, word] of rest.entries())
-    if (optionOf(word) === undefined && (i === 0 || (names.includes(word) && !(await takesValue(rest[i - 1]))))) {
+    if (
+      optionOf(word) === undefined &&
+      ((i === 0 && found.length === 0) || (names.includes(word) && !(await takesValue(rest[i - 1]))))
+    ) {
       found.push(word);
       rest.splice(i, 1);
       break;

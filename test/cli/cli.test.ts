@@ -1,6 +1,6 @@
 // The built command, end to end: train, sample to every kind of file, and refusals with their exit codes.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -94,30 +94,34 @@ describe('sample', () => {
 });
 
 describe('quickstart', () => {
-  it('writes a report that fetches nothing', () => {
-    const { status, stdout } = rectiflow(
-      'quickstart',
-      ...tiny.slice(2),
-      '--config.training.n_iters',
-      '2',
-      '--out',
-      'quick',
-    );
-    expect(stdout).toMatch(/Euler, 10 steps +NFE +10 +within reach of a real digit: +[\d.]+ % +energy distance \d/);
+  const short = [
+    ...['training.n_iters=2', 'chain.reflow_iters=1', 'chain.distil_iters=1', 'chain.pairs=8', 'chain.pair_steps=1'],
+    ...['chain.classifier=false', 'eval.num_samples=70'],
+  ].map((override) => `--config.${override}`);
+
+  it('writes a report that fetches nothing, and a line of distances for each flow', () => {
+    const { status, stdout } = rectiflow('quickstart', ...tiny.slice(2), ...short, '--out', 'quick');
+    const number = String.raw`[\d.]+`;
+    for (const flow of ['1-rectified flow', '2-rectified flow', 'distilled to 1 step'])
+      expect(stdout).toMatch(new RegExp(`^${flow}( +${number}){7}$`, 'm'));
     expect(status).toBe(0);
     const html = readFileSync(join(folder, 'quick/report.html'), 'utf8');
-    expect(html.match(/<img src="data:image\/png;base64,/g)).toHaveLength(6);
+    // Six samplers and the paths of three flows.
+    expect(html.match(/<img src="data:image\/png;base64,/g)).toHaveLength(3 * 7);
     expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
   }, 240_000);
 
-  it('keeps the weights and exits with 0 after Ctrl-C', async () => {
+  it('keeps its state and exits with 0 after Ctrl-C; the same command goes on', async () => {
     const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
+    let stdout = '';
+    child.stdout.on('data', (text) => (stdout += text));
     await new Promise<void>((resolve) =>
-      child.stderr.on('data', (text) => String(text).startsWith('train') && resolve()),
+      child.stderr.on('data', (text) => String(text).includes('train ') && resolve()),
     );
     child.kill('SIGINT');
     expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
-    expect(existsSync(join(folder, 'halted/checkpoint.safetensors'))).toBe(true);
+    expect(stdout).toBe('stopped; the same command goes on\n');
+    expect(readdirSync(join(folder, 'halted/1_rectified_flow/checkpoints-meta'))).toHaveLength(1);
     expect(existsSync(join(folder, 'halted/report.html'))).toBe(false);
   });
 });
@@ -170,14 +174,25 @@ describe('refusals', () => {
 });
 
 describe('help', () => {
-  it.each(['train', 'reflow', 'eval', 'sample', 'stats', 'classifier', 'convert', 'inspect', 'quickstart', 'doctor'])(
-    '%s',
-    (name) => {
-      const { status, stdout } = rectiflow(name, '--help');
-      expect(stdout).toMatch(new RegExp(`^rectiflow ${name}[A-Z[\\] ]* - `));
-      expect(status).toBe(0);
-    },
-  );
+  it.each([
+    'chain',
+    'estimate',
+    'report',
+    'train',
+    'reflow',
+    'eval',
+    'sample',
+    'stats',
+    'classifier',
+    'convert',
+    'inspect',
+    'quickstart',
+    'doctor',
+  ])('%s', (name) => {
+    const { status, stdout } = rectiflow(name, '--help');
+    expect(stdout).toMatch(new RegExp(`^rectiflow ${name}[A-Z[\\] ]* - `));
+    expect(status).toBe(0);
+  });
 
   it('doctor finds this machine in order', () => {
     const { status, stdout } = rectiflow('doctor');

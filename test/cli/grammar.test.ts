@@ -43,8 +43,8 @@ describe('means the same', () => {
     `--config.data.centered true train ${base}`,
     `train ${base} --config.data.centered True --config.optim.lr 2e-3`,
     `train ${base} --config.optim.lr 0.002`,
-    `train ${base} --config.training.n_iters 7e2`,
-    `train ${base} --config.training.n_iters 700.0`,
+    `train ${base} --config.training.n_iters 5e2`,
+    `train ${base} --config.training.n_iters 500.0`,
     `train ${base} --config.optim.lr 1 --config.optim.lr 2e-3`,
     `train ${base} --config.model.ch_mult '(1, 2)'`,
     `train ${base} --eval_folder eval`,
@@ -91,6 +91,11 @@ describe('changes one key', () => {
     const { config } = await meaning(`train ${base} ${line}`);
     expect(path.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], config)).toEqual(value);
   });
+});
+
+it('--mode leaves the first word to the command', async () => {
+  expect(await findCommand(['--mode', 'pairs', 'DIR'], names)).toEqual(['pairs', ['DIR']]);
+  expect(await findCommand(['DIR', '--mode=inspect'], names)).toEqual(['inspect', ['DIR']]);
 });
 
 describe('refuses', () => {
@@ -161,6 +166,6 @@ it('--dry-run prints the whole configuration and what would run, and runs nothin
   expect(stderr).toBe('note: ---mode is read as --mode\n');
   const [json, plan] = stdout.split(/\n(?=would )/);
   expect(JSON.parse(json)).toMatchObject({ seed: 7, model: { nf: 32 } });
-  expect(plan).toBe('would train steps 0 to 700 in /nowhere/w\n');
+  expect(plan).toBe('would train steps 0 to 500 in /nowhere/w\n');
   expect(status).toBe(0);
 });
