@@ -64,6 +64,7 @@ export {
   type ReportOptions,
   reportFlows,
 } from './report/index.ts';
+export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/plane.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';

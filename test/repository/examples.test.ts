@@ -1,11 +1,12 @@
 // Every file in examples/ runs as its first lines say.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { decodePng } from '../../src/io/index.ts';
+import type { ReportFigures } from '../../src/run/index.ts';
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
 const work = mkdtempSync(join(tmpdir(), 'rectiflow-examples-'));
@@ -14,7 +15,7 @@ function run(name: string, ...args: string[]) {
   const { stdout, stderr, status } = spawnSync(process.execPath, [join(folder, name), ...args], {
     cwd: work,
     encoding: 'utf8',
-    timeout: 100_000,
+    timeout: 170_000,
   });
   expect(stderr).toBe('');
   expect(status).toBe(0);
@@ -22,12 +23,28 @@ function run(name: string, ...args: string[]) {
 }
 
 it('are these', () => {
-  expect(readdirSync(folder).sort()).toEqual(['flow_2d.mjs', 'flow_in_worker.mjs', 'sampling_server.mjs']);
+  expect(readdirSync(folder).sort()).toEqual([
+    'flow_2d.mjs',
+    'flow_in_worker.mjs',
+    'reflow_2d.mjs',
+    'sampling_server.mjs',
+  ]);
 });
 
 it('flow_2d', () => {
   expect(Number(/energy distance ([\d.]+)/.exec(run('flow_2d.mjs'))?.[1])).toBeLessThan(0.02);
 }, 120_000);
+
+it('reflow_2d: reflow straightens, and one step of the distilled flow is as good as a hundred of the first', () => {
+  run('reflow_2d.mjs', 'report');
+  const { stages } = JSON.parse(readFileSync(join(work, 'report/report.json'), 'utf8')) as ReportFigures;
+  const [first, second, oneStep] = stages;
+  expect(second.straightness).toBeLessThan(first.straightness / 50);
+  expect(first.fd[1]).toBeGreaterThan(0.5);
+  expect(oneStep.fd[1]).toBeLessThan(0.02);
+  const html = readFileSync(join(work, 'report/report.html'), 'utf8');
+  expect(html.match(/<polyline/g)).toHaveLength(3 * 200);
+}, 180_000);
 
 it('flow_in_worker, then sampling_server on its checkpoint', async () => {
   expect(run('flow_in_worker.mjs', '20')).toMatch(

@@ -71,6 +71,41 @@ export function linePlot(series: readonly Series[], options: PlotOptions): strin
   ].join('\n');
 }
 
+/**
+ * Paths in the plane, one a start, in equal units on both axes.
+ * @param points the points that all paths have reached, [count, 2] each, from the first to the last
+ */
+export function pathPlot(
+  points: readonly Float32Array[],
+  { title, background, size = 320 }: { title: string; background: Float32Array; size?: number },
+): string {
+  const [first, last] = [points[0], points[points.length - 1]];
+  const reach = [...first, ...last, ...background].reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  const place = (value: number) => ((value / reach + 1) * size) / 2;
+  const at = (values: Float32Array, i: number) =>
+    [place(values[2 * i]), size - place(values[2 * i + 1])].map((v) => v.toFixed(1));
+  const dots = (values: Float32Array, attributes: string) => {
+    const circles = Array.from({ length: values.length / 2 }, (_, i) => {
+      const [x, y] = at(values, i);
+      return `<circle cx="${x}" cy="${y}" r="1.5"/>`;
+    });
+    return `<g ${attributes}>${circles.join('')}</g>`;
+  };
+  const lines = Array.from(
+    { length: first.length / 2 },
+    (_, i) => `<polyline points="${points.map((point) => at(point, i).join(',')).join(' ')}"/>`,
+  );
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -20 ${size} ${size + 20}" width="${size}" height="${size + 20}" font-family="sans-serif">`,
+    `<text x="${size / 2}" y="-6" text-anchor="middle" font-size="13">${escapeHtml(title)}</text>`,
+    dots(background, 'fill="#d1d5db"'),
+    `<g fill="none" stroke="${COLORS[0]}" stroke-width="0.7" stroke-opacity="0.5">${lines.join('')}</g>`,
+    dots(first, `fill="none" stroke="${COLORS[0]}"`),
+    dots(last, `fill="${COLORS[1]}"`),
+    '</svg>',
+  ].join('\n');
+}
+
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
