@@ -2,6 +2,7 @@
  * The table of op cases, used three ways: value and gradient against the float64 reference on every device
  * (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
  */
+import type { Precision } from '../src/device/device.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
@@ -10,6 +11,7 @@ import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
 import { poolingCases } from './cases/pooling.ts';
+import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
 
 export const cases: readonly Case[] = [
@@ -22,3 +24,14 @@ export const cases: readonly Case[] = [
   ...poolingCases,
   ...movementCases,
 ];
+
+/** Those that are checked in a precision, at the sizes of it. */
+export function casesIn(precision: Precision): readonly Case[] {
+  return cases
+    .filter((definition) => toleranceIn(precision, definition))
+    .map((definition) =>
+      precision === 'bf16' && definition.inBf16
+        ? { ...definition, check: definition.check.filter((size) => definition.inBf16?.(size)) }
+        : definition,
+    );
+}

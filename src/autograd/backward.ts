@@ -2,7 +2,9 @@
 // tensors are freed as soon as its rule has run.
 import { DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
 import { accumulate, assertFinite } from '../kernels/accumulate.ts';
-import { empty, ones } from '../tensor/create.ts';
+import { converted } from '../kernels/conversion.ts';
+import { empty, ones, zeros } from '../tensor/create.ts';
+import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
@@ -71,12 +73,17 @@ function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
   if (!cotangent) {
     if (root.size !== 1)
       throw new ShapeError('backward', 'a tensor of one element, or a cotangent of its shape', formatShape(root.shape));
-    return ones(root.shape, { device: root.device });
+    return inDtypeOf(root, ones(root.shape, { device: root.device }));
   }
   if (!sameShape(cotangent.shape, root.shape))
     throw new ShapeError('backward', `a cotangent ${formatShape(root.shape)}`, formatShape(cotangent.shape));
   if (cotangent.dtype !== 'f32') throw new DtypeError('backward', 'a cotangent f32', cotangent.dtype);
-  return cotangent;
+  return inDtypeOf(root, cotangent);
+}
+
+/** A gradient has the dtype of its tensor where ops compute in that, else it is f32. */
+function inDtypeOf({ device, dtype }: Tensor, gradient: Tensor): Tensor {
+  return device.kind === 'cuda' && dtype === 'bf16' ? converted(gradient, dtype) : gradient;
 }
 
 /** Runs one backward rule; the results are references of their own, outside every scope. */
@@ -169,7 +176,7 @@ function isExclusive(t: Tensor): boolean {
 /** A copy that no scope owns. */
 function copyOf(t: Tensor): Tensor {
   const copy = keep(empty(t.shape, { device: t.device, dtype: t.dtype }));
-  t.device.copy(copy.address, t.address, t.size * 4);
+  t.device.copy(copy.address, t.address, t.size * dtypes[t.dtype].bytes);
   return copy;
 }
 
@@ -199,10 +206,11 @@ export function gradients(
   return inputs.map((input) => {
     const gradient = found.get(input);
     // Handed to the open scope like any other result.
-    const result = empty(input.shape, { device: input.device });
-    if (gradient) input.device.copy(result.address, gradient.address, input.size * 4);
-    else input.device.fill(result.address, input.size * 4, 0);
-    gradient?.dispose();
+    if (!gradient) return zeros(input.shape, { device: input.device });
+    const { device, dtype, shape, size } = gradient;
+    const result = empty(shape, { device, dtype });
+    device.copy(result.address, gradient.address, size * dtypes[dtype].bytes);
+    gradient.dispose();
     return result;
   });
 }

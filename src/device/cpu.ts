@@ -43,6 +43,7 @@ let activeThreads = 0;
 const libraries = new Map<string, Library>();
 
 export class CpuDevice implements Device {
+  readonly precision = 'fp32';
   readonly kind = 'cpu';
   readonly name = 'cpu';
   readonly workers: number;

@@ -19,10 +19,20 @@ export interface CompileProgress {
   module: string;
 }
 
+/**
+ * How the products of convolutions, matrix products and attention are computed, and what networks store. `fp32`: exact f32.
+ * `tf32`: f32 with factors rounded to 10 bits of fraction, on tensor cores. `bf16`: networks keep activations and copies of
+ * their weights in bfloat16; products of f32 tensors are exact.
+ */
+export const precisions = ['fp32', 'tf32', 'bf16'] as const;
+export type Precision = (typeof precisions)[number];
+
 export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';
   /** As given to openDevice: 'cpu', 'cuda:1'. */
   readonly name: string;
+  /** Of the CPU always fp32. */
+  readonly precision: Precision;
   /** What it is, in a few words, for people. */
   readonly description: string;
   /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */

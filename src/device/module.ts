@@ -5,7 +5,7 @@ export type Signature = string;
 
 export interface KernelModule<Names extends string = string> {
   readonly language: 'c';
-  /** File name without its ending: how messages and the cache call it. */
+  /** File name without its ending, and the build of it: how messages and the cache call it. */
   readonly name: string;
   readonly url: URL;
   /** Kernel name -> argument kinds, e.g. `'ptr ptr i32 f32'`. */
@@ -51,14 +51,14 @@ export function kernelModule<Names extends string>(
   return declare('c', base, path, kernels, options.flags);
 }
 
-/** Declares the kernels of one .cu file. Flags are NVRTC's. */
+/** Declares the kernels of one .cu file. Flags are NVRTC's; `variant` names one of several builds of the file. */
 export function cudaModule<Names extends string>(
   base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  options: { flags?: readonly string[] } = {},
+  options: { flags?: readonly string[]; variant?: string } = {},
 ): CudaModule<Names> {
-  return declare('cuda', base, path, kernels, options.flags);
+  return declare('cuda', base, path, kernels, options.flags, options.variant);
 }
 
 function declare<Language extends AnyModule['language'], Names extends string>(
@@ -67,11 +67,13 @@ function declare<Language extends AnyModule['language'], Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
   flags: readonly string[] = [],
+  variant?: string,
 ) {
   const url = new URL(path, base);
-  const name = url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, '');
+  const file = url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, '');
+  const name = variant ? `${file}.${variant}` : file;
   const module = { language, name, url, kernels, flags };
-  declared.set(url.href, module as AnyModule);
+  declared.set(`${language} ${name}`, module as AnyModule);
   return module;
 }
 

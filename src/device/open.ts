@@ -3,11 +3,13 @@ import { DeviceError, ValueError } from '../errors.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
-import type { Device } from './device.ts';
+import { type Device, type Precision, precisions } from './device.ts';
 
 export interface OpenOptions {
   /** CPU: threads that kernels use, the calling one included. Results do not depend on it. */
   threads?: number;
+  /** CUDA: what convolutions and matrix products may round to; default `fp32`. One card may be open in several. */
+  precision?: Precision;
 }
 
 const open = new Map<string, Device>();
@@ -19,14 +21,18 @@ let current: Device | undefined;
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
-  const { threads } = options;
+  const { threads, precision = 'fp32' } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
     throw new ValueError(`threads must be a whole number from 1 to 256, got ${threads}`);
   const [, kind, index = '0'] = /^(?:(cpu)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
-  const key = kind === 'cpu' ? `cpu/${threads ?? 'default'}` : `cuda:${index}`;
+  if (!precisions.includes(precision))
+    throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
+  if (kind === 'cpu' && precision !== 'fp32')
+    throw new DeviceError(`the device cpu computes in fp32; precision ${precision} needs cuda`);
+  const key = kind === 'cpu' ? `cpu/${threads ?? 'default'}` : `cuda:${index}/${precision}`;
   let device = open.get(key);
   if (!device) {
-    device = kind === 'cpu' ? new CpuDevice(options) : new CudaDevice(Number(index));
+    device = kind === 'cpu' ? new CpuDevice(options) : new CudaDevice(Number(index), { precision });
     open.set(key, device);
     debugLine(1, `device ${device.name}: ${device.description}`);
   }

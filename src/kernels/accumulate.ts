@@ -1,35 +1,36 @@
 // Accumulation of gradients in place, and the check for NaN and infinity.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, NonFiniteError, ShapeError } from '../errors.ts';
 import { zeros } from '../tensor/create.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 
 const kernels = kernelModule(import.meta.url, './accumulate.c', {
   accumulate_add: 'ptr ptr i32',
   accumulate_count_nonfinite: 'ptr i32 -> f64',
 });
 
-const cudaKernels = cudaModule(import.meta.url, './accumulate.cu', {
+const cudaKernels = storageModules(import.meta.url, './accumulate.cu', {
   accumulate_add: 'ptr ptr i32',
   accumulate_count_nonfinite: 'ptr ptr i32',
 });
 
-/** target += value, in place; both f32 of one shape. */
+/** target += value, in place; of one shape and dtype, f32 or on CUDA bf16. */
 export function accumulate(target: Tensor, value: Tensor): void {
   if (!sameShape(target.shape, value.shape))
     throw new ShapeError('accumulate', formatShape(target.shape), formatShape(value.shape));
-  const { device, size } = target;
+  const { device, dtype, size } = target;
   if (size === 0) return;
   if (device.kind === 'cuda')
-    device.load(cudaKernels).accumulate_add(perElement(size), target.address, value.address, size);
+    kernelsFor(cudaKernels, device, dtype).accumulate_add(perElement(size), target.address, value.address, size);
   else device.load(kernels).accumulate_add(target.address, value.address, size);
 }
 
-/** @throws NonFiniteError naming `op` when the f32 tensor `t` holds a NaN or an infinity */
+/** @throws NonFiniteError naming `op` when the tensor `t`, f32 or on CUDA bf16, holds a NaN or an infinity */
 export function assertFinite(op: string, t: Tensor, what: string): void {
-  if (t.dtype !== 'f32' || t.size === 0) return;
+  if (t.size === 0 || !(t.dtype === 'f32' || (t.dtype === 'bf16' && t.device.kind === 'cuda'))) return;
   const count = countNonfinite(t);
   if (count > 0)
     throw new NonFiniteError(
@@ -38,9 +39,9 @@ export function assertFinite(op: string, t: Tensor, what: string): void {
 }
 
 function countNonfinite(t: Tensor): number {
-  const { device, size } = t;
+  const { device, dtype, size } = t;
   if (device.kind !== 'cuda') return device.load(kernels).accumulate_count_nonfinite(t.address, size);
   using count = zeros([1], { device, dtype: 'i32' });
-  device.load(cudaKernels).accumulate_count_nonfinite(perElement(size), t.address, count.address, size);
+  kernelsFor(cudaKernels, device, dtype).accumulate_count_nonfinite(perElement(size), t.address, count.address, size);
   return count.item();
 }

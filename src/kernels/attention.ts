@@ -5,21 +5,23 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { mul } from './elementwise.ts';
 import { product } from './matmul.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, defineOp } from './op.ts';
 import { onRows, softmaxCuda, softmaxKernels } from './softmax.ts';
+import type { Activation } from './storage.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
   name: 'attention',
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [q, k, v, probabilities], attributes: { scale } }) {
-    const dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true });
+    const dtype = q.dtype as Activation;
+    using dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true }, { dtype: 'f32' });
     const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
-    const dScores = empty(probabilities.shape, { device: q.device });
+    using dScores = empty(probabilities.shape, { device: q.device, dtype });
     const keys = k.shape[1];
     const rows = dScores.size / keys;
     const operands = [probabilities.address, dProbabilities.address, dScores.address, rows, keys, scale];
-    if (rows > 0) onRows(q.device, 'softmax_backward', rows, operands);
+    if (rows > 0) onRows(q.device, 'softmax_backward', rows, operands, dtype);
     const dq = product({ tensor: dScores }, { tensor: k });
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
@@ -28,14 +30,16 @@ export const attentionOp = defineOp<{ scale: number }>({
 
 /**
  * Single-head attention (Vaswani et al. 2017).
- * @param q [N, queries, C]
+ * Of bf16 tensors the scores and their softmax are f32, the probabilities bf16.
+ * @param q [N, queries, C]; f32, or on CUDA bf16, as k and v
  * @param k [N, keys, C], keys >= 1
  * @param v [N, keys, D]
  * @param options.scale of the scores; default 1 / sqrt(C)
  * @returns [N, queries, D]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: number } = {}): Tensor {
-  const device = checkOperands('attention', [q, k, v]);
+  const device = checkActivations('attention', [q, k, v]);
+  const dtype = q.dtype as Activation;
   const [n, queries, channels] = q.shape;
   const fits =
     [q, k, v].every((t) => t.rank === 3 && t.shape[0] === n) &&
@@ -51,10 +55,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
   const { scale = 1 / Math.sqrt(channels) } = options;
   if (!Number.isFinite(scale)) throw new ValueError(`[attention] expected a finite scale, got ${scale}`);
   using scaled = noGrad(() => mul(q, scale));
-  using scores = product({ tensor: scaled }, { tensor: k, transposed: true });
-  const probabilities = empty(scores.shape, { device });
+  using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });
+  const probabilities = empty(scores.shape, { device, dtype });
   const operands = [scores.address, probabilities.address, n * queries, k.shape[1]];
-  if (scores.size > 0) onRows(device, 'softmax_forward', n * queries, operands);
+  if (scores.size > 0) onRows(device, 'softmax_forward', n * queries, operands, dtype);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
 }

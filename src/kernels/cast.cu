@@ -1,12 +1,8 @@
 /* Conversions between dtypes. To 16 bits: to nearest, ties to even; f32 to whole numbers: towards zero, clamped. */
-#include "common.cuh"
+#include "storage.cuh"
 
-DEVICE u16 to_bf16(float x) {
-  u32 bits = __float_as_uint(x);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (u16)(bits >> 16 | 0x40u);
-  return (u16)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
-DEVICE float from_bf16(u16 x) { return __uint_as_float((u32)x << 16); }
+DEVICE bf16 to_bf16(float x) { return {bf16_of(x)}; }
+DEVICE float from_bf16(bf16 x) { return x; }
 
 DEVICE u16 to_f16(float x) {
   u32 bits = __float_as_uint(x), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
@@ -46,12 +42,12 @@ DEVICE float from_u8(u8 x) { return (float)x; }
     if (i < (u32)n) y[i] = name(x[i]);                 \
   }
 
-CAST(to_bf16, float, u16)
+CAST(to_bf16, float, bf16)
 CAST(to_f16, float, u16)
 CAST(to_i32, float, int)
 CAST(to_u8, float, u8)
 CAST(to_bool, float, u8)
-CAST(from_bf16, u16, float)
+CAST(from_bf16, bf16, float)
 CAST(from_f16, u16, float)
 CAST(from_i32, int, float)
 CAST(from_u8, u8, float)

@@ -1,7 +1,7 @@
 /* Elementwise functions with broadcasting: y[i] = f(a[i], b[i]), one thread an element.
  * table: rank, dims[rank] of the output, then strides[rank] (0 where an operand is broadcast) of each operand.
  */
-#include "common.cuh"
+#include "storage.cuh"
 
 /* What output element i reads of operand `which`, in elements from its start. */
 DEVICE size_t offset_of(const int *table, int which, u32 i) {
@@ -17,7 +17,7 @@ DEVICE size_t offset_of(const int *table, int which, u32 i) {
 
 /* ---------------------------------------------------------------- one operand: x, constants p and q */
 #define UNARY(name, expression)                                                             \
-  KERNEL elementwise_##name(const float *in, float *out, int n, float p, float q) {         \
+  KERNEL elementwise_##name(const real *in, real *out, int n, float p, float q) {         \
     u32 i = thread_number();                                                                \
     if (i >= (u32)n) return;                                                                \
     float x = in[i];                                                                        \
@@ -42,15 +42,15 @@ UNARY(clamp, x < p ? p : x > q ? q : x)
 
 /* ---------------------------------------------------------------- two operands: u, v; `scalar` stands for a (side 1) or b (2) */
 #define BINARY_TO(name, type, expression)                                                                      \
-  KERNEL elementwise_##name(const float *a, const float *b, type *y, const int *table, int n, float scalar,    \
+  KERNEL elementwise_##name(const real *a, const real *b, type *y, const int *table, int n, float scalar,    \
                             int scalar_side) {                                                                 \
     u32 i = thread_number();                                                                                   \
     if (i >= (u32)n) return;                                                                                   \
-    float u = scalar_side == 1 ? scalar : a[offset_of(table, 0, i)];                                           \
-    float v = scalar_side == 2 ? scalar : b[offset_of(table, 1, i)];                                           \
+    float u = scalar_side == 1 ? scalar : (float)a[offset_of(table, 0, i)];                                           \
+    float v = scalar_side == 2 ? scalar : (float)b[offset_of(table, 1, i)];                                           \
     y[i] = expression;                                                                                         \
   }
-#define BINARY(name, expression) BINARY_TO(name, float, expression)
+#define BINARY(name, expression) BINARY_TO(name, real, expression)
 #define COMPARE(name, expression) BINARY_TO(name, u8, expression)
 
 DEVICE float either_nan(float u, float v, float r) { return u != u || v != v ? u + v : r; }
@@ -85,16 +85,16 @@ BINARY(relu_backward, v > 0.0f ? u : 0.0f)
 BINARY(first_wins_maximum, u > v ? 1.0f : u == v ? 0.5f : 0.0f)
 BINARY(first_wins_minimum, u < v ? 1.0f : u == v ? 0.5f : 0.0f)
 
-KERNEL elementwise_clamp_backward(const float *dy, const float *x, float *dx, int n, float low, float high) {
+KERNEL elementwise_clamp_backward(const real *dy, const real *x, real *dx, int n, float low, float high) {
   u32 i = thread_number();
-  if (i < (u32)n) dx[i] = x[i] >= low && x[i] <= high ? dy[i] : 0.0f;
+  if (i < (u32)n) dx[i] = x[i] >= low && x[i] <= high ? (float)dy[i] : 0.0f;
 }
 
 /* y = condition ? a : b; a number stands for a (side 1) or b (side 2) */
-KERNEL elementwise_where(const u8 *condition, const float *a, const float *b, float *y, const int *table, int n,
+KERNEL elementwise_where(const u8 *condition, const real *a, const real *b, real *y, const int *table, int n,
                          float scalar_a, float scalar_b, int sides) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
-  if (condition[offset_of(table, 0, i)]) y[i] = sides & 1 ? scalar_a : a[offset_of(table, 1, i)];
-  else y[i] = sides & 2 ? scalar_b : b[offset_of(table, 2, i)];
+  if (condition[offset_of(table, 0, i)]) y[i] = sides & 1 ? scalar_a : (float)a[offset_of(table, 1, i)];
+  else y[i] = sides & 2 ? scalar_b : (float)b[offset_of(table, 2, i)];
 }

@@ -1,14 +1,15 @@
 // Elementwise ops with NumPy's broadcasting. Forward kernels are one line each in elementwise.c; gradient rules are one
 // line each in the tables below, reduced to the operand's shape by sumTo.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { DtypeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
-import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 import { sumTo } from './reduction.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 import { mergeAxes } from './strided.ts';
 
 const UNARY = [
@@ -63,7 +64,7 @@ const kernels = kernelModule(import.meta.url, './elementwise.c', {
   elementwise_clamp_backward: 'ptr ptr ptr ptr f32 f32',
 });
 
-const cudaKernels = cudaModule(import.meta.url, './elementwise.cu', {
+const cudaKernels = storageModules(import.meta.url, './elementwise.cu', {
   ...all(UNARY, 'ptr ptr i32 f32 f32'),
   ...all(BINARY, 'ptr ptr ptr ptr i32 f32 i32'),
   elementwise_where: 'ptr ptr ptr ptr ptr i32 f32 f32 i32',
@@ -92,26 +93,29 @@ function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): numbe
 }
 
 function unaryKernel(name: Unary, x: Tensor, p = 0, q = 0): Tensor {
-  const y = empty(x.shape, { device: x.device });
-  const { device, size } = x;
+  const { device, dtype, size } = x;
+  const y = empty(x.shape, { device, dtype });
   if (size === 0) return y;
-  if (device.kind === 'cuda') device.load(cudaKernels)[name](perElement(size), x.address, y.address, size, p, q);
+  if (device.kind === 'cuda')
+    kernelsFor(cudaKernels, device, dtype)[name](perElement(size), x.address, y.address, size, p, q);
   else device.load(kernels)[name](x.address, y.address, loopTable(x, x.shape, [x]), p, q);
   return y;
 }
 
 /** Without a gradient: for ops and for backward rules alike. */
-function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, dtype: Dtype = 'f32'): Tensor {
-  const device = checkOperands(op, [a, b].map(tensorOrNone));
+function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, made?: Dtype): Tensor {
+  const tensors = [a, b].map(tensorOrNone);
+  const device = checkActivations(op, tensors);
+  const { dtype } = tensors.find((t) => t !== undefined) as Tensor;
   const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
   const shape = broadcastShapes(op, shapeOf(a), shapeOf(b));
-  const y = empty(shape, { device, dtype });
+  const y = empty(shape, { device, dtype: made ?? dtype });
   if (y.size === 0) return y;
   const scalarSide = typeof a === 'number' ? 1 : typeof b === 'number' ? 2 : 0;
   const scalar = typeof a === 'number' ? a : typeof b === 'number' ? b : 0;
   const operands = [addressOf(a), addressOf(b), y.address, loopTable(y, shape, [a, b])];
   if (device.kind === 'cuda')
-    device.load(cudaKernels)[name](perElement(y.size), ...operands, y.size, scalar, scalarSide);
+    kernelsFor(cudaKernels, device, dtype)[name](perElement(y.size), ...operands, y.size, scalar, scalarSide);
   else device.load(kernels)[name](...operands, scalar, scalarSide);
   return y;
 }
@@ -147,7 +151,7 @@ function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['
 function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
   const kernel = `elementwise_${op.name}` as Unary;
   return (x) => {
-    checkOperands(op.name, [x]);
+    checkActivations(op.name, [x]);
     const y = unaryKernel(kernel, x);
     return apply(op, y, { parents: [x], saved: op.saves === 'none' ? [] : [op.saves === 'x' ? x : y] });
   };
@@ -198,12 +202,12 @@ export const clampOp = defineOp<{ low: number; high: number }>({
   cpu: kernels,
   cuda: cudaKernels,
   backward({ grad, saved: [x], attributes: { low, high } }) {
-    const dx = empty(x.shape, { device: x.device });
-    const { device, size } = x;
+    const { device, dtype, size } = x;
+    const dx = empty(x.shape, { device, dtype });
     if (size === 0) return [dx];
     const operands = [grad.address, x.address, dx.address];
     if (device.kind === 'cuda')
-      device.load(cudaKernels).elementwise_clamp_backward(perElement(size), ...operands, size, low, high);
+      kernelsFor(cudaKernels, device, dtype).elementwise_clamp_backward(perElement(size), ...operands, size, low, high);
     else device.load(kernels).elementwise_clamp_backward(...operands, loopTable(x, x.shape, [grad, x]), low, high);
     return [dx];
   },
@@ -211,7 +215,7 @@ export const clampOp = defineOp<{ low: number; high: number }>({
 
 /** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside. */
 export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
-  checkOperands('clamp', [x]);
+  checkActivations('clamp', [x]);
   const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = bounds;
   if (!(low <= high)) throw new ValueError(`[clamp] expected min <= max, got ${low} and ${high}`);
   return apply(clampOp, unaryKernel('elementwise_clamp', x, low, high), {
@@ -378,7 +382,8 @@ export const greaterEqual = comparison(greaterEqualOp);
 function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
   const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', shapeOf(a), shapeOf(b)));
-  const y = empty(shape, { device: condition.device });
+  const dtype = [a, b].map(tensorOrNone).find((t) => t !== undefined)?.dtype ?? 'f32';
+  const y = empty(shape, { device: condition.device, dtype });
   if (y.size === 0) return y;
   const sides = (typeof a === 'number' ? 1 : 0) + (typeof b === 'number' ? 2 : 0);
   const [scalarA, scalarB] = [a, b].map((operand) => (typeof operand === 'number' ? operand : 0));
@@ -386,7 +391,14 @@ function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
   const operands = [condition.address, addressOf(a), addressOf(b), y.address, table];
   const { device } = condition;
   if (device.kind === 'cuda')
-    device.load(cudaKernels).elementwise_where(perElement(y.size), ...operands, y.size, scalarA, scalarB, sides);
+    kernelsFor(cudaKernels, device, dtype).elementwise_where(
+      perElement(y.size),
+      ...operands,
+      y.size,
+      scalarA,
+      scalarB,
+      sides,
+    );
   else device.load(kernels).elementwise_where(...operands, scalarA, scalarB, sides);
   return y;
 }
@@ -409,7 +421,7 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   if (condition.dtype !== 'bool') throw new DtypeError('where', 'a condition of dtype bool', condition.describe());
   checkOperands('where', [condition], 'bool');
   const parents = [a, b].map(tensorOrNone);
-  if (parents.some((t) => t)) checkOperands('where', parents);
+  if (parents.some((t) => t)) checkActivations('where', parents);
   for (const t of parents) if (t) checkSameDevice('where', condition, t);
   return apply(whereOp, whereKernel(condition, a, b), {
     parents: [undefined, ...parents],

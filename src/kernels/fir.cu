@@ -1,7 +1,7 @@
 /* FIR resampling of [N, H, W, C] as fir.c has it, one thread an output element:
  *   y[o] = sum_j taps[j] z[o down - before + j],   z[i up] = x[i], z = 0 between and outside
  */
-#include "common.cuh"
+#include "storage.cuh"
 
 /* What one output position reaches along an axis: inputs first, first + 1, ... under taps tap, tap + up, ... */
 struct reach {
@@ -17,7 +17,7 @@ DEVICE reach reach_of(int o, int extent, int length, int up, int down, int befor
 }
 
 /* table: N, H, W, C, H', W', length of the taps, up, down, before */
-KERNEL fir_resample(const float *x, const float *taps, float *y, const int *table, int n) {
+KERNEL fir_resample(const real *x, const float *taps, real *y, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   int h = table[1], w = table[2], c = table[3], out_h = table[4], out_w = table[5];
@@ -25,7 +25,7 @@ KERNEL fir_resample(const float *x, const float *taps, float *y, const int *tabl
   u32 k = i % (u32)c, column = i / (u32)c % (u32)out_w, row = i / (u32)c / (u32)out_w;
   reach v = reach_of((int)(row % (u32)out_h), h, length, up, down, before);
   reach u = reach_of((int)column, w, length, up, down, before);
-  const float *image = x + (size_t)(row / (u32)out_h) * (size_t)h * (size_t)w * (size_t)c + k;
+  const real *image = x + (size_t)(row / (u32)out_h) * (size_t)h * (size_t)w * (size_t)c + k;
   float sum = 0.0f;
   for (int a = 0; a < v.count; a++) {
     float line = 0.0f;

@@ -1,16 +1,17 @@
 // FIR resampling of images: zeros between pixels, a separable filter, every down-th pixel kept (upfirdn2d of StyleGAN2,
 // Karras et al. 2020), with the paddings of upsample_2d and downsample_2d of Score SDE's up_or_down_sampling.py.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, defineOp } from './op.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 
 export const firKernels = kernelModule(import.meta.url, './fir.c', { fir_resample: 'ptr ptr ptr ptr' });
 
-const cudaKernels = cudaModule(import.meta.url, './fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
+const cudaKernels = storageModules(import.meta.url, './fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
 
 export interface FirOptions {
   /** Pixels per pixel before filtering: up - 1 zeros follow each. Default 1. */
@@ -43,14 +44,14 @@ const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
 });
 
 function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
-  const { device } = x;
-  const y = empty(out, { device });
+  const { device, dtype } = x;
+  const y = empty(out, { device, dtype });
   // A table holds int32 values: the bits of the taps.
   const bits = device.table([...new Int32Array(taps.buffer)]);
   const table = device.table([...x.shape, out[1], out[2], taps.length, up, down, before]);
   const operands = [x.address, bits, y.address, table];
   if (y.size > 0 && device.kind === 'cuda')
-    device.load(cudaKernels).fir_resample(perElement(y.size), ...operands, y.size);
+    kernelsFor(cudaKernels, device, dtype).fir_resample(perElement(y.size), ...operands, y.size);
   else if (y.size > 0) device.load(firKernels).fir_resample(...operands);
   return y;
 }
@@ -68,7 +69,7 @@ export const firResampleOp = defineOp<FirAttributes>({
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
-  checkOperands('fir_resample', [x]);
+  checkActivations('fir_resample', [x]);
   const { up = 1, down = 1, padding = [0, 0] } = options;
   for (const [name, factor] of Object.entries({ up, down }))
     if (!Number.isInteger(factor) || factor < 1)

@@ -4,9 +4,6 @@ import type { Geometry } from '../device/module.ts';
 const THREADS = 256;
 const WARP = 32;
 const WARPS = 4;
-/** TILE and TILE_THREADS of tile.cuh. */
-const TILE = 32;
-const TILE_THREADS = 256;
 
 /** One thread an element. */
 export function perElement(count: number): Geometry {
@@ -16,11 +13,6 @@ export function perElement(count: number): Geometry {
 /** One warp a row, or a run of a sum. */
 export function perWarp(count: number): Geometry {
   return { grid: [Math.ceil(count / WARPS)], block: [WARPS * WARP] };
-}
-
-/** One block for each tile of a batch of matrices. */
-export function perTile(rows: number, columns: number, batches = 1): Geometry {
-  return { grid: [Math.ceil(rows / TILE) * Math.ceil(columns / TILE) * batches], block: [TILE_THREADS] };
 }
 
 export const oneWarp: Geometry = { grid: [1], block: [WARP] };

@@ -3,12 +3,14 @@
  * x may be two parts that stand for their concatenation on channels. Statistics in two passes, in double where threads meet.
  */
 #include "philox.cuh"
+#include "storage.cuh"
 #include "warp.cuh"
 
 enum { RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
 
 struct normalisation {
-  const float *x0, *x1, *weight, *bias, *mean, *rstd; /* mean, rstd [N, groups] */
+  const real *x0, *x1;
+  const float *weight, *bias, *mean, *rstd; /* mean, rstd [N, groups] */
   int n, h, w, part0, part1, c, groups, width, resample, silu;
   draw words;
   int threshold;
@@ -16,7 +18,7 @@ struct normalisation {
 };
 
 /* table: N, H, W, C of both parts, groups, resample, silu */
-DEVICE normalisation norm_of(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
+DEVICE normalisation norm_of(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
                     const int *t) {
   normalisation g = {x0, x1, weight, bias, stats, stats + (size_t)t[0] * (size_t)t[5], t[0], t[1], t[2], t[3], t[4], t[3] + t[4], t[5]};
   g.width = g.c / g.groups;
@@ -27,11 +29,11 @@ DEVICE normalisation norm_of(const float *x0, const float *x1, const float *weig
 
 DEVICE float input(const normalisation &g, int sample, int pixel, int channel) {
   size_t at = (size_t)sample * (size_t)(g.h * g.w) + (size_t)pixel;
-  return channel < g.part0 ? g.x0[at * g.part0 + channel] : g.x1[at * g.part1 + (channel - g.part0)];
+  return channel < g.part0 ? (float)g.x0[at * g.part0 + channel] : (float)g.x1[at * g.part1 + (channel - g.part0)];
 }
 
 /* mean and rstd of a group: a warp each */
-KERNEL group_norm_stats(const float *x0, const float *x1, float *stats, const int *table, float eps) {
+KERNEL group_norm_stats(const real *x0, const real *x1, float *stats, const int *table, float eps) {
   normalisation g = norm_of(x0, x1, 0, 0, stats, table);
   u32 which = warp_number();
   if (which >= (u32)g.n * (u32)g.groups) return;
@@ -81,7 +83,7 @@ DEVICE float activated(const normalisation &g, int sample, int pixel, int channe
 }
 
 /* y of `count` elements, a thread each */
-KERNEL group_norm_apply(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats, float *y,
+KERNEL group_norm_apply(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats, real *y,
                         const int *table, int count, const u32 *origin, int seed_low, int seed_high, int sample_low,
                         int sample_high, int stream, int threshold, float keep_scale) {
   u32 i = thread_number();
@@ -107,13 +109,13 @@ KERNEL group_norm_apply(const float *x0, const float *x1, const float *weight, c
 /* ---------------------------------------------------------------- backward */
 
 /* d(loss) / d(h) at a pixel: the adjoint of resampling, dropout and SiLU */
-DEVICE float upstream(const normalisation &g, const float *dy, int sample, int pixel, int channel, float centred) {
+DEVICE float upstream(const normalisation &g, const real *dy, int sample, int pixel, int channel, float centred) {
   int row = pixel / g.w, column = pixel % g.w;
   size_t c = (size_t)g.c, pixels = (size_t)(g.h * g.w);
   float d;
   if (g.resample == RESAMPLE_UP) {
-    const float *corner = dy + ((size_t)sample * 4 * pixels + (size_t)(2 * row) * (size_t)(2 * g.w) + (size_t)(2 * column)) * c + channel;
-    const float *below = corner + (size_t)(2 * g.w) * c;
+    const real *corner = dy + ((size_t)sample * 4 * pixels + (size_t)(2 * row) * (size_t)(2 * g.w) + (size_t)(2 * column)) * c + channel;
+    const real *below = corner + (size_t)(2 * g.w) * c;
     d = (corner[0] + corner[c]) + (below[0] + below[c]);
   } else if (g.resample == RESAMPLE_DOWN) {
     size_t small = (size_t)(g.h / 2 * (g.w / 2));
@@ -128,8 +130,8 @@ DEVICE float upstream(const normalisation &g, const float *dy, int sample, int p
 }
 
 /* sums: of dh (x - mean) rstd [N, C], then of dh [N, C]: what the gradients of weight and bias are summed from. A warp each. */
-KERNEL group_norm_channel_sums(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
-                               const float *dy, float *sums, const int *table, const u32 *origin, int seed_low, int seed_high,
+KERNEL group_norm_channel_sums(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
+                               const real *dy, float *sums, const int *table, const u32 *origin, int seed_low, int seed_high,
                                int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
   g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
@@ -164,8 +166,8 @@ KERNEL group_norm_group_means(const float *weight, const float *sums, float *mea
 }
 
 /* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd; a thread each of `count` */
-KERNEL group_norm_input_gradient(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
-                                 const float *dy, const float *means, float *dx0, float *dx1, const int *table, int count,
+KERNEL group_norm_input_gradient(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
+                                 const real *dy, const float *means, real *dx0, real *dx1, const int *table, int count,
                                  const u32 *origin, int seed_low, int seed_high, int sample_low, int sample_high, int stream,
                                  int threshold, float keep_scale) {
   u32 i = thread_number();

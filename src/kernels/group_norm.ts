@@ -1,6 +1,6 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
@@ -8,9 +8,10 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { perElement, perWarp } from './geometry.ts';
 import { concat } from './movement.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { type DropoutOptions, dropoutWords } from './random.ts';
 import { sumAxes } from './reduction.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 
 /** Words of a mask of dropout: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
@@ -20,7 +21,7 @@ export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', 
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
 });
 
-export const groupNormCuda = cudaModule(import.meta.url, './group_norm.cu', {
+export const groupNormCuda = storageModules(import.meta.url, './group_norm.cu', {
   group_norm_stats: 'ptr ptr ptr ptr f32',
   group_norm_apply: `ptr ptr ptr ptr ptr ptr ptr i32 ${DRAW}`,
   group_norm_channel_sums: `ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
@@ -60,7 +61,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs }) {
     const { device } = weight;
     const words = maskWords(dropout);
-    const gradients = parts.map((part) => empty(part.shape, { device }));
+    const gradients = parts.map(({ shape, dtype }) => empty(shape, { device, dtype }));
     const channels = weight.size;
     const samples = table[0];
     const sums = empty([2, samples, channels], { device });
@@ -68,7 +69,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
     const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
     if (grad.size > 0 && device.kind === 'cuda') {
-      const kernels = device.load(groupNormCuda);
+      const kernels = kernelsFor(groupNormCuda, device, grad.dtype);
       const at = device.table(table);
       using means = empty(stats.shape, { device });
       kernels.group_norm_channel_sums(perWarp(samples * channels), ...inputs, sums.address, at, ...words);
@@ -87,9 +88,9 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
 
 /**
  * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then weight and bias.
- * @param x [N, ..., C], or several that stand for their concatenation on C
- * @param weight [C]
- * @param bias [C]
+ * @param x [N, ..., C], or several that stand for their concatenation on C; f32, or on CUDA bf16
+ * @param weight [C] f32
+ * @param bias [C] f32
  */
 export function groupNorm(
   x: Tensor | readonly Tensor[],
@@ -99,7 +100,9 @@ export function groupNorm(
 ): Tensor {
   const given = Array.isArray(x) ? (x as Tensor[]) : [x as Tensor];
   const parts = given.length > 2 ? [given[0], concat(given.slice(1), -1)] : given;
-  const device = checkOperands('group_norm', [...parts, weight, bias]);
+  const device = checkActivations('group_norm', parts);
+  checkOperands('group_norm', [weight, bias]);
+  checkSameDevice('group_norm', parts[0], weight);
   const { groups, eps = 1e-6, activation = 'none', resample = 'none' } = options;
   const [first] = parts;
   const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
@@ -125,11 +128,11 @@ export function groupNorm(
     activation === 'silu' ? 1 : 0,
   ];
   const words = maskWords(options.dropout);
-  const y = empty(out, { device });
+  const y = empty(out, { device, dtype: first.dtype });
   const stats = empty([2, first.shape[0], groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
-    const kernels = device.load(groupNormCuda);
+    const kernels = kernelsFor(groupNormCuda, device, y.dtype);
     const at = device.table(table);
     const operands = [...inputs, weight.address, bias.address, stats.address, y.address, at, y.size];
     kernels.group_norm_stats(perWarp(first.shape[0] * groups), ...inputs, stats.address, at, eps);

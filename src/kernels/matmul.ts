@@ -1,14 +1,17 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
+import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { perTile } from './geometry.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
+import { inChunks, launchOf, type ProductShape, productModules } from './product.ts';
 import { sumAxes, sumTo } from './reduction.ts';
+import type { Activation } from './storage.ts';
 import { copyStrided } from './strided.ts';
+import { withWeight } from './weight.ts';
 
 export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_packed_size: 'i32 i32 -> f64',
@@ -17,8 +20,12 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_multiply_transposed: 'ptr ptr ptr i32 i32 i32 i32 i32 i32',
 });
 
-export const matmulCuda = cudaModule(import.meta.url, './matmul.cu', {
-  matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32',
+const MULTIPLY = 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32 i32';
+
+export const matmulCuda = productModules(import.meta.url, './matmul.cu', {
+  matmul_multiply: MULTIPLY,
+  matmul_multiply_right_transposed: MULTIPLY,
+  matmul_multiply_left_transposed: MULTIPLY,
 });
 
 /** One operand: a tensor [..., rows, columns] and whether its last two axes stand exchanged. */
@@ -27,18 +34,26 @@ export interface Factor {
   transposed?: boolean;
 }
 
-/** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast. */
-export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
+export interface ProductOptions {
+  /** [n], f32. */
+  bias?: Tensor;
+  /** Of the result; default: that of the factors. */
+  dtype?: Activation;
+}
+
+/** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast; factors of one dtype. */
+export function product(a: Factor, b: Factor, options: ProductOptions = {}): Tensor {
   // Both at once is rare enough for a copy.
-  if (a.transposed && b.transposed) return product({ tensor: exchanged(a.tensor) }, b, bias);
+  if (a.transposed && b.transposed) return product({ tensor: exchanged(a.tensor) }, b, options);
+  const { bias, dtype = a.tensor.dtype } = options;
   const [m, k] = matrixShape(a);
   const n = matrixShape(b)[1];
   const batchA = a.tensor.shape.slice(0, -2);
   const batchB = b.tensor.shape.slice(0, -2);
   const batch = broadcastShapes('matmul', batchA, batchB);
   const { device } = a.tensor;
-  const y = empty([...batch, m, n], { device });
-  if (y.size === 0) return y;
+  const shape = [...batch, m, n];
+  if (sizeOf(shape) === 0) return empty(shape, { device, dtype });
   const left = stretched(a.tensor, batch);
   const right = stretched(b.tensor, batch);
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
@@ -48,12 +63,11 @@ export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
   const batches = folded ? 1 : sizeOf(batch);
   const rows = folded ? m * sizeOf(batch) : m;
   if (device.kind === 'cuda') {
-    const operands = [left.address, right.address, bias?.address ?? 0, y.address];
-    const flags = [a.transposed ? 1 : 0, b.transposed ? 1 : 0];
-    const grid = perTile(rows, n, batches);
-    device.load(matmulCuda).matmul_multiply(grid, ...operands, rows, k, n, ...flags, stepA, stepB);
-    return y;
+    const orders = [a.transposed ?? false, b.transposed ?? false] as const;
+    const size = { rows, columns: n, terms: k, batches };
+    return multiplyOnCuda(left, right, size, { orders, steps: [stepA, stepB], shape, dtype, bias });
   }
+  const y = empty(shape, { device });
   const kernels = device.load(matmulKernels);
   if (a.transposed) {
     kernels.matmul_multiply_transposed(left.address, right.address, y.address, batches, m, k, n, stepA, stepB);
@@ -77,6 +91,45 @@ export function product(a: Factor, b: Factor, bias?: Tensor): Tensor {
   return y;
 }
 
+interface CudaProduct {
+  /** Whether left and right stand transposed. */
+  orders: readonly [boolean, boolean];
+  /** 0 where one matrix serves all batches. */
+  steps: readonly [number, number];
+  /** Of the result. */
+  shape: Shape;
+  dtype: Dtype;
+  bias: Tensor | undefined;
+}
+
+function multiplyOnCuda(
+  left: Tensor,
+  right: Tensor,
+  size: Required<ProductShape>,
+  { orders, steps, shape, dtype, bias }: CudaProduct,
+): Tensor {
+  const { rows, columns, terms } = size;
+  const { device } = left;
+  const { kernels, geometry, parts, run } = launchOf(matmulCuda, left, size, !bias);
+  const kernel = orders[0]
+    ? 'matmul_multiply_left_transposed'
+    : orders[1]
+      ? 'matmul_multiply_right_transposed'
+      : 'matmul_multiply';
+  const chunked =
+    (inChunks(left, orders[0] ? rows : terms) ? 1 : 0) + (inChunks(right, orders[1] ? terms : columns) ? 2 : 0);
+  const to = parts === 1 ? empty(shape, { device, dtype }) : empty([parts, ...shape], { device });
+  kernels[kernel](
+    geometry,
+    ...[left.address, right.address, bias?.address ?? 0, to.address],
+    ...[rows, terms, columns, ...steps, run, to.dtype === 'f32' ? 1 : 0, chunked],
+  );
+  if (parts === 1) return to;
+  const sum = sumAxes(to, [0], 1, dtype);
+  to.dispose();
+  return sum;
+}
+
 function matrixShape({ tensor: { shape, rank }, transposed }: Factor): [number, number] {
   const [rows, columns] = [shape[rank - 2], shape[rank - 1]];
   return transposed ? [columns, rows] : [rows, columns];
@@ -88,7 +141,7 @@ function exchanged(x: Tensor): Tensor {
   const dims = [...shape.slice(0, -2), shape[rank - 1], shape[rank - 2]];
   const strides = stridesOf(shape);
   const order = [...strides.slice(0, -2), strides[rank - 1], strides[rank - 2]];
-  const y = empty(dims, { device: x.device });
+  const y = empty(dims, { device: x.device, dtype: x.dtype });
   copyStrided(dims, { tensor: x, offset: 0, strides: order }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
 }
@@ -101,7 +154,7 @@ function stretched(x: Tensor, batch: Shape): Tensor {
   const strides = stridesOf(x.shape);
   const lead = dims.length - x.rank;
   const repeated = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : strides[axis - lead]));
-  const y = empty(dims, { device: x.device });
+  const y = empty(dims, { device: x.device, dtype: x.dtype });
   copyStrided(dims, { tensor: x, offset: 0, strides: repeated }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
 }
@@ -111,15 +164,15 @@ export interface MatmulOptions {
   transposeA?: boolean;
   /** b is stored [..., n, k]. */
   transposeB?: boolean;
-  /** [n], added to every row. */
+  /** [n] f32, added to every row. */
   bias?: Tensor;
 }
 
-export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean }>({
+export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dtypeB: Activation }>({
   name: 'matmul',
   cpu: matmulKernels,
   cuda: matmulCuda,
-  backward({ grad, saved: [a, b], attributes: { transposeA, transposeB }, needs }) {
+  backward({ grad, saved: [a, b], attributes: { transposeA, transposeB, dtypeB: dtype }, needs }) {
     // y = A B: dA = dy B^T, dB = A^T dy; of a transposed operand the transpose of that.
     const dy = { tensor: grad };
     const gradientA = () =>
@@ -134,26 +187,30 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean }>({
         ? { tensor: view(grad, [grad.size / grad.shape[grad.rank - 1], grad.shape[grad.rank - 1]]) }
         : dy;
       return transposeB
-        ? product({ ...right, transposed: true }, { ...left, transposed: transposeA })
-        : product({ ...left, transposed: !transposeA }, right);
+        ? product({ ...right, transposed: true }, { ...left, transposed: transposeA }, { dtype })
+        : product({ ...left, transposed: !transposeA }, right, { dtype });
     };
     return [
       needs[0] ? sumTo(gradientA(), a.shape) : null,
       needs[1] ? sumTo(gradientB(), b.shape) : null,
-      needs[2] ? sumAxes(grad, [...grad.shape.keys()].slice(0, -1)) : null,
+      needs[2] ? sumAxes(grad, [...grad.shape.keys()].slice(0, -1), 1, 'f32') : null,
     ];
   },
 });
 
 /**
  * Matrix product over the last two axes; the axes before them broadcast.
- * @param a [..., m, k], or [..., k, m] with transposeA
- * @param b [..., k, n], or [..., n, k] with transposeB
+ * @param a [..., m, k], or [..., k, m] with transposeA; f32, or on CUDA bf16
+ * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32: a weight
  * @returns [..., m, n]
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const { transposeA = false, transposeB = false, bias } = options;
-  checkOperands('matmul', [a, b, bias]);
+  checkActivations('matmul', [a]);
+  if (bias) {
+    checkOperands('matmul', [bias]);
+    checkSameDevice('matmul', a, bias);
+  }
   const both = `${formatShape(a.shape)} and ${formatShape(b.shape)}`;
   if (a.rank < 2 || b.rank < 2) throw new ShapeError('matmul', 'operands of at least two axes', both);
   const [, k] = matrixShape({ tensor: a, transposed: transposeA });
@@ -170,6 +227,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
   // The transposed form has no epilogue: with a bias, a is exchanged first.
   const left = transposeA && bias ? { tensor: exchanged(a) } : { tensor: a, transposed: transposeA };
-  const y = product(left, { tensor: b, transposed: transposeB }, bias);
-  return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, b], attributes: { transposeA, transposeB } });
+  return withWeight('matmul', b, a, (right) => {
+    const y = product(left, { tensor: right, transposed: transposeB }, { bias });
+    const attributes = { transposeA, transposeB, dtypeB: b.dtype as Activation };
+    return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, right], attributes });
+  });
 }

@@ -7,6 +7,8 @@ import { DeviceError, DtypeError, NotDifferentiableError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { assertFinite } from './accumulate.ts';
+import type { ProductModules } from './product.ts';
+import type { StorageModules } from './storage.ts';
 
 /** In the place of a backward rule: why there is none. */
 export interface NotDifferentiable {
@@ -17,11 +19,14 @@ export function notDifferentiable(reason: string): NotDifferentiable {
   return { reason };
 }
 
+/** One build of a .cu file, or several of which the operands' dtype chooses: see storage.ts and product.ts. */
+export type CudaKernels = CudaModule | StorageModules | ProductModules;
+
 export interface Op<Attributes = undefined> {
   readonly name: string;
   /** 'none': an op without kernels of its own, as a view is. */
   readonly cpu: KernelModule | 'none';
-  readonly cuda: CudaModule | 'none';
+  readonly cuda: CudaKernels | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
 }
 
@@ -79,6 +84,23 @@ export function checkOperands(op: string, operands: readonly (Tensor | undefined
       throw new DeviceError(`[${op}] expected operands on one device, got ${device.name} and ${operand.device.name}`);
   }
   if (!device) throw new NotDifferentiableError(`[${op}] needs at least one tensor`);
+  return device;
+}
+
+/**
+ * The checks of an op whose operands are activations: alive, on one device, of one dtype, f32 or on CUDA bf16.
+ * Returns the device.
+ */
+export function checkActivations(op: string, operands: readonly (Tensor | undefined)[]): Device {
+  const first = operands.find((operand) => operand !== undefined);
+  if (first?.dtype !== 'bf16') return checkOperands(op, operands);
+  const device = checkOperands(op, operands, 'bf16');
+  if (device.kind !== 'cuda')
+    throw new DtypeError(
+      op,
+      `f32 operands (on ${device.name} bf16 is for storage only)`,
+      `${first.describe()} (cast it with cast(x, 'f32'))`,
+    );
   return device;
 }
 

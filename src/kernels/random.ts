@@ -1,13 +1,14 @@
 // Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the batch,
 // the device or the number of threads. The first axis of a tensor counts samples.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { ValueError } from '../errors.ts';
 import { type Counter, wordsOf } from '../tensor/counter.ts';
 import { empty, type TensorOptions } from '../tensor/create.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, defineOp } from './op.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 
 const GENERATE = 'ptr i32 i32 ptr i32 i32 i32 i32 i32';
 
@@ -19,7 +20,7 @@ const signatures = {
 
 /** Each operation rounded by itself, on every device: the bits are part of what a seed means. */
 export const randomKernels = kernelModule(import.meta.url, './random.c', signatures, { flags: ['-ffp-contract=off'] });
-const cudaKernels = cudaModule(import.meta.url, './random.cu', signatures, { flags: ['--fmad=false'] });
+const cudaKernels = storageModules(import.meta.url, './random.cu', signatures, { flags: ['--fmad=false'] });
 
 /** Elements of a sample that one thread of CUDA draws: a block of the generator. */
 const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };
@@ -64,7 +65,7 @@ function generate(
   const { device, size } = y;
   const operands = [y.address, samples, size / samples, ...words];
   if (size > 0 && device.kind === 'cuda')
-    device.load(cudaKernels)[kernel](threadsFor(kernel, samples, size / samples), ...operands);
+    device.load(cudaKernels.f32)[kernel](threadsFor(kernel, samples, size / samples), ...operands);
   else if (size > 0) device.load(randomKernels)[kernel](...operands);
   y.requiresGrad = options.requiresGrad ?? false;
   return y;
@@ -94,13 +95,16 @@ export function dropoutWords(op: string, options: DropoutOptions): number[] {
 
 function masked(x: Tensor, options: DropoutOptions): Tensor {
   const words = dropoutWords('dropout', options);
-  const y = empty(x.shape, { device: x.device });
+  const { device, dtype, size } = x;
+  const y = empty(x.shape, { device, dtype });
   const samples = x.shape[0] ?? 1;
-  const { device, size } = x;
   if (size === 0) return y;
   const operands = [x.address, y.address, samples, size / samples, ...words];
   if (device.kind === 'cuda')
-    device.load(cudaKernels).random_dropout(threadsFor('random_dropout', samples, size / samples), ...operands);
+    kernelsFor(cudaKernels, device, dtype).random_dropout(
+      threadsFor('random_dropout', samples, size / samples),
+      ...operands,
+    );
   else device.load(randomKernels).random_dropout(...operands);
   return y;
 }
@@ -114,7 +118,7 @@ export const dropoutOp = defineOp<DropoutOptions>({
 
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again. */
 export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
-  checkOperands('dropout', [x]);
+  checkActivations('dropout', [x]);
   const attributes = { p, ...options };
   return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
 }

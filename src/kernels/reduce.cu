@@ -1,14 +1,15 @@
 /* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
  * Sums add runs of at most RUN terms, and then the runs' sums in double; runs are cut by shape alone.
  */
+#include "storage.cuh"
 #include "warp.cuh"
 
 /* inner == 1: partial[row][run], a warp each */
-KERNEL reduce_sum_rows(const float *x, float *partial, int rows, int reduce, int runs) {
+KERNEL reduce_sum_rows(const real *x, float *partial, int rows, int reduce, int runs) {
   u32 which = warp_number();
   if (which >= (u32)rows * (u32)runs) return;
   int begin = (int)(which % (u32)runs) * RUN, end = min(reduce, begin + RUN);
-  const float *row = x + (size_t)(which / (u32)runs) * (size_t)reduce;
+  const real *row = x + (size_t)(which / (u32)runs) * (size_t)reduce;
   float sum = 0.0f;
   for (int k = begin + lane_number(); k < end; k += WARP) sum += row[k];
   sum = warp_sum(sum);
@@ -16,7 +17,7 @@ KERNEL reduce_sum_rows(const float *x, float *partial, int rows, int reduce, int
 }
 
 /* inner > 1: partial[outer][run][inner], a thread each */
-KERNEL reduce_sum_columns(const float *x, float *partial, int n, int reduce, int inner, int runs) {
+KERNEL reduce_sum_columns(const real *x, float *partial, int n, int reduce, int inner, int runs) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   u32 column = i % (u32)inner, run = i / (u32)inner % (u32)runs, o = i / (u32)inner / (u32)runs;
@@ -27,7 +28,7 @@ KERNEL reduce_sum_columns(const float *x, float *partial, int n, int reduce, int
 }
 
 /* y[o][i] = scale * sum over the runs of partial[o][run][i] */
-KERNEL reduce_sum_runs(const float *partial, float *y, int n, int inner, int runs, float scale) {
+KERNEL reduce_sum_runs(const float *partial, real *y, int n, int inner, int runs, float scale) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   const float *first = partial + (size_t)(i / (u32)inner) * (size_t)runs * (size_t)inner + i % (u32)inner;

@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
 import { broadcastTo } from './movement.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
 import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './reduction.ts';
 
 export interface ReduceOptions {
@@ -50,7 +50,7 @@ export const meanOp = sumLike('mean');
 
 /** Sum over axes; of nothing 0. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
-  checkOperands('sum', [x]);
+  checkActivations('sum', [x]);
   const axes = normalizeAxes('sum', options.axes, x.shape);
   const y = finish(sumAxes(x, axes), x, axes, options.keepDims);
   return apply(sumOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale: 1 } });
@@ -58,7 +58,7 @@ export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
 
 /** Mean over axes; of nothing NaN. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
-  checkOperands('mean', [x]);
+  checkActivations('mean', [x]);
   const axes = normalizeAxes('mean', options.axes, x.shape);
   const scale = 1 / axes.reduce((product, axis) => product * x.shape[axis], 1);
   const y = finish(sumAxes(x, axes, scale), x, axes, options.keepDims);

@@ -1,11 +1,12 @@
 // Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { perElement, perWarp, runFlag, runsOf } from './geometry.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 import { copyStrided } from './strided.ts';
 
 export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
@@ -15,7 +16,7 @@ export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
   reduce_argmax: 'ptr ptr i32 i32 i32',
 });
 
-export const reduceCuda = cudaModule(
+export const reduceCuda = storageModules(
   import.meta.url,
   './reduce.cu',
   {
@@ -55,15 +56,15 @@ function lastAxes(x: Tensor, axes: readonly number[]): Tensor {
   const order = [...x.shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
   const dims = order.map((axis) => x.shape[axis]);
   const from = stridesOf(x.shape);
-  const y = empty(dims, { device: x.device });
+  const y = empty(dims, { device: x.device, dtype: x.dtype });
   const source = { tensor: x, offset: 0, strides: order.map((axis) => from[axis]) };
   copyStrided(dims, source, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
 }
 
-/** scale * sum over `axes` (sorted), which disappear. */
-export function sumAxes(x: Tensor, axes: readonly number[], scale = 1): Tensor {
-  return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
+/** scale * sum over `axes` (sorted), which disappear. Sums are f32, stored as `dtype`. */
+export function sumAxes(x: Tensor, axes: readonly number[], scale = 1, dtype = x.dtype): Tensor {
+  return reduceAxes(x, axes, dtype, (from, y, outer, reduce, inner) => {
     if (x.device.kind === 'cuda') {
       sumOnCuda(from, y, outer, reduce, inner, scale);
       return;
@@ -76,20 +77,21 @@ export function sumAxes(x: Tensor, axes: readonly number[], scale = 1): Tensor {
 
 function sumOnCuda(x: Tensor, y: Tensor, outer: number, reduce: number, inner: number, scale: number): void {
   const { device } = x;
-  const kernels = device.load(reduceCuda);
+  const kernels = kernelsFor(reduceCuda, device, x.dtype);
   const runs = runsOf(reduce);
   const sums = outer * runs * inner;
   using partial = empty([sums], { device });
   if (inner === 1) kernels.reduce_sum_rows(perWarp(sums), x.address, partial.address, outer, reduce, runs);
   else kernels.reduce_sum_columns(perElement(sums), x.address, partial.address, sums, reduce, inner, runs);
-  kernels.reduce_sum_runs(perElement(y.size), partial.address, y.address, y.size, inner, runs, scale);
+  const last = kernelsFor(reduceCuda, device, y.dtype);
+  last.reduce_sum_runs(perElement(y.size), partial.address, y.address, y.size, inner, runs, scale);
 }
 
 export function maxAxes(x: Tensor, axes: readonly number[]): Tensor {
   return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
     const { device } = x;
     if (device.kind === 'cuda')
-      device.load(reduceCuda).reduce_maximum(perElement(y.size), from.address, y.address, y.size, reduce, inner);
+      device.load(reduceCuda.f32).reduce_maximum(perElement(y.size), from.address, y.address, y.size, reduce, inner);
     else device.load(reduceKernels).reduce_maximum(from.address, y.address, outer, reduce, inner);
   });
 }
@@ -98,7 +100,7 @@ export function argmaxAxis(x: Tensor, axis: number): Tensor {
   return reduceAxes(x, [axis], 'i32', (from, y, outer, reduce, inner) => {
     const { device } = x;
     if (device.kind === 'cuda')
-      device.load(reduceCuda).reduce_argmax(perElement(y.size), from.address, y.address, y.size, reduce, inner);
+      device.load(reduceCuda.f32).reduce_argmax(perElement(y.size), from.address, y.address, y.size, reduce, inner);
     else device.load(reduceKernels).reduce_argmax(from.address, y.address, outer, reduce, inner);
   });
 }

@@ -1,10 +1,11 @@
 // Resampling of images by a whole factor: nearest neighbour up, mean down.
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, defineOp } from './op.ts';
+import { kernelsFor, storageModules } from './storage.ts';
 
 export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
@@ -12,7 +13,7 @@ export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
 });
 
 /** The first count is that of the output's elements, not of rows. */
-const cudaKernels = cudaModule(import.meta.url, './resample.cu', {
+const cudaKernels = storageModules(import.meta.url, './resample.cu', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
@@ -20,7 +21,7 @@ const cudaKernels = cudaModule(import.meta.url, './resample.cu', {
 /** Every pixel factor x factor times, scaled. */
 function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
-  const y = empty([n, h * factor, w * factor, c], { device: x.device });
+  const y = empty([n, h * factor, w * factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_repeat', x, y, n * h, [w, c, factor, scale]);
   return y;
 }
@@ -28,22 +29,23 @@ function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
 /** Sums of factor x factor pixels, scaled. */
 function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
-  const y = empty([n, h / factor, w / factor, c], { device: x.device });
+  const y = empty([n, h / factor, w / factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_sum', x, y, (n * h) / factor, [w / factor, c, factor, scale]);
   return y;
 }
 
 /** @param rows of the smaller image */
 function launch(
-  kernel: keyof typeof cudaKernels.kernels,
+  kernel: keyof typeof resampleKernels.kernels,
   x: Tensor,
   y: Tensor,
   rows: number,
   rest: readonly number[],
 ): void {
-  const { device, size } = y;
+  const { device, dtype, size } = y;
   if (size === 0) return;
-  if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), x.address, y.address, size, ...rest);
+  if (device.kind === 'cuda')
+    kernelsFor(cudaKernels, device, dtype)[kernel](perElement(size), x.address, y.address, size, ...rest);
   else device.load(resampleKernels)[kernel](x.address, y.address, rows, ...rest);
 }
 
@@ -76,7 +78,7 @@ export function downsampleMean(x: Tensor, factor: number): Tensor {
 }
 
 function checkImages(op: string, x: Tensor, factor: number): void {
-  checkOperands(op, [x]);
+  checkActivations(op, [x]);
   if (!Number.isInteger(factor) || factor < 1)
     throw new ValueError(`[${op}] expected a whole factor >= 1, got ${factor}`);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));

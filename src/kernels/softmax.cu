@@ -1,4 +1,5 @@
 /* Softmax, its logarithm and the cross entropy, over rows of n numbers, a warp each. m = max of the row, s = sum exp(x - m). */
+#include "storage.cuh"
 #include "warp.cuh"
 
 /* Ends a kernel's threads beyond the last row; names the row's first element `at`. */
@@ -20,14 +21,14 @@ DEVICE float row_sum_exp(const float *x, int n, float m) {
 }
 
 /* y = softmax(x), rows of n */
-KERNEL softmax_forward(const float *x, float *y, int count, int n) {
+KERNEL softmax_forward(const float *x, real *y, int count, int n) {
   ROW
   float m = row_max(x + at, n), scale = 1.0f / row_sum_exp(x + at, n, m);
   for (int i = lane_number(); i < n; i += WARP) y[at + i] = expf(x[at + i] - m) * scale;
 }
 
 /* dx = scale y (dy - sum(y dy)) */
-KERNEL softmax_backward(const float *y, const float *dy, float *dx, int count, int n, float scale) {
+KERNEL softmax_backward(const real *y, const float *dy, real *dx, int count, int n, float scale) {
   ROW
   float sum = 0.0f;
   for (int i = lane_number(); i < n; i += WARP) sum += y[at + i] * dy[at + i];

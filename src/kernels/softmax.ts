@@ -1,7 +1,7 @@
 // Softmax, log-softmax and cross entropy.
 
 import type { Device } from '../device/device.ts';
-import { cudaModule, kernelModule } from '../device/module.ts';
+import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { normalizeAxes } from '../tensor/shape.ts';
@@ -11,6 +11,7 @@ import { firstOutside } from './indices.ts';
 import { permute } from './movement.ts';
 import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
+import { type Activation, kernelsFor, storageModules } from './storage.ts';
 
 export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
   softmax_forward: 'ptr ptr i32 i32',
@@ -21,7 +22,8 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-export const softmaxCuda = cudaModule(import.meta.url, './softmax.cu', {
+/** Of the builds for bf16, attention uses forward and backward: what they write is bf16, and so is y. */
+export const softmaxCuda = storageModules(import.meta.url, './softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',
@@ -30,11 +32,17 @@ export const softmaxCuda = cudaModule(import.meta.url, './softmax.cu', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-type RowKernel = Exclude<keyof typeof softmaxCuda.kernels, 'softmax_cross_entropy'>;
+type RowKernel = Exclude<keyof typeof softmaxKernels.kernels, 'softmax_cross_entropy'>;
 
-/** Launches a kernel that works on each of `rows` rows by itself. */
-export function onRows(device: Device, kernel: RowKernel, rows: number, operands: readonly number[]): void {
-  if (device.kind === 'cuda') device.load(softmaxCuda)[kernel](perWarp(rows), ...operands);
+/** Launches a kernel that works on each of `rows` rows by itself. @param dtype of what it writes */
+export function onRows(
+  device: Device,
+  kernel: RowKernel,
+  rows: number,
+  operands: readonly number[],
+  dtype: Activation = 'f32',
+): void {
+  if (device.kind === 'cuda') kernelsFor(softmaxCuda, device, dtype)[kernel](perWarp(rows), ...operands);
   else device.load(softmaxKernels)[kernel](...operands);
 }
 
@@ -145,7 +153,7 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   const operands = [logits.address, labels.address, loss.address, rows, n];
   if (device.kind !== 'cuda') return device.load(softmaxKernels).softmax_cross_entropy(...operands);
   const bad = firstOutside(labels, n);
-  if (bad < 0 && rows > 0) device.load(softmaxCuda).softmax_cross_entropy(perWarp(rows), ...operands);
+  if (bad < 0 && rows > 0) device.load(softmaxCuda.f32).softmax_cross_entropy(perWarp(rows), ...operands);
   return bad;
 }
 

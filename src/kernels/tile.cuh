@@ -1,13 +1,9 @@
-/* The matrix product behind matmul and convolution: a block of 256 threads makes a TILE x TILE piece of C = A B in shared
- * memory, TILE terms at a time; a thread makes every eighth row of one column. What A and B are is told by functions, so
- * that a convolution reads its patches without writing them out. f32, terms added in order.
+/* The exact product: a block of 256 threads makes a TILE x TILE piece of C in shared memory, TILE terms at a time; a thread
+ * makes every eighth row of one column. f32, terms added in order.
  */
 #ifndef RECTIFLOW_TILE_CUH
 #define RECTIFLOW_TILE_CUH
 
-#include "common.cuh"
-
-#define TILE 32
 #define TILE_THREADS 256
 #define TILE_ROWS (TILE * TILE / TILE_THREADS)
 
@@ -15,23 +11,31 @@ struct tiles {
   float left[TILE][TILE + 1], right[TILE][TILE];
 };
 
-/* Piece (row0, column0) of C, terms [begin, end): a(row, term), b(term, column), write(row, column, sum). Calls of a with
- * row < rows and of b with column < columns only; the whole block must call. */
-template <class A, class B, class Write>
-DEVICE void tile_product(tiles &shared, int row0, int column0, int rows, int columns, int begin, int end, A a, B b, Write write) {
+typedef tiles &shared_tiles;
+#define SHARED_TILES(name) __shared__ tiles name
+
+template <class Operand> DEVICE float element(const Operand &of, int row, int term) {
+  const real *at = of.at(of.place(row), term);
+  return at ? (float)*at : 0.0f;
+}
+
+/* Piece (row0, column0) of C, terms [begin, end): write(row, column, sum). The whole block must call. */
+template <class Left, class Right, class Write>
+DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end, const Left &left,
+                         const Right &right, Write write) {
   int thread = threadIdx.x, tx = thread % TILE, ty = thread / TILE;
   float sum[TILE_ROWS] = {};
   for (int first = begin; first < end; first += TILE) {
     for (int e = thread; e < TILE * TILE; e += TILE_THREADS) {
       int i = e / TILE, j = e % TILE;
-      shared.left[i][j] = row0 + i < rows && first + j < end ? a(row0 + i, first + j) : 0.0f;
-      shared.right[i][j] = first + i < end && column0 + j < columns ? b(first + i, column0 + j) : 0.0f;
+      shared.left[i][j] = row0 + i < rows && first + j < end ? element(left, row0 + i, first + j) : 0.0f;
+      shared.right[i][j] = first + i < end && column0 + j < columns ? element(right, column0 + j, first + i) : 0.0f;
     }
     __syncthreads();
     for (int k = 0; k < TILE; k++) {
-      float right = shared.right[k][tx];
+      float right_element = shared.right[k][tx];
 #pragma unroll
-      for (int r = 0; r < TILE_ROWS; r++) sum[r] += shared.left[ty + r * (TILE / TILE_ROWS)][k] * right;
+      for (int r = 0; r < TILE_ROWS; r++) sum[r] += shared.left[ty + r * (TILE / TILE_ROWS)][k] * right_element;
     }
     __syncthreads();
   }

@@ -35,6 +35,8 @@ export class Tensor {
   requiresGrad = false;
   /** Accumulated gradient of a leaf after `backward`. */
   grad: Tensor | null = null;
+  /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
+  bf16: Tensor | null = null;
   /** The op that made it, while gradients may be asked through it. */
   source: GradientSource | undefined;
   /** Which output of `source` this is. */
@@ -132,6 +134,7 @@ export class Tensor {
     this.owner = undefined;
     this.source?.release();
     this.grad?.dispose();
+    this.bf16?.dispose();
     this.storage.release();
   }
 

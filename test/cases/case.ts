@@ -24,6 +24,10 @@ export interface Case<Size = unknown> {
   /** What the engine's outputs are stored as; f32 unless said. */
   dtype?: 'f32' | 'i32' | 'u8' | 'bool';
   inputs(size: Size): Input[];
+  /** Places of the inputs that stay f32 where activations are bf16: weights, biases. */
+  parameters?: readonly number[];
+  /** Sizes that are checked in bf16; all unless said. */
+  inBf16?(size: Size): boolean;
   run(tensors: Tensor[], size: Size): Tensor | Tensor[];
   /** `outputs` are the engine's own, for ops whose random mask has to be recovered from them. */
   reference(arrays: Array64[], size: Size, outputs: Array64[]): Array64 | Array64[];

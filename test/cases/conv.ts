@@ -115,6 +115,7 @@ function convCase(name: string, parts: Part[], scale: number | undefined, check:
         ...parts.map((part) => normal(shapes[part])),
       ];
     },
+    parameters: parts[0] === 'bias' ? [1, 2] : [1],
     run: ([x, weight, ...rest], { stride, padding }) => conv2d(x, weight, { ...named(rest), stride, padding, scale }),
     reference: ([x, weight, ...rest], { stride, padding }) =>
       reference.conv2d(x, weight, { ...named(rest), stride, padding, scale }),

@@ -85,6 +85,7 @@ function groupNormCase(name: string, tail: Tail, check: Normalised[], time?: Nor
       const channels = shape[shape.length - 1];
       return [normal(shape, 2), normal([channels]), normal([channels])];
     },
+    parameters: [1, 2],
     run: ([x, weight, bias], { groups }) =>
       groupNorm(x, weight, bias, {
         groups,

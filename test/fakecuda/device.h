@@ -115,6 +115,8 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
 
+#include "ptx.h"
+
 /* ---------------------------------------------------------------- kernels by name */
 template <auto Kernel> struct FakeExport;
 template <class... Parameters, void (*Kernel)(Parameters...)> struct FakeExport<Kernel> {

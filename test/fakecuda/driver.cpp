@@ -2,6 +2,7 @@
 // fibers, and what the real driver refuses is refused with its code. Images are those of nvrtc.cpp alone.
 //
 //   FAKECUDA_SCHEDULE  round (default), forward, backward
+//   FAKECUDA_COPIES    eager (default), deferred: when an asynchronous copy is done
 //   FAKECUDA_CARDS     how many cards there are: 2
 //   FAKECUDA_ARCH      their compute capability: 90
 //   FAKECUDA_MEMORY    bytes of each: 4 GiB
@@ -467,10 +468,7 @@ EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned
   r.dynamic = (char *)(((uintptr_t)dynamic_memory + 1023) & ~(uintptr_t)1023);
   r.block_size = {bx, by, bz};
   r.grid = {gx, gy, gz};
-  r.barrier = fibers::barrier;
-  r.collective = fibers::collective;
-  r.lane = fibers::lane;
-  r.trap = fibers::trap;
+  fibers::connect(function->module->code.shared_begin, function->module->code.shared_end, shared);
   fibers::threads = (int)(bx * by * bz);
   fibers::body = kernel.call;
   fibers::parameters = parameters;

@@ -62,6 +62,8 @@ struct Fiber {
 
 struct Warp {
   unsigned arrived, mask;
+  void (*call)(void *const *);
+  void *lanes[WARP];
   FakeCollective operation;
   uint64_t value[WARP];
   unsigned argument[WARP];
@@ -74,6 +76,8 @@ inline Context scheduler;
 inline int threads, current;
 inline void (*body)(void **);
 inline void **parameters;
+inline char *shared_begin, *shared_end; /* static shared memory */
+inline size_t dynamic_bytes;
 inline std::string fault; /* what went wrong in this launch; empty: nothing */
 
 inline void select(int i) {
@@ -141,9 +145,101 @@ inline uint64_t collective(FakeCollective operation, unsigned mask, uint64_t val
 
 inline void trap() { fail("__trap()"); }
 
+/* A matrix instruction: the last lane to come runs it for all. */
+inline void warp_call(void (*call)(void *const *), void *mine) {
+  int first = current / WARP * WARP;
+  Warp &w = warp[first / WARP];
+  if (threads - first < WARP) fail("a matrix instruction of a warp that is not whole");
+  if (w.arrived && (w.operation != FAKE_CALL || w.call != call)) fail("lanes of a warp at different warp operations");
+  w.operation = FAKE_CALL;
+  w.mask = 0xFFFFFFFFu;
+  w.call = call;
+  w.lanes[lane()] = mine;
+  w.arrived |= 1u << lane();
+  if (w.arrived != 0xFFFFFFFFu) {
+    wait(AT_WARP);
+    return;
+  }
+  w.arrived = 0;
+  call(w.lanes);
+  for (int l = 0; l < WARP; l++)
+    if (first + l != current) fiber[first + l].state = READY;
+}
+
+/* ---------------------------------------------------------------- asynchronous copies
+ * FAKECUDA_COPIES: a copy is done at once (eager, the default) or not before its thread waits for it (deferred). The hardware
+ * may do either.
+ */
+struct Copy {
+  void *target;
+  const void *source;
+  int bytes, group;
+};
+
+struct Copies {
+  std::vector<Copy> waiting;
+  int group; /* that copies join */
+};
+
+inline Copies copies[MOST_THREADS];
+
+inline bool deferred() {
+  const char *text = getenv("FAKECUDA_COPIES");
+  if (!text || !strcmp(text, "eager")) return false;
+  if (!strcmp(text, "deferred")) return true;
+  fprintf(stderr, "fakecuda: FAKECUDA_COPIES is eager or deferred, not %s\n", text);
+  abort();
+}
+
+inline void check_shared(const void *address, int bytes) {
+  const char *from = (const char *)address, *to = from + bytes;
+  if ((uintptr_t)address % (uintptr_t)bytes) fail("shared memory not aligned to " + std::to_string(bytes) + " bytes");
+  bool fixed = from >= shared_begin && to <= shared_end, dynamic = from >= runtime.dynamic && to <= runtime.dynamic + dynamic_bytes;
+  if (!fixed && !dynamic) fail("an address outside of shared memory where one within is needed");
+}
+
+inline void complete(const Copy &copy) {
+  memset(copy.target, 0, 16);
+  memcpy(copy.target, copy.source, (size_t)copy.bytes);
+}
+
+inline void copy_async(void *shared, const void *global, int bytes) {
+  check_shared(shared, 16);
+  if ((uintptr_t)global % 16) fail("an asynchronous copy from an address not aligned to 16 bytes");
+  copies[current].waiting.push_back({shared, global, bytes, copies[current].group});
+  if (!deferred()) complete(copies[current].waiting.back());
+}
+
+inline void copy_async_commit() { copies[current].group++; }
+
+inline void copy_async_wait(int youngest) {
+  Copies &mine = copies[current];
+  std::vector<Copy> left;
+  for (const Copy &copy : mine.waiting) {
+    if (copy.group >= mine.group - youngest) left.push_back(copy);
+    else if (deferred()) complete(copy);
+  }
+  mine.waiting = left;
+}
+
 inline void entry() {
   body(parameters);
+  if (!copies[current].waiting.empty()) fail("a thread ends with copies that it has not waited for");
   wait(DONE);
+}
+
+/* What kernels call; of one module, whose static shared memory is given. */
+inline void connect(char *begin, char *end, size_t dynamic) {
+  shared_begin = begin, shared_end = end, dynamic_bytes = dynamic;
+  runtime.barrier = barrier;
+  runtime.collective = collective;
+  runtime.lane = lane;
+  runtime.trap = trap;
+  runtime.warp_call = warp_call;
+  runtime.copy_async = copy_async;
+  runtime.copy_async_commit = copy_async_commit;
+  runtime.copy_async_wait = copy_async_wait;
+  runtime.check_shared = check_shared;
 }
 
 inline char *stacks() {
@@ -215,6 +311,8 @@ inline void run_block(Schedule schedule, bool cooperative) {
   }
   for (int i = 0; i < threads; i++) {
     fiber[i].state = READY;
+    copies[i].waiting.clear();
+    copies[i].group = 0;
     begin(fiber[i].context, stacks() + STACK * (size_t)i, entry);
   }
   memset(warp, 0, sizeof warp);

@@ -68,6 +68,13 @@ static void fake_replace_dynamic(std::string &text) {
   }
 }
 
+/* Takes src/kernels/ptx.cuh out of the text, whose files begin with `#line 1 "name"`: ptx.h has its functions. */
+static void fake_remove_ptx(std::string &text) {
+  size_t begin = text.find("#line 1 \"ptx.cuh\"");
+  if (begin == std::string::npos) return;
+  text.erase(begin, text.find("\n#line ", begin) + 1 - begin);
+}
+
 /* Runs a compiler; what it printed goes to `log`. */
 static bool fake_run(const std::string &command, const std::string &log_path, std::string &log) {
   int status = system((command + " 2>" + log_path).c_str());
@@ -96,14 +103,16 @@ static bool fake_compile(const std::string &image, std::string &library, std::st
   std::stringstream options(image.substr(0, image.find('\n')));
   for (std::string word; options >> word;)
     if (word.rfind("-D", 0) == 0) defines += " '" + word + "'";
-  std::ofstream(work + ".cu") << image.substr(image.find('\n') + 1);
+  std::string source = image.substr(image.find('\n') + 1);
+  fake_remove_ptx(source);
+  std::ofstream(work + ".cu") << source;
   std::string command = "g++ -E -x c++ -std=c++17 -nostdinc -D__CUDACC_RTC__ -D__CUDA_ARCH__=800" + defines + " " + work + ".cu -o " + work + ".ii";
   bool good = fake_run(command, work + ".log", log);
   if (good) {
     std::string text = fake_read(work + ".ii"), table;
     std::vector<std::string> names = fake_kernel_names(text);
     bool cooperative = false;
-    for (const char *word : {"__syncthreads", "__syncwarp", "__shfl", "__ballot_sync", "__any_sync", "__all_sync"})
+    for (const char *word : {"__syncthreads", "__syncwarp", "__shfl", "__ballot_sync", "__any_sync", "__all_sync", "copy_async", "load_matrices", "multiply_bf16", "multiply_tf32"})
       cooperative |= text.find(word) != std::string::npos;
     fake_replace_dynamic(text);
     for (const std::string &name : names) table += "FakeExport<&" + name + ">::named(\"" + name + "\"),\n";

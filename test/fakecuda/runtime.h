@@ -5,7 +5,7 @@
 
 struct FakeIndex { unsigned x, y, z; };
 
-enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT };
+enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT, FAKE_CALL };
 
 /* One for the process: the driver runs one block at a time. */
 struct FakeRuntime {
@@ -16,6 +16,14 @@ struct FakeRuntime {
   uint64_t (*collective)(FakeCollective operation, unsigned mask, uint64_t value, unsigned argument);
   unsigned (*lane)();
   void (*trap)();
+  /* Runs `call` once, when every lane of the warp has come with it; each lane's `mine` is in `lanes`. */
+  void (*warp_call)(void (*call)(void *const *lanes), void *mine);
+  /* cp.async of 16 bytes, of which the last 16 - `bytes` are zeros; its groups and waits. */
+  void (*copy_async)(void *shared, const void *global, int bytes);
+  void (*copy_async_commit)();
+  void (*copy_async_wait)(int youngest);
+  /* Ends the launch unless `bytes` from there lie in the block's shared memory, aligned to their number. */
+  void (*check_shared)(const void *address, int bytes);
 };
 
 struct FakeKernel {

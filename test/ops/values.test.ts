@@ -5,18 +5,18 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';
-import { cases } from '../cases.ts';
+import { casesIn } from '../cases.ts';
 import { checkCase, runCase } from '../support/check.ts';
-import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceModes, openTestDevice } from '../support/devices.ts';
 
-describe.each(deviceNames)('%s', (name) => {
+describe.each(deviceModes)('$name in $precision', ({ name, precision }) => {
   let device: Device;
 
   beforeAll(async () => {
-    device = await openTestDevice(name);
+    device = await openTestDevice(name, precision);
   }, 120_000);
 
-  test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
+  test.each(casesIn(precision).map((definition) => ({ title: describeCase(definition), definition })))(
     '$title matches the reference',
     async ({ definition }) => {
       for (const size of definition.check) await checkCase(definition, size, device, 0);

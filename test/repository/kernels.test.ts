@@ -1,7 +1,7 @@
 // Launch code declares each kernel's arguments; nothing checks a foreign call at run time, so the declarations are
 // compared here with the prototypes in the preprocessed sources. Also: what a source exports is declared.
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -16,7 +16,7 @@ const compiler = findCompiler();
 const languages = {
   c: { begins: String.raw`visibility\("default"\), used\)\)\s+(void|double)`, ending: '.c', flags: [] },
   cuda: {
-    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\(\d+\))?`,
+    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\([\d()* ]+\))?`,
     ending: '.cu',
     flags: ['-x', 'c++', '-nostdinc'],
   },
@@ -33,9 +33,13 @@ function kindOf(parameter: string): string {
 }
 
 /** Exported kernels of a source by name: "ptr i32 -> f64". */
-function prototypes(path: string, language: keyof typeof languages): Record<string, string> {
+function prototypes(
+  path: string,
+  language: keyof typeof languages,
+  defines: readonly string[],
+): Record<string, string> {
   const { begins, flags: own } = languages[language];
-  const flags = ['-E', '-P', ...own, `-I${headers}`, `-I${dirname(path)}`, path];
+  const flags = ['-E', '-P', ...own, ...defines, `-I${headers}`, `-I${dirname(path)}`, path];
   const text = execFileSync(compiler.command, flags, { encoding: 'utf8' });
   const found: Record<string, string> = {};
   const prototype = new RegExp(String.raw`${begins}\s+(\w+)\s*\(([^)]*)\)\s*\{`, 'g');
@@ -54,15 +58,24 @@ test.each(Object.values(languages))('every source $ending is declared', ({ endin
   expect(sources.map((file) => join(headers, file)).filter((path) => !declared.includes(path))).toEqual([]);
 });
 
+test('inline assembly is in ptx.cuh alone, which includes nothing', () => {
+  const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => /\.cuh?$/.test(file));
+  const having = (pattern: RegExp) =>
+    sources.filter((file) => pattern.test(readFileSync(join(headers, file), 'utf8').replace(/\/\*.*?\*\//gs, '')));
+  expect(having(/\basm\b/)).toEqual(['ptx.cuh']);
+  expect(having(/#\s*include/)).not.toContain('ptx.cuh');
+});
+
 test.each(declaredModules().map((module) => [`${module.name}${languages[module.language].ending}`, module] as const))(
   '%s',
-  (_, { url, kernels, language }) => {
+  (_, { url, kernels, language, flags }) => {
     const declared = Object.fromEntries(
       Object.entries(kernels).map(([name, signature]) => {
         const { parameters, returns } = parseSignature(signature);
         return [name, `${parameters.join(' ')}${returns === 'f64' ? ' -> f64' : ''}`];
       }),
     );
-    expect(prototypes(fileURLToPath(url), language)).toEqual(declared);
+    const defines = flags.filter((flag) => flag.startsWith('-D'));
+    expect(prototypes(fileURLToPath(url), language, defines)).toEqual(declared);
   },
 );

@@ -4,10 +4,12 @@
  * elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
  */
 import type { Device } from '../../src/device/device.ts';
+import { cast } from '../../src/kernels/cast.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { asList, type Case, describeCase } from '../cases/case.ts';
+import { toleranceIn } from '../cases/precision.ts';
 import { expectClose, largestOf } from './compare.ts';
 import { fill, type Input, integer, type Random, random } from './random.ts';
 import { type Array64, array64, directionalDerivative, partialDerivatives, type Shape } from './reference/index.ts';
@@ -21,6 +23,26 @@ export function makeTensor(array: Array64, dtype: Input['dtype'], device: Device
 
 async function read(t: Tensor): Promise<Array64> {
   return array64(t.shape, Float64Array.from(await t.data(), Number));
+}
+
+/** To the nearest number of bf16, of a number of f32. */
+function roundToBf16(value: number): number {
+  if (!Number.isFinite(value)) return value;
+  const bits = new Uint32Array(Float32Array.of(value).buffer);
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
+  return new Float32Array(bits.buffer)[0];
+}
+
+/** Numbers whose products are exact in the device's precision. */
+function exactIn(device: Device, array: Array64): Array64 {
+  return device.precision === 'fp32' ? array : array64(array.shape, array.data.map(roundToBf16));
+}
+
+/** The inputs as the op gets them: activations in bf16 where the device keeps them so. */
+function given(tensors: readonly Tensor[], { parameters = [] }: Case, { precision }: Device): Tensor[] {
+  return tensors.map((t, i) =>
+    precision === 'bf16' && t.dtype === 'f32' && !parameters.includes(i) ? cast(t, 'bf16') : t,
+  );
 }
 
 /** What a case gave on the engine. */
@@ -42,12 +64,20 @@ async function execute(
   draw: Random,
 ): Promise<Execution> {
   const tensors = inputs.map((input, i) => makeTensor(arrays[i], input.dtype, device, input.differentiable));
-  const results = scope(() => asList(definition.run(tensors, size)));
+  let dtypes: string[] = [];
+  const results = scope(() => {
+    const made = asList(definition.run(given(tensors, definition, device), size));
+    dtypes = made.map(({ dtype }) => dtype);
+    return made.map((t) => (t.dtype === 'bf16' ? cast(t, 'f32') : t));
+  });
   const outputs = await Promise.all(results.map(read));
   const cotangents = outputs.map(({ shape, data }) =>
-    array64(
-      shape,
-      data.map(() => Math.fround(2 * draw() - 1)),
+    exactIn(
+      device,
+      array64(
+        shape,
+        data.map(() => Math.fround(2 * draw() - 1)),
+      ),
     ),
   );
   if (inputs.some((input) => input.differentiable)) {
@@ -57,7 +87,6 @@ async function execute(
     });
   }
   const gradients = await Promise.all(tensors.map((t) => (t.grad ? read(t.grad) : null)));
-  const dtypes = results.map((result) => result.dtype);
   for (const t of [...results, ...tensors]) t.dispose();
   return { outputs, dtypes, cotangents, gradients };
 }
@@ -81,22 +110,25 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
   const title = describeCase(definition, size);
   const draw = random(`${title} ${seed}`);
   const inputs = definition.inputs(size);
-  const arrays = inputs.map((input) => fill(input, draw));
+  const arrays = inputs.map((input) => exactIn(device, fill(input, draw)));
+  const tolerances = toleranceIn(device.precision, definition);
+  if (!tolerances) throw new Error(`${title} is no case of ${device.precision}`);
   const { outputs, dtypes, cotangents, gradients } = await execute(definition, size, device, inputs, arrays, draw);
 
-  const what = `${title} on ${device.name}, seed ${seed}`;
+  const what = `${title} on ${device.name} in ${device.precision}, seed ${seed}`;
+  const stored = device.precision === 'bf16' ? 'bf16' : 'f32';
   const want = asList(definition.reference(arrays, size, outputs));
   if (outputs.length !== want.length) throw new Error(`${what}: ${outputs.length} outputs, expected ${want.length}`);
   want.forEach((expected, i) => {
     const part = want.length === 1 ? `${what}: output` : `${what}: output ${i}`;
     sameShape(part, outputs[i].shape, expected.shape);
-    if (dtypes[i] !== (definition.dtype ?? 'f32')) throw new Error(`${part}: got dtype ${dtypes[i]}`);
-    expectClose(part, outputs[i].data, expected.data, definition.tolerance.value);
+    if (dtypes[i] !== (definition.dtype ?? stored)) throw new Error(`${part}: got dtype ${dtypes[i]}`);
+    expectClose(part, outputs[i].data, expected.data, tolerances.value);
   });
 
   const differentiated = definition.smooth ?? definition.reference;
   const f = (values: Array64[]) => asList(differentiated.call(definition, values, size, outputs));
-  const tolerance = definition.tolerance.gradient;
+  const tolerance = tolerances.gradient;
   inputs.forEach((input, which) => {
     const gradient = gradients[which];
     const part = `${what}: gradient of input ${which}`;
@@ -132,6 +164,6 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
 export function runCase(definition: Case, size: unknown, device: Device): Promise<Execution> {
   const draw = random(describeCase(definition, size));
   const inputs = definition.inputs(size);
-  const arrays = inputs.map((input) => fill(input, draw));
+  const arrays = inputs.map((input) => exactIn(device, fill(input, draw)));
   return execute(definition, size, device, inputs, arrays, draw);
 }

@@ -3,7 +3,7 @@
  * A device that is asked for and cannot be opened fails its tests; nothing is skipped silently.
  * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
  */
-import type { Device } from '../../src/device/device.ts';
+import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { fakeCuda } from './fakecuda.ts';
 
@@ -16,15 +16,20 @@ if (deviceNames.length === 0) throw new Error('RECTIFLOW_TEST_DEVICES names no d
 if (deviceNames.includes('cuda') && deviceNames.includes('cuda-emulated'))
   throw new Error('one process has one CUDA driver: name cuda or cuda-emulated in RECTIFLOW_TEST_DEVICES, not both');
 
+/** Each device in each precision that it has. */
+export const deviceModes: readonly { name: string; precision: Precision }[] = deviceNames.flatMap((name) =>
+  (name.startsWith('cuda') ? precisions : (['fp32'] as const)).map((precision) => ({ name, precision })),
+);
+
 /** Longer tests: every random property runs many more times. */
 export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 
 /** Opens a device under test, or fails with what to change. */
-export async function openTestDevice(name: string): Promise<Device> {
+export async function openTestDevice(name: string, precision?: Precision): Promise<Device> {
   try {
-    if (name !== 'cuda-emulated') return await openDevice(name);
+    if (name !== 'cuda-emulated') return await openDevice(name, { precision });
     Object.assign(process.env, fakeCuda(), { RECTIFLOW_CUDA_CACHING: '0' });
-    return await openDevice('cuda');
+    return await openDevice('cuda', { precision });
   } catch (cause) {
     throw new Error(`device '${name}' of RECTIFLOW_TEST_DEVICES does not open: ${(cause as Error).message}`, { cause });
   }

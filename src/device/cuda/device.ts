@@ -2,7 +2,7 @@
 // Each JavaScript thread that opens a card has a device of its own on the card's one context.
 import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures } from '../device.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from '../device.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
 import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
 import { openNvrtc } from '../native/libnvrtc.ts';
@@ -16,6 +16,8 @@ import { type CudaAllocator, openAllocator } from './memory.ts';
 const EAGER_POLLS = 200;
 
 export interface CudaOptions {
+  /** Default fp32. */
+  precision?: Precision;
   /**
    * False: every tensor is an allocation of its own, slow, for NVIDIA's compute-sanitizer. Default: true unless
    * RECTIFLOW_CUDA_CACHING is 0.
@@ -25,6 +27,7 @@ export interface CudaOptions {
 
 export class CudaDevice implements Device {
   readonly kind = 'cuda';
+  readonly precision: Precision;
   readonly name: string;
   readonly workers: number;
   readonly description: string;
@@ -48,6 +51,7 @@ export class CudaDevice implements Device {
       );
     this.driver = driver;
     this.card = driver.card(index);
+    this.precision = options.precision ?? 'fp32';
     this.name = `cuda:${index}`;
     this.workers = this.card.multiprocessors;
     const target = chooseTarget(this.card, nvrtc);

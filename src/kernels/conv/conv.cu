@@ -1,7 +1,7 @@
 /* Convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin] and its gradients, as matrix products over patches that are
  * read where they are (implicit GEMM).
  */
-#include "tile.cuh"
+#include "product.cuh"
 
 /* table: N, H, W, Cin, H', W', Cout, kh, kw, stride and padding, vertical first */
 struct conv {
@@ -12,71 +12,127 @@ DEVICE conv conv_of(const int *t) {
   return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12]};
 }
 
-/* Element (pixel of the output, tap and input channel) of the patches. */
-DEVICE float patch(const conv &g, const float *x, int pixel, int term) {
-  int channel = term % g.in, tap = term / g.in;
-  int column = pixel % g.out_w, row = pixel / g.out_w % g.out_h, sample = pixel / g.out_w / g.out_h;
-  int y = row * g.stride_y - g.pad_y + tap / g.kw, z = column * g.stride_x - g.pad_x + tap % g.kw;
-  if (y < 0 || y >= g.h || z < 0 || z >= g.w) return 0.0f;
-  return x[(((size_t)sample * g.h + y) * g.w + z) * g.in + channel];
-}
+/* An image's pixel, or where the patch of an output pixel begins in it, which may be outside. */
+struct spot {
+  size_t image; /* first pixel of the sample */
+  int y, x;
+};
 
-/* The piece of C that the calling block makes. */
-DEVICE int first_row(int columns) { return (int)(blockIdx.x / (u32)ceil_div(columns, TILE)) * TILE; }
-DEVICE int first_column(int columns) { return (int)(blockIdx.x % (u32)ceil_div(columns, TILE)) * TILE; }
+/* Patches of x: rows are output pixels, terms are taps and input channels. */
+struct patches {
+  static constexpr bool along_terms = true;
+  const real *elements;
+  conv g;
+  bool chunked;
+
+  typedef spot row_place;
+  __device__ __forceinline__ spot place(int pixel) const {
+    int column = pixel % g.out_w, line = pixel / g.out_w, row = line % g.out_h;
+    return {(size_t)(line / g.out_h) * (size_t)(g.h * g.w), row * g.stride_y - g.pad_y, column * g.stride_x - g.pad_x};
+  }
+  __device__ __forceinline__ const real *at(const spot &from, int term) const {
+    int tap = term / g.in, channel = term % g.in, y = from.y + tap / g.kw, x = from.x + tap % g.kw;
+    if (y < 0 || y >= g.h || x < 0 || x >= g.w) return 0;
+    return elements + (from.image + (size_t)(y * g.w + x)) * (size_t)g.in + channel;
+  }
+};
+
+/* The same patches, rows and terms exchanged. */
+struct patches_by_pixel {
+  static constexpr bool along_terms = false;
+  const real *elements;
+  conv g;
+  bool chunked;
+
+  struct row_place {
+    int y, x, channel;
+  };
+  __device__ __forceinline__ row_place place(int term) const {
+    int tap = term / g.in;
+    return {tap / g.kw - g.pad_y, tap % g.kw - g.pad_x, term % g.in};
+  }
+  __device__ __forceinline__ const real *at(const row_place &tap, int pixel) const {
+    int column = pixel % g.out_w, line = pixel / g.out_w, row = line % g.out_h, sample = line / g.out_h;
+    int y = row * g.stride_y + tap.y, x = column * g.stride_x + tap.x;
+    if (y < 0 || y >= g.h || x < 0 || x >= g.w) return 0;
+    return elements + ((size_t)sample * (size_t)(g.h * g.w) + (size_t)(y * g.w + x)) * (size_t)g.in + tap.channel;
+  }
+};
+
+/* Of dy what an input pixel has gone into: rows are input pixels, terms are taps and output channels. */
+struct upstream {
+  static constexpr bool along_terms = true;
+  const real *elements;
+  conv g;
+  bool chunked;
+
+  typedef spot row_place;
+  __device__ __forceinline__ spot place(int pixel) const {
+    int column = pixel % g.w, line = pixel / g.w;
+    return {(size_t)(line / g.h) * (size_t)(g.out_h * g.out_w), line % g.h + g.pad_y, column + g.pad_x};
+  }
+  __device__ __forceinline__ const real *at(const spot &from, int term) const {
+    int tap = term / g.out, channel = term % g.out;
+    /* The output pixels whose patch holds this one at that tap: one in `stride`. */
+    int y = from.y - tap / g.kw, x = from.x - tap % g.kw;
+    if (y < 0 || x < 0 || y % g.stride_y || x % g.stride_x) return 0;
+    y /= g.stride_y, x /= g.stride_x;
+    if (y >= g.out_h || x >= g.out_w) return 0;
+    return elements + (from.image + (size_t)(y * g.out_w + x)) * (size_t)g.out + channel;
+  }
+};
+
+/* Weights for the input's gradient: rows are input channels, terms are taps and output channels. */
+struct weights_by_input {
+  static constexpr bool along_terms = false;
+  const real *elements;
+  conv g;
+  bool chunked;
+
+  typedef int row_place;
+  __device__ __forceinline__ int place(int channel) const { return channel; }
+  __device__ __forceinline__ const real *at(int channel, int term) const {
+    int tap = term / g.out, out = term % g.out;
+    return elements + ((size_t)out * (size_t)(g.kh * g.kw) + (size_t)tap) * (size_t)g.in + channel;
+  }
+};
+
+/* `chunked` of the kernels: 1 for the left operand of the product, 2 for the right. */
 
 /* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0 */
-KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const float *x, const float *w, float *y, const float *bias,
-                                                    const float *add, const float *residual, const int *table, float scale) {
-  __shared__ tiles shared;
+KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const real *x, const real *w, real *y, const float *bias, const real *add,
+                                                    const real *residual, const int *table, float scale, int chunked) {
+  SHARED_TILES(shared);
   conv g = conv_of(table);
-  int terms = g.kh * g.kw * g.in;
-  tile_product(
-      shared, first_row(g.out), first_column(g.out), g.n * g.out_h * g.out_w, g.out, 0, terms,
-      [&](int pixel, int term) { return patch(g, x, pixel, term); },
-      [&](int term, int channel) { return w[(size_t)channel * terms + term]; },
-      [&](int pixel, int channel, float sum) {
-        size_t at = (size_t)pixel * g.out + channel;
-        if (bias) sum += bias[channel];
-        if (add) sum += add[(size_t)(pixel / (g.out_h * g.out_w)) * g.out + channel];
-        if (residual) sum += residual[at];
-        y[at] = scale * sum;
-      });
+  int terms = g.kh * g.kw * g.in, pixels = g.out_h * g.out_w;
+  tile_product(shared, first_row(blockIdx.x, g.out), first_column(blockIdx.x, g.out), g.n * pixels, g.out, 0, terms,
+               patches{x, g, (chunked & 1) != 0}, row_major{w, terms, (chunked & 2) != 0}, [&](int pixel, int channel, float sum) {
+                 size_t at = (size_t)pixel * (size_t)g.out + channel;
+                 if (bias) sum += bias[channel];
+                 if (add) sum += add[(size_t)(pixel / pixels) * (size_t)g.out + channel];
+                 if (residual) sum += residual[at];
+                 y[at] = scale * sum;
+               });
 }
 
 /* dx = scale times the sum over taps and output channels of dy w */
-KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const float *dy, const float *w, float *dx, const int *table,
-                                                           float scale) {
-  __shared__ tiles shared;
+KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const real *dy, const real *w, real *dx, const int *table, float scale,
+                                                           int chunked) {
+  SHARED_TILES(shared);
   conv g = conv_of(table);
-  tile_product(
-      shared, first_row(g.in), first_column(g.in), g.n * g.h * g.w, g.in, 0, g.kh * g.kw * g.out,
-      [&](int pixel, int term) {
-        int channel = term % g.out, tap = term / g.out;
-        int column = pixel % g.w, row = pixel / g.w % g.h, sample = pixel / g.w / g.h;
-        /* The output pixels whose patch holds this one at that tap: one in `stride`. */
-        int y = row + g.pad_y - tap / g.kw, z = column + g.pad_x - tap % g.kw;
-        if (y < 0 || z < 0 || y % g.stride_y || z % g.stride_x) return 0.0f;
-        y /= g.stride_y, z /= g.stride_x;
-        if (y >= g.out_h || z >= g.out_w) return 0.0f;
-        return dy[(((size_t)sample * g.out_h + y) * g.out_w + z) * g.out + channel];
-      },
-      [&](int term, int channel) {
-        return w[((size_t)(term % g.out) * (g.kh * g.kw) + term / g.out) * g.in + channel];
-      },
-      [&](int pixel, int channel, float sum) { dx[(size_t)pixel * g.in + channel] = scale * sum; });
+  tile_product(shared, first_row(blockIdx.x, g.in), first_column(blockIdx.x, g.in), g.n * g.h * g.w, g.in, 0,
+               g.kh * g.kw * g.out, upstream{dy, g, (chunked & 1) != 0}, weights_by_input{w, g, (chunked & 2) != 0},
+               [&](int pixel, int channel, float sum) { dx[(size_t)pixel * (size_t)g.in + channel] = scale * sum; });
 }
 
 /* partials [parts][Cout, kh, kw, Cin]: each of one run of `run` output pixels */
-KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const float *x, const float *dy, float *partials,
-                                                            const int *table, int run) {
-  __shared__ tiles shared;
+KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const real *x, const real *dy, float *partials, const int *table,
+                                                            int run, int chunked) {
+  SHARED_TILES(shared);
   conv g = conv_of(table);
   int terms = g.kh * g.kw * g.in, pixels = g.n * g.out_h * g.out_w, begin = (int)blockIdx.y * run;
-  float *to = partials + (size_t)blockIdx.y * g.out * terms;
-  tile_product(
-      shared, first_row(terms), first_column(terms), g.out, terms, begin, min(pixels, begin + run),
-      [&](int channel, int pixel) { return dy[(size_t)pixel * g.out + channel]; },
-      [&](int pixel, int term) { return patch(g, x, pixel, term); },
-      [&](int channel, int term, float sum) { to[(size_t)channel * terms + term] = sum; });
+  float *to = partials + (size_t)blockIdx.y * (size_t)g.out * (size_t)terms;
+  tile_product(shared, first_row(blockIdx.x, terms), first_column(blockIdx.x, terms), g.out, terms, begin,
+               min(pixels, begin + run), column_major{dy, g.out, (chunked & 1) != 0}, patches_by_pixel{x, g, (chunked & 2) != 0},
+               [&](int channel, int term, float sum) { to[(size_t)channel * (size_t)terms + term] = sum; });
 }

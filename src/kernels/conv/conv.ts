@@ -2,17 +2,20 @@
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
+import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
+import { converted } from '../conversion.ts';
 import { mul } from '../elementwise.ts';
-import { apply, checkOperands, defineOp } from '../op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
 import { sumAxes } from '../reduction.ts';
+import { withWeight } from '../weight.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 
 export interface Conv2dOptions {
-  /** [Cout] */
+  /** [Cout] f32 */
   bias?: Tensor;
   /** One number or [vertical, horizontal]; default 1. */
   stride?: number | readonly [number, number];
@@ -29,37 +32,43 @@ export interface Conv2dOptions {
 export interface ConvAttributes {
   geometry: cpu.Geometry;
   scale: number;
+  /** What its gradient has: a weight of bf16 activations may be f32. */
+  weightDtype: Dtype;
 }
 
 export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
   cpu: cpu.convKernels,
   cuda: cuda.convKernels,
-  backward({ grad, saved: [x, weight], attributes: { geometry, scale }, needs }) {
+  backward({ grad, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
     const [n, height, width, channels] = grad.shape;
     const { convInputGradient, convWeightGradient } = launchersOf(grad.device);
-    const perSample = needsAdd ? sumAxes(view(grad, [n, height * width, channels]), [1], scale) : null;
+    const perSample = needsAdd ? sumAxes(view(grad, [n, height * width, channels]), [1], scale, 'f32') : null;
     const bias = () =>
-      perSample ? sumAxes(perSample, [0]) : sumAxes(view(grad, [n * height * width, channels]), [0], scale);
+      perSample ? sumAxes(perSample, [0]) : sumAxes(view(grad, [n * height * width, channels]), [0], scale, 'f32');
     return [
       needsX ? convInputGradient(grad, weight, x.shape, geometry, scale) : null,
-      needsWeight ? convWeightGradient(x, grad, weight.shape, geometry, scale) : null,
+      needsWeight ? converted(convWeightGradient(x, grad, weight.shape, geometry, scale), weightDtype) : null,
       needsBias ? bias() : null,
-      perSample,
+      perSample && converted(perSample, grad.dtype),
       needsResidual ? (scale === 1 ? grad : mul(grad, scale)) : null,
     ];
   },
 });
 
 /**
- * @param x [N, H, W, Cin]
- * @param weight [Cout, kh, kw, Cin]
+ * @param x [N, H, W, Cin], f32, or on CUDA bf16
+ * @param weight [Cout, kh, kw, Cin], of x's dtype, or f32: a copy in x's dtype is multiplied then
  * @returns [N, H', W', Cout], H' = floor((H + 2 padding - kh) / stride) + 1
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   const { bias, add, residual, scale = 1 } = options;
-  checkOperands('conv2d', [x, weight, bias, add, residual]);
+  checkActivations('conv2d', [x, add, residual]);
+  if (bias) {
+    checkOperands('conv2d', [bias]);
+    checkSameDevice('conv2d', x, bias);
+  }
   const geometry = geometryOf(x.shape, weight.shape, options);
   const { out } = geometry;
   const expect = (what: string, t: Tensor | undefined, shape: Shape) => {
@@ -70,11 +79,13 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   expect('an addend', add, [out[0], out[3]]);
   expect('a residual', residual, out);
   if (!Number.isFinite(scale)) throw new ValueError(`[conv2d] expected a finite scale, got ${scale}`);
-  const y = launchersOf(x.device).convForward(x, weight, geometry, { bias, add, residual, scale });
-  return apply(conv2dOp, y, {
-    parents: [x, weight, bias, add, residual],
-    saved: [x, weight],
-    attributes: { geometry, scale },
+  return withWeight('conv2d', weight, x, (prepared) => {
+    const y = launchersOf(x.device).convForward(x, prepared, geometry, { bias, add, residual, scale });
+    return apply(conv2dOp, y, {
+      parents: [x, weight, bias, add, residual],
+      saved: [x, prepared],
+      attributes: { geometry, scale, weightDtype: weight.dtype },
+    });
   });
 }
 

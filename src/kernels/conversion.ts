@@ -1,0 +1,47 @@
+// Conversion between dtypes without a gradient. f32 is the hub: other pairs go through it.
+import { cudaModule, kernelModule } from '../device/module.ts';
+import { empty } from '../tensor/create.ts';
+import type { Dtype } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { perElement } from './geometry.ts';
+
+const CONVERSION = 'ptr ptr i32';
+
+const conversions = {
+  cast_to_bf16: CONVERSION,
+  cast_to_f16: CONVERSION,
+  cast_to_i32: CONVERSION,
+  cast_to_u8: CONVERSION,
+  cast_to_bool: CONVERSION,
+  cast_from_bf16: CONVERSION,
+  cast_from_f16: CONVERSION,
+  cast_from_i32: CONVERSION,
+  cast_from_u8: CONVERSION,
+};
+
+export const castKernels = kernelModule(import.meta.url, './cast.c', conversions);
+export const castCuda = cudaModule(import.meta.url, './cast.cu', conversions);
+
+type Name = keyof typeof castKernels.kernels;
+
+/** What a dtype is called in the kernels' names. */
+const names = { bf16: 'bf16', f16: 'f16', i32: 'i32', u8: 'u8', bool: 'u8' } as const;
+
+/** x in that dtype; x itself where it has the dtype already. */
+export function converted(x: Tensor, dtype: Dtype): Tensor {
+  if (x.dtype === dtype) return x;
+  const wide = x.dtype === 'f32' ? x : launch(x, `cast_from_${names[x.dtype]}`, 'f32');
+  if (dtype === 'f32') return wide;
+  const y = launch(wide, `cast_to_${dtype}`, dtype);
+  if (wide !== x) wide.dispose();
+  return y;
+}
+
+function launch(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
+  const y = empty(x.shape, { device: x.device, dtype });
+  const { device, size } = x;
+  if (size === 0) return y;
+  if (device.kind === 'cuda') device.load(castCuda)[kernel](perElement(size), x.address, y.address, size);
+  else device.load(castKernels)[kernel](x.address, y.address, size);
+  return y;
+}

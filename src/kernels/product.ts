@@ -1,0 +1,98 @@
+// Launching products on CUDA (product.cuh): how to multiply follows from the operands' dtype and the device's precision, the
+// tile and the number of partial sums from the shape alone.
+import type { Precision } from '../device/device.ts';
+import { type CudaLaunchers, type CudaModule, cudaModule, type Geometry, type Signature } from '../device/module.ts';
+import { dtypes } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Edge of the piece of C that a block makes: of the exact product, and of the two on tensor cores. */
+const EXACT_TILE = 32;
+const SMALL_TILE = 64;
+const LARGE_TILE = 128;
+
+/** Blocks that keep every multiprocessor of a large card busy. */
+const FULL_CARD = 128;
+/** Terms that a partial sum adds at least, and the most partial sums. */
+const LEAST_RUN = 1024;
+const MOST_PARTS = 64;
+/** STAGES times two TILE_BYTES of tensor_tile.cuh, by rows of the tile. */
+const SHARED_PER_ROW = 3 * 2 * 80;
+
+/** The builds of one .cu file that includes product.cuh, by the way to multiply and the tile. */
+export type ProductModules<Names extends string = string> = Readonly<
+  Record<Precision, readonly { tile: number; module: CudaModule<Names> }[]>
+>;
+
+/** Declares all builds of a file. */
+export function productModules<Names extends string>(
+  base: string,
+  path: string,
+  kernels: Readonly<Record<Names, Signature>>,
+): ProductModules<Names> {
+  const build = (precision: Precision, tile: number, ...flags: string[]) => ({
+    tile,
+    module: cudaModule(base, path, kernels, { flags: [`-DTILE=${tile}`, ...flags], variant: `${precision}.${tile}` }),
+  });
+  const tensorCores = [SMALL_TILE, LARGE_TILE];
+  return {
+    fp32: [build('fp32', EXACT_TILE)],
+    tf32: tensorCores.map((tile) => build('tf32', tile, '-DTENSOR_CORES')),
+    bf16: tensorCores.map((tile) => build('bf16', tile, '-DTENSOR_CORES', '-DSTORAGE_BF16')),
+  };
+}
+
+/** C = A B of that shape; the batch counts matrices. */
+export interface ProductShape {
+  rows: number;
+  columns: number;
+  terms: number;
+  batches?: number;
+}
+
+export interface ProductLaunch<Names extends string> {
+  kernels: CudaLaunchers<Names>;
+  geometry: Geometry;
+  /** Partial sums, each over `run` terms. */
+  parts: number;
+  run: number;
+}
+
+/**
+ * Kernels and grid for a product of `operand` with another of its dtype.
+ * @param split whether the terms may be cut into partial sums, which the caller adds up: for products of many terms that
+ * make few tiles
+ */
+export function launchOf<Names extends string>(
+  modules: ProductModules<Names>,
+  { device, dtype }: Tensor,
+  { rows, columns, terms, batches = 1 }: ProductShape,
+  split = false,
+): ProductLaunch<Names> {
+  const precision = dtype === 'bf16' ? 'bf16' : device.precision === 'tf32' ? 'tf32' : 'fp32';
+  const blocks = (tile: number) => Math.ceil(rows / tile) * Math.ceil(columns / tile) * batches;
+  const partsOf = (tile: number) =>
+    split
+      ? Math.max(1, Math.min(Math.floor(terms / LEAST_RUN), MOST_PARTS, Math.ceil((2 * FULL_CARD) / blocks(tile))))
+      : 1;
+  const builds = modules[precision];
+  const fits = builds.filter(
+    ({ tile }) => Math.min(rows, columns) > tile / 2 && blocks(tile) * partsOf(tile) >= FULL_CARD,
+  );
+  const { tile, module } = fits.at(-1) ?? builds[0];
+  const parts = partsOf(tile);
+  return {
+    kernels: device.load(module),
+    geometry: {
+      grid: [blocks(tile), parts],
+      block: [tile === EXACT_TILE ? 256 : 2 * tile],
+      shared: tile === EXACT_TILE ? 0 : SHARED_PER_ROW * tile,
+    },
+    parts,
+    run: Math.ceil(terms / parts),
+  };
+}
+
+/** Whether x can be read in pieces of 16 bytes along an axis of that extent. */
+export function inChunks(x: Tensor, extent: number): boolean {
+  return x.address % 16 === 0 && (extent * dtypes[x.dtype].bytes) % 16 === 0;
+}

@@ -1,0 +1,31 @@
+// Which build of a .cu file serves a tensor: one for each dtype that activations may have. On CUDA an op that says so takes
+// f32 and bf16; on the CPU bf16 is for storage only.
+import type { Device } from '../device/device.ts';
+import { type CudaLaunchers, type CudaModule, cudaModule, type Signature } from '../device/module.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** A dtype that activations may have. */
+export type Activation = 'f32' | 'bf16';
+
+/** The builds of one .cu file whose `real` is f32 or bf16: see storage.cuh. */
+export type StorageModules<Names extends string = string> = Readonly<Record<Activation, CudaModule<Names>>>;
+
+/** Declares both builds of a file. */
+export function storageModules<Names extends string>(
+  base: string,
+  path: string,
+  kernels: Readonly<Record<Names, Signature>>,
+  { flags = [] }: { flags?: readonly string[] } = {},
+): StorageModules<Names> {
+  const bf16 = { flags: [...flags, '-DSTORAGE_BF16'], variant: 'bf16' };
+  return { f32: cudaModule(base, path, kernels, { flags }), bf16: cudaModule(base, path, kernels, bf16) };
+}
+
+/** The kernels for activations of that dtype. */
+export function kernelsFor<Names extends string>(
+  modules: StorageModules<Names>,
+  device: Device,
+  dtype: Tensor['dtype'],
+): CudaLaunchers<Names> {
+  return device.load(modules[dtype as Activation]);
+}

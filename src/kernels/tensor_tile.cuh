@@ -1,0 +1,147 @@
+/* The product on tensor cores: a block makes a TILE x TILE piece of C (128: 8 warps of 64 x 32; 64: 4 warps of 32 x 32), STEP
+ * terms (64 bytes) at a time. STAGES steps are in shared memory, of which the later ones are being copied. Sums are f32.
+ */
+#ifndef RECTIFLOW_TENSOR_TILE_CUH
+#define RECTIFLOW_TENSOR_TILE_CUH
+
+#define TILE_THREADS (TILE * 2)
+#define STAGES 3
+
+constexpr int CHUNK = 16 / sizeof(real); /* elements of one copy */
+constexpr int STEP = 4 * CHUNK;
+constexpr int FRAGMENT = 2 * CHUNK; /* terms of one matrix instruction */
+constexpr int WARP_ROWS = TILE / 2, WARP_COLUMNS = 32;
+constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding included; geometry.ts counts on it */
+
+typedef unsigned char *shared_tiles;
+#define SHARED_TILES(name) extern __shared__ __align__(16) unsigned char name[]
+
+/* One operand's part of a step: [row][term], or [term][row]; rows of it are padded so that eight 16-byte pieces at one place
+ * of eight rows lie in different banks. */
+template <class Operand> struct layout {
+  static constexpr int pitch = Operand::along_terms ? STEP + CHUNK : TILE + 8;
+  static constexpr int chunks = (Operand::along_terms ? STEP : TILE) / CHUNK; /* in a row of it */
+  static constexpr int per_thread = TILE * STEP / CHUNK / TILE_THREADS;
+};
+
+/* What the calling thread brings into shared memory of one operand: the same rows in every step. */
+template <class Operand> struct supply {
+  typedef layout<Operand> shape;
+  const Operand &of;
+  int row0, rows;
+  typename Operand::row_place places[shape::per_thread];
+
+  /* Row and term within the tile of the thread's piece i. */
+  static __device__ __forceinline__ int line(int i) { return ((int)threadIdx.x + i * TILE_THREADS) / shape::chunks; }
+  static __device__ __forceinline__ int along(int i) { return ((int)threadIdx.x + i * TILE_THREADS) % shape::chunks * CHUNK; }
+  static __device__ __forceinline__ int row_of(int i) { return Operand::along_terms ? line(i) : along(i); }
+  static __device__ __forceinline__ int term_of(int i) { return Operand::along_terms ? along(i) : line(i); }
+
+  __device__ __forceinline__ supply(const Operand &operand, int first_row, int row_count) : of(operand), row0(first_row), rows(row_count) {
+#pragma unroll
+    for (int i = 0; i < shape::per_thread; i++) places[i] = of.place(row0 + row_of(i));
+  }
+
+  /* Terms [first, first + STEP), those from `end` on as zeros. */
+  __device__ __forceinline__ void fill(real *tile, int first, int end) const {
+#pragma unroll
+    for (int i = 0; i < shape::per_thread; i++) {
+      int row = row0 + row_of(i), term = first + term_of(i);
+      real *to = tile + line(i) * shape::pitch + along(i);
+      if (of.chunked) {
+        const real *from = row < rows && term < end ? of.at(places[i], term) : 0;
+        copy_async(to, from ? from : of.elements, from != 0);
+      } else {
+#pragma unroll 1
+        for (int e = 0; e < CHUNK; e++) {
+          int r = row + (Operand::along_terms ? 0 : e), t = term + (Operand::along_terms ? e : 0);
+          const real *from = r < rows && t < end ? of.at(of.place(r), t) : 0;
+          if (from) to[e] = *from;
+          else to[e] = 0.0f;
+        }
+      }
+    }
+  }
+};
+
+/* The fragment of 16 rows x FRAGMENT terms from (row, term) on: of the left operand one for a matrix instruction, of the
+ * right one, whose matrices come in the order of terms first, two: words 0 and 1, words 2 and 3. */
+template <bool LEFT, class Operand> DEVICE void fragment(u32 (&out)[4], const real *tile, int row, int term) {
+  constexpr int pitch = layout<Operand>::pitch;
+  int lane = threadIdx.x % 32, matrix = lane / 8, within = lane % 8;
+  int lower = LEFT ? matrix % 2 : matrix / 2, later = LEFT ? matrix / 2 : matrix % 2;
+  if (Operand::along_terms) load_matrices(out, tile + (row + lower * 8 + within) * pitch + term + later * CHUNK);
+#ifdef STORAGE_BF16
+  else load_matrices_transposed(out, tile + (term + later * CHUNK + within) * pitch + row + lower * 8);
+#else
+  else {
+    const real *mine = tile + (term + lane % 4) * pitch + row + lane / 4;
+#pragma unroll
+    for (int i = 0; i < 4; i++) out[i] = __float_as_uint(mine[(LEFT ? i / 2 : i % 2) * CHUNK * pitch + (LEFT ? i % 2 : i / 2) * 8]);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; i++) out[i] = tf32_of(__uint_as_float(out[i]));
+#endif
+}
+
+DEVICE void multiply(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#ifdef STORAGE_BF16
+  multiply_bf16(sum, a, b0, b1);
+#else
+  multiply_tf32(sum, a, b0, b1);
+#endif
+}
+
+/* Piece (row0, column0) of C, terms [begin, end): write(row, column, sum). The whole block must call. */
+template <class Left, class Right, class Write>
+DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end,
+                         const Left &left, const Right &right, Write write) {
+  constexpr int across = TILE / WARP_COLUMNS;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  int warp_row = warp / across * WARP_ROWS, warp_column = warp % across * WARP_COLUMNS;
+  supply<Left> left_supply(left, row0, rows);
+  supply<Right> right_supply(right, column0, columns);
+  auto tile = [&](int step, int operand) { return (real *)(shared + (step % STAGES * 2 + operand) * TILE_BYTES); };
+  int steps = ceil_div(end - begin, STEP);
+  auto fill = [&](int step) {
+    if (step < steps) {
+      left_supply.fill(tile(step, 0), begin + step * STEP, end);
+      right_supply.fill(tile(step, 1), begin + step * STEP, end);
+    }
+    copy_async_commit();
+  };
+
+  float sum[WARP_ROWS / 16][WARP_COLUMNS / 8][4] = {};
+  for (int step = 0; step < STAGES - 1; step++) fill(step);
+  for (int step = 0; step < steps; step++) {
+    copy_async_wait<STAGES - 2>();
+    /* The step has arrived from every thread, and every warp is done with the one before, whose place is filled next. */
+    __syncthreads();
+    fill(step + STAGES - 1);
+#pragma unroll
+    for (int term = 0; term < STEP; term += FRAGMENT) {
+      u32 a[WARP_ROWS / 16][4], b[WARP_COLUMNS / 16][4];
+#pragma unroll
+      for (int i = 0; i < WARP_ROWS / 16; i++) fragment<true, Left>(a[i], tile(step, 0), warp_row + i * 16, term);
+#pragma unroll
+      for (int j = 0; j < WARP_COLUMNS / 16; j++) fragment<false, Right>(b[j], tile(step, 1), warp_column + j * 16, term);
+#pragma unroll
+      for (int i = 0; i < WARP_ROWS / 16; i++)
+#pragma unroll
+        for (int j = 0; j < WARP_COLUMNS / 8; j++) multiply(sum[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  }
+
+#pragma unroll
+  for (int i = 0; i < WARP_ROWS / 16; i++)
+#pragma unroll
+    for (int j = 0; j < WARP_COLUMNS / 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        int row = row0 + warp_row + i * 16 + lane / 4 + e / 2 * 8;
+        int column = column0 + warp_column + j * 8 + lane % 4 * 2 + e % 2;
+        if (row < rows && column < columns) write(row, column, sum[i][j][e]);
+      }
+}
+
+#endif

@@ -1,0 +1,90 @@
+/**
+ * The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are numbers of bf16, which tf32 has too, so that the
+ * products of both are exact, and what is left are the roundings of what an op stores.
+ */
+import type { Precision } from '../../src/device/device.ts';
+import type { Tolerance } from '../support/compare.ts';
+import type { Case, CaseTolerance } from './case.ts';
+
+/** Ops that multiply on tensor cores; all others do the same in tf32 as in fp32. */
+const products = ['conv2d', 'matmul', 'attention'];
+
+/** One rounding to bf16 is 2^-9 of a value at most; the number may be the next one of bf16. */
+const ROUNDED = 2 ** -8;
+
+/** Ops that take bf16, with what their gradients may be off beyond fp32's tolerance; value: one rounding. */
+const gradients: Record<string, Tolerance> = {
+  ...Object.fromEntries(
+    ['neg', 'abs', 'relu', 'clamp', 'permute', 'pad', 'slice', 'concat', 'reshape'].map((op) => [op, {}]),
+  ),
+  // A sum of numbers of bf16, rounded once.
+  ...Object.fromEntries(
+    [
+      'add',
+      'sub',
+      'sum',
+      'mean',
+      'broadcast_to',
+      'upsample_nearest',
+      'downsample_mean',
+      'fir_resample',
+      'dropout',
+      'where',
+    ].map((op) => [op, { relative: ROUNDED }]),
+  ),
+  // The slope is f32, or rounded before dy times it is.
+  ...Object.fromEntries(
+    ['exp', 'log', 'sqrt', 'sin', 'cos', 'silu', 'square'].map((op) => [op, { relative: 2 * ROUNDED }]),
+  ),
+  // The slope is made from y as it was stored: 1 - y^2, y (1 - y).
+  ...Object.fromEntries(['tanh', 'sigmoid'].map((op) => [op, { relative: 2 * ROUNDED, absolute: ROUNDED }])),
+  // Up to five factors, each rounded; summed over what was broadcast.
+  ...Object.fromEntries(
+    ['mul', 'div', 'pow', 'maximum', 'minimum'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
+  ),
+  // Statistics and sums are f32; dx is a difference of terms larger than itself.
+  group_norm: { relative: ROUNDED, ofLargest: 1e-4 },
+  // Sums of exact products; those of the weight and the bias stay f32.
+  conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
+  // What was broadcast over a batch is rounded before it is added up.
+  matmul: { relative: ROUNDED, ofLargest: ROUNDED },
+  // The probabilities and their gradient are rounded between two products.
+  attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
+};
+
+const comparisons = ['equal', 'not_equal', 'less', 'less_equal', 'greater', 'greater_equal'];
+
+function wider(tolerance: Tolerance, by: Tolerance): Tolerance {
+  const { absolute = 0, relative = 0, ofLargest = 0 } = tolerance;
+  return {
+    absolute: absolute + (by.absolute ?? 0),
+    relative: relative + (by.relative ?? 0),
+    ofLargest: ofLargest + (by.ofLargest ?? 0),
+  };
+}
+
+/** The tolerance of a case; undefined where the op does nothing else in that precision, or does not take it. */
+export function toleranceIn(precision: Precision, { op, name, tolerance }: Case): CaseTolerance | undefined {
+  if (precision === 'fp32') return tolerance;
+  if (precision === 'tf32') {
+    if (!products.includes(op)) return undefined;
+    if (op !== 'attention') return tolerance;
+    const by = { ofLargest: 2 ** -10, absolute: 2 ** -11 };
+    return {
+      value: wider(tolerance.value, by),
+      gradient: wider(tolerance.gradient, { ofLargest: 2 ** -9, absolute: 2 ** -9 }),
+      reason: 'the probabilities, and the scaled queries, are rounded to 10 bits between two products',
+    };
+  }
+  // Ends of f32's range, where polynomials break first: nothing of bf16.
+  if (name === 'extreme values') return undefined;
+  if (comparisons.includes(op)) return tolerance;
+  const gradient = gradients[op];
+  if (!gradient) return undefined;
+  const value = op === 'attention' ? gradient : { relative: ROUNDED };
+  return {
+    value: wider(tolerance.value, value),
+    gradient: wider(tolerance.gradient, gradient),
+    reason: `fp32: ${tolerance.reason}; and what is stored is rounded to bf16`,
+  };
+}
