@@ -4,9 +4,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
+import { FileError } from '../../errors.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { trainClassifier } from '../classifier.ts';
 import type { Config } from '../config/schema.ts';
+import { openDistance } from '../distance.ts';
+import { openFeatures } from '../eval/features.ts';
 import { lockFolder } from '../lock.ts';
 import { generatePairs } from '../pairs.ts';
 import { trainReflow } from '../reflow.ts';
@@ -39,6 +42,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const unlock = await lockFolder(makeFolder(workdir));
   try {
     await writeFileAtomic(join(workdir, chainFile), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+    await lookAhead(stages, config, options);
     for (const [index, stage] of stages.entries()) {
       onStage?.({ name: stage.name, index, total });
       await runChainStage(stage, options);
@@ -52,6 +56,19 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
     throw error;
   } finally {
     await unlock();
+  }
+}
+
+/** Files that a later stage needs and that may be missing are looked for before the first one begins. */
+async function lookAhead(stages: readonly ChainStage[], config: Config, options: ChainOptions): Promise<void> {
+  for (const stage of flowStages(stages))
+    if (stage.source === 'pairs') (await openDistance(stage.config, options))[Symbol.dispose]();
+  if (config.chain.classifier) return;
+  try {
+    (await openFeatures(config, options))[Symbol.dispose]();
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    options.onNotice?.(`the report will have no distances: ${error.message}`);
   }
 }
 
