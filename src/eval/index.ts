@@ -20,6 +20,7 @@ export {
   inceptionScore,
   type KernelDistance,
   kernelDistance,
+  kernelDistanceNeeds,
 } from './scores.ts';
 export { type DataStatistics, readStatistics, writeActivations, writeStatistics } from './statistics.ts';
 export { readStateArrays, type StateArrays } from './weights.ts';

@@ -57,6 +57,13 @@ export interface KernelDistance {
   blocks: number;
 }
 
+const KERNEL_BLOCK = 1000;
+
+/** Rows that the kernel distance needs of each set: two a block. */
+export function kernelDistanceNeeds(real: FeatureRows, fake: FeatureRows, blockSize = KERNEL_BLOCK): number {
+  return 2 * Math.ceil(Math.max(real.rows, fake.rows) / blockSize);
+}
+
 /**
  * The kernel Inception distance: the squared maximum mean discrepancy under k(x, y) = (x . y / columns + 1)^3, estimated
  * without bias in blocks of consecutive rows; lower is better. Source: Binkowski et al., Demystifying MMD GANs (2018).
@@ -68,11 +75,12 @@ export function kernelDistance(
   fake: FeatureRows,
   options: { blockSize?: number } = {},
 ): KernelDistance {
-  const { blockSize = 1000 } = options;
+  const { blockSize = KERNEL_BLOCK } = options;
   if (!Number.isInteger(blockSize) || blockSize < 2)
     throw new ValueError(`blockSize must be a whole number >= 2, got ${blockSize}`);
-  const blocks = Math.ceil(Math.max(real.rows, fake.rows) / blockSize);
-  checkPair(real, fake, 2 * blocks);
+  const needed = kernelDistanceNeeds(real, fake, blockSize);
+  const blocks = needed / 2;
+  checkPair(real, fake, needed);
   const block = (features: FeatureRows, i: number): Block => {
     const [start, end] = [i, i + 1].map((edge) => Math.floor((edge * features.rows) / blocks));
     return { values: rowsAsFloat64(features, start, end), rows: end - start };

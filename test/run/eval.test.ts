@@ -113,7 +113,7 @@ describe('files', () => {
     const other = await config({
       ...values,
       'eval.folder': 'goes_on',
-      'sampling.ode_tol': 1e-3,
+      'sampling.ode_tol': 1e-2,
     });
     await evaluateSnapshots(other, { workdir, device });
     expect(stamps()[0]).toBeGreaterThan(second[0]);

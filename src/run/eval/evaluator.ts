@@ -2,7 +2,8 @@
 // once for all. Files as the official code names them, below workdir/<eval folder>:
 //   ckpt_<k>_loss.npz                    all_losses (a batch each), mean_loss
 //   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
-//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C]; each sampler has its own
+//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C]; each sampler has its own, and beside them
+//                                        scores-<features>.json, ours
 //   report_<k>.npz                       IS, fid, kid of those samples; of the latest run
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
 //   ckpt_<k>/report.json                 ours: all figures of the latest run, with the checkpoint they are of
@@ -19,8 +20,8 @@ import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dime
 import { FeatureCollector } from './features.ts';
 import { type Judge, openJudge } from './judge.ts';
 import { type Evaluation, evaluationLoss } from './loss.ts';
-import { type DrawnSamples, drawSamples } from './samples.ts';
-import { type Scores, scoreFeatures, writeOfficialReport } from './scores.ts';
+import { type DrawnSamples, drawSamples, removeFrom } from './samples.ts';
+import { LEAST_SAMPLES, type Scores, scoreFeatures, writeOfficialReport, writeScores } from './scores.ts';
 import { evaluateStraightness, type Straightness } from './straightness.ts';
 
 export interface EvaluatorOptions {
@@ -117,12 +118,19 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
     });
     await writeLosses(join(folder, `${short}_loss.npz`), row.loss);
   }
-  if (dequantized)
+  if (dequantized) {
+    const prefix = `${split}_${short}_bpd_`;
+    let batches = 0;
     row.bitsPerDimension = await evaluateBitsPerDimension(model, dequantized, config, {
       ...common,
       onProgress: report('bits per dimension'),
-      onBatch: (round, values) => writeNpz(join(folder, `${split}_${short}_bpd_${round}.npz`), { arr_0: values }),
+      onBatch: (round, values) => {
+        batches = round + 1;
+        return writeNpz(join(folder, `${prefix}${round}.npz`), { arr_0: values });
+      },
     });
+    await removeFrom(folder, prefix, '.npz', batches);
+  }
   if (enable_straightness && !figuresOnly)
     row.straightness = await evaluateStraightness(model, config, { ...common, onProgress: report('straightness') });
   if (enable_sampling || figuresOnly) {
@@ -135,8 +143,12 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
       onProgress: report('samples'),
       onBatch: judge && (async (images, shape) => collected.add(await judge.network.extract(images, shape, signal))),
     });
-    if (judge) {
+    if (judge && row.samples.count < LEAST_SAMPLES) onNotice?.('a single sample cannot be scored');
+    else if (judge) {
       row.scores = scoreFeatures(judge.network.name, collected.all(), judge.statistics);
+      if (judge.statistics.activations && !row.scores.kernelDistance)
+        onNotice?.(`${row.samples.count} samples are too few for a kernel distance to this data set`);
+      await writeScores(row.samples.folder, judge.network.key, row.scores);
       await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
     }
   }

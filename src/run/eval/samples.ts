@@ -1,10 +1,10 @@
 // Samples of one checkpoint on the disk, batch by batch: never more than a batch in memory.
 //   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x), and run.json
 //   figures   <folder>/figs/<round>.png, ten images a row
-// Samples of one run are never mixed with another's: run.json says what they are of, and only batches of the same are kept
-// when an evaluation is started again.
+// Samples of one run are never mixed with another's: run.json says what they are of, only batches of the same are kept when an
+// evaluation is started again, and files beyond its last batch go.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
@@ -64,6 +64,7 @@ async function drawFigures(model: UNet, config: Config, options: DrawOptions): P
     evaluations += nfe * num;
     onProgress?.(first + num, count);
   }
+  await removeFrom(folder, '', '.png', files.length);
   return { count, nfe: evaluations / count, folder, files };
 }
 
@@ -83,24 +84,34 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   const folder = makeFolder(join(options.folder, runName(config)));
   const { sampling, seed } = config;
   const run: Run = { checkpoint, sha256: await sha256OfFile(checkpoint), batch_size, sampling, seed, nfe: [] };
+  const writeRun = () => writeFileAtomic(join(folder, 'run.json'), [Buffer.from(`${JSON.stringify(run, null, 2)}\n`)]);
   const before = await readRun(join(folder, 'run.json'), run);
+  if (before) run.nfe = before;
+  // Before any batch is replaced: what lies there is another run's.
+  else await writeRun();
+  const draw = async (round: number, first: number, num: number, path: string) => {
+    const { images, shape, nfe } = await sampleModel(model, config, { num, first, device, signal });
+    const bytes = pixels(images, config, 'floor');
+    await writeNpz(path, { samples: { shape: [...shape], dtype: 'u8', data: bytes } });
+    run.nfe[round] = nfe;
+    await writeRun();
+    return { bytes, shape };
+  };
   const files: string[] = [];
   let evaluations = 0;
   for (const [round, first, num] of rounds(config)) {
     signal?.throwIfAborted();
     const path = join(folder, `samples_${round}.npz`);
-    const kept = before?.[round] === undefined ? undefined : await keptBatch(path, num);
-    const { bytes, shape, nfe } = kept
-      ? { ...kept, nfe: before?.[round] as number }
-      : await drawn(model, config, { num, first, device, signal });
-    if (!kept) await writeNpz(path, { samples: { shape: [...shape], dtype: 'u8', data: bytes } });
-    run.nfe.push(nfe);
-    await writeFileAtomic(join(folder, 'run.json'), [Buffer.from(`${JSON.stringify(run, null, 2)}\n`)]);
+    const kept = run.nfe[round] === undefined ? undefined : await keptBatch(path, num);
+    const { bytes, shape } = kept ?? (await draw(round, first, num, path));
     files.push(path);
     await onBatch?.(bytes, shape);
-    evaluations += nfe * num;
+    evaluations += run.nfe[round] * num;
     onProgress?.(first + num, count);
   }
+  run.nfe.length = files.length;
+  await writeRun();
+  await removeFrom(folder, 'samples_', '.npz', files.length);
   return { count, nfe: evaluations / count, folder, files };
 }
 
@@ -110,9 +121,13 @@ function runName({ sampling, seed }: Config): string {
   return [solver, solver === 'rk45' ? ode_tol : sample_N, seed].join('-');
 }
 
-async function drawn(model: UNet, config: Config, request: Parameters<typeof sampleModel>[2]) {
-  const { images, shape, nfe } = await sampleModel(model, config, request);
-  return { bytes: pixels(images, config, 'floor'), shape, nfe };
+/** Removes <prefix><round><ending> of rounds from `count` on, which an earlier and longer run left. */
+export async function removeFrom(folder: string, prefix: string, ending: string, count: number): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (!file.startsWith(prefix) || !file.endsWith(ending)) continue;
+    const round = file.slice(prefix.length, -ending.length);
+    if (/^\d+$/.test(round) && Number(round) >= count) await unlink(join(folder, file));
+  }
 }
 
 /** NFE of the batches that an earlier run left, if it was the same run. */

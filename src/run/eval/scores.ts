@@ -1,11 +1,22 @@
 // Scores of samples: Frechet distance, kernel distance, Inception score, precision and recall, in float64 on the host.
-import { frechetDistance, gaussianOf, inceptionScore, kernelDistance, precisionRecall } from '../../eval/index.ts';
-import { writeNpz } from '../../io/index.ts';
+import { join } from 'node:path';
+import {
+  frechetDistance,
+  gaussianOf,
+  inceptionScore,
+  kernelDistance,
+  kernelDistanceNeeds,
+  precisionRecall,
+} from '../../eval/index.ts';
+import { writeFileAtomic, writeNpz } from '../../io/index.ts';
 import type { Features } from './features.ts';
 import type { FoundStatistics } from './statistics.ts';
 
 /** Precision and recall compare every pair: at most so many vectors of each side. */
 const MANIFOLD_ROWS = 10_000;
+const NEIGHBOURS = 3;
+/** A covariance has none of fewer. */
+export const LEAST_SAMPLES = 2;
 
 export interface Scores {
   /** What the features are of; scores of different features do not compare. */
@@ -17,13 +28,13 @@ export interface Scores {
   frechetDistance: number;
   /** Where the features come with classes. */
   inceptionScore?: number;
-  /** Where the statistics hold the vectors themselves. */
+  /** Where the statistics hold the vectors themselves, and the samples are not too few, as for precision and recall. */
   kernelDistance?: { mean: number; standardError: number | undefined };
   precision?: number;
   recall?: number;
 }
 
-/** @throws ValueError for features that do not go together */
+/** @throws ValueError for features that do not go together, or of a single sample */
 export function scoreFeatures(name: string, { features, logits }: Features, data: FoundStatistics): Scores {
   const scores: Scores = {
     features: name,
@@ -32,16 +43,24 @@ export function scoreFeatures(name: string, { features, logits }: Features, data
     frechetDistance: frechetDistance(data.gaussian, gaussianOf(features)),
   };
   if (logits) scores.inceptionScore = inceptionScore(logits).mean;
-  if (data.activations) {
-    const { mean, standardError } = kernelDistance(data.activations, features);
+  const real = data.activations;
+  if (real && Math.min(real.rows, features.rows) >= kernelDistanceNeeds(real, features)) {
+    const { mean, standardError } = kernelDistance(real, features);
     scores.kernelDistance = { mean, standardError };
+  }
+  if (real && Math.min(real.rows, features.rows) > NEIGHBOURS) {
     const first = (rows: Features['features']) => {
       const kept = Math.min(rows.rows, MANIFOLD_ROWS);
       return { ...rows, rows: kept, values: rows.values.subarray(0, kept * rows.columns) };
     };
-    Object.assign(scores, precisionRecall(first(data.activations), first(features)));
+    Object.assign(scores, precisionRecall(first(real), first(features), { neighbours: NEIGHBOURS }));
   }
   return scores;
+}
+
+/** scores-<features>.json beside the samples: those of other features have a file of their own. */
+export function writeScores(folder: string, key: string, scores: Scores): Promise<void> {
+  return writeFileAtomic(join(folder, `scores-${key}.json`), [Buffer.from(`${JSON.stringify(scores, null, 2)}\n`)]);
 }
 
 /** report_<k>.npz of the official code: IS (-1 where there is none), fid, kid. */

@@ -3,8 +3,10 @@
 //   assets/stats/<name>.npz     where the official code has it (Inception features only)
 //   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3),
 //                               and in `features` what made them
+
+import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
@@ -84,10 +86,20 @@ function officialName({ data: { dataset, category, image_size } }: Config): stri
   return `${dataset.toLowerCase().replace(/-pytorch$/, '')}_stats`;
 }
 
+/** Sets that are one and the same wherever they lie; of the others the folder is part of the name. */
+const known: readonly Config['data']['dataset'][] = [
+  'DIGITS',
+  'CIFAR10',
+  'LSUN',
+  'CelebA-HQ-Pytorch',
+  'AFHQ-CAT-Pytorch',
+];
+
 /** Where `stats` puts them: data set, size, part and features in the name. */
 export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
-  const { dataset, category, image_size: size } = config.data;
+  const { dataset, category, image_size: size, num_channels: channels, root_path: root } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
-  const parts = [dataset, category, size, 'train', network.key].filter((part) => part !== '');
+  const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;
+  const parts = [dataset, category, folder, size, 'train', network.key].filter((part) => part !== '');
   return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
 }
