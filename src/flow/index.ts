@@ -2,6 +2,7 @@
 export { energyDistance } from './energy_distance.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
 export { type Distance, interpolate, type LossOptions, pseudoHuber, pseudoHubers, rectifiedFlowLoss } from './loss.ts';
+export { type PathGauges, pathGauges } from './path_gauges.ts';
 export {
   encode,
   type FlowSample,

@@ -97,8 +97,7 @@ export async function pairBatch(pairs: PairSet, step: number, config: Config): P
 /** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
 export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
   const { config, device } = options;
-  const velocity = networkVelocity(teacher.eval());
-  const { seed, sampling, reflow } = config;
+  const { seed, sampling } = config;
   return {
     shapes: [],
     fetch: async () => [],
@@ -111,10 +110,15 @@ export function onlineObjective(teacher: UNet, options: ReflowOptions): Objectiv
         noiseScale: sampling.init_noise_scale,
         device,
       });
-      const { x: z1 } = noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps }));
-      return reflowLoss(options, { sample, origin }, z0, z1);
+      return reflowLoss(options, { sample, origin }, z0, teacherEnds(teacher, z0, config));
     },
   };
+}
+
+/** z1: z0 after reflow.online_steps Euler steps of the teacher. */
+export function teacherEnds(teacher: UNet, z0: Tensor, { reflow }: Config): Tensor {
+  const velocity = networkVelocity(teacher.eval());
+  return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
 function reflowLoss(

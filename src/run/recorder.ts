@@ -1,5 +1,5 @@
 // What a training run tells the world beside its checkpoints:
-//   log.jsonl                      one line a step
+//   log.jsonl                      one line a step; where it was evaluated, with what health.ts measures
 //   tensorboard/                   event files, one a session
 //   samples/iter_<step>/           sample.png, sample.npz, sample.np
 //   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
@@ -8,6 +8,7 @@ import { EventFile, encodePng, type Image, imageGrid, writeFileAtomic, writePng 
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
 import type { Evaluation } from './eval/loss.ts';
+import type { Health } from './health.ts';
 import { StepLog } from './log.ts';
 import type { TrainingStep } from './loop.ts';
 import { sampleWriter } from './output.ts';
@@ -20,6 +21,8 @@ export class Recorder {
   private readonly log: StepLog;
   private readonly events: EventFile;
   private sinceLogged: TrainingStep[] = [];
+  /** Of the step that is not in the log yet. */
+  private evaluated: Record<string, number> = {};
 
   private constructor(workdir: string, config: Config, log: StepLog, events: EventFile) {
     this.workdir = workdir;
@@ -39,10 +42,11 @@ export class Recorder {
     }
   }
 
-  /** Every step to the log; their means to TensorBoard every training.log_freq steps. */
+  /** Every step to the log, once it has been evaluated; their means to TensorBoard every training.log_freq steps. */
   async step(info: TrainingStep): Promise<void> {
     const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
-    await this.log.write({ step, loss, lr, grad_norm, images_per_s });
+    await this.log.write({ step, loss, lr, grad_norm, images_per_s, ...this.evaluated });
+    this.evaluated = {};
     this.sinceLogged.push(info);
     if ((step + 1) % this.config.training.log_freq !== 0 && step + 1 !== info.total) return;
     const mean = (value: (info: TrainingStep) => number) =>
@@ -58,11 +62,23 @@ export class Recorder {
   }
 
   /** @param step after whose update it was made */
-  async evaluation(step: number, { loss, byTime }: Evaluation): Promise<void> {
-    const buckets = byTime.flatMap((value, k) =>
+  async evaluation(step: number, { loss, byTime }: Evaluation, health: Health): Promise<void> {
+    const buckets = (health.byTime ?? byTime).flatMap((value, k) =>
       Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
     );
-    await this.events.scalars(step, { 'eval/loss': loss, ...Object.fromEntries(buckets) });
+    this.evaluated = {
+      eval_loss: loss,
+      straightness: health.straightness,
+      transport_cost: health.transportCost,
+      ...(health.couplingError !== undefined && { coupling_error: health.couplingError }),
+    };
+    await this.events.scalars(step, {
+      'eval/loss': loss,
+      'eval/straightness': health.straightness,
+      'eval/transport_cost': health.transportCost,
+      ...(health.couplingError !== undefined && { 'eval/coupling_error': health.couplingError }),
+      ...Object.fromEntries(buckets),
+    });
   }
 
   /** A snapshot's samples and evaluation: by step as the official code names its samples, by number its evaluation. */

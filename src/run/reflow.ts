@@ -7,12 +7,14 @@ import { noGrad } from '../autograd/mode.ts';
 import { PairSet, refuseBroken } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import type { UNet } from '../nn/unet.ts';
+import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { DeviceBatch } from './batch.ts';
 import type { Config } from './config/schema.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
-import { type Objective, onlineObjective, pairObjective } from './objective.ts';
+import { type Coupling, flowHealth, gaugedNoise, gaugedSamples } from './health.ts';
+import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
 import { reflowStage } from './stage.ts';
@@ -44,12 +46,36 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);
-      return { objective, evaluate: () => evaluateObjective(objective, common) };
+      const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
+      return {
+        objective,
+        evaluate: async () => ({
+          evaluation: await evaluateObjective(objective, common),
+          health: flowHealth(model, config, device, coupling),
+        }),
+      };
     });
   } finally {
     teacher?.dispose();
     await pairs?.close();
   }
+}
+
+/** Pairs from everywhere in the store, the same in every run. */
+function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
+  const count = Math.min(gaugedSamples(config), pairs.count);
+  return pairs.load(Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)));
+}
+
+/** Noise of its own and where the teacher takes it. */
+function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
+  const { image_size: size, num_channels: channels } = config.data;
+  const z0 = gaugedNoise(config, device);
+  const z1 = scope(() => {
+    const start = tensor(z0, { shape: [gaugedSamples(config), size, size, channels], device });
+    return teacherEnds(teacher, start, config).dataSync() as Float32Array;
+  });
+  return { z0, z1 };
 }
 
 /** The loss over the batches that would follow the last step, with the weights that the model holds now. */

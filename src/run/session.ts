@@ -9,6 +9,7 @@ import type { UNet } from '../nn/unet.ts';
 import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import type { Evaluation } from './eval/loss.ts';
+import type { Health } from './health.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
 import { buildModel } from './model.ts';
 import type { Objective } from './objective.ts';
@@ -24,7 +25,7 @@ export interface TrainOptions {
   device: Device;
   /** Stops after the step that is running, with a state to go on from. */
   signal?: AbortSignal;
-  /** Told after each update. */
+  /** Told after each update, once it is evaluated and logged. */
   onStep?: (step: TrainingStep) => void;
   /** Told as kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
@@ -56,7 +57,7 @@ export interface TrainResult {
 export interface Stage {
   objective: Objective;
   /** Of the weights that the model holds now, in evaluation mode or not. */
-  evaluate(): Promise<Evaluation>;
+  evaluate(): Promise<{ evaluation: Evaluation; health: Health }>;
   /** Frees what the stage opened. */
   close?(): Promise<void>;
 }
@@ -170,8 +171,8 @@ async function session(options: Session): Promise<TrainResult> {
     await workdir.pruneStates();
   };
   const evaluate = async (step: number) => {
-    const evaluation = await optimizer.withEma(() => stage.evaluate());
-    await recorder.evaluation(step, evaluation);
+    const { evaluation, health } = await optimizer.withEma(() => stage.evaluate());
+    await recorder.evaluation(step, evaluation, health);
     return evaluation;
   };
   const snapshot = async (step: number) => {
@@ -203,12 +204,12 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);
-        await recorder.step(info);
-        options.onStep?.(info);
         const { step } = info;
         const due = (frequency: number) => step > 0 && step % frequency === 0;
         if (due(every.snapshot_freq) || step === last) await snapshot(step);
         else if (step % every.eval_freq === 0) await evaluate(step);
+        await recorder.step(info);
+        options.onStep?.(info);
         if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
       },
     });

@@ -2,6 +2,7 @@
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';
+import { flowHealth, gaugedNoise } from './health.ts';
 import { flowObjective } from './objective.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
 import { flowStage } from './stage.ts';
@@ -17,14 +18,16 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
   using _heldOut = closing(heldOut);
   const { batch_size: batchSize, accumulation } = config.training;
+  const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
   // Awaited here: the data sets stay open until it ends.
-  return await runStage(flowStage, config, options, async (model) => ({
-    objective: flowObjective(batches, { model, config, device }),
-    evaluate: () =>
-      evaluationLoss(model, heldOut, config, {
-        device,
-        batchSize: batchSize / accumulation,
-        images: EVALUATED_BATCHES * batchSize,
+  return await runStage(flowStage, config, options, async (model) => {
+    const z0 = gaugedNoise(config, device);
+    return {
+      objective: flowObjective(batches, { model, config, device }),
+      evaluate: async () => ({
+        evaluation: await evaluationLoss(model, heldOut, config, evaluated),
+        health: flowHealth(model, config, device, { z0 }),
       }),
-  }));
+    };
+  });
 }

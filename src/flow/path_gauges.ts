@@ -1,0 +1,43 @@
+// What one pass of few Euler steps says of a flow while it is trained: its end, its straightness (straightness.ts) and the
+// transport cost of its own coupling, the mean of (Z_1 - Z_0)^2 (paper, theorem 3.5 with c = |.|^2).
+//
+// Z_1 - Z_0 is the mean of the velocities v_k of the steps, so the mean over k of |v_k - (Z_1 - Z_0)|^2 is that of |v_k|^2
+// less |Z_1 - Z_0|^2: no second pass, and no velocity is kept.
+import { noGrad } from '../autograd/mode.ts';
+import { square } from '../kernels/elementwise.ts';
+import { mse } from '../kernels/loss.ts';
+import { mean } from '../kernels/reduce.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { solve } from './sample.ts';
+import type { Velocity } from './velocity.ts';
+
+export interface PathGauges {
+  /** Mean over steps, samples and dimensions; 0 for one step. */
+  straightness: number;
+  /** Mean over samples and dimensions. */
+  transportCost: number;
+  /** Where the paths end, as `start`. */
+  end: Tensor;
+}
+
+/**
+ * @param start [N, ...]: noise, or with `reverse` data
+ * @throws ValueError for steps below 1
+ */
+export function pathGauges(
+  velocity: Velocity,
+  start: Tensor,
+  options: { steps: number; epsilon?: number; reverse?: boolean },
+): PathGauges {
+  let squares = 0;
+  const measured: Velocity = (x, t) => {
+    const v = velocity(x, t);
+    squares += scope(() => mean(square(v)).item());
+    return v;
+  };
+  const { x: end } = noGrad(() => solve(measured, start, { ...options, solver: 'euler' }));
+  const transportCost = scope(() => noGrad(() => mse(end, start).item()));
+  // The difference of two roundings may fall below 0.
+  return { straightness: Math.max(0, squares / options.steps - transportCost), transportCost, end };
+}
