@@ -1,6 +1,7 @@
 import type { Device } from '../device/device.ts';
 import {
   ASSUMED_NFE,
+  type ChainProgress,
   type Config,
   describeDuration,
   describePlan,
@@ -57,7 +58,7 @@ export async function runChainCommand(config: Config, workdir: string, device: D
       onStep: display.training.onStep,
       onPlan: (plan) => display.say(describePlan(plan)),
       onNotice: (text) => display.say(`note: ${text}`),
-      onProgress: (done, total) => display.progress(done, total),
+      onProgress: (progress) => display.progress(progress),
     }).finally(() => display.stop()),
   );
   if (!report) {
@@ -136,8 +137,8 @@ export class ChainDisplay {
     process.stderr.write(`${text}\n`);
   }
 
-  progress(done: number, total: number): void {
-    this.bar ??= startProgress('samples', total);
+  progress({ what, done, total }: ChainProgress): void {
+    this.bar ??= startProgress(what, total);
     this.bar.update(done, '');
     if (done === total) this.stop();
   }

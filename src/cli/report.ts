@@ -22,7 +22,7 @@ export const reportCommand: Command = {
         device,
         signal,
         onNotice: (text) => display.say(`note: ${text}`),
-        onProgress: (done, total) => display.progress(done, total),
+        onProgress: (progress) => display.progress(progress),
       }).finally(() => display.stop()),
     );
     for (const line of describeFigures(figures)) process.stdout.write(`${line}\n`);

@@ -2,7 +2,7 @@
 
 export type { PairFinding } from '../data/index.ts';
 export { ASSUMED_NFE, estimateChain, type StageEstimate } from './chain/estimate.ts';
-export { type ChainOptions, type ChainResult, runChain } from './chain/index.ts';
+export { type ChainOptions, type ChainProgress, type ChainResult, runChain } from './chain/index.ts';
 export { type ChainStage, chainStages, type FlowStage, type PairStage } from './chain/stages.ts';
 export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
 export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoint.ts';
@@ -62,6 +62,7 @@ export {
   type ReportedFlow,
   type ReportFigures,
   type ReportOptions,
+  type ReportProgress,
   reportFlows,
 } from './report/index.ts';
 export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/plane.ts';

@@ -66,8 +66,8 @@ export interface Stage {
 export type OpenStage = (model: UNet) => Promise<Stage>;
 
 /**
- * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample), so a run that was interrupted, even by force, and goes on ends with the
- * same bits as one that was not.
+ * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample),
+ * so a run that was interrupted, even by force, and goes on ends with the same bits as one that was not.
  * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
  * NonFiniteError naming step and op; the states in the work directory stay
  */

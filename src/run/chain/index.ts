@@ -13,7 +13,7 @@ import { openFeatures } from '../eval/features.ts';
 import { lockFolder } from '../lock.ts';
 import { generatePairs } from '../pairs.ts';
 import { trainReflow } from '../reflow.ts';
-import { type FlowReport, reportFlows } from '../report/index.ts';
+import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import type { TrainOptions } from '../session.ts';
 import { train } from '../train.ts';
 import { makeFolder } from '../workdir.ts';
@@ -24,8 +24,14 @@ export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | '
   device: Device;
   /** Told as each stage begins, the report being the last one. */
   onStage?: (stage: { name: string; index: number; total: number }) => void;
-  /** Of pairs and samples: how many are done, and of how many. */
-  onProgress?: (done: number, total: number) => void;
+  /** Told how far a stage is that is no training of a flow. */
+  onProgress?: (progress: ChainProgress) => void;
+}
+
+export interface ChainProgress {
+  what: 'classifier steps' | 'pairs' | ReportProgress['what'];
+  done: number;
+  total: number;
 }
 
 export interface ChainResult {
@@ -78,7 +84,13 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
   if (stage.kind === 'flow')
     await (stage.source === 'data' ? train : trainReflow)(config, { ...options, workdir: stage.folder });
   else if (stage.kind === 'pairs')
-    await generatePairs(config, { device, complete: 'keep', signal, onNotice, onProgress });
+    await generatePairs(config, {
+      device,
+      complete: 'keep',
+      signal,
+      onNotice,
+      onProgress: (done, total) => onProgress?.({ what: 'pairs', done, total }),
+    });
   else if (!existsSync(stage.path)) await chainClassifier(stage, options);
 }
 
@@ -87,7 +99,7 @@ async function chainClassifier({ path, config }: ClassifierStage, options: Chain
   const trained = await trainClassifier(config, {
     ...options,
     out: path,
-    onStep: ({ step, total }) => onProgress?.(step + 1, total),
+    onStep: ({ step, total }) => onProgress?.({ what: 'classifier steps', done: step + 1, total }),
   });
   onNotice?.(`the classifier names ${(100 * trained.accuracy).toFixed(1)} % of the held-out images rightly`);
 }

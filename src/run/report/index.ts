@@ -22,10 +22,17 @@ export interface FlowReport {
   figures: ReportFigures;
 }
 
-export interface ReportOptions extends Omit<MeasureOptions, 'judge'> {
+export interface ReportProgress {
+  what: 'samples' | 'statistics of the data set';
+  done: number;
+  total: number;
+}
+
+export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgress'> {
   /** Where the report goes. */
   workdir: string;
   device: Device;
+  onProgress?: (progress: ReportProgress) => void;
 }
 
 /** @throws FileError for checkpoints that are not there; the signal's reason when aborted */
@@ -36,10 +43,11 @@ export async function reportFlows(
 ): Promise<FlowReport> {
   const { workdir, device, onProgress } = options;
   await device.prepare(declaredModules());
-  const judge = await openJudge(config, { ...options, onStatistics: onProgress });
+  const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
+  const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
   using _network = judge?.network;
   const measured: MeasuredFlow[] = [];
-  for (const flow of flows) measured.push(await measureFlow(flow, { ...options, judge }));
+  for (const flow of flows) measured.push(await measureFlow(flow, { ...options, judge, onProgress: tell('samples') }));
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
