@@ -200,7 +200,9 @@ function filesOf(folder: string): Record<string, string> {
 it('looks for the weights that its last stage needs before it begins', () => {
   const lpips = ['--config.reflow.reflow_loss=lpips', '--config.reflow.vgg16=none.pth', '--config.data.num_channels=3'];
   const { status, stderr } = run('lpips', ...lpips);
-  expect(stderr).toBe('rectiflow: none.pth: no such file or folder; check the path; or add --config.reflow.reflow_loss l2\n');
+  expect(stderr).toBe(
+    'rectiflow: none.pth: no such file or folder; check the path; or add --config.reflow.reflow_loss l2\n',
+  );
   expect(status).toBe(1);
   expect(readdirSync(join(root, 'lpips/chain'))).toEqual(['chain.json']);
 });
