@@ -30,6 +30,9 @@ export class DtypeError extends OpError {}
 /** Tensors of several devices in one op, or a device that cannot be opened or has no memory left. */
 export class DeviceError extends RectiflowError {}
 
+/** Something that a recorded graph cannot hold: a value read back, an upload, a compilation. */
+export class RecordingError extends DeviceError {}
+
 /** A value outside its range: a negative learning rate, a label beyond the classes, an unknown name. */
 export class ValueError extends RectiflowError {}
 

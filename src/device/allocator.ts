@@ -72,6 +72,11 @@ export class CachingAllocator {
     else this.freeBlocks.set(block.size, [block]);
   }
 
+  /** Whether it is in use as a block of this allocator. */
+  owns(address: number): boolean {
+    return this.blocks.has(address);
+  }
+
   memory(): MemoryFigures {
     return { ...this.figures };
   }

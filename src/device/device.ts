@@ -13,6 +13,12 @@ export interface MemoryFigures {
   reserved: number;
 }
 
+/** Work that was recorded once, to be done again and again on the same memory. */
+export interface Recording extends Disposable {
+  /** Enqueues all of it. */
+  replay(): void;
+}
+
 export interface CompileProgress {
   done: number;
   total: number;
@@ -60,6 +66,14 @@ export interface Device {
   /** The address of an int32 table (strides, sizes) with these values; made once, kept for the device's life. */
   table(values: readonly number[]): number;
 
+  /**
+   * Notes what `work` enqueues, without doing it; absent on devices that do work as it is asked for. Memory that `work` allocates
+   * belongs to the recording until that is disposed. What must not change between replays may be launch arguments, all else is
+   * read from memory that was there before.
+   * @throws RecordingError, naming the last kernel, where `work` reads or writes values of the host, compiles, or frees memory
+   * that was there before
+   */
+  record?(work: () => void): Recording;
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
   /** Of this device, by all tensors of this thread. */

@@ -9,6 +9,10 @@ export class Tables {
     this.device = device;
   }
 
+  has(values: readonly number[]): boolean {
+    return this.addresses.has(values.join(' '));
+  }
+
   address(values: readonly number[]): number {
     const key = values.join(' ');
     let address = this.addresses.get(key);

@@ -2,8 +2,9 @@
 // Fixed steps: Euler, Heun, midpoint, RK4. Adaptive: Dormand-Prince 5(4) with scipy's RK45 step control (Hairer, Norsett,
 // Wanner, Solving ODEs I, II.4): local extrapolation, error norm over the whole batch.
 import { NonFiniteError, ValueError } from '../errors.ts';
+import { add } from '../kernels/elementwise.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
-import { full } from '../tensor/create.ts';
+import { zeros } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Velocity } from './velocity.ts';
@@ -136,7 +137,7 @@ function stepOf(
 }
 
 function evaluate(velocity: Velocity, x: Tensor, t: number): Tensor {
-  return velocity(x, full([x.shape[0]], t, { device: x.device }));
+  return velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
 }
 
 const SAFETY = 0.9;

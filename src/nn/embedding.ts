@@ -2,7 +2,7 @@
 // takes them.
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
-import { tensor } from '../tensor/create.ts';
+import { constant } from '../tensor/constant.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { Initializer } from './init.ts';
 import { Module } from './module.ts';
@@ -14,8 +14,10 @@ import { Module } from './module.ts';
  */
 export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
   const half = dim / 2;
-  const frequencies = Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10000) * i) / (half - 1)));
-  const angles = mul(reshape(labels, [-1, 1]), tensor(frequencies, { shape: [1, half], device: labels.device }));
+  const frequencies = constant(`sinusoidal frequencies ${half}`, [1, half], labels.device, () =>
+    Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10000) * i) / (half - 1))),
+  );
+  const angles = mul(reshape(labels, [-1, 1]), frequencies);
   return concat([sin(angles), cos(angles)], 1);
 }
 

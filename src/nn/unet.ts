@@ -5,7 +5,7 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { div, mul, sub } from '../kernels/elementwise.ts';
 import { gather, reshape } from '../kernels/movement.ts';
-import { tensor } from '../tensor/create.ts';
+import { constant } from '../tensor/constant.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -266,7 +266,9 @@ export class UNet extends Module {
   /** Per sample, [N]. The label itself, or the noise scale of that number, rounded down. */
   private sigmas(labels: Tensor): Tensor {
     if (this.fourier) return labels;
-    const scales = tensor(Float32Array.from(noiseScales(this.options)), { device: labels.device });
+    const { sigmaMin, sigmaMax, numScales } = this.options;
+    const name = `noise scales ${sigmaMin} ${sigmaMax} ${numScales}`;
+    const scales = constant(name, [numScales], labels.device, () => Float32Array.from(noiseScales(this.options)));
     return gather(scales, cast(labels, 'i32'));
   }
 

@@ -201,6 +201,7 @@ async function session(options: Session): Promise<TrainResult> {
       from,
       total,
       signal,
+      onNotice: options.onNotice,
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);

@@ -1,8 +1,9 @@
 // One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch, sample
-// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time.
+// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, which devices that can do so
+// record during the first step and replay from then on.
 import { checkFinite } from '../autograd/mode.ts';
-import type { Device } from '../device/device.ts';
-import { NonFiniteError, ValueError } from '../errors.ts';
+import type { Device, Recording } from '../device/device.ts';
+import { NonFiniteError, RecordingError, ValueError } from '../errors.ts';
 import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { empty, full } from '../tensor/create.ts';
@@ -19,6 +20,8 @@ export interface UpdateOptions {
   batchSize: number;
   /** Parts, one after the other, in which a batch is evaluated; default 1. */
   accumulation?: number;
+  /** Told when a step cannot be recorded, and why; it then goes on op by op. */
+  onNotice?: (text: string) => void;
 }
 
 export interface UpdateResult {
@@ -40,6 +43,8 @@ export class BatchUpdate {
   private readonly cotangent: Tensor;
   /** The loss of each part, then the gradient's norm. */
   private readonly results: Tensor;
+  /** undefined before the first step, 'none' where steps are done op by op. */
+  private recording: Recording | 'none' | undefined;
 
   /** @throws ValueError when the batch cannot be cut into equal parts */
   constructor(options: UpdateOptions) {
@@ -66,13 +71,27 @@ export class BatchUpdate {
     const { learningRate } = optimizer;
     this.batch.load(step, arrays);
     optimizer.advance();
-    this.work();
+    if (this.recording && this.recording !== 'none') this.recording.replay();
+    else this.work();
     const values = Array.from(this.results.dataSync());
     const gradientNorm = values.pop() as number;
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
+    // After a first step op by op, which has compiled and allocated all that it needs outside the recording.
+    this.recording ??= this.record();
     return { loss, learningRate, gradientNorm };
+  }
+
+  private record(): Recording | 'none' {
+    const { device, onNotice } = this.options;
+    try {
+      return device.record?.(() => this.work()) ?? 'none';
+    } catch (error) {
+      if (!(error instanceof RecordingError)) throw error;
+      onNotice?.(`steps are done op by op, which is slower: ${error.message}`);
+      return 'none';
+    }
   }
 
   private work(): void {
@@ -108,6 +127,7 @@ export class BatchUpdate {
   }
 
   [Symbol.dispose](): void {
+    if (this.recording !== 'none') this.recording?.[Symbol.dispose]();
     const { dropoutState } = this.options.model;
     if (dropoutState.origin === this.batch.origin) dropoutState.origin = undefined;
     this.batch[Symbol.dispose]();

@@ -2,7 +2,7 @@
 // conv weights [Cout, kh, kw, Cin]. What it may carry of a gradient graph is known here only by interface.
 import { inspect } from 'node:util';
 import type { Device, HostArray } from '../device/device.ts';
-import { formatShape, NotDifferentiableError, ShapeError, UseAfterFreeError } from '../errors.ts';
+import { formatShape, NotDifferentiableError, RecordingError, ShapeError, UseAfterFreeError } from '../errors.ts';
 import { type Dtype, dtypes } from './dtype.ts';
 import { formatTensor } from './format.ts';
 import type { Scope } from './scope.ts';
@@ -98,7 +98,12 @@ export class Tensor {
   dataSync(): HostArray {
     const target = new dtypes[this.dtype].array(this.size);
     this.assertAlive('data()');
-    this.device.download(this.address, target);
+    try {
+      this.device.download(this.address, target);
+    } catch (error) {
+      if (!(error instanceof RecordingError)) throw error;
+      throw new RecordingError(`${this.describe()}: ${error.message}`, { cause: error });
+    }
     return target;
   }
 

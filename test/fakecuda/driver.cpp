@@ -6,15 +6,18 @@
 //   FAKECUDA_CARDS     how many cards there are: 2
 //   FAKECUDA_ARCH      their compute capability: 90
 //   FAKECUDA_MEMORY    bytes of each: 4 GiB
+//   FAKECUDA_CALLS     a file to which the name of every call is appended
 #include "fibers.h"
 #include "image.h"
 #include <csetjmp>
 #include <csignal>
 #include <dlfcn.h>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <pthread.h>
 #include <set>
+#include <vector>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -30,11 +33,18 @@ enum Result {
   NO_BINARY_FOR_GPU = 209,
   INVALID_PTX = 218,
   INVALID_HANDLE = 400,
+  ILLEGAL_STATE = 401,
   NOT_FOUND = 500,
   NOT_READY = 600,
   ILLEGAL_ADDRESS = 700,
   CONTEXT_IS_DESTROYED = 709,
   LAUNCH_FAILED = 719,
+  NOT_SUPPORTED = 801,
+  CAPTURE_UNSUPPORTED = 900,
+  CAPTURE_INVALIDATED = 901,
+  CAPTURE_UNJOINED = 904,
+  CAPTURE_IMPLICIT = 906,
+  CAPTURE_WRONG_THREAD = 908,
 };
 
 struct Text { int code; const char *name, *words; };
@@ -50,11 +60,18 @@ static const Text texts[] = {
     {NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
     {INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
     {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
     {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
     {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {CONTEXT_IS_DESTROYED, "CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"},
     {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
+    {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED", "capturing stream has unjoined work"},
+    {CAPTURE_IMPLICIT, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT", "operation would make the legacy stream depend on a capturing blocking stream"},
+    {CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD", "attempt to terminate a thread-local capture sequence from another thread"},
 };
 
 constexpr size_t ADDRESSES = 1ull << 40, GUARD = 64 << 10;
@@ -70,7 +87,19 @@ struct Allocation {
   size_t pages_bytes;
   Context *context;
 };
-struct Stream { Context *context; bool busy; };
+struct Capture;
+struct Stream { Context *context; bool busy; Capture *capture; };
+/* What a graph holds: work, in an order in which it may run. */
+struct Graph { Context *context; std::vector<std::function<int()>> nodes; };
+struct GraphExec { Context *context; std::vector<std::function<int()>> nodes; };
+/* A capture begins in one stream; others join it by waiting for its events, and must be waited for before it ends. */
+struct Capture {
+  Stream *origin;
+  Graph *graph;
+  bool invalid;
+  std::map<Stream *, size_t> unjoined; /* side stream: nodes of the graph when it last got work */
+};
+struct Event { Context *context; bool timed, recorded; double time; Capture *capture; Stream *stream; size_t nodes; };
 struct Module;
 struct Function { const FakeKernel *kernel; Module *module; size_t most_shared; };
 struct Module {
@@ -86,7 +115,15 @@ static std::map<uintptr_t, Allocation> allocations;
 static std::set<Stream *> streams;
 static std::set<Module *> modules;
 static std::set<Function *> functions;
+static std::set<Event *> events;
+static std::set<Graph *> graphs;
+static std::set<GraphExec *> execs;
+static std::map<uintptr_t, std::pair<size_t, Context *>> pinned;
 static thread_local Context *current_context;
+/* Of this thread: captures that began in thread-local mode, and whether it may make unsafe calls nevertheless. */
+enum { CAPTURE_GLOBAL = 0, CAPTURE_THREAD_LOCAL = 1, CAPTURE_RELAXED = 2 };
+static thread_local Capture *own_capture;
+static thread_local int capture_mode = CAPTURE_GLOBAL;
 
 static long setting(const char *name, long otherwise) {
   const char *text = getenv(name);
@@ -105,14 +142,27 @@ static fibers::Schedule schedule() {
 }
 
 /* Every call begins so: one thread at a time, on a driver that was started, in a context that is alive. */
+static void note_call(const char *name) {
+  const char *path = getenv("FAKECUDA_CALLS");
+  if (!path) return;
+  if (FILE *file = fopen(path, "a")) fprintf(file, "%s\n", name), fclose(file);
+}
 #define ENTER                                          \
   std::lock_guard<std::mutex> guard(lock);             \
+  note_call(__func__);                                 \
   if (!initialised) return NOT_INITIALIZED;
 #define ENTER_CONTEXT                                  \
   ENTER                                                \
   if (!current_context) return INVALID_CONTEXT;        \
   if (!current_context->users) return CONTEXT_IS_DESTROYED; \
   if (current_context->error) return current_context->error;
+
+/* What may wait for the device breaks a capture of this thread, unless the thread says it knows better. */
+#define FORBIDDEN_IN_CAPTURE                                                       \
+  if (own_capture && capture_mode != CAPTURE_RELAXED) {                            \
+    own_capture->invalid = true;                                                   \
+    return CAPTURE_UNSUPPORTED;                                                    \
+  }
 
 /* ---------------------------------------------------------------- the driver, its cards, contexts */
 EXPORT int cuInit(unsigned flags) {
@@ -210,6 +260,11 @@ static void unload(Module *module) {
   delete module;
 }
 
+template <typename T> static void destroy_of(std::set<T *> &all, Context *context) {
+  for (T *one : std::set<T *>(all))
+    if (one->context == context) all.erase(one), delete one;
+}
+
 EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   ENTER
   if (!contexts.count(device) || !contexts[device].users) return INVALID_CONTEXT;
@@ -222,6 +277,12 @@ EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   }
   for (Module *module : std::set<Module *>(modules))
     if (module->context == context) unload(module);
+  destroy_of(events, context);
+  destroy_of(graphs, context);
+  destroy_of(execs, context);
+  for (auto at = pinned.begin(); at != pinned.end();)
+    if (at->second.second == context) free((void *)at->first), at = pinned.erase(at);
+    else at++;
   for (Stream *stream : std::set<Stream *>(streams))
     if (stream->context == context) {
       streams.erase(stream);
@@ -244,6 +305,7 @@ EXPORT int cuCtxSetCurrent(Context *context) {
 /* ---------------------------------------------------------------- memory */
 EXPORT int cuMemAlloc_v2(uintptr_t *place, size_t bytes) {
   ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
   if (bytes == 0) return INVALID_VALUE;
   size_t used = 0;
   for (auto &[address, one] : allocations)
@@ -262,6 +324,7 @@ EXPORT int cuMemAlloc_v2(uintptr_t *place, size_t bytes) {
 
 EXPORT int cuMemFree_v2(uintptr_t address) {
   ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
   auto at = allocations.find(address);
   if (at == allocations.end()) return INVALID_VALUE;
   unmap(at);
@@ -297,20 +360,66 @@ static int check_stream(Stream *stream) {
 #define CHECK_STREAM(stream) \
   if (int code = check_stream(stream)) return code;
 
+/* Does work of a stream at once, or notes it where the stream is being captured. */
+static int enqueue(Stream *stream, std::function<int()> work) {
+  if (!stream && own_capture) return own_capture->invalid = true, CAPTURE_IMPLICIT;
+  if (!stream || !stream->capture) return work();
+  Capture &capture = *stream->capture;
+  if (capture.invalid) return CAPTURE_INVALIDATED;
+  capture.graph->nodes.push_back(std::move(work));
+  if (stream != capture.origin) capture.unjoined[stream] = capture.graph->nodes.size();
+  return SUCCESS;
+}
+
+/* Whether [address, address + bytes) is pinned host memory. */
+static bool is_pinned(const void *address, size_t bytes) {
+  auto next = pinned.upper_bound((uintptr_t)address);
+  if (next == pinned.begin()) return false;
+  auto &[start, one] = *std::prev(next);
+  return (uintptr_t)address + bytes <= start + one.first;
+}
+
+EXPORT int cuMemHostAlloc(void **place, size_t bytes, unsigned flags) {
+  ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
+  if (bytes == 0 || flags > 7) return INVALID_VALUE;
+  void *memory = malloc(bytes);
+  memset(memory, FRESH, bytes);
+  pinned[(uintptr_t)memory] = {bytes, current_context};
+  return *place = memory, SUCCESS;
+}
+
+EXPORT int cuMemFreeHost(void *address) {
+  ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
+  if (!pinned.erase((uintptr_t)address)) return INVALID_VALUE;
+  free(address);
+  return SUCCESS;
+}
+
 EXPORT int cuMemcpyHtoDAsync_v2(uintptr_t target, const void *source, size_t bytes, Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
   if (!inside(target, bytes) || !source) return INVALID_VALUE;
-  memcpy((void *)target, source, bytes);
-  return SUCCESS;
+  /* Memory that may be paged out is read during the call, which a capture cannot be. */
+  if (!is_pinned(source, bytes)) FORBIDDEN_IN_CAPTURE
+  return enqueue(stream, [=] {
+    if (!inside(target, bytes)) return ILLEGAL_ADDRESS;
+    memcpy((void *)target, source, bytes);
+    return SUCCESS;
+  });
 }
 
 EXPORT int cuMemcpyDtoHAsync_v2(void *target, uintptr_t source, size_t bytes, Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
   if (!inside(source, bytes) || !target) return INVALID_VALUE;
-  memcpy(target, (const void *)source, bytes);
-  return SUCCESS;
+  if (!is_pinned(target, bytes)) FORBIDDEN_IN_CAPTURE
+  return enqueue(stream, [=] {
+    if (!inside(source, bytes)) return ILLEGAL_ADDRESS;
+    memcpy(target, (const void *)source, bytes);
+    return SUCCESS;
+  });
 }
 
 EXPORT int cuMemcpyDtoDAsync_v2(uintptr_t target, uintptr_t source, size_t bytes, Stream *stream) {
@@ -319,23 +428,29 @@ EXPORT int cuMemcpyDtoDAsync_v2(uintptr_t target, uintptr_t source, size_t bytes
   if (!inside(target, bytes) || !inside(source, bytes)) return INVALID_VALUE;
   /* The real result of an overlap is anything at all. */
   if (target < source + bytes && source < target + bytes) return INVALID_VALUE;
-  memcpy((void *)target, (const void *)source, bytes);
-  return SUCCESS;
+  return enqueue(stream, [=] {
+    if (!inside(target, bytes) || !inside(source, bytes)) return ILLEGAL_ADDRESS;
+    memcpy((void *)target, (const void *)source, bytes);
+    return SUCCESS;
+  });
 }
 
 EXPORT int cuMemsetD8Async(uintptr_t target, unsigned value, size_t bytes, Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
   if (!inside(target, bytes) || value > 255) return INVALID_VALUE;
-  memset((void *)target, (int)value, bytes);
-  return SUCCESS;
+  return enqueue(stream, [=] {
+    if (!inside(target, bytes)) return ILLEGAL_ADDRESS;
+    memset((void *)target, (int)value, bytes);
+    return SUCCESS;
+  });
 }
 
 /* ---------------------------------------------------------------- streams */
 EXPORT int cuStreamCreate(Stream **place, unsigned flags) {
   ENTER_CONTEXT
   if (flags > 1) return INVALID_VALUE;
-  *place = new Stream{current_context, false};
+  *place = new Stream{current_context, false, nullptr};
   streams.insert(*place);
   return SUCCESS;
 }
@@ -343,14 +458,19 @@ EXPORT int cuStreamCreate(Stream **place, unsigned flags) {
 EXPORT int cuStreamDestroy_v2(Stream *stream) {
   ENTER_CONTEXT
   if (!stream || check_stream(stream)) return INVALID_HANDLE;
+  if (stream->capture) return CAPTURE_UNSUPPORTED;
   streams.erase(stream);
   delete stream;
   return SUCCESS;
 }
 
+#define FORBIDDEN_OF_CAPTURED(stream) \
+  if (stream && stream->capture) return stream->capture->invalid = true, CAPTURE_UNSUPPORTED;
+
 EXPORT int cuStreamSynchronize(Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
+  FORBIDDEN_OF_CAPTURED(stream)
   if (stream) stream->busy = false;
   return SUCCESS;
 }
@@ -359,14 +479,164 @@ EXPORT int cuStreamSynchronize(Stream *stream) {
 EXPORT int cuStreamQuery(Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
+  FORBIDDEN_OF_CAPTURED(stream)
   if (!stream || !stream->busy) return SUCCESS;
   stream->busy = false;
   return NOT_READY;
 }
 
+/* ---------------------------------------------------------------- events */
+static double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+EXPORT int cuEventCreate(Event **place, unsigned flags) {
+  ENTER_CONTEXT
+  if (flags > 7) return INVALID_VALUE;
+  *place = new Event{current_context, !(flags & 2), false, 0, nullptr, nullptr, 0};
+  events.insert(*place);
+  return SUCCESS;
+}
+
+EXPORT int cuEventDestroy_v2(Event *event) {
+  ENTER_CONTEXT
+  if (!events.erase(event)) return INVALID_HANDLE;
+  delete event;
+  return SUCCESS;
+}
+
+EXPORT int cuEventRecord(Event *event, Stream *stream) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!events.count(event)) return INVALID_HANDLE;
+  Capture *capture = stream ? stream->capture : nullptr;
+  if (capture && capture->invalid) return CAPTURE_INVALIDATED;
+  event->capture = capture;
+  event->stream = stream;
+  event->nodes = capture ? capture->graph->nodes.size() : 0;
+  event->recorded = !capture;
+  event->time = now();
+  return SUCCESS;
+}
+
+EXPORT int cuEventSynchronize(Event *event) {
+  ENTER_CONTEXT
+  if (!events.count(event)) return INVALID_HANDLE;
+  if (event->capture) return event->capture->invalid = true, CAPTURE_UNSUPPORTED;
+  return SUCCESS;
+}
+
+EXPORT int cuEventElapsedTime(float *milliseconds, Event *start, Event *end) {
+  ENTER_CONTEXT
+  if (!events.count(start) || !events.count(end) || !start->timed || !end->timed) return INVALID_HANDLE;
+  if (!start->recorded || !end->recorded) return INVALID_HANDLE;
+  return *milliseconds = (float)(end->time - start->time), SUCCESS;
+}
+
+EXPORT int cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!events.count(event)) return INVALID_HANDLE;
+  if (flags > 1) return INVALID_VALUE;
+  if (!event->capture) return stream && stream->capture && event->recorded ? 905 : SUCCESS;
+  Capture &capture = *event->capture;
+  if (capture.invalid) return CAPTURE_INVALIDATED;
+  if (!stream) return capture.invalid = true, CAPTURE_IMPLICIT;
+  if (stream == capture.origin) {
+    /* Joined, unless the other stream got work after the event. */
+    auto side = capture.unjoined.find(event->stream);
+    if (side != capture.unjoined.end() && side->second <= event->nodes) capture.unjoined.erase(side), event->stream->capture = nullptr;
+    return SUCCESS;
+  }
+  stream->capture = &capture;
+  capture.unjoined.insert({stream, capture.graph->nodes.size()});
+  return SUCCESS;
+}
+
+/* ---------------------------------------------------------------- capture and graphs */
+EXPORT int cuStreamBeginCapture_v2(Stream *stream, int mode) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!stream) return CAPTURE_UNSUPPORTED;
+  if (mode < 0 || mode > 2) return INVALID_VALUE;
+  if (stream->capture) return ILLEGAL_STATE;
+  Graph *graph = new Graph{current_context, {}};
+  stream->capture = new Capture{stream, graph, false, {}};
+  if (mode != CAPTURE_RELAXED) own_capture = stream->capture;
+  return SUCCESS;
+}
+
+EXPORT int cuThreadExchangeStreamCaptureMode(int *mode) {
+  ENTER
+  if (*mode < 0 || *mode > 2) return INVALID_VALUE;
+  std::swap(*mode, capture_mode);
+  return SUCCESS;
+}
+
+EXPORT int cuStreamEndCapture(Stream *stream, Graph **place) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!stream || !stream->capture || stream->capture->origin != stream) return ILLEGAL_STATE;
+  Capture *capture = stream->capture;
+  if (own_capture != capture) return CAPTURE_WRONG_THREAD;
+  int code = capture->invalid ? CAPTURE_INVALIDATED : capture->unjoined.empty() ? SUCCESS : CAPTURE_UNJOINED;
+  for (Stream *one : streams)
+    if (one->capture == capture) one->capture = nullptr;
+  for (Event *event : events)
+    if (event->capture == capture) event->capture = nullptr;
+  own_capture = nullptr;
+  *place = nullptr;
+  if (code) delete capture->graph;
+  else graphs.insert(*place = capture->graph);
+  delete capture;
+  return code;
+}
+
+EXPORT int cuGraphInstantiateWithFlags(GraphExec **place, Graph *graph, unsigned long long flags) {
+  ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
+  if (!graphs.count(graph)) return INVALID_VALUE;
+  if (flags) return INVALID_VALUE;
+  execs.insert(*place = new GraphExec{graph->context, graph->nodes});
+  return SUCCESS;
+}
+
+EXPORT int cuGraphDestroy(Graph *graph) {
+  ENTER_CONTEXT
+  if (!graphs.erase(graph)) return INVALID_VALUE;
+  delete graph;
+  return SUCCESS;
+}
+
+EXPORT int cuGraphExecDestroy(GraphExec *exec) {
+  ENTER_CONTEXT
+  if (!execs.erase(exec)) return INVALID_VALUE;
+  delete exec;
+  return SUCCESS;
+}
+
+EXPORT int cuGraphLaunch(GraphExec *exec, Stream *stream) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!execs.count(exec)) return INVALID_VALUE;
+  if (stream && stream->capture) return CAPTURE_UNSUPPORTED;
+  for (auto &node : exec->nodes) {
+    if (int code = node()) {
+      current_context->error = code;
+      break;
+    }
+    if (current_context->error) break;
+  }
+  if (stream) stream->busy = true;
+  return SUCCESS;
+}
+
 /* ---------------------------------------------------------------- modules */
 EXPORT int cuModuleLoadData(Module **place, const char *data) {
   ENTER_CONTEXT
+  FORBIDDEN_IN_CAPTURE
   if (!data) return INVALID_VALUE;
   if (strncmp(data, fake_mark.c_str(), fake_mark.size())) return INVALID_IMAGE;
   std::string image = data, architecture = fake_architecture(image), library, log;
@@ -449,10 +719,13 @@ static void run_grid(const FakeModule &code, char *dynamic, size_t dynamic_bytes
   }
 }
 
-EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                          unsigned shared, Stream *stream, void **parameters, void **extra) {
-  ENTER_CONTEXT
-  CHECK_STREAM(stream)
+struct Extents { unsigned gx, gy, gz, bx, by, bz, shared; };
+
+static int run_kernel(Function *function, const Extents &e, void **parameters);
+
+/* What is wrong with a launch is said at once; the work is done or noted. */
+static int launch(Function *function, const Extents &e, Stream *stream, void **parameters, void **extra) {
+  auto [gx, gy, gz, bx, by, bz, shared] = e;
   if (!functions.count(function)) return INVALID_HANDLE;
   if (function->module->context != current_context) return INVALID_CONTEXT;
   if (!gx || !gy || !gz || gx > 0x7FFFFFFFu || gy > 65535 || gz > 65535) return INVALID_VALUE;
@@ -462,7 +735,49 @@ EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned
   if (kernel.parameters && !parameters) return INVALID_VALUE;
   for (int i = 0; i < kernel.parameters; i++)
     if (!parameters[i]) return INVALID_VALUE;
+  if (stream && !stream->capture) stream->busy = true;
+  /* The values are those of now. */
+  std::vector<std::string> values;
+  for (int i = 0; i < kernel.parameters; i++) values.emplace_back((char *)parameters[i], kernel.sizes[i]);
+  return enqueue(stream, [=]() mutable {
+    if (!functions.count(function)) return (int)INVALID_HANDLE;
+    std::vector<void *> places;
+    for (std::string &value : values) places.push_back(value.data());
+    return run_kernel(function, e, places.data());
+  });
+}
 
+EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                          unsigned shared, Stream *stream, void **parameters, void **extra) {
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  return launch(function, {gx, gy, gz, bx, by, bz, shared}, stream, parameters, extra);
+}
+
+struct LaunchAttribute { int id; char pad[4]; unsigned value[16]; };
+static_assert(sizeof(LaunchAttribute) == 72, "CUlaunchAttribute");
+struct LaunchConfig { Extents extents; Stream *stream; LaunchAttribute *attributes; unsigned count; };
+static_assert(sizeof(LaunchConfig) == 56, "CUlaunchConfig");
+
+EXPORT int cuLaunchKernelEx(const LaunchConfig *config, Function *function, void **parameters, void **extra) {
+  ENTER_CONTEXT
+  if (!config) return INVALID_VALUE;
+  CHECK_STREAM(config->stream)
+  for (unsigned i = 0; i < config->count; i++) {
+    const LaunchAttribute &attribute = config->attributes[i];
+    if (attribute.id == 6) continue; /* programmatic serialisation changes no result here */
+    if (attribute.id != 4) return INVALID_VALUE;
+    auto [x, y, z] = std::make_tuple(attribute.value[0], attribute.value[1], attribute.value[2]);
+    const Extents &e = config->extents;
+    if (!x || !y || !z || x * y * z > 8 || e.gx % x || e.gy % y || e.gz % z) return INVALID_VALUE;
+    if (capability() < 90 || x * y * z > 1) return NOT_SUPPORTED; /* clusters are not emulated */
+  }
+  return launch(function, config->extents, config->stream, parameters, extra);
+}
+
+static int run_kernel(Function *function, const Extents &e, void **parameters) {
+  auto [gx, gy, gz, bx, by, bz, shared] = e;
+  const FakeKernel &kernel = *function->kernel;
   static char dynamic_memory[MOST_SHARED + 1024];
   FakeRuntime &r = fibers::runtime;
   r.dynamic = (char *)(((uintptr_t)dynamic_memory + 1023) & ~(uintptr_t)1023);
@@ -500,7 +815,6 @@ EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned
     }
   }
   if (code) fprintf(stderr, "fakecuda: %s: %s\n", kernel.name, fibers::fault.c_str());
-  if (stream) stream->busy = true;
   /* A failed kernel is reported by whatever is called next, and spoils its context. */
   current_context->error = code;
   return SUCCESS;

@@ -22,6 +22,7 @@ async function config(values: Record<string, unknown> = {}) {
     'training.batch_size': 16,
     'training.n_iters': 20,
     'optim.warmup': 2,
+    'reflow.student': 'raw',
     'reflow.last_flow_ckpt': flow,
     'reflow.data_root': root,
     'reflow.total_number_of_samples': 37,

@@ -2,7 +2,7 @@
 // Each JavaScript thread that opens a card has a device of its own on the card's one context.
 import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from '../device.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording } from '../device.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
 import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
 import { openNvrtc } from '../native/libnvrtc.ts';
@@ -11,6 +11,8 @@ import { chooseTarget } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
+import { Recorder } from './recorder.ts';
+import { Staging } from './staging.ts';
 
 /** Polls without a pause before `synchronize` begins to sleep between them. */
 const EAGER_POLLS = 200;
@@ -38,7 +40,9 @@ export class CudaDevice implements Device {
   private readonly allocator: CudaAllocator;
   private readonly compiler: CudaCompiler;
   private readonly modules = new Map<AnyModule, { image: LoadedModule; launchers: CudaLaunchers }>();
-  private readonly tables = new Tables(this);
+  private readonly tables: Tables;
+  private readonly staging: Staging;
+  private readonly recorder: Recorder;
 
   /** @throws DeviceError when driver, NVRTC or card are missing or too old, saying what to do */
   constructor(index = 0, options: CudaOptions = {}) {
@@ -63,27 +67,34 @@ export class CudaDevice implements Device {
     this.stream = new Stream(driver);
     const { caching = process.env.RECTIFLOW_CUDA_CACHING !== '0' } = options;
     this.allocator = openAllocator(driver, this.stream, caching);
+    this.staging = new Staging(driver, this.stream);
+    this.recorder = new Recorder(driver, this.stream, caching);
+    this.tables = new Tables(this);
   }
 
   allocate(bytes: number): number {
     this.enter();
-    return this.allocator.allocate(bytes);
+    return (this.recorder.pool ?? this.allocator).allocate(bytes);
   }
 
   free(address: number): void {
     this.enter();
+    if (this.recorder.free(address)) return;
+    this.recorder.refuse('freeing memory that was there before');
     this.allocator.free(address);
   }
 
   upload(address: number, source: HostArray): void {
     if (source.byteLength === 0) return;
     this.enter();
-    this.stream.upload(address, source);
+    this.recorder.refuse('writing values of the host');
+    this.staging.upload(address, source);
   }
 
   download(address: number, target: HostArray): void {
     if (target.byteLength === 0) return;
     this.enter();
+    this.recorder.refuse('reading a value');
     this.stream.download(target, address);
   }
 
@@ -105,6 +116,7 @@ export class CudaDevice implements Device {
     this.enter();
     const known = this.modules.get(module);
     if (known) return known.launchers;
+    this.recorder.refuse(`loading ${module.name}`);
     if (module.language !== 'cuda')
       throw new DeviceError(`${module.name} has no kernels for the device ${this.name} yet; this op runs on cpu`);
     const image = this.loadImage(module);
@@ -129,10 +141,29 @@ export class CudaDevice implements Device {
   }
 
   table(values: readonly number[]): number {
+    if (this.recorder.recording && !this.tables.has(values)) this.recorder.refuse('making a table of sizes');
     return this.tables.address(values);
   }
 
+  record(work: () => void): Recording {
+    this.enter();
+    // What eager work has left over may serve the recording.
+    this.allocator.trim();
+    const recording = this.recorder.record(work);
+    return {
+      replay: () => {
+        this.enter();
+        recording.replay();
+      },
+      [Symbol.dispose]: () => {
+        this.enter();
+        recording[Symbol.dispose]();
+      },
+    };
+  }
+
   async synchronize(): Promise<void> {
+    this.recorder.refuse('waiting for the device');
     for (let poll = 0; ; poll++) {
       this.enter();
       if (this.driver.idle(this.stream.handle)) return;
@@ -141,7 +172,7 @@ export class CudaDevice implements Device {
   }
 
   memory(): MemoryFigures {
-    return this.allocator.memory();
+    return this.recorder.withGraphs(this.allocator.memory());
   }
 
   resetHighWater(): void {
@@ -155,6 +186,7 @@ export class CudaDevice implements Device {
     for (const { image } of this.modules.values()) image[Symbol.dispose]();
     this.modules.clear();
     this.allocator.trim();
+    this.staging[Symbol.dispose]();
     this.stream[Symbol.dispose]();
     this.context[Symbol.dispose]();
   }
@@ -190,6 +222,8 @@ export class CudaDevice implements Device {
       return 0;
     });
     return (where, ...values) => {
+      // What is recorded is not done now: there is no time to tell.
+      if (this.recorder.recording) return launch(where, ...values);
       geometry = where;
       this.stream.wait();
       timed(...values);

@@ -55,6 +55,7 @@ export function bindKernel(
       allowSharedMemory(driver, kernel, shared);
       allowed = shared;
     }
+    stream.lastKernel = name;
     const [gridX, gridY = 1, gridZ = 1] = grid;
     const [blockX, blockY = 1, blockZ = 1] = block;
     try {

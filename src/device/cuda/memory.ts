@@ -3,11 +3,14 @@
 import { DeviceError } from '../../errors.ts';
 import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
+import { duringCapture } from '../native/cuda_handles.ts';
 import { type Driver, DriverError, type Stream } from '../native/libcuda.ts';
 
 export interface CudaAllocator {
   allocate(bytes: number): number;
   free(address: number): void;
+  /** Whether it is in use as a block of this allocator. */
+  owns(address: number): boolean;
   memory(): MemoryFigures;
   resetHighWater(): void;
   /** Gives unused memory back to the driver. */
@@ -17,20 +20,57 @@ export interface CudaAllocator {
 /** @param caching false: every tensor is an allocation of its own, so that a memory checker sees where each ends */
 export function openAllocator(driver: Driver, stream: Stream, caching: boolean): CudaAllocator {
   const source = {
-    reserve(bytes: number) {
-      try {
-        return driver.make('cuMemAlloc_v2', bytes);
-      } catch (error) {
-        if (error instanceof DriverError && error.outOfMemory) return 0;
-        throw error;
-      }
-    },
+    reserve: (bytes: number) => allocateOrZero(driver, bytes),
     release(address: number) {
       stream.wait();
       driver.call('cuMemFree_v2', address);
     },
   };
   return caching ? new CachingAllocator(source) : new DirectAllocator(source);
+}
+
+/** 0 when the card has no memory left. */
+function allocateOrZero(driver: Driver, bytes: number): number {
+  try {
+    return driver.make('cuMemAlloc_v2', bytes);
+  } catch (error) {
+    if (error instanceof DriverError && error.outOfMemory) return 0;
+    throw error;
+  }
+}
+
+/**
+ * Memory of a recorded graph: taken from the driver while it is captured, and given back when the graph is no more. Freed blocks
+ * are used again within the graph, whose work is in one order, and by nobody else.
+ */
+export class GraphPool {
+  readonly allocator: CudaAllocator;
+  private readonly driver: Driver;
+  private readonly reservations: number[] = [];
+  private reserved = 0;
+
+  constructor(driver: Driver, caching: boolean) {
+    this.driver = driver;
+    const reserve = (bytes: number) => {
+      const address = duringCapture(driver, () => allocateOrZero(driver, bytes));
+      if (address) this.reservations.push(address);
+      if (address) this.reserved += bytes;
+      return address;
+    };
+    this.allocator = caching
+      ? new CachingAllocator({ reserve })
+      : // What is freed stays reserved: the graph goes on using it.
+        new DirectAllocator({ reserve, release: () => {} });
+  }
+
+  memory(): MemoryFigures {
+    return { ...this.allocator.memory(), reserved: this.reserved };
+  }
+
+  /** Once the graph is destroyed and its last replay done. */
+  release(): void {
+    for (const address of this.reservations) this.driver.call('cuMemFree_v2', address);
+  }
 }
 
 class DirectAllocator implements CudaAllocator {
@@ -61,6 +101,10 @@ class DirectAllocator implements CudaAllocator {
     this.sizes.delete(address);
     this.figures.live -= bytes;
     this.figures.reserved = this.figures.live;
+  }
+
+  owns(address: number): boolean {
+    return this.sizes.has(address);
   }
 
   memory(): MemoryFigures {

@@ -29,6 +29,21 @@ const functions = {
   cuStreamDestroy_v2: 'ptr -> i32',
   cuStreamSynchronize: 'ptr -> i32',
   cuStreamQuery: 'ptr -> i32',
+  cuMemHostAlloc: 'array size u32 -> i32',
+  cuMemFreeHost: 'ptr -> i32',
+  cuEventCreate: 'array u32 -> i32',
+  cuEventDestroy_v2: 'ptr -> i32',
+  cuEventRecord: 'ptr ptr -> i32',
+  cuEventSynchronize: 'ptr -> i32',
+  cuEventElapsedTime: 'array ptr ptr -> i32',
+  cuStreamWaitEvent: 'ptr ptr u32 -> i32',
+  cuStreamBeginCapture_v2: 'ptr i32 -> i32',
+  cuStreamEndCapture: 'ptr array -> i32',
+  cuThreadExchangeStreamCaptureMode: 'array -> i32',
+  cuGraphInstantiateWithFlags: 'array ptr size -> i32',
+  cuGraphDestroy: 'ptr -> i32',
+  cuGraphExecDestroy: 'ptr -> i32',
+  cuGraphLaunch: 'ptr ptr -> i32',
   cuModuleLoadData: 'array array -> i32',
   cuModuleUnload: 'ptr -> i32',
   cuModuleGetFunction: 'array ptr str -> i32',
@@ -237,6 +252,8 @@ export class PrimaryContext {
 /** A queue of work that runs in order; made and used while its context is current. */
 export class Stream {
   readonly handle: number;
+  /** The kernel that was enqueued last, for messages. */
+  lastKernel = '';
   private readonly driver: Driver;
 
   constructor(driver: Driver) {
@@ -244,10 +261,9 @@ export class Stream {
     this.handle = driver.make('cuStreamCreate', STREAM_NON_BLOCKING);
   }
 
-  /** Returns when the copy is done: JavaScript may change `source` right after. */
+  /** Enqueued: `source` is pinned memory, which must stay as it is until the copy is done. */
   upload(target: number, source: HostArray): void {
     this.driver.call('cuMemcpyHtoDAsync_v2', target, source, source.byteLength, this.handle);
-    this.wait();
   }
 
   download(target: HostArray, source: number): void {

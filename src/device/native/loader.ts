@@ -45,6 +45,11 @@ export function readMemory(address: number, target: Uint8Array): void {
   if (target.byteLength > 0) copyMemory(target, address, target.byteLength);
 }
 
+/** Native memory as an array, without a copy. The caller answers for the memory living as long as the array. */
+export function memoryView(address: number, bytes: number): Uint8Array {
+  return new Uint8Array(ffi().view(BigInt(address), bytes));
+}
+
 let stringLength: ((address: number) => number) | undefined;
 
 /** The text at an address, up to its zero. */

@@ -1,0 +1,99 @@
+// Recording of what a device enqueues as a graph, and what is not possible meanwhile.
+import { RecordingError } from '../../errors.ts';
+import type { MemoryFigures, Recording } from '../device.ts';
+import { Graph } from '../native/cuda_handles.ts';
+import type { Driver, Stream } from '../native/libcuda.ts';
+import { GraphPool } from './memory.ts';
+
+export class Recorder {
+  private readonly driver: Driver;
+  private readonly stream: Stream;
+  private readonly caching: boolean;
+  /** Of the graph that is being recorded. */
+  private active: GraphPool | undefined;
+  /** Of all graphs that live, and of those that are gone while something in their memory is still in use. */
+  private readonly pools = new Set<GraphPool>();
+  private readonly retired = new Set<GraphPool>();
+
+  constructor(driver: Driver, stream: Stream, caching: boolean) {
+    this.driver = driver;
+    this.stream = stream;
+    this.caching = caching;
+  }
+
+  record(work: () => void): Recording {
+    this.refuse('recording another graph');
+    const pool = new GraphPool(this.driver, this.caching);
+    this.pools.add(pool);
+    this.stream.lastKernel = '';
+    let graph: Graph;
+    try {
+      this.active = pool;
+      graph = new Graph(this.driver, this.stream, work);
+    } catch (error) {
+      this.active = undefined;
+      this.retire(pool);
+      throw error;
+    } finally {
+      this.active = undefined;
+    }
+    return {
+      replay: () => {
+        this.refuse('replaying a graph');
+        graph.replay();
+      },
+      [Symbol.dispose]: () => {
+        this.stream.wait();
+        graph[Symbol.dispose]();
+        this.retire(pool);
+      },
+    };
+  }
+
+  get recording(): boolean {
+    return this.active !== undefined;
+  }
+
+  /** The memory of what is being recorded. */
+  get pool(): GraphPool['allocator'] | undefined {
+    return this.active?.allocator;
+  }
+
+  /** @throws RecordingError while a graph is recorded */
+  refuse(what: string): void {
+    if (!this.active) return;
+    const { lastKernel } = this.stream;
+    const where = lastKernel ? `after the kernel ${lastKernel}` : 'before its first kernel';
+    throw new RecordingError(`${what} is not possible while work is recorded (${where})`);
+  }
+
+  /** Frees a block of any graph's memory; false where it is none. */
+  free(address: number): boolean {
+    for (const pool of this.pools)
+      if (pool.allocator.owns(address)) {
+        pool.allocator.free(address);
+        if (this.retired.has(pool)) this.retire(pool);
+        return true;
+      }
+    return false;
+  }
+
+  /** `figures` and what the graphs have: each may need all of its memory at its next replay. */
+  withGraphs({ live, highWater, reserved }: MemoryFigures): MemoryFigures {
+    const pools = [...this.pools].map((pool) => pool.memory());
+    const sum = (key: keyof MemoryFigures) => pools.reduce((total, figures) => total + figures[key], 0);
+    return {
+      live: live + sum('live'),
+      highWater: Math.max(highWater, live + sum('highWater')),
+      reserved: reserved + sum('reserved'),
+    };
+  }
+
+  private retire(pool: GraphPool): void {
+    this.retired.add(pool);
+    if (pool.allocator.memory().live > 0) return;
+    pool.release();
+    this.pools.delete(pool);
+    this.retired.delete(pool);
+  }
+}

@@ -1,0 +1,243 @@
+// Recording and replaying work of the device cuda on the fakes, and the driver's objects behind it: graphs, events, pinned
+// memory, streams that fork and join.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CudaDevice } from '../../src/device/cuda/device.ts';
+import type { CudaModule } from '../../src/device/module.ts';
+import { Event, Graph, PinnedMemory } from '../../src/device/native/cuda_handles.ts';
+import { type Driver, DriverError, openDriver, PrimaryContext, Stream } from '../../src/device/native/libcuda.ts';
+import { RecordingError } from '../../src/errors.ts';
+import { fakeCuda } from '../support/fakecuda.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-graph-'));
+beforeAll(() => {
+  Object.assign(process.env, fakeCuda(), { RECTIFLOW_CACHE: join(folder, 'cache') });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function written(name: string): CudaModule<'scale'> {
+  const path = join(folder, `${name}.cu`);
+  writeFileSync(
+    path,
+    `extern "C" __global__ void scale(float *y, const float *x, const float *factor, int n) {
+       int i = blockIdx.x * blockDim.x + threadIdx.x;
+       if (i < n) y[i] = x[i] * factor[0];
+     }`,
+  );
+  return { language: 'cuda', name, url: pathToFileURL(path), kernels: { scale: 'ptr ptr ptr i32' }, flags: [] };
+}
+
+const module = written('scale');
+
+function floats(device: CudaDevice, values: readonly number[]): number {
+  const address = device.allocate(4 * values.length);
+  device.upload(address, Float32Array.from(values));
+  return address;
+}
+
+function read(device: CudaDevice, address: number, count: number): number[] {
+  const values = new Float32Array(count);
+  device.download(address, values);
+  return [...values];
+}
+
+describe.each([true, false])('with caching %s', (caching) => {
+  test('recorded work is done by each replay, with what memory holds then, and its memory is its own', () => {
+    using device = new CudaDevice(0, { caching });
+    const { scale } = device.load(module);
+    const [x, factor, y] = [floats(device, [1, 2]), floats(device, [3]), floats(device, [0, 0])];
+    const before = device.memory();
+    const grid = { grid: [1], block: [32] } as const;
+    const recording = device.record(() => {
+      const between = device.allocate(8);
+      device.fill(between, 8, 0);
+      scale(grid, between, x, factor, 2);
+      scale(grid, y, between, factor, 2);
+      device.free(between);
+    });
+    expect(read(device, y, 2)).toEqual([0, 0]);
+    expect(device.memory().live).toBe(before.live);
+    expect(device.memory().reserved).toBeGreaterThan(before.reserved);
+    recording.replay();
+    expect(read(device, y, 2)).toEqual([9, 18]);
+    device.upload(factor, Float32Array.of(-1));
+    device.upload(x, Float32Array.of(5, 7));
+    // Nobody else is given the memory between the two kernels.
+    const other = floats(device, [100, 100]);
+    recording.replay();
+    expect(read(device, y, 2)).toEqual([5, 7]);
+    expect(read(device, other, 2)).toEqual([100, 100]);
+    device.free(other);
+    recording[Symbol.dispose]();
+    expect(device.memory().reserved).toBe(before.reserved);
+    expect(() => recording.replay()).toThrow(/CUDA_ERROR_INVALID_VALUE \(1\)/);
+  });
+});
+
+test('what a recording cannot hold is refused by name, and the device works on', () => {
+  using device = new CudaDevice();
+  const { scale } = device.load(module);
+  const [x, factor] = [floats(device, [2]), floats(device, [3])];
+  const another = written('another');
+  const refused = (what: RegExp, work: () => void) => {
+    let caught: unknown;
+    try {
+      device.record(() => {
+        scale({ grid: [1], block: [1] }, x, x, factor, 1);
+        work();
+      });
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).toBeInstanceOf(RecordingError);
+    expect(String(caught)).toMatch(what);
+    expect(String(caught)).toMatch(/while work is recorded \(after the kernel scale\)/);
+  };
+  refused(/reading a value/, () => read(device, x, 1));
+  refused(/writing values of the host/, () => floats(device, [1]));
+  refused(/loading another/, () => device.load(another));
+  refused(/freeing memory that was there before/, () => device.free(x));
+  refused(/making a table/, () => device.table([1, 2, 3]));
+  refused(/recording another graph/, () => device.record(() => {}));
+  expect(read(device, x, 1)).toEqual([2]);
+  expect(() =>
+    device.record(() => {
+      throw new Error('of the work itself');
+    }),
+  ).toThrow('of the work itself');
+  device.load(another).scale({ grid: [1], block: [1] }, x, x, factor, 1);
+  expect(read(device, x, 1)).toEqual([6]);
+});
+
+test('a tensor of a recording that outlives it keeps the memory until it is freed', () => {
+  using device = new CudaDevice();
+  let kept = 0;
+  const before = device.memory().reserved;
+  const recording = device.record(() => {
+    kept = device.allocate(64);
+    device.fill(kept, 64, 1);
+  });
+  recording.replay();
+  recording[Symbol.dispose]();
+  const bytes = new Uint8Array(64);
+  device.download(kept, bytes);
+  expect(new Set(bytes)).toEqual(new Set([1]));
+  device.free(kept);
+  expect(device.memory().reserved).toBe(before);
+});
+
+test('uploads of any size arrive, though the array changes at once', () => {
+  using device = new CudaDevice();
+  const values = new Float32Array(3 * 2 ** 20 + 5).map((_, i) => i % 1000);
+  const address = device.allocate(values.byteLength);
+  for (let round = 0; round < 3; round++) {
+    device.upload(address, values);
+    const expected = values.slice();
+    values.fill(-1);
+    const got = new Float32Array(values.length);
+    device.download(address, got);
+    expect(Buffer.compare(Buffer.from(got.buffer), Buffer.from(expected.buffer))).toBe(0);
+    values.set(expected.map((value) => value + 1));
+  }
+});
+
+describe('objects of the driver', () => {
+  let driver: Driver;
+  let context: PrimaryContext;
+  beforeAll(() => {
+    driver = openDriver();
+    context = new PrimaryContext(driver, 1);
+    driver.enter(context.handle);
+  });
+  afterAll(() => context[Symbol.dispose]());
+
+  const refused = (name: RegExp, call: () => void) => {
+    driver.enter(context.handle);
+    expect(call).toThrow(DriverError);
+    expect(call).toThrow(name);
+  };
+
+  test('a stream that forks in a capture must join again', () => {
+    driver.enter(context.handle);
+    const [main, side] = [new Stream(driver), new Stream(driver)];
+    const [forked, joined] = [new Event(driver), new Event(driver)];
+    const memory = driver.make('cuMemAlloc_v2', 8);
+    const fill = (stream: Stream, byte: number) => driver.call('cuMemsetD8Async', memory, byte, 4, stream.handle);
+    const branch = () => {
+      fill(main, 1);
+      forked.record(main);
+      forked.hold(side);
+      fill(side, 2);
+      joined.record(side);
+    };
+    refused(/STREAM_CAPTURE_UNJOINED \(904\)/, () => new Graph(driver, main, branch));
+    refused(/STREAM_CAPTURE_UNJOINED/, () => {
+      new Graph(driver, main, () => {
+        branch();
+        fill(side, 3);
+        joined.hold(main);
+      });
+    });
+    const graph = new Graph(driver, main, () => {
+      branch();
+      joined.hold(main);
+      fill(main, 7);
+    });
+    graph.replay();
+    const bytes = new Uint8Array(8);
+    main.download(bytes, memory);
+    expect([...bytes]).toEqual([7, 7, 7, 7, 255, 255, 255, 255]);
+    graph[Symbol.dispose]();
+    for (const owned of [main, side, forked, joined]) owned[Symbol.dispose]();
+    driver.call('cuMemFree_v2', memory);
+  });
+
+  test('waiting and allocating break a capture', () => {
+    driver.enter(context.handle);
+    using stream = new Stream(driver);
+    const address = driver.make('cuMemAlloc_v2', 8);
+    const capture = (work: () => void) => () => new Graph(driver, stream, work);
+    refused(
+      /cuStreamSynchronize: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED \(900\)/,
+      capture(() => stream.wait()),
+    );
+    refused(
+      /cuMemAlloc_v2: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED/,
+      capture(() => driver.make('cuMemAlloc_v2', 8)),
+    );
+    refused(
+      /cuMemcpyHtoDAsync_v2: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED/,
+      capture(() => stream.upload(address, new Uint8Array(4))),
+    );
+    // Whoever swallows the error finds the capture gone.
+    refused(
+      /STREAM_CAPTURE_INVALIDATED \(901\)/,
+      capture(() => expect(() => stream.wait()).toThrow(DriverError)),
+    );
+    new Graph(driver, stream, () => {})[Symbol.dispose]();
+    driver.call('cuMemFree_v2', address);
+  });
+  test('time between two events; handles that are gone', () => {
+    driver.enter(context.handle);
+    using stream = new Stream(driver);
+    const [start, end] = [new Event(driver, true), new Event(driver, true)];
+    refused(/INVALID_HANDLE \(400\)/, () => end.since(start));
+    start.record(stream);
+    end.record(stream);
+    end.wait();
+    expect(end.since(start)).toBeGreaterThanOrEqual(0);
+    using untimed = new Event(driver);
+    untimed.record(stream);
+    refused(/INVALID_HANDLE/, () => untimed.since(start));
+    for (const event of [start, end]) event[Symbol.dispose]();
+    refused(/INVALID_HANDLE/, () => start.record(stream));
+    refused(/INVALID_HANDLE/, () => start.wait());
+    const pinned = new PinnedMemory(driver, 100);
+    pinned.bytes.fill(3);
+    pinned[Symbol.dispose]();
+    refused(/INVALID_VALUE/, () => pinned[Symbol.dispose]());
+  });
+});
