@@ -63,6 +63,7 @@ for (const [name, row] of rows) console.log(formatRow(name, row));
 if (flags.json) {
   const about = {
     ...provenance(),
+    created: new Date().toISOString(),
     command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
     cpu: cpus()[0]?.model,
     threads: device.workers,

@@ -1,7 +1,7 @@
 // A small convolutional classifier whose last layer before the class scores serves as features, where the images are not such
 // as Inception knows: handwritten digits, small pictures.
 //
-//   pixels -> data range -> 3x3 to 32 -> (norm, SiLU, 3x3 to 64 at half the size) until the side is at most 4
+//   pixels -> data range -> 3x3 to 32 -> (norm, SiLU, 3x3 to 64 at half the size) once or until the side is at most 4
 //          -> norm, SiLU, mean over the image: features [64] -> linear: logits [classes]
 //
 // What it is of (size, channels and range of its images, classes) is part of its weights' meaning and travels with them.
@@ -62,14 +62,14 @@ export class Classifier extends Module {
     this.classes = classes;
     const init = new Initializer(options);
     this.stem = new Conv2d(images.channels, STEM, 3, init);
-    let width = STEM;
-    for (let side = images.imageSize; side > LAST_SIDE; side = Math.ceil(side / 2)) {
+    let [width, side] = [STEM, images.imageSize];
+    do {
       this.norms.push(new GroupNorm(width, init));
       this.convs.push(new Conv2d(width, WIDTH, 3, init));
-      width = WIDTH;
-    }
-    this.last = new GroupNorm(width, init);
-    this.head = new Linear(width, classes, init);
+      [width, side] = [WIDTH, Math.ceil(side / 2)];
+    } while (side > LAST_SIDE);
+    this.last = new GroupNorm(WIDTH, init);
+    this.head = new Linear(WIDTH, classes, init);
   }
 
   /**

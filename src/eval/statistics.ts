@@ -49,7 +49,7 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
 
 /**
  * Writes statistics in our layout, which tools that read mu and sigma take too.
- * @param options.features the name of the network that made the features
+ * @param options.features what made them; `eval` refuses those of others, and calls FidInception's "inception"
  * @throws FileError; ValueError for a mean that does not go with the covariance
  */
 export async function writeStatistics(

@@ -38,6 +38,7 @@ export interface ClassifierOptions {
   steps?: number;
   /** Ends it between two steps, with the signal's reason; nothing is written. */
   signal?: AbortSignal;
+  /** Told after each update. */
   onStep?: (step: ClassifierStep) => void;
   /** Told as kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;

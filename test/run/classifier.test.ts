@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { digitsDataset } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
-import { ConfigError, FileError } from '../../src/errors.ts';
-import { extractFeatures, loadClassifier } from '../../src/eval/index.ts';
+import { ConfigError, FileError, ShapeError } from '../../src/errors.ts';
+import { Classifier, extractFeatures, loadClassifier } from '../../src/eval/index.ts';
 import { readNpz, readSafetensors, writeSafetensors } from '../../src/io/index.ts';
 import {
   type ClassifierOptions,
@@ -169,6 +169,23 @@ describe('as features', () => {
     truncateSync(at('cut.safetensors'), readFileSync(at('digits.safetensors')).length - 4);
     await refused('cut.safetensors', 'it is cut off or damaged');
   });
+});
+
+it.each([
+  [1, 1],
+  [5, 3],
+  [28, 1],
+  [32, 3],
+])('images of %i pixels and %i channels have 64 features', async (imageSize, channels) => {
+  using network = new Classifier({ imageSize, channels, centered: false }, 3, { device });
+  const images = new Uint8Array(2 * imageSize * imageSize * channels).fill(7);
+  const { features, logits } = await extractFeatures(network, images, [2, imageSize, imageSize, channels]);
+  expect([features.columns, logits.columns]).toEqual([64, 3]);
+  expect(features.values.every(Number.isFinite)).toBe(true);
+  const larger = [1, imageSize + 1, imageSize + 1, channels];
+  const ofLarger = extractFeatures(network, new Uint8Array((imageSize + 1) ** 2 * channels), larger);
+  await expect(ofLarger).rejects.toThrow(ShapeError);
+  await expect(ofLarger).rejects.toThrow('[classifier]');
 });
 
 describe.each(deviceNames)('on %s', (name) => {

@@ -102,6 +102,7 @@ const pixelFeatures: FeatureNetwork = {
 export class FeatureCollector {
   private readonly batches: Features[] = [];
 
+  /** Those of the next batch. */
   add(features: Features): void {
     this.batches.push(features);
   }

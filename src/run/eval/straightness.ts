@@ -22,6 +22,7 @@ export interface StraightnessOptions {
   /** Euler steps along each path; default 100. */
   steps?: number;
   signal?: AbortSignal;
+  /** Paths done, and in all. */
   onProgress?: (done: number, total: number) => void;
 }
 

@@ -49,7 +49,9 @@ export interface MeasureOptions {
   device: Device;
   judge?: Judge;
   signal?: AbortSignal;
+  /** Told of what is not as expected and no reason to stop. */
   onNotice?: (text: string) => void;
+  /** Images done, of the data set or of samples, and in all. */
   onProgress?: (done: number, total: number) => void;
 }
 
