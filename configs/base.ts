@@ -112,6 +112,8 @@ export default {
     exact_t0: false,
     pair_format: 'official',
     pair_dtype: 'f32',
+    real_data_ratio: 0,
+    real_data_root: '',
     flip_pairs: false,
     online_steps: 20,
   },

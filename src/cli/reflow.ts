@@ -18,7 +18,7 @@ export const reflowCommand: Command = {
     requireKeys(config, 'reflow');
     const partial = parsed.has('partial');
     const device = await deviceOf(parsed, config);
-    if (config.reflow.reflow_type !== 'generate_data_from_z0')
+    if (!config.reflow.reflow_type.startsWith('generate'))
       return runTraining(config, (options) => trainReflow(config, { ...options, workdir, device, partial }));
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
     const { folder, count, nfe } = await interruptible((signal) =>
@@ -37,8 +37,10 @@ export const reflowCommand: Command = {
 
 function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
   const { reflow_type, total_number_of_samples, reflow_t_schedule, reflow_loss, online_steps } = reflow;
-  if (reflow_type === 'generate_data_from_z0')
-    return `write ${total_number_of_samples} pairs of seed ${seed} to ${join(reflow.data_root || 'DIR', String(seed))}`;
+  if (reflow_type.startsWith('generate')) {
+    const kind = reflow_type === 'generate_data_from_z1' ? 'pairs of images' : `pairs of seed ${seed}`;
+    return `write ${total_number_of_samples} ${kind} to ${join(reflow.data_root || 'DIR', String(seed))}`;
+  }
   const pairs =
     reflow_type === 'train_reflow'
       ? `the pairs in ${reflow.data_root || 'DIR'}`

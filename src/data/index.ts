@@ -14,6 +14,7 @@ export { quantisedRange } from './pairs/elements.ts';
 export type { PairFolder } from './pairs/folder.ts';
 export type { NoiseLaw, PairDtype, PairManifest, PairPlan, PairShape, PairShard } from './pairs/manifest.ts';
 export { meanNfe, readManifest } from './pairs/manifest.ts';
+export { isReal } from './pairs/mixing.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
 export { ChannelStatistics } from './pairs/statistics.ts';
 export { PairWriter } from './pairs/writer.ts';

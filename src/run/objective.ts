@@ -4,7 +4,7 @@
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
 import { noGrad } from '../autograd/mode.ts';
-import { batchIndices, flipHorizontal, isFlipped, type PairBatch, type PairSet } from '../data/index.ts';
+import { batchIndices, flipHorizontal, isFlipped, isReal, type PairBatch, type PairSet } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import {
   type Distance,
@@ -67,10 +67,16 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
   return { law: time_law, mean: time_mean, deviation: time_deviation, steepness: time_steepness };
 }
 
+/** Where pairs come from: of noise, and for a share of them (reflow.real_data_ratio) of real images. */
+export interface PairSource {
+  pairs: PairSet;
+  real?: PairSet;
+}
+
 /** From the stored start of each pair to its end. */
-export function pairObjective(pairs: PairSet, options: ReflowOptions): Objective {
+export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config } = options;
-  const batch = prefetched((step) => pairBatch(pairs, step, config));
+  const batch = prefetched((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
     fetch: async (step) => {
@@ -81,17 +87,37 @@ export function pairObjective(pairs: PairSet, options: ReflowOptions): Objective
   };
 }
 
-/** The pairs of a step: shuffled and, as asked, mirrored. */
-export async function pairBatch(pairs: PairSet, step: number, config: Config): Promise<PairBatch> {
+/** The pairs of a step: shuffled and, as asked, mixed with those of real images and mirrored. */
+export async function pairBatch({ pairs, real }: PairSource, step: number, config: Config): Promise<PairBatch> {
   const { seed, training, data, reflow } = config;
   const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
-  if (!reflow.flip_pairs) return batch;
   const size = data.image_size ** 2 * data.num_channels;
+  if (real) await mixIn(real, batch, step, config);
+  if (!reflow.flip_pairs) return batch;
   for (let place = 0; place < training.batch_size; place++)
     if (isFlipped(seed, step * training.batch_size + place))
       for (const end of [batch.z0, batch.z1])
         flipHorizontal(end.subarray(place * size, (place + 1) * size), data.image_size, data.num_channels);
   return batch;
+}
+
+/**
+ * Puts pairs of images in place of each pair with probability reflow.real_data_ratio, a function of (seed, sample). Real data
+ * in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
+ */
+async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Config): Promise<void> {
+  const { seed, training, reflow } = config;
+  const { batch_size: batchSize } = training;
+  const places = Array.from({ length: batchSize }, (_, place) => place).filter((place) =>
+    isReal(seed, step * batchSize + place, reflow.real_data_ratio),
+  );
+  const order = batchIndices(step, batchSize, real.count, seed);
+  const { z0, z1 } = await real.load(Int32Array.from(places, (place) => order[place]));
+  const size = batch.z0.length / batchSize;
+  for (const [i, place] of places.entries()) {
+    batch.z0.set(z0.subarray(i * size, (i + 1) * size), place * size);
+    batch.z1.set(z1.subarray(i * size, (i + 1) * size), place * size);
+  }
 }
 
 /** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */

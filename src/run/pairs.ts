@@ -1,13 +1,24 @@
-// `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}.
+// `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}; with
+// generate_data_from_z1: images of the data set and where it takes them backwards.
 // A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
 import { join } from 'node:path';
-import { meanNfe, type PairPlan, PairWriter, quantisedRange, readManifest } from '../data/index.ts';
+import {
+  type ImageDataset,
+  meanNfe,
+  type PairPlan,
+  PairWriter,
+  quantisedRange,
+  readManifest,
+  sequentialBatch,
+} from '../data/index.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
+import type { UNet } from '../nn/unet.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
+import { closing, loadDataset } from './data.ts';
 import { sha256OfFile } from './file_hash.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
 import { lockFolder } from './lock.ts';
@@ -15,7 +26,7 @@ import { architectureDifferences } from './model.ts';
 import { loadModel } from './open_checkpoint.ts';
 import { freeBytes, megabytes } from './plan.ts';
 import { packageVersion } from './provenance.ts';
-import { sampleModel } from './sample.ts';
+import { encodeModel, sampleModel } from './sample.ts';
 import { makeFolder } from './workdir.ts';
 
 export interface GenerateOptions {
@@ -39,9 +50,11 @@ export interface GeneratedPairs {
 }
 
 /**
- * Exactly reflow.total_number_of_samples pairs of seed `seed`, training.batch_size at a time and never more in memory.
+ * Exactly reflow.total_number_of_samples pairs of seed `seed`, or of as many training images from the first one on,
+ * training.batch_size at a time and never more in memory.
  * @throws FileError where the folder holds all of its pairs already (unless `complete` says to keep them), is in use or cannot
- * be written; ConfigError where it holds pairs of another teacher, sampler or configuration, naming what differs
+ * be written; ConfigError where it holds pairs of another teacher, sampler or configuration, naming what differs,
+ * and where there are fewer images
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
   const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = options;
@@ -55,6 +68,12 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
       return { folder, count: there.count, nfe: meanNfe(there, there.shards) };
     }
   }
+  const images = plan.solved === 'z0' ? await loadDataset(config, 'train', onNotice) : undefined;
+  using _images = closing(images ?? {});
+  if (images && images.count < plan.count)
+    throw new ConfigError(
+      `there are ${images.count} training images; lower reflow.total_number_of_samples, ${plan.count}, to that`,
+    );
   await device.prepare(declaredModules());
   const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
   using model = teacher;
@@ -70,16 +89,40 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
-      const { images, nfe } = await sampleModel(model, config, { num, first, seed, device, signal });
-      await writer.write(images, nfe);
+      const { values, nfe } = images
+        ? await inverted(model, config, images, { num, first, device, signal })
+        : await solved(model, config, { num, first, seed, device, signal });
+      await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
-    await writer.finish();
+    await writer.finish(images && ends(images, config, plan));
     return { folder, count, nfe: writer.nfe };
   } finally {
     await writer?.close();
     await unlock();
   }
+}
+
+type Request = { num: number; first: number; device: Device; signal?: AbortSignal };
+
+/** z1 of noise. */
+async function solved(model: UNet, config: Config, request: Request & { seed: number }) {
+  const { images: values, nfe } = await sampleModel(model, config, request);
+  return { values, nfe };
+}
+
+/** z0 of images. */
+async function inverted(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
+  request.signal?.throwIfAborted();
+  const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
+  const { latents: values, nfe } = await encodeModel(model, config, images, request);
+  return { values, nfe };
+}
+
+/** The images of those z0, as they stand in the data set. */
+async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: PairPlan) {
+  for (let first = 0; first < count; first += batch)
+    yield (await sequentialBatch(dataset, first, Math.min(batch, count - first), { centered: data.centered })).images;
 }
 
 /** What the pairs of a configuration take on the disk. */
@@ -94,6 +137,7 @@ async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
     package: packageVersion(),
     device: device.kind,
     layout: reflow.pair_format,
+    ...(reflow.reflow_type === 'generate_data_from_z1' && { solved: 'z0' as const }),
     dtype: reflow.pair_dtype,
     ...(reflow.pair_dtype === 'u16' && { range: quantisedRange(data.centered) }),
     shape: [data.num_channels, data.image_size, data.image_size],
@@ -106,10 +150,11 @@ async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
   };
 }
 
-function samplerOf({ sampling }: Config): PairPlan['sampler'] {
+function samplerOf({ sampling, reflow }: Config): PairPlan['sampler'] {
   const { use_ode_sampler: name, ode_tol: tolerance, sample_N: steps, sigma_variance, sde_drift } = sampling;
   if (name === 'rk45') return { name, tolerance };
-  return name === 'euler' && sigma_variance > 0 ? { name, steps, sigma_variance, sde_drift } : { name, steps };
+  const noisy = name === 'euler' && sigma_variance > 0 && reflow.reflow_type !== 'generate_data_from_z1';
+  return noisy ? { name, steps, sigma_variance, sde_drift } : { name, steps };
 }
 
 /** Parts of a plan by the keys of the configuration that set them. */
@@ -118,6 +163,9 @@ const keyOf: Record<string, string> = {
   count: 'reflow.total_number_of_samples',
   batch: 'training.batch_size',
   layout: 'reflow.pair_format',
+  solved: 'reflow.reflow_type (the end that the ODE gives)',
+  'config.data.dataset': 'data.dataset',
+  'config.data.category': 'data.category',
   dtype: 'reflow.pair_dtype',
   'noise.seed': 'seed',
   'noise.scale': 'sampling.init_noise_scale',

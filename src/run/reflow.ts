@@ -1,11 +1,13 @@
 // `reflow`: what follows a trained flow (paper, section 2.2 and 3.2; official run_lib_reflow.py).
 //   generate_data_from_z0   pairs (z0, z1): noise and where the flow's average takes it (run/pairs.ts)
-//   train_reflow            the next flow, or a distilled one, from stored pairs
+//   generate_data_from_z1   images and where it takes them backwards, the same way
+//   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
 import { noGrad } from '../autograd/mode.ts';
-import { PairSet, refuseBroken } from '../data/index.ts';
+import { PairSet, type PairShape, refuseBroken } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
+import { FileError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -30,22 +32,23 @@ const EVALUATED_BATCHES = 4;
 export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
-  const stage = await reflowStage(config);
   const measure = await openDistance(config, options);
   using _measure = measure;
+  const stage = await reflowStage(config);
   const offline = reflow.reflow_type === 'train_reflow';
-  const pairs = offline
-    ? await PairSet.open(reflow.data_root, [data.num_channels, data.image_size, data.image_size], onNotice)
-    : undefined;
+  const shape = [data.num_channels, data.image_size, data.image_size] as const;
+  const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
+  let real: PairSet | undefined;
   let teacher: UNet | undefined;
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
+    if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
     return await runStage(stage, config, options, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
       model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
-      const objective = pairs ? pairObjective(pairs, common) : onlineObjective(teacher as UNet, common);
+      const objective = pairs ? pairObjective({ pairs, real }, common) : onlineObjective(teacher as UNet, common);
       const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
       return {
         objective,
@@ -58,6 +61,30 @@ export async function trainReflow(config: Config, options: TrainOptions & { part
   } finally {
     teacher?.dispose();
     await pairs?.close();
+    await real?.close();
+  }
+}
+
+/** @throws FileError for pairs that are none of images, or not finite */
+async function openReal(
+  { reflow, sampling }: Config,
+  shape: PairShape,
+  notice?: (text: string) => void,
+): Promise<PairSet> {
+  const root = reflow.real_data_root;
+  const real = await PairSet.open(root, shape, notice);
+  try {
+    const drawn = real.folders.find(({ manifest }) => manifest?.solved !== 'z0');
+    if (drawn)
+      throw new FileError(
+        drawn.path,
+        'holds no pairs of images: make them with reflow.reflow_type generate_data_from_z1',
+      );
+    await refuseBroken(real, root, sampling.init_noise_scale);
+    return real;
+  } catch (error) {
+    await real.close();
+    throw error;
   }
 }
 

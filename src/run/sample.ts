@@ -1,7 +1,7 @@
 // `sample`: images from a checkpoint's averaged weights.
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
+import { encode, type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
@@ -44,6 +44,24 @@ export async function sampleFromCheckpoint(
   using model = loaded;
   // Awaited here: the model lives until this function returns.
   return await sampleModel(model, config, request);
+}
+
+/**
+ * Images back to where their paths begin, as one batch, by the configuration's solver.
+ * @param images f32 [num, H, W, C] in network range
+ */
+export function encodeModel(
+  model: UNet,
+  config: Config,
+  images: Float32Array,
+  { num, device, signal }: Pick<SampleRequest, 'num' | 'device' | 'signal'>,
+): Promise<{ latents: Float32Array; nfe: number }> {
+  const { image_size: size, num_channels: channels } = config.data;
+  const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, memory_budget: budget } = config.sampling;
+  const shape = [size, size, channels] as const;
+  const velocity = networkVelocity(model.eval());
+  const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
+  return encode(velocity, images, { shape, solver, steps, tolerance, microBatch, device, signal });
 }
 
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */

@@ -25,7 +25,7 @@ export interface TrainOptions {
   device: Device;
   /** Stops after the step that is running, with a state to go on from. */
   signal?: AbortSignal;
-  /** Told after each update, once it is evaluated and logged. */
+  /** Told after each update. */
   onStep?: (step: TrainingStep) => void;
   /** Told as kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
@@ -207,10 +207,14 @@ async function session(options: Session): Promise<TrainResult> {
         peakMemory = Math.max(peakMemory, device.memory().highWater);
         const { step } = info;
         const due = (frequency: number) => step > 0 && step % frequency === 0;
-        if (due(every.snapshot_freq) || step === last) await snapshot(step);
-        else if (step % every.eval_freq === 0) await evaluate(step);
-        await recorder.step(info);
+        const pictured = due(every.snapshot_freq) || step === last;
+        const evaluated = pictured || step % every.eval_freq === 0;
+        // Of a step that is evaluated, the log's line has what that says too.
+        if (!evaluated) await recorder.step(info);
         options.onStep?.(info);
+        if (pictured) await snapshot(step);
+        else if (evaluated) await evaluate(step);
+        if (evaluated) await recorder.step(info);
         if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
       },
     });

@@ -22,4 +22,5 @@ export const streams = {
   flip: 0x64610002,
   dequantize: 0x64610003,
   points: 0x64610004,
+  realPairs: 0x64610005,
 } as const;

@@ -93,7 +93,7 @@ describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
     const { model } = await loadModel(flow, chosen, { device, weights: 'raw' });
     const pairs = await PairSet.open(chosen.reflow.data_root, [3, 16, 16]);
     const measure = await openDistance(chosen, { device });
-    const objective = pairObjective(pairs, { model, config: chosen, device, distance: measure.distance });
+    const objective = pairObjective({ pairs }, { model, config: chosen, device, distance: measure.distance });
     using batch = new DeviceBatch(4, objective.shapes, device);
     batch.load(0, await objective.fetch(0));
     const got = scope(() => objective.loss(batch.part(0, 4)).item());

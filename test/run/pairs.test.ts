@@ -362,9 +362,9 @@ describe('training', { timeout: 180_000 }, () => {
 
   it('mirrors both ends of a pair or neither, by seed and item', async () => {
     const set = await PairSet.open(whole);
-    const plain = await pairBatch(set, 7, await config({ 'training.batch_size': 16 }));
+    const plain = await pairBatch({ pairs: set }, 7, await config({ 'training.batch_size': 16 }));
     const flipped = await config({ 'training.batch_size': 16, 'reflow.flip_pairs': true });
-    const [a, b] = [await pairBatch(set, 7, flipped), await pairBatch(set, 7, flipped)];
+    const [a, b] = [await pairBatch({ pairs: set }, 7, flipped), await pairBatch({ pairs: set }, 7, flipped)];
     expect(b).toEqual(a);
     const mirror = (image: Float32Array) => image.map((_, i) => image[i - (i % 8) + 7 - (i % 8)]);
     let mirrored = 0;

@@ -7,7 +7,7 @@ import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape } from './manifest.ts';
 import { type PairSet, subfolders } from './set.ts';
-import { ChannelStatistics, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
+import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
 
 /** What the authors advise for CIFAR-10. */
 const ADVISED = { shape: '[3, 32, 32]', pairs: 1_000_000 };
@@ -82,14 +82,18 @@ export async function refuseBroken(pairs: PairSet, root: string, noiseScale: num
   const [starts, ends] = [new NoiseStatistics(), new NoiseStatistics()];
   for (const index of indices) {
     const { z0, z1 } = await pairs.load(Int32Array.of(index));
-    const scale = pairs.locate(index).folder.manifest?.noise.scale ?? noiseScale;
+    const { manifest } = pairs.locate(index).folder;
+    const scale = manifest?.noise.scale ?? noiseScale;
     for (const [name, values] of Object.entries({ z0, z1 })) {
       const at = values.findIndex((value) => !Number.isFinite(value));
       if (at >= 0) throw new FileError(root, `${name} of pair ${index} holds ${values[at]}; ${examine(root)}`);
     }
+    // What an ODE gave is no noise that was drawn.
+    if (manifest?.solved === 'z0') continue;
     starts.add(z0, scale);
     ends.add(z1, scale);
   }
+  if (starts.count === 0) return;
   const reasons = reasonsAgainstNoise(starts.facts());
   if (reasons.length === 0) return;
   const exchanged = reasonsAgainstNoise(ends.facts()).length === 0;
@@ -130,13 +134,13 @@ async function openInto(folders: PairFolder[], findings: PairFinding[], path: st
 function describe({ count, shape, manifest }: PairFolder): string {
   const pairs = `${grouped(count)} pairs of ${formatShape(shape)}`;
   if (!manifest) return `${pairs}, z0.npy and z1.npy, no manifest: neither teacher nor sampler is known`;
-  const { layout, dtype, batch, sampler, teacher, shards, package: version } = manifest;
+  const { layout, dtype, batch, sampler, teacher, shards, solved, package: version } = manifest;
   const nfes = shards.map(({ nfe }) => nfe);
   const mean = shards.reduce((sum, { nfe }, index) => sum + nfe * batchRange(manifest, index)[1], 0) / count;
   const range = `${nfes.reduce((a, b) => Math.min(a, b))} to ${nfes.reduce((a, b) => Math.max(a, b))}`;
   const settings = Object.entries(sampler).map(([name, value]) => (name === 'name' ? value : `${name} ${value}`));
   return (
-    `${pairs}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
+    `${pairs}${solved === 'z0' ? ', z0 from images' : ''}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
     `teacher ${teacher.slice(0, 12)}, rectiflow ${version}`
   );
 }
@@ -170,8 +174,11 @@ function countFindings(folders: readonly PairFolder[], { planned }: PairCheckOpt
 /** What is gathered in one pass over the pairs. */
 class Survey {
   private readonly options: PairCheckOptions;
+  /** Of z0 that was drawn, and its ends. */
   private readonly starts = new NoiseStatistics();
   private readonly ends = new NoiseStatistics();
+  /** Of z0 that the ODE gave. */
+  private readonly inverted = new NoiseStatistics();
   private readonly channels: ChannelStatistics;
   private readonly places: { folder: PairFolder; index: number }[] = [];
   private readonly hashes = { z0: [] as number[], z1: [] as number[] };
@@ -188,7 +195,7 @@ class Survey {
   async batch(folder: PairFolder, index: number, limit: number): Promise<number> {
     const { manifest, path, shape } = folder;
     const [first, count] = batchRange(folder, index);
-    const bytes = await folder.endBytes(index);
+    const bytes = await folder.solvedBytes(index);
     const shard = manifest?.shards[index];
     if (shard) {
       this.summed++;
@@ -200,10 +207,12 @@ class Survey {
     const scale = manifest?.noise.scale ?? this.options.noiseScale ?? 1;
     const read = Math.min(count, limit - first);
     for (let i = 0; i < read; i++) {
-      const z0 = await folder.start(first + i);
-      const z1 = decodeEnd(bytes.subarray(i * imageBytes, (i + 1) * imageBytes), stored);
-      this.starts.add(z0, scale);
-      this.ends.add(z1, scale);
+      const solved = decodeEnd(bytes.subarray(i * imageBytes, (i + 1) * imageBytes), stored);
+      const inverse = manifest?.solved === 'z0';
+      const z0 = inverse ? solved : await folder.start(first + i);
+      const z1 = inverse ? await folder.end(first + i) : solved;
+      (inverse ? this.inverted : this.starts).add(z0, scale);
+      if (!inverse) this.ends.add(z1, scale);
       for (const [name, values] of [
         ['z0', z0],
         ['z1', z1],
@@ -238,15 +247,25 @@ class Survey {
   }
 
   private noiseFindings(): PairFinding[] {
+    return [...this.invertedFinding(), ...(this.starts.count > 0 ? this.drawnFindings() : [])];
+  }
+
+  /** Noise is what a perfect flow would give; how far this one is from it does not make its pairs unfit. */
+  private invertedFinding(): PairFinding[] {
+    if (this.inverted.count === 0) return [];
+    const facts = this.inverted.facts();
+    const against = reasonsAgainstNoise(facts);
+    const detail = `where the ODE takes images back to; ${against.length > 0 ? against.join(', ') : momentsOf(facts)}`;
+    return [{ what: 'z0 of images', state: against.length > 0 ? 'note' : 'ok', detail }];
+  }
+
+  private drawnFindings(): PairFinding[] {
     const [z0, z1] = [this.starts.facts(), this.ends.facts()];
     const [against0, against1] = [reasonsAgainstNoise(z0), reasonsAgainstNoise(z1)];
-    const moments =
-      `mean ${z0.mean.toFixed(4)}, variance ${z0.variance.toFixed(4)}, kurtosis ${(3 + z0.excessKurtosis).toFixed(3)}, ` +
-      `distance ${z0.distance.toFixed(4)} over ${grouped(z0.count)} numbers`;
     const noise: PairFinding = {
       what: 'z0 is noise',
       state: against0.length > 0 ? 'broken' : 'ok',
-      detail: against0.length > 0 ? `no: ${against0.join(', ')}` : moments,
+      detail: against0.length > 0 ? `no: ${against0.join(', ')}` : momentsOf(z0),
     };
     const exchanged = against0.length > 0 && against1.length === 0;
     const order: PairFinding = {
@@ -297,6 +316,13 @@ class Survey {
   }
 }
 
+function momentsOf({ mean, variance, excessKurtosis, distance, count }: NoiseFacts): string {
+  return (
+    `mean ${mean.toFixed(4)}, variance ${variance.toFixed(4)}, kurtosis ${(3 + excessKurtosis).toFixed(3)}, ` +
+    `distance ${distance.toFixed(4)} over ${grouped(count)} numbers`
+  );
+}
+
 function clippingFindings(folders: readonly PairFolder[]): PairFinding[] {
   return folders.flatMap(({ path, count, manifest, shape }) => {
     if (!manifest?.range) return [];
@@ -312,7 +338,7 @@ async function redrawn(folders: readonly PairFolder[]): Promise<PairFinding[]> {
   const findings: PairFinding[] = [];
   for (const folder of folders) {
     const { path, manifest, storesStart, count, shape } = folder;
-    if (!manifest || !storesStart) continue;
+    if (!manifest || !storesStart || manifest.solved === 'z0') continue;
     const wrong: string[] = [];
     for (let i = 0; i < Math.min(REDRAWN, count); i++) {
       const index = Math.floor((i * count) / Math.min(REDRAWN, count));

@@ -27,14 +27,14 @@ export function elementBytes(dtype: PairPlan['dtype']): number {
  */
 export function encodeEnds(
   values: Float32Array,
-  { shape, dtype, range }: Pick<PairPlan, 'shape' | 'dtype' | 'range'>,
+  { shape, dtype, range, solved }: Pick<PairPlan, 'shape' | 'dtype' | 'range' | 'solved'>,
   first: number,
 ): { bytes: Uint8Array; clipped: number } {
   const [c, h, w] = shape;
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0)
     throw new NonFiniteError(
-      `z1 of pair ${first + Math.floor(at / (c * h * w))} holds ${values[at]}: the flow diverges`,
+      `${solved ?? 'z1'} of pair ${first + Math.floor(at / (c * h * w))} holds ${values[at]}: the flow diverges`,
     );
   const planar = channelsFirst(values, [values.length / (c * h * w), h, w, c]);
   if (dtype === 'f32') return { bytes: bytesOf(planar), clipped: 0 };

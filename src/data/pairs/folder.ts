@@ -41,8 +41,8 @@ export interface PairFolder {
   start(index: number): Promise<Float32Array>;
   /** z1 of a pair, f32 [H, W, C]. */
   end(index: number): Promise<Float32Array>;
-  /** z1 of batch `index` as stored. */
-  endBytes(index: number): Promise<Uint8Array>;
+  /** The end of batch `index` that the ODE gave, as stored. */
+  solvedBytes(index: number): Promise<Uint8Array>;
   /** Closes its files. */
   close(): Promise<void>;
 }
@@ -118,8 +118,8 @@ class OfficialFolder implements PairFolder {
     return this.image(this.z1, index);
   }
 
-  async endBytes(index: number): Promise<Uint8Array> {
-    return bytesOf(await this.z1.rows(...batchRange(this, index)));
+  async solvedBytes(index: number): Promise<Uint8Array> {
+    return bytesOf(await (this.manifest?.solved === 'z0' ? this.z0 : this.z1).rows(...batchRange(this, index)));
   }
 
   async close(): Promise<void> {
@@ -177,7 +177,7 @@ class ShardFolder implements PairFolder {
     return decodeEnd(await this.read(shard, index - shard * this.batch, 1), this.manifest);
   }
 
-  endBytes(index: number): Promise<Uint8Array> {
+  solvedBytes(index: number): Promise<Uint8Array> {
     return this.read(index, 0, batchRange(this, index)[1]);
   }
 

@@ -1,7 +1,8 @@
 // What a folder of pairs says of itself. {data_root}/{seed}/ holds
 //   manifest.json     what was asked for, by which teacher and sampler; once complete, each batch with its NFE and SHA-256
 //   progress.jsonl    while pairs are made: {"sha256", "nfe", "clipped"}, one line a batch, in order
-//   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is there
+//   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is there. With "solved": "z0"
+//                     z1 is images of a data set in their order, and z0 where the ODE takes them backwards: z0.npy.part
 //   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is drawn again from its seed
 //
 // Batch b is pairs b * batch to min((b + 1) * batch, count) - 1. Its borders are part of the result: the error norm of RK45
@@ -26,7 +27,7 @@ export type PairShape = readonly [channels: number, height: number, width: numbe
 /** How z1 is stored; u16: value = low + (high - low) * q / 65535. */
 export type PairDtype = 'f32' | 'u16';
 
-/** How z0 is drawn: scale * N(0, 1) of (seed, stream, number of the pair), Philox4x32-10. */
+/** How z0 is drawn, or where images were taken back to: scale * N(0, 1) of (seed, stream, number of the pair), Philox4x32-10. */
 export interface NoiseLaw {
   law: 'normal';
   seed: number;
@@ -41,6 +42,8 @@ export interface PairPlan {
   /** Kind of device that solved them. */
   device: string;
   layout: 'official' | 'shards';
+  /** Which end the ODE gave: z1 where it is absent. Such a z0 is near noise, and no noise that could be drawn again. */
+  solved?: 'z0';
   dtype: PairDtype;
   /** Lowest and highest value of u16; values beyond are clipped and counted. */
   range?: readonly [low: number, high: number];
@@ -77,9 +80,14 @@ export const files = {
   journal: 'progress.jsonl',
   z0: 'z0.npy',
   z1: 'z1.npy',
-  part: 'z1.npy.part',
   shard: (index: number) => `z1_${String(index).padStart(6, '0')}.npy`,
 } as const;
+
+/** The end that the ODE gave: a file and, until the last pair is there, its part; and the file of the other end. */
+export function solvedFiles({ solved }: Pick<PairPlan, 'solved'>) {
+  const [whole, other] = solved === 'z0' ? [files.z0, files.z1] : [files.z1, files.z0];
+  return { whole, part: `${whole}.part`, other };
+}
 
 /** Number of the first pair of a batch, and how many it has. */
 export function batchRange({ batch, count }: Pick<PairPlan, 'batch' | 'count'>, index: number): [number, number] {
@@ -187,6 +195,7 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
   package: (value) => typeof value === 'string',
   device: (value) => typeof value === 'string',
   layout: (value) => value === 'official' || value === 'shards',
+  solved: (value, { layout }) => value === undefined || (value === 'z0' && layout === 'official'),
   dtype: (value, { layout }) => value === 'f32' || (value === 'u16' && layout === 'shards'),
   range: (value, { dtype }) => (dtype === 'u16' ? isRange(value) : value === undefined),
   shape: (value) => Array.isArray(value) && value.length === 3 && value.every((dim) => isWhole(dim, 1)),

@@ -20,7 +20,8 @@ export interface NoiseFacts {
 
 /** Gathers numbers that should be N(0, 1). */
 export class NoiseStatistics {
-  private count = 0;
+  /** Numbers added. */
+  count = 0;
   private readonly sums = [0, 0, 0, 0];
   private readonly bins = new Float64Array(BINS);
 

@@ -1,7 +1,8 @@
 // Writing pairs so that nothing solved is lost: a batch is on the disk, then in the journal, and only then is the next one
 // begun. A process that is killed at any moment and started again ends with the same bytes.
 //
-// layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn, the part renamed
+// layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn, the part renamed. Where z0 is what is
+//                    solved: to z0.npy.part, and z1.npy is written from the images
 // layout "shards": a file a batch, each written atomically
 // Last comes manifest.json with all of the journal, and the journal goes.
 import { createHash } from 'node:crypto';
@@ -23,16 +24,17 @@ import {
   readJournal,
   readManifest,
   shardLine,
+  solvedFiles,
   writeManifest,
 } from './manifest.ts';
 import { writePairFile } from './set.ts';
 
 const journal = /^progress\.jsonl$/;
-const ends = /^z1(\.npy\.part|_\d+\.npy)$/;
+const ends = /^(z[01]\.npy\.part|z1_\d+\.npy)$/;
 /** What a killed process may leave of an atomic write (io/atomic.ts). */
-const leftover = /^\.(manifest\.json|z0\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
+const leftover = /^\.(manifest\.json|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
 
-/** Takes the batches of z1, one after the other. One writer a folder: the caller holds its lock. */
+/** Takes the batches of what is solved, one after the other. One writer a folder: the caller holds its lock. */
 export class PairWriter {
   private readonly folder: string;
   private readonly plan: PairPlan;
@@ -93,15 +95,17 @@ export class PairWriter {
   }
 
   /**
-   * The next batch, f32 [n, H, W, C].
+   * What was solved for the next batch, f32 [n, H, W, C].
    * @throws NonFiniteError for what is no number, ValueError for another number of pairs than the batch has, FileError
    */
-  async write(z1: Float32Array, nfe: number): Promise<void> {
+  async write(values: Float32Array, nfe: number): Promise<void> {
     const [channels, height, width] = this.plan.shape;
     const [first, count] = batchRange(this.plan, this.done);
-    if (z1.length !== count * channels * height * width)
-      throw new ValueError(`batch ${this.done} has ${count} pairs of [${this.plan.shape}], got ${z1.length} numbers`);
-    const { bytes, clipped } = encodeEnds(z1, this.plan, first);
+    if (values.length !== count * channels * height * width)
+      throw new ValueError(
+        `batch ${this.done} has ${count} pairs of [${this.plan.shape}], got ${values.length} numbers`,
+      );
+    const { bytes, clipped } = encodeEnds(values, this.plan, first);
     const shard = { sha256: createHash('sha256').update(bytes).digest('hex'), nfe, clipped };
     try {
       await this.ends.write(this.done, bytes);
@@ -113,9 +117,12 @@ export class PairWriter {
     this.shards.push(shard);
   }
 
-  /** Completes the folder, once every batch is there. */
-  async finish(): Promise<void> {
-    await this.ends.finish();
+  /**
+   * Completes the folder, once every batch is there.
+   * @param images where z0 was solved: every z1 in order, f32 [n, H, W, C] at a time
+   */
+  async finish(images?: AsyncIterable<Float32Array>): Promise<void> {
+    await this.ends.finish(images);
     await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
     await unlink(join(this.folder, files.journal));
   }
@@ -149,14 +156,14 @@ async function openAt(path: string, text: string): Promise<FileHandle> {
   }
 }
 
-/** Where z1 goes, batch by batch. */
+/** Where it goes, batch by batch. */
 interface Ends {
   /** Whole batches that are there. */
   present(): Promise<number>;
   /** Drops what follows the first `batches`. */
   keep(batches: number): Promise<void>;
   write(index: number, bytes: Uint8Array): Promise<void>;
-  finish(): Promise<void>;
+  finish(images?: AsyncIterable<Float32Array>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -171,12 +178,12 @@ class PartFile implements Ends {
     this.folder = folder;
     this.plan = plan;
     this.handle = handle;
-    this.header = npyHeader(files.z1, { shape: [plan.count, ...plan.shape], dtype: 'f32' });
+    this.header = npyHeader(solvedFiles(plan).whole, { shape: [plan.count, ...plan.shape], dtype: 'f32' });
     this.imageBytes = plan.shape.reduce((product, dim) => product * dim, elementBytes('f32'));
   }
 
   static async open(folder: string, plan: PairPlan): Promise<PartFile> {
-    const [part, whole] = [files.part, files.z1].map((name) => join(folder, name));
+    const [part, whole] = [solvedFiles(plan).part, solvedFiles(plan).whole].map((name) => join(folder, name));
     // Killed after the renaming and before the manifest: its end is done once more.
     if (await exists(whole)) await rename(whole, part);
     return new PartFile(folder, plan, await open(part, (await exists(part)) ? 'r+' : 'wx+'));
@@ -198,14 +205,16 @@ class PartFile implements Ends {
     await this.handle.datasync();
   }
 
-  async finish(): Promise<void> {
-    const { count, shape, noise } = this.plan;
+  async finish(images?: AsyncIterable<Float32Array>): Promise<void> {
+    const { count, shape, noise, solved } = this.plan;
     function* starts() {
       for (let index = 0; index < count; index++) yield drawStart(index, noise, shape);
     }
-    await writePairFile(join(this.folder, files.z0), count, shape, starts());
+    if ((solved === 'z0') !== (images !== undefined)) throw new ValueError('images are for pairs whose z0 is solved');
+    const { part, whole, other } = solvedFiles(this.plan);
+    await writePairFile(join(this.folder, other), count, shape, images ?? starts());
     await this.handle.sync();
-    await rename(join(this.folder, files.part), join(this.folder, files.z1));
+    await rename(join(this.folder, part), join(this.folder, whole));
   }
 
   close(): Promise<void> {

@@ -20,7 +20,9 @@ export function missingKeys(config: Config, task: Task): string[] {
 
 function requirements(config: Config, task: Task): Requirement[] {
   if (task === 'evaluate samples') return [];
-  return task === 'reflow' ? reflowRequirements(config.reflow) : dataRequirements(config);
+  if (task !== 'reflow') return dataRequirements(config);
+  const data = config.reflow.reflow_type === 'generate_data_from_z1' ? dataRequirements(config) : [];
+  return [...reflowRequirements(config.reflow), ...data];
 }
 
 const dataFolders: Partial<Record<Config['data']['dataset'], string>> = {
@@ -44,14 +46,21 @@ function dataRequirements({ data, training }: Config): Requirement[] {
   ];
 }
 
-function reflowRequirements({ reflow_type, last_flow_ckpt, data_root }: Config['reflow']): Requirement[] {
+function reflowRequirements(reflow: Config['reflow']): Requirement[] {
+  const { reflow_type, last_flow_ckpt, data_root, real_data_ratio, real_data_root } = reflow;
   const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !given(last_flow_ckpt) };
   const pairs = { flag: '--config.reflow.data_root DIR', missing: !given(data_root) };
-  if (reflow_type === 'generate_data_from_z0')
+  if (reflow_type.startsWith('generate'))
     return [
       { ...teacher, what: 'the checkpoint whose flow makes the pairs' },
       { ...pairs, what: 'where the pairs go' },
     ];
   const student = { ...teacher, what: 'the checkpoint of the flow to start from' };
-  return reflow_type === 'train_online_reflow' ? [student] : [student, { ...pairs, what: 'the folder of the pairs' }];
+  if (reflow_type === 'train_online_reflow') return [student];
+  const real = {
+    flag: '--config.reflow.real_data_root DIR',
+    what: 'the folder of the pairs of real images',
+    missing: real_data_ratio > 0 && !given(real_data_root),
+  };
+  return [student, { ...pairs, what: 'the folder of the pairs' }, real];
 }

@@ -18,7 +18,13 @@ export const dataSets = [
   'DIGITS',
 ] as const;
 
-export const reflowTypes = ['generate_data_from_z0', 'train_reflow', 'train_online_reflow'] as const;
+export const reflowTypes = [
+  'generate_data_from_z0',
+  /** Ours: z1 images of the data set, z0 where the ODE takes them backwards. */
+  'generate_data_from_z1',
+  'train_reflow',
+  'train_online_reflow',
+] as const;
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
@@ -193,6 +199,10 @@ export const configSchema = z.strictObject({
     pair_format: z.enum(['official', 'shards']),
     /** Ours: z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
     pair_dtype: z.enum(['f32', 'u16']),
+    /** Ours: share of each batch of train_reflow that is pairs of real images, from generate_data_from_z1. */
+    real_data_ratio: z.number().min(0).max(1),
+    /** Ours: folder of those pairs, apart from data_root. */
+    real_data_root: z.string(),
     /** Ours: mirrors both ends of each pair with probability 1/2. */
     flip_pairs: z.boolean(),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
@@ -229,6 +239,10 @@ export function disagreements({ training, reflow }: Config): string[] {
     faults.push(`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`);
   if (reflow.pair_dtype !== 'f32' && reflow.pair_format === 'official')
     faults.push(`reflow.pair_dtype: official files hold f32; add reflow.pair_format shards; got ${reflow.pair_dtype}`);
+  if (reflow.reflow_type === 'generate_data_from_z1' && reflow.pair_format !== 'official')
+    faults.push(`reflow.pair_format: pairs of images store both ends, expected official; got ${reflow.pair_format}`);
+  if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
+    faults.push(`reflow.real_data_ratio: is for stored pairs, expected 0; got ${reflow.real_data_ratio}`);
   return faults;
 }
 
