@@ -26,7 +26,7 @@ export class ParameterArena {
   readonly values: Tensor;
   /** [floats], f32: every gradient; `backward` accumulates here. */
   readonly gradients: Tensor;
-  /** [floats]: the values as bf16, on a device whose networks compute in it; the optimiser keeps them up to date. */
+  /** [floats], bf16: the values, on a device whose networks compute in it; the optimiser keeps them up to date. */
   readonly copies: Tensor | null;
 
   /** Moves the parameters of `module` here; tensors that were read from it before are disposed. */
