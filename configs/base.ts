@@ -5,6 +5,7 @@ import type { Config } from 'rectiflow/run';
 export default {
   seed: 42,
   device: 'cpu',
+  precision: 'fp32',
   data: {
     dataset: 'CIFAR10',
     root_path: '',

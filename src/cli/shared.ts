@@ -26,7 +26,8 @@ export const deviceOptions: Record<string, Option> = {
 
 /** The device of --device, or of the configuration. */
 export function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
-  return openDevice(parsed.text('device') ?? config.device, { threads: parsed.whole('threads', 1) });
+  const { precision } = config;
+  return openDevice(parsed.text('device') ?? config.device, { threads: parsed.whole('threads', 1), precision });
 }
 
 export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';

@@ -28,7 +28,7 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
   if (!precisions.includes(precision))
     throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
   if (kind === 'cpu' && precision !== 'fp32')
-    throw new DeviceError(`the device cpu computes in fp32; precision ${precision} needs cuda`);
+    throw new DeviceError(`precision ${precision} needs the device cuda; cpu computes in fp32`);
   const key = kind === 'cpu' ? `cpu/${threads ?? 'default'}` : `cuda:${index}/${precision}`;
   let device = open.get(key);
   if (!device) {

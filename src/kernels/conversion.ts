@@ -37,11 +37,19 @@ export function converted(x: Tensor, dtype: Dtype): Tensor {
   return y;
 }
 
+/** Writes x, f32, into bf16 memory of its size. */
+export function writeBf16(x: Tensor, y: Tensor): void {
+  run(x, 'cast_to_bf16', y);
+}
+
 function launch(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
   const y = empty(x.shape, { device: x.device, dtype });
-  const { device, size } = x;
-  if (size === 0) return y;
-  if (device.kind === 'cuda') device.load(castCuda)[kernel](perElement(size), x.address, y.address, size);
-  else device.load(castKernels)[kernel](x.address, y.address, size);
+  run(x, kernel, y);
   return y;
+}
+
+function run({ device, address, size }: Tensor, kernel: Name, y: Tensor): void {
+  if (size === 0) return;
+  if (device.kind === 'cuda') device.load(castCuda)[kernel](perElement(size), address, y.address, size);
+  else device.load(castKernels)[kernel](address, y.address, size);
 }

@@ -1,6 +1,7 @@
 /* Adam with weight decay, clipping of the global norm and the moving average of the weights, in one pass over flat memory.
  * The norm: runs of at most RUN squares in f32, then the runs' sums in double.
  */
+#include "storage.cuh"
 #include "warp.cuh"
 
 /* partial[run] = sum of x^2 over a run, a warp each */
@@ -22,10 +23,10 @@ KERNEL optimizer_norm(const double *partial, float *norm, int runs) {
   if (lane_number() == 0) norm[0] = (float)sqrt(sum);
 }
 
-/* One update; none where the norm is not finite. ema may be 0. max_norm < 0: no clipping.
+/* One update; none where the norm is not finite. ema may be 0, and so may copy, which gets the parameters as bf16. max_norm < 0: no clipping.
  * schedule: rate, 1 - beta1^step, 1 - beta2^step, decay of the average. */
-KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule, int n,
-                      float beta1, float beta2, float epsilon, float decay, float max_norm, int zero) {
+KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, bf16 *copy, const float *norm,
+                      const float *schedule, int n, float beta1, float beta2, float epsilon, float decay, float max_norm, int zero) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   if (!isfinite(norm[0])) {
@@ -40,6 +41,7 @@ KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const 
   float second = v[i] * beta2 + gradient * gradient * (1.0f - beta2);
   float value = p[i] - step_size * first / (sqrtf(second) * inverse_root + epsilon);
   p[i] = value;
+  if (copy) copy[i] = value;
   m[i] = first;
   v[i] = second;
   if (ema) ema[i] = ema[i] - (1.0f - schedule[3]) * (ema[i] - value);

@@ -4,18 +4,22 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 
-const ADAM = 'ptr ptr ptr ptr ptr ptr ptr i32 f32 f32 f32 f32 f32 i32';
+const RATES = 'i32 f32 f32 f32 f32 f32 i32';
 
 export const optimizerKernels = kernelModule(import.meta.url, './optimizer.c', {
   optimizer_norm_scratch: 'i32 -> f64',
   optimizer_norm: 'ptr ptr ptr i32',
-  optimizer_adam: ADAM,
+  optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
 });
 
 const cudaKernels = cudaModule(
   import.meta.url,
   './optimizer.cu',
-  { optimizer_norm_runs: 'ptr ptr i32 i32', optimizer_norm: 'ptr ptr i32', optimizer_adam: ADAM },
+  {
+    optimizer_norm_runs: 'ptr ptr i32 i32',
+    optimizer_norm: 'ptr ptr i32',
+    optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
+  },
   { flags: [runFlag] },
 );
 
@@ -38,13 +42,15 @@ export function globalNorm(x: Tensor): Tensor {
   return norm;
 }
 
-/** Flat tensors of one size; `norm` is the gradients' global norm, `schedule` what `scheduleOf` gives. */
+/** Flat tensors of one size, f32 but for `copy`; `norm` is the gradients' global norm, `schedule` what `scheduleOf` gives. */
 export interface AdamState {
   parameters: Tensor;
   gradients: Tensor;
   firstMoment: Tensor;
   secondMoment: Tensor;
   ema: Tensor | null;
+  /** bf16, of CUDA: becomes the parameters. */
+  copy?: Tensor | null;
   norm: Tensor;
   schedule: Tensor;
 }
@@ -78,15 +84,12 @@ export function scheduleOf(
  * norm is not finite nothing is updated; the gradients are zeroed all the same.
  */
 export function adamStep(state: AdamState, update: AdamUpdate): void {
-  const { parameters, gradients, firstMoment, secondMoment, ema, norm, schedule } = state;
+  const { parameters, gradients, firstMoment, secondMoment, ema, copy, norm, schedule } = state;
   const { beta1, beta2, epsilon, weightDecay, maxNorm } = update;
   const { device, size } = parameters;
-  const operands = [
-    parameters.address,
-    gradients.address,
-    firstMoment.address,
-    secondMoment.address,
-    ema?.address ?? 0,
+  const flat = [parameters, gradients, firstMoment, secondMoment].map(({ address }) => address);
+  const average = ema?.address ?? 0;
+  const rest = [
     norm.address,
     schedule.address,
     size,
@@ -97,6 +100,7 @@ export function adamStep(state: AdamState, update: AdamUpdate): void {
     maxNorm,
     update.zeroGradients ? 1 : 0,
   ];
-  if (device.kind === 'cuda') device.load(cudaKernels).optimizer_adam(perElement(size), ...operands);
-  else device.load(optimizerKernels).optimizer_adam(...operands);
+  if (device.kind === 'cuda')
+    device.load(cudaKernels).optimizer_adam(perElement(size), ...flat, average, copy?.address ?? 0, ...rest);
+  else device.load(optimizerKernels).optimizer_adam(...flat, average, ...rest);
 }

@@ -95,7 +95,16 @@ export class Adam {
     const { arena, firstMoment, secondMoment, ema, schedule, options } = this;
     const norm = globalNorm(arena.gradients);
     adamStep(
-      { parameters: arena.values, gradients: arena.gradients, firstMoment, secondMoment, ema, norm, schedule },
+      {
+        parameters: arena.values,
+        gradients: arena.gradients,
+        firstMoment,
+        secondMoment,
+        ema,
+        copy: arena.copies,
+        norm,
+        schedule,
+      },
       {
         beta1: options.beta1,
         beta2: options.beta2,
@@ -159,10 +168,12 @@ export class Adam {
     const trained = keep(arena.zerosLike());
     device.copy(trained.address, address, size * 4);
     device.copy(address, ema.address, size * 4);
+    arena.refreshCopies();
     try {
       return await fn();
     } finally {
       device.copy(address, trained.address, size * 4);
+      arena.refreshCopies();
       trained.dispose();
     }
   }

@@ -1,6 +1,7 @@
 // All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
 // Afterwards each parameter of the module is a window of the arena.
 import { formatShape, ValueError } from '../errors.ts';
+import { writeBf16 } from '../kernels/conversion.ts';
 import { zeros } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Shape } from '../tensor/shape.ts';
@@ -25,6 +26,8 @@ export class ParameterArena {
   readonly values: Tensor;
   /** [floats], f32: every gradient; `backward` accumulates here. */
   readonly gradients: Tensor;
+  /** [floats], bf16: the values, on a device whose networks compute in it; the optimiser keeps them up to date. */
+  readonly copies: Tensor | null;
 
   /** Moves the parameters of `module` here; tensors that were read from it before are disposed. */
   constructor(module: Module) {
@@ -40,15 +43,18 @@ export class ParameterArena {
     const { device } = slots[0].owner[slots[0].key] as Tensor;
     this.values = keep(zeros([floats], { device }));
     this.gradients = keep(zeros([floats], { device }));
+    this.copies = device.precision === 'bf16' ? keep(zeros([floats], { device, dtype: 'bf16' })) : null;
     slots.forEach(({ owner, key }, i) => {
       const before = owner[key] as Tensor;
       const after = this.window(this.values, this.entries[i]);
       after.requireGrad();
       after.grad = this.window(this.gradients, this.entries[i]);
+      after.bf16 = this.copies && this.window(this.copies, this.entries[i]);
       device.copy(after.address, before.address, before.size * 4);
       before.dispose();
       owner[key] = after;
     });
+    this.refreshCopies();
   }
 
   /** A tensor of the arena's size, zero-filled, that the caller owns: moments, EMA. */
@@ -65,15 +71,21 @@ export class ParameterArena {
     return window;
   }
 
+  /** After the values were changed by anything but the optimiser's update. */
+  refreshCopies(): void {
+    if (this.copies) writeBf16(this.values, this.copies);
+  }
+
   /** Sets every gradient to 0. */
   zeroGradients(): void {
     const { device, address, size } = this.gradients;
     device.fill(address, size * 4, 0);
   }
 
-  /** Frees both pieces; windows that others hold stay readable. */
+  /** Frees all pieces; windows that others hold stay readable. */
   dispose(): void {
     this.values.dispose();
     this.gradients.dispose();
+    this.copies?.dispose();
   }
 }

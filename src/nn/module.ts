@@ -1,6 +1,7 @@
 // A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
 import { FileError, formatShape, ValueError } from '../errors.ts';
+import { writeBf16 } from '../kernels/conversion.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -100,7 +101,9 @@ export abstract class Module {
     if (text && !options.partial) throw new FileError(origin, `does not fit this model:\n${text}`);
     for (const [name, { shape, data }] of values) {
       const target = own.get(name);
-      if (target && sameShape(target.shape, shape)) target.device.upload(target.address, data);
+      if (!target || !sameShape(target.shape, shape)) continue;
+      target.device.upload(target.address, data);
+      if (target.bf16) writeBf16(target, target.bf16);
     }
     return mismatch;
   }

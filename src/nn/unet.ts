@@ -20,6 +20,7 @@ import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.
 import { Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
 import { Module } from './module.ts';
+import { asActivation } from './precision.ts';
 import { completeOptions, type UNetOptions } from './unet_options.ts';
 
 /** One resolution on the way down. */
@@ -182,7 +183,7 @@ export class UNet extends Module {
   /**
    * @param x [N, imageSize, imageSize, channels]
    * @param labels [N]: t * 999
-   * @returns the velocity, of the shape of x
+   * @returns the velocity, of the shape of x, f32; between, activations are bf16 where the device was opened so
    */
   forward(x: Tensor, labels: Tensor): Tensor {
     const { imageSize, channels, centered, scaleBySigma } = this.options;
@@ -193,10 +194,11 @@ export class UNet extends Module {
       throw new ShapeError('unet', `labels [${n}]`, formatShape(labels.shape));
     return scope(() => {
       const activated = this.activatedEmbedding(labels);
-      const skips = this.goDown(centered ? x : sub(mul(x, 2), 1), activated);
+      const skips = this.goDown(asActivation(centered ? x : sub(mul(x, 2), 1)), activated);
       const [first, attention, second] = this.middle;
       const lowest = this.run(first, skips[skips.length - 1], activated);
-      const y = this.goUp(this.run(second, this.run(attention, lowest), activated), skips, activated);
+      const last = this.goUp(this.run(second, this.run(attention, lowest), activated), skips, activated);
+      const y = last.dtype === 'f32' ? last : cast(last, 'f32');
       return scaleBySigma ? div(y, reshape(this.sigmas(labels), [n, 1, 1, 1])) : y;
     });
   }
@@ -260,7 +262,8 @@ export class UNet extends Module {
     const embedding = this.fourier
       ? this.fourier.forward(labels)
       : sinusoidalEmbedding(labels, this.options.baseChannels);
-    return activate(time2.forward(activate(time1.forward(embedding), nonlinearity)), nonlinearity);
+    const first = time1.forward(asActivation(embedding));
+    return activate(time2.forward(activate(first, nonlinearity)), nonlinearity);
   }
 
   /** Per sample, [N]. The label itself, or the noise scale of that number, rounded down. */

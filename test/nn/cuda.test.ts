@@ -1,13 +1,15 @@
 /** A small network trained on the card as on the CPU: outputs, gradients and losses of three steps, within constant memory. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
+import { cast } from '../../src/kernels/cast.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { randn } from '../../src/kernels/random.ts';
-import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
+import { sum } from '../../src/kernels/reduce.ts';
+import { Adam, ddpmppCifar10, Initializer, Linear, UNet, type UNetOptions } from '../../src/nn/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { largestOf } from '../support/compare.ts';
-import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceModes, openTestDevice } from '../support/devices.ts';
 
 const small: UNetOptions = {
   ...ddpmppCifar10,
@@ -60,27 +62,70 @@ function train(options: Partial<UNetOptions>, device: Device): Run {
   return run;
 }
 
-const cards = deviceNames.filter((name) => name.startsWith('cuda'));
+/**
+ * How far losses (relative) and gradients (of the largest of a parameter; absolute, for those of keys' biases, which are
+ * rounding alone) may be from the CPU's.
+ */
+const tolerances = {
+  // Sums in another order.
+  fp32: { loss: 1e-4, gradient: 1e-4, rounding: 1e-6 },
+  // Factors of products are off by 2^-11, which some thirty layers add up like a random walk.
+  tf32: { loss: 1e-3, gradient: 1e-2, rounding: 1e-6 },
+  // The same with 2^-9, and every activation and its gradient is rounded.
+  bf16: { loss: 1e-2, gradient: 0.1, rounding: 1e-5 },
+};
 
-describe.each(cards)('%s', (name) => {
+const cards = deviceModes.filter(({ name }) => name.startsWith('cuda'));
+
+describe.each(cards)('$name in $precision', ({ name, precision }) => {
   let devices: Device[];
   beforeAll(async () => {
-    devices = [await openTestDevice('cpu'), await openTestDevice(name)];
+    devices = [await openTestDevice('cpu'), await openTestDevice(name, precision)];
   }, 120_000);
 
   test.each(members)(
     '%s',
     (_, options) => {
+      const tolerance = tolerances[precision];
       const [cpu, card] = devices.map((device) => train(options, device));
-      card.losses.forEach((loss, step) => expect(Math.abs(loss / cpu.losses[step] - 1)).toBeLessThan(1e-4));
+      card.losses.forEach((loss, step) => expect(Math.abs(loss / cpu.losses[step] - 1)).toBeLessThan(tolerance.loss));
       expect([...card.gradients.keys()]).toEqual([...cpu.gradients.keys()]);
       for (const [parameter, gradient] of cpu.gradients) {
         const got = card.gradients.get(parameter) as Float32Array;
         const worst = largestOf(gradient.map((g, i) => g - got[i]));
-        expect(worst, parameter).toBeLessThan(1e-4 * largestOf(gradient) + 1e-6);
+        expect(worst, parameter).toBeLessThan(tolerance.gradient * largestOf(gradient) + tolerance.rounding);
       }
       expect(card.live[2]).toBe(card.live[1]);
     },
     240_000,
   );
+
+  test.each(precision === 'bf16' ? ['weights'] : [])('the copies of the %s follow them', async () => {
+    const device = devices[1];
+    using layer = new Linear(3, 2, new Initializer({ seed: 1, device }));
+    const optimizer = new Adam(layer, { learningRate: 0.1, emaRate: 0.5 });
+    const expectSame = () => {
+      const rounded = scope(() => cast(layer.weight, 'bf16').dataSync());
+      expect(layer.weight.bf16?.dataSync()).toEqual(rounded);
+    };
+    expectSame();
+    const x = tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3], device });
+    optimizer.minimize(() => sum(cast(layer.forward(cast(x, 'bf16')), 'f32')));
+    expectSame();
+    const trained = layer.weight.dataSync();
+    await optimizer.withEma(async () => {
+      expect(layer.weight.dataSync()).not.toEqual(trained);
+      expectSame();
+    });
+    expectSame();
+    const bias = { shape: [2], data: Float32Array.of(0, 0) };
+    layer.loadStateDict(
+      new Map([
+        ['weight', { shape: [2, 3], data: new Float32Array(6).fill(1 / 3) }],
+        ['bias', bias],
+      ]),
+    );
+    expectSame();
+    for (const t of [x, optimizer]) t.dispose();
+  });
 });

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { ops } from '../../src/kernels/index.ts';
 import { describeCase } from '../cases/case.ts';
-import { cases } from '../cases.ts';
+import { cases, casesIn } from '../cases.ts';
 
 /** Ops that no case covers, each with the reason and where it is tested. */
 const elsewhere: Record<string, string> = {};
@@ -41,5 +41,15 @@ test('case titles are unique and every case has sizes and a reason for its toler
     expect(definition.check.length, describeCase(definition)).toBeGreaterThan(0);
     expect(definition.tolerance.reason.length, describeCase(definition)).toBeGreaterThan(10);
     if (definition.time) expect(definition.flops ?? definition.bytes, describeCase(definition)).toBeDefined();
+  }
+});
+
+test('every op that has a build for bf16 has a case in bf16, and one for tf32 a case in tf32', () => {
+  for (const precision of ['bf16', 'tf32'] as const) {
+    const checked = new Set(casesIn(precision).map(({ op }) => op));
+    const built = Object.values(ops).filter(({ cuda }) => typeof cuda === 'object' && precision in cuda);
+    // The builds of these for bf16 serve attention and gradients; the ops themselves take f32 and say so.
+    const inner = ['argmax', 'cross_entropy', 'log_softmax', 'max', 'softmax'];
+    expect(built.map(({ name }) => name).filter((name) => !checked.has(name) && !inner.includes(name))).toEqual([]);
   }
 });

@@ -1,6 +1,7 @@
 // What a configuration holds. Names and nesting are those of the official code (configs/default_cifar10_configs.py and
 // configs/rectified_flow/*), so that its command lines keep working; keys of our own are marked.
 import { z } from 'zod';
+import { precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
 
@@ -31,6 +32,8 @@ export const configSchema = z.strictObject({
   seed: whole(0),
   /** Where to compute, unless --device says otherwise. */
   device: z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N'),
+  /** Ours: how products are computed and, of bf16, what activations are stored as; beyond fp32 on cuda only. */
+  precision: z.enum(precisions),
   data: z.strictObject({
     dataset: z.enum(dataSets),
     /** Folder of the files, for sets that are not shipped. */
