@@ -32,6 +32,7 @@ export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgres
   /** Where the report goes. */
   workdir: string;
   device: Device;
+  /** Told after each batch of images. */
   onProgress?: (progress: ReportProgress) => void;
 }
 
