@@ -22,6 +22,8 @@ import { WorkDirectory } from './workdir.ts';
 
 export interface TrainOptions {
   workdir: string;
+  /** Where another stage has that folder: 'beside' takes one beside it (default), 'refuse' is an error. */
+  otherStage?: 'beside' | 'refuse';
   device: Device;
   /** Stops after the step that is running, with a state to go on from. */
   signal?: AbortSignal;
@@ -77,8 +79,8 @@ export async function runStage(
   options: TrainOptions,
   open: OpenStage,
 ): Promise<TrainResult> {
-  const { device, onNotice = () => {} } = options;
-  const workdir = await WorkDirectory.open(options.workdir, identity, onNotice);
+  const { device, otherStage = 'beside', onNotice = () => {} } = options;
+  const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice);
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { FileError } from '../errors.ts';
+import { ConfigError, FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
 import { readCheckpointHeader } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
@@ -40,16 +40,22 @@ export function describeStage({ name, teacher }: StageIdentity): string {
 /**
  * The folder of a stage: `workdir` itself, or where another stage has checkpoints there, the first folder beside it that is
  * this stage's or nobody's.
+ * @param otherStage 'refuse' takes no folder beside it
  * @param notice told of a folder other than `workdir`, in one line
- * @throws FileError for a folder that cannot be read
+ * @throws FileError for a folder that cannot be read, ConfigError for another stage's that is refused
  */
 export async function stageFolder(
   workdir: string,
   stage: StageIdentity,
+  otherStage: 'beside' | 'refuse',
   notice: (text: string) => void,
 ): Promise<string> {
   const owner = await stageOf(workdir);
   if (!owner || sameStage(owner, stage)) return workdir;
+  if (otherStage === 'refuse')
+    throw new ConfigError(
+      `${workdir} holds a run of ${describeStage(owner)}, not of ${describeStage(stage)}; remove it, or give another --workdir`,
+    );
   const folder = await folderBeside(workdir, stage);
   notice(`${workdir} holds a run of ${describeStage(owner)}; ${describeStage(stage)} has its own in ${folder}`);
   return folder;

@@ -43,12 +43,17 @@ export class WorkDirectory {
   }
 
   /**
-   * @param asked the folder that was asked for; where another stage has it, one beside it is taken
+   * @param asked the folder that was asked for; where another stage has it, one beside it is taken, or none
    * @param notice told of that
-   * @throws FileError when it cannot be written or another process is using it
+   * @throws FileError when it cannot be written or another process is using it, ConfigError where another stage is refused
    */
-  static async open(asked: string, stage: StageIdentity, notice: (text: string) => void): Promise<WorkDirectory> {
-    const path = await stageFolder(asked, stage, notice);
+  static async open(
+    asked: string,
+    stage: StageIdentity,
+    otherStage: 'beside' | 'refuse',
+    notice: (text: string) => void,
+  ): Promise<WorkDirectory> {
+    const path = await stageFolder(asked, stage, otherStage, notice);
     for (const folder of ['checkpoints', 'checkpoints-meta']) makeFolder(join(path, folder));
     return new WorkDirectory(path, stage, await lockFolder(path));
   }

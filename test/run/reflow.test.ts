@@ -3,12 +3,18 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { PairSet } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
 import { rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../src/flow/index.ts';
 import { readNpy, writePth } from '../../src/io/index.ts';
+import { mul } from '../../src/kernels/elementwise.ts';
+import type { UNet } from '../../src/nn/unet.ts';
+import { DeviceBatch } from '../../src/run/batch.ts';
 import { generatePairs, loadCheckpoint, sampleFromCheckpoint, train, trainReflow } from '../../src/run/index.ts';
+import { pairObjective } from '../../src/run/objective.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -78,6 +84,56 @@ describe('a student', () => {
     // Its average starts there too, not from the teacher's.
     for (const [name, { data }] of student.ema) expect(data, name).toEqual(teacher.model.get(name)?.data);
     expect([...teacher.ema.values()]).not.toEqual([...teacher.model.values()]);
+  });
+
+  it('of reflow.student ema starts from the average', async () => {
+    const values = { 'reflow.reflow_type': 'train_reflow', 'reflow.student': 'ema', 'training.n_iters': 0 };
+    const { checkpoint } = await trainReflow(await config({ ...values, 'training.snapshot_sampling': false }), {
+      workdir: join(folder, 'from-average'),
+      device,
+    });
+    const [student, teacher] = [await loadCheckpoint(checkpoint), await loadCheckpoint(flow)];
+    expect(student.model).toEqual(teacher.ema);
+    expect(student.ema).toEqual(teacher.ema);
+  });
+
+  // By [t, share of z0, share of z1]: the times and inputs of the official code, and z0 itself where that is asked for.
+  it.each<[Record<string, unknown>, [number, number, number][]]>([
+    [{ 'reflow.reflow_t_schedule': 't0' }, [[0.001, 0.999, 0.001]]],
+    [{ 'reflow.reflow_t_schedule': 't0', 'reflow.exact_t0': true }, [[0.001, 1, 0]]],
+    [{ 'reflow.reflow_t_schedule': 't1' }, [[1, 0, 1]]],
+    [
+      { 'reflow.reflow_t_schedule': 2 },
+      [
+        [0.001, 0.999, 0.001],
+        [0.5005, 0.4995, 0.5005],
+      ],
+    ],
+  ])('of %j is asked at %j', async (values, expected) => {
+    const chosen = await config(values);
+    const pairs = await PairSet.open(root);
+    const seen: { x: ArrayLike<number>; labels: ArrayLike<number> }[] = [];
+    const model = {
+      forward(x: Tensor, labels: Tensor) {
+        seen.push({ x: x.dataSync(), labels: labels.dataSync() });
+        return mul(x, 0);
+      },
+    } as unknown as UNet;
+    const objective = pairObjective({ pairs }, { model, config: chosen, device });
+    using batch = new DeviceBatch(16, objective.shapes, device);
+    const [z0, z1] = await objective.fetch(5);
+    batch.load(5, [z0, z1]);
+    scope(() => objective.loss(batch.part(0, 16)));
+    await pairs.close();
+    const [{ x, labels }] = seen;
+    const found = new Set<number>();
+    for (let i = 0; i < 16; i++) {
+      const at = expected.findIndex(([t]) => Math.abs(labels[i] - 999 * t) < 1e-3);
+      found.add(at);
+      const [, a, b] = expected[at];
+      for (let k = 64 * i; k < 64 * (i + 1); k++) expect(x[k]).toBeCloseTo(a * z0[k] + b * z1[k], 5);
+    }
+    expect(found.size).toBe(expected.length);
   });
 
   it('learns its pairs, and goes on where it was stopped with the same bits', async () => {

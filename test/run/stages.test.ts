@@ -127,6 +127,15 @@ describe('a training stage in the folder of another', () => {
     expect((await run(trainReflow, third, 'third')).notices.at(-1)).toBe('going on from step 3');
   });
 
+  it('is refused where its folder must be the one that is named', async () => {
+    await run(trainReflow, offline, 'chained');
+    const named = { workdir: join(folder, 'chained'), device, otherStage: 'refuse' } as const;
+    await expect(trainReflow(await config(online), named)).rejects.toThrow(
+      /chained holds a run of train_reflow .*, not of train_online_reflow .*; remove it, or give another --workdir/,
+    );
+    expect(existsSync(join(folder, 'chained_train_online_reflow'))).toBe(false);
+  });
+
   it('finds its folder though the first one has become free', async () => {
     await run(trainReflow, offline, 'fourth');
     await run(trainReflow, online, 'fourth');

@@ -82,7 +82,12 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
   const { device, signal, onNotice, onProgress } = options;
   const { config } = stage;
   if (stage.kind === 'flow')
-    await (stage.source === 'data' ? train : trainReflow)(config, { ...options, workdir: stage.folder });
+    // What follows looks for its checkpoint in that folder.
+    await (stage.source === 'data' ? train : trainReflow)(config, {
+      ...options,
+      workdir: stage.folder,
+      otherStage: 'refuse',
+    });
   else if (stage.kind === 'pairs')
     await generatePairs(config, {
       device,
