@@ -1,5 +1,7 @@
 // A kernel file and what it exports, as data: the op's launch code declares it, a device compiles and binds it.
 
+import type { Precision } from './device.ts';
+
 /** Kinds of kernel arguments: a device address, int32, float, double; "-> f64" marks a kernel that returns a double. */
 export type Signature = string;
 
@@ -25,6 +27,8 @@ export interface Geometry {
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
   readonly language: 'cuda';
+  /** On devices of which precision it is of use; all unless said. */
+  readonly precisions?: readonly Precision[];
 }
 
 /** Kernels of CUDA are enqueued, over a grid, and return nothing. */
@@ -46,34 +50,37 @@ export function kernelModule<Names extends string>(
   base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  options: { flags?: readonly string[] } = {},
+  { flags = [] }: { flags?: readonly string[] } = {},
 ): KernelModule<Names> {
-  return declare('c', base, path, kernels, options.flags);
+  return declare({ language: 'c', ...sourceOf(base, path), kernels, flags });
 }
 
-/** Declares the kernels of one .cu file. Flags are NVRTC's; `variant` names one of several builds of the file. */
+/** What sets one build of a .cu file apart. */
+export interface CudaBuild extends Pick<CudaModule, 'precisions'> {
+  /** NVRTC's. */
+  flags?: readonly string[];
+  /** Its name, where the file has several builds. */
+  variant?: string;
+}
+
+/** Declares the kernels of one .cu file. */
 export function cudaModule<Names extends string>(
   base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  options: { flags?: readonly string[]; variant?: string } = {},
+  { flags = [], variant, precisions }: CudaBuild = {},
 ): CudaModule<Names> {
-  return declare('cuda', base, path, kernels, options.flags, options.variant);
+  const { name, url } = sourceOf(base, path);
+  return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, url, kernels, flags, precisions });
 }
 
-function declare<Language extends AnyModule['language'], Names extends string>(
-  language: Language,
-  base: string,
-  path: string,
-  kernels: Readonly<Record<Names, Signature>>,
-  flags: readonly string[] = [],
-  variant?: string,
-) {
+function sourceOf(base: string, path: string): { name: string; url: URL } {
   const url = new URL(path, base);
-  const file = url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, '');
-  const name = variant ? `${file}.${variant}` : file;
-  const module = { language, name, url, kernels, flags };
-  declared.set(`${language} ${name}`, module as AnyModule);
+  return { name: url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, ''), url };
+}
+
+function declare<Module extends AnyModule>(module: Module): Module {
+  declared.set(`${module.language} ${module.name}`, module);
   return module;
 }
 

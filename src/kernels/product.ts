@@ -31,7 +31,12 @@ export function productModules<Names extends string>(
 ): ProductModules<Names> {
   const build = (precision: Precision, tile: number, ...flags: string[]) => ({
     tile,
-    module: cudaModule(base, path, kernels, { flags: [`-DTILE=${tile}`, ...flags], variant: `${precision}.${tile}` }),
+    module: cudaModule(base, path, kernels, {
+      flags: [`-DTILE=${tile}`, ...flags],
+      variant: `${precision}.${tile}`,
+      // Beside bf16, products of f32 tensors are exact.
+      precisions: precision === 'fp32' ? ['fp32', 'bf16'] : [precision],
+    }),
   });
   const tensorCores = [SMALL_TILE, LARGE_TILE];
   return {

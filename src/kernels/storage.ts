@@ -17,7 +17,7 @@ export function storageModules<Names extends string>(
   kernels: Readonly<Record<Names, Signature>>,
   { flags = [] }: { flags?: readonly string[] } = {},
 ): StorageModules<Names> {
-  const bf16 = { flags: [...flags, '-DSTORAGE_BF16'], variant: 'bf16' };
+  const bf16 = { flags: [...flags, '-DSTORAGE_BF16'], variant: 'bf16', precisions: ['bf16'] as const };
   return { f32: cudaModule(base, path, kernels, { flags }), bf16: cudaModule(base, path, kernels, bf16) };
 }
 

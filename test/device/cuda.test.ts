@@ -198,10 +198,11 @@ describe('compilation', () => {
     }
   });
 
-  test('prepare compiles what is written for CUDA, and says how far it is', async () => {
+  test('prepare compiles what is written for CUDA and its precision, and says how far it is', async () => {
     using device = new CudaDevice();
     const progress: string[] = [];
-    await device.prepare([scale], ({ done, total, module }) => progress.push(`${done}/${total} ${module}`));
+    const forBf16 = { ...scale, name: 'scale.bf16', precisions: ['bf16'] as const };
+    await device.prepare([scale, forBf16], ({ done, total, module }) => progress.push(`${done}/${total} ${module}`));
     expect(progress).toEqual(['1/1 scale']);
   });
 

@@ -132,6 +132,7 @@ export class CudaDevice implements Device {
   async prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
     const waiting = modules
       .filter((module) => module.language === 'cuda')
+      .filter(({ precisions }) => precisions?.includes(this.precision) ?? true)
       .filter((module) => !this.modules.has(module));
     for (const [i, module] of waiting.entries()) {
       this.load(module);
