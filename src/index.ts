@@ -2,7 +2,7 @@
 export { gradients } from './autograd/backward.ts';
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
-export type { CompileProgress, Device, HostArray, MemoryFigures } from './device/device.ts';
+export type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from './device/device.ts';
 export { type OpenOptions, openDevice } from './device/open.ts';
 export * from './errors.ts';
 export { attention } from './kernels/attention.ts';
