@@ -1,5 +1,6 @@
 // Opening a device by name, once per name and thread count.
 import { DeviceError, ValueError } from '../errors.ts';
+import { compilerMissing, compilersTried } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
@@ -41,6 +42,28 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
   }
   const device = await opening;
   current ??= device;
+  return device;
+}
+
+/**
+ * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler.
+ * @param onNotice told of that
+ * @throws DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
+ */
+export async function openDefaultDevice(
+  name: string,
+  options: OpenOptions,
+  onNotice: (text: string) => void,
+): Promise<Device> {
+  const tried = name === 'cpu' ? compilersTried() : undefined;
+  if (tried === undefined) return openDevice(name, options);
+  const device = await openDevice('wasm', options).catch((cause) => {
+    throw new DeviceError(
+      `no device can be opened. ${compilerMissing(tried)}. Or, for the same kernels in WebAssembly: ${cause.message}`,
+      { cause },
+    );
+  });
+  onNotice(`no C compiler was found (tried ${tried}): computing in WebAssembly, on the device wasm`);
   return device;
 }
 
