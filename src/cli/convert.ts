@@ -1,4 +1,4 @@
-import { openDevice } from '../device/open.ts';
+import { openDefaultDevice } from '../device/open.ts';
 import { UsageError } from '../errors.ts';
 import { convert, findCheckpoint } from '../run/index.ts';
 import type { Command } from './arguments.ts';
@@ -25,7 +25,7 @@ export const convertCommand: Command = {
       throw new UsageError('give two files: rectiflow convert checkpoint_8.pth checkpoint_8.safetensors');
     const path = findCheckpoint(from);
     const config = parsed.text('config') === undefined ? undefined : await configOf(parsed);
-    const device = await openDevice('cpu');
+    const device = await openDefaultDevice('cpu', {}, note);
     const result = await convert(path, to, { device, config, partial: parsed.has('partial'), onNotice: note });
     process.stdout.write(`${path} -> ${to}: ${result.tensors} tensors, ${kinds[result.kind]}\n`);
     return 0;

@@ -1,8 +1,8 @@
-import { openDevice } from '../device/open.ts';
+import { openDefaultDevice } from '../device/open.ts';
 import { formatShape, UsageError } from '../errors.ts';
 import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
 import type { Command } from './arguments.ts';
-import { configHelp, configOf } from './shared.ts';
+import { configHelp, configOf, note } from './shared.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
@@ -24,7 +24,7 @@ export const inspectCommand: Command = {
 };
 
 async function network(config: Parameters<typeof inspectModel>[0], json: boolean): Promise<number> {
-  const summary = inspectModel(config, await openDevice('cpu'));
+  const summary = inspectModel(config, await openDefaultDevice('cpu', {}, note));
   if (json) return print(JSON.stringify(summary, null, 2));
   const fixed = summary.fixed > 0 ? `, ${count(summary.fixed)} of them fixed` : '';
   return print(...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`);

@@ -1,6 +1,6 @@
 // What several commands have in common.
 import type { Device } from '../device/device.ts';
-import { openDevice } from '../device/open.ts';
+import { openDefaultDevice, openDevice } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
 import {
   applyOverrides,
@@ -21,13 +21,17 @@ import { type Progress, startProgress } from './progress.ts';
 
 export const deviceOptions: Record<string, Option> = {
   device: { value: 'NAME', help: 'where to compute; default: the key device of the configuration (cpu)' },
-  threads: { value: 'N', help: 'CPU threads; default: all that the system grants. Results do not depend on it' },
+  threads: {
+    value: 'N',
+    help: 'threads of cpu and wasm; default: all that the system grants. Results do not depend on it',
+  },
 };
 
-/** The device of --device, or of the configuration. */
+/** The device of --device, or of the configuration; without C compiler wasm for the latter's cpu, which is said. */
 export function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
-  const { precision } = config;
-  return openDevice(parsed.text('device') ?? config.device, { threads: parsed.whole('threads', 1), precision });
+  const options = { threads: parsed.whole('threads', 1), precision: config.precision };
+  const named = parsed.text('device');
+  return named === undefined ? openDefaultDevice(config.device, options, note) : openDevice(named, options);
 }
 
 export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';

@@ -39,6 +39,7 @@ export interface MemorySource {
 
 export class CachingAllocator {
   private readonly source: MemorySource;
+  private readonly mostBytes: number | undefined;
   private readonly freeBlocks = new Map<number, Block[]>();
   private readonly blocks = new Map<number, Block>();
   private readonly reservations = new Set<Reservation>();
@@ -46,8 +47,10 @@ export class CachingAllocator {
   private slabUsed = 0;
   private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
-  constructor(source: MemorySource) {
+  /** @param mostBytes where there is a limit that is not the system's, as of WebAssembly's memory: for the error */
+  constructor(source: MemorySource, mostBytes?: number) {
     this.source = source;
+    this.mostBytes = mostBytes;
   }
 
   allocate(bytes: number): number {
@@ -123,9 +126,10 @@ export class CachingAllocator {
     const address = this.source.reserve(bytes) || (this.trim() > 0 && this.source.reserve(bytes));
     if (!address) {
       const { live, reserved } = this.figures;
+      const limit = this.mostBytes === undefined ? '' : ` of ${mebibytes(this.mostBytes)} at most`;
       throw new DeviceError(
         `out of memory: ${mebibytes(bytes)} asked, ${mebibytes(live)} in use by ${this.blocks.size} blocks, ` +
-          `${mebibytes(reserved)} reserved; use a smaller batch or a smaller memory budget`,
+          `${mebibytes(reserved)} reserved${limit}; use a smaller batch or a smaller memory budget`,
       );
     }
     const reservation = { address, bytes, live: 0 };

@@ -22,20 +22,32 @@ export function compilerCandidates(): string[] {
 
 /** @throws CompileError saying what was tried and what to install */
 export function findCompiler(): Compiler {
-  if (found) return found;
+  const tried = compilersTried();
+  if (tried === undefined) return found as Compiler;
+  throw new CompileError(`${compilerMissing(tried)}. The device wasm needs none`);
+}
+
+/** What to do about it. */
+export function compilerMissing(tried: string): string {
+  return (
+    `the device cpu needs a C compiler; tried ${tried}. Install one (Debian, Ubuntu: ` +
+    '`apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`) or name one by CC'
+  );
+}
+
+/** Looks for a compiler. @returns what was tried, where there is none; undefined where there is */
+export function compilersTried(): string | undefined {
+  if (found) return undefined;
   const tried: string[] = [];
   for (const command of compilerCandidates()) {
     const { status, stdout, error } = spawnSync(command, ['--version'], { encoding: 'utf8' });
     if (status === 0) {
       found = { command, version: stdout.split('\n')[0] };
-      return found;
+      return undefined;
     }
     tried.push(`${command} (${error ? (error as NodeJS.ErrnoException).code : `exit ${status}`})`);
   }
-  throw new CompileError(
-    `the device cpu needs a C compiler; tried ${tried.join(', ')}. Install one (Debian, Ubuntu: ` +
-      '`apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`) or name one by CC',
-  );
+  return tried.join(', ');
 }
 
 /** The full flag list of a compilation with these extra flags. */

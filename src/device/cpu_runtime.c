@@ -1,14 +1,9 @@
 /* The CPU device's own C: memory from the system, copies between JavaScript's arrays and device addresses, and the
- * pool of threads behind kernels/pool.h. Compiled like a kernel file; needs libc and pthreads.
- *
- * The pool: the caller takes part as worker 0; workers spin for a while after a job and then sleep. A job is published
- * by one 64-bit word (generation, participants), so that a late worker can never mistake one job for another. Tasks
- * are handed out by an atomic counter. A second thread that finds the pool busy runs its tasks by itself.
+ * system's threads as a pool. Compiled like a kernel file; needs libc and pthreads.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,14 +11,6 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default"), used))
-
-#if defined(__x86_64__) || defined(__i386__)
-#define cpu_relax() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define cpu_relax() __asm__ volatile("yield")
-#else
-#define cpu_relax() ((void)0)
-#endif
 
 /* ---------------------------------------------------------------- memory */
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -46,61 +33,45 @@ EXPORT void runtime_copy(void *target, const void *source, double bytes) { memmo
 EXPORT void runtime_fill(void *target, int32_t byte, double bytes) { memset(target, byte, (size_t)bytes); }
 
 /* ---------------------------------------------------------------- threads */
-typedef void (*pool_body)(void *context, int32_t task, int32_t worker);
+#if defined(__x86_64__) || defined(__i386__)
+#define RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX() __asm__ volatile("yield")
+#else
+#define RELAX() ((void)0)
+#endif
+#define SPINS 20000
 
-enum { MOST_WORKERS = 256, SPINS = 20000, SPINS_BEFORE_YIELD = 2000 };
+#include "thread_pool.h"
 
-static struct {
-  pool_body body;
-  void *context;
-  int32_t tasks;
-} job;
-static _Atomic uint64_t published; /* generation * 1024 + participants */
-static _Atomic int32_t next_task, finished, sleepers, busy;
-static int32_t started = 1; /* changed only by the thread that holds `busy` */
+static int32_t started = 1; /* changed only by the thread that holds the pool */
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static _Thread_local int32_t thread_limit = 1;
 
-static void run_tasks(int32_t worker) {
-  for (;;) {
-    int32_t task = atomic_fetch_add_explicit(&next_task, 1, memory_order_relaxed);
-    if (task >= job.tasks) return;
-    job.body(job.context, task, worker);
-  }
+static void sleep_while_published(uint64_t seen) {
+  pthread_mutex_lock(&sleep_lock);
+  while (atomic_load(&published) == seen) pthread_cond_wait(&wake, &sleep_lock);
+  pthread_mutex_unlock(&sleep_lock);
 }
 
-static uint64_t wait_for_job(uint64_t seen) {
-  for (int32_t spin = 0; spin < SPINS; spin++) {
-    uint64_t now = atomic_load_explicit(&published, memory_order_acquire);
-    if (now != seen) return now;
-    cpu_relax();
-  }
+static void wake_sleepers(void) {
   pthread_mutex_lock(&sleep_lock);
-  atomic_fetch_add(&sleepers, 1);
-  uint64_t now;
-  while ((now = atomic_load(&published)) == seen) pthread_cond_wait(&wake, &sleep_lock);
-  atomic_fetch_sub(&sleepers, 1);
+  pthread_cond_broadcast(&wake);
   pthread_mutex_unlock(&sleep_lock);
-  return now;
 }
+
+static void yield_processor(void) { sched_yield(); }
 
 struct start { int32_t worker; uint64_t seen; };
 static struct start starts[MOST_WORKERS];
 
 static void *worker_main(void *argument) {
   struct start *start = argument;
-  uint64_t seen = start->seen;
-  for (;;) {
-    seen = wait_for_job(seen);
-    if (start->worker >= (int32_t)(seen % 1024)) continue;
-    run_tasks(start->worker);
-    atomic_fetch_add_explicit(&finished, 1, memory_order_release);
-  }
-  return NULL;
+  work(start->worker, start->seen);
 }
 
-static int32_t start_workers(int32_t wanted) {
+static int32_t available_workers(int32_t wanted) {
   while (started < wanted) {
     starts[started] = (struct start){started, atomic_load(&published)};
     pthread_t thread;
@@ -115,32 +86,7 @@ static int32_t start_workers(int32_t wanted) {
   return started < wanted ? started : wanted;
 }
 
-static void pool_run(pool_body body, void *context, int32_t tasks) {
-  int32_t wanted = thread_limit < tasks ? thread_limit : tasks;
-  if (wanted <= 1 || atomic_exchange_explicit(&busy, 1, memory_order_acquire)) {
-    for (int32_t task = 0; task < tasks; task++) body(context, task, 0);
-    return;
-  }
-  int32_t participants = start_workers(wanted);
-  job.body = body;
-  job.context = context;
-  job.tasks = tasks;
-  atomic_store_explicit(&next_task, 0, memory_order_relaxed);
-  atomic_store_explicit(&finished, 0, memory_order_relaxed);
-  uint64_t generation = atomic_load_explicit(&published, memory_order_relaxed) / 1024 + 1;
-  atomic_store(&published, generation * 1024 + (uint64_t)participants);
-  if (atomic_load(&sleepers) > 0) {
-    pthread_mutex_lock(&sleep_lock);
-    pthread_cond_broadcast(&wake);
-    pthread_mutex_unlock(&sleep_lock);
-  }
-  run_tasks(0);
-  for (int32_t spin = 0; atomic_load_explicit(&finished, memory_order_acquire) != participants - 1; spin++) {
-    if (spin < SPINS_BEFORE_YIELD) cpu_relax();
-    else sched_yield();
-  }
-  atomic_store_explicit(&busy, 0, memory_order_release);
-}
+static void pool_run(pool_body body, void *context, int32_t tasks) { share_tasks(body, context, tasks, thread_limit); }
 
 /* How many threads kernels called from this thread may use, this one included. */
 EXPORT void runtime_limit_threads(int32_t threads) {

@@ -1,47 +1,86 @@
 // Opening a device by name, once per name and thread count.
 import { DeviceError, ValueError } from '../errors.ts';
+import { compilerMissing, compilersTried } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import { type Device, type Precision, precisions } from './device.ts';
+import { WasmDevice } from './wasm.ts';
+import { nodeHost } from './wasm_node.ts';
 
 export interface OpenOptions {
-  /** CPU: threads that kernels use, the calling one included. Results do not depend on it. */
+  /** CPU and WebAssembly: threads that kernels use, the calling one included. Results do not depend on it. */
   threads?: number;
   /** CUDA: what convolutions and matrix products may round to; default `fp32`. One card may be open in several. */
   precision?: Precision;
 }
 
-const open = new Map<string, Device>();
+/** By what was asked for; settled ones, and those that are being opened. */
+const open = new Map<string, Promise<Device>>();
 let current: Device | undefined;
 
 /**
  * Opens a device; the first one opened becomes the default of tensors made without one.
- * @param name `'cpu'`; `'cuda'`, the first card; `'cuda:1'`, the second
+ * @param name `'cpu'`; `'wasm'`, the same kernels in WebAssembly; `'cuda'`, the first card; `'cuda:1'`, the second
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
   const { threads, precision = 'fp32' } = options;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
     throw new ValueError(`threads must be a whole number from 1 to 256, got ${threads}`);
-  const [, kind, index = '0'] = /^(?:(cpu)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
+  const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
   if (!precisions.includes(precision))
     throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
-  if (kind === 'cpu' && precision !== 'fp32')
-    throw new DeviceError(`precision ${precision} needs the device cuda; cpu computes in fp32`);
-  const key = kind === 'cpu' ? `cpu/${threads ?? 'default'}` : `cuda:${index}/${precision}`;
-  let device = open.get(key);
-  if (!device) {
-    device = kind === 'cpu' ? new CpuDevice(options) : new CudaDevice(Number(index), { precision });
-    open.set(key, device);
-    debugLine(1, `device ${device.name}: ${device.description}`);
+  if (kind !== 'cuda' && precision !== 'fp32')
+    throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);
+  const key = kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}`;
+  let opening = open.get(key);
+  if (!opening) {
+    opening = create(kind, Number(index), options);
+    open.set(key, opening);
+    opening.catch(() => open.delete(key));
   }
+  const device = await opening;
   current ??= device;
   return device;
 }
 
+/**
+ * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler.
+ * @param onNotice told of that
+ * @throws DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
+ */
+export async function openDefaultDevice(
+  name: string,
+  options: OpenOptions,
+  onNotice: (text: string) => void,
+): Promise<Device> {
+  const tried = name === 'cpu' ? compilersTried() : undefined;
+  if (tried === undefined) return openDevice(name, options);
+  const device = await openDevice('wasm', options).catch((cause) => {
+    throw new DeviceError(
+      `no device can be opened. ${compilerMissing(tried)}. Or, for the same kernels in WebAssembly: ${cause.message}`,
+      { cause },
+    );
+  });
+  onNotice(`no C compiler was found (tried ${tried}): computing in WebAssembly, on the device wasm`);
+  return device;
+}
+
+async function create(kind: string, index: number, options: OpenOptions): Promise<Device> {
+  const device = await deviceOf(kind, index, options);
+  debugLine(1, `device ${device.name}: ${device.description}`);
+  return device;
+}
+
+async function deviceOf(kind: string, index: number, { threads, precision }: OpenOptions): Promise<Device> {
+  if (kind === 'cpu') return new CpuDevice({ threads });
+  if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads });
+  return new CudaDevice(index, { precision });
+}
+
 function unknown(name: string): never {
-  throw new DeviceError(`unknown device "${name}"; this version has: cpu, cuda, cuda:1, ...`);
+  throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
 }
 
 /** The device of tensors made without naming one. @throws DeviceError before openDevice */

@@ -1,6 +1,7 @@
 /* How a kernel spreads its work over threads: pool_run(body, context, tasks) calls body once for every task number and
  * returns when all are done. A result may depend on the task number, never on the worker or on how many there are, so
- * that any thread count gives the same bits. The pool itself is device/pool.c, bound once after a kernel file is loaded.
+ * that any thread count gives the same bits. The pool itself is device/thread_pool.h: on the device cpu bound once after a
+ * kernel file is loaded, in WebAssembly linked into the same module.
  */
 #ifndef RECTIFLOW_POOL_H
 #define RECTIFLOW_POOL_H
@@ -10,9 +11,7 @@
 typedef void (*pool_body)(void *context, int32_t task, int32_t worker);
 
 #ifdef __wasm__
-INLINE void pool_run(pool_body body, void *context, int32_t tasks) {
-  for (int32_t task = 0; task < tasks; task++) body(context, task, 0);
-}
+void pool_run(pool_body body, void *context, int32_t tasks); /* device/wasm_runtime.c */
 #else
 typedef void (*pool_runner)(pool_body body, void *context, int32_t tasks);
 static pool_runner bound_pool;

@@ -6,6 +6,7 @@ import { findCompiler } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
 import { type CudaPart, surveyCuda } from '../device/cuda/survey.ts';
 import { declaredModules } from '../device/module.ts';
+import { openDevice } from '../device/open.ts';
 import { presetNames } from './config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
 // Declares every kernel file.
@@ -31,7 +32,20 @@ const libraries: Record<string, string> = {
 
 /** What this machine has and lacks, in the order in which `doctor` prints it. */
 export async function examine(): Promise<Finding[]> {
-  return [version(), machine(), ...libraryFindings(), compiler(), cache(), await cpu(), ...cuda(), configurations()];
+  const module = await wasm();
+  // What the device cpu lacks is no more than noteworthy while another takes its place.
+  const lacking = module.state === 'ok' ? 'note' : 'missing';
+  return [
+    version(),
+    machine(lacking),
+    ...libraryFindings(),
+    compiler(lacking),
+    cache(),
+    await cpu(lacking),
+    module,
+    ...cuda(),
+    configurations(),
+  ];
 }
 
 function version(): Finding {
@@ -45,13 +59,15 @@ function version(): Finding {
   };
 }
 
-function machine(): Finding {
+type Lacking = 'note' | 'missing';
+
+function machine(lacking: Lacking): Finding {
   const native = process.platform === 'linux' || process.platform === 'darwin';
   return {
     what: 'machine',
-    state: native ? 'ok' : 'missing',
+    state: native ? 'ok' : lacking,
     detail: `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
-    remedy: native ? undefined : 'native devices need Linux or macOS',
+    remedy: native ? undefined : 'native devices need Linux or macOS; elsewhere the device wasm serves',
   };
 }
 
@@ -77,12 +93,13 @@ function installedVersion(require: NodeJS.Require, name: string): string {
   throw new Error(`${name} is not installed`);
 }
 
-function compiler(): Finding {
+function compiler(lacking: Lacking): Finding {
   try {
     const { command, version: line } = findCompiler();
     return { what: 'C compiler', state: 'ok', detail: `${command}: ${line}` };
   } catch (error) {
-    return { what: 'C compiler', state: 'missing', detail: (error as Error).message, remedy: 'install one, or set CC' };
+    const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
+    return { what: 'C compiler', state: lacking, detail: (error as Error).message, remedy };
   }
 }
 
@@ -99,7 +116,7 @@ function cache(): Finding {
   };
 }
 
-async function cpu(): Promise<Finding> {
+async function cpu(lacking: Lacking): Promise<Finding> {
   try {
     const start = performance.now();
     const device = new CpuDevice();
@@ -111,7 +128,18 @@ async function cpu(): Promise<Finding> {
       detail: `${declaredModules().filter(({ language }) => language === 'c').length} kernel files ready in ${seconds} s`,
     };
   } catch (error) {
-    return { what: 'device cpu', state: 'missing', detail: (error as Error).message };
+    return { what: 'device cpu', state: lacking, detail: (error as Error).message };
+  }
+}
+
+/** Serves where there is no compiler. */
+async function wasm(): Promise<Finding> {
+  try {
+    const device = await openDevice('wasm');
+    await device.prepare(declaredModules());
+    return { what: 'device wasm', state: 'ok', detail: `the same kernels in WebAssembly, ${device.description}` };
+  } catch (error) {
+    return { what: 'device wasm', state: 'note', detail: (error as Error).message };
   }
 }
 

@@ -5,37 +5,17 @@
  * threads run: what one order hides, another shows.
  */
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { openDevice } from '../../src/device/open.ts';
 import { type Case, describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';
 import { type Execution, runCase } from '../support/check.ts';
+import { compareThreads, firstDifference } from '../support/determinism.ts';
 import { deviceModes, deviceNames, full, openTestDevice } from '../support/devices.ts';
-
-/** The first output or gradient whose bits differ; undefined when there is none. */
-function firstDifference(got: Execution, want: Execution): string | undefined {
-  for (const part of ['outputs', 'gradients'] as const) {
-    for (let i = 0; i < want[part].length; i++) {
-      const [a, b] = [got[part][i]?.data, want[part][i]?.data];
-      if (!a || !b) continue;
-      const at = a.findIndex((value, element) => !Object.is(value, b[element]));
-      if (at >= 0) return `${part} ${i} at [${at}]: ${a[at]} and ${b[at]}`;
-    }
-  }
-}
-
-async function compareThreads(definition: Case, size: unknown): Promise<void> {
-  const one = await runCase(definition, size, await openDevice('cpu', { threads: 1 }));
-  for (const threads of [2, 3]) {
-    const many = await runCase(definition, size, await openDevice('cpu', { threads }));
-    expect(firstDifference(many, one), `${describeCase(definition, size)}, ${threads} threads and 1`).toBeUndefined();
-  }
-}
 
 describe.runIf(deviceNames.includes('cpu'))('cpu', () => {
   test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
     '$title gives the same bits with 1, 2 and 3 threads',
     async ({ definition }) => {
-      for (const size of definition.check) await compareThreads(definition, size);
+      for (const size of definition.check) await compareThreads('cpu', definition, size);
     },
     120_000,
   );
@@ -48,7 +28,7 @@ describe.runIf(deviceNames.includes('cpu'))('cpu', () => {
 
   test.each(layers)(
     '$title gives the same bits with 1, 2 and 3 threads',
-    ({ definition, size }) => compareThreads(definition, size),
+    ({ definition, size }) => compareThreads('cpu', definition, size),
     120_000,
   );
 });

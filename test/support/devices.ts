@@ -1,11 +1,13 @@
 /**
  * The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu,cuda-emulated` by default.
  * A device that is asked for and cannot be opened fails its tests; nothing is skipped silently.
+ * `wasm` is not among them by default: `ops/wasm` runs the case table on it, `device/wasm` and `run/wasm` the rest.
  * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
  */
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { fakeCuda } from './fakecuda.ts';
+import { buildWasm } from './wasm.ts';
 
 export const deviceNames: readonly string[] = (process.env.RECTIFLOW_TEST_DEVICES ?? 'cpu,cuda-emulated')
   .split(',')
@@ -27,6 +29,7 @@ export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 /** Opens a device under test, or fails with what to change. */
 export async function openTestDevice(name: string, precision?: Precision): Promise<Device> {
   try {
+    if (name === 'wasm') buildWasm();
     if (name !== 'cuda-emulated') return await openDevice(name, { precision });
     Object.assign(process.env, fakeCuda(), { RECTIFLOW_CUDA_CACHING: '0' });
     return await openDevice('cuda', { precision });

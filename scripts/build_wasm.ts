@@ -1,0 +1,144 @@
+// `npm run build:wasm`: all C kernels and the runtime beneath them as one SIMD WebAssembly module on shared memory,
+// dist/wasm/kernels.wasm. Needs clang and wasm-ld (CLANG and WASM_LD name others). A module that is up to date stays.
+// Run with `node --import jiti/register`: it reads the kernels' declarations from the TypeScript sources.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { declaredModules, type KernelModule } from '../src/device/module.ts';
+import { amalgamate } from '../src/device/source.ts';
+import {
+  builtSources,
+  INITIAL_BYTES,
+  MOST_BYTES,
+  SOURCES_SECTION,
+  STACK_BYTES,
+  sourceHash,
+  WASM_URL,
+  wasmRuntime,
+  workerFunctions,
+} from '../src/device/wasm_module.ts';
+import '../src/kernels/index.ts';
+import '../src/kernels/ode.ts';
+import '../src/kernels/optimizer.ts';
+
+const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
+const target = fileURLToPath(WASM_URL);
+
+// Without relaxed SIMD, whose fused multiply-add may round once or twice as the engine likes: here every engine has the
+// same bits, and contraction has nothing to contract to.
+const compileFlags = [
+  '--target=wasm32',
+  '-O3',
+  '-std=gnu11',
+  '-msimd128',
+  '-mbulk-memory',
+  '-matomics',
+  '-mmutable-globals',
+  '-nostdlib',
+  '-ffreestanding',
+  '-fno-math-errno',
+  '-fno-trapping-math',
+  '-fvisibility=hidden',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+];
+const linkFlags = [
+  '--no-entry',
+  '--import-memory',
+  '--shared-memory',
+  '--stack-first',
+  '-z',
+  `stack-size=${STACK_BYTES}`,
+  `--initial-memory=${INITIAL_BYTES}`,
+  `--max-memory=${MOST_BYTES}`,
+  '--export=__stack_pointer',
+  '--strip-all',
+];
+
+const modules = [wasmRuntime, ...declaredModules().filter((module): module is KernelModule => module.language === 'c')];
+const undeclared = readdirSync(kernelFolder, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.c'))
+  .filter((file) => !modules.some(({ url }) => fileURLToPath(url) === join(kernelFolder, file)));
+if (undeclared.length > 0) fail(`no launch code declares ${undeclared.join(', ')}`);
+
+const recipe = createHash('sha256')
+  .update(readFileSync(fileURLToPath(import.meta.url)))
+  .digest('hex');
+const sources = { ...Object.fromEntries(modules.map((module) => [module.name, sourceHash(module)])), recipe };
+if (JSON.stringify(sources) === JSON.stringify(present())) {
+  console.log(`${target} is up to date`);
+} else {
+  const bytes = build();
+  mkdirSync(dirname(target), { recursive: true });
+  writeFileSync(`${target}.${process.pid}`, bytes);
+  renameSync(`${target}.${process.pid}`, target);
+  console.log(`${target}: ${modules.length} files, ${(bytes.length / 2 ** 10).toFixed(0)} KiB`);
+}
+
+function fail(text: string): never {
+  console.error(`build:wasm: ${text}`);
+  process.exit(1);
+}
+
+/** What the module there is built of; nothing where there is none, or a damaged one. */
+function present(): Readonly<Record<string, string>> | undefined {
+  try {
+    return builtSources(new WebAssembly.Module(readFileSync(target)));
+  } catch {
+    return undefined;
+  }
+}
+
+function run(command: string, variable: string, args: readonly string[]): void {
+  const { error, status, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
+    fail(
+      `needs ${command}, which was not found (Debian, Ubuntu: apt-get install clang lld); or name one by ${variable}`,
+    );
+  if (status !== 0) fail(`${command} failed:\n${error?.message ?? stderr}`);
+}
+
+function build(): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-'));
+  try {
+    const objects = modules.map(({ name, url, flags }, i) => {
+      const source = join(folder, `${i}.c`);
+      writeFileSync(source, amalgamate(url));
+      const object = join(folder, `${i}.o`);
+      const own = flags.some((flag) => flag.startsWith('-ffp-contract')) ? flags : ['-ffp-contract=fast', ...flags];
+      console.log(`clang ${name}.c`);
+      run(process.env.CLANG ?? 'clang', 'CLANG', [...compileFlags, ...own, '-c', source, '-o', object]);
+      return object;
+    });
+    const exported = [...modules.flatMap(({ kernels }) => Object.keys(kernels)), ...workerFunctions];
+    const linked = join(folder, 'kernels.wasm');
+    run(process.env.WASM_LD ?? 'wasm-ld', 'WASM_LD', [
+      ...linkFlags,
+      ...exported.map((name) => `--export=${name}`),
+      ...objects,
+      '-o',
+      linked,
+    ]);
+    return Buffer.concat([readFileSync(linked), customSection(SOURCES_SECTION, JSON.stringify(sources))]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Section 0 of the binary format: size, length of the name, name, content. */
+function customSection(name: string, content: string): Buffer {
+  const body = Buffer.concat([lebOf(Buffer.byteLength(name)), Buffer.from(name), Buffer.from(content)]);
+  return Buffer.concat([Buffer.of(0), lebOf(body.length), body]);
+}
+
+/** An unsigned integer in groups of seven bits, the lowest first (LEB128). */
+function lebOf(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+  return Buffer.of(...bytes, rest);
+}

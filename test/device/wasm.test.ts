@@ -1,0 +1,197 @@
+// The device wasm: its memory, its threads, its module, and what it says when one of them is missing or fails.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { cudaModule, kernelModule } from '../../src/device/module.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { DeviceError } from '../../src/errors.ts';
+import { add } from '../../src/kernels/elementwise.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { openTestDevice } from '../support/devices.ts';
+import { buildWasm } from '../support/wasm.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const MEBIBYTE = 2 ** 20;
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('wasm');
+}, 120_000);
+
+describe('memory', () => {
+  test('upload, copy, fill and download, of none and odd counts of bytes, overlapping too', () => {
+    const source = Uint8Array.from({ length: 1001 }, (_, i) => i % 251);
+    const [a, b] = [device.allocate(1001), device.allocate(1001)];
+    device.upload(a, source);
+    device.copy(b, a, 1001);
+    device.fill(b + 10, 5, 7);
+    device.copy(b + 1, b, 1000);
+    device.copy(b, a, 0);
+    device.upload(a, new Uint8Array(0));
+    const target = new Uint8Array(1001);
+    device.download(b, target);
+    source.fill(7, 10, 15);
+    expect(target).toEqual(Uint8Array.from([source[0], ...source.subarray(0, 1000)]));
+    device.free(a);
+    device.free(b);
+  });
+
+  test('it grows under running threads, beyond 2 GiB, up to 4 GiB, and then says what is in use', async () => {
+    const grown = await openDevice('wasm', { threads: 2 });
+    const blocks = [1100, 1100, 1100].map((size) => grown.allocate(size * MEBIBYTE));
+    expect(blocks[2]).toBeGreaterThan(2 ** 31);
+    // A tensor that begins beyond 2^31, added to by both threads.
+    const values = Float32Array.from({ length: 300_001 }, (_, i) => i);
+    using x = tensor(values, { shape: [values.length], device: grown });
+    expect(x.address).toBeGreaterThan(2 ** 31);
+    using y = add(x, x);
+    expect(y.dataSync()).toEqual(values.map((value) => 2 * value));
+    expect(() => grown.allocate(1100 * MEBIBYTE)).toThrow(
+      /out of memory: 1152\.0 MiB asked, 34\d\d\.\d MiB in use by \d+ blocks, 34\d\d\.0 MiB reserved of 4095\.9 MiB at most/,
+    );
+    for (const block of blocks) grown.free(block);
+    expect(grown.allocate(3000 * MEBIBYTE)).toBe(blocks[0]);
+    expect(grown.memory().live).toBeGreaterThan(3000 * MEBIBYTE);
+  });
+
+  test('equal tables are one', () => {
+    expect(device.table([1, 2, 3])).toBe(device.table([1, 2, 3]));
+    expect(device.table([1, 2])).not.toBe(device.table([1, 2, 3]));
+  });
+});
+
+/** A program of its own, on the built package. */
+function program(text: string) {
+  const index = new URL('../../dist/index.js', import.meta.url).href;
+  return spawnSync(process.execPath, ['--input-type=module', '-e', text.replace("'rectiflow'", `'${index}'`)], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+}
+
+describe('threads', () => {
+  test.each([0, 500])('a program ends by itself, %i ms after its workers had work', (pause) => {
+    const { stdout, stderr, status } = program(`
+      import { openDevice, randn } from 'rectiflow';
+      const device = await openDevice('wasm', { threads: 3 });
+      console.log(randn([4, 1000], { device, seed: 42 }).dataSync()[0]);
+      await new Promise((resolve) => setTimeout(resolve, ${pause}));
+    `);
+    expect({ stdout, stderr, status }).toEqual({ stdout: '-0.9701896905899048\n', stderr: '', status: 0 });
+  });
+
+  test('a kernel that traps is an error, in this launch and the next, and nothing hangs', () => {
+    const kernels = fileURLToPath(new URL('../../dist/kernels/strided.js', import.meta.url));
+    const { stdout, status } = program(`
+      import { openDevice } from 'rectiflow';
+      import { movementKernels } from '${kernels}';
+      const device = await openDevice('wasm', { threads: 3 });
+      const launch = device.load(movementKernels).movement_fill;
+      for (const address of [2 ** 31, device.allocate(2 ** 24)])
+        try {
+          launch(address, 1, 2 ** 22);
+          console.log('done');
+        } catch (error) {
+          console.log(error.name, error.message);
+        }
+    `);
+    const lines = stdout.trim().split('\n');
+    expect(lines[0]).toBe(
+      'DeviceError movement_fill failed on the device wasm, which is of no use any more: memory access out of bounds',
+    );
+    expect(lines[1]).toMatch(/^DeviceError movement_fill failed/);
+    expect(status).toBe(0);
+  });
+
+  test('two JavaScript threads use it at once', async () => {
+    buildWasm();
+    const text = `
+      import { parentPort, workerData } from 'node:worker_threads';
+      import { matmul, openDevice, randn, scope } from '${new URL('../../dist/index.js', import.meta.url).href}';
+      const device = await openDevice('wasm', { threads: 2 });
+      let sum = 0;
+      for (let i = 0; i < 40; i++)
+        scope(() => {
+          const x = randn([96, 96], { device, seed: workerData });
+          for (const value of matmul(x, x).dataSync()) sum += value;
+        });
+      parentPort.postMessage(sum);
+    `;
+    const run = (seed: number) =>
+      new Promise((resolve, reject) => {
+        const url = new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+        const worker = new Worker(url, { workerData: seed });
+        worker.once('message', resolve);
+        worker.once('error', reject);
+      });
+    const alone = await run(1);
+    const [same, other] = await Promise.all([run(1), run(2)]);
+    expect(same).toBe(alone);
+    expect(other).not.toBe(alone);
+  });
+});
+
+describe('the module', () => {
+  test('a kernel file that it was not built of, and kernels of CUDA, are refused', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-test-'));
+    const base = new URL(`file://${folder}/kernels/x.ts`).href;
+    mkdirSync(join(folder, 'kernels'));
+    writeFileSync(join(folder, 'kernels/cast.c'), '/* another text */\n');
+    writeFileSync(join(folder, 'kernels/own.c'), '');
+    const changed = kernelModule(base, './cast.c', { cast_from_bf16: 'ptr ptr i32' });
+    expect(() => device.load(changed)).toThrow(
+      /was built of another cast\.c than the one that is here; run `npm run build:wasm`/,
+    );
+    const own = kernelModule(base, './own.c', { own_kernel: 'ptr' });
+    expect(() => device.load(own)).toThrow(/holds no kernels of own\.c/);
+    expect(() => device.load(cudaModule(base, './cast.cu', {}))).toThrow(DeviceError);
+  });
+
+  test.each([
+    [
+      'is not there',
+      (path: string) => rmSync(path),
+      /needs .*kernels\.wasm, which is not there: run `npm run build:wasm`/,
+    ],
+    [
+      'is damaged',
+      (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 1000)),
+      /kernels\.wasm is damaged: .*run `npm run build:wasm`/,
+    ],
+  ] as const)('a copy of the package in which it %s says what to run', (_, spoil, message) => {
+    const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-copy-'));
+    cpSync(join(root, 'dist'), join(copy, 'dist'), { recursive: true });
+    cpSync(join(root, 'package.json'), join(copy, 'package.json'));
+    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+    spoil(join(copy, 'dist/wasm/kernels.wasm'));
+    const { stderr, status } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '-e', `import { openDevice } from './dist/index.js'; await openDevice('wasm');`],
+      { cwd: copy, encoding: 'utf8' },
+    );
+    expect(stderr).toMatch(message);
+    expect(status).toBe(1);
+  });
+
+  test('its build names what is missing', () => {
+    const env = { ...process.env, CLANG: 'no-such-clang' };
+    const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-build-'));
+    for (const name of ['src', 'scripts', 'package.json'])
+      cpSync(join(root, name), join(copy, name), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+    const { stderr, status } = spawnSync('npm', ['run', '--silent', 'build:wasm'], {
+      cwd: copy,
+      env,
+      encoding: 'utf8',
+    });
+    expect(stderr).toBe(
+      'build:wasm: needs no-such-clang, which was not found (Debian, Ubuntu: apt-get install clang lld); or name one by CLANG\n',
+    );
+    expect(status).toBe(1);
+  });
+});

@@ -1,0 +1,13 @@
+/** The WebAssembly module of the kernels, built if it is not of the sources as they are: `npm run build:wasm`. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+let built = false;
+
+export function buildWasm(): void {
+  if (!built)
+    execFileSync('npm', ['run', '--silent', 'build:wasm'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
+  built = true;
+}
