@@ -1,9 +1,9 @@
 // Builds dist: TypeScript to JavaScript, and what is read or run as it is beside it: kernel sources and a worker's script.
 // dist/wasm is of `npm run build:wasm` and stays; a module that is older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -16,6 +16,51 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 if (status !== 0) process.exit(1);
 
 for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
-  if (/\.(c|h|cu|cuh|js)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
+  if (/\.(c|h|cu|cuh|js|json)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
+await buildGpu();
+
+/** What `npm run gpu` has beside its program: the tests' op cases and golden networks, PyTorch's scripts, where it all is from. */
+async function buildGpu() {
+  const { default: ts } = await import('typescript');
+  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
+  const { options } = ts.convertCompilerOptionsFromJson(
+    { ...compilerOptions, noEmit: false, module: 'esnext', moduleResolution: 'bundler' },
+    root,
+  );
+  const gpu = join(root, 'dist/gpu');
+  const files = [
+    'cases.ts',
+    'gpu/checks.ts',
+    'support/check.ts',
+    'support/compare.ts',
+    'support/family.ts',
+    'support/random.ts',
+  ];
+  for (const folder of ['cases', 'support/reference'])
+    files.push(...readdirSync(join(root, 'test', folder)).map((name) => join(folder, name)));
+  for (const file of files) {
+    const text = readFileSync(join(root, 'test', file), 'utf8');
+    const { outputText } = ts.transpileModule(text, { compilerOptions: options });
+    const target = join(gpu, 'test', file.replace(/ts$/, 'js'));
+    mkdirSync(dirname(target), { recursive: true });
+    // The built sources lie above dist/gpu/test, not beside a folder src.
+    writeFileSync(target, outputText.replace(/(from "(?:\.\.\/)+)src\//g, '$1../'));
+  }
+  const fixtures = join(root, 'test/fixtures/nn');
+  const { readNpz } = await import('../dist/io/index.js');
+  const arrays = [...(await readNpz(join(fixtures, 'family.npz')))].filter(([name]) => !name.endsWith('/keys'));
+  const golden = {
+    family: JSON.parse(readFileSync(join(fixtures, 'family.json'), 'utf8')),
+    arrays: Object.fromEntries(
+      arrays.map(([name, { data }]) => [name, Buffer.from(Float32Array.from(data).buffer).toString('base64')]),
+    ),
+  };
+  writeFileSync(join(gpu, 'test/golden.json'), JSON.stringify(golden));
+  cpSync(join(root, 'bench/pytorch'), join(gpu, 'pytorch'), { recursive: true });
+  const { provenance } = await import('../dist/run/provenance.js');
+  writeFileSync(join(gpu, 'about.json'), JSON.stringify(provenance()));
+  // Copied alone, dist is still a folder of modules.
+  writeFileSync(join(root, 'dist/package.json'), '{ "type": "module" }\n');
+}

@@ -74,6 +74,8 @@ export interface Device {
    * that was there before
    */
   record?(work: () => void): Recording;
+  /** Milliseconds that the device takes over what `work` enqueues; waits for it. Absent where the host's clock will do. */
+  time?(work: () => void): number;
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
   /** Of this device, by all tensors of this thread. */

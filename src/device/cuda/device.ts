@@ -4,6 +4,7 @@ import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
 import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording } from '../device.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
+import { Event } from '../native/cuda_handles.ts';
 import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
 import { openNvrtc } from '../native/libnvrtc.ts';
 import { Tables } from '../tables.ts';
@@ -161,6 +162,19 @@ export class CudaDevice implements Device {
         recording[Symbol.dispose]();
       },
     };
+  }
+
+  time(work: () => void): number {
+    this.enter();
+    this.recorder.refuse('measuring time');
+    using start = new Event(this.driver, true);
+    using end = new Event(this.driver, true);
+    start.record(this.stream);
+    work();
+    this.enter();
+    end.record(this.stream);
+    end.wait();
+    return end.since(start);
   }
 
   async synchronize(): Promise<void> {

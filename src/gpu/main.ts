@@ -1,0 +1,145 @@
+// `npm run gpu`: checks and measures this package on a machine with an NVIDIA card that has Node, koffi and the built package and
+// nothing else. Writes bench/results/<card>-<date>.json and prints a table. 0: all is well; 1: something failed or is left to do;
+// 2: wrong usage.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { surveyCuda } from '../device/cuda/survey.ts';
+import { type Precision, precisions } from '../device/device.ts';
+import { ValueError } from '../errors.ts';
+import { builtFrom } from './about.ts';
+import { makeParts, type Part, partNames } from './parts.ts';
+import { type Item, Session } from './session.ts';
+
+const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
+  --dry-run            says what would be done, and ends
+  --only PART,...      of ${partNames.join(', ')}
+  --precision P,...    of ${precisions.join(', ')}; default all
+  --filter TEXT        only checks and timings whose name contains it
+  --minutes N          time after which nothing more is begun; default 10; run again to go on
+  --state FILE         what is done so far; default .gpu-state.json
+  --out FOLDER         where the results go; default bench/results
+`;
+
+interface Options {
+  dryRun: boolean;
+  only: string[];
+  precision: Precision[];
+  filter: string;
+  minutes: number;
+  state: string;
+  out: string;
+}
+
+/** @throws ValueError, or the error of util.parseArgs, for wrong usage */
+function parseOptions(args: string[]): Options | 'help' {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    args,
+    options: {
+      'dry-run': { type: 'boolean' },
+      help: { type: 'boolean' },
+      only: text,
+      precision: text,
+      filter: text,
+      minutes: text,
+      state: text,
+      out: text,
+    },
+  });
+  if (values.help) return 'help';
+  const listed = <Word extends string>(name: 'only' | 'precision', known: readonly Word[]): Word[] => {
+    const words = values[name]?.split(',') ?? [...known];
+    const odd = words.find((word) => !known.includes(word as Word));
+    if (odd !== undefined) throw new ValueError(`--${name} takes ${known.join(', ')}; got ${odd}`);
+    return words as Word[];
+  };
+  const minutes = Number(values.minutes ?? 10);
+  if (!(minutes > 0)) throw new ValueError(`--minutes takes a number > 0, got ${values.minutes}`);
+  return {
+    dryRun: values['dry-run'] ?? false,
+    only: listed('only', partNames),
+    precision: listed('precision', precisions),
+    filter: values.filter ?? '',
+    minutes,
+    state: values.state ?? '.gpu-state.json',
+    out: values.out ?? join('bench', 'results'),
+  };
+}
+
+async function main(args: string[]): Promise<number> {
+  let options: Options | 'help';
+  try {
+    options = parseOptions(args);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    return 2;
+  }
+  if (options === 'help') {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const { driver, nvrtc, cards } = surveyCuda();
+  const parts = (await makeParts(options)).filter(({ name }) => options.only.includes(name));
+  if (options.dryRun) {
+    for (const [name, part] of [['driver', driver] as const, ['NVRTC', nvrtc] as const])
+      console.log(`${name}: ${part.works ? part.text : `absent: ${part.text}`}`);
+    for (const card of cards) console.log(`card: ${card.text}`);
+    console.log(`\nwould do, for ${options.minutes} minutes at most:`);
+    for (const { name, what, items } of parts)
+      console.log(`  ${name.padEnd(9)} ${String(items.length).padStart(4)}  ${what}`);
+    return 0;
+  }
+  const lacking = [driver, nvrtc, ...cards.slice(0, 1)].find(({ works }) => !works);
+  if (lacking || cards.length === 0) {
+    console.error(`no card to run on: ${lacking?.text ?? 'the driver shows none'}`);
+    return 1;
+  }
+  console.log(`${cards[0].text}; driver: ${driver.text}; NVRTC: ${nvrtc.text}`);
+  return perform(options, parts, cards[0].text);
+}
+
+async function perform(options: Options, parts: readonly Part[], card: string): Promise<number> {
+  const { minutes, out } = options;
+  const built = builtFrom();
+  const session = new Session(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
+  let left = 0;
+  for (const { name, items } of parts)
+    for (const item of items) {
+      if (session.done(name, item.name)) continue;
+      if (session.secondsLeft < item.seconds) left++;
+      else report(await session.run(name, item.name, () => item.run(Math.max(item.seconds, session.secondsLeft))));
+    }
+  const failed = session.items.filter(({ ok }) => !ok);
+  console.log(`\n${session.items.length - failed.length} items are well, ${failed.length} failed, ${left} are left`);
+  for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
+  if (left > 0) {
+    console.log(`${minutes} minutes are over: run it again to go on`);
+    return 1;
+  }
+  mkdirSync(out, { recursive: true });
+  const date = new Date().toISOString().slice(0, 10);
+  const path = join(out, `${card.split(',')[0].replace(/\W+/g, '-').toLowerCase()}-${date}.json`);
+  const about = {
+    ...built,
+    card,
+    date,
+    node: process.version,
+    command: ['node dist/gpu/main.js', ...process.argv.slice(2)],
+  };
+  writeFileSync(path, `${JSON.stringify({ ...about, items: session.items }, null, 1)}\n`);
+  console.log(`results: ${path}`);
+  session.finish();
+  return failed.length > 0 ? 1 : 0;
+}
+
+/** A line of the table. */
+function report({ part, name, ok, seconds, detail, values = {} }: Item): void {
+  const numbers = Object.entries(values).map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`);
+  const text = [...numbers, ok && detail ? detail : ''].filter(Boolean).join('  ');
+  console.log(
+    `${ok ? 'ok    ' : 'FAILED'} ${part.padEnd(9)} ${seconds.toFixed(1).padStart(6)} s  ${name}  ${text}`.trimEnd(),
+  );
+}
+
+process.exitCode = await main(process.argv.slice(2));

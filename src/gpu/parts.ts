@@ -1,0 +1,135 @@
+// The parts of `npm run gpu`, each a list of items that are short enough to be done or left as one.
+import { type Precision, precisions } from '../device/device.ts';
+import { openDevice, setDefaultDevice } from '../device/open.ts';
+import { type Check, loadChecks } from './checks.ts';
+import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
+import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
+import { findTorch, runScript, scripts } from './pytorch.ts';
+import type { Outcome } from './session.ts';
+
+export const partNames = ['ops', 'golden', 'curve', 'ceilings', 'step', 'kernels', 'pytorch'] as const;
+
+export interface Part {
+  name: (typeof partNames)[number];
+  /** One line for people. */
+  what: string;
+  items: {
+    name: string;
+    /** What it may need; it is not begun with less time left. */
+    seconds: number;
+    run(secondsLeft: number): Promise<Outcome> | Outcome;
+  }[];
+}
+
+/** What the mean loss of a window may be off, relative to the CPU's: noise and images are the same, rounding is not. */
+const curveTolerance: Record<Precision, number> = { fp32: 0.01, tf32: 0.02, bf16: 0.05 };
+
+const MEBIBYTE = 2 ** 20;
+
+/** The first card, which becomes the default of tensors made without a device. */
+async function card(precision: Precision) {
+  const device = await openDevice('cuda', { precision });
+  setDefaultDevice(device);
+  return device;
+}
+
+export async function makeParts(options: { precision: readonly Precision[]; filter: string }): Promise<Part[]> {
+  const checks = await loadChecks();
+  const wanted = precisions.filter((precision) => options.precision.includes(precision));
+  const matching = <Named extends { name: string }>(all: Named[]) =>
+    all.filter(({ name }) => name.includes(options.filter));
+  const checked = (of: (precision: Precision) => Check[]) =>
+    wanted.flatMap((precision) =>
+      matching(of(precision)).map(({ name, run }) => ({
+        name: `${name} in ${precision}`,
+        seconds: 5,
+        run: async () => {
+          await run(await card(precision));
+          return {};
+        },
+      })),
+    );
+  const fastest = wanted.at(-1);
+  return [
+    { name: 'ops', what: 'cases of the op table against the float64 reference', items: checked(checks.opChecks) },
+    { name: 'golden', what: "networks against the official code's numbers", items: checked(checks.goldenChecks) },
+    {
+      name: 'curve',
+      what: `${STEPS} training steps against the CPU's losses, each in a precision`,
+      items: wanted.map((precision) => ({
+        name: `small CIFAR network in ${precision}`,
+        seconds: 60,
+        run: async () => compareCurve(await lossCurve(await card(precision)), curveTolerance[precision]),
+      })),
+    },
+    {
+      name: 'ceilings',
+      what: 'copies from memory and from L2, gap between launches',
+      items: [
+        { name: 'copy of 1 GiB', seconds: 10, run: async () => copyRate(await card('fp32'), 1024 * MEBIBYTE) },
+        { name: 'copy of 16 MiB', seconds: 10, run: async () => copyRate(await card('fp32'), 16 * MEBIBYTE) },
+        { name: 'empty kernels', seconds: 10, run: async () => launchGap(await card('fp32')) },
+      ],
+    },
+    {
+      name: 'step',
+      what: 'training steps of the official CIFAR-10 network, batch 128, as one graph',
+      items: (fastest ? [fastest] : []).map((precision) => ({
+        name: `DDPM++ at batch 128 in ${precision}`,
+        seconds: 90,
+        run: async () => trainingRate(await card(precision), 128, 15),
+      })),
+    },
+    {
+      name: 'kernels',
+      what: 'forward times of the op table at the sizes of layers',
+      items: wanted.flatMap((precision) =>
+        matching(checks.timings()).map(({ name, prepare }) => ({
+          name: `${name} in ${precision}`,
+          seconds: 3,
+          run: async () => {
+            const device = await card(precision);
+            const { forward, flops, bytes, dispose } = prepare(device);
+            const milliseconds = medianTime(device, forward);
+            dispose();
+            return {
+              values: {
+                milliseconds,
+                ...(flops ? { teraflops: flops / milliseconds / 1e9 } : {}),
+                ...(bytes ? { gigabytesPerSecond: bytes / milliseconds / 1e6 } : {}),
+              },
+            };
+          },
+        })),
+      ),
+    },
+    {
+      name: 'pytorch',
+      what: 'PyTorch beside it, where a Python with torch and CUDA is: ceilings, cuDNN by shape, the network three ways',
+      items: scripts.map((name) => ({
+        name,
+        seconds: 60,
+        run: (secondsLeft) => {
+          const python = findTorch();
+          if (!python) return { detail: 'no Python with torch for this card; RECTIFLOW_TORCH_PYTHON names one' };
+          return runScript(python, name, Math.min(150, secondsLeft));
+        },
+      })),
+    },
+  ];
+}
+
+/** @throws Error naming the first window that is off by more than `tolerance` */
+function compareCurve(losses: readonly number[], tolerance: number): Outcome {
+  const expected = expectedCurve();
+  let worst = 0;
+  for (let from = 0; from < expected.length; from += WINDOW) {
+    const mean = (values: readonly number[]) =>
+      values.slice(from, from + WINDOW).reduce((sum, value) => sum + value, 0) / WINDOW;
+    const off = Math.abs(mean(losses) / mean(expected) - 1);
+    if (!(off <= tolerance))
+      throw new Error(`steps ${from} to ${from + WINDOW}: mean loss ${mean(losses)}, the CPU's is ${mean(expected)}`);
+    worst = Math.max(worst, off);
+  }
+  return { values: { worstWindow: worst, lastLoss: losses.at(-1) as number } };
+}

@@ -1,0 +1,36 @@
+// The opponent: scripts of bench/pytorch, which the build puts beside this program, run by a Python that has torch with CUDA.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Outcome } from './session.ts';
+
+export const scripts = ['ceilings', 'cudnn', 'baselines'] as const;
+
+/** The Python to ask: RECTIFLOW_TORCH_PYTHON, else the first on the path; undefined where it has no torch for a card. */
+export function findTorch(): string | undefined {
+  const python = process.env.RECTIFLOW_TORCH_PYTHON ?? 'python3';
+  const probe = 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)';
+  const { status } = spawnSync(python, ['-c', probe], { stdio: 'ignore', timeout: 60_000 });
+  return status === 0 ? python : undefined;
+}
+
+/**
+ * Runs a script, which prints what it has after each measurement and ends by itself within about `seconds`; one that has to be
+ * stopped gives what it had.
+ * @throws Error with the end of what it said
+ */
+export function runScript(python: string, name: (typeof scripts)[number], seconds: number): Outcome {
+  const path = fileURLToPath(new URL(`./pytorch/${name}.py`, import.meta.url));
+  const { signal, status, stdout, stderr } = spawnSync(python, [path, '--seconds', String(Math.floor(seconds))], {
+    encoding: 'utf8',
+    timeout: (seconds + 30) * 1000,
+    maxBuffer: 2 ** 26,
+  });
+  const last = stdout
+    .trimEnd()
+    .split('\n')
+    .findLast((line) => line.startsWith('{'));
+  if ((status !== 0 && signal === null) || last === undefined)
+    throw new Error(`${name}.py ended with ${status ?? signal}: ${stderr.slice(-500)}`);
+  const { detail, values } = JSON.parse(last) as Required<Outcome>;
+  return { detail: signal ? `${detail}; stopped before its end` : detail, values };
+}

@@ -1,0 +1,93 @@
+// `npm run gpu` as it is run on a machine with a card: a folder with the built package and koffi, nothing else. The card is the
+// emulated one.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fakeCuda } from '../support/fakecuda.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-gpu-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+beforeAll(() => {
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+  for (const name of ['koffi', '@koromix'])
+    cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
+});
+
+function gpu(args: string[], variables: Record<string, string> = fakeCuda()) {
+  const env = { ...process.env, RECTIFLOW_CACHE: join(folder, 'cache'), ...variables };
+  const run = spawnSync(process.execPath, ['dist/gpu/main.js', ...args], { cwd: folder, encoding: 'utf8', env });
+  return { status: run.status, stdout: run.stdout, stderr: run.stderr };
+}
+
+const nowhere = { LIBCUDA_PATH: '/nowhere/libcuda.so', LIBNVRTC_PATH: '/nowhere/libnvrtc.so' };
+
+test('a dry run lists what it would do, with a card or without, and leaves nothing', () => {
+  for (const variables of [nowhere, fakeCuda()]) {
+    const { status, stdout, stderr } = gpu(['--dry-run'], variables);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    for (const part of ['ops', 'golden', 'curve', 'ceilings', 'step', 'kernels', 'pytorch'])
+      expect(stdout).toMatch(new RegExp(`^  ${part} +[1-9]\\d*  `, 'm'));
+    expect(stdout).toMatch(/^ {2}ops +\d{3} {2}cases/m);
+  }
+  expect(readdirSync(folder).sort()).toEqual(['dist', 'node_modules']);
+});
+
+test('without a card it fails and says which library was looked for, and where', () => {
+  const { status, stderr } = gpu([], nowhere);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/no card to run on: libcuda.*named by LIBCUDA_PATH.*\/nowhere\/libcuda\.so/);
+});
+
+test('wrong usage is told', () => {
+  for (const args of [['--only', 'speed'], ['--minutes', 'x'], ['--fast'], ['--precision', 'fp8']]) {
+    const { status, stderr } = gpu(args);
+    expect(status).toBe(2);
+    expect(stderr).toContain('--dry-run');
+  }
+});
+
+test('checks pass on the card, and a run that was cut goes on', () => {
+  // Time for cases, but not for the measurements, which ask for more.
+  const some = ['--precision', 'fp32', '--filter', 'tanh', '--out', 'results'];
+  const cut = gpu(['--only', 'ops,ceilings', '--minutes', '0.15', ...some]);
+  expect(cut.stdout).toMatch(/^ok +ops .* tanh in fp32$/m);
+  expect(cut.stdout).toMatch(/0 failed, 3 are left\n.*run it again to go on/);
+  expect(cut.status).toBe(1);
+  const again = gpu(['--only', 'ops', ...some]);
+  expect(again.status).toBe(0);
+  expect(again.stdout).not.toMatch(/^ok/m);
+  const { results } = readResults('results');
+  expect(results).toMatchObject({ card: expect.stringMatching(/^Emulated card 0/), version: expect.any(String) });
+  expect(results.items).toContainEqual(expect.objectContaining({ part: 'ops', name: 'tanh in fp32', ok: true }));
+  expect(existsSync(join(folder, '.gpu-state.json'))).toBe(false);
+}, 120_000);
+
+test('what is wrong is named, and the rest goes on', () => {
+  const golden = join(folder, 'dist/gpu/test/golden.json');
+  const good = readFileSync(golden, 'utf8');
+  const stored = JSON.parse(good);
+  const [name] = Object.keys(stored.family.members);
+  const values = new Float32Array(Uint8Array.from(Buffer.from(stored.arrays[`${name}/y`], 'base64')).buffer);
+  stored.arrays[`${name}/y`] = Buffer.from(values.map((value) => value + 1).buffer).toString('base64');
+  writeFileSync(golden, JSON.stringify(stored));
+  try {
+    const { status, stdout } = gpu(['--only', 'golden', '--precision', 'fp32', '--filter', name, '--out', 'wrong']);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/FAILED {2}golden: .*\n.*: output is off by [\d.]+, allowed/);
+    expect(readResults('wrong').results.items[0].ok).toBe(false);
+  } finally {
+    writeFileSync(golden, good);
+  }
+}, 120_000);
+
+function readResults(out: string) {
+  const [name] = readdirSync(join(folder, out));
+  expect(name).toMatch(/^emulated-card-0-\d{4}-\d\d-\d\d\.json$/);
+  return { results: JSON.parse(readFileSync(join(folder, out, name), 'utf8')) };
+}
