@@ -10,7 +10,8 @@ import { FileError, ValueError } from '../errors.ts';
 import { asFileError } from '../io/file.ts';
 import { checkLmdb, type LmdbFigures } from './lmdb_pages.ts';
 
-const liblmdb = {
+/** For `doctor` and for whoever opens a database. */
+export const liblmdb = {
   name: 'liblmdb',
   purpose: 'reading LMDB databases (LSUN)',
   files:

@@ -5,7 +5,8 @@ import { openSystemLibrary } from '../device/system_library.ts';
 import { RectiflowError } from '../errors.ts';
 import { symmetricEigenvalues } from './eigenvalues.ts';
 
-const lapack = {
+/** For `doctor` and for whoever asks for eigenvalues. */
+export const lapack = {
   name: 'LAPACK',
   purpose: 'eigenvalues (Frechet distance)',
   files:

@@ -16,8 +16,7 @@ export interface Timing {
 /** What test/gpu/checks.ts exports. */
 export interface Checks {
   opChecks(precision: Precision): Check[];
-  /** For every precision. */
-  goldenChecks(): Check[];
+  goldenChecks(precision: Precision): Check[];
   timings(): Timing[];
 }
 

@@ -21,8 +21,16 @@ export interface Part {
   }[];
 }
 
-/** What the mean loss of a window may be off, relative to the CPU's: noise and images are the same, rounding is not. */
-const curveTolerance: Record<Precision, number> = { fp32: 0.01, tf32: 0.02, bf16: 0.05 };
+/**
+ * What the mean loss of a window may be off, relative to the CPU's: noise and images are the same, rounding is not. Differences grow
+ * with training: a rate changed by 1e-5 moves the first 40 steps' windows by 1e-6 and the later ones by up to 6e-3, on the CPU.
+ */
+const curveTolerance: Record<Precision, { early: number; late: number }> = {
+  fp32: { early: 1e-3, late: 0.02 },
+  tf32: { early: 0.01, late: 0.03 },
+  bf16: { early: 0.03, late: 0.05 },
+};
+const EARLY = 40;
 
 const MEBIBYTE = 2 ** 20;
 
@@ -119,15 +127,15 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
   ];
 }
 
-/** @throws Error naming the first window that is off by more than `tolerance` */
-function compareCurve(losses: readonly number[], tolerance: number): Outcome {
+/** @throws Error naming the first window that is off by more */
+function compareCurve(losses: readonly number[], { early, late }: { early: number; late: number }): Outcome {
   const expected = expectedCurve();
   let worst = 0;
   for (let from = 0; from < expected.length; from += WINDOW) {
     const mean = (values: readonly number[]) =>
       values.slice(from, from + WINDOW).reduce((sum, value) => sum + value, 0) / WINDOW;
     const off = Math.abs(mean(losses) / mean(expected) - 1);
-    if (!(off <= tolerance))
+    if (!(off <= (from < EARLY ? early : late)))
       throw new Error(`steps ${from} to ${from + WINDOW}: mean loss ${mean(losses)}, the CPU's is ${mean(expected)}`);
     worst = Math.max(worst, off);
   }

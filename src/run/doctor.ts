@@ -1,12 +1,15 @@
 // `doctor`: what this machine offers, and what to do about what it lacks.
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
+import { liblmdb } from '../data/lmdb.ts';
 import { KernelCache } from '../device/cache.ts';
 import { findCompiler } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
 import { type CudaPart, surveyCuda } from '../device/cuda/survey.ts';
 import { declaredModules } from '../device/module.ts';
 import { openDevice } from '../device/open.ts';
+import { openSystemLibrary } from '../device/system_library.ts';
+import { lapack } from '../eval/lapack.ts';
 import { presetNames } from './config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
 // Declares every kernel file.
@@ -44,6 +47,7 @@ export async function examine(): Promise<Finding[]> {
     await cpu(lacking),
     module,
     ...cuda(),
+    ...systemLibraries(),
     configurations(),
   ];
 }
@@ -153,6 +157,20 @@ function cuda(): Finding[] {
     finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; needed by cuda alone'),
     ...cards.map((card, i) => finding(`device cuda:${i}`, card, 'use another card, or the device cpu')),
   ];
+}
+
+/** What the operating system may have, and what uses it. */
+function systemLibraries(): Finding[] {
+  return [liblmdb, lapack].map((library) => {
+    const what = library.name;
+    try {
+      openSystemLibrary<Readonly<Record<string, string>>>(library);
+      return { what, state: 'ok', detail: `there, for ${library.purpose}` };
+    } catch (error) {
+      const remedy = `${library.install}; only ${library.purpose} wants it`;
+      return { what, state: 'note', detail: (error as Error).message, remedy };
+    }
+  });
 }
 
 function configurations(): Finding {

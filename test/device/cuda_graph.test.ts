@@ -15,7 +15,7 @@ import { fakeCuda } from '../support/fakecuda.ts';
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-graph-'));
 beforeAll(() => {
   Object.assign(process.env, fakeCuda(), { RECTIFLOW_CACHE: join(folder, 'cache') });
-});
+}, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function written(name: string): CudaModule<'scale'> {

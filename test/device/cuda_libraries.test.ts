@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { checkVersions } from '../../src/device/cuda/survey.ts';
 import { openDriver } from '../../src/device/native/libcuda.ts';
 import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
 
@@ -44,4 +45,11 @@ test.each([
   writeFileSync(join(lib, 'libnvrtc-builtins.so.13.0'), 'no library');
   expect(openNvrtc).toThrow(join(lib, 'libnvrtc-builtins.so.13.0'));
   expect(openNvrtc).not.toThrow('libnvrtc.alt');
+});
+
+test('an NVRTC newer than the driver is told from one that it serves', () => {
+  for (const nvrtc of ['13.2', '13.0', '12.8']) expect(() => checkVersions('13.0', nvrtc)).not.toThrow();
+  expect(() => checkVersions('12.4', '13.0')).toThrow(
+    /NVRTC 13\.0 is newer than the driver, which serves CUDA 12\.4: update the driver, or name an NVRTC of CUDA 12 by LIBNVRTC_PATH/,
+  );
 });

@@ -11,7 +11,7 @@ import { scope } from '../../src/tensor/scope.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';
 import { checkCase } from '../support/check.ts';
-import { checkMember, type Family } from '../support/family.ts';
+import { checkMember, type Family, membersIn } from '../support/family.ts';
 import { fill, random } from '../support/random.ts';
 
 export function opChecks(precision: Precision): Check[] {
@@ -29,10 +29,10 @@ interface Golden {
   arrays: Record<string, string>;
 }
 
-export function goldenChecks(): Check[] {
+export function goldenChecks(precision: Precision): Check[] {
   const { family, arrays }: Golden = JSON.parse(readFileSync(new URL('../golden.json', import.meta.url), 'utf8'));
   const stored = (name: string) => new Float32Array(Uint8Array.from(Buffer.from(arrays[name], 'base64')).buffer);
-  return Object.keys(family.members).map((name) => ({
+  return membersIn(family, precision).map((name) => ({
     name,
     run: (device) => checkMember(family, name, stored, device),
   }));

@@ -16,7 +16,8 @@ beforeAll(() => {
   cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
   for (const name of ['koffi', '@koromix'])
     cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
-});
+  fakeCuda();
+}, 120_000);
 
 function gpu(args: string[], variables: Record<string, string> = fakeCuda()) {
   const env = { ...process.env, RECTIFLOW_CACHE: join(folder, 'cache'), ...variables };

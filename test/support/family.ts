@@ -35,6 +35,11 @@ const tolerances = {
   bf16: { output: 3e-2, gradient: 0.1, rounding: 1e-3 },
 };
 
+/** Those that are checked in a precision: of the rounded ones the presets', for which the tolerances are made. */
+export function membersIn({ members }: Family, precision: Precision): string[] {
+  return Object.keys(members).filter((name) => precision === 'fp32' || ['ddpmpp', 'ncsnpp'].includes(name));
+}
+
 export function buildMember({ base, members }: Family, name: string, device: Device): UNet {
   return new UNet({ ...base, ...members[name], seed: 0 }, new Initializer({ device }));
 }

@@ -1,5 +1,5 @@
-// A kernel as a function: writes its arguments into a block of native memory, whose address the driver reads during the
-// launch, and enqueues it. The block is made once a kernel: the values, 8 bytes each, then their addresses.
+// A kernel as a function: writes geometry and arguments into a block of native memory, which the driver reads during the launch,
+// and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values, 8 bytes each, then their addresses.
 import { DeviceError } from '../../errors.ts';
 import { type Geometry, parseSignature, type Signature } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
@@ -8,6 +8,9 @@ import { addressOf } from '../native/loader.ts';
 const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
 /** Dynamic shared memory that every kernel may have without asking. */
 const FREE_SHARED = 48 * 1024;
+/** CUlaunchConfig: grid and block, then shared memory, u32 each; at byte 32 the stream; no attributes. In words of 8 bytes. */
+const CONFIG_WORDS = 8;
+const CONFIG_STREAM = 4;
 /** Smaller arrays may lie on JavaScript's own heap, where they move. */
 const LEAST_BLOCK = 128;
 
@@ -25,7 +28,7 @@ export function bindKernel(
   if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
   checkParameters(name, parameters, driver.parameterSizes(kernel));
   const count = parameters.length;
-  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 16 * count));
+  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (CONFIG_WORDS + 2 * count)));
   const words = new Uint32Array(buffer);
   const integers = new Int32Array(buffer);
   const floats = new Float32Array(buffer);
@@ -34,32 +37,36 @@ export function bindKernel(
     words[2 * slot] = address;
     words[2 * slot + 1] = address / 2 ** 32;
   };
-  const base = addressOf(words);
+  const config = addressOf(words);
+  writePointer(CONFIG_STREAM, stream.handle);
+  const [first, table] = [CONFIG_WORDS, CONFIG_WORDS + count];
   parameters.forEach((_, i) => {
-    writePointer(count + i, base + 8 * i);
+    writePointer(table + i, config + 8 * (first + i));
   });
-  const table = base + 8 * count;
   let allowed = FREE_SHARED;
 
   return ({ grid, block, shared = 0 }, ...values) => {
     if (values.length !== count)
       throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
     for (let i = 0; i < count; i++) {
-      const value = values[i];
-      if (parameters[i] === 'ptr') writePointer(i, value);
-      else if (parameters[i] === 'i32') integers[2 * i] = value;
-      else if (parameters[i] === 'f32') floats[2 * i] = value;
-      else doubles[i] = value;
+      const [value, slot] = [values[i], first + i];
+      if (parameters[i] === 'ptr') writePointer(slot, value);
+      else if (parameters[i] === 'i32') integers[2 * slot] = value;
+      else if (parameters[i] === 'f32') floats[2 * slot] = value;
+      else doubles[slot] = value;
     }
     if (shared > allowed) {
       allowSharedMemory(driver, kernel, shared);
       allowed = shared;
     }
     stream.lastKernel = name;
-    const [gridX, gridY = 1, gridZ = 1] = grid;
-    const [blockX, blockY = 1, blockZ = 1] = block;
+    for (let axis = 0; axis < 3; axis++) {
+      words[axis] = grid[axis] ?? 1;
+      words[3 + axis] = block[axis] ?? 1;
+    }
+    words[6] = shared;
     try {
-      driver.launch(kernel, [gridX, gridY, gridZ], [blockX, blockY, blockZ], shared, stream.handle, table);
+      driver.launch(config, kernel, config + 8 * table);
     } catch (cause) {
       const geometry = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory`;
       throw new DeviceError(`${name} (${geometry}) was not launched: ${(cause as Error).message}`, { cause });

@@ -1,4 +1,5 @@
 // What this machine has of CUDA, for `doctor`: driver, compiler, cards, each with what it is or why it does not serve.
+import { DeviceError } from '../../errors.ts';
 import { type Card, openDriver } from '../native/libcuda.ts';
 import { type Nvrtc, openNvrtc } from '../native/libnvrtc.ts';
 import { chooseTarget } from './architecture.ts';
@@ -10,17 +11,33 @@ export interface CudaPart {
 
 export function surveyCuda(): { driver: CudaPart; nvrtc: CudaPart; cards: CudaPart[] } {
   let cards: Card[] = [];
+  let served: string | undefined;
   let compiler: Nvrtc | undefined;
   const driver = examined(() => {
     const opened = openDriver();
     cards = Array.from({ length: opened.cards }, (_, i) => opened.card(i));
+    served = opened.version;
     return `CUDA ${opened.version}, ${cards.length} card(s)`;
   });
   const nvrtc = examined(() => {
     compiler = openNvrtc();
+    if (served !== undefined) checkVersions(served, compiler.version);
     return `${compiler.version}, for sm_${compiler.architectures.join(', sm_')}`;
   });
   return { driver, nvrtc, cards: cards.map((card) => examined(() => described(card, compiler))) };
+}
+
+/**
+ * A driver loads what an NVRTC of its own major version made, or of an older one.
+ * @throws DeviceError where the compiler is newer
+ */
+export function checkVersions(driver: string, nvrtc: string): void {
+  const major = (version: string) => Number(version.split('.')[0]);
+  if (major(nvrtc) > major(driver))
+    throw new DeviceError(
+      `NVRTC ${nvrtc} is newer than the driver, which serves CUDA ${driver}: update the driver, or name an NVRTC of CUDA ` +
+        `${major(driver)} by LIBNVRTC_PATH`,
+    );
 }
 
 function described(card: Card, nvrtc: Nvrtc | undefined): string {

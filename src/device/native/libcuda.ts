@@ -48,7 +48,7 @@ const functions = {
   cuModuleUnload: 'ptr -> i32',
   cuModuleGetFunction: 'array ptr str -> i32',
   cuFuncSetAttribute: 'ptr i32 i32 -> i32',
-  cuLaunchKernel: 'ptr u32 u32 u32 u32 u32 u32 u32 ptr ptr ptr -> i32',
+  cuLaunchKernelEx: 'ptr ptr ptr ptr -> i32',
 } as const;
 
 const library = {
@@ -93,9 +93,6 @@ export class DriverError extends DeviceError {
 
 type Raw = NativeFunctions<typeof functions>;
 type Name = keyof Raw;
-
-/** Where a block of threads and a grid of blocks go: [x, y, z]. */
-type Extent = readonly [number, number, number];
 
 export interface Card {
   readonly index: number;
@@ -207,9 +204,13 @@ export class Driver {
     return result === SUCCESS;
   }
 
-  launch(kernel: number, grid: Extent, block: Extent, shared: number, stream: number, parameters: number): void {
-    const result = this.raw.cuLaunchKernel(kernel, ...grid, ...block, shared, stream, parameters, 0);
-    if (result !== SUCCESS) throw this.failure('cuLaunchKernel', result);
+  /**
+   * @param config address of a CUlaunchConfig
+   * @param parameters address of a table of the addresses of the arguments
+   */
+  launch(config: number, kernel: number, parameters: number): void {
+    const result = this.raw.cuLaunchKernelEx(config, kernel, parameters, 0);
+    if (result !== SUCCESS) throw this.failure('cuLaunchKernelEx', result);
   }
 
   /** Bytes of each parameter of a kernel; undefined where the driver cannot say. */
