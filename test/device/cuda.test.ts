@@ -206,6 +206,17 @@ describe('compilation', () => {
     expect(progress).toEqual(['1/1 scale']);
   });
 
+  test('prepare compiles several files at once; one that is broken is named', async () => {
+    using device = new CudaDevice();
+    const many = Array.from({ length: 6 }, (_, i) => written(`many${i}`, `${scaleSource}// ${i}`, scale.kernels));
+    const progress: number[] = [];
+    await device.prepare(many, ({ done, total }) => progress.push(done / total));
+    expect(progress).toEqual([1, 2, 3, 4, 5, 6].map((done) => done / 6));
+    await device.prepare(many, () => expect.unreachable('all are there'));
+    const broken = written('broken_one', 'int g() { return second; }', { g: '' });
+    await expect(device.prepare([...many, broken])).rejects.toThrow(/broken_one\.cu did not compile/);
+  });
+
   test('kernels of the CPU are refused by name', () => {
     using device = new CudaDevice();
     const cpu = { ...scale, language: 'c' as const };

@@ -2,10 +2,23 @@
 import { writeFileSync } from 'node:fs';
 import { cacheKey, KernelCache } from '../cache.ts';
 import { reportCompile } from '../debug.ts';
+import type { CompileProgress } from '../device.ts';
 import type { CudaModule } from '../module.ts';
-import type { Nvrtc } from '../native/libnvrtc.ts';
+import type { Compilation, Nvrtc } from '../native/libnvrtc.ts';
 import { amalgamate } from '../source.ts';
 import type { Target } from './architecture.ts';
+
+/** Files that are compiled at once: as many as koffi has threads. */
+const AT_ONCE = 4;
+
+/** One file to compile, and where its image belongs. */
+interface Request {
+  key: string;
+  name: string;
+  file: string;
+  source: string;
+  options: string[];
+}
 
 export class CudaCompiler {
   readonly cache: KernelCache;
@@ -20,23 +33,46 @@ export class CudaCompiler {
 
   /** @throws CompileError with NVRTC's whole log */
   image(module: CudaModule): Uint8Array {
-    const source = amalgamate(module.url);
-    const options = cudaOptions(this.target.name, module.flags);
-    const key = cacheKey(module.name, ['cuda', source, this.nvrtc.version, ...options]);
-    const image = this.cache.read(key) ?? this.build(key, module, source, options);
+    const request = this.request(module);
+    const { key, file, source, options } = request;
+    const start = performance.now();
+    const image = this.cache.read(key) ?? this.store(request, this.nvrtc.compile(file, source, options), start);
     this.cache.loaded(key);
     return image;
   }
 
-  private build(key: string, module: CudaModule, text: string, options: readonly string[]): Uint8Array {
-    const start = performance.now();
-    const { image } = this.nvrtc.compile(`${module.name}.cu`, text, options);
-    const staged = this.cache.stage(key, text);
+  /**
+   * Compiles into the cache what it lacks, a few files at a time.
+   * @throws CompileError with NVRTC's whole log
+   */
+  async fill(modules: readonly CudaModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
+    const missing = modules.map((module) => this.request(module)).filter(({ key }) => !this.cache.find(key));
+    const total = missing.length;
+    let done = 0;
+    const worker = async () => {
+      for (let next = missing.pop(); next; next = missing.pop()) {
+        const start = performance.now();
+        this.store(next, await this.nvrtc.compileInBackground(next.file, next.source, next.options), start);
+        onProgress?.({ done: ++done, total, module: next.name });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, total) }, worker));
+  }
+
+  private request({ name, url, flags }: CudaModule): Request {
+    const source = amalgamate(url);
+    const options = cudaOptions(this.target.name, flags);
+    const key = cacheKey(name, ['cuda', source, this.nvrtc.version, ...options]);
+    return { key, name, file: `${name}.cu`, source, options };
+  }
+
+  private store({ key, file, source }: Request, { image }: Compilation, start: number): Uint8Array {
+    const staged = this.cache.stage(key, source);
     try {
       writeFileSync(staged.output, image, { mode: 0o600 });
       const milliseconds = performance.now() - start;
-      const source = staged.commit().replace(/\.\w+$/, '.cu');
-      reportCompile(`${module.name}.cu for ${this.target.name}`, milliseconds, source);
+      const path = staged.commit().replace(/\.\w+$/, '.cu');
+      reportCompile(`${file} for ${this.target.name}`, milliseconds, path);
     } finally {
       staged.discard();
     }

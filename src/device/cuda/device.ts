@@ -135,11 +135,8 @@ export class CudaDevice implements Device {
       .filter((module) => module.language === 'cuda')
       .filter(({ precisions }) => precisions?.includes(this.precision) ?? true)
       .filter((module) => !this.modules.has(module));
-    for (const [i, module] of waiting.entries()) {
-      this.load(module);
-      onProgress?.({ done: i + 1, total: waiting.length, module: module.name });
-      await new Promise(setImmediate);
-    }
+    await this.compiler.fill(waiting, onProgress);
+    for (const module of waiting) this.load(module);
   }
 
   table(values: readonly number[]): number {

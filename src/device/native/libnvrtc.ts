@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DeviceError } from '../../errors.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
+import { inBackground } from './loader.ts';
 
 const functions = {
   nvrtcGetErrorString: 'i32 -> str',
@@ -124,6 +125,17 @@ export class Nvrtc {
   compile(file: string, source: string, options: readonly string[]): Compilation {
     using program = new Program(this.raw, this.check, file, source);
     const result = this.raw.nvrtcCompileProgram(program.handle, options.length, options);
+    return this.outcome(program, result, file, options);
+  }
+
+  /** As `compile`, on another thread. */
+  async compileInBackground(file: string, source: string, options: readonly string[]): Promise<Compilation> {
+    using program = new Program(this.raw, this.check, file, source);
+    const result = await inBackground(this.raw.nvrtcCompileProgram, program.handle, options.length, options);
+    return this.outcome(program, result, file, options);
+  }
+
+  private outcome(program: Program, result: number, file: string, options: readonly string[]): Compilation {
     const log = program.text('nvrtcGetProgramLogSize', 'nvrtcGetProgramLog');
     if (result !== SUCCESS) {
       const reason = result === COMPILATION ? '' : ` (${this.raw.nvrtcGetErrorString(result)})`;
