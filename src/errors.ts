@@ -30,6 +30,9 @@ export class DtypeError extends OpError {}
 /** Tensors of several devices in one op, or a device that cannot be opened or has no memory left. */
 export class DeviceError extends RectiflowError {}
 
+/** Memory that a device has not got; of a tensor's, with a table of what holds the rest. */
+export class OutOfMemoryError extends DeviceError {}
+
 /** Something that a recorded graph cannot hold: a value read back, an upload, a compilation. */
 export class RecordingError extends DeviceError {}
 

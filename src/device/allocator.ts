@@ -2,7 +2,7 @@
 // class and is handed out again, so that a training step after the first takes nothing from the system.
 // Classes are eighths of a power of two (at most 12.5 % is lost to rounding); blocks are aligned to 64 bytes.
 // Reservations are kept, unless the system has no memory left and takes back those of which nothing is in use.
-import { DeviceError } from '../errors.ts';
+import { DeviceError, OutOfMemoryError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
 
 const ALIGNMENT = 64;
@@ -127,7 +127,7 @@ export class CachingAllocator {
     if (!address) {
       const { live, reserved } = this.figures;
       const limit = this.mostBytes === undefined ? '' : ` of ${mebibytes(this.mostBytes)} at most`;
-      throw new DeviceError(
+      throw new OutOfMemoryError(
         `out of memory: ${mebibytes(bytes)} asked, ${mebibytes(live)} in use by ${this.blocks.size} blocks, ` +
           `${mebibytes(reserved)} reserved${limit}; use a smaller batch or a smaller memory budget`,
       );

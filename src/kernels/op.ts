@@ -52,6 +52,7 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   application: Application<Attributes>,
 ): Output {
   const outputs: readonly Tensor[] = Array.isArray(output) ? output : [output as Tensor];
+  for (const { storage } of outputs) if (storage.references === 1) storage.owner = op.name;
   if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
   if (!isRecording()) {
     if (typeof op.backward === 'function') activeWitness()?.(application.parents);

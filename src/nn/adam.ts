@@ -56,9 +56,9 @@ export class Adam {
     checkOptions(options);
     this.options = { ...defaults, ...options };
     this.arena = new ParameterArena(module);
-    this.firstMoment = this.arena.zerosLike();
-    this.secondMoment = this.arena.zerosLike();
-    this.ema = this.options.emaRate > 0 ? this.arena.zerosLike() : null;
+    this.firstMoment = this.arena.zerosLike('moments of Adam');
+    this.secondMoment = this.arena.zerosLike('moments of Adam');
+    this.ema = this.options.emaRate > 0 ? this.arena.zerosLike('moving average') : null;
     this.schedule = keep(empty([4], { device: this.arena.values.device }));
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
@@ -165,7 +165,7 @@ export class Adam {
     const { arena, ema } = this;
     if (!ema) return fn();
     const { device, address, size } = arena.values;
-    const trained = keep(arena.zerosLike());
+    const trained = keep(arena.zerosLike('trained parameters, set aside'));
     device.copy(trained.address, address, size * 4);
     device.copy(address, ema.address, size * 4);
     arena.refreshCopies();

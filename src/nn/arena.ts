@@ -1,5 +1,6 @@
 // All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
 // Afterwards each parameter of the module is a window of the arena.
+import type { Device } from '../device/device.ts';
 import { formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
 import { zeros } from '../tensor/create.ts';
@@ -41,9 +42,9 @@ export class ParameterArena {
       return { path, shape, offset };
     });
     const { device } = slots[0].owner[slots[0].key] as Tensor;
-    this.values = keep(zeros([floats], { device }));
-    this.gradients = keep(zeros([floats], { device }));
-    this.copies = device.precision === 'bf16' ? keep(zeros([floats], { device, dtype: 'bf16' })) : null;
+    this.values = arenaOf(floats, 'parameters', device);
+    this.gradients = arenaOf(floats, 'gradients of parameters', device);
+    this.copies = device.precision === 'bf16' ? arenaOf(floats, 'parameters in bf16', device, 'bf16') : null;
     slots.forEach(({ owner, key }, i) => {
       const before = owner[key] as Tensor;
       const after = this.window(this.values, this.entries[i]);
@@ -57,9 +58,9 @@ export class ParameterArena {
     this.refreshCopies();
   }
 
-  /** A tensor of the arena's size, zero-filled, that the caller owns: moments, EMA. */
-  zerosLike(): Tensor {
-    return keep(zeros(this.values.shape, { device: this.values.device }));
+  /** A tensor of the arena's size, zero-filled, that the caller owns. @param owner what it is for: moments, EMA */
+  zerosLike(owner: string): Tensor {
+    return arenaOf(this.values.size, owner, this.values.device);
   }
 
   /** The window of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
@@ -88,4 +89,10 @@ export class ParameterArena {
     this.gradients.dispose();
     this.copies?.dispose();
   }
+}
+
+function arenaOf(floats: number, owner: string, device: Device, dtype: 'f32' | 'bf16' = 'f32'): Tensor {
+  const arena = keep(zeros([floats], { device, dtype }));
+  arena.storage.owner = owner;
+  return arena;
 }

@@ -1,5 +1,12 @@
 // A piece of device memory and how many tensors share it; the last one to let go frees it.
 import type { Device } from '../device/device.ts';
+import { OutOfMemoryError } from '../errors.ts';
+
+/** Owners that an out-of-memory error lists, the largest first. */
+const LISTED = 8;
+
+/** All that is in use, by this thread. */
+const live = new Set<Storage>();
 
 export class Storage {
   readonly device: Device;
@@ -7,11 +14,20 @@ export class Storage {
   readonly bytes: number;
   /** Tensors (views and the graph's saved ones included) that share this memory. */
   references = 1;
+  /** What it is for, or the op whose result it holds. */
+  owner = 'other';
 
+  /** @throws OutOfMemoryError with the bytes that each owner has in use on that device */
   constructor(device: Device, bytes: number) {
     this.device = device;
     this.bytes = bytes;
-    this.address = device.allocate(Math.max(bytes, 1));
+    try {
+      this.address = device.allocate(Math.max(bytes, 1));
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      throw new OutOfMemoryError(`${error.message}${ownersOn(device)}`, { cause: error });
+    }
+    live.add(this);
   }
 
   retain(): this {
@@ -20,6 +36,23 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.references === 0) this.device.free(this.address);
+    if (--this.references > 0) return;
+    live.delete(this);
+    this.device.free(this.address);
   }
+}
+
+/** A line an owner: bytes, tensors, name. */
+function ownersOn(device: Device): string {
+  const owners = new Map<string, { bytes: number; count: number }>();
+  for (const storage of live) {
+    if (storage.device !== device) continue;
+    const sum = owners.get(storage.owner) ?? { bytes: 0, count: 0 };
+    owners.set(storage.owner, { bytes: sum.bytes + storage.bytes, count: sum.count + 1 });
+  }
+  const largest = [...owners].sort(([, a], [, b]) => b.bytes - a.bytes);
+  return largest
+    .slice(0, LISTED)
+    .map(([name, { bytes, count }]) => `\n  ${(bytes / 2 ** 20).toFixed(1).padStart(10)} MiB in ${count} of ${name}`)
+    .join('');
 }

@@ -1,6 +1,6 @@
 // Memory of a card. All work of a device is in one stream, so that a freed block may be handed out at once: what comes
 // after runs after.
-import { DeviceError } from '../../errors.ts';
+import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
 import { duringCapture } from '../native/cuda_handles.ts';
@@ -86,7 +86,9 @@ class DirectAllocator implements CudaAllocator {
     const address = this.source.reserve(Math.max(1, bytes));
     const { figures } = this;
     if (!address)
-      throw new DeviceError(`out of memory: ${bytes} bytes asked, ${figures.live} in use by ${this.sizes.size} blocks`);
+      throw new OutOfMemoryError(
+        `out of memory: ${bytes} bytes asked, ${figures.live} in use by ${this.sizes.size} blocks`,
+      );
     this.sizes.set(address, bytes);
     figures.live += bytes;
     figures.reserved = figures.live;
