@@ -1,7 +1,8 @@
-// npm run bench [-- --filter TEXT] [--threads N] [--json FILE]
+// npm run bench [-- --filter TEXT] [--device cpu | wasm] [--threads N] [--json FILE]
 // Times every case of the test table at its `time` sizes: forward, and backward alone, with the rate and the share of this
 // machine's measured peak. The whole table runs twice, about a minute apart for each case, and the lower quartile of all samples
-// counts: a neighbour who takes a core for some seconds does not. Peaks are measured before, between and after.
+// counts: a neighbour who takes a core for some seconds does not. Peaks are measured before, between and after, by code for
+// the machine: on the device wasm there are rates alone, of one worker with --threads 1.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -27,12 +28,17 @@ interface Row {
 }
 
 const { values: flags } = parseArgs({
-  options: { filter: { type: 'string' }, threads: { type: 'string' }, json: { type: 'string' } },
+  options: {
+    filter: { type: 'string' },
+    device: { type: 'string', default: 'cpu' },
+    threads: { type: 'string' },
+    json: { type: 'string' },
+  },
 });
 
-const device = await openDevice('cpu', flags.threads ? { threads: Number(flags.threads) } : {});
+const device = await openDevice(flags.device, flags.threads ? { threads: Number(flags.threads) } : {});
 setDefaultDevice(device);
-const peaks = measurePeaks(device);
+const peaks = device.kind === 'cpu' ? measurePeaks(device) : undefined;
 const rows = new Map<string, Row>();
 for (let pass = 0; pass < 2; pass++) {
   for (const testCase of cases) {
@@ -51,14 +57,16 @@ for (let pass = 0; pass < 2; pass++) {
       rows.set(name, row);
     }
   }
+  if (!peaks) continue;
   const { flops, bandwidth } = measurePeaks(device);
   peaks.flops = Math.max(peaks.flops, flops);
   peaks.bandwidth = Math.max(peaks.bandwidth, bandwidth);
 }
-console.log(
-  `peak of ${device.workers} threads: ${(peaks.flops / 1e9).toFixed(0)} GFLOP/s fused multiply-add, ` +
-    `${(peaks.bandwidth / 1e9).toFixed(0)} GB/s copy`,
-);
+if (peaks)
+  console.log(
+    `peak of ${device.workers} threads: ${(peaks.flops / 1e9).toFixed(0)} GFLOP/s fused multiply-add, ` +
+      `${(peaks.bandwidth / 1e9).toFixed(0)} GB/s copy`,
+  );
 for (const [name, row] of rows) console.log(formatRow(name, row));
 if (flags.json) {
   const about = {
@@ -66,9 +74,10 @@ if (flags.json) {
     created: new Date().toISOString(),
     command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
     cpu: cpus()[0]?.model,
+    device: device.name,
     threads: device.workers,
     node: process.version,
-    compiler: findCompiler().version,
+    compiler: device.kind === 'cpu' ? findCompiler().version : undefined,
   };
   // One line a case; microseconds are enough.
   const lines = [...rows].map(([name, row]) =>
@@ -140,11 +149,11 @@ function formatRow(name: string, { forward, backward, flops, bytes }: Row): stri
   const rate = (ms: number, factor: number): string => {
     if (flops) {
       const perSecond = (factor * flops) / (ms / 1e3);
-      return `${(perSecond / 1e9).toFixed(0).padStart(5)} GFLOP/s ${share(perSecond / peaks.flops)}`;
+      return `${(perSecond / 1e9).toFixed(0).padStart(5)} GFLOP/s ${share(perSecond, peaks?.flops)}`;
     }
     if (bytes && factor === 1) {
       const perSecond = bytes / (ms / 1e3);
-      return `${(perSecond / 1e9).toFixed(1).padStart(5)} GB/s    ${share(perSecond / peaks.bandwidth)}`;
+      return `${(perSecond / 1e9).toFixed(1).padStart(5)} GB/s    ${share(perSecond, peaks?.bandwidth)}`;
     }
     return ' '.repeat(18);
   };
@@ -156,6 +165,6 @@ function formatRow(name: string, { forward, backward, flops, bytes }: Row): stri
   return `${name.padEnd(64)} ${column('forward', forward, 1)}  ${column('backward', backward, 2)}`.trimEnd();
 }
 
-function share(value: number): string {
-  return `${(100 * value).toFixed(0).padStart(3)} %`;
+function share(value: number, peak: number | undefined): string {
+  return peak === undefined ? '' : `${((100 * value) / peak).toFixed(0).padStart(3)} %`;
 }

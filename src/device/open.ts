@@ -55,7 +55,8 @@ export async function openDefaultDevice(
   options: OpenOptions,
   onNotice: (text: string) => void,
 ): Promise<Device> {
-  const tried = name === 'cpu' ? compilersTried() : undefined;
+  const { precision = 'fp32' } = options;
+  const tried = name === 'cpu' && precision === 'fp32' ? compilersTried() : undefined;
   if (tried === undefined) return openDevice(name, options);
   const device = await openDevice('wasm', options).catch((cause) => {
     throw new DeviceError(

@@ -8,6 +8,8 @@
 
 #if LANES == 16
 #define TILE_ROWS 12
+#elif defined(__wasm__)
+#define TILE_ROWS 4 /* no fused multiply-add: products take registers too, and with 6 rows accumulators would spill */
 #else
 #define TILE_ROWS 6
 #endif
@@ -85,10 +87,17 @@ INLINE int32_t tile_rows_of(int32_t rows) {
     case 2: call(2, __VA_ARGS__); break;               \
     default: call(1, __VA_ARGS__);                     \
   }
-#else
+#elif TILE_ROWS > 4
 #define WITH_ROWS(rows, call, ...)                     \
   switch (rows) {                                      \
     case 6: call(6, __VA_ARGS__); break;               \
+    case 4: call(4, __VA_ARGS__); break;               \
+    case 2: call(2, __VA_ARGS__); break;               \
+    default: call(1, __VA_ARGS__);                     \
+  }
+#else
+#define WITH_ROWS(rows, call, ...)                     \
+  switch (rows) {                                      \
     case 4: call(4, __VA_ARGS__); break;               \
     case 2: call(2, __VA_ARGS__); break;               \
     default: call(1, __VA_ARGS__);                     \

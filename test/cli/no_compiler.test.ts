@@ -72,6 +72,13 @@ it('a device cpu that was named is an error', () => {
   expect(status).toBe(1);
 });
 
+it('a precision that neither device has is named as such', () => {
+  const words = ['train', '--config', 'digits', '--workdir', 'precise', ...tiny, '--config.precision=bf16'];
+  const { stderr, status } = rectiflow(words);
+  expect(stderr).toBe('rectiflow: precision bf16 needs the device cuda; cpu computes in fp32\n');
+  expect(status).toBe(1);
+});
+
 it('doctor says what computes', () => {
   const { stdout, status } = rectiflow(['doctor']);
   expect(stdout).toMatch(/^note +C compiler +the device cpu needs a C compiler/m);

@@ -23,6 +23,13 @@ beforeAll(async () => {
   device = await openTestDevice('wasm');
 }, 120_000);
 
+test('it is opened once for each thread count, by calls at once too', async () => {
+  const [first, second] = await Promise.all([4, 4].map((threads) => openDevice('wasm', { threads })));
+  expect(second).toBe(first);
+  expect(first.workers).toBe(4);
+  expect(await openDevice('wasm')).toBe(device);
+});
+
 describe('memory', () => {
   test('upload, copy, fill and download, of none and odd counts of bytes, overlapping too', () => {
     const source = Uint8Array.from({ length: 1001 }, (_, i) => i % 251);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
+import { buildWasm } from '../support/wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -19,13 +20,14 @@ function node(text: string, cwd = project) {
 }
 
 beforeAll(() => {
+  buildWasm();
   project = mkdtempSync(join(tmpdir(), 'rectiflow-project-'));
   const out = execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], { cwd: root });
   packed = join(project, 'node_modules/rectiflow');
   mkdirSync(packed, { recursive: true });
   const archive = join(project, JSON.parse(String(out))[0].filename);
   execFileSync('tar', ['-xzf', archive, '--strip-components=1', '-C', packed]);
-}, 60_000);
+}, 120_000);
 
 it('is imported without any other package', () => {
   const names = Object.keys(exports).filter((name) => !['./package.json', './run'].includes(name));
@@ -41,6 +43,13 @@ it('names what to install when a package is absent', () => {
   expect(stderr).toMatch(/koffi/);
   expect(stderr).toMatch(/npm install/);
   expect(status).toBe(1);
+});
+
+it('computes on the device wasm without any other package', () => {
+  const { stdout, stderr, status } = node(
+    `import { openDevice, sum, tensor } from 'rectiflow'; await openDevice('wasm'); console.log(sum(tensor([1, 2, 4])).item())`,
+  );
+  expect({ stdout, stderr, status }).toEqual({ stdout: '7\n', stderr: '', status: 0 });
 });
 
 it("runs the README's programs", () => {
