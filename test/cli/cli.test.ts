@@ -20,7 +20,7 @@ beforeAll(() => {
   const { status, stderr } = rectiflow('train', ...tiny, '--workdir', 'run', '--config.training.n_iters', '2');
   expect(stderr).toContain('train 3/3');
   expect(status).toBe(0);
-});
+}, 240_000);
 
 describe('train', () => {
   it('writes a checkpoint and a line a step', () => {
