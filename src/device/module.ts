@@ -23,6 +23,8 @@ export interface Geometry {
   readonly grid: readonly [x: number, y?: number, z?: number];
   readonly block: readonly [x: number, y?: number, z?: number];
   readonly shared?: number;
+  /** Blocks that run together and see each other's shared memory; from sm_90 on, and divisors of the grid. */
+  readonly cluster?: readonly [x: number, y?: number, z?: number];
 }
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {

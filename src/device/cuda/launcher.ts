@@ -8,9 +8,14 @@ import { addressOf } from '../native/loader.ts';
 const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
 /** Dynamic shared memory that every kernel may have without asking. */
 const FREE_SHARED = 48 * 1024;
-/** CUlaunchConfig: grid and block, then shared memory, u32 each; at byte 32 the stream; no attributes. In words of 8 bytes. */
-const CONFIG_WORDS = 8;
-const CONFIG_STREAM = 4;
+/**
+ * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream, where the attributes lie, and
+ * how many there are. Behind it the one attribute, CUlaunchAttribute: its number, u32, and in the next word its value.
+ */
+const CONFIG = { stream: 4, attributes: 5, count: 6 } as const;
+const ATTRIBUTE = 8;
+const ARGUMENTS = ATTRIBUTE + 9;
+const CLUSTER_DIMENSION = 4;
 /** Smaller arrays may lie on JavaScript's own heap, where they move. */
 const LEAST_BLOCK = 128;
 
@@ -28,7 +33,7 @@ export function bindKernel(
   if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
   checkParameters(name, parameters, driver.parameterSizes(kernel));
   const count = parameters.length;
-  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (CONFIG_WORDS + 2 * count)));
+  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (ARGUMENTS + 2 * count)));
   const words = new Uint32Array(buffer);
   const integers = new Int32Array(buffer);
   const floats = new Float32Array(buffer);
@@ -38,14 +43,16 @@ export function bindKernel(
     words[2 * slot + 1] = address / 2 ** 32;
   };
   const config = addressOf(words);
-  writePointer(CONFIG_STREAM, stream.handle);
-  const [first, table] = [CONFIG_WORDS, CONFIG_WORDS + count];
+  writePointer(CONFIG.stream, stream.handle);
+  writePointer(CONFIG.attributes, config + 8 * ATTRIBUTE);
+  words[2 * ATTRIBUTE] = CLUSTER_DIMENSION;
+  const [first, table] = [ARGUMENTS, ARGUMENTS + count];
   parameters.forEach((_, i) => {
     writePointer(table + i, config + 8 * (first + i));
   });
   let allowed = FREE_SHARED;
 
-  return ({ grid, block, shared = 0 }, ...values) => {
+  return ({ grid, block, cluster, shared = 0 }, ...values) => {
     if (values.length !== count)
       throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
     for (let i = 0; i < count; i++) {
@@ -65,10 +72,13 @@ export function bindKernel(
       words[3 + axis] = block[axis] ?? 1;
     }
     words[6] = shared;
+    words[2 * CONFIG.count] = cluster ? 1 : 0;
+    for (let axis = 0; axis < 3; axis++) words[2 * (ATTRIBUTE + 1) + axis] = cluster?.[axis] ?? 1;
     try {
       driver.launch(config, kernel, config + 8 * table);
     } catch (cause) {
-      const geometry = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory`;
+      const clusters = cluster ? `, clusters of ${cluster.join(' x ')} blocks` : '';
+      const geometry = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory${clusters}`;
       throw new DeviceError(`${name} (${geometry}) was not launched: ${(cause as Error).message}`, { cause });
     }
   };
