@@ -154,7 +154,7 @@ describe('refusals', () => {
     ],
     [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],
-    [['train', '--config', 'digits', '--workdir', 'w', '--device', 'wasm'], 1, /unknown device "wasm"/],
+    [['train', '--config', 'digits', '--workdir', 'w', '--device', 'tpu'], 1, /unknown device "tpu"/],
     [['sample', '--checkpoint', 'none', '--out', 'x.png'], 1, /none: no such file/],
     [['sample', '--checkpoint', 'text.safetensors', '--out', 'x.png'], 1, /text\.safetensors: /],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.np, \.npy/],
