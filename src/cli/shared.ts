@@ -23,7 +23,7 @@ export const deviceOptions: Record<string, Option> = {
   device: { value: 'NAME', help: 'where to compute; default: the key device of the configuration (cpu)' },
   threads: {
     value: 'N',
-    help: 'threads of cpu and wasm; default: all that the system grants. Results do not depend on it',
+    help: 'threads of cpu and wasm; default: RECTIFLOW_THREADS, or all that the system grants. Results do not depend on it',
   },
 };
 

@@ -10,6 +10,7 @@ import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } fr
 import { Library } from './native/loader.ts';
 import { amalgamate } from './source.ts';
 import { Tables } from './tables.ts';
+import { defaultThreads } from './threads.ts';
 
 const runtimeModule = {
   language: 'c',
@@ -58,7 +59,7 @@ export class CpuDevice implements Device {
 
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
-    this.workers = options.threads ?? availableParallelism();
+    this.workers = options.threads ?? defaultThreads();
     this.description = `${this.workers} threads`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);

@@ -5,6 +5,7 @@ import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import { type Device, type Precision, precisions } from './device.ts';
+import { checkThreads } from './threads.ts';
 import { WasmDevice } from './wasm.ts';
 import { nodeHost } from './wasm_node.ts';
 
@@ -26,8 +27,7 @@ let current: Device | undefined;
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
   const { threads, precision = 'fp32' } = options;
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
-    throw new ValueError(`threads must be a whole number from 1 to 256, got ${threads}`);
+  if (threads !== undefined) checkThreads(threads, 'threads');
   const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
   if (!precisions.includes(precision))
     throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);

@@ -1,7 +1,6 @@
 // The WebAssembly device: the CPU's kernels as one module on a shared memory of up to 4 GiB. Threads are workers that
 // instantiate the same module on the same memory, each with its own stack, and run tasks of the pool (thread_pool.h); the
 // thread that calls takes part. Two JavaScript threads each open a device of their own, with a memory of its own.
-import { availableParallelism } from 'node:os';
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import { debugLevel, traceLaunch } from './debug.ts';
@@ -9,6 +8,7 @@ import type { Device, HostArray, MemoryFigures } from './device.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 import { Tables } from './tables.ts';
+import { defaultThreads } from './threads.ts';
 import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
 /** What a worker instantiates the module with. */
@@ -60,7 +60,7 @@ export class WasmDevice implements Device {
 
   /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
-    const device = new WasmDevice(host, options.threads ?? availableParallelism());
+    const device = new WasmDevice(host, options.threads ?? defaultThreads());
     await device.startWorkers();
     return device;
   }
