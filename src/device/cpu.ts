@@ -60,7 +60,7 @@ export class CpuDevice implements Device {
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
     this.workers = options.threads ?? defaultThreads();
-    this.description = `${this.workers} threads`;
+    this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
     this.runtime = {

@@ -50,7 +50,7 @@ export class WasmDevice implements Device {
   private constructor(host: WasmHost, workers: number) {
     this.host = host;
     this.workers = workers;
-    this.description = `${workers} threads, 128-bit SIMD`;
+    this.description = `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`;
     this.memoryOfDevice = createMemory();
     this.exports = new WebAssembly.Instance(host.module, { env: { memory: this.memoryOfDevice } }).exports;
     this.runtime = this.load(wasmRuntime);
