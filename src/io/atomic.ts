@@ -2,7 +2,7 @@
 //
 // temporary file in the same folder -> fsync -> rename -> fsync of the folder
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileError } from '../errors.ts';
 import { asFileError } from './file.ts';
@@ -29,6 +29,16 @@ export async function writeFileAtomic(
     await syncFolder(dirname(target));
   } catch (error) {
     throw asFileError(path, error);
+  }
+}
+
+/** Removes what processes that were killed left of such writes in a folder. The caller knows that none is writing there. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  try {
+    for (const name of await readdir(folder))
+      if (/^\..+\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(folder, name));
+  } catch (error) {
+    throw asFileError(folder, error);
   }
 }
 

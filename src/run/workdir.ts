@@ -9,7 +9,7 @@ import { mkdirSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, FileError } from '../errors.ts';
-import { writeFileAtomic } from '../io/index.ts';
+import { removeLeftovers, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { differences } from './config/tree.ts';
@@ -54,8 +54,10 @@ export class WorkDirectory {
     notice: (text: string) => void,
   ): Promise<WorkDirectory> {
     const path = await stageFolder(asked, stage, otherStage, notice);
-    for (const folder of ['checkpoints', 'checkpoints-meta']) makeFolder(join(path, folder));
-    return new WorkDirectory(path, stage, await lockFolder(path));
+    const folders = ['checkpoints', 'checkpoints-meta'].map((name) => makeFolder(join(path, name)));
+    const workdir = new WorkDirectory(path, stage, await lockFolder(path));
+    for (const folder of [path, ...folders]) await removeLeftovers(folder);
+    return workdir;
   }
 
   close(): Promise<void> {

@@ -124,6 +124,15 @@ it('a damaged state is named and the one before it serves', async () => {
   await expectSameAsWhole(workdir);
 });
 
+it('what a kill left of a checkpoint half written goes when the run goes on', async () => {
+  const workdir = join(folder, 'leftover');
+  await train(await config({ 'training.n_iters': 3 }), { workdir, device });
+  const left = ['checkpoints/.checkpoint_0.safetensors.08101df0d677.tmp', '.config.json.0123456789ab.tmp'];
+  for (const name of left) writeFileSync(join(workdir, name), 'half');
+  await train(await config({ 'training.n_iters': 5 }), { workdir, device });
+  for (const name of left) expect(existsSync(join(workdir, name))).toBe(false);
+});
+
 describe('refuses', () => {
   it('the directory of another configuration, naming the keys', async () => {
     const before = readdirSync(whole, { recursive: true }).sort();
