@@ -46,3 +46,10 @@ export async function numberedCheckpoints(folder: string): Promise<{ number: num
   }
   return [...numbers].sort(([a], [b]) => a - b).map(([number, file]) => ({ number, path: join(folder, file) }));
 }
+
+/** "ckpt_3" of checkpoint_3 or its file: what evaluations of it are called, as in the official code. */
+export function evaluationName(checkpoint: string): string {
+  return basename(checkpoint)
+    .replace(/^checkpoint[-_]/, 'ckpt_')
+    .replace(/\.(?:safetensors|pth)$/, '');
+}

@@ -14,6 +14,7 @@ import { declaredModules } from '../../device/module.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
+import { evaluationName } from '../find_checkpoint.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
@@ -108,7 +109,7 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
   const common = { device, signal };
   const report = (what: EvalProgress['what']) => (done: number, total: number) =>
     options.onProgress?.({ checkpoint: name, what, done, total });
-  const short = name.replace(/^checkpoint[-_]/, 'ckpt_');
+  const short = evaluationName(name);
   if (heldOut) {
     row.loss = await evaluationLoss(model, heldOut, config, {
       ...common,

@@ -1,19 +1,16 @@
 // What there is to report on in a folder: the flows of a chain that are done, or the last snapshot of a run.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../errors.ts';
-import { asFileError } from '../../io/index.ts';
-import { parseStrictJson } from '../../io/json.ts';
 import { chainFile, chainStages, flowStages, reportConfig } from '../chain/stages.ts';
-import { type Config, resolveConfig } from '../config/index.ts';
+import { type Config, loadConfig } from '../config/index.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import type { ReportedFlow } from './measure.ts';
 
 /** @throws FileError for a folder of neither, or without a checkpoint */
 export async function reportedFlows(workdir: string): Promise<{ config: Config; flows: ReportedFlow[] }> {
   if (existsSync(join(workdir, chainFile))) {
-    const config = await readConfig(join(workdir, chainFile));
+    const config = await loadConfig(join(workdir, chainFile));
     const stages = chainStages(config, workdir);
     const flows = flowStages(stages).filter(({ checkpoint }) => existsSync(checkpoint));
     if (flows.length === 0) throw new FileError(workdir, 'holds a chain of which no flow is done; run it first');
@@ -22,19 +19,8 @@ export async function reportedFlows(workdir: string): Promise<{ config: Config; 
   const path = join(workdir, 'config.json');
   if (!existsSync(path))
     throw new FileError(workdir, `holds neither ${chainFile} nor config.json: no chain and no run`);
-  const config = await readConfig(path);
+  const config = await loadConfig(path);
   const last = (await numberedCheckpoints(join(workdir, 'checkpoints'))).at(-1);
   if (!last) throw new FileError(workdir, 'holds no checkpoint yet; train first');
   return { config, flows: [{ name: 'flow', folder: workdir, config, checkpoint: last.path }] };
-}
-
-async function readConfig(path: string): Promise<Config> {
-  let raw: unknown;
-  try {
-    raw = parseStrictJson(await readFile(path, 'utf8'));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new FileError(path, `is not JSON: ${error.message}`, { cause: error });
-    throw asFileError(path, error);
-  }
-  return resolveConfig(raw, path);
 }

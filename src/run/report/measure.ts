@@ -1,6 +1,6 @@
 // What a report says of one flow: pictures and scores for several numbers of steps, all from the same noise, straightness, and a
 // few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
@@ -13,6 +13,7 @@ import type { Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
 import { scoreFeatures } from '../eval/scores.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
+import { evaluationName } from '../find_checkpoint.ts';
 import { type LoggedStep, readLog } from '../log.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
@@ -129,7 +130,7 @@ async function sampledRow(
   const collected = new FeatureCollector();
   let first: Uint8Array | undefined;
   const { nfe } = await drawSamples(model, config, {
-    folder: makeFolder(join(folder, config.eval.folder, shortName(checkpoint))),
+    folder: makeFolder(join(folder, config.eval.folder, evaluationName(checkpoint))),
     files: 'samples',
     checkpoint,
     device,
@@ -151,13 +152,6 @@ async function sampledRow(
       width: SAMPLES_WIDTH,
     }),
   };
-}
-
-/** "ckpt_3" of "checkpoint_3.safetensors". */
-function shortName(checkpoint: string): string {
-  return basename(checkpoint)
-    .replace(/^checkpoint[-_]/, 'ckpt_')
-    .replace(/\.\w+$/, '');
 }
 
 async function pathsPicture({ points, ends }: Trajectory, config: Config): Promise<Uint8Array> {
