@@ -6,6 +6,7 @@ export default {
   seed: 42,
   device: 'cpu',
   precision: 'fp32',
+  exact: false,
   data: {
     dataset: 'CIFAR10',
     root_path: '',

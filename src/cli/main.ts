@@ -53,6 +53,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     summary: 'what a checkpoint holds, how large a network is',
     load: async () => (await import('./inspect.ts')).inspectCommand,
   },
+  tune: {
+    summary: 'measure which convolution algorithms suit this processor',
+    load: async () => (await import('./tune.ts')).tuneCommand,
+  },
   doctor: {
     summary: 'what is there, what is missing, what to do',
     load: async () => (await import('./doctor.ts')).doctorCommand,

@@ -15,6 +15,7 @@ import {
   type Task,
   type TrainingStep,
   type TrainOptions,
+  useNamedTuning,
 } from '../run/index.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -28,8 +29,10 @@ export const deviceOptions: Record<string, Option> = {
 };
 
 /** The device of --device, or of the configuration; without C compiler wasm for the latter's cpu, which is said. */
-export function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
-  const options = { threads: parsed.whole('threads', 1), precision: config.precision };
+export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
+  const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
+  const tuning = await useNamedTuning();
+  if (tuning !== undefined) note(`convolution algorithms by the table ${tuning}`);
   const named = parsed.text('device');
   return named === undefined ? openDefaultDevice(config.device, options, note) : openDevice(named, options);
 }

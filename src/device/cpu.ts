@@ -35,6 +35,8 @@ interface Compiled {
 export interface CpuOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
+  /** Default false: see Device. */
+  exact?: boolean;
 }
 
 /** The pool width set last in this thread. */
@@ -47,6 +49,7 @@ export class CpuDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'cpu';
   readonly name = 'cpu';
+  readonly exact: boolean;
   readonly workers: number;
   readonly description: string;
   readonly cache = new KernelCache();
@@ -60,6 +63,7 @@ export class CpuDevice implements Device {
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
     this.workers = options.threads ?? defaultThreads();
+    this.exact = options.exact ?? false;
     this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);

@@ -39,6 +39,11 @@ export interface Device {
   readonly name: string;
   /** Of the CPU always fp32. */
   readonly precision: Precision;
+  /**
+   * Whether every convolution is a direct sum. Otherwise those of 3 x 3 may go by Winograd's algorithm on the CPU and in
+   * WebAssembly: faster, with an error some ten times that of a sum. Of CUDA always true.
+   */
+  readonly exact: boolean;
   /** What it is, in a few words, for people. */
   readonly description: string;
   /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */

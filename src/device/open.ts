@@ -1,4 +1,4 @@
-// Opening a device by name, once per name and thread count.
+// Opening a device by name, once per name and options.
 import { DeviceError, ValueError } from '../errors.ts';
 import { compilerMissing, compilersTried } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
@@ -14,6 +14,8 @@ export interface OpenOptions {
   threads?: number;
   /** CUDA: what convolutions and matrix products may round to; default `fp32`. One card may be open in several. */
   precision?: Precision;
+  /** CPU and WebAssembly: convolutions by direct sums alone, never by Winograd's algorithm; default false. */
+  exact?: boolean;
 }
 
 /** By what was asked for; settled ones, and those that are being opened. */
@@ -26,14 +28,14 @@ let current: Device | undefined;
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
-  const { threads, precision = 'fp32' } = options;
+  const { threads, precision = 'fp32', exact = false } = options;
   if (threads !== undefined) checkThreads(threads, 'threads');
   const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
   if (!precisions.includes(precision))
     throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
   if (kind !== 'cuda' && precision !== 'fp32')
     throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);
-  const key = kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}`;
+  const key = kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}/${exact}`;
   let opening = open.get(key);
   if (!opening) {
     opening = create(kind, Number(index), options);
@@ -74,9 +76,9 @@ async function create(kind: string, index: number, options: OpenOptions): Promis
   return device;
 }
 
-async function deviceOf(kind: string, index: number, { threads, precision }: OpenOptions): Promise<Device> {
-  if (kind === 'cpu') return new CpuDevice({ threads });
-  if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads });
+async function deviceOf(kind: string, index: number, { threads, precision, exact }: OpenOptions): Promise<Device> {
+  if (kind === 'cpu') return new CpuDevice({ threads, exact });
+  if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads, exact });
   return new CudaDevice(index, { precision });
 }
 

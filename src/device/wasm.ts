@@ -31,12 +31,15 @@ export interface WasmHost {
 export interface WasmOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
+  /** Default false: see Device. */
+  exact?: boolean;
 }
 
 export class WasmDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'wasm';
   readonly name = 'wasm';
+  readonly exact: boolean;
   readonly workers: number;
   readonly description: string;
   private readonly host: WasmHost;
@@ -47,9 +50,10 @@ export class WasmDevice implements Device {
   private readonly loaded = new Map<AnyModule, Launchers>();
   private readonly tables = new Tables(this);
 
-  private constructor(host: WasmHost, workers: number) {
+  private constructor(host: WasmHost, workers: number, exact: boolean) {
     this.host = host;
     this.workers = workers;
+    this.exact = exact;
     this.description = `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`;
     this.memoryOfDevice = createMemory();
     this.exports = new WebAssembly.Instance(host.module, { env: { memory: this.memoryOfDevice } }).exports;
@@ -60,7 +64,7 @@ export class WasmDevice implements Device {
 
   /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
-    const device = new WasmDevice(host, options.threads ?? defaultThreads());
+    const device = new WasmDevice(host, options.threads ?? defaultThreads(), options.exact ?? false);
     await device.startWorkers();
     return device;
   }

@@ -9,6 +9,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
 import { provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
+import { tuningIdentity } from './tuning.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 const SIGMAS = 'buffer.sigmas';
@@ -28,6 +29,8 @@ export interface Checkpoint {
   emaDecay?: number;
   /** The buffer of noise scales in a file of the official code, kept for the way back. */
   sigmas?: Float64Array;
+  /** What chose the convolutions' algorithms, of a run on the CPU: see tuningIdentity. */
+  tuning?: string;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
@@ -64,13 +67,14 @@ export async function saveCheckpoint(path: string, { model, optimizer, ...state 
     model: weights,
     ema: await values('ema'),
     emaDecay: optimizer.options.emaRate,
+    tuning: tuningIdentity(optimizer.arena.values.device),
     moments,
   });
 }
 
 /** @param checkpoint its path is where it goes */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
-  const { path, config, stage, step, emaDecay, sigmas, model, ema, moments } = checkpoint;
+  const { path, config, stage, step, emaDecay, sigmas, tuning, model, ema, moments } = checkpoint;
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)
@@ -82,6 +86,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
     step: String(step),
     ...(stage && { stage: stage.name, ...(stage.teacher !== undefined && { teacher: stage.teacher }) }),
     ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
+    ...(tuning !== undefined && { tuning }),
     ...provenance(),
   };
   await writeSafetensors(path, tensors, metadata);

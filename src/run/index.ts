@@ -69,4 +69,6 @@ export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/p
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';
+export { type TuneOptions, tune } from './tune.ts';
+export { readTuning, type TuningOrigin, tuningIdentity, useNamedTuning, writeTuning } from './tuning.ts';
 export { makeFolder } from './workdir.ts';

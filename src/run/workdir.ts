@@ -23,7 +23,7 @@ const free = [
   /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
   /^eval\./,
   /^sampling\.(?!init_noise_scale$)/,
-  /^(data\.root_path|training\.data_dir|reflow\.vgg16|device|precision)$/,
+  /^(data\.root_path|training\.data_dir|reflow\.vgg16|device|precision|exact)$/,
   /^chain\./,
   /^model\.activation_checkpointing$/,
   /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,

@@ -20,7 +20,7 @@ import { trainingLoop } from '../../src/run/loop.ts';
 import { optimizerOf } from '../../src/run/session.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
-import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceModes, openTestDevice } from '../support/devices.ts';
 
 type Value = { shape: readonly number[]; data: Float32Array };
 type Values = Map<string, Value>;
@@ -49,9 +49,9 @@ function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 /** Whole networks take minutes on the emulated card: test/nn/cuda.test.ts has a small one. */
-const fast = deviceNames.filter((name) => name !== 'cuda-emulated');
+const fast = deviceModes.filter(({ name }) => name !== 'cuda-emulated');
 
-describe.each(fast)('on %s', (name) => {
+describe.each(fast)('on $label', ({ name, ...mode }) => {
   describe.each(['ddpmpp', 'ncsnpp_fir'])('%s', (golden) => {
     const folder = `${here}${golden}/`;
     let device: Device;
@@ -70,7 +70,7 @@ describe.each(fast)('on %s', (name) => {
     const vector = (array: ArrayFile | undefined) => tensor((array as ArrayFile).data as Float32Array, { device });
 
     beforeAll(async () => {
-      device = await openTestDevice(name);
+      device = await openTestDevice(name, mode);
       config = await loadConfig(`${folder}config.json`);
       ({ model } = await loadModel(`${folder}checkpoint_0.pth`, config, { device }));
     }, 120_000);

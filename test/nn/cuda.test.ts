@@ -80,7 +80,7 @@ const cards = deviceModes.filter(({ name }) => name.startsWith('cuda'));
 describe.each(cards)('$name in $precision', ({ name, precision }) => {
   let devices: Device[];
   beforeAll(async () => {
-    devices = [await openTestDevice('cpu'), await openTestDevice(name, precision)];
+    devices = [await openTestDevice('cpu'), await openTestDevice(name, { precision })];
   }, 120_000);
 
   test.each(members)(

@@ -57,8 +57,8 @@ describe.each(Object.keys(family.members))('%s', (name) => {
   test('output and gradients', () => checkMember(family, name, stored, device));
 
   test.each(cardsFor(name))(
-    'output and gradients on $name in $precision',
-    async (mode) => checkMember(family, name, stored, await openTestDevice(mode.name, mode.precision)),
+    'output and gradients on $label',
+    async (mode) => checkMember(family, name, stored, await openTestDevice(mode.name, mode)),
     240_000,
   );
 });

@@ -40,13 +40,13 @@ const conditions = ['round eager', 'forward eager', 'backward deferred'].concat(
 
 const emulated = deviceModes.filter(({ name }) => name === 'cuda-emulated');
 
-describe.each(emulated)('$name in $precision', ({ name, precision }) => {
+describe.each(emulated)('$label', ({ name, precision }) => {
   afterEach(() => {
     vi.unstubAllEnvs();
   });
 
   async function runUnder(condition: string, definition: Case, size: unknown): Promise<Execution> {
-    const device = await openTestDevice(name, precision);
+    const device = await openTestDevice(name, { precision });
     const [schedule, copies] = condition.split(' ');
     vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
     vi.stubEnv('FAKECUDA_COPIES', copies);

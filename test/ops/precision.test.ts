@@ -45,7 +45,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
   let cpu: Device;
   let device: Device;
   beforeAll(async () => {
-    [cpu, device] = [await openTestDevice('cpu'), await openTestDevice(name, precision)];
+    [cpu, device] = [await openTestDevice('cpu'), await openTestDevice(name, { precision })];
   }, 120_000);
 
   test('products of f32 tensors round their factors in tf32 alone', () => {

@@ -9,14 +9,14 @@ import { casesIn } from '../cases.ts';
 import { checkCase, runCase } from '../support/check.ts';
 import { deviceModes, openTestDevice } from '../support/devices.ts';
 
-describe.each(deviceModes)('$name in $precision', ({ name, precision }) => {
+describe.each(deviceModes)('$label', ({ name, ...mode }) => {
   let device: Device;
 
   beforeAll(async () => {
-    device = await openTestDevice(name, precision);
+    device = await openTestDevice(name, mode);
   }, 120_000);
 
-  test.each(casesIn(precision).map((definition) => ({ title: describeCase(definition), definition })))(
+  test.each(casesIn(mode.precision).map((definition) => ({ title: describeCase(definition), definition })))(
     '$title matches the reference',
     async ({ definition }) => {
       for (const size of definition.check) await checkCase(definition, size, device, 0);

@@ -172,7 +172,10 @@ describe('a chain on the digits', () => {
       const [words, options] = start('killed');
       const child = spawn(process.execPath, [bin, ...words], { ...options, stdio: 'ignore' });
       const most = full ? 10 : 3;
-      const timer = setTimeout(() => child.kill('SIGKILL'), kills < most ? patience * (500 + Math.random() * 2500) : 110_000);
+      const timer = setTimeout(
+        () => child.kill('SIGKILL'),
+        kills < most ? patience * (500 + Math.random() * 2500) : 110_000,
+      );
       const code = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
       clearTimeout(timer);
       if (code === 0 && kills === 0) {

@@ -96,7 +96,7 @@ describe.runIf(card !== undefined)('on the card', () => {
   ] as const)(
     '%i steps in %i parts in %s have the losses of the CPU, to %f, and are one graph after the first',
     async (total, accumulation, precision, tolerance) => {
-      const device = await openTestDevice(card as string, precision);
+      const device = await openTestDevice(card as string, { precision });
       const values = { 'training.accumulation': accumulation };
       const before = device.memory().live;
       const expected = await train(cpu, total, values);

@@ -18,19 +18,30 @@ if (deviceNames.length === 0) throw new Error('RECTIFLOW_TEST_DEVICES names no d
 if (deviceNames.includes('cuda') && deviceNames.includes('cuda-emulated'))
   throw new Error('one process has one CUDA driver: name cuda or cuda-emulated in RECTIFLOW_TEST_DEVICES, not both');
 
-/** Each device in each precision that it has. */
-export const deviceModes: readonly { name: string; precision: Precision }[] = deviceNames.flatMap((name) =>
-  (name.startsWith('cuda') ? precisions : (['fp32'] as const)).map((precision) => ({ name, precision })),
+/** A device as it is opened for a test. */
+export interface DeviceMode {
+  name: string;
+  precision: Precision;
+  exact: boolean;
+  /** For titles. */
+  label: string;
+}
+
+/** Each device in each precision that it has, and where convolutions have fast algorithms with and without them. */
+export const deviceModes: readonly DeviceMode[] = deviceNames.flatMap((name): DeviceMode[] =>
+  name.startsWith('cuda')
+    ? precisions.map((precision) => ({ name, precision, exact: true, label: `${name} in ${precision}` }))
+    : [false, true].map((exact) => ({ name, precision: 'fp32', exact, label: exact ? `${name}, exact` : name })),
 );
 
 /** Longer tests: every random property runs many more times. */
 export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 
 /** Opens a device under test, or fails with what to change. */
-export async function openTestDevice(name: string, precision?: Precision): Promise<Device> {
+export async function openTestDevice(name: string, { precision, exact }: Partial<DeviceMode> = {}): Promise<Device> {
   try {
     if (name === 'wasm') buildWasm();
-    if (name !== 'cuda-emulated') return await openDevice(name, { precision });
+    if (name !== 'cuda-emulated') return await openDevice(name, { precision, exact });
     Object.assign(process.env, fakeCuda(), { RECTIFLOW_CUDA_CACHING: '0' });
     return await openDevice('cuda', { precision });
   } catch (cause) {

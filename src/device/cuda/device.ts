@@ -31,6 +31,7 @@ export interface CudaOptions {
 export class CudaDevice implements Device {
   readonly kind = 'cuda';
   readonly precision: Precision;
+  readonly exact = true;
   readonly name: string;
   readonly workers: number;
   readonly description: string;

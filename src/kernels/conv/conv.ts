@@ -13,6 +13,8 @@ import { sumAxes } from '../reduction.ts';
 import { withWeight } from '../weight.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
+import { convKernels } from './direct.ts';
+import type { Geometry } from './geometry.ts';
 
 export interface Conv2dOptions {
   /** [Cout] f32 */
@@ -30,7 +32,7 @@ export interface Conv2dOptions {
 }
 
 export interface ConvAttributes {
-  geometry: cpu.Geometry;
+  geometry: Geometry;
   scale: number;
   /** What its gradient has: a weight of bf16 activations may be f32. */
   weightDtype: Dtype;
@@ -38,7 +40,7 @@ export interface ConvAttributes {
 
 export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
-  cpu: cpu.convKernels,
+  cpu: convKernels,
   cuda: cuda.convKernels,
   backward({ grad, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
@@ -93,7 +95,7 @@ function launchersOf(device: Device): Pick<typeof cpu, 'convForward' | 'convInpu
   return device.kind === 'cuda' ? cuda : cpu;
 }
 
-function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): cpu.Geometry {
+function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): Geometry {
   if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3])
     throw new ShapeError(
       'conv2d',

@@ -5,8 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { inChunks, launchOf, productModules } from '../product.ts';
 import { sumAxes } from '../reduction.ts';
-import type { Conv2dOptions } from './conv.ts';
-import type { Geometry } from './cpu.ts';
+import type { Epilogue, Geometry } from './geometry.ts';
 
 export const convKernels = productModules(import.meta.url, './conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
@@ -22,7 +21,7 @@ export function convForward(
   x: Tensor,
   weight: Tensor,
   { out, table }: Geometry,
-  { bias, add, residual, scale = 1 }: Conv2dOptions,
+  { bias, add, residual, scale }: Epilogue,
 ): Tensor {
   const { device, dtype } = x;
   const y = empty(out, { device, dtype });

@@ -34,6 +34,8 @@ export const configSchema = z.strictObject({
   device: z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N'),
   /** Ours: how products are computed and, of bf16, what activations are stored as; beyond fp32 on cuda only. */
   precision: z.enum(precisions),
+  /** Ours: convolutions by direct sums alone, where the CPU would choose Winograd's algorithm. Slower, ten times as exact. */
+  exact: z.boolean(),
   data: z.strictObject({
     dataset: z.enum(dataSets),
     /** Folder of the files, for sets that are not shipped. */

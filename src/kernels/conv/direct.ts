@@ -1,0 +1,76 @@
+// Convolutions of the CPU as direct sums, of any kernel, stride and padding. The weights are packed into panels for each call: a
+// copy of the weights against N H W times as many multiplications.
+import { kernelModule } from '../../device/module.ts';
+import { empty } from '../../tensor/create.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { view } from '../../tensor/view.ts';
+import { sumAxes } from '../reduction.ts';
+import type { Epilogue, Geometry } from './geometry.ts';
+
+export const convKernels = kernelModule(import.meta.url, './conv.c', {
+  conv_packed_size: 'ptr i32 -> f64',
+  conv_pack: 'ptr ptr ptr i32',
+  conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32',
+  conv_input_gradient: 'ptr ptr ptr ptr f32',
+  conv_weight_partials: 'ptr -> f64',
+  conv_weight_gradient: 'ptr ptr ptr ptr',
+});
+
+/** The weights in panels; a temporary of the caller. */
+function pack(weight: Tensor, table: number, transposed: boolean): Tensor {
+  const { device } = weight;
+  const kernels = device.load(convKernels);
+  const packed = empty([kernels.conv_packed_size(table, transposed ? 1 : 0)], { device });
+  kernels.conv_pack(weight.address, packed.address, table, transposed ? 1 : 0);
+  return packed;
+}
+
+export function directForward(
+  x: Tensor,
+  weight: Tensor,
+  { out, table: values }: Geometry,
+  { bias, add, residual, scale }: Epilogue,
+): Tensor {
+  const { device } = x;
+  const y = empty(out, { device });
+  const table = device.table(values);
+  using packed = pack(weight, table, false);
+  const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
+  device.load(convKernels).conv_forward(x.address, packed.address, y.address, biasAt, addAt, residualAt, table, scale);
+  return y;
+}
+
+export function directInputGradient(
+  dy: Tensor,
+  weight: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+): Tensor {
+  const { device } = dy;
+  const dx = empty(shape, { device });
+  const table = device.table(values);
+  using packed = pack(weight, table, true);
+  device.load(convKernels).conv_input_gradient(dy.address, packed.address, dx.address, table, scale);
+  return dx;
+}
+
+export function directWeightGradient(
+  x: Tensor,
+  dy: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+): Tensor {
+  const { device } = x;
+  const table = device.table(values);
+  const kernels = device.load(convKernels);
+  const count = kernels.conv_weight_partials(table);
+  const partials = empty([count, sizeOf(shape)], { device });
+  kernels.conv_weight_gradient(x.address, dy.address, partials.address, table);
+  if (count === 1 && scale === 1) return view(partials, shape);
+  const sum = sumAxes(partials, [0], scale);
+  partials.dispose();
+  return view(sum, shape);
+}

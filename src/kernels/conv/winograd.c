@@ -1,0 +1,563 @@
+/* Convolutions of 3 x 3 at stride 1 by Winograd's minimal filtering (Lavin, Gray, CVPR 2016): tiles of m x m outputs, m = 4 or 2,
+ * from (m + 2)^2 products a channel instead of 9 m^2, with the points 0, 1, -1 (2, -2) and infinity.
+ *
+ *   forward, input gradient   Y = A^T [sum over channels of (G w G^T) . (B^T d B)] A
+ *   weight gradient           dw = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G
+ *
+ * A plane is one of the (m + 2)^2 places of a transformed tile: of each, the sum is a matrix product. Transformed tiles lie in
+ * panels of TILE_COLUMNS channels, [panel][plane][tile][TILE_COLUMNS], so that all planes of a panel are neighbours; planes are a
+ * cache line more than their size apart, so that one place of all of them is not one set of the cache. Channels are multiples
+ * of TILE_COLUMNS.
+ */
+#include "gemm.h"
+
+enum { MOST_SIDE = 6, PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
+       GRADIENT_ROWS = TILE_ROWS < 8 ? TILE_ROWS : 8 };
+
+struct winograd {
+  const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
+  float *y, scale;
+  int32_t n, h, w, c, out_h, out_w, out_c; /* c: what is summed over, out_c: what is made */
+  int32_t offset_y, offset_x, flipped;     /* of the first pixel of the first tile; weights as of the input gradient */
+  int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c, of c */
+  int32_t block, blocks;                   /* tiles that are transformed together */
+  int32_t first, source_groups;            /* weight gradient: first tile of the chunk, into how many groups panels of c are cut */
+  float *u, *v, *d, *sums;
+  size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_worker;
+};
+
+/* ---------------------------------------------------------------- transforms of one dimension */
+
+/* B^T d: side values of an input tile */
+INLINE void input_transform(int32_t m, vec *o, const vec *d, int32_t step) {
+  if (m == 2) {
+    o[0] = d[0] - d[2 * step];
+    o[1] = d[step] + d[2 * step];
+    o[2] = d[2 * step] - d[step];
+    o[3] = d[step] - d[3 * step];
+  } else {
+    vec even = d[4 * step] - 4.0f * d[2 * step], odd = d[3 * step] - 4.0f * d[step];
+    vec outer = d[4 * step] - d[2 * step], twice = 2.0f * (d[3 * step] - d[step]);
+    o[0] = 4.0f * d[0] - 5.0f * d[2 * step] + d[4 * step];
+    o[1] = even + odd;
+    o[2] = even - odd;
+    o[3] = outer + twice;
+    o[4] = outer - twice;
+    o[5] = 4.0f * d[step] - 5.0f * d[3 * step] + d[5 * step];
+  }
+}
+
+/* A^T s: side values to m outputs */
+INLINE void output_transform(int32_t m, vec *o, const vec *s, int32_t step) {
+  vec sum = s[step] + s[2 * step], difference = s[step] - s[2 * step];
+  if (m == 2) {
+    o[0] = s[0] + sum;
+    o[1] = difference - s[3 * step];
+  } else {
+    vec sum2 = s[3 * step] + s[4 * step], difference2 = s[3 * step] - s[4 * step];
+    o[0] = s[0] + sum + sum2;
+    o[1] = difference + 2.0f * difference2;
+    o[2] = sum + 4.0f * sum2;
+    o[3] = difference + 8.0f * difference2 + s[5 * step];
+  }
+}
+
+/* A y: its adjoint, m values of dy to side */
+INLINE void gradient_transform(int32_t m, vec *o, const vec *y, int32_t step) {
+  if (m == 2) {
+    o[0] = y[0];
+    o[1] = y[0] + y[step];
+    o[2] = y[0] - y[step];
+    o[3] = -y[step];
+  } else {
+    vec even = y[0] + y[2 * step], odd = y[step] + y[3 * step];
+    vec even2 = y[0] + 4.0f * y[2 * step], odd2 = 2.0f * y[step] + 8.0f * y[3 * step];
+    o[0] = y[0];
+    o[1] = even + odd;
+    o[2] = even - odd;
+    o[3] = even2 + odd2;
+    o[4] = even2 - odd2;
+    o[5] = y[3 * step];
+  }
+}
+
+/* G g: three taps to side */
+INLINE void weight_transform(int32_t m, vec *o, const vec *g, int32_t step) {
+  if (m == 2) {
+    vec outer = (g[0] + g[2 * step]) * 0.5f, middle = g[step] * 0.5f;
+    o[0] = g[0];
+    o[1] = outer + middle;
+    o[2] = outer - middle;
+    o[3] = g[2 * step];
+  } else {
+    vec outer = (g[0] + g[2 * step]) * (-1.0f / 6), middle = g[step] * (1.0f / 6);
+    vec outer2 = g[0] * (1.0f / 24) + g[2 * step] * (1.0f / 6), middle2 = g[step] * (1.0f / 12);
+    o[0] = g[0] * 0.25f;
+    o[1] = outer - middle;
+    o[2] = outer + middle;
+    o[3] = outer2 + middle2;
+    o[4] = outer2 - middle2;
+    o[5] = g[2 * step];
+  }
+}
+
+/* G^T u: its adjoint, side to three taps */
+INLINE void weight_gradient_transform(int32_t m, vec *o, const vec *u, int32_t step) {
+  vec sum = u[step] + u[2 * step], difference = u[step] - u[2 * step];
+  if (m == 2) {
+    o[0] = u[0] + 0.5f * sum;
+    o[1] = 0.5f * difference;
+    o[2] = 0.5f * sum + u[3 * step];
+  } else {
+    vec sum2 = u[3 * step] + u[4 * step], difference2 = u[3 * step] - u[4 * step];
+    o[0] = 0.25f * u[0] - (1.0f / 6) * sum + (1.0f / 24) * sum2;
+    o[1] = (1.0f / 12) * difference2 - (1.0f / 6) * difference;
+    o[2] = (1.0f / 6) * (sum2 - sum) + u[5 * step];
+  }
+}
+
+/* ---------------------------------------------------------------- tiles */
+
+struct place { int32_t sample, y, x; };
+
+INLINE struct place place_of(const struct winograd *g, int32_t tile) {
+  int32_t image = g->tiles_y * g->tiles_x;
+  return (struct place){tile / image, tile / g->tiles_x % g->tiles_y, tile % g->tiles_x};
+}
+
+/* The pixels [side x side] from (y, x) of a sample of an image [h, w, c]; zeros outside. */
+INLINE void pixels_at(const float **pixels, int32_t side, const float *image, int32_t sample, int32_t y, int32_t x, int32_t h,
+                      int32_t w, int32_t c, const float *zeros) {
+  for (int32_t i = 0; i < side; i++)
+    for (int32_t j = 0; j < side; j++) {
+      int32_t yy = y + i, xx = x + j;
+      int32_t inside = yy >= 0 && yy < h && xx >= 0 && xx < w;
+      pixels[i * side + j] =
+          inside ? image + (((size_t)sample * (size_t)h + (size_t)yy) * (size_t)w + (size_t)xx) * (size_t)c : zeros;
+    }
+}
+
+/* B^T d B of a tile, all channels, to place t of v. */
+INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float *v, int32_t t) {
+  int32_t side = m + 2;
+  struct place p = place_of(g, tile);
+  const float *pixels[MOST_SIDE * MOST_SIDE];
+  pixels_at(pixels, side, g->x, p.sample, p.y * m + g->offset_y, p.x * m + g->offset_x, g->h, g->w, g->c, g->zeros);
+  float *panel = v + (size_t)t * TILE_COLUMNS;
+  for (int32_t channel = 0; channel < g->c; channel += LANES) {
+    vec d[MOST_SIDE], half[MOST_SIDE * MOST_SIDE], o[MOST_SIDE];
+#pragma GCC unroll 8
+    for (int32_t j = 0; j < side; j++) {
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < side; i++) d[i] = load(pixels[i * side + j] + channel);
+      input_transform(m, o, d, 1);
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < side; i++) half[i * side + j] = o[i];
+    }
+    float *to = panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS;
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < side; i++) {
+      input_transform(m, o, half + i * side, 1);
+#pragma GCC unroll 8
+      for (int32_t j = 0; j < side; j++) store(to + (size_t)(i * side + j) * g->v_plane, o[j]);
+    }
+  }
+}
+
+/* A dy A^T of a tile, all channels, to place t of d, whose planes are as those of v. */
+INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t t) {
+  int32_t side = m + 2;
+  struct place p = place_of(g, tile);
+  const float *pixels[16];
+  pixels_at(pixels, m, g->dy, p.sample, p.y * m, p.x * m, g->out_h, g->out_w, g->out_c, g->zeros);
+  for (int32_t channel = 0; channel < g->out_c; channel += LANES) {
+    vec d[4], half[MOST_SIDE * 4], o[MOST_SIDE];
+#pragma GCC unroll 8
+    for (int32_t j = 0; j < m; j++) {
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < m; i++) d[i] = load(pixels[i * m + j] + channel);
+      gradient_transform(m, o, d, 1);
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < side; i++) half[i * m + j] = o[i];
+    }
+    float *to = g->d + (size_t)(channel / TILE_COLUMNS) * g->v_panel + (size_t)t * TILE_COLUMNS + channel % TILE_COLUMNS;
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < side; i++) {
+      gradient_transform(m, o, half + i * m, 1);
+#pragma GCC unroll 8
+      for (int32_t j = 0; j < side; j++) store(to + (size_t)(i * side + j) * g->v_plane, o[j]);
+    }
+  }
+}
+
+/* G w G^T of one panel of out_c, to u [plane][c][TILE_COLUMNS]. */
+INLINE void transform_taps(int32_t m, vec *taps, float *u, size_t plane) {
+  int32_t side = m + 2;
+  vec half[MOST_SIDE * 3], o[MOST_SIDE];
+#pragma GCC unroll 8
+  for (int32_t j = 0; j < 3; j++) {
+    weight_transform(m, o, taps + j, 3);
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < side; i++) half[i * 3 + j] = o[i];
+  }
+#pragma GCC unroll 8
+  for (int32_t i = 0; i < side; i++) {
+    weight_transform(m, o, half + i * 3, 1);
+#pragma GCC unroll 8
+    for (int32_t j = 0; j < side; j++) store(u + (size_t)(i * side + j) * plane, o[j]);
+  }
+}
+
+INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, float *u) {
+  int32_t begin = panel * TILE_COLUMNS;
+  if (g->flipped) { /* weights [c][3][3][out_c] */
+    for (int32_t channel = 0; channel < g->c; channel++)
+      for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+        const float *w = g->weights + (size_t)channel * 9 * (size_t)g->out_c + (size_t)(begin + half);
+        vec taps[9];
+#pragma GCC unroll 9
+        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(w + (size_t)(8 - tap) * (size_t)g->out_c);
+        transform_taps(m, taps, u + (size_t)channel * TILE_COLUMNS + half, g->u_plane);
+      }
+    return;
+  }
+  size_t row = 9 * (size_t)g->c; /* weights [out_c][3][3][c] */
+  for (int32_t channel = 0; channel < g->c; channel += LANES)
+    for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+      const float *w = g->weights + (size_t)(begin + half) * row + (size_t)channel;
+      float turned[LANES][9][LANES];
+      for (int32_t i = 0; i < LANES; i++)
+        for (int32_t tap = 0; tap < 9; tap++) {
+          const float *from = w + (size_t)i * row + (size_t)tap * (size_t)g->c;
+#pragma GCC unroll 16
+          for (int32_t j = 0; j < LANES; j++) turned[j][tap][i] = from[j];
+        }
+      for (int32_t j = 0; j < LANES; j++) {
+        vec taps[9];
+#pragma GCC unroll 9
+        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(turned[j][tap]);
+        transform_taps(m, taps, u + (size_t)(channel + j) * TILE_COLUMNS + half, g->u_plane);
+      }
+    }
+}
+
+/* sums[t][TILE_COLUMNS] of `rows` tiles in one plane */
+INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums) {
+  vec c[TILE_ROWS][2] = {};
+  for (int32_t source = 0; source < sources; source++, v += panel_step)
+    for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
+      vec b0 = load(u), b1 = load(u + LANES);
+#pragma GCC unroll 16
+      for (int32_t r = 0; r < rows; r++) {
+        vec s = splat(v[r * TILE_COLUMNS + i]);
+        c[r][0] += s * b0;
+        c[r][1] += s * b1;
+      }
+    }
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
+}
+
+/* All planes of tiles [0, count) of v with one panel of u. */
+static void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u, float *sums) {
+  for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, u += g->u_plane, sums += g->sums_plane)
+    for (int32_t t = 0, rows; t < count; t += rows) {
+      rows = tile_rows_of(count - t);
+      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, g->sources, sums + t * TILE_COLUMNS)
+    }
+}
+
+/* y = scale (A^T sums A + bias + add + residual) of a tile, one panel of channels */
+INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t panel, const float *sums) {
+  int32_t side = m + 2;
+  struct place p = place_of(g, tile);
+  for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+    int32_t column = panel * TILE_COLUMNS + half;
+    vec s[MOST_SIDE], rows[4 * MOST_SIDE], o[4], level = {};
+    if (g->bias) level += load(g->bias + column);
+    if (g->add) level += load(g->add + (size_t)p.sample * (size_t)g->out_c + (size_t)column);
+#pragma GCC unroll 8
+    for (int32_t j = 0; j < side; j++) {
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < side; i++) s[i] = load(sums + (size_t)(i * side + j) * g->sums_plane + half);
+      output_transform(m, o, s, 1);
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < m; i++) rows[i * side + j] = o[i];
+    }
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < m; i++) {
+      output_transform(m, o, rows + i * side, 1);
+      int32_t y = p.y * m + i;
+      if (y >= g->out_h) continue;
+      size_t at = (((size_t)p.sample * (size_t)g->out_h + (size_t)y) * (size_t)g->out_w + (size_t)(p.x * m)) * (size_t)g->out_c +
+                  (size_t)column;
+#pragma GCC unroll 8
+      for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
+        if (p.x * m + j >= g->out_w) continue;
+        vec sum = o[j] + level;
+        if (g->residual) sum += load(g->residual + at);
+        store(g->y + at, sum * g->scale);
+      }
+    }
+  }
+}
+
+/* ---------------------------------------------------------------- forward and input gradient
+ * Many tiles: all weights are transformed first, then a task is a block of tiles, whose transformed pixels stay in the cache.
+ * Few tiles: all pixels are transformed first, then a task is a panel of channels, whose transformed weights do.
+ */
+
+INLINE void weights_task(int32_t m, const struct winograd *g, int32_t task) {
+  weight_panel(m, g, task, g->u + (size_t)task * g->u_panel);
+}
+
+INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
+  int32_t first = task * g->block, count = min32(g->block, g->tiles - first), planes = (m + 2) * (m + 2);
+  float *v = g->v + (size_t)worker * g->v_worker, *sums = g->sums + (size_t)worker * g->sums_worker;
+  for (int32_t t = 0; t < count; t++) input_tile(m, g, first + t, v, t);
+  for (int32_t panel = 0; panel < g->panels; panel++) {
+    multiply_planes(g, planes, v, count, g->u + (size_t)panel * g->u_panel, sums);
+    for (int32_t t = 0; t < count; t++) output_tile(m, g, first + t, panel, sums + (size_t)t * TILE_COLUMNS);
+  }
+}
+
+INLINE void pixels_task(int32_t m, const struct winograd *g, int32_t task) { input_tile(m, g, task, g->v, task); }
+
+INLINE void panel_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
+  float *u = g->u + (size_t)worker * g->u_panel, *sums = g->sums + (size_t)worker * g->sums_worker;
+  weight_panel(m, g, task, u);
+  for (int32_t first = 0; first < g->tiles; first += g->block) {
+    int32_t count = min32(g->block, g->tiles - first);
+    multiply_planes(g, (m + 2) * (m + 2), g->v + (size_t)first * TILE_COLUMNS, count, u, sums);
+    for (int32_t t = 0; t < count; t++) output_tile(m, g, first + t, task, sums + (size_t)t * TILE_COLUMNS);
+  }
+}
+
+#define TASKS(name, ...)                                              \
+  static void name##_2(void *context, int32_t task, int32_t worker) { \
+    const struct winograd *g = context;                               \
+    (void)worker;                                                     \
+    name(2, g, __VA_ARGS__);                                          \
+  }                                                                   \
+  static void name##_4(void *context, int32_t task, int32_t worker) { \
+    const struct winograd *g = context;                               \
+    (void)worker;                                                     \
+    name(4, g, __VA_ARGS__);                                          \
+  }
+TASKS(weights_task, task)
+TASKS(block_task, task, worker)
+TASKS(pixels_task, task)
+TASKS(panel_task, task, worker)
+
+/* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, as in conv.c; gradient: of the input */
+static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
+  struct winograd g = {.n = t[0], .flipped = gradient};
+  int32_t side = m + 2;
+  if (gradient) {
+    g.h = t[4], g.w = t[5], g.c = t[6], g.out_h = t[1], g.out_w = t[2], g.out_c = t[3];
+    g.offset_y = t[11] - 2, g.offset_x = t[12] - 2;
+  } else {
+    g.h = t[1], g.w = t[2], g.c = t[3], g.out_h = t[4], g.out_w = t[5], g.out_c = t[6];
+    g.offset_y = -t[11], g.offset_x = -t[12];
+  }
+  g.tiles_y = ceil_div(g.out_h, m);
+  g.tiles_x = ceil_div(g.out_w, m);
+  g.tiles = g.n * g.tiles_y * g.tiles_x;
+  g.panels = g.out_c / TILE_COLUMNS;
+  g.sources = g.c / TILE_COLUMNS;
+  g.u_plane = (size_t)g.c * TILE_COLUMNS + PLANE_GAP;
+  g.u_panel = (size_t)(side * side) * g.u_plane;
+  return g;
+}
+
+INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
+
+/* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. */
+static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
+  size_t planes = (size_t)((m + 2) * (m + 2)), all = (size_t)workers;
+  int32_t most = max32(1, BLOCK_FLOATS * 36 / (int32_t)planes / g->c / TILE_ROWS) * TILE_ROWS;
+  g->block = min32(most, g->tiles);
+  g->blocks = ceil_div(g->tiles, g->block);
+  int32_t room = by_panels(g) ? g->tiles : g->block;
+  g->v_plane = (size_t)room * TILE_COLUMNS + PLANE_GAP;
+  g->v_panel = planes * g->v_plane;
+  g->v_worker = (size_t)g->sources * g->v_panel;
+  g->sums_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
+  g->sums_worker = planes * g->sums_plane;
+  size_t u = (by_panels(g) ? all : (size_t)g->panels) * g->u_panel, v = (by_panels(g) ? 1 : all) * g->v_worker;
+  return (size_t)g->c + u + v + all * g->sums_worker;
+}
+
+/* Channels come in multiples of it. */
+KERNEL double winograd_panel(void) { return TILE_COLUMNS; }
+
+KERNEL double winograd_scratch(const int32_t *table, int32_t m, int32_t gradient, int32_t workers) {
+  struct winograd g = plan_of(table, m, gradient);
+  return (double)lay_out(&g, m, workers);
+}
+
+static void run(struct winograd *g, int32_t m, int32_t workers, float *scratch) {
+  lay_out(g, m, workers);
+  for (int32_t i = 0; i < g->c; i++) scratch[i] = 0.0f;
+  g->zeros = scratch;
+  g->u = scratch + g->c;
+  g->v = g->u + (size_t)(by_panels(g) ? workers : g->panels) * g->u_panel;
+  g->sums = g->v + (size_t)(by_panels(g) ? 1 : workers) * g->v_worker;
+  if (by_panels(g)) {
+    pool_run(m == 2 ? pixels_task_2 : pixels_task_4, g, g->tiles);
+    pool_run(m == 2 ? panel_task_2 : panel_task_4, g, g->panels);
+  } else {
+    pool_run(m == 2 ? weights_task_2 : weights_task_4, g, g->panels);
+    pool_run(m == 2 ? block_task_2 : block_task_4, g, g->blocks);
+  }
+}
+
+/* y = scale (conv(x, w) + bias [Cout] + add [N, Cout] + residual [like y]) */
+KERNEL void winograd_forward(const float *x, const float *w, float *y, const float *bias, const float *add, const float *residual,
+                             float *scratch, const int32_t *table, int32_t m, int32_t workers, float scale) {
+  struct winograd g = plan_of(table, m, 0);
+  g.x = x, g.weights = w, g.y = y, g.bias = bias, g.add = add, g.residual = residual, g.scale = scale;
+  run(&g, m, workers, scratch);
+}
+
+/* dx = scale * the adjoint of conv applied to dy */
+KERNEL void winograd_input_gradient(const float *dy, const float *w, float *dx, float *scratch, const int32_t *table, int32_t m,
+                                    int32_t workers, float scale) {
+  struct winograd g = plan_of(table, m, 1);
+  g.x = dy, g.weights = w, g.y = dx, g.scale = scale;
+  run(&g, m, workers, scratch);
+}
+
+/* ---------------------------------------------------------------- weight gradient
+ * Few tiles: all pixels and gradients are transformed, then a task makes du of some channels, all planes, and dw of it at once.
+ * Many tiles go by chunks: each plane of du [plane][out_c][c] takes the products of a chunk's tiles, in the order of chunks.
+ */
+
+INLINE void chunk_task(int32_t m, const struct winograd *g, int32_t task) {
+  input_tile(m, g, g->first + task, g->v, task);
+  gradient_tile(m, g, g->first + task, task);
+}
+TASKS(chunk_task, task)
+
+/* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS] */
+INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
+  vec c[GRADIENT_ROWS][2];
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < rows; r++) {
+    c[r][0] = fresh ? (vec){} : load(du + (size_t)r * step);
+    c[r][1] = fresh ? (vec){} : load(du + (size_t)r * step + LANES);
+  }
+  for (int32_t t = 0; t < tiles; t++, d += TILE_COLUMNS, v += TILE_COLUMNS) {
+    vec b0 = load(v), b1 = load(v + LANES);
+#pragma GCC unroll 16
+    for (int32_t r = 0; r < rows; r++) {
+      vec s = splat(d[r]);
+      c[r][0] += s * b0;
+      c[r][1] += s * b1;
+    }
+  }
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < rows; r++) store(du + (size_t)r * step, c[r][0]), store(du + (size_t)r * step + LANES, c[r][1]);
+}
+
+/* One plane, one panel of out_c. */
+static void accumulate_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct winograd *g = context;
+  int32_t plane = task / g->panels, panel = task % g->panels, count = min32(g->block, g->tiles - g->first);
+  const float *v = g->v + (size_t)plane * g->v_plane, *d = g->d + (size_t)panel * g->v_panel + (size_t)plane * g->v_plane;
+  float *du = g->u + (size_t)plane * g->u_plane + (size_t)(panel * TILE_COLUMNS) * (size_t)g->c;
+  for (int32_t source = 0; source < g->sources; source++, v += g->v_panel, du += TILE_COLUMNS)
+    for (int32_t row = 0; row < TILE_COLUMNS; row += GRADIENT_ROWS)
+      accumulate_rows(GRADIENT_ROWS, d + row, v, count, du + (size_t)row * (size_t)g->c, (size_t)g->c, g->first == 0);
+}
+
+/* dw = G^T du G of one output channel and `width` of its input channels */
+INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, size_t plane, float *dw, int32_t width) {
+  int32_t side = m + 2;
+  for (int32_t channel = 0; channel < width; channel += LANES) {
+    vec d[MOST_SIDE], half[3 * MOST_SIDE], o[3];
+#pragma GCC unroll 8
+    for (int32_t j = 0; j < side; j++) {
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < side; i++) d[i] = load(du + (size_t)(i * side + j) * plane + channel);
+      weight_gradient_transform(m, o, d, 1);
+#pragma GCC unroll 8
+      for (int32_t i = 0; i < 3; i++) half[i * side + j] = o[i];
+    }
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < 3; i++) {
+      weight_gradient_transform(m, o, half + i * side, 1);
+#pragma GCC unroll 8
+      for (int32_t j = 0; j < 3; j++) store(dw + (size_t)(i * 3 + j) * (size_t)g->c + channel, o[j] * g->scale);
+    }
+  }
+}
+
+INLINE void finish_task(int32_t m, const struct winograd *g, int32_t task) {
+  finish_row(m, g, g->u + (size_t)task * (size_t)g->c, g->u_plane, g->y + (size_t)task * 9 * (size_t)g->c, g->c);
+}
+TASKS(finish_task, task)
+
+/* Few tiles: dw of one panel of out_c and some panels of c. */
+INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
+  int32_t panel = task % g->panels, group = task / g->panels, planes = (m + 2) * (m + 2);
+  int32_t begin = g->sources * group / g->source_groups, end = g->sources * (group + 1) / g->source_groups;
+  float *du = g->u + (size_t)worker * g->u_panel;
+  for (int32_t source = begin; source < end; source++) {
+    const float *v = g->v + (size_t)source * g->v_panel, *d = g->d + (size_t)panel * g->v_panel;
+    float *to = du;
+    for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, d += g->v_plane, to += g->u_plane)
+      for (int32_t row = 0; row < TILE_COLUMNS; row += GRADIENT_ROWS)
+        accumulate_rows(GRADIENT_ROWS, d + row, v, g->tiles, to + row * TILE_COLUMNS, TILE_COLUMNS, 1);
+    float *dw = g->y + (size_t)(panel * TILE_COLUMNS) * 9 * (size_t)g->c + (size_t)(source * TILE_COLUMNS);
+    for (int32_t row = 0; row < TILE_COLUMNS; row++, dw += 9 * (size_t)g->c)
+      finish_row(m, g, du + row * TILE_COLUMNS, g->u_plane, dw, TILE_COLUMNS);
+  }
+}
+TASKS(whole_task, task, worker)
+
+INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= TILES_PER_CHUNK; }
+
+/* Floats of scratch: [zeros][du][v][d]; du of few tiles a worker's own */
+static size_t lay_out_gradient(struct winograd *g, int32_t m, int32_t workers) {
+  size_t planes = (size_t)((m + 2) * (m + 2)), rows = at_once(g) ? TILE_COLUMNS : (size_t)g->out_c;
+  g->block = min32(g->tiles, TILES_PER_CHUNK);
+  g->source_groups = pieces_for(g->panels, g->sources, WANTED_TASKS);
+  g->u_plane = rows * (at_once(g) ? TILE_COLUMNS : (size_t)g->c) + PLANE_GAP;
+  g->u_panel = planes * g->u_plane;
+  g->v_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
+  g->v_panel = planes * g->v_plane;
+  size_t u = g->u_panel * (at_once(g) ? (size_t)workers : 1);
+  return (size_t)max32(g->c, g->out_c) + u + (size_t)(g->sources + g->panels) * g->v_panel;
+}
+
+KERNEL double winograd_gradient_scratch(const int32_t *table, int32_t m, int32_t workers) {
+  struct winograd g = plan_of(table, m, 0);
+  return (double)lay_out_gradient(&g, m, workers);
+}
+
+/* dw [Cout, 3, 3, Cin] = scale * sum over pixels of dy x */
+KERNEL void winograd_weight_gradient(const float *x, const float *dy, float *dw, float *scratch, const int32_t *table, int32_t m,
+                                     int32_t workers, float scale) {
+  struct winograd g = plan_of(table, m, 0);
+  size_t planes = (size_t)((m + 2) * (m + 2));
+  g.x = x, g.dy = dy, g.y = dw, g.scale = scale;
+  lay_out_gradient(&g, m, workers);
+  int32_t zeros = max32(g.c, g.out_c);
+  for (int32_t i = 0; i < zeros; i++) scratch[i] = 0.0f;
+  g.zeros = scratch;
+  g.u = scratch + zeros;
+  g.v = g.u + g.u_panel * (at_once(&g) ? (size_t)workers : 1);
+  g.d = g.v + (size_t)g.sources * g.v_panel;
+  if (at_once(&g)) {
+    pool_run(m == 2 ? chunk_task_2 : chunk_task_4, &g, g.tiles);
+    pool_run(m == 2 ? whole_task_2 : whole_task_4, &g, g.panels * g.source_groups);
+    return;
+  }
+  for (g.first = 0; g.first < g.tiles; g.first += g.block) {
+    pool_run(m == 2 ? chunk_task_2 : chunk_task_4, &g, min32(g.block, g.tiles - g.first));
+    pool_run(accumulate_task, &g, (int32_t)planes * g.panels);
+  }
+  pool_run(m == 2 ? finish_task_2 : finish_task_4, &g, g.out_c);
+}

@@ -1,0 +1,71 @@
+// Convolutions of 3 x 3 at stride 1 by Winograd's algorithm: channels in whole panels, see winograd.c. Scratch is made for a call
+// and goes back to the allocator: transformed weights of all calls together would be four times the weights.
+import { kernelModule } from '../../device/module.ts';
+import { empty } from '../../tensor/create.ts';
+import type { Shape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Epilogue, Geometry } from './geometry.ts';
+
+export const winogradKernels = kernelModule(import.meta.url, './winograd.c', {
+  winograd_panel: '-> f64',
+  winograd_scratch: 'ptr i32 i32 i32 -> f64',
+  winograd_forward: 'ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 f32',
+  winograd_input_gradient: 'ptr ptr ptr ptr ptr i32 i32 f32',
+  winograd_gradient_scratch: 'ptr i32 i32 -> f64',
+  winograd_weight_gradient: 'ptr ptr ptr ptr ptr i32 i32 f32',
+});
+
+/** @param tile height and width of an output tile, 2 or 4 */
+export function winogradForward(
+  x: Tensor,
+  weight: Tensor,
+  { out, table: values }: Geometry,
+  { bias, add, residual, scale }: Epilogue,
+  tile: number,
+): Tensor {
+  const { device } = x;
+  const kernels = device.load(winogradKernels);
+  const table = device.table(values);
+  const y = empty(out, { device });
+  using scratch = empty([kernels.winograd_scratch(table, tile, 0, device.workers)], { device });
+  const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
+  const operands = [x.address, weight.address, y.address, biasAt, addAt, residualAt, scratch.address];
+  kernels.winograd_forward(...operands, table, tile, device.workers, scale);
+  return y;
+}
+
+export function winogradInputGradient(
+  dy: Tensor,
+  weight: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+  tile: number,
+): Tensor {
+  const { device } = dy;
+  const kernels = device.load(winogradKernels);
+  const table = device.table(values);
+  const dx = empty(shape, { device });
+  using scratch = empty([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
+  const operands = [dy.address, weight.address, dx.address, scratch.address];
+  kernels.winograd_input_gradient(...operands, table, tile, device.workers, scale);
+  return dx;
+}
+
+export function winogradWeightGradient(
+  x: Tensor,
+  dy: Tensor,
+  shape: Shape,
+  { table: values }: Geometry,
+  scale: number,
+  tile: number,
+): Tensor {
+  const { device } = x;
+  const kernels = device.load(winogradKernels);
+  const table = device.table(values);
+  const dw = empty(shape, { device });
+  using scratch = empty([kernels.winograd_gradient_scratch(table, tile, device.workers)], { device });
+  const operands = [x.address, dy.address, dw.address, scratch.address];
+  kernels.winograd_weight_gradient(...operands, table, tile, device.workers, scale);
+  return dw;
+}

@@ -1,0 +1,98 @@
+// Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import type { Device } from '../device/device.ts';
+import { FileError } from '../errors.ts';
+import { asFileError, writeFileAtomic } from '../io/index.ts';
+import { parseStrictJson } from '../io/json.ts';
+import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../kernels/conv/algorithm.ts';
+
+/** Who measured it. */
+export interface TuningOrigin {
+  cpu: string;
+  device: string;
+  created: string;
+}
+
+const grid = z
+  .array(z.number().positive())
+  .min(1)
+  .max(64)
+  .refine((values) => values.every((value, i) => i === 0 || value > values[i - 1]), 'expected ascending numbers');
+const rates = z.array(z.array(z.array(z.number().nonnegative())));
+const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
+  z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
+const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, rates)) });
+
+/** @throws FileError naming what is wrong with it */
+export async function readTuning(path: string): Promise<Tuning> {
+  let value: unknown;
+  try {
+    value = parseStrictJson(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new FileError(path, `no JSON: ${error.message}`);
+    throw asFileError(path, error);
+  }
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const [{ path: at, message }] = parsed.error.issues;
+    throw new FileError(path, `no table of \`rectiflow tune\`: ${at.join('.') || 'it'}: ${message}`);
+  }
+  const tuning = parsed.data;
+  const { tiles, channels } = tuning;
+  for (const pass of passes)
+    for (const algorithm of algorithms) {
+      const table = tuning.rates[pass][algorithm];
+      const whole =
+        table.length === tiles.length &&
+        table.every((rows) => rows.length === channels.length && rows.every((row) => row.length === channels.length));
+      if (!whole)
+        throw new FileError(
+          path,
+          `rates.${pass}.${algorithm} is not of shape [${tiles.length}, ${channels.length}, ${channels.length}]`,
+        );
+    }
+  return tuning;
+}
+
+/** Uses the table that RECTIFLOW_TUNING names from now on, if it names one. @returns its path */
+export async function useNamedTuning(): Promise<string | undefined> {
+  const path = process.env.RECTIFLOW_TUNING;
+  if (!path) return undefined;
+  useTuning(await readTuning(path));
+  return path;
+}
+
+/** As JSON, or as a module like those in kernels/tuning where the path ends in .ts. */
+export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
+  const json = formatTuning(tuning, origin);
+  const name = path.replace(/^.*[/\\]|\.ts$/g, '');
+  const text = path.endsWith('.ts')
+    ? `// Measured by \`rectiflow tune\`.\nimport type { Tuning } from '../conv/algorithm.ts';\n\nexport const ${name}: Tuning & { origin: object } = ${json};\n`
+    : `${json}\n`;
+  await writeFileAtomic(path, [Buffer.from(text)]);
+}
+
+/** One line for each number of tiles and of input channels. */
+function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningOrigin): string {
+  const block = (rows: readonly (readonly (readonly number[])[])[]) =>
+    `[\n${rows.map((row) => `   ${JSON.stringify(row)}`).join(',\n')}\n  ]`;
+  const part = (pass: keyof typeof table) =>
+    ` ${JSON.stringify(pass)}: {\n${algorithms.map((algorithm) => `  ${JSON.stringify(algorithm)}: ${block(table[pass][algorithm])}`).join(',\n')}\n }`;
+  return (
+    `{\n"origin": ${JSON.stringify(origin)},\n"tiles": ${JSON.stringify(tiles)},\n"channels": ${JSON.stringify(channels)},\n` +
+    `"rates": {\n${passes.map(part).join(',\n')}\n}\n}`
+  );
+}
+
+/** What decides the bits of convolutions beyond the program: as a checkpoint states it. undefined on CUDA. */
+export function tuningIdentity(device: Device): string | undefined {
+  if (device.kind === 'cuda') return undefined;
+  if (device.exact) return 'exact';
+  const { tiles, channels, rates: table } = tuningOf(device);
+  const hash = createHash('sha256')
+    .update(JSON.stringify([tiles, channels, table]))
+    .digest('hex');
+  return `${instructionSet(device)} ${hash.slice(0, 12)}`;
+}

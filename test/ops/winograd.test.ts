@@ -1,0 +1,186 @@
+/**
+ * Winograd's algorithms: each pass of each tile size against sums in float64, with the error that it may have; the same bits with
+ * 1, 2 and 3 threads; and which convolutions take which algorithm. Shapes are in panels of channels, whose width is the
+ * instruction set's.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { type Algorithm, algorithmFor, panelOf, passes, useTuning } from '../../src/kernels/conv/algorithm.ts';
+import { convForward, convInputGradient, convWeightGradient } from '../../src/kernels/conv/cpu.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { fill, normal, random } from '../support/random.ts';
+
+interface Layer {
+  n: number;
+  height: number;
+  width: number;
+  /** In panels. */
+  inputs: number;
+  outputs: number;
+  padding: number;
+}
+
+const layer = (n: number, height: number, width: number, inputs: number, outputs: number, padding = 1): Layer => ({
+  n,
+  height,
+  width,
+  inputs,
+  outputs,
+  padding,
+});
+
+const layers: Record<string, Layer> = {
+  'a tile': layer(1, 4, 4, 1, 1),
+  'a pixel': layer(1, 1, 1, 1, 1),
+  'edges within tiles': layer(2, 7, 10, 2, 1),
+  'without padding': layer(1, 6, 9, 1, 2, 0),
+  'padding of 2': layer(2, 5, 3, 1, 1, 2),
+  'long sums': layer(1, 8, 8, 5, 3),
+  'more tiles than a block of them, and than a chunk': layer(3, 31, 26, 1, 1),
+};
+
+/** Relative root mean square, and the largest error in parts of the largest value: over float64, inputs of N(0, 1). */
+const bounds: Record<Exclude<Algorithm, 'direct'>, { rms: number; largest: number }> = {
+  winograd2: { rms: 2e-6, largest: 8e-6 },
+  winograd4: { rms: 8e-6, largest: 3e-5 },
+};
+
+const devices: Device[] = [];
+beforeAll(async () => {
+  for (const threads of [1, 2, 3]) devices.push(await openDevice('cpu', { threads }));
+}, 120_000);
+
+/** The three passes on the host, in float64, of f32 numbers. */
+function reference(x: Float64Array, w: Float64Array, dy: Float64Array, table: readonly number[]): Float64Array[] {
+  const [n, h, wide, c, outH, outW, k, , , , , py, px] = table;
+  const y = new Float64Array(dy.length);
+  const dx = new Float64Array(x.length);
+  const dw = new Float64Array(w.length);
+  for (let out = 0; out < n * outH * outW; out++)
+    for (let tap = 0; tap < 9; tap++) {
+      const iy = (Math.floor(out / outW) % outH) - py + Math.floor(tap / 3);
+      const ix = (out % outW) - px + (tap % 3);
+      if (iy < 0 || iy >= h || ix < 0 || ix >= wide) continue;
+      const pixel = ((Math.floor(out / (outH * outW)) * h + iy) * wide + ix) * c;
+      for (let o = 0; o < k; o++) {
+        const weights = (o * 9 + tap) * c;
+        const gradient = dy[out * k + o];
+        let sum = 0;
+        for (let i = 0; i < c; i++) {
+          sum += x[pixel + i] * w[weights + i];
+          dx[pixel + i] += gradient * w[weights + i];
+          dw[weights + i] += gradient * x[pixel + i];
+        }
+        y[out * k + o] += sum;
+      }
+    }
+  return [y, dx, dw];
+}
+
+function errors(got: Float32Array, want: Float64Array): { rms: number; largest: number } {
+  let [difference, size, worst, most] = [0, 0, 0, 0];
+  for (let i = 0; i < want.length; i++) {
+    difference += (got[i] - want[i]) ** 2;
+    size += want[i] ** 2;
+    worst = Math.max(worst, Math.abs(got[i] - want[i]));
+    most = Math.max(most, Math.abs(want[i]));
+  }
+  return { rms: Math.sqrt(difference / size), largest: worst / most };
+}
+
+function runPasses(device: Device, algorithm: Algorithm, table: readonly number[], arrays: readonly Float64Array[]) {
+  const [n, h, w, c, outH, outW, k] = table;
+  return scope(() => {
+    const make = (i: number, shape: number[]) => tensor(Array.from(arrays[i]), { shape, device });
+    const [x, weight, dy] = [make(0, [n, h, w, c]), make(1, [k, 3, 3, c]), make(2, [n, outH, outW, k])];
+    const geometry = { out: dy.shape, table, algorithm };
+    return [
+      convForward(x, weight, geometry, { scale: 1 }),
+      convInputGradient(dy, weight, x.shape, geometry, 1),
+      convWeightGradient(x, dy, weight.shape, geometry, 1),
+    ].map((t) => t.dataSync() as Float32Array);
+  });
+}
+
+describe.each(['winograd2', 'winograd4'] as const)('%s', (algorithm) => {
+  test.each(Object.entries(layers))('%s', (_, { n, height, width, inputs, outputs, padding }) => {
+    const panel = panelOf(devices[0]);
+    const [c, k] = [inputs * panel, outputs * panel];
+    const [outH, outW] = [height + 2 * padding - 2, width + 2 * padding - 2];
+    const table = [n, height, width, c, outH, outW, k, 3, 3, 1, 1, padding, padding];
+    const draw = random(`winograd ${table}`);
+    const shapes = [
+      [n, height, width, c],
+      [k, 3, 3, c],
+      [n, outH, outW, k],
+    ];
+    const arrays = shapes.map((shape) => fill(normal(shape), draw).data as Float64Array);
+    const want = reference(arrays[0], arrays[1], arrays[2], table);
+    const [one, ...others] = devices.map((device) => runPasses(device, algorithm, table, arrays));
+    for (const [i, pass] of passes.entries()) {
+      const { rms, largest } = errors(one[i], want[i]);
+      expect(rms, `${pass}, relative root mean square`).toBeLessThan(bounds[algorithm].rms);
+      expect(largest, `${pass}, largest`).toBeLessThan(bounds[algorithm].largest);
+      for (const other of others) expect(other[i], `${pass}, bits`).toEqual(one[i]);
+    }
+  });
+});
+
+describe('which algorithm', () => {
+  const tableOf = (size: number, c: number, k: number, kernel = 3, stride = 1) => {
+    const padding = kernel >> 1;
+    const out = Math.floor((size + 2 * padding - kernel) / stride) + 1;
+    return [4, size, size, c, out, out, k, kernel, kernel, stride, stride, padding, padding];
+  };
+
+  test('the layers that hold most of the work go by Winograd, what he cannot do directly', () => {
+    const [device] = devices;
+    for (const pass of passes) {
+      expect(algorithmFor(device, tableOf(32, 128, 128), pass)).toBe('winograd4');
+      expect(algorithmFor(device, tableOf(16, 256, 256), pass)).toBe('winograd4');
+      for (const table of [
+        tableOf(32, 128, 128, 1),
+        tableOf(32, 128, 128, 5),
+        tableOf(32, 128, 128, 3, 2),
+        tableOf(32, 3, 128),
+        tableOf(32, 128, 3),
+      ])
+        expect(algorithmFor(device, table, pass)).toBe('direct');
+    }
+  });
+
+  test('an exact device sums directly', async () => {
+    const device = await openDevice('cpu', { threads: 1, exact: true });
+    expect(device.exact).toBe(true);
+    for (const pass of passes) expect(algorithmFor(device, tableOf(32, 128, 128), pass)).toBe('direct');
+  });
+
+  test("a table of the user's decides, and pixels of a tile beyond the image count against it", () => {
+    const rates = (direct: number, two: number, four: number) => ({
+      direct: [[[direct]]],
+      winograd2: [[[two]]],
+      winograd4: [[[four]]],
+    });
+    const own = rates(100, 200, 300);
+    useTuning({
+      tiles: [64],
+      channels: [64],
+      rates: { forward: own, inputGradient: rates(3, 2, 1), weightGradient: rates(1, 2, 1) },
+    });
+    try {
+      const [device] = devices;
+      const panel = panelOf(device);
+      expect(algorithmFor(device, tableOf(16, panel, panel), 'forward')).toBe('winograd4');
+      expect(algorithmFor(device, tableOf(16, panel, panel), 'inputGradient')).toBe('direct');
+      expect(algorithmFor(device, tableOf(16, panel, panel), 'weightGradient')).toBe('winograd2');
+      // Of 6 x 6 pixels tiles of 4 x 4 use 36 of 64, of 5 x 5 those of 2 x 2 use 25 of 36.
+      expect(algorithmFor(device, tableOf(6, panel, panel), 'forward')).toBe('winograd2');
+      expect(algorithmFor(device, tableOf(5, panel, panel), 'forward')).toBe('winograd2');
+      expect(algorithmFor(device, tableOf(1, panel, panel), 'forward')).toBe('direct');
+    } finally {
+      useTuning(undefined);
+    }
+  });
+});
