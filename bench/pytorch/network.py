@@ -1,4 +1,4 @@
-"""The official CIFAR-10 network (Score SDE, models/ncsnpp.py: DDPM++ with BigGAN blocks) in PyTorch, from its definition."""
+"""DDPM++ with BigGAN blocks (Score SDE, models/ncsnpp.py) in PyTorch, from its definition; by default the official CIFAR-10 network."""
 
 import math
 
@@ -49,35 +49,39 @@ class Attention(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self, base=128, multipliers=(1, 2, 2, 2), blocks=4, attention=16, size=32, dropout=0.15):
+    """Its parameters are made in the order of src/nn/unet.ts."""
+
+    def __init__(
+        self, base=128, multipliers=(1, 2, 2, 2), blocks=4, attention=(16,), size=32, dropout=0.15, channels=3
+    ):
         super().__init__()
         self.base = base
         embedding = 4 * base
         self.time = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.conv_in = nn.Conv2d(3, base, 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, base, 3, padding=1)
         block = lambda i, o, resample=None: ResidualBlock(i, o, embedding, dropout, resample)
-        attends = lambda level, channels: Attention(channels) if size >> level == attention else nn.Identity()
-        channels, skips = base, [base]
+        attends = lambda level, width: Attention(width) if size >> level in attention else nn.Identity()
+        width, skips = base, [base]
         self.down = nn.ModuleList()
         for level, multiplier in enumerate(multipliers):
             for _ in range(blocks):
-                self.down.append(nn.ModuleList([block(channels, base * multiplier), attends(level, base * multiplier)]))
-                channels = base * multiplier
-                skips.append(channels)
+                self.down.append(nn.ModuleList([block(width, base * multiplier), attends(level, base * multiplier)]))
+                width = base * multiplier
+                skips.append(width)
             if level < len(multipliers) - 1:
-                self.down.append(nn.ModuleList([block(channels, channels, "down"), nn.Identity()]))
-                skips.append(channels)
-        self.middle = nn.ModuleList([block(channels, channels), Attention(channels), block(channels, channels)])
+                self.down.append(nn.ModuleList([block(width, width, "down"), nn.Identity()]))
+                skips.append(width)
+        self.middle = nn.ModuleList([block(width, width), Attention(width), block(width, width)])
         self.up = nn.ModuleList()
         for level in reversed(range(len(multipliers))):
             outputs = base * multipliers[level]
             for i in range(blocks + 1):
                 last = attends(level, outputs) if i == blocks else nn.Identity()
-                self.up.append(nn.ModuleList([block(channels + skips.pop(), outputs), last]))
-                channels = outputs
+                self.up.append(nn.ModuleList([block(width + skips.pop(), outputs), last]))
+                width = outputs
             if level > 0:
-                self.up.append(nn.ModuleList([block(channels, channels, "up"), nn.Identity()]))
-        self.norm_out, self.conv_out = norm(channels), nn.Conv2d(channels, 3, 3, padding=1)
+                self.up.append(nn.ModuleList([block(width, width, "up"), nn.Identity()]))
+        self.norm_out, self.conv_out = norm(width), nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x, labels):
         half = self.base // 2

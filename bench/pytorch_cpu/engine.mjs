@@ -1,0 +1,46 @@
+// Our side of bench/pytorch_cpu.ts: answers each line of JSON on standard input by one on standard output. The package as built,
+// in plain JavaScript: a loader that transforms modules as they are imported would slow the calls between them.
+// A request has the key `do`, the name of a command, and its arguments. bench/pytorch/cpu.py does the same with the same words.
+import { parseArgs } from 'node:util';
+import { findCompiler } from '../../dist/device/cc.js';
+import { openDevice } from '../../dist/index.js';
+import { evaluate } from './engine/evaluate.mjs';
+import { profiled } from './engine/profile.mjs';
+import { answerLines } from './engine/requests.mjs';
+import { layer, optimizer, sampling, training } from './engine/workloads.mjs';
+
+const { values: flags } = parseArgs({ options: { threads: { type: 'string' } } });
+const kinds = { train: training, sample: sampling, layer, optimizer };
+
+/** By name: the device, and what to call for the seconds of one run and at the end. */
+const workloads = new Map();
+
+const deviceOf = (threads = Number(flags.threads)) => openDevice('cpu', threads ? { threads } : {});
+
+async function run(name, calls) {
+  const { time } = workloads.get(name);
+  const seconds = [];
+  for (let i = 0; i < calls; i++) seconds.push(await time());
+  return seconds;
+}
+
+await answerLines({
+  async about() {
+    const device = await deviceOf();
+    return { node: process.version, compiler: findCompiler().version, threads: device.workers };
+  },
+  async open({ name, kind, threads, ...options }) {
+    const device = await deviceOf(threads);
+    workloads.set(name, { device, ...(await kinds[kind](device, options)) });
+    return {};
+  },
+  run: async ({ name, calls }) => ({ seconds: await run(name, calls) }),
+  /** Seconds, and launches, of each kernel by name and shape in `calls` runs. */
+  profile: ({ name, calls }) => profiled(workloads.get(name).device, () => run(name, calls)),
+  close({ name }) {
+    workloads.get(name).dispose();
+    workloads.delete(name);
+    return {};
+  },
+  evaluate: async (request) => evaluate(await deviceOf(), request),
+});

@@ -1,0 +1,46 @@
+// Medians, quartiles, and ratios of times that were taken in turns.
+
+/** The value below which a share of the samples lies, between two of them by interpolation. */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const place = share * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+}
+
+export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
+
+export function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
+
+export interface Ratio {
+  /** Median of the opponent's faster side over our median. */
+  ratio: number;
+  /** Lower and upper quartile of the ratios of single rounds. */
+  quartiles: [number, number];
+  /** The opponent's faster side. */
+  against: string;
+}
+
+/**
+ * How many times faster we are than the fastest of the opponent's sides.
+ * @param ours seconds, one of each round
+ * @param theirs the same of each side
+ */
+export function ratioOf(ours: readonly number[], theirs: Readonly<Record<string, readonly number[]>>): Ratio {
+  const [[against, best]] = Object.entries(theirs).sort(([, a], [, b]) => median(a) - median(b));
+  const rounds = best.map((seconds, round) => seconds / ours[round]);
+  return {
+    ratio: median(best) / median(ours),
+    quartiles: [quantile(rounds, 0.25), quantile(rounds, 0.75)],
+    against,
+  };
+}
+
+/** The geometric mean of ratios, and of the ends of their spreads. */
+export function meanRatio(ratios: readonly Ratio[]): Pick<Ratio, 'ratio' | 'quartiles'> {
+  const [low, high] = [0, 1].map((end) => geometricMean(ratios.map(({ quartiles }) => quartiles[end])));
+  return { ratio: geometricMean(ratios.map(({ ratio }) => ratio)), quartiles: [low, high] };
+}
