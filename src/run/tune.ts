@@ -24,7 +24,9 @@ const channels = [32, 64, 128, 256, 512];
 export interface TuneOptions {
   /** Turns of each algorithm; default 4. */
   turns?: number;
+  /** Told after each shape. */
   onProgress?: (done: number, total: number) => void;
+  /** Stops it between two shapes. */
   signal?: AbortSignal;
 }
 

@@ -1,0 +1,44 @@
+/** Tables of rates: measured, written, read again, refused where they are damaged. */
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { openDevice } from '../../src/device/open.ts';
+import { tunings } from '../../src/kernels/tuning/index.ts';
+import { readTuning, tuningIdentity, writeTuning } from '../../src/run/index.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-tuning-'));
+const origin = { cpu: 'a processor', device: 'cpu, 2 threads', created: '2026-01-01' };
+
+test.each(Object.entries(tunings))('the table %s is whole, and what is written is read', async (name, tuning) => {
+  const path = join(folder, `${name}.json`);
+  await writeTuning(path, tuning, origin);
+  const { tiles, channels, rates } = tuning;
+  expect(await readTuning(path)).toEqual({ tiles, channels, rates });
+  expect(JSON.parse(readFileSync(path, 'utf8')).origin).toEqual(origin);
+});
+
+test('a table that is damaged, of another shape or no table is refused by name', async () => {
+  const path = join(folder, 'damaged.json');
+  const { tiles, channels, rates } = tunings.avx512;
+  const refused: [string, RegExp][] = [
+    ['{', /damaged\.json: no JSON/],
+    ['[]', /no table of `rectiflow tune`/],
+    [JSON.stringify({ tiles: [4, 2], channels, rates }), /tiles: expected ascending numbers/],
+    [
+      JSON.stringify({ tiles, channels: channels.slice(1), rates }),
+      /rates\.forward\.direct is not of shape \[5, 4, 4\]/,
+    ],
+    [JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }), /rates\.forward/],
+  ];
+  for (const [text, message] of refused) {
+    writeFileSync(path, text);
+    await expect(readTuning(path)).rejects.toThrow(message);
+  }
+  await expect(readTuning(join(folder, 'nothing.json'))).rejects.toThrow(/nothing\.json/);
+});
+
+test('a checkpoint says what chose the algorithms', async () => {
+  expect(tuningIdentity(await openDevice('cpu', { threads: 1 }))).toMatch(/^(avx512|avx2|simd128) [0-9a-f]{12}$/);
+  expect(tuningIdentity(await openDevice('cpu', { threads: 1, exact: true }))).toBe('exact');
+});
