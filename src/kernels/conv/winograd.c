@@ -1,5 +1,5 @@
 /* Convolutions of 3 x 3 at stride 1 by Winograd's minimal filtering (Lavin, Gray, CVPR 2016): tiles of m x m outputs, m = 4 or 2,
- * from (m + 2)^2 products a channel instead of 9 m^2, with the points 0, 1, -1 (2, -2) and infinity.
+ * from (m + 2)^2 products a channel instead of 9 m^2.
  *
  *   forward, input gradient   Y = A^T [sum over channels of (G w G^T) . (B^T d B)] A
  *   weight gradient           dw = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G
@@ -10,8 +10,9 @@
  * of TILE_COLUMNS.
  */
 #include "gemm.h"
+#include "winograd_transforms.h"
 
-enum { MOST_SIDE = 6, PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
+enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
        GRADIENT_ROWS = TILE_ROWS < 8 ? TILE_ROWS : 8 };
 
 struct winograd {
@@ -25,96 +26,6 @@ struct winograd {
   float *u, *v, *d, *sums;
   size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_worker;
 };
-
-/* ---------------------------------------------------------------- transforms of one dimension */
-
-/* B^T d: side values of an input tile */
-INLINE void input_transform(int32_t m, vec *o, const vec *d, int32_t step) {
-  if (m == 2) {
-    o[0] = d[0] - d[2 * step];
-    o[1] = d[step] + d[2 * step];
-    o[2] = d[2 * step] - d[step];
-    o[3] = d[step] - d[3 * step];
-  } else {
-    vec even = d[4 * step] - 4.0f * d[2 * step], odd = d[3 * step] - 4.0f * d[step];
-    vec outer = d[4 * step] - d[2 * step], twice = 2.0f * (d[3 * step] - d[step]);
-    o[0] = 4.0f * d[0] - 5.0f * d[2 * step] + d[4 * step];
-    o[1] = even + odd;
-    o[2] = even - odd;
-    o[3] = outer + twice;
-    o[4] = outer - twice;
-    o[5] = 4.0f * d[step] - 5.0f * d[3 * step] + d[5 * step];
-  }
-}
-
-/* A^T s: side values to m outputs */
-INLINE void output_transform(int32_t m, vec *o, const vec *s, int32_t step) {
-  vec sum = s[step] + s[2 * step], difference = s[step] - s[2 * step];
-  if (m == 2) {
-    o[0] = s[0] + sum;
-    o[1] = difference - s[3 * step];
-  } else {
-    vec sum2 = s[3 * step] + s[4 * step], difference2 = s[3 * step] - s[4 * step];
-    o[0] = s[0] + sum + sum2;
-    o[1] = difference + 2.0f * difference2;
-    o[2] = sum + 4.0f * sum2;
-    o[3] = difference + 8.0f * difference2 + s[5 * step];
-  }
-}
-
-/* A y: its adjoint, m values of dy to side */
-INLINE void gradient_transform(int32_t m, vec *o, const vec *y, int32_t step) {
-  if (m == 2) {
-    o[0] = y[0];
-    o[1] = y[0] + y[step];
-    o[2] = y[0] - y[step];
-    o[3] = -y[step];
-  } else {
-    vec even = y[0] + y[2 * step], odd = y[step] + y[3 * step];
-    vec even2 = y[0] + 4.0f * y[2 * step], odd2 = 2.0f * y[step] + 8.0f * y[3 * step];
-    o[0] = y[0];
-    o[1] = even + odd;
-    o[2] = even - odd;
-    o[3] = even2 + odd2;
-    o[4] = even2 - odd2;
-    o[5] = y[3 * step];
-  }
-}
-
-/* G g: three taps to side */
-INLINE void weight_transform(int32_t m, vec *o, const vec *g, int32_t step) {
-  if (m == 2) {
-    vec outer = (g[0] + g[2 * step]) * 0.5f, middle = g[step] * 0.5f;
-    o[0] = g[0];
-    o[1] = outer + middle;
-    o[2] = outer - middle;
-    o[3] = g[2 * step];
-  } else {
-    vec outer = (g[0] + g[2 * step]) * (-1.0f / 6), middle = g[step] * (1.0f / 6);
-    vec outer2 = g[0] * (1.0f / 24) + g[2 * step] * (1.0f / 6), middle2 = g[step] * (1.0f / 12);
-    o[0] = g[0] * 0.25f;
-    o[1] = outer - middle;
-    o[2] = outer + middle;
-    o[3] = outer2 + middle2;
-    o[4] = outer2 - middle2;
-    o[5] = g[2 * step];
-  }
-}
-
-/* G^T u: its adjoint, side to three taps */
-INLINE void weight_gradient_transform(int32_t m, vec *o, const vec *u, int32_t step) {
-  vec sum = u[step] + u[2 * step], difference = u[step] - u[2 * step];
-  if (m == 2) {
-    o[0] = u[0] + 0.5f * sum;
-    o[1] = 0.5f * difference;
-    o[2] = 0.5f * sum + u[3 * step];
-  } else {
-    vec sum2 = u[3 * step] + u[4 * step], difference2 = u[3 * step] - u[4 * step];
-    o[0] = 0.25f * u[0] - (1.0f / 6) * sum + (1.0f / 24) * sum2;
-    o[1] = (1.0f / 12) * difference2 - (1.0f / 6) * difference;
-    o[2] = (1.0f / 6) * (sum2 - sum) + u[5 * step];
-  }
-}
 
 /* ---------------------------------------------------------------- tiles */
 
@@ -137,6 +48,17 @@ INLINE void pixels_at(const float **pixels, int32_t side, const float *image, in
     }
 }
 
+/* One place of each plane. */
+INLINE void store_planes(int32_t m, float *to, size_t plane, const vec *values) {
+#pragma GCC unroll 36
+  for (int32_t i = 0; i < (m + 2) * (m + 2); i++) store(to + (size_t)i * plane, values[i]);
+}
+
+INLINE void load_planes(int32_t m, vec *values, const float *from, size_t plane) {
+#pragma GCC unroll 36
+  for (int32_t i = 0; i < (m + 2) * (m + 2); i++) values[i] = load(from + (size_t)i * plane);
+}
+
 /* B^T d B of a tile, all channels, to place t of v. */
 INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float *v, int32_t t) {
   int32_t side = m + 2;
@@ -145,69 +67,36 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
   pixels_at(pixels, side, g->x, p.sample, p.y * m + g->offset_y, p.x * m + g->offset_x, g->h, g->w, g->c, g->zeros);
   float *panel = v + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->c; channel += LANES) {
-    vec d[MOST_SIDE], half[MOST_SIDE * MOST_SIDE], o[MOST_SIDE];
-#pragma GCC unroll 8
-    for (int32_t j = 0; j < side; j++) {
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < side; i++) d[i] = load(pixels[i * side + j] + channel);
-      input_transform(m, o, d, 1);
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < side; i++) half[i * side + j] = o[i];
-    }
-    float *to = panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS;
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < side; i++) {
-      input_transform(m, o, half + i * side, 1);
-#pragma GCC unroll 8
-      for (int32_t j = 0; j < side; j++) store(to + (size_t)(i * side + j) * g->v_plane, o[j]);
-    }
+    vec d[MOST_SIDE * MOST_SIDE], o[MOST_SIDE * MOST_SIDE];
+#pragma GCC unroll 36
+    for (int32_t i = 0; i < side * side; i++) d[i] = load(pixels[i] + channel);
+    transform_tile(input_transform, m, side, side, d, o);
+    store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
 }
 
 /* A dy A^T of a tile, all channels, to place t of d, whose planes are as those of v. */
 INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t t) {
-  int32_t side = m + 2;
   struct place p = place_of(g, tile);
   const float *pixels[16];
   pixels_at(pixels, m, g->dy, p.sample, p.y * m, p.x * m, g->out_h, g->out_w, g->out_c, g->zeros);
+  float *panel = g->d + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->out_c; channel += LANES) {
-    vec d[4], half[MOST_SIDE * 4], o[MOST_SIDE];
-#pragma GCC unroll 8
-    for (int32_t j = 0; j < m; j++) {
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < m; i++) d[i] = load(pixels[i * m + j] + channel);
-      gradient_transform(m, o, d, 1);
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < side; i++) half[i * m + j] = o[i];
-    }
-    float *to = g->d + (size_t)(channel / TILE_COLUMNS) * g->v_panel + (size_t)t * TILE_COLUMNS + channel % TILE_COLUMNS;
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < side; i++) {
-      gradient_transform(m, o, half + i * m, 1);
-#pragma GCC unroll 8
-      for (int32_t j = 0; j < side; j++) store(to + (size_t)(i * side + j) * g->v_plane, o[j]);
-    }
+    vec d[16], o[MOST_SIDE * MOST_SIDE];
+#pragma GCC unroll 16
+    for (int32_t i = 0; i < m * m; i++) d[i] = load(pixels[i] + channel);
+    transform_tile(gradient_transform, m, m, m + 2, d, o);
+    store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
+}
+
+INLINE void weight_planes(int32_t m, const vec *taps, float *u, size_t plane) {
+  vec o[MOST_SIDE * MOST_SIDE];
+  transform_tile(weight_transform, m, 3, m + 2, taps, o);
+  store_planes(m, u, plane, o);
 }
 
 /* G w G^T of one panel of out_c, to u [plane][c][TILE_COLUMNS]. */
-INLINE void transform_taps(int32_t m, vec *taps, float *u, size_t plane) {
-  int32_t side = m + 2;
-  vec half[MOST_SIDE * 3], o[MOST_SIDE];
-#pragma GCC unroll 8
-  for (int32_t j = 0; j < 3; j++) {
-    weight_transform(m, o, taps + j, 3);
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < side; i++) half[i * 3 + j] = o[i];
-  }
-#pragma GCC unroll 8
-  for (int32_t i = 0; i < side; i++) {
-    weight_transform(m, o, half + i * 3, 1);
-#pragma GCC unroll 8
-    for (int32_t j = 0; j < side; j++) store(u + (size_t)(i * side + j) * plane, o[j]);
-  }
-}
-
 INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, float *u) {
   int32_t begin = panel * TILE_COLUMNS;
   if (g->flipped) { /* weights [c][3][3][out_c] */
@@ -217,7 +106,7 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, flo
         vec taps[9];
 #pragma GCC unroll 9
         for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(w + (size_t)(8 - tap) * (size_t)g->out_c);
-        transform_taps(m, taps, u + (size_t)channel * TILE_COLUMNS + half, g->u_plane);
+        weight_planes(m, taps, u + (size_t)channel * TILE_COLUMNS + half, g->u_plane);
       }
     return;
   }
@@ -236,7 +125,7 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, flo
         vec taps[9];
 #pragma GCC unroll 9
         for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(turned[j][tap]);
-        transform_taps(m, taps, u + (size_t)(channel + j) * TILE_COLUMNS + half, g->u_plane);
+        weight_planes(m, taps, u + (size_t)(channel + j) * TILE_COLUMNS + half, g->u_plane);
       }
     }
 }
@@ -269,24 +158,16 @@ static void multiply_planes(const struct winograd *g, int32_t planes, const floa
 
 /* y = scale (A^T sums A + bias + add + residual) of a tile, one panel of channels */
 INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t panel, const float *sums) {
-  int32_t side = m + 2;
   struct place p = place_of(g, tile);
   for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
     int32_t column = panel * TILE_COLUMNS + half;
-    vec s[MOST_SIDE], rows[4 * MOST_SIDE], o[4], level = {};
+    vec s[MOST_SIDE * MOST_SIDE], o[16], level = {};
     if (g->bias) level += load(g->bias + column);
     if (g->add) level += load(g->add + (size_t)p.sample * (size_t)g->out_c + (size_t)column);
-#pragma GCC unroll 8
-    for (int32_t j = 0; j < side; j++) {
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < side; i++) s[i] = load(sums + (size_t)(i * side + j) * g->sums_plane + half);
-      output_transform(m, o, s, 1);
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < m; i++) rows[i * side + j] = o[i];
-    }
+    load_planes(m, s, sums + half, g->sums_plane);
+    transform_tile(output_transform, m, m + 2, m, s, o);
 #pragma GCC unroll 8
     for (int32_t i = 0; i < m; i++) {
-      output_transform(m, o, rows + i * side, 1);
       int32_t y = p.y * m + i;
       if (y >= g->out_h) continue;
       size_t at = (((size_t)p.sample * (size_t)g->out_h + (size_t)y) * (size_t)g->out_w + (size_t)(p.x * m)) * (size_t)g->out_c +
@@ -294,7 +175,7 @@ INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32
 #pragma GCC unroll 8
       for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
         if (p.x * m + j >= g->out_w) continue;
-        vec sum = o[j] + level;
+        vec sum = o[i * m + j] + level;
         if (g->residual) sum += load(g->residual + at);
         store(g->y + at, sum * g->scale);
       }
@@ -447,15 +328,7 @@ INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_
     c[r][0] = fresh ? (vec){} : load(du + (size_t)r * step);
     c[r][1] = fresh ? (vec){} : load(du + (size_t)r * step + LANES);
   }
-  for (int32_t t = 0; t < tiles; t++, d += TILE_COLUMNS, v += TILE_COLUMNS) {
-    vec b0 = load(v), b1 = load(v + LANES);
-#pragma GCC unroll 16
-    for (int32_t r = 0; r < rows; r++) {
-      vec s = splat(d[r]);
-      c[r][0] += s * b0;
-      c[r][1] += s * b1;
-    }
-  }
+  tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles);
 #pragma GCC unroll 16
   for (int32_t r = 0; r < rows; r++) store(du + (size_t)r * step, c[r][0]), store(du + (size_t)r * step + LANES, c[r][1]);
 }
@@ -474,23 +347,12 @@ static void accumulate_task(void *context, int32_t task, int32_t worker) {
 
 /* dw = G^T du G of one output channel and `width` of its input channels */
 INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, size_t plane, float *dw, int32_t width) {
-  int32_t side = m + 2;
   for (int32_t channel = 0; channel < width; channel += LANES) {
-    vec d[MOST_SIDE], half[3 * MOST_SIDE], o[3];
-#pragma GCC unroll 8
-    for (int32_t j = 0; j < side; j++) {
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < side; i++) d[i] = load(du + (size_t)(i * side + j) * plane + channel);
-      weight_gradient_transform(m, o, d, 1);
-#pragma GCC unroll 8
-      for (int32_t i = 0; i < 3; i++) half[i * side + j] = o[i];
-    }
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < 3; i++) {
-      weight_gradient_transform(m, o, half + i * side, 1);
-#pragma GCC unroll 8
-      for (int32_t j = 0; j < 3; j++) store(dw + (size_t)(i * 3 + j) * (size_t)g->c + channel, o[j] * g->scale);
-    }
+    vec d[MOST_SIDE * MOST_SIDE], o[9];
+    load_planes(m, d, du + channel, plane);
+    transform_tile(weight_gradient_transform, m, m + 2, 3, d, o);
+#pragma GCC unroll 9
+    for (int32_t tap = 0; tap < 9; tap++) store(dw + (size_t)tap * (size_t)g->c + channel, o[tap] * g->scale);
   }
 }
 
