@@ -97,7 +97,7 @@ export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolea
   return metadata.format === FORMAT;
 }
 
-export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay'>;
+export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay' | 'tuning'>;
 
 /** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
@@ -115,9 +115,9 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
   const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
   if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
     throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
-  const { stage: name, teacher } = metadata;
+  const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
-  return { config: parseConfig(path, metadata.config), stage, step, emaDecay };
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning };
 }
 
 /** @throws FileError for a file that is missing, damaged or not one of ours */

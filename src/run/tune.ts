@@ -31,7 +31,7 @@ export interface TuneOptions {
 }
 
 /**
- * Some minutes of both cores.
+ * Some minutes of all the device's threads.
  * @throws ValueError for a device without such a choice
  */
 export async function tune(device: Device, options: TuneOptions = {}): Promise<Tuning> {

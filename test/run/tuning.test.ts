@@ -5,7 +5,16 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import { tunings } from '../../src/kernels/tuning/index.ts';
-import { readTuning, tuningIdentity, writeTuning } from '../../src/run/index.ts';
+import {
+  applyOverrides,
+  loadConfig,
+  readCheckpointHeader,
+  readTuning,
+  saveCheckpoint,
+  tuningIdentity,
+  writeTuning,
+} from '../../src/run/index.ts';
+import { trainingState } from '../../src/run/session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-tuning-'));
 const origin = { cpu: 'a processor', device: 'cpu, 2 threads', created: '2026-01-01' };
@@ -38,7 +47,18 @@ test('a table that is damaged, of another shape or no table is refused by name',
   await expect(readTuning(join(folder, 'nothing.json'))).rejects.toThrow(/nothing\.json/);
 });
 
-test('a checkpoint says what chose the algorithms', async () => {
-  expect(tuningIdentity(await openDevice('cpu', { threads: 1 }))).toMatch(/^(avx512|avx2|simd128) [0-9a-f]{12}$/);
-  expect(tuningIdentity(await openDevice('cpu', { threads: 1, exact: true }))).toBe('exact');
+test.each([
+  [false, /^(avx512|avx2|simd128) [0-9a-f]{12}$/],
+  [true, /^exact$/],
+])('a checkpoint says what chose the algorithms; exact %s', async (exact, expected) => {
+  const device = await openDevice('cpu', { threads: 1, exact });
+  const path = join(folder, `exact_${exact}.safetensors`);
+  const config = applyOverrides(await loadConfig('digits'), [{ path: ['model', 'nf'], text: '8' }]);
+  const { model, optimizer } = trainingState(config, device);
+  await saveCheckpoint(path, { model, optimizer, config, step: 0 });
+  optimizer.dispose();
+  model.dispose();
+  const { tuning } = await readCheckpointHeader(path);
+  expect(tuning).toMatch(expected);
+  expect(tuning).toBe(tuningIdentity(device));
 });
