@@ -10,7 +10,7 @@ export interface Compiler {
   version: string;
 }
 
-const FLAGS = ['-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-shared', '-fPIC', '-std=gnu11'];
+const FLAGS = ['-O3', '-fno-math-errno', '-fno-trapping-math', '-shared', '-fPIC', '-std=gnu11'];
 const LINK = process.platform === 'darwin' ? [] : ['-Wl,-z,nodelete'];
 
 let found: Compiler | undefined;
@@ -50,10 +50,10 @@ export function compilersTried(): string | undefined {
   return tried.join(', ');
 }
 
-/** The full flag list of a compilation with these extra flags. */
-export function compilerFlags(extra: readonly string[]): string[] {
+/** The full flag list of a compilation with these extra flags, for the instruction set that the compiler knows by this name. */
+export function compilerFlags(extra: readonly string[], march: string): string[] {
   const contraction = extra.some((flag) => flag.startsWith('-ffp-contract')) ? [] : ['-ffp-contract=fast'];
-  return [...FLAGS, ...contraction, ...extra];
+  return [...FLAGS, `-march=${march}`, ...contraction, ...extra];
 }
 
 /** What -march=native stands for here: binaries of one CPU type must not meet another that shares the home folder. */
@@ -68,22 +68,22 @@ export function cpuIdentity(): string {
   return `${process.platform} ${process.arch} ${model} ${flags}`;
 }
 
-function argumentsFor(source: string, output: string, extra: readonly string[]): string[] {
-  return [...compilerFlags(extra), '-x', 'c', source, '-o', output, ...LINK, '-lpthread'];
+function argumentsFor(source: string, output: string, flags: readonly string[]): string[] {
+  return [...flags, '-x', 'c', source, '-o', output, ...LINK, '-lpthread'];
 }
 
-/** Compiles `source` to the shared library `output`. @throws CompileError */
-export function compileSync(name: string, source: string, output: string, extra: readonly string[]): void {
+/** Compiles `source` to the shared library `output`. @param flags of compilerFlags @throws CompileError */
+export function compileSync(name: string, source: string, output: string, flags: readonly string[]): void {
   const compiler = findCompiler();
-  const result = spawnSync(compiler.command, argumentsFor(source, output, extra), { encoding: 'utf8' });
+  const result = spawnSync(compiler.command, argumentsFor(source, output, flags), { encoding: 'utf8' });
   if (result.status !== 0) throw failure(name, compiler, result.stderr, result.error);
 }
 
 /** As compileSync, in a process of its own. */
-export function compile(name: string, source: string, output: string, extra: readonly string[]): Promise<void> {
+export function compile(name: string, source: string, output: string, flags: readonly string[]): Promise<void> {
   const compiler = findCompiler();
   return new Promise((resolve, reject) => {
-    const child = spawn(compiler.command, argumentsFor(source, output, extra), { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(compiler.command, argumentsFor(source, output, flags), { stdio: ['ignore', 'ignore', 'pipe'] });
     let log = '';
     child.stderr.setEncoding('utf8').on('data', (text) => {
       log += text;

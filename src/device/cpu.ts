@@ -28,6 +28,7 @@ const runtimeModule = {
 
 interface Compiled {
   key: string;
+  flags: readonly string[];
   source: string;
   module: KernelModule;
 }
@@ -37,6 +38,8 @@ export interface CpuOptions {
   threads?: number;
   /** Default false: see Device. */
   exact?: boolean;
+  /** Instruction set of the kernels, by the compiler's name: `x86-64-v3`; default RECTIFLOW_MARCH, or the processor's own. */
+  march?: string;
 }
 
 /** The pool width set last in this thread. */
@@ -53,6 +56,7 @@ export class CpuDevice implements Device {
   readonly workers: number;
   readonly description: string;
   readonly cache = new KernelCache();
+  private readonly march: string;
   private readonly runtime: Launchers<keyof typeof runtimeModule.kernels>;
   private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
   private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
@@ -64,6 +68,7 @@ export class CpuDevice implements Device {
   constructor(options: CpuOptions = {}) {
     this.workers = options.threads ?? defaultThreads();
     this.exact = options.exact ?? false;
+    this.march = options.march ?? (process.env.RECTIFLOW_MARCH || 'native');
     this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
@@ -170,8 +175,8 @@ export class CpuDevice implements Device {
   private compilation(module: KernelModule): Compiled {
     const source = amalgamate(module.url);
     const { version } = findCompiler();
-    const key = cacheKey(module.name, [source, version, cpuIdentity(), ...compilerFlags(module.flags)]);
-    return { key, source, module };
+    const flags = compilerFlags(module.flags, this.march);
+    return { key: cacheKey(module.name, [source, version, cpuIdentity(), ...flags]), flags, source, module };
   }
 
   /** The shared library of a module, compiled now if neither this process nor the cache has it. */
@@ -186,11 +191,11 @@ export class CpuDevice implements Device {
     return library;
   }
 
-  private buildSync({ key, source, module }: Compiled): string {
+  private buildSync({ key, flags, source, module }: Compiled): string {
     const staged = this.cache.stage(key, source);
     try {
       const start = performance.now();
-      compileSync(module.name, staged.source, staged.output, module.flags);
+      compileSync(module.name, staged.source, staged.output, flags);
       reportCompile(module.name, performance.now() - start, staged.source);
       return staged.commit();
     } finally {
@@ -198,11 +203,11 @@ export class CpuDevice implements Device {
     }
   }
 
-  private async build({ key, source, module }: Compiled): Promise<void> {
+  private async build({ key, flags, source, module }: Compiled): Promise<void> {
     const staged = this.cache.stage(key, source);
     try {
       const start = performance.now();
-      await compile(module.name, staged.source, staged.output, module.flags);
+      await compile(module.name, staged.source, staged.output, flags);
       reportCompile(module.name, performance.now() - start, staged.source);
       staged.commit();
     } finally {

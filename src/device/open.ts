@@ -16,6 +16,11 @@ export interface OpenOptions {
   precision?: Precision;
   /** CPU and WebAssembly: convolutions by direct sums alone, never by Winograd's algorithm; default false. */
   exact?: boolean;
+  /**
+   * CPU: the instruction set of the kernels, by the compiler's name, for instance `x86-64-v3`; default RECTIFLOW_MARCH, or the
+   * processor's own. One that the processor lacks ends the process with an illegal instruction.
+   */
+  march?: string;
 }
 
 /** By what was asked for; settled ones, and those that are being opened. */
@@ -28,14 +33,15 @@ let current: Device | undefined;
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
-  const { threads, precision = 'fp32', exact = false } = options;
+  const { threads, precision = 'fp32', exact = false, march } = options;
   if (threads !== undefined) checkThreads(threads, 'threads');
   const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
   if (!precisions.includes(precision))
     throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
   if (kind !== 'cuda' && precision !== 'fp32')
     throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);
-  const key = kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}/${exact}`;
+  const key =
+    kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}/${exact}/${march ?? 'default'}`;
   let opening = open.get(key);
   if (!opening) {
     opening = create(kind, Number(index), options);
@@ -76,8 +82,12 @@ async function create(kind: string, index: number, options: OpenOptions): Promis
   return device;
 }
 
-async function deviceOf(kind: string, index: number, { threads, precision, exact }: OpenOptions): Promise<Device> {
-  if (kind === 'cpu') return new CpuDevice({ threads, exact });
+async function deviceOf(
+  kind: string,
+  index: number,
+  { threads, precision, exact, march }: OpenOptions,
+): Promise<Device> {
+  if (kind === 'cpu') return new CpuDevice({ threads, exact, march });
   if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads, exact });
   return new CudaDevice(index, { precision });
 }

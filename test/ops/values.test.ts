@@ -7,9 +7,9 @@ import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';
 import { casesIn } from '../cases.ts';
 import { checkCase, runCase } from '../support/check.ts';
-import { deviceModes, openTestDevice } from '../support/devices.ts';
+import { deviceModes, lesserModes, openTestDevice } from '../support/devices.ts';
 
-describe.each(deviceModes)('$label', ({ name, ...mode }) => {
+describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) => {
   let device: Device;
 
   beforeAll(async () => {

@@ -10,6 +10,7 @@ import { type Algorithm, algorithmFor, panelOf, passes, useTuning } from '../../
 import { convForward, convInputGradient, convWeightGradient } from '../../src/kernels/conv/cpu.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import { lesserSets } from '../support/devices.ts';
 import { fill, normal, random } from '../support/random.ts';
 
 interface Layer {
@@ -47,10 +48,13 @@ const bounds: Record<Exclude<Algorithm, 'direct'>, { rms: number; largest: numbe
   winograd4: { rms: 8e-6, largest: 3e-5 },
 };
 
-const devices: Device[] = [];
+/** By instruction set: of each, devices of 1, 2 and 3 threads. */
+const sets = ['native', ...lesserSets];
+const devicesOf: Record<string, Device[]> = {};
 beforeAll(async () => {
-  for (const threads of [1, 2, 3]) devices.push(await openDevice('cpu', { threads }));
-}, 120_000);
+  for (const march of sets)
+    devicesOf[march] = await Promise.all([1, 2, 3].map((threads) => openDevice('cpu', { threads, march })));
+}, 240_000);
 
 /** The three passes on the host, in float64, of f32 numbers. */
 function reference(x: Float64Array, w: Float64Array, dy: Float64Array, table: readonly number[]): Float64Array[] {
@@ -104,8 +108,13 @@ function runPasses(device: Device, algorithm: Algorithm, table: readonly number[
   });
 }
 
-describe.each(['winograd2', 'winograd4'] as const)('%s', (algorithm) => {
+const variants = sets.flatMap((march) =>
+  (['winograd2', 'winograd4'] as const).map((algorithm) => ({ algorithm, march })),
+);
+
+describe.each(variants)('$algorithm, $march', ({ algorithm, march }) => {
   test.each(Object.entries(layers))('%s', (_, { n, height, width, inputs, outputs, padding }) => {
+    const devices = devicesOf[march];
     const panel = panelOf(devices[0]);
     const [c, k] = [inputs * panel, outputs * panel];
     const [outH, outW] = [height + 2 * padding - 2, width + 2 * padding - 2];
@@ -136,7 +145,7 @@ describe('which algorithm', () => {
   };
 
   test('the layers that hold most of the work go by Winograd, what he cannot do directly', () => {
-    const [device] = devices;
+    const [device] = devicesOf.native;
     for (const pass of passes) {
       expect(algorithmFor(device, tableOf(32, 128, 128), pass)).toBe('winograd4');
       expect(algorithmFor(device, tableOf(16, 256, 256), pass)).toBe('winograd4');
@@ -170,7 +179,7 @@ describe('which algorithm', () => {
       rates: { forward: own, inputGradient: rates(3, 2, 1), weightGradient: rates(1, 2, 1) },
     });
     try {
-      const [device] = devices;
+      const [device] = devicesOf.native;
       const panel = panelOf(device);
       expect(algorithmFor(device, tableOf(16, panel, panel), 'forward')).toBe('winograd4');
       expect(algorithmFor(device, tableOf(16, panel, panel), 'inputGradient')).toBe('direct');

@@ -4,6 +4,7 @@
  * `wasm` is not among them by default: `ops/wasm` runs the case table on it, `device/wasm` and `run/wasm` the rest.
  * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
  */
+import { readFileSync } from 'node:fs';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { fakeCuda } from './fakecuda.ts';
@@ -23,8 +24,22 @@ export interface DeviceMode {
   name: string;
   precision: Precision;
   exact: boolean;
+  /** Of cpu: the instruction set; undefined: the processor's own. */
+  march?: string;
   /** For titles. */
   label: string;
+}
+
+/** Instruction sets below the processor's own, whose kernels have other vectors and other tiles, that it can run. */
+export const lesserSets: readonly string[] = process.arch === 'x64' ? ['x86-64-v3', 'x86-64-v2'].filter(runs) : [];
+
+function runs(march: string): boolean {
+  const asked = march === 'x86-64-v3' ? /\b(?=.*\bavx2\b)(?=.*\bfma\b)/ : /\bsse4_2\b/;
+  try {
+    return asked.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /** Each device in each precision that it has, and where convolutions have fast algorithms with and without them. */
@@ -34,14 +49,22 @@ export const deviceModes: readonly DeviceMode[] = deviceNames.flatMap((name): De
     : [false, true].map((exact) => ({ name, precision: 'fp32', exact, label: exact ? `${name}, exact` : name })),
 );
 
+/** The device cpu with the kernels of other processors; the convolutions' fast algorithms among them. */
+export const lesserModes: readonly DeviceMode[] = deviceNames.includes('cpu')
+  ? lesserSets.map((march) => ({ name: 'cpu', precision: 'fp32', exact: false, march, label: `cpu as ${march}` }))
+  : [];
+
 /** Longer tests: every random property runs many more times. */
 export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 
 /** Opens a device under test, or fails with what to change. */
-export async function openTestDevice(name: string, { precision, exact }: Partial<DeviceMode> = {}): Promise<Device> {
+export async function openTestDevice(
+  name: string,
+  { precision, exact, march }: Partial<DeviceMode> = {},
+): Promise<Device> {
   try {
     if (name === 'wasm') buildWasm();
-    if (name !== 'cuda-emulated') return await openDevice(name, { precision, exact });
+    if (name !== 'cuda-emulated') return await openDevice(name, { precision, exact, march });
     Object.assign(process.env, fakeCuda(), { RECTIFLOW_CUDA_CACHING: '0' });
     return await openDevice('cuda', { precision });
   } catch (cause) {

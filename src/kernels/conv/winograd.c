@@ -13,7 +13,8 @@
 #include "winograd_transforms.h"
 
 enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
-       GRADIENT_ROWS = TILE_ROWS < 8 ? TILE_ROWS : 8 };
+       GRADIENT_ROWS = LANES == 16 ? 8 : 4 };
+_Static_assert(TILE_COLUMNS % GRADIENT_ROWS == 0, "rows of a panel of du");
 
 struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
