@@ -1,13 +1,13 @@
 /**
  * Every case of the table at all its sizes on every device under test: value and gradients against the float64
- * reference, and no memory left behind.
+ * reference, and no memory left behind; on the CPU also with the kernels of lesser instruction sets.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';
 import { casesIn } from '../cases.ts';
 import { checkCase, runCase } from '../support/check.ts';
-import { deviceModes, lesserModes, openTestDevice } from '../support/devices.ts';
+import { deviceModes, full, lesserModes, openTestDevice } from '../support/devices.ts';
 
 describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) => {
   let device: Device;
@@ -19,9 +19,11 @@ describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) =>
   test.each(casesIn(mode.precision).map((definition) => ({ title: describeCase(definition), definition })))(
     '$title matches the reference',
     async ({ definition }) => {
-      for (const size of definition.check) await checkCase(definition, size, device, 0);
+      // The reference of the larger sizes takes most of the time; of a lesser instruction set the first ones have to do.
+      const sizes = mode.march && !full ? definition.check.slice(0, 2) : definition.check;
+      for (const size of sizes) await checkCase(definition, size, device, 0);
       const before = device.memory().live;
-      for (const size of definition.check) await runCase(definition, size, device);
+      for (const size of sizes) await runCase(definition, size, device);
       expect(device.memory().live - before, 'bytes left allocated').toBe(0);
     },
     120_000,
