@@ -139,6 +139,18 @@ test('sides take turns; warming up and the first call of several do not count', 
   expect(samples).toEqual({ a: [4, 5, 10, 11], b: [7, 8, 13, 14] });
 });
 
+test('a side that is far slower than the first has one turn', async () => {
+  const took: Record<string, number> = { a: 1, b: 7, c: 9 };
+  const worker = {
+    ask: async (_: string, { name, calls }: { name: string; calls: number }) => ({
+      seconds: Array.from({ length: calls ?? 0 }, () => took[name]),
+    }),
+  } as unknown as Worker;
+  const sides = ['a', 'b', 'c'].map((name) => ({ name, worker, workload: {} }));
+  const samples = await takeTurns(sides, { rounds: 3, warmup: 2 });
+  expect(samples).toEqual({ a: [1, 1, 1], b: [7, 7, 7], c: [9] });
+});
+
 test('our worker trains, samples, times layers and profiles', async () => {
   using engine = startEngine(1);
   expect(await engine.ask('about')).toMatchObject({ node: process.version, threads: 1 });
