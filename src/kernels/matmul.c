@@ -1,6 +1,6 @@
 /* C = A B for batches of matrices.
  * A as stored [m, k]: B is packed into panels of TILE_COLUMNS first, rows of A are broadcast.
- * A stored [k, m]: both operands are walked row by row, nothing is packed; the form of every weight gradient.
+ * A stored [k, m], the form of every weight gradient: both are packed, a block at a time.
  */
 #include "gemm.h"
 
@@ -83,52 +83,84 @@ KERNEL void matmul_multiply(const float *a, const float *packed, const float *bi
   pool_run(multiply_task, &p, batches * p.row_groups * p.panel_groups);
 }
 
-INLINE void transposed_tile(int32_t rows, const struct product *p, const float *a, const float *b, float *c, int32_t width) {
-  for (int32_t begin = 0; begin < p->k || begin == 0; begin += INNER_CHUNK) {
-    int32_t count = min32(INNER_CHUNK, p->k - begin);
-    vec sum[TILE_ROWS][2] = {};
-    tile_multiply_transposed(rows, sum, a + (size_t)begin * (size_t)p->m, (size_t)p->m, b + (size_t)begin * (size_t)p->n,
-                             (size_t)p->n, min32(width, TILE_COLUMNS), count);
-    for (int32_t r = 0; r < rows; r++)
-      for (int32_t half = 0; half < 2; half++) {
-        float *out = c + (size_t)r * (size_t)p->n + (size_t)(half * LANES);
-        int32_t there = width - half * LANES;
-        if (there <= 0) continue;
-        vec before = begin == 0 ? (vec){} : load_upto(out, there);
-        store_upto(out, before + sum[r][half], there);
-      }
+/* ---------------------------------------------------------------- A stored [k, m]
+ * A task makes a block of C. Of each chunk of k it lays both operands out in panels, which are then read many times from near
+ * caches; where they are, rows of one tile would be a line each, far apart.
+ */
+
+enum { BLOCK_TILES = 8, BLOCK_PANELS = 128 / TILE_COLUMNS, WANTED_BLOCKS = 16 };
+
+/* Floats that a worker needs. */
+KERNEL double matmul_transposed_scratch(void) {
+  return (double)INNER_CHUNK * (BLOCK_TILES * TILE_ROWS + BLOCK_PANELS * TILE_COLUMNS);
+}
+
+/* to[i][width] of `count` rows of from, `there` columns of which exist; zeros beyond */
+INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t count, int32_t width, int32_t there) {
+  if (there >= width)
+    for (int32_t i = 0; i < count; i++, to += width, from += step)
+#pragma GCC unroll 32
+      for (int32_t j = 0; j < width; j++) to[j] = from[j];
+  else
+    for (int32_t i = 0; i < count; i++, to += width, from += step)
+      for (int32_t j = 0; j < width; j++) to[j] = j < there ? from[j] : 0.0f;
+}
+
+static void transposed_tile(const float *a, const float *b, int32_t count, float *c, size_t step, int32_t rows, int32_t width,
+                            int32_t fresh) {
+  vec sum[TILE_ROWS][2] = {};
+  tile_multiply_transposed(TILE_ROWS, sum, a, TILE_ROWS, b, TILE_COLUMNS, TILE_COLUMNS, count);
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < TILE_ROWS; r++) {
+    if (r >= rows) break;
+    float *out = c + (size_t)r * step;
+    if (!fresh) {
+      sum[r][0] += load_upto(out, width);
+      sum[r][1] += load_upto(out + LANES, width - LANES);
+    }
+    store_upto(out, sum[r][0], width);
+    store_upto(out + LANES, sum[r][1], width - LANES);
   }
 }
 
 static void transposed_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
   const struct product *p = context;
   int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups;
   int32_t group = rest % p->row_groups, batch = rest / p->row_groups;
   const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
   float *c = p->c + (size_t)batch * p->c_batch;
-  int32_t first_panel = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups);
-  int32_t last_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
-  int32_t last_row = min32(p->m, (group + 1) * TILE_ROWS);
-  for (int32_t panel = first_panel; panel < last_panel; panel++) {
-    int32_t column = panel * TILE_COLUMNS;
-    for (int32_t row = group * TILE_ROWS, rows; row < last_row; row += rows) {
-      rows = tile_rows_of(last_row - row);
-      float *out = c + (size_t)row * (size_t)p->n + (size_t)column;
-      WITH_ROWS(rows, transposed_tile, p, a + row, b + column, out, p->n - column)
+  float *left = p->packed + (size_t)worker * (size_t)matmul_transposed_scratch();
+  float *right = left + INNER_CHUNK * BLOCK_TILES * TILE_ROWS;
+  int32_t end_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
+  int32_t first_row = group * BLOCK_TILES * TILE_ROWS, last_row = min32(p->m, first_row + BLOCK_TILES * TILE_ROWS);
+  for (int32_t first = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups), last; first < end_panel; first = last) {
+    last = min32(end_panel, first + BLOCK_PANELS);
+    for (int32_t begin = 0; begin < p->k || begin == 0; begin += INNER_CHUNK) {
+      int32_t count = min32(INNER_CHUNK, p->k - begin);
+      for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
+        lay_out_panel(left + (size_t)(row - first_row) * INNER_CHUNK, a + (size_t)begin * (size_t)p->m + (size_t)row,
+                      (size_t)p->m, count, TILE_ROWS, last_row - row);
+      for (int32_t panel = first; panel < last; panel++) {
+        float *packed = right + (size_t)(panel - first) * INNER_CHUNK * TILE_COLUMNS;
+        int32_t column = panel * TILE_COLUMNS, width = p->n - column;
+        lay_out_panel(packed, b + (size_t)begin * (size_t)p->n + (size_t)column, (size_t)p->n, count, TILE_COLUMNS, width);
+        for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
+          transposed_tile(left + (size_t)(row - first_row) * INNER_CHUNK, packed, count,
+                          c + (size_t)row * (size_t)p->n + (size_t)column, (size_t)p->n, last_row - row, width, begin == 0);
+      }
     }
   }
 }
 
-/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n] */
-KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, int32_t batches, int32_t m, int32_t k,
-                                       int32_t n, int32_t a_batch, int32_t b_batch) {
-  struct product p = {.a = a, .b = b, .c = c, .m = m, .k = k, .n = n};
+/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n]; scratch: matmul_transposed_scratch floats for each worker */
+KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, float *scratch, int32_t batches, int32_t m,
+                                       int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
+  struct product p = {.a = a, .b = b, .c = c, .packed = scratch, .m = m, .k = k, .n = n};
   p.panels = ceil_div(n, TILE_COLUMNS);
   p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
   p.b_batch = b_batch ? (size_t)n * (size_t)k : 0;
   p.c_batch = (size_t)m * (size_t)n;
-  p.row_groups = ceil_div(m, TILE_ROWS);
-  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS);
+  p.row_groups = ceil_div(m, BLOCK_TILES * TILE_ROWS);
+  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_BLOCKS);
   pool_run(transposed_task, &p, batches * p.row_groups * p.panel_groups);
 }

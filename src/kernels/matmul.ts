@@ -17,7 +17,8 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_packed_size: 'i32 i32 -> f64',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
-  matmul_multiply_transposed: 'ptr ptr ptr i32 i32 i32 i32 i32 i32',
+  matmul_transposed_scratch: '-> f64',
+  matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
 });
 
 const MULTIPLY = 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32 i32';
@@ -70,7 +71,9 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   const y = empty(shape, { device });
   const kernels = device.load(matmulKernels);
   if (a.transposed) {
-    kernels.matmul_multiply_transposed(left.address, right.address, y.address, batches, m, k, n, stepA, stepB);
+    using scratch = empty([device.workers * kernels.matmul_transposed_scratch()], { device });
+    const operands = [left.address, right.address, y.address, scratch.address];
+    kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
     return y;
   }
   const packs = stepB ? batches : 1;

@@ -76,7 +76,7 @@ export class GroupNorm extends Module {
    * Of the shape of x, where `resample` does not change it.
    * @param x [N, H, W, channels], or several that stand for their concatenation on channels
    */
-  forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample'> = {}): Tensor {
+  forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample' | 'dropout'> = {}): Tensor {
     return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: 1e-6, ...options });
   }
 }
@@ -106,8 +106,14 @@ export class Dropout extends Module {
 
   /** Of the shape of x; x itself outside training. */
   forward(x: Tensor): Tensor {
-    if (!this.training || this.probability === 0) return x;
-    return dropout(x, this.probability, { ...this.state, stream: this.stream });
+    const draw = this.draw();
+    return draw ? dropout(x, draw.probability, draw) : x;
+  }
+
+  /** What a norm is told to drop out behind its activation in its own pass: the same mask. Undefined outside training. */
+  draw(): DropoutOptions | undefined {
+    if (!this.training || this.probability === 0) return undefined;
+    return { probability: this.probability, ...this.state, stream: this.stream };
   }
 }
 

@@ -268,3 +268,29 @@ KERNEL void conv_weight_gradient(const float *x, const float *dy, float *partial
   g.dw = partials;
   pool_run(weight_task, &g, g.partials * g.row_tiles * g.s.kernel_h * g.panel_groups);
 }
+
+/* ---------------------------------------------------------------- patches */
+
+struct unfolding { struct geometry s; const float *x; float *patches; };
+
+static void unfold_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct unfolding *g = context;
+  const struct geometry *s = &g->s;
+  int32_t sample = task / s->out_h, top = task % s->out_h * s->stride_h - s->padding_h;
+  float *to = g->patches + (size_t)task * (size_t)(s->out_w * s->kernel_h * s->kernel_w) * (size_t)s->c;
+  for (int32_t column = 0; column < s->out_w; column++)
+    for (int32_t ky = 0; ky < s->kernel_h; ky++)
+      for (int32_t kx = 0; kx < s->kernel_w; kx++, to += s->c) {
+        int32_t y = top + ky, x = column * s->stride_w - s->padding_w + kx;
+        int32_t inside = y >= 0 && y < s->h && x >= 0 && x < s->w;
+        const float *from = g->x + (((size_t)sample * (size_t)s->h + (size_t)y) * (size_t)s->w + (size_t)x) * (size_t)s->c;
+        for (int32_t i = 0; i < s->c; i++) to[i] = inside ? from[i] : 0.0f;
+      }
+}
+
+/* patches [N, H', W', kh, kw, Cin] of x */
+KERNEL void conv_unfold(const float *x, float *patches, const int32_t *table) {
+  struct unfolding g = {geometry_of(table), x, patches};
+  pool_run(unfold_task, &g, g.s.n * g.s.out_h);
+}

@@ -5,6 +5,7 @@ import { empty } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
+import { product } from '../matmul.ts';
 import { sumAxes } from '../reduction.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
 
@@ -15,6 +16,7 @@ export const convKernels = kernelModule(import.meta.url, './conv.c', {
   conv_input_gradient: 'ptr ptr ptr ptr f32',
   conv_weight_partials: 'ptr -> f64',
   conv_weight_gradient: 'ptr ptr ptr ptr',
+  conv_unfold: 'ptr ptr ptr',
 });
 
 /** The weights in panels; a temporary of the caller. */
@@ -56,6 +58,9 @@ export function directInputGradient(
   return dx;
 }
 
+/** Fewer input channels than this leave most of a vector empty. */
+const FEW_CHANNELS = 8;
+
 export function directWeightGradient(
   x: Tensor,
   dy: Tensor,
@@ -64,8 +69,17 @@ export function directWeightGradient(
   scale: number,
 ): Tensor {
   const { device } = x;
+  const [, , , channels, , , outputs, height, width] = values;
   const table = device.table(values);
   const kernels = device.load(convKernels);
+  const pixels = dy.size / outputs;
+  // A gradient over pixels is a plain product where each pixel has one patch of its own in memory.
+  if (scale === 1 && isPointwise(values)) return view(pixelProduct(dy, view(x, [pixels, channels])), shape);
+  if (scale === 1 && channels < FEW_CHANNELS && height * width > 1) {
+    using patches = empty([pixels, height * width * channels], { device });
+    kernels.conv_unfold(x.address, patches.address, table);
+    return view(pixelProduct(dy, patches), shape);
+  }
   const count = kernels.conv_weight_partials(table);
   const partials = empty([count, sizeOf(shape)], { device });
   kernels.conv_weight_gradient(x.address, dy.address, partials.address, table);
@@ -73,4 +87,15 @@ export function directWeightGradient(
   const sum = sumAxes(partials, [0], scale);
   partials.dispose();
   return view(sum, shape);
+}
+
+/** Kernel 1 x 1 at stride 1 without padding: each output pixel is made from the pixel at its place. */
+function isPointwise(table: readonly number[]): boolean {
+  return table.slice(7).every((value, i) => value === (i < 4 ? 1 : 0));
+}
+
+/** dy^T times `pixels` [N H W, columns]: [Cout, columns]. */
+function pixelProduct(dy: Tensor, pixels: Tensor): Tensor {
+  const left = view(dy, [pixels.shape[0], dy.shape[3]]);
+  return product({ tensor: left, transposed: true }, { tensor: pixels });
 }
