@@ -62,6 +62,16 @@ INLINE float reduce_max(vec v) {
 /* ---------------------------------------------------------------- functions
  * Each is written once on vectors; the scalar form is lane 0 of the vector form, so both give the same bits. */
 
+/* exp(f) for |f| <= log(2) / 2: Cephes expf polynomial. */
+INLINE vec exp_reduced(vec f) {
+  vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * f + 8.3334519073e-3f;
+  p = p * f + 4.1665795894e-2f;
+  p = p * f + 1.6666665459e-1f;
+  p = p * f + 5.0000001201e-1f;
+  return p * f * f + f + 1.0f;
+}
+
 /* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, below 2 ulp. Underflows to 0, overflows to infinity, keeps NaN. */
 INLINE vec vec_exp(vec x) {
   vec clamped = vec_min(vec_max(x, splat(-87.33654f)), splat(88.72283f));
@@ -69,12 +79,7 @@ INLINE vec vec_exp(vec x) {
   vec n = shifted - 12582912.0f;
   vec_i32 exponent = (vec_i32)shifted - 0x4B400000;
   vec f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-  vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * f + 8.3334519073e-3f;
-  p = p * f + 4.1665795894e-2f;
-  p = p * f + 1.6666665459e-1f;
-  p = p * f + 5.0000001201e-1f;
-  p = p * f * f + f + 1.0f;
+  vec p = exp_reduced(f);
   /* In two factors: n may be 128, and 2^128 alone is infinite. */
   vec_i32 half = exponent >> 1;
   vec r = p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
@@ -108,7 +113,15 @@ INLINE vec vec_log(vec x) {
   return select((x < (vec){}) | (x != x), splat(__builtin_nanf("")), r);
 }
 
-INLINE vec vec_sigmoid(vec x) { return 1.0f / (1.0f + vec_exp(-x)); }
+/* 1 / (1 + exp(-x)) with the bits of vec_exp; 0 below -88, where the result is below 1e-38. */
+INLINE vec vec_sigmoid(vec x) {
+  vec minus = vec_min(vec_max(-x, splat(-87.0f)), splat(88.0f));
+  vec shifted = minus * 1.44269504f + 12582912.0f;
+  vec n = shifted - 12582912.0f;
+  vec e = exp_reduced(minus - n * 0.693359375f + n * 2.12194440e-4f) * (vec)(((vec_i32)shifted - 0x4B400000 + 127) << 23);
+  vec r = select(x < -88.0f, (vec){}, 1.0f / (1.0f + e));
+  return select(x != x, x, r);
+}
 
 /* tanh(x): an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere. */
 INLINE vec vec_tanh(vec x) {

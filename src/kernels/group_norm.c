@@ -41,29 +41,56 @@ INLINE size_t band_offset(const struct norm *g, const struct band *b, int32_t sa
   return ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * (size_t)g->part[b->part] + (size_t)b->offset;
 }
 
+/* The group of each channel in turn, without a division for each. */
+struct walk { int32_t group, left, width; };
+INLINE struct walk walk_from(const struct norm *g, int32_t channel) {
+  int32_t group = channel / g->width;
+  return (struct walk){group, (group + 1) * g->width - channel, g->width};
+}
+INLINE void step(struct walk *w) {
+  if (--w->left == 0) w->group++, w->left = w->width;
+}
+
+/* s[i] = sum over pixels [begin, end) of x (or of (x - centre)^2), channels [i, i + count) in `vectors` registers */
+INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s) {
+  vec sum[4] = {}, middle[4];
+#pragma GCC unroll 4
+  for (int32_t v = 0; v < vectors; v++) middle[v] = load(centre + v * LANES);
+  for (int32_t p = 0; p < pixels; p++, x += pixel)
+#pragma GCC unroll 4
+    for (int32_t v = 0; v < vectors; v++) {
+      vec d = load(x + v * LANES);
+      if (squares) d -= middle[v], d *= d;
+      sum[v] += d;
+    }
+#pragma GCC unroll 4
+  for (int32_t v = 0; v < vectors; v++) store(s + v * LANES, sum[v]);
+}
+
 /* Adds sums of x (or of (x - mean)^2) over all pixels to sums[group - first_group]. */
-static void band_sums(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group, const float *mean,
-                      double *sums) {
+INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
+                      const float *mean, double *sums) {
   int32_t pixels = g->h * g->w;
-  float centre[BAND + LANES] = {0};
-  if (mean)
-    for (int32_t i = 0; i < b->count; i++) centre[i] = mean[(b->first + i) / g->width];
+  size_t row = (size_t)g->part[b->part];
+  float centre[BAND + LANES] = {0}, s[BAND + LANES];
+  if (squares) {
+    struct walk w = walk_from(g, b->first);
+    for (int32_t i = 0; i < b->count; i++, step(&w)) centre[i] = mean[w.group];
+  }
   for (int32_t begin = 0; begin < pixels; begin += BLOCK) {
-    float s[BAND + LANES] = {0};
-    int32_t end = min32(pixels, begin + BLOCK);
-    for (int32_t p = begin; p < end; p++) {
-      const float *x = g->x[b->part] + band_offset(g, b, sample, p);
-      int32_t i = 0;
-      for (; i + LANES <= b->count; i += LANES) {
-        vec d = load(x + i) - load(centre + i);
-        store(s + i, load(s + i) + (mean ? d * d : d));
-      }
-      for (; i < b->count; i++) {
-        float d = x[i] - centre[i];
-        s[i] += mean ? d * d : d;
+    const float *x = g->x[b->part] + band_offset(g, b, sample, begin);
+    int32_t count = min32(BLOCK, pixels - begin), i = 0;
+    for (; i + 4 * LANES <= b->count; i += 4 * LANES) strip_sums(4, squares, x + i, row, count, centre + i, s + i);
+    for (; i + LANES <= b->count; i += LANES) strip_sums(1, squares, x + i, row, count, centre + i, s + i);
+    for (; i < b->count; i++) {
+      s[i] = 0.0f;
+      for (int32_t p = 0; p < count; p++) {
+        float d = x[(size_t)p * row + (size_t)i] - centre[i];
+        s[i] += squares ? d * d : d;
       }
     }
-    for (int32_t i = 0; i < b->count; i++) sums[(b->first + i) / g->width - first_group] += (double)s[i];
+    struct walk w = walk_from(g, b->first);
+    for (int32_t j = 0; j < b->count; j++, step(&w)) sums[w.group - first_group] += (double)s[j];
   }
 }
 
@@ -71,12 +98,26 @@ static void band_sums(const struct norm *g, const struct band *b, int32_t sample
 struct coefficients { float mean[BAND + LANES], rstd[BAND + LANES], scale[BAND + LANES], bias[BAND + LANES]; };
 
 static void band_coefficients(const struct norm *g, const struct band *b, int32_t sample, struct coefficients *k) {
-  for (int32_t i = 0; i < b->count; i++) {
-    int32_t channel = b->first + i, at = sample * g->groups + channel / g->width;
-    k->mean[i] = g->mean[at];
-    k->rstd[i] = g->rstd[at];
-    k->scale[i] = g->rstd[at] * g->weight[channel];
+  const float *mean = g->mean + (size_t)sample * (size_t)g->groups, *rstd = g->rstd + (size_t)sample * (size_t)g->groups;
+  struct walk w = walk_from(g, b->first);
+  for (int32_t i = 0; i < b->count; i++, step(&w)) {
+    int32_t channel = b->first + i;
+    k->mean[i] = mean[w.group];
+    k->rstd[i] = rstd[w.group];
+    k->scale[i] = rstd[w.group] * g->weight[channel];
     k->bias[i] = g->bias[channel];
+  }
+}
+
+INLINE void activate_channels(int32_t silu, int32_t masked, const float *x, int32_t count, const struct coefficients *k,
+                              const float *mask, float *v) {
+  for (int32_t i = 0; i < count; i += LANES) {
+    int32_t left = count - i;
+    vec h = ((left >= LANES ? load(x + i) : load_partial(x + i, left)) - load(k->mean + i)) * load(k->scale + i) + load(k->bias + i);
+    if (silu) h *= vec_sigmoid(h);
+    if (masked) h *= load(mask + i);
+    if (left >= LANES) store(v + i, h);
+    else store_partial(v + i, h, left);
   }
 }
 
@@ -84,21 +125,13 @@ static void band_coefficients(const struct norm *g, const struct band *b, int32_
 static void activate(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, const struct coefficients *k,
                      float *v) {
   const float *x = g->x[b->part] + band_offset(g, b, sample, pixel);
-  int32_t i = 0;
-  for (; i + LANES <= b->count; i += LANES) {
-    vec h = (load(x + i) - load(k->mean + i)) * load(k->scale + i) + load(k->bias + i);
-    store(v + i, g->silu ? h * vec_sigmoid(h) : h);
-  }
-  if (i < b->count) {
-    int32_t left = b->count - i;
-    vec h = (load_partial(x + i, left) - load(k->mean + i)) * load(k->scale + i) + load(k->bias + i);
-    store_partial(v + i, g->silu ? h * vec_sigmoid(h) : h, left);
-  }
-  if (g->threshold) {
-    float mask[BAND];
+  float mask[BAND + LANES];
+  if (g->threshold)
     dropout_mask(&g->draw, (uint64_t)sample, pixel * g->c + b->first, b->count, g->threshold, g->keep_scale, mask);
-    for (int32_t j = 0; j < b->count; j++) v[j] *= mask[j];
-  }
+  if (g->silu && g->threshold) activate_channels(1, 1, x, b->count, k, mask, v);
+  else if (g->silu) activate_channels(1, 0, x, b->count, k, mask, v);
+  else if (g->threshold) activate_channels(0, 1, x, b->count, k, mask, v);
+  else activate_channels(0, 0, x, b->count, k, mask, v);
 }
 
 static void write_band(const struct norm *g, const struct band *b, int32_t sample, const struct coefficients *k) {
@@ -146,7 +179,8 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
     double sums[MOST_GROUPS] = {0};
     for (int32_t channel = first; channel < last;) {
       struct band b = band_at(g, channel, last);
-      band_sums(g, &b, sample, first_group, pass ? mean : 0, sums);
+      if (pass) band_sums(1, g, &b, sample, first_group, mean, sums);
+      else band_sums(0, g, &b, sample, first_group, 0, sums);
       channel += b.count;
     }
     for (int32_t group = first_group; group < last_group; group++) {
@@ -178,9 +212,10 @@ KERNEL void group_norm_forward(const float *x0, const float *x1, const float *we
 
 /* ---------------------------------------------------------------- backward */
 
-/* v = d(loss) / d(silu(h)) at a pixel: the adjoint of resampling and dropout */
-static void upstream(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, float *v) {
+/* d(loss) / d(dropout(silu(h))) at a pixel, the adjoint of resampling: in place, or in v */
+static const float *upstream(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, float *v) {
   size_t c = (size_t)g->c;
+  if (!g->resample) return g->dy + ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * c + (size_t)b->first;
   int32_t y = pixel / g->w, x = pixel % g->w;
   if (g->resample == RESAMPLE_UP) {
     const float *image = g->dy + (size_t)sample * (size_t)(4 * g->h * g->w) * c + (size_t)b->first;
@@ -188,55 +223,60 @@ static void upstream(const struct norm *g, const struct band *b, int32_t sample,
     const float *d[4];
     for (int32_t q = 0; q < 4; q++) d[q] = image + (corner + (size_t)(q / 2) * (size_t)(2 * g->w) + (size_t)(q % 2)) * c;
     for (int32_t i = 0; i < b->count; i++) v[i] = (d[0][i] + d[1][i]) + (d[2][i] + d[3][i]);
-  } else if (g->resample == RESAMPLE_DOWN) {
+  } else {
     int32_t w = g->w / 2;
     const float *d = g->dy + ((size_t)sample * (size_t)(g->h / 2 * w) + (size_t)(y / 2 * w + x / 2)) * c + (size_t)b->first;
     for (int32_t i = 0; i < b->count; i++) v[i] = 0.25f * d[i];
-  } else {
-    const float *d = g->dy + ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * c + (size_t)b->first;
-    for (int32_t i = 0; i < b->count; i++) v[i] = d[i];
   }
-  if (g->threshold) {
-    float mask[BAND];
-    dropout_mask(&g->draw, (uint64_t)sample, pixel * g->c + b->first, b->count, g->threshold, g->keep_scale, mask);
-    for (int32_t i = 0; i < b->count; i++) v[i] *= mask[i];
+  return v;
+}
+
+/* dx = dh of a pixel; adds dh and dh (x - mean) rstd to the sums. Lanes beyond the band carry dy = 0 times whatever the
+ * coefficients hold there, and are not read again. */
+INLINE void gradient_channels(int32_t silu, int32_t masked, const float *x, const float *dy, int32_t count,
+                              const struct coefficients *k, const float *mask, float *dx, float *bias_sum, float *weight_sum) {
+  for (int32_t i = 0; i < count; i += LANES) {
+    int32_t left = count - i;
+    vec d = left >= LANES ? load(dy + i) : load_partial(dy + i, left);
+    vec centred = (left >= LANES ? load(x + i) : load_partial(x + i, left)) - load(k->mean + i);
+    if (masked) d *= load(mask + i);
+    if (silu) {
+      vec h = centred * load(k->scale + i) + load(k->bias + i), s = vec_sigmoid(h);
+      d *= s * (1.0f + h * (1.0f - s));
+    }
+    store(bias_sum + i, load(bias_sum + i) + d);
+    store(weight_sum + i, load(weight_sum + i) + d * (centred * load(k->rstd + i)));
+    if (left >= LANES) store(dx + i, d);
+    else store_partial(dx + i, d, left);
   }
 }
 
 /* dx = dh for now; sums of dh and dh * (x - mean) rstd per channel, and over the groups, weighted */
-static void band_gradient(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group, double *weighted,
-                          double *centred) {
+static void band_gradient(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
+                          const struct coefficients *k, double *weighted, double *centred) {
   int32_t pixels = g->h * g->w;
-  struct coefficients k;
-  band_coefficients(g, b, sample, &k);
   double bias_total[BAND] = {0}, weight_total[BAND] = {0};
+  float buffer[BAND + LANES], mask[BAND + LANES] = {0};
   for (int32_t begin = 0; begin < pixels; begin += BLOCK) {
     float bias_sum[BAND + LANES] = {0}, weight_sum[BAND + LANES] = {0};
     int32_t end = min32(pixels, begin + BLOCK);
     for (int32_t p = begin; p < end; p++) {
-      float v[BAND + LANES] = {0};
-      upstream(g, b, sample, p, v);
+      const float *dy = upstream(g, b, sample, p, buffer);
       size_t at = band_offset(g, b, sample, p);
       const float *x = g->x[b->part] + at;
       float *dx = g->dx[b->part] + at;
-      for (int32_t i = 0; i < b->count; i += LANES) {
-        int32_t left = b->count - i;
-        vec centred_x = (left >= LANES ? load(x + i) : load_partial(x + i, left)) - load(k.mean + i), d = load(v + i);
-        if (g->silu) {
-          vec h = centred_x * load(k.scale + i) + load(k.bias + i), s = vec_sigmoid(h);
-          d = d * (s * (1.0f + h * (1.0f - s)));
-        }
-        /* Lanes beyond the band carry d = 0 times whatever the coefficients hold there, and are not read again. */
-        store(bias_sum + i, load(bias_sum + i) + d);
-        store(weight_sum + i, load(weight_sum + i) + d * (centred_x * load(k.rstd + i)));
-        if (left >= LANES) store(dx + i, d);
-        else store_partial(dx + i, d, left);
-      }
+      if (g->threshold)
+        dropout_mask(&g->draw, (uint64_t)sample, p * g->c + b->first, b->count, g->threshold, g->keep_scale, mask);
+      if (g->silu && g->threshold) gradient_channels(1, 1, x, dy, b->count, k, mask, dx, bias_sum, weight_sum);
+      else if (g->silu) gradient_channels(1, 0, x, dy, b->count, k, mask, dx, bias_sum, weight_sum);
+      else if (g->threshold) gradient_channels(0, 1, x, dy, b->count, k, mask, dx, bias_sum, weight_sum);
+      else gradient_channels(0, 0, x, dy, b->count, k, mask, dx, bias_sum, weight_sum);
     }
     for (int32_t i = 0; i < b->count; i++) bias_total[i] += (double)bias_sum[i], weight_total[i] += (double)weight_sum[i];
   }
-  for (int32_t i = 0; i < b->count; i++) {
-    int32_t channel = b->first + i, group = channel / g->width - first_group;
+  struct walk w = walk_from(g, b->first);
+  for (int32_t i = 0; i < b->count; i++, step(&w)) {
+    int32_t channel = b->first + i, group = w.group - first_group;
     size_t at = (size_t)sample * (size_t)g->c + (size_t)channel;
     g->bias_sums[at] = (float)bias_total[i];
     g->weight_sums[at] = (float)weight_total[i];
@@ -254,7 +294,9 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
   double weighted[MOST_GROUPS] = {0}, centred[MOST_GROUPS] = {0}, scale = 1.0 / ((double)g->width * pixels);
   for (int32_t channel = first; channel < last;) {
     struct band b = band_at(g, channel, last);
-    band_gradient(g, &b, sample, first_group, weighted, centred);
+    struct coefficients k;
+    band_coefficients(g, &b, sample, &k);
+    band_gradient(g, &b, sample, first_group, &k, weighted, centred);
     channel += b.count;
   }
   /* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd */
@@ -263,8 +305,9 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
     struct coefficients k;
     band_coefficients(g, &b, sample, &k);
     float level[BAND + LANES] = {0}, slope[BAND + LANES] = {0};
-    for (int32_t i = 0; i < b.count; i++) {
-      int32_t group = (b.first + i) / g->width - first_group;
+    struct walk w = walk_from(g, b.first);
+    for (int32_t i = 0; i < b.count; i++, step(&w)) {
+      int32_t group = w.group - first_group;
       level[i] = (float)(centred[group] * scale) * k.rstd[i];
       slope[i] = (float)(weighted[group] * scale) * k.rstd[i] * k.rstd[i];
     }

@@ -41,6 +41,7 @@ INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, 
     words[2][j] = (uint32_t)(s >> 32);
     words[3][j] = d->stream;
   }
+#pragma GCC unroll 10
   for (int32_t round = 0; round < 10; round++) {
     for (int32_t j = 0; j < PHILOX_LANES; j++) {
       uint64_t a = (uint64_t)words[0][j] * 0xD2511F53u, b = (uint64_t)words[2][j] * 0xCD9E8D57u;
@@ -54,6 +55,37 @@ INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, 
   }
 }
 
+/* mask[i] = 0 where draw i is below the threshold, else scale; draws are 16 bits each, word by word of a block, block by block. */
+INLINE void mask_of_words(uint32_t words[4][PHILOX_LANES], int32_t threshold, float scale, float *mask) {
+#if LANES >= 8
+  /* In registers, and whole vectors stored: what is read again at once as vectors would wait for smaller stores. */
+  typedef uint32_t words8 __attribute__((vector_size(32)));
+  typedef uint64_t pairs4 __attribute__((vector_size(32)));
+  typedef uint16_t draws __attribute__((vector_size(2 * LANES)));
+  words8 w[4];
+  __builtin_memcpy(w, words, sizeof w);
+  pairs4 p0 = (pairs4)__builtin_shufflevector(w[0], w[1], 0, 8, 1, 9, 2, 10, 3, 11);
+  pairs4 p1 = (pairs4)__builtin_shufflevector(w[0], w[1], 4, 12, 5, 13, 6, 14, 7, 15);
+  pairs4 q0 = (pairs4)__builtin_shufflevector(w[2], w[3], 0, 8, 1, 9, 2, 10, 3, 11);
+  pairs4 q1 = (pairs4)__builtin_shufflevector(w[2], w[3], 4, 12, 5, 13, 6, 14, 7, 15);
+  pairs4 blocks[4] = {__builtin_shufflevector(p0, q0, 0, 4, 1, 5), __builtin_shufflevector(p0, q0, 2, 6, 3, 7),
+                      __builtin_shufflevector(p1, q1, 0, 4, 1, 5), __builtin_shufflevector(p1, q1, 2, 6, 3, 7)};
+  draws all[64 / LANES];
+  __builtin_memcpy(all, blocks, sizeof all);
+#pragma GCC unroll 8
+  for (int32_t i = 0; i < 64 / LANES; i++) {
+    vec_i32 kept = __builtin_convertvector(all[i], vec_i32) >= threshold;
+    store(mask + i * LANES, (vec)(kept & (vec_i32)splat(scale)));
+  }
+#else
+  for (int32_t j = 0; j < PHILOX_LANES; j++)
+    for (int32_t w = 0; w < 4; w++) {
+      mask[8 * j + 2 * w] = (int32_t)(words[w][j] & 0xFFFFu) < threshold ? 0.0f : scale;
+      mask[8 * j + 2 * w + 1] = (int32_t)(words[w][j] >> 16) < threshold ? 0.0f : scale;
+    }
+#endif
+}
+
 /* mask[i] = 0 where element `begin + i` of the sample is dropped (probability threshold / 2^16), else scale. A block serves
  * eight elements, 16 bits each. */
 static inline void dropout_mask(const struct draw *d, uint64_t sample, int32_t begin, int32_t count, int32_t threshold,
@@ -62,15 +94,15 @@ static inline void dropout_mask(const struct draw *d, uint64_t sample, int32_t b
   int32_t end = begin + count;
   for (int32_t first = begin / 8 * 8; first < end; first += ELEMENTS) {
     uint32_t words[4][PHILOX_LANES];
-    float all[ELEMENTS];
     philox_lanes(d, (uint32_t)(first / 8), sample, words);
-    for (int32_t j = 0; j < PHILOX_LANES; j++)
-      for (int32_t w = 0; w < 4; w++) {
-        all[8 * j + 2 * w] = (int32_t)(words[w][j] & 0xFFFFu) < threshold ? 0.0f : scale;
-        all[8 * j + 2 * w + 1] = (int32_t)(words[w][j] >> 16) < threshold ? 0.0f : scale;
-      }
-    int32_t from = max32(begin, first), to = min32(end, first + ELEMENTS);
-    for (int32_t e = from; e < to; e++) mask[e - begin] = all[e - first];
+    if (first >= begin && first + ELEMENTS <= end) {
+      mask_of_words(words, threshold, scale, mask + (first - begin));
+    } else {
+      float all[ELEMENTS];
+      mask_of_words(words, threshold, scale, all);
+      int32_t from = max32(begin, first), to = min32(end, first + ELEMENTS);
+      for (int32_t e = from; e < to; e++) mask[e - begin] = all[e - first];
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 import { add, clamp, exp, maximum, mul, relu, silu, sub } from '../kernels/elementwise.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { GroupNorm } from './layers.ts';
+import type { Dropout, GroupNorm } from './layers.ts';
 
 const functions = {
   swish: silu,
@@ -21,8 +21,16 @@ export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor {
   return functions[nonlinearity](x);
 }
 
-/** The nonlinearity of norm(x); swish in the norm's own pass. */
-export function normActivate(norm: GroupNorm, x: Tensor | Tensor[], nonlinearity: Nonlinearity): Tensor {
-  if (nonlinearity === 'swish') return norm.forward(x, { activation: 'silu' });
-  return scope(() => activate(norm.forward(x), nonlinearity));
+/** The nonlinearity of norm(x), then dropout; with swish all in the norm's own pass. */
+export function normActivate(
+  norm: GroupNorm,
+  x: Tensor | Tensor[],
+  nonlinearity: Nonlinearity,
+  dropout?: Dropout,
+): Tensor {
+  if (nonlinearity === 'swish') return norm.forward(x, { activation: 'silu', dropout: dropout?.draw() });
+  return scope(() => {
+    const h = activate(norm.forward(x), nonlinearity);
+    return dropout ? dropout.forward(h) : h;
+  });
 }

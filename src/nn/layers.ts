@@ -4,7 +4,7 @@ import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
 import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
 import { matmul } from '../kernels/matmul.ts';
-import { dropout } from '../kernels/random.ts';
+import { type DropoutOptions, dropout } from '../kernels/random.ts';
 import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { Initializer } from './init.ts';
@@ -107,13 +107,13 @@ export class Dropout extends Module {
   /** Of the shape of x; x itself outside training. */
   forward(x: Tensor): Tensor {
     const draw = this.draw();
-    return draw ? dropout(x, draw.probability, draw) : x;
+    return draw ? dropout(x, draw.p, draw) : x;
   }
 
   /** What a norm is told to drop out behind its activation in its own pass: the same mask. Undefined outside training. */
   draw(): DropoutOptions | undefined {
     if (!this.training || this.probability === 0) return undefined;
-    return { probability: this.probability, ...this.state, stream: this.stream };
+    return { p: this.probability, ...this.state, stream: this.stream };
   }
 }
 

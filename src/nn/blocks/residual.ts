@@ -59,7 +59,7 @@ export class ResidualBlock extends Module {
     return scope(() => {
       const add = activated && this.timeProjection.forward(activated);
       const h = this.conv1.forward(this.activatedAndResampled(x), { add });
-      const kept = this.dropout.forward(normActivate(this.norm2, h, this.nonlinearity));
+      const kept = normActivate(this.norm2, h, this.nonlinearity, this.dropout);
       const resampled = this.resampled(Array.isArray(x) ? concat(x, 3) : x);
       const residual = this.shortcut ? this.shortcut.forward(resampled) : resampled;
       return this.conv2.forward(kept, { residual, scale: this.scale });
