@@ -25,6 +25,13 @@ typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t vec_i32 __attribute__((vector_size(VECTOR_BYTES)));
 typedef float vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
+/* Lanes of a and then b, by constant numbers; `numbers` is an integer vector type of their element's size. */
+#if defined(__clang__)
+#define SHUFFLE(numbers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(numbers, a, b, ...) __builtin_shuffle(a, b, (numbers){__VA_ARGS__})
+#endif
+
 INLINE int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
 INLINE int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
 INLINE int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
@@ -45,6 +52,31 @@ INLINE void store_partial(float *p, vec v, int32_t n) {
 INLINE vec select(vec_i32 mask, vec a, vec b) { return (vec)((mask & (vec_i32)a) | (~mask & (vec_i32)b)); }
 INLINE vec vec_max(vec a, vec b) { return select(a > b, a, b); }
 INLINE vec vec_min(vec a, vec b) { return select(a < b, a, b); }
+/* a0 b0 a1 b1 ... of the lower and of the upper halves */
+#if LANES == 16
+INLINE vec zip_low(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
+INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
+#elif LANES == 8
+INLINE vec zip_low(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+#else
+INLINE vec zip_low(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 0, 4, 1, 5); }
+INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 2, 6, 3, 7); }
+#endif
+
+/* LANES vectors of LANES numbers, rows and columns exchanged: each round of zips moves one bit of a place's number. */
+INLINE void transpose(vec *rows) {
+  for (int32_t round = 1; round < LANES; round *= 2) {
+    vec zipped[LANES];
+#pragma GCC unroll 8
+    for (int32_t i = 0; i < LANES / 2; i++) {
+      zipped[2 * i] = zip_low(rows[i], rows[i + LANES / 2]);
+      zipped[2 * i + 1] = zip_high(rows[i], rows[i + LANES / 2]);
+    }
+#pragma GCC unroll 16
+    for (int32_t i = 0; i < LANES; i++) rows[i] = zipped[i];
+  }
+}
 /* Pairwise, so that the order of additions is the same for every compiler. */
 INLINE float reduce_add(vec v) {
   float t[LANES];

@@ -64,12 +64,12 @@ INLINE void mask_of_words(uint32_t words[4][PHILOX_LANES], int32_t threshold, fl
   typedef uint16_t draws __attribute__((vector_size(2 * LANES)));
   words8 w[4];
   __builtin_memcpy(w, words, sizeof w);
-  pairs4 p0 = (pairs4)__builtin_shufflevector(w[0], w[1], 0, 8, 1, 9, 2, 10, 3, 11);
-  pairs4 p1 = (pairs4)__builtin_shufflevector(w[0], w[1], 4, 12, 5, 13, 6, 14, 7, 15);
-  pairs4 q0 = (pairs4)__builtin_shufflevector(w[2], w[3], 0, 8, 1, 9, 2, 10, 3, 11);
-  pairs4 q1 = (pairs4)__builtin_shufflevector(w[2], w[3], 4, 12, 5, 13, 6, 14, 7, 15);
-  pairs4 blocks[4] = {__builtin_shufflevector(p0, q0, 0, 4, 1, 5), __builtin_shufflevector(p0, q0, 2, 6, 3, 7),
-                      __builtin_shufflevector(p1, q1, 0, 4, 1, 5), __builtin_shufflevector(p1, q1, 2, 6, 3, 7)};
+  pairs4 p0 = (pairs4)SHUFFLE(words8, w[0], w[1], 0, 8, 1, 9, 2, 10, 3, 11);
+  pairs4 p1 = (pairs4)SHUFFLE(words8, w[0], w[1], 4, 12, 5, 13, 6, 14, 7, 15);
+  pairs4 q0 = (pairs4)SHUFFLE(words8, w[2], w[3], 0, 8, 1, 9, 2, 10, 3, 11);
+  pairs4 q1 = (pairs4)SHUFFLE(words8, w[2], w[3], 4, 12, 5, 13, 6, 14, 7, 15);
+  pairs4 blocks[4] = {SHUFFLE(pairs4, p0, q0, 0, 4, 1, 5), SHUFFLE(pairs4, p0, q0, 2, 6, 3, 7),
+                      SHUFFLE(pairs4, p1, q1, 0, 4, 1, 5), SHUFFLE(pairs4, p1, q1, 2, 6, 3, 7)};
   draws all[64 / LANES];
   __builtin_memcpy(all, blocks, sizeof all);
 #pragma GCC unroll 8

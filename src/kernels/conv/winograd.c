@@ -13,8 +13,7 @@
 #include "winograd_transforms.h"
 
 enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
-       GRADIENT_ROWS = LANES == 16 ? 8 : 4 };
-_Static_assert(TILE_COLUMNS % GRADIENT_ROWS == 0, "rows of a panel of du");
+       CHUNK_PANELS = 64 / TILE_COLUMNS };
 
 struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
@@ -25,7 +24,7 @@ struct winograd {
   int32_t block, blocks;                   /* tiles that are transformed together */
   int32_t first, source_groups;            /* weight gradient: first tile of the chunk, into how many groups panels of c are cut */
   float *u, *v, *d, *sums;
-  size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_worker;
+  size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_panel, sums_worker;
 };
 
 /* ---------------------------------------------------------------- tiles */
@@ -97,43 +96,48 @@ INLINE void weight_planes(int32_t m, const vec *taps, float *u, size_t plane) {
   store_planes(m, u, plane, o);
 }
 
-/* G w G^T of one panel of out_c, to u [plane][c][TILE_COLUMNS]. */
-INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, float *u) {
+/* G w G^T of one panel of out_c and channels [from, end) of c, to u [plane][end - from][TILE_COLUMNS]. */
+INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int32_t from, int32_t end, float *u) {
   int32_t begin = panel * TILE_COLUMNS;
   if (g->flipped) { /* weights [c][3][3][out_c] */
-    for (int32_t channel = 0; channel < g->c; channel++)
+    for (int32_t channel = from; channel < end; channel++)
       for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
         const float *w = g->weights + (size_t)channel * 9 * (size_t)g->out_c + (size_t)(begin + half);
         vec taps[9];
 #pragma GCC unroll 9
         for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(w + (size_t)(8 - tap) * (size_t)g->out_c);
-        weight_planes(m, taps, u + (size_t)channel * TILE_COLUMNS + half, g->u_plane);
+        weight_planes(m, taps, u + (size_t)(channel - from) * TILE_COLUMNS + half, g->u_plane);
       }
     return;
   }
   size_t row = 9 * (size_t)g->c; /* weights [out_c][3][3][c] */
-  for (int32_t channel = 0; channel < g->c; channel += LANES)
+  for (int32_t channel = from; channel < end; channel += LANES)
     for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
       const float *w = g->weights + (size_t)(begin + half) * row + (size_t)channel;
-      float turned[LANES][9][LANES];
-      for (int32_t i = 0; i < LANES; i++)
-        for (int32_t tap = 0; tap < 9; tap++) {
-          const float *from = w + (size_t)i * row + (size_t)tap * (size_t)g->c;
+      vec turned[9][LANES];
+      for (int32_t tap = 0; tap < 9; tap++) {
 #pragma GCC unroll 16
-          for (int32_t j = 0; j < LANES; j++) turned[j][tap][i] = from[j];
-        }
+        for (int32_t i = 0; i < LANES; i++) turned[tap][i] = load(w + (size_t)i * row + (size_t)tap * (size_t)g->c);
+        transpose(turned[tap]);
+      }
       for (int32_t j = 0; j < LANES; j++) {
         vec taps[9];
 #pragma GCC unroll 9
-        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(turned[j][tap]);
-        weight_planes(m, taps, u + (size_t)(channel + j) * TILE_COLUMNS + half, g->u_plane);
+        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = turned[tap][j];
+        weight_planes(m, taps, u + (size_t)(channel - from + j) * TILE_COLUMNS + half, g->u_plane);
       }
     }
 }
 
-/* sums[t][TILE_COLUMNS] of `rows` tiles in one plane */
-INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums) {
-  vec c[TILE_ROWS][2] = {};
+/* sums[t][TILE_COLUMNS] (+)= what `rows` tiles have in one plane */
+INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums,
+                          int32_t fresh) {
+  vec c[TILE_ROWS][2];
+#pragma GCC unroll 16
+  for (int32_t r = 0; r < rows; r++) {
+    c[r][0] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS);
+    c[r][1] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS + LANES);
+  }
   for (int32_t source = 0; source < sources; source++, v += panel_step)
     for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
       vec b0 = load(u), b1 = load(u + LANES);
@@ -148,12 +152,13 @@ INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const
   for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
 }
 
-/* All planes of tiles [0, count) of v with one panel of u. */
-static void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u, float *sums) {
+/* `planes` planes of tiles [0, count) and `sources` panels of v with one panel of u. */
+static void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u,
+                            int32_t sources, float *sums, int32_t fresh) {
   for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, u += g->u_plane, sums += g->sums_plane)
     for (int32_t t = 0, rows; t < count; t += rows) {
       rows = tile_rows_of(count - t);
-      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, g->sources, sums + t * TILE_COLUMNS)
+      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, sources, sums + t * TILE_COLUMNS, fresh)
     }
 }
 
@@ -190,29 +195,36 @@ INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32
  */
 
 INLINE void weights_task(int32_t m, const struct winograd *g, int32_t task) {
-  weight_panel(m, g, task, g->u + (size_t)task * g->u_panel);
+  weight_panel(m, g, task, 0, g->c, g->u + (size_t)task * g->u_panel);
 }
 
+/* A row of planes at a time with all panels of weights: the pixels of a row stay in the near cache meanwhile. */
 INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
-  int32_t first = task * g->block, count = min32(g->block, g->tiles - first), planes = (m + 2) * (m + 2);
+  int32_t first = task * g->block, count = min32(g->block, g->tiles - first), side = m + 2;
   float *v = g->v + (size_t)worker * g->v_worker, *sums = g->sums + (size_t)worker * g->sums_worker;
   for (int32_t t = 0; t < count; t++) input_tile(m, g, first + t, v, t);
-  for (int32_t panel = 0; panel < g->panels; panel++) {
-    multiply_planes(g, planes, v, count, g->u + (size_t)panel * g->u_panel, sums);
-    for (int32_t t = 0; t < count; t++) output_tile(m, g, first + t, panel, sums + (size_t)t * TILE_COLUMNS);
+  for (int32_t row = 0; row < side; row++) {
+    size_t plane = (size_t)(row * side);
+    for (int32_t panel = 0; panel < g->panels; panel++)
+      multiply_planes(g, side, v + plane * g->v_plane, count, g->u + (size_t)panel * g->u_panel + plane * g->u_plane, g->sources,
+                      sums + (size_t)panel * g->sums_panel + plane * g->sums_plane, 1);
   }
+  for (int32_t t = 0; t < count; t++)
+    for (int32_t panel = 0; panel < g->panels; panel++)
+      output_tile(m, g, first + t, panel, sums + (size_t)panel * g->sums_panel + (size_t)t * TILE_COLUMNS);
 }
 
 INLINE void pixels_task(int32_t m, const struct winograd *g, int32_t task) { input_tile(m, g, task, g->v, task); }
 
+/* Weights of a few channels at a time, which stay in the near cache until they have met all tiles. */
 INLINE void panel_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
   float *u = g->u + (size_t)worker * g->u_panel, *sums = g->sums + (size_t)worker * g->sums_worker;
-  weight_panel(m, g, task, u);
-  for (int32_t first = 0; first < g->tiles; first += g->block) {
-    int32_t count = min32(g->block, g->tiles - first);
-    multiply_planes(g, (m + 2) * (m + 2), g->v + (size_t)first * TILE_COLUMNS, count, u, sums);
-    for (int32_t t = 0; t < count; t++) output_tile(m, g, first + t, task, sums + (size_t)t * TILE_COLUMNS);
+  for (int32_t source = 0; source < g->sources; source += CHUNK_PANELS) {
+    int32_t count = min32(CHUNK_PANELS, g->sources - source), from = source * TILE_COLUMNS;
+    weight_panel(m, g, task, from, from + count * TILE_COLUMNS, u);
+    multiply_planes(g, (m + 2) * (m + 2), g->v + (size_t)source * g->v_panel, g->tiles, u, count, sums, source == 0);
   }
+  for (int32_t t = 0; t < g->tiles; t++) output_tile(m, g, t, task, sums + (size_t)t * TILE_COLUMNS);
 }
 
 #define TASKS(name, ...)                                              \
@@ -231,6 +243,8 @@ TASKS(block_task, task, worker)
 TASKS(pixels_task, task)
 TASKS(panel_task, task, worker)
 
+INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
+
 /* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, as in conv.c; gradient: of the input */
 static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
   struct winograd g = {.n = t[0], .flipped = gradient};
@@ -247,25 +261,23 @@ static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
   g.tiles = g.n * g.tiles_y * g.tiles_x;
   g.panels = g.out_c / TILE_COLUMNS;
   g.sources = g.c / TILE_COLUMNS;
-  g.u_plane = (size_t)g.c * TILE_COLUMNS + PLANE_GAP;
+  g.u_plane = (size_t)(by_panels(&g) ? min32(g.sources, CHUNK_PANELS) * TILE_COLUMNS : g.c) * TILE_COLUMNS + PLANE_GAP;
   g.u_panel = (size_t)(side * side) * g.u_plane;
   return g;
 }
-
-INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
 
 /* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. */
 static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
   size_t planes = (size_t)((m + 2) * (m + 2)), all = (size_t)workers;
   int32_t most = max32(1, BLOCK_FLOATS * 36 / (int32_t)planes / g->c / TILE_ROWS) * TILE_ROWS;
-  g->block = min32(most, g->tiles);
+  g->block = by_panels(g) ? g->tiles : min32(most, g->tiles);
   g->blocks = ceil_div(g->tiles, g->block);
-  int32_t room = by_panels(g) ? g->tiles : g->block;
-  g->v_plane = (size_t)room * TILE_COLUMNS + PLANE_GAP;
+  g->v_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
   g->v_panel = planes * g->v_plane;
   g->v_worker = (size_t)g->sources * g->v_panel;
   g->sums_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
-  g->sums_worker = planes * g->sums_plane;
+  g->sums_panel = planes * g->sums_plane;
+  g->sums_worker = (by_panels(g) ? 1 : (size_t)g->panels) * g->sums_panel;
   size_t u = (by_panels(g) ? all : (size_t)g->panels) * g->u_panel, v = (by_panels(g) ? 1 : all) * g->v_worker;
   return (size_t)g->c + u + v + all * g->sums_worker;
 }
@@ -323,15 +335,31 @@ TASKS(chunk_task, task)
 
 /* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS] */
 INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
-  vec c[GRADIENT_ROWS][2];
+  vec c[TILE_ROWS][2] = {};
+  if (!fresh) { /* du comes from far while the products are made */
 #pragma GCC unroll 16
-  for (int32_t r = 0; r < rows; r++) {
-    c[r][0] = fresh ? (vec){} : load(du + (size_t)r * step);
-    c[r][1] = fresh ? (vec){} : load(du + (size_t)r * step + LANES);
+    for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
   }
   tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles);
 #pragma GCC unroll 16
-  for (int32_t r = 0; r < rows; r++) store(du + (size_t)r * step, c[r][0]), store(du + (size_t)r * step + LANES, c[r][1]);
+  for (int32_t r = 0; r < rows; r++) {
+    float *to = du + (size_t)r * step;
+    store(to, fresh ? c[r][0] : load(to) + c[r][0]);
+    store(to + LANES, fresh ? c[r][1] : load(to + LANES) + c[r][1]);
+  }
+}
+
+/* The same of a whole panel of d. */
+INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
+#if LANES == 16
+  for (int32_t row = 0; row < TILE_COLUMNS; row += 8) accumulate_rows(8, d + row, v, tiles, du + (size_t)row * step, step, fresh);
+#else
+  int32_t row = 0;
+  for (; row + TILE_ROWS <= TILE_COLUMNS; row += TILE_ROWS)
+    accumulate_rows(TILE_ROWS, d + row, v, tiles, du + (size_t)row * step, step, fresh);
+  if (TILE_COLUMNS % TILE_ROWS)
+    accumulate_rows(TILE_COLUMNS % TILE_ROWS, d + row, v, tiles, du + (size_t)row * step, step, fresh);
+#endif
 }
 
 /* One plane, one panel of out_c. */
@@ -342,8 +370,7 @@ static void accumulate_task(void *context, int32_t task, int32_t worker) {
   const float *v = g->v + (size_t)plane * g->v_plane, *d = g->d + (size_t)panel * g->v_panel + (size_t)plane * g->v_plane;
   float *du = g->u + (size_t)plane * g->u_plane + (size_t)(panel * TILE_COLUMNS) * (size_t)g->c;
   for (int32_t source = 0; source < g->sources; source++, v += g->v_panel, du += TILE_COLUMNS)
-    for (int32_t row = 0; row < TILE_COLUMNS; row += GRADIENT_ROWS)
-      accumulate_rows(GRADIENT_ROWS, d + row, v, count, du + (size_t)row * (size_t)g->c, (size_t)g->c, g->first == 0);
+    accumulate_panel(d, v, count, du, (size_t)g->c, g->first == 0);
 }
 
 /* dw = G^T du G of one output channel and `width` of its input channels */
@@ -371,8 +398,7 @@ INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_
     const float *v = g->v + (size_t)source * g->v_panel, *d = g->d + (size_t)panel * g->v_panel;
     float *to = du;
     for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, d += g->v_plane, to += g->u_plane)
-      for (int32_t row = 0; row < TILE_COLUMNS; row += GRADIENT_ROWS)
-        accumulate_rows(GRADIENT_ROWS, d + row, v, g->tiles, to + row * TILE_COLUMNS, TILE_COLUMNS, 1);
+      accumulate_panel(d, v, g->tiles, to, TILE_COLUMNS, 1);
     float *dw = g->y + (size_t)(panel * TILE_COLUMNS) * 9 * (size_t)g->c + (size_t)(source * TILE_COLUMNS);
     for (int32_t row = 0; row < TILE_COLUMNS; row++, dw += 9 * (size_t)g->c)
       finish_row(m, g, du + row * TILE_COLUMNS, g->u_plane, dw, TILE_COLUMNS);
