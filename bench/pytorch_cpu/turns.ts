@@ -22,7 +22,7 @@ export interface TurnOptions {
 /** Threads of the side that was last wait in a loop for more work before they sleep, and would take a core from the next. */
 export const GAP_MILLISECONDS = 25;
 
-/** A side that takes this many times as long as the first has its turn in one round alone: PyTorch's bf16 without instructions for it. */
+/** A side whose first call takes this many times as long as ours is not called again: PyTorch's bf16 without instructions for it. */
 const HOPELESS = 8;
 /** Seconds, at least: the first call of a small workload prepares the later ones. */
 const LONG = 5;
@@ -45,13 +45,14 @@ export async function takeTurns(sides: readonly Side[], options: TurnOptions): P
     if (warmup === 0) continue;
     const [first] = await run(side, 1);
     if (side === sides[0]) slow = Math.max(LONG, HOPELESS * first);
-    if (first > slow) hopeless.add(side);
-    else if (warmup > 1) await run(side, warmup - 1);
+    if (first > slow) {
+      hopeless.add(side);
+      samples[name].push(first);
+    } else if (warmup > 1) await run(side, warmup - 1);
   }
   for (let round = 0; round < rounds; round++)
     for (const side of sides)
-      if (round === 0 || !hopeless.has(side))
-        samples[side.name].push(...(await run(side, calls + uncounted)).slice(uncounted));
+      if (!hopeless.has(side)) samples[side.name].push(...(await run(side, calls + uncounted)).slice(uncounted));
   for (const { name, worker } of sides) await worker.ask('close', { name });
   return samples;
 }

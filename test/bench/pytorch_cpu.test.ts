@@ -139,7 +139,7 @@ test('sides take turns; warming up and the first call of several do not count', 
   expect(samples).toEqual({ a: [4, 5, 10, 11], b: [7, 8, 13, 14] });
 });
 
-test('a side that is far slower than the first has one turn', async () => {
+test('a side that is far slower than the first has one call alone', async () => {
   const took: Record<string, number> = { a: 1, b: 7, c: 9 };
   const worker = {
     ask: async (_: string, { name, calls }: { name: string; calls: number }) => ({
