@@ -126,7 +126,12 @@ def close_workload(name):
 
 
 def about():
-    return {"torch": torch.__version__, "python": sys.version.split()[0], "threads": torch.get_num_threads()}
+    return {
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+        "threads": torch.get_num_threads(),
+        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
 
 
 def layers(config):

@@ -63,11 +63,13 @@ export async function runBench(options: BenchOptions, say: Say): Promise<Results
   using engine = startEngine(threads);
   using torch = startTorch(python, threads);
   const workers: Workers = { engine, torch };
-  const versions = { ...(await engine.ask<object>('about')), ...(await torch.ask<object>('about')) };
+  const theirs = await torch.ask<{ bf16: boolean }>('about');
+  const versions = { ...(await engine.ask<object>('about')), ...theirs };
+  if (!theirs.bf16) say('PyTorch has no kernels of bf16 for this processor: fp32 alone is compared');
   const sizes = options.small ? await smallSizes() : await fullSizes();
   const same = await requireSameNetwork(Object.values(sizes.small)[0], workers);
 
-  const plan = await makePlan(sizes, { rounds, threads, torch });
+  const plan = await makePlan(sizes, { rounds, threads, torch, bf16: theirs.bf16 });
   const steps = plan.steps.filter(wanted);
   const layers = plan.layers.filter(wanted);
   const scaling = plan.scaling.filter(wanted);
@@ -145,9 +147,10 @@ interface PlanOptions {
   rounds: number;
   threads: number;
   torch: Worker;
+  bf16: boolean;
 }
 
-async function makePlan(sizes: Sizes, { rounds, threads, torch }: PlanOptions) {
+async function makePlan(sizes: Sizes, { rounds, threads, torch, bf16 }: PlanOptions) {
   const layersOf = async (config: Config) => (await torch.ask<{ layers: CountedLayer[] }>('layers', { config })).layers;
   const flopsOf = async (config: Config) => networkFlops(await layersOf(config));
   const { full, batches, layerBatches, convolution } = sizes;
@@ -160,7 +163,7 @@ async function makePlan(sizes: Sizes, { rounds, threads, torch }: PlanOptions) {
     threads,
   };
   return {
-    steps: await stepComparisons(sizes, { rounds, batches, flopsOf }),
+    steps: await stepComparisons(sizes, { rounds, batches, bf16, flopsOf }),
     layers: layerComparisons(await layersOf(full), full, layerBatches, layerTurns),
     others: convolutionComparison(convolution, layerBatches[0], layerTurns),
     scaling: await scalingComparisons({ config: full, growth, base, flopsOf }),

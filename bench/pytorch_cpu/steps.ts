@@ -19,6 +19,8 @@ export interface StepOptions {
   rounds: number;
   /** Of the full network: the larger one and the smaller one. */
   batches: readonly [number, number];
+  /** Whether PyTorch has kernels of bf16 for this processor; without them a step takes minutes and is not compared. */
+  bf16: boolean;
   /** Floating-point operations of a network's forward for one image. */
   flopsOf(config: Config): Promise<number>;
 }
@@ -32,15 +34,15 @@ export const smallRatio = (name: string) => `small_train ${name}`;
 
 /** In the order of what they say. */
 export function stepComparisons({ full, small }: StepConfigs, options: StepOptions): Promise<StepComparison[]> {
-  const { batches } = options;
+  const { batches, bf16 } = options;
   const [large, little] = batches;
   const fp32 = torchSides(LAYOUTS, false);
   const training = (name: string, config: Config, batch: number, rest: Pick<StepComparison, 'opponents' | 'ratios'>) =>
     stepComparison(name, { kind: 'train', config, batch }, 3, options, rest);
   return Promise.all([
     training(`train b${large}`, full, large, {
-      opponents: { ...fp32, ...torchSides(LAYOUTS, true) },
-      ratios: { [`train_fp32_b${large}`]: 'fp32', [`train_vs_bf16_b${large}`]: 'bf16' },
+      opponents: { ...fp32, ...(bf16 ? torchSides(LAYOUTS, true) : {}) },
+      ratios: { [`train_fp32_b${large}`]: 'fp32', ...(bf16 ? { [`train_vs_bf16_b${large}`]: 'bf16' } : {}) },
     }),
     training(`train b${little}`, full, little, { opponents: fp32, ratios: { [`train_fp32_b${little}`]: 'fp32' } }),
     stepComparison(`sample b${large}`, { kind: 'sample', config: full, batch: large, steps: EULER_STEPS }, 1, options, {

@@ -22,37 +22,23 @@ export interface TurnOptions {
 /** Threads of the side that was last wait in a loop for more work before they sleep, and would take a core from the next. */
 export const GAP_MILLISECONDS = 25;
 
-/** A side whose first call takes this many times as long as ours is not called again: PyTorch's bf16 without instructions for it. */
-const HOPELESS = 8;
-/** Seconds, at least: the first call of a small workload prepares the later ones. */
-const LONG = 5;
-
 /** @returns seconds of every counted call by side, in order */
 export async function takeTurns(sides: readonly Side[], options: TurnOptions): Promise<Record<string, number[]>> {
   const { rounds, warmup, calls = 1 } = options;
   const uncounted = calls > 1 ? 1 : 0;
   const samples: Record<string, number[]> = {};
-  const run = async ({ name, worker }: Side, count: number) => {
-    await setTimeout(GAP_MILLISECONDS);
-    return (await worker.ask<{ seconds: number[] }>('run', { name, calls: count })).seconds;
-  };
-  let slow = Number.POSITIVE_INFINITY;
-  const hopeless = new Set<Side>();
-  for (const side of sides) {
-    const { name, worker, workload } = side;
+  for (const { name, worker, workload } of sides) {
     samples[name] = [];
     await worker.ask('open', { name, ...workload });
-    if (warmup === 0) continue;
-    const [first] = await run(side, 1);
-    if (side === sides[0]) slow = Math.max(LONG, HOPELESS * first);
-    if (first > slow) {
-      hopeless.add(side);
-      samples[name].push(first);
-    } else if (warmup > 1) await run(side, warmup - 1);
+    await setTimeout(GAP_MILLISECONDS);
+    await worker.ask('run', { name, calls: warmup });
   }
   for (let round = 0; round < rounds; round++)
-    for (const side of sides)
-      if (!hopeless.has(side)) samples[side.name].push(...(await run(side, calls + uncounted)).slice(uncounted));
+    for (const { name, worker } of sides) {
+      await setTimeout(GAP_MILLISECONDS);
+      const { seconds } = await worker.ask<{ seconds: number[] }>('run', { name, calls: calls + uncounted });
+      samples[name].push(...seconds.slice(uncounted));
+    }
   for (const { name, worker } of sides) await worker.ask('close', { name });
   return samples;
 }

@@ -42,7 +42,12 @@ describe('statistics', () => {
 
   test('fp32 and bf16 ratios are made of one comparison', async () => {
     const sizes = await smallSizes();
-    const [training] = await stepComparisons(sizes, { rounds: 1, batches: [16, 4], flopsOf: async () => 1 });
+    const [training] = await stepComparisons(sizes, {
+      rounds: 1,
+      batches: [16, 4],
+      bf16: true,
+      flopsOf: async () => 1,
+    });
     const fp32 = { 'pytorch fp32 contiguous': [6], 'pytorch fp32 channels_last': [5] };
     const bf16 = { 'pytorch bf16 contiguous': [3], 'pytorch bf16 channels_last': [4] };
     const ratios = stepRatios(training, { rectiflow: [2], ...fp32, ...bf16 });
@@ -137,18 +142,6 @@ test('sides take turns; warming up and the first call of several do not count', 
     ...['close a', 'close b'],
   ]);
   expect(samples).toEqual({ a: [4, 5, 10, 11], b: [7, 8, 13, 14] });
-});
-
-test('a side that is far slower than the first has one call alone', async () => {
-  const took: Record<string, number> = { a: 1, b: 7, c: 9 };
-  const worker = {
-    ask: async (_: string, { name, calls }: { name: string; calls: number }) => ({
-      seconds: Array.from({ length: calls ?? 0 }, () => took[name]),
-    }),
-  } as unknown as Worker;
-  const sides = ['a', 'b', 'c'].map((name) => ({ name, worker, workload: {} }));
-  const samples = await takeTurns(sides, { rounds: 3, warmup: 2 });
-  expect(samples).toEqual({ a: [1, 1, 1], b: [7, 7, 7], c: [9] });
 });
 
 test('our worker trains, samples, times layers and profiles', async () => {
