@@ -32,6 +32,16 @@ typedef float vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4)
 #define SHUFFLE(numbers, a, b, ...) __builtin_shuffle(a, b, (numbers){__VA_ARGS__})
 #endif
 
+/* Before a loop of a constant count: straight code, so that arrays that it walks can live in registers. And before the loop
+ * around it: clang would take its steps together, and the values of all of them are more than there are registers. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define UNROLLED _Pragma("GCC unroll 64")
+#define NOT_UNROLLED
+#endif
+
 INLINE int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
 INLINE int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
 INLINE int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
@@ -68,13 +78,11 @@ INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 2, 6, 3, 7); }
 INLINE void transpose(vec *rows) {
   for (int32_t round = 1; round < LANES; round *= 2) {
     vec zipped[LANES];
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < LANES / 2; i++) {
+    UNROLLED for (int32_t i = 0; i < LANES / 2; i++) {
       zipped[2 * i] = zip_low(rows[i], rows[i + LANES / 2]);
       zipped[2 * i + 1] = zip_high(rows[i], rows[i + LANES / 2]);
     }
-#pragma GCC unroll 16
-    for (int32_t i = 0; i < LANES; i++) rows[i] = zipped[i];
+    UNROLLED for (int32_t i = 0; i < LANES; i++) rows[i] = zipped[i];
   }
 }
 /* Pairwise, so that the order of additions is the same for every compiler. */

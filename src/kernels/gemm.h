@@ -21,19 +21,16 @@ typedef struct { vec at[TILE_ROWS][2]; } tile;
 INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int32_t k) {
   vec c[TILE_ROWS][2];
   const float *row[TILE_ROWS];
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < TILE_ROWS; r++) c[r][0] = sum->at[r][0], c[r][1] = sum->at[r][1], row[r] = a[r];
-  for (int32_t i = 0; i < k; i++, b += TILE_COLUMNS) {
+  UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) c[r][0] = sum->at[r][0], c[r][1] = sum->at[r][1], row[r] = a[r];
+  NOT_UNROLLED for (int32_t i = 0; i < k; i++, b += TILE_COLUMNS) {
     vec b0 = load(b), b1 = load(b + LANES);
-#pragma GCC unroll 16
-    for (int32_t r = 0; r < TILE_ROWS; r++) {
+    UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) {
       vec s = splat(row[r][i]);
       c[r][0] += s * b0;
       c[r][1] += s * b1;
     }
   }
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
+  UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
 }
 
 INLINE vec load_upto(const float *p, int32_t n) { return n >= LANES ? load(p) : load_partial(p, n > 0 ? n : 0); }
@@ -46,20 +43,18 @@ INLINE void store_upto(float *p, vec v, int32_t n) {
 INLINE void tile_multiply_transposed(int32_t rows, vec (*c)[2], const float *a, size_t a_step, const float *b, size_t b_step,
                                      int32_t width, int32_t k) {
   if (width == TILE_COLUMNS) {
-    for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
+    NOT_UNROLLED for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
       vec b0 = load(b), b1 = load(b + LANES);
-#pragma GCC unroll 16
-      for (int32_t r = 0; r < rows; r++) {
+      UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(a[r]);
         c[r][0] += s * b0;
         c[r][1] += s * b1;
       }
     }
   } else {
-    for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
+    NOT_UNROLLED for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
       vec b0 = load_upto(b, width), b1 = load_upto(b + LANES, width - LANES);
-#pragma GCC unroll 16
-      for (int32_t r = 0; r < rows; r++) {
+      UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(a[r]);
         c[r][0] += s * b0;
         c[r][1] += s * b1;

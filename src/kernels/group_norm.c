@@ -54,17 +54,14 @@ INLINE void step(struct walk *w) {
 /* s[i] = sum over pixels [begin, end) of x (or of (x - centre)^2), channels [i, i + count) in `vectors` registers */
 INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s) {
   vec sum[4] = {}, middle[4];
-#pragma GCC unroll 4
-  for (int32_t v = 0; v < vectors; v++) middle[v] = load(centre + v * LANES);
+  UNROLLED for (int32_t v = 0; v < vectors; v++) middle[v] = load(centre + v * LANES);
   for (int32_t p = 0; p < pixels; p++, x += pixel)
-#pragma GCC unroll 4
-    for (int32_t v = 0; v < vectors; v++) {
+    UNROLLED for (int32_t v = 0; v < vectors; v++) {
       vec d = load(x + v * LANES);
       if (squares) d -= middle[v], d *= d;
       sum[v] += d;
     }
-#pragma GCC unroll 4
-  for (int32_t v = 0; v < vectors; v++) store(s + v * LANES, sum[v]);
+  UNROLLED for (int32_t v = 0; v < vectors; v++) store(s + v * LANES, sum[v]);
 }
 
 /* Adds sums of x (or of (x - mean)^2) over all pixels to sums[group - first_group]. */

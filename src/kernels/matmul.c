@@ -99,8 +99,7 @@ KERNEL double matmul_transposed_scratch(void) {
 INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t count, int32_t width, int32_t there) {
   if (there >= width)
     for (int32_t i = 0; i < count; i++, to += width, from += step)
-#pragma GCC unroll 32
-      for (int32_t j = 0; j < width; j++) to[j] = from[j];
+      UNROLLED for (int32_t j = 0; j < width; j++) to[j] = from[j];
   else
     for (int32_t i = 0; i < count; i++, to += width, from += step)
       for (int32_t j = 0; j < width; j++) to[j] = j < there ? from[j] : 0.0f;
@@ -110,17 +109,16 @@ static void transposed_tile(const float *a, const float *b, int32_t count, float
                             int32_t fresh) {
   vec sum[TILE_ROWS][2] = {};
   tile_multiply_transposed(TILE_ROWS, sum, a, TILE_ROWS, b, TILE_COLUMNS, TILE_COLUMNS, count);
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < TILE_ROWS; r++) {
-    if (r >= rows) break;
-    float *out = c + (size_t)r * step;
-    if (!fresh) {
-      sum[r][0] += load_upto(out, width);
-      sum[r][1] += load_upto(out + LANES, width - LANES);
+  UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++)
+    if (r < rows) {
+      float *out = c + (size_t)r * step;
+      if (!fresh) {
+        sum[r][0] += load_upto(out, width);
+        sum[r][1] += load_upto(out + LANES, width - LANES);
+      }
+      store_upto(out, sum[r][0], width);
+      store_upto(out + LANES, sum[r][1], width - LANES);
     }
-    store_upto(out, sum[r][0], width);
-    store_upto(out + LANES, sum[r][1], width - LANES);
-  }
 }
 
 static void transposed_task(void *context, int32_t task, int32_t worker) {

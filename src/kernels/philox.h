@@ -41,8 +41,7 @@ INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, 
     words[2][j] = (uint32_t)(s >> 32);
     words[3][j] = d->stream;
   }
-#pragma GCC unroll 10
-  for (int32_t round = 0; round < 10; round++) {
+  UNROLLED for (int32_t round = 0; round < 10; round++) {
     for (int32_t j = 0; j < PHILOX_LANES; j++) {
       uint64_t a = (uint64_t)words[0][j] * 0xD2511F53u, b = (uint64_t)words[2][j] * 0xCD9E8D57u;
       words[0][j] = (uint32_t)(b >> 32) ^ words[1][j] ^ k0;
@@ -72,8 +71,7 @@ INLINE void mask_of_words(uint32_t words[4][PHILOX_LANES], int32_t threshold, fl
                       SHUFFLE(pairs4, p1, q1, 0, 4, 1, 5), SHUFFLE(pairs4, p1, q1, 2, 6, 3, 7)};
   draws all[64 / LANES];
   __builtin_memcpy(all, blocks, sizeof all);
-#pragma GCC unroll 8
-  for (int32_t i = 0; i < 64 / LANES; i++) {
+  UNROLLED for (int32_t i = 0; i < 64 / LANES; i++) {
     vec_i32 kept = __builtin_convertvector(all[i], vec_i32) >= threshold;
     store(mask + i * LANES, (vec)(kept & (vec_i32)splat(scale)));
   }

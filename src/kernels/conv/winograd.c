@@ -50,13 +50,11 @@ INLINE void pixels_at(const float **pixels, int32_t side, const float *image, in
 
 /* One place of each plane. */
 INLINE void store_planes(int32_t m, float *to, size_t plane, const vec *values) {
-#pragma GCC unroll 36
-  for (int32_t i = 0; i < (m + 2) * (m + 2); i++) store(to + (size_t)i * plane, values[i]);
+  UNROLLED for (int32_t i = 0; i < (m + 2) * (m + 2); i++) store(to + (size_t)i * plane, values[i]);
 }
 
 INLINE void load_planes(int32_t m, vec *values, const float *from, size_t plane) {
-#pragma GCC unroll 36
-  for (int32_t i = 0; i < (m + 2) * (m + 2); i++) values[i] = load(from + (size_t)i * plane);
+  UNROLLED for (int32_t i = 0; i < (m + 2) * (m + 2); i++) values[i] = load(from + (size_t)i * plane);
 }
 
 /* B^T d B of a tile, all channels, to place t of v. */
@@ -68,8 +66,7 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
   float *panel = v + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->c; channel += LANES) {
     vec d[MOST_SIDE * MOST_SIDE], o[MOST_SIDE * MOST_SIDE];
-#pragma GCC unroll 36
-    for (int32_t i = 0; i < side * side; i++) d[i] = load(pixels[i] + channel);
+    UNROLLED for (int32_t i = 0; i < side * side; i++) d[i] = load(pixels[i] + channel);
     transform_tile(input_transform, m, side, side, d, o);
     store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
@@ -83,8 +80,7 @@ INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int
   float *panel = g->d + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->out_c; channel += LANES) {
     vec d[16], o[MOST_SIDE * MOST_SIDE];
-#pragma GCC unroll 16
-    for (int32_t i = 0; i < m * m; i++) d[i] = load(pixels[i] + channel);
+    UNROLLED for (int32_t i = 0; i < m * m; i++) d[i] = load(pixels[i] + channel);
     transform_tile(gradient_transform, m, m, m + 2, d, o);
     store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
@@ -104,8 +100,7 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
       for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
         const float *w = g->weights + (size_t)channel * 9 * (size_t)g->out_c + (size_t)(begin + half);
         vec taps[9];
-#pragma GCC unroll 9
-        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(w + (size_t)(8 - tap) * (size_t)g->out_c);
+        UNROLLED for (int32_t tap = 0; tap < 9; tap++) taps[tap] = load(w + (size_t)(8 - tap) * (size_t)g->out_c);
         weight_planes(m, taps, u + (size_t)(channel - from) * TILE_COLUMNS + half, g->u_plane);
       }
     return;
@@ -116,14 +111,12 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
       const float *w = g->weights + (size_t)(begin + half) * row + (size_t)channel;
       vec turned[9][LANES];
       for (int32_t tap = 0; tap < 9; tap++) {
-#pragma GCC unroll 16
-        for (int32_t i = 0; i < LANES; i++) turned[tap][i] = load(w + (size_t)i * row + (size_t)tap * (size_t)g->c);
+        UNROLLED for (int32_t i = 0; i < LANES; i++) turned[tap][i] = load(w + (size_t)i * row + (size_t)tap * (size_t)g->c);
         transpose(turned[tap]);
       }
       for (int32_t j = 0; j < LANES; j++) {
         vec taps[9];
-#pragma GCC unroll 9
-        for (int32_t tap = 0; tap < 9; tap++) taps[tap] = turned[tap][j];
+        UNROLLED for (int32_t tap = 0; tap < 9; tap++) taps[tap] = turned[tap][j];
         weight_planes(m, taps, u + (size_t)(channel - from + j) * TILE_COLUMNS + half, g->u_plane);
       }
     }
@@ -133,23 +126,20 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
 INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums,
                           int32_t fresh) {
   vec c[TILE_ROWS][2];
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < rows; r++) {
+  UNROLLED for (int32_t r = 0; r < rows; r++) {
     c[r][0] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS);
     c[r][1] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS + LANES);
   }
   for (int32_t source = 0; source < sources; source++, v += panel_step)
-    for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
+    NOT_UNROLLED for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
       vec b0 = load(u), b1 = load(u + LANES);
-#pragma GCC unroll 16
-      for (int32_t r = 0; r < rows; r++) {
+      UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(v[r * TILE_COLUMNS + i]);
         c[r][0] += s * b0;
         c[r][1] += s * b1;
       }
     }
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
+  UNROLLED for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
 }
 
 /* `planes` planes of tiles [0, count) and `sources` panels of v with one panel of u. */
@@ -172,14 +162,12 @@ INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32
     if (g->add) level += load(g->add + (size_t)p.sample * (size_t)g->out_c + (size_t)column);
     load_planes(m, s, sums + half, g->sums_plane);
     transform_tile(output_transform, m, m + 2, m, s, o);
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < m; i++) {
+    UNROLLED for (int32_t i = 0; i < m; i++) {
       int32_t y = p.y * m + i;
       if (y >= g->out_h) continue;
       size_t at = (((size_t)p.sample * (size_t)g->out_h + (size_t)y) * (size_t)g->out_w + (size_t)(p.x * m)) * (size_t)g->out_c +
                   (size_t)column;
-#pragma GCC unroll 8
-      for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
+      UNROLLED for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
         if (p.x * m + j >= g->out_w) continue;
         vec sum = o[i * m + j] + level;
         if (g->residual) sum += load(g->residual + at);
@@ -337,12 +325,10 @@ TASKS(chunk_task, task)
 INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
   vec c[TILE_ROWS][2] = {};
   if (!fresh) { /* du comes from far while the products are made */
-#pragma GCC unroll 16
-    for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
+    UNROLLED for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
   }
   tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles);
-#pragma GCC unroll 16
-  for (int32_t r = 0; r < rows; r++) {
+  UNROLLED for (int32_t r = 0; r < rows; r++) {
     float *to = du + (size_t)r * step;
     store(to, fresh ? c[r][0] : load(to) + c[r][0]);
     store(to + LANES, fresh ? c[r][1] : load(to + LANES) + c[r][1]);
@@ -379,8 +365,7 @@ INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, siz
     vec d[MOST_SIDE * MOST_SIDE], o[9];
     load_planes(m, d, du + channel, plane);
     transform_tile(weight_gradient_transform, m, m + 2, 3, d, o);
-#pragma GCC unroll 9
-    for (int32_t tap = 0; tap < 9; tap++) store(dw + (size_t)tap * (size_t)g->c + channel, o[tap] * g->scale);
+    UNROLLED for (int32_t tap = 0; tap < 9; tap++) store(dw + (size_t)tap * (size_t)g->c + channel, o[tap] * g->scale);
   }
 }
 

@@ -103,14 +103,11 @@ typedef void (*transform)(int32_t m, vec *o, const vec *d, int32_t step);
  * inlined, so that all of it is straight code. */
 INLINE void transform_tile(transform t, int32_t m, int32_t from, int32_t to, const vec *d, vec *o) {
   vec half[MOST_SIDE * MOST_SIDE], column[MOST_SIDE];
-#pragma GCC unroll 8
-  for (int32_t j = 0; j < from; j++) {
+  UNROLLED for (int32_t j = 0; j < from; j++) {
     t(m, column, d + j, from);
-#pragma GCC unroll 8
-    for (int32_t i = 0; i < to; i++) half[i * from + j] = column[i];
+    UNROLLED for (int32_t i = 0; i < to; i++) half[i * from + j] = column[i];
   }
-#pragma GCC unroll 8
-  for (int32_t i = 0; i < to; i++) t(m, o + i * to, half + i * from, 1);
+  UNROLLED for (int32_t i = 0; i < to; i++) t(m, o + i * to, half + i * from, 1);
 }
 
 #endif
