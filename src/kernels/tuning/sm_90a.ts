@@ -1,0 +1,16 @@
+// What a card of sm_90a is taken to do with each tile of conv/hopper.cu. Predicted, of an H200, by arithmetic; nothing was measured.
+// `efficiency`: how much of the multiprocessor's peak a tile reaches: a step of a small one has too few products for its bytes.
+
+export const hopperTuning = {
+  multiprocessors: 132,
+  /** Operations of a multiprocessor, a microsecond. */
+  rate: 5.98e6,
+  /** Microseconds of a block before its first product and after its last. */
+  overhead: 2.4,
+  tiles: [
+    { rows: 128, columns: 64, efficiency: 0.6 },
+    { rows: 128, columns: 128, efficiency: 0.85 },
+    { rows: 256, columns: 128, efficiency: 1 },
+    { rows: 128, columns: 256, efficiency: 1 },
+  ],
+} as const;
