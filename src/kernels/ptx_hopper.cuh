@@ -46,6 +46,9 @@ static __device__ __forceinline__ void barrier_wait(barrier *at, unsigned parity
  * Elements outside of the tensor are zeros. The bytes count at the barrier.
  */
 
+/* Brings the map itself nearer, ahead of its first use. */
+static __device__ __forceinline__ void map_prefetch(const tensor_map &map) { asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"); }
+
 /* Rows from y on, columns from x on, of a matrix. */
 static __device__ __forceinline__ void load_box(void *shared, const tensor_map &map, barrier *counts, int x, int y) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(

@@ -199,8 +199,9 @@ describe('the convolution', () => {
     return { ...module, name, url: pathToFileURL(file) };
   }
 
-  /** A convolution of 1 x 1 with 12 steps, more than the ring has stages; of small whole numbers: exact. */
-  const [pixels, channels, outputs] = [100, 12 * 64, 64];
+  /** A convolution of 1 x 1: two tiles of 12 steps, more than the ring has stages, by one block; of small whole numbers. */
+  const [height, width, channels, outputs] = [10, 15, 12 * 64, 64];
+  const pixels = height * width;
   const bits = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0] >>> 16;
   const x = Array.from({ length: pixels * channels }, (_, i) => (i % 3) - 1);
   const w = Array.from({ length: outputs * channels }, (_, i) => ((i * 7) % 5) - 2);
@@ -222,10 +223,10 @@ describe('the convolution', () => {
       };
       const [image, weights, y] = [x, w, exact.map(() => 0)].map(place);
       const operands = [
-        maps.patches(image, [1, 10, 10, channels], [0, 0], [0, 0], rows),
+        maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows),
         maps.rows(weights, [outputs, channels], columns),
         ...[y, 0, 0, 0],
-        device.table([10, 10, channels, outputs, 1, 0, 0, pixels, 1]),
+        device.table([height, width, channels, outputs, 1, 0, 0, pixels, 1]),
         1,
       ];
       const geometry = { grid: [1] as const, block: [384] as const, shared: 193 * 1024 };
@@ -265,13 +266,15 @@ describe('the convolution', () => {
 
   const always = conditions.length;
   test.each<[what: string, line: string, into: string, least: number]>([
-    ['a wait for the copies', '    barrier_wait(r.full + step % STAGES, step / STAGES % 2);\n', '', 2],
-    ['a wait for the stage to be free', '    barrier_wait(r.empty + step % STAGES, step / STAGES % 2 ^ 1);\n', '', 2],
-    ['the bytes of one operand', 'barrier_expect(full, STAGE_BYTES)', 'barrier_expect(full, LEFT_BYTES)', always],
-    ['more bytes than come', 'barrier_expect(full, STAGE_BYTES)', 'barrier_expect(full, STAGE_BYTES + 16)', always],
-    ['the parity of the producer', 'step / STAGES % 2 ^ 1', 'step / STAGES % 2', always],
-    ['the parity of the consumers', 'step / STAGES % 2);', '1 - step / STAGES % 2);', always],
-    ['a stage given back too early', 'r.empty + (step - 1) % STAGES', 'r.empty + step % STAGES', 1],
+    ['a wait for the copies', '    barrier_wait(s.full, s.parity);\n', '', 2],
+    ['a wait for the stage to be free', '    barrier_wait(s.empty, s.parity ^ 1);\n', '', 2],
+    ['the bytes of one operand', 'barrier_expect(s.full, STAGE_BYTES)', 'barrier_expect(s.full, LEFT_BYTES)', always],
+    ['more bytes than come', 'barrier_expect(s.full, STAGE_BYTES)', 'barrier_expect(s.full, STAGE_BYTES + 16)', always],
+    ['the parity of the producer', 's.parity ^ 1', 's.parity', always],
+    ['the parity of the consumers', '(s.full, s.parity)', '(s.full, s.parity ^ 1)', always],
+    ['a stage given back too early', '    products_wait<1>();\n', '', 1],
+    ['the stage that is given back', 'give_back(step - 1);', 'give_back(step);', 1],
+    ['the last stage of a tile', '  give_back(steps - 1);\n', '', 1],
     ['half of the arrivals', 'CONSUMERS * 4', '4', 1],
     ['a wait for the last products', '  products_wait<0>();\n', '', always],
     ['a fence before products', '    products_fence();\n', '', always],

@@ -18,6 +18,7 @@ static inline void barrier_arrive(barrier *at) { fake->barrier_arrive(at, 0); }
 static inline void barrier_expect(barrier *at, unsigned bytes) { fake->barrier_arrive(at, bytes); }
 static inline void barrier_wait(barrier *at, unsigned parity) { fake->barrier_wait(at, parity); }
 
+static inline void map_prefetch(const tensor_map &) {}
 static inline void load_box(void *shared, const tensor_map &map, barrier *counts, int x, int y) {
   int at[2] = {x, y};
   fake->load_tensor(shared, &map, counts, at, nullptr);

@@ -19,12 +19,23 @@ static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= 512, "regis
 #define HOPPER_KERNEL KERNEL __launch_bounds__(THREADS, 1)
 static_assert(THREADS == 128 * (1 + CONSUMERS), "a producer and the consumers");
 
+/* One step of both operands, and its barriers: of the copies that fill it, of the warps that are done with it. */
+struct stage {
+  unsigned char *left, *right;
+  barrier *full, *empty;
+  u32 parity;
+};
+
 struct ring {
   unsigned char *memory;
   barrier *full, *empty;
 
-  __device__ __forceinline__ unsigned char *left(int step) const { return memory + step % STAGES * STAGE_BYTES; }
-  __device__ __forceinline__ unsigned char *right(int step) const { return left(step) + LEFT_BYTES; }
+  /* Of the step of that number, counted over all tiles of the block. */
+  __device__ __forceinline__ stage at(int number) const {
+    int place = number % STAGES;
+    unsigned char *left = memory + place * STAGE_BYTES;
+    return {left, left + LEFT_BYTES, full + place, empty + place, (u32)(number / STAGES % 2)};
+  }
 };
 
 /* The whole block must call. */
@@ -46,48 +57,62 @@ DEVICE ring ring_of(unsigned char *memory, barrier *barriers) {
   return r;
 }
 
-DEVICE bool is_producer() { return threadIdx.x < 128; }
-
-/* fill(step, full) begins copies of STAGE_BYTES that count at that barrier. */
-template <class Fill> DEVICE void produce(const ring &r, int steps, Fill fill) {
-  registers_give<PRODUCER_REGISTERS>();
-  if (threadIdx.x != 0) return;
+/* By one thread: fill(step, stage) begins copies of STAGE_BYTES, which count at the stage's barrier. */
+template <class Fill> DEVICE void produce(const ring &r, int first, int steps, Fill fill) {
   for (int step = 0; step < steps; step++) {
-    barrier *full = r.full + step % STAGES;
+    stage s = r.at(first + step);
     /* The first time round every stage is empty: the phase before the first has ended. */
-    barrier_wait(r.empty + step % STAGES, step / STAGES % 2 ^ 1);
-    barrier_expect(full, STAGE_BYTES);
-    fill(step, full);
+    barrier_wait(s.empty, s.parity ^ 1);
+    barrier_expect(s.full, STAGE_BYTES);
+    fill(step, s);
   }
 }
 
 /* The sums of the calling warpgroup's rows, of one step or more. TRANSPOSED: terms lie one below the other in a stage, not
  * side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
-template <bool TRANSPOSED> DEVICE void consume(const ring &r, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
-  registers_take<CONSUMER_REGISTERS>();
+template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
   constexpr int next_terms = (TRANSPOSED ? 16 * 128 : 16 * 2) / 16; /* to the next 16, as descriptors count */
   int rows = ((int)threadIdx.x / 128 - 1) * BLOCKS * PIECE;
-  auto multiply = [&](int step, bool first) {
-    barrier_wait(r.full + step % STAGES, step / STAGES % 2);
-    u64 a = operand_at(r.left(step) + rows, PIECE, 1024), b = operand_at(r.right(step), PIECE, 1024);
+  auto multiply = [&](int step, bool begins) {
+    stage s = r.at(first + step);
+    barrier_wait(s.full, s.parity);
+    u64 a = operand_at(s.left + rows, PIECE, 1024), b = operand_at(s.right, PIECE, 1024);
     products_fence();
 #pragma unroll
     for (int part = 0; part < STEP / 16; part++)
 #pragma unroll
       for (int block = 0; block < BLOCKS; block++)
-        multiply_async<TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_terms, b + part * next_terms, !first || part > 0);
+        multiply_async<TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_terms, b + part * next_terms, !begins || part > 0);
     products_commit();
+  };
+  auto give_back = [&](int step) {
+    if (threadIdx.x % 32 == 0) barrier_arrive(r.at(first + step).empty);
   };
   multiply(0, true);
   for (int step = 1; step < steps; step++) {
     multiply(step, false);
     /* The products of this step go on while the stage of the one before is filled again. */
     products_wait<1>();
-    if (threadIdx.x % 32 == 0) barrier_arrive(r.empty + (step - 1) % STAGES);
+    give_back(step - 1);
   }
   products_wait<0>();
+  give_back(steps - 1);
 #pragma unroll
   for (int block = 0; block < BLOCKS; block++) sums_settle(sum[block]);
+}
+
+/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written.
+ * load(tile, first) and make(tile, first): `first` is the number of the tile's first step. */
+template <class Load, class Make> DEVICE void each_tile(int tiles, int steps, Load load, Make make) {
+  int mine = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+  if (threadIdx.x < 128) {
+    registers_give<PRODUCER_REGISTERS>();
+    if (threadIdx.x == 0)
+      for (int i = 0; i < mine; i++) load((int)(blockIdx.x + i * gridDim.x), i * steps);
+  } else {
+    registers_take<CONSUMER_REGISTERS>();
+    for (int i = 0; i < mine; i++) make((int)(blockIdx.x + i * gridDim.x), i * steps);
+  }
 }
 
 /* write(row, column, four sums side by side), row and column within the tile. The whole warp must call. */
@@ -135,69 +160,82 @@ struct alignas(8) four_reals {
  * bias [Cout], add [N, Cout] and residual may be 0 */
 HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
                                   const real *add, const real *residual, const int *table, float scale) {
+  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w);
   SHARED_RING(shared);
   conv g = conv_of(table);
-  int across = ceil_div(g.out, COLUMNS), row0 = (int)blockIdx.x / across * ROWS, column0 = (int)blockIdx.x % across * COLUMNS;
-  int pieces = g.in / STEP, steps = g.taps * pieces;
-  if (is_producer()) {
-    spot from = spot_of(g, row0);
-    produce(shared, steps, [&](int step, barrier *full) {
+  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.taps * pieces;
+  auto load = [&](int tile, int first) {
+    spot from = spot_of(g, tile / across * ROWS);
+    produce(shared, first, steps, [&](int step, const stage &s) {
       int tap = step / pieces;
-      load_patches(shared.left(step), x, full, step % pieces * STEP, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
-      load_box(shared.right(step), w, full, step * STEP, column0);
+      load_patches(s.left, x, s.full, step % pieces * STEP, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      load_box(s.right, w, s.full, step * STEP, tile % across * COLUMNS);
     });
-    return;
-  }
-  float sum[BLOCKS][COLUMNS / 2];
-  consume<false>(shared, steps, sum);
-  each_four(sum, [&](int row, int column, float(&four)[4]) {
-    int pixel = row0 + row, channel = column0 + column;
-    if (pixel >= g.pixels || channel >= g.out) return;
-    size_t at = (size_t)pixel * (size_t)g.out + channel;
-    if (bias) {
-      float4 more = *(const float4 *)(bias + channel);
-      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-    }
-    four_reals added, rest, result;
-    if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
-    if (residual) rest = *(const four_reals *)(residual + at);
+  };
+  auto make = [&](int tile, int first) {
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<false>(shared, first, steps, sum);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
+      if (pixel >= g.pixels || channel >= g.out) return;
+      size_t at = (size_t)pixel * (size_t)g.out + channel;
+      if (bias) {
+        float4 more = *(const float4 *)(bias + channel);
+        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+      }
+      four_reals added, rest, result;
+      if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
+      if (residual) rest = *(const four_reals *)(residual + at);
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      if (add) four[i] += added.part[i];
-      if (residual) four[i] += rest.part[i];
-      result.part[i] = scale * four[i];
-    }
-    *(four_reals *)(y + at) = result;
-  });
+      for (int i = 0; i < 4; i++) {
+        if (add) four[i] += added.part[i];
+        if (residual) four[i] += rest.part[i];
+        result.part[i] = scale * four[i];
+      }
+      *(four_reals *)(y + at) = result;
+    });
+  };
+  each_tile(ceil_div(g.pixels, ROWS) * across, steps, load, make);
 }
 
 /* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
- * by patches of 64 pixels and 64 channels */
+ * by patches of 64 pixels and 64 channels. Pixels beyond the last are zeros in both. */
 HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map dy, float *partials,
-                                          const int *table, int run) {
+                                          const int *table, int parts, int run) {
+  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(dy);
   SHARED_RING(shared);
   conv g = conv_of(table);
   /* Columns of a tile are channels of one tap. */
-  int across = ceil_div(g.in, COLUMNS), tile = (int)blockIdx.x, row0 = tile / (across * g.taps) * ROWS;
-  int tap = tile / across % g.taps, column0 = tile % across * COLUMNS, begin = (int)blockIdx.y * run;
-  int steps = ceil_div(min(g.pixels - begin, run), STEP);
-  if (is_producer()) {
-    produce(shared, steps, [&](int step, barrier *full) {
-      spot from = spot_of(g, begin + step * STEP);
+  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), steps = run / STEP;
+  struct place {
+    int part, row0, tap, column0;
+  };
+  auto place_of = [&](int tile) -> place {
+    int rest = tile / across;
+    return {rest / (g.taps * down), rest / g.taps % down * ROWS, rest % g.taps, tile % across * COLUMNS};
+  };
+  auto load = [&](int tile, int first) {
+    place p = place_of(tile);
+    produce(shared, first, steps, [&](int step, const stage &s) {
+      int pixel = p.part * run + step * STEP;
+      spot from = spot_of(g, pixel);
 #pragma unroll
-      for (int i = 0; i < ROWS / 64; i++) load_box(shared.left(step) + i * PIECE, dy, full, row0 + i * 64, begin + step * STEP);
+      for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
 #pragma unroll
       for (int i = 0; i < COLUMNS / 64; i++)
-        load_patches(shared.right(step) + i * PIECE, x, full, column0 + i * 64, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+        load_patches(s.right + i * PIECE, x, s.full, p.column0 + i * 64, from.x, from.y, from.n, p.tap % g.kw, p.tap / g.kw);
     });
-    return;
-  }
-  float sum[BLOCKS][COLUMNS / 2];
-  consume<true>(shared, steps, sum);
-  float *to = partials + (size_t)blockIdx.y * (size_t)g.out * (size_t)(g.taps * g.in);
-  each_four(sum, [&](int row, int column, float(&four)[4]) {
-    int channel = row0 + row, input = column0 + column;
-    if (channel >= g.out || input >= g.in) return;
-    *(float4 *)(to + ((size_t)channel * (size_t)g.taps + tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
-  });
+  };
+  auto make = [&](int tile, int first) {
+    place p = place_of(tile);
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<true>(shared, first, steps, sum);
+    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(g.taps * g.in);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int channel = p.row0 + row, input = p.column0 + column;
+      if (channel >= g.out || input >= g.in) return;
+      *(float4 *)(to + ((size_t)channel * (size_t)g.taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
+    });
+  };
+  each_tile(parts * down * g.taps * across, steps, load, make);
 }

@@ -9,8 +9,12 @@ import type { Epilogue, Geometry } from './geometry.ts';
 
 /** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
 const STEP = 64;
-/** Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes: hopper.cu. */
-const LAUNCH = { block: [384], shared: 193 * 1024 } as const;
+/**
+ * Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes (hopper.cu); a block for each
+ * multiprocessor, which makes one tile after another.
+ */
+const launchOf = ({ workers }: Device, tiles: number) =>
+  ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
 /** How far a patch may reach beyond the image: tensor maps have 8 bits for it. */
 const MOST_REACH = 127;
 /** Steps that a partial sum of a weight gradient has at least, and the most partial sums. */
@@ -26,7 +30,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
     './hopper.cu',
     {
       conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
-      conv_hopper_weight_gradient: 'map map ptr ptr i32',
+      conv_hopper_weight_gradient: 'map map ptr ptr i32 i32',
     },
     {
       ...build,
@@ -156,8 +160,8 @@ export function hopperForward(
     tableOf(device, layer),
     scale,
   ];
-  const grid = [tilesOf(tile, y.size / outputs, outputs)] as const;
-  device.load(tile.module).conv_hopper_forward({ grid, ...LAUNCH }, ...operands);
+  const geometry = launchOf(device, tilesOf(tile, y.size / outputs, outputs));
+  device.load(tile.module).conv_hopper_forward(geometry, ...operands);
   return y;
 }
 
@@ -192,9 +196,10 @@ export function hopperWeightPartials(
     maps.rows(dy.address, [dy.size / outputs, outputs], STEP),
     partials.address,
     tableOf(device, layer),
+    parts,
     run,
   ];
-  const geometry = { grid: [tiles, parts] as const, ...LAUNCH };
+  const geometry = launchOf(device, tiles * parts);
   device.load(tile.module).conv_hopper_weight_gradient(geometry, ...operands);
   return partials;
 }
