@@ -40,7 +40,7 @@ if (nvrtc && !disassembler)
 
 // Products of warpgroups, copies by tensor maps of boxes and of patches.
 test.skipIf(!nvrtc).each(hopperBuilds)(
-  'PTX of convolutions in tiles of $rows x $columns',
+  'PTX of convolutions in tiles of $rows x $columns by $together',
   ({ columns, module: { name, url, flags } }) => {
     const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('compute_90a', flags));
     const text = new TextDecoder().decode(image);
@@ -51,7 +51,7 @@ test.skipIf(!nvrtc).each(hopperBuilds)(
 );
 
 test.skipIf(!nvrtc || !disassembler).each(hopperBuilds)(
-  'machine code of convolutions in tiles of $rows x $columns',
+  'machine code of convolutions in tiles of $rows x $columns by $together',
   ({ columns, module: { name, url, flags } }) => {
     const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('sm_90a', flags));
     const folder = mkdtempSync(join(tmpdir(), 'rectiflow-sass-'));

@@ -51,7 +51,9 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     const load = vi.spyOn(of, 'load');
     await work();
     const names = load.mock.calls.map(([module]) => (module as AnyModule).name);
-    return new Set(names.filter((name) => name.startsWith('conv/')).map((name) => name.replace(/\.\d+x?\d*$/, '')));
+    return new Set(
+      names.filter((name) => name.startsWith('conv/')).map((name) => name.replace(/\.\d+(x\d+(\.turns)?)?$/, '')),
+    );
   }
 
   test.each(layers)('all three passes of %j', async (layer) => {
@@ -165,10 +167,11 @@ test('tiles of the layers of the official network, at batch 128', () => {
   const tileOf = (size: number, channels: number, outputs: number, kernel: number) => {
     const padding = Math.floor(kernel / 2);
     const table = [128, size, size, channels, size, size, outputs, kernel, kernel, 1, 1, padding, padding];
-    const { rows, columns } = forwardTile(layerOf({ out: [128, size, size, outputs], table }));
-    return `${rows}x${columns}`;
+    const { rows, columns, together } = forwardTile(layerOf({ out: [128, size, size, outputs], table }));
+    return `${rows}x${columns}${together === 1 ? ' in turns' : ''}`;
   };
   expect(tileOf(32, 128, 128, 3)).toBe('256x128');
   expect(tileOf(8, 256, 256, 3)).toBe('128x128');
   expect(tileOf(4, 256, 256, 3)).toBe('128x64');
+  expect(tileOf(16, 256, 256, 1)).toBe('128x128 in turns');
 });

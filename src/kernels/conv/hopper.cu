@@ -1,6 +1,7 @@
 /* Convolutions of bf16 at stride 1 on sm_90a, channels in whole pieces of 64, as matrix products of ROWS x COLUMNS tiles. One
  * thread has both operands copied into a ring of stages in shared memory by tensor maps, patches as they are met in the image;
- * two warpgroups multiply from there.
+ * two warpgroups multiply from there: -DTOGETHER=2, halves of each tile; -DTOGETHER=1, tiles in turns, so that one writes its sums
+ * while the other multiplies.
  */
 #include "storage.cuh"
 #include "ptx_hopper.cuh"
@@ -8,7 +9,7 @@
 constexpr int STEP = 64;         /* terms of a stage: 128 bytes, the swizzle's width */
 constexpr int PIECE = 64 * 128;  /* bytes of 64 rows or columns of a stage */
 constexpr int CONSUMERS = 2;     /* warpgroups, behind that of the producer */
-constexpr int BLOCKS = ROWS / 64 / CONSUMERS; /* of 64 rows, which a warpgroup multiplies */
+constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* of 64 rows, which a warpgroup multiplies */
 constexpr int LEFT_BYTES = ROWS / 64 * PIECE, STAGE_BYTES = LEFT_BYTES + COLUMNS / 64 * PIECE;
 constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts counts on it */
 /* Registers of a thread: the producer's, the consumers', what is given at the start. */
@@ -28,7 +29,7 @@ struct stage {
 
 struct ring {
   unsigned char *memory;
-  barrier *full, *empty;
+  barrier *full, *empty, *turns; /* turns: of each consumer, where they alternate */
 
   /* Of the step of that number, counted over all tiles of the block. */
   __device__ __forceinline__ stage at(int number) const {
@@ -41,21 +42,26 @@ struct ring {
 /* The whole block must call. */
 #define SHARED_RING(name)                                      \
   extern __shared__ __align__(1024) unsigned char name##_all[]; \
-  __shared__ barrier name##_barriers[2 * STAGES];              \
+  __shared__ barrier name##_barriers[2 * STAGES + CONSUMERS];  \
   ring name = ring_of(name##_all, name##_barriers)
 
 DEVICE ring ring_of(unsigned char *memory, barrier *barriers) {
-  ring r = {memory + (1024 - shared_address(memory) % 1024) % 1024, barriers, barriers + STAGES};
+  ring r = {memory + (1024 - shared_address(memory) % 1024) % 1024, barriers, barriers + STAGES, barriers + 2 * STAGES};
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
       barrier_init(r.full + i, 1);
-      barrier_init(r.empty + i, CONSUMERS * 4);
+      barrier_init(r.empty + i, TOGETHER * 4);
     }
+    for (int i = 0; i < CONSUMERS; i++) barrier_init(r.turns + i, 4);
     barriers_announce();
   }
   __syncthreads();
   return r;
 }
+
+/* Number of the calling warpgroup among the consumers, and among those that share its tile. */
+DEVICE int consumer() { return (int)threadIdx.x / 128 - 1; }
+DEVICE int share() { return consumer() % TOGETHER; }
 
 /* By one thread: fill(step, stage) begins copies of STAGE_BYTES, which count at the stage's barrier. */
 template <class Fill> DEVICE void produce(const ring &r, int first, int steps, Fill fill) {
@@ -72,7 +78,7 @@ template <class Fill> DEVICE void produce(const ring &r, int first, int steps, F
  * side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
 template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
   constexpr int next_terms = (TRANSPOSED ? 16 * 128 : 16 * 2) / 16; /* to the next 16, as descriptors count */
-  int rows = ((int)threadIdx.x / 128 - 1) * BLOCKS * PIECE;
+  int rows = share() * BLOCKS * PIECE;
   auto multiply = [&](int step, bool begins) {
     stage s = r.at(first + step);
     barrier_wait(s.full, s.parity);
@@ -95,6 +101,8 @@ template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int ste
     products_wait<1>();
     give_back(step - 1);
   }
+  /* Parities tell a phase from the next alone: the other warpgroup begins when this one has seen all its steps arrive. */
+  if (TOGETHER == 1 && threadIdx.x % 32 == 0) barrier_arrive(r.turns + (consumer() ^ 1));
   products_wait<0>();
   give_back(steps - 1);
 #pragma unroll
@@ -103,7 +111,7 @@ template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int ste
 
 /* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written.
  * load(tile, first) and make(tile, first): `first` is the number of the tile's first step. */
-template <class Load, class Make> DEVICE void each_tile(int tiles, int steps, Load load, Make make) {
+template <class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, int steps, Load load, Make make) {
   int mine = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
   if (threadIdx.x < 128) {
     registers_give<PRODUCER_REGISTERS>();
@@ -111,14 +119,17 @@ template <class Load, class Make> DEVICE void each_tile(int tiles, int steps, Lo
       for (int i = 0; i < mine; i++) load((int)(blockIdx.x + i * gridDim.x), i * steps);
   } else {
     registers_take<CONSUMER_REGISTERS>();
-    for (int i = 0; i < mine; i++) make((int)(blockIdx.x + i * gridDim.x), i * steps);
+    for (int i = consumer() / TOGETHER; i < mine; i += CONSUMERS / TOGETHER) {
+      if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
+      make((int)(blockIdx.x + i * gridDim.x), i * steps);
+    }
   }
 }
 
 /* write(row, column, four sums side by side), row and column within the tile. The whole warp must call. */
 template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS / 2], Write write) {
   int thread = threadIdx.x % 128, lane = thread % 32, odd = lane % 2;
-  int first = (threadIdx.x / 128 - 1) * BLOCKS * 64 + thread / 32 * 16 + lane / 4;
+  int first = share() * BLOCKS * 64 + thread / 32 * 16 + lane / 4;
 #pragma unroll
   for (int block = 0; block < BLOCKS; block++)
 #pragma unroll
@@ -195,7 +206,7 @@ HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __
       *(four_reals *)(y + at) = result;
     });
   };
-  each_tile(ceil_div(g.pixels, ROWS) * across, steps, load, make);
+  each_tile(shared, ceil_div(g.pixels, ROWS) * across, steps, load, make);
 }
 
 /* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
@@ -237,5 +248,5 @@ HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, 
       *(float4 *)(to + ((size_t)channel * (size_t)g.taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
     });
   };
-  each_tile(parts * down * g.taps * across, steps, load, make);
+  each_tile(shared, parts * down * g.taps * across, steps, load, make);
 }

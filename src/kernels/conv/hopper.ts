@@ -34,8 +34,8 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
     },
     {
       ...build,
-      flags: ['-DSTORAGE_BF16', `-DROWS=${tile.rows}`, `-DCOLUMNS=${tile.columns}`],
-      variant: `${tile.rows}x${tile.columns}`,
+      flags: ['-DSTORAGE_BF16', `-DROWS=${tile.rows}`, `-DCOLUMNS=${tile.columns}`, `-DTOGETHER=${tile.together}`],
+      variant: `${tile.rows}x${tile.columns}${tile.together === 1 ? '.turns' : ''}`,
     },
   ),
 }));
@@ -106,10 +106,12 @@ const tilesOf = (tile: Tile, rows: number, columns: number) =>
   Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 
 /** Microseconds that `blocks` blocks of a tile take over so many terms each. */
-function predicted({ rows, columns, efficiency }: Tile, blocks: number, terms: number): number {
-  const { multiprocessors, rate, overhead } = hopperTuning;
+function predicted({ rows, columns, together, efficiency }: Tile, blocks: number, terms: number): number {
+  const { multiprocessors, rate, writing } = hopperTuning;
   const waves = Math.ceil(blocks / multiprocessors);
-  return waves * (overhead + (2 * rows * columns * terms) / (rate * efficiency));
+  const products = (2 * rows * columns * terms) / (rate * efficiency);
+  // In turns, sums are written beside the next tile's products, but for the last one's.
+  return together === 1 ? waves * Math.max(products, (products + writing) / 2) + writing : waves * (products + writing);
 }
 
 function fastest(time: (tile: Tile) => number): Tile {
