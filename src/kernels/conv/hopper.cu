@@ -6,15 +6,15 @@
 #include "storage.cuh"
 #include "ptx_hopper.cuh"
 
-constexpr int STEP = 64;         /* terms of a stage: 128 bytes, the swizzle's width */
-constexpr int PIECE = 64 * 128;  /* bytes of 64 rows or columns of a stage */
-constexpr int CONSUMERS = 2;     /* warpgroups, behind that of the producer */
+constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the swizzle's width */
+constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
+constexpr int CONSUMERS = 2;    /* warpgroups, behind that of the producer */
 constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* of 64 rows, which a warpgroup multiplies */
 constexpr int LEFT_BYTES = ROWS / 64 * PIECE, STAGE_BYTES = LEFT_BYTES + COLUMNS / 64 * PIECE;
-constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts counts on it */
-/* Registers of a thread: the producer's, the consumers', what is given at the start. */
+constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts gives the memory */
+/* Registers of a thread in the producer's warpgroup and in the consumers'; a block begins with 168 for each. */
 constexpr int PRODUCER_REGISTERS = 40, CONSUMER_REGISTERS = 232;
-static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= 512, "registers of a multiprocessor, by 128 threads");
+static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= (1 + CONSUMERS) * 168, "what is taken has been given");
 
 #define THREADS 384
 #define HOPPER_KERNEL KERNEL __launch_bounds__(THREADS, 1)
