@@ -15,6 +15,11 @@ export interface KernelStatistics {
 /** The architectures that are cared for: the oldest, and the fastest. */
 export const targets = ['sm_80', 'sm_90a'] as const;
 
+/** Those that a module is for. */
+export function targetsOf(module: AnyModule): string[] {
+  return targets.filter((target) => module.language !== 'cuda' || !module.target || module.target === target);
+}
+
 const report =
   /Compiling entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) bytes smem)?/gs;
 

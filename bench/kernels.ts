@@ -6,14 +6,14 @@ import { openNvrtc } from '../src/device/native/libnvrtc.ts';
 import '../src/kernels/index.ts';
 import '../src/kernels/ode.ts';
 import '../src/kernels/optimizer.ts';
-import { compileStatistics, type KernelStatistics, targets } from './kernel_statistics.ts';
+import { compileStatistics, type KernelStatistics, targetsOf } from './kernel_statistics.ts';
 
 const nvrtc = openNvrtc();
 const modules = declaredModules().filter(({ language }) => language === 'cuda');
 const builds: Record<string, Record<string, Record<string, KernelStatistics>>> = {};
 for (const module of modules.toSorted((a, b) => (a.name < b.name ? -1 : 1)))
   builds[module.name] = Object.fromEntries(
-    targets.map((target) => [target, compileStatistics(nvrtc, module, target).kernels]),
+    targetsOf(module).map((target) => [target, compileStatistics(nvrtc, module, target).kernels]),
   );
 
 const command = 'node --import jiti/register bench/kernels.ts';

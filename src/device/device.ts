@@ -33,6 +33,27 @@ export interface CompileProgress {
 export const precisions = ['fp32', 'tf32', 'bf16'] as const;
 export type Precision = (typeof precisions)[number];
 
+/**
+ * Descriptions of bf16 tensors for a card's copy engine, whose pieces have 128 bytes of each row: 64 columns or channels,
+ * swizzled. Each is the host's address of one, for a kernel argument `map`, and is good until the next is asked for and
+ * the launch after that is done: what is launched keeps a copy. Tensors begin at multiples of 16 bytes.
+ */
+export interface TensorMaps {
+  /** Pieces of `count` rows of a matrix. */
+  rows(address: number, shape: readonly [rows: number, columns: number], count: number): number;
+  /**
+   * Of images [N, H, W, C], pieces of `count` patches, one pixel of each. Patches begin between the pixel `lower`, vertical first,
+   * and `upper` away from the last pixel: -padding and padding - (kernel - 1).
+   */
+  patches(
+    address: number,
+    shape: readonly number[],
+    lower: readonly [number, number],
+    upper: readonly [number, number],
+    count: number,
+  ): number;
+}
+
 export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';
   /** As given to openDevice: 'cpu', 'cuda:1'. */
@@ -48,6 +69,8 @@ export interface Device {
   readonly description: string;
   /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */
   readonly workers: number;
+  /** Of CUDA on sm_90a, where there are kernels that read by them. */
+  readonly tensorMaps?: TensorMaps;
 
   /** @throws DeviceError when no memory is left. */
   allocate(bytes: number): number;

@@ -2,7 +2,10 @@
 
 import type { Precision } from './device.ts';
 
-/** Kinds of kernel arguments: a device address, int32, float, double; "-> f64" marks a kernel that returns a double. */
+/**
+ * Kinds of kernel arguments: a device address, int32, float, double, a tensor map (its address in the host's memory); "-> f64"
+ * marks a kernel that returns a double.
+ */
 export type Signature = string;
 
 export interface KernelModule<Names extends string = string> {
@@ -31,6 +34,8 @@ export interface CudaModule<Names extends string = string> extends Omit<KernelMo
   readonly language: 'cuda';
   /** On devices of which precision it is of use; all unless said. */
   readonly precisions?: readonly Precision[];
+  /** The one target whose instructions it has, as sm_90a; any unless said. */
+  readonly target?: string;
 }
 
 /** Kernels of CUDA are enqueued, over a grid, and return nothing. */
@@ -58,7 +63,7 @@ export function kernelModule<Names extends string>(
 }
 
 /** What sets one build of a .cu file apart. */
-export interface CudaBuild extends Pick<CudaModule, 'precisions'> {
+export interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
   /** NVRTC's. */
   flags?: readonly string[];
   /** Its name, where the file has several builds. */
@@ -70,10 +75,11 @@ export function cudaModule<Names extends string>(
   base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  { flags = [], variant, precisions }: CudaBuild = {},
+  { flags = [], variant, precisions, target }: CudaBuild = {},
 ): CudaModule<Names> {
   const { name, url } = sourceOf(base, path);
-  return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, url, kernels, flags, precisions });
+  const build = { url, kernels, flags, precisions, target };
+  return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
 }
 
 function sourceOf(base: string, path: string): { name: string; url: URL } {
@@ -91,7 +97,7 @@ export function declaredModules(): AnyModule[] {
   return [...declared.values()];
 }
 
-const KERNEL_KINDS = ['ptr', 'i32', 'f32', 'f64'];
+const KERNEL_KINDS = ['ptr', 'i32', 'f32', 'f64', 'map'];
 
 /** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */
 export function parseSignature(

@@ -1,16 +1,20 @@
 // cuda: every kernel file compiled by the real NVRTC for both architectures that are cared for. Needs libnvrtc (named by
 // LIBNVRTC_PATH or where it is looked for), no GPU; without it these tests are skipped, and the reason is printed.
 
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { cudaOptions } from '../../src/device/cuda/compiler.ts';
 import { declaredModules } from '../../src/device/module.ts';
 import { type Nvrtc, openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { amalgamate } from '../../src/device/source.ts';
+import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import '../../src/kernels/index.ts';
 import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
-import { compileStatistics, targets } from '../../bench/kernel_statistics.ts';
+import { compileStatistics, targets, targetsOf } from '../../bench/kernel_statistics.ts';
 
 let nvrtc: Nvrtc | undefined;
 try {
@@ -28,15 +32,51 @@ test.skipIf(!nvrtc)('PTX is text that ends in a zero, for cards that are newer t
   expect(new TextDecoder().decode(image)).toMatch(/\.target sm_80.*\.visible \.entry.*\0$/s);
 });
 
+const disassembler = ['cuobjdump', join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/cuobjdump')].find(
+  (command) => spawnSync(command, ['--version']).status === 0,
+);
+if (nvrtc && !disassembler)
+  process.stderr.write('skipped: machine code of sm_90a. There is no cuobjdump on the PATH or in CUDA_HOME\n');
+
+// Products of warpgroups, copies by tensor maps of boxes and of patches.
+test.skipIf(!nvrtc).each(hopperBuilds)(
+  'PTX of convolutions in tiles of $rows x $columns by $together',
+  ({ columns, module: { name, url, flags } }) => {
+    const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('compute_90a', flags));
+    const text = new TextDecoder().decode(image);
+    expect(text).toContain(`wgmma.mma_async.sync.aligned.m64n${columns}k16.f32.bf16.bf16`);
+    expect(text).toMatch(/cp\.async\.bulk\.tensor\.2d\S*tile/);
+    expect(text).toMatch(/cp\.async\.bulk\.tensor\.4d\S*im2col/);
+  },
+);
+
+test.skipIf(!nvrtc || !disassembler).each(hopperBuilds)(
+  'machine code of convolutions in tiles of $rows x $columns by $together',
+  ({ columns, module: { name, url, flags } }) => {
+    const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('sm_90a', flags));
+    const folder = mkdtempSync(join(tmpdir(), 'rectiflow-sass-'));
+    writeFileSync(join(folder, 'image.cubin'), image);
+    const text = execFileSync(disassembler as string, ['-sass', join(folder, 'image.cubin')], {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+    });
+    rmSync(folder, { recursive: true });
+    expect(text).toContain(`HGMMA.64x${columns}x16.F32.BF16`);
+    expect(text).toMatch(/UTMALDG\.2D/);
+    expect(text).toMatch(/UTMALDG\.4D\.IM2COL/);
+  },
+);
+
 const recorded = JSON.parse(readFileSync(new URL('../../bench/results/kernels-static.json', import.meta.url), 'utf8'));
 
 describe.skipIf(!nvrtc).each(targets)('%s', (target) => {
-  test.each(modules.map((module) => [module.name, module] as const))(
+  const built = modules.filter((module) => targetsOf(module).includes(target));
+  test.each(built.map((module) => [module.name, module] as const))(
     '%s.cu',
     (name, module) => {
       const { kernels, log, bytes } = compileStatistics(nvrtc as Nvrtc, module, target);
       expect(bytes).toBeGreaterThan(1000);
-      expect(log).not.toMatch(/warning/);
+      expect(log).not.toMatch(/warning|Performance Loss/);
       expect(Object.keys(kernels).sort()).toEqual(Object.keys(module.kernels).sort());
       // A register that does not fit goes to memory, which is slow.
       for (const [kernel, { spilled }] of Object.entries(kernels)) expect(spilled, kernel).toBe(0);

@@ -693,6 +693,75 @@ EXPORT int cuFuncSetAttribute(Function *function, int attribute, int value) {
   return SUCCESS;
 }
 
+/* ---------------------------------------------------------------- tensor maps */
+static int element_bytes(int type) {
+  static const int bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
+  return type < 0 || type > 12 ? 0 : bytes[type];
+}
+
+/* What both kinds of map are checked for; fills in the tensor. */
+static int describe_tensor(void *place, fibers::TensorMap &map, int type, unsigned rank, uintptr_t address, const uint64_t *extents,
+                           const uint64_t *pitches, const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
+  int element = element_bytes(type);
+  if (!place || (uintptr_t)place % 64 || !element || !address || address % 16 || !extents || !pitches || !steps) return INVALID_VALUE;
+  if (interleave < 0 || interleave > 2 || swizzle < 0 || swizzle > 3 || promotion < 0 || promotion > 3 || fill < 0 || fill > 1) return INVALID_VALUE;
+  if (interleave || fill) return NOT_SUPPORTED; /* not emulated */
+  for (unsigned i = 0; i < rank; i++) {
+    if (!extents[i] || extents[i] > 1ull << 32 || !steps[i] || steps[i] > 8) return INVALID_VALUE;
+    if (steps[i] != 1 || extents[i] > 1ull << 31) return NOT_SUPPORTED;
+    if (i < 4) map.extents[i] = (uint32_t)extents[i];
+    if (i + 1 == rank) break;
+    if (!pitches[i] || pitches[i] % 16 || pitches[i] >= 1ull << 40) return INVALID_VALUE;
+    if (pitches[i] < (i ? pitches[i - 1] : (uint64_t)element) * extents[i]) return INVALID_VALUE;
+    if (i < 3) map.pitches[i] = pitches[i];
+  }
+  map.mark = fibers::MAP_MARK;
+  map.elements = (const char *)address;
+  map.rank = (uint8_t)rank;
+  map.element = (uint8_t)element;
+  map.swizzle = (uint8_t)swizzle;
+  return SUCCESS;
+}
+
+/* The inner axis of a box: whole pieces of 16 bytes, no longer than the swizzle's pattern. */
+static bool fits_swizzle(size_t bytes, int swizzle) { return bytes % 16 == 0 && (!swizzle || bytes <= 16u << swizzle); }
+
+EXPORT int cuTensorMapEncodeTiled(void *place, int type, unsigned rank, uintptr_t address, const uint64_t *extents, const uint64_t *pitches,
+                                  const unsigned *box, const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
+  ENTER
+  fibers::TensorMap map = {};
+  if (rank < 1 || rank > 5 || !box) return INVALID_VALUE;
+  if (int code = describe_tensor(place, map, type, rank, address, extents, pitches, steps, interleave, swizzle, promotion, fill)) return code;
+  for (unsigned i = 0; i < rank; i++)
+    if (!box[i] || box[i] > 256) return INVALID_VALUE;
+  if (!fits_swizzle((size_t)box[0] * map.element, swizzle)) return INVALID_VALUE;
+  if (rank != 2) return NOT_SUPPORTED; /* not emulated */
+  for (int i = 0; i < 2; i++) map.box[i] = (uint16_t)box[i];
+  memcpy(place, &map, sizeof map);
+  return SUCCESS;
+}
+
+EXPORT int cuTensorMapEncodeIm2col(void *place, int type, unsigned rank, uintptr_t address, const uint64_t *extents, const uint64_t *pitches,
+                                   const int *lower, const int *upper, unsigned channels, unsigned pixels, const unsigned *steps, int interleave,
+                                   int swizzle, int promotion, int fill) {
+  ENTER
+  fibers::TensorMap map = {};
+  if (rank < 3 || rank > 5 || !lower || !upper) return INVALID_VALUE;
+  if (int code = describe_tensor(place, map, type, rank, address, extents, pitches, steps, interleave, swizzle, promotion, fill)) return code;
+  int least = rank == 3 ? -32768 : rank == 4 ? -128 : -16;
+  for (unsigned i = 0; i + 2 < rank; i++)
+    if (lower[i] < least || lower[i] >= -least || upper[i] < least || upper[i] >= -least) return INVALID_VALUE;
+  if (!channels || channels > 256 || !pixels || pixels > 1024) return INVALID_VALUE;
+  if (!fits_swizzle((size_t)channels * map.element, swizzle)) return INVALID_VALUE;
+  if (rank != 4) return NOT_SUPPORTED; /* not emulated */
+  map.patches = 1;
+  map.box[0] = (uint16_t)channels;
+  map.box[1] = (uint16_t)pixels;
+  for (int i = 0; i < 2; i++) map.lower[i] = (int16_t)lower[i], map.upper[i] = (int16_t)upper[i];
+  memcpy(place, &map, sizeof map);
+  return SUCCESS;
+}
+
 /* ---------------------------------------------------------------- launches */
 static sigjmp_buf landing;
 static pthread_t launching;
@@ -778,9 +847,10 @@ EXPORT int cuLaunchKernelEx(const LaunchConfig *config, Function *function, void
 static int run_kernel(Function *function, const Extents &e, void **parameters) {
   auto [gx, gy, gz, bx, by, bz, shared] = e;
   const FakeKernel &kernel = *function->kernel;
-  static char dynamic_memory[MOST_SHARED + 1024];
+  static char dynamic_memory[MOST_SHARED + 2 * fibers::WINDOW];
   FakeRuntime &r = fibers::runtime;
-  r.dynamic = (char *)(((uintptr_t)dynamic_memory + 1023) & ~(uintptr_t)1023);
+  /* Behind what a kernel may have of static memory: aligned to 128 bytes and no more. */
+  r.dynamic = (char *)(((uintptr_t)dynamic_memory + fibers::WINDOW - 1) / fibers::WINDOW * fibers::WINDOW) + 128;
   r.block_size = {bx, by, bz};
   r.grid = {gx, gy, gz};
   fibers::connect(function->module->code.shared_begin, function->module->code.shared_end, shared);

@@ -15,7 +15,7 @@
 namespace fibers {
 
 enum Schedule { ROUND, FORWARD, BACKWARD };
-enum State { READY, AT_BARRIER, AT_WARP, DONE };
+enum State { READY, AT_BARRIER, AT_WARP, AT_PHASE, DONE };
 
 constexpr int MOST_THREADS = 1024, WARP = 32;
 constexpr size_t STACK = 64 << 10;
@@ -57,6 +57,8 @@ struct Fiber {
   Context context;
   State state;
   int line; /* of the barrier it waits at */
+  const void *barrier; /* the mbarrier it waits at, and for the phase of which parity */
+  unsigned parity;
   uint64_t result;
 };
 
@@ -222,6 +224,12 @@ inline void copy_async_wait(int youngest) {
   mine.waiting = left;
 }
 
+}  // namespace fibers
+
+#include "hopper.h"
+
+namespace fibers {
+
 inline void entry() {
   body(parameters);
   if (!copies[current].waiting.empty()) fail("a thread ends with copies that it has not waited for");
@@ -240,6 +248,12 @@ inline void connect(char *begin, char *end, size_t dynamic) {
   runtime.copy_async_commit = copy_async_commit;
   runtime.copy_async_wait = copy_async_wait;
   runtime.check_shared = check_shared;
+  runtime.barrier_init = barrier_init;
+  runtime.barriers_announce = barriers_announce;
+  runtime.barrier_arrive = barrier_arrive;
+  runtime.barrier_wait = barrier_wait;
+  runtime.load_tensor = load_tensor;
+  runtime.warpgroup_call = warpgroup_call;
 }
 
 inline char *stacks() {
@@ -248,9 +262,11 @@ inline char *stacks() {
 }
 
 inline bool resume(int i) {
-  if (fiber[i].state != READY) return false;
+  Fiber &f = fiber[i];
+  if (f.state == AT_PHASE && phase_ended(f.barrier, f.parity)) f.state = READY;
+  if (f.state != READY) return false;
   select(i);
-  change(scheduler, fiber[i].context);
+  change(scheduler, f.context);
   return true;
 }
 
@@ -276,6 +292,7 @@ inline bool pass(Schedule schedule) {
 
 /* All that are left wait: lets them through the barrier, or says what is wrong. */
 inline void release() {
+  if (finish_transfer()) return;
   int waiting = 0, done = 0, line = 0;
   for (int i = 0; i < threads; i++) {
     if (fiber[i].state == DONE) {
@@ -285,6 +302,10 @@ inline void release() {
     select(i);
     if (fiber[i].state == AT_WARP) {
       fault = "a warp operation that not all lanes of its mask reach, " + place();
+      return;
+    }
+    if (fiber[i].state == AT_PHASE) {
+      fault = "a wait for a phase of an mbarrier that does not end, " + place();
       return;
     }
     if (waiting++ && fiber[i].line != line) {
@@ -316,13 +337,14 @@ inline void run_block(Schedule schedule, bool cooperative) {
     begin(fiber[i].context, stacks() + STACK * (size_t)i, entry);
   }
   memset(warp, 0, sizeof warp);
+  begin_async();
   for (;;) {
     while (fault.empty() && pass(schedule)) {
     }
     if (!fault.empty()) return;
     bool left = false;
     for (int i = 0; i < threads; i++) left |= fiber[i].state != DONE;
-    if (!left) return;
+    if (!left) return end_async();
     release();
     if (!fault.empty()) return;
   }

@@ -68,11 +68,13 @@ static void fake_replace_dynamic(std::string &text) {
   }
 }
 
-/* Takes src/kernels/ptx.cuh out of the text, whose files begin with `#line 1 "name"`: ptx.h has its functions. */
-static void fake_remove_ptx(std::string &text) {
-  size_t begin = text.find("#line 1 \"ptx.cuh\"");
-  if (begin == std::string::npos) return;
+/* Takes a header of PTX out of the text, whose files begin with `#line 1 "name"`: ptx.h and ptx_hopper.h have its functions.
+ * Whether it was there. */
+static bool fake_remove(std::string &text, const std::string &name) {
+  size_t begin = text.find("#line 1 \"" + name + "\"");
+  if (begin == std::string::npos) return false;
   text.erase(begin, text.find("\n#line ", begin) + 1 - begin);
+  return true;
 }
 
 /* Runs a compiler; what it printed goes to `log`. */
@@ -104,15 +106,20 @@ static bool fake_compile(const std::string &image, std::string &library, std::st
   for (std::string word; options >> word;)
     if (word.rfind("-D", 0) == 0) defines += " '" + word + "'";
   std::string source = image.substr(image.find('\n') + 1);
-  fake_remove_ptx(source);
+  std::string architecture = fake_architecture(image), number = architecture.substr(architecture.find('_') + 1, 2);
+  fake_remove(source, "ptx.cuh");
+  if (fake_remove(source, "ptx_hopper.cuh") && architecture != "sm_90a") {
+    log += "ptxas error : instructions of sm_90a are not supported on .target " + architecture + "\n";
+    return false;
+  }
   std::ofstream(work + ".cu") << source;
-  std::string command = "g++ -E -x c++ -std=c++17 -nostdinc -D__CUDACC_RTC__ -D__CUDA_ARCH__=800" + defines + " " + work + ".cu -o " + work + ".ii";
+  std::string command = "g++ -E -x c++ -std=c++17 -nostdinc -D__CUDACC_RTC__ -D__CUDA_ARCH__=" + number + "0" + defines + " " + work + ".cu -o " + work + ".ii";
   bool good = fake_run(command, work + ".log", log);
   if (good) {
     std::string text = fake_read(work + ".ii"), table;
     std::vector<std::string> names = fake_kernel_names(text);
     bool cooperative = false;
-    for (const char *word : {"__syncthreads", "__syncwarp", "__shfl", "__ballot_sync", "__any_sync", "__all_sync", "copy_async", "load_matrices", "multiply_bf16", "multiply_tf32"})
+    for (const char *word : {"__syncthreads", "__syncwarp", "__shfl", "__ballot_sync", "__any_sync", "__all_sync", "copy_async", "load_matrices", "multiply_bf16", "multiply_tf32", "barrier_wait", "products_wait"})
       cooperative |= text.find(word) != std::string::npos;
     fake_replace_dynamic(text);
     for (const std::string &name : names) table += "FakeExport<&" + name + ">::named(\"" + name + "\"),\n";

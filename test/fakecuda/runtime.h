@@ -7,6 +7,13 @@ struct FakeIndex { unsigned x, y, z; };
 
 enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT, FAKE_CALL };
 
+/* Instructions of a warpgroup; `columns` is what a wait or a number of registers is told, too. */
+enum FakeWarpgroup { FAKE_FENCE, FAKE_MULTIPLY, FAKE_COMMIT, FAKE_WAIT, FAKE_REGISTERS };
+struct FakeProduct {
+  uint64_t a, b; /* descriptors of the operands in shared memory */
+  int columns, transposed, add, zero;
+};
+
 /* One for the process: the driver runs one block at a time. */
 struct FakeRuntime {
   FakeIndex thread, block, block_size, grid;
@@ -24,6 +31,13 @@ struct FakeRuntime {
   void (*copy_async_wait)(int youngest);
   /* Ends the launch unless `bytes` from there lie in the block's shared memory, aligned to their number. */
   void (*check_shared)(const void *address, int bytes);
+  /* mbarriers, and copies by tensor maps, of patches where there are taps: hopper.h. */
+  void (*barrier_init)(void *barrier, unsigned arrivals);
+  void (*barriers_announce)();
+  void (*barrier_arrive)(void *barrier, unsigned bytes);
+  void (*barrier_wait)(const void *barrier, unsigned parity);
+  void (*load_tensor)(void *shared, const void *map, void *barrier, const int *at, const int *taps);
+  void (*warpgroup_call)(FakeWarpgroup operation, float *sum, FakeProduct what);
 };
 
 struct FakeKernel {

@@ -6,6 +6,8 @@ import type { Nvrtc } from '../native/libnvrtc.ts';
 
 /** Ampere: the first with asynchronous copies and bf16 and tf32 matrix instructions. */
 const OLDEST = 80;
+/** Whose own kernels are built for that target alone. */
+export const HOPPER = 'sm_90a';
 /** Architectures that have instructions of their own, which their successors lack. */
 const SPECIFIC = new Set([90]);
 

@@ -2,18 +2,19 @@
 // Each JavaScript thread that opens a card has a device of its own on the card's one context.
 import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording } from '../device.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording, TensorMaps } from '../device.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
 import { Event } from '../native/cuda_handles.ts';
 import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
 import { openNvrtc } from '../native/libnvrtc.ts';
 import { Tables } from '../tables.ts';
-import { chooseTarget } from './architecture.ts';
+import { chooseTarget, HOPPER } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
 import { Recorder } from './recorder.ts';
 import { Staging } from './staging.ts';
+import { CudaTensorMaps } from './tensor_maps.ts';
 
 /** Polls without a pause before `synchronize` begins to sleep between them. */
 const EAGER_POLLS = 200;
@@ -36,6 +37,9 @@ export class CudaDevice implements Device {
   readonly workers: number;
   readonly description: string;
   readonly card: Card;
+  readonly tensorMaps: TensorMaps | undefined;
+  /** What kernels are compiled for: sm_90a. */
+  private readonly target: string;
   private readonly driver: Driver;
   private readonly context: PrimaryContext;
   private readonly stream: Stream;
@@ -61,7 +65,10 @@ export class CudaDevice implements Device {
     this.name = `cuda:${index}`;
     this.workers = this.card.multiprocessors;
     const target = chooseTarget(this.card, nvrtc);
+    this.target = target.name;
     this.compiler = new CudaCompiler(nvrtc, target);
+    const encoder = target.name === HOPPER ? driver.tensorMapEncoder() : undefined;
+    this.tensorMaps = encoder && new CudaTensorMaps(encoder);
     const memory = (this.card.memory / 2 ** 30).toFixed(1);
     this.description = `${this.card.name}, ${memory} GiB, kernels for ${target.name}, driver ${driver.version}, NVRTC ${nvrtc.version}`;
     this.context = new PrimaryContext(driver, index);
@@ -135,6 +142,7 @@ export class CudaDevice implements Device {
     const waiting = modules
       .filter((module) => module.language === 'cuda')
       .filter(({ precisions }) => precisions?.includes(this.precision) ?? true)
+      .filter(({ target }) => !target || (target === this.target && this.tensorMaps))
       .filter((module) => !this.modules.has(module));
     await this.compiler.fill(waiting, onProgress);
     for (const module of waiting) this.load(module);

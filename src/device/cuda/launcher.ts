@@ -5,7 +5,7 @@ import { type Geometry, parseSignature, type Signature } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
 import { addressOf } from '../native/loader.ts';
 
-const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
+const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8, map: 128 };
 /** Dynamic shared memory that every kernel may have without asking. */
 const FREE_SHARED = 48 * 1024;
 /**
@@ -58,6 +58,8 @@ export function bindKernel(
     for (let i = 0; i < count; i++) {
       const [value, slot] = [values[i], first + i];
       if (parameters[i] === 'ptr') writePointer(slot, value);
+      // The driver reads all of it where it lies.
+      else if (parameters[i] === 'map') writePointer(table + i, value);
       else if (parameters[i] === 'i32') integers[2 * slot] = value;
       else if (parameters[i] === 'f32') floats[2 * slot] = value;
       else doubles[slot] = value;

@@ -67,6 +67,19 @@ const parameterLibrary = {
   functions: { cuFuncGetParamInfo: 'ptr size array array -> i32' },
 } as const;
 
+/** Since CUDA 12.0. */
+const tensorMapLibrary = {
+  ...library,
+  name: 'libcuda of CUDA 12 or later',
+  functions: {
+    cuTensorMapEncodeTiled: 'ptr i32 u32 ptr array array array array i32 i32 i32 i32 -> i32',
+    cuTensorMapEncodeIm2col: 'ptr i32 u32 ptr array array array array u32 u32 array i32 i32 i32 i32 -> i32',
+  },
+} as const;
+const TENSOR_BF16 = 9;
+/** No interleaving, 128 bytes of swizzle, fetches of 256 bytes into L2, zeros outside. */
+const TENSOR_OPTIONS = [0, 3, 3, 0] as const;
+
 const SUCCESS = 0;
 const INVALID_VALUE = 1;
 const OUT_OF_MEMORY = 2;
@@ -213,6 +226,15 @@ export class Driver {
     if (result !== SUCCESS) throw this.failure('cuLaunchKernelEx', result);
   }
 
+  /** undefined where the driver has none. */
+  tensorMapEncoder(): TensorMapEncoder | undefined {
+    try {
+      return new TensorMapEncoder(this, openSystemLibrary(tensorMapLibrary));
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Bytes of each parameter of a kernel; undefined where the driver cannot say. */
   parameterSizes(kernel: number): number[] | undefined {
     let raw: NativeFunctions<typeof parameterLibrary.functions>;
@@ -305,4 +327,59 @@ export class LoadedModule {
 /** Lets a kernel be launched with up to `bytes` of dynamic shared memory: beyond 48 KiB it must be asked for. */
 export function allowSharedMemory(driver: Driver, kernel: number, bytes: number): void {
   driver.call('cuFuncSetAttribute', kernel, FUNCTION_MAX_DYNAMIC_SHARED, bytes);
+}
+
+/** A tensor of bf16 in global memory, as a tensor map has it: the innermost axis first; bytes between neighbours of the others. */
+export interface MappedTensor {
+  address: number;
+  extents: readonly number[];
+  pitches: readonly number[];
+}
+
+/** Writes CUtensorMaps, 128 bytes at multiples of 64 in the host's memory. */
+export class TensorMapEncoder {
+  private readonly driver: Driver;
+  private readonly raw: NativeFunctions<typeof tensorMapLibrary.functions>;
+
+  constructor(driver: Driver, raw: NativeFunctions<typeof tensorMapLibrary.functions>) {
+    this.driver = driver;
+    this.raw = raw;
+  }
+
+  tiled(map: number, { box, ...tensor }: MappedTensor & { box: readonly number[] }): void {
+    const { address, rank, extents, pitches, steps } = described(tensor);
+    const sizes = Uint32Array.from(box);
+    const { cuTensorMapEncodeTiled: encode } = this.raw;
+    const result = encode(map, TENSOR_BF16, rank, address, extents, pitches, sizes, steps, ...TENSOR_OPTIONS);
+    if (result !== SUCCESS) throw this.driver.failure('cuTensorMapEncodeTiled', result);
+  }
+
+  im2col(
+    map: number,
+    {
+      lower,
+      upper,
+      channels,
+      pixels,
+      ...tensor
+    }: MappedTensor & {
+      lower: readonly number[];
+      upper: readonly number[];
+      channels: number;
+      pixels: number;
+    },
+  ): void {
+    const { address, rank, extents, pitches, steps } = described(tensor);
+    const corners = [lower, upper].map((corner) => Int32Array.from(corner)) as [Int32Array, Int32Array];
+    const { cuTensorMapEncodeIm2col: encode } = this.raw;
+    const shape = [address, extents, pitches, ...corners, channels, pixels, steps] as const;
+    const result = encode(map, TENSOR_BF16, rank, ...shape, ...TENSOR_OPTIONS);
+    if (result !== SUCCESS) throw this.driver.failure('cuTensorMapEncodeIm2col', result);
+  }
+}
+
+function described({ address, extents, pitches }: MappedTensor) {
+  const words = (values: readonly number[]) => BigUint64Array.from(values, BigInt);
+  const steps = new Uint32Array(extents.length).fill(1);
+  return { address, rank: extents.length, extents: words(extents), pitches: words(pitches), steps };
 }

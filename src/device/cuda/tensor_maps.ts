@@ -1,0 +1,74 @@
+// Tensor maps: what a card of sm_90 knows of a tensor whose pieces its copy engine (TMA) brings into shared memory, 128 bytes that
+// the driver writes. Kernels take them by value, so that a recorded graph holds copies of its own.
+import { DeviceError } from '../../errors.ts';
+import type { TensorMaps } from '../device.ts';
+import type { TensorMapEncoder } from '../native/libcuda.ts';
+import { addressOf } from '../native/loader.ts';
+
+const MAP_BYTES = 128;
+const MAP_ALIGNMENT = 64;
+/** How many are kept. A training step of the official CIFAR-10 network has some 600. */
+const KEPT = 2048;
+const BF16_BYTES = 2;
+/** Bytes of a row of a piece, which is the width of the swizzle. */
+const ROW_BYTES = 128;
+const ROW = ROW_BYTES / BF16_BYTES;
+
+export class CudaTensorMaps implements TensorMaps {
+  private readonly encoder: TensorMapEncoder;
+  private readonly memory = new Uint8Array((KEPT + 1) * MAP_BYTES);
+  private readonly first: number;
+  private readonly known = new Map<string, number>();
+
+  constructor(encoder: TensorMapEncoder) {
+    this.encoder = encoder;
+    this.first = Math.ceil(addressOf(this.memory) / MAP_ALIGNMENT) * MAP_ALIGNMENT;
+  }
+
+  rows(address: number, [rows, columns]: readonly [number, number], count: number): number {
+    return this.kept(`${address} ${rows} ${columns} ${count}`, (map) =>
+      this.encoder.tiled(map, {
+        address,
+        extents: [columns, rows],
+        pitches: [columns * BF16_BYTES],
+        box: [ROW, count],
+      }),
+    );
+  }
+
+  patches(
+    address: number,
+    [n, height, width, channels]: readonly number[],
+    [lowerY, lowerX]: readonly [number, number],
+    [upperY, upperX]: readonly [number, number],
+    count: number,
+  ): number {
+    const key = [address, n, height, width, channels, lowerY, lowerX, upperY, upperX, count].join(' ');
+    return this.kept(key, (map) =>
+      this.encoder.im2col(map, {
+        address,
+        extents: [channels, width, height, n],
+        pitches: [channels, width * channels, height * width * channels].map((elements) => elements * BF16_BYTES),
+        lower: [lowerX, lowerY],
+        upper: [upperX, upperY],
+        channels: ROW,
+        pixels: count,
+      }),
+    );
+  }
+
+  private kept(key: string, encode: (map: number) => void): number {
+    let map = this.known.get(key);
+    if (map !== undefined) return map;
+    // Launches have copied what they were given.
+    if (this.known.size === KEPT) this.known.clear();
+    map = this.first + this.known.size * MAP_BYTES;
+    try {
+      encode(map);
+    } catch (cause) {
+      throw new DeviceError(`no tensor map for ${key}: ${(cause as Error).message}`, { cause });
+    }
+    this.known.set(key, map);
+    return map;
+  }
+}

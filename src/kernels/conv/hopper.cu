@@ -1,0 +1,252 @@
+/* Convolutions of bf16 at stride 1 on sm_90a, channels in whole pieces of 64, as matrix products of ROWS x COLUMNS tiles. One
+ * thread has both operands copied into a ring of stages in shared memory by tensor maps, patches as they are met in the image;
+ * two warpgroups multiply from there: -DTOGETHER=2, halves of each tile; -DTOGETHER=1, tiles in turns, so that one writes its sums
+ * while the other multiplies.
+ */
+#include "storage.cuh"
+#include "ptx_hopper.cuh"
+
+constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the swizzle's width */
+constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
+constexpr int CONSUMERS = 2;    /* warpgroups, behind that of the producer */
+constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* of 64 rows, which a warpgroup multiplies */
+constexpr int LEFT_BYTES = ROWS / 64 * PIECE, STAGE_BYTES = LEFT_BYTES + COLUMNS / 64 * PIECE;
+constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts gives the memory */
+/* Registers of a thread in the producer's warpgroup and in the consumers'; a block begins with 168 for each. */
+constexpr int PRODUCER_REGISTERS = 40, CONSUMER_REGISTERS = 232;
+static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= (1 + CONSUMERS) * 168, "what is taken has been given");
+
+#define THREADS 384
+#define HOPPER_KERNEL KERNEL __launch_bounds__(THREADS, 1)
+static_assert(THREADS == 128 * (1 + CONSUMERS), "a producer and the consumers");
+
+/* One step of both operands, and its barriers: of the copies that fill it, of the warps that are done with it. */
+struct stage {
+  unsigned char *left, *right;
+  barrier *full, *empty;
+  u32 parity;
+};
+
+struct ring {
+  unsigned char *memory;
+  barrier *full, *empty, *turns; /* turns: of each consumer, where they alternate */
+
+  /* Of the step of that number, counted over all tiles of the block. */
+  __device__ __forceinline__ stage at(int number) const {
+    int place = number % STAGES;
+    unsigned char *left = memory + place * STAGE_BYTES;
+    return {left, left + LEFT_BYTES, full + place, empty + place, (u32)(number / STAGES % 2)};
+  }
+};
+
+/* The whole block must call. */
+#define SHARED_RING(name)                                      \
+  extern __shared__ __align__(1024) unsigned char name##_all[]; \
+  __shared__ barrier name##_barriers[2 * STAGES + CONSUMERS];  \
+  ring name = ring_of(name##_all, name##_barriers)
+
+DEVICE ring ring_of(unsigned char *memory, barrier *barriers) {
+  ring r = {memory + (1024 - shared_address(memory) % 1024) % 1024, barriers, barriers + STAGES, barriers + 2 * STAGES};
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < STAGES; i++) {
+      barrier_init(r.full + i, 1);
+      barrier_init(r.empty + i, TOGETHER * 4);
+    }
+    for (int i = 0; i < CONSUMERS; i++) barrier_init(r.turns + i, 4);
+    barriers_announce();
+  }
+  __syncthreads();
+  return r;
+}
+
+/* Number of the calling warpgroup among the consumers, and among those that share its tile. */
+DEVICE int consumer() { return (int)threadIdx.x / 128 - 1; }
+DEVICE int share() { return consumer() % TOGETHER; }
+
+/* By one thread: fill(step, stage) begins copies of STAGE_BYTES, which count at the stage's barrier. */
+template <class Fill> DEVICE void produce(const ring &r, int first, int steps, Fill fill) {
+  for (int step = 0; step < steps; step++) {
+    stage s = r.at(first + step);
+    /* The first time round every stage is empty: the phase before the first has ended. */
+    barrier_wait(s.empty, s.parity ^ 1);
+    barrier_expect(s.full, STAGE_BYTES);
+    fill(step, s);
+  }
+}
+
+/* The sums of the calling warpgroup's rows, of one step or more. TRANSPOSED: terms lie one below the other in a stage, not
+ * side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
+template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
+  constexpr int next_terms = (TRANSPOSED ? 16 * 128 : 16 * 2) / 16; /* to the next 16, as descriptors count */
+  int rows = share() * BLOCKS * PIECE;
+  auto multiply = [&](int step, bool begins) {
+    stage s = r.at(first + step);
+    barrier_wait(s.full, s.parity);
+    u64 a = operand_at(s.left + rows, PIECE, 1024), b = operand_at(s.right, PIECE, 1024);
+    products_fence();
+#pragma unroll
+    for (int part = 0; part < STEP / 16; part++)
+#pragma unroll
+      for (int block = 0; block < BLOCKS; block++)
+        multiply_async<TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_terms, b + part * next_terms, !begins || part > 0);
+    products_commit();
+  };
+  auto give_back = [&](int step) {
+    if (threadIdx.x % 32 == 0) barrier_arrive(r.at(first + step).empty);
+  };
+  multiply(0, true);
+  for (int step = 1; step < steps; step++) {
+    multiply(step, false);
+    /* The products of this step go on while the stage of the one before is filled again. */
+    products_wait<1>();
+    give_back(step - 1);
+  }
+  /* Parities tell a phase from the next alone: the other warpgroup begins when this one has seen all its steps arrive. */
+  if (TOGETHER == 1 && threadIdx.x % 32 == 0) barrier_arrive(r.turns + (consumer() ^ 1));
+  products_wait<0>();
+  give_back(steps - 1);
+#pragma unroll
+  for (int block = 0; block < BLOCKS; block++) sums_settle(sum[block]);
+}
+
+/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written.
+ * load(tile, first) and make(tile, first): `first` is the number of the tile's first step. */
+template <class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, int steps, Load load, Make make) {
+  int mine = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+  if (threadIdx.x < 128) {
+    registers_give<PRODUCER_REGISTERS>();
+    if (threadIdx.x == 0)
+      for (int i = 0; i < mine; i++) load((int)(blockIdx.x + i * gridDim.x), i * steps);
+  } else {
+    registers_take<CONSUMER_REGISTERS>();
+    for (int i = consumer() / TOGETHER; i < mine; i += CONSUMERS / TOGETHER) {
+      if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
+      make((int)(blockIdx.x + i * gridDim.x), i * steps);
+    }
+  }
+}
+
+/* write(row, column, four sums side by side), row and column within the tile. The whole warp must call. */
+template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS / 2], Write write) {
+  int thread = threadIdx.x % 128, lane = thread % 32, odd = lane % 2;
+  int first = share() * BLOCKS * 64 + thread / 32 * 16 + lane / 4;
+#pragma unroll
+  for (int block = 0; block < BLOCKS; block++)
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int j = 0; j < COLUMNS / 4; j += 4) {
+        /* Of two groups of 8 columns a lane has two each: neighbours exchange, so that it has four of one. */
+        const float *lower = sum[block] + 2 * j + 2 * half, *upper = lower + 4;
+        float four[4], mine[2] = {odd ? upper[0] : lower[0], odd ? upper[1] : lower[1]};
+        float others[2] = {__shfl_xor_sync(0xFFFFFFFFu, odd ? lower[0] : upper[0], 1), __shfl_xor_sync(0xFFFFFFFFu, odd ? lower[1] : upper[1], 1)};
+#pragma unroll
+        for (int i = 0; i < 2; i++) four[i] = odd ? others[i] : mine[i], four[2 + i] = odd ? mine[i] : others[i];
+        write(first + block * 64 + half * 8, 4 * j + 8 * odd + lane % 4 / 2 * 4, four);
+      }
+}
+
+/* table: H', W', Cin, Cout, kw, padding, vertical first, then N H' W' and the number of taps */
+struct conv {
+  int out_h, out_w, in, out, kw, pad_y, pad_x, pixels, taps;
+};
+
+DEVICE conv conv_of(const int *t) { return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}; }
+
+/* Where the patch of an output pixel begins. */
+struct spot {
+  int n, y, x;
+};
+
+DEVICE spot spot_of(const conv &g, int pixel) {
+  int line = pixel / g.out_w;
+  return {line / g.out_h, line % g.out_h - g.pad_y, pixel % g.out_w - g.pad_x};
+}
+
+struct alignas(8) four_reals {
+  real part[4];
+};
+
+/* y = scale (conv(x, w) + bias + add + residual); x by patches of ROWS pixels, w [Cout, taps * Cin] by boxes of COLUMNS rows;
+ * bias [Cout], add [N, Cout] and residual may be 0 */
+HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
+                                  const real *add, const real *residual, const int *table, float scale) {
+  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w);
+  SHARED_RING(shared);
+  conv g = conv_of(table);
+  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.taps * pieces;
+  auto load = [&](int tile, int first) {
+    spot from = spot_of(g, tile / across * ROWS);
+    produce(shared, first, steps, [&](int step, const stage &s) {
+      int tap = step / pieces;
+      load_patches(s.left, x, s.full, step % pieces * STEP, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      load_box(s.right, w, s.full, step * STEP, tile % across * COLUMNS);
+    });
+  };
+  auto make = [&](int tile, int first) {
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<false>(shared, first, steps, sum);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
+      if (pixel >= g.pixels || channel >= g.out) return;
+      size_t at = (size_t)pixel * (size_t)g.out + channel;
+      if (bias) {
+        float4 more = *(const float4 *)(bias + channel);
+        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+      }
+      four_reals added, rest, result;
+      if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
+      if (residual) rest = *(const four_reals *)(residual + at);
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if (add) four[i] += added.part[i];
+        if (residual) four[i] += rest.part[i];
+        result.part[i] = scale * four[i];
+      }
+      *(four_reals *)(y + at) = result;
+    });
+  };
+  each_tile(shared, ceil_div(g.pixels, ROWS) * across, steps, load, make);
+}
+
+/* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
+ * by patches of 64 pixels and 64 channels. Pixels beyond the last are zeros in both. */
+HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map dy, float *partials,
+                                          const int *table, int parts, int run) {
+  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(dy);
+  SHARED_RING(shared);
+  conv g = conv_of(table);
+  /* Columns of a tile are channels of one tap. */
+  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), steps = run / STEP;
+  struct place {
+    int part, row0, tap, column0;
+  };
+  auto place_of = [&](int tile) -> place {
+    int rest = tile / across;
+    return {rest / (g.taps * down), rest / g.taps % down * ROWS, rest % g.taps, tile % across * COLUMNS};
+  };
+  auto load = [&](int tile, int first) {
+    place p = place_of(tile);
+    produce(shared, first, steps, [&](int step, const stage &s) {
+      int pixel = p.part * run + step * STEP;
+      spot from = spot_of(g, pixel);
+#pragma unroll
+      for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
+#pragma unroll
+      for (int i = 0; i < COLUMNS / 64; i++)
+        load_patches(s.right + i * PIECE, x, s.full, p.column0 + i * 64, from.x, from.y, from.n, p.tap % g.kw, p.tap / g.kw);
+    });
+  };
+  auto make = [&](int tile, int first) {
+    place p = place_of(tile);
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<true>(shared, first, steps, sum);
+    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(g.taps * g.in);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int channel = p.row0 + row, input = p.column0 + column;
+      if (channel >= g.out || input >= g.in) return;
+      *(float4 *)(to + ((size_t)channel * (size_t)g.taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
+    });
+  };
+  each_tile(shared, parts * down * g.taps * across, steps, load, make);
+}

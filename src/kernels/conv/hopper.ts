@@ -1,0 +1,207 @@
+// Convolutions of bf16 on sm_90a: which of them, with which tile, and their launches (hopper.cu, mirror.cu).
+import type { Device, TensorMaps } from '../../device/device.ts';
+import { cudaModule } from '../../device/module.ts';
+import { empty } from '../../tensor/create.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { hopperTuning } from '../tuning/sm_90a.ts';
+import type { Epilogue, Geometry } from './geometry.ts';
+
+/** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
+const STEP = 64;
+/**
+ * Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes (hopper.cu); a block for each
+ * multiprocessor, which makes one tile after another.
+ */
+const launchOf = ({ workers }: Device, tiles: number) =>
+  ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
+/** How far a patch may reach beyond the image: tensor maps have 8 bits for it. */
+const MOST_REACH = 127;
+/** Steps that a partial sum of a weight gradient has at least, and the most partial sums. */
+const LEAST_STEPS = 8;
+const MOST_PARTS = 64;
+
+const build = { precisions: ['bf16'], target: 'sm_90a' } as const;
+
+export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
+  ...tile,
+  module: cudaModule(
+    import.meta.url,
+    './hopper.cu',
+    {
+      conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
+      conv_hopper_weight_gradient: 'map map ptr ptr i32 i32',
+    },
+    {
+      ...build,
+      flags: ['-DSTORAGE_BF16', `-DROWS=${tile.rows}`, `-DCOLUMNS=${tile.columns}`, `-DTOGETHER=${tile.together}`],
+      variant: `${tile.rows}x${tile.columns}${tile.together === 1 ? '.turns' : ''}`,
+    },
+  ),
+}));
+
+export const mirrorKernels = cudaModule(
+  import.meta.url,
+  './mirror.cu',
+  { conv_mirror: 'ptr ptr i32 i32 i32' },
+  { ...build, flags: ['-DSTORAGE_BF16'] },
+);
+
+/** A convolution at stride 1 as hopper.cu sees it. */
+interface Layer {
+  /** [N, H, W, Cin] */
+  x: Shape;
+  /** [Cout, kh, kw, Cin] */
+  weight: Shape;
+  padding: readonly [number, number];
+  /** [N, H', W', Cout] */
+  out: Shape;
+}
+
+/**
+ * The maps that the kernels need, where they can do it all.
+ * @param tensors read in pieces of 16 bytes, bf16
+ * @param bias read so, f32
+ */
+export function hopperMaps(
+  { table }: Geometry,
+  tensors: readonly [Tensor, ...(Tensor | undefined)[]],
+  bias?: Tensor,
+): TensorMaps | undefined {
+  const [, , , channels, , , outputs, kh, kw, strideY, strideX, padY, padX] = table;
+  const whole = (count: number) => count > 0 && count % STEP === 0;
+  if (strideY !== 1 || strideX !== 1 || !whole(channels) || !whole(outputs)) return undefined;
+  // The input's gradient has paddings of kernel - 1 - padding.
+  if (padY >= kh || padX >= kw || Math.max(kh, kw) > MOST_REACH) return undefined;
+  if (tensors[0].dtype !== 'bf16' || [...tensors, bias].some((t) => t && t.address % 16 !== 0)) return undefined;
+  return tensors[0].device.tensorMaps;
+}
+
+export function layerOf({ out, table }: Geometry): Layer {
+  const [n, height, width, channels, , , outputs, kh, kw, , , ...padding] = table;
+  return {
+    x: [n, height, width, channels],
+    weight: [outputs, kh, kw, channels],
+    padding: padding as [number, number],
+    out,
+  };
+}
+
+/** The layer whose forward pass is the input's gradient of that layer. */
+function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX], out }: Layer): Layer {
+  return { x: out, weight: [channels, kh, kw, outputs], padding: [kh - 1 - padY, kw - 1 - padX], out: x };
+}
+
+function patchesOf(maps: TensorMaps, x: Tensor, { weight: [, kh, kw], padding: [padY, padX] }: Layer, count: number) {
+  return maps.patches(x.address, x.shape, [-padY, -padX], [padY - (kh - 1), padX - (kw - 1)], count);
+}
+
+function tableOf(device: Device, { weight: [outputs, kh, kw, channels], padding, out: [n, h, w] }: Layer): number {
+  return device.table([h, w, channels, outputs, kw, ...padding, n * h * w, kh * kw]);
+}
+
+type Tile = (typeof hopperBuilds)[number];
+
+const tilesOf = (tile: Tile, rows: number, columns: number) =>
+  Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+
+/** Microseconds that `blocks` blocks of a tile take over so many terms each. */
+function predicted({ rows, columns, together, efficiency }: Tile, blocks: number, terms: number): number {
+  const { multiprocessors, rate, writing } = hopperTuning;
+  const waves = Math.ceil(blocks / multiprocessors);
+  const products = (2 * rows * columns * terms) / (rate * efficiency);
+  // In turns, sums are written beside the next tile's products, but for the last one's.
+  return together === 1 ? waves * Math.max(products, (products + writing) / 2) + writing : waves * (products + writing);
+}
+
+function fastest(time: (tile: Tile) => number): Tile {
+  const times = hopperBuilds.map(time);
+  return hopperBuilds[times.indexOf(Math.min(...times))];
+}
+
+/** The tile of a forward pass, by the shape alone: its sums are the same with each. */
+export function forwardTile({ out: [n, height, width, outputs], weight: [, ...window] }: Layer): Tile {
+  return fastest((tile) => predicted(tile, tilesOf(tile, n * height * width, outputs), sizeOf(window)));
+}
+
+/** How a weight gradient is cut, by the shape alone: each tap has a matrix [Cout, Cin], the pixels are the terms. */
+function splitOf(tile: Tile, { out: [n, height, width, outputs], weight: [, kh, kw, channels] }: Layer) {
+  const tiles = tilesOf(tile, outputs, channels) * kh * kw;
+  const steps = Math.ceil((n * height * width) / STEP);
+  const wanted = Math.floor(hopperTuning.multiprocessors / tiles);
+  const parts = Math.max(1, Math.min(wanted, MOST_PARTS, Math.floor(steps / LEAST_STEPS)));
+  const run = Math.ceil(steps / parts);
+  return { tiles, parts: Math.ceil(steps / run), run: run * STEP };
+}
+
+/** The tile of a weight gradient, which decides in how many parts its sums are made. */
+export function weightGradientTile(layer: Layer): Tile {
+  return fastest((tile) => {
+    const { tiles, parts, run } = splitOf(tile, layer);
+    return predicted(tile, tiles * parts, run);
+  });
+}
+
+/** y = scale (conv(x, w) + bias + add + residual) */
+export function hopperForward(
+  maps: TensorMaps,
+  x: Tensor,
+  weight: Tensor,
+  layer: Layer,
+  { bias, add, residual, scale }: Epilogue,
+  tile = forwardTile(layer),
+): Tensor {
+  const { device } = x;
+  const y = empty(layer.out, { device, dtype: 'bf16' });
+  const [outputs, ...window] = layer.weight;
+  const operands = [
+    patchesOf(maps, x, layer, tile.rows),
+    maps.rows(weight.address, [outputs, sizeOf(window)], tile.columns),
+    y.address,
+    ...[bias, add, residual].map((t) => t?.address ?? 0),
+    tableOf(device, layer),
+    scale,
+  ];
+  const geometry = launchOf(device, tilesOf(tile, y.size / outputs, outputs));
+  device.load(tile.module).conv_hopper_forward(geometry, ...operands);
+  return y;
+}
+
+/** dx = scale times the sum over taps and output channels of dy w */
+export function hopperInputGradient(maps: TensorMaps, dy: Tensor, weight: Tensor, layer: Layer, scale: number): Tensor {
+  const { device } = dy;
+  const back = mirrored(layer);
+  const [outputs, kh, kw, channels] = layer.weight;
+  const copy = empty(back.weight, { device, dtype: 'bf16' });
+  const grid = [Math.ceil(channels / 32), Math.ceil(outputs / 32), kh * kw] as const;
+  const operands = [weight.address, copy.address, outputs, kh * kw, channels];
+  device.load(mirrorKernels).conv_mirror({ grid, block: [32, 8] }, ...operands);
+  const dx = hopperForward(maps, dy, copy, back, { scale });
+  copy.dispose();
+  return dx;
+}
+
+/** f32 [parts, size of the weight]: partial sums, to be added in order. */
+export function hopperWeightPartials(
+  maps: TensorMaps,
+  x: Tensor,
+  dy: Tensor,
+  layer: Layer,
+  tile = weightGradientTile(layer),
+): Tensor {
+  const { device } = x;
+  const { tiles, parts, run } = splitOf(tile, layer);
+  const partials = empty([parts, sizeOf(layer.weight)], { device });
+  const outputs = layer.weight[0];
+  const operands = [
+    patchesOf(maps, x, layer, STEP),
+    maps.rows(dy.address, [dy.size / outputs, outputs], STEP),
+    partials.address,
+    tableOf(device, layer),
+    parts,
+    run,
+  ];
+  const geometry = launchOf(device, tiles * parts);
+  device.load(tile.module).conv_hopper_weight_gradient(geometry, ...operands);
+  return partials;
+}
