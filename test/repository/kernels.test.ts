@@ -29,6 +29,8 @@ function kindOf(parameter: string): string {
     .replace(/\bconst\b/, '')
     .trim()
     .split(/\s+/)[0];
+  const words = /^words<(\d+)>$/.exec(type);
+  if (words) return `words:${words[1]}`;
   return { int32_t: 'i32', int: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
 }
 
