@@ -3,14 +3,16 @@
 import { DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
 import { accumulate, accumulateScaled, assertFinite } from '../kernels/accumulate.ts';
 import { converted } from '../kernels/conversion.ts';
+import { joinedProduct } from '../kernels/joined_product.ts';
 import { LeafGradients } from '../kernels/leaf_gradients.ts';
+import { columnsOf } from '../kernels/strided.ts';
 import { empty, ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
-import { activeScope, keep, scope } from '../tensor/scope.ts';
+import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
-import { type Deferred, Flow, isDeferred, isExclusive } from './flow.ts';
+import { type Deferred, Flow, isDeferred, isExclusive, ProductFlow } from './flow.ts';
 import type { Edge, GraphNode } from './graph.ts';
 import { isChecking, noGrad } from './mode.ts';
 
@@ -59,20 +61,22 @@ export interface Seed {
 
 /** From several outputs of a graph down to its leaves, each node once. */
 export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
-  const pending = new Map<GraphNode, (Flow | null)[]>();
+  const pending: Pending = new Map();
   try {
     noGrad(() => {
       for (const { node, output, gradient } of seeds) deliver(pending, node, output, new Flow(gradient));
       const order = topologicalOrder(seeds.map(({ node }) => node));
       const needed = neededEdges(order, sink);
       for (const current of order) {
-        const flows = pending.get(current);
-        if (!flows) continue;
+        const arrived = pending.get(current);
+        if (!arrived) continue;
         const needs = needed.get(current) as boolean[];
+        for (const parts of arrived) combine(parts, 1);
+        const flows = arrived.map(([flow]) => (flow as Flow | undefined) ?? null);
         const results = runRule(current, flows, {
           needs,
           defers: current.edges.map((edge, i) => needs[i] && isLeaf(edge) && (sink.defers?.(edge.leaf) ?? false)),
-          joins: joinsOf(pending, current.edges, needs),
+          join: (i) => (needs[i] ? joinsOf(pending, current.edges, i) : []),
         });
         pending.delete(current);
         for (const flow of flows) flow?.dispose();
@@ -88,37 +92,62 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
       sink.finish?.();
     });
   } finally {
-    for (const flows of pending.values()) for (const flow of flows) flow?.dispose();
+    for (const arrived of pending.values()) for (const part of arrived.flat()) part.dispose();
   }
 }
+
+/** What has arrived at each output of a node, the sum of which is its gradient; one part at most is plain. */
+type Pending = Map<GraphNode, (Flow | ProductFlow)[][]>;
 
 function isLeaf(edge: Edge): edge is { leaf: Tensor } {
   return edge !== undefined && 'leaf' in edge;
 }
 
-/** What each parent has so far; of one that is a parent twice, nothing. */
-function joinsOf(
-  pending: Map<GraphNode, (Flow | null)[]>,
-  edges: readonly Edge[],
-  needs: readonly boolean[],
-): (Flow | undefined)[] {
-  return edges.map((edge, i) => {
-    if (!edge || !needs[i] || 'leaf' in edge) return undefined;
-    const twice = edges.some((e, j) => j !== i && e && 'node' in e && e.node === edge.node && e.output === edge.output);
-    return twice ? undefined : (pending.get(edge.node)?.[edge.output] ?? undefined);
-  });
+/** What parent i has so far; of one that is a parent twice, nothing. */
+function joinsOf(pending: Pending, edges: readonly Edge[], i: number): readonly Flow[] {
+  const edge = edges[i];
+  if (!edge || 'leaf' in edge) return [];
+  const twice = edges.some((e, j) => j !== i && e && 'node' in e && e.node === edge.node && e.output === edge.output);
+  if (twice) return [];
+  const parts = pending.get(edge.node)?.[edge.output] ?? [];
+  combine(parts, 2);
+  return parts as Flow[];
+}
+
+/** Sums owned parts until there are at most that many, all of them flows. */
+function combine(parts: (Flow | ProductFlow)[], most: number): void {
+  const products = parts.filter((part) => part instanceof ProductFlow);
+  if (products.length > 0) {
+    const rest = parts.filter((part) => part instanceof Flow);
+    const sum = keep(joinedProduct(products));
+    for (const product of products) product.dispose();
+    parts.splice(0, parts.length, ...rest, new Flow(sum));
+  }
+  const flows = parts as Flow[];
+  while (flows.length > most) flows.splice(0, 2, new Flow(merged(flows[0], flows[1])));
 }
 
 /** The plain tensor of a gradient that is owned, owned in its place. */
-function tensorOf(flow: Flow): Tensor {
-  const { tensor, factor } = flow;
-  const plain = factor === 1 ? alias(tensor) : scaled(tensor, factor);
-  flow.dispose();
-  return plain;
+function tensorOf(part: Flow | ProductFlow): Tensor {
+  const plain = keep(plainOf(part));
+  const owned = part instanceof Flow && plain === part.tensor ? alias(plain) : plain;
+  part.dispose();
+  return owned;
+}
+
+/** Its own tensor where it is plain, else a new one. */
+function plainOf(part: Flow | ProductFlow): Tensor {
+  if (part instanceof ProductFlow) return joinedProduct([part]);
+  const { tensor, factor, columns } = part;
+  const whole = columns ? columnsOf(tensor, columns) : tensor;
+  if (factor === 1) return whole;
+  const product = scaled(whole, factor);
+  if (whole !== tensor) whole.dispose();
+  return product;
 }
 
 function scaled(t: Tensor, factor: number): Tensor {
-  const product = keep(empty(t.shape, { device: t.device, dtype: t.dtype }));
+  const product = empty(t.shape, { device: t.device, dtype: t.dtype });
   accumulateScaled(product, undefined, t, factor);
   return product;
 }
@@ -143,36 +172,33 @@ function inDtypeOf({ device, dtype }: Tensor, gradient: Tensor): Tensor {
 /** Runs one backward rule; the results are references of their own, outside every scope. */
 function runRule(
   node: GraphNode,
-  flows: readonly (Flow | null)[],
-  edges: { needs: readonly boolean[]; defers: readonly boolean[]; joins: readonly (Flow | undefined)[] },
-): (Flow | Deferred | null)[] {
+  arrived: readonly (Flow | null)[],
+  edges: { needs: readonly boolean[]; defers: readonly boolean[]; join: (i: number) => readonly Flow[] },
+): (Flow | ProductFlow | Deferred | null)[] {
   const { saved, attributes } = node;
   if (!saved)
     throw new NotDifferentiableError(
       `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
     );
   return scope(() => {
-    const plain = (flow: Flow | null) =>
-      flow && (flow.factor === 1 || node.takesFlows ? flow.tensor : adopted(scaled(flow.tensor, flow.factor)));
-    const grads = flows.map(plain);
+    // Of an op that takes flows only columns are cut out.
+    const flows = arrived.map((flow) => {
+      if (!flow || flow.plain || (node.takesFlows && !flow.columns)) return flow;
+      return new Flow(plainOf(flow));
+    });
+    const grads = flows.map((flow) => flow?.tensor ?? null);
     const grad = grads.find((g) => g !== null) as Tensor;
     const results = node.rule({ grad, grads, flows, saved, attributes, ...edges });
     if (isChecking())
       for (const result of results) {
-        const made = result instanceof Flow ? result.tensor : result;
-        if (made && 'shape' in made) assertFinite(node.name, made, 'gradient');
+        const made = result instanceof ProductFlow ? result.dy : result instanceof Flow ? result.tensor : result;
+        if (made && 'storage' in made) assertFinite(node.name, made, 'gradient');
       }
     return results.map((result) => {
       if (!result) return null;
-      return (result instanceof Flow || isDeferred(result) ? result : new Flow(result)).map((t) => alias(t));
+      return ('storage' in result ? new Flow(result) : result).map((t) => alias(t));
     });
   });
-}
-
-/** Owned by the open scope. */
-function adopted(t: Tensor): Tensor {
-  activeScope()?.adopt(t);
-  return t;
 }
 
 /** Per node, which of its edges lead to a leaf that is wanted: no rule works for the others. */
@@ -212,23 +238,28 @@ function topologicalOrder(roots: readonly GraphNode[]): GraphNode[] {
   return order.reverse();
 }
 
-function deliver(pending: Map<GraphNode, (Flow | null)[]>, node: GraphNode, output: number, flow: Flow): void {
-  let flows = pending.get(node);
-  if (!flows) {
-    flows = new Array<Flow | null>(node.outputs).fill(null);
-    pending.set(node, flows);
+function deliver(pending: Pending, node: GraphNode, output: number, part: Flow | ProductFlow): void {
+  let arrived = pending.get(node);
+  if (!arrived) {
+    arrived = Array.from({ length: node.outputs }, () => []);
+    pending.set(node, arrived);
   }
-  const present = flows[output];
-  if (present && flow.joined) {
-    present.dispose();
-    flows[output] = flow;
-  } else flows[output] = present ? new Flow(merged(present, flow)) : flow;
+  const parts = arrived[output];
+  if (part instanceof Flow && part.joined) for (const present of parts.splice(0)) present.dispose();
+  const present = parts.findIndex(isPlain);
+  if (present >= 0 && isPlain(part)) parts[present] = new Flow(merged(parts[present] as Flow, part));
+  else parts.push(part);
+}
+
+function isPlain(part: Flow | ProductFlow): part is Flow {
+  return part instanceof Flow && part.plain;
 }
 
 /** The sum of two owned gradients, owned; with one factor in one pass. */
 function merged(a: Flow, b: Flow): Tensor {
-  const [target, other] = a.factor === 1 ? [a, b] : [b, a];
-  if (target.factor !== 1 || other.factor === 1 || !isExclusive(target.tensor)) return sumOf(tensorOf(a), tensorOf(b));
+  const [target, other] = a.plain ? [a, b] : [b, a];
+  if (!target.plain || other.plain || other.columns || !isExclusive(target.tensor))
+    return sumOf(tensorOf(a), tensorOf(b));
   accumulateScaled(target.tensor, target.tensor, other.tensor, other.factor);
   other.dispose();
   return tensorOf(target);

@@ -1,5 +1,6 @@
 // What flows back along an edge of the graph beside plain tensors. Rules may give these where they are told that they may:
-//   Flow              factor * tensor, and sums that whoever made it has found on the way
+//   Flow              factor * tensor, or columns of it, and sums that whoever made it has found on the way
+//   ProductFlow       a matrix product that is yet to be computed
 //   SumOfTerms, ...   a leaf's gradient that is yet to be computed, together with others
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -11,33 +12,70 @@ export interface PixelSums {
   rounded: Tensor;
 }
 
-/** The gradient factor * tensor. */
+/** Some elements of the last axis. */
+export interface Columns {
+  offset: number;
+  count: number;
+}
+
+/** The gradient factor * tensor, or that of some columns of it. */
 export class Flow {
   readonly tensor: Tensor;
   readonly factor: number;
+  /** Default: all. */
+  readonly columns: Columns | undefined;
   /** Of `tensor`. */
   readonly pixelSums: PixelSums | undefined;
   /** What its parent had so far is part of it. */
   readonly joined: boolean;
 
-  constructor(tensor: Tensor, options: { factor?: number; pixelSums?: PixelSums; joined?: boolean } = {}) {
+  constructor(
+    tensor: Tensor,
+    options: { factor?: number; columns?: Columns; pixelSums?: PixelSums; joined?: boolean } = {},
+  ) {
     this.tensor = tensor;
     this.factor = options.factor ?? 1;
+    this.columns = options.columns;
     this.pixelSums = options.pixelSums;
     this.joined = options.joined ?? false;
   }
 
+  /** Whether it is its tensor. */
+  get plain(): boolean {
+    return this.factor === 1 && this.columns === undefined;
+  }
+
   /** The same with tensors of its own. */
   map(f: (t: Tensor) => Tensor): Flow {
-    const { tensor, factor, pixelSums, joined } = this;
+    const { tensor, factor, columns, pixelSums, joined } = this;
     const sums = pixelSums && { exact: f(pixelSums.exact), rounded: f(pixelSums.rounded) };
-    return new Flow(f(tensor), { factor, pixelSums: sums, joined });
+    return new Flow(f(tensor), { factor, columns, pixelSums: sums, joined });
   }
 
   dispose(): void {
     this.tensor.dispose();
     this.pixelSums?.exact.dispose();
     this.pixelSums?.rounded.dispose();
+  }
+}
+
+/** The gradient dy weight, dy [..., outputs] and weight [outputs, inputs] of one dtype, on CUDA: several of one tensor are one product. */
+export class ProductFlow {
+  readonly dy: Tensor;
+  readonly weight: Tensor;
+
+  constructor(dy: Tensor, weight: Tensor) {
+    this.dy = dy;
+    this.weight = weight;
+  }
+
+  map(f: (t: Tensor) => Tensor): ProductFlow {
+    return new ProductFlow(f(this.dy), f(this.weight));
+  }
+
+  dispose(): void {
+    this.dy.dispose();
+    this.weight.dispose();
   }
 }
 
@@ -112,6 +150,6 @@ export class WeightProduct {
 /** What a rule may give for a leaf whose gradient may be late. */
 export type Deferred = SumOfTerms | SumOfRows | WeightProduct;
 
-export function isDeferred(result: Tensor | Flow | Deferred): result is Deferred {
+export function isDeferred(result: Tensor | Flow | ProductFlow | Deferred): result is Deferred {
   return result instanceof SumOfTerms || result instanceof SumOfRows || result instanceof WeightProduct;
 }

@@ -4,7 +4,7 @@
 import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { runBackward } from './backward.ts';
-import type { Deferred, Flow } from './flow.ts';
+import type { Deferred, Flow, ProductFlow } from './flow.ts';
 
 export interface BackwardContext<Attributes> {
   /** Gradient of the first output. */
@@ -18,8 +18,11 @@ export interface BackwardContext<Attributes> {
   needs: readonly boolean[];
   /** Whether parent i is a leaf whose gradient may be given as one that is yet to be computed. */
   defers: readonly boolean[];
-  /** What parent i has so far of other nodes: a rule may add it to its own, and give a Flow that says so. */
-  joins: readonly (Flow | undefined)[];
+  /**
+   * What parent i has so far of other nodes, at most two, the sum of which is meant: a rule that asks for them adds them to its own
+   * and gives a Flow that says so.
+   */
+  join: (i: number) => readonly Flow[];
   /** Of an op that takes them, the gradients as they came: `grad` and `grads` are their tensors then, without the factor. */
   flows: readonly (Flow | null)[];
 }
@@ -27,7 +30,7 @@ export interface BackwardContext<Attributes> {
 /** Gives one gradient per parent, null where none is needed; runs without recording. */
 export type BackwardRule<Attributes> = (
   context: BackwardContext<Attributes>,
-) => readonly (Tensor | Flow | Deferred | null)[];
+) => readonly (Tensor | Flow | ProductFlow | Deferred | null)[];
 
 /** Where a gradient goes: to the node that made a tensor, or to a leaf; nowhere when undefined. */
 export type Edge = { node: GraphNode; output: number } | { leaf: Tensor } | undefined;

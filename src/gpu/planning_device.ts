@@ -1,6 +1,7 @@
 // A card that does nothing: it hands out addresses and writes down what is enqueued, so that a step of training can be counted
 // and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
 import { CachingAllocator } from '../device/allocator.ts';
+import { PoolAllocator } from '../device/cuda/pool_allocator.ts';
 import type { Device, HostArray, MemoryFigures, Precision, Recording } from '../device/device.ts';
 import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../device/module.ts';
 import { Tables } from '../device/tables.ts';
@@ -29,9 +30,14 @@ export class PlanningDevice implements Device {
   /** Told when more bytes are in use than ever before. */
   onHighWater: (() => void) | undefined;
   private next = PAGE;
-  private readonly allocator = this.makeAllocator();
+  private readonly reserve = (bytes: number) => {
+    const address = this.next;
+    this.next += Math.ceil(bytes / PAGE) * PAGE + PAGE;
+    return address;
+  };
+  private readonly allocator = new CachingAllocator({ reserve: this.reserve, release: () => {} });
   private readonly modules = new Map<AnyModule, unknown>();
-  private pool: CachingAllocator | undefined;
+  private pool: PoolAllocator | undefined;
   private readonly tables = new Tables(this);
   private highest = 0;
 
@@ -90,9 +96,9 @@ export class PlanningDevice implements Device {
   }
 
   /** As a card does: memory of the recording is a pool of its own, and what is free beside it is given back before. */
-  record(work: () => void): Recording {
+  record(work: () => void, expectedBytes?: number): Recording {
     this.allocator.trim();
-    this.pool = this.makeAllocator();
+    this.pool = new PoolAllocator(this.reserve, expectedBytes);
     this.highest = 0;
     this.nodes = [];
     work();
@@ -113,16 +119,5 @@ export class PlanningDevice implements Device {
 
   resetHighWater(): void {
     this.allocator.resetHighWater();
-  }
-
-  private makeAllocator(): CachingAllocator {
-    return new CachingAllocator({
-      reserve: (bytes) => {
-        const address = this.next;
-        this.next += bytes + PAGE;
-        return address;
-      },
-      release: () => {},
-    });
   }
 }

@@ -10,7 +10,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-/* An argument of N words by value. */
+/* An argument of N words by value, declared const __grid_constant__, so that it is read where it lies. */
 template <int N> struct words {
   u32 of[N];
 };

@@ -196,13 +196,25 @@ DEVICE float upstream(const normalisation &g, const affine &a, const real *dy, i
   return d * (s * (1.0f + h * (1.0f - s)));
 }
 
-/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group; and, to add to it
- * where that is not 0, factor * other, rounded as a tensor of its own would be. other may be dx itself.
+/* A gradient that x has already. */
+struct earlier {
+  const real *x;
+  float factor;
+  u32 pitch;
+};
+
+#define OTHER 4
+DEVICE earlier earlier_of(const u32 *words) {
+  return {address_in<const real>(words), __uint_as_float(words[2]), words[3]};
+}
+
+/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group; and to it what
+ * x has so far: others has OTHER words for each of two tensors of each part, address (0: none), factor, and elements from pixel to
+ * pixel. Sums are rounded as if each were a tensor of its own. One of them may be dx itself.
  * sums [2][N, C]: of dh x^ and of dh, which the gradients of weight and bias are the sums of.
  * pixel_sums [N, C] and the same rounded: of what was written to dx, over the pixels; may be 0. */
 KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
-                         const real *dy, float *sums, real *dx0, real *dx1, const real *other0, const real *other1,
-                         float factor0, float factor1, float *pixel_sums0, float *pixel_sums1, real *rounded_sums0,
+                         const real *dy, float *sums, real *dx0, real *dx1, const __grid_constant__ words<16> others, float *pixel_sums0, float *pixel_sums1, real *rounded_sums0,
                          real *rounded_sums1, const int *table, int per_block, const u32 *origin, int seed_low,
                          int seed_high, int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
   __shared__ meeting shared;
@@ -243,19 +255,25 @@ KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real
     bool second = channel >= g.part0;
     int part = second ? g.part1 : g.part0, place = second ? channel - g.part0 : channel;
     real *dx = second ? dx1 : dx0;
-    const real *other = second ? other1 : other0;
-    float factor = second ? factor1 : factor0, total = 0.0f;
+    const u32 *first_other = others.of + (second ? 2 * OTHER : 0);
+    earlier one = earlier_of(first_other), two = earlier_of(first_other + OTHER);
+    float total = 0.0f;
     for (int pixel = s.row; works && c < s.channels && pixel < pixels; pixel += s.rows) {
       float centred = normalised(g, a, s.sample, pixel, channel);
       float d = upstream(g, a, dy, s.sample, pixel, channel, centred);
-      size_t at = ((size_t)s.sample * (size_t)pixels + (size_t)pixel) * (size_t)part + (size_t)place;
+      size_t position = (size_t)s.sample * (size_t)pixels + (size_t)pixel;
       real value, more;
       value = a.rstd * (d * a.weight - mean_level - centred * mean_slope);
-      if (other) {
-        more = __fmul_rn(factor, other[at]);
+      if (one.x) {
+        more = __fmul_rn(one.factor, one.x[position * one.pitch + place]);
+        if (two.x) {
+          real last;
+          last = __fmul_rn(two.factor, two.x[position * two.pitch + place]);
+          more = (float)more + (float)last;
+        }
         value = (float)value + (float)more;
       }
-      dx[at] = value;
+      dx[position * (size_t)part + (size_t)place] = value;
       total += value;
     }
     float *to = second ? pixel_sums1 : pixel_sums0;

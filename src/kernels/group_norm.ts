@@ -13,6 +13,7 @@ import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } fro
 import { type DropoutOptions, dropoutWords } from './random.ts';
 import { sumAxes } from './reduction.ts';
 import { kernelsFor, storageModules } from './storage.ts';
+import { bitsOf, halvesOf } from './words.ts';
 
 /** Words of a mask of dropout: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
@@ -24,7 +25,7 @@ export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', 
 
 export const groupNormCuda = storageModules(import.meta.url, './group_norm.cu', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`,
-  group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr f32 f32 ptr ptr ptr ptr ptr i32 ${DRAW}`,
+  group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });
 
 /** Bytes of a pixel that a block of CUDA reads at least, where there are as many, and the most groups it serves. */
@@ -67,7 +68,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'group_norm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,
-  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, joins }) {
+  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, join }) {
     const { device } = weight;
     const words = maskWords(dropout);
     const channels = weight.size;
@@ -90,13 +91,13 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       return [result(0), result(1), ...gradients];
     }
     // What x has so far is added in the same pass, in its own memory where nobody else reads it.
-    const others = parts.map((_, i) => joins[2 + i]);
+    const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
     const flows = parts.map(({ shape, dtype }, i) => {
-      const held = others[i]?.tensor;
-      const tensor = held && isExclusive(held) ? held : empty(shape, { device, dtype });
+      const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
+      const tensor = free?.tensor ?? empty(shape, { device, dtype });
       const [n, width] = [samples, shape[shape.length - 1]];
       const pixelSums = { exact: empty([n, width], { device }), rounded: empty([n, width], { device, dtype }) };
-      return new Flow(tensor, { pixelSums, joined: held !== undefined });
+      return new Flow(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
     const { perBlock, geometry } = blocksFor(grad, samples, channels, groups);
@@ -105,8 +106,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       ...inputs,
       sums.address,
       ...pair((i) => flows[i]?.tensor.address),
-      ...pair((i) => others[i]?.tensor.address),
-      ...pair((i) => others[i]?.factor),
+      ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
       ...pair((i) => flows[i]?.pixelSums?.exact.address),
       ...pair((i) => flows[i]?.pixelSums?.rounded.address),
       device.table(table),
@@ -116,6 +116,14 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     return [result(0), result(1), ...flows];
   },
 });
+
+/** A gradient as group_norm.cu adds it: two words of its address, which is 0 for none, its factor, elements from pixel to pixel. */
+function wordsOf(flow: Flow | undefined): number[] {
+  if (!flow) return [0, 0, 0, 0];
+  const { tensor, factor, columns } = flow;
+  const address = tensor.address + (columns?.offset ?? 0) * dtypes[tensor.dtype].bytes;
+  return [...halvesOf(address), bitsOf(factor), tensor.shape[tensor.rank - 1]];
+}
 
 /**
  * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then weight and bias.

@@ -20,7 +20,7 @@ DEVICE const u32 *entry_of(const words<TABLE> &table, int entries) {
   return table.of + low * WORDS;
 }
 
-KERNEL leaf_gradients_add(words<TABLE> table, int entries) {
+KERNEL leaf_gradients_add(const __grid_constant__ words<TABLE> table, int entries) {
   const u32 *e = entry_of(table, entries);
   float *target = address_in<float>(e);
   const float *terms = address_in<const float>(e + 2);
@@ -31,7 +31,7 @@ KERNEL leaf_gradients_add(words<TABLE> table, int entries) {
   target[i] += (float)(sum * (double)__uint_as_float(e[7]));
 }
 
-KERNEL leaf_gradients_rows(words<TABLE> table, int entries) {
+KERNEL leaf_gradients_rows(const __grid_constant__ words<TABLE> table, int entries) {
   const u32 *e = entry_of(table, entries);
   float *target = address_in<float>(e);
   const real *x = address_in<const real>(e + 2);

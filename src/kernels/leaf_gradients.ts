@@ -10,6 +10,7 @@ import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { partialsOf } from './conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from './storage.ts';
+import { bitsOf, halvesOf, padded } from './words.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see leaf_gradients.cu. */
 const TABLE = 960;
@@ -23,8 +24,9 @@ export const leafGradientModules = storageModules(import.meta.url, './leaf_gradi
   leaf_gradients_rows: `words:${TABLE} i32`,
 });
 
-/** What waits may keep that many bytes from being freed. */
-const MOST_WAITING = 256 * 2 ** 20;
+/** Bytes that products may keep from being freed, and rows. */
+const MOST_WAITING = 384 * 2 ** 20;
+const MOST_ROWS = 64 * 2 ** 20;
 
 interface Waiting<Gradient extends Deferred> {
   target: Tensor;
@@ -36,25 +38,30 @@ export class LeafGradients {
   private terms: Waiting<SumOfTerms>[] = [];
   private rows: Waiting<SumOfRows>[] = [];
   private products: Waiting<WeightProduct>[] = [];
-  /** Bytes of what waits. */
-  private waiting = 0;
 
   /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
   add(target: Tensor, gradient: Deferred): void {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
     else this.products.push({ target, gradient });
-    gradient.map((t) => {
-      this.waiting += t.size * dtypes[t.dtype].bytes;
-      return t;
-    });
-    if (this.waiting > MOST_WAITING) this.flush();
+    if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
+    if (bytesOf(this.products) > MOST_WAITING) this.addProducts();
   }
 
   flush(): void {
-    const { terms, rows, products } = this;
-    [this.terms, this.rows, this.products, this.waiting] = [[], [], [], 0];
-    terms.push(...sumsOfRows(rows));
+    this.addRows();
+    this.addProducts();
+  }
+
+  /** Rows become terms, which wait for the products. */
+  private addRows(): void {
+    this.terms.push(...sumsOfRows(this.rows));
+    this.rows = [];
+  }
+
+  private addProducts(): void {
+    const { products, terms } = this;
+    [this.products, this.terms] = [[], []];
     for (const { target, gradient, partials } of partialsOf(products)) {
       terms.push({ target, gradient: new SumOfTerms(partials, gradient.scale) });
       gradient.dispose();
@@ -62,6 +69,16 @@ export class LeafGradients {
     addTerms(terms);
     for (const { gradient } of terms) gradient.dispose();
   }
+}
+
+function bytesOf(waiting: readonly Waiting<Deferred>[]): number {
+  let bytes = 0;
+  for (const { gradient } of waiting)
+    gradient.map((t) => {
+      bytes += t.size * dtypes[t.dtype].bytes;
+      return t;
+    });
+  return bytes;
 }
 
 /** The partial sums of all, as terms. */
@@ -118,17 +135,7 @@ function launchInTables(
       blocks += Math.ceil(threads / THREADS);
       return [...pointers.flatMap(halvesOf), ...sizes, first, last];
     });
-    while (words.length < TABLE) words.push(0);
     const geometry: Geometry = { grid: [blocks], block: [THREADS] };
-    kernelsFor(leafGradientModules, device, dtype)[kernel](geometry, ...words, some.length);
+    kernelsFor(leafGradientModules, device, dtype)[kernel](geometry, ...padded(words, TABLE), some.length);
   }
-}
-
-/** An address as two words, the lower first. */
-function halvesOf(address: number): [number, number] {
-  return [address % 2 ** 32, Math.floor(address / 2 ** 32)];
-}
-
-function bitsOf(value: number): number {
-  return new Uint32Array(Float32Array.of(value).buffer)[0];
 }

@@ -1,5 +1,5 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
-import { SumOfRows, WeightProduct } from '../autograd/flow.ts';
+import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -181,7 +181,8 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
         ? product({ tensor: b, transposed: transposeB }, { tensor: grad, transposed: true })
         : product(dy, { tensor: b, transposed: !transposeB });
     // A layer's weight: as a convolution of single pixels.
-    const late = defers[1] && transposeB && !transposeA && b.rank === 2;
+    const layer = transposeB && !transposeA && b.rank === 2;
+    const late = defers[1] && layer;
     const [rows, inputs, outputs] = [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1], grad.shape[grad.rank - 1]];
     const pixels = [rows, 1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0];
     const gradientB = () => {
@@ -196,7 +197,7 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
         : product({ ...left, transposed: !transposeA }, right, { dtype });
     };
     return [
-      needs[0] ? sumTo(gradientA(), a.shape) : null,
+      needs[0] ? (layer && b.device.kind === 'cuda' ? new ProductFlow(grad, b) : sumTo(gradientA(), a.shape)) : null,
       needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
       needs[2]
         ? defers[2]

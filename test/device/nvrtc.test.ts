@@ -8,6 +8,7 @@ import { declaredModules } from '../../src/device/module.ts';
 import { type Nvrtc, openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { amalgamate } from '../../src/device/source.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/linears.ts';
 import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 import { compileStatistics, targets } from '../../bench/kernel_statistics.ts';

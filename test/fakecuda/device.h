@@ -14,6 +14,7 @@ static FakeRuntime *fake;
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) alignas(n)
 #define __constant__ static const
 /* Named, so that the driver can fill it with NaN before every block. */

@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/linears.ts';
 import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 
@@ -26,7 +27,7 @@ const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
 function kindOf(parameter: string): string {
   if (parameter.includes('*')) return 'ptr';
   const type = parameter
-    .replace(/\bconst\b/, '')
+    .replace(/\bconst\b|\b__grid_constant__\b/g, '')
     .trim()
     .split(/\s+/)[0];
   const words = /^words<(\d+)>$/.exec(type);

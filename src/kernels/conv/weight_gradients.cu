@@ -9,7 +9,7 @@
 #define TABLE 880
 
 /* partials [parts][Cout, kh, kw, Cin] of each: each of one run of output pixels */
-KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradients(words<TABLE> table, int entries) {
+KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradients(const __grid_constant__ words<TABLE> table, int entries) {
   SHARED_TILES(shared);
   int which = 0;
   while (which + 1 < entries && table.of[(which + 1) * WORDS + FIRST] <= blockIdx.x) which++;
