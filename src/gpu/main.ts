@@ -11,9 +11,11 @@ import { builtFrom } from './about.ts';
 import { makeParts, type Part, partNames } from './parts.ts';
 import { describePlan, planStep } from './plan.ts';
 import { type Item, Session } from './session.ts';
+import { tableLines } from './table.ts';
 
 const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --dry-run            says what would be done, and ends
+  --table              the table of docs/gpu.md: what the step's kernels have to do, and predicted times
   --plan               the official training step at batch 128: kernels and memory, computed without a card
   --only PART,...      of ${partNames.join(', ')}
   --precision P,...    of ${precisions.join(', ')}; default all
@@ -28,6 +30,7 @@ const PLANNED_BATCH = 128;
 interface Options {
   dryRun: boolean;
   plan: boolean;
+  table: boolean;
   only: string[];
   precision: Precision[];
   filter: string;
@@ -44,6 +47,7 @@ function parseOptions(args: string[]): Options | 'help' {
     options: {
       'dry-run': { type: 'boolean' },
       plan: { type: 'boolean' },
+      table: { type: 'boolean' },
       help: { type: 'boolean' },
       only: text,
       precision: text,
@@ -65,6 +69,7 @@ function parseOptions(args: string[]): Options | 'help' {
   return {
     dryRun: values['dry-run'] ?? false,
     plan: values.plan ?? false,
+    table: values.table ?? false,
     only: listed('only', partNames),
     precision: listed('precision', precisions),
     filter: values.filter ?? '',
@@ -84,6 +89,10 @@ async function main(args: string[]): Promise<number> {
   }
   if (options === 'help') {
     process.stdout.write(HELP);
+    return 0;
+  }
+  if (options.table) {
+    console.log(tableLines(options.out).join('\n'));
     return 0;
   }
   if (options.plan) {

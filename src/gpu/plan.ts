@@ -9,6 +9,8 @@ import { type PlannedNode, PlanningDevice } from './planning_device.ts';
 export interface StepPlan {
   /** Of the graph, in order. */
   nodes: readonly PlannedNode[];
+  /** What the device's tables hold, by address. */
+  tables: ReadonlyMap<number, readonly number[]>;
   /** How often each kernel is launched, the most frequent first. */
   kernels: readonly (readonly [name: string, count: number])[];
   kernelCount: number;
@@ -62,6 +64,7 @@ export function planStep(
   const largest = (entries: Map<string, number>) => [...entries].sort(([, a], [, b]) => b - a);
   return {
     nodes,
+    tables: device.contents,
     kernels: largest(counts),
     kernelCount: of('kernel').length,
     copies: of('copy').length,

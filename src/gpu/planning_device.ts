@@ -38,6 +38,8 @@ export class PlanningDevice implements Device {
   private readonly allocator = new CachingAllocator({ reserve: this.reserve, release: () => {} });
   private readonly modules = new Map<AnyModule, unknown>();
   private pool: PoolAllocator | undefined;
+  /** Of the tables, by address. */
+  readonly contents = new Map<number, readonly number[]>();
   private readonly tables = new Tables(this);
   private highest = 0;
 
@@ -92,7 +94,9 @@ export class PlanningDevice implements Device {
   async prepare(): Promise<void> {}
 
   table(values: readonly number[]): number {
-    return this.tables.address(values);
+    const address = this.tables.address(values);
+    this.contents.set(address, values);
+    return address;
   }
 
   /** As a card does: memory of the recording is a pool of its own, and what is free beside it is given back before. */

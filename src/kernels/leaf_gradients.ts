@@ -45,7 +45,7 @@ export class LeafGradients {
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
     else this.products.push({ target, gradient });
     if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
-    if (bytesOf(this.products) > MOST_WAITING) this.addProducts();
+    if (Math.max(bytesOf(this.products), bytesOf(this.terms)) > MOST_WAITING) this.addProducts();
   }
 
   flush(): void {

@@ -1,13 +1,15 @@
 // The step of training as one graph: how many kernels, how much memory. Counted for the official CIFAR-10 network at batch 128
 // on a device that does nothing (src/gpu/plan.ts), and held to what the driver captures of the same network, narrower and at
 // batch 2, whose losses are the CPU's.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { describePlan, planStep } from '../../src/gpu/plan.ts';
+import { tableLines, tableRows } from '../../src/gpu/table.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { loadConfig } from '../../src/run/index.ts';
 import { unetOptions } from '../../src/run/model.ts';
@@ -34,6 +36,30 @@ describe('the official CIFAR-10 network at batch 128 in bf16', () => {
     expect(plan.kernelCount).toBeLessThanOrEqual(MOST_KERNELS);
     expect(plan.kernels.reduce((sum, [, count]) => sum + count, 0)).toBe(plan.kernelCount);
     expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
+  });
+
+  it('is in docs/gpu.md as the generator prints it', () => {
+    const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+    const [, written] = readFileSync(path('docs/gpu.md'), 'utf8').split(/<!-- npm run gpu:table -->\n|<!-- end -->/);
+    expect(written.trim().split('\n')).toEqual(tableLines(path('bench/results')));
+    const rows = tableRows();
+    // PyTorch's counter says 8.33 TFLOP of the official module.
+    const flops = rows.reduce((sum, row) => sum + row.count * row.flops, 0);
+    expect(flops / 1e12).toBeCloseTo(8.33, 1);
+    for (const row of rows.filter(({ predicted }) => predicted !== undefined))
+      expect((row.predicted as number) * 790e12, row.name).toBeGreaterThanOrEqual(row.flops);
+  });
+
+  it('has measured times from results of a card alone', () => {
+    const [row] = tableRows();
+    const results = {
+      card: 'Card A',
+      items: [{ part: 'shapes', name: row.name, ok: true, values: { milliseconds: 0.25 } }],
+    };
+    writeFileSync(join(folder, 'card-a-2026-01-01.json'), JSON.stringify(results));
+    const lines = tableLines(folder);
+    expect(lines.filter((line) => line.endsWith('| 250.0 |'))).toHaveLength(1);
+    expect(lines.at(-1)).toContain('measured on Card A.');
   });
 
   it('needs less than 6 GB', () => {
