@@ -1,15 +1,19 @@
 // Reverse mode: a topological sort of the graph and a loop over it. Gradients accumulate in f32; a node's saved
-// tensors are freed as soon as its rule has run.
+// tensors are freed as soon as its rule has run, unless a leaf's gradient waits for others (kernels/leaf_gradients.ts).
 import { DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
-import { accumulate, assertFinite } from '../kernels/accumulate.ts';
+import { accumulate, accumulateScaled, assertFinite } from '../kernels/accumulate.ts';
 import { converted } from '../kernels/conversion.ts';
+import { joinedProduct } from '../kernels/joined_product.ts';
+import { LeafGradients } from '../kernels/leaf_gradients.ts';
+import { columnsOf } from '../kernels/strided.ts';
 import { empty, ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
-import type { GraphNode } from './graph.ts';
+import { type Deferred, Flow, isDeferred, isExclusive, ProductFlow } from './flow.ts';
+import type { Edge, GraphNode } from './graph.ts';
 import { isChecking, noGrad } from './mode.ts';
 
 /** Where gradients of leaves go. */
@@ -17,9 +21,24 @@ export interface LeafSink {
   wants(leaf: Tensor): boolean;
   /** Takes over ownership of `gradient`. */
   take(leaf: Tensor, gradient: Tensor): void;
+  /** Whether `later` takes what shall be added to the leaf's gradient, by `finish` at the latest. */
+  defers?(leaf: Tensor): boolean;
+  /** Takes over ownership of `gradient`. */
+  later?(leaf: Tensor, gradient: Deferred): void;
+  finish?(): void;
 }
 
-const intoLeaves: LeafSink = { wants: () => true, take: addToLeaf };
+/** Adds to `grad` of the leaves. */
+function intoLeaves(): LeafSink {
+  const late = new LeafGradients();
+  return {
+    wants: () => true,
+    take: addToLeaf,
+    defers: (leaf) => leaf.device.kind === 'cuda' && leaf.grad?.dtype === 'f32' && !isChecking(),
+    later: (leaf, gradient) => late.add(leaf.grad as Tensor, gradient),
+    finish: () => late.flush(),
+  };
+}
 
 /** From one tensor of a graph, with 1 where it has one element and no cotangent is given. */
 export function runBackward(
@@ -27,7 +46,7 @@ export function runBackward(
   root: Tensor,
   cotangent: Tensor | undefined,
   options: BackwardOptions,
-  sink: LeafSink = intoLeaves,
+  sink: LeafSink = intoLeaves(),
 ): void {
   const gradient = noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
   propagate([{ node, output: root.sourceOutput, gradient }], options, sink);
@@ -42,31 +61,95 @@ export interface Seed {
 
 /** From several outputs of a graph down to its leaves, each node once. */
 export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
-  const pending = new Map<GraphNode, (Tensor | null)[]>();
+  const pending: Pending = new Map();
   try {
     noGrad(() => {
-      for (const { node, output, gradient } of seeds) deliver(pending, node, output, gradient);
+      for (const { node, output, gradient } of seeds) deliver(pending, node, output, new Flow(gradient));
       const order = topologicalOrder(seeds.map(({ node }) => node));
       const needed = neededEdges(order, sink);
       for (const current of order) {
-        const grads = pending.get(current);
-        if (!grads) continue;
+        const arrived = pending.get(current);
+        if (!arrived) continue;
         const needs = needed.get(current) as boolean[];
-        const results = runRule(current, grads, needs);
+        for (const parts of arrived) combine(parts, 1);
+        const flows = arrived.map(([flow]) => (flow as Flow | undefined) ?? null);
+        const results = runRule(current, flows, {
+          needs,
+          defers: current.edges.map((edge, i) => needs[i] && isLeaf(edge) && (sink.defers?.(edge.leaf) ?? false)),
+          join: (i) => (needs[i] ? joinsOf(pending, current.edges, i) : []),
+        });
         pending.delete(current);
-        for (const grad of grads) grad?.dispose();
+        for (const flow of flows) flow?.dispose();
         if (!options.retainGraph) current.freeSaved();
         current.edges.forEach((edge, i) => {
-          const gradient = results[i];
-          if (!edge || !needs[i] || !gradient) return gradient?.dispose();
-          if ('leaf' in edge) sink.take(edge.leaf, gradient);
-          else deliver(pending, edge.node, edge.output, gradient);
+          const result = results[i];
+          if (!edge || !needs[i] || !result) return result?.dispose();
+          if (isDeferred(result)) sink.later?.((edge as { leaf: Tensor }).leaf, result);
+          else if ('leaf' in edge) sink.take(edge.leaf, tensorOf(result));
+          else deliver(pending, edge.node, edge.output, result);
         });
       }
+      sink.finish?.();
     });
   } finally {
-    for (const grads of pending.values()) for (const grad of grads) grad?.dispose();
+    for (const arrived of pending.values()) for (const part of arrived.flat()) part.dispose();
   }
+}
+
+/** What has arrived at each output of a node, the sum of which is its gradient; one part at most is plain. */
+type Pending = Map<GraphNode, (Flow | ProductFlow)[][]>;
+
+function isLeaf(edge: Edge): edge is { leaf: Tensor } {
+  return edge !== undefined && 'leaf' in edge;
+}
+
+/** What parent i has so far; of one that is a parent twice, nothing. */
+function joinsOf(pending: Pending, edges: readonly Edge[], i: number): readonly Flow[] {
+  const edge = edges[i];
+  if (!edge || 'leaf' in edge) return [];
+  const twice = edges.some((e, j) => j !== i && e && 'node' in e && e.node === edge.node && e.output === edge.output);
+  if (twice) return [];
+  const parts = pending.get(edge.node)?.[edge.output] ?? [];
+  combine(parts, 2);
+  return parts as Flow[];
+}
+
+/** Sums owned parts until there are at most that many, all of them flows. */
+function combine(parts: (Flow | ProductFlow)[], most: number): void {
+  const products = parts.filter((part) => part instanceof ProductFlow);
+  if (products.length > 0) {
+    const rest = parts.filter((part) => part instanceof Flow);
+    const sum = keep(joinedProduct(products));
+    for (const product of products) product.dispose();
+    parts.splice(0, parts.length, ...rest, new Flow(sum));
+  }
+  const flows = parts as Flow[];
+  while (flows.length > most) flows.splice(0, 2, new Flow(merged(flows[0], flows[1])));
+}
+
+/** The plain tensor of a gradient that is owned, owned in its place. */
+function tensorOf(part: Flow | ProductFlow): Tensor {
+  const plain = keep(plainOf(part));
+  const owned = part instanceof Flow && plain === part.tensor ? alias(plain) : plain;
+  part.dispose();
+  return owned;
+}
+
+/** Its own tensor where it is plain, else a new one. */
+function plainOf(part: Flow | ProductFlow): Tensor {
+  if (part instanceof ProductFlow) return joinedProduct([part]);
+  const { tensor, factor, columns } = part;
+  const whole = columns ? columnsOf(tensor, columns) : tensor;
+  if (factor === 1) return whole;
+  const product = scaled(whole, factor);
+  if (whole !== tensor) whole.dispose();
+  return product;
+}
+
+function scaled(t: Tensor, factor: number): Tensor {
+  const product = empty(t.shape, { device: t.device, dtype: t.dtype });
+  accumulateScaled(product, undefined, t, factor);
+  return product;
 }
 
 function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
@@ -87,17 +170,34 @@ function inDtypeOf({ device, dtype }: Tensor, gradient: Tensor): Tensor {
 }
 
 /** Runs one backward rule; the results are references of their own, outside every scope. */
-function runRule(node: GraphNode, grads: readonly (Tensor | null)[], needs: readonly boolean[]): (Tensor | null)[] {
+function runRule(
+  node: GraphNode,
+  arrived: readonly (Flow | null)[],
+  edges: { needs: readonly boolean[]; defers: readonly boolean[]; join: (i: number) => readonly Flow[] },
+): (Flow | ProductFlow | Deferred | null)[] {
   const { saved, attributes } = node;
   if (!saved)
     throw new NotDifferentiableError(
       `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
     );
   return scope(() => {
+    // Of an op that takes flows only columns are cut out.
+    const flows = arrived.map((flow) => {
+      if (!flow || flow.plain || (node.takesFlows && !flow.columns)) return flow;
+      return new Flow(plainOf(flow));
+    });
+    const grads = flows.map((flow) => flow?.tensor ?? null);
     const grad = grads.find((g) => g !== null) as Tensor;
-    const results = node.rule({ grad, grads, saved, attributes, needs });
-    if (isChecking()) for (const result of results) if (result) assertFinite(node.name, result, 'gradient');
-    return results.map((result) => (result ? alias(result) : null));
+    const results = node.rule({ grad, grads, flows, saved, attributes, ...edges });
+    if (isChecking())
+      for (const result of results) {
+        const made = result instanceof ProductFlow ? result.dy : result instanceof Flow ? result.tensor : result;
+        if (made && 'storage' in made) assertFinite(node.name, made, 'gradient');
+      }
+    return results.map((result) => {
+      if (!result) return null;
+      return ('storage' in result ? new Flow(result) : result).map((t) => alias(t));
+    });
   });
 }
 
@@ -138,14 +238,31 @@ function topologicalOrder(roots: readonly GraphNode[]): GraphNode[] {
   return order.reverse();
 }
 
-function deliver(pending: Map<GraphNode, (Tensor | null)[]>, node: GraphNode, output: number, gradient: Tensor): void {
-  let grads = pending.get(node);
-  if (!grads) {
-    grads = new Array<Tensor | null>(node.outputs).fill(null);
-    pending.set(node, grads);
+function deliver(pending: Pending, node: GraphNode, output: number, part: Flow | ProductFlow): void {
+  let arrived = pending.get(node);
+  if (!arrived) {
+    arrived = Array.from({ length: node.outputs }, () => []);
+    pending.set(node, arrived);
   }
-  const present = grads[output];
-  grads[output] = present ? sumOf(present, gradient) : gradient;
+  const parts = arrived[output];
+  if (part instanceof Flow && part.joined) for (const present of parts.splice(0)) present.dispose();
+  const present = parts.findIndex(isPlain);
+  if (present >= 0 && isPlain(part)) parts[present] = new Flow(merged(parts[present] as Flow, part));
+  else parts.push(part);
+}
+
+function isPlain(part: Flow | ProductFlow): part is Flow {
+  return part instanceof Flow && part.plain;
+}
+
+/** The sum of two owned gradients, owned; with one factor in one pass. */
+function merged(a: Flow, b: Flow): Tensor {
+  const [target, other] = a.plain ? [a, b] : [b, a];
+  if (!target.plain || other.plain || other.columns || !isExclusive(target.tensor))
+    return sumOf(tensorOf(a), tensorOf(b));
+  accumulateScaled(target.tensor, target.tensor, other.tensor, other.factor);
+  other.dispose();
+  return tensorOf(target);
 }
 
 /** Adds two owned gradients, in place where nothing else sees the memory; the result is owned. */
@@ -167,10 +284,6 @@ function addToLeaf(leaf: Tensor, gradient: Tensor): void {
     leaf.grad = copyOf(gradient);
     gradient.dispose();
   }
-}
-
-function isExclusive(t: Tensor): boolean {
-  return t.storage.references === 1;
 }
 
 /** A copy that no scope owns. */

@@ -4,6 +4,7 @@
 import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { runBackward } from './backward.ts';
+import type { Deferred, Flow, ProductFlow } from './flow.ts';
 
 export interface BackwardContext<Attributes> {
   /** Gradient of the first output. */
@@ -15,10 +16,21 @@ export interface BackwardContext<Attributes> {
   attributes: Attributes;
   /** Whether parent i wants a gradient. */
   needs: readonly boolean[];
+  /** Whether parent i is a leaf whose gradient may be given as one that is yet to be computed. */
+  defers: readonly boolean[];
+  /**
+   * What parent i has so far of other nodes, at most two, the sum of which is meant: a rule that asks for them adds them to its own
+   * and gives a Flow that says so.
+   */
+  join: (i: number) => readonly Flow[];
+  /** Of an op that takes them, the gradients as they came: `grad` and `grads` are their tensors then, without the factor. */
+  flows: readonly (Flow | null)[];
 }
 
 /** Gives one gradient per parent, null where none is needed; runs without recording. */
-export type BackwardRule<Attributes> = (context: BackwardContext<Attributes>) => readonly (Tensor | null)[];
+export type BackwardRule<Attributes> = (
+  context: BackwardContext<Attributes>,
+) => readonly (Tensor | Flow | ProductFlow | Deferred | null)[];
 
 /** Where a gradient goes: to the node that made a tensor, or to a leaf; nowhere when undefined. */
 export type Edge = { node: GraphNode; output: number } | { leaf: Tensor } | undefined;
@@ -29,6 +41,8 @@ export class GraphNode implements GradientSource {
   readonly outputs: number;
   readonly rule: BackwardRule<unknown>;
   readonly attributes: unknown;
+  /** Whether the rule minds the factors of its gradients. */
+  readonly takesFlows: boolean;
   private savedTensors: Tensor[] | undefined;
   private references = 0;
 
@@ -39,11 +53,13 @@ export class GraphNode implements GradientSource {
     saved: readonly Tensor[];
     attributes: unknown;
     outputs: number;
+    takesFlows?: boolean;
   }) {
     this.name = options.name;
     this.rule = options.rule;
     this.attributes = options.attributes;
     this.outputs = options.outputs;
+    this.takesFlows = options.takesFlows ?? false;
     this.edges = options.parents.map(edgeOf);
     for (const edge of this.edges) if (edge && 'node' in edge) edge.node.retain();
     // The caller's handles may be disposed before backward: keep references of our own.

@@ -100,8 +100,9 @@ export interface Device {
    * read from memory that was there before.
    * @throws RecordingError, naming the last kernel, where `work` reads or writes values of the host, compiles, or frees memory
    * that was there before
+   * @param expectedBytes what `work` is likely to have in use at once: taken in one piece, of which nothing is lost between blocks
    */
-  record?(work: () => void): Recording;
+  record?(work: () => void, expectedBytes?: number): Recording;
   /** Milliseconds that the device takes over what `work` enqueues; waits for it. Absent where the host's clock will do. */
   time?(work: () => void): number;
   /** Waits for all work enqueued so far. */

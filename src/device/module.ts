@@ -3,8 +3,9 @@
 import type { Precision } from './device.ts';
 
 /**
- * Kinds of kernel arguments: a device address, int32, float, double, a tensor map (its address in the host's memory); "-> f64"
- * marks a kernel that returns a double.
+ * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
+ * memory), and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
+ * returns a double.
  */
 export type Signature = string;
 
@@ -98,6 +99,13 @@ export function declaredModules(): AnyModule[] {
 }
 
 const KERNEL_KINDS = ['ptr', 'i32', 'f32', 'f64', 'map'];
+const WORDS = /^words:(\d+)$/;
+
+/** How many words an argument of that kind has by value; undefined where it is a number. */
+export function wordsIn(kind: string): number | undefined {
+  const match = WORDS.exec(kind);
+  return match ? Number(match[1]) : undefined;
+}
 
 /** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */
 export function parseSignature(
@@ -107,7 +115,9 @@ export function parseSignature(
 ): { parameters: string[]; returns: string } {
   const [left, right] = signature.split('->');
   const parameters = left.trim().split(/\s+/).filter(Boolean);
-  for (const kind of parameters) if (!kinds.includes(kind)) throw new Error(`unknown argument kind "${kind}"`);
+  for (const kind of parameters)
+    if (!kinds.includes(kind) && !(kinds === KERNEL_KINDS && WORDS.test(kind)))
+      throw new Error(`unknown argument kind "${kind}"`);
   const returns = right?.trim() ?? 'void';
   if (right !== undefined && !returnKinds.includes(returns)) throw new Error(`unknown return kind "${returns}"`);
   return { parameters, returns };

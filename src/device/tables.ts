@@ -1,7 +1,13 @@
 // Small int32 tables (strides, sizes) that kernels read: one copy on the device for each content, kept for its life.
 import type { Device } from './device.ts';
 
+/** Memory is taken for many at once, so that they do not keep pieces of memory from being given back. */
+const CHUNK = 8192;
+const ALIGNMENT = 64;
+
 export class Tables {
+  private chunk = 0;
+  private left = 0;
   private readonly device: Pick<Device, 'allocate' | 'upload'>;
   private readonly addresses = new Map<string, number>();
 
@@ -17,10 +23,21 @@ export class Tables {
     const key = values.join(' ');
     let address = this.addresses.get(key);
     if (address === undefined) {
-      address = this.device.allocate(Math.max(4, values.length * 4));
+      address = this.place(Math.max(1, Math.ceil((values.length * 4) / ALIGNMENT)) * ALIGNMENT);
       this.device.upload(address, Int32Array.from(values));
       this.addresses.set(key, address);
     }
+    return address;
+  }
+
+  private place(bytes: number): number {
+    if (bytes > this.left) {
+      this.left = Math.max(CHUNK, bytes);
+      this.chunk = this.device.allocate(this.left);
+    }
+    const address = this.chunk;
+    this.chunk += bytes;
+    this.left -= bytes;
     return address;
   }
 }

@@ -9,10 +9,14 @@ import { type Precision, precisions } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { builtFrom } from './about.ts';
 import { makeParts, type Part, partNames } from './parts.ts';
+import { describePlan, planStep } from './plan.ts';
 import { type Item, Session } from './session.ts';
+import { tableLines } from './table.ts';
 
 const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --dry-run            says what would be done, and ends
+  --table              the table of docs/gpu.md: what the step's kernels have to do, and predicted times
+  --plan               the official training step at batch 128: kernels and memory, computed without a card
   --only PART,...      of ${partNames.join(', ')}
   --precision P,...    of ${precisions.join(', ')}; default all
   --filter TEXT        only checks and timings whose name contains it
@@ -21,8 +25,12 @@ const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --out FOLDER         where the results go; default bench/results
 `;
 
+const PLANNED_BATCH = 128;
+
 interface Options {
   dryRun: boolean;
+  plan: boolean;
+  table: boolean;
   only: string[];
   precision: Precision[];
   filter: string;
@@ -38,6 +46,8 @@ function parseOptions(args: string[]): Options | 'help' {
     args,
     options: {
       'dry-run': { type: 'boolean' },
+      plan: { type: 'boolean' },
+      table: { type: 'boolean' },
       help: { type: 'boolean' },
       only: text,
       precision: text,
@@ -58,6 +68,8 @@ function parseOptions(args: string[]): Options | 'help' {
   if (!(minutes > 0)) throw new ValueError(`--minutes takes a number > 0, got ${values.minutes}`);
   return {
     dryRun: values['dry-run'] ?? false,
+    plan: values.plan ?? false,
+    table: values.table ?? false,
     only: listed('only', partNames),
     precision: listed('precision', precisions),
     filter: values.filter ?? '',
@@ -77,6 +89,16 @@ async function main(args: string[]): Promise<number> {
   }
   if (options === 'help') {
     process.stdout.write(HELP);
+    return 0;
+  }
+  if (options.table) {
+    console.log(tableLines(options.out).join('\n'));
+    return 0;
+  }
+  if (options.plan) {
+    const precision = options.precision.at(-1) as Precision;
+    console.log(`training step of the official CIFAR-10 network at batch ${PLANNED_BATCH} in ${precision}, one graph`);
+    for (const line of describePlan(planStep(PLANNED_BATCH, precision))) console.log(line);
     return 0;
   }
   const { driver, nvrtc, cards } = surveyCuda();

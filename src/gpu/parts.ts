@@ -6,8 +6,9 @@ import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
 import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
 import type { Outcome } from './session.ts';
+import { timedRows, timeShape } from './shapes.ts';
 
-export const partNames = ['ops', 'golden', 'curve', 'ceilings', 'step', 'kernels', 'pytorch'] as const;
+export const partNames = ['ops', 'golden', 'curve', 'ceilings', 'step', 'shapes', 'kernels', 'pytorch'] as const;
 
 export interface Part {
   name: (typeof partNames)[number];
@@ -87,6 +88,17 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
         seconds: 90,
         run: async () => trainingRate(await card(precision), 128, 15),
       })),
+    },
+    {
+      name: 'shapes',
+      what: "each pass of that network's convolutions, batch 128, in bf16",
+      items: wanted.includes('bf16')
+        ? matching(timedRows()).map((row) => ({
+            name: row.name,
+            seconds: 3,
+            run: async () => timeShape(await card('bf16'), row),
+          }))
+        : [],
     },
     {
       name: 'kernels',

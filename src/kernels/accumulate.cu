@@ -6,6 +6,16 @@ KERNEL accumulate_add(real *target, const real *value, int n) {
   if (i < (u32)n) target[i] = target[i] + value[i];
 }
 
+/* target = value + factor * other, the product rounded as a tensor of its own would be; value may be 0, or target itself */
+KERNEL accumulate_scaled(real *target, const real *value, const real *other, float factor, int n) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  real product;
+  product = __fmul_rn(factor, other[i]);
+  if (value) target[i] = value[i] + product;
+  else target[i] = product;
+}
+
 /* count[0] += the elements that are not finite */
 KERNEL accumulate_count_nonfinite(const real *x, int *count, int n) {
   u32 i = thread_number();

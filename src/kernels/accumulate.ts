@@ -14,6 +14,7 @@ const kernels = kernelModule(import.meta.url, './accumulate.c', {
 
 const cudaKernels = storageModules(import.meta.url, './accumulate.cu', {
   accumulate_add: 'ptr ptr i32',
+  accumulate_scaled: 'ptr ptr ptr f32 i32',
   accumulate_count_nonfinite: 'ptr ptr i32',
 });
 
@@ -26,6 +27,14 @@ export function accumulate(target: Tensor, value: Tensor): void {
   if (device.kind === 'cuda')
     kernelsFor(cudaKernels, device, dtype).accumulate_add(perElement(size), target.address, value.address, size);
   else device.load(kernels).accumulate_add(target.address, value.address, size);
+}
+
+/** target = value + factor * other, of one shape and dtype, on CUDA; value may be absent, or target itself. */
+export function accumulateScaled(target: Tensor, value: Tensor | undefined, other: Tensor, factor: number): void {
+  const { device, dtype, size } = target;
+  if (size === 0) return;
+  const operands = [target.address, value?.address ?? 0, other.address, factor, size];
+  kernelsFor(cudaKernels, device, dtype).accumulate_scaled(perElement(size), ...operands);
 }
 
 /** @throws NonFiniteError naming `op` when the tensor `t`, f32 or on CUDA bf16, holds a NaN or an infinity */

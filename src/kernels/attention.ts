@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { mul } from './elementwise.ts';
 import { product } from './matmul.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
-import { onRows, softmaxCuda, softmaxKernels } from './softmax.ts';
+import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from './softmax.ts';
 import type { Activation } from './storage.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
@@ -40,7 +40,7 @@ export const attentionOp = defineOp<{ scale: number }>({
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: number } = {}): Tensor {
   const device = checkActivations('attention', [q, k, v]);
   const dtype = q.dtype as Activation;
-  const [n, queries, channels] = q.shape;
+  const [n, , channels] = q.shape;
   const fits =
     [q, k, v].every((t) => t.rank === 3 && t.shape[0] === n) &&
     k.shape[2] === channels &&
@@ -54,11 +54,13 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
     );
   const { scale = 1 / Math.sqrt(channels) } = options;
   if (!Number.isFinite(scale)) throw new ValueError(`[attention] expected a finite scale, got ${scale}`);
-  using scaled = noGrad(() => mul(q, scale));
+  // The softmax of CUDA takes the scale; on the CPU a pass over q is the smaller one.
+  const late = device.kind === 'cuda';
+  const scaled = late ? q : noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });
+  if (scaled !== q) scaled.dispose();
   const probabilities = empty(scores.shape, { device, dtype });
-  const operands = [scores.address, probabilities.address, n * queries, k.shape[1]];
-  if (scores.size > 0) onRows(device, 'softmax_forward', n * queries, operands, dtype);
+  softmaxOfRows(scores, probabilities, late ? scale : 1);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
 }

@@ -10,6 +10,14 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
+/* An argument of N words by value, declared const __grid_constant__, so that it is read where it lies. */
+template <int N> struct words {
+  u32 of[N];
+};
+
+/* The address that two words are, the lower first. */
+template <class T> DEVICE T *address_in(const u32 *pair) { return (T *)((u64)pair[1] << 32 | pair[0]); }
+
 DEVICE float infinity() { return __int_as_float(0x7F800000); }
 
 /* Number of the calling thread in a grid of one dimension. Unsigned: a last block may reach beyond 2^31. */

@@ -1,6 +1,7 @@
 /* Group normalisation of [N, pixels, C] and what may follow it in the same pass:
  *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
- * x may be two parts that stand for their concatenation on channels. Statistics in two passes, in double where threads meet.
+ * x may be two parts that stand for their concatenation on channels. A block serves some groups of a sample, as many as make 32
+ * bytes of a pixel, and reads them several times over: statistics in two passes, then what is made of them.
  */
 #include "philox.cuh"
 #include "storage.cuh"
@@ -32,27 +33,58 @@ DEVICE float input(const normalisation &g, int sample, int pixel, int channel) {
   return channel < g.part0 ? (float)g.x0[at * g.part0 + channel] : (float)g.x1[at * g.part1 + (channel - g.part0)];
 }
 
-/* mean and rstd of a group: a warp each */
-KERNEL group_norm_stats(const real *x0, const real *x1, float *stats, const int *table, float eps) {
-  normalisation g = norm_of(x0, x1, 0, 0, stats, table);
-  u32 which = warp_number();
-  if (which >= (u32)g.n * (u32)g.groups) return;
-  int sample = (int)(which / (u32)g.groups), first = (int)(which % (u32)g.groups) * g.width, pixels = g.h * g.w;
-  u32 terms = (u32)pixels * (u32)g.width;
-  double mean = 0;
-  for (int pass = 0; pass < 2; pass++) {
+/* ---------------------------------------------------------------- what a block of THREADS shares */
+
+#define THREADS 256
+#define MOST_GROUPS 16 /* of a block */
+
+/* What the calling block works on: `groups` from `first` on of a sample. A thread owns column `column` of the block's channels,
+ * every columns-th one after it, and every rows-th pixel from `row` on; it has none where row >= rows. Several groups in a block
+ * have fewer channels than it has threads, so that a thread's channels are of one group. */
+struct share {
+  int sample, first, groups, channel0, channels, columns, rows, column, row;
+};
+
+DEVICE share share_of(const normalisation &g, int per_block) {
+  share s;
+  u32 blocks = (u32)ceil_div(g.groups, per_block); /* of a sample */
+  s.sample = (int)(blockIdx.x / blocks), s.first = (int)(blockIdx.x % blocks) * per_block;
+  s.groups = min(per_block, g.groups - s.first);
+  s.channel0 = s.first * g.width, s.channels = s.groups * g.width;
+  s.columns = min(s.channels, THREADS), s.rows = THREADS / s.columns;
+  s.column = (int)threadIdx.x % s.columns, s.row = (int)threadIdx.x / s.columns;
+  return s;
+}
+
+struct meeting {
+  double values[THREADS], totals[MOST_GROUPS];
+};
+
+/* Sums of the threads' values over each group, in a fixed order: that of the calling thread's own group. All must call. */
+DEVICE double group_total(meeting &m, const share &s, double value) {
+  int width = s.columns / s.groups, members = width * s.rows;
+  __syncthreads();
+  m.values[threadIdx.x] = value;
+  __syncthreads();
+  for (int group = (int)threadIdx.x / WARP; group < s.groups; group += THREADS / WARP) {
     double sum = 0;
-    for (u32 i = (u32)lane_number(); i < terms; i += WARP) {
-      double d = (double)input(g, sample, (int)(i / (u32)g.width), first + (int)(i % (u32)g.width)) - mean;
-      sum += pass ? d * d : d;
-    }
-    double value = warp_sum(sum) / terms;
-    if (pass == 0) mean = (double)(float)value;
-    else if (lane_number() == 0) {
-      stats[which] = (float)mean;
-      stats[(size_t)g.n * (size_t)g.groups + which] = (float)(1.0 / sqrt(value + (double)eps));
-    }
+    for (int i = lane_number(); i < members; i += WARP) sum += m.values[i / width * s.columns + group * width + i % width];
+    sum = warp_sum(sum);
+    if (lane_number() == 0) m.totals[group] = sum;
   }
+  __syncthreads();
+  return m.totals[s.column / width];
+}
+
+/* Sum of the values of all threads of the calling thread's column. All must call. */
+DEVICE double column_total(meeting &m, const share &s, double value) {
+  if (s.rows == 1) return value;
+  __syncthreads();
+  m.values[threadIdx.x] = value;
+  __syncthreads();
+  double sum = 0;
+  for (int row = 0; row < s.rows; row++) sum += m.values[row * s.columns + s.column];
+  return sum;
 }
 
 /* 0 for an element of the sample that is dropped, else the scale of those that are kept */
@@ -70,46 +102,81 @@ DEVICE size_t group_of(const normalisation &g, int sample, int channel) {
   return (size_t)sample * (size_t)g.groups + (size_t)(channel / g.width);
 }
 
-DEVICE float normalised(const normalisation &g, int sample, int pixel, int channel) {
-  size_t group = group_of(g, sample, channel);
-  return (input(g, sample, pixel, channel) - g.mean[group]) * g.rstd[group];
+/* Of a channel in a sample. */
+struct affine {
+  float mean, rstd, weight, bias;
+};
+
+DEVICE float normalised(const normalisation &g, const affine &a, int sample, int pixel, int channel) {
+  return (input(g, sample, pixel, channel) - a.mean) * a.rstd;
 }
 
 /* dropout(silu(h)) */
-DEVICE float activated(const normalisation &g, int sample, int pixel, int channel) {
-  float h = normalised(g, sample, pixel, channel) * g.weight[channel] + g.bias[channel];
+DEVICE float activated(const normalisation &g, const affine &a, int sample, int pixel, int channel) {
+  float h = normalised(g, a, sample, pixel, channel) * a.weight + a.bias;
   float v = g.silu ? h * sigmoid(h) : h;
   return g.threshold ? v * mask(g, sample, (u32)pixel * (u32)g.c + (u32)channel) : v;
 }
 
-/* y of `count` elements, a thread each */
-KERNEL group_norm_apply(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats, real *y,
-                        const int *table, int count, const u32 *origin, int seed_low, int seed_high, int sample_low,
-                        int sample_high, int stream, int threshold, float keep_scale) {
-  u32 i = thread_number();
-  if (i >= (u32)count) return;
+/* mean and rstd of the groups, then y */
+KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real *x1, const float *weight, const float *bias, float *stats, real *y,
+                        const int *table, int per_block, float eps, const u32 *origin, int seed_low, int seed_high,
+                        int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
+  __shared__ meeting shared;
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
   g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
+  share s = share_of(g, per_block);
+  int pixels = g.h * g.w;
+  double terms = (double)pixels * (double)g.width;
+  float mean = 0.0f, rstd = 0.0f;
+  for (int pass = 0; pass < 2; pass++) {
+    double total = 0;
+    for (int c = s.column; s.row < s.rows && c < s.channels; c += s.columns) {
+      float sum = 0.0f;
+      for (int pixel = s.row; pixel < pixels; pixel += s.rows) {
+        float d = input(g, s.sample, pixel, s.channel0 + c) - mean;
+        sum += pass ? d * d : d;
+      }
+      total += (double)sum;
+    }
+    total = group_total(shared, s, total) / terms;
+    if (pass == 0) mean = (float)total;
+    else rstd = (float)(1.0 / sqrt(total + (double)eps));
+  }
+  size_t group = group_of(g, s.sample, s.channel0 + s.column);
+  if (s.row == 0 && s.column % (s.columns / s.groups) == 0) {
+    stats[group] = mean;
+    stats[(size_t)g.n * (size_t)g.groups + group] = rstd;
+  }
   int h = g.h, w = g.w;
   if (g.resample == RESAMPLE_UP) h *= 2, w *= 2;
   if (g.resample == RESAMPLE_DOWN) h /= 2, w /= 2;
-  int channel = (int)(i % (u32)g.c), column = (int)(i / (u32)g.c % (u32)w), row = (int)(i / (u32)g.c / (u32)w % (u32)h);
-  int sample = (int)(i / (u32)g.c / (u32)w / (u32)h);
-  if (g.resample == RESAMPLE_DOWN) {
-    float sum = 0.0f;
-    for (int q = 0; q < 4; q++) sum += activated(g, sample, (2 * row + q / 2) * g.w + 2 * column + q % 2, channel);
-    y[i] = 0.25f * sum;
-  } else {
-    int shrink = g.resample == RESAMPLE_UP ? 2 : 1;
-    y[i] = activated(g, sample, row / shrink * g.w + column / shrink, channel);
+  if (s.row >= s.rows) return;
+  for (int c = s.column; c < s.channels; c += s.columns) {
+    int channel = s.channel0 + c;
+    affine a = {mean, rstd, weight[channel], bias[channel]};
+    real *to = y + (size_t)s.sample * (size_t)(h * w) * (size_t)g.c + channel;
+    for (int pixel = s.row; pixel < h * w; pixel += s.rows) {
+      int row = pixel / w, column = pixel % w;
+      float value;
+      if (g.resample == RESAMPLE_DOWN) {
+        float sum = 0.0f;
+        for (int q = 0; q < 4; q++) sum += activated(g, a, s.sample, (2 * row + q / 2) * g.w + 2 * column + q % 2, channel);
+        value = 0.25f * sum;
+      } else {
+        int shrink = g.resample == RESAMPLE_UP ? 2 : 1;
+        value = activated(g, a, s.sample, row / shrink * g.w + column / shrink, channel);
+      }
+      to[(size_t)pixel * (size_t)g.c] = value;
+    }
   }
 }
 
 /* ---------------------------------------------------------------- backward */
 
 /* d(loss) / d(h) at a pixel: the adjoint of resampling, dropout and SiLU */
-DEVICE float upstream(const normalisation &g, const real *dy, int sample, int pixel, int channel, float centred) {
+DEVICE float upstream(const normalisation &g, const affine &a, const real *dy, int sample, int pixel, int channel, float centred) {
   int row = pixel / g.w, column = pixel % g.w;
   size_t c = (size_t)g.c, pixels = (size_t)(g.h * g.w);
   float d;
@@ -125,62 +192,96 @@ DEVICE float upstream(const normalisation &g, const real *dy, int sample, int pi
   }
   if (g.threshold) d *= mask(g, sample, (u32)pixel * (u32)g.c + (u32)channel);
   if (!g.silu) return d;
-  float h = centred * g.weight[channel] + g.bias[channel], s = sigmoid(h);
+  float h = centred * a.weight + a.bias, s = sigmoid(h);
   return d * (s * (1.0f + h * (1.0f - s)));
 }
 
-/* sums: of dh (x - mean) rstd [N, C], then of dh [N, C]: what the gradients of weight and bias are summed from. A warp each. */
-KERNEL group_norm_channel_sums(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
-                               const real *dy, float *sums, const int *table, const u32 *origin, int seed_low, int seed_high,
-                               int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
+/* A gradient that x has already. */
+struct earlier {
+  const real *x;
+  float factor;
+  u32 pitch;
+};
+
+#define OTHER 4
+DEVICE earlier earlier_of(const u32 *words) {
+  return {address_in<const real>(words), __uint_as_float(words[2]), words[3]};
+}
+
+/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group; and to it what
+ * x has so far: others has OTHER words for each of two tensors of each part, address (0: none), factor, and elements from pixel to
+ * pixel. Sums are rounded as if each were a tensor of its own. One of them may be dx itself.
+ * sums [2][N, C]: of dh x^ and of dh, which the gradients of weight and bias are the sums of.
+ * pixel_sums [N, C] and the same rounded: of what was written to dx, over the pixels; may be 0. */
+KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
+                         const real *dy, float *sums, real *dx0, real *dx1, const __grid_constant__ words<16> others, float *pixel_sums0, float *pixel_sums1, real *rounded_sums0,
+                         real *rounded_sums1, const int *table, int per_block, const u32 *origin, int seed_low,
+                         int seed_high, int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
+  __shared__ meeting shared;
   normalisation g = norm_of(x0, x1, weight, bias, stats, table);
   g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
-  u32 which = warp_number(), channels = (u32)g.n * (u32)g.c;
-  if (which >= channels) return;
-  int sample = (int)(which / (u32)g.c), channel = (int)(which % (u32)g.c), pixels = g.h * g.w;
-  double weighted = 0, plain = 0;
-  for (int pixel = lane_number(); pixel < pixels; pixel += WARP) {
-    float centred = normalised(g, sample, pixel, channel), d = upstream(g, dy, sample, pixel, channel, centred);
-    weighted += (double)(d * centred);
-    plain += (double)d;
+  share s = share_of(g, per_block);
+  int pixels = g.h * g.w;
+  bool works = s.row < s.rows;
+  size_t group = group_of(g, s.sample, s.channel0 + s.column);
+  float mean = g.mean[group], rstd = g.rstd[group];
+  double slope = 0, level = 0;
+  /* Every thread comes as often, for the sums over columns. */
+  for (int first = 0; first < s.channels; first += s.columns) {
+    int c = first + s.column, channel = s.channel0 + min(c, s.channels - 1);
+    affine a = {mean, rstd, weight[channel], bias[channel]};
+    float weighted = 0.0f, plain = 0.0f;
+    for (int pixel = s.row; works && c < s.channels && pixel < pixels; pixel += s.rows) {
+      float centred = normalised(g, a, s.sample, pixel, channel);
+      float d = upstream(g, a, dy, s.sample, pixel, channel, centred);
+      weighted += d * centred;
+      plain += d;
+    }
+    double all_weighted = column_total(shared, s, (double)weighted), all_plain = column_total(shared, s, (double)plain);
+    if (s.row == 0 && c < s.channels) {
+      size_t at = (size_t)s.sample * (size_t)g.c + (size_t)channel;
+      sums[at] = (float)all_weighted;
+      sums[(size_t)g.n * (size_t)g.c + at] = (float)all_plain;
+      slope += all_weighted * (double)a.weight;
+      level += all_plain * (double)a.weight;
+    }
   }
-  weighted = warp_sum(weighted);
-  plain = warp_sum(plain);
-  if (lane_number() == 0) sums[which] = (float)weighted, sums[channels + which] = (float)plain;
-}
-
-/* means [2][N, groups] of the sums, weighted, over the elements of a group; a thread each */
-KERNEL group_norm_group_means(const float *weight, const float *sums, float *means, const int *table) {
-  normalisation g = norm_of(0, 0, weight, 0, 0, table);
-  u32 which = thread_number(), all = (u32)g.n * (u32)g.groups;
-  if (which >= 2 * all) return;
-  const float *of = sums + (which < all ? 0 : (size_t)g.n * (size_t)g.c);
-  u32 sample = which % all / (u32)g.groups, group = which % (u32)g.groups;
-  double sum = 0;
-  for (int i = 0; i < g.width; i++) {
-    int channel = (int)group * g.width + i;
-    sum += (double)of[(size_t)sample * (size_t)g.c + (size_t)channel] * (double)weight[channel];
+  double terms = (double)g.width * (double)pixels;
+  float mean_slope = (float)(group_total(shared, s, slope) / terms), mean_level = (float)(group_total(shared, s, level) / terms);
+  for (int first = 0; first < s.channels; first += s.columns) {
+    int c = first + s.column, channel = s.channel0 + min(c, s.channels - 1);
+    affine a = {mean, rstd, weight[channel], bias[channel]};
+    bool second = channel >= g.part0;
+    int part = second ? g.part1 : g.part0, place = second ? channel - g.part0 : channel;
+    real *dx = second ? dx1 : dx0;
+    const u32 *first_other = others.of + (second ? 2 * OTHER : 0);
+    earlier one = earlier_of(first_other), two = earlier_of(first_other + OTHER);
+    float total = 0.0f;
+    for (int pixel = s.row; works && c < s.channels && pixel < pixels; pixel += s.rows) {
+      float centred = normalised(g, a, s.sample, pixel, channel);
+      float d = upstream(g, a, dy, s.sample, pixel, channel, centred);
+      size_t position = (size_t)s.sample * (size_t)pixels + (size_t)pixel;
+      real value, more;
+      value = a.rstd * (d * a.weight - mean_level - centred * mean_slope);
+      if (one.x) {
+        more = __fmul_rn(one.factor, one.x[position * one.pitch + place]);
+        if (two.x) {
+          real last;
+          last = __fmul_rn(two.factor, two.x[position * two.pitch + place]);
+          more = (float)more + (float)last;
+        }
+        value = (float)value + (float)more;
+      }
+      dx[position * (size_t)part + (size_t)place] = value;
+      total += value;
+    }
+    float *to = second ? pixel_sums1 : pixel_sums0;
+    if (!to) continue; /* of all threads: both or none is there */
+    float whole = (float)column_total(shared, s, (double)total);
+    if (s.row != 0 || c >= s.channels) continue;
+    size_t at = (size_t)s.sample * (size_t)part + (size_t)place;
+    to[at] = whole;
+    (second ? rounded_sums1 : rounded_sums0)[at] = whole;
   }
-  means[which] = (float)(sum / ((double)g.width * g.h * g.w));
-}
-
-/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd; a thread each of `count` */
-KERNEL group_norm_input_gradient(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
-                                 const real *dy, const float *means, real *dx0, real *dx1, const int *table, int count,
-                                 const u32 *origin, int seed_low, int seed_high, int sample_low, int sample_high, int stream,
-                                 int threshold, float keep_scale) {
-  u32 i = thread_number();
-  if (i >= (u32)count) return;
-  normalisation g = norm_of(x0, x1, weight, bias, stats, table);
-  g.words = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
-  g.threshold = threshold, g.keep_scale = keep_scale;
-  u32 position = i / (u32)g.c, pixels = (u32)(g.h * g.w);
-  int channel = (int)(i % (u32)g.c), sample = (int)(position / pixels), pixel = (int)(position % pixels);
-  size_t group = group_of(g, sample, channel);
-  float centred = normalised(g, sample, pixel, channel), d = upstream(g, dy, sample, pixel, channel, centred);
-  float slope = means[group], level = means[(size_t)g.n * (size_t)g.groups + group];
-  float dx = g.rstd[group] * (d * weight[channel] - level - centred * slope);
-  if (channel < g.part0) dx0[(size_t)position * (size_t)g.part0 + channel] = dx;
-  else dx1[(size_t)position * (size_t)g.part1 + (channel - g.part0)] = dx;
 }

@@ -1,17 +1,19 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
+import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
+import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { perElement, perWarp } from './geometry.ts';
 import { concat } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { type DropoutOptions, dropoutWords } from './random.ts';
 import { sumAxes } from './reduction.ts';
 import { kernelsFor, storageModules } from './storage.ts';
+import { bitsOf, halvesOf } from './words.ts';
 
 /** Words of a mask of dropout: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
@@ -22,12 +24,20 @@ export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', 
 });
 
 export const groupNormCuda = storageModules(import.meta.url, './group_norm.cu', {
-  group_norm_stats: 'ptr ptr ptr ptr f32',
-  group_norm_apply: `ptr ptr ptr ptr ptr ptr ptr i32 ${DRAW}`,
-  group_norm_channel_sums: `ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
-  group_norm_group_means: 'ptr ptr ptr ptr',
-  group_norm_input_gradient: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr i32 ${DRAW}`,
+  group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`,
+  group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });
+
+/** Bytes of a pixel that a block of CUDA reads at least, where there are as many, and the most groups it serves. */
+const LEAST_PIECE = 32;
+const MOST_GROUPS = 16;
+
+/** Groups of a sample that a block of CUDA serves, and its launch. */
+function blocksFor({ dtype }: Tensor, samples: number, channels: number, groups: number) {
+  const groupBytes = (channels / groups) * dtypes[dtype].bytes;
+  const perBlock = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
+  return { perBlock, geometry: { grid: [samples * Math.ceil(groups / perBlock)], block: [256] } as const };
+}
 
 export interface GroupNormOptions {
   groups: number;
@@ -58,33 +68,62 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'group_norm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,
-  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs }) {
+  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, join }) {
     const { device } = weight;
     const words = maskWords(dropout);
-    const gradients = parts.map(({ shape, dtype }) => empty(shape, { device, dtype }));
     const channels = weight.size;
-    const samples = table[0];
+    const [samples, , , , , groups] = table;
     const sums = empty([2, samples, channels], { device });
     const [x0, x1 = 0] = parts.map((part) => part.address);
-    const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
     const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
-    if (grad.size > 0 && device.kind === 'cuda') {
-      const kernels = kernelsFor(groupNormCuda, device, grad.dtype);
-      const at = device.table(table);
-      using means = empty(stats.shape, { device });
-      kernels.group_norm_channel_sums(perWarp(samples * channels), ...inputs, sums.address, at, ...words);
-      kernels.group_norm_group_means(perElement(means.size), weight.address, sums.address, means.address, at);
-      const count = gradients.reduce((total, { size }) => total + size, 0);
-      const outputs = [means.address, dx0, dx1, at, count];
-      kernels.group_norm_input_gradient(perElement(count), ...inputs, ...outputs, ...words);
-    } else if (grad.size > 0)
-      device
-        .load(groupNormKernels)
-        .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(table), ...words);
-    const total = (which: 0 | 1) => sumAxes(view(sums, [samples, channels], which * samples * channels), [0]);
-    return [needs[0] ? total(0) : null, needs[1] ? total(1) : null, ...gradients];
+    const result = (which: 0 | 1) => {
+      if (!needs[which]) return null;
+      const terms = view(sums, [samples, channels], which * samples * channels);
+      return defers[which] ? new SumOfTerms(terms) : sumAxes(terms, [0]);
+    };
+    if (device.kind !== 'cuda' || grad.size === 0) {
+      const gradients = parts.map(({ shape, dtype }) => empty(shape, { device, dtype }));
+      const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
+      if (grad.size > 0)
+        device
+          .load(groupNormKernels)
+          .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(table), ...words);
+      return [result(0), result(1), ...gradients];
+    }
+    // What x has so far is added in the same pass, in its own memory where nobody else reads it.
+    const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
+    const flows = parts.map(({ shape, dtype }, i) => {
+      const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
+      const tensor = free?.tensor ?? empty(shape, { device, dtype });
+      const [n, width] = [samples, shape[shape.length - 1]];
+      const pixelSums = { exact: empty([n, width], { device }), rounded: empty([n, width], { device, dtype }) };
+      return new Flow(tensor, { pixelSums, joined: others[i].length > 0 });
+    });
+    const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
+    const { perBlock, geometry } = blocksFor(grad, samples, channels, groups);
+    kernelsFor(groupNormCuda, device, grad.dtype).group_norm_backward(
+      geometry,
+      ...inputs,
+      sums.address,
+      ...pair((i) => flows[i]?.tensor.address),
+      ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
+      ...pair((i) => flows[i]?.pixelSums?.exact.address),
+      ...pair((i) => flows[i]?.pixelSums?.rounded.address),
+      device.table(table),
+      perBlock,
+      ...words,
+    );
+    return [result(0), result(1), ...flows];
   },
 });
+
+/** A gradient as group_norm.cu adds it: two words of its address, which is 0 for none, its factor, elements from pixel to pixel. */
+function wordsOf(flow: Flow | undefined): number[] {
+  if (!flow) return [0, 0, 0, 0];
+  const { tensor, factor, columns } = flow;
+  const address = tensor.address + (columns?.offset ?? 0) * dtypes[tensor.dtype].bytes;
+  return [...halvesOf(address), bitsOf(factor), tensor.shape[tensor.rank - 1]];
+}
 
 /**
  * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then weight and bias.
@@ -133,10 +172,9 @@ export function groupNorm(
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
     const kernels = kernelsFor(groupNormCuda, device, y.dtype);
-    const at = device.table(table);
-    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, at, y.size];
-    kernels.group_norm_stats(perWarp(first.shape[0] * groups), ...inputs, stats.address, at, eps);
-    kernels.group_norm_apply(perElement(y.size), ...operands, ...words);
+    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, device.table(table)];
+    const { perBlock, geometry } = blocksFor(first, first.shape[0], channels, groups);
+    kernels.group_norm_forward(geometry, ...operands, perBlock, eps, ...words);
   } else if (y.size > 0) {
     const operands = [weight.address, bias.address, y.address, stats.address, device.table(table)];
     device.load(groupNormKernels).group_norm_forward(...inputs, ...operands, eps, ...words);

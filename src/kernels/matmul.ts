@@ -1,4 +1,5 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
+import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -175,13 +176,18 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
   name: 'matmul',
   cpu: matmulKernels,
   cuda: matmulCuda,
-  backward({ grad, saved: [a, b], attributes: { transposeA, transposeB, dtypeB: dtype }, needs }) {
+  backward({ grad, saved: [a, b], attributes: { transposeA, transposeB, dtypeB: dtype }, needs, defers }) {
     // y = A B: dA = dy B^T, dB = A^T dy; of a transposed operand the transpose of that.
     const dy = { tensor: grad };
     const gradientA = () =>
       transposeA
         ? product({ tensor: b, transposed: transposeB }, { tensor: grad, transposed: true })
         : product(dy, { tensor: b, transposed: !transposeB });
+    // A layer's weight: as a convolution of single pixels.
+    const layer = transposeB && !transposeA && b.rank === 2;
+    const late = defers[1] && layer;
+    const [rows, inputs, outputs] = [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1], grad.shape[grad.rank - 1]];
+    const pixels = [rows, 1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0];
     const gradientB = () => {
       // One b for a whole batch of a: the batch is part of the sum, which then is one product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
@@ -194,9 +200,13 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
         : product({ ...left, transposed: !transposeA }, right, { dtype });
     };
     return [
-      needs[0] ? sumTo(gradientA(), a.shape) : null,
-      needs[1] ? sumTo(gradientB(), b.shape) : null,
-      needs[2] ? sumAxes(grad, [...grad.shape.keys()].slice(0, -1), 1, 'f32') : null,
+      needs[0] ? (layer && b.device.kind === 'cuda' ? new ProductFlow(grad, b) : sumTo(gradientA(), a.shape)) : null,
+      needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
+      needs[2]
+        ? defers[2]
+          ? new SumOfRows(grad)
+          : sumAxes(grad, [...grad.shape.keys()].slice(0, -1), 1, 'f32')
+        : null,
     ];
   },
 });

@@ -21,6 +21,18 @@ KERNEL movement_copy(const void *source, void *target, const int *table, int n, 
   else ((u8 *)target)[t] = ((const u8 *)source)[s];
 }
 
+/* y [rows][left + right] = a [rows][left] beside b [rows][right], n elements of y of `size` bytes: 1, 2 or 4 */
+KERNEL movement_beside(const void *a, const void *b, void *y, int n, int left, int right, int size) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  u32 width = (u32)(left + right), row = i / width, column = i % width;
+  const void *from = column < (u32)left ? a : b;
+  size_t s = column < (u32)left ? (size_t)row * (size_t)left + column : (size_t)row * (size_t)right + (column - (u32)left);
+  if (size == 4) ((u32 *)y)[i] = ((const u32 *)from)[s];
+  else if (size == 2) ((u16 *)y)[i] = ((const u16 *)from)[s];
+  else ((u8 *)y)[i] = ((const u8 *)from)[s];
+}
+
 KERNEL movement_fill(float *y, float value, int n) {
   u32 i = thread_number();
   if (i < (u32)n) y[i] = value;

@@ -28,6 +28,8 @@ export interface Op<Attributes = undefined> {
   readonly cpu: KernelModule | 'none';
   readonly cuda: CudaKernels | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
+  /** Whether that rule minds the factors of the gradients it gets; default false: it gets plain tensors. */
+  readonly takesFlows?: boolean;
 }
 
 export function defineOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
@@ -62,7 +64,8 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   const differentiable = parents.some((parent) => parent?.requiresGrad);
   if (differentiable && typeof op.backward === 'function') {
     const rule = op.backward as BackwardRule<unknown>;
-    attach(new GraphNode({ name: op.name, rule, parents, saved, attributes, outputs: outputs.length }), outputs);
+    const { name, takesFlows } = op;
+    attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesFlows }), outputs);
   } else {
     const blocked = differentiable
       ? `[${op.name}] has no gradient: ${(op.backward as NotDifferentiable).reason}`

@@ -20,11 +20,15 @@ DEVICE float row_sum_exp(const float *x, int n, float m) {
   return warp_sum(sum);
 }
 
-/* y = softmax(x), rows of n */
-KERNEL softmax_forward(const float *x, real *y, int count, int n) {
+/* y = softmax(factor x), rows of n */
+KERNEL softmax_forward(const float *x, real *y, int count, int n, float factor) {
   ROW
-  float m = row_max(x + at, n), scale = 1.0f / row_sum_exp(x + at, n, m);
-  for (int i = lane_number(); i < n; i += WARP) y[at + i] = expf(x[at + i] - m) * scale;
+  float m = -infinity(), sum = 0.0f;
+  for (int i = lane_number(); i < n; i += WARP) m = factor * x[at + i] > m ? factor * x[at + i] : m;
+  m = warp_max(m);
+  for (int i = lane_number(); i < n; i += WARP) sum += expf(factor * x[at + i] - m);
+  float scale = 1.0f / warp_sum(sum);
+  for (int i = lane_number(); i < n; i += WARP) y[at + i] = expf(factor * x[at + i] - m) * scale;
 }
 
 /* dx = scale y (dy - sum(y dy)) */

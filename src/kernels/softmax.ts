@@ -24,7 +24,7 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
 
 /** Of the builds for bf16, attention uses forward and backward: what they write is bf16, and so is y. */
 export const softmaxCuda = storageModules(import.meta.url, './softmax.cu', {
-  softmax_forward: 'ptr ptr i32 i32',
+  softmax_forward: 'ptr ptr i32 i32 f32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',
   softmax_log_backward: 'ptr ptr ptr i32 i32',
@@ -32,7 +32,7 @@ export const softmaxCuda = storageModules(import.meta.url, './softmax.cu', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-type RowKernel = Exclude<keyof typeof softmaxKernels.kernels, 'softmax_cross_entropy'>;
+type RowKernel = Exclude<keyof typeof softmaxKernels.kernels, 'softmax_cross_entropy' | 'softmax_forward'>;
 
 /** Launches a kernel that works on each of `rows` rows by itself. @param dtype of what it writes */
 export function onRows(
@@ -44,6 +44,17 @@ export function onRows(
 ): void {
   if (device.kind === 'cuda') kernelsFor(softmaxCuda, device, dtype)[kernel](perWarp(rows), ...operands);
   else device.load(softmaxKernels)[kernel](...operands);
+}
+
+/** y = softmax(factor x) of each row; the CPU knows the factor 1 alone. */
+export function softmaxOfRows(x: Tensor, y: Tensor, factor = 1): void {
+  const { device } = x;
+  if (x.size === 0) return;
+  const [rows, n] = rowsOf(x);
+  const operands = [x.address, y.address, rows, n];
+  if (device.kind === 'cuda')
+    kernelsFor(softmaxCuda, device, y.dtype).softmax_forward(perWarp(rows), ...operands, factor);
+  else device.load(softmaxKernels).softmax_forward(...operands);
 }
 
 /** Number and length of x's rows along its last axis. */
@@ -79,8 +90,7 @@ export const softmaxOp = defineOp({
 export function softmax(x: Tensor, options: { axis?: number } = {}): Tensor {
   return along('softmax', x, options.axis ?? -1, (last) => {
     const y = empty(last.shape, { device: last.device });
-    const [rows, n] = rowsOf(last);
-    if (y.size > 0) onRows(y.device, 'softmax_forward', rows, [last.address, y.address, rows, n]);
+    softmaxOfRows(last, y);
     return apply(softmaxOp, y, { parents: [last], saved: [y] });
   });
 }

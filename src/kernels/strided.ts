@@ -1,7 +1,8 @@
 // The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
 import { cudaModule, kernelModule } from '../device/module.ts';
+import { empty } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
-import { sizeOf } from '../tensor/shape.ts';
+import { sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 
@@ -15,6 +16,7 @@ export const movementKernels = kernelModule(import.meta.url, './movement.c', {
 
 export const movementCuda = cudaModule(import.meta.url, './movement.cu', {
   movement_copy: 'ptr ptr ptr i32 i32',
+  movement_beside: 'ptr ptr ptr i32 i32 i32 i32',
   movement_fill: 'ptr f32 i32',
   movement_gather: 'ptr ptr ptr i32 i32',
   movement_scatter_add: 'ptr ptr ptr i32 i32',
@@ -42,6 +44,15 @@ export function copyStrided(dims: readonly number[], source: Window, target: Win
   const count = sizeOf(dims);
   if (device.kind === 'cuda') device.load(movementCuda).movement_copy(perElement(count), ...operands, count, bytes);
   else device.load(movementKernels).movement_copy(...operands, bytes);
+}
+
+/** A copy of some elements of the last axis. */
+export function columnsOf(x: Tensor, { offset, count }: { offset: number; count: number }): Tensor {
+  const shape = [...x.shape.slice(0, -1), count];
+  const y = empty(shape, { device: x.device, dtype: x.dtype });
+  const source = { tensor: x, offset, strides: stridesOf(x.shape) };
+  copyStrided(shape, source, { tensor: y, offset: 0, strides: stridesOf(shape) });
+  return y;
 }
 
 /** Drops axes of extent 1 and joins neighbours that every operand walks through without a gap; rank at least 1. */

@@ -4,6 +4,7 @@
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { div, mul, sub } from '../kernels/elementwise.ts';
+import { linears } from '../kernels/linears.ts';
 import { gather, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
 import { scope } from '../tensor/scope.ts';
@@ -42,6 +43,9 @@ interface UpLevel {
   pyramid: Upsample | undefined;
   double: ResidualBlock | Upsample | undefined;
 }
+
+/** What residual blocks add of the time; undefined for a network that is not told of it. */
+type TimeAddends = ReadonlyMap<Module, Tensor> | undefined;
 
 export class UNet extends Module {
   readonly options: Required<UNetOptions>;
@@ -193,30 +197,30 @@ export class UNet extends Module {
     if (labels.rank !== 1 || labels.shape[0] !== n)
       throw new ShapeError('unet', `labels [${n}]`, formatShape(labels.shape));
     return scope(() => {
-      const activated = this.activatedEmbedding(labels);
-      const skips = this.goDown(asActivation(centered ? x : sub(mul(x, 2), 1)), activated);
+      const addends = this.timeAddends(labels);
+      const skips = this.goDown(asActivation(centered ? x : sub(mul(x, 2), 1)), addends);
       const [first, attention, second] = this.middle;
-      const lowest = this.run(first, skips[skips.length - 1], activated);
-      const last = this.goUp(this.run(second, this.run(attention, lowest), activated), skips, activated);
+      const lowest = this.run(first, skips[skips.length - 1], addends);
+      const last = this.goUp(this.run(second, this.run(attention, lowest), addends), skips, addends);
       const y = last.dtype === 'f32' ? last : cast(last, 'f32');
       return scaleBySigma ? div(y, reshape(this.sigmas(labels), [n, 1, 1, 1])) : y;
     });
   }
 
   /** The features after every block, lowest last. */
-  private goDown(x: Tensor, activated: Tensor | undefined): Tensor[] {
+  private goDown(x: Tensor, addends: TimeAddends): Tensor[] {
     const { fir } = this.context;
     let h = this.convIn.forward(x);
     let inputPyramid = x;
     const skips = [h];
     for (const { blocks, halve, pyramid } of this.downLevels) {
       for (const { block, attention } of blocks) {
-        h = this.run(block, h, activated);
+        h = this.run(block, h, addends);
         if (attention) h = this.run(attention, h);
         skips.push(h);
       }
       if (!halve) break;
-      h = halve instanceof ResidualBlock ? this.run(halve, h, activated) : halve.forward(h);
+      h = halve instanceof ResidualBlock ? this.run(halve, h, addends) : halve.forward(h);
       if (pyramid instanceof Combine) {
         inputPyramid = downsample(inputPyramid, fir);
         h = pyramid.forward(inputPyramid, h);
@@ -229,13 +233,13 @@ export class UNet extends Module {
     return skips;
   }
 
-  private goUp(lowest: Tensor, skips: Tensor[], activated: Tensor | undefined): Tensor {
+  private goUp(lowest: Tensor, skips: Tensor[], addends: TimeAddends): Tensor {
     const { context, normOut, convOut } = this;
     const { nonlinearity, fir } = context;
     let h = lowest;
     let outputPyramid: Tensor | undefined;
     for (const { blocks, attention, toPyramid, pyramid, double } of this.upLevels) {
-      for (const block of blocks) h = this.run(block, [h, skips.pop() as Tensor], activated);
+      for (const block of blocks) h = this.run(block, [h, skips.pop() as Tensor], addends);
       if (attention) h = this.run(attention, h);
       if (toPyramid) {
         const below = outputPyramid && upsample(outputPyramid, fir);
@@ -245,14 +249,26 @@ export class UNet extends Module {
         outputPyramid = pyramid.forward(outputPyramid as Tensor, { residual: h, scale: sumScale(context) });
         h = outputPyramid;
       }
-      if (double) h = double instanceof ResidualBlock ? this.run(double, h, activated) : double.forward(h);
+      if (double) h = double instanceof ResidualBlock ? this.run(double, h, addends) : double.forward(h);
     }
     return normOut && convOut ? convOut.forward(normActivate(normOut, h, nonlinearity)) : (outputPyramid as Tensor);
   }
 
-  private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, activated?: Tensor): Tensor {
-    if (!this.options.activationCheckpointing || !this.training) return block.forward(x, activated);
-    return checkpointedBlock(block, x, activated, this.dropoutState);
+  private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, addends?: TimeAddends): Tensor {
+    if (!this.options.activationCheckpointing || !this.training) return block.forward(x, addends?.get(block));
+    return checkpointedBlock(block, x, addends?.get(block), this.dropoutState);
+  }
+
+  /** What each residual block adds of the time, in one pass for all. */
+  private timeAddends(labels: Tensor): TimeAddends {
+    const activated = this.activatedEmbedding(labels);
+    if (!activated) return undefined;
+    const blocks = [...this.down, ...this.middle, ...this.up].filter((module) => module instanceof ResidualBlock);
+    const outputs = linears(
+      activated,
+      blocks.map(({ timeProjection }) => timeProjection),
+    );
+    return new Map(blocks.map((block, i) => [block, outputs[i]]));
   }
 
   private activatedEmbedding(labels: Tensor): Tensor | undefined {

@@ -71,6 +71,10 @@ export class BatchUpdate {
     const { learningRate } = optimizer;
     this.batch.load(step, arrays);
     optimizer.advance();
+    const { device } = this.options;
+    const first = this.recording === undefined;
+    if (first) device.resetHighWater();
+    const { live } = device.memory();
     if (this.recording && this.recording !== 'none') this.recording.replay();
     else this.work();
     const values = Array.from(this.results.dataSync());
@@ -79,14 +83,14 @@ export class BatchUpdate {
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
     // After a first step op by op, which has compiled and allocated all that it needs outside the recording.
-    this.recording ??= this.record();
+    if (first) this.recording = this.record(device.memory().highWater - live);
     return { loss, learningRate, gradientNorm };
   }
 
-  private record(): Recording | 'none' {
+  private record(expectedBytes: number): Recording | 'none' {
     const { device, onNotice } = this.options;
     try {
-      return device.record?.(() => this.work()) ?? 'none';
+      return device.record?.(() => this.work(), expectedBytes) ?? 'none';
     } catch (error) {
       if (!(error instanceof RecordingError)) throw error;
       onNotice?.(`steps are done op by op, which is slower: ${error.message}`);

@@ -42,6 +42,14 @@ export class Storage {
   }
 }
 
+/** Bytes in use on a device by what they are for. */
+export function liveByOwner(device: Device): Map<string, number> {
+  const owners = new Map<string, number>();
+  for (const storage of live)
+    if (storage.device === device) owners.set(storage.owner, (owners.get(storage.owner) ?? 0) + storage.bytes);
+  return owners;
+}
+
 /** A line an owner: bytes, tensors, name. */
 function ownersOn(device: Device): string {
   const owners = new Map<string, { bytes: number; count: number }>();

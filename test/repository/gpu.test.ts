@@ -32,12 +32,31 @@ test('a dry run lists what it would do, with a card or without, and leaves nothi
     const { status, stdout, stderr } = gpu(['--dry-run'], variables);
     expect(stderr).toBe('');
     expect(status).toBe(0);
-    for (const part of ['ops', 'golden', 'curve', 'ceilings', 'step', 'kernels', 'pytorch'])
+    for (const part of ['ops', 'golden', 'curve', 'ceilings', 'step', 'shapes', 'kernels', 'pytorch'])
       expect(stdout).toMatch(new RegExp(`^  ${part} +[1-9]\\d*  `, 'm'));
     expect(stdout).toMatch(/^ {2}ops +\d{3} {2}cases/m);
   }
   expect(readdirSync(folder).sort()).toEqual(['dist', 'node_modules']);
 });
+
+test('the step is planned, and its table made, without a card', () => {
+  const plan = gpu(['--plan'], nowhere);
+  expect(plan).toMatchObject({ status: 0, stderr: '' });
+  expect(plan.stdout).toMatch(/^\d+ kernels, \d+ copies, \d+ fills$/m);
+  expect(plan.stdout).toMatch(/^memory, computed: 5\.\d+ GB in use at most, 5\.\d+ GB taken from the driver$/m);
+  expect(plan.stdout).toMatch(/^ +123 {2}conv_forward$/m);
+  const table = gpu(['--table'], nowhere);
+  expect(table).toMatchObject({ status: 0, stderr: '' });
+  expect(table.stdout).toContain('measured on no card yet');
+});
+
+test('a convolution of the network is timed on the card', () => {
+  const row = '1 x 1 at 4 x 4, 256 → 256, weight gradient';
+  const { status, stdout } = gpu(['--only', 'shapes', '--filter', row, '--out', 'shapes']);
+  expect(status).toBe(0);
+  expect(stdout.match(/^ok +shapes .*milliseconds/gm)).toHaveLength(1);
+  expect(readResults('shapes').results.items).toMatchObject([{ part: 'shapes', name: row, ok: true }]);
+}, 300_000);
 
 test('without a card it fails and says which library was looked for, and where', () => {
   const { status, stderr } = gpu([], nowhere);

@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/linears.ts';
 import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 
@@ -27,9 +28,11 @@ function kindOf(parameter: string): string {
   if (parameter.includes('*')) return 'ptr';
   if (parameter.includes('__grid_constant__ tensor_map ')) return 'map';
   const type = parameter
-    .replace(/\bconst\b/, '')
+    .replace(/\bconst\b|\b__grid_constant__\b/g, '')
     .trim()
     .split(/\s+/)[0];
+  const words = /^words<(\d+)>$/.exec(type);
+  if (words) return `words:${words[1]}`;
   return { int32_t: 'i32', int: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
 }
 

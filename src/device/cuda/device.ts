@@ -153,11 +153,11 @@ export class CudaDevice implements Device {
     return this.tables.address(values);
   }
 
-  record(work: () => void): Recording {
+  record(work: () => void, expectedBytes?: number): Recording {
     this.enter();
     // What eager work has left over may serve the recording.
     this.allocator.trim();
-    const recording = this.recorder.record(work);
+    const recording = this.recorder.record(work, expectedBytes);
     return {
       replay: () => {
         this.enter();

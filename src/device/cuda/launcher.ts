@@ -1,11 +1,12 @@
 // A kernel as a function: writes geometry and arguments into a block of native memory, which the driver reads during the launch,
-// and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values, 8 bytes each, then their addresses.
+// and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
 import { DeviceError } from '../../errors.ts';
-import { type Geometry, parseSignature, type Signature } from '../module.ts';
+import { type Geometry, parseSignature, type Signature, wordsIn } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
 import { addressOf } from '../native/loader.ts';
 
 const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8, map: 128 };
+const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0);
 /** Dynamic shared memory that every kernel may have without asking. */
 const FREE_SHARED = 48 * 1024;
 /**
@@ -32,8 +33,16 @@ export function bindKernel(
   const { parameters, returns } = parseSignature(signature);
   if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
   checkParameters(name, parameters, driver.parameterSizes(kernel));
-  const count = parameters.length;
-  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (ARGUMENTS + 2 * count)));
+  const lengths = parameters.map(wordsIn);
+  const count = lengths.reduce<number>((total, length) => total + (length ?? 1), 0);
+  /** Where each parameter lies, in slots of 8 bytes, and then their addresses. */
+  const slots = parameters.map(() => 0);
+  let table = ARGUMENTS;
+  parameters.forEach((kind, i) => {
+    slots[i] = table;
+    table += Math.ceil(bytesOf(kind) / 8);
+  });
+  const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (table + parameters.length)));
   const words = new Uint32Array(buffer);
   const integers = new Int32Array(buffer);
   const floats = new Float32Array(buffer);
@@ -46,22 +55,26 @@ export function bindKernel(
   writePointer(CONFIG.stream, stream.handle);
   writePointer(CONFIG.attributes, config + 8 * ATTRIBUTE);
   words[2 * ATTRIBUTE] = CLUSTER_DIMENSION;
-  const [first, table] = [ARGUMENTS, ARGUMENTS + count];
-  parameters.forEach((_, i) => {
-    writePointer(table + i, config + 8 * (first + i));
+  slots.forEach((slot, i) => {
+    writePointer(table + i, config + 8 * slot);
   });
   let allowed = FREE_SHARED;
 
   return ({ grid, block, cluster, shared = 0 }, ...values) => {
     if (values.length !== count)
       throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
-    for (let i = 0; i < count; i++) {
-      const [value, slot] = [values[i], first + i];
-      if (parameters[i] === 'ptr') writePointer(slot, value);
+    let next = 0;
+    for (let i = 0; i < parameters.length; i++) {
+      const [kind, slot] = [parameters[i], slots[i]];
+      const length = lengths[i];
+      for (let w = 0; w < (length ?? 0); w++) words[2 * slot + w] = values[next++];
+      if (length !== undefined) continue;
+      const value = values[next++];
+      if (kind === 'ptr') writePointer(slot, value);
       // The driver reads all of it where it lies.
-      else if (parameters[i] === 'map') writePointer(table + i, value);
-      else if (parameters[i] === 'i32') integers[2 * slot] = value;
-      else if (parameters[i] === 'f32') floats[2 * slot] = value;
+      else if (kind === 'map') writePointer(table + i, value);
+      else if (kind === 'i32') integers[2 * slot] = value;
+      else if (kind === 'f32') floats[2 * slot] = value;
       else doubles[slot] = value;
     }
     if (shared > allowed) {
@@ -89,7 +102,7 @@ export function bindKernel(
 /** `sizes` are the driver's, where it can say. */
 function checkParameters(name: string, parameters: readonly string[], sizes: readonly number[] | undefined): void {
   if (!sizes) return;
-  const declared = parameters.map((kind) => BYTES[kind]);
+  const declared = parameters.map(bytesOf);
   if (declared.join() !== sizes.join())
     throw new DeviceError(
       `${name} is declared as "${parameters.join(' ')}", parameters of ${declared.join(', ') || 'no'} bytes; ` +

@@ -5,6 +5,7 @@ import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
 import { duringCapture } from '../native/cuda_handles.ts';
 import { type Driver, DriverError, type Stream } from '../native/libcuda.ts';
+import { PoolAllocator } from './pool_allocator.ts';
 
 export interface CudaAllocator {
   allocate(bytes: number): number;
@@ -49,7 +50,8 @@ export class GraphPool {
   private readonly reservations: number[] = [];
   private reserved = 0;
 
-  constructor(driver: Driver, caching: boolean) {
+  /** @param expectedBytes taken in one piece at the first allocation, where there are so many */
+  constructor(driver: Driver, caching: boolean, expectedBytes = 0) {
     this.driver = driver;
     const reserve = (bytes: number) => {
       const address = duringCapture(driver, () => allocateOrZero(driver, bytes));
@@ -58,7 +60,7 @@ export class GraphPool {
       return address;
     };
     this.allocator = caching
-      ? new CachingAllocator({ reserve })
+      ? new PoolAllocator(reserve, expectedBytes)
       : // What is freed stays reserved: the graph goes on using it.
         new DirectAllocator({ reserve, release: () => {} });
   }

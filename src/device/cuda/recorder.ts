@@ -21,9 +21,10 @@ export class Recorder {
     this.caching = caching;
   }
 
-  record(work: () => void): Recording {
+  /** @param expectedBytes what `work` is likely to have in use at once */
+  record(work: () => void, expectedBytes = 0): Recording {
     this.refuse('recording another graph');
-    const pool = new GraphPool(this.driver, this.caching);
+    const pool = new GraphPool(this.driver, this.caching, expectedBytes);
     this.pools.add(pool);
     this.stream.lastKernel = '';
     let graph: Graph;

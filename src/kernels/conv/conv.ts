@@ -1,5 +1,6 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
+import { Flow, type PixelSums, SumOfRows, SumOfTerms } from '../../autograd/flow.ts';
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
@@ -42,19 +43,39 @@ export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
   cuda: cuda.convKernels,
-  backward({ grad, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs }) {
+  takesFlows: true,
+  backward({ grad, flows, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs, defers }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
     const [n, height, width, channels] = grad.shape;
+    const { factor, pixelSums } = flows[0] as Flow;
+    const whole = scale * factor;
     const { convInputGradient, convWeightGradient } = launchersOf(grad.device);
-    const perSample = needsAdd ? sumAxes(view(grad, [n, height * width, channels]), [1], scale, 'f32') : null;
-    const bias = () =>
-      perSample ? sumAxes(perSample, [0]) : sumAxes(view(grad, [n * height * width, channels]), [0], scale, 'f32');
+    // Whoever made the gradient may have found its sums over pixels.
+    const perSample =
+      needsAdd && !(pixelSums && whole === 1)
+        ? sumAxes(view(grad, [n, height * width, channels]), [1], whole, 'f32')
+        : null;
+    const bias = () => {
+      if (defers[2] && perSample) return new SumOfTerms(perSample);
+      if (defers[2]) return pixelSums ? new SumOfTerms(pixelSums.exact, whole) : new SumOfRows(grad, whole);
+      return perSample
+        ? sumAxes(perSample, [0])
+        : sumAxes(view(grad, [n * height * width, channels]), [0], whole, 'f32');
+    };
+    const weightGradient = () =>
+      defers[1]
+        ? cuda.laterWeightGradient(x, grad, geometry, whole)
+        : converted(convWeightGradient(x, grad, weight.shape, geometry, whole), weightDtype);
+    const residual = () => {
+      if (whole === 1) return grad;
+      return grad.device.kind === 'cuda' ? new Flow(grad, { factor: whole, pixelSums }) : mul(grad, scale);
+    };
     return [
-      needsX ? convInputGradient(grad, weight, x.shape, geometry, scale) : null,
-      needsWeight ? converted(convWeightGradient(x, grad, weight.shape, geometry, scale), weightDtype) : null,
+      needsX ? convInputGradient(grad, weight, x.shape, geometry, whole) : null,
+      needsWeight ? weightGradient() : null,
       needsBias ? bias() : null,
-      perSample && converted(perSample, grad.dtype),
-      needsResidual ? (scale === 1 ? grad : mul(grad, scale)) : null,
+      needsAdd ? (perSample ? converted(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
+      needsResidual ? residual() : null,
     ];
   },
 });

@@ -1,4 +1,5 @@
 // Launching the convolution kernels of CUDA.
+import { SumOfTerms, WeightProduct } from '../../autograd/flow.ts';
 import { empty, zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -64,6 +65,19 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry
   const operands = [x.address, dy.address, partials.address, device.table(geometry.table), run];
   kernels.conv_weight_gradient(launch, ...operands, bits(inChunks(dy, outputs), inChunks(x, inputs)));
   return summed(partials, shape, scale);
+}
+
+/** What a weight that takes its gradient late is given: partial sums, or the factors of a product made together with others. */
+export function laterWeightGradient(
+  x: Tensor,
+  dy: Tensor,
+  geometry: Geometry,
+  scale: number,
+): SumOfTerms | WeightProduct {
+  const maps = hopperMaps(geometry, [x, dy]);
+  return maps
+    ? new SumOfTerms(hopperWeightPartials(maps, x, dy, layerOf(geometry)), scale)
+    : new WeightProduct(x, dy, geometry.table, scale);
 }
 
 /** scale times the sum of partial sums [parts, size], which it disposes of. */

@@ -1,5 +1,6 @@
 // The attention block of the UNet (Score SDE, layerspp.py AttnBlockpp).
 import { attention } from '../../kernels/attention.ts';
+import { linears } from '../../kernels/linears.ts';
 import { reshape } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -36,7 +37,8 @@ export class AttentionBlock extends Module {
     return scope(() => {
       const [n, height, width, channels] = x.shape;
       const h = reshape(this.norm.forward(x), [n, height * width, channels]);
-      const attended = attention(this.query.forward(h), this.key.forward(h), this.value.forward(h));
+      const [q, k, v] = linears(h, [this.query, this.key, this.value]);
+      const attended = attention(q, k, v);
       return this.projection.forward(reshape(attended, x.shape), { residual: x, scale: this.scale });
     });
   }

@@ -53,11 +53,10 @@ export class ResidualBlock extends Module {
   /**
    * To [N, H, W, outputs], H and W doubled or halved by a block that resamples.
    * @param x [N, H, W, inputs], or parts that stand for their concatenation on channels
-   * @param activated act(time embedding) [N, embeddingChannels]; undefined for a network without one
+   * @param add timeProjection of act(time embedding) [N, outputs]; undefined for a network without one
    */
-  forward(x: Tensor | Tensor[], activated: Tensor | undefined): Tensor {
+  forward(x: Tensor | Tensor[], add: Tensor | undefined): Tensor {
     return scope(() => {
-      const add = activated && this.timeProjection.forward(activated);
       const h = this.conv1.forward(this.activatedAndResampled(x), { add });
       const kept = normActivate(this.norm2, h, this.nonlinearity, this.dropout);
       const resampled = this.resampled(Array.isArray(x) ? concat(x, 3) : x);

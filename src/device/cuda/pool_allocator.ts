@@ -1,0 +1,130 @@
+// The allocator of a recorded graph's memory: best fit, blocks cut to size and joined with their free neighbours. A recording
+// allocates once and is replayed for hours, so that it is worth the search; a few reservations hold all of it.
+import { DeviceError, OutOfMemoryError } from '../../errors.ts';
+import type { MemoryFigures } from '../device.ts';
+
+const ALIGNMENT = 256;
+/** A reservation is a part of all before it, within these bounds, or as large as what asks for it. */
+const PART = 8;
+const LEAST_RESERVATION = 32 * 2 ** 20;
+const MOST_RESERVATION = 256 * 2 ** 20;
+
+/** A piece of a reservation; its neighbours there. */
+interface Piece {
+  address: number;
+  bytes: number;
+  free: boolean;
+  before: Piece | undefined;
+  after: Piece | undefined;
+}
+
+export class PoolAllocator {
+  private readonly reserveBytes: (bytes: number) => number;
+  private readonly first: number;
+  private readonly used = new Map<number, Piece>();
+  private readonly unused = new Set<Piece>();
+  private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
+
+  /**
+   * @param reserve takes bytes from the system for good; 0 when there are none
+   * @param first bytes of the first reservation; default: as of the others
+   */
+  constructor(reserve: (bytes: number) => number, first = 0) {
+    this.reserveBytes = reserve;
+    this.first = first;
+  }
+
+  allocate(bytes: number): number {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
+    const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
+    let best: Piece | undefined;
+    for (const piece of this.unused)
+      if (
+        piece.bytes >= size &&
+        (!best || piece.bytes < best.bytes || (piece.bytes === best.bytes && piece.address < best.address))
+      )
+        best = piece;
+    const piece = best ?? this.reserve(size);
+    this.unused.delete(piece);
+    this.cut(piece, size);
+    piece.free = false;
+    this.used.set(piece.address, piece);
+    this.figures.live += size;
+    this.figures.highWater = Math.max(this.figures.highWater, this.figures.live);
+    return piece.address;
+  }
+
+  free(address: number): void {
+    const piece = this.used.get(address);
+    if (!piece) throw new DeviceError(`free of an address that is not allocated: ${address}`);
+    this.used.delete(address);
+    this.figures.live -= piece.bytes;
+    piece.free = true;
+    this.unused.add(piece);
+    if (piece.after?.free) this.join(piece, piece.after);
+    if (piece.before?.free) this.join(piece.before, piece);
+  }
+
+  /** Whether it is in use as a block of this allocator. */
+  owns(address: number): boolean {
+    return this.used.has(address);
+  }
+
+  memory(): MemoryFigures {
+    return { ...this.figures };
+  }
+
+  resetHighWater(): void {
+    this.figures.highWater = this.figures.live;
+  }
+
+  /** What is reserved stays so. */
+  trim(): number {
+    return 0;
+  }
+
+  private reserve(size: number): Piece {
+    const { reserved } = this.figures;
+    // Beyond what was expected little is missing.
+    const most = this.first > 0 ? LEAST_RESERVATION : MOST_RESERVATION;
+    const further = Math.min(most, Math.max(LEAST_RESERVATION, reserved / PART));
+    const part = reserved === 0 && this.first > 0 ? this.first : further;
+    const wanted = Math.max(size, Math.ceil(part / ALIGNMENT) * ALIGNMENT);
+    let bytes = wanted;
+    let address = this.reserveBytes(bytes);
+    // A card that is nearly full may still have what is asked.
+    if (!address && wanted > size) {
+      bytes = size;
+      address = this.reserveBytes(bytes);
+    }
+    if (!address)
+      throw new OutOfMemoryError(
+        `out of memory: ${size} bytes asked, ${this.figures.live} in use by ${this.used.size} blocks of a recorded graph`,
+      );
+    this.figures.reserved += bytes;
+    return { address, bytes, free: true, before: undefined, after: undefined };
+  }
+
+  /** What is beyond `size` becomes a free piece. */
+  private cut(piece: Piece, size: number): void {
+    if (piece.bytes === size) return;
+    const rest: Piece = {
+      address: piece.address + size,
+      bytes: piece.bytes - size,
+      free: true,
+      before: piece,
+      after: piece.after,
+    };
+    if (piece.after) piece.after.before = rest;
+    piece.after = rest;
+    piece.bytes = size;
+    this.unused.add(rest);
+  }
+
+  private join(piece: Piece, next: Piece): void {
+    piece.bytes += next.bytes;
+    piece.after = next.after;
+    if (next.after) next.after.before = piece;
+    this.unused.delete(next);
+  }
+}

@@ -1,0 +1,87 @@
+// The step of training as it is captured: which kernels, how often, and what memory. Computed on a card that does nothing.
+import type { Precision } from '../device/device.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../nn/index.ts';
+import { BatchUpdate } from '../run/update.ts';
+import { liveByOwner } from '../tensor/storage.ts';
+import { type PlannedNode, PlanningDevice } from './planning_device.ts';
+
+export interface StepPlan {
+  /** Of the graph, in order. */
+  nodes: readonly PlannedNode[];
+  /** What the device's tables hold, by address. */
+  tables: ReadonlyMap<number, readonly number[]>;
+  /** How often each kernel is launched, the most frequent first. */
+  kernels: readonly (readonly [name: string, count: number])[];
+  kernelCount: number;
+  /** Copies within the card and fills. */
+  copies: number;
+  fills: number;
+  /** Bytes that tensors have when most are in use. */
+  highWater: number;
+  /** Bytes taken from the driver: with what rounding and blocks kept for reuse add. */
+  reserved: number;
+  /** What those tensors are for, at that moment, the largest first. */
+  owners: readonly (readonly [owner: string, bytes: number])[];
+}
+
+/** @param options of the network; default: the official CIFAR-10 one */
+export function planStep(
+  batchSize: number,
+  precision: Precision,
+  options: UNetOptions = { ...ddpmppCifar10, seed: 0 },
+): StepPlan {
+  const device = new PlanningDevice(precision);
+  const network = new UNet(options, new Initializer({ device }));
+  const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
+  const velocity = networkVelocity(network);
+  const shape = [options.imageSize, options.imageSize, options.channels];
+  const batch = new Float32Array(batchSize * shape.reduce((product, dim) => product * dim, 1));
+  let owners: Map<string, number> = new Map();
+  device.onHighWater = () => {
+    owners = liveByOwner(device);
+  };
+  network.train();
+  using update = new BatchUpdate({
+    model: network,
+    optimizer,
+    device,
+    batchSize,
+    objective: {
+      shapes: [shape],
+      fetch: async () => [batch],
+      loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
+    },
+  });
+  update.run(0, [batch]);
+  const { nodes } = device;
+  const { highWater, reserved } = device.memory();
+  optimizer.dispose();
+  network.dispose();
+  const of = (kind: PlannedNode['kind']) => nodes.filter((node) => node.kind === kind);
+  const counts = new Map<string, number>();
+  for (const { name } of of('kernel')) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const largest = (entries: Map<string, number>) => [...entries].sort(([, a], [, b]) => b - a);
+  return {
+    nodes,
+    tables: device.contents,
+    kernels: largest(counts),
+    kernelCount: of('kernel').length,
+    copies: of('copy').length,
+    fills: of('fill').length,
+    highWater,
+    reserved,
+    owners: largest(owners),
+  };
+}
+
+/** For people: a line a kernel, then the memory by owner. */
+export function describePlan({ kernels, kernelCount, copies, fills, highWater, reserved, owners }: StepPlan): string[] {
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(3).padStart(7)} GB`;
+  return [
+    `${kernelCount} kernels, ${copies} copies, ${fills} fills`,
+    ...kernels.map(([name, count]) => `  ${String(count).padStart(5)}  ${name}`),
+    `memory, computed: ${gigabytes(highWater).trim()} in use at most, ${gigabytes(reserved).trim()} taken from the driver`,
+    ...owners.map(([owner, bytes]) => `  ${gigabytes(bytes)}  ${owner}`),
+  ];
+}

@@ -1,0 +1,127 @@
+// A card that does nothing: it hands out addresses and writes down what is enqueued, so that a step of training can be counted
+// and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
+import { CachingAllocator } from '../device/allocator.ts';
+import { PoolAllocator } from '../device/cuda/pool_allocator.ts';
+import type { Device, HostArray, MemoryFigures, Precision, Recording } from '../device/device.ts';
+import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../device/module.ts';
+import { Tables } from '../device/tables.ts';
+import { DeviceError } from '../errors.ts';
+
+/** A node of a graph: a kernel, a copy within the card or a fill. */
+export interface PlannedNode {
+  kind: 'kernel' | 'copy' | 'fill';
+  /** Of a kernel its name; else what `kind` says. */
+  name: string;
+  geometry?: Geometry;
+  arguments: readonly number[];
+}
+
+const PAGE = 2 * 2 ** 20;
+
+export class PlanningDevice implements Device {
+  readonly kind = 'cuda';
+  readonly name = 'plan';
+  readonly exact = true;
+  readonly description = 'no card: what is enqueued is written down';
+  readonly workers = 132;
+  readonly precision: Precision;
+  /** What was enqueued since the last recording began, or since the beginning. */
+  nodes: PlannedNode[] = [];
+  /** Told when more bytes are in use than ever before. */
+  onHighWater: (() => void) | undefined;
+  private next = PAGE;
+  private readonly reserve = (bytes: number) => {
+    const address = this.next;
+    this.next += Math.ceil(bytes / PAGE) * PAGE + PAGE;
+    return address;
+  };
+  private readonly allocator = new CachingAllocator({ reserve: this.reserve, release: () => {} });
+  private readonly modules = new Map<AnyModule, unknown>();
+  private pool: PoolAllocator | undefined;
+  /** Of the tables, by address. */
+  readonly contents = new Map<number, readonly number[]>();
+  private readonly tables = new Tables(this);
+  private highest = 0;
+
+  constructor(precision: Precision) {
+    this.precision = precision;
+  }
+
+  allocate(bytes: number): number {
+    const address = (this.pool ?? this.allocator).allocate(bytes);
+    const { live } = this.memory();
+    if (live > this.highest) {
+      this.highest = live;
+      this.onHighWater?.();
+    }
+    return address;
+  }
+
+  free(address: number): void {
+    if (this.pool?.owns(address)) this.pool.free(address);
+    else this.allocator.free(address);
+  }
+
+  upload(): void {}
+
+  download(_address: number, target: HostArray): void {
+    target.fill(0);
+  }
+
+  copy(target: number, source: number, bytes: number): void {
+    if (bytes > 0) this.nodes.push({ kind: 'copy', name: 'copy', arguments: [target, source, bytes] });
+  }
+
+  fill(address: number, bytes: number, byte: number): void {
+    if (bytes > 0) this.nodes.push({ kind: 'fill', name: 'fill', arguments: [address, bytes, byte] });
+  }
+
+  load<Names extends string>(module: AnyModule): Launchers<Names> & CudaLaunchers<Names>;
+  load(module: AnyModule): unknown {
+    if (module.language !== 'cuda') throw new DeviceError(`${(module as KernelModule).name} has no kernels for a card`);
+    const known = this.modules.get(module);
+    if (known) return known;
+    const launcher =
+      (name: string) =>
+      (geometry: Geometry, ...values: number[]) => {
+        this.nodes.push({ kind: 'kernel', name, geometry, arguments: values });
+      };
+    const launchers = Object.fromEntries(Object.keys(module.kernels).map((name) => [name, launcher(name)]));
+    this.modules.set(module, launchers);
+    return launchers;
+  }
+
+  async prepare(): Promise<void> {}
+
+  table(values: readonly number[]): number {
+    const address = this.tables.address(values);
+    this.contents.set(address, values);
+    return address;
+  }
+
+  /** As a card does: memory of the recording is a pool of its own, and what is free beside it is given back before. */
+  record(work: () => void, expectedBytes?: number): Recording {
+    this.allocator.trim();
+    this.pool = new PoolAllocator(this.reserve, expectedBytes);
+    this.highest = 0;
+    this.nodes = [];
+    work();
+    return { replay: () => {}, [Symbol.dispose]: () => {} };
+  }
+
+  async synchronize(): Promise<void> {}
+
+  memory(): MemoryFigures {
+    const [own, pool] = [this.allocator.memory(), this.pool?.memory()];
+    if (!pool) return own;
+    return {
+      live: own.live + pool.live,
+      highWater: own.live + pool.highWater,
+      reserved: own.reserved + pool.reserved,
+    };
+  }
+
+  resetHighWater(): void {
+    this.allocator.resetHighWater();
+  }
+}

@@ -1,0 +1,214 @@
+// The table of docs/gpu.md: every kernel of the official CIFAR-10 network's training step by shape, with what it has to do, the
+// least time that takes on an H200, and the time predicted for the tile that is chosen. The layers are those of the planned step.
+// `measured` is filled from results of a card (bench/results), never from anything else.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { chosenTile, h200 } from '../kernels/conv/hopper_tiles.ts';
+import { planStep } from './plan.ts';
+import type { PlannedNode } from './planning_device.ts';
+
+export interface TableRow {
+  /** What is computed, and the key of its measurement. */
+  name: string;
+  /** How often in a step. */
+  count: number;
+  /** Of one. */
+  flops: number;
+  bytes: number;
+  tile: string;
+  /** Seconds, predicted; undefined for passes whose time is taken to be the floor. */
+  predicted?: number;
+  /** Which of a convolution's passes it is: see Geometry. */
+  convolution?: { table: readonly number[]; pass: Pass };
+}
+
+/** Bytes of an activation, of a bf16 weight, of an f32. */
+const HALF = 2;
+const FULL = 4;
+const TABLE_BATCH = 128;
+/** Words of a table of joined_product.ts and linears.ts, and of an entry of each. */
+const LAYERS_TABLE = 576;
+const JOINED_WORDS = 6;
+const LINEARS_WORDS = 8;
+
+/** Seconds that no kernel can be under. */
+const floorOf = ({ flops, bytes }: Pick<TableRow, 'flops' | 'bytes'>) =>
+  Math.max(flops / h200.flops, bytes / h200.bandwidth);
+
+/** Rows in the order in which their kernels first occur; the most expensive parts are the convolutions. */
+export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
+  const { nodes, tables } = planStep(batchSize, 'bf16');
+  const rows = new Map<string, TableRow>();
+  for (const node of nodes)
+    for (const row of rowsOf(node, tables)) {
+      const known = rows.get(row.name);
+      if (known) known.count++;
+      else rows.set(row.name, row);
+    }
+  return [...rows.values()];
+}
+
+type Tables = ReadonlyMap<number, readonly number[]>;
+
+function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
+  if (kind !== 'kernel') return [];
+  const table = (at: number) => tables.get(values[at]) as readonly number[];
+  if (name === 'conv_forward') return ofConvolution(table(6), ['forward', 'weight']);
+  if (name === 'conv_input_gradient') return ofConvolution(table(3), ['input']);
+  if (name === 'group_norm_forward') return ofNorm(table(6));
+  if (name === 'joined_product') return ofJoined(values);
+  if (name === 'linears_forward') return ofLinears(values);
+  if (name.startsWith('matmul_multiply')) {
+    const [rows, terms, columns] = values.slice(4, 7);
+    if (values[2] !== 0) return ofProduct(layerOf(rows, terms, columns), ['forward', 'weight']);
+    const edge = (geometry?.block[0] as number) / 2;
+    const batches = (geometry?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
+    const elements = rows * terms + terms * columns;
+    const bytes = batches * (HALF * elements + (values[10] ? FULL : HALF) * rows * columns);
+    const made = { count: 1, flops: 2 * batches * rows * terms * columns, bytes, tile: '' };
+    const stored = values[10] ? ', f32' : '';
+    return [{ name: `attention, ${batches} times ${rows} x ${terms} x ${columns}${stored}`, ...made }];
+  }
+  if (name === 'softmax_forward') {
+    const [rows, tokens] = values.slice(2, 4);
+    return [pass(`softmax of ${rows} x ${tokens}`, rows * tokens * (FULL + HALF))];
+  }
+  if (name === 'softmax_backward') {
+    const [rows, tokens] = values.slice(3, 5);
+    return [pass(`softmax of ${rows} x ${tokens}, gradient`, rows * tokens * (HALF + FULL + HALF))];
+  }
+  // Values, gradients, two moments and the average, read and written, and the copies.
+  if (name === 'optimizer_adam')
+    return [pass('Adam, average, copies, zeroed gradients', values[8] * (10 * FULL + HALF))];
+  if (name === 'optimizer_norm_runs') return [pass('norm of the gradient', values[2] * FULL)];
+  return [];
+}
+
+/** A pass over memory. */
+function pass(name: string, bytes: number): TableRow {
+  return { name, count: 1, flops: 0, bytes, tile: '' };
+}
+
+/** y [rows, columns] = x w^T, of which x has `read` elements. */
+interface Product {
+  name: string;
+  rows: number;
+  columns: number;
+  terms: number;
+  read: number;
+  /** Of a convolution: its table. */
+  table?: readonly number[];
+}
+
+export type Pass = 'forward' | 'input' | 'weight';
+const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
+
+function ofConvolution(table: readonly number[], passes: readonly Pass[]): TableRow[] {
+  const [n, h, w, inputs, outH, outW, columns, kh, kw] = table;
+  const name = `${kh} x ${kw} at ${h} x ${w}, ${inputs} → ${columns}`;
+  const product = { name, rows: n * outH * outW, columns, terms: kh * kw * inputs, read: n * h * w * inputs, table };
+  return ofProduct(product, passes);
+}
+
+function layerOf(rows: number, terms: number, columns: number): Product {
+  return { name: `layer ${rows} x ${terms} → ${columns}`, rows, columns, terms, read: rows * terms };
+}
+
+/** The input gradients of the layers that one launch serves: see joined_product.ts. */
+function ofJoined(values: readonly number[]): TableRow[] {
+  const [pairs, , rows, , inputs] = values.slice(LAYERS_TABLE);
+  return Array.from({ length: pairs }, (_, e) => values[JOINED_WORDS * e + JOINED_WORDS - 1]).flatMap((outputs) =>
+    ofProduct(layerOf(rows, inputs, outputs), ['input']),
+  );
+}
+
+/** The layers that one launch serves: see linears.ts. */
+function ofLinears(values: readonly number[]): TableRow[] {
+  const [layers, , rows, inputs] = values.slice(LAYERS_TABLE);
+  return Array.from({ length: layers }, (_, e) => values[LINEARS_WORDS * e + LINEARS_WORDS - 2]).flatMap((outputs) =>
+    ofProduct(layerOf(rows, inputs, outputs), ['forward', 'weight']),
+  );
+}
+
+function ofProduct({ name, rows, columns, terms, read, table }: Product, passes: readonly Pass[]): TableRow[] {
+  const activations = HALF * (read + rows * columns);
+  const weights = terms * columns;
+  // Of the input's gradient, taps and output channels are the terms.
+  const inputs = Math.round(read / rows);
+  return passes.map((kind) => {
+    const tile =
+      kind === 'forward'
+        ? chosenTile(rows, columns, terms)
+        : kind === 'input'
+          ? chosenTile(rows, inputs, (terms / inputs) * columns)
+          : chosenTile(columns, terms, rows, true);
+    const bytes = activations + (kind === 'weight' ? FULL : HALF) * weights;
+    return {
+      name: `${name}${passNames[kind]}`,
+      count: 1,
+      flops: 2 * rows * columns * terms,
+      bytes,
+      tile: `${tile.rows} x ${tile.columns}${tile.parts > 1 ? `, ${tile.parts} parts` : ''}`,
+      predicted: Math.max(tile.seconds, bytes / h200.bandwidth),
+      ...(table && { convolution: { table, pass: kind } }),
+    };
+  });
+}
+
+function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableRow[] {
+  const elements = n * h * w * (first + second);
+  const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample as 0 | 1 | 2];
+  const how = ['', ', up', ', down'][resample];
+  const shape = `norm at ${h} x ${w}, ${second ? `${first} + ${second}` : first}${how}`;
+  return [pass(shape, HALF * (elements + written)), pass(`${shape}, gradient`, HALF * (elements + written + elements))];
+}
+
+/** Milliseconds by name of what a card's results hold of the part `shapes`; the last file of them all, by name. */
+export function measurements(folder: string): { card: string; times: Map<string, number> } | undefined {
+  let files: string[];
+  try {
+    files = readdirSync(folder).filter((file) => /-\d{4}-\d\d-\d\d\.json$/.test(file));
+  } catch {
+    return undefined;
+  }
+  for (const file of files.sort().reverse()) {
+    const { card, items = [] } = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+    const shapes = (items as { part: string; name: string; ok: boolean; values?: Record<string, number> }[]).filter(
+      ({ part, ok, values }) => part === 'shapes' && ok && values?.milliseconds !== undefined,
+    );
+    if (shapes.length > 0)
+      return {
+        card,
+        times: new Map(shapes.map(({ name, values }) => [name, (values as { milliseconds: number }).milliseconds])),
+      };
+  }
+  return undefined;
+}
+
+/** In Markdown. @param folder where results of cards are */
+export function tableLines(folder: string, rows = tableRows()): string[] {
+  const measured = measurements(folder);
+  const micro = (seconds: number | undefined) => (seconds === undefined ? '' : (1e6 * seconds).toFixed(1));
+  const total = (value: (row: TableRow) => number) => rows.reduce((sum, row) => sum + row.count * value(row), 0);
+  const time = (row: TableRow) => row.predicted ?? floorOf(row);
+  const cells = rows
+    .toSorted((a, b) => b.count * time(b) - a.count * time(a))
+    .map((row) => [
+      row.name,
+      row.count,
+      row.flops ? (row.flops / 1e9).toFixed(2) : '',
+      (row.bytes / 1e6).toFixed(1),
+      micro(floorOf(row)),
+      row.tile,
+      micro(time(row)),
+      measured?.times.has(row.name) ? (1e3 * (measured.times.get(row.name) as number)).toFixed(1) : '',
+    ]);
+  return [
+    `| of batch ${TABLE_BATCH} in bf16 | a step | GFLOP | MB | floor µs | tile | predicted µs | measured µs |`,
+    '|---|--:|--:|--:|--:|---|--:|--:|',
+    ...cells.map((row) => `| ${row.join(' | ')} |`),
+    '',
+    `A step of these: floor ${(1e3 * total(floorOf)).toFixed(2)} ms, predicted ${(1e3 * total(time)).toFixed(2)} ms, ` +
+      `measured ${measured ? `on ${measured.card}` : 'on no card yet'}.`,
+  ];
+}

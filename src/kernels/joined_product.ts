@@ -1,0 +1,53 @@
+// The gradient of a tensor that several layers read, on CUDA: sum of dy_e W_e as one product.
+import type { ProductFlow } from '../autograd/flow.ts';
+import { empty } from '../tensor/create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { accumulate } from './accumulate.ts';
+import { inChunks, launchOf, productModules } from './product.ts';
+import { sumAxes } from './reduction.ts';
+import type { Activation } from './storage.ts';
+import { halvesOf, padded } from './words.ts';
+
+/** Words of a table by value, all entries together, and of an entry: see joined_product.cu. */
+const TABLE = 576;
+const WORDS = 6;
+const MOST = Math.floor(TABLE / WORDS);
+
+const modules = productModules(import.meta.url, './joined_product.cu', {
+  joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
+});
+
+/** Of pairs with as many rows and inputs, at least one; [..., inputs] in their dtype. */
+export function joinedProduct(pairs: readonly ProductFlow[]): Tensor {
+  if (pairs.length > MOST) {
+    const sum = joinedProduct(pairs.slice(0, MOST));
+    const rest = joinedProduct(pairs.slice(MOST));
+    accumulate(sum, rest);
+    rest.dispose();
+    return sum;
+  }
+  const [{ dy, weight }] = pairs;
+  const { device } = dy;
+  const dtype = dy.dtype as Activation;
+  const columns = weight.shape[1];
+  const rows = dy.size / weight.shape[0];
+  const shape = [...dy.shape.slice(0, -1), columns];
+  let terms = 0;
+  const words = pairs.flatMap((pair) => {
+    const first = terms;
+    terms += pair.weight.shape[0];
+    return [...halvesOf(pair.dy.address), ...halvesOf(pair.weight.address), first, pair.weight.shape[0]];
+  });
+  const chunked =
+    (pairs.every((pair) => inChunks(pair.dy, pair.weight.shape[0])) ? 1 : 0) +
+    (pairs.every((pair) => inChunks(pair.weight, columns)) ? 2 : 0);
+  if (rows * columns === 0) return empty(shape, { device, dtype });
+  const { kernels, geometry, parts, run } = launchOf(modules, dy, { rows, columns, terms }, true);
+  const to = parts === 1 ? empty(shape, { device, dtype }) : empty([parts, ...shape], { device });
+  const sizes = [to.address, rows, terms, columns, run, to.dtype === 'f32' ? 1 : 0, chunked];
+  kernels.joined_product(geometry, ...padded(words, TABLE), pairs.length, ...sizes);
+  if (parts === 1) return to;
+  const sum = sumAxes(to, [0], 1, dtype);
+  to.dispose();
+  return sum;
+}

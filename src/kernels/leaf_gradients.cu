@@ -1,0 +1,45 @@
+/* Gradients of leaves that have waited for each other, many in one launch. A table by value has an entry of WORDS words for each;
+ * its blocks begin at the entry's word FIRST.
+ *   leaf_gradients_add      target, target; terms, terms; n, count, FIRST, scale:  target [n] += scale sum of terms [count][n]
+ *   leaf_gradients_rows     target, target; x, x; rows, columns, FIRST, run:       target [runs][columns] = sums of runs of rows
+ */
+#include "storage.cuh"
+
+#define WORDS 8
+#define FIRST 6
+#define TABLE 960
+
+/* The entry that the calling block works on. */
+DEVICE const u32 *entry_of(const words<TABLE> &table, int entries) {
+  int low = 0, high = entries - 1;
+  while (low < high) {
+    int middle = (low + high + 1) / 2;
+    if (table.of[middle * WORDS + FIRST] <= blockIdx.x) low = middle;
+    else high = middle - 1;
+  }
+  return table.of + low * WORDS;
+}
+
+KERNEL leaf_gradients_add(const __grid_constant__ words<TABLE> table, int entries) {
+  const u32 *e = entry_of(table, entries);
+  float *target = address_in<float>(e);
+  const float *terms = address_in<const float>(e + 2);
+  u32 n = e[4], count = e[5], i = (blockIdx.x - e[FIRST]) * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  double sum = 0;
+  for (u32 k = 0; k < count; k++) sum += (double)terms[(size_t)k * n + i];
+  target[i] += (float)(sum * (double)__uint_as_float(e[7]));
+}
+
+KERNEL leaf_gradients_rows(const __grid_constant__ words<TABLE> table, int entries) {
+  const u32 *e = entry_of(table, entries);
+  float *target = address_in<float>(e);
+  const real *x = address_in<const real>(e + 2);
+  u32 rows = e[4], columns = e[5], run = e[7], i = (blockIdx.x - e[FIRST]) * blockDim.x + threadIdx.x;
+  u32 column = i % columns, begin = i / columns * run;
+  if (begin >= rows) return;
+  u32 end = min(rows, begin + run);
+  float sum = 0.0f;
+  for (u32 row = begin; row < end; row++) sum += x[(size_t)row * columns + column];
+  target[i] = sum;
+}

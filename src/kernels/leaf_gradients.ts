@@ -1,0 +1,141 @@
+// Gradients of leaves that may be late: they are collected through backward and computed many at a time, weight gradients of
+// convolutions and matrix products in grouped launches (conv/weight_gradients.ts), and added to the leaves in one more. What
+// waits keeps its tensors, so that its sum is bounded.
+import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../autograd/flow.ts';
+import type { Device } from '../device/device.ts';
+import type { Geometry } from '../device/module.ts';
+import { empty } from '../tensor/create.ts';
+import { dtypes } from '../tensor/dtype.ts';
+import { keep } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { partialsOf } from './conv/weight_gradients.ts';
+import { type Activation, kernelsFor, storageModules } from './storage.ts';
+import { bitsOf, halvesOf, padded } from './words.ts';
+
+/** Words of a table by value, all entries together, and of an entry: see leaf_gradients.cu. */
+const TABLE = 960;
+const WORDS = 8;
+const THREADS = 256;
+/** Rows that one thread adds. */
+const ROWS_RUN = 128;
+
+export const leafGradientModules = storageModules(import.meta.url, './leaf_gradients.cu', {
+  leaf_gradients_add: `words:${TABLE} i32`,
+  leaf_gradients_rows: `words:${TABLE} i32`,
+});
+
+/** Bytes that products may keep from being freed, and rows. */
+const MOST_WAITING = 384 * 2 ** 20;
+const MOST_ROWS = 64 * 2 ** 20;
+
+interface Waiting<Gradient extends Deferred> {
+  target: Tensor;
+  gradient: Gradient;
+}
+
+/** The gradients of one pass backward, on CUDA. */
+export class LeafGradients {
+  private terms: Waiting<SumOfTerms>[] = [];
+  private rows: Waiting<SumOfRows>[] = [];
+  private products: Waiting<WeightProduct>[] = [];
+
+  /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
+  add(target: Tensor, gradient: Deferred): void {
+    if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
+    else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
+    else this.products.push({ target, gradient });
+    if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
+    if (Math.max(bytesOf(this.products), bytesOf(this.terms)) > MOST_WAITING) this.addProducts();
+  }
+
+  flush(): void {
+    this.addRows();
+    this.addProducts();
+  }
+
+  /** Rows become terms, which wait for the products. */
+  private addRows(): void {
+    this.terms.push(...sumsOfRows(this.rows));
+    this.rows = [];
+  }
+
+  private addProducts(): void {
+    const { products, terms } = this;
+    [this.products, this.terms] = [[], []];
+    for (const { target, gradient, partials } of partialsOf(products)) {
+      terms.push({ target, gradient: new SumOfTerms(partials, gradient.scale) });
+      gradient.dispose();
+    }
+    addTerms(terms);
+    for (const { gradient } of terms) gradient.dispose();
+  }
+}
+
+function bytesOf(waiting: readonly Waiting<Deferred>[]): number {
+  let bytes = 0;
+  for (const { gradient } of waiting)
+    gradient.map((t) => {
+      bytes += t.size * dtypes[t.dtype].bytes;
+      return t;
+    });
+  return bytes;
+}
+
+/** The partial sums of all, as terms. */
+function sumsOfRows(waiting: readonly Waiting<SumOfRows>[]): Waiting<SumOfTerms>[] {
+  const made: Waiting<SumOfTerms>[] = [];
+  for (const dtype of ['f32', 'bf16'] as const) {
+    const entries = waiting
+      .filter(({ gradient }) => gradient.dy.dtype === dtype && gradient.dy.size > 0)
+      .map(({ target, gradient: { dy, scale } }) => {
+        const columns = dy.shape[dy.rank - 1];
+        const rows = dy.size / columns;
+        const terms = keep(empty([Math.ceil(rows / ROWS_RUN), columns], { device: dy.device }));
+        made.push({ target, gradient: new SumOfTerms(terms, scale) });
+        return { pointers: [terms.address, dy.address], sizes: [rows, columns], last: ROWS_RUN, threads: terms.size };
+      });
+    if (entries.length > 0) launchInTables(waiting[0].target.device, dtype, 'leaf_gradients_rows', entries);
+  }
+  for (const { gradient } of waiting) gradient.dispose();
+  return made;
+}
+
+function addTerms(waiting: readonly Waiting<SumOfTerms>[]): void {
+  const entries = waiting
+    .filter(({ target }) => target.size > 0)
+    .map(({ target, gradient: { terms, scale } }) => ({
+      pointers: [target.address, terms.address],
+      sizes: [target.size, terms.size / target.size],
+      last: bitsOf(scale),
+      threads: target.size,
+    }));
+  if (entries.length > 0) launchInTables(waiting[0].target.device, 'f32', 'leaf_gradients_add', entries);
+}
+
+interface Entry {
+  pointers: readonly number[];
+  sizes: readonly number[];
+  /** The word behind the first block. */
+  last: number;
+  threads: number;
+}
+
+function launchInTables(
+  device: Device,
+  dtype: Activation,
+  kernel: keyof (typeof leafGradientModules)['f32']['kernels'],
+  entries: readonly Entry[],
+): void {
+  const most = Math.floor(TABLE / WORDS);
+  for (let from = 0; from < entries.length; from += most) {
+    const some = entries.slice(from, from + most);
+    let blocks = 0;
+    const words = some.flatMap(({ pointers, sizes, last, threads }) => {
+      const first = blocks;
+      blocks += Math.ceil(threads / THREADS);
+      return [...pointers.flatMap(halvesOf), ...sizes, first, last];
+    });
+    const geometry: Geometry = { grid: [blocks], block: [THREADS] };
+    kernelsFor(leafGradientModules, device, dtype)[kernel](geometry, ...padded(words, TABLE), some.length);
+  }
+}

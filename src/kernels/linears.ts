@@ -1,0 +1,103 @@
+// Several layers on one tensor: x W_e^T + b_e each. On CUDA one launch forward, and the gradient of x is one product too
+// (joined_product.ts): attention's three maps, the projections of the time embedding.
+import { formatShape, ShapeError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { sameShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { matmul, matmulOp } from './matmul.ts';
+import { apply, checkActivations, checkOperands } from './op.ts';
+import { inChunks, launchOf, productModules } from './product.ts';
+import type { Activation } from './storage.ts';
+import { withWeight } from './weight.ts';
+import { halvesOf, padded } from './words.ts';
+
+/** Words of a table by value, all entries together, and of an entry: see linears.cu. */
+const TABLE = 576;
+const WORDS = 8;
+const MOST = TABLE / WORDS;
+
+const modules = productModules(import.meta.url, './linears.cu', {
+  linears_forward: `words:${TABLE} i32 ptr i32 i32 i32`,
+});
+
+export interface LinearLayer {
+  /** [outputs, inputs], of x's dtype or f32. */
+  weight: Tensor;
+  /** [outputs] f32. */
+  bias: Tensor;
+}
+
+/**
+ * matmul(x, weight, { transposeB: true, bias }) for each layer.
+ * @param x [..., inputs], f32, or on CUDA bf16
+ * @returns [..., outputs] each
+ */
+export function linears(x: Tensor, layers: readonly LinearLayer[]): Tensor[] {
+  const device = checkActivations('linears', [x]);
+  if (device.kind !== 'cuda' || x.size === 0)
+    return layers.map(({ weight, bias }) => matmul(x, weight, { transposeB: true, bias }));
+  if (layers.length > MOST) return [...linears(x, layers.slice(0, MOST)), ...linears(x, layers.slice(MOST))];
+  const inputs = x.shape[x.rank - 1];
+  for (const { weight, bias } of layers) {
+    checkOperands('linears', [bias]);
+    if (weight.rank !== 2 || weight.shape[1] !== inputs || !sameShape(bias.shape, [weight.shape[0]]))
+      throw new ShapeError(
+        'linears',
+        `weights [outputs, ${inputs}] and biases [outputs]`,
+        `${formatShape(weight.shape)} and ${formatShape(bias.shape)}`,
+      );
+  }
+  return withWeights(
+    layers.map(({ weight }) => weight),
+    x,
+    (weights) => launch(x, layers, weights),
+  );
+}
+
+function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Tensor[]): Tensor[] {
+  const { device, dtype } = x;
+  const inputs = x.shape[x.rank - 1];
+  const rows = x.size / inputs;
+  const columns = Math.max(...weights.map(({ shape }) => shape[0]));
+  // The tile is that of the widest layer, with all of them to fill the card.
+  const { kernels, geometry } = launchOf(modules, x, { rows, columns, terms: inputs, batches: layers.length });
+  // The exact product's is 32; others have two threads a row.
+  const edge = geometry.shared ? geometry.block[0] / 2 : 32;
+  const tilesOf = (width: number) => Math.ceil(rows / edge) * Math.ceil(width / edge);
+  let blocks = 0;
+  const outputs = weights.map(({ shape }) => empty([...x.shape.slice(0, -1), shape[0]], { device, dtype }));
+  const words = weights.flatMap((weight, i) => {
+    const first = blocks;
+    blocks += tilesOf(weight.shape[0]);
+    const pointers = [weight.address, layers[i].bias.address, outputs[i].address];
+    return [...pointers.flatMap(halvesOf), weight.shape[0], first];
+  });
+  const chunked = (inChunks(x, inputs) ? 1 : 0) + (weights.every((weight) => inChunks(weight, inputs)) ? 2 : 0);
+  kernels.linears_forward(
+    { ...geometry, grid: [blocks] },
+    ...padded(words, TABLE),
+    layers.length,
+    x.address,
+    rows,
+    inputs,
+    chunked,
+  );
+  return outputs.map((y, i) => {
+    const { weight, bias } = layers[i];
+    const attributes = { transposeA: false, transposeB: true, dtypeB: weight.dtype as Activation };
+    return apply(matmulOp, y, { parents: [x, weight, bias], saved: [x, weights[i]], attributes });
+  });
+}
+
+/** withWeight for several. */
+function withWeights<Result>(
+  weights: readonly Tensor[],
+  x: Tensor,
+  f: (prepared: readonly Tensor[]) => Result,
+  prepared: readonly Tensor[] = [],
+): Result {
+  if (prepared.length === weights.length) return f(prepared);
+  return withWeight('linears', weights[prepared.length], x, (weight) =>
+    withWeights(weights, x, f, [...prepared, weight]),
+  );
+}

@@ -1,0 +1,159 @@
+// What backward does in fewer launches on CUDA against the same in more: gradients that are added to what is there, factors and
+// columns that are read where they are, gradients of parameters that wait for each other, layers on one tensor.
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { cast } from '../../src/kernels/cast.ts';
+import { conv2d } from '../../src/kernels/conv/conv.ts';
+import { mul } from '../../src/kernels/elementwise.ts';
+import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { linears } from '../../src/kernels/linears.ts';
+import { matmul } from '../../src/kernels/matmul.ts';
+import { concat, reshape } from '../../src/kernels/movement.ts';
+import { randn } from '../../src/kernels/random.ts';
+import { sum } from '../../src/kernels/reduce.ts';
+import { zeros } from '../../src/tensor/create.ts';
+import { keep, scope } from '../../src/tensor/scope.ts';
+import type { Shape } from '../../src/tensor/shape.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { largestOf } from '../support/compare.ts';
+import { deviceModes, openTestDevice } from '../support/devices.ts';
+
+const cards = deviceModes.filter(({ name }) => name.startsWith('cuda'));
+
+describe.each(cards)('$label', ({ name, precision }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(name, { precision });
+  }, 120_000);
+
+  /** A leaf of drawn numbers. @param grad whether a gradient is there already, so that others may be late */
+  function leaf(shape: Shape, seed: number, grad = false): Tensor {
+    const made = keep(randn(shape, { seed, device })).requireGrad();
+    if (grad) made.grad = keep(zeros(shape, { device }));
+    return made;
+  }
+
+  const activation = (x: Tensor) => (precision === 'bf16' ? cast(x, 'bf16') : mul(x, 1));
+  const total = (y: Tensor, weights: Tensor) => sum(mul(y.dtype === 'f32' ? y : cast(y, 'f32'), weights));
+  const numbers = (t: Tensor) => t.dataSync() as Float32Array;
+
+  /** Gradients of all leaves of a residual block on two parts. @param apart whether the norm is kept from joining */
+  function block({ apart, late }: { apart: boolean; late: boolean }): Map<string, Float32Array> {
+    const [n, h, w, a, b, c] = [2, 4, 6, 24, 8, 16];
+    const leaves = {
+      x: leaf([n, h, w, a], 1),
+      skip: leaf([n, h, w, b], 2),
+      gamma: leaf([a + b], 3, late),
+      beta: leaf([a + b], 4, late),
+      weight: leaf([c, 3, 3, a + b], 5, late),
+      bias: leaf([c], 6, late),
+      shortcut: leaf([c, 1, 1, a + b], 7, late),
+      last: leaf([a, 3, 3, a], 8, late),
+      lastBias: leaf([a], 9, late),
+    };
+    scope(() => {
+      const own = (t: Tensor) => (apart ? reshape(t, t.shape) : t);
+      // A convolution made x, so that it may find its sums over pixels beside the gradient.
+      const before = activation(leaves.x);
+      const x = conv2d(before, leaves.last, { bias: leaves.lastBias, padding: 1, residual: before, scale: 0.7 });
+      const skip = activation(leaves.skip);
+      const options = { groups: 8, activation: 'silu' } as const;
+      const hidden = groupNorm([own(x), own(skip)], leaves.gamma, leaves.beta, options);
+      const residual = conv2d(concat([x, skip], 3), leaves.shortcut);
+      const { weight, bias } = leaves;
+      const y = conv2d(hidden, weight, { bias, padding: 1, residual, scale: 0.6 });
+      total(y, randn([n, h, w, c], { seed: 10, device })).backward();
+    });
+    const found = new Map(Object.entries(leaves).map(([key, t]) => [key, numbers(t.grad as Tensor)]));
+    for (const t of Object.values(leaves)) t.dispose();
+    return found;
+  }
+
+  function expectClose(got: Float32Array, expected: Float32Array, tolerance: number, what: string): void {
+    const worst = largestOf(expected.map((value, i) => value - got[i]));
+    expect(worst, what).toBeLessThanOrEqual(tolerance * largestOf(expected));
+    expect(largestOf(expected), what).toBeGreaterThan(1e-3);
+  }
+
+  it('a norm that adds what its input has makes the bits of a norm that does not', () => {
+    const [joined, apart] = [false, true].map((apart) => block({ apart, late: true }));
+    for (const key of ['skip', 'gamma', 'beta', 'weight', 'bias', 'shortcut'])
+      expect(joined.get(key), key).toEqual(apart.get(key));
+    // Of sums over pixels that the norm has found, which are added in another order.
+    for (const key of ['lastBias', 'last', 'x'])
+      expectClose(joined.get(key) as Float32Array, apart.get(key) as Float32Array, 1e-5, key);
+  });
+
+  it('gradients of parameters that wait are those of parameters that do not', () => {
+    const [late, prompt] = [true, false].map((late) => block({ apart: false, late }));
+    for (const [key, expected] of prompt) expectClose(late.get(key) as Float32Array, expected, 1e-5, key);
+  });
+
+  it('a second backward adds to what is there', () => {
+    const weight = leaf([5, 7], 1, true);
+    const bias = leaf([5], 2, true);
+    const run = () =>
+      scope(() => {
+        const x = activation(randn([3, 7], { seed: 3, device }));
+        total(matmul(x, weight, { transposeB: true, bias }), randn([3, 5], { seed: 4, device })).backward();
+      });
+    run();
+    const once = [weight, bias].map((t) => numbers(t.grad as Tensor));
+    run();
+    const twice = [weight, bias].map((t) => numbers(t.grad as Tensor));
+    once.forEach((values, i) => {
+      expectClose(
+        twice[i],
+        values.map((value) => 2 * value),
+        1e-6,
+        `parameter ${i}`,
+      );
+    });
+    for (const t of [weight, bias]) t.dispose();
+  });
+
+  it.each([
+    ['of several widths', 70, [64, 5, 130]],
+    ['more than a table holds', 3, Array.from({ length: 100 }, (_, i) => 1 + (i % 3))],
+  ] as const)('layers on one tensor, %s, are products of their own', (_, rows, widths) => {
+    const inputs = 40;
+    const run = (together: boolean) => {
+      const x = leaf([rows, inputs], 1);
+      const layers = widths.map((width, i) => ({
+        weight: leaf([width, inputs], 2 + i, true),
+        bias: leaf([width], 300 + i, true),
+      }));
+      const outputs = scope(() => {
+        const given = activation(x);
+        const made = together
+          ? linears(given, layers)
+          : layers.map(({ weight, bias }) => matmul(given, weight, { transposeB: true, bias }));
+        const parts = made.map((y, i) => total(y, randn(y.shape, { seed: 500 + i, device })));
+        if (together)
+          sum(
+            concat(
+              parts.map((part) => reshape(part, [1])),
+              0,
+            ),
+          ).backward();
+        else for (const part of parts) part.backward(undefined, { retainGraph: true });
+        return made.map((y) => numbers(cast(y, 'f32')));
+      });
+      const gradients = [x, ...layers.flatMap(({ weight, bias }) => [weight, bias])].map((t) =>
+        numbers(t.grad as Tensor),
+      );
+      for (const t of [x, ...layers.flatMap(({ weight, bias }) => [weight, bias])]) t.dispose();
+      return { outputs, gradients };
+    };
+    const [one, many] = [run(true), run(false)];
+    one.outputs.forEach((values, i) => {
+      expect(values, `output ${i}`).toEqual(many.outputs[i]);
+    });
+    const [dx, ...rest] = one.gradients;
+    // In many, each part of it is rounded.
+    expectClose(dx, many.gradients[0], precision === 'bf16' ? 2e-2 : 1e-5, 'x');
+    rest.forEach((values, i) => {
+      expectClose(values, many.gradients[1 + i], 1e-5, `parameter ${i}`);
+    });
+  });
+});
