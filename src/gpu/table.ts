@@ -3,7 +3,7 @@
 // `measured` is filled from results of a card (bench/results), never from anything else.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { chosenTile, h200 } from '../kernels/conv/hopper_tiles.ts';
+import { chosenTile, layerOf, suitsHopper } from '../kernels/conv/hopper.ts';
 import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
 
@@ -21,6 +21,9 @@ export interface TableRow {
   /** Which of a convolution's passes it is: see Geometry. */
   convolution?: { table: readonly number[]; pass: Pass };
 }
+
+/** What an H200 was measured to reach by others: operations a second of dense bf16 products, bytes a second of copies. */
+const h200 = { flops: 790e12, bandwidth: 4.3e12 } as const;
 
 /** Bytes of an activation, of a bf16 weight, of an f32. */
 const HALF = 2;
@@ -60,7 +63,7 @@ function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables
   if (name === 'linears_forward') return ofLinears(values);
   if (name.startsWith('matmul_multiply')) {
     const [rows, terms, columns] = values.slice(4, 7);
-    if (values[2] !== 0) return ofProduct(layerOf(rows, terms, columns), ['forward', 'weight']);
+    if (values[2] !== 0) return ofProduct(linear(rows, terms, columns), ['forward', 'weight']);
     const edge = (geometry?.block[0] as number) / 2;
     const batches = (geometry?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
     const elements = rows * terms + terms * columns;
@@ -110,7 +113,7 @@ function ofConvolution(table: readonly number[], passes: readonly Pass[]): Table
   return ofProduct(product, passes);
 }
 
-function layerOf(rows: number, terms: number, columns: number): Product {
+function linear(rows: number, terms: number, columns: number): Product {
   return { name: `layer ${rows} x ${terms} → ${columns}`, rows, columns, terms, read: rows * terms };
 }
 
@@ -118,7 +121,7 @@ function layerOf(rows: number, terms: number, columns: number): Product {
 function ofJoined(values: readonly number[]): TableRow[] {
   const [pairs, , rows, , inputs] = values.slice(LAYERS_TABLE);
   return Array.from({ length: pairs }, (_, e) => values[JOINED_WORDS * e + JOINED_WORDS - 1]).flatMap((outputs) =>
-    ofProduct(layerOf(rows, inputs, outputs), ['input']),
+    ofProduct(linear(rows, inputs, outputs), ['input']),
   );
 }
 
@@ -126,33 +129,37 @@ function ofJoined(values: readonly number[]): TableRow[] {
 function ofLinears(values: readonly number[]): TableRow[] {
   const [layers, , rows, inputs] = values.slice(LAYERS_TABLE);
   return Array.from({ length: layers }, (_, e) => values[LINEARS_WORDS * e + LINEARS_WORDS - 2]).flatMap((outputs) =>
-    ofProduct(layerOf(rows, inputs, outputs), ['forward', 'weight']),
+    ofProduct(linear(rows, inputs, outputs), ['forward', 'weight']),
   );
 }
 
 function ofProduct({ name, rows, columns, terms, read, table }: Product, passes: readonly Pass[]): TableRow[] {
   const activations = HALF * (read + rows * columns);
   const weights = terms * columns;
-  // Of the input's gradient, taps and output channels are the terms.
-  const inputs = Math.round(read / rows);
   return passes.map((kind) => {
-    const tile =
-      kind === 'forward'
-        ? chosenTile(rows, columns, terms)
-        : kind === 'input'
-          ? chosenTile(rows, inputs, (terms / inputs) * columns)
-          : chosenTile(columns, terms, rows, true);
     const bytes = activations + (kind === 'weight' ? FULL : HALF) * weights;
     return {
       name: `${name}${passNames[kind]}`,
       count: 1,
       flops: 2 * rows * columns * terms,
       bytes,
-      tile: `${tile.rows} x ${tile.columns}${tile.parts > 1 ? `, ${tile.parts} parts` : ''}`,
-      predicted: Math.max(tile.seconds, bytes / h200.bandwidth),
+      ...(table && suitsHopper(table) ? tileOf(table, kind, bytes) : { tile: '' }),
       ...(table && { convolution: { table, pass: kind } }),
     };
   });
+}
+
+/** What sm_90a makes a convolution's pass with, and how long that is predicted to take with what goes on around its products. */
+function tileOf(table: readonly number[], kind: Pass, bytes: number): Pick<TableRow, 'tile' | 'predicted'> {
+  const [n, , , inputs, outH, outW, outputs, kh, kw] = table;
+  const { rows, columns, parts, microseconds } = chosenTile(layerOf({ out: [n, outH, outW, outputs], table }), kind);
+  const weights = outputs * kh * kw * inputs;
+  // Partial sums are written and read; mirrored weights are read and written.
+  const around = { forward: 0, input: 2 * HALF * weights, weight: 2 * FULL * parts * weights }[kind];
+  return {
+    tile: `${rows} x ${columns}${parts > 1 ? `, ${parts} parts` : ''}`,
+    predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) + around / h200.bandwidth,
+  };
 }
 
 function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableRow[] {

@@ -58,6 +58,15 @@ interface Layer {
   out: Shape;
 }
 
+/** Whether the kernels do a convolution of this shape. */
+export function suitsHopper(table: readonly number[]): boolean {
+  const [, , , channels, , , outputs, kh, kw, strideY, strideX, padY, padX] = table;
+  const whole = (count: number) => count > 0 && count % STEP === 0;
+  if (strideY !== 1 || strideX !== 1 || !whole(channels) || !whole(outputs)) return false;
+  // The input's gradient has paddings of kernel - 1 - padding.
+  return padY < kh && padX < kw && Math.max(kh, kw) <= MOST_REACH;
+}
+
 /**
  * The maps that the kernels need, where they can do it all.
  * @param tensors read in pieces of 16 bytes, bf16
@@ -68,11 +77,7 @@ export function hopperMaps(
   tensors: readonly [Tensor, ...(Tensor | undefined)[]],
   bias?: Tensor,
 ): TensorMaps | undefined {
-  const [, , , channels, , , outputs, kh, kw, strideY, strideX, padY, padX] = table;
-  const whole = (count: number) => count > 0 && count % STEP === 0;
-  if (strideY !== 1 || strideX !== 1 || !whole(channels) || !whole(outputs)) return undefined;
-  // The input's gradient has paddings of kernel - 1 - padding.
-  if (padY >= kh || padX >= kw || Math.max(kh, kw) > MOST_REACH) return undefined;
+  if (!suitsHopper(table)) return undefined;
   if (tensors[0].dtype !== 'bf16' || [...tensors, bias].some((t) => t && t.address % 16 !== 0)) return undefined;
   return tensors[0].device.tensorMaps;
 }
@@ -140,6 +145,29 @@ export function weightGradientTile(layer: Layer): Tile {
     const { tiles, parts, run } = splitOf(tile, layer);
     return predicted(tile, tiles * parts, run);
   });
+}
+
+export interface Choice {
+  rows: number;
+  columns: number;
+  /** In which the sums of a weight gradient are made. */
+  parts: number;
+  /** Of the products, predicted. */
+  microseconds: number;
+}
+
+/** What a pass is made with, and its time by arithmetic. */
+export function chosenTile(layer: Layer, pass: 'forward' | 'input' | 'weight'): Choice {
+  if (pass === 'weight') {
+    const tile = weightGradientTile(layer);
+    const { tiles, parts, run } = splitOf(tile, layer);
+    return { rows: tile.rows, columns: tile.columns, parts, microseconds: predicted(tile, tiles * parts, run) };
+  }
+  const { out, weight, ...rest } = pass === 'input' ? mirrored(layer) : layer;
+  const tile = forwardTile({ ...rest, out, weight });
+  const [outputs, ...window] = weight;
+  const tiles = tilesOf(tile, sizeOf(out) / outputs, outputs);
+  return { rows: tile.rows, columns: tile.columns, parts: 1, microseconds: predicted(tile, tiles, sizeOf(window)) };
 }
 
 /** y = scale (conv(x, w) + bias + add + residual) */
