@@ -1,0 +1,58 @@
+// Training that goes on and on: the same losses for any number of threads in every algorithm, no byte more after any step, and no
+// page of memory that was not there early on.
+import { describe, expect, it } from 'vitest';
+import { openDevice } from '../../src/index.ts';
+import { flowObjective } from '../../src/run/objective.ts';
+import { trainingState } from '../../src/run/session.ts';
+import { BatchUpdate } from '../../src/run/update.ts';
+import { configWith } from '../support/config.ts';
+import { full } from '../support/devices.ts';
+
+const steps = full ? 1000 : 150;
+const batchSize = 4;
+/** Of what is measured from here on. */
+const early = steps / 3;
+/** Pages of 4 KiB that JavaScript's own heap may still grow by; one activation of the network here is as many. */
+const HEAP_PAGES = 4096;
+
+async function run(threads: number, exact: boolean) {
+  const config = await configWith('digits', { 'model.nf': 32, 'model.dropout': 0.1 });
+  const device = await openDevice('cpu', { threads, exact });
+  const { model, optimizer } = trainingState(config, device);
+  const { image_size: size, num_channels: channels } = config.data;
+  const images = Float32Array.from({ length: batchSize * size * size * channels }, (_, i) => Math.sin(i));
+  const objective = flowObjective(
+    { imageShape: [size, size, channels], batch: async () => images },
+    { model, config, device },
+  );
+  const update = new BatchUpdate({ model, optimizer, objective, device, batchSize });
+  const losses: number[] = [];
+  const live = new Set<number>();
+  let pages = 0;
+  for (let step = 0; step < steps; step++) {
+    losses.push(update.run(step, [images]).loss);
+    live.add(device.memory().live);
+    if (step === early) pages = process.resourceUsage().minorPageFault;
+  }
+  pages = process.resourceUsage().minorPageFault - pages;
+  const { live: bytes, highWater, reserved } = device.memory();
+  update[Symbol.dispose]();
+  optimizer.dispose();
+  model.dispose();
+  return { losses, live, pages, bytes, highWater, reserved };
+}
+
+describe.each([
+  { name: 'fast convolutions', exact: false },
+  { name: 'direct sums', exact: true },
+])(`${steps} steps with $name`, ({ exact }) => {
+  it('have the same losses with 1, 2 and 3 threads, in the same memory', async () => {
+    const [one, ...others] = [await run(1, exact), await run(2, exact), await run(3, exact)];
+    expect(one.losses.every(Number.isFinite)).toBe(true);
+    for (const other of others) expect(other.losses).toEqual(one.losses);
+    for (const { live, pages } of [one, ...others]) {
+      expect(live.size).toBe(1);
+      expect(pages, 'page faults').toBeLessThan(HEAP_PAGES);
+    }
+  }, 900_000);
+});
