@@ -18,7 +18,8 @@ import { type Array64, array64, directionalDerivative, partialDerivatives, type 
 const probes = 48;
 
 export function makeTensor(array: Array64, dtype: Input['dtype'], device: Device, requiresGrad: boolean): Tensor {
-  return tensor(Array.from(array.data), { shape: array.shape, dtype, device, requiresGrad });
+  const data = dtype === 'f32' ? Float32Array.from(array.data) : Array.from(array.data);
+  return tensor(data, { shape: array.shape, dtype, device, requiresGrad });
 }
 
 async function read(t: Tensor): Promise<Array64> {
@@ -105,6 +106,22 @@ function probedElements(size: number, draw: Random): number[] {
   return [...chosen].sort((a, b) => a - b);
 }
 
+/** What the float64 reference says, which devices and their modes share; of the fixed seed alone, whose sizes come again. */
+const answers = new WeakMap<Case, Map<string, unknown>>();
+
+function answersOf(definition: Case, key: string, seed: string | number): <T>(what: string, make: () => T) => T {
+  const { reference, smooth = reference } = definition;
+  // One that is told what the engine drew says something else each time.
+  if (seed !== 0 || reference.length > 2 || smooth.length > 2) return (_, make) => make();
+  const known = answers.get(definition) ?? new Map<string, unknown>();
+  answers.set(definition, known);
+  return <T>(what: string, make: () => T) => {
+    const name = `${key} ${what}`;
+    if (!known.has(name)) known.set(name, make());
+    return known.get(name) as T;
+  };
+}
+
 /** @throws Error naming op, case, size, device and the first differing elements */
 export async function checkCase(definition: Case, size: unknown, device: Device, seed: string | number): Promise<void> {
   const title = describeCase(definition, size);
@@ -117,7 +134,9 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
 
   const what = `${title} on ${device.name} in ${device.precision}, seed ${seed}`;
   const stored = device.precision === 'bf16' ? 'bf16' : 'f32';
-  const want = asList(definition.reference(arrays, size, outputs));
+  const rounded = device.precision === 'fp32' ? 'f32' : 'bf16';
+  const answer = answersOf(definition, `${JSON.stringify(size)} of ${rounded}`, seed);
+  const want = answer('outputs', () => asList(definition.reference(arrays, size, outputs)));
   if (outputs.length !== want.length) throw new Error(`${what}: ${outputs.length} outputs, expected ${want.length}`);
   want.forEach((expected, i) => {
     const part = want.length === 1 ? `${what}: output` : `${what}: output ${i}`;
@@ -140,7 +159,7 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
     sameShape(part, gradient.shape, input.shape);
     const { data } = gradient;
     const elements = probedElements(data.length, draw);
-    const partial = partialDerivatives(f, arrays, cotangents, which, elements);
+    const partial = answer(`elements of ${which}`, () => partialDerivatives(f, arrays, cotangents, which, elements));
     expectClose(
       part,
       elements.map((i) => data[i]),
@@ -152,7 +171,7 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
 
     // Errors of the elements add up like a random walk, of which four deviations are allowed.
     const direction = data.map(() => (draw() < 0.5 ? -1 : 1));
-    const along = directionalDerivative(f, arrays, cotangents, which, direction);
+    const along = answer(`along ${which}`, () => directionalDerivative(f, arrays, cotangents, which, direction));
     const got = data.reduce((total, value, i) => total + value * direction[i], 0);
     const { absolute = 0, relative = 0, ofLargest = 0 } = tolerance;
     const allowed = 4 * Math.sqrt(data.length) * (absolute + (relative + ofLargest) * largestOf(data));
