@@ -10,8 +10,11 @@ import { full } from '../support/devices.ts';
 
 const steps = full ? 999 : 90;
 const batchSize = 4;
-/** Pages of 4 KiB that JavaScript's own heap may grow by more in the last third of the steps than in the second. */
-const HEAP_PAGES = 1024;
+/**
+ * Pages of 4 KiB that JavaScript's own heap may grow by more in the last third of the steps than in the second. Activations that
+ * were given back and faulted in again would be some 500 a step.
+ */
+const HEAP_PAGES = 8192;
 
 async function run(threads: number, exact: boolean) {
   const config = await configWith('digits', { 'model.nf': 16, 'model.dropout': 0.1 });
