@@ -1,4 +1,4 @@
-/* What the weight gradients read of a convolution: patches of x, terms first. */
+/* A convolution's table, and what weight gradients read of it: patches of x, terms first. */
 #ifndef RECTIFLOW_PATCHES_CUH
 #define RECTIFLOW_PATCHES_CUH
 
