@@ -26,6 +26,8 @@ export interface LeafSink {
   /** Takes over ownership of `gradient`. */
   later?(leaf: Tensor, gradient: Deferred): void;
   finish?(): void;
+  /** Frees what waits, after a rule that failed. */
+  abandon?(): void;
 }
 
 /** Adds to `grad` of the leaves. */
@@ -37,6 +39,7 @@ function intoLeaves(): LeafSink {
     defers: (leaf) => leaf.device.kind === 'cuda' && leaf.grad?.dtype === 'f32' && !isChecking(),
     later: (leaf, gradient) => late.add(leaf.grad as Tensor, gradient),
     finish: () => late.flush(),
+    abandon: () => late.dispose(),
   };
 }
 
@@ -92,6 +95,7 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
       sink.finish?.();
     });
   } finally {
+    sink.abandon?.();
     for (const arrived of pending.values()) for (const part of arrived.flat()) part.dispose();
   }
 }

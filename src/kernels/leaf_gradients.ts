@@ -53,6 +53,12 @@ export class LeafGradients {
     this.addProducts();
   }
 
+  /** Frees what waits; nothing after a flush. */
+  dispose(): void {
+    for (const { gradient } of [...this.terms, ...this.rows, ...this.products]) gradient.dispose();
+    [this.terms, this.rows, this.products] = [[], [], []];
+  }
+
   /** Rows become terms, which wait for the products. */
   private addRows(): void {
     this.terms.push(...sumsOfRows(this.rows));

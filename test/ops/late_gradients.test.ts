@@ -1,6 +1,7 @@
 // What backward does in fewer launches on CUDA against the same in more: gradients that are added to what is there, factors and
 // columns that are read where they are, gradients of parameters that wait for each other, layers on one tensor.
 import { beforeAll, describe, expect, it } from 'vitest';
+import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
@@ -9,6 +10,7 @@ import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { linears } from '../../src/kernels/linears.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
+import { apply, defineOp } from '../../src/kernels/op.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
 import { zeros } from '../../src/tensor/create.ts';
@@ -155,5 +157,35 @@ describe.each(cards)('$label', ({ name, precision }) => {
     rest.forEach((values, i) => {
       expectClose(values, many.gradients[1 + i], 1e-5, `parameter ${i}`);
     });
+  });
+
+  it('that wait are freed when a rule fails', () => {
+    const broken = defineOp({
+      name: 'broken',
+      cpu: 'none',
+      cuda: 'none',
+      backward: () => {
+        throw new Error('no gradient today');
+      },
+    });
+    const { live } = device.memory();
+    const [x, weight, bias] = [leaf([2, 4, 4, 16], 1), leaf([8, 3, 3, 16], 2, true), leaf([8], 3, true)];
+    expect(() =>
+      scope(() => {
+        const same = activation(x);
+        const passed = apply(
+          broken,
+          noGrad(() => reshape(same, same.shape)),
+          { parents: [same] },
+        );
+        const y = conv2d(passed, weight, { bias, padding: 1 });
+        total(y, randn(y.shape, { seed: 4, device })).backward();
+      }),
+    ).toThrow('no gradient today');
+    for (const t of [x, weight, bias]) {
+      t.grad?.dispose();
+      t.dispose();
+    }
+    expect(device.memory().live - live).toBe(0);
   });
 });
