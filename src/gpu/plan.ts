@@ -25,6 +25,24 @@ export interface StepPlan {
   owners: readonly (readonly [owner: string, bytes: number])[];
 }
 
+/** The update of a batch of images by the loss of rectified flow, in training: what is planned, and what a test captures. */
+export function imageUpdate(network: UNet, optimizer: Adam, batchSize: number): BatchUpdate {
+  const velocity = networkVelocity(network);
+  const { imageSize, channels } = network.options;
+  network.train();
+  return new BatchUpdate({
+    model: network,
+    optimizer,
+    device: optimizer.arena.values.device,
+    batchSize,
+    objective: {
+      shapes: [[imageSize, imageSize, channels]],
+      fetch: async () => [],
+      loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
+    },
+  });
+}
+
 /** @param options of the network; default: the official CIFAR-10 one */
 export function planStep(
   batchSize: number,
@@ -34,25 +52,13 @@ export function planStep(
   const device = new PlanningDevice(precision);
   const network = new UNet(options, new Initializer({ device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
-  const velocity = networkVelocity(network);
-  const shape = [options.imageSize, options.imageSize, options.channels];
-  const batch = new Float32Array(batchSize * shape.reduce((product, dim) => product * dim, 1));
   let owners: Map<string, number> = new Map();
   device.onHighWater = () => {
     owners = liveByOwner(device);
   };
-  network.train();
-  using update = new BatchUpdate({
-    model: network,
-    optimizer,
-    device,
-    batchSize,
-    objective: {
-      shapes: [shape],
-      fetch: async () => [batch],
-      loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
-    },
-  });
+  using update = imageUpdate(network, optimizer, batchSize);
+  const { imageSize, channels } = options;
+  const batch = new Float32Array(batchSize * imageSize ** 2 * channels);
   update.run(0, [batch]);
   const { nodes } = device;
   const { highWater, reserved } = device.memory();

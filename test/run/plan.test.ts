@@ -7,13 +7,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
-import { describePlan, planStep } from '../../src/gpu/plan.ts';
+import { describePlan, imageUpdate, planStep } from '../../src/gpu/plan.ts';
 import { tableLines, tableRows } from '../../src/gpu/table.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { loadConfig } from '../../src/run/index.ts';
 import { unetOptions } from '../../src/run/model.ts';
-import { BatchUpdate } from '../../src/run/update.ts';
+import type { BatchUpdate } from '../../src/run/update.ts';
 import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { random } from '../support/random.ts';
 
@@ -79,21 +78,8 @@ describe('the official CIFAR-10 network at batch 128 in bf16', () => {
 function train(device: Device, options: typeof narrow, batchSize: number, steps: number) {
   const network = new UNet(options, new Initializer({ seed: options.seed, device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, gradientClip: 1, emaRate: 0.999 });
-  const velocity = networkVelocity(network);
-  const shape = [options.imageSize, options.imageSize, options.channels];
-  network.train();
-  const update = new BatchUpdate({
-    model: network,
-    optimizer,
-    device,
-    batchSize,
-    objective: {
-      shapes: [shape],
-      fetch: async () => [],
-      loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
-    },
-  });
-  const size = batchSize * shape.reduce((product, dim) => product * dim, 1);
+  const update = imageUpdate(network, optimizer, batchSize);
+  const size = batchSize * options.imageSize ** 2 * options.channels;
   const results: ReturnType<BatchUpdate['run']>[] = [];
   const draw = random('images');
   for (let step = 0; step < steps; step++) {

@@ -5,6 +5,7 @@ import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
 import { duringCapture } from '../native/cuda_handles.ts';
 import { type Driver, DriverError, type Stream } from '../native/libcuda.ts';
+import { Counted } from './counted.ts';
 import { PoolAllocator } from './pool_allocator.ts';
 
 export interface CudaAllocator {
@@ -75,12 +76,12 @@ export class GraphPool {
   }
 }
 
-class DirectAllocator implements CudaAllocator {
+class DirectAllocator extends Counted implements CudaAllocator {
   private readonly source: Required<MemorySource>;
   private readonly sizes = new Map<number, number>();
-  private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
   constructor(source: Required<MemorySource>) {
+    super();
     this.source = source;
   }
 
@@ -92,9 +93,8 @@ class DirectAllocator implements CudaAllocator {
         `out of memory: ${bytes} bytes asked, ${figures.live} in use by ${this.sizes.size} blocks`,
       );
     this.sizes.set(address, bytes);
-    figures.live += bytes;
+    this.countLive(bytes);
     figures.reserved = figures.live;
-    figures.highWater = Math.max(figures.highWater, figures.live);
     return address;
   }
 
@@ -103,23 +103,11 @@ class DirectAllocator implements CudaAllocator {
     if (bytes === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
     this.source.release(address);
     this.sizes.delete(address);
-    this.figures.live -= bytes;
+    this.countLive(-bytes);
     this.figures.reserved = this.figures.live;
   }
 
   owns(address: number): boolean {
     return this.sizes.has(address);
-  }
-
-  memory(): MemoryFigures {
-    return { ...this.figures };
-  }
-
-  resetHighWater(): void {
-    this.figures.highWater = this.figures.live;
-  }
-
-  trim(): number {
-    return 0;
   }
 }

@@ -1,7 +1,7 @@
 // The allocator of a recorded graph's memory: best fit, blocks cut to size and joined with their free neighbours. A recording
 // allocates once and is replayed for hours, so that it is worth the search; a few reservations hold all of it.
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
-import type { MemoryFigures } from '../device.ts';
+import { Counted } from './counted.ts';
 
 const ALIGNMENT = 256;
 /** A reservation is a part of all before it, within these bounds, or as large as what asks for it. */
@@ -18,18 +18,18 @@ interface Piece {
   after: Piece | undefined;
 }
 
-export class PoolAllocator {
+export class PoolAllocator extends Counted {
   private readonly reserveBytes: (bytes: number) => number;
   private readonly first: number;
   private readonly used = new Map<number, Piece>();
   private readonly unused = new Set<Piece>();
-  private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
   /**
    * @param reserve takes bytes from the system for good; 0 when there are none
    * @param first bytes of the first reservation; default: as of the others
    */
   constructor(reserve: (bytes: number) => number, first = 0) {
+    super();
     this.reserveBytes = reserve;
     this.first = first;
   }
@@ -49,8 +49,7 @@ export class PoolAllocator {
     this.cut(piece, size);
     piece.free = false;
     this.used.set(piece.address, piece);
-    this.figures.live += size;
-    this.figures.highWater = Math.max(this.figures.highWater, this.figures.live);
+    this.countLive(size);
     return piece.address;
   }
 
@@ -58,7 +57,7 @@ export class PoolAllocator {
     const piece = this.used.get(address);
     if (!piece) throw new DeviceError(`free of an address that is not allocated: ${address}`);
     this.used.delete(address);
-    this.figures.live -= piece.bytes;
+    this.countLive(-piece.bytes);
     piece.free = true;
     this.unused.add(piece);
     if (piece.after?.free) this.join(piece, piece.after);
@@ -68,19 +67,6 @@ export class PoolAllocator {
   /** Whether it is in use as a block of this allocator. */
   owns(address: number): boolean {
     return this.used.has(address);
-  }
-
-  memory(): MemoryFigures {
-    return { ...this.figures };
-  }
-
-  resetHighWater(): void {
-    this.figures.highWater = this.figures.live;
-  }
-
-  /** What is reserved stays so. */
-  trim(): number {
-    return 0;
   }
 
   private reserve(size: number): Piece {
