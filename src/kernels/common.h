@@ -49,6 +49,10 @@ INLINE int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 /* ---------------------------------------------------------------- memory */
 INLINE vec load(const float *p) { return (vec) * (const vec_unaligned *)p; }
 INLINE void store(float *p, vec v) { *(vec_unaligned *)p = (vec_unaligned)v; }
+/* Asks for floats that will be read soon, by cache lines of 64 bytes. */
+INLINE void prefetch(const float *p, int32_t floats) {
+  UNROLLED for (int32_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i);
+}
 INLINE vec splat(float s) { return s - (vec){}; }
 INLINE vec load_partial(const float *p, int32_t n) {
   vec v = {};

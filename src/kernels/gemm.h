@@ -17,12 +17,15 @@
 
 typedef struct { vec at[TILE_ROWS][2]; } tile;
 
+enum { PREFETCHED_ROWS = 32 }; /* how far ahead a right operand is asked for */
+
 /* sum[r] += sum_k a[r][k] * b[k], b a packed panel of rows of TILE_COLUMNS */
 INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int32_t k) {
   vec c[TILE_ROWS][2];
   const float *row[TILE_ROWS];
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) c[r][0] = sum->at[r][0], c[r][1] = sum->at[r][1], row[r] = a[r];
   NOT_UNROLLED for (int32_t i = 0; i < k; i++, b += TILE_COLUMNS) {
+    prefetch(b + PREFETCHED_ROWS * TILE_COLUMNS, TILE_COLUMNS);
     vec b0 = load(b), b1 = load(b + LANES);
     UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) {
       vec s = splat(row[r][i]);

@@ -10,9 +10,9 @@ struct product {
   const float *a, *b, *bias;
   float *c;
   size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 where one serves all */
-  int32_t m, k, n, panels, row_groups, panel_groups;
+  int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* of k: chunks of INNER_CHUNK, those in parts */
   int32_t transposed; /* of packing: B is stored [n, k] */
-  float *packed;
+  float *packed, *partials;
 };
 
 KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
@@ -90,9 +90,25 @@ KERNEL void matmul_multiply(const float *a, const float *packed, const float *bi
 
 enum { BLOCK_TILES = 8, BLOCK_PANELS = 128 / TILE_COLUMNS, WANTED_BLOCKS = 16 };
 
-/* Floats that a worker needs. */
-KERNEL double matmul_transposed_scratch(void) {
-  return (double)INNER_CHUNK * (BLOCK_TILES * TILE_ROWS + BLOCK_PANELS * TILE_COLUMNS);
+/* Floats of a worker: a chunk of both operands. */
+enum { WORKER_FLOATS = INNER_CHUNK * (BLOCK_TILES * TILE_ROWS + BLOCK_PANELS * TILE_COLUMNS) };
+
+/* Blocks as large as they may be read the operands least: where they are few, k is cut, and then columns. */
+static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int32_t n) {
+  struct product p = {.batches = batches, .m = m, .k = k, .n = n, .panels = ceil_div(n, TILE_COLUMNS)};
+  p.c_batch = (size_t)m * (size_t)n;
+  p.row_groups = ceil_div(m, BLOCK_TILES * TILE_ROWS);
+  p.panel_groups = ceil_div(p.panels, BLOCK_PANELS);
+  p.chunks = max32(1, ceil_div(k, INNER_CHUNK));
+  int32_t blocks = batches * p.row_groups;
+  p.parts = pieces_for(blocks * p.panel_groups, p.chunks / 2, WANTED_BLOCKS);
+  p.panel_groups = max32(p.panel_groups, pieces_for(blocks * p.parts, p.panels, WANTED_BLOCKS / 2));
+  return p;
+}
+
+KERNEL double matmul_transposed_scratch(int32_t batches, int32_t m, int32_t k, int32_t n, int32_t workers) {
+  struct product p = transposed_plan(batches, m, k, n);
+  return (double)workers * WORKER_FLOATS + (p.parts > 1 ? (double)p.parts * batches * (double)p.c_batch : 0.0);
 }
 
 /* to[i][width] of `count` rows of from, `there` columns of which exist; zeros beyond */
@@ -124,17 +140,18 @@ static void transposed_tile(const float *a, const float *b, int32_t count, float
 static void transposed_task(void *context, int32_t task, int32_t worker) {
   const struct product *p = context;
   int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups;
-  int32_t group = rest % p->row_groups, batch = rest / p->row_groups;
+  int32_t group = rest % p->row_groups, part = rest / p->row_groups % p->parts, batch = rest / p->row_groups / p->parts;
+  int32_t first_k = p->chunks * part / p->parts * INNER_CHUNK, end_k = min32(p->k, p->chunks * (part + 1) / p->parts * INNER_CHUNK);
   const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
-  float *c = p->c + (size_t)batch * p->c_batch;
-  float *left = p->packed + (size_t)worker * (size_t)matmul_transposed_scratch();
+  float *c = p->parts > 1 ? p->partials + (size_t)(part * p->batches + batch) * p->c_batch : p->c + (size_t)batch * p->c_batch;
+  float *left = p->packed + (size_t)worker * WORKER_FLOATS;
   float *right = left + INNER_CHUNK * BLOCK_TILES * TILE_ROWS;
   int32_t end_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
   int32_t first_row = group * BLOCK_TILES * TILE_ROWS, last_row = min32(p->m, first_row + BLOCK_TILES * TILE_ROWS);
   for (int32_t first = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups), last; first < end_panel; first = last) {
     last = min32(end_panel, first + BLOCK_PANELS);
-    for (int32_t begin = 0; begin < p->k || begin == 0; begin += INNER_CHUNK) {
-      int32_t count = min32(INNER_CHUNK, p->k - begin);
+    for (int32_t begin = first_k; begin < end_k || begin == 0; begin += INNER_CHUNK) {
+      int32_t count = min32(INNER_CHUNK, end_k - begin);
       for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
         lay_out_panel(left + (size_t)(row - first_row) * INNER_CHUNK, a + (size_t)begin * (size_t)p->m + (size_t)row,
                       (size_t)p->m, count, TILE_ROWS, last_row - row);
@@ -144,21 +161,33 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
         lay_out_panel(packed, b + (size_t)begin * (size_t)p->n + (size_t)column, (size_t)p->n, count, TILE_COLUMNS, width);
         for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
           transposed_tile(left + (size_t)(row - first_row) * INNER_CHUNK, packed, count,
-                          c + (size_t)row * (size_t)p->n + (size_t)column, (size_t)p->n, last_row - row, width, begin == 0);
+                          c + (size_t)row * (size_t)p->n + (size_t)column, (size_t)p->n, last_row - row, width, begin == first_k);
       }
     }
   }
 }
 
-/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n]; scratch: matmul_transposed_scratch floats for each worker */
+/* c = the sum of the parts, in their order, SUM_FLOATS of it */
+enum { SUM_FLOATS = 1 << 13 };
+static void sum_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct product *p = context;
+  size_t all = (size_t)p->batches * p->c_batch, begin = (size_t)task * SUM_FLOATS;
+  size_t end = begin + SUM_FLOATS < all ? begin + SUM_FLOATS : all;
+  for (size_t i = begin; i < end; i++) {
+    float sum = p->partials[i];
+    for (int32_t part = 1; part < p->parts; part++) sum += p->partials[(size_t)part * all + i];
+    p->c[i] = sum;
+  }
+}
+
+/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n] */
 KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, float *scratch, int32_t batches, int32_t m,
-                                       int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
-  struct product p = {.a = a, .b = b, .c = c, .packed = scratch, .m = m, .k = k, .n = n};
-  p.panels = ceil_div(n, TILE_COLUMNS);
+                                       int32_t k, int32_t n, int32_t a_batch, int32_t b_batch, int32_t workers) {
+  struct product p = transposed_plan(batches, m, k, n);
+  p.a = a, p.b = b, p.c = c, p.packed = scratch, p.partials = scratch + (size_t)workers * WORKER_FLOATS;
   p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
   p.b_batch = b_batch ? (size_t)n * (size_t)k : 0;
-  p.c_batch = (size_t)m * (size_t)n;
-  p.row_groups = ceil_div(m, BLOCK_TILES * TILE_ROWS);
-  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_BLOCKS);
-  pool_run(transposed_task, &p, batches * p.row_groups * p.panel_groups);
+  pool_run(transposed_task, &p, batches * p.parts * p.row_groups * p.panel_groups);
+  if (p.parts > 1) pool_run(sum_task, &p, (int32_t)(((size_t)batches * p.c_batch + SUM_FLOATS - 1) / SUM_FLOATS));
 }

@@ -18,8 +18,8 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_packed_size: 'i32 i32 -> f64',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
-  matmul_transposed_scratch: '-> f64',
-  matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
+  matmul_transposed_scratch: 'i32 i32 i32 i32 i32 -> f64',
+  matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32',
 });
 
 const MULTIPLY = 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32 i32';
@@ -72,9 +72,10 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   const y = empty(shape, { device });
   const kernels = device.load(matmulKernels);
   if (a.transposed) {
-    using scratch = empty([device.workers * kernels.matmul_transposed_scratch()], { device });
+    const { workers } = device;
+    using scratch = empty([kernels.matmul_transposed_scratch(batches, m, k, n, workers)], { device });
     const operands = [left.address, right.address, y.address, scratch.address];
-    kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
+    kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB, workers);
     return y;
   }
   const packs = stepB ? batches : 1;

@@ -12,7 +12,7 @@
 #include "gemm.h"
 #include "winograd_transforms.h"
 
-enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 6144, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
+enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 12288, BLOCKS_MULTIPLE = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
        CHUNK_PANELS = 64 / TILE_COLUMNS };
 
 struct winograd {
@@ -122,9 +122,9 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
     }
 }
 
-/* sums[t][TILE_COLUMNS] (+)= what `rows` tiles have in one plane */
+/* sums[t][TILE_COLUMNS] (+)= what `rows` tiles have in one plane; what comes from afar, u or v, is asked for ahead */
 INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums,
-                          int32_t fresh) {
+                          int32_t fresh, int32_t u_is_far) {
   vec c[TILE_ROWS][2];
   UNROLLED for (int32_t r = 0; r < rows; r++) {
     c[r][0] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS);
@@ -132,6 +132,8 @@ INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const
   }
   for (int32_t source = 0; source < sources; source++, v += panel_step)
     NOT_UNROLLED for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
+      if (u_is_far) prefetch(u + PREFETCHED_ROWS * TILE_COLUMNS, TILE_COLUMNS);
+      else if (i < rows * TILE_COLUMNS / 16) prefetch(v + panel_step + i * 16, 16);
       vec b0 = load(u), b1 = load(u + LANES);
       UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(v[r * TILE_COLUMNS + i]);
@@ -143,12 +145,12 @@ INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const
 }
 
 /* `planes` planes of tiles [0, count) and `sources` panels of v with one panel of u. */
-static void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u,
-                            int32_t sources, float *sums, int32_t fresh) {
+INLINE void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u,
+                            int32_t sources, float *sums, int32_t fresh, int32_t u_is_far) {
   for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, u += g->u_plane, sums += g->sums_plane)
     for (int32_t t = 0, rows; t < count; t += rows) {
       rows = tile_rows_of(count - t);
-      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, sources, sums + t * TILE_COLUMNS, fresh)
+      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, sources, sums + t * TILE_COLUMNS, fresh, u_is_far)
     }
 }
 
@@ -195,7 +197,7 @@ INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_
     size_t plane = (size_t)(row * side);
     for (int32_t panel = 0; panel < g->panels; panel++)
       multiply_planes(g, side, v + plane * g->v_plane, count, g->u + (size_t)panel * g->u_panel + plane * g->u_plane, g->sources,
-                      sums + (size_t)panel * g->sums_panel + plane * g->sums_plane, 1);
+                      sums + (size_t)panel * g->sums_panel + plane * g->sums_plane, 1, 1);
   }
   for (int32_t t = 0; t < count; t++)
     for (int32_t panel = 0; panel < g->panels; panel++)
@@ -210,7 +212,7 @@ INLINE void panel_task(int32_t m, const struct winograd *g, int32_t task, int32_
   for (int32_t source = 0; source < g->sources; source += CHUNK_PANELS) {
     int32_t count = min32(CHUNK_PANELS, g->sources - source), from = source * TILE_COLUMNS;
     weight_panel(m, g, task, from, from + count * TILE_COLUMNS, u);
-    multiply_planes(g, (m + 2) * (m + 2), g->v + (size_t)source * g->v_panel, g->tiles, u, count, sums, source == 0);
+    multiply_planes(g, (m + 2) * (m + 2), g->v + (size_t)source * g->v_panel, g->tiles, u, count, sums, source == 0, 0);
   }
   for (int32_t t = 0; t < g->tiles; t++) output_tile(m, g, t, task, sums + (size_t)t * TILE_COLUMNS);
 }
@@ -257,8 +259,9 @@ static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
 /* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. */
 static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
   size_t planes = (size_t)((m + 2) * (m + 2)), all = (size_t)workers;
-  int32_t most = max32(1, BLOCK_FLOATS * 36 / (int32_t)planes / g->c / TILE_ROWS) * TILE_ROWS;
-  g->block = by_panels(g) ? g->tiles : min32(most, g->tiles);
+  int32_t most = max32(TILE_ROWS, BLOCK_FLOATS * 36 / (int32_t)planes / g->c);
+  int32_t wanted = ceil_div(ceil_div(g->tiles, most), BLOCKS_MULTIPLE) * BLOCKS_MULTIPLE; /* so that threads end together */
+  g->block = by_panels(g) ? g->tiles : ceil_div(ceil_div(g->tiles, wanted), TILE_ROWS) * TILE_ROWS;
   g->blocks = ceil_div(g->tiles, g->block);
   g->v_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
   g->v_panel = planes * g->v_plane;
@@ -321,13 +324,22 @@ INLINE void chunk_task(int32_t m, const struct winograd *g, int32_t task) {
 }
 TASKS(chunk_task, task)
 
-/* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS] */
-INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
+/* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS]; next: the v that will be asked for, or 0 */
+INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh,
+                            const float *next) {
   vec c[TILE_ROWS][2] = {};
   if (!fresh) { /* du comes from far while the products are made */
     UNROLLED for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
   }
-  tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles);
+  NOT_UNROLLED for (int32_t t = 0; t < tiles; t++, d += TILE_COLUMNS, v += TILE_COLUMNS) {
+    if (next) prefetch(next + t * TILE_COLUMNS, TILE_COLUMNS);
+    vec v0 = load(v), v1 = load(v + LANES);
+    UNROLLED for (int32_t r = 0; r < rows; r++) {
+      vec s = splat(d[r]);
+      c[r][0] += s * v0;
+      c[r][1] += s * v1;
+    }
+  }
   UNROLLED for (int32_t r = 0; r < rows; r++) {
     float *to = du + (size_t)r * step;
     store(to, fresh ? c[r][0] : load(to) + c[r][0]);
@@ -335,17 +347,14 @@ INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_
   }
 }
 
-/* The same of a whole panel of d. */
-INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh) {
-#if LANES == 16
-  for (int32_t row = 0; row < TILE_COLUMNS; row += 8) accumulate_rows(8, d + row, v, tiles, du + (size_t)row * step, step, fresh);
-#else
-  int32_t row = 0;
-  for (; row + TILE_ROWS <= TILE_COLUMNS; row += TILE_ROWS)
-    accumulate_rows(TILE_ROWS, d + row, v, tiles, du + (size_t)row * step, step, fresh);
-  if (TILE_COLUMNS % TILE_ROWS)
-    accumulate_rows(TILE_COLUMNS % TILE_ROWS, d + row, v, tiles, du + (size_t)row * step, step, fresh);
-#endif
+/* The same of a whole panel of d, as many rows at a time as divide it best. */
+INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh,
+                             const float *next) {
+  enum { ROWS = LANES == 16 ? 8 : TILE_ROWS, REST = TILE_COLUMNS % ROWS };
+  accumulate_rows(ROWS, d, v, tiles, du, step, fresh, next);
+  for (int32_t row = ROWS; row + ROWS <= TILE_COLUMNS; row += ROWS)
+    accumulate_rows(ROWS, d + row, v, tiles, du + (size_t)row * step, step, fresh, 0);
+  if (REST) accumulate_rows(REST, d + (TILE_COLUMNS - REST), v, tiles, du + (size_t)(TILE_COLUMNS - REST) * step, step, fresh, 0);
 }
 
 /* One plane, one panel of out_c. */
@@ -356,7 +365,7 @@ static void accumulate_task(void *context, int32_t task, int32_t worker) {
   const float *v = g->v + (size_t)plane * g->v_plane, *d = g->d + (size_t)panel * g->v_panel + (size_t)plane * g->v_plane;
   float *du = g->u + (size_t)plane * g->u_plane + (size_t)(panel * TILE_COLUMNS) * (size_t)g->c;
   for (int32_t source = 0; source < g->sources; source++, v += g->v_panel, du += TILE_COLUMNS)
-    accumulate_panel(d, v, count, du, (size_t)g->c, g->first == 0);
+    accumulate_panel(d, v, count, du, (size_t)g->c, g->first == 0, v + g->v_panel);
 }
 
 /* dw = G^T du G of one output channel and `width` of its input channels */
@@ -383,7 +392,7 @@ INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_
     const float *v = g->v + (size_t)source * g->v_panel, *d = g->d + (size_t)panel * g->v_panel;
     float *to = du;
     for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, d += g->v_plane, to += g->u_plane)
-      accumulate_panel(d, v, g->tiles, to, TILE_COLUMNS, 1);
+      accumulate_panel(d, v, g->tiles, to, TILE_COLUMNS, 1, v + g->v_plane);
     float *dw = g->y + (size_t)(panel * TILE_COLUMNS) * 9 * (size_t)g->c + (size_t)(source * TILE_COLUMNS);
     for (int32_t row = 0; row < TILE_COLUMNS; row++, dw += 9 * (size_t)g->c)
       finish_row(m, g, du + row * TILE_COLUMNS, g->u_plane, dw, TILE_COLUMNS);
