@@ -17,7 +17,9 @@ test.each([1, 2, 3].flatMap((threads) => sizes.map((size) => ({ threads, size })
       const small = full([size], 1e-20, { device });
       const made = small.mul(small).dataSync();
       expect(made.every((value) => value === 0)).toBe(true);
-      const kept = full([size], 1e-40, { device }).mul(full([size], 2, { device })).dataSync();
+      const kept = full([size], 1e-40, { device })
+        .mul(full([size], 2, { device }))
+        .dataSync();
       expect(kept.every((value) => value === 0)).toBe(true);
     });
     expect(Number.MIN_VALUE * 3 - Number.MIN_VALUE).toBe(2 * Number.MIN_VALUE);
