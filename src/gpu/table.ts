@@ -151,11 +151,10 @@ function ofProduct({ name, rows, columns, terms, read, table }: Product, passes:
 
 /** What sm_90a makes a convolution's pass with, and how long that is predicted to take with what goes on around its products. */
 function tileOf(table: readonly number[], kind: Pass, bytes: number): Pick<TableRow, 'tile' | 'predicted'> {
-  const [n, , , inputs, outH, outW, outputs, kh, kw] = table;
-  const { rows, columns, parts, microseconds } = chosenTile(layerOf({ out: [n, outH, outW, outputs], table }), kind);
-  const weights = outputs * kh * kw * inputs;
-  // Partial sums are written and read; mirrored weights are read and written.
-  const around = { forward: 0, input: 2 * HALF * weights, weight: 2 * FULL * parts * weights }[kind];
+  const { rows, columns, parts, microseconds } = chosenTile(layerOf(table), kind);
+  const [, , , inputs, , , outputs, kh, kw] = table;
+  // Partial sums are written and read.
+  const around = kind === 'weight' ? 2 * FULL * parts * outputs * kh * kw * inputs : 0;
   return {
     tile: `${rows} x ${columns}${parts > 1 ? `, ${parts} parts` : ''}`,
     predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) + around / h200.bandwidth,

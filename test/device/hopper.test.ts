@@ -228,7 +228,7 @@ describe('the convolution', () => {
         maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows),
         maps.rows(weights, [outputs, channels], columns),
         ...[y, 0, 0, 0],
-        device.table([height, width, channels, outputs, 1, 0, 0, pixels, 1]),
+        device.table([1, height, width, channels, height, width, outputs, 1, 1, 1, 1, 0, 0]),
         1,
       ];
       const geometry = { grid: [1] as const, block: [384] as const, shared: 193 * 1024 };

@@ -7,7 +7,7 @@ import { view } from '../../tensor/view.ts';
 import { inChunks, launchOf, productModules } from '../product.ts';
 import { sumAxes } from '../reduction.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
-import { hopperForward, hopperInputGradient, hopperMaps, hopperWeightPartials, layerOf } from './hopper.ts';
+import { hopperForward, hopperInputGradient, hopperMaps, hopperWeightPartials } from './hopper.ts';
 
 export const convKernels = productModules(import.meta.url, './conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
@@ -25,7 +25,7 @@ export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilo
   const { bias, add, residual, scale } = epilogue;
   if (sizeOf(out) === 0) return empty(out, { device, dtype });
   const maps = hopperMaps(geometry, [x, weight, add, residual], bias);
-  if (maps) return hopperForward(maps, x, weight, layerOf(geometry), epilogue);
+  if (maps) return hopperForward(maps, x, weight, geometry.table, epilogue);
   const y = empty(out, { device, dtype });
   const [columns, ...window] = weight.shape;
   const product = { rows: y.size / columns, columns, terms: sizeOf(window) };
@@ -42,7 +42,7 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geom
   const { device, dtype } = dy;
   if (sizeOf(shape) === 0) return empty(shape, { device, dtype });
   const maps = hopperMaps(geometry, [dy, weight]);
-  if (maps) return hopperInputGradient(maps, dy, weight, layerOf(geometry), scale);
+  if (maps) return hopperInputGradient(maps, dy, weight, geometry.table, scale);
   const dx = empty(shape, { device, dtype });
   const [outputs, height, width, inputs] = weight.shape;
   const product = { rows: dx.size / inputs, columns: inputs, terms: height * width * outputs };
@@ -57,7 +57,7 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry
   const { device } = x;
   if (x.size === 0 || dy.size === 0) return zeros(shape, { device });
   const maps = hopperMaps(geometry, [x, dy]);
-  if (maps) return summed(hopperWeightPartials(maps, x, dy, layerOf(geometry)), shape, scale);
+  if (maps) return summed(hopperWeightPartials(maps, x, dy, geometry.table), shape, scale);
   const [outputs, , , inputs] = shape;
   const product = { rows: outputs, columns: sizeOf(shape) / outputs, terms: dy.size / outputs };
   const { kernels, geometry: launch, parts, run } = launchOf(convKernels, x, product, true);
@@ -76,7 +76,7 @@ export function laterWeightGradient(
 ): SumOfTerms | WeightProduct {
   const maps = hopperMaps(geometry, [x, dy]);
   return maps
-    ? new SumOfTerms(hopperWeightPartials(maps, x, dy, layerOf(geometry)), scale)
+    ? new SumOfTerms(hopperWeightPartials(maps, x, dy, geometry.table), scale)
     : new WeightProduct(x, dy, geometry.table, scale);
 }
 

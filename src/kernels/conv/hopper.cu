@@ -5,6 +5,7 @@
  */
 #include "storage.cuh"
 #include "ptx_hopper.cuh"
+#include "table.cuh"
 
 constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the swizzle's width */
 constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
@@ -74,10 +75,11 @@ template <class Fill> DEVICE void produce(const ring &r, int first, int steps, F
   }
 }
 
-/* The sums of the calling warpgroup's rows, of one step or more. TRANSPOSED: terms lie one below the other in a stage, not
- * side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
-template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
-  constexpr int next_terms = (TRANSPOSED ? 16 * 128 : 16 * 2) / 16; /* to the next 16, as descriptors count */
+/* The sums of the calling warpgroup's rows, of one step or more. Of a transposed operand terms lie one below the other in a
+ * stage, not side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
+template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
+  /* To the next 16 terms, as descriptors count. */
+  constexpr int next_left = (LEFT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16, next_right = (RIGHT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16;
   int rows = share() * BLOCKS * PIECE;
   auto multiply = [&](int step, bool begins) {
     stage s = r.at(first + step);
@@ -88,7 +90,8 @@ template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int ste
     for (int part = 0; part < STEP / 16; part++)
 #pragma unroll
       for (int block = 0; block < BLOCKS; block++)
-        multiply_async<TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_terms, b + part * next_terms, !begins || part > 0);
+        multiply_async<LEFT_TRANSPOSED, RIGHT_TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_left, b + part * next_right,
+                                                          !begins || part > 0);
     products_commit();
   };
   auto give_back = [&](int step) {
@@ -146,12 +149,12 @@ template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS 
       }
 }
 
-/* table: H', W', Cin, Cout, kw, padding, vertical first, then N H' W' and the number of taps */
-struct conv {
-  int out_h, out_w, in, out, kw, pad_y, pad_x, pixels, taps;
-};
+/* The convolution, at stride 1, that gives the input's gradient: of dy, with the taps of w in reverse. */
+DEVICE conv mirrored(const conv &g) {
+  return {g.n, g.out_h, g.out_w, g.out, g.h, g.w, g.in, g.kh, g.kw, 1, 1, g.kh - 1 - g.pad_y, g.kw - 1 - g.pad_x};
+}
 
-DEVICE conv conv_of(const int *t) { return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}; }
+DEVICE int pixels_of(const conv &g) { return g.n * g.out_h * g.out_w; }
 
 /* Where the patch of an output pixel begins. */
 struct spot {
@@ -167,46 +170,76 @@ struct alignas(8) four_reals {
   real part[4];
 };
 
-/* y = scale (conv(x, w) + bias + add + residual); x by patches of ROWS pixels, w [Cout, taps * Cin] by boxes of COLUMNS rows;
- * bias [Cout], add [N, Cout] and residual may be 0 */
+/* Sums of a convolution: x by patches of ROWS pixels; load_weights(stage, tap, channel of the input, first column);
+ * write(pixel, channel of the output, where in the output, four sums side by side). */
+template <bool TRANSPOSED, class LoadWeights, class Write>
+DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeights load_weights, Write write) {
+  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.kh * g.kw * pieces;
+  auto load = [&](int tile, int first) {
+    spot from = spot_of(g, tile / across * ROWS);
+    produce(r, first, steps, [&](int step, const stage &s) {
+      int tap = step / pieces, channel = step % pieces * STEP;
+      load_patches(s.left, x, s.full, channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      load_weights(s, tap, channel, tile % across * COLUMNS);
+    });
+  };
+  auto make = [&](int tile, int first) {
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<false, TRANSPOSED>(r, first, steps, sum);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
+      if (pixel < pixels_of(g) && channel < g.out) write(pixel, channel, (size_t)pixel * (size_t)g.out + channel, four);
+    });
+  };
+  each_tile(r, ceil_div(pixels_of(g), ROWS) * across, steps, load, make);
+}
+
+/* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias [Cout], add [N, Cout] and
+ * residual may be 0 */
 HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
                                   const real *add, const real *residual, const int *table, float scale) {
   if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w);
   SHARED_RING(shared);
   conv g = conv_of(table);
-  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.taps * pieces;
-  auto load = [&](int tile, int first) {
-    spot from = spot_of(g, tile / across * ROWS);
-    produce(shared, first, steps, [&](int step, const stage &s) {
-      int tap = step / pieces;
-      load_patches(s.left, x, s.full, step % pieces * STEP, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
-      load_box(s.right, w, s.full, step * STEP, tile % across * COLUMNS);
-    });
+  auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
+    load_box(s.right, w, s.full, tap * g.in + channel, column0);
   };
-  auto make = [&](int tile, int first) {
-    float sum[BLOCKS][COLUMNS / 2];
-    consume<false>(shared, first, steps, sum);
-    each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
-      if (pixel >= g.pixels || channel >= g.out) return;
-      size_t at = (size_t)pixel * (size_t)g.out + channel;
-      if (bias) {
-        float4 more = *(const float4 *)(bias + channel);
-        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-      }
-      four_reals added, rest, result;
-      if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
-      if (residual) rest = *(const four_reals *)(residual + at);
+  convolve<false>(shared, g, x, load_weights, [&](int pixel, int channel, size_t at, float(&four)[4]) {
+    if (bias) {
+      float4 more = *(const float4 *)(bias + channel);
+      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+    }
+    four_reals added, rest, result;
+    if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
+    if (residual) rest = *(const four_reals *)(residual + at);
 #pragma unroll
-      for (int i = 0; i < 4; i++) {
-        if (add) four[i] += added.part[i];
-        if (residual) four[i] += rest.part[i];
-        result.part[i] = scale * four[i];
-      }
-      *(four_reals *)(y + at) = result;
-    });
+    for (int i = 0; i < 4; i++) {
+      if (add) four[i] += added.part[i];
+      if (residual) four[i] += rest.part[i];
+      result.part[i] = scale * four[i];
+    }
+    *(four_reals *)(y + at) = result;
+  });
+}
+
+/* dx = scale times the sum over taps and output channels of dy w. The weights are read as they lie, [Cout, kh kw Cin], by boxes of
+ * 64 output channels, the terms, and 64 columns. What is beyond a tap's input channels belongs to columns that are not written. */
+HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, const __grid_constant__ tensor_map w, real *dx,
+                                         const int *table, float scale) {
+  if (threadIdx.x == 0) map_prefetch(dy), map_prefetch(w);
+  SHARED_RING(shared);
+  conv g = mirrored(conv_of(table));
+  auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
+    int column = (g.kh * g.kw - 1 - tap) * g.out + column0;
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, w, s.full, column + i * 64, channel);
   };
-  each_tile(shared, ceil_div(g.pixels, ROWS) * across, steps, load, make);
+  convolve<true>(shared, g, dy, load_weights, [&](int, int, size_t at, float(&four)[4]) {
+    four_reals result;
+#pragma unroll
+    for (int i = 0; i < 4; i++) result.part[i] = scale * four[i];
+    *(four_reals *)(dx + at) = result;
+  });
 }
 
 /* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
@@ -217,13 +250,13 @@ HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, 
   SHARED_RING(shared);
   conv g = conv_of(table);
   /* Columns of a tile are channels of one tap. */
-  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), steps = run / STEP;
+  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), taps = g.kh * g.kw, steps = run / STEP;
   struct place {
     int part, row0, tap, column0;
   };
   auto place_of = [&](int tile) -> place {
     int rest = tile / across;
-    return {rest / (g.taps * down), rest / g.taps % down * ROWS, rest % g.taps, tile % across * COLUMNS};
+    return {rest / (taps * down), rest / taps % down * ROWS, rest % taps, tile % across * COLUMNS};
   };
   auto load = [&](int tile, int first) {
     place p = place_of(tile);
@@ -240,13 +273,13 @@ HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, 
   auto make = [&](int tile, int first) {
     place p = place_of(tile);
     float sum[BLOCKS][COLUMNS / 2];
-    consume<true>(shared, first, steps, sum);
-    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(g.taps * g.in);
+    consume<true, true>(shared, first, steps, sum);
+    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(taps * g.in);
     each_four(sum, [&](int row, int column, float(&four)[4]) {
       int channel = p.row0 + row, input = p.column0 + column;
       if (channel >= g.out || input >= g.in) return;
-      *(float4 *)(to + ((size_t)channel * (size_t)g.taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
+      *(float4 *)(to + ((size_t)channel * (size_t)taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
     });
   };
-  each_tile(shared, parts * down * g.taps * across, steps, load, make);
+  each_tile(shared, parts * down * taps * across, steps, load, make);
 }

@@ -1,4 +1,4 @@
-// Convolutions of bf16 on sm_90a: which of them, with which tile, and their launches (hopper.cu, mirror.cu).
+// Convolutions of bf16 on sm_90a: which of them, with which tile, and their launches (hopper.cu).
 import type { Device, TensorMaps } from '../../device/device.ts';
 import { cudaModule } from '../../device/module.ts';
 import { empty } from '../../tensor/create.ts';
@@ -30,6 +30,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
     './hopper.cu',
     {
       conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
+      conv_hopper_input_gradient: 'map map ptr ptr f32',
       conv_hopper_weight_gradient: 'map map ptr ptr i32 i32',
     },
     {
@@ -40,14 +41,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ),
 }));
 
-export const mirrorKernels = cudaModule(
-  import.meta.url,
-  './mirror.cu',
-  { conv_mirror: 'ptr ptr i32 i32 i32' },
-  { ...build, flags: ['-DSTORAGE_BF16'] },
-);
-
-/** A convolution at stride 1 as hopper.cu sees it. */
+/** A convolution at stride 1. */
 interface Layer {
   /** [N, H, W, Cin] */
   x: Shape;
@@ -82,13 +76,14 @@ export function hopperMaps(
   return tensors[0].device.tensorMaps;
 }
 
-export function layerOf({ out, table }: Geometry): Layer {
-  const [n, height, width, channels, , , outputs, kh, kw, , , ...padding] = table;
+/** @param table Geometry's */
+export function layerOf(table: readonly number[]): Layer {
+  const [n, height, width, channels, outHeight, outWidth, outputs, kh, kw, , , ...padding] = table;
   return {
     x: [n, height, width, channels],
     weight: [outputs, kh, kw, channels],
     padding: padding as [number, number],
-    out,
+    out: [n, outHeight, outWidth, outputs],
   };
 }
 
@@ -99,10 +94,6 @@ function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX
 
 function patchesOf(maps: TensorMaps, x: Tensor, { weight: [, kh, kw], padding: [padY, padX] }: Layer, count: number) {
   return maps.patches(x.address, x.shape, [-padY, -padX], [padY - (kh - 1), padX - (kw - 1)], count);
-}
-
-function tableOf(device: Device, { weight: [outputs, kh, kw, channels], padding, out: [n, h, w] }: Layer): number {
-  return device.table([h, w, channels, outputs, kw, ...padding, n * h * w, kh * kw]);
 }
 
 type Tile = (typeof hopperBuilds)[number];
@@ -175,19 +166,20 @@ export function hopperForward(
   maps: TensorMaps,
   x: Tensor,
   weight: Tensor,
-  layer: Layer,
+  table: readonly number[],
   { bias, add, residual, scale }: Epilogue,
-  tile = forwardTile(layer),
+  chosen?: Tile,
 ): Tensor {
   const { device } = x;
+  const layer = layerOf(table);
+  const tile = chosen ?? forwardTile(layer);
   const y = empty(layer.out, { device, dtype: 'bf16' });
   const [outputs, ...window] = layer.weight;
   const operands = [
     patchesOf(maps, x, layer, tile.rows),
     maps.rows(weight.address, [outputs, sizeOf(window)], tile.columns),
-    y.address,
-    ...[bias, add, residual].map((t) => t?.address ?? 0),
-    tableOf(device, layer),
+    ...[y, bias, add, residual].map((t) => t?.address ?? 0),
+    device.table(table),
     scale,
   ];
   const geometry = launchOf(device, tilesOf(tile, y.size / outputs, outputs));
@@ -196,16 +188,28 @@ export function hopperForward(
 }
 
 /** dx = scale times the sum over taps and output channels of dy w */
-export function hopperInputGradient(maps: TensorMaps, dy: Tensor, weight: Tensor, layer: Layer, scale: number): Tensor {
+export function hopperInputGradient(
+  maps: TensorMaps,
+  dy: Tensor,
+  weight: Tensor,
+  table: readonly number[],
+  scale: number,
+  chosen?: Tile,
+): Tensor {
   const { device } = dy;
-  const back = mirrored(layer);
-  const [outputs, kh, kw, channels] = layer.weight;
-  const copy = empty(back.weight, { device, dtype: 'bf16' });
-  const grid = [Math.ceil(channels / 32), Math.ceil(outputs / 32), kh * kw] as const;
-  const operands = [weight.address, copy.address, outputs, kh * kw, channels];
-  device.load(mirrorKernels).conv_mirror({ grid, block: [32, 8] }, ...operands);
-  const dx = hopperForward(maps, dy, copy, back, { scale });
-  copy.dispose();
+  const back = mirrored(layerOf(table));
+  const tile = chosen ?? forwardTile(back);
+  const dx = empty(back.out, { device, dtype: 'bf16' });
+  const [outputs, , , channels] = weight.shape;
+  const operands = [
+    patchesOf(maps, dy, back, tile.rows),
+    maps.rows(weight.address, [outputs, weight.size / outputs], STEP),
+    dx.address,
+    device.table(table),
+    scale,
+  ];
+  const geometry = launchOf(device, tilesOf(tile, dx.size / channels, channels));
+  device.load(tile.module).conv_hopper_input_gradient(geometry, ...operands);
   return dx;
 }
 
@@ -214,10 +218,12 @@ export function hopperWeightPartials(
   maps: TensorMaps,
   x: Tensor,
   dy: Tensor,
-  layer: Layer,
-  tile = weightGradientTile(layer),
+  table: readonly number[],
+  chosen?: Tile,
 ): Tensor {
   const { device } = x;
+  const layer = layerOf(table);
+  const tile = chosen ?? weightGradientTile(layer);
   const { tiles, parts, run } = splitOf(tile, layer);
   const partials = empty([parts, sizeOf(layer.weight)], { device });
   const outputs = layer.weight[0];
@@ -225,7 +231,7 @@ export function hopperWeightPartials(
     patchesOf(maps, x, layer, STEP),
     maps.rows(dy.address, [dy.size / outputs, outputs], STEP),
     partials.address,
-    tableOf(device, layer),
+    device.table(table),
     parts,
     run,
   ];
