@@ -77,6 +77,19 @@ describe('a tensor map is refused', () => {
   });
 });
 
+test('a tensor map that is asked for again and again stays where it is', () => {
+  const device = new CudaDevice();
+  const maps = device.tensorMaps as TensorMaps;
+  const ask = () => maps.rows(4096, [8, 64], 8);
+  const first = ask();
+  for (let i = 1; i < 5000; i++) {
+    expect(maps.rows(4096 + 16 * i, [8, 64], 8)).not.toBe(first);
+    if (i % 1000 === 0) expect(ask()).toBe(first);
+  }
+  expect(() => maps.together(new Array(33).fill(first))).toThrow('33 tensor maps, at most 32');
+  device[Symbol.dispose]();
+});
+
 test('cards and drivers without them have no tensor maps', () => {
   vi.stubEnv('FAKECUDA_ARCH', '80');
   const device = new CudaDevice();
