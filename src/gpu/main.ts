@@ -98,7 +98,10 @@ async function main(args: string[]): Promise<number> {
   if (options.plan) {
     const precision = options.precision.at(-1) as Precision;
     console.log(`training step of the official CIFAR-10 network at batch ${PLANNED_BATCH} in ${precision}, one graph`);
-    for (const line of describePlan(planStep(PLANNED_BATCH, precision))) console.log(line);
+    for (const [card, hopper] of [['any from sm_80 on', false] as const, ['sm_90a', true] as const]) {
+      console.log(`\non a card of ${card}`);
+      for (const line of describePlan(planStep(PLANNED_BATCH, precision, { hopper }))) console.log(line);
+    }
     return 0;
   }
   const { driver, nvrtc, cards } = surveyCuda();

@@ -112,19 +112,27 @@ template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const
   for (int block = 0; block < BLOCKS; block++) sums_settle(sum[block]);
 }
 
-/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written.
- * load(tile, first) and make(tile, first): `first` is the number of the tile's first step. */
-template <class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, int steps, Load load, Make make) {
-  int mine = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written. place_of(tile)
+ * says which that is, and its `steps`; load(place, first) and make(place, first): `first` is the number of its first step. */
+template <class PlaceOf, class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, PlaceOf place_of, Load load, Make make) {
+  int first = 0;
   if (threadIdx.x < 128) {
     registers_give<PRODUCER_REGISTERS>();
     if (threadIdx.x == 0)
-      for (int i = 0; i < mine; i++) load((int)(blockIdx.x + i * gridDim.x), i * steps);
+      for (int tile = (int)blockIdx.x; tile < tiles; tile += (int)gridDim.x) {
+        auto place = place_of(tile);
+        load(place, first);
+        first += place.steps;
+      }
   } else {
     registers_take<CONSUMER_REGISTERS>();
-    for (int i = consumer() / TOGETHER; i < mine; i += CONSUMERS / TOGETHER) {
-      if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
-      make((int)(blockIdx.x + i * gridDim.x), i * steps);
+    for (int i = 0, tile = (int)blockIdx.x; tile < tiles; i++, tile += (int)gridDim.x) {
+      auto place = place_of(tile);
+      if (TOGETHER == CONSUMERS || i % CONSUMERS == consumer()) {
+        if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
+        make(place, first);
+      }
+      first += place.steps;
     }
   }
 }
@@ -174,24 +182,28 @@ struct alignas(8) four_reals {
  * write(pixel, channel of the output, where in the output, four sums side by side). */
 template <bool TRANSPOSED, class LoadWeights, class Write>
 DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeights load_weights, Write write) {
-  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.kh * g.kw * pieces;
-  auto load = [&](int tile, int first) {
-    spot from = spot_of(g, tile / across * ROWS);
-    produce(r, first, steps, [&](int step, const stage &s) {
+  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP;
+  struct place {
+    int pixel0, column0, steps;
+  };
+  auto place_of = [&](int tile) -> place { return {tile / across * ROWS, tile % across * COLUMNS, g.kh * g.kw * pieces}; };
+  auto load = [&](const place &p, int first) {
+    spot from = spot_of(g, p.pixel0);
+    produce(r, first, p.steps, [&](int step, const stage &s) {
       int tap = step / pieces, channel = step % pieces * STEP;
       load_patches(s.left, x, s.full, channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
-      load_weights(s, tap, channel, tile % across * COLUMNS);
+      load_weights(s, tap, channel, p.column0);
     });
   };
-  auto make = [&](int tile, int first) {
+  auto make = [&](const place &p, int first) {
     float sum[BLOCKS][COLUMNS / 2];
-    consume<false, TRANSPOSED>(r, first, steps, sum);
+    consume<false, TRANSPOSED>(r, first, p.steps, sum);
     each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
+      int pixel = p.pixel0 + row, channel = p.column0 + column;
       if (pixel < pixels_of(g) && channel < g.out) write(pixel, channel, (size_t)pixel * (size_t)g.out + channel, four);
     });
   };
-  each_tile(r, ceil_div(pixels_of(g), ROWS) * across, steps, load, make);
+  each_tile(r, ceil_div(pixels_of(g), ROWS) * across, place_of, load, make);
 }
 
 /* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias [Cout], add [N, Cout] and
@@ -242,44 +254,64 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
   });
 }
 
-/* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
- * by patches of 64 pixels and 64 channels. Pixels beyond the last are zeros in both. */
-HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map dy, float *partials,
-                                          const int *table, int parts, int run) {
-  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(dy);
+/* Of several convolutions what hopper_weight_gradients.ts fills in: a pair of maps each, of x by patches and of dy by boxes, both of
+ * 64 pixels and 64 channels; WORDS words each, the addresses of the partial sums and of the convolution's table, two words each,
+ * and its first tile. */
+#define MOST 14
+#define WORDS 5
+#define FIRST 4
+
+struct map_pairs {
+  tensor_map of[2 * MOST];
+};
+
+/* partials [parts][Cout, kh kw Cin] of each convolution, each of one run of `run` times 64 output pixels. Columns of a tile are those
+ * of the weight, 64 of one tap side by side. Pixels beyond the last are zeros in both operands. */
+HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ map_pairs maps, const __grid_constant__ words<WORDS * MOST> table,
+                                           int entries, int tiles, int run) {
+  if (threadIdx.x < 2 * entries) map_prefetch(maps.of[threadIdx.x]);
   SHARED_RING(shared);
-  conv g = conv_of(table);
-  /* Columns of a tile are channels of one tap. */
-  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), taps = g.kh * g.kw, steps = run / STEP;
   struct place {
-    int part, row0, tap, column0;
+    int entry, part, row0, column0, columns, steps;
+    conv g;
   };
   auto place_of = [&](int tile) -> place {
-    int rest = tile / across;
-    return {rest / (taps * down), rest / taps % down * ROWS, rest % taps, tile % across * COLUMNS};
+    int entry = 0;
+    while (entry + 1 < entries && (int)table.of[(entry + 1) * WORDS + FIRST] <= tile) entry++;
+    const u32 *words = table.of + entry * WORDS;
+    conv g = conv_of(address_in<const int>(words + 2));
+    int columns = g.kh * g.kw * g.in, across = ceil_div(columns, COLUMNS), all = across * ceil_div(g.out, ROWS);
+    int rest = tile - (int)words[FIRST], part = rest / all, steps = min(run, ceil_div(pixels_of(g), STEP) - part * run);
+    return {entry, part, rest % all / across * ROWS, rest % across * COLUMNS, columns, steps, g};
   };
-  auto load = [&](int tile, int first) {
-    place p = place_of(tile);
-    produce(shared, first, steps, [&](int step, const stage &s) {
-      int pixel = p.part * run + step * STEP;
-      spot from = spot_of(g, pixel);
+  auto load = [&](const place &p, int first) {
+    const tensor_map &x = maps.of[2 * p.entry], &dy = maps.of[2 * p.entry + 1];
+    int channels[COLUMNS / 64], taps[COLUMNS / 64];
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 64; i++) {
+      int column = min(p.column0 + i * 64, p.columns - 64), tap = column / p.g.in;
+      channels[i] = column % p.g.in;
+      taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;
+    }
+    produce(shared, first, p.steps, [&](int step, const stage &s) {
+      int pixel = (p.part * run + step) * STEP;
+      spot from = spot_of(p.g, pixel);
 #pragma unroll
       for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
 #pragma unroll
       for (int i = 0; i < COLUMNS / 64; i++)
-        load_patches(s.right + i * PIECE, x, s.full, p.column0 + i * 64, from.x, from.y, from.n, p.tap % g.kw, p.tap / g.kw);
+        load_patches(s.right + i * PIECE, x, s.full, channels[i], from.x, from.y, from.n, taps[i] & 0xFFFF, taps[i] >> 16);
     });
   };
-  auto make = [&](int tile, int first) {
-    place p = place_of(tile);
+  auto make = [&](const place &p, int first) {
     float sum[BLOCKS][COLUMNS / 2];
-    consume<true, true>(shared, first, steps, sum);
-    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(taps * g.in);
+    consume<true, true>(shared, first, p.steps, sum);
+    float *to = address_in<float>(table.of + p.entry * WORDS) + (size_t)p.part * (size_t)p.g.out * (size_t)p.columns;
     each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int channel = p.row0 + row, input = p.column0 + column;
-      if (channel >= g.out || input >= g.in) return;
-      *(float4 *)(to + ((size_t)channel * (size_t)taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
+      int channel = p.row0 + row, at = p.column0 + column;
+      if (channel < p.g.out && at < p.columns)
+        *(float4 *)(to + (size_t)channel * (size_t)p.columns + at) = make_float4(four[0], four[1], four[2], four[3]);
     });
   };
-  each_tile(shared, parts * down * taps * across, steps, load, make);
+  each_tile(shared, tiles, place_of, load, make);
 }

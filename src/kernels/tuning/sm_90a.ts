@@ -6,6 +6,8 @@ export const hopperTuning = {
   multiprocessors: 132,
   /** Operations of a multiprocessor, a microsecond. */
   rate: 5.98e6,
+  /** Bytes a microsecond, of the whole card. */
+  bandwidth: 4.3e6,
   /** Microseconds in which a tile's sums are written; the next one's operands come meanwhile. */
   writing: 1.5,
   tiles: [
