@@ -4,15 +4,7 @@
 // `measured` is filled from results of a card (bench/results), never from anything else.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  ENTRY_WORDS,
-  forwardChoice,
-  layerOf,
-  MOST_TOGETHER,
-  mirrored,
-  suitsHopper,
-  type Tile,
-} from '../kernels/conv/hopper.ts';
+import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../kernels/conv/hopper.ts';
 import { cutOf } from '../kernels/conv/hopper_weight_gradients.ts';
 import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
@@ -128,7 +120,7 @@ interface Product {
 export type Pass = 'forward' | 'input' | 'weight';
 const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
 
-function ofConvolution(table: readonly number[], kind: Pass): TableRow {
+export function ofConvolution(table: readonly number[], kind: Pass): TableRow {
   const [n, h, w, inputs, outH, outW, columns, kh, kw] = table;
   if (h * w * kh * kw === 1) return ofProduct(linear(n, inputs, columns), kind);
   const name = `${kh} x ${kw} at ${h} x ${w}, ${inputs} → ${columns}`;
@@ -138,17 +130,34 @@ function ofConvolution(table: readonly number[], kind: Pass): TableRow {
 
 /** Those that one launch makes. Its time is shared out as their floors are. */
 function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, tables: Tables): TableRow[] {
-  const count = values[place.first + place.table];
-  const layers = Array.from({ length: count }, (_, e) => {
-    const at = place.first + e * place.words + place.convolution;
-    return tables.get(values[at] + values[at + 1] * 2 ** 32) as readonly number[];
-  });
+  const layers = convolutionsOf(values, place, tables);
   const rows = layers.map((table) => ofConvolution(table, 'weight'));
   if (place === GRADIENTS) return rows;
-  const { tile, microseconds } = cutOf(layers.map(layerOf));
+  const { tile, microseconds } = cutOf(layers);
   const floor = rows.reduce((sum, row) => sum + floorOf(row), 0);
   const slower = Math.max(1, (1e-6 * microseconds) / floor);
   return rows.map((row) => ({ ...row, tile: nameOf(tile), predicted: slower * floorOf(row) }));
+}
+
+/** The tables of the convolutions whose weight gradients one launch makes. */
+function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables) {
+  return Array.from({ length: values[place.first + place.table] }, (_, e) => {
+    const at = place.first + e * place.words + place.convolution;
+    return tables.get(values[at] + values[at + 1] * 2 ** 32) as readonly number[];
+  });
+}
+
+/** The passes of sm_90a's kernels in that step, each once: of a convolution, or the weight gradients of a launch. */
+export function hopperPasses(batchSize = TABLE_BATCH): { pass: Pass; tables: readonly (readonly number[])[] }[] {
+  const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
+  const found = nodes.flatMap(({ name, arguments: values }): ReturnType<typeof hopperPasses> => {
+    const table = (at: number) => [tables.get(values[at]) as readonly number[]];
+    if (name === 'conv_hopper_forward') return [{ pass: 'forward', tables: table(6) }];
+    if (name === 'conv_hopper_input_gradient') return [{ pass: 'input', tables: table(3) }];
+    if (name !== 'conv_hopper_weight_gradients') return [];
+    return [{ pass: 'weight', tables: convolutionsOf(values, HOPPER_GRADIENTS, tables) }];
+  });
+  return [...new Map(found.map((one) => [`${one.pass} ${keyOf(one.tables)}`, one])).values()];
 }
 
 const nameOf = ({ rows, columns }: Tile) => `${rows} x ${columns}`;
@@ -187,9 +196,12 @@ function ofProduct({ name, rows, columns, terms, read, table }: Product, kind: P
 }
 
 /** What sm_90a makes a pass with that is a convolution, and how long that is predicted to take. */
-function tileOf(table: readonly number[], kind: Pass, bytes: number): Pick<TableRow, 'tile' | 'predicted'> {
-  const layer = layerOf(table);
-  const { tile, microseconds } = forwardChoice(kind === 'input' ? mirrored(layer) : layer);
+function tileOf(
+  table: readonly number[],
+  kind: 'forward' | 'input',
+  bytes: number,
+): Pick<TableRow, 'tile' | 'predicted'> {
+  const { tile, microseconds } = choiceOf(table, kind);
   return { tile: nameOf(tile), predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) };
 }
 

@@ -9,7 +9,7 @@ import type { AnyModule } from '../../src/device/module.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import {
-  forwardChoice,
+  choiceOf,
   hopperBuilds,
   hopperForward,
   hopperInputGradient,
@@ -257,7 +257,7 @@ test('tiles of the layers of the official network, at batch 128', () => {
   const tileOf = (size: number, channels: number, outputs: number, kernel: number) => {
     const padding = Math.floor(kernel / 2);
     const table = [128, size, size, channels, size, size, outputs, kernel, kernel, 1, 1, padding, padding];
-    const { rows, columns, together } = forwardChoice(layerOf(table)).tile;
+    const { rows, columns, together } = choiceOf(table, 'forward').tile;
     return `${rows}x${columns}${together === 1 ? ' in turns' : ''}`;
   };
   expect(tileOf(32, 128, 128, 3)).toBe('256x128');
@@ -267,8 +267,21 @@ test('tiles of the layers of the official network, at batch 128', () => {
 });
 
 test('weight gradients are cut for the whole card, by the shapes alone', () => {
-  const layer = (size: number, channels: number, outputs: number) =>
-    layerOf([128, size, size, channels, size, size, outputs, 3, 3, 1, 1, 1, 1]);
+  const layer = (size: number, channels: number, outputs: number) => [
+    128,
+    size,
+    size,
+    channels,
+    size,
+    size,
+    outputs,
+    3,
+    3,
+    1,
+    1,
+    1,
+    1,
+  ];
   const cut = (...layers: ReturnType<typeof layer>[]) => {
     const { tile, run, microseconds } = cutOf(layers);
     return { tile: `${tile.rows}x${tile.columns}`, run, microseconds };

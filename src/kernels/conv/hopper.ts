@@ -5,7 +5,8 @@ import { cudaModule } from '../../device/module.ts';
 import { empty } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperTuning } from '../tuning/sm_90a.ts';
+import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
+import { measuredTiles } from '../tuning/sm_90a_measured.ts';
 import type { Epilogue } from './geometry.ts';
 
 /** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
@@ -24,8 +25,12 @@ export const ENTRY_WORDS = 5;
 
 const build = { precisions: ['bf16'], target: 'sm_90a' } as const;
 
+const nameOf = ({ rows, columns, together }: (typeof hopperTuning.tiles)[number]) =>
+  `${rows}x${columns}${together === 1 ? '.turns' : ''}`;
+
 export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ...tile,
+  name: nameOf(tile),
   module: cudaModule(
     import.meta.url,
     './hopper.cu',
@@ -37,7 +42,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
     {
       ...build,
       flags: ['-DSTORAGE_BF16', `-DROWS=${tile.rows}`, `-DCOLUMNS=${tile.columns}`, `-DTOGETHER=${tile.together}`],
-      variant: `${tile.rows}x${tile.columns}${tile.together === 1 ? '.turns' : ''}`,
+      variant: nameOf(tile),
     },
   ),
 }));
@@ -90,7 +95,7 @@ export function layerOf(table: readonly number[]): Layer {
 }
 
 /** The layer whose forward pass is the input's gradient of that layer. */
-export function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX], out }: Layer): Layer {
+function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX], out }: Layer): Layer {
   return { x: out, weight: [channels, kh, kw, outputs], padding: [kh - 1 - padY, kw - 1 - padX], out: x };
 }
 
@@ -117,13 +122,26 @@ export function timeOf({ rows, columns, together, efficiency }: Tile, tiles: num
   return together === 1 ? Math.max(products, (products + tiles * writing) / 2) + writing : products + tiles * writing;
 }
 
-/** The tile of a pass that is a convolution, by the shape alone (its sums are the same with each), and its predicted time. */
-export function forwardChoice({ out: [n, height, width, outputs], weight: [, ...window] }: Layer) {
+/** The key of convolutions in MeasuredTiles. @param tables Geometry's */
+export const keyOf = (tables: readonly (readonly number[])[]) => tables.map((table) => table.join(' ')).join(', ');
+
+/**
+ * The tile of an output or an input gradient, by the shape alone (its sums are the same with each), and its predicted time: one that
+ * was measured to be the fastest, else the one that is predicted to be.
+ * @param table Geometry's
+ */
+export function choiceOf(table: readonly number[], pass: 'forward' | 'input', known: MeasuredTiles = measuredTiles) {
+  const layer = pass === 'input' ? mirrored(layerOf(table)) : layerOf(table);
+  const [outputs, ...window] = layer.weight;
   const choices = hopperBuilds.map((tile) => {
-    const waves = Math.ceil(tilesOf(tile, n * height * width, outputs) / hopperTuning.multiprocessors);
+    const waves = Math.ceil(tilesOf(tile, sizeOf(layer.out) / outputs, outputs) / hopperTuning.multiprocessors);
     return { tile, microseconds: timeOf(tile, waves, waves * sizeOf(window)) };
   });
-  return choices.reduce((best, choice) => (choice.microseconds < best.microseconds ? choice : best));
+  const measured = known[pass][keyOf([table])];
+  return (
+    choices.find(({ tile }) => tile.name === measured) ??
+    choices.reduce((best, choice) => (choice.microseconds < best.microseconds ? choice : best))
+  );
 }
 
 /** y = scale (conv(x, w) + bias + add + residual) */
@@ -137,7 +155,7 @@ export function hopperForward(
 ): Tensor {
   const { device } = x;
   const layer = layerOf(table);
-  const tile = chosen ?? forwardChoice(layer).tile;
+  const tile = chosen ?? choiceOf(table, 'forward').tile;
   const y = empty(layer.out, { device, dtype: 'bf16' });
   const [outputs, ...window] = layer.weight;
   const operands = [
@@ -163,7 +181,7 @@ export function hopperInputGradient(
 ): Tensor {
   const { device } = dy;
   const back = mirrored(layerOf(table));
-  const tile = chosen ?? forwardChoice(back).tile;
+  const tile = chosen ?? choiceOf(table, 'input').tile;
   const dx = empty(back.out, { device, dtype: 'bf16' });
   const [outputs, , , channels] = weight.shape;
   const operands = [

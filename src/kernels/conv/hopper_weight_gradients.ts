@@ -5,11 +5,13 @@ import type { TensorMaps } from '../../device/device.ts';
 import { empty } from '../../tensor/create.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperTuning } from '../tuning/sm_90a.ts';
+import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
+import { measuredTiles } from '../tuning/sm_90a_measured.ts';
 import { halvesOf, inPieces, padded } from '../words.ts';
 import {
   ENTRY_WORDS,
   hopperBuilds,
+  keyOf,
   type Layer,
   launchOf,
   layerOf,
@@ -40,29 +42,50 @@ function productOf({ weight: [outputs, ...window], out: [n, height, width] }: La
   return { rows: outputs, columns: sizeOf(window), steps: Math.ceil((n * height * width) / STEP) };
 }
 
-/** How weight gradients that are made together are cut: what is predicted to take the least time, by the shapes alone. */
-export function cutOf(layers: readonly Layer[]): Cut {
-  const products = layers.map(productOf);
+/** What weight gradients that are made together may be cut into: the best predicted run with each tile. @param tables Geometry's */
+export function cutsOf(tables: readonly (readonly number[])[]): Cut[] {
+  const products = tables.map((table) => productOf(layerOf(table)));
   const longest = Math.max(...products.map(({ steps }) => steps));
   const most = Math.min(MOST_PARTS, Math.max(1, Math.floor(longest / LEAST_STEPS)));
   const runs = Array.from({ length: most }, (_, i) => Math.ceil(longest / (i + 1)));
-  const { multiprocessors, bandwidth } = hopperTuning;
-  const cuts = hopperBuilds.flatMap((tile) =>
-    runs.map((run) => {
-      let [tiles, steps, moved] = [0, 0, 0];
-      for (const { rows, columns, steps: own } of products) {
-        const [area, parts] = [tilesOf(tile, rows, columns), Math.ceil(own / run)];
-        tiles += area * parts;
-        steps += area * own;
-        moved += TRAFFIC * parts * rows * columns;
-      }
-      const waves = Math.ceil(tiles / multiprocessors);
-      // Of a block: the long tiles come first, and are dealt out in turns.
-      const most = Math.min(waves * run, steps / multiprocessors + run);
-      return { tile, run, microseconds: timeOf(tile, waves, most * STEP) + moved / bandwidth };
-    }),
+  return hopperBuilds.map((tile) =>
+    fastest(runs.map((run) => ({ tile, run, microseconds: predicted(products, tile, run) }))),
   );
-  return cuts.reduce((best, cut) => (cut.microseconds < best.microseconds ? cut : best));
+}
+
+const fastest = (cuts: readonly Cut[]) =>
+  cuts.reduce((best, cut) => (cut.microseconds < best.microseconds ? cut : best));
+
+function predicted(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): number {
+  const { multiprocessors, bandwidth } = hopperTuning;
+  let [tiles, steps, moved] = [0, 0, 0];
+  for (const { rows, columns, steps: own } of products) {
+    const [area, parts] = [tilesOf(tile, rows, columns), Math.ceil(own / run)];
+    tiles += area * parts;
+    steps += area * own;
+    moved += TRAFFIC * parts * rows * columns;
+  }
+  const waves = Math.ceil(tiles / multiprocessors);
+  // Of a block: the long tiles come first, and are dealt out in turns.
+  const most = Math.min(waves * run, steps / multiprocessors + run);
+  return timeOf(tile, waves, most * STEP) + moved / bandwidth;
+}
+
+/** How weight gradients that are made together are cut, by the shapes alone: as measured to be the fastest, else as predicted. */
+export function cutOf(tables: readonly (readonly number[])[], known: MeasuredTiles = measuredTiles): Cut {
+  const measured = known.weight[keyOf(tables)];
+  const tile = hopperBuilds.find(({ name }) => name === measured?.tile);
+  if (!measured || !tile) return fastest(cutsOf(tables));
+  const { run } = measured;
+  return {
+    tile,
+    run,
+    microseconds: predicted(
+      tables.map((table) => productOf(layerOf(table))),
+      tile,
+      run,
+    ),
+  };
 }
 
 /** What a weight gradient is made of. */
@@ -81,7 +104,7 @@ export function inLaunches<Item extends { gradient: WeightFactors }>(items: read
 export function hopperWeightPartials(
   maps: TensorMaps,
   items: readonly WeightFactors[],
-  { tile, run }: Pick<Cut, 'tile' | 'run'> = cutOf(items.map(({ table }) => layerOf(table))),
+  { tile, run }: Pick<Cut, 'tile' | 'run'> = cutOf(items.map(({ table }) => table)),
 ): Tensor[] {
   const [
     {

@@ -18,3 +18,12 @@ export const hopperTuning = {
     { rows: 128, columns: 256, together: 2, efficiency: 1 },
   ],
 } as const;
+
+/** What a sweep on a card found to be fastest: names of tiles, by the convolution's table. */
+export interface MeasuredTiles {
+  origin?: { card: string; created: string };
+  forward: Readonly<Record<string, string>>;
+  input: Readonly<Record<string, string>>;
+  /** Of weight gradients that are made together, by all their tables: tile, and steps of a partial sum. */
+  weight: Readonly<Record<string, { tile: string; run: number }>>;
+}
