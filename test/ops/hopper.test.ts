@@ -29,9 +29,19 @@ import { view } from '../../src/tensor/view.ts';
 import { convCases } from '../cases/conv.ts';
 import { checkCase } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
-import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 
 const whole = convCases.find(({ name }) => name === 'add, residual, scaled');
+
+/** Orders of threads and times of copies of the emulated card. */
+const conditions = ['round', 'forward', 'backward']
+  .flatMap((schedule) => ['eager', 'deferred'].map((copies) => ({ schedule, copies })))
+  .filter((_, i) => full || i === 2 || i === 5);
+
+function under({ schedule, copies }: (typeof conditions)[number]): void {
+  vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
+  vi.stubEnv('FAKECUDA_COPIES', copies);
+}
 
 /** What the case table has no size of: more columns than a tile, few pixels in many images, kernels that are not square. */
 const layers = [
@@ -112,13 +122,20 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
         const [x, w, residual] = [layer.x, layer.weight, layer.out].map((shape, i) => drawn(shape, i));
         const dy = drawn(layer.out, 3);
         const epilogue = { residual, scale: 0.5 };
-        const results = hopperBuilds.map((tile) => {
+        const passes = (tile: (typeof hopperBuilds)[number]) => {
           const [partials] = hopperWeightPartials(maps, [{ x, dy, table }], { tile, run });
           expect(partials.shape[0]).toBe(parts);
           const y = cast(hopperForward(maps, x, w, table, epilogue, tile), 'f32').dataSync();
           const dx = cast(hopperInputGradient(maps, dy, w, table, 0.5, tile), 'f32').dataSync();
           return { y, dx, dw: sumAxes(partials, [0]).dataSync() };
-        });
+        };
+        const results = hopperBuilds.flatMap((tile) =>
+          conditions.map((condition) => {
+            under(condition);
+            return passes(tile);
+          }),
+        );
+        vi.unstubAllEnvs();
         for (const { y, dx, dw } of results) {
           expect(y).toEqual(results[0].y);
           expect(dx).toEqual(results[0].dx);
@@ -130,7 +147,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
         expectClose('dw', results[0].dw, dw, { ofLargest: 1e-5 });
       });
     },
-    120_000,
+    600_000,
   );
 
   /** By the portable kernels, of f32. */
@@ -165,15 +182,19 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
       });
       for (const tile of hopperBuilds) {
         const cut = { tile, run: 2 };
-        const together = hopperWeightPartials(maps, items, cut);
-        expect(together.map(({ shape }) => shape[0])).toEqual([2, 1, 3]);
-        items.forEach((item, i) => {
-          const [alone] = hopperWeightPartials(maps, [item], cut);
-          expect(together[i].dataSync(), `${tile.module.name} ${i}`).toEqual(alone.dataSync());
-        });
+        const alone = items.map((item) => hopperWeightPartials(maps, [item], cut)[0].dataSync());
+        for (const condition of conditions) {
+          under(condition);
+          const together = hopperWeightPartials(maps, items, cut);
+          expect(together.map(({ shape }) => shape[0])).toEqual([2, 1, 3]);
+          together.forEach((partials, i) => {
+            expect(partials.dataSync(), `${tile.module.name} ${i}, ${Object.values(condition)}`).toEqual(alone[i]);
+          });
+        }
+        vi.unstubAllEnvs();
       }
     });
-  }, 240_000);
+  }, 600_000);
 
   test('weight gradients of convolutions and layers wait for each other, as many as a launch takes', () => {
     const [count, channels] = [MOST_TOGETHER + 1, 64];

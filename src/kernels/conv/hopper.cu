@@ -289,7 +289,8 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ map_pairs map
     int channels[COLUMNS / 64], taps[COLUMNS / 64];
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; i++) {
-      int column = min(p.column0 + i * 64, p.columns - 64), tap = column / p.g.in;
+      /* Of columns beyond the last something is read that is not written. */
+      int column = p.column0 + i * 64, tap = column / p.g.in;
       channels[i] = column % p.g.in;
       taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;
     }
