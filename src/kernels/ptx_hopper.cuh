@@ -9,6 +9,11 @@ struct alignas(64) tensor_map {
   unsigned long long opaque[16];
 };
 
+/* An argument of N maps by value, as words of common.cuh. */
+template <int N> struct tensor_maps {
+  tensor_map of[N];
+};
+
 /* ---------------------------------------------------------------- barriers in shared memory (mbarrier)
  * A phase ends with so many arrivals and when all expected bytes have come; the next begins. Phases have parities 0, 1, 0, ...
  */

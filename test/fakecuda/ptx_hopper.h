@@ -5,6 +5,9 @@
 struct alignas(64) tensor_map {
   unsigned long long opaque[16];
 };
+template <int N> struct tensor_maps {
+  tensor_map of[N];
+};
 typedef unsigned long long barrier;
 
 /* Of dynamic shared memory: counted from the multiple of 1024 bytes that it begins behind, as hopper.h does. */

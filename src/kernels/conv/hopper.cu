@@ -257,17 +257,14 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
 /* Of several convolutions what hopper_weight_gradients.ts fills in: a pair of maps each, of x by patches and of dy by boxes, both of
  * 64 pixels and 64 channels; WORDS words each, the addresses of the partial sums and of the convolution's table, two words each,
  * and its first tile. */
-#define MOST 14
+#define MAPS 28
+#define TABLE 70
 #define WORDS 5
 #define FIRST 4
 
-struct map_pairs {
-  tensor_map of[2 * MOST];
-};
-
 /* partials [parts][Cout, kh kw Cin] of each convolution, each of one run of `run` times 64 output pixels. Columns of a tile are those
  * of the weight, 64 of one tap side by side. Pixels beyond the last are zeros in both operands. */
-HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ map_pairs maps, const __grid_constant__ words<WORDS * MOST> table,
+HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<MAPS> maps, const __grid_constant__ words<TABLE> table,
                                            int entries, int tiles, int run) {
   if (threadIdx.x < 2 * entries) map_prefetch(maps.of[threadIdx.x]);
   SHARED_RING(shared);
