@@ -35,8 +35,8 @@ export type Precision = (typeof precisions)[number];
 
 /**
  * Descriptions of bf16 tensors for a card's copy engine, whose pieces have 128 bytes of each row: 64 columns or channels,
- * swizzled. Each is the host's address of one, for a kernel argument `map`, and is good until the next is asked for and
- * the launch after that is done: what is launched keeps a copy. Tensors begin at multiples of 16 bytes.
+ * swizzled. Each is the host's address of one, for a kernel argument `map`, and is good until a thousand others have been asked
+ * for: what is launched keeps a copy. Tensors begin at multiples of 16 bytes.
  */
 export interface TensorMaps {
   /** Pieces of `count` rows of a matrix. */
@@ -52,6 +52,8 @@ export interface TensorMaps {
     upper: readonly [number, number],
     count: number,
   ): number;
+  /** Copies of these, at most 32, side by side, for an argument `maps:N`; good until it is asked for again. */
+  together(maps: readonly number[]): number;
 }
 
 export interface Device {

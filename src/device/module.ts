@@ -4,7 +4,7 @@ import type { Precision } from './device.ts';
 
 /**
  * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
- * memory), and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
+ * memory), `maps:N`, N of them that lie side by side there, and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
  * returns a double.
  */
 export type Signature = string;
@@ -99,13 +99,18 @@ export function declaredModules(): AnyModule[] {
 }
 
 const KERNEL_KINDS = ['ptr', 'i32', 'f32', 'f64', 'map'];
-const WORDS = /^words:(\d+)$/;
+const COUNTED_KINDS = /^(words|maps):(\d+)$/;
+
+function countIn(kind: string, of: 'words' | 'maps'): number | undefined {
+  const match = COUNTED_KINDS.exec(kind);
+  return match?.[1] === of ? Number(match[2]) : undefined;
+}
 
 /** How many words an argument of that kind has by value; undefined where it is a number. */
-export function wordsIn(kind: string): number | undefined {
-  const match = WORDS.exec(kind);
-  return match ? Number(match[1]) : undefined;
-}
+export const wordsIn = (kind: string) => countIn(kind, 'words');
+
+/** How many tensor maps an argument of that kind has; undefined where it is something else. */
+export const mapsIn = (kind: string) => (kind === 'map' ? 1 : countIn(kind, 'maps'));
 
 /** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */
 export function parseSignature(
@@ -116,7 +121,7 @@ export function parseSignature(
   const [left, right] = signature.split('->');
   const parameters = left.trim().split(/\s+/).filter(Boolean);
   for (const kind of parameters)
-    if (!kinds.includes(kind) && !(kinds === KERNEL_KINDS && WORDS.test(kind)))
+    if (!kinds.includes(kind) && !(kinds === KERNEL_KINDS && COUNTED_KINDS.test(kind)))
       throw new Error(`unknown argument kind "${kind}"`);
   const returns = right?.trim() ?? 'void';
   if (right !== undefined && !returnKinds.includes(returns)) throw new Error(`unknown return kind "${returns}"`);

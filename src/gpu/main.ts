@@ -2,27 +2,30 @@
 // nothing else. Writes bench/results/<card>-<date>.json and prints a table. 0: all is well; 1: something failed or is left to do;
 // 2: wrong usage.
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { surveyCuda } from '../device/cuda/survey.ts';
 import { type Precision, precisions } from '../device/device.ts';
+import { openDevice } from '../device/open.ts';
 import { ValueError } from '../errors.ts';
 import { builtFrom } from './about.ts';
-import { makeParts, type Part, partNames } from './parts.ts';
+import { CUDNN, makeParts, type Part, partNames, usualParts } from './parts.ts';
 import { describePlan, planStep } from './plan.ts';
 import { type Item, Session } from './session.ts';
+import { assertSweepable, fastestTiles, sweepLines, sweptPasses, tuningText } from './sweep.ts';
 import { tableLines } from './table.ts';
 
 const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --dry-run            says what would be done, and ends
   --table              the table of docs/gpu.md: what the step's kernels have to do, and predicted times
   --plan               the official training step at batch 128: kernels and memory, computed without a card
-  --only PART,...      of ${partNames.join(', ')}
+  --only PART,...      of ${partNames.join(', ')}; default all but the last
   --precision P,...    of ${precisions.join(', ')}; default all
   --filter TEXT        only checks and timings whose name contains it
   --minutes N          time after which nothing more is begun; default 10; run again to go on
   --state FILE         what is done so far; default .gpu-state.json
   --out FOLDER         where the results go; default bench/results
+  --tuning FILE        where the tiles go that a sweep found; default src/kernels/tuning/sm_90a_measured.ts
 `;
 
 const PLANNED_BATCH = 128;
@@ -37,6 +40,7 @@ interface Options {
   minutes: number;
   state: string;
   out: string;
+  tuning: string;
 }
 
 /** @throws ValueError, or the error of util.parseArgs, for wrong usage */
@@ -55,11 +59,16 @@ function parseOptions(args: string[]): Options | 'help' {
       minutes: text,
       state: text,
       out: text,
+      tuning: text,
     },
   });
   if (values.help) return 'help';
-  const listed = <Word extends string>(name: 'only' | 'precision', known: readonly Word[]): Word[] => {
-    const words = values[name]?.split(',') ?? [...known];
+  const listed = <Word extends string>(
+    name: 'only' | 'precision',
+    known: readonly Word[],
+    usual: readonly string[] = known,
+  ): Word[] => {
+    const words = values[name]?.split(',') ?? [...usual];
     const odd = words.find((word) => !known.includes(word as Word));
     if (odd !== undefined) throw new ValueError(`--${name} takes ${known.join(', ')}; got ${odd}`);
     return words as Word[];
@@ -70,12 +79,13 @@ function parseOptions(args: string[]): Options | 'help' {
     dryRun: values['dry-run'] ?? false,
     plan: values.plan ?? false,
     table: values.table ?? false,
-    only: listed('only', partNames),
+    only: listed('only', partNames, usualParts),
     precision: listed('precision', precisions),
     filter: values.filter ?? '',
     minutes,
     state: values.state ?? '.gpu-state.json',
     out: values.out ?? join('bench', 'results'),
+    tuning: values.tuning ?? join('src', 'kernels', 'tuning', 'sm_90a_measured.ts'),
   };
 }
 
@@ -98,7 +108,10 @@ async function main(args: string[]): Promise<number> {
   if (options.plan) {
     const precision = options.precision.at(-1) as Precision;
     console.log(`training step of the official CIFAR-10 network at batch ${PLANNED_BATCH} in ${precision}, one graph`);
-    for (const line of describePlan(planStep(PLANNED_BATCH, precision))) console.log(line);
+    for (const [card, hopper] of [['any from sm_80 on', false] as const, ['sm_90a', true] as const]) {
+      console.log(`\non a card of ${card}`);
+      for (const line of describePlan(planStep(PLANNED_BATCH, precision, { hopper }))) console.log(line);
+    }
     return 0;
   }
   const { driver, nvrtc, cards } = surveyCuda();
@@ -123,6 +136,14 @@ async function main(args: string[]): Promise<number> {
 
 async function perform(options: Options, parts: readonly Part[], card: string): Promise<number> {
   const { minutes, out } = options;
+  if (parts.some(({ name }) => name === 'sweep')) {
+    try {
+      assertSweepable(await openDevice('cuda', { precision: 'bf16' }));
+    } catch (error) {
+      console.error((error as Error).message);
+      return 1;
+    }
+  }
   const built = builtFrom();
   const session = new Session(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
   let left = 0;
@@ -151,8 +172,20 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
   };
   writeFileSync(path, `${JSON.stringify({ ...about, items: session.items }, null, 1)}\n`);
   console.log(`results: ${path}`);
+  if (parts.some(({ name }) => name === 'sweep')) keepSweep(options.tuning, session, { card, created: date });
   session.finish();
   return failed.length > 0 ? 1 : 0;
+}
+
+/** Writes the tiles that were the fastest, and prints them beside cuDNN. */
+function keepSweep(path: string, session: Session, origin: { card: string; created: string }): void {
+  const swept = session.items.filter(({ part, ok }) => part === 'sweep' && ok);
+  const times = new Map(swept.map(({ name, values = {} }) => [name, values]));
+  const cudnn = times.get(CUDNN) ?? {};
+  const passes = sweptPasses();
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, tuningText({ origin, ...fastestTiles(passes, times) }));
+  console.log(`${sweepLines(passes, times, cudnn).join('\n')}\ntiles: ${path}; build again to use them`);
 }
 
 /** A line of the table. */

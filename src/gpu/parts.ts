@@ -7,8 +7,23 @@ import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
 import type { Outcome } from './session.ts';
 import { timedRows, timeShape } from './shapes.ts';
+import { sweepPass, sweptPasses } from './sweep.ts';
 
-export const partNames = ['ops', 'golden', 'curve', 'ceilings', 'step', 'shapes', 'kernels', 'pytorch'] as const;
+export const partNames = [
+  'ops',
+  'golden',
+  'curve',
+  'ceilings',
+  'step',
+  'shapes',
+  'kernels',
+  'pytorch',
+  'sweep',
+] as const;
+/** What is done where nothing is asked for. */
+export const usualParts: readonly string[] = partNames.filter((name) => name !== 'sweep');
+/** The item of the sweep that is not ours. */
+export const CUDNN = 'cuDNN';
 
 export interface Part {
   name: (typeof partNames)[number];
@@ -32,6 +47,8 @@ const curveTolerance: Record<Precision, { early: number; late: number }> = {
   bf16: { early: 0.03, late: 0.05 },
 };
 const EARLY = 40;
+
+const NO_TORCH = 'no Python with torch for this card; RECTIFLOW_TORCH_PYTHON names one';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -131,10 +148,29 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
         seconds: 60,
         run: (secondsLeft) => {
           const python = findTorch();
-          if (!python) return { detail: 'no Python with torch for this card; RECTIFLOW_TORCH_PYTHON names one' };
+          if (!python) return { detail: NO_TORCH };
           return runScript(python, name, Math.min(150, secondsLeft));
         },
       })),
+    },
+    {
+      name: 'sweep',
+      what: "each pass of that network's convolutions with every tile of sm_90a, and cuDNN's where PyTorch is",
+      items: [
+        ...matching(sweptPasses()).map((pass) => ({
+          name: pass.name,
+          seconds: 5,
+          run: async () => sweepPass(await card('bf16'), pass),
+        })),
+        ...matching([{ name: CUDNN }]).map(({ name }) => ({
+          name,
+          seconds: 60,
+          run: (secondsLeft: number) => {
+            const python = findTorch();
+            return python ? runScript(python, 'cudnn', Math.min(150, secondsLeft)) : { detail: NO_TORCH };
+          },
+        })),
+      ],
     },
   ];
 }

@@ -43,13 +43,19 @@ export function imageUpdate(network: UNet, optimizer: Adam, batchSize: number): 
   });
 }
 
-/** @param options of the network; default: the official CIFAR-10 one */
+export interface PlanOptions {
+  /** Whether the card is of sm_90a; default: any from sm_80 on. */
+  hopper?: boolean;
+  /** Default: the official CIFAR-10 one. */
+  network?: UNetOptions;
+}
+
 export function planStep(
   batchSize: number,
   precision: Precision,
-  options: UNetOptions = { ...ddpmppCifar10, seed: 0 },
+  { hopper = false, network: options = { ...ddpmppCifar10, seed: 0 } }: PlanOptions = {},
 ): StepPlan {
-  const device = new PlanningDevice(precision);
+  const device = new PlanningDevice(precision, hopper);
   const network = new UNet(options, new Initializer({ device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
   let owners: Map<string, number> = new Map();

@@ -2,7 +2,7 @@
 // and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
 import { CachingAllocator } from '../device/allocator.ts';
 import { PoolAllocator } from '../device/cuda/pool_allocator.ts';
-import type { Device, HostArray, MemoryFigures, Precision, Recording } from '../device/device.ts';
+import type { Device, HostArray, MemoryFigures, Precision, Recording, TensorMaps } from '../device/device.ts';
 import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../device/module.ts';
 import { Tables } from '../device/tables.ts';
 import { DeviceError } from '../errors.ts';
@@ -25,6 +25,7 @@ export class PlanningDevice implements Device {
   readonly description = 'no card: what is enqueued is written down';
   readonly workers = 132;
   readonly precision: Precision;
+  readonly tensorMaps: TensorMaps | undefined;
   /** What was enqueued since the last recording began, or since the beginning. */
   nodes: PlannedNode[] = [];
   /** Told when more bytes are in use than ever before. */
@@ -43,8 +44,10 @@ export class PlanningDevice implements Device {
   private readonly tables = new Tables(this);
   private highest = 0;
 
-  constructor(precision: Precision) {
+  /** @param hopper whether it is a card of sm_90a, else any from sm_80 on */
+  constructor(precision: Precision, hopper: boolean) {
     this.precision = precision;
+    this.tensorMaps = hopper ? { rows: () => 0, patches: () => 0, together: () => 0 } : undefined;
   }
 
   allocate(bytes: number): number {

@@ -1,9 +1,11 @@
 // The table of docs/gpu.md: every kernel of the official CIFAR-10 network's training step by shape, with what it has to do, the
-// least time that takes on an H200, and the time predicted for the tile that is chosen. The layers are those of the planned step.
+// least time that takes on an H200, and the time predicted for the tile that is chosen. The layers are those of the step that is
+// planned for sm_90a.
 // `measured` is filled from results of a card (bench/results), never from anything else.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { chosenTile, layerOf, suitsHopper } from '../kernels/conv/hopper.ts';
+import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../kernels/conv/hopper.ts';
+import { cutOf } from '../kernels/conv/hopper_weight_gradients.ts';
 import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
 
@@ -16,7 +18,7 @@ export interface TableRow {
   flops: number;
   bytes: number;
   tile: string;
-  /** Seconds, predicted; undefined for passes whose time is taken to be the floor. */
+  /** Seconds, predicted, the mean of all; undefined for passes whose time is taken to be the floor. */
   predicted?: number;
   /** Which of a convolution's passes it is: see Geometry. */
   convolution?: { table: readonly number[]; pass: Pass };
@@ -33,6 +35,9 @@ const TABLE_BATCH = 128;
 const LAYERS_TABLE = 576;
 const JOINED_WORDS = 6;
 const LINEARS_WORDS = 8;
+/** Of weight_gradients.ts, and of hopper_weight_gradients.ts behind the maps: all words, those of an entry, which is the convolution's table. */
+const GRADIENTS = { first: 0, table: 880, words: 11, convolution: 6 };
+const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
 
 /** Seconds that no kernel can be under. */
 const floorOf = ({ flops, bytes }: Pick<TableRow, 'flops' | 'bytes'>) =>
@@ -40,13 +45,19 @@ const floorOf = ({ flops, bytes }: Pick<TableRow, 'flops' | 'bytes'>) =>
 
 /** Rows in the order in which their kernels first occur; the most expensive parts are the convolutions. */
 export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
-  const { nodes, tables } = planStep(batchSize, 'bf16');
+  const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
   const rows = new Map<string, TableRow>();
   for (const node of nodes)
     for (const row of rowsOf(node, tables)) {
       const known = rows.get(row.name);
-      if (known) known.count++;
-      else rows.set(row.name, row);
+      if (!known) rows.set(row.name, row);
+      else {
+        if (row.predicted !== undefined)
+          known.predicted = ((known.predicted ?? 0) * known.count + row.predicted) / (known.count + 1);
+        // Weight gradients have the tile of the launch that they are in.
+        if (!known.tile.split(', ').includes(row.tile)) known.tile += `, ${row.tile}`;
+        known.count++;
+      }
     }
   return [...rows.values()];
 }
@@ -56,14 +67,17 @@ type Tables = ReadonlyMap<number, readonly number[]>;
 function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
   if (kind !== 'kernel') return [];
   const table = (at: number) => tables.get(values[at]) as readonly number[];
-  if (name === 'conv_forward') return ofConvolution(table(6), ['forward', 'weight']);
-  if (name === 'conv_input_gradient') return ofConvolution(table(3), ['input']);
+  if (name === 'conv_forward' || name === 'conv_hopper_forward') return [ofConvolution(table(6), 'forward')];
+  if (name === 'conv_input_gradient' || name === 'conv_hopper_input_gradient')
+    return [ofConvolution(table(3), 'input')];
+  if (name === 'conv_weight_gradients') return ofWeightGradients(values, GRADIENTS, tables);
+  if (name === 'conv_hopper_weight_gradients') return ofWeightGradients(values, HOPPER_GRADIENTS, tables);
   if (name === 'group_norm_forward') return ofNorm(table(6));
   if (name === 'joined_product') return ofJoined(values);
   if (name === 'linears_forward') return ofLinears(values);
   if (name.startsWith('matmul_multiply')) {
     const [rows, terms, columns] = values.slice(4, 7);
-    if (values[2] !== 0) return ofProduct(linear(rows, terms, columns), ['forward', 'weight']);
+    if (values[2] !== 0) return [ofProduct(linear(rows, terms, columns), 'forward')];
     const edge = (geometry?.block[0] as number) / 2;
     const batches = (geometry?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
     const elements = rows * terms + terms * columns;
@@ -106,12 +120,47 @@ interface Product {
 export type Pass = 'forward' | 'input' | 'weight';
 const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
 
-function ofConvolution(table: readonly number[], passes: readonly Pass[]): TableRow[] {
+export function ofConvolution(table: readonly number[], kind: Pass): TableRow {
   const [n, h, w, inputs, outH, outW, columns, kh, kw] = table;
+  if (h * w * kh * kw === 1) return ofProduct(linear(n, inputs, columns), kind);
   const name = `${kh} x ${kw} at ${h} x ${w}, ${inputs} → ${columns}`;
   const product = { name, rows: n * outH * outW, columns, terms: kh * kw * inputs, read: n * h * w * inputs, table };
-  return ofProduct(product, passes);
+  return ofProduct(product, kind);
 }
+
+/** Those that one launch makes. Its time is shared out as their floors are. */
+function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, tables: Tables): TableRow[] {
+  const layers = convolutionsOf(values, place, tables);
+  const rows = layers.map((table) => ofConvolution(table, 'weight'));
+  if (place === GRADIENTS) return rows;
+  const { tile, microseconds } = cutOf(layers);
+  const floor = rows.reduce((sum, row) => sum + floorOf(row), 0);
+  const slower = Math.max(1, (1e-6 * microseconds) / floor);
+  return rows.map((row) => ({ ...row, tile: nameOf(tile), predicted: slower * floorOf(row) }));
+}
+
+/** The tables of the convolutions whose weight gradients one launch makes. */
+function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables) {
+  return Array.from({ length: values[place.first + place.table] }, (_, e) => {
+    const at = place.first + e * place.words + place.convolution;
+    return tables.get(values[at] + values[at + 1] * 2 ** 32) as readonly number[];
+  });
+}
+
+/** The passes of sm_90a's kernels in that step, each once: of a convolution, or the weight gradients of a launch. */
+export function hopperPasses(batchSize = TABLE_BATCH): { pass: Pass; tables: readonly (readonly number[])[] }[] {
+  const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
+  const found = nodes.flatMap(({ name, arguments: values }): ReturnType<typeof hopperPasses> => {
+    const table = (at: number) => [tables.get(values[at]) as readonly number[]];
+    if (name === 'conv_hopper_forward') return [{ pass: 'forward', tables: table(6) }];
+    if (name === 'conv_hopper_input_gradient') return [{ pass: 'input', tables: table(3) }];
+    if (name !== 'conv_hopper_weight_gradients') return [];
+    return [{ pass: 'weight', tables: convolutionsOf(values, HOPPER_GRADIENTS, tables) }];
+  });
+  return [...new Map(found.map((one) => [`${one.pass} ${keyOf(one.tables)}`, one])).values()];
+}
+
+const nameOf = ({ rows, columns }: Tile) => `${rows} x ${columns}`;
 
 function linear(rows: number, terms: number, columns: number): Product {
   return { name: `layer ${rows} x ${terms} → ${columns}`, rows, columns, terms, read: rows * terms };
@@ -120,46 +169,40 @@ function linear(rows: number, terms: number, columns: number): Product {
 /** The input gradients of the layers that one launch serves: see joined_product.ts. */
 function ofJoined(values: readonly number[]): TableRow[] {
   const [pairs, , rows, , inputs] = values.slice(LAYERS_TABLE);
-  return Array.from({ length: pairs }, (_, e) => values[JOINED_WORDS * e + JOINED_WORDS - 1]).flatMap((outputs) =>
-    ofProduct(linear(rows, inputs, outputs), ['input']),
+  return Array.from({ length: pairs }, (_, e) => values[JOINED_WORDS * e + JOINED_WORDS - 1]).map((outputs) =>
+    ofProduct(linear(rows, inputs, outputs), 'input'),
   );
 }
 
 /** The layers that one launch serves: see linears.ts. */
 function ofLinears(values: readonly number[]): TableRow[] {
   const [layers, , rows, inputs] = values.slice(LAYERS_TABLE);
-  return Array.from({ length: layers }, (_, e) => values[LINEARS_WORDS * e + LINEARS_WORDS - 2]).flatMap((outputs) =>
-    ofProduct(linear(rows, inputs, outputs), ['forward', 'weight']),
+  return Array.from({ length: layers }, (_, e) => values[LINEARS_WORDS * e + LINEARS_WORDS - 2]).map((outputs) =>
+    ofProduct(linear(rows, inputs, outputs), 'forward'),
   );
 }
 
-function ofProduct({ name, rows, columns, terms, read, table }: Product, passes: readonly Pass[]): TableRow[] {
-  const activations = HALF * (read + rows * columns);
-  const weights = terms * columns;
-  return passes.map((kind) => {
-    const bytes = activations + (kind === 'weight' ? FULL : HALF) * weights;
-    return {
-      name: `${name}${passNames[kind]}`,
-      count: 1,
-      flops: 2 * rows * columns * terms,
-      bytes,
-      ...(table && suitsHopper(table) ? tileOf(table, kind, bytes) : { tile: '' }),
-      ...(table && { convolution: { table, pass: kind } }),
-    };
-  });
+function ofProduct({ name, rows, columns, terms, read, table }: Product, kind: Pass): TableRow {
+  const bytes = HALF * (read + rows * columns) + (kind === 'weight' ? FULL : HALF) * terms * columns;
+  return {
+    name: `${name}${passNames[kind]}`,
+    count: 1,
+    flops: 2 * rows * columns * terms,
+    bytes,
+    tile: '',
+    ...(table && kind !== 'weight' && suitsHopper(table) && tileOf(table, kind, bytes)),
+    ...(table && { convolution: { table, pass: kind } }),
+  };
 }
 
-/** What sm_90a makes a convolution's pass with, and how long that is predicted to take with what goes on around its products. */
-function tileOf(table: readonly number[], kind: Pass, bytes: number): Pick<TableRow, 'tile' | 'predicted'> {
-  const [n, , , inputs, outH, outW, outputs, kh, kw] = table;
-  const { rows, columns, parts, microseconds } = chosenTile(layerOf({ out: [n, outH, outW, outputs], table }), kind);
-  const weights = outputs * kh * kw * inputs;
-  // Partial sums are written and read; mirrored weights are read and written.
-  const around = { forward: 0, input: 2 * HALF * weights, weight: 2 * FULL * parts * weights }[kind];
-  return {
-    tile: `${rows} x ${columns}${parts > 1 ? `, ${parts} parts` : ''}`,
-    predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) + around / h200.bandwidth,
-  };
+/** What sm_90a makes a pass with that is a convolution, and how long that is predicted to take. */
+function tileOf(
+  table: readonly number[],
+  kind: 'forward' | 'input',
+  bytes: number,
+): Pick<TableRow, 'tile' | 'predicted'> {
+  const { tile, microseconds } = choiceOf(table, kind);
+  return { tile: nameOf(tile), predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) };
 }
 
 function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableRow[] {

@@ -10,7 +10,7 @@ import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { partialsOf } from './conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from './storage.ts';
-import { bitsOf, halvesOf, padded } from './words.ts';
+import { bitsOf, halvesOf, inPieces, padded } from './words.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see leaf_gradients.cu. */
 const TABLE = 960;
@@ -25,7 +25,7 @@ export const leafGradientModules = storageModules(import.meta.url, './leaf_gradi
 });
 
 /** Bytes that products may keep from being freed, and rows. */
-const MOST_WAITING = 384 * 2 ** 20;
+const MOST_WAITING = 640 * 2 ** 20;
 const MOST_ROWS = 64 * 2 ** 20;
 
 interface Waiting<Gradient extends Deferred> {
@@ -132,9 +132,7 @@ function launchInTables(
   kernel: keyof (typeof leafGradientModules)['f32']['kernels'],
   entries: readonly Entry[],
 ): void {
-  const most = Math.floor(TABLE / WORDS);
-  for (let from = 0; from < entries.length; from += most) {
-    const some = entries.slice(from, from + most);
+  for (const some of inPieces(entries, Math.floor(TABLE / WORDS))) {
     let blocks = 0;
     const words = some.flatMap(({ pointers, sizes, last, threads }) => {
       const first = blocks;

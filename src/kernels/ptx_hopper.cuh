@@ -9,6 +9,11 @@ struct alignas(64) tensor_map {
   unsigned long long opaque[16];
 };
 
+/* An argument of N maps by value, as words of common.cuh. */
+template <int N> struct tensor_maps {
+  tensor_map of[N];
+};
+
 /* ---------------------------------------------------------------- barriers in shared memory (mbarrier)
  * A phase ends with so many arrivals and when all expected bytes have come; the next begins. Phases have parities 0, 1, 0, ...
  */
@@ -120,24 +125,17 @@ template <int REGISTERS> static __device__ __forceinline__ void sums_settle(floa
 #define SUMS_64(i) SUMS_32(i), SUMS_32(i + 32)
 #define SUMS_128(i) SUMS_64(i), SUMS_64(i + 64)
 
-#define PRODUCT(columns, registers, a_name, b_name, add_name, order)                                                            \
-  asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #add_name ", 0; wgmma.mma_async.sync.aligned.m64n" #columns               \
-               "k16.f32.bf16.bf16 {" NAMES_##registers "}, %" #a_name ", %" #b_name ", add, 1, 1, " order "; }"                 \
-               : SUMS_##registers(0)                                                                                           \
-               : "l"(a), "l"(b), "r"((int)add))
-
-/* Without `add` the sums are the product alone. */
-template <bool TRANSPOSED> static __device__ __forceinline__ void multiply_async(float (&sum)[32], unsigned long long a, unsigned long long b, bool add) {
-  if constexpr (TRANSPOSED) PRODUCT(64, 32, 32, 33, 34, "1, 1");
-  else PRODUCT(64, 32, 32, 33, 34, "0, 0");
-}
-template <bool TRANSPOSED> static __device__ __forceinline__ void multiply_async(float (&sum)[64], unsigned long long a, unsigned long long b, bool add) {
-  if constexpr (TRANSPOSED) PRODUCT(128, 64, 64, 65, 66, "1, 1");
-  else PRODUCT(128, 64, 64, 65, 66, "0, 0");
-}
-template <bool TRANSPOSED> static __device__ __forceinline__ void multiply_async(float (&sum)[128], unsigned long long a, unsigned long long b, bool add) {
-  if constexpr (TRANSPOSED) PRODUCT(256, 128, 128, 129, 130, "1, 1");
-  else PRODUCT(256, 128, 128, 129, 130, "0, 0");
-}
+/* Without `add` the sums are the product alone. Of a transposed operand see operand_at. */
+#define MULTIPLY_ASYNC(columns, registers, a_name, b_name, add_name, a_order, b_order)                                                 \
+  template <bool A_TRANSPOSED, bool B_TRANSPOSED>                                                                                      \
+  static __device__ __forceinline__ void multiply_async(float (&sum)[registers], unsigned long long a, unsigned long long b, bool add) { \
+    asm volatile("{ .reg .pred add; setp.ne.b32 add, %" #add_name ", 0; wgmma.mma_async.sync.aligned.m64n" #columns                    \
+                 "k16.f32.bf16.bf16 {" NAMES_##registers "}, %" #a_name ", %" #b_name ", add, 1, 1, %" #a_order ", %" #b_order "; }"    \
+                 : SUMS_##registers(0)                                                                                                 \
+                 : "l"(a), "l"(b), "r"((int)add), "n"((int)A_TRANSPOSED), "n"((int)B_TRANSPOSED));                                     \
+  }
+MULTIPLY_ASYNC(64, 32, 32, 33, 34, 35, 36)
+MULTIPLY_ASYNC(128, 64, 64, 65, 66, 67, 68)
+MULTIPLY_ASYNC(256, 128, 128, 129, 130, 131, 132)
 
 #endif

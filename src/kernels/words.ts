@@ -14,3 +14,8 @@ export function bitsOf(value: number): number {
 export function padded(words: readonly number[], length: number): number[] {
   return [...words, ...new Array<number>(length - words.length).fill(0)];
 }
+
+/** Those of each launch, where a table holds `most`. */
+export function inPieces<Entry>(entries: readonly Entry[], most: number): Entry[][] {
+  return Array.from({ length: Math.ceil(entries.length / most) }, (_, i) => entries.slice(i * most, (i + 1) * most));
+}

@@ -77,6 +77,19 @@ describe('a tensor map is refused', () => {
   });
 });
 
+test('a tensor map that is asked for again and again stays where it is', () => {
+  const device = new CudaDevice();
+  const maps = device.tensorMaps as TensorMaps;
+  const ask = () => maps.rows(4096, [8, 64], 8);
+  const first = ask();
+  for (let i = 1; i < 5000; i++) {
+    expect(maps.rows(4096 + 16 * i, [8, 64], 8)).not.toBe(first);
+    if (i % 1000 === 0) expect(ask()).toBe(first);
+  }
+  expect(() => maps.together(new Array(33).fill(first))).toThrow('33 tensor maps, at most 32');
+  device[Symbol.dispose]();
+});
+
 test('cards and drivers without them have no tensor maps', () => {
   vi.stubEnv('FAKECUDA_ARCH', '80');
   const device = new CudaDevice();
@@ -228,7 +241,7 @@ describe('the convolution', () => {
         maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows),
         maps.rows(weights, [outputs, channels], columns),
         ...[y, 0, 0, 0],
-        device.table([height, width, channels, outputs, 1, 0, 0, pixels, 1]),
+        device.table([1, height, width, channels, height, width, outputs, 1, 1, 1, 1, 0, 0]),
         1,
       ];
       const geometry = { grid: [1] as const, block: [384] as const, shared: 193 * 1024 };

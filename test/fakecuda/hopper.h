@@ -231,8 +231,8 @@ inline void multiply(Warpgroup &w, Product &product) {
   const FakeProduct &p = product.what;
   static float a[PRODUCT_ROWS][PRODUCT_TERMS], b[PRODUCT_TERMS][256];
   for (int k = 0; k < PRODUCT_TERMS; k++) {
-    for (int r = 0; r < PRODUCT_ROWS; r++) a[r][k] = operand(p.a, p.transposed, r, k);
-    for (int c = 0; c < p.columns; c++) b[k][c] = operand(p.b, p.transposed, c, k);
+    for (int r = 0; r < PRODUCT_ROWS; r++) a[r][k] = operand(p.a, p.a_transposed, r, k);
+    for (int c = 0; c < p.columns; c++) b[k][c] = operand(p.b, p.b_transposed, c, k);
   }
   Sums &sums = *sums_of(w, product.sum);
   for (int r = 0; r < PRODUCT_ROWS; r++)

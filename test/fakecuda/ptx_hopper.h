@@ -5,6 +5,9 @@
 struct alignas(64) tensor_map {
   unsigned long long opaque[16];
 };
+template <int N> struct tensor_maps {
+  tensor_map of[N];
+};
 typedef unsigned long long barrier;
 
 /* Of dynamic shared memory: counted from the multiple of 1024 bytes that it begins behind, as hopper.h does. */
@@ -40,7 +43,7 @@ static inline unsigned long long operand_at(const void *shared, unsigned leading
   return (unsigned long long)((shared_address(shared) & 0x3FFFF) >> 4) | (unsigned long long)(leading >> 4) << 16 | (unsigned long long)(stride >> 4) << 32 | 1ull << 62;
 }
 
-template <bool TRANSPOSED, int REGISTERS>
+template <bool A_TRANSPOSED, bool B_TRANSPOSED, int REGISTERS>
 static inline void multiply_async(float (&sum)[REGISTERS], unsigned long long a, unsigned long long b, bool add) {
-  fake->warpgroup_call(FAKE_MULTIPLY, sum, {a, b, 2 * REGISTERS, TRANSPOSED, add, 0});
+  fake->warpgroup_call(FAKE_MULTIPLY, sum, {a, b, 2 * REGISTERS, A_TRANSPOSED, B_TRANSPOSED, add});
 }

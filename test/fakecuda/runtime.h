@@ -11,7 +11,7 @@ enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT, FAKE_CALL };
 enum FakeWarpgroup { FAKE_FENCE, FAKE_MULTIPLY, FAKE_COMMIT, FAKE_WAIT, FAKE_REGISTERS };
 struct FakeProduct {
   uint64_t a, b; /* descriptors of the operands in shared memory */
-  int columns, transposed, add, zero;
+  int columns, a_transposed, b_transposed, add;
 };
 
 /* One for the process: the driver runs one block at a time. */

@@ -9,24 +9,39 @@ import type { AnyModule } from '../../src/device/module.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import {
-  forwardTile,
+  choiceOf,
   hopperBuilds,
   hopperForward,
-  hopperWeightPartials,
+  hopperInputGradient,
   layerOf,
+  MOST_TOGETHER,
 } from '../../src/kernels/conv/hopper.ts';
+import { cutOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { add, mul } from '../../src/kernels/elementwise.ts';
+import { matmul } from '../../src/kernels/matmul.ts';
 import { randn } from '../../src/kernels/random.ts';
+import { sum } from '../../src/kernels/reduce.ts';
 import { sumAxes } from '../../src/kernels/reduction.ts';
-import { tensor } from '../../src/tensor/create.ts';
-import { scope } from '../../src/tensor/scope.ts';
+import { tensor, zeros } from '../../src/tensor/create.ts';
+import { keep, scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { view } from '../../src/tensor/view.ts';
 import { convCases } from '../cases/conv.ts';
 import { checkCase } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
-import { deviceNames, openTestDevice } from '../support/devices.ts';
+import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 
 const whole = convCases.find(({ name }) => name === 'add, residual, scaled');
+
+/** Orders of threads and times of copies of the emulated card. */
+const conditions = ['round', 'forward', 'backward']
+  .flatMap((schedule) => ['eager', 'deferred'].map((copies) => ({ schedule, copies })))
+  .filter((_, i) => full || i === 2 || i === 5);
+
+function under({ schedule, copies }: (typeof conditions)[number]): void {
+  vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
+  vi.stubEnv('FAKECUDA_COPIES', copies);
+}
 
 /** What the case table has no size of: more columns than a tile, few pixels in many images, kernels that are not square. */
 const layers = [
@@ -58,7 +73,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
 
   test.each(layers)('all three passes of %j', async (layer) => {
     const of = () => checkCase(whole as (typeof convCases)[number], layer, device, 1);
-    expect(await asked(device, of)).toEqual(new Set(['conv/hopper', 'conv/mirror']));
+    expect(await asked(device, of)).toEqual(new Set(['conv/hopper']));
   });
 
   test.each([
@@ -93,8 +108,8 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
 
   test.each([
     { shape: [2, 9, 17, 64], outputs: 192, kernel: 3, parts: 1 },
-    // Enough pixels for a weight gradient in parts.
-    { shape: [1, 43, 32, 128], outputs: 64, kernel: 1, parts: 2 },
+    // A weight gradient in parts, the last of which is shorter, and in tiles that end within a tap.
+    { shape: [1, 21, 32, 192], outputs: 64, kernel: 1, parts: 3 },
   ])(
     'every tile gives the same sums: %j',
     ({ shape: [n, height, width, channels], outputs, kernel, parts }) => {
@@ -102,39 +117,135 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
         const maps = device.tensorMaps as TensorMaps;
         const padding = Math.floor(kernel / 2);
         const table = [n, height, width, channels, height, width, outputs, kernel, kernel, 1, 1, padding, padding];
-        const layer = layerOf({ out: [n, height, width, outputs], table });
+        const layer = layerOf(table);
+        const run = Math.ceil((n * height * width) / 64 / parts);
         const [x, w, residual] = [layer.x, layer.weight, layer.out].map((shape, i) => drawn(shape, i));
         const dy = drawn(layer.out, 3);
         const epilogue = { residual, scale: 0.5 };
-        const results = hopperBuilds.map((tile) => {
-          const partials = hopperWeightPartials(maps, x, dy, layer, tile);
+        const passes = (tile: (typeof hopperBuilds)[number]) => {
+          const [partials] = hopperWeightPartials(maps, [{ x, dy, table }], { tile, run });
           expect(partials.shape[0]).toBe(parts);
-          const y = cast(hopperForward(maps, x, w, layer, epilogue, tile), 'f32').dataSync();
-          return { y, dw: sumAxes(partials, [0]).dataSync() };
-        });
-        for (const { y, dw } of results) {
+          const y = cast(hopperForward(maps, x, w, table, epilogue, tile), 'f32').dataSync();
+          const dx = cast(hopperInputGradient(maps, dy, w, table, 0.5, tile), 'f32').dataSync();
+          return { y, dx, dw: sumAxes(partials, [0]).dataSync() };
+        };
+        const results = hopperBuilds.flatMap((tile) =>
+          conditions.map((condition) => {
+            under(condition);
+            return passes(tile);
+          }),
+        );
+        vi.unstubAllEnvs();
+        for (const { y, dx, dw } of results) {
           expect(y).toEqual(results[0].y);
+          expect(dx).toEqual(results[0].dx);
           expect(dw).toEqual(results[0].dw);
         }
-        const { y, dw } = reference(x, w, dy, residual);
+        const { y, dx, dw } = reference(x, w, dy, residual);
         expectClose('y', results[0].y, y, { relative: 2 ** -8, ofLargest: 1e-5 });
+        expectClose('dx', results[0].dx, dx, { relative: 2 ** -8, ofLargest: 1e-5 });
         expectClose('dw', results[0].dw, dw, { ofLargest: 1e-5 });
       });
     },
-    120_000,
+    600_000,
   );
 
   /** By the portable kernels, of f32. */
   function reference(x: Tensor, w: Tensor, dy: Tensor, residual: Tensor) {
     const [image, weight, rest, grad] = [x, w, residual, dy].map((t) => cast(t, 'f32'));
+    image.requireGrad();
     weight.requireGrad();
     const y = conv2d(image, weight, { padding: Math.floor(w.shape[1] / 2), residual: rest, scale: 0.5 });
     const result = y.dataSync();
     y.backward(grad);
     const dw = (weight.grad as Tensor).dataSync().map((value) => 2 * Number(value));
-    weight.grad?.dispose();
-    weight.grad = null;
-    return { y: result, dw };
+    const dx = (image.grad as Tensor).dataSync();
+    for (const leaf of [image, weight]) {
+      leaf.grad?.dispose();
+      leaf.grad = null;
+    }
+    return { y: result, dx, dw };
+  }
+
+  test('weight gradients that are made together are those made alone, bit by bit', () => {
+    scope(() => {
+      const maps = device.tensorMaps as TensorMaps;
+      const shapes = [
+        { x: [1, 9, 15, 64], outputs: 128, kernel: 3 },
+        { x: [2, 3, 2, 128], outputs: 64, kernel: 1 },
+        { x: [300, 1, 1, 64], outputs: 192, kernel: 1 },
+      ];
+      const items = shapes.map(({ x: [n, h, w, channels], outputs, kernel }, i) => {
+        const padding = (kernel - 1) / 2;
+        const table = [n, h, w, channels, h, w, outputs, kernel, kernel, 1, 1, padding, padding];
+        return { x: drawn([n, h, w, channels], 2 * i), dy: drawn([n, h, w, outputs], 2 * i + 1), table };
+      });
+      for (const tile of hopperBuilds) {
+        const cut = { tile, run: 2 };
+        const alone = items.map((item) => hopperWeightPartials(maps, [item], cut)[0].dataSync());
+        for (const condition of conditions) {
+          under(condition);
+          const together = hopperWeightPartials(maps, items, cut);
+          expect(together.map(({ shape }) => shape[0])).toEqual([2, 1, 3]);
+          together.forEach((partials, i) => {
+            expect(partials.dataSync(), `${tile.module.name} ${i}, ${Object.values(condition)}`).toEqual(alone[i]);
+          });
+        }
+        vi.unstubAllEnvs();
+      }
+    });
+  }, 600_000);
+
+  test('weight gradients of convolutions and layers wait for each other, as many as a launch takes', () => {
+    const [count, channels] = [MOST_TOGETHER + 1, 64];
+    const weights = Array.from({ length: count }, (_, i) => {
+      // The last one is a layer's.
+      const shape = i < MOST_TOGETHER ? [channels, 1, 1, channels] : [channels, channels];
+      return keep(randn(shape, { device, seed: 7, stream: i })).requireGrad();
+    });
+    /** Gradients of all, and how often their kernel was launched. @param late whether there is a gradient already, which is added to */
+    const gradients = (late: boolean) => {
+      for (const w of weights) w.grad = late ? keep(zeros(w.shape, { device })) : null;
+      const before = launches.length;
+      const made = scope(() => {
+        const x = drawn([1, 3, 2, channels], 0);
+        const parts = weights.map((w) => (w.rank === 4 ? conv2d(x, w) : matmul(x, w, { transposeB: true })));
+        const all = parts.map((y, i) => sum(mul(cast(y, 'f32'), randn(y.shape, { device, seed: 8, stream: i }))));
+        all.reduce((a, b) => add(a, b)).backward();
+        return launches.slice(before);
+      });
+      const values = weights.map((w) => w.grad?.dataSync() as Float32Array);
+      for (const w of weights) {
+        w.grad?.dispose();
+        w.grad = null;
+      }
+      return { values, launches: made.filter((name) => name === 'conv_hopper_weight_gradients').length };
+    };
+    const launches = launchesOf(device);
+    const [late, prompt] = [gradients(true), gradients(false)];
+    expect(late.launches).toBe(2);
+    expect(prompt.launches).toBe(MOST_TOGETHER);
+    late.values.forEach((values, i) => {
+      expectClose(`weight ${i}`, values, prompt.values[i], { ofLargest: 1e-5 });
+    });
+    for (const w of weights) w.dispose();
+  }, 120_000);
+
+  /** Names of the kernels that are launched from now on, until mocks are restored. */
+  function launchesOf(of: CudaDevice): string[] {
+    const names: string[] = [];
+    const load = of.load.bind(of) as (module: AnyModule) => Record<string, (...values: unknown[]) => void>;
+    vi.spyOn(of, 'load').mockImplementation(((module: AnyModule) =>
+      Object.fromEntries(
+        Object.entries(load(module)).map(([name, launch]) => [
+          name,
+          (...values: unknown[]) => {
+            names.push(name);
+            launch(...values);
+          },
+        ]),
+      )) as never);
+    return names;
   }
 
   test('a replayed graph reads what its memory holds then, by the maps of its capture', () => {
@@ -167,11 +278,40 @@ test('tiles of the layers of the official network, at batch 128', () => {
   const tileOf = (size: number, channels: number, outputs: number, kernel: number) => {
     const padding = Math.floor(kernel / 2);
     const table = [128, size, size, channels, size, size, outputs, kernel, kernel, 1, 1, padding, padding];
-    const { rows, columns, together } = forwardTile(layerOf({ out: [128, size, size, outputs], table }));
+    const { rows, columns, together } = choiceOf(table, 'forward').tile;
     return `${rows}x${columns}${together === 1 ? ' in turns' : ''}`;
   };
   expect(tileOf(32, 128, 128, 3)).toBe('256x128');
   expect(tileOf(8, 256, 256, 3)).toBe('128x128');
   expect(tileOf(4, 256, 256, 3)).toBe('128x64');
   expect(tileOf(16, 256, 256, 1)).toBe('128x128 in turns');
+});
+
+test('weight gradients are cut for the whole card, by the shapes alone', () => {
+  const layer = (size: number, channels: number, outputs: number) => [
+    128,
+    size,
+    size,
+    channels,
+    size,
+    size,
+    outputs,
+    3,
+    3,
+    1,
+    1,
+    1,
+    1,
+  ];
+  const cut = (...layers: ReturnType<typeof layer>[]) => {
+    const { tile, run, microseconds } = cutOf(layers);
+    return { tile: `${tile.rows}x${tile.columns}`, run, microseconds };
+  };
+  const one = layer(8, 256, 256);
+  const alone = cut(one);
+  const together = cut(...Array.from({ length: 10 }, () => one));
+  // Ten fill the card without being cut as finely, in less than ten times the time.
+  expect(together.run).toBeGreaterThan(alone.run);
+  expect(together.microseconds).toBeLessThan(8 * alone.microseconds);
+  expect(cut(layer(16, 256, 256), one)).toEqual(cut(layer(16, 256, 256), one));
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import { fakeCuda } from '../support/fakecuda.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -57,6 +58,30 @@ test('a convolution of the network is timed on the card', () => {
   expect(stdout.match(/^ok +shapes .*milliseconds/gm)).toHaveLength(1);
   expect(readResults('shapes').results.items).toMatchObject([{ part: 'shapes', name: row, ok: true }]);
 }, 300_000);
+
+test('a pass of the network is swept, and the fastest tile kept', () => {
+  const pass = '1 x 1 at 4 x 4, 256 → 256, input gradient';
+  const { status, stdout } = gpu(['--only', 'sweep', '--filter', pass, '--out', 'swept', '--tuning', 'tiles/found.ts']);
+  expect(status).toBe(0);
+  const [{ values }] = readResults('swept').results.items;
+  expect(Object.keys(values)).toEqual(hopperBuilds.map(({ name }) => name));
+  const fastest = Object.entries<number>(values).reduce((best, one) => (one[1] < best[1] ? one : best));
+  expect(stdout).toContain(`| ${pass} | ${fastest[0]} | ${fastest[1].toFixed(1)} | `);
+  const text = readFileSync(join(folder, 'tiles/found.ts'), 'utf8');
+  expect(text).toContain(`"128 4 4 256 4 4 256 1 1 1 1 0 0": "${fastest[0]}"`);
+}, 300_000);
+
+test('there is no sweep without a card of sm_90a', () => {
+  for (const [variables, reason] of [
+    [nowhere, /no card to run on: libcuda/],
+    [{ ...fakeCuda(), FAKECUDA_ARCH: '80' }, /a sweep needs a card of sm_90a with CUDA 12 or later; this is .*sm_80/],
+  ] as const) {
+    const { status, stderr } = gpu(['--only', 'sweep', '--tuning', 'none.ts'], variables);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(reason);
+  }
+  expect(existsSync(join(folder, 'none.ts'))).toBe(false);
+});
 
 test('without a card it fails and says which library was looked for, and where', () => {
   const { status, stderr } = gpu([], nowhere);

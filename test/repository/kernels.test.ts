@@ -31,8 +31,8 @@ function kindOf(parameter: string): string {
     .replace(/\bconst\b|\b__grid_constant__\b/g, '')
     .trim()
     .split(/\s+/)[0];
-  const words = /^words<(\d+)>$/.exec(type);
-  if (words) return `words:${words[1]}`;
+  const [, counted, count] = /^(words|tensor_maps)<(\d+)>$/.exec(type) ?? [];
+  if (counted) return `${counted === 'words' ? 'words' : 'maps'}:${count}`;
   return { int32_t: 'i32', int: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
 }
 

@@ -22,23 +22,52 @@ const MOST_KERNELS = 600;
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-plan-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe('the official CIFAR-10 network at batch 128 in bf16', () => {
-  const plan = planStep(128, 'bf16');
+const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
+describe.each([
+  ['any card from sm_80 on', false],
+  ['sm_90a', true],
+])('the official CIFAR-10 network at batch 128 in bf16 on %s', (card, hopper) => {
+  const plan = planStep(128, 'bf16', { hopper });
+
+  it('has one graph of that many kernels', () => {
+    expect(plan.kernelCount).toBeLessThanOrEqual(MOST_KERNELS);
+    expect(plan.kernels.reduce((sum, [, count]) => sum + count, 0)).toBe(plan.kernelCount);
+    expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
+    // All convolutions but the first and the last go by the kernels of sm_90a where they are.
+    const counts = new Map(plan.kernels);
+    expect([counts.get('conv_forward'), counts.get('conv_hopper_forward')]).toEqual(
+      hopper ? [2, 121] : [123, undefined],
+    );
+  });
+
+  it('is in docs/gpu.md', () => {
+    const gigabytes = [plan.highWater, plan.reserved].map((bytes) => `${(bytes / 1e9).toFixed(3)} GB`);
+    const row = [card, plan.kernelCount, plan.copies + plan.fills, ...gigabytes].join(' | ');
+    expect(readFileSync(path('docs/gpu.md'), 'utf8')).toContain(`\n| ${row} |\n`);
+  });
+
+  it('needs less than 6 GB', () => {
+    expect(plan.reserved).toBeLessThan(6e9);
+    expect(plan.highWater).toBeLessThanOrEqual(plan.reserved);
+    const owned = plan.owners.reduce((sum, [, bytes]) => sum + bytes, 0);
+    expect(Math.abs(owned / plan.highWater - 1)).toBeLessThan(0.02);
+    // 61,804,419 parameters and what fills cache lines, f32; moments are two.
+    const owners = new Map(plan.owners);
+    for (const name of ['parameters', 'gradients of parameters', 'moving average'])
+      expect(owners.get(name)).toBeCloseTo(4 * 61_804_419, -6);
+    expect(describePlan(plan).join('\n')).toContain('memory, computed: ');
+  });
+});
+
+describe('the official CIFAR-10 network at batch 128 in bf16', () => {
   it('is the one of the configuration', async () => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     expect(config.training.batch_size).toBe(128);
     expect(unetOptions(config)).toMatchObject({ ...ddpmppCifar10, seed: config.seed });
   });
 
-  it('has one graph of that many kernels', () => {
-    expect(plan.kernelCount).toBeLessThanOrEqual(MOST_KERNELS);
-    expect(plan.kernels.reduce((sum, [, count]) => sum + count, 0)).toBe(plan.kernelCount);
-    expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
-  });
-
   it('is in docs/gpu.md as the generator prints it', () => {
-    const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
     const [, written] = readFileSync(path('docs/gpu.md'), 'utf8').split(/<!-- npm run gpu:table -->\n|<!-- end -->/);
     expect(written.trim().split('\n')).toEqual(tableLines(path('bench/results')));
     const rows = tableRows();
@@ -59,18 +88,6 @@ describe('the official CIFAR-10 network at batch 128 in bf16', () => {
     const lines = tableLines(folder);
     expect(lines.filter((line) => line.endsWith('| 250.0 |'))).toHaveLength(1);
     expect(lines.at(-1)).toContain('measured on Card A.');
-  });
-
-  it('needs less than 6 GB', () => {
-    expect(plan.reserved).toBeLessThan(6e9);
-    expect(plan.highWater).toBeLessThanOrEqual(plan.reserved);
-    const owned = plan.owners.reduce((sum, [, bytes]) => sum + bytes, 0);
-    expect(Math.abs(owned / plan.highWater - 1)).toBeLessThan(0.02);
-    // 61,804,419 parameters and what fills cache lines, f32; moments are two.
-    const owners = new Map(plan.owners);
-    for (const name of ['parameters', 'gradients of parameters', 'moving average'])
-      expect(owners.get(name)).toBeCloseTo(4 * 61_804_419, -6);
-    expect(describePlan(plan).join('\n')).toContain('memory, computed: ');
   });
 });
 
@@ -103,6 +120,7 @@ const runs: [string, typeof narrow, Precision][] = [
     narrow,
     precision,
   ]),
+  ['a small network with kernels of sm_90a', { ...small, baseChannels: 64 }, 'bf16'],
 ];
 
 describe.runIf(deviceNames.includes('cuda-emulated'))('on the emulated card at batch 2', () => {
@@ -117,7 +135,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('on the emulated card at b
       const calls = readFileSync(log, 'utf8').split('\n');
       const captured = calls.slice(calls.indexOf('cuStreamBeginCapture_v2'), calls.indexOf('cuStreamEndCapture'));
       const count = (call: string) => captured.filter((one) => one === call).length;
-      const plan = planStep(2, precision, options);
+      const plan = planStep(2, precision, { network: options, hopper: card.tensorMaps !== undefined });
       expect(count('cuLaunchKernelEx')).toBe(plan.kernelCount);
       expect(count('cuMemcpyDtoDAsync_v2')).toBe(plan.copies);
       expect(count('cuMemsetD8Async')).toBe(plan.fills);

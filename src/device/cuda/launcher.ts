@@ -1,12 +1,12 @@
 // A kernel as a function: writes geometry and arguments into a block of native memory, which the driver reads during the launch,
 // and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
 import { DeviceError } from '../../errors.ts';
-import { type Geometry, parseSignature, type Signature, wordsIn } from '../module.ts';
+import { type Geometry, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
 import { addressOf } from '../native/loader.ts';
 
-const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8, map: 128 };
-const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0);
+const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
+const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 * (mapsIn(kind) ?? 0);
 /** Dynamic shared memory that every kernel may have without asking. */
 const FREE_SHARED = 48 * 1024;
 /**
@@ -34,13 +34,15 @@ export function bindKernel(
   if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
   checkParameters(name, parameters, driver.parameterSizes(kernel));
   const lengths = parameters.map(wordsIn);
+  const mapped = parameters.map((kind) => mapsIn(kind) !== undefined);
   const count = lengths.reduce<number>((total, length) => total + (length ?? 1), 0);
   /** Where each parameter lies, in slots of 8 bytes, and then their addresses. */
   const slots = parameters.map(() => 0);
   let table = ARGUMENTS;
   parameters.forEach((kind, i) => {
     slots[i] = table;
-    table += Math.ceil(bytesOf(kind) / 8);
+    // Maps are read where they lie.
+    if (!mapsIn(kind)) table += Math.ceil(bytesOf(kind) / 8);
   });
   const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (table + parameters.length)));
   const words = new Uint32Array(buffer);
@@ -71,8 +73,7 @@ export function bindKernel(
       if (length !== undefined) continue;
       const value = values[next++];
       if (kind === 'ptr') writePointer(slot, value);
-      // The driver reads all of it where it lies.
-      else if (kind === 'map') writePointer(table + i, value);
+      else if (mapped[i]) writePointer(table + i, value);
       else if (kind === 'i32') integers[2 * slot] = value;
       else if (kind === 'f32') floats[2 * slot] = value;
       else doubles[slot] = value;

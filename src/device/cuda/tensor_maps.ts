@@ -9,6 +9,7 @@ const MAP_BYTES = 128;
 const MAP_ALIGNMENT = 64;
 /** How many are kept. A training step of the official CIFAR-10 network has some 600. */
 const KEPT = 2048;
+const MOST_TOGETHER = 32;
 const BF16_BYTES = 2;
 /** Bytes of a row of a piece, which is the width of the swizzle. */
 const ROW_BYTES = 128;
@@ -16,8 +17,9 @@ const ROW = ROW_BYTES / BF16_BYTES;
 
 export class CudaTensorMaps implements TensorMaps {
   private readonly encoder: TensorMapEncoder;
-  private readonly memory = new Uint8Array((KEPT + 1) * MAP_BYTES);
+  private readonly memory = new Uint8Array((KEPT + MOST_TOGETHER + 1) * MAP_BYTES);
   private readonly first: number;
+  /** By what they describe, the one that was asked for last at the end. */
   private readonly known = new Map<string, number>();
 
   constructor(encoder: TensorMapEncoder) {
@@ -57,17 +59,30 @@ export class CudaTensorMaps implements TensorMaps {
     );
   }
 
+  together(maps: readonly number[]): number {
+    if (maps.length > MOST_TOGETHER) throw new DeviceError(`${maps.length} tensor maps, at most ${MOST_TOGETHER}`);
+    const [start, target] = [addressOf(this.memory), this.first + KEPT * MAP_BYTES];
+    maps.forEach((map, i) => {
+      this.memory.copyWithin(target - start + i * MAP_BYTES, map - start, map - start + MAP_BYTES);
+    });
+    return target;
+  }
+
   private kept(key: string, encode: (map: number) => void): number {
     let map = this.known.get(key);
-    if (map !== undefined) return map;
-    // Launches have copied what they were given.
-    if (this.known.size === KEPT) this.known.clear();
-    map = this.first + this.known.size * MAP_BYTES;
+    if (map !== undefined) {
+      this.known.delete(key);
+      this.known.set(key, map);
+      return map;
+    }
+    const oldest = this.known.size === KEPT ? this.known.entries().next().value : undefined;
+    map = oldest ? oldest[1] : this.first + this.known.size * MAP_BYTES;
     try {
       encode(map);
     } catch (cause) {
       throw new DeviceError(`no tensor map for ${key}: ${(cause as Error).message}`, { cause });
     }
+    if (oldest) this.known.delete(oldest[0]);
     this.known.set(key, map);
     return map;
   }

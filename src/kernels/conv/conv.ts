@@ -1,6 +1,6 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
-import { Flow, type PixelSums, SumOfRows, SumOfTerms } from '../../autograd/flow.ts';
+import { Flow, type PixelSums, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/flow.ts';
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
@@ -64,7 +64,7 @@ export const conv2dOp = defineOp<ConvAttributes>({
     };
     const weightGradient = () =>
       defers[1]
-        ? cuda.laterWeightGradient(x, grad, geometry, whole)
+        ? new WeightProduct(x, grad, geometry.table, whole)
         : converted(convWeightGradient(x, grad, weight.shape, geometry, whole), weightDtype);
     const residual = () => {
       if (whole === 1) return grad;

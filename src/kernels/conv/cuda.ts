@@ -1,5 +1,4 @@
 // Launching the convolution kernels of CUDA.
-import { SumOfTerms, WeightProduct } from '../../autograd/flow.ts';
 import { empty, zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -7,7 +6,8 @@ import { view } from '../../tensor/view.ts';
 import { inChunks, launchOf, productModules } from '../product.ts';
 import { sumAxes } from '../reduction.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
-import { hopperForward, hopperInputGradient, hopperMaps, hopperWeightPartials, layerOf } from './hopper.ts';
+import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
+import { hopperWeightPartials } from './hopper_weight_gradients.ts';
 
 export const convKernels = productModules(import.meta.url, './conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
@@ -24,8 +24,8 @@ export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilo
   const { out, table } = geometry;
   const { bias, add, residual, scale } = epilogue;
   if (sizeOf(out) === 0) return empty(out, { device, dtype });
-  const maps = hopperMaps(geometry, [x, weight, add, residual], bias);
-  if (maps) return hopperForward(maps, x, weight, layerOf(geometry), epilogue);
+  const maps = hopperMaps(geometry.table, [x, weight, add, residual], bias);
+  if (maps) return hopperForward(maps, x, weight, geometry.table, epilogue);
   const y = empty(out, { device, dtype });
   const [columns, ...window] = weight.shape;
   const product = { rows: y.size / columns, columns, terms: sizeOf(window) };
@@ -41,8 +41,8 @@ export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilo
 export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
   const { device, dtype } = dy;
   if (sizeOf(shape) === 0) return empty(shape, { device, dtype });
-  const maps = hopperMaps(geometry, [dy, weight]);
-  if (maps) return hopperInputGradient(maps, dy, weight, layerOf(geometry), scale);
+  const maps = hopperMaps(geometry.table, [dy, weight]);
+  if (maps) return hopperInputGradient(maps, dy, weight, geometry.table, scale);
   const dx = empty(shape, { device, dtype });
   const [outputs, height, width, inputs] = weight.shape;
   const product = { rows: dx.size / inputs, columns: inputs, terms: height * width * outputs };
@@ -56,8 +56,8 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geom
 export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
   const { device } = x;
   if (x.size === 0 || dy.size === 0) return zeros(shape, { device });
-  const maps = hopperMaps(geometry, [x, dy]);
-  if (maps) return summed(hopperWeightPartials(maps, x, dy, layerOf(geometry)), shape, scale);
+  const maps = hopperMaps(geometry.table, [x, dy]);
+  if (maps) return summed(hopperWeightPartials(maps, [{ x, dy, table: geometry.table }])[0], shape, scale);
   const [outputs, , , inputs] = shape;
   const product = { rows: outputs, columns: sizeOf(shape) / outputs, terms: dy.size / outputs };
   const { kernels, geometry: launch, parts, run } = launchOf(convKernels, x, product, true);
@@ -65,19 +65,6 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry
   const operands = [x.address, dy.address, partials.address, device.table(geometry.table), run];
   kernels.conv_weight_gradient(launch, ...operands, bits(inChunks(dy, outputs), inChunks(x, inputs)));
   return summed(partials, shape, scale);
-}
-
-/** What a weight that takes its gradient late is given: partial sums, or the factors of a product made together with others. */
-export function laterWeightGradient(
-  x: Tensor,
-  dy: Tensor,
-  geometry: Geometry,
-  scale: number,
-): SumOfTerms | WeightProduct {
-  const maps = hopperMaps(geometry, [x, dy]);
-  return maps
-    ? new SumOfTerms(hopperWeightPartials(maps, x, dy, layerOf(geometry)), scale)
-    : new WeightProduct(x, dy, geometry.table, scale);
 }
 
 /** scale times the sum of partial sums [parts, size], which it disposes of. */

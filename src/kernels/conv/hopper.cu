@@ -5,6 +5,7 @@
  */
 #include "storage.cuh"
 #include "ptx_hopper.cuh"
+#include "table.cuh"
 
 constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the swizzle's width */
 constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
@@ -74,10 +75,11 @@ template <class Fill> DEVICE void produce(const ring &r, int first, int steps, F
   }
 }
 
-/* The sums of the calling warpgroup's rows, of one step or more. TRANSPOSED: terms lie one below the other in a stage, not
- * side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
-template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
-  constexpr int next_terms = (TRANSPOSED ? 16 * 128 : 16 * 2) / 16; /* to the next 16, as descriptors count */
+/* The sums of the calling warpgroup's rows, of one step or more. Of a transposed operand terms lie one below the other in a
+ * stage, not side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
+template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
+  /* To the next 16 terms, as descriptors count. */
+  constexpr int next_left = (LEFT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16, next_right = (RIGHT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16;
   int rows = share() * BLOCKS * PIECE;
   auto multiply = [&](int step, bool begins) {
     stage s = r.at(first + step);
@@ -88,7 +90,8 @@ template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int ste
     for (int part = 0; part < STEP / 16; part++)
 #pragma unroll
       for (int block = 0; block < BLOCKS; block++)
-        multiply_async<TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_terms, b + part * next_terms, !begins || part > 0);
+        multiply_async<LEFT_TRANSPOSED, RIGHT_TRANSPOSED>(sum[block], a + block * (PIECE / 16) + part * next_left, b + part * next_right,
+                                                          !begins || part > 0);
     products_commit();
   };
   auto give_back = [&](int step) {
@@ -109,19 +112,27 @@ template <bool TRANSPOSED> DEVICE void consume(const ring &r, int first, int ste
   for (int block = 0; block < BLOCKS; block++) sums_settle(sum[block]);
 }
 
-/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written.
- * load(tile, first) and make(tile, first): `first` is the number of the tile's first step. */
-template <class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, int steps, Load load, Make make) {
-  int mine = (tiles - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x;
+/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written. place_of(tile)
+ * says which that is, and its `steps`; load(place, first) and make(place, first): `first` is the number of its first step. */
+template <class PlaceOf, class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, PlaceOf place_of, Load load, Make make) {
+  int first = 0;
   if (threadIdx.x < 128) {
     registers_give<PRODUCER_REGISTERS>();
     if (threadIdx.x == 0)
-      for (int i = 0; i < mine; i++) load((int)(blockIdx.x + i * gridDim.x), i * steps);
+      for (int tile = (int)blockIdx.x; tile < tiles; tile += (int)gridDim.x) {
+        auto place = place_of(tile);
+        load(place, first);
+        first += place.steps;
+      }
   } else {
     registers_take<CONSUMER_REGISTERS>();
-    for (int i = consumer() / TOGETHER; i < mine; i += CONSUMERS / TOGETHER) {
-      if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
-      make((int)(blockIdx.x + i * gridDim.x), i * steps);
+    for (int i = 0, tile = (int)blockIdx.x; tile < tiles; i++, tile += (int)gridDim.x) {
+      auto place = place_of(tile);
+      if (TOGETHER == CONSUMERS || i % CONSUMERS == consumer()) {
+        if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));
+        make(place, first);
+      }
+      first += place.steps;
     }
   }
 }
@@ -146,12 +157,12 @@ template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS 
       }
 }
 
-/* table: H', W', Cin, Cout, kw, padding, vertical first, then N H' W' and the number of taps */
-struct conv {
-  int out_h, out_w, in, out, kw, pad_y, pad_x, pixels, taps;
-};
+/* The convolution, at stride 1, that gives the input's gradient: of dy, with the taps of w in reverse. */
+DEVICE conv mirrored(const conv &g) {
+  return {g.n, g.out_h, g.out_w, g.out, g.h, g.w, g.in, g.kh, g.kw, 1, 1, g.kh - 1 - g.pad_y, g.kw - 1 - g.pad_x};
+}
 
-DEVICE conv conv_of(const int *t) { return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}; }
+DEVICE int pixels_of(const conv &g) { return g.n * g.out_h * g.out_w; }
 
 /* Where the patch of an output pixel begins. */
 struct spot {
@@ -167,86 +178,138 @@ struct alignas(8) four_reals {
   real part[4];
 };
 
-/* y = scale (conv(x, w) + bias + add + residual); x by patches of ROWS pixels, w [Cout, taps * Cin] by boxes of COLUMNS rows;
- * bias [Cout], add [N, Cout] and residual may be 0 */
+/* Sums of a convolution: x by patches of ROWS pixels; load_weights(stage, tap, channel of the input, first column);
+ * write(pixel, channel of the output, where in the output, four sums side by side). */
+template <bool TRANSPOSED, class LoadWeights, class Write>
+DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeights load_weights, Write write) {
+  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP;
+  struct place {
+    int pixel0, column0, steps;
+  };
+  auto place_of = [&](int tile) -> place { return {tile / across * ROWS, tile % across * COLUMNS, g.kh * g.kw * pieces}; };
+  auto load = [&](const place &p, int first) {
+    spot from = spot_of(g, p.pixel0);
+    produce(r, first, p.steps, [&](int step, const stage &s) {
+      int tap = step / pieces, channel = step % pieces * STEP;
+      load_patches(s.left, x, s.full, channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      load_weights(s, tap, channel, p.column0);
+    });
+  };
+  auto make = [&](const place &p, int first) {
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<false, TRANSPOSED>(r, first, p.steps, sum);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      int pixel = p.pixel0 + row, channel = p.column0 + column;
+      if (pixel < pixels_of(g) && channel < g.out) write(pixel, channel, (size_t)pixel * (size_t)g.out + channel, four);
+    });
+  };
+  each_tile(r, ceil_div(pixels_of(g), ROWS) * across, place_of, load, make);
+}
+
+/* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias [Cout], add [N, Cout] and
+ * residual may be 0 */
 HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
                                   const real *add, const real *residual, const int *table, float scale) {
   if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w);
   SHARED_RING(shared);
   conv g = conv_of(table);
-  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP, steps = g.taps * pieces;
-  auto load = [&](int tile, int first) {
-    spot from = spot_of(g, tile / across * ROWS);
-    produce(shared, first, steps, [&](int step, const stage &s) {
-      int tap = step / pieces;
-      load_patches(s.left, x, s.full, step % pieces * STEP, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
-      load_box(s.right, w, s.full, step * STEP, tile % across * COLUMNS);
-    });
+  auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
+    load_box(s.right, w, s.full, tap * g.in + channel, column0);
   };
-  auto make = [&](int tile, int first) {
-    float sum[BLOCKS][COLUMNS / 2];
-    consume<false>(shared, first, steps, sum);
-    each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int pixel = tile / across * ROWS + row, channel = tile % across * COLUMNS + column;
-      if (pixel >= g.pixels || channel >= g.out) return;
-      size_t at = (size_t)pixel * (size_t)g.out + channel;
-      if (bias) {
-        float4 more = *(const float4 *)(bias + channel);
-        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-      }
-      four_reals added, rest, result;
-      if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
-      if (residual) rest = *(const four_reals *)(residual + at);
+  convolve<false>(shared, g, x, load_weights, [&](int pixel, int channel, size_t at, float(&four)[4]) {
+    if (bias) {
+      float4 more = *(const float4 *)(bias + channel);
+      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+    }
+    four_reals added, rest, result;
+    if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
+    if (residual) rest = *(const four_reals *)(residual + at);
 #pragma unroll
-      for (int i = 0; i < 4; i++) {
-        if (add) four[i] += added.part[i];
-        if (residual) four[i] += rest.part[i];
-        result.part[i] = scale * four[i];
-      }
-      *(four_reals *)(y + at) = result;
-    });
-  };
-  each_tile(shared, ceil_div(g.pixels, ROWS) * across, steps, load, make);
+    for (int i = 0; i < 4; i++) {
+      if (add) four[i] += added.part[i];
+      if (residual) four[i] += rest.part[i];
+      result.part[i] = scale * four[i];
+    }
+    *(four_reals *)(y + at) = result;
+  });
 }
 
-/* partials [parts][Cout, taps, Cin], each of one run of `run` output pixels, a multiple of 64; dy [N H' W', Cout] by boxes and x
- * by patches of 64 pixels and 64 channels. Pixels beyond the last are zeros in both. */
-HOPPER_KERNEL conv_hopper_weight_gradient(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map dy, float *partials,
-                                          const int *table, int parts, int run) {
-  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(dy);
+/* dx = scale times the sum over taps and output channels of dy w. The weights are read as they lie, [Cout, kh kw Cin], by boxes of
+ * 64 output channels, the terms, and 64 columns. What is beyond a tap's input channels belongs to columns that are not written. */
+HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, const __grid_constant__ tensor_map w, real *dx,
+                                         const int *table, float scale) {
+  if (threadIdx.x == 0) map_prefetch(dy), map_prefetch(w);
   SHARED_RING(shared);
-  conv g = conv_of(table);
-  /* Columns of a tile are channels of one tap. */
-  int across = ceil_div(g.in, COLUMNS), down = ceil_div(g.out, ROWS), steps = run / STEP;
+  conv g = mirrored(conv_of(table));
+  auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
+    int column = (g.kh * g.kw - 1 - tap) * g.out + column0;
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, w, s.full, column + i * 64, channel);
+  };
+  convolve<true>(shared, g, dy, load_weights, [&](int, int, size_t at, float(&four)[4]) {
+    four_reals result;
+#pragma unroll
+    for (int i = 0; i < 4; i++) result.part[i] = scale * four[i];
+    *(four_reals *)(dx + at) = result;
+  });
+}
+
+/* Of several convolutions what hopper_weight_gradients.ts fills in: a pair of maps each, of x by patches and of dy by boxes, both of
+ * 64 pixels and 64 channels; WORDS words each, the addresses of the partial sums and of the convolution's table, two words each,
+ * and its first tile. */
+#define MAPS 28
+#define TABLE 70
+#define WORDS 5
+#define FIRST 4
+
+/* partials [parts][Cout, kh kw Cin] of each convolution, each of one run of `run` times 64 output pixels. Columns of a tile are those
+ * of the weight, 64 of one tap side by side. Pixels beyond the last are zeros in both operands. */
+HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<MAPS> maps, const __grid_constant__ words<TABLE> table,
+                                           int entries, int tiles, int run) {
+  if (threadIdx.x < 2 * entries) map_prefetch(maps.of[threadIdx.x]);
+  SHARED_RING(shared);
   struct place {
-    int part, row0, tap, column0;
+    int entry, part, row0, column0, columns, steps;
+    conv g;
   };
   auto place_of = [&](int tile) -> place {
-    int rest = tile / across;
-    return {rest / (g.taps * down), rest / g.taps % down * ROWS, rest % g.taps, tile % across * COLUMNS};
+    int entry = 0;
+    while (entry + 1 < entries && (int)table.of[(entry + 1) * WORDS + FIRST] <= tile) entry++;
+    const u32 *words = table.of + entry * WORDS;
+    conv g = conv_of(address_in<const int>(words + 2));
+    int columns = g.kh * g.kw * g.in, across = ceil_div(columns, COLUMNS), all = across * ceil_div(g.out, ROWS);
+    int rest = tile - (int)words[FIRST], part = rest / all, steps = min(run, ceil_div(pixels_of(g), STEP) - part * run);
+    return {entry, part, rest % all / across * ROWS, rest % across * COLUMNS, columns, steps, g};
   };
-  auto load = [&](int tile, int first) {
-    place p = place_of(tile);
-    produce(shared, first, steps, [&](int step, const stage &s) {
-      int pixel = p.part * run + step * STEP;
-      spot from = spot_of(g, pixel);
+  auto load = [&](const place &p, int first) {
+    const tensor_map &x = maps.of[2 * p.entry], &dy = maps.of[2 * p.entry + 1];
+    int channels[COLUMNS / 64], taps[COLUMNS / 64];
+#pragma unroll
+    for (int i = 0; i < COLUMNS / 64; i++) {
+      /* Of columns beyond the last something is read that is not written. */
+      int column = p.column0 + i * 64, tap = column / p.g.in;
+      channels[i] = column % p.g.in;
+      taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;
+    }
+    produce(shared, first, p.steps, [&](int step, const stage &s) {
+      int pixel = (p.part * run + step) * STEP;
+      spot from = spot_of(p.g, pixel);
 #pragma unroll
       for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
 #pragma unroll
       for (int i = 0; i < COLUMNS / 64; i++)
-        load_patches(s.right + i * PIECE, x, s.full, p.column0 + i * 64, from.x, from.y, from.n, p.tap % g.kw, p.tap / g.kw);
+        load_patches(s.right + i * PIECE, x, s.full, channels[i], from.x, from.y, from.n, taps[i] & 0xFFFF, taps[i] >> 16);
     });
   };
-  auto make = [&](int tile, int first) {
-    place p = place_of(tile);
+  auto make = [&](const place &p, int first) {
     float sum[BLOCKS][COLUMNS / 2];
-    consume<true>(shared, first, steps, sum);
-    float *to = partials + (size_t)p.part * (size_t)g.out * (size_t)(g.taps * g.in);
+    consume<true, true>(shared, first, p.steps, sum);
+    float *to = address_in<float>(table.of + p.entry * WORDS) + (size_t)p.part * (size_t)p.g.out * (size_t)p.columns;
     each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int channel = p.row0 + row, input = p.column0 + column;
-      if (channel >= g.out || input >= g.in) return;
-      *(float4 *)(to + ((size_t)channel * (size_t)g.taps + p.tap) * (size_t)g.in + input) = make_float4(four[0], four[1], four[2], four[3]);
+      int channel = p.row0 + row, at = p.column0 + column;
+      if (channel < p.g.out && at < p.columns)
+        *(float4 *)(to + (size_t)channel * (size_t)p.columns + at) = make_float4(four[0], four[1], four[2], four[3]);
     });
   };
-  each_tile(shared, parts * down * g.taps * across, steps, load, make);
+  each_tile(shared, tiles, place_of, load, make);
 }

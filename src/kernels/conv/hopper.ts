@@ -1,54 +1,54 @@
-// Convolutions of bf16 on sm_90a: which of them, with which tile, and their launches (hopper.cu, mirror.cu).
+// Convolutions of bf16 on sm_90a (hopper.cu): which of them, with which tile, and the launches of outputs and input gradients;
+// weight gradients are in hopper_weight_gradients.ts.
 import type { Device, TensorMaps } from '../../device/device.ts';
 import { cudaModule } from '../../device/module.ts';
 import { empty } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperTuning } from '../tuning/sm_90a.ts';
-import type { Epilogue, Geometry } from './geometry.ts';
+import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
+import { measuredTiles } from '../tuning/sm_90a_measured.ts';
+import type { Epilogue } from './geometry.ts';
 
 /** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
-const STEP = 64;
+export const STEP = 64;
 /**
  * Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes (hopper.cu); a block for each
  * multiprocessor, which makes one tile after another.
  */
-const launchOf = ({ workers }: Device, tiles: number) =>
+export const launchOf = ({ workers }: Device, tiles: number) =>
   ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
 /** How far a patch may reach beyond the image: tensor maps have 8 bits for it. */
 const MOST_REACH = 127;
-/** Steps that a partial sum of a weight gradient has at least, and the most partial sums. */
-const LEAST_STEPS = 8;
-const MOST_PARTS = 64;
+/** Convolutions whose weight gradients are made in one launch, as many as 4 KiB of arguments hold, and words of each: see hopper.cu. */
+export const MOST_TOGETHER = 14;
+export const ENTRY_WORDS = 5;
 
 const build = { precisions: ['bf16'], target: 'sm_90a' } as const;
 
+const nameOf = ({ rows, columns, together }: (typeof hopperTuning.tiles)[number]) =>
+  `${rows}x${columns}${together === 1 ? '.turns' : ''}`;
+
 export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ...tile,
+  name: nameOf(tile),
   module: cudaModule(
     import.meta.url,
     './hopper.cu',
     {
       conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
-      conv_hopper_weight_gradient: 'map map ptr ptr i32 i32',
+      conv_hopper_input_gradient: 'map map ptr ptr f32',
+      conv_hopper_weight_gradients: `maps:${2 * MOST_TOGETHER} words:${ENTRY_WORDS * MOST_TOGETHER} i32 i32 i32`,
     },
     {
       ...build,
       flags: ['-DSTORAGE_BF16', `-DROWS=${tile.rows}`, `-DCOLUMNS=${tile.columns}`, `-DTOGETHER=${tile.together}`],
-      variant: `${tile.rows}x${tile.columns}${tile.together === 1 ? '.turns' : ''}`,
+      variant: nameOf(tile),
     },
   ),
 }));
 
-export const mirrorKernels = cudaModule(
-  import.meta.url,
-  './mirror.cu',
-  { conv_mirror: 'ptr ptr i32 i32 i32' },
-  { ...build, flags: ['-DSTORAGE_BF16'] },
-);
-
-/** A convolution at stride 1 as hopper.cu sees it. */
-interface Layer {
+/** A convolution at stride 1. */
+export interface Layer {
   /** [N, H, W, Cin] */
   x: Shape;
   /** [Cout, kh, kw, Cin] */
@@ -69,11 +69,12 @@ export function suitsHopper(table: readonly number[]): boolean {
 
 /**
  * The maps that the kernels need, where they can do it all.
+ * @param table Geometry's
  * @param tensors read in pieces of 16 bytes, bf16
  * @param bias read so, f32
  */
 export function hopperMaps(
-  { table }: Geometry,
+  table: readonly number[],
   tensors: readonly [Tensor, ...(Tensor | undefined)[]],
   bias?: Tensor,
 ): TensorMaps | undefined {
@@ -82,13 +83,14 @@ export function hopperMaps(
   return tensors[0].device.tensorMaps;
 }
 
-export function layerOf({ out, table }: Geometry): Layer {
-  const [n, height, width, channels, , , outputs, kh, kw, , , ...padding] = table;
+/** @param table Geometry's */
+export function layerOf(table: readonly number[]): Layer {
+  const [n, height, width, channels, outHeight, outWidth, outputs, kh, kw, , , ...padding] = table;
   return {
     x: [n, height, width, channels],
     weight: [outputs, kh, kw, channels],
     padding: padding as [number, number],
-    out,
+    out: [n, outHeight, outWidth, outputs],
   };
 }
 
@@ -97,77 +99,49 @@ function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX
   return { x: out, weight: [channels, kh, kw, outputs], padding: [kh - 1 - padY, kw - 1 - padX], out: x };
 }
 
-function patchesOf(maps: TensorMaps, x: Tensor, { weight: [, kh, kw], padding: [padY, padX] }: Layer, count: number) {
-  return maps.patches(x.address, x.shape, [-padY, -padX], [padY - (kh - 1), padX - (kw - 1)], count);
+/** Of x, whose shape is the layer's. */
+export function patchesOf(
+  maps: TensorMaps,
+  { address }: Tensor,
+  { x, weight: [, kh, kw], padding: [padY, padX] }: Layer,
+  count: number,
+): number {
+  return maps.patches(address, x, [-padY, -padX], [padY - (kh - 1), padX - (kw - 1)], count);
 }
 
-function tableOf(device: Device, { weight: [outputs, kh, kw, channels], padding, out: [n, h, w] }: Layer): number {
-  return device.table([h, w, channels, outputs, kw, ...padding, n * h * w, kh * kw]);
-}
+export type Tile = (typeof hopperBuilds)[number];
 
-type Tile = (typeof hopperBuilds)[number];
-
-const tilesOf = (tile: Tile, rows: number, columns: number) =>
+export const tilesOf = (tile: Tile, rows: number, columns: number) =>
   Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 
-/** Microseconds that `blocks` blocks of a tile take over so many terms each. */
-function predicted({ rows, columns, together, efficiency }: Tile, blocks: number, terms: number): number {
-  const { multiprocessors, rate, writing } = hopperTuning;
-  const waves = Math.ceil(blocks / multiprocessors);
+/** Microseconds that a block takes over so many tiles, whose sums have so many terms together. */
+export function timeOf({ rows, columns, together, efficiency }: Tile, tiles: number, terms: number): number {
+  const { rate, writing } = hopperTuning;
   const products = (2 * rows * columns * terms) / (rate * efficiency);
   // In turns, sums are written beside the next tile's products, but for the last one's.
-  return together === 1 ? waves * Math.max(products, (products + writing) / 2) + writing : waves * (products + writing);
+  return together === 1 ? Math.max(products, (products + tiles * writing) / 2) + writing : products + tiles * writing;
 }
 
-function fastest(time: (tile: Tile) => number): Tile {
-  const times = hopperBuilds.map(time);
-  return hopperBuilds[times.indexOf(Math.min(...times))];
-}
+/** The key of convolutions in MeasuredTiles. @param tables Geometry's */
+export const keyOf = (tables: readonly (readonly number[])[]) => tables.map((table) => table.join(' ')).join(', ');
 
-/** The tile of a forward pass, by the shape alone: its sums are the same with each. */
-export function forwardTile({ out: [n, height, width, outputs], weight: [, ...window] }: Layer): Tile {
-  return fastest((tile) => predicted(tile, tilesOf(tile, n * height * width, outputs), sizeOf(window)));
-}
-
-/** How a weight gradient is cut, by the shape alone: each tap has a matrix [Cout, Cin], the pixels are the terms. */
-function splitOf(tile: Tile, { out: [n, height, width, outputs], weight: [, kh, kw, channels] }: Layer) {
-  const tiles = tilesOf(tile, outputs, channels) * kh * kw;
-  const steps = Math.ceil((n * height * width) / STEP);
-  const wanted = Math.floor(hopperTuning.multiprocessors / tiles);
-  const parts = Math.max(1, Math.min(wanted, MOST_PARTS, Math.floor(steps / LEAST_STEPS)));
-  const run = Math.ceil(steps / parts);
-  return { tiles, parts: Math.ceil(steps / run), run: run * STEP };
-}
-
-/** The tile of a weight gradient, which decides in how many parts its sums are made. */
-export function weightGradientTile(layer: Layer): Tile {
-  return fastest((tile) => {
-    const { tiles, parts, run } = splitOf(tile, layer);
-    return predicted(tile, tiles * parts, run);
+/**
+ * The tile of an output or an input gradient, by the shape alone (its sums are the same with each), and its predicted time: one that
+ * was measured to be the fastest, else the one that is predicted to be.
+ * @param table Geometry's
+ */
+export function choiceOf(table: readonly number[], pass: 'forward' | 'input', known: MeasuredTiles = measuredTiles) {
+  const layer = pass === 'input' ? mirrored(layerOf(table)) : layerOf(table);
+  const [outputs, ...window] = layer.weight;
+  const choices = hopperBuilds.map((tile) => {
+    const waves = Math.ceil(tilesOf(tile, sizeOf(layer.out) / outputs, outputs) / hopperTuning.multiprocessors);
+    return { tile, microseconds: timeOf(tile, waves, waves * sizeOf(window)) };
   });
-}
-
-export interface Choice {
-  rows: number;
-  columns: number;
-  /** In which the sums of a weight gradient are made. */
-  parts: number;
-  /** Of the products, predicted. */
-  microseconds: number;
-}
-
-/** What a pass is made with, and its time by arithmetic. */
-export function chosenTile(layer: Layer, pass: 'forward' | 'input' | 'weight'): Choice {
-  if (pass === 'weight') {
-    const tile = weightGradientTile(layer);
-    const { tiles, parts, run } = splitOf(tile, layer);
-    return { rows: tile.rows, columns: tile.columns, parts, microseconds: predicted(tile, tiles * parts, run) };
-  }
-  const { out, weight, ...rest } = pass === 'input' ? mirrored(layer) : layer;
-  const tile = forwardTile({ ...rest, out, weight });
-  const [outputs, ...window] = weight;
-  const tiles = tilesOf(tile, sizeOf(out) / outputs, outputs);
-  return { rows: tile.rows, columns: tile.columns, parts: 1, microseconds: predicted(tile, tiles, sizeOf(window)) };
+  const measured = known[pass][keyOf([table])];
+  return (
+    choices.find(({ tile }) => tile.name === measured) ??
+    choices.reduce((best, choice) => (choice.microseconds < best.microseconds ? choice : best))
+  );
 }
 
 /** y = scale (conv(x, w) + bias + add + residual) */
@@ -175,19 +149,20 @@ export function hopperForward(
   maps: TensorMaps,
   x: Tensor,
   weight: Tensor,
-  layer: Layer,
+  table: readonly number[],
   { bias, add, residual, scale }: Epilogue,
-  tile = forwardTile(layer),
+  chosen?: Tile,
 ): Tensor {
   const { device } = x;
+  const layer = layerOf(table);
+  const tile = chosen ?? choiceOf(table, 'forward').tile;
   const y = empty(layer.out, { device, dtype: 'bf16' });
   const [outputs, ...window] = layer.weight;
   const operands = [
     patchesOf(maps, x, layer, tile.rows),
     maps.rows(weight.address, [outputs, sizeOf(window)], tile.columns),
-    y.address,
-    ...[bias, add, residual].map((t) => t?.address ?? 0),
-    tableOf(device, layer),
+    ...[y, bias, add, residual].map((t) => t?.address ?? 0),
+    device.table(table),
     scale,
   ];
   const geometry = launchOf(device, tilesOf(tile, y.size / outputs, outputs));
@@ -196,40 +171,27 @@ export function hopperForward(
 }
 
 /** dx = scale times the sum over taps and output channels of dy w */
-export function hopperInputGradient(maps: TensorMaps, dy: Tensor, weight: Tensor, layer: Layer, scale: number): Tensor {
-  const { device } = dy;
-  const back = mirrored(layer);
-  const [outputs, kh, kw, channels] = layer.weight;
-  const copy = empty(back.weight, { device, dtype: 'bf16' });
-  const grid = [Math.ceil(channels / 32), Math.ceil(outputs / 32), kh * kw] as const;
-  const operands = [weight.address, copy.address, outputs, kh * kw, channels];
-  device.load(mirrorKernels).conv_mirror({ grid, block: [32, 8] }, ...operands);
-  const dx = hopperForward(maps, dy, copy, back, { scale });
-  copy.dispose();
-  return dx;
-}
-
-/** f32 [parts, size of the weight]: partial sums, to be added in order. */
-export function hopperWeightPartials(
+export function hopperInputGradient(
   maps: TensorMaps,
-  x: Tensor,
   dy: Tensor,
-  layer: Layer,
-  tile = weightGradientTile(layer),
+  weight: Tensor,
+  table: readonly number[],
+  scale: number,
+  chosen?: Tile,
 ): Tensor {
-  const { device } = x;
-  const { tiles, parts, run } = splitOf(tile, layer);
-  const partials = empty([parts, sizeOf(layer.weight)], { device });
-  const outputs = layer.weight[0];
+  const { device } = dy;
+  const back = mirrored(layerOf(table));
+  const tile = chosen ?? choiceOf(table, 'input').tile;
+  const dx = empty(back.out, { device, dtype: 'bf16' });
+  const [outputs, , , channels] = weight.shape;
   const operands = [
-    patchesOf(maps, x, layer, STEP),
-    maps.rows(dy.address, [dy.size / outputs, outputs], STEP),
-    partials.address,
-    tableOf(device, layer),
-    parts,
-    run,
+    patchesOf(maps, dy, back, tile.rows),
+    maps.rows(weight.address, [outputs, weight.size / outputs], STEP),
+    dx.address,
+    device.table(table),
+    scale,
   ];
-  const geometry = launchOf(device, tiles * parts);
-  device.load(tile.module).conv_hopper_weight_gradient(geometry, ...operands);
-  return partials;
+  const geometry = launchOf(device, tilesOf(tile, dx.size / channels, channels));
+  device.load(tile.module).conv_hopper_input_gradient(geometry, ...operands);
+  return dx;
 }

@@ -1,11 +1,14 @@
 // Weight gradients of convolutions and matrix products, many in one launch on CUDA.
 import type { WeightProduct } from '../../autograd/flow.ts';
+import type { TensorMaps } from '../../device/device.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
 import { empty } from '../../tensor/create.ts';
 import { keep } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, launchOf, type ProductLaunch, productModules } from '../product.ts';
-import { halvesOf, padded } from '../words.ts';
+import { halvesOf, inPieces, padded } from '../words.ts';
+import { hopperMaps } from './hopper.ts';
+import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see weight_gradients.cu. */
 const TABLE = 880;
@@ -24,8 +27,10 @@ const LEAST_RUN = 1024;
 /** Stands for the others of a launch, so that the tile is one that needs them to fill the card. */
 const COMPANY = 128;
 
-interface Planned {
-  gradient: WeightProduct;
+type Item = { gradient: WeightProduct };
+
+interface Planned<One extends Item> {
+  item: One;
   launch: ProductLaunch<Names>;
   /** Pieces of the weight, and terms of each. */
   tiles: number;
@@ -33,46 +38,60 @@ interface Planned {
 }
 
 /** Each with its partial sums [parts, Cout kh kw Cin], f32, which the caller owns. */
-export function partialsOf<Item extends { gradient: WeightProduct }>(
-  items: readonly Item[],
-): (Item & { partials: Tensor })[] {
-  const groups = new Map<CudaLaunchers<Names>, (Planned & { item: Item })[]>();
+export function partialsOf<One extends Item>(items: readonly One[]): (One & { partials: Tensor })[] {
+  const some = items.filter(({ gradient: { x, dy } }) => x.size > 0 && dy.size > 0);
+  const mapsOf = ({ gradient: { x, dy, table } }: One) => hopperMaps(table, [x, dy]);
+  const hopper = some.filter(mapsOf);
+  const maps = hopper.length > 0 ? mapsOf(hopper[0]) : undefined;
+  const made = (group: readonly One[], partials: readonly Tensor[]) =>
+    group.map((item, i) => ({ ...item, partials: keep(partials[i]) }));
+  return [
+    ...inLaunches(hopper).flatMap((group) =>
+      made(
+        group,
+        hopperWeightPartials(
+          maps as TensorMaps,
+          group.map(({ gradient }) => gradient),
+        ),
+      ),
+    ),
+    ...portableLaunches(some.filter((item) => !mapsOf(item))).flatMap((group) =>
+      made(
+        group.map(({ item }) => item),
+        launchGroup(group),
+      ),
+    ),
+  ];
+}
+
+/** Those that are launched together: of one build, as many as the table holds. */
+function portableLaunches<One extends Item>(items: readonly One[]): Planned<One>[][] {
+  const groups = new Map<CudaLaunchers<Names>, Planned<One>[]>();
   for (const item of items) {
-    const { gradient } = item;
-    const { x, dy, table } = gradient;
-    if (x.size === 0 || dy.size === 0) continue;
+    const { x, dy, table } = item.gradient;
     const [, , , inputs, , , outputs, height, width] = table;
     const terms = dy.size / outputs;
     const product = { rows: outputs, columns: height * width * inputs, terms, batches: COMPANY };
     const launch = launchOf(weightGradientModules, x, product);
-    const planned = { item, gradient, launch, tiles: launch.geometry.grid[0] / COMPANY, terms };
+    const planned = { item, launch, tiles: launch.geometry.grid[0] / COMPANY, terms };
     const group = groups.get(launch.kernels);
     if (group) group.push(planned);
     else groups.set(launch.kernels, [planned]);
   }
-  return [...groups.values()].flatMap((group) => {
-    const pieces: (Item & { partials: Tensor })[] = [];
-    const most = Math.floor(TABLE / WORDS);
-    for (let from = 0; from < group.length; from += most) {
-      const some = group.slice(from, from + most);
-      launchGroup(some).forEach((partials, i) => {
-        pieces.push({ ...some[i].item, partials });
-      });
-    }
-    return pieces;
-  });
+  return [...groups.values()].flatMap((group) => inPieces(group, Math.floor(TABLE / WORDS)));
 }
 
 /** Cuts the terms of all into runs of one length, and gives the partial sums of each. */
-function launchGroup(group: readonly Planned[]): Tensor[] {
+function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
   const all = group.reduce((sum, { tiles, terms }) => sum + tiles * terms, 0);
   const run = Math.max(LEAST_RUN, Math.ceil(all / BLOCKS));
   let blocks = 0;
   const made: Tensor[] = [];
-  const words = group.flatMap(({ gradient: { x, dy, table }, tiles, terms }) => {
+  const words = group.flatMap(({ item, tiles, terms }) => {
+    const { x, dy, table } = item.gradient;
     const [, , , inputs, , , outputs, height, width] = table;
     const parts = Math.ceil(terms / run);
-    const partials = keep(empty([parts, outputs * height * width * inputs], { device: x.device }));
+    const partials = empty([parts, outputs * height * width * inputs], { device: x.device });
     made.push(partials);
     const first = blocks;
     blocks += tiles * parts;

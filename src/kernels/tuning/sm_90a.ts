@@ -6,6 +6,8 @@ export const hopperTuning = {
   multiprocessors: 132,
   /** Operations of a multiprocessor, a microsecond. */
   rate: 5.98e6,
+  /** Bytes a microsecond, of the whole card. */
+  bandwidth: 4.3e6,
   /** Microseconds in which a tile's sums are written; the next one's operands come meanwhile. */
   writing: 1.5,
   tiles: [
@@ -16,3 +18,12 @@ export const hopperTuning = {
     { rows: 128, columns: 256, together: 2, efficiency: 1 },
   ],
 } as const;
+
+/** What a sweep on a card found to be fastest: names of tiles, by the convolution's table. */
+export interface MeasuredTiles {
+  origin?: { card: string; created: string };
+  forward: Readonly<Record<string, string>>;
+  input: Readonly<Record<string, string>>;
+  /** Of weight gradients that are made together, by all their tables: tile, and steps of a partial sum. */
+  weight: Readonly<Record<string, { tile: string; run: number }>>;
+}

@@ -1,0 +1,120 @@
+// `npm run gpu:sweep`: each pass of the network's convolutions on a card of sm_90a with every tile, the fastest of which go into
+// src/kernels/tuning/sm_90a_measured.ts. The weight gradients are those of the step's launches.
+import type { Device } from '../device/device.ts';
+import { DeviceError } from '../errors.ts';
+import { cast } from '../kernels/cast.ts';
+import { hopperBuilds, hopperForward, hopperInputGradient, keyOf, layerOf } from '../kernels/conv/hopper.ts';
+import { cutsOf, hopperWeightPartials } from '../kernels/conv/hopper_weight_gradients.ts';
+import { randn } from '../kernels/random.ts';
+import type { MeasuredTiles } from '../kernels/tuning/sm_90a.ts';
+import { scope } from '../tensor/scope.ts';
+import type { Shape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { medianTime } from './measure.ts';
+import type { Outcome } from './session.ts';
+import { hopperPasses, ofConvolution, type Pass } from './table.ts';
+
+export interface SweptPass {
+  /** As in the table of docs/gpu.md; of several weight gradients a number. */
+  name: string;
+  pass: Pass;
+  /** Geometry's, one, or those of weight gradients that are made together. */
+  tables: readonly (readonly number[])[];
+}
+
+/** All that the official CIFAR-10 network's training step has. */
+export function sweptPasses(): SweptPass[] {
+  return hopperPasses().map(({ pass, tables }, i) => ({
+    name: pass === 'weight' ? `${tables.length} weight gradients together, ${i}` : ofConvolution(tables[0], pass).name,
+    pass,
+    tables,
+  }));
+}
+
+/** @throws DeviceError where the card has none of these kernels */
+export function assertSweepable(device: Device): void {
+  if (!device.tensorMaps)
+    throw new DeviceError(`a sweep needs a card of sm_90a with CUDA 12 or later; this is ${device.description}`);
+}
+
+/**
+ * Microseconds with each tile, by its name.
+ * @param time milliseconds of what is enqueued
+ */
+export function sweepPass(device: Device, { pass, tables }: SweptPass, time: typeof medianTime = medianTime): Outcome {
+  const maps = device.tensorMaps;
+  if (!maps) throw new DeviceError(`${device.description}: no tensor maps`);
+  return scope(() => {
+    // Numbers, since products of zeros take less power and so less time.
+    const drawn = (shape: Shape, stream: number) => cast(randn(shape, { device, seed: 1, stream }), 'bf16');
+    const operands = tables.map((table) => {
+      const { x, weight, out } = layerOf(table);
+      return { table, x: drawn(x, 0), weight: drawn(weight, 1), dy: drawn(out, 2) };
+    });
+    const [{ table, x, weight, dy }] = operands;
+    const work: Record<Pass, (build: number) => Tensor | Tensor[]> = {
+      forward: (i) => hopperForward(maps, x, weight, table, { scale: 1 }, hopperBuilds[i]),
+      input: (i) => hopperInputGradient(maps, dy, weight, table, 1, hopperBuilds[i]),
+      weight: (i) => hopperWeightPartials(maps, operands, cutsOf(tables)[i]),
+    };
+    const once = (build: number) => () => {
+      scope(() => {
+        work[pass](build);
+      });
+    };
+    const values = hopperBuilds.map(({ name }, i) => [name, 1e3 * time(device, once(i))]);
+    return { values: Object.fromEntries(values) };
+  });
+}
+
+type Times = Readonly<Record<string, number>>;
+
+const fastestOf = (times: Times) => Object.entries(times).reduce((best, one) => (one[1] < best[1] ? one : best));
+
+/** @param times by the name of the pass: microseconds by the name of the tile */
+export function fastestTiles(passes: readonly SweptPass[], times: ReadonlyMap<string, Times>): MeasuredTiles {
+  const found = { forward: {}, input: {}, weight: {} } as Record<Pass, Record<string, unknown>>;
+  for (const { name, pass, tables } of passes) {
+    const measured = times.get(name);
+    if (!measured) continue;
+    const [tile] = fastestOf(measured);
+    const cut = cutsOf(tables).find((one) => one.tile.name === tile);
+    found[pass][keyOf(tables)] = pass === 'weight' ? { tile, run: cut?.run } : tile;
+  }
+  return found as unknown as MeasuredTiles;
+}
+
+/** The text of src/kernels/tuning/sm_90a_measured.ts. */
+export function tuningText(tiles: MeasuredTiles): string {
+  return `// Written by \`npm run gpu:sweep\`.
+import type { MeasuredTiles } from './sm_90a.ts';
+
+export const measuredTiles: MeasuredTiles = ${JSON.stringify(tiles, null, 1)};
+`;
+}
+
+/** cuDNN's name of a pass, by bench/pytorch/cudnn.py. */
+function opponentOf({ pass, tables: [[, size, , inputs, , , outputs, kernel]] }: SweptPass): string {
+  const kind = { forward: 'forward', input: 'input_gradient', weight: 'weight_gradient' }[pass];
+  return `${size}x${size} ${inputs}->${outputs} k${kernel} ${kind} teraflops`;
+}
+
+/** In Markdown: the fastest tile of each pass, beside cuDNN where that was measured. @param cudnn values of cudnn.py */
+export function sweepLines(passes: readonly SweptPass[], times: ReadonlyMap<string, Times>, cudnn: Times): string[] {
+  const lines = passes.flatMap((one) => {
+    const measured = times.get(one.name);
+    if (!measured) return [];
+    const [tile, microseconds] = fastestOf(measured);
+    const flops = one.tables.reduce((sum, table) => sum + ofConvolution(table, one.pass).flops, 0);
+    const other = one.tables.length === 1 ? cudnn[opponentOf(one)] : undefined;
+    const cells = [
+      one.name,
+      tile,
+      microseconds.toFixed(1),
+      (flops / microseconds / 1e6).toFixed(0),
+      other?.toFixed(0) ?? '',
+    ];
+    return [`| ${cells.join(' | ')} |`];
+  });
+  return ['| of batch 128 in bf16 | tile | µs | TFLOP/s | cuDNN, TFLOP/s |', '|---|---|--:|--:|--:|', ...lines];
+}
