@@ -66,30 +66,8 @@ static void yield_processor(void) { sched_yield(); }
 struct start { int32_t worker; uint64_t seen; };
 static struct start starts[MOST_WORKERS];
 
-/* Subnormal numbers take some processors a hundred times as long as others: kernels read and write them as 0. */
-#if defined(__SSE2__)
-static uint32_t flush_subnormals(void) {
-  uint32_t state = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(state | 0x8040);
-  return state;
-}
-static void restore_subnormals(uint32_t state) { __builtin_ia32_ldmxcsr(state); }
-#elif defined(__aarch64__)
-static uint64_t flush_subnormals(void) {
-  uint64_t state;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(state));
-  __asm__ volatile("msr fpcr, %0" ::"r"(state | (uint64_t)1 << 24));
-  return state;
-}
-static void restore_subnormals(uint64_t state) { __asm__ volatile("msr fpcr, %0" ::"r"(state)); }
-#else
-static int32_t flush_subnormals(void) { return 0; }
-static void restore_subnormals(int32_t state) { (void)state; }
-#endif
-
 static void *worker_main(void *argument) {
   struct start *start = argument;
-  flush_subnormals();
   work(start->worker, start->seen);
 }
 
@@ -108,12 +86,7 @@ static int32_t available_workers(int32_t wanted) {
   return started < wanted ? started : wanted;
 }
 
-/* JavaScript's own thread takes part, and has its arithmetic back when it is done. */
-static void pool_run(pool_body body, void *context, int32_t tasks) {
-  __auto_type state = flush_subnormals();
-  share_tasks(body, context, tasks, thread_limit);
-  restore_subnormals(state);
-}
+static void pool_run(pool_body body, void *context, int32_t tasks) { share_tasks(body, context, tasks, thread_limit); }
 
 /* How many threads kernels called from this thread may use, this one included. */
 EXPORT void runtime_limit_threads(int32_t threads) {

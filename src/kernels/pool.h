@@ -20,7 +20,8 @@ static pool_runner bound_pool;
 __attribute__((visibility("default"), used)) void pool_bind(pool_runner runner) { bound_pool = runner; }
 
 INLINE void pool_run(pool_body body, void *context, int32_t tasks) {
-  if (tasks > 0) bound_pool(body, context, tasks);
+  if (tasks == 1) body(context, 0, 0);
+  else if (tasks > 0) bound_pool(body, context, tasks);
 }
 #endif
 

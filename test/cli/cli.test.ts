@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readNpy, readNpz, readPng, writeNpy } from '../../src/io/index.ts';
+import { full } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-cli-'));
@@ -96,7 +97,7 @@ describe('sample', () => {
 describe('quickstart', () => {
   const short = [
     ...['training.n_iters=2', 'chain.reflow_iters=1', 'chain.distil_iters=1', 'chain.pairs=8', 'chain.pair_steps=1'],
-    ...['chain.classifier=false', 'eval.num_samples=70'],
+    ...['chain.classifier=false', `eval.num_samples=${full ? 70 : 12}`],
   ].map((override) => `--config.${override}`);
 
   it('writes a report that fetches nothing, and a line of distances for each flow', () => {

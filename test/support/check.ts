@@ -18,12 +18,13 @@ import { type Array64, array64, directionalDerivative, partialDerivatives, type 
 const probes = 48;
 
 export function makeTensor(array: Array64, dtype: Input['dtype'], device: Device, requiresGrad: boolean): Tensor {
-  const data = dtype === 'f32' ? Float32Array.from(array.data) : Array.from(array.data);
+  const data = dtype === 'f32' ? new Float32Array(array.data) : Array.from(array.data);
   return tensor(data, { shape: array.shape, dtype, device, requiresGrad });
 }
 
 async function read(t: Tensor): Promise<Array64> {
-  return array64(t.shape, Float64Array.from(await t.data(), Number));
+  const data = await t.data();
+  return array64(t.shape, data instanceof Float32Array ? data : Float64Array.from(data, Number));
 }
 
 /** To the nearest number of bf16, of a number of f32. */

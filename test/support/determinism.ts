@@ -10,8 +10,9 @@ export function firstDifference(got: Execution, want: Execution): string | undef
     for (let i = 0; i < want[part].length; i++) {
       const [a, b] = [got[part][i]?.data, want[part][i]?.data];
       if (!a || !b) continue;
-      const at = a.findIndex((value, element) => !Object.is(value, b[element]));
-      if (at >= 0) return `${part} ${i} at [${at}]: ${a[at]} and ${b[at]}`;
+      let at = 0;
+      while (at < a.length && Object.is(a[at], b[at])) at++;
+      if (at < a.length) return `${part} ${i} at [${at}]: ${a[at]} and ${b[at]}`;
     }
   }
 }

@@ -16,7 +16,7 @@ export function count(shape: Shape): number {
 
 export function array64(shape: Shape, data: ArrayLike<number> = new Float64Array(count(shape))): Array64 {
   if (data.length !== count(shape)) throw new Error(`reference: ${data.length} values for shape [${shape}]`);
-  return { shape: [...shape], data: Float64Array.from(data) };
+  return { shape: [...shape], data: new Float64Array(data) };
 }
 
 /** The multi-index of a flat row-major position. */
@@ -63,6 +63,7 @@ export function broadcastShape(...shapes: Shape[]): number[] {
 }
 
 export function broadcastTo(array: Array64, shape: Shape): Array64 {
+  if (`${array.shape}` === `${shape}`) return array;
   const offset = shape.length - array.shape.length;
   return generate(shape, (index) =>
     at(
