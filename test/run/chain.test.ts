@@ -102,7 +102,7 @@ describe('a chain on the digits', () => {
       features: 'pixels',
       samples: values['eval.num_samples'],
       seed: 43,
-      heldOut: { images: 72 },
+      heldOut: { images: values['eval.num_samples'] },
     });
     expect(report.stages.map(({ name, steps }) => [name, steps])).toEqual([
       ['1-rectified flow', 15],
