@@ -42,11 +42,13 @@ INLINE void store_upto(float *p, vec v, int32_t n) {
   else if (n > 0) store_partial(p, v, n);
 }
 
-/* sum[r] += sum_k a[k * a_step + r] * b[k * b_step], both operands stored with k outermost; `width` columns are there. */
+/* sum[r] += sum_k a[k * a_step + r] * b[k * b_step], both operands stored with k outermost; `width` columns are there.
+ * next: 0, or rows of TILE_COLUMNS that are asked for meanwhile where all columns are there. */
 INLINE void tile_multiply_transposed(int32_t rows, vec (*c)[2], const float *a, size_t a_step, const float *b, size_t b_step,
-                                     int32_t width, int32_t k) {
+                                     int32_t width, int32_t k, const float *next) {
   if (width == TILE_COLUMNS) {
     NOT_UNROLLED for (int32_t i = 0; i < k; i++, a += a_step, b += b_step) {
+      if (next) prefetch(next + i * TILE_COLUMNS, TILE_COLUMNS);
       vec b0 = load(b), b1 = load(b + LANES);
       UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(a[r]);

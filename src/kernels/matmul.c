@@ -12,7 +12,7 @@ struct product {
   size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 where one serves all */
   int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* of k: chunks of INNER_CHUNK, those in parts */
   int32_t transposed; /* of packing: B is stored [n, k] */
-  float *packed, *partials;
+  float *packed;
 };
 
 KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
@@ -106,10 +106,11 @@ static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int
   return p;
 }
 
-KERNEL double matmul_transposed_scratch(int32_t batches, int32_t m, int32_t k, int32_t n, int32_t workers) {
-  struct product p = transposed_plan(batches, m, k, n);
-  return (double)workers * WORKER_FLOATS + (p.parts > 1 ? (double)p.parts * batches * (double)p.c_batch : 0.0);
+/* Into how many partial products a product is cut, and floats that each worker needs. */
+KERNEL double matmul_transposed_parts(int32_t batches, int32_t m, int32_t k, int32_t n) {
+  return (double)transposed_plan(batches, m, k, n).parts;
 }
+KERNEL double matmul_transposed_scratch(void) { return (double)WORKER_FLOATS; }
 
 /* to[i][width] of `count` rows of from, `there` columns of which exist; zeros beyond */
 INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t count, int32_t width, int32_t there) {
@@ -124,7 +125,7 @@ INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t cou
 static void transposed_tile(const float *a, const float *b, int32_t count, float *c, size_t step, int32_t rows, int32_t width,
                             int32_t fresh) {
   vec sum[TILE_ROWS][2] = {};
-  tile_multiply_transposed(TILE_ROWS, sum, a, TILE_ROWS, b, TILE_COLUMNS, TILE_COLUMNS, count);
+  tile_multiply_transposed(TILE_ROWS, sum, a, TILE_ROWS, b, TILE_COLUMNS, TILE_COLUMNS, count, 0);
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++)
     if (r < rows) {
       float *out = c + (size_t)r * step;
@@ -143,7 +144,7 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
   int32_t group = rest % p->row_groups, part = rest / p->row_groups % p->parts, batch = rest / p->row_groups / p->parts;
   int32_t first_k = p->chunks * part / p->parts * INNER_CHUNK, end_k = min32(p->k, p->chunks * (part + 1) / p->parts * INNER_CHUNK);
   const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
-  float *c = p->parts > 1 ? p->partials + (size_t)(part * p->batches + batch) * p->c_batch : p->c + (size_t)batch * p->c_batch;
+  float *c = p->c + (size_t)(part * p->batches + batch) * p->c_batch;
   float *left = p->packed + (size_t)worker * WORKER_FLOATS;
   float *right = left + INNER_CHUNK * BLOCK_TILES * TILE_ROWS;
   int32_t end_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
@@ -167,27 +168,12 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* c = the sum of the parts, in their order, SUM_FLOATS of it */
-enum { SUM_FLOATS = 1 << 13 };
-static void sum_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
-  const struct product *p = context;
-  size_t all = (size_t)p->batches * p->c_batch, begin = (size_t)task * SUM_FLOATS;
-  size_t end = begin + SUM_FLOATS < all ? begin + SUM_FLOATS : all;
-  for (size_t i = begin; i < end; i++) {
-    float sum = p->partials[i];
-    for (int32_t part = 1; part < p->parts; part++) sum += p->partials[(size_t)part * all + i];
-    p->c[i] = sum;
-  }
-}
-
-/* c[batch] = a[batch]^T b[batch], a [k, m], b [k, n] */
+/* c[part][batch] = the part's terms of a[batch]^T b[batch], a [k, m], b [k, n]; scratch: matmul_transposed_scratch floats for each worker */
 KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, float *scratch, int32_t batches, int32_t m,
-                                       int32_t k, int32_t n, int32_t a_batch, int32_t b_batch, int32_t workers) {
+                                       int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
   struct product p = transposed_plan(batches, m, k, n);
-  p.a = a, p.b = b, p.c = c, p.packed = scratch, p.partials = scratch + (size_t)workers * WORKER_FLOATS;
+  p.a = a, p.b = b, p.c = c, p.packed = scratch;
   p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
   p.b_batch = b_batch ? (size_t)n * (size_t)k : 0;
   pool_run(transposed_task, &p, batches * p.parts * p.row_groups * p.panel_groups);
-  if (p.parts > 1) pool_run(sum_task, &p, (int32_t)(((size_t)batches * p.c_batch + SUM_FLOATS - 1) / SUM_FLOATS));
 }

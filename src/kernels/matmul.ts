@@ -18,8 +18,9 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_packed_size: 'i32 i32 -> f64',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
-  matmul_transposed_scratch: 'i32 i32 i32 i32 i32 -> f64',
-  matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32',
+  matmul_transposed_parts: 'i32 i32 i32 i32 -> f64',
+  matmul_transposed_scratch: '-> f64',
+  matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
 });
 
 const MULTIPLY = 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32 i32';
@@ -69,15 +70,19 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
     const size = { rows, columns: n, terms: k, batches };
     return multiplyOnCuda(left, right, size, { orders, steps: [stepA, stepB], shape, dtype, bias });
   }
-  const y = empty(shape, { device });
   const kernels = device.load(matmulKernels);
   if (a.transposed) {
-    const { workers } = device;
-    using scratch = empty([kernels.matmul_transposed_scratch(batches, m, k, n, workers)], { device });
-    const operands = [left.address, right.address, y.address, scratch.address];
-    kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB, workers);
+    const parts = kernels.matmul_transposed_parts(batches, m, k, n);
+    const products = empty([parts, ...shape], { device });
+    using scratch = empty([device.workers * kernels.matmul_transposed_scratch()], { device });
+    const operands = [left.address, right.address, products.address, scratch.address];
+    kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
+    if (parts === 1) return view(products, shape);
+    const y = sumAxes(products, [0]);
+    products.dispose();
     return y;
   }
+  const y = empty(shape, { device });
   const packs = stepB ? batches : 1;
   using packed = empty([packs * kernels.matmul_packed_size(k, n)], { device });
   kernels.matmul_pack(right.address, packed.address, packs, k, n, b.transposed ? 1 : 0);

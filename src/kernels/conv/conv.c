@@ -219,7 +219,7 @@ INLINE void weight_tile(int32_t rows, const struct weight_gradient *g, int32_t f
     const float *dy = g->dy + ((size_t)row * (size_t)s->out_w + (size_t)low) * (size_t)s->out_c + (size_t)channel;
     const float *x = g->x + (((size_t)sample * (size_t)s->h + (size_t)y) * (size_t)s->w + (size_t)(low * s->stride_w + shift)) *
                                 (size_t)s->c + (size_t)column;
-    tile_multiply_transposed(rows, sum, dy, (size_t)s->out_c, x, (size_t)s->stride_w * (size_t)s->c, width, high - low);
+    tile_multiply_transposed(rows, sum, dy, (size_t)s->out_c, x, (size_t)s->stride_w * (size_t)s->c, width, high - low, 0);
   }
   size_t step = (size_t)(s->kernel_h * s->kernel_w) * (size_t)s->c;
   for (int32_t r = 0; r < rows; r++)

@@ -331,15 +331,7 @@ INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_
   if (!fresh) { /* du comes from far while the products are made */
     UNROLLED for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
   }
-  NOT_UNROLLED for (int32_t t = 0; t < tiles; t++, d += TILE_COLUMNS, v += TILE_COLUMNS) {
-    if (next) prefetch(next + t * TILE_COLUMNS, TILE_COLUMNS);
-    vec v0 = load(v), v1 = load(v + LANES);
-    UNROLLED for (int32_t r = 0; r < rows; r++) {
-      vec s = splat(d[r]);
-      c[r][0] += s * v0;
-      c[r][1] += s * v1;
-    }
-  }
+  tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles, next);
   UNROLLED for (int32_t r = 0; r < rows; r++) {
     float *to = du + (size_t)r * step;
     store(to, fresh ? c[r][0] : load(to) + c[r][0]);
