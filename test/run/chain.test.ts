@@ -28,6 +28,7 @@ const values = {
   'chain.pair_steps': 3,
   'chain.classifier': false,
   'eval.num_samples': full ? 72 : 16,
+  'eval.straightness_samples': full ? 64 : 4,
 };
 
 /** Each chain runs in a folder of its own under the same name: paths are part of configurations. */

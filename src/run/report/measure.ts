@@ -2,6 +2,7 @@
 // few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
+import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { networkVelocity, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -11,7 +12,6 @@ import { pixels } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import type { Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
-import { scoreFeatures } from '../eval/scores.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
 import { evaluationName } from '../find_checkpoint.ts';
 import { type LoggedStep, readLog } from '../log.ts';
@@ -57,6 +57,7 @@ export interface MeasureOptions {
 }
 
 const EULER_STEPS = [1, 2, 4, 10, 100];
+/** Paths of which straightness is the mean; fewer where an evaluation takes fewer. */
 const STRAIGHTNESS_SAMPLES = 64;
 const PICTURED = 36;
 const PATHS = 4;
@@ -66,9 +67,13 @@ const SAMPLES_WIDTH = 144;
 const PATHS_WIDTH = 288;
 
 /** Evaluations of the network, samples times steps, for one flow. @param rk45 what RK45 takes a sample */
-export function evaluationsOfReport({ eval: { num_samples: samples } }: Config, rk45: number): number {
+export function evaluationsOfReport(config: Config, rk45: number): number {
   const perSample = EULER_STEPS.reduce((sum, steps) => sum + steps, rk45);
-  return samples * perSample + 2 * PATH_STEPS * STRAIGHTNESS_SAMPLES + PATHS * PATH_STEPS;
+  return config.eval.num_samples * perSample + 2 * PATH_STEPS * straightnessSamples(config) + PATHS * PATH_STEPS;
+}
+
+function straightnessSamples({ eval: { straightness_samples: samples } }: Config): number {
+  return Math.min(samples, STRAIGHTNESS_SAMPLES);
 }
 
 /** Of the samples that a report leaves of one flow. */
@@ -96,7 +101,7 @@ export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): 
     device,
     signal: options.signal,
   };
-  const straight = { ...config, eval: { ...config.eval, straightness_samples: STRAIGHTNESS_SAMPLES } };
+  const straight = { ...config, eval: { ...config.eval, straightness_samples: straightnessSamples(config) } };
   const measured = await evaluateStraightness(model, straight, { device, steps: distilledTo, signal });
   return {
     flow,
@@ -145,7 +150,7 @@ async function sampledRow(
   return {
     sampler: solver === 'rk45' ? solver : String(sample_N),
     nfe,
-    distance: judge && scoreFeatures(judge.network.name, collected.all(), judge.statistics).frechetDistance,
+    distance: judge && frechetDistance(judge.statistics.gaussian, gaussianOf(collected.all().features)),
     picture: await picture(first as Uint8Array, config, {
       count: PICTURED,
       columns: Math.sqrt(PICTURED),
