@@ -1,5 +1,6 @@
 // `npm run check`: types, style and import rules (biome.json), and every kernel built for WebAssembly, where warnings are errors.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -8,15 +9,18 @@ const { resolve } = createRequire(import.meta.url);
 const tsc = resolve('typescript/bin/tsc');
 const biome = resolve('@biomejs/biome/bin/biome');
 
-function run(what, command, args) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
-  if (status === 0) return;
-  console.error(`check: ${what} failed${error ? `: ${error.message}` : ''}`);
-  process.exit(1);
+/** @returns whether it went well */
+async function run(what, args) {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const [status] = await once(child, 'close');
+  if (status !== 0) console.error(`check: ${what} failed`);
+  return status === 0;
 }
 
-run('types', process.execPath, [tsc, '--noEmit', '-p', 'tsconfig.json']);
-run('lint; `npx biome check --write` repairs most', process.execPath, [biome, 'check', '--error-on-warnings']);
-
-run('the kernels for WebAssembly', process.execPath, ['--import', 'jiti/register', 'scripts/build_wasm.ts']);
+const results = await Promise.all([
+  run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
+  run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
+  run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
+]);
+if (results.includes(false)) process.exit(1);
 console.log('check: types, style, imports and the WebAssembly build of all kernels are in order');

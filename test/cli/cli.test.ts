@@ -97,7 +97,7 @@ describe('sample', () => {
 describe('quickstart', () => {
   const short = [
     ...['training.n_iters=2', 'chain.reflow_iters=1', 'chain.distil_iters=1', 'chain.pairs=8', 'chain.pair_steps=1'],
-    ...['chain.classifier=false', `eval.num_samples=${full ? 70 : 12}`],
+    ...['chain.classifier=false', `eval.num_samples=${full ? 70 : 12}`, 'eval.straightness_samples=4'],
   ].map((override) => `--config.${override}`);
 
   it('writes a report that fetches nothing, and a line of distances for each flow', () => {

@@ -33,7 +33,7 @@ const tiny = overrides({ 'model.nf': 8, 'training.batch_size': 16, 'training.n_i
 
 it('the quickstart goes through, and its first line says on what', () => {
   const stages = { 'chain.reflow_iters': 4, 'chain.distil_iters': 4, 'chain.pairs': 40, 'chain.pair_steps': 3 };
-  const rest = { 'chain.classifier': false, 'eval.num_samples': 16 };
+  const rest = { 'chain.classifier': false, 'eval.num_samples': 12, 'eval.straightness_samples': 2 };
   const { stdout, stderr, status } = rectiflow([
     'quickstart',
     '--out',

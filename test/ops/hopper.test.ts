@@ -107,9 +107,9 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
   const drawn = (shape: readonly number[], stream: number) => cast(randn(shape, { device, seed: 5, stream }), 'bf16');
 
   test.each([
-    { shape: [2, 9, 17, 64], outputs: 192, kernel: 3, parts: 1 },
+    { shape: [2, 5, 17, 64], outputs: 192, kernel: 3, parts: 1 },
     // A weight gradient in parts, the last of which is shorter, and in tiles that end within a tap.
-    { shape: [1, 21, 32, 192], outputs: 64, kernel: 1, parts: 3 },
+    { shape: [1, 9, 32, 192], outputs: 64, kernel: 1, parts: 3 },
   ])(
     'every tile gives the same sums: %j',
     ({ shape: [n, height, width, channels], outputs, kernel, parts }) => {

@@ -21,7 +21,7 @@ beforeAll(() => {
 }, 120_000);
 
 function gpu(args: string[], variables: Record<string, string> = fakeCuda()) {
-  const env = { ...process.env, RECTIFLOW_CACHE: join(folder, 'cache'), ...variables };
+  const env = { ...process.env, ...variables };
   const run = spawnSync(process.execPath, ['dist/gpu/main.js', ...args], { cwd: folder, encoding: 'utf8', env });
   return { status: run.status, stdout: run.stdout, stderr: run.stderr };
 }

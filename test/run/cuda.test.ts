@@ -27,7 +27,7 @@ function rectiflow(...args: string[]): string {
 }
 
 function train(workdir: string, steps: number): void {
-  const small = ['--config.model.nf=8', '--config.training.batch_size=4', `--config.training.n_iters=${steps}`];
+  const small = ['--config.model.nf=8', '--config.training.batch_size=2', `--config.training.n_iters=${steps}`];
   rectiflow('train', '--config', 'digits', '--workdir', workdir, '--device', 'cuda', ...small);
 }
 

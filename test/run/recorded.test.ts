@@ -88,16 +88,16 @@ describe.runIf(card !== undefined)('on the card', () => {
   }, 120_000);
 
   it.each([
-    [20, 1, 'fp32', 1e-3],
-    [4, 2, 'fp32', 1e-3],
-    [3, 1, 'tf32', 1e-3],
+    [20, 8, 1, 'fp32', 1e-3],
+    [4, 4, 2, 'fp32', 1e-3],
+    [3, 2, 1, 'tf32', 1e-3],
     // Every activation is rounded to 8 bits.
-    [3, 1, 'bf16', 1e-2],
+    [3, 2, 1, 'bf16', 1e-2],
   ] as const)(
-    '%i steps in %i parts in %s have the losses of the CPU, to %f, and are one graph after the first',
-    async (total, accumulation, precision, tolerance) => {
+    '%i steps of batch %i in %i parts in %s have the losses of the CPU, to %f, and are one graph after the first',
+    async (total, batch, accumulation, precision, tolerance) => {
       const device = await openTestDevice(card as string, { precision });
-      const values = { 'training.accumulation': accumulation };
+      const values = { 'training.batch_size': batch, 'training.accumulation': accumulation };
       const before = device.memory().live;
       const expected = await train(cpu, total, values);
       const { steps, calls, notices, memory } = await train(device, total, values);

@@ -8,7 +8,7 @@ import { BatchUpdate } from '../../src/run/update.ts';
 import { configWith } from '../support/config.ts';
 import { full } from '../support/devices.ts';
 
-const steps = full ? 999 : 60;
+const steps = full ? 999 : 30;
 const batchSize = 4;
 /**
  * Pages of 4 KiB that JavaScript's own heap may grow by more in the last third of the steps than in the second. Activations that

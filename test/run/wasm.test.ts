@@ -11,7 +11,7 @@ import { configWith } from '../support/config.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-run-'));
-const steps = 40;
+const steps = 24;
 const values = { 'model.nf': 8, 'training.batch_size': 16, 'training.n_iters': steps - 1 };
 
 beforeAll(buildWasm, 120_000);
@@ -37,7 +37,7 @@ it('learns the digits as the CPU does, with the same bits for 1, 2 and 3 threads
   );
   expect(one.run).toHaveLength(steps);
   for (const other of more) expect(other.run).toEqual(one.run);
-  expect(one.memory[steps - 1]).toEqual(one.memory[20]);
+  expect(one.memory[steps - 1]).toEqual(one.memory[10]);
   // Rounding differs from the first step on (no fused multiply-add), and Adam's first steps are of the gradient's sign.
   one.run.forEach((loss, step) => {
     expect(Math.abs(loss / cpu.run[step] - 1), `loss of step ${step}`).toBeLessThan(1e-4);
