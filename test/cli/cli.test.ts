@@ -11,7 +11,9 @@ import { full } from '../support/devices.ts';
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-cli-'));
 const checkpoint = join(folder, 'run/checkpoints/checkpoint_0.safetensors');
-const tiny = ['--config', 'digits', '--config.model.nf', '8', '--config.training.batch_size=16'];
+const tiny = ['--config', 'digits', '--config.model.nf', '8', '--config.training.batch_size=16'].concat(
+  '--config.training.snapshot_sampling=false',
+);
 
 function rectiflow(...args: string[]) {
   return spawnSync(process.execPath, [bin, ...args], { cwd: folder, encoding: 'utf8', timeout: 240_000 });

@@ -161,8 +161,8 @@ function permutationTest(a: Float32Array, b: Float32Array, rounds = 99): number 
     let total = 0;
     for (let i = 0; i < 2 * n; i++) {
       let row = 0;
-      for (let j = 0; j < 2 * n; j++) row += side[j] * distances[i * 2 * n + j];
-      total -= side[i] * row;
+      for (let j = 0; j < i; j++) row += side[j] * distances[i * 2 * n + j];
+      total -= 2 * side[i] * row;
     }
     return total / n ** 2;
   };

@@ -1,6 +1,6 @@
 // Readers against files that are damaged or made to do harm: each ends in a value or an error of this package, within two
 // seconds of processor time and 512 MB, and nothing is run or written. In a process of its own, so that a crash is a failure
-// of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 400.
+// of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 250.
 import { execFile } from 'node:child_process';
 import { truncate, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import type { HostileReport } from '../support/hostile_child.ts';
 import { temporaryFolder } from './files.ts';
 
 const full = process.env.RECTIFLOW_TEST_FULL === '1';
-const mutations = full ? 5000 : 400;
+const mutations = full ? 5000 : 250;
 
 it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900_000 : 120_000 }, async () => {
   const folder = await temporaryFolder();

@@ -27,7 +27,13 @@ function rectiflow(...args: string[]): string {
 }
 
 function train(workdir: string, steps: number): void {
-  const small = ['--config.model.nf=8', '--config.training.batch_size=2', `--config.training.n_iters=${steps}`];
+  const values = {
+    'model.nf': 8,
+    'training.batch_size': 2,
+    'training.n_iters': steps,
+    'training.snapshot_sampling': false,
+  };
+  const small = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
   rectiflow('train', '--config', 'digits', '--workdir', workdir, '--device', 'cuda', ...small);
 }
 

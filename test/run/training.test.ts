@@ -10,7 +10,7 @@ import { openDevice } from '../../src/device/open.ts';
 import { applyOverrides, loadConfig, train } from '../../src/run/index.ts';
 import { full } from '../support/devices.ts';
 
-const steps = full ? 1000 : 100;
+const steps = full ? 1000 : 60;
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-training-'));
 const small = { 'model.nf': 8, 'training.batch_size': 16 };
 

@@ -12,7 +12,7 @@ import { buildWasm } from '../support/wasm.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-run-'));
 const steps = 24;
-const values = { 'model.nf': 8, 'training.batch_size': 16, 'training.n_iters': steps - 1 };
+const values = { 'model.nf': 8, 'training.batch_size': 8, 'training.n_iters': steps - 1 };
 
 beforeAll(buildWasm, 120_000);
 
