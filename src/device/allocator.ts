@@ -2,7 +2,7 @@
 // class and is handed out again, so that a training step after the first takes nothing from the system.
 // Classes are eighths of a power of two (at most 12.5 % is lost to rounding); blocks are aligned to 64 bytes.
 // Reservations are kept, unless the system has no memory left and takes back those of which nothing is in use.
-import { DeviceError, OutOfMemoryError } from '../errors.ts';
+import { DeviceError, OutOfMemoryError, RecordingError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
 
 const ALIGNMENT = 64;
@@ -20,7 +20,7 @@ export function sizeClass(bytes: number): number {
 interface Reservation {
   readonly address: number;
   readonly bytes: number;
-  /** Blocks of it in use. */
+  /** Blocks of it in use, or a pool's. */
   live: number;
 }
 
@@ -28,6 +28,16 @@ interface Block {
   readonly address: number;
   readonly size: number;
   readonly reservation: Reservation;
+  /** That it goes back to. */
+  pool?: Pool;
+}
+
+/** Blocks of work that was recorded: nobody else is given them until it is released. */
+export interface Pool {
+  readonly freeBlocks: Map<number, Block[]>;
+  /** The most bytes that were in use of it at once. */
+  highWater: number;
+  released: boolean;
 }
 
 export interface MemorySource {
@@ -46,6 +56,8 @@ export class CachingAllocator {
   private slab: Reservation | undefined;
   private slabUsed = 0;
   private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
+  /** That blocks are taken for now, and the figures when it was opened. */
+  private open: { pool: Pool; live: number; highWater: number } | undefined;
 
   /** @param mostBytes where there is a limit that is not the system's, as of WebAssembly's memory: for the error */
   constructor(source: MemorySource, mostBytes?: number) {
@@ -56,9 +68,14 @@ export class CachingAllocator {
   allocate(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
     const size = sizeClass(bytes);
-    const block = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
+    const pool = this.open?.pool;
+    let block = pool?.freeBlocks.get(size)?.pop();
+    if (!block) {
+      block = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
+      block.reservation.live++;
+      block.pool = pool;
+    }
     this.blocks.set(block.address, block);
-    block.reservation.live++;
     this.figures.live += size;
     this.figures.highWater = Math.max(this.figures.highWater, this.figures.live);
     return block.address;
@@ -67,12 +84,47 @@ export class CachingAllocator {
   free(address: number): void {
     const block = this.blocks.get(address);
     if (block === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
+    if (this.open && block.pool !== this.open.pool)
+      throw new RecordingError('freeing memory that was there before is not possible while work is recorded');
     this.blocks.delete(address);
-    block.reservation.live--;
     this.figures.live -= block.size;
-    const blocks = this.freeBlocks.get(block.size);
-    if (blocks) blocks.push(block);
-    else this.freeBlocks.set(block.size, [block]);
+    if (block.pool && !block.pool.released) putAway(block, block.pool.freeBlocks);
+    else this.giveBack(block);
+  }
+
+  /** What is allocated until `closePool` goes back to this pool when it is freed, and is allocated from it first. */
+  openPool(): Pool {
+    const pool: Pool = { freeBlocks: new Map(), highWater: 0, released: false };
+    const { live, highWater } = this.figures;
+    this.open = { pool, live, highWater };
+    this.figures.highWater = live;
+    return pool;
+  }
+
+  closePool(): void {
+    if (!this.open) return;
+    const { pool, live, highWater } = this.open;
+    pool.highWater = this.figures.highWater - live;
+    this.figures.highWater = Math.max(highWater, this.figures.highWater);
+    this.open = undefined;
+  }
+
+  /** Counts a pool as used as much as it was when it was open. */
+  countPool(pool: Pool): void {
+    this.figures.highWater = Math.max(this.figures.highWater, this.figures.live + pool.highWater);
+  }
+
+  /** Its blocks are everybody's again; those in use when they are freed. */
+  releasePool(pool: Pool): void {
+    pool.released = true;
+    for (const blocks of pool.freeBlocks.values()) for (const block of blocks) this.giveBack(block);
+    pool.freeBlocks.clear();
+  }
+
+  private giveBack(block: Block): void {
+    block.pool = undefined;
+    block.reservation.live--;
+    putAway(block, this.freeBlocks);
   }
 
   /** Whether it is in use as a block of this allocator. */
@@ -137,6 +189,12 @@ export class CachingAllocator {
     this.figures.reserved += bytes;
     return reservation;
   }
+}
+
+function putAway(block: Block, freeBlocks: Map<number, Block[]>): void {
+  const blocks = freeBlocks.get(block.size);
+  if (blocks) blocks.push(block);
+  else freeBlocks.set(block.size, [block]);
 }
 
 function mebibytes(bytes: number): string {

@@ -5,8 +5,9 @@ import { CachingAllocator } from './allocator.ts';
 import { cacheKey, KernelCache } from './cache.ts';
 import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
 import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures } from './device.ts';
-import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
+import type { CompileProgress, Device, HostArray, MemoryFigures, Recording } from './device.ts';
+import { type Launch, LaunchRecorder } from './launch_recorder.ts';
+import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
 import { Library } from './native/loader.ts';
 import { amalgamate } from './source.ts';
 import { Tables } from './tables.ts';
@@ -57,12 +58,13 @@ export class CpuDevice implements Device {
   readonly description: string;
   readonly cache = new KernelCache();
   private readonly march: string;
-  private readonly runtime: Launchers<keyof typeof runtimeModule.kernels>;
+  private readonly runtime: Launchers<Exclude<keyof typeof runtimeModule.kernels, 'runtime_reserve'>>;
   private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
   private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
   private readonly allocator: CachingAllocator;
   private readonly loaded = new Map<AnyModule, Launchers>();
-  private readonly tables = new Tables(this);
+  private readonly recorder: LaunchRecorder;
+  private readonly tables: Tables;
 
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
@@ -72,16 +74,24 @@ export class CpuDevice implements Device {
     this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
+    const reserve = bind('runtime_reserve');
+    this.allocator = new CachingAllocator({ reserve: (bytes) => reserve(bytes) });
+    this.recorder = new LaunchRecorder(this.allocator);
+    const noted = (name: keyof typeof runtimeModule.kernels) =>
+      this.recorder.noting(name, runtimeModule.kernels[name], bind(name));
     this.runtime = {
-      runtime_reserve: bind('runtime_reserve'),
-      runtime_copy: bind('runtime_copy'),
-      runtime_fill: bind('runtime_fill'),
+      runtime_copy: noted('runtime_copy'),
+      runtime_fill: noted('runtime_fill'),
       runtime_limit_threads: bind('runtime_limit_threads'),
       runtime_bind_pool: bind('runtime_bind_pool'),
     };
     this.uploadTo = library.bindKinds<number | HostArray>('runtime_upload', ['ptr', 'array', 'f64'], 'void');
     this.downloadFrom = library.bindKinds<number | HostArray>('runtime_download', ['array', 'ptr', 'f64'], 'void');
-    this.allocator = new CachingAllocator({ reserve: (bytes) => this.runtime.runtime_reserve(bytes) });
+    // Tables are made at once and for good, also while work is recorded.
+    this.tables = new Tables({
+      allocate: (bytes) => this.allocator.allocate(bytes),
+      upload: (address, source) => this.uploadTo(address, source, source.byteLength),
+    });
   }
 
   allocate(bytes: number): number {
@@ -93,11 +103,15 @@ export class CpuDevice implements Device {
   }
 
   upload(address: number, source: HostArray): void {
-    if (source.byteLength > 0) this.uploadTo(address, source, source.byteLength);
+    if (source.byteLength === 0) return;
+    this.recorder.refuse('writing values of the host');
+    this.uploadTo(address, source, source.byteLength);
   }
 
   download(address: number, target: HostArray): void {
-    if (target.byteLength > 0) this.downloadFrom(target, address, target.byteLength);
+    if (target.byteLength === 0) return;
+    this.recorder.refuse('reading a value');
+    this.downloadFrom(target, address, target.byteLength);
   }
 
   copy(target: number, source: number, bytes: number): void {
@@ -106,6 +120,10 @@ export class CpuDevice implements Device {
 
   fill(address: number, bytes: number, byte: number): void {
     this.runtime.runtime_fill(address, byte, bytes);
+  }
+
+  record(work: () => void): Recording {
+    return this.recorder.record(work);
   }
 
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
@@ -119,7 +137,7 @@ export class CpuDevice implements Device {
     this.runtime.runtime_bind_pool(library.address('pool_bind'));
     const launchers: Record<string, (...values: number[]) => number> = {};
     for (const [name, signature] of Object.entries<string>(module.kernels)) {
-      launchers[name] = this.launcher(name, library.bind(name, signature));
+      launchers[name] = this.launcher(name, signature, library.bind(name, signature));
     }
     this.loaded.set(module, launchers);
     return launchers;
@@ -160,7 +178,7 @@ export class CpuDevice implements Device {
   }
 
   /** The pool's width belongs to the thread that calls, not to the device: set it when another device used it last. */
-  private launcher(name: string, kernel: (...values: number[]) => number): (...values: number[]) => number {
+  private launcher(name: string, signature: Signature, kernel: Launch): Launch {
     const { runtime, workers } = this;
     const launch = (...values: number[]) => {
       if (activeThreads !== workers) {
@@ -169,7 +187,7 @@ export class CpuDevice implements Device {
       }
       return kernel(...values);
     };
-    return debugLevel() >= 2 ? traceLaunch(name, launch) : launch;
+    return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }
 
   private compilation(module: KernelModule): Compiled {

@@ -97,14 +97,13 @@ export interface Device {
   table(values: readonly number[]): number;
 
   /**
-   * Notes what `work` enqueues, without doing it; absent on devices that do work as it is asked for. Memory that `work` allocates
-   * belongs to the recording until that is disposed. What must not change between replays may be launch arguments, all else is
-   * read from memory that was there before.
+   * Notes what `work` enqueues, without doing it. Memory that `work` allocates belongs to the recording until that is disposed.
+   * What must not change between replays may be launch arguments, all else is read from memory that was there before.
    * @throws RecordingError, naming the last kernel, where `work` reads or writes values of the host, compiles, or frees memory
    * that was there before
    * @param expectedBytes what `work` is likely to have in use at once: taken in one piece, of which nothing is lost between blocks
    */
-  record?(work: () => void, expectedBytes?: number): Recording;
+  record(work: () => void, expectedBytes?: number): Recording;
   /** Milliseconds that the device takes over what `work` enqueues; waits for it. Absent where the host's clock will do. */
   time?(work: () => void): number;
   /** Waits for all work enqueued so far. */

@@ -5,7 +5,7 @@ import type { Precision } from './device.ts';
 /**
  * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
  * memory), `maps:N`, N of them that lie side by side there, and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
- * returns a double.
+ * returns a double, "-> count" one whose double depends on numbers and tables alone: bytes, or parts.
  */
 export type Signature = string;
 
@@ -116,7 +116,7 @@ export const mapsIn = (kind: string) => (kind === 'map' ? 1 : countIn(kind, 'map
 export function parseSignature(
   signature: Signature,
   kinds: readonly string[] = KERNEL_KINDS,
-  returnKinds: readonly string[] = ['f64'],
+  returnKinds: readonly string[] = ['f64', 'count'],
 ): { parameters: string[]; returns: string } {
   const [left, right] = signature.split('->');
   const parameters = left.trim().split(/\s+/).filter(Boolean);

@@ -4,9 +4,10 @@
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import { debugLevel, traceLaunch } from './debug.ts';
-import type { Device, HostArray, MemoryFigures } from './device.ts';
+import type { Device, HostArray, MemoryFigures, Recording } from './device.ts';
+import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
-import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
+import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
 import { Tables } from './tables.ts';
 import { defaultThreads } from './threads.ts';
 import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
@@ -48,7 +49,8 @@ export class WasmDevice implements Device {
   private readonly runtime: Launchers<keyof typeof wasmRuntime.kernels>;
   private readonly allocator: CachingAllocator;
   private readonly loaded = new Map<AnyModule, Launchers>();
-  private readonly tables = new Tables(this);
+  private readonly recorder: LaunchRecorder;
+  private readonly tables: Tables;
 
   private constructor(host: WasmHost, workers: number, exact: boolean) {
     this.host = host;
@@ -57,9 +59,15 @@ export class WasmDevice implements Device {
     this.description = `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`;
     this.memoryOfDevice = createMemory();
     this.exports = new WebAssembly.Instance(host.module, { env: { memory: this.memoryOfDevice } }).exports;
+    this.allocator = new CachingAllocator(new LinearMemory(this.memoryOfDevice), MOST_BYTES);
+    this.recorder = new LaunchRecorder(this.allocator);
     this.runtime = this.load(wasmRuntime);
     this.runtime.runtime_configure(workers, maySleep() ? 1 : 0);
-    this.allocator = new CachingAllocator(new LinearMemory(this.memoryOfDevice), MOST_BYTES);
+    // Tables are made at once and for good, also while work is recorded.
+    this.tables = new Tables({
+      allocate: (bytes) => this.allocator.allocate(bytes),
+      upload: (address, source) => this.write(address, source),
+    });
   }
 
   /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
@@ -78,10 +86,14 @@ export class WasmDevice implements Device {
   }
 
   upload(address: number, source: HostArray): void {
-    this.bytes(address, source.byteLength).set(bytesOf(source));
+    if (source.byteLength === 0) return;
+    this.recorder.refuse('writing values of the host');
+    this.write(address, source);
   }
 
   download(address: number, target: HostArray): void {
+    if (target.byteLength === 0) return;
+    this.recorder.refuse('reading a value');
     bytesOf(target).set(this.bytes(address, target.byteLength));
   }
 
@@ -93,6 +105,10 @@ export class WasmDevice implements Device {
     this.runtime.runtime_fill(address, byte, bytes);
   }
 
+  record(work: () => void): Recording {
+    return this.recorder.record(work);
+  }
+
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
   load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
   load(module: AnyModule): Launchers | CudaLaunchers {
@@ -101,7 +117,9 @@ export class WasmDevice implements Device {
     if (module.language !== 'c')
       throw new DeviceError(`${module.name}.cu holds kernels of CUDA, not of the device wasm`);
     this.host.check(module);
-    const launchers = Object.fromEntries(Object.keys(module.kernels).map((name) => [name, this.launcher(name)]));
+    const launchers = Object.fromEntries(
+      Object.entries<string>(module.kernels).map(([name, signature]) => [name, this.launcher(name, signature)]),
+    );
     this.loaded.set(module, launchers);
     return launchers;
   }
@@ -135,7 +153,7 @@ export class WasmDevice implements Device {
     await Promise.all(Array.from({ length: workers - 1 }, start));
   }
 
-  private launcher(name: string): (...values: number[]) => number {
+  private launcher(name: string, signature: Signature): Launch {
     const kernel = this.exports[name];
     const launch = (...values: number[]) => {
       try {
@@ -148,7 +166,11 @@ export class WasmDevice implements Device {
         });
       }
     };
-    return debugLevel() >= 2 ? traceLaunch(name, launch) : launch;
+    return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
+  }
+
+  private write(address: number, source: HostArray): void {
+    this.bytes(address, source.byteLength).set(bytesOf(source));
   }
 
   /** A view of the memory as it is now: growing it makes another buffer. */

@@ -10,7 +10,7 @@ import { apply, checkOperands, defineOp } from './op.ts';
 import type { Reduction } from './softmax.ts';
 
 export const lossKernels = kernelModule(import.meta.url, './loss.c', {
-  loss_squares_scratch: 'i32 -> f64',
+  loss_squares_scratch: 'i32 -> count',
   loss_squares_sum: 'ptr ptr ptr ptr i32 f32',
   loss_squares: 'ptr ptr ptr i32',
   loss_squares_backward: 'ptr ptr ptr ptr i32 i32 f32',

@@ -15,11 +15,11 @@ import { copyStrided } from './strided.ts';
 import { withWeight } from './weight.ts';
 
 export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
-  matmul_packed_size: 'i32 i32 -> f64',
+  matmul_packed_size: 'i32 i32 -> count',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
-  matmul_transposed_parts: 'i32 i32 i32 i32 -> f64',
-  matmul_transposed_scratch: '-> f64',
+  matmul_transposed_parts: 'i32 i32 i32 i32 -> count',
+  matmul_transposed_scratch: '-> count',
   matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
 });
 

@@ -8,7 +8,7 @@ const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32
 
 export const odeKernels = kernelModule(import.meta.url, './ode.c', {
   ode_combine: COMBINE,
-  ode_error_scratch: 'i32 -> f64',
+  ode_error_scratch: 'i32 -> count',
   ode_error_norm: 'ptr ptr ptr ptr i32 f32 f32 -> f64',
 });
 

@@ -10,7 +10,7 @@ import { kernelsFor, storageModules } from './storage.ts';
 import { copyStrided } from './strided.ts';
 
 export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
-  reduce_sum_scratch: 'i32 i32 i32 -> f64',
+  reduce_sum_scratch: 'i32 i32 i32 -> count',
   reduce_sum: 'ptr ptr ptr i32 i32 i32 f32',
   reduce_maximum: 'ptr ptr i32 i32 i32',
   reduce_argmax: 'ptr ptr i32 i32 i32',

@@ -1,6 +1,6 @@
 // One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch, sample
-// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, which devices that can do so
-// record during the first step and replay from then on.
+// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, recorded after the first step
+// and replayed from then on.
 import { checkFinite } from '../autograd/mode.ts';
 import type { Device, Recording } from '../device/device.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../errors.ts';
@@ -90,7 +90,7 @@ export class BatchUpdate {
   private record(expectedBytes: number): Recording | 'none' {
     const { device, onNotice } = this.options;
     try {
-      return device.record?.(() => this.work(), expectedBytes) ?? 'none';
+      return device.record(() => this.work(), expectedBytes);
     } catch (error) {
       if (!(error instanceof RecordingError)) throw error;
       onNotice?.(`steps are done op by op, which is slower: ${error.message}`);

@@ -77,7 +77,7 @@ test.each(declaredModules().map((module) => [`${module.name}${languages[module.l
     const declared = Object.fromEntries(
       Object.entries(kernels).map(([name, signature]) => {
         const { parameters, returns } = parseSignature(signature);
-        return [name, `${parameters.join(' ')}${returns === 'f64' ? ' -> f64' : ''}`];
+        return [name, `${parameters.join(' ')}${returns === 'void' ? '' : ' -> f64'}`];
       }),
     );
     const defines = flags.filter((flag) => flag.startsWith('-D'));

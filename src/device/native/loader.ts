@@ -31,6 +31,7 @@ const TYPES: Record<string, string> = {
   u32: 'uint32_t',
   f32: 'float',
   f64: 'double',
+  count: 'double',
   array: 'void *',
   str: 'const char *',
   strs: 'const char **',

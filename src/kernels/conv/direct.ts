@@ -10,11 +10,11 @@ import { sumAxes } from '../reduction.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
 
 export const convKernels = kernelModule(import.meta.url, './conv.c', {
-  conv_packed_size: 'ptr i32 -> f64',
+  conv_packed_size: 'ptr i32 -> count',
   conv_pack: 'ptr ptr ptr i32',
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32',
   conv_input_gradient: 'ptr ptr ptr ptr f32',
-  conv_weight_partials: 'ptr -> f64',
+  conv_weight_partials: 'ptr -> count',
   conv_weight_gradient: 'ptr ptr ptr ptr',
   conv_unfold: 'ptr ptr ptr',
 });

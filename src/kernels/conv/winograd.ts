@@ -7,11 +7,11 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
 
 export const winogradKernels = kernelModule(import.meta.url, './winograd.c', {
-  winograd_panel: '-> f64',
-  winograd_scratch: 'ptr i32 i32 i32 -> f64',
+  winograd_panel: '-> count',
+  winograd_scratch: 'ptr i32 i32 i32 -> count',
   winograd_forward: 'ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 f32',
   winograd_input_gradient: 'ptr ptr ptr ptr ptr i32 i32 f32',
-  winograd_gradient_scratch: 'ptr i32 i32 -> f64',
+  winograd_gradient_scratch: 'ptr i32 i32 -> count',
   winograd_weight_gradient: 'ptr ptr ptr ptr ptr i32 i32 f32',
 });
 

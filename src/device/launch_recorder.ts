@@ -1,0 +1,70 @@
+// Recording on devices whose kernels run in the calling thread: what a piece of work launches is noted with its arguments, and
+// launched again without the work that chose it. A step of a small network spends most of its time choosing.
+import { RecordingError } from '../errors.ts';
+import type { CachingAllocator } from './allocator.ts';
+import type { Recording } from './device.ts';
+import { parseSignature, type Signature } from './module.ts';
+
+export type Launch = (...values: number[]) => number;
+
+export class LaunchRecorder {
+  private readonly allocator: CachingAllocator;
+  /** Of the work that is being recorded. */
+  private noted: { name: string; launch: Launch; values: number[] }[] | undefined;
+
+  constructor(allocator: CachingAllocator) {
+    this.allocator = allocator;
+  }
+
+  record(work: () => void): Recording {
+    this.refuse('recording anything else');
+    const noted: NonNullable<typeof this.noted> = [];
+    const pool = this.allocator.openPool();
+    this.noted = noted;
+    let whole = false;
+    try {
+      work();
+      whole = true;
+    } finally {
+      this.noted = undefined;
+      this.allocator.closePool();
+      if (!whole) this.allocator.releasePool(pool);
+    }
+    return {
+      replay: () => {
+        this.refuse('replaying what was recorded');
+        this.allocator.countPool(pool);
+        for (const { launch, values } of noted) launch(...values);
+      },
+      [Symbol.dispose]: () => {
+        noted.length = 0;
+        this.allocator.releasePool(pool);
+      },
+    };
+  }
+
+  /** A launcher that notes its launches while work is recorded. */
+  noting(name: string, signature: Signature, launch: Launch): Launch {
+    const { returns } = parseSignature(signature);
+    // Of shapes alone.
+    if (returns === 'count') return launch;
+    if (returns !== 'void')
+      return (...values) => {
+        this.refuse(`reading what ${name} returns`);
+        return launch(...values);
+      };
+    return (...values) => {
+      if (!this.noted) return launch(...values);
+      this.noted.push({ name, launch, values });
+      return 0;
+    };
+  }
+
+  /** @throws RecordingError while work is recorded */
+  refuse(what: string): void {
+    if (!this.noted) return;
+    const last = this.noted.at(-1);
+    const where = last ? `after the kernel ${last.name}` : 'before its first kernel';
+    throw new RecordingError(`${what} is not possible while work is recorded (${where})`);
+  }
+}
