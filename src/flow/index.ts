@@ -36,4 +36,4 @@ export {
   uniformTimes,
 } from './times.ts';
 export { type Trajectory, trajectory } from './trajectory.ts';
-export { microBatched, networkVelocity, TIME_SCALE, type Velocity } from './velocity.ts';
+export { microBatched, networkVelocity, replayable, TIME_SCALE, type Velocity } from './velocity.ts';

@@ -161,7 +161,7 @@ async function transport(
 ): Promise<{ points: Float32Array; nfe: number }> {
   const { batch = count, microBatch = batch, onProgress, signal } = options;
   checkCounts({ batch, microBatch });
-  const evaluate = microBatched(velocity, microBatch);
+  using evaluate = microBatched(velocity, microBatch);
   const width = sizeOf(options.shape);
   const points = new Float32Array(count * width);
   let evaluations = 0;

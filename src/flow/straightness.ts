@@ -21,7 +21,7 @@ export async function straightness(
   > & { steps: number },
 ): Promise<{ straightness: number; perStep: number[] }> {
   const { shape, count, steps, epsilon, microBatch = count, signal } = options;
-  const evaluate = microBatched(velocity, microBatch);
+  using evaluate = microBatched(velocity, microBatch);
   await nextTurn();
   signal?.throwIfAborted();
   const perStep = scope(() =>

@@ -32,7 +32,7 @@ export async function trajectory(
   const { shape, count, steps, stops, epsilon, microBatch = count, signal } = options;
   if (!Number.isInteger(stops) || stops < 1 || steps % stops !== 0)
     throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
-  const evaluate = microBatched(velocity, microBatch);
+  using evaluate = microBatched(velocity, microBatch);
   const path: Trajectory = { times: [], points: [], ends: [] };
   const keep = (t: number, point: Float32Array, end: Float32Array) => {
     path.times.push(t);

@@ -9,9 +9,14 @@ import { mul } from '../kernels/elementwise.ts';
 import { concat, slice } from '../kernels/movement.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { ReplayedVelocity } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
-export type Velocity = (x: Tensor, t: Tensor) => Tensor;
+export interface Velocity {
+  (x: Tensor, t: Tensor): Tensor;
+  /** See `replayable`. */
+  readonly replayable?: boolean;
+}
 
 /** The official network is told t * 999. */
 export const TIME_SCALE = 999;
@@ -21,10 +26,26 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
   return (x, t) => network.forward(x, mul(t, TIME_SCALE));
 }
 
-/** The same velocity, evaluated on at most `size` samples at a time, without gradients; only memory and time differ. */
-export function microBatched(velocity: Velocity, size: number): Velocity {
-  return (x, t) =>
-    noGrad(() => inParts(x.shape[0], size, (from, to) => velocity(rows(x, from, to), rows(t, from, to))));
+/**
+ * Says of a velocity that it does the same work for all points of one shape and reads no values on the host, as a network that is
+ * evaluated: samplers then call it twice for each shape, and replay what it launched.
+ */
+export function replayable(velocity: Velocity): Velocity {
+  return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { replayable: true });
+}
+
+/**
+ * The same velocity, evaluated on at most `size` samples at a time, without gradients, and replayed where it is replayable; only
+ * memory and time differ. Until it is disposed it keeps the memory of what it replays.
+ */
+export function microBatched(velocity: Velocity, size: number): Velocity & Disposable {
+  const replayed = velocity.replayable ? new ReplayedVelocity(velocity) : undefined;
+  const evaluate: Velocity = replayed ? (x, t) => replayed.evaluate(x, t) : velocity;
+  return Object.assign(
+    (x: Tensor, t: Tensor) =>
+      noGrad(() => inParts(x.shape[0], size, (from, to) => evaluate(rows(x, from, to), rows(t, from, to)))),
+    { [Symbol.dispose]: () => replayed?.[Symbol.dispose]() },
+  );
 }
 
 /** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */

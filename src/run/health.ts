@@ -7,7 +7,7 @@
 // passes of training with a batch of 128, and less than a twentieth with any.
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { initialNoise, interpolate, networkVelocity, pathGauges } from '../flow/index.ts';
+import { initialNoise, interpolate, microBatched, networkVelocity, pathGauges, replayable } from '../flow/index.ts';
 import { square, sub } from '../kernels/elementwise.ts';
 import { mean } from '../kernels/reduce.ts';
 import type { UNet } from '../nn/unet.ts';
@@ -59,9 +59,8 @@ export function flowHealth(
 ): Health {
   const { image_size: size, num_channels: channels } = config.data;
   const { reflow_t_schedule: schedule } = config.reflow;
-  const velocity = networkVelocity(model);
   const { training } = model;
-  model.eval();
+  using velocity = microBatched(replayable(networkVelocity(model.eval())), coupling.z0.length);
   try {
     return scope(() =>
       noGrad(() => {

@@ -1,7 +1,7 @@
 // `sample`: images from a checkpoint's averaged weights.
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { encode, type FlowSample, networkVelocity, type SampleOptions, sample } from '../flow/index.ts';
+import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
@@ -59,7 +59,7 @@ export function encodeModel(
   const { image_size: size, num_channels: channels } = config.data;
   const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, memory_budget: budget } = config.sampling;
   const shape = [size, size, channels] as const;
-  const velocity = networkVelocity(model.eval());
+  const velocity = replayable(networkVelocity(model.eval()));
   const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
   return encode(velocity, images, { shape, solver, steps, tolerance, microBatch, device, signal });
 }
@@ -71,7 +71,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = request.solver ?? config.sampling.use_ode_sampler;
   const shape = [size, size, channels] as const;
-  const velocity = networkVelocity(model.eval());
+  const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
   const result = await sample(velocity, {
     ...request,

@@ -8,6 +8,7 @@ import {
   likelihood,
   networkVelocity,
   rectifiedFlowLoss,
+  replayable,
   type SampleOptions,
   sample,
 } from '../../src/flow/index.ts';
@@ -199,7 +200,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
         golden = await arrays('sample');
       });
       const from = (options: Partial<SampleOptions> & Pick<SampleOptions, 'solver'>) =>
-        sample(networkVelocity(model.eval()), {
+        sample(replayable(networkVelocity(model.eval())), {
           shape: shape(),
           count: 4,
           seed: 0,
@@ -231,7 +232,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       }, 240_000);
 
       it('RK45 at 1e-5 from data back to noise', async () => {
-        const { latents } = await encode(networkVelocity(model.eval()), images(golden.get('data')), {
+        const { latents } = await encode(replayable(networkVelocity(model.eval())), images(golden.get('data')), {
           shape: shape(),
           solver: 'rk45',
           tolerance: 1e-5,

@@ -1,7 +1,7 @@
 // What our side is timed at: a training step and sampling as the product does them, single layers, the optimiser's pass.
 // Each is { time, dispose }: `time` does it once and returns seconds.
 import { sample } from '../../../dist/flow/index.js';
-import { networkVelocity } from '../../../dist/flow/velocity.js';
+import { networkVelocity, replayable } from '../../../dist/flow/velocity.js';
 import { attention, conv2d, groupNorm, keep, matmul, noGrad, randn, scope } from '../../../dist/index.js';
 import { buildModel } from '../../../dist/run/model.js';
 import { flowObjective } from '../../../dist/run/objective.js';
@@ -37,7 +37,7 @@ export function training(device, { config, batch }) {
 export function sampling(device, { config, batch, steps }) {
   const model = buildModel(config, device).eval();
   const { image_size: size, num_channels: channels } = config.data;
-  const velocity = networkVelocity(model);
+  const velocity = replayable(networkVelocity(model));
   const options = { shape: [size, size, channels], count: batch, solver: 'euler', steps, seed: 0, device };
   return {
     async time() {

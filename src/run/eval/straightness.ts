@@ -1,6 +1,6 @@
 // How straight a flow's paths are (src/flow/straightness.ts), on the noise that samples start from.
 import type { Device } from '../../device/device.ts';
-import { networkVelocity, straightness } from '../../flow/index.ts';
+import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
 import { microBatchFor } from '../memory.ts';
@@ -36,7 +36,7 @@ export async function evaluateStraightness(
   const { straightness_samples: samples, batch_size } = config.eval;
   const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;
   const shape = [size, size, channels];
-  const velocity = networkVelocity(model.eval());
+  const velocity = replayable(networkVelocity(model.eval()));
   const batch = Math.min(batch_size, samples);
   const microBatch = microBatchFor(velocity, shape, { batch, budget, device });
   const perStep = new Array<number>(steps).fill(0);

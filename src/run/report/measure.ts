@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { frechetDistance, gaussianOf } from '../../eval/index.ts';
-import { networkVelocity, type Trajectory, trajectory } from '../../flow/index.ts';
+import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { FlowStage } from '../chain/stages.ts';
@@ -93,7 +93,7 @@ export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): 
   for (const sampling of samplers(config.sampling))
     rows.push(await sampledRow(model, flow, { ...config, sampling }, options));
   const shape = [config.data.image_size, config.data.image_size, config.data.num_channels];
-  const velocity = networkVelocity(model);
+  const velocity = replayable(networkVelocity(model));
   const common = {
     shape,
     seed: config.seed,

@@ -1,0 +1,90 @@
+// Velocities that samplers record and replay: the bits of evaluation op by op, for batches of several sizes, in memory that is given
+// back; one that cannot be recorded is evaluated as it is.
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { RecordingError } from '../../src/errors.ts';
+import {
+  microBatched,
+  networkVelocity,
+  replayable,
+  type SampleOptions,
+  sample,
+  type Velocity,
+} from '../../src/flow/index.ts';
+import { add, mul } from '../../src/kernels/elementwise.ts';
+import { buildModel } from '../../src/run/model.ts';
+import { full as filled } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { configWith } from '../support/config.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
+
+describe.each([...deviceNames, 'wasm'])('%s', (name) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(name);
+  }, 120_000);
+
+  const counted = (velocity: Velocity) => {
+    const counts = { calls: 0 };
+    const counting: Velocity = (x, t) => {
+      counts.calls++;
+      return velocity(x, t);
+    };
+    return { counts, counting };
+  };
+
+  it('samples have the bits of evaluation op by op, from two calls for each size of a batch', async () => {
+    const model = buildModel(await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 }), device).eval();
+    const { counts, counting } = counted(networkVelocity(model));
+    // Batches of 4 in parts of 3 and 1, and a last one of 2.
+    const options = { shape: [8, 8, 1], count: 6, batch: 4, microBatch: 3, steps: 3, seed: 1, device } as const;
+    for (const solver of ['euler', 'heun'] as const) {
+      counts.calls = 0;
+      const expected = await sample(counting, { ...options, solver });
+      expect(counts.calls).toBe((solver === 'euler' ? 1 : 2) * 3 * 3);
+      // Tables of sizes and constants are there by now.
+      const { live } = device.memory();
+      counts.calls = 0;
+      expect(await sample(replayable(counting), { ...options, solver })).toEqual(expected);
+      expect(counts.calls).toBe(2 * 3);
+      expect(device.memory().live).toBe(live);
+    }
+    model.dispose();
+  }, 120_000);
+
+  it('one that reads a value is evaluated as it is', async () => {
+    const { counts, counting } = counted((x, t) => mul(x, t.dataSync()[0] as number));
+    const options: SampleOptions = { shape: [2], count: 2, solver: 'euler', steps: 5, seed: 1, device };
+    const expected = await sample(counting, options);
+    counts.calls = 0;
+    expect(await sample(replayable(counting), options)).toEqual(expected);
+    // And once when it could not be recorded.
+    expect(counts.calls).toBe(5 + 1);
+  });
+
+  it('an evaluation within work that is recorded is refused, and an error of the velocity is its own', () => {
+    using evaluate = microBatched(
+      replayable((x, t) => add(x, t)),
+      2,
+    );
+    scope(() => {
+      const [x, t] = [filled([1], 3, { device }), filled([1], 0.5, { device })];
+      for (let i = 0; i < 3; i++) expect(evaluate(x, t).item()).toBe(3.5);
+      expect(() => device.record(() => evaluate(x, t))).toThrow(RecordingError);
+      expect(evaluate(x, t).item()).toBe(3.5);
+    });
+    let calls = 0;
+    using failing = microBatched(
+      replayable((x) => {
+        if (calls++ > 0) throw new RangeError('of its own');
+        return x;
+      }),
+      2,
+    );
+    scope(() => {
+      const [x, t] = [filled([1], 3, { device }), filled([1], 0.5, { device })];
+      failing(x, t);
+      expect(() => failing(x, t)).toThrow('of its own');
+    });
+  });
+});
