@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { RecordingError } from '../../src/errors.ts';
 import {
+  likelihood,
   microBatched,
   networkVelocity,
   replayable,
@@ -49,6 +50,21 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
       expect(counts.calls).toBe(2 * 3);
       expect(device.memory().live).toBe(live);
     }
+    model.dispose();
+  }, 120_000);
+
+  it('a likelihood has the bits of evaluation op by op', async () => {
+    const config = await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 });
+    const model = buildModel(config, device).eval();
+    const { counts, counting } = counted(networkVelocity(model));
+    const data = Float32Array.from({ length: 3 * 64 }, (_, i) => Math.sin(i));
+    const options = { shape: [8, 8, 1], tolerance: 0.1, batch: 2, repeats: 2, device };
+    const expected = await likelihood(counting, data, options);
+    expect(counts.calls).toBeGreaterThan(4 * 5);
+    counts.calls = 0;
+    expect(await likelihood(replayable(counting), data, options)).toEqual(expected);
+    // Two for each batch and repeat, whose probes are others.
+    expect(counts.calls).toBe(2 * 4);
     model.dispose();
   }, 120_000);
 

@@ -254,7 +254,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       async () => {
         const { data, probe, bpd, nfe } = Object.fromEntries(await arrays('likelihood'));
         const { image_size: size, num_channels: channels, centered } = config.data;
-        const got = await likelihood(networkVelocity(model.eval()), images(data), {
+        const got = await likelihood(replayable(networkVelocity(model.eval())), images(data), {
           shape: [size, size, channels],
           probe: images(probe),
           centered,

@@ -46,6 +46,9 @@ export function differences(a: unknown, b: unknown, above = ''): Difference[] {
   return [...keys].flatMap((key) => differences(a[key], b[key], above ? `${above}.${key}` : key));
 }
 
+/** Unknown keys of one table that are named. */
+const LISTED = 20;
+
 /** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);
@@ -58,7 +61,11 @@ export function checkConfig(tree: unknown, origin: string): Config {
 
 function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...path, key]));
+  if (issue.code === 'unrecognized_keys') {
+    const { keys } = issue;
+    const more = keys.length > LISTED ? [`and ${keys.length - LISTED} more unknown keys`] : [];
+    return [...keys.slice(0, LISTED).map((key) => unknownKey([...path, key])), ...more];
+  }
   const value = path.reduce<unknown>(
     (at, key) => (isTree(at) || Array.isArray(at) ? (at as Tree)[key] : undefined),
     tree,

@@ -4,7 +4,7 @@
 
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
-import { likelihood, networkVelocity } from '../../flow/index.ts';
+import { likelihood, networkVelocity, replayable } from '../../flow/index.ts';
 import type { ArrayFile } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
@@ -44,7 +44,7 @@ export async function evaluateBitsPerDimension(
   const count = Math.min(all, config.eval.max_images || all);
   const { batch_size: batch } = config.eval;
   const shape = [height, width, channels];
-  const velocity = networkVelocity(model.eval());
+  const velocity = replayable(networkVelocity(model.eval()));
   const budget = config.sampling.memory_budget;
   const microBatch = microBatchFor(velocity, shape, { batch: Math.min(batch, count), budget, device, gradient: true });
   const sums = new Float64Array(count);
