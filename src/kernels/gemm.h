@@ -36,6 +36,27 @@ INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int3
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
 }
 
+/* The same of rows that lie `step` apart, from fewer registers; one line of `next` is asked for with each inner step. */
+INLINE void tile_multiply_strided(tile *sum, const float *a, size_t step, const float *b, int32_t k, const float *next) {
+  enum { GROUP = 3, GROUPS = (TILE_ROWS + GROUP - 1) / GROUP };
+  vec c[TILE_ROWS][2];
+  const float *group[GROUPS];
+  UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) c[r][0] = sum->at[r][0], c[r][1] = sum->at[r][1];
+  UNROLLED for (int32_t g = 0; g < GROUPS; g++) group[g] = a + (size_t)(GROUP * g) * step;
+  NOT_UNROLLED for (int32_t i = 0; i < k; i++, b += TILE_COLUMNS) {
+    prefetch(b + PREFETCHED_ROWS * TILE_COLUMNS, TILE_COLUMNS);
+    prefetch(next + 16 * (size_t)i, 16);
+    vec b0 = load(b), b1 = load(b + LANES);
+    UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) {
+      vec s = splat(group[r / GROUP][(size_t)(r % GROUP) * step]);
+      c[r][0] += s * b0;
+      c[r][1] += s * b1;
+    }
+    UNROLLED for (int32_t g = 0; g < GROUPS; g++) group[g]++;
+  }
+  UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
+}
+
 INLINE vec load_upto(const float *p, int32_t n) { return n >= LANES ? load(p) : load_partial(p, n > 0 ? n : 0); }
 INLINE void store_upto(float *p, vec v, int32_t n) {
   if (n >= LANES) store(p, v);

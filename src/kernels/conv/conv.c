@@ -104,13 +104,46 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
+/* Kernel 1 x 1 at stride 1 without padding: rows of the source one after the other, for which no position is worked out. */
+static void pointwise_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct gather *g = context;
+  int32_t panel_group = task % g->panel_groups, group = task / g->panel_groups;
+  int32_t first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups);
+  int32_t last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups);
+  int32_t first = group * TILES_PER_TASK * TILE_ROWS, last = min32(g->pixels, first + TILES_PER_TASK * TILE_ROWS);
+  size_t step = (size_t)g->source_c;
+  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+    const float *weights = g->weights + (size_t)panel * step * TILE_COLUMNS;
+    int32_t column = panel * TILE_COLUMNS, width = g->target_c - column;
+    for (int32_t base = first; base < last; base += TILE_ROWS) {
+      const float *from = g->source + (size_t)base * step;
+      tile sum = {};
+      if (base + TILE_ROWS <= last) tile_multiply_strided(&sum, from, step, weights, g->source_c, from + TILE_ROWS * step);
+      else {
+        const float *rows[TILE_ROWS];
+        for (int32_t r = 0; r < TILE_ROWS; r++) rows[r] = g->source + (size_t)min32(base + r, last - 1) * step;
+        tile_multiply(&sum, rows, weights, g->source_c);
+      }
+      for (int32_t r = 0; r < TILE_ROWS && base + r < last; r++) {
+        int32_t sample = g->add ? (base + r) / (g->y.target * g->x.target) : 0;
+        finish_row(g, base + r, sample, column, width, sum.at[r][0], sum.at[r][1]);
+      }
+    }
+  }
+}
+
+INLINE int32_t is_plain(const struct axis *a) {
+  return a->taps == 1 && a->step == 1 && a->divisor == 1 && a->offset == 0 && a->source == a->target;
+}
+
 static void run_gather(struct gather *g, int32_t samples) {
   g->pixels = samples * g->y.target * g->x.target;
   g->panels = ceil_div(g->target_c, TILE_COLUMNS);
   g->zeros = g->weights + (size_t)g->panels * (size_t)(g->y.taps * g->x.taps) * (size_t)g->source_c * TILE_COLUMNS;
   g->row_groups = ceil_div(g->pixels, TILES_PER_TASK * TILE_ROWS);
   g->panel_groups = pieces_for(g->row_groups, g->panels, WANTED_TASKS);
-  pool_run(gather_task, g, g->row_groups * g->panel_groups);
+  pool_run(is_plain(&g->y) && is_plain(&g->x) ? pointwise_task : gather_task, g, g->row_groups * g->panel_groups);
 }
 
 /* y = scale (conv(x, w) + bias [Cout] + add [N, Cout] + residual [like y]); w packed by conv_pack */
