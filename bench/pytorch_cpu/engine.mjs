@@ -12,13 +12,15 @@ import { layer, optimizer, sampling, training } from './engine/workloads.mjs';
 const { values: flags } = parseArgs({ options: { threads: { type: 'string' } } });
 const kinds = { train: training, sample: sampling, layer, optimizer };
 
-/** By name: the device, and what to call for the seconds of one run and at the end. */
+/** A step is recorded in its first call. */
+const CALLS_UNTIL_REPLAYED = 2;
+
+/** By name: the device, how the workload is made, and what to call for the seconds of one run and at the end. */
 const workloads = new Map();
 
 const deviceOf = (threads = Number(flags.threads)) => openDevice('cpu', threads ? { threads } : {});
 
-async function run(name, calls) {
-  const { time } = workloads.get(name);
+async function run({ time }, calls) {
   const seconds = [];
   for (let i = 0; i < calls; i++) seconds.push(await time());
   return seconds;
@@ -31,12 +33,23 @@ await answerLines({
   },
   async open({ name, kind, threads, ...options }) {
     const device = await deviceOf(threads);
-    workloads.set(name, { device, ...(await kinds[kind](device, options)) });
+    const make = () => kinds[kind](device, options);
+    workloads.set(name, { device, make, ...(await make()) });
     return {};
   },
-  run: async ({ name, calls }) => ({ seconds: await run(name, calls) }),
+  run: async ({ name, calls }) => ({ seconds: await run(workloads.get(name), calls) }),
   /** Seconds, and launches, of each kernel by name and shape in `calls` runs. */
-  profile: ({ name, calls }) => profiled(workloads.get(name).device, () => run(name, calls)),
+  async profile({ name, calls }) {
+    const { device, make, dispose } = workloads.get(name);
+    dispose();
+    const prepare = async () => {
+      const workload = await make();
+      workloads.set(name, { device, make, ...workload });
+      await run(workload, CALLS_UNTIL_REPLAYED);
+      return workload;
+    };
+    return profiled(device, prepare, (workload) => run(workload, calls));
+  },
   close({ name }) {
     workloads.get(name).dispose();
     workloads.delete(name);

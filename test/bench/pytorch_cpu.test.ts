@@ -172,6 +172,15 @@ test('our worker trains, samples, times layers and profiles', async () => {
   }>('profile', { name: 'it', calls: 3 });
   expect(kernels).toEqual([{ kernel: expect.stringContaining('2 8 8 16'), launches: 3, seconds: expect.any(Number) }]);
   expect(kernels[0].seconds).toBeLessThan(seconds.reduce((sum, value) => sum + value));
+  // A step that is replayed: each kernel as often as in every step.
+  await engine.ask('open', { name: 'step', kind: 'train', config, batch: 2 });
+  const step = await engine.ask<{ kernels: { kernel: string; launches: number }[] }>('profile', {
+    name: 'step',
+    calls: 3,
+  });
+  expect(step.kernels.filter(({ kernel }) => kernel.startsWith('optimizer_adam'))).toHaveLength(1);
+  for (const { kernel, launches } of step.kernels) expect(launches % 3, kernel).toBe(0);
+  await engine.ask('close', { name: 'step' });
   await expect(engine.ask('dance')).rejects.toThrow(
     /our engine's worker ended with status 1:[\s\S]*unknown command "dance"/,
   );
