@@ -23,7 +23,11 @@ static struct norm norm_of(const int32_t *t) {
   struct norm g = {.n = t[0], .h = t[1], .w = t[2], .part = {t[3], t[4]}, .groups = t[5], .resample = t[6], .silu = t[7]};
   g.c = g.part[0] + g.part[1];
   g.width = g.c / g.groups;
-  g.per_task = max32(1, min32(min32(g.groups, MOST_GROUPS), CHANNELS_PER_TASK / g.width));
+  int32_t most = max32(1, min32(min32(g.groups, MOST_GROUPS), CHANNELS_PER_TASK / g.width));
+  g.per_task = most;
+  /* Channels in whole vectors of any length, where some number of groups has them. */
+  while (g.per_task > 1 && g.per_task * g.width % 16) g.per_task--;
+  if (g.per_task * g.width % 16) g.per_task = most;
   g.tasks_per_sample = ceil_div(g.groups, g.per_task);
   return g;
 }

@@ -74,7 +74,13 @@ export function directWeightGradient(
   const kernels = device.load(convKernels);
   const pixels = dy.size / outputs;
   // A gradient over pixels is a plain product where each pixel has one patch of its own in memory.
-  if (scale === 1 && isPointwise(values)) return view(pixelProduct(dy, view(x, [pixels, channels])), shape);
+  if (isPointwise(values)) {
+    const plain = pixelProduct(dy, view(x, [pixels, channels]));
+    if (scale === 1) return view(plain, shape);
+    const scaled = sumAxes(view(plain, [1, sizeOf(shape)]), [0], scale);
+    plain.dispose();
+    return view(scaled, shape);
+  }
   if (scale === 1 && channels < FEW_CHANNELS && height * width > 1) {
     using patches = empty([pixels, height * width * channels], { device });
     kernels.conv_unfold(x.address, patches.address, table);
