@@ -1,5 +1,5 @@
 // The chain: its stages as data, killed at any moment and started again, its report in a browser, and what it will take.
-// RECTIFLOW_TEST_FULL=1 kills ten times; by default three.
+// RECTIFLOW_TEST_FULL=1 kills ten times; by default twice.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -177,7 +177,7 @@ describe('a chain on the digits', () => {
     for (;;) {
       const [words, options] = start('killed');
       const child = spawn(process.execPath, [bin, ...words], { ...options, stdio: 'ignore' });
-      const most = full ? 10 : 3;
+      const most = full ? 10 : 2;
       const timer = setTimeout(
         () => child.kill('SIGKILL'),
         kills < most ? patience * (500 + Math.random() * 2500) : 110_000,
