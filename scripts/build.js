@@ -1,13 +1,26 @@
 // Builds dist: TypeScript to JavaScript, and what is read or run as it is beside it: kernel sources and a worker's script.
 // dist/wasm is of `npm run build:wasm` and stays; a module that is older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+
+// npm prepares a package again when npx first runs it, and before tests: what is built already stays.
+if (process.argv.includes('--unless-current') && isCurrent()) process.exit(0);
 
 for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
   if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
@@ -24,6 +37,27 @@ for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: '
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
+
+/** Whether nothing that is built from is younger than the file that a build writes last. */
+function isCurrent() {
+  const last = statSync(join(root, 'dist/package.json'), { throwIfNoEntry: false });
+  const files = [
+    'src',
+    'test',
+    'bench/pytorch',
+    'scripts/build.js',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package.json',
+  ];
+  const younger = (path) => {
+    const stat = statSync(path);
+    // A folder's own time tells of files that are gone.
+    if (stat.mtimeMs > last.mtimeMs) return true;
+    return stat.isDirectory() && readdirSync(path).some((name) => younger(join(path, name)));
+  };
+  return last !== undefined && !files.some((name) => younger(join(root, name)));
+}
 
 /** What `npm run gpu` has beside its program: the tests' op cases and golden networks, PyTorch's scripts, where it all is from. */
 async function buildGpu() {
