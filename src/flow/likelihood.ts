@@ -18,7 +18,7 @@ import { sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
-import { ReplayedVelocity } from './replay.ts';
+import { replaying } from './replay.ts';
 import type { TransportOptions } from './sample.ts';
 import { type SolveOptions, solveRk45 } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
@@ -94,10 +94,8 @@ export async function likelihood(
         noGrad(() => {
           const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
           const probes = probesOf(options, { from: done, n, repeat, device });
-          const joint = withDivergence(velocity, shape, probes, microBatch);
-          using replayed = velocity.replayable ? new ReplayedVelocity(joint) : undefined;
-          const evaluate: Velocity = replayed ? (x, t) => replayed.evaluate(x, t) : joint;
-          return solveRk45(evaluate, start, { from: 1, to: epsilon, tolerance, onStep, signal });
+          using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
+          return solveRk45(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
         }),
       );
       const end = (await state.data()) as Float32Array;

@@ -17,34 +17,55 @@ interface Replay {
   v: Tensor;
 }
 
-export class ReplayedVelocity {
+/**
+ * The same velocity, to be evaluated without gradients; what it holds is given back when it is disposed. One evaluation is held at
+ * most, that of the last shape: another shape gives its memory back, so that no more is in use than op by op.
+ * @param replayed false: as it is
+ */
+export function replaying(velocity: Velocity, replayed: boolean): Velocity & Disposable {
+  const last = new LastShape(velocity);
+  const evaluate: Velocity = replayed ? (x, t) => last.evaluate(x, t) : (x, t) => velocity(x, t);
+  return Object.assign(evaluate, { [Symbol.dispose]: () => last.forget() });
+}
+
+class LastShape {
   private readonly velocity: Velocity;
-  /** By shape: 'met' once, 'none' where it cannot be recorded. */
-  private readonly replays = new Map<string, Replay | 'met' | 'none'>();
+  private shape = '';
+  /** 'met' once, 'none' where it cannot be recorded. */
+  private replay: Replay | 'met' | 'none' = 'none';
 
   constructor(velocity: Velocity) {
     this.velocity = velocity;
   }
 
-  /** Runs without gradients. */
   evaluate(x: Tensor, t: Tensor): Tensor {
-    const key = `${x.device.name} ${x.dtype} ${x.shape}`;
-    let replay = this.replays.get(key);
-    if (replay === 'met') {
-      replay = this.record(x, t);
-      this.replays.set(key, replay);
-    }
-    // Checks are of results, op by op.
-    if (replay === undefined || replay === 'none' || isChecking()) {
-      if (replay === undefined) this.replays.set(key, 'met');
+    const shape = `${x.device.name} ${x.dtype} ${x.shape}`;
+    if (shape !== this.shape) {
+      this.forget();
+      this.shape = shape;
+      this.replay = 'met';
       return this.velocity(x, t);
     }
+    // Checks are of results, op by op.
+    if (isChecking()) return this.velocity(x, t);
+    if (this.replay === 'met') this.replay = this.record(x, t);
+    if (this.replay === 'none') return this.velocity(x, t);
+    const { replay } = this;
     copyInto(replay.x, x);
     copyInto(replay.t, t);
     replay.recording.replay();
     const v = empty(replay.v.shape, { device: x.device, dtype: replay.v.dtype });
     copyInto(v, replay.v);
     return v;
+  }
+
+  forget(): void {
+    const { replay } = this;
+    this.shape = '';
+    this.replay = 'none';
+    if (typeof replay === 'string') return;
+    replay.recording[Symbol.dispose]();
+    for (const tensor of [replay.x, replay.t, replay.v]) tensor.dispose();
   }
 
   private record({ device, shape, dtype }: Tensor, times: Tensor): Replay | 'none' {
@@ -61,15 +82,6 @@ export class ReplayedVelocity {
       if (error instanceof RecordingError) return 'none';
       throw error;
     }
-  }
-
-  [Symbol.dispose](): void {
-    for (const replay of this.replays.values()) {
-      if (typeof replay === 'string') continue;
-      replay.recording[Symbol.dispose]();
-      for (const tensor of [replay.x, replay.t, replay.v]) tensor.dispose();
-    }
-    this.replays.clear();
   }
 }
 

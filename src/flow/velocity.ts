@@ -9,7 +9,7 @@ import { mul } from '../kernels/elementwise.ts';
 import { concat, slice } from '../kernels/movement.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { ReplayedVelocity } from './replay.ts';
+import { replaying } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
 export interface Velocity {
@@ -28,7 +28,7 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
 
 /**
  * Says of a velocity that it does the same work for all points of one shape and reads no values on the host, as a network that is
- * evaluated: samplers then call it twice for each shape, and replay what it launched.
+ * evaluated: samplers then call it twice in a row for a shape, and replay what it launched.
  */
 export function replayable(velocity: Velocity): Velocity {
   return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { replayable: true });
@@ -39,12 +39,11 @@ export function replayable(velocity: Velocity): Velocity {
  * memory and time differ. Until it is disposed it keeps the memory of what it replays.
  */
 export function microBatched(velocity: Velocity, size: number): Velocity & Disposable {
-  const replayed = velocity.replayable ? new ReplayedVelocity(velocity) : undefined;
-  const evaluate: Velocity = replayed ? (x, t) => replayed.evaluate(x, t) : velocity;
+  const evaluate = replaying(velocity, velocity.replayable === true);
   return Object.assign(
     (x: Tensor, t: Tensor) =>
       noGrad(() => inParts(x.shape[0], size, (from, to) => evaluate(rows(x, from, to), rows(t, from, to)))),
-    { [Symbol.dispose]: () => replayed?.[Symbol.dispose]() },
+    { [Symbol.dispose]: () => evaluate[Symbol.dispose]() },
   );
 }
 

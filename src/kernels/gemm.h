@@ -57,6 +57,17 @@ INLINE void tile_multiply_strided(tile *sum, const float *a, size_t step, const 
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
 }
 
+/* The same of `there` rows of a, TILE_ROWS or fewer: rows that are missing repeat the last one, whose sums nobody reads. */
+INLINE void tile_multiply_upto(tile *sum, const float *a, size_t step, int32_t there, const float *b, int32_t k) {
+  if (there >= TILE_ROWS) {
+    tile_multiply_strided(sum, a, step, b, k, a + TILE_ROWS * step);
+    return;
+  }
+  const float *rows[TILE_ROWS];
+  for (int32_t r = 0; r < TILE_ROWS; r++) rows[r] = a + (size_t)min32(r, there - 1) * step;
+  tile_multiply(sum, rows, b, k);
+}
+
 INLINE vec load_upto(const float *p, int32_t n) { return n >= LANES ? load(p) : load_partial(p, n > 0 ? n : 0); }
 INLINE void store_upto(float *p, vec v, int32_t n) {
   if (n >= LANES) store(p, v);

@@ -57,15 +57,8 @@ static void multiply_task(void *context, int32_t task, int32_t worker) {
     vec bias0 = {}, bias1 = {};
     if (p->bias) bias0 = load_upto(p->bias + column, width), bias1 = load_upto(p->bias + column + LANES, width - LANES);
     for (int32_t row = first_row; row < last_row; row += TILE_ROWS) {
-      const float *from = a + (size_t)row * (size_t)p->k;
       tile sum = {};
-      if (row + TILE_ROWS <= last_row)
-        tile_multiply_strided(&sum, from, (size_t)p->k, packed, p->k, from + TILE_ROWS * (size_t)p->k);
-      else {
-        const float *rows[TILE_ROWS];
-        for (int32_t r = 0; r < TILE_ROWS; r++) rows[r] = a + (size_t)min32(row + r, last_row - 1) * (size_t)p->k;
-        tile_multiply(&sum, rows, packed, p->k);
-      }
+      tile_multiply_upto(&sum, a + (size_t)row * (size_t)p->k, (size_t)p->k, last_row - row, packed, p->k);
       for (int32_t r = 0; r < TILE_ROWS && row + r < last_row; r++) {
         float *out = c + (size_t)(row + r) * (size_t)p->n + (size_t)column;
         store_upto(out, sum.at[r][0] + bias0, width);

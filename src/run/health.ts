@@ -60,11 +60,12 @@ export function flowHealth(
   const { image_size: size, num_channels: channels } = config.data;
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
-  using velocity = microBatched(replayable(networkVelocity(model.eval())), coupling.z0.length);
+  const samples = coupling.z0.length / (size * size * channels);
+  using velocity = microBatched(replayable(networkVelocity(model.eval())), samples);
   try {
     return scope(() =>
       noGrad(() => {
-        const shape = [coupling.z0.length / (size * size * channels), size, size, channels];
+        const shape = [samples, size, size, channels];
         const z0 = tensor(coupling.z0, { shape, device });
         if (!coupling.z1) {
           const { straightness, transportCost } = pathGauges(velocity, z0, { steps: STEPS });

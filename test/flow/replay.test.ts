@@ -34,24 +34,37 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     return { counts, counting };
   };
 
-  it('samples have the bits of evaluation op by op, from two calls for each size of a batch', async () => {
+  it('samples have the bits of evaluation op by op, from two calls for each size of a part', async () => {
     const model = buildModel(await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 }), device).eval();
     const { counts, counting } = counted(networkVelocity(model));
-    // Batches of 4 in parts of 3 and 1, and a last one of 2.
-    const options = { shape: [8, 8, 1], count: 6, batch: 4, microBatch: 3, steps: 3, seed: 1, device } as const;
+    // Batches of 4 in parts of 2, and a last one of 1.
+    const options = { shape: [8, 8, 1], count: 9, batch: 4, microBatch: 2, steps: 3, seed: 1, device } as const;
     for (const solver of ['euler', 'heun'] as const) {
       counts.calls = 0;
       const expected = await sample(counting, { ...options, solver });
-      expect(counts.calls).toBe((solver === 'euler' ? 1 : 2) * 3 * 3);
+      expect(counts.calls).toBe((solver === 'euler' ? 1 : 2) * 3 * 5);
       // Tables of sizes and constants are there by now.
       const { live } = device.memory();
       counts.calls = 0;
       expect(await sample(replayable(counting), { ...options, solver })).toEqual(expected);
-      expect(counts.calls).toBe(2 * 3);
+      expect(counts.calls).toBe(2 * 2);
       expect(device.memory().live).toBe(live);
     }
     model.dispose();
   }, 120_000);
+
+  it('parts of unequal sizes have the bits of evaluation op by op, in its memory', async () => {
+    const model = buildModel(await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 }), device).eval();
+    const { counts, counting } = counted(networkVelocity(model));
+    const options = { shape: [8, 8, 1], count: 5, microBatch: 3, solver: 'euler', steps: 3, seed: 1, device } as const;
+    const expected = await sample(counting, options);
+    const { reserved } = device.memory();
+    counts.calls = 0;
+    expect(await sample(replayable(counting), options)).toEqual(expected);
+    expect(counts.calls).toBe(2 * 3);
+    expect(device.memory().reserved).toBe(reserved);
+    model.dispose();
+  });
 
   // An emulated card takes its time.
   it.skipIf(name === 'cuda-emulated' && !full)(

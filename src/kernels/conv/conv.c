@@ -61,19 +61,29 @@ INLINE void finish_row(const struct gather *g, int32_t pixel, int32_t sample, in
   store_upto(g->target + at + LANES, s1 * g->scale, width - LANES);
 }
 
+/* Panels and pixels of one task. */
+struct share { int32_t first_panel, last_panel, first, last; };
+
+INLINE struct share share_of(const struct gather *g, int32_t task) {
+  int32_t panel_group = task % g->panel_groups, first = task / g->panel_groups * TILES_PER_TASK * TILE_ROWS;
+  return (struct share){
+    .first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups),
+    .last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups),
+    .first = first,
+    .last = min32(g->pixels, first + TILES_PER_TASK * TILE_ROWS),
+  };
+}
+
 static void gather_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct gather *g = context;
-  int32_t panel_group = task % g->panel_groups, group = task / g->panel_groups;
-  int32_t first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups);
-  int32_t last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups);
-  int32_t first = group * TILES_PER_TASK * TILE_ROWS, last = min32(g->pixels, first + TILES_PER_TASK * TILE_ROWS);
+  struct share o = share_of(g, task);
   size_t tap_size = (size_t)g->source_c * TILE_COLUMNS;
   size_t image = (size_t)g->y.source * (size_t)g->x.source * (size_t)g->source_c;
-  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+  for (int32_t panel = o.first_panel; panel < o.last_panel; panel++) {
     const float *panel_weights = g->weights + (size_t)panel * (size_t)(g->y.taps * g->x.taps) * tap_size;
     int32_t column = panel * TILE_COLUMNS, width = g->target_c - column;
-    for (int32_t base = first; base < last; base += TILE_ROWS) {
+    for (int32_t base = o.first; base < o.last; base += TILE_ROWS) {
       const float *images[TILE_ROWS];
       int32_t start_y[TILE_ROWS], start_x[TILE_ROWS], sample[TILE_ROWS];
       for (int32_t r = 0; r < TILE_ROWS; r++) {
@@ -98,7 +108,7 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
           tile_multiply(&sum, rows, panel_weights + (size_t)(ty * g->x.taps + tx) * tap_size, g->source_c);
         }
       }
-      for (int32_t r = 0; r < TILE_ROWS && base + r < last; r++)
+      for (int32_t r = 0; r < TILE_ROWS && base + r < o.last; r++)
         finish_row(g, base + r, sample[r], column, width, sum.at[r][0], sum.at[r][1]);
     }
   }
@@ -108,24 +118,15 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
 static void pointwise_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct gather *g = context;
-  int32_t panel_group = task % g->panel_groups, group = task / g->panel_groups;
-  int32_t first_panel = (int32_t)((int64_t)g->panels * panel_group / g->panel_groups);
-  int32_t last_panel = (int32_t)((int64_t)g->panels * (panel_group + 1) / g->panel_groups);
-  int32_t first = group * TILES_PER_TASK * TILE_ROWS, last = min32(g->pixels, first + TILES_PER_TASK * TILE_ROWS);
+  struct share o = share_of(g, task);
   size_t step = (size_t)g->source_c;
-  for (int32_t panel = first_panel; panel < last_panel; panel++) {
+  for (int32_t panel = o.first_panel; panel < o.last_panel; panel++) {
     const float *weights = g->weights + (size_t)panel * step * TILE_COLUMNS;
     int32_t column = panel * TILE_COLUMNS, width = g->target_c - column;
-    for (int32_t base = first; base < last; base += TILE_ROWS) {
-      const float *from = g->source + (size_t)base * step;
+    for (int32_t base = o.first; base < o.last; base += TILE_ROWS) {
       tile sum = {};
-      if (base + TILE_ROWS <= last) tile_multiply_strided(&sum, from, step, weights, g->source_c, from + TILE_ROWS * step);
-      else {
-        const float *rows[TILE_ROWS];
-        for (int32_t r = 0; r < TILE_ROWS; r++) rows[r] = g->source + (size_t)min32(base + r, last - 1) * step;
-        tile_multiply(&sum, rows, weights, g->source_c);
-      }
-      for (int32_t r = 0; r < TILE_ROWS && base + r < last; r++) {
+      tile_multiply_upto(&sum, g->source + (size_t)base * step, step, o.last - base, weights, g->source_c);
+      for (int32_t r = 0; r < TILE_ROWS && base + r < o.last; r++) {
         int32_t sample = g->add ? (base + r) / (g->y.target * g->x.target) : 0;
         finish_row(g, base + r, sample, column, width, sum.at[r][0], sum.at[r][1]);
       }

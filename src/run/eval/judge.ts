@@ -1,14 +1,20 @@
 // What samples are scored against: a feature network and the data set's statistics in its features.
 import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
+import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
-import { classifierFile, type FeatureNetwork, openFeatures } from './features.ts';
+import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
 import { dataStatistics, type FoundStatistics } from './statistics.ts';
 
 export interface Judge {
   network: FeatureNetwork;
   statistics: FoundStatistics;
+}
+
+/** The Frechet distance of what was collected, in the judge's features. */
+export function distanceOf(collected: FeatureCollector, { statistics }: Pick<Judge, 'statistics'>): number {
+  return frechetDistance(statistics.gaussian, gaussianOf(collected.all().features));
 }
 
 export interface JudgeOptions {

@@ -2,12 +2,11 @@
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
-import { type Judge, openJudge } from '../eval/judge.ts';
+import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
 import { provenance } from '../provenance.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';
 import { type MeasuredFlow, type MeasureOptions, measureFlow, type ReportedFlow } from './measure.ts';
@@ -95,5 +94,5 @@ async function heldOutDistance(
     const batch = await dataset.load(Int32Array.from({ length: n }, (_, i) => first + i));
     collected.add(await network.extract(batch, [n, dataset.height, dataset.width, dataset.channels], signal));
   }
-  return { images, fd: frechetDistance(statistics.gaussian, gaussianOf(collected.all().features)) };
+  return { images, fd: distanceOf(collected, { statistics }) };
 }

@@ -2,7 +2,6 @@
 // few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -10,7 +9,7 @@ import type { FlowStage } from '../chain/stages.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
-import type { Judge } from '../eval/judge.ts';
+import { distanceOf, type Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
 import { evaluationName } from '../find_checkpoint.ts';
@@ -150,7 +149,7 @@ async function sampledRow(
   return {
     sampler: solver === 'rk45' ? solver : String(sample_N),
     nfe,
-    distance: judge && frechetDistance(judge.statistics.gaussian, gaussianOf(collected.all().features)),
+    distance: judge && distanceOf(collected, judge),
     picture: await picture(first as Uint8Array, config, {
       count: PICTURED,
       columns: Math.sqrt(PICTURED),
