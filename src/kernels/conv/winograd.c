@@ -12,8 +12,8 @@
 #include "gemm.h"
 #include "winograd_transforms.h"
 
-enum { PLANE_GAP = 16, TILES_PER_CHUNK = 128, BLOCK_FLOATS = 12288, BLOCKS_MULTIPLE = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768,
-       CHUNK_PANELS = 64 / TILE_COLUMNS };
+enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768, CHUNK_PANELS = 64 / TILE_COLUMNS,
+       LEAST_CHUNK = 128, MOST_CHUNK = 512, CHUNK_FLOATS = 32768, AHEAD = 32 };
 
 struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
@@ -24,7 +24,7 @@ struct winograd {
   int32_t block, blocks;                   /* tiles that are transformed together */
   int32_t first, source_groups;            /* weight gradient: first tile of the chunk, into how many groups panels of c are cut */
   float *u, *v, *d, *sums;
-  size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_panel, sums_worker;
+  size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_panel;
 };
 
 /* ---------------------------------------------------------------- tiles */
@@ -57,6 +57,12 @@ INLINE void load_planes(int32_t m, vec *values, const float *from, size_t plane)
   UNROLLED for (int32_t i = 0; i < (m + 2) * (m + 2); i++) values[i] = load(from + (size_t)i * plane);
 }
 
+/* Pixels of a tile are more streams than a processor finds by itself. */
+INLINE vec load_ahead(const float *pixel) {
+  __builtin_prefetch(pixel + AHEAD);
+  return load(pixel);
+}
+
 /* B^T d B of a tile, all channels, to place t of v. */
 INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float *v, int32_t t) {
   int32_t side = m + 2;
@@ -66,7 +72,7 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
   float *panel = v + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->c; channel += LANES) {
     vec d[MOST_SIDE * MOST_SIDE], o[MOST_SIDE * MOST_SIDE];
-    UNROLLED for (int32_t i = 0; i < side * side; i++) d[i] = load(pixels[i] + channel);
+    UNROLLED for (int32_t i = 0; i < side * side; i++) d[i] = load_ahead(pixels[i] + channel);
     transform_tile(input_transform, m, side, side, d, o);
     store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
@@ -80,7 +86,7 @@ INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int
   float *panel = g->d + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->out_c; channel += LANES) {
     vec d[16], o[MOST_SIDE * MOST_SIDE];
-    UNROLLED for (int32_t i = 0; i < m * m; i++) d[i] = load(pixels[i] + channel);
+    UNROLLED for (int32_t i = 0; i < m * m; i++) d[i] = load_ahead(pixels[i] + channel);
     transform_tile(gradient_transform, m, m, m + 2, d, o);
     store_planes(m, panel + (size_t)(channel / TILE_COLUMNS) * g->v_panel + channel % TILE_COLUMNS, g->v_plane, o);
   }
@@ -172,7 +178,10 @@ INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32
       UNROLLED for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
         if (p.x * m + j >= g->out_w) continue;
         vec sum = o[i * m + j] + level;
-        if (g->residual) sum += load(g->residual + at);
+        if (g->residual) { /* and the next tile's is asked for */
+          __builtin_prefetch(g->residual + at + (size_t)(m * g->out_c));
+          sum += load(g->residual + at);
+        }
         store(g->y + at, sum * g->scale);
       }
     }
@@ -188,27 +197,28 @@ INLINE void weights_task(int32_t m, const struct winograd *g, int32_t task) {
   weight_panel(m, g, task, 0, g->c, g->u + (size_t)task * g->u_panel);
 }
 
-/* A row of planes at a time with all panels of weights: the pixels of a row stay in the near cache meanwhile. */
+/* The first tile of a block; blocks differ by BLOCK_STEP tiles at most. */
+INLINE int32_t block_begin(const struct winograd *g, int32_t block) {
+  int32_t steps = ceil_div(g->tiles, BLOCK_STEP);
+  return min32(g->tiles, (int32_t)((int64_t)steps * block / g->blocks) * BLOCK_STEP);
+}
+
+/* The transformed pixels of a block and the sums of a panel stay in the near cache; weights pass once for each block. */
 INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
-  int32_t first = task * g->block, count = min32(g->block, g->tiles - first), side = m + 2;
-  float *v = g->v + (size_t)worker * g->v_worker, *sums = g->sums + (size_t)worker * g->sums_worker;
+  int32_t first = block_begin(g, task), count = block_begin(g, task + 1) - first;
+  float *v = g->v + (size_t)worker * g->v_worker, *sums = g->sums + (size_t)worker * g->sums_panel;
   for (int32_t t = 0; t < count; t++) input_tile(m, g, first + t, v, t);
-  for (int32_t row = 0; row < side; row++) {
-    size_t plane = (size_t)(row * side);
-    for (int32_t panel = 0; panel < g->panels; panel++)
-      multiply_planes(g, side, v + plane * g->v_plane, count, g->u + (size_t)panel * g->u_panel + plane * g->u_plane, g->sources,
-                      sums + (size_t)panel * g->sums_panel + plane * g->sums_plane, 1, 1);
+  for (int32_t panel = 0; panel < g->panels; panel++) {
+    multiply_planes(g, (m + 2) * (m + 2), v, count, g->u + (size_t)panel * g->u_panel, g->sources, sums, 1, 1);
+    for (int32_t t = 0; t < count; t++) output_tile(m, g, first + t, panel, sums + (size_t)t * TILE_COLUMNS);
   }
-  for (int32_t t = 0; t < count; t++)
-    for (int32_t panel = 0; panel < g->panels; panel++)
-      output_tile(m, g, first + t, panel, sums + (size_t)panel * g->sums_panel + (size_t)t * TILE_COLUMNS);
 }
 
 INLINE void pixels_task(int32_t m, const struct winograd *g, int32_t task) { input_tile(m, g, task, g->v, task); }
 
 /* Weights of a few channels at a time, which stay in the near cache until they have met all tiles. */
 INLINE void panel_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
-  float *u = g->u + (size_t)worker * g->u_panel, *sums = g->sums + (size_t)worker * g->sums_worker;
+  float *u = g->u + (size_t)worker * g->u_panel, *sums = g->sums + (size_t)worker * g->sums_panel;
   for (int32_t source = 0; source < g->sources; source += CHUNK_PANELS) {
     int32_t count = min32(CHUNK_PANELS, g->sources - source), from = source * TILE_COLUMNS;
     weight_panel(m, g, task, from, from + count * TILE_COLUMNS, u);
@@ -256,21 +266,21 @@ static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
   return g;
 }
 
-/* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. */
+/* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. Blocks are cut by the
+ * number of workers, so that all end together: a tile's sums do not depend on its block. */
 static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
   size_t planes = (size_t)((m + 2) * (m + 2)), all = (size_t)workers;
   int32_t most = max32(TILE_ROWS, BLOCK_FLOATS * 36 / (int32_t)planes / g->c);
-  int32_t wanted = ceil_div(ceil_div(g->tiles, most), BLOCKS_MULTIPLE) * BLOCKS_MULTIPLE; /* so that threads end together */
-  g->block = by_panels(g) ? g->tiles : ceil_div(ceil_div(g->tiles, wanted), TILE_ROWS) * TILE_ROWS;
-  g->blocks = ceil_div(g->tiles, g->block);
+  int32_t steps = ceil_div(g->tiles, BLOCK_STEP);
+  g->blocks = min32(steps, ceil_div(g->tiles, most * workers) * workers);
+  g->block = by_panels(g) ? g->tiles : ceil_div(steps, g->blocks) * BLOCK_STEP;
   g->v_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
   g->v_panel = planes * g->v_plane;
   g->v_worker = (size_t)g->sources * g->v_panel;
   g->sums_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
   g->sums_panel = planes * g->sums_plane;
-  g->sums_worker = (by_panels(g) ? 1 : (size_t)g->panels) * g->sums_panel;
   size_t u = (by_panels(g) ? all : (size_t)g->panels) * g->u_panel, v = (by_panels(g) ? 1 : all) * g->v_worker;
-  return (size_t)g->c + u + v + all * g->sums_worker;
+  return (size_t)g->c + u + v + all * g->sums_panel;
 }
 
 /* Channels come in multiples of it. */
@@ -392,12 +402,18 @@ INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_
 }
 TASKS(whole_task, task, worker)
 
-INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= TILES_PER_CHUNK; }
+/* Tiles of a chunk: more where their transforms are small, or where du, which passes once for each chunk, is large. */
+INLINE int32_t chunk_tiles(const struct winograd *g) {
+  int32_t channels = min32(g->c, g->out_c), by_du = min32(channels, MOST_CHUNK) * min32(channels, MOST_CHUNK) / 256;
+  return min32(MOST_CHUNK, max32(LEAST_CHUNK, max32(CHUNK_FLOATS / (g->c + g->out_c), by_du)));
+}
+
+INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= chunk_tiles(g); }
 
 /* Floats of scratch: [zeros][du][v][d]; du of few tiles a worker's own */
 static size_t lay_out_gradient(struct winograd *g, int32_t m, int32_t workers) {
   size_t planes = (size_t)((m + 2) * (m + 2)), rows = at_once(g) ? TILE_COLUMNS : (size_t)g->out_c;
-  g->block = min32(g->tiles, TILES_PER_CHUNK);
+  g->block = min32(g->tiles, chunk_tiles(g));
   g->source_groups = pieces_for(g->panels, g->sources, WANTED_TASKS);
   g->u_plane = rows * (at_once(g) ? TILE_COLUMNS : (size_t)g->c) + PLANE_GAP;
   g->u_panel = planes * g->u_plane;
