@@ -6,7 +6,8 @@
 #include "philox.h"
 #include "pool.h"
 
-enum { BAND = 256, BLOCK = 128, CHANNELS_PER_TASK = 64, MOST_GROUPS = 64, RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
+enum { BAND = 256, BLOCK = 128, MOST_STRIP = 16, MOST_CHANNELS = 256, LEAST_CHANNELS = 64, LEAST_TASKS = 4, MOST_GROUPS = 64,
+       RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
 
 struct norm {
   const float *x[2], *weight, *bias, *dy;
@@ -23,7 +24,10 @@ static struct norm norm_of(const int32_t *t) {
   struct norm g = {.n = t[0], .h = t[1], .w = t[2], .part = {t[3], t[4]}, .groups = t[5], .resample = t[6], .silu = t[7]};
   g.c = g.part[0] + g.part[1];
   g.width = g.c / g.groups;
-  int32_t most = max32(1, min32(min32(g.groups, MOST_GROUPS), CHANNELS_PER_TASK / g.width));
+  /* Whole rows of memory are streams, parts of them are not: a task takes fewer channels only where samples are few. */
+  int32_t channels = MOST_CHANNELS;
+  while (channels > LEAST_CHANNELS && g.n * ceil_div(g.c, channels) < LEAST_TASKS) channels /= 2;
+  int32_t most = min32(MOST_GROUPS, ceil_div(g.groups, ceil_div(g.c, channels)));
   g.per_task = most;
   /* Channels in whole vectors of any length, where some number of groups has them. */
   while (g.per_task > 1 && g.per_task * g.width % 16) g.per_task--;
@@ -57,7 +61,7 @@ INLINE void step(struct walk *w) {
 
 /* s[i] = sum over pixels [begin, end) of x (or of (x - centre)^2), channels [i, i + count) in `vectors` registers */
 INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s) {
-  vec sum[4] = {}, middle[4];
+  vec sum[MOST_STRIP] = {}, middle[MOST_STRIP];
   UNROLLED for (int32_t v = 0; v < vectors; v++) middle[v] = load(centre + v * LANES);
   for (int32_t p = 0; p < pixels; p++, x += pixel)
     UNROLLED for (int32_t v = 0; v < vectors; v++) {
@@ -67,6 +71,11 @@ INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t 
     }
   UNROLLED for (int32_t v = 0; v < vectors; v++) store(s + v * LANES, sum[v]);
 }
+
+/* The widest first: a whole row is a stream. */
+#define STRIPS(vectors)                                             \
+  for (; i + (vectors) * LANES <= b->count; i += (vectors) * LANES) \
+    strip_sums(vectors, squares, x + i, row, count, centre + i, s + i);
 
 /* Adds sums of x (or of (x - mean)^2) over all pixels to sums[group - first_group]. */
 INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
@@ -81,8 +90,13 @@ INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *
   for (int32_t begin = 0; begin < pixels; begin += BLOCK) {
     const float *x = g->x[b->part] + band_offset(g, b, sample, begin);
     int32_t count = min32(BLOCK, pixels - begin), i = 0;
-    for (; i + 4 * LANES <= b->count; i += 4 * LANES) strip_sums(4, squares, x + i, row, count, centre + i, s + i);
-    for (; i + LANES <= b->count; i += LANES) strip_sums(1, squares, x + i, row, count, centre + i, s + i);
+#if LANES == 16
+    STRIPS(16)
+    STRIPS(12)
+#endif
+    STRIPS(8)
+    STRIPS(4)
+    STRIPS(1)
     for (; i < b->count; i++) {
       s[i] = 0.0f;
       for (int32_t p = 0; p < count; p++) {
