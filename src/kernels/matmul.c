@@ -17,6 +17,19 @@ struct product {
 
 KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
 
+/* A whole panel of b [n, k], LANES of its k at a time: how many are packed so. */
+INLINE int32_t pack_transposed(const float *b, int32_t k, float *to) {
+  int32_t i = 0;
+  for (; i + LANES <= k; i += LANES)
+    for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+      vec rows[LANES];
+      UNROLLED for (int32_t j = 0; j < LANES; j++) rows[j] = load(b + (size_t)(half + j) * (size_t)k + (size_t)i);
+      transpose(rows);
+      UNROLLED for (int32_t j = 0; j < LANES; j++) store(to + (size_t)(i + j) * TILE_COLUMNS + half, rows[j]);
+    }
+  return i;
+}
+
 static void pack_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct product *p = context;
@@ -24,7 +37,10 @@ static void pack_task(void *context, int32_t task, int32_t worker) {
   int32_t begin = panel * TILE_COLUMNS, width = min32(TILE_COLUMNS, p->n - begin);
   float *to = p->packed + (size_t)task * (size_t)p->k * TILE_COLUMNS;
   const float *b = p->b + (size_t)batch * p->b_batch;
-  for (int32_t i = 0; i < p->k; i++, to += TILE_COLUMNS) {
+  int32_t whole = p->transposed && width == TILE_COLUMNS;
+  int32_t first = whole ? pack_transposed(b + (size_t)begin * (size_t)p->k, p->k, to) : 0;
+  to += (size_t)first * TILE_COLUMNS;
+  for (int32_t i = first; i < p->k; i++, to += TILE_COLUMNS) {
     if (p->transposed)
       for (int32_t j = 0; j < width; j++) to[j] = b[(size_t)(begin + j) * (size_t)p->k + (size_t)i];
     else
@@ -86,7 +102,7 @@ KERNEL void matmul_multiply(const float *a, const float *packed, const float *bi
  * caches; where they are, rows of one tile would be a line each, far apart.
  */
 
-enum { BLOCK_TILES = 8, BLOCK_PANELS = 128 / TILE_COLUMNS, WANTED_BLOCKS = 16 };
+enum { BLOCK_TILES = 132 / TILE_ROWS, BLOCK_PANELS = 256 / TILE_COLUMNS, WANTED_BLOCKS = 8 };
 
 /* Floats of a worker: a chunk of both operands. */
 enum { WORKER_FLOATS = INNER_CHUNK * (BLOCK_TILES * TILE_ROWS + BLOCK_PANELS * TILE_COLUMNS) };
@@ -100,7 +116,7 @@ static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int
   p.chunks = max32(1, ceil_div(k, INNER_CHUNK));
   int32_t blocks = batches * p.row_groups;
   p.parts = pieces_for(blocks * p.panel_groups, p.chunks / 2, WANTED_BLOCKS);
-  p.panel_groups = max32(p.panel_groups, pieces_for(blocks * p.parts, p.panels, WANTED_BLOCKS / 2));
+  p.panel_groups = max32(p.panel_groups, pieces_for(blocks * p.parts, p.panels, WANTED_BLOCKS));
   return p;
 }
 

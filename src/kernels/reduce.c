@@ -4,7 +4,7 @@
  */
 #include "pool.h"
 
-enum { RUN = 1 << 12, COLUMNS = 256 };
+enum { RUN = 1 << 10, COLUMNS = 256 };
 
 struct reduction {
   const float *x;
@@ -36,14 +36,14 @@ static void sum_run_task(void *context, int32_t task, int32_t worker) {
   r->partial[task] = sum_row(r->x + (size_t)row * (size_t)r->reduce + (size_t)begin, min32(RUN, r->reduce - begin));
 }
 
-/* inner > 1: a task sums one run of rows over a band of columns into partial[outer][run][inner] */
+/* inner > 1: a task sums one run of rows over a band of columns into partial[outer][run][inner], or y where it is the only run */
 static void sum_band_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct reduction *r = context;
   int32_t band = task % r->bands, run = task / r->bands % r->runs, o = task / r->bands / r->runs;
   int32_t begin = band * COLUMNS, width = min32(COLUMNS, r->inner - begin);
   int32_t first = run * RUN, last = min32(r->reduce, first + RUN);
-  float *y = r->partial + ((size_t)o * (size_t)r->runs + (size_t)run) * (size_t)r->inner + (size_t)begin;
+  float *y = (r->runs == 1 ? r->y : r->partial) + ((size_t)o * (size_t)r->runs + (size_t)run) * (size_t)r->inner + (size_t)begin;
   for (int32_t c = 0; c < width; c++) y[c] = 0.0f;
   for (int32_t k = first; k < last; k++) {
     const float *x = r->x + ((size_t)o * (size_t)r->reduce + (size_t)k) * (size_t)r->inner + (size_t)begin;
@@ -51,6 +51,8 @@ static void sum_band_task(void *context, int32_t task, int32_t worker) {
     for (; c + LANES <= width; c += LANES) store(y + c, load(y + c) + load(x + c));
     for (; c < width; c++) y[c] += x[c];
   }
+  if (r->runs == 1)
+    for (int32_t c = 0; c < width; c++) y[c] *= r->scale;
 }
 
 /* Floats of scratch for reduce_sum. */
@@ -63,6 +65,7 @@ KERNEL void reduce_sum(const float *x, float *y, float *scratch, int32_t outer, 
   struct reduction r = {x, y, scratch, 0, outer, reduce, inner, max32(1, ceil_div(reduce, RUN)), ceil_div(inner, COLUMNS), scale};
   if (inner == 1) pool_run(sum_run_task, &r, outer * r.runs);
   else pool_run(sum_band_task, &r, outer * r.runs * r.bands);
+  if (inner > 1 && r.runs == 1) return;
   for (int32_t o = 0; o < outer; o++)
     for (int32_t i = 0; i < inner; i++) {
       double sum = 0;
