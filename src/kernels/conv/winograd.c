@@ -13,7 +13,7 @@
 #include "winograd_transforms.h"
 
 enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768, CHUNK_PANELS = 64 / TILE_COLUMNS,
-       LEAST_CHUNK = 128, MOST_CHUNK = 512, CHUNK_FLOATS = 32768, AHEAD = 32 };
+       MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128, BLOCK_CHANNELS = 128, AHEAD = 32 };
 
 struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
@@ -22,7 +22,8 @@ struct winograd {
   int32_t offset_y, offset_x, flipped;     /* of the first pixel of the first tile; weights as of the input gradient */
   int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c, of c */
   int32_t block, blocks;                   /* tiles that are transformed together */
-  int32_t first, source_groups;            /* weight gradient: first tile of the chunk, into how many groups panels of c are cut */
+  int32_t source_groups, out_groups;       /* weight gradient: into how many groups panels of c and of out_c are cut */
+  int32_t first, band;                     /* and its tiles: those that all tasks take before any goes on */
   float *u, *v, *d, *sums;
   size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_panel;
 };
@@ -36,16 +37,17 @@ INLINE struct place place_of(const struct winograd *g, int32_t tile) {
   return (struct place){tile / image, tile / g->tiles_x % g->tiles_y, tile % g->tiles_x};
 }
 
-/* The pixels [side x side] from (y, x) of a sample of an image [h, w, c]; zeros outside. */
-INLINE void pixels_at(const float **pixels, int32_t side, const float *image, int32_t sample, int32_t y, int32_t x, int32_t h,
-                      int32_t w, int32_t c, const float *zeros) {
-  for (int32_t i = 0; i < side; i++)
-    for (int32_t j = 0; j < side; j++) {
-      int32_t yy = y + i, xx = x + j;
-      int32_t inside = yy >= 0 && yy < h && xx >= 0 && xx < w;
-      pixels[i * side + j] =
-          inside ? image + (((size_t)sample * (size_t)h + (size_t)yy) * (size_t)w + (size_t)xx) * (size_t)c : zeros;
-    }
+/* Samples [h, w, c], and c zeros, which lie around each. */
+struct image { const float *at, *zeros; int32_t h, w, c; };
+INLINE struct image input_of(const struct winograd *g) { return (struct image){g->x, g->zeros, g->h, g->w, g->c}; }
+INLINE struct image gradient_of(const struct winograd *g) { return (struct image){g->dy, g->zeros, g->out_h, g->out_w, g->out_c}; }
+
+/* `count` pixels of a row of a sample, from (y, x) on. */
+INLINE void row_pixels(const float **pixels, int32_t count, const struct image *image, int32_t sample, int32_t y, int32_t x) {
+  int32_t inside = y >= 0 && y < image->h;
+  size_t row = inside ? ((size_t)sample * (size_t)image->h + (size_t)y) * (size_t)image->w : 0;
+  UNROLLED for (int32_t j = 0; j < count; j++)
+    pixels[j] = inside && x + j >= 0 && x + j < image->w ? image->at + (row + (size_t)(x + j)) * (size_t)image->c : image->zeros;
 }
 
 /* One place of each plane. */
@@ -68,7 +70,9 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
   int32_t side = m + 2;
   struct place p = place_of(g, tile);
   const float *pixels[MOST_SIDE * MOST_SIDE];
-  pixels_at(pixels, side, g->x, p.sample, p.y * m + g->offset_y, p.x * m + g->offset_x, g->h, g->w, g->c, g->zeros);
+  struct image x = input_of(g);
+  for (int32_t i = 0; i < side; i++)
+    row_pixels(pixels + i * side, side, &x, p.sample, p.y * m + g->offset_y + i, p.x * m + g->offset_x);
   float *panel = v + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->c; channel += LANES) {
     vec d[MOST_SIDE * MOST_SIDE], o[MOST_SIDE * MOST_SIDE];
@@ -82,7 +86,8 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
 INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t t) {
   struct place p = place_of(g, tile);
   const float *pixels[16];
-  pixels_at(pixels, m, g->dy, p.sample, p.y * m, p.x * m, g->out_h, g->out_w, g->out_c, g->zeros);
+  struct image dy = gradient_of(g);
+  for (int32_t i = 0; i < m; i++) row_pixels(pixels + i * m, m, &dy, p.sample, p.y * m + i, p.x * m);
   float *panel = g->d + (size_t)t * TILE_COLUMNS;
   for (int32_t channel = 0; channel < g->out_c; channel += LANES) {
     vec d[16], o[MOST_SIDE * MOST_SIDE];
@@ -325,12 +330,51 @@ KERNEL void winograd_input_gradient(const float *dy, const float *w, float *dx, 
 
 /* ---------------------------------------------------------------- weight gradient
  * Few tiles: all pixels and gradients are transformed, then a task makes du of some channels, all planes, and dw of it at once.
- * Many tiles go by chunks: each plane of du [plane][out_c][c] takes the products of a chunk's tiles, in the order of chunks.
+ * Many tiles: a task is a row of planes and a block of channels, so that its du, and both transforms of a chunk of tiles, stay
+ * in the near cache. Pixels are read again for each row, of a tile only those that the row takes: tasks go through the tiles by
+ * bands, which stay in the far cache meanwhile.
  */
 
+/* Row `row` of a transform as a sum: of which values, times what. */
+struct axis { int32_t count, place[MOST_SIDE]; float factor[MOST_SIDE]; };
+
+INLINE struct axis axis_of(transform t, int32_t m, int32_t from, int32_t row) {
+  struct axis a = {0};
+  for (int32_t place = 0; place < from; place++) {
+    vec unit[MOST_SIDE] = {}, o[MOST_SIDE];
+    unit[place] = splat(1.0f);
+    t(m, o, unit, 1);
+    if (o[row][0] != 0.0f) a.place[a.count] = place, a.factor[a.count++] = o[row][0];
+  }
+  return a;
+}
+
+struct span { int32_t begin, end; };
+INLINE struct span span_of(int32_t count, int32_t piece, int32_t pieces) {
+  return (struct span){count * piece / pieces, count * (piece + 1) / pieces};
+}
+
+/* A row of the planes of T d T^T, T from `from` values, d from (y, x) of the image of p's sample, some panels of its channels; to
+ * place t of `to` [panel][plane][tile][TILE_COLUMNS]. */
+INLINE void tile_row(transform t, int32_t m, int32_t from, const struct axis *a, const struct image *image, int32_t sample, int32_t y,
+                     int32_t x, struct span panels, float *to, size_t plane) {
+  const float *pixels[MOST_SIDE * MOST_SIDE];
+  for (int32_t i = 0; i < a->count; i++) row_pixels(pixels + i * from, from, image, sample, y + a->place[i], x);
+  for (int32_t panel = panels.begin; panel < panels.end; panel++, to += (size_t)(m + 2) * plane)
+    for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+      vec row[MOST_SIDE] = {}, o[MOST_SIDE];
+      for (int32_t i = 0; i < a->count; i++) {
+        vec factor = splat(a->factor[i]);
+        UNROLLED for (int32_t j = 0; j < from; j++) row[j] += factor * load_ahead(pixels[i * from + j] + panel * TILE_COLUMNS + half);
+      }
+      t(m, o, row, 1);
+      UNROLLED for (int32_t j = 0; j < m + 2; j++) store(to + (size_t)j * plane + half, o[j]);
+    }
+}
+
 INLINE void chunk_task(int32_t m, const struct winograd *g, int32_t task) {
-  input_tile(m, g, g->first + task, g->v, task);
-  gradient_tile(m, g, g->first + task, task);
+  input_tile(m, g, task, g->v, task);
+  gradient_tile(m, g, task, task);
 }
 TASKS(chunk_task, task)
 
@@ -359,16 +403,61 @@ INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, floa
   if (REST) accumulate_rows(REST, d + (TILE_COLUMNS - REST), v, tiles, du + (size_t)(TILE_COLUMNS - REST) * step, step, fresh, 0);
 }
 
-/* One plane, one panel of out_c. */
-static void accumulate_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
-  const struct winograd *g = context;
-  int32_t plane = task / g->panels, panel = task % g->panels, count = min32(g->block, g->tiles - g->first);
-  const float *v = g->v + (size_t)plane * g->v_plane, *d = g->d + (size_t)panel * g->v_panel + (size_t)plane * g->v_plane;
-  float *du = g->u + (size_t)plane * g->u_plane + (size_t)(panel * TILE_COLUMNS) * (size_t)g->c;
-  for (int32_t source = 0; source < g->sources; source++, v += g->v_panel, du += TILE_COLUMNS)
-    accumulate_panel(d, v, count, du, (size_t)g->c, g->first == 0, v + g->v_panel);
+/* One row of planes, a block of panels of out_c and of c, a band of tiles. After the last band, its du times G along the row. */
+INLINE void row_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
+  int32_t side = m + 2, row = task % side, block = task / side;
+  struct span out = span_of(g->panels, block % g->out_groups, g->out_groups);
+  struct span in = span_of(g->sources, block / g->out_groups, g->source_groups);
+  int32_t outs = out.end - out.begin, ins = in.end - in.begin, step = ins * TILE_COLUMNS;
+  struct axis x_axis = axis_of(input_transform, m, side, row), dy_axis = axis_of(gradient_transform, m, m, row);
+  struct image x = input_of(g), dy = gradient_of(g);
+  float *v = g->v + (size_t)worker * g->v_worker, *d = v + (size_t)(ins * side) * g->v_plane;
+  float *du = g->d + (size_t)(g->band < g->tiles ? task : worker) * g->u_panel;
+  size_t du_plane = (size_t)(outs * TILE_COLUMNS) * (size_t)step;
+  int32_t end = min32(g->tiles, g->first + g->band);
+  for (int32_t first = g->first, count; first < end; first += count) {
+    count = min32(g->block, end - first);
+    for (int32_t t = 0; t < count; t++) {
+      struct place p = place_of(g, first + t);
+      int32_t at = t * TILE_COLUMNS;
+      tile_row(input_transform, m, side, &x_axis, &x, p.sample, p.y * m + g->offset_y, p.x * m + g->offset_x, in, v + at, g->v_plane);
+      tile_row(gradient_transform, m, m, &dy_axis, &dy, p.sample, p.y * m, p.x * m, out, d + at, g->v_plane);
+    }
+    for (int32_t plane = 0; plane < side; plane++)
+      for (int32_t panel = 0; panel < outs; panel++)
+        for (int32_t source = 0; source < ins; source++) {
+          const float *from = v + (size_t)(source * side + plane) * g->v_plane;
+          float *to = du + (size_t)plane * du_plane + (size_t)((panel * step + source) * TILE_COLUMNS);
+          accumulate_panel(d + (size_t)(panel * side + plane) * g->v_plane, from, count, to, (size_t)step, first == 0,
+                           from + (size_t)side * g->v_plane);
+        }
+  }
+  if (end < g->tiles) return;
+  for (int32_t i = 0; i < outs * TILE_COLUMNS; i++)
+    for (int32_t channel = 0; channel < step; channel += LANES) {
+      vec planes[MOST_SIDE], o[3];
+      UNROLLED for (int32_t j = 0; j < side; j++) planes[j] = load(du + (size_t)j * du_plane + (size_t)(i * step + channel));
+      weight_gradient_transform(m, o, planes, 1);
+      float *to = g->u + (size_t)(row * 3) * g->u_plane + (size_t)(out.begin * TILE_COLUMNS + i) * (size_t)g->c +
+                  (size_t)(in.begin * TILE_COLUMNS + channel);
+      UNROLLED for (int32_t tap = 0; tap < 3; tap++) store(to + (size_t)tap * g->u_plane, o[tap]);
+    }
 }
+TASKS(row_task, task, worker)
+
+/* dw of one output channel from its rows of du: [row][tap along it][out_c][c] */
+INLINE void finish_task(int32_t m, const struct winograd *g, int32_t task) {
+  const float *u = g->u + (size_t)task * (size_t)g->c;
+  float *dw = g->y + (size_t)task * 9 * (size_t)g->c;
+  for (int32_t channel = 0; channel < g->c; channel += LANES)
+    UNROLLED for (int32_t column = 0; column < 3; column++) {
+      vec rows[MOST_SIDE], o[3];
+      UNROLLED for (int32_t row = 0; row < m + 2; row++) rows[row] = load(u + (size_t)(row * 3 + column) * g->u_plane + channel);
+      weight_gradient_transform(m, o, rows, 1);
+      UNROLLED for (int32_t tap = 0; tap < 3; tap++) store(dw + (size_t)(tap * 3 + column) * (size_t)g->c + channel, o[tap] * g->scale);
+    }
+}
+TASKS(finish_task, task)
 
 /* dw = G^T du G of one output channel and `width` of its input channels */
 INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, size_t plane, float *dw, int32_t width) {
@@ -379,11 +468,6 @@ INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, siz
     UNROLLED for (int32_t tap = 0; tap < 9; tap++) store(dw + (size_t)tap * (size_t)g->c + channel, o[tap] * g->scale);
   }
 }
-
-INLINE void finish_task(int32_t m, const struct winograd *g, int32_t task) {
-  finish_row(m, g, g->u + (size_t)task * (size_t)g->c, g->u_plane, g->y + (size_t)task * 9 * (size_t)g->c, g->c);
-}
-TASKS(finish_task, task)
 
 /* Few tiles: dw of one panel of out_c and some panels of c. */
 INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
@@ -402,25 +486,31 @@ INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_
 }
 TASKS(whole_task, task, worker)
 
-/* Tiles of a chunk: more where their transforms are small, or where du, which passes once for each chunk, is large. */
-INLINE int32_t chunk_tiles(const struct winograd *g) {
-  int32_t channels = min32(g->c, g->out_c), by_du = min32(channels, MOST_CHUNK) * min32(channels, MOST_CHUNK) / 256;
-  return min32(MOST_CHUNK, max32(LEAST_CHUNK, max32(CHUNK_FLOATS / (g->c + g->out_c), by_du)));
-}
+INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= min32(MOST_AT_ONCE, min32(g->c, g->out_c)); }
 
-INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= chunk_tiles(g); }
-
-/* Floats of scratch: [zeros][du][v][d]; du of few tiles a worker's own */
+/* Floats of scratch: few tiles [zeros][a worker's du][v][d], many [zeros][rows of du][a worker's v and d][du]. Blocks of channels
+ * may depend on the number of workers, chunks of tiles may not: their sums are added. */
 static size_t lay_out_gradient(struct winograd *g, int32_t m, int32_t workers) {
-  size_t planes = (size_t)((m + 2) * (m + 2)), rows = at_once(g) ? TILE_COLUMNS : (size_t)g->out_c;
-  g->block = min32(g->tiles, chunk_tiles(g));
-  g->source_groups = pieces_for(g->panels, g->sources, WANTED_TASKS);
-  g->u_plane = rows * (at_once(g) ? TILE_COLUMNS : (size_t)g->c) + PLANE_GAP;
-  g->u_panel = planes * g->u_plane;
+  size_t side = (size_t)(m + 2), zeros = (size_t)max32(g->c, g->out_c), area = (size_t)(TILE_COLUMNS * TILE_COLUMNS);
+  g->block = at_once(g) ? g->tiles : CHUNK_TILES;
   g->v_plane = (size_t)g->block * TILE_COLUMNS + PLANE_GAP;
-  g->v_panel = planes * g->v_plane;
-  size_t u = g->u_panel * (at_once(g) ? (size_t)workers : 1);
-  return (size_t)max32(g->c, g->out_c) + u + (size_t)(g->sources + g->panels) * g->v_panel;
+  if (at_once(g)) {
+    g->source_groups = pieces_for(g->panels, g->sources, WANTED_TASKS);
+    g->u_plane = area + PLANE_GAP;
+    g->u_panel = side * side * g->u_plane;
+    g->v_panel = side * side * g->v_plane;
+    return zeros + (size_t)workers * g->u_panel + (size_t)(g->sources + g->panels) * g->v_panel;
+  }
+  g->source_groups = ceil_div(g->c, BLOCK_CHANNELS);
+  g->out_groups = ceil_div(g->out_c, BLOCK_CHANNELS);
+  while (g->out_groups < g->panels && (m + 2) * g->out_groups * g->source_groups < 2 * workers) g->out_groups++;
+  size_t ins = (size_t)ceil_div(g->sources, g->source_groups), outs = (size_t)ceil_div(g->panels, g->out_groups);
+  g->band = ceil_div(max32(LEAST_BAND, max32(g->c, g->out_c)), g->block) * g->block;
+  g->u_plane = (size_t)g->out_c * (size_t)g->c + PLANE_GAP;
+  g->u_panel = side * ins * outs * area + PLANE_GAP;
+  g->v_worker = side * (ins + outs) * g->v_plane;
+  size_t du = g->band < g->tiles ? side * (size_t)(g->source_groups * g->out_groups) : (size_t)workers;
+  return zeros + 3 * side * g->u_plane + (size_t)workers * g->v_worker + du * g->u_panel;
 }
 
 KERNEL double winograd_gradient_scratch(const int32_t *table, int32_t m, int32_t workers) {
@@ -432,23 +522,22 @@ KERNEL double winograd_gradient_scratch(const int32_t *table, int32_t m, int32_t
 KERNEL void winograd_weight_gradient(const float *x, const float *dy, float *dw, float *scratch, const int32_t *table, int32_t m,
                                      int32_t workers, float scale) {
   struct winograd g = plan_of(table, m, 0);
-  size_t planes = (size_t)((m + 2) * (m + 2));
   g.x = x, g.dy = dy, g.y = dw, g.scale = scale;
   lay_out_gradient(&g, m, workers);
   int32_t zeros = max32(g.c, g.out_c);
   for (int32_t i = 0; i < zeros; i++) scratch[i] = 0.0f;
   g.zeros = scratch;
   g.u = scratch + zeros;
-  g.v = g.u + g.u_panel * (at_once(&g) ? (size_t)workers : 1);
-  g.d = g.v + (size_t)g.sources * g.v_panel;
   if (at_once(&g)) {
+    g.v = g.u + g.u_panel * (size_t)workers;
+    g.d = g.v + (size_t)g.sources * g.v_panel;
     pool_run(m == 2 ? chunk_task_2 : chunk_task_4, &g, g.tiles);
     pool_run(m == 2 ? whole_task_2 : whole_task_4, &g, g.panels * g.source_groups);
-    return;
+  } else {
+    g.v = g.u + (size_t)(3 * (m + 2)) * g.u_plane;
+    g.d = g.v + (size_t)workers * g.v_worker;
+    for (g.first = 0; g.first < g.tiles; g.first += g.band)
+      pool_run(m == 2 ? row_task_2 : row_task_4, &g, (m + 2) * g.out_groups * g.source_groups);
+    pool_run(m == 2 ? finish_task_2 : finish_task_4, &g, g.out_c);
   }
-  for (g.first = 0; g.first < g.tiles; g.first += g.block) {
-    pool_run(m == 2 ? chunk_task_2 : chunk_task_4, &g, min32(g.block, g.tiles - g.first));
-    pool_run(accumulate_task, &g, (int32_t)planes * g.panels);
-  }
-  pool_run(m == 2 ? finish_task_2 : finish_task_4, &g, g.out_c);
 }
