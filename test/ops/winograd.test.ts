@@ -39,7 +39,8 @@ const layers: Record<string, Layer> = {
   'without padding': layer(1, 6, 9, 1, 2, 0),
   'padding of 2': layer(2, 5, 3, 1, 1, 2),
   'long sums': layer(1, 8, 8, 5, 3),
-  'more tiles than a block of them, and than a chunk': layer(3, 31, 26, 1, 1),
+  'more tiles than a block of them, and than a band': layer(3, 31, 26, 1, 1),
+  'more channels than a block of them': layer(1, 35, 30, 5, 2),
 };
 
 /** Relative root mean square, and the largest error in parts of the largest value: over float64, inputs of N(0, 1). */
