@@ -1,6 +1,6 @@
 // One workload, done by our engine and by any number of opponents.
 import type { Config } from '../../src/run/config/index.ts';
-import { GAP_MILLISECONDS, type Side, type TurnOptions, takeTurns } from './turns.ts';
+import { GAP_MILLISECONDS, SETTLING_SECONDS, type Side, type TurnOptions, takeTurns } from './turns.ts';
 import type { Worker } from './worker.ts';
 
 export interface Workers {
@@ -71,6 +71,7 @@ export function expectedSeconds({ opponents, flops, turns, workload }: Compariso
   const sides = EXPECTED_TIME + Object.keys(opponents).length;
   const run = rounds * (calls > 1 ? calls + 1 : 1) + warmup;
   const steps = workload.kind === 'sample' ? Number(workload.steps) : 1;
-  const waits = (1 + Object.keys(opponents).length) * (OPENING + ((rounds + 1) * GAP_MILLISECONDS) / 1e3);
+  const idle = (rounds + 1) * (GAP_MILLISECONDS / 1e3) + (calls > 1 ? rounds * SETTLING_SECONDS : 0);
+  const waits = (1 + Object.keys(opponents).length) * (OPENING + idle);
   return (sides * run * steps * flops) / (EXPECTED_SHARE * peak) + waits;
 }

@@ -16,7 +16,7 @@ import { scalingComparisons } from '../../bench/pytorch_cpu/scaling.ts';
 import { smallSizes } from '../../bench/pytorch_cpu/sizes.ts';
 import { geometricMean, meanRatio, quantile, ratioOf } from '../../bench/pytorch_cpu/statistics.ts';
 import { stepComparisons, stepRatios } from '../../bench/pytorch_cpu/steps.ts';
-import { takeTurns } from '../../bench/pytorch_cpu/turns.ts';
+import { SETTLING_SECONDS, takeTurns } from '../../bench/pytorch_cpu/turns.ts';
 import { Worker } from '../../bench/pytorch_cpu/worker.ts';
 import { loadConfig } from '../../src/run/config/index.ts';
 
@@ -142,6 +142,19 @@ test('sides take turns; warming up and the first call of several do not count', 
     ...['close a', 'close b'],
   ]);
   expect(samples).toEqual({ a: [4, 5, 10, 11], b: [7, 8, 13, 14] });
+});
+
+test('a turn of short calls begins with as many as fill the time in which threads settle', async () => {
+  const asked: number[] = [];
+  const worker = {
+    ask: async (_: string, { calls }: { calls?: number }) => {
+      if (calls) asked.push(calls);
+      return { seconds: Array.from({ length: calls ?? 0 }, (_, i) => SETTLING_SECONDS / 4 + i) };
+    },
+  } as unknown as Worker;
+  const samples = await takeTurns([{ name: 'a', worker, workload: {} }], { rounds: 2, warmup: 2, calls: 3 });
+  expect(asked).toEqual([2, 7, 7]);
+  expect(samples.a.map(Math.floor)).toEqual([4, 5, 6, 4, 5, 6]);
 });
 
 test('our worker trains, samples, times layers and profiles', async () => {
