@@ -6,7 +6,7 @@
 #include "philox.h"
 #include "pool.h"
 
-enum { BAND = 256, BLOCK = 128, MOST_STRIP = 16, MOST_CHANNELS = 256, LEAST_CHANNELS = 64, LEAST_TASKS = 4, MOST_GROUPS = 64,
+enum { BAND = 512, BLOCK = 128, MOST_STRIP = 16, MOST_CHANNELS = 512, LEAST_CHANNELS = 64, LEAST_TASKS = 4, MOST_GROUPS = 64,
        RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
 
 struct norm {
