@@ -11,6 +11,7 @@ struct product {
   float *c;
   size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 where one serves all */
   int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* of k: chunks of INNER_CHUNK, those in parts */
+  int32_t inner, left, right; /* sizes of a worker's chunk of both operands: terms, rows of c, columns of c */
   int32_t transposed; /* of packing: B is stored [n, k] */
   float *packed;
 };
@@ -104,9 +105,6 @@ KERNEL void matmul_multiply(const float *a, const float *packed, const float *bi
 
 enum { BLOCK_TILES = 132 / TILE_ROWS, BLOCK_PANELS = 256 / TILE_COLUMNS, WANTED_BLOCKS = 8 };
 
-/* Floats of a worker: a chunk of both operands. */
-enum { WORKER_FLOATS = INNER_CHUNK * (BLOCK_TILES * TILE_ROWS + BLOCK_PANELS * TILE_COLUMNS) };
-
 /* Blocks as large as they may be read the operands least: where they are few, k is cut, and then columns. */
 static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int32_t n) {
   struct product p = {.batches = batches, .m = m, .k = k, .n = n, .panels = ceil_div(n, TILE_COLUMNS)};
@@ -117,6 +115,9 @@ static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int
   int32_t blocks = batches * p.row_groups;
   p.parts = pieces_for(blocks * p.panel_groups, p.chunks / 2, WANTED_BLOCKS);
   p.panel_groups = max32(p.panel_groups, pieces_for(blocks * p.parts, p.panels, WANTED_BLOCKS));
+  p.inner = max32(1, min32(k, INNER_CHUNK));
+  p.left = min32(ceil_div(m, TILE_ROWS), BLOCK_TILES) * TILE_ROWS;
+  p.right = min32(ceil_div(p.panels, p.panel_groups), BLOCK_PANELS) * TILE_COLUMNS;
   return p;
 }
 
@@ -124,7 +125,10 @@ static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int
 KERNEL double matmul_transposed_parts(int32_t batches, int32_t m, int32_t k, int32_t n) {
   return (double)transposed_plan(batches, m, k, n).parts;
 }
-KERNEL double matmul_transposed_scratch(void) { return (double)WORKER_FLOATS; }
+KERNEL double matmul_transposed_scratch(int32_t batches, int32_t m, int32_t k, int32_t n) {
+  struct product p = transposed_plan(batches, m, k, n);
+  return (double)p.inner * (p.left + p.right);
+}
 
 /* to[i][width] of `count` rows of from, `there` columns of which exist; zeros beyond */
 INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t count, int32_t width, int32_t there) {
@@ -159,8 +163,8 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
   int32_t first_k = p->chunks * part / p->parts * INNER_CHUNK, end_k = min32(p->k, p->chunks * (part + 1) / p->parts * INNER_CHUNK);
   const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
   float *c = p->c + (size_t)(part * p->batches + batch) * p->c_batch;
-  float *left = p->packed + (size_t)worker * WORKER_FLOATS;
-  float *right = left + INNER_CHUNK * BLOCK_TILES * TILE_ROWS;
+  size_t inner = (size_t)p->inner;
+  float *left = p->packed + (size_t)worker * inner * (size_t)(p->left + p->right), *right = left + inner * (size_t)p->left;
   int32_t end_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
   int32_t first_row = group * BLOCK_TILES * TILE_ROWS, last_row = min32(p->m, first_row + BLOCK_TILES * TILE_ROWS);
   for (int32_t first = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups), last; first < end_panel; first = last) {
@@ -168,14 +172,14 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
     for (int32_t begin = first_k; begin < end_k || begin == 0; begin += INNER_CHUNK) {
       int32_t count = min32(INNER_CHUNK, end_k - begin);
       for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
-        lay_out_panel(left + (size_t)(row - first_row) * INNER_CHUNK, a + (size_t)begin * (size_t)p->m + (size_t)row,
+        lay_out_panel(left + (size_t)(row - first_row) * inner, a + (size_t)begin * (size_t)p->m + (size_t)row,
                       (size_t)p->m, count, TILE_ROWS, last_row - row);
       for (int32_t panel = first; panel < last; panel++) {
-        float *packed = right + (size_t)(panel - first) * INNER_CHUNK * TILE_COLUMNS;
+        float *packed = right + (size_t)(panel - first) * inner * TILE_COLUMNS;
         int32_t column = panel * TILE_COLUMNS, width = p->n - column;
         lay_out_panel(packed, b + (size_t)begin * (size_t)p->n + (size_t)column, (size_t)p->n, count, TILE_COLUMNS, width);
         for (int32_t row = first_row; row < last_row; row += TILE_ROWS)
-          transposed_tile(left + (size_t)(row - first_row) * INNER_CHUNK, packed, count,
+          transposed_tile(left + (size_t)(row - first_row) * inner, packed, count,
                           c + (size_t)row * (size_t)p->n + (size_t)column, (size_t)p->n, last_row - row, width, begin == first_k);
       }
     }

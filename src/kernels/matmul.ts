@@ -19,7 +19,7 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
   matmul_transposed_parts: 'i32 i32 i32 i32 -> count',
-  matmul_transposed_scratch: '-> count',
+  matmul_transposed_scratch: 'i32 i32 i32 i32 -> count',
   matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
 });
 
@@ -74,7 +74,7 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   if (a.transposed) {
     const parts = kernels.matmul_transposed_parts(batches, m, k, n);
     const products = empty([parts, ...shape], { device });
-    using scratch = empty([device.workers * kernels.matmul_transposed_scratch()], { device });
+    using scratch = empty([device.workers * kernels.matmul_transposed_scratch(batches, m, k, n)], { device });
     const operands = [left.address, right.address, products.address, scratch.address];
     kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
     if (parts === 1) return view(products, shape);
