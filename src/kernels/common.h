@@ -64,7 +64,7 @@ INLINE void store_partial(float *p, vec v, int32_t n) {
 }
 /* mask lanes are 0 or -1, as vector comparisons give them */
 INLINE vec select(vec_i32 mask, vec a, vec b) { return (vec)((mask & (vec_i32)a) | (~mask & (vec_i32)b)); }
-/* a > b ? a : b and a < b ? a : b: b where either is not a number. One instruction, which compilers do not find in a select. */
+/* a > b ? a : b and a < b ? a : b: b where either is not a number. One instruction, which gcc does not find in a select. */
 #if LANES == 16 && defined(__clang__)
 INLINE vec vec_max(vec a, vec b) { return __builtin_ia32_maxps512(a, b, 4); }
 INLINE vec vec_min(vec a, vec b) { return __builtin_ia32_minps512(a, b, 4); }
@@ -175,8 +175,8 @@ INLINE vec vec_log(vec x) {
   return select((x < (vec){}) | (x != x), splat(__builtin_nanf("")), r);
 }
 
-/* 1 / (1 + exp(-x)) with the bits of vec_exp; NaN passes both limits, and at 89 the exponent is infinity's: 0 where the result is
- * below 1e-38. */
+/* 1 / (1 + exp(-x)) with the bits of vec_exp. NaN passes both limits, since it is their second operand; from 88.4 on the exponent is
+ * infinity's, so that what is below 5e-39 is 0. */
 INLINE vec vec_sigmoid(vec x) {
   vec minus = vec_min(splat(89.0f), vec_max(splat(-87.0f), -x));
   vec shifted = minus * 1.44269504f + 12582912.0f;

@@ -55,17 +55,21 @@ static void sum_band_task(void *context, int32_t task, int32_t worker) {
     for (int32_t c = 0; c < width; c++) y[c] *= r->scale;
 }
 
+INLINE int32_t runs_of(int32_t reduce) { return max32(1, ceil_div(reduce, RUN)); }
+/* Whether the sums of runs are those of all. */
+INLINE int32_t one_run(int32_t reduce, int32_t inner) { return inner > 1 && runs_of(reduce) == 1; }
+
 /* Floats of scratch for reduce_sum. */
 KERNEL double reduce_sum_scratch(int32_t outer, int32_t reduce, int32_t inner) {
-  return (double)outer * max32(1, ceil_div(reduce, RUN)) * inner;
+  return one_run(reduce, inner) ? 0 : (double)outer * runs_of(reduce) * inner;
 }
 
 /* y[o][i] = scale * sum_k x[o][k][i] */
 KERNEL void reduce_sum(const float *x, float *y, float *scratch, int32_t outer, int32_t reduce, int32_t inner, float scale) {
-  struct reduction r = {x, y, scratch, 0, outer, reduce, inner, max32(1, ceil_div(reduce, RUN)), ceil_div(inner, COLUMNS), scale};
+  struct reduction r = {x, y, scratch, 0, outer, reduce, inner, runs_of(reduce), ceil_div(inner, COLUMNS), scale};
   if (inner == 1) pool_run(sum_run_task, &r, outer * r.runs);
   else pool_run(sum_band_task, &r, outer * r.runs * r.bands);
-  if (inner > 1 && r.runs == 1) return;
+  if (one_run(reduce, inner)) return;
   for (int32_t o = 0; o < outer; o++)
     for (int32_t i = 0; i < inner; i++) {
       double sum = 0;

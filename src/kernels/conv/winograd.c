@@ -354,8 +354,8 @@ INLINE struct span span_of(int32_t count, int32_t piece, int32_t pieces) {
   return (struct span){count * piece / pieces, count * (piece + 1) / pieces};
 }
 
-/* A row of the planes of T d T^T, T from `from` values, d from (y, x) of the image of p's sample, some panels of its channels; to
- * place t of `to` [panel][plane][tile][TILE_COLUMNS]. */
+/* A row of the planes of T d T^T, T from `from` values, d from (y, x) of a sample, some panels of its channels: to one place of each
+ * plane of `to` [panel][plane]. */
 INLINE void tile_row(transform t, int32_t m, int32_t from, const struct axis *a, const struct image *image, int32_t sample, int32_t y,
                      int32_t x, struct span panels, float *to, size_t plane) {
   const float *pixels[MOST_SIDE * MOST_SIDE];
@@ -372,11 +372,11 @@ INLINE void tile_row(transform t, int32_t m, int32_t from, const struct axis *a,
     }
 }
 
-INLINE void chunk_task(int32_t m, const struct winograd *g, int32_t task) {
+INLINE void tile_task(int32_t m, const struct winograd *g, int32_t task) {
   input_tile(m, g, task, g->v, task);
   gradient_tile(m, g, task, task);
 }
-TASKS(chunk_task, task)
+TASKS(tile_task, task)
 
 /* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS]; next: the v that will be asked for, or 0 */
 INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh,
@@ -472,9 +472,9 @@ INLINE void finish_row(int32_t m, const struct winograd *g, const float *du, siz
 /* Few tiles: dw of one panel of out_c and some panels of c. */
 INLINE void whole_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
   int32_t panel = task % g->panels, group = task / g->panels, planes = (m + 2) * (m + 2);
-  int32_t begin = g->sources * group / g->source_groups, end = g->sources * (group + 1) / g->source_groups;
+  struct span in = span_of(g->sources, group, g->source_groups);
   float *du = g->u + (size_t)worker * g->u_panel;
-  for (int32_t source = begin; source < end; source++) {
+  for (int32_t source = in.begin; source < in.end; source++) {
     const float *v = g->v + (size_t)source * g->v_panel, *d = g->d + (size_t)panel * g->v_panel;
     float *to = du;
     for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, d += g->v_plane, to += g->u_plane)
@@ -531,7 +531,7 @@ KERNEL void winograd_weight_gradient(const float *x, const float *dy, float *dw,
   if (at_once(&g)) {
     g.v = g.u + g.u_panel * (size_t)workers;
     g.d = g.v + (size_t)g.sources * g.v_panel;
-    pool_run(m == 2 ? chunk_task_2 : chunk_task_4, &g, g.tiles);
+    pool_run(m == 2 ? tile_task_2 : tile_task_4, &g, g.tiles);
     pool_run(m == 2 ? whole_task_2 : whole_task_4, &g, g.panels * g.source_groups);
   } else {
     g.v = g.u + (size_t)(3 * (m + 2)) * g.u_plane;
