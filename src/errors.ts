@@ -39,6 +39,20 @@ export class RecordingError extends DeviceError {}
 /** A value outside its range: a negative learning rate, a label beyond the classes, an unknown name. */
 export class ValueError extends RectiflowError {}
 
+/** An argument of the wrong kind, a missing one, or an option that a function does not have. */
+export class ArgumentError extends ValueError {
+  readonly op: string;
+  readonly expected: string;
+  readonly got: string;
+
+  constructor(op: string, expected: string, got: string) {
+    super(`[${op}] expected ${expected}, got ${got}`);
+    this.op = op;
+    this.expected = expected;
+    this.got = got;
+  }
+}
+
 /** A kernel file that did not compile; the message holds the compiler's whole log. */
 export class CompileError extends RectiflowError {}
 

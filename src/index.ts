@@ -4,7 +4,23 @@ export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
 export type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from './device/device.ts';
 export { type OpenOptions, openDevice } from './device/open.ts';
-export * from './errors.ts';
+export {
+  ArgumentError,
+  CompileError,
+  ConfigError,
+  DeviceError,
+  DtypeError,
+  FileError,
+  NonFiniteError,
+  NotDifferentiableError,
+  OutOfMemoryError,
+  RecordingError,
+  RectiflowError,
+  ShapeError,
+  UsageError,
+  UseAfterFreeError,
+  ValueError,
+} from './errors.ts';
 export { attention } from './kernels/attention.ts';
 export { cast } from './kernels/cast.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
@@ -56,12 +72,12 @@ export {
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
 export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
-export { argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
+export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
-export { crossEntropy, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
+export { crossEntropy, type LossOptions, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';
 export { keep, openScope, type Scope, scope } from './tensor/scope.ts';
-export type { Shape } from './tensor/shape.ts';
+export type { AxisOptions, Shape } from './tensor/shape.ts';
 export { type BackwardOptions, Tensor } from './tensor/tensor.ts';

@@ -1,4 +1,5 @@
 // Whether ops record what their backward needs, and whether every result is checked.
+import { checkArgument, kinds } from '../arguments.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Told of the operands of each differentiable op that runs without being recorded. */
@@ -32,6 +33,7 @@ export function activeWitness(): Witness | undefined {
 }
 
 function withRecording<T>(value: boolean, fn: () => T, seen?: Witness): T {
+  checkArgument(value ? 'enableGrad' : 'noGrad', 'its argument', fn, kinds.callback);
   const before = { recording, witness };
   recording = value;
   witness = seen;
@@ -49,6 +51,7 @@ export function isChecking(): boolean {
 
 /** Runs `fn`, forward and backward, and throws NonFiniteError at the first op whose result holds a NaN or an infinity. */
 export function checkFinite<T>(fn: () => T): T {
+  checkArgument('checkFinite', 'its argument', fn, kinds.callback);
   const before = checking;
   checking = true;
   try {

@@ -1,5 +1,6 @@
 // Opening a device by name, once per name and options.
-import { DeviceError, ValueError } from '../errors.ts';
+import { checkArgument, checkOptions, kind as kindOf, kinds, oneOf } from '../arguments.ts';
+import { DeviceError } from '../errors.ts';
 import { compilerMissing, compilersTried } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
@@ -23,6 +24,19 @@ export interface OpenOptions {
   march?: string;
 }
 
+const openOptions = {
+  threads: kinds.number,
+  precision: oneOf(precisions),
+  exact: kinds.boolean,
+  march: kinds.text,
+};
+
+/** The kind of an option that holds a device. */
+export const deviceKind = kindOf(
+  'a device that openDevice() returned',
+  (value) => value instanceof CpuDevice || value instanceof WasmDevice || value instanceof CudaDevice,
+);
+
 /** By what was asked for; settled ones, and those that are being opened. */
 const open = new Map<string, Promise<Device>>();
 let current: Device | undefined;
@@ -33,11 +47,15 @@ let current: Device | undefined;
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
-  const { threads, precision = 'fp32', exact = false, march } = options;
+  checkArgument('openDevice', 'name', name, kinds.text);
+  const {
+    threads,
+    precision = 'fp32',
+    exact = false,
+    march,
+  } = checkOptions<OpenOptions>('openDevice', options, openOptions);
   if (threads !== undefined) checkThreads(threads, 'threads');
   const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
-  if (!precisions.includes(precision))
-    throw new ValueError(`precision must be one of ${precisions.join(', ')}, got ${precision}`);
   if (kind !== 'cuda' && precision !== 'fp32')
     throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);
   const key =
@@ -104,5 +122,6 @@ export function defaultDevice(): Device {
 
 /** Makes `device` the default of this thread. */
 export function setDefaultDevice(device: Device): void {
+  checkArgument('setDefaultDevice', 'device', device, deviceKind);
   current = device;
 }

@@ -1,6 +1,7 @@
 // Attention as one region: softmax(scale q k^T) v. The probabilities are kept for backward.
+import { checkOptions, kinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { mul } from './elementwise.ts';
@@ -52,8 +53,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
       'q [N, queries, C], k [N, keys, C] and v [N, keys, D]',
       [q, k, v].map((t) => formatShape(t.shape)).join(', '),
     );
-  const { scale = 1 / Math.sqrt(channels) } = options;
-  if (!Number.isFinite(scale)) throw new ValueError(`[attention] expected a finite scale, got ${scale}`);
+  const { scale = 1 / Math.sqrt(channels) } = checkOptions('attention', options, { scale: kinds.finite });
   // The softmax of CUDA takes the scale; on the CPU a pass over q is the smaller one.
   const late = device.kind === 'cuda';
   const scaled = late ? q : noGrad(() => mul(q, scale));

@@ -1,9 +1,9 @@
 // Conversion between dtypes as an op.
-import { type Dtype, isFloating } from '../tensor/dtype.ts';
+import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { castCuda, castKernels, converted } from './conversion.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 
 /** The gradient of a rounding is taken as 1. It has the dtype of x where ops compute in that, else it is f32. */
 export const castOp = defineOp<Dtype>({
@@ -25,7 +25,8 @@ export const castToWholeOp = defineOp({
 
 /** x in another dtype. f32 to i32 and u8 cuts towards zero and clamps, NaN becomes 0; to bool: whether it is not 0. */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
-  checkOperands('cast', [x], x.dtype);
+  checkSameDtype('cast', [x]);
+  checkDtype('cast', dtype);
   const y = x.dtype === dtype ? view(x, x.shape) : converted(x, dtype);
   if (!isFloating(dtype)) return apply(castToWholeOp, y, { parents: [x] });
   return apply(castOp, y, { parents: [x], attributes: x.dtype });

@@ -1,11 +1,13 @@
 // Elementwise ops with NumPy's broadcasting. Forward kernels are one line each in elementwise.c; gradient rules are one
 // line each in the tables below, reduced to the operand's shape by sumTo.
+
+import { checkOptions, kinds, refuseExtra } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
-import { DtypeError, ValueError } from '../errors.ts';
+import { ArgumentError, DtypeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 import { sumTo } from './reduction.ts';
@@ -82,7 +84,7 @@ export type Operand = Tensor | number;
 /** The loop's table: merged axes of the output and each operand's strides, 0 where it is broadcast. */
 function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): number {
   const strides = operands.map((operand) => {
-    if (!(operand instanceof Tensor)) return shape.map(() => 0);
+    if (typeof operand === 'number') return shape.map(() => 0);
     const own = stridesOf(operand.shape);
     const lead = shape.length - operand.rank;
     return shape.map((_, axis) => (axis < lead || operand.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
@@ -104,10 +106,9 @@ function unaryKernel(name: Unary, x: Tensor, p = 0, q = 0): Tensor {
 
 /** Without a gradient: for ops and for backward rules alike. */
 function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, made?: Dtype): Tensor {
-  const tensors = [a, b].map(tensorOrNone);
+  const tensors = tensorsOf(op, [a, b]);
   const device = checkActivations(op, tensors);
-  const { dtype } = tensors.find((t) => t !== undefined) as Tensor;
-  const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
+  const [{ dtype }] = tensors;
   const shape = broadcastShapes(op, shapeOf(a), shapeOf(b));
   const y = empty(shape, { device, dtype: made ?? dtype });
   if (y.size === 0) return y;
@@ -120,12 +121,25 @@ function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, made?: D
   return y;
 }
 
+/** The tensors among operands. @throws ArgumentError for an operand that is neither a tensor nor a number */
+function tensorsOf(op: string, operands: readonly Operand[]): Tensor[] {
+  return operands.filter((operand) => {
+    if (typeof operand === 'number') return false;
+    if (!Tensor.is(operand)) throw new ArgumentError(op, 'tensors or numbers', describeOperand(operand));
+    return true;
+  }) as Tensor[];
+}
+
 function tensorOrNone(operand: Operand): Tensor | undefined {
-  return operand instanceof Tensor ? operand : undefined;
+  return typeof operand === 'number' ? undefined : operand;
+}
+
+function shapeOf(operand: Operand): Shape {
+  return typeof operand === 'number' ? [] : operand.shape;
 }
 
 function addressOf(operand: Operand): number {
-  return operand instanceof Tensor ? operand.address : 0;
+  return typeof operand === 'number' ? 0 : operand.address;
 }
 
 // ---------------------------------------------------------------- one operand
@@ -150,7 +164,8 @@ function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['
 
 function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
   const kernel = `elementwise_${op.name}` as Unary;
-  return (x) => {
+  return (x, ...extra: unknown[]) => {
+    refuseExtra(op.name, extra);
     checkActivations(op.name, [x]);
     const y = unaryKernel(kernel, x);
     return apply(op, y, { parents: [x], saved: op.saves === 'none' ? [] : [op.saves === 'x' ? x : y] });
@@ -216,7 +231,10 @@ export const clampOp = defineOp<{ low: number; high: number }>({
 /** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside. */
 export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
   checkActivations('clamp', [x]);
-  const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = bounds;
+  const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = checkOptions('clamp', bounds, {
+    min: kinds.number,
+    max: kinds.number,
+  });
   if (!(low <= high)) throw new ValueError(`[clamp] expected min <= max, got ${low} and ${high}`);
   return apply(clampOp, unaryKernel('elementwise_clamp', x, low, high), {
     parents: [x],
@@ -260,7 +278,8 @@ function binaryOp(name: string, rule: BinaryRule): BinaryOp {
 
 function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
   const kernel = `elementwise_${op.name}` as Binary;
-  return (a, b) => {
+  return (a, b, ...extra: unknown[]) => {
+    refuseExtra(op.name, extra);
     const y = binaryKernel(op.name, kernel, a, b);
     const parents = [a, b].map(tensorOrNone);
     return apply(op, y, {
@@ -338,7 +357,7 @@ function logOfPositive(a: Operand): Operand {
 
 /** A tensor as it is; a number as a tensor on the device of `like`. */
 function asTensor(operand: Operand, like: Operand): Tensor {
-  if (operand instanceof Tensor) return operand;
+  if (typeof operand !== 'number') return operand;
   return binaryKernel('pow', 'elementwise_add', product(like as Tensor, 0), operand);
 }
 
@@ -355,7 +374,10 @@ function comparisonOp(name: string): Op {
 
 function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
   const kernel = `elementwise_${op.name}` as Binary;
-  return (a, b) => apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
+  return (a, b, ...extra: unknown[]) => {
+    refuseExtra(op.name, extra);
+    return apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
+  };
 }
 
 export const equalOp = comparisonOp('equal');
@@ -380,7 +402,6 @@ export const greaterEqual = comparison(greaterEqualOp);
 // ---------------------------------------------------------------- where
 
 function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
-  const shapeOf = (operand: Operand) => (operand instanceof Tensor ? operand.shape : []);
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', shapeOf(a), shapeOf(b)));
   const dtype = [a, b].map(tensorOrNone).find((t) => t !== undefined)?.dtype ?? 'f32';
   const y = empty(shape, { device: condition.device, dtype });
@@ -418,11 +439,13 @@ export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
 
 /** condition ? a : b, broadcast together. `condition` is bool. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  requireTensor('where', condition, 'a condition of dtype bool');
   if (condition.dtype !== 'bool') throw new DtypeError('where', 'a condition of dtype bool', condition.describe());
   checkOperands('where', [condition], 'bool');
+  const tensors = tensorsOf('where', [a, b]);
+  if (tensors.length > 0) checkActivations('where', tensors);
+  for (const t of tensors) checkSameDevice('where', condition, t);
   const parents = [a, b].map(tensorOrNone);
-  if (parents.some((t) => t)) checkActivations('where', parents);
-  for (const t of parents) if (t) checkSameDevice('where', condition, t);
   return apply(whereOp, whereKernel(condition, a, b), {
     parents: [undefined, ...parents],
     saved: [condition],

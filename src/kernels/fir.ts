@@ -1,5 +1,14 @@
 // FIR resampling of images: zeros between pixels, a separable filter, every down-th pixel kept (upfirdn2d of StyleGAN2,
 // Karras et al. 2020), with the paddings of upsample_2d and downsample_2d of Score SDE's up_or_down_sampling.py.
+import {
+  checkArgument,
+  checkOptions,
+  copyOfList,
+  describeValue,
+  kinds,
+  listOf,
+  type OptionKinds,
+} from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -21,6 +30,12 @@ export interface FirOptions {
   /** Zeros before and after the widened image on both axes; negative numbers crop. Default 0. */
   padding?: readonly [before: number, after: number];
 }
+
+const firOptions: OptionKinds<FirOptions> = {
+  up: kinds.int32Count,
+  down: kinds.int32Count,
+  padding: listOf(kinds.int32, 'whole numbers', 2),
+};
 
 /** One application of the filter, as fir.c has it: taps in the order in which they meet the pixels. */
 interface Filter {
@@ -70,29 +85,32 @@ export const firResampleOp = defineOp<FirAttributes>({
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
   checkActivations('fir_resample', [x]);
-  const { up = 1, down = 1, padding = [0, 0] } = options;
-  for (const [name, factor] of Object.entries({ up, down }))
-    if (!Number.isInteger(factor) || factor < 1)
-      throw new ValueError(`[fir_resample] expected ${name} to be a whole number >= 1, got ${factor}`);
-  if (!padding.every(Number.isInteger))
-    throw new ValueError(`[fir_resample] expected a padding of whole numbers, got ${formatShape(padding)}`);
+  const { up = 1, down = 1, padding = [0, 0] } = checkOptions('fir_resample', options, firOptions);
+  const taps = tapsOf(kernel, up);
   if (x.rank !== 4) throw new ShapeError('fir_resample', 'images [N, H, W, C]', formatShape(x.shape));
   const [n, h, w, c] = x.shape;
   const [before, after] = padding;
-  const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - kernel.length) / down) + 1);
-  if (extents.some((extent) => extent < 1))
-    throw new ShapeError('fir_resample', `images that ${kernel.length} taps fit into`, formatShape(x.shape));
-  const filter: Filter = { taps: tapsOf(kernel, up), up, down, before };
+  const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - taps.length) / down) + 1);
+  const widest = Math.max(h, w) * up + Math.abs(before) + Math.abs(after);
+  if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
+    throw new ShapeError('fir_resample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
+  const filter: Filter = { taps, up, down, before };
   const y = filtered(x, filter, [n, ...extents, c]);
   return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
 }
 
 /** The kernel scaled to the sum `gain` and reversed: a convolution meets its last tap first. */
 function tapsOf(kernel: readonly number[], gain: number): Float32Array {
-  const sum = kernel.reduce((total, tap) => total + tap, 0);
-  if (!Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`[fir_resample] expected finite taps of a sum other than 0, got ${formatShape(kernel)}`);
-  return Float32Array.from(kernel, (tap) => (tap / sum) * gain).reverse();
+  const list = copyOfList(kernel) as number[] | undefined;
+  const sum = list?.every((tap) => Number.isFinite(tap)) ? list.reduce((total, tap) => total + tap, 0) : Number.NaN;
+  if (!list || !Number.isFinite(sum) || sum === 0)
+    throw new ValueError(`[fir_resample] expected finite taps of a sum other than 0, got ${describeValue(kernel)}`);
+  return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
+}
+
+/** Of a list that tapsOf() checks later. */
+function lengthOf(kernel: readonly number[]): number {
+  return copyOfList(kernel)?.length ?? 0;
 }
 
 /**
@@ -100,13 +118,14 @@ function tapsOf(kernel: readonly number[], gain: number): Float32Array {
  * @param margin pixels more on each side, which the filter still reaches from inside the image
  */
 export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0): Tensor {
-  const excess = kernel.length - 2;
+  const excess = lengthOf(kernel) - 2;
+  checkArgument('fir_upsample', 'margin', margin, kinds.int32);
   const padding = [Math.floor((excess + 1) / 2) + 1 + margin, Math.floor(excess / 2) + margin] as const;
   return firResample(x, kernel, { up: 2, padding });
 }
 
 /** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
 export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor {
-  const excess = kernel.length - 2;
+  const excess = lengthOf(kernel) - 2;
   return firResample(x, kernel, { down: 2, padding: [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] });
 }

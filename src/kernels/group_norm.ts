@@ -1,8 +1,9 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
+import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
@@ -10,7 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { concat } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
-import { type DropoutOptions, dropoutWords } from './random.ts';
+import { checkDropout, type DropoutOptions, dropoutWords } from './random.ts';
 import { sumAxes } from './reduction.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 import { bitsOf, halvesOf } from './words.ts';
@@ -50,6 +51,14 @@ export interface GroupNormOptions {
   /** 'up': nearest neighbour by 2; 'down': mean of 2 x 2; of images [N, H, W, C] only. Default 'none'. */
   resample?: 'none' | 'up' | 'down';
 }
+
+const groupNormOptions: OptionKinds<GroupNormOptions> = {
+  groups: kinds.number,
+  eps: kinds.notNegative,
+  activation: oneOf(['none', 'silu']),
+  dropout: kinds.object,
+  resample: oneOf(['none', 'up', 'down']),
+};
 
 export interface GroupNormAttributes {
   /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
@@ -137,12 +146,14 @@ export function groupNorm(
   bias: Tensor,
   options: GroupNormOptions,
 ): Tensor {
-  const given = Array.isArray(x) ? (x as Tensor[]) : [x as Tensor];
+  const given = Array.isArray(x) ? [...(x as Tensor[])] : [x as Tensor];
   const parts = given.length > 2 ? [given[0], concat(given.slice(1), -1)] : given;
   const device = checkActivations('group_norm', parts);
   checkOperands('group_norm', [weight, bias]);
   checkSameDevice('group_norm', parts[0], weight);
-  const { groups, eps = 1e-6, activation = 'none', resample = 'none' } = options;
+  const checked = checkOptions('group_norm', options, groupNormOptions, ['groups']);
+  const { groups, eps = 1e-6, activation = 'none', resample = 'none' } = checked;
+  const dropout = checked.dropout && checkDropout('group_norm dropout', checked.dropout);
   const [first] = parts;
   const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
   const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
@@ -153,7 +164,6 @@ export function groupNorm(
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))
       throw new ShapeError('group_norm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));
-  if (!(eps >= 0 && Number.isFinite(eps))) throw new ValueError(`[group_norm] expected eps >= 0, got ${eps}`);
   const out = outputShape([...first.shape.slice(0, -1), channels], resample);
   const [height, width] = first.rank === 4 ? first.shape.slice(1, 3) : [1, sizeOf(first.shape.slice(1, -1))];
   const table = [
@@ -166,7 +176,7 @@ export function groupNorm(
     { none: 0, up: 1, down: 2 }[resample],
     activation === 'silu' ? 1 : 0,
   ];
-  const words = maskWords(options.dropout);
+  const words = maskWords(dropout);
   const y = empty(out, { device, dtype: first.dtype });
   const stats = empty([2, first.shape[0], groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
@@ -182,7 +192,7 @@ export function groupNorm(
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],
-    attributes: { table, dropout: options.dropout },
+    attributes: { table, dropout },
   });
   stats.dispose();
   return y;

@@ -1,4 +1,5 @@
 // The mean squared error.
+import { checkOptions } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -7,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { neg } from './elementwise.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
-import type { Reduction } from './softmax.ts';
+import { type LossOptions, lossOptions, type Reduction } from './softmax.ts';
 
 export const lossKernels = kernelModule(import.meta.url, './loss.c', {
   loss_squares_scratch: 'i32 -> count',
@@ -45,7 +46,7 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
 });
 
 /** (prediction - target)^2 of two tensors of one shape: the mean over all elements, the sum, or each. */
-export function mse(prediction: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const device = checkOperands('mse', [prediction, target]);
   if (!sameShape(prediction.shape, target.shape))
     throw new ShapeError(
@@ -53,7 +54,7 @@ export function mse(prediction: Tensor, target: Tensor, options: { reduction?: R
       'tensors of one shape',
       `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`,
     );
-  const { reduction = 'mean' } = options;
+  const { reduction = 'mean' } = checkOptions('mse', options, lossOptions);
   const { size } = prediction;
   const scale = reduction === 'mean' ? 1 / size : 1;
   const y = empty(reduction === 'none' ? prediction.shape : [], { device });

@@ -1,11 +1,12 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { inChunks, launchOf, type ProductShape, productModules } from './product.ts';
@@ -178,6 +179,12 @@ export interface MatmulOptions {
   bias?: Tensor;
 }
 
+const matmulOptions: OptionKinds<MatmulOptions> = {
+  transposeA: kinds.boolean,
+  transposeB: kinds.boolean,
+  bias: tensorKind,
+};
+
 export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dtypeB: Activation }>({
   name: 'matmul',
   cpu: matmulKernels,
@@ -224,8 +231,9 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
  * @returns [..., m, n]
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transposeA = false, transposeB = false, bias } = options;
+  const { transposeA = false, transposeB = false, bias } = checkOptions('matmul', options, matmulOptions);
   checkActivations('matmul', [a]);
+  requireTensor('matmul', b);
   if (bias) {
     checkOperands('matmul', [bias]);
     checkSameDevice('matmul', a, bias);

@@ -1,14 +1,24 @@
 // Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
+import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
 import { Flow } from '../autograd/flow.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
-import { broadcastShapes, normalizeAxes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import {
+  broadcastShapes,
+  checkShape,
+  normalizeAxes,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../tensor/shape.ts';
+import { describeOperand, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { perElement } from './geometry.ts';
 import { firstOutside } from './indices.ts';
-import { apply, checkOperands, checkSameDevice, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkOperands, checkSameDevice, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 import { sumTo } from './reduction.ts';
 import { copyStrided, movementCuda, movementKernels } from './strided.ts';
 
@@ -23,15 +33,16 @@ export const reshapeOp = defineOp<Shape>({
 
 /** The same elements in another shape, without a copy; one dimension may be -1. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
-  checkOperands('reshape', [x], x.dtype);
-  const known = shape.filter((dim) => dim !== -1);
-  const unknown = shape.length - known.length;
+  checkSameDtype('reshape', [x]);
+  const dims = wholeNumbers('reshape', 'a shape', shape);
+  const known = dims.filter((dim) => dim !== -1);
+  const unknown = dims.length - known.length;
   const rest = sizeOf(known);
-  const target = shape.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
+  const target = dims.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
   const valid = unknown <= 1 && target.every((dim) => Number.isInteger(dim) && dim >= 0) && sizeOf(target) === x.size;
   if (!valid)
-    throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(shape));
-  return apply(reshapeOp, view(x, target), { parents: [x], attributes: x.shape });
+    throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(dims));
+  return apply(reshapeOp, view(x, checkShape('reshape', target)), { parents: [x], attributes: x.shape });
 }
 
 // ---------------------------------------------------------------- permute
@@ -59,20 +70,22 @@ export const permuteOp = defineOp<readonly number[]>({
 
 /** Axis i of the result is axis axes[i] of x. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  checkOperands('permute', [x], x.dtype);
-  const normal = axes.map((axis) => (axis < 0 ? axis + x.rank : axis));
+  checkSameDtype('permute', [x]);
+  const normal = wholeNumbers('permute', 'axes', axes).map((axis) => (axis < 0 ? axis + x.rank : axis));
   normalizeAxes('permute', normal, x.shape);
   if (normal.length !== x.rank)
-    throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(axes));
+    throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(normal));
   return apply(permuteOp, permuted(x, normal), { parents: [x], attributes: normal });
 }
 
-/** Exchanges the last two axes. */
-export function transpose(x: Tensor): Tensor {
+/** Exchanges the last two axes; permute() exchanges others. */
+export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
+  refuseExtra('transpose', extra);
+  checkSameDtype('transpose', [x]);
   if (x.rank < 2) throw new ShapeError('transpose', 'at least two axes', formatShape(x.shape));
   const axes = [...x.shape.keys()];
   return permute(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
-}
+};
 
 // ---------------------------------------------------------------- pad and slice
 
@@ -113,18 +126,27 @@ export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   backward: ({ grad, attributes: { starts, shape } }) => [windowOf(grad, starts, shape)],
 });
 
+const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
+
 /** Adds [before, after] elements of `value` to each axis. */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
   // Other values than 0 are written as f32.
-  checkOperands('pad', [x], value === 0 ? x.dtype : 'f32');
-  if (widths.length !== x.rank || widths.flat().some((width) => !Number.isInteger(width) || width < 0))
+  if (value === 0) checkSameDtype('pad', [x]);
+  else checkOperands('pad', [x]);
+  checkArgument('pad', 'value', value, kinds.number);
+  const list = copyOfList(widths);
+  if (list?.length !== x.rank || !list.every((pair) => widthsKind.accepts(pair)))
     throw new ShapeError(
       'pad',
       `[before, after] >= 0 for each axis of ${formatShape(x.shape)}`,
-      JSON.stringify(widths),
+      list ? `[${list.map(describeValue).join(', ')}]` : describeValue(widths),
     );
-  const starts = widths.map(([before]) => before);
-  const shape = x.shape.map((dim, axis) => dim + widths[axis][0] + widths[axis][1]);
+  const pairs = list.map((pair) => wholeNumbers('pad', 'widths', pair));
+  const starts = pairs.map(([before]) => before);
+  const shape = checkShape(
+    'pad',
+    x.shape.map((dim, axis) => dim + pairs[axis][0] + pairs[axis][1]),
+  );
   return apply(padOp, placed(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
 }
 
@@ -137,22 +159,20 @@ export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
 export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
-  checkOperands('slice', [x], x.dtype);
+  checkSameDtype('slice', [x]);
+  const [from, to] = [wholeNumbers('slice', 'starts', starts), wholeNumbers('slice', 'ends', ends)];
   const valid =
-    starts.length === x.rank &&
-    ends.length === x.rank &&
-    x.shape.every((dim, axis) => {
-      const [start, end] = [starts[axis], ends[axis]];
-      return Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= dim;
-    });
+    from.length === x.rank &&
+    to.length === x.rank &&
+    x.shape.every((dim, axis) => 0 <= from[axis] && from[axis] <= to[axis] && to[axis] <= dim);
   if (!valid)
     throw new ShapeError(
       'slice',
       `starts <= ends within ${formatShape(x.shape)}`,
-      `${formatShape(starts)} to ${formatShape(ends)}`,
+      `${formatShape(from)} to ${formatShape(to)}`,
     );
-  const shape = ends.map((end, axis) => end - starts[axis]);
-  return apply(sliceOp, windowOf(x, starts, shape), { parents: [x], attributes: { starts, shape: x.shape } });
+  const shape = to.map((end, axis) => end - from[axis]);
+  return apply(sliceOp, windowOf(x, from, shape), { parents: [x], attributes: { starts: from, shape: x.shape } });
 }
 
 // ---------------------------------------------------------------- concat and split
@@ -178,11 +198,13 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
 });
 
 /** Joins tensors that differ in one axis only, in order. */
-export function concat(xs: readonly Tensor[], axis: number): Tensor {
+export function concat(tensors: readonly Tensor[], axis: number): Tensor {
+  if (!Array.isArray(tensors)) throw new ArgumentError('concat', 'a list of tensors', describeOperand(tensors));
+  const xs: readonly Tensor[] = [...tensors];
   if (xs.length === 0) throw new ShapeError('concat', 'at least one tensor', 'none');
+  checkSameDtype('concat', xs);
   const [first] = xs;
-  checkOperands('concat', xs, first.dtype);
-  const [along] = normalizeAxes('concat', axis, first.shape);
+  const along = normalizeAxis('concat', axis, first.shape);
   for (const x of xs)
     if (x.rank !== first.rank || x.shape.some((dim, a) => a !== along && dim !== first.shape[a]))
       throw new ShapeError(
@@ -191,7 +213,10 @@ export function concat(xs: readonly Tensor[], axis: number): Tensor {
         xs.map((t) => formatShape(t.shape)).join(' and '),
       );
   const total = xs.reduce((sum, x) => sum + x.shape[along], 0);
-  const shape = first.shape.map((dim, a) => (a === along ? total : dim));
+  const shape = checkShape(
+    'concat',
+    first.shape.map((dim, a) => (a === along ? total : dim)),
+  );
   const y = empty(shape, { device: first.device, dtype: first.dtype });
   if (y.size > 0) {
     if (y.device.kind === 'cuda' && xs.length === 2) putBeside(xs[0], xs[1], y, along);
@@ -217,17 +242,26 @@ function putBeside(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   device.load(movementCuda).movement_beside(perElement(size), ...operands);
 }
 
+/** An axis of extent 0 could be cut into any number of parts. */
+const MOST_PARTS = 2 ** 20;
+
+/** Undefined where the parts would not be equal. */
+function equalParts(extent: number, count: number): number[] | undefined {
+  const whole = kinds.count.accepts(count) && count <= Math.max(extent, MOST_PARTS) && extent % count === 0;
+  return whole ? Array.from({ length: count }, () => extent / count) : undefined;
+}
+
 /** Cuts an axis into pieces: a number of equal ones, or one for each size. */
 export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[] {
-  checkOperands('split', [x], x.dtype);
-  const [along] = normalizeAxes('split', axis, x.shape);
+  checkSameDtype('split', [x]);
+  const along = normalizeAxis('split', axis, x.shape);
   const extent = x.shape[along];
-  const pieces = typeof sizes === 'number' ? Array.from({ length: sizes }, () => extent / sizes) : sizes;
-  if (pieces.some((size) => !Number.isInteger(size) || size < 0) || pieces.reduce((a, b) => a + b, 0) !== extent)
+  const pieces = typeof sizes === 'number' ? equalParts(extent, sizes) : wholeNumbers('split', 'sizes', sizes);
+  if (!pieces || pieces.some((size) => size < 0) || pieces.reduce((a, b) => a + b, 0) !== extent)
     throw new ShapeError(
       'split',
       `sizes that add up to ${extent} for axis ${along} of ${formatShape(x.shape)}`,
-      typeof sizes === 'number' ? `${sizes} parts` : formatShape(sizes),
+      typeof sizes === 'number' ? `${sizes} parts` : describeValue(sizes),
     );
   let at = 0;
   return pieces.map((size) => {
@@ -249,14 +283,15 @@ export const broadcastToOp = defineOp<Shape>({
 
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  checkOperands('broadcast_to', [x], x.dtype);
-  if (!sameShape(broadcastShapes('broadcast_to', x.shape, shape), shape))
-    throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(shape)}`, formatShape(x.shape));
+  checkSameDtype('broadcast_to', [x]);
+  const dims = checkShape('broadcast_to', shape);
+  if (!sameShape(broadcastShapes('broadcast_to', x.shape, dims), dims))
+    throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(dims)}`, formatShape(x.shape));
   const own = stridesOf(x.shape);
-  const lead = shape.length - x.rank;
-  const strides = shape.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
-  const y = empty(shape, { device: x.device, dtype: x.dtype });
-  copyStrided(shape, { tensor: x, offset: 0, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
+  const lead = dims.length - x.rank;
+  const strides = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
+  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  copyStrided(dims, { tensor: x, offset: 0, strides }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return apply(broadcastToOp, y, { parents: [x], attributes: x.shape });
 }
 
@@ -319,7 +354,8 @@ export const oneHotOp = defineOp({
 /** f32 [..., depth] with 1 at the index. index i32. */
 export function oneHot(index: Tensor, depth: number): Tensor {
   const device = checkOperands('one_hot', [index], 'i32');
-  if (!Number.isInteger(depth) || depth < 1) throw new ValueError(`[one_hot] expected a depth >= 1, got ${depth}`);
+  if (!Number.isSafeInteger(depth) || depth < 1)
+    throw new ValueError(`[one_hot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = empty([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
   if (bad >= 0) throw indexError('one_hot', index, bad, depth);

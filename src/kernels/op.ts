@@ -3,9 +3,9 @@ import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
 import { activeWitness, isChecking, isRecording } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { CudaModule, KernelModule } from '../device/module.ts';
-import { DeviceError, DtypeError, NotDifferentiableError } from '../errors.ts';
+import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, Tensor } from '../tensor/tensor.ts';
 import { assertFinite } from './accumulate.ts';
 import type { ProductModules } from './product.ts';
 import type { StorageModules } from './storage.ts';
@@ -75,11 +75,15 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   return output;
 }
 
-/** The common checks of an op's operands: alive, one device, one dtype. Returns the device. */
-export function checkOperands(op: string, operands: readonly (Tensor | undefined)[], dtype: Dtype = 'f32'): Device {
+/**
+ * The common checks of an op's operands: tensors, alive, on one device, of one dtype. Every op checks each of its operands
+ * before it takes an address: kernels read whatever address they are given.
+ * @returns the device
+ */
+export function checkOperands(op: string, operands: readonly Tensor[], dtype: Dtype = 'f32'): Device {
   let device: Device | undefined;
   for (const operand of operands) {
-    if (!operand) continue;
+    requireTensor(op, operand);
     operand.assertAlive(`[${op}]`);
     if (operand.dtype !== dtype)
       throw new DtypeError(op, `${dtype} operands`, `${operand.describe()} (cast it with cast(x, '${dtype}'))`);
@@ -87,17 +91,24 @@ export function checkOperands(op: string, operands: readonly (Tensor | undefined
     if (operand.device !== device)
       throw new DeviceError(`[${op}] expected operands on one device, got ${device.name} and ${operand.device.name}`);
   }
-  if (!device) throw new NotDifferentiableError(`[${op}] needs at least one tensor`);
+  if (!device) throw new ArgumentError(op, 'at least one tensor', 'none');
   return device;
+}
+
+/** As checkOperands, for an op that takes any dtype, one for all. */
+export function checkSameDtype(op: string, operands: readonly Tensor[]): Device {
+  const [first] = operands;
+  if (operands.length > 0) requireTensor(op, first);
+  return checkOperands(op, operands, first?.dtype);
 }
 
 /**
  * The checks of an op whose operands are activations: alive, on one device, of one dtype, f32 or on CUDA bf16.
  * Returns the device.
  */
-export function checkActivations(op: string, operands: readonly (Tensor | undefined)[]): Device {
-  const first = operands.find((operand) => operand !== undefined);
-  if (first?.dtype !== 'bf16') return checkOperands(op, operands);
+export function checkActivations(op: string, operands: readonly Tensor[]): Device {
+  const [first] = operands;
+  if (!Tensor.is(first) || first.dtype !== 'bf16') return checkOperands(op, operands);
   const device = checkOperands(op, operands, 'bf16');
   if (device.kind !== 'cuda')
     throw new DtypeError(

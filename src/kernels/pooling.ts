@@ -1,11 +1,14 @@
 // Pooling of images [N, H, W, C]: the largest or the mean of a window, for every window of an image with a border.
 //   H' = floor((H + 2 padding - kernel) / stride) + 1
+
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
+import { type Extent, extentKind, extents } from './window.ts';
 
 export const poolingKernels = kernelModule(import.meta.url, './pooling.c', {
   pooling_max: 'ptr ptr ptr',
@@ -21,9 +24,6 @@ const cudaKernels = cudaModule(import.meta.url, './pooling.cu', {
   pooling_mean_gradient: 'ptr ptr ptr i32',
 });
 
-/** One number or [vertical, horizontal]. */
-type Extent = number | readonly [number, number];
-
 export interface PoolOptions {
   /** Size of the window. */
   kernel: Extent;
@@ -37,6 +37,8 @@ export interface AveragePoolOptions extends PoolOptions {
   /** Whether the border counts, as zeros; without, the mean is over the pixels of the image. Default true, as PyTorch. */
   countIncludePad?: boolean;
 }
+
+const poolOptions: OptionKinds<PoolOptions> = { kernel: extentKind, stride: extentKind, padding: extentKind };
 
 /** What pooling.c reads: see pooling_of. */
 type Table = readonly number[];
@@ -59,7 +61,7 @@ export const maxPool2dOp = defineOp<Table>({
  * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
-  const { y, table } = prepare('max_pool2d', x, options, true);
+  const { y, table } = prepare('max_pool2d', x, checkOptions('max_pool2d', options, poolOptions, ['kernel']), true);
   launch('pooling_max', [x, y], table);
   return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: table });
 }
@@ -77,7 +79,9 @@ export const averagePool2dOp = defineOp<Table>({
 
 /** The mean of every window. Otherwise as maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
-  const { y, table } = prepare('average_pool2d', x, options, options.countIncludePad ?? true);
+  const known = { ...poolOptions, countIncludePad: kinds.boolean };
+  const { countIncludePad = true, ...window } = checkOptions('average_pool2d', options, known, ['kernel']);
+  const { y, table } = prepare('average_pool2d', x, window, countIncludePad);
   launch('pooling_mean', [x, y], table);
   return apply(averagePool2dOp, y, { parents: [x], attributes: table });
 }
@@ -94,28 +98,21 @@ function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tens
 function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; table: Table } {
   const device = checkOperands(op, [x]);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
-  const kernel = pair(op, 'kernel', options.kernel, 1);
-  const stride = pair(op, 'stride', options.stride ?? kernel, 1);
-  const padding = pair(op, 'padding', options.padding ?? 0, 0);
+  const kernel = extents(op, 'kernel', options.kernel, 1);
+  const stride = extents(op, 'stride', options.stride ?? kernel, 1);
+  const padding = extents(op, 'padding', options.padding ?? 0, 0);
   if (padding.some((width, axis) => 2 * width > kernel[axis]))
     throw new ValueError(`[${op}] expected a padding of at most half the kernel, got ${padding} and ${kernel}`);
   const [n, h, w, c] = x.shape;
-  const extents = [h, w].map(
+  const sizes = [h, w].map(
     (extent, axis) => Math.floor((extent + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1,
   );
-  if (extents.some((extent) => extent < 1) || h * w === 0)
+  if (sizes.some((extent) => extent < 1) || h * w === 0)
     throw new ShapeError(
       op,
       `images of at least ${formatShape(kernel)} pixels with padding ${formatShape(padding)}`,
       formatShape(x.shape),
     );
-  const y = empty([n, ...extents, c], { device });
-  return { y, table: [n, h, w, c, ...extents, ...kernel, ...stride, ...padding, withBorder ? 1 : 0] };
-}
-
-function pair(op: string, what: string, value: Extent, least: number): [number, number] {
-  const [vertical, horizontal] = typeof value === 'number' ? [value, value] : value;
-  if (![vertical, horizontal].every((v) => Number.isInteger(v) && v >= least))
-    throw new ValueError(`[${op}] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
-  return [vertical, horizontal];
+  const y = empty([n, ...sizes, c], { device });
+  return { y, table: [n, h, w, c, ...sizes, ...kernel, ...stride, ...padding, withBorder ? 1 : 0] };
 }

@@ -1,10 +1,12 @@
 // Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the batch,
 // the device or the number of threads. The first axis of a tensor counts samples.
+import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
+import { deviceKind } from '../device/open.ts';
 import { ValueError } from '../errors.ts';
-import { type Counter, wordsOf } from '../tensor/counter.ts';
+import { Counter, wordsOf } from '../tensor/counter.ts';
 import { empty, type TensorOptions } from '../tensor/create.ts';
-import type { Shape } from '../tensor/shape.ts';
+import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
@@ -40,6 +42,21 @@ export interface DrawOptions {
   stream?: number;
 }
 
+const drawOptions: OptionKinds<DrawOptions> = {
+  seed: kinds.number,
+  sample: kinds.number,
+  origin: instanceOf(Counter, 'a Counter'),
+  stream: kinds.number,
+};
+
+type NewTensorOptions = Pick<TensorOptions, 'device' | 'requiresGrad'>;
+
+const newTensorOptions: OptionKinds<DrawOptions & NewTensorOptions> = {
+  ...drawOptions,
+  device: deviceKind,
+  requiresGrad: kinds.boolean,
+};
+
 /** The origin's address, then seed, sample and stream as the 32-bit words that kernels take. */
 function drawWords(op: string, { seed, sample = 0, origin, stream = 0 }: DrawOptions): number[] {
   for (const [name, value, most] of [
@@ -49,18 +66,20 @@ function drawWords(op: string, { seed, sample = 0, origin, stream = 0 }: DrawOpt
   ] as const)
     if (!Number.isInteger(value) || value < 0 || value >= most)
       throw new ValueError(
-        `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${value}`,
+        `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
       );
   return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(sample), stream | 0];
 }
 
 function generate(
+  op: string,
   kernel: 'random_normal' | 'random_uniform',
   shape: Shape,
-  options: DrawOptions & TensorOptions,
+  given: DrawOptions & NewTensorOptions,
 ): Tensor {
-  const words = drawWords(kernel.slice(7), options);
-  const y = empty(shape, { device: options.device });
+  const options = checkOptions<DrawOptions & NewTensorOptions>(op, given, newTensorOptions, ['seed']);
+  const words = drawWords(op, options);
+  const y = empty(checkShape(op, shape), { device: options.device });
   const samples = shape[0] ?? 1;
   const { device, size } = y;
   const operands = [y.address, samples, size / samples, ...words];
@@ -72,18 +91,23 @@ function generate(
 }
 
 /** Standard normal numbers, with the same bits on every device. */
-export function randn(shape: Shape, options: DrawOptions & Pick<TensorOptions, 'device' | 'requiresGrad'>): Tensor {
-  return generate('random_normal', shape, options);
+export function randn(shape: Shape, options: DrawOptions & NewTensorOptions): Tensor {
+  return generate('randn', 'random_normal', shape, options);
 }
 
 /** Uniform numbers in [0, 1), multiples of 2^-24. */
-export function uniform(shape: Shape, options: DrawOptions & Pick<TensorOptions, 'device' | 'requiresGrad'>): Tensor {
-  return generate('random_uniform', shape, options);
+export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): Tensor {
+  return generate('uniform', 'random_uniform', shape, options);
 }
 
 /** A mask of dropout: p in steps of 2^-16. */
 export interface DropoutOptions extends DrawOptions {
   p: number;
+}
+
+/** @throws ArgumentError for an unknown option */
+export function checkDropout(op: string, options: DropoutOptions): DropoutOptions {
+  return checkOptions<DropoutOptions>(op, options, { ...drawOptions, p: kinds.number }, ['p', 'seed']);
 }
 
 /** Kernel arguments of a mask. @throws ValueError unless 0 <= p < 1 */
@@ -119,6 +143,7 @@ export const dropoutOp = defineOp<DropoutOptions>({
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again. */
 export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
   checkActivations('dropout', [x]);
-  const attributes = { p, ...options };
+  checkArgument('dropout', 'p', p, kinds.number);
+  const attributes = { ...checkOptions('dropout', options, drawOptions, ['seed']), p };
   return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
 }

@@ -1,6 +1,7 @@
 // Sums, means and maxima over axes, and the place of the largest.
-import { formatShape, ShapeError } from '../errors.ts';
-import { normalizeAxes, type Shape } from '../tensor/shape.ts';
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
+import { type AxisOptions, axesKind, axisOf, axisOptions, normalizeAxes, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
@@ -9,10 +10,21 @@ import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } f
 import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './reduction.ts';
 
 export interface ReduceOptions {
-  /** Default: all. Negative ones count from the end. */
+  /** Axes to reduce; default: all. Negative ones count from the end. */
   axes?: number | readonly number[];
+  /** Another name of `axes`. */
+  axis?: number | readonly number[];
   /** Keep the reduced axes with extent 1. */
   keepDims?: boolean;
+}
+
+const reduceOptions: OptionKinds<ReduceOptions> = { axes: axesKind, axis: axesKind, keepDims: kinds.boolean };
+
+/** The checked axes of a reduction. */
+function reduction(op: string, x: Tensor, options: ReduceOptions): { axes: number[]; keepDims: boolean | undefined } {
+  const { axes, axis, keepDims } = checkOptions(op, options, reduceOptions);
+  if (axes !== undefined && axis !== undefined) throw new ArgumentError(op, 'axes or axis', 'both');
+  return { axes: normalizeAxes(op, axes ?? axis, x.shape), keepDims };
 }
 
 export interface ReduceAttributes {
@@ -51,17 +63,17 @@ export const meanOp = sumLike('mean');
 /** Sum over axes; of nothing 0. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('sum', [x]);
-  const axes = normalizeAxes('sum', options.axes, x.shape);
-  const y = finish(sumAxes(x, axes), x, axes, options.keepDims);
+  const { axes, keepDims } = reduction('sum', x, options);
+  const y = finish(sumAxes(x, axes), x, axes, keepDims);
   return apply(sumOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale: 1 } });
 }
 
 /** Mean over axes; of nothing NaN. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('mean', [x]);
-  const axes = normalizeAxes('mean', options.axes, x.shape);
+  const { axes, keepDims } = reduction('mean', x, options);
   const scale = 1 / axes.reduce((product, axis) => product * x.shape[axis], 1);
-  const y = finish(sumAxes(x, axes, scale), x, axes, options.keepDims);
+  const y = finish(sumAxes(x, axes, scale), x, axes, keepDims);
   return apply(meanOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale } });
 }
 
@@ -80,9 +92,9 @@ export const maxOp = defineOp<ReduceAttributes>({
 /** Largest value over axes; ties share the gradient. @throws ShapeError when there is nothing to choose from */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkOperands('max', [x]);
-  const axes = normalizeAxes('max', options.axes, x.shape);
+  const { axes, keepDims } = reduction('max', x, options);
   checkNotEmpty('max', x, axes);
-  const y = finish(maxAxes(x, axes), x, axes, options.keepDims);
+  const y = finish(maxAxes(x, axes), x, axes, keepDims);
   return apply(maxOp, y, { parents: [x], saved: [x, y], attributes: { shape: x.shape, axes, scale: 1 } });
 }
 
@@ -93,12 +105,21 @@ export const argmaxOp = defineOp({
   backward: notDifferentiable('argmax is piecewise constant'),
 });
 
-/** i32 place of the first largest value along one axis. */
-export function argmax(x: Tensor, options: { axis: number; keepDims?: boolean }): Tensor {
+export interface ArgmaxOptions extends AxisOptions {
+  /** Keep the reduced axis with extent 1. */
+  keepDims?: boolean;
+}
+
+/** i32 place of the first largest value along one axis, which must be named. */
+export function argmax(x: Tensor, options: ArgmaxOptions): Tensor {
   checkOperands('argmax', [x]);
-  const [axis] = normalizeAxes('argmax', options.axis, x.shape);
+  const { keepDims, ...rest } = checkOptions<ArgmaxOptions>('argmax', options, {
+    ...axisOptions,
+    keepDims: kinds.boolean,
+  });
+  const axis = axisOf('argmax', x.shape, rest);
   checkNotEmpty('argmax', x, [axis]);
-  return apply(argmaxOp, finish(argmaxAxis(x, axis), x, [axis], options.keepDims), { parents: [x] });
+  return apply(argmaxOp, finish(argmaxAxis(x, axis), x, [axis], keepDims), { parents: [x] });
 }
 
 function checkNotEmpty(op: string, x: Tensor, axes: readonly number[]): void {

@@ -1,4 +1,5 @@
 // Resampling of images by a whole factor: nearest neighbour up, mean down.
+import { describeValue, kinds } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -79,7 +80,7 @@ export function downsampleMean(x: Tensor, factor: number): Tensor {
 
 function checkImages(op: string, x: Tensor, factor: number): void {
   checkActivations(op, [x]);
-  if (!Number.isInteger(factor) || factor < 1)
-    throw new ValueError(`[${op}] expected a whole factor >= 1, got ${factor}`);
+  if (!kinds.int32Count.accepts(factor))
+    throw new ValueError(`[${op}] expected a whole factor >= 1, got ${describeValue(factor)}`);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
 }

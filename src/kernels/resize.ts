@@ -1,4 +1,5 @@
 // Bilinear resizing to any size, half-pixel centres, no antialiasing: PyTorch's interpolate with align_corners=False.
+import { copyOfList, describeValue, kinds, listOf } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -15,6 +16,8 @@ const cudaKernels = cudaModule(import.meta.url, './resize.cu', {
   resize_bilinear: 'ptr ptr ptr i32',
   resize_bilinear_gradient: 'ptr ptr ptr i32',
 });
+
+const sizeKind = listOf(kinds.int32Count, 'whole numbers >= 1', 2);
 
 /** N, H, W, C, H', W' */
 type Table = readonly number[];
@@ -38,16 +41,17 @@ export const resizeBilinearOp = defineOp<Table>({
  */
 export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tensor {
   const device = checkOperands('resize_bilinear', [x]);
-  const valid = x.rank === 4 && x.shape[1] > 0 && x.shape[2] > 0 && size.every((v) => Number.isInteger(v) && v > 0);
-  if (!valid)
+  const target = copyOfList(size) as number[] | undefined;
+  const valid = x.rank === 4 && x.shape[1] > 0 && x.shape[2] > 0 && sizeKind.accepts(target);
+  if (!valid || !target)
     throw new ShapeError(
       'resize_bilinear',
       'images [N, H, W, C] with pixels and a size [height, width] of whole numbers >= 1',
-      `${formatShape(x.shape)} and ${formatShape(size)}`,
+      `${formatShape(x.shape)} and ${describeValue(size)}`,
     );
   const [n, , , c] = x.shape;
-  const table = [...x.shape, ...size];
-  const y = empty([n, ...size, c], { device });
+  const table = [...x.shape, ...target];
+  const y = empty([n, ...target, c], { device });
   launch('resize_bilinear', x, y, table);
   return apply(resizeBilinearOp, y, { parents: [x], attributes: table });
 }

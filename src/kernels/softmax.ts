@@ -1,10 +1,11 @@
 // Softmax, log-softmax and cross entropy.
 
+import { checkOptions, type OptionKinds, oneOf } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
-import { normalizeAxes } from '../tensor/shape.ts';
+import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perWarp } from './geometry.ts';
 import { firstOutside } from './indices.ts';
@@ -64,10 +65,11 @@ function rowsOf(x: Tensor): [number, number] {
 }
 
 /** Runs `last`, which works along the last axis, along any. */
-function along(op: string, x: Tensor, axis: number, last: (x: Tensor) => Tensor): Tensor {
+function along(op: string, x: Tensor, options: AxisOptions, last: (x: Tensor) => Tensor): Tensor {
   checkOperands(op, [x]);
-  const [normal] = normalizeAxes(op, axis, x.shape);
+  const given = checkOptions(op, options, axisOptions);
   if (x.rank === 0) throw new ShapeError(op, 'at least one axis', formatShape(x.shape));
+  const normal = axisOf(op, x.shape, given, -1);
   if (normal === x.rank - 1) return last(x);
   const swapped = [...x.shape.keys()];
   [swapped[normal], swapped[x.rank - 1]] = [x.rank - 1, normal];
@@ -87,8 +89,8 @@ export const softmaxOp = defineOp({
 });
 
 /** exp(x) / sum exp(x) along an axis, by default the last. */
-export function softmax(x: Tensor, options: { axis?: number } = {}): Tensor {
-  return along('softmax', x, options.axis ?? -1, (last) => {
+export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
+  return along('softmax', x, options, (last) => {
     const y = empty(last.shape, { device: last.device });
     softmaxOfRows(last, y);
     return apply(softmaxOp, y, { parents: [last], saved: [y] });
@@ -108,8 +110,8 @@ export const logSoftmaxOp = defineOp({
 });
 
 /** x - log sum exp(x) along an axis, by default the last. */
-export function logSoftmax(x: Tensor, options: { axis?: number } = {}): Tensor {
-  return along('log_softmax', x, options.axis ?? -1, (last) => {
+export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
+  return along('log_softmax', x, options, (last) => {
     const y = empty(last.shape, { device: last.device });
     const [rows, n] = rowsOf(last);
     if (y.size > 0) onRows(y.device, 'softmax_log_forward', rows, [last.address, y.address, rows, n]);
@@ -117,7 +119,16 @@ export function logSoftmax(x: Tensor, options: { axis?: number } = {}): Tensor {
   });
 }
 
-export type Reduction = 'mean' | 'sum' | 'none';
+/** What a loss does with its values for each element or sample. */
+export const reductions = ['mean', 'sum', 'none'] as const;
+export type Reduction = (typeof reductions)[number];
+
+export interface LossOptions {
+  /** Default 'mean'. */
+  reduction?: Reduction;
+}
+
+export const lossOptions: OptionKinds<LossOptions> = { reduction: oneOf(reductions) };
 
 export const crossEntropyOp = defineOp({
   name: 'cross_entropy',
@@ -138,8 +149,9 @@ export const crossEntropyOp = defineOp({
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
   const device = checkOperands('cross_entropy', [logits]);
+  const { reduction } = checkOptions('cross_entropy', options, lossOptions);
   checkOperands('cross_entropy', [labels], 'i32');
   checkSameDevice('cross_entropy', logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
@@ -153,7 +165,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: { reductio
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
-  return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), options.reduction);
+  return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
 }
 
 /** One loss a row. Returns the first position of a label outside the classes, or -1. */

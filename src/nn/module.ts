@@ -60,7 +60,7 @@ export abstract class Module {
   *slots(prefix = ''): Generator<Slot> {
     for (const [key, value] of Object.entries(this)) {
       const path = prefix + key;
-      if (value instanceof Tensor) yield { path, owner: this as unknown as Record<string, unknown>, key };
+      if (Tensor.is(value)) yield { path, owner: this as unknown as Record<string, unknown>, key };
       else yield* childSlots(value, `${path}.`);
     }
   }

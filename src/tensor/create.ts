@@ -1,8 +1,9 @@
 // Making tensors from nothing or from the host's arrays.
+import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device, HostArray } from '../device/device.ts';
-import { defaultDevice } from '../device/open.ts';
-import { DtypeError, formatShape, ShapeError } from '../errors.ts';
-import { type Dtype, dtypes } from './dtype.ts';
+import { defaultDevice, deviceKind } from '../device/open.ts';
+import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
 import { checkShape, type Shape, sizeOf } from './shape.ts';
@@ -17,14 +18,25 @@ export interface TensorOptions {
   requiresGrad?: boolean;
 }
 
+const tensorOptions: OptionKinds<TensorOptions> = {
+  device: deviceKind,
+  dtype: dtypeKind,
+  requiresGrad: kinds.boolean,
+};
+
 type Nested = number | readonly Nested[];
 
 /** A tensor whose memory holds anything. */
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
-  const { device = defaultDevice(), dtype = 'f32', requiresGrad = false } = options;
-  checkShape('empty', shape);
-  const storage = new Storage(device, sizeOf(shape) * dtypes[dtype].bytes);
-  const made = new Tensor(storage, 0, Object.freeze([...shape]), dtype);
+  return allocate(checkShape('empty', shape), checkOptions('empty', options, tensorOptions));
+}
+
+/** Of checked arguments. */
+function allocate(
+  shape: Shape,
+  { device = defaultDevice(), dtype = 'f32', requiresGrad = false }: TensorOptions,
+): Tensor {
+  const made = new Tensor(new Storage(device, sizeOf(shape) * dtypes[dtype].bytes), 0, shape, dtype);
   made.requiresGrad = requiresGrad;
   activeScope()?.adopt(made);
   trackLeaks(made);
@@ -32,72 +44,146 @@ export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
 }
 
 /**
- * A tensor from numbers: a typed array or a flat list with `shape`, or nested lists.
- * @throws ShapeError when the count does not fit the shape
+ * A tensor from numbers: a typed array or a flat list with `shape`, or nested lists of equal lengths. Whole dtypes drop the
+ * fraction; `bool` holds 1 for everything but 0, and takes true and false too. bf16 and f16 take 16-bit patterns in a Uint16Array.
+ * @throws ShapeError when the count does not fit the shape or lists are ragged; ArgumentError for an item that is not a number;
+ * ValueError for a number that an integer dtype cannot hold
  */
 export function tensor(data: HostArray | Nested, options: TensorOptions & { shape?: Shape } = {}): Tensor {
-  const { dtype = 'f32' } = options;
-  const typed = ArrayBuffer.isView(data);
-  const shape = options.shape ?? (typed ? [data.length] : nestedShape(data));
-  checkShape('tensor', shape);
-  const flat = typed ? data : flatten(data);
-  if (flat.length !== sizeOf(shape))
-    throw new ShapeError('tensor', `${sizeOf(shape)} elements for ${formatShape(shape)}`, `${flat.length} elements`);
-  const made = empty(shape, options);
-  made.device.upload(made.address, toHostArray(flat, dtype));
+  const { shape: asked, ...rest } = checkOptions<TensorOptions & { shape?: Shape }>('tensor', options, {
+    ...tensorOptions,
+    shape: kinds.object,
+  });
+  const { dtype = 'f32' } = rest;
+  const { numbers, shape: own } = numbersOf(data, dtype);
+  const shape = checkShape('tensor', asked ?? own);
+  if (numbers.length !== sizeOf(shape))
+    throw new ShapeError('tensor', `${sizeOf(shape)} elements for ${formatShape(shape)}`, `${numbers.length} elements`);
+  return upload('tensor', numbers, shape, rest);
+}
+
+function upload(op: string, numbers: ArrayLike<number>, shape: Shape, options: TensorOptions): Tensor {
+  const values = toHostArray(op, numbers, options.dtype ?? 'f32');
+  const made = allocate(shape, options);
+  made.device.upload(made.address, values);
   return made;
 }
 
 /** Every element 0. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
-  const made = empty(shape, options);
+  const made = allocate(checkShape('zeros', shape), checkOptions('zeros', options, tensorOptions));
   made.device.fill(made.address, made.size * dtypes[made.dtype].bytes, 0);
   return made;
 }
 
 /** Every element `value`; f32, i32, u8 or bool. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  const { dtype = 'f32' } = options;
-  checkShape('full', shape);
-  const array = new dtypes[dtype].array(sizeOf(shape));
-  return tensor(toHostArray(array.fill(value), dtype), { ...options, shape });
+  return filled('full', shape, value, options);
 }
 
-/** Every element 1. */
+/** Every element 1; f32, i32, u8 or bool. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 1, options);
+  return filled('ones', shape, 1, options);
 }
 
-/** [start, stop) in steps of `step`, of length ceil((stop - start) / step). */
+function filled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+  const dims = checkShape(op, shape);
+  const checked = checkOptions(op, options, tensorOptions);
+  const { dtype = 'f32' } = checked;
+  checkArgument(op, 'value', value, kinds.number);
+  refusePatterns(op, dtype);
+  const [element] = toHostArray(op, [value], dtype);
+  return upload(op, new dtypes[dtype].array(sizeOf(dims)).fill(element), dims, checked);
+}
+
+/** [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool. */
 export function arange(start: number, stop: number, step = 1, options: TensorOptions = {}): Tensor {
+  for (const [name, value] of Object.entries({ start, stop, step })) checkArgument('arange', name, value, kinds.number);
+  const checked = checkOptions('arange', options, tensorOptions);
   const count = Math.max(0, Math.ceil((stop - start) / step));
   if (!Number.isFinite(count)) throw new ShapeError('arange', 'finite bounds and a step that is not 0', `step ${step}`);
-  const { dtype = 'f32' } = options;
-  const array = new dtypes[dtype].array(count);
-  for (let i = 0; i < count; i++) array[i] = start + i * step;
-  return tensor(array, { ...options, shape: [count] });
+  const shape = checkShape('arange', [count]);
+  refusePatterns('arange', checked.dtype ?? 'f32');
+  const numbers = Float64Array.from({ length: count }, (_, i) => start + i * step);
+  return upload('arange', numbers, shape, checked);
 }
 
-function flatten(data: Nested): number[] {
-  return typeof data === 'number' ? [data] : data.flatMap(flatten);
-}
-
-function nestedShape(data: Nested): number[] {
-  const shape: number[] = [];
-  let level: Nested = data;
-  while (Array.isArray(level)) {
-    shape.push(level.length);
-    level = level[0];
+/** The numbers of a typed array or of nested lists, in order, and their shape. */
+function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; shape: Shape } {
+  if (ArrayBuffer.isView(data)) {
+    if (data instanceof DataView || data instanceof BigInt64Array || data instanceof BigUint64Array)
+      throw new ArgumentError('tensor', 'data to be numbers', describeValue(data));
+    const numbers = data as HostArray;
+    return { numbers, shape: [numbers.length] };
   }
-  return shape;
+  const shape: number[] = [];
+  for (let level = data; Array.isArray(level); level = level[0]) {
+    shape.push(level.length);
+    // A list that holds itself would go on for ever.
+    if (shape.length > 64) throw new ShapeError('tensor', 'at most 64 axes', 'lists nested deeper');
+  }
+  const numbers: number[] = [];
+  collect(data, 0);
+  return { numbers, shape };
+
+  function collect(item: unknown, depth: number): void {
+    if (depth < shape.length) {
+      if (!Array.isArray(item) || item.length !== shape[depth])
+        throw new ShapeError(
+          'tensor',
+          `nested lists of equal lengths, ${formatShape(shape)}`,
+          `${Array.isArray(item) ? `a list of ${item.length}` : describeValue(item)} at depth ${depth}`,
+        );
+      for (let i = 0; i < shape[depth]; i++) collect(item[i], depth + 1);
+      return;
+    }
+    if (Array.isArray(item))
+      throw new ShapeError(
+        'tensor',
+        `nested lists of equal lengths, ${formatShape(shape)}`,
+        `a list at depth ${depth}`,
+      );
+    if (typeof item === 'number') numbers.push(item);
+    else if (typeof item === 'boolean' && dtype === 'bool') numbers.push(item ? 1 : 0);
+    else throw new ArgumentError('tensor', 'data to be numbers', describeValue(item));
+  }
 }
 
-function toHostArray(data: ArrayLike<number>, dtype: Dtype): HostArray {
-  const { array: ArrayType } = dtypes[dtype];
-  if (data instanceof ArrayType) return data as HostArray;
+/** Numbers cannot be stored as bf16 or f16 by the host. */
+function refusePatterns(op: string, dtype: Dtype): void {
   if (dtype === 'bf16' || dtype === 'f16')
-    throw new DtypeError('tensor', `16-bit patterns in a Uint16Array for ${dtype}`, 'numbers (make f32, then cast)');
+    throw new DtypeError(op, 'a dtype of f32, i32, u8 or bool', `${dtype} (make f32, then cast)`);
+}
+
+/** The numbers that an integer dtype holds. */
+const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u8: [0, 255] } as const;
+
+function toHostArray(op: string, data: ArrayLike<number>, dtype: Dtype): HostArray {
+  const { array: ArrayType } = dtypes[dtype];
+  if (dtype === 'bool') return Uint8Array.from(data, (value) => (value === 0 ? 0 : 1));
+  if (isPlain(data, ArrayType)) return data as HostArray;
+  if (dtype === 'bf16' || dtype === 'f16')
+    throw new DtypeError(op, `16-bit patterns in a Uint16Array for ${dtype}`, 'numbers (make f32, then cast)');
   const target = new ArrayType(data.length);
-  for (let i = 0; i < data.length; i++) target[i] = data[i];
+  if (dtype === 'f32') for (let i = 0; i < data.length; i++) target[i] = data[i];
+  else copyWhole(op, data, target, dtype);
   return target;
+}
+
+/** Whether it is a typed array of that type itself, whose length nobody has written over. */
+function isPlain(data: object, ArrayType: new (length: number) => HostArray): boolean {
+  return Object.getPrototypeOf(data) === ArrayType.prototype && !Object.hasOwn(data, 'byteLength');
+}
+
+/** Without the fraction. @throws ValueError naming the first number that does not fit */
+function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype: 'i32' | 'u8'): void {
+  const [least, most] = ranges[dtype];
+  for (let i = 0; i < data.length; i++) {
+    const value = Math.trunc(data[i]);
+    if (!(value >= least && value <= most))
+      throw new ValueError(
+        `[${op}] expected numbers that ${dtype} holds, ${least} to ${most}, got ${data[i]} at position ${i}`,
+      );
+    target[i] = value;
+  }
 }

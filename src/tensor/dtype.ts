@@ -1,4 +1,5 @@
 // Element types: their size and the array that holds them on the host. bf16 and f16 travel as raw 16-bit patterns.
+import { checkArgument, oneOf } from '../arguments.ts';
 import type { HostArray } from '../device/device.ts';
 
 export type Dtype = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool';
@@ -17,6 +18,14 @@ export const dtypes: { readonly [D in Dtype]: DtypeFacts } = {
   u8: { bytes: 1, array: Uint8Array, floating: false },
   bool: { bytes: 1, array: Uint8Array, floating: false },
 };
+
+/** The kind of an option that names a dtype. */
+export const dtypeKind = oneOf(Object.keys(dtypes));
+
+/** @throws ArgumentError for anything but the name of a dtype */
+export function checkDtype(op: string, dtype: unknown): asserts dtype is Dtype {
+  checkArgument(op, 'dtype', dtype, dtypeKind);
+}
 
 export function isFloating(dtype: Dtype): boolean {
   return dtypes[dtype].floating;

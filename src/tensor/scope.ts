@@ -1,5 +1,7 @@
 // Who frees what: a scope owns the tensors made while it is open and, when it closes, frees those that it does not
 // return. Tensors made outside any scope live until they are disposed.
+import { checkArgument, kinds } from '../arguments.ts';
+import { ArgumentError, ValueError } from '../errors.ts';
 import { Tensor } from './tensor.ts';
 
 /** What `openScope` gives. */
@@ -20,7 +22,8 @@ export class Scope {
 
   /** Runs `fn` with this scope open; for code that awaits between its pieces. */
   run<T>(fn: () => T): T {
-    if (this.closed) throw new Error('this scope is closed');
+    if (this.closed) throw new ValueError('[scope] this scope is closed');
+    checkArgument('scope', 'its argument', fn, kinds.callback);
     const outer = active;
     active = this;
     try {
@@ -67,7 +70,12 @@ export function scope<T>(fn: () => T): T {
   let result: T | undefined;
   try {
     result = inner.run(fn);
-    if (result instanceof Promise) throw new Error('scope() needs a synchronous function; use openScope() with await');
+    if (result instanceof Promise)
+      throw new ArgumentError(
+        'scope',
+        'a synchronous function (use openScope() with await)',
+        'one that returns a Promise',
+      );
     return result;
   } finally {
     inner.close(result);
@@ -90,7 +98,7 @@ export function keep<T>(value: T): T {
 const DEEPEST = 8;
 
 function collectTensors(value: unknown, found: Set<Tensor>, depth: number): void {
-  if (value instanceof Tensor) found.add(value);
+  if (Tensor.is(value)) found.add(value);
   else if (depth < DEEPEST && value !== null && typeof value === 'object') {
     if (Array.isArray(value)) for (const item of value) collectTensors(item, found, depth + 1);
     else if (value instanceof Map) for (const item of value.values()) collectTensors(item, found, depth + 1);

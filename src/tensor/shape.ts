@@ -1,5 +1,6 @@
 // Shape rules: pure functions of lists of dimensions.
-import { formatShape, ShapeError } from '../errors.ts';
+import { describeValue, either, kinds, listOf, type OptionKinds, wholeNumbers } from '../arguments.ts';
+import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 
 export type Shape = readonly number[];
 
@@ -13,11 +14,24 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }
 
-/** @throws ShapeError unless every dimension is a whole number >= 0 and the size fits an int32 */
-export function checkShape(op: string, shape: Shape): void {
-  if (!shape.every((dim) => Number.isInteger(dim) && dim >= 0))
-    throw new ShapeError(op, 'dimensions that are whole numbers >= 0', formatShape(shape));
-  if (sizeOf(shape) > 2 ** 31 - 1) throw new ShapeError(op, 'at most 2^31 - 1 elements', formatShape(shape));
+/** The most elements of a tensor and the largest dimension: kernels count in int32. */
+const LARGEST = 2 ** 31 - 1;
+
+/** The most axes of a tensor, as in NumPy. */
+const MOST_AXES = 64;
+
+/**
+ * @returns a frozen copy
+ * @throws ArgumentError for anything but a list of whole numbers; ShapeError unless every dimension is >= 0 and the size fits an
+ * int32
+ */
+export function checkShape(op: string, shape: Shape): Shape {
+  const dims = Object.freeze(wholeNumbers(op, 'a shape', shape));
+  if (!dims.every((dim) => dim >= 0 && dim <= LARGEST))
+    throw new ShapeError(op, 'dimensions that are whole numbers >= 0 and below 2^31', formatShape(dims));
+  if (dims.length > MOST_AXES) throw new ShapeError(op, `at most ${MOST_AXES} axes`, `${dims.length} axes`);
+  if (sizeOf(dims) > LARGEST) throw new ShapeError(op, 'at most 2^31 - 1 elements', formatShape(dims));
+  return dims;
 }
 
 /** NumPy's broadcasting: aligned at the last axis, equal or 1. @throws ShapeError with both shapes */
@@ -43,11 +57,11 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** Axes as sorted, distinct, non-negative numbers; every axis when undefined. @throws ShapeError */
+/** Axes as sorted, distinct, non-negative numbers; every axis when undefined. @throws ShapeError, ArgumentError */
 export function normalizeAxes(op: string, axes: number | readonly number[] | undefined, shape: Shape): number[] {
   const rank = shape.length;
   if (axes === undefined) return shape.map((_, i) => i);
-  const list = typeof axes === 'number' ? [axes] : axes;
+  const list = typeof axes === 'number' ? [axes] : wholeNumbers(op, 'axes', axes);
   const normal = list.map((axis) => (axis < 0 ? axis + rank : axis));
   if (
     !normal.every((axis) => Number.isInteger(axis) && axis >= 0 && axis < rank) ||
@@ -55,4 +69,33 @@ export function normalizeAxes(op: string, axes: number | readonly number[] | und
   )
     throw new ShapeError(op, `distinct axes of a tensor ${formatShape(shape)}`, `axes ${formatShape(list)}`);
   return normal.sort((a, b) => a - b);
+}
+
+/** One axis as a number >= 0. @throws ArgumentError for anything but a number, ShapeError for one beyond the shape */
+export function normalizeAxis(op: string, axis: number, shape: Shape): number {
+  if (typeof axis !== 'number') throw new ArgumentError(op, 'axis to be a whole number', describeValue(axis));
+  return normalizeAxes(op, axis, shape)[0];
+}
+
+/** What an option `axes` may be. */
+export const axesKind = either(kinds.integer, listOf(kinds.integer, 'whole numbers'));
+
+/** Options of an op along one axis. */
+export interface AxisOptions {
+  /** Negative ones count from the end. */
+  axis?: number;
+  /** Another name of `axis`; a list must hold one. */
+  axes?: number | readonly number[];
+}
+
+export const axisOptions: OptionKinds<AxisOptions> = { axis: kinds.integer, axes: axesKind };
+
+/** The one axis that checked options name, under either name. @throws ArgumentError when there is none and no default */
+export function axisOf(op: string, shape: Shape, { axis, axes }: AxisOptions, standard?: number): number {
+  if (axis !== undefined && axes !== undefined) throw new ArgumentError(op, 'axis or axes', 'both');
+  const given = axis ?? axes ?? standard;
+  const list = given === undefined || typeof given === 'number' ? given : wholeNumbers(op, 'axes', given);
+  const one = Array.isArray(list) && list.length === 1 ? list[0] : list;
+  if (typeof one !== 'number') throw new ArgumentError(op, 'axis to be a whole number', describeValue(list));
+  return normalizeAxis(op, one, shape);
 }

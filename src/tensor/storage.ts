@@ -9,20 +9,20 @@ const LISTED = 8;
 const live = new Set<Storage>();
 
 export class Storage {
-  readonly device: Device;
-  readonly address: number;
-  readonly bytes: number;
-  /** Tensors (views and the graph's saved ones included) that share this memory. */
-  references = 1;
+  // Kernels trust these, so nobody can change them from outside.
+  readonly #device: Device;
+  readonly #address: number;
+  readonly #bytes: number;
+  #references = 1;
   /** What it is for, or the op whose result it holds. */
   owner = 'other';
 
   /** @throws OutOfMemoryError with the bytes that each owner has in use on that device */
   constructor(device: Device, bytes: number) {
-    this.device = device;
-    this.bytes = bytes;
+    this.#device = device;
+    this.#bytes = bytes;
     try {
-      this.address = device.allocate(Math.max(bytes, 1));
+      this.#address = device.allocate(Math.max(bytes, 1));
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
       throw new OutOfMemoryError(`${error.message}${ownersOn(device)}`, { cause: error });
@@ -30,15 +30,32 @@ export class Storage {
     live.add(this);
   }
 
+  get device(): Device {
+    return this.#device;
+  }
+
+  get address(): number {
+    return this.#address;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Tensors (views and the graph's saved ones included) that share this memory. */
+  get references(): number {
+    return this.#references;
+  }
+
   retain(): this {
-    this.references++;
+    this.#references++;
     return this;
   }
 
   release(): void {
-    if (--this.references > 0) return;
+    if (--this.#references > 0) return;
     live.delete(this);
-    this.device.free(this.address);
+    this.#device.free(this.#address);
   }
 }
 

@@ -1,13 +1,21 @@
 // A tensor: a window of device memory with a shape and a dtype, contiguous and row-major. Images are [N, H, W, C],
 // conv weights [Cout, kh, kw, Cin]. What it may carry of a gradient graph is known here only by interface.
 import { inspect } from 'node:util';
+import { describeValue, type Kind } from '../arguments.ts';
 import type { Device, HostArray } from '../device/device.ts';
-import { formatShape, NotDifferentiableError, RecordingError, ShapeError, UseAfterFreeError } from '../errors.ts';
+import {
+  ArgumentError,
+  formatShape,
+  NotDifferentiableError,
+  RecordingError,
+  ShapeError,
+  UseAfterFreeError,
+} from '../errors.ts';
 import { type Dtype, dtypes } from './dtype.ts';
 import { formatTensor } from './format.ts';
 import type { Scope } from './scope.ts';
-import { type Shape, sizeOf } from './shape.ts';
-import type { Storage } from './storage.ts';
+import { type Shape, sameShape, sizeOf } from './shape.ts';
+import { Storage } from './storage.ts';
 
 /** What the autograd engine hangs on the output of an op. */
 export interface GradientSource {
@@ -22,19 +30,14 @@ export interface BackwardOptions {
   retainGraph?: boolean;
 }
 
+/** Known to every copy of this package: a tensor of another copy is recognised, and refused by name. */
+const BRAND = Symbol.for('rectiflow.Tensor');
+
 /** A window of device memory with a shape and a dtype; made by `tensor`, `zeros` and the ops, freed by its scope or `dispose`. */
 export class Tensor {
-  readonly shape: Shape;
-  readonly dtype: Dtype;
-  readonly size: number;
-  readonly storage: Storage;
-  /** First byte within the storage. */
-  readonly byteOffset: number;
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
   requiresGrad = false;
-  /** Accumulated gradient of a leaf after `backward`. */
-  grad: Tensor | null = null;
   /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
   bf16: Tensor | null = null;
   /** The op that made it, while gradients may be asked through it. */
@@ -44,38 +47,96 @@ export class Tensor {
   /** Set where the path to parameters ends in an op without a gradient: that op's reason. */
   blocked: string | undefined;
   owner: Scope | undefined;
-  private freed = false;
+  // Kernels trust these, so nobody can change them from outside.
+  readonly #storage: Storage;
+  readonly #byteOffset: number;
+  readonly #shape: Shape;
+  readonly #dtype: Dtype;
+  readonly #size: number;
+  #grad: Tensor | null = null;
+  #freed = false;
 
   /** Takes over one reference to `storage`. */
   constructor(storage: Storage, byteOffset: number, shape: Shape, dtype: Dtype) {
-    this.storage = storage;
-    this.byteOffset = byteOffset;
-    this.shape = shape;
-    this.dtype = dtype;
-    this.size = sizeOf(shape);
+    if (!(storage instanceof Storage))
+      throw new ArgumentError(
+        'Tensor',
+        'memory of a device (tensors are made by tensor(), zeros() and the ops)',
+        describeValue(storage),
+      );
+    this.#storage = storage;
+    this.#byteOffset = byteOffset;
+    this.#shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
+    this.#dtype = dtype;
+    this.#size = sizeOf(this.#shape);
+  }
+
+  /** Whether it is a tensor of this copy of the package. */
+  static is(value: unknown): value is Tensor {
+    return typeof value === 'object' && value !== null && #storage in value;
+  }
+
+  get [BRAND](): true {
+    return true;
+  }
+
+  get shape(): Shape {
+    return this.#shape;
+  }
+
+  get dtype(): Dtype {
+    return this.#dtype;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get storage(): Storage {
+    return this.#storage;
+  }
+
+  /** First byte within the storage. */
+  get byteOffset(): number {
+    return this.#byteOffset;
+  }
+
+  /** Accumulated gradient of a leaf after `backward`. Setting it takes a tensor of the same shape and device, or null. */
+  get grad(): Tensor | null {
+    return this.#grad;
+  }
+
+  set grad(value: Tensor | null) {
+    if (value !== null) {
+      requireTensor('grad', value, 'a gradient');
+      if (!sameShape(value.shape, this.#shape) || value.device !== this.device)
+        throw new ShapeError('grad', `a gradient ${formatShape(this.#shape)} on ${this.device.name}`, value.describe());
+    }
+    this.#grad = value;
   }
 
   get device(): Device {
-    return this.storage.device;
+    return this.#storage.device;
   }
 
   get rank(): number {
-    return this.shape.length;
+    return this.#shape.length;
   }
 
   get disposed(): boolean {
-    return this.freed;
+    return this.#freed;
   }
 
   /** Where the first element lies, as a number of the device. @throws UseAfterFreeError */
   get address(): number {
     this.assertAlive('an op');
-    return this.storage.address + this.byteOffset;
+    return this.#storage.address + this.#byteOffset;
   }
 
   /** @throws UseAfterFreeError naming this tensor and what wanted it */
   assertAlive(user: string): void {
-    if (this.freed)
+    if (this.#freed)
       throw new UseAfterFreeError(
         `${user} used ${this.describe()} after it was disposed; return it from its scope() or keep() it`,
       );
@@ -134,13 +195,13 @@ export class Tensor {
 
   /** Frees its memory unless other tensors share it; safe to call twice. */
   dispose(): void {
-    if (this.freed) return;
-    this.freed = true;
+    if (this.#freed) return;
+    this.#freed = true;
     this.owner = undefined;
     this.source?.release();
     this.grad?.dispose();
     this.bf16?.dispose();
-    this.storage.release();
+    this.#storage.release();
   }
 
   /** For `using t = ...`. */
@@ -150,11 +211,31 @@ export class Tensor {
 
   /** Shape, dtype and elements, the middle of long axes left out. */
   toString(): string {
-    return this.freed ? `${this.describe()} (disposed)` : formatTensor(this);
+    return this.#freed ? `${this.describe()} (disposed)` : formatTensor(this);
   }
 
   /** For console.log. */
   [inspect.custom](): string {
     return this.toString();
   }
+}
+
+/**
+ * @param what the words for a message: "a tensor", "a bias"
+ * @throws ArgumentError for anything but a tensor of this copy of the package
+ */
+export function requireTensor(op: string, value: unknown, what = 'a tensor'): asserts value is Tensor {
+  if (Tensor.is(value)) return;
+  throw new ArgumentError(op, what, describeOperand(value));
+}
+
+/** The kind of an option that holds a tensor. */
+export const tensorKind: Kind = { expected: 'a tensor', accepts: Tensor.is };
+
+/** As describeValue; says so where it is a tensor, but of another copy of this package. */
+export function describeOperand(value: unknown): string {
+  const foreign = typeof value === 'object' && value !== null && BRAND in value;
+  return foreign
+    ? 'a tensor of another copy of rectiflow (two installations, or its source beside its build, cannot share tensors)'
+    : describeValue(value);
 }

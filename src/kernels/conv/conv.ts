@@ -1,17 +1,19 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { Flow, type PixelSums, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/flow.ts';
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { converted } from '../conversion.ts';
 import { mul } from '../elementwise.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
 import { sumAxes } from '../reduction.ts';
 import { withWeight } from '../weight.ts';
+import { type Extent, extentKind, extents } from '../window.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
@@ -21,9 +23,9 @@ export interface Conv2dOptions {
   /** [Cout] f32 */
   bias?: Tensor;
   /** One number or [vertical, horizontal]; default 1. */
-  stride?: number | readonly [number, number];
+  stride?: Extent;
   /** Zeros on each side; default 0. */
-  padding?: number | readonly [number, number];
+  padding?: Extent;
   /** [N, Cout], added to every pixel of a sample: a time embedding. */
   add?: Tensor;
   /** Of the output's shape, added to it: the shortcut of a residual block. */
@@ -31,6 +33,15 @@ export interface Conv2dOptions {
   /** Factor of the whole sum; default 1. */
   scale?: number;
 }
+
+const convOptions: OptionKinds<Conv2dOptions> = {
+  bias: tensorKind,
+  stride: extentKind,
+  padding: extentKind,
+  add: tensorKind,
+  residual: tensorKind,
+  scale: kinds.number,
+};
 
 export interface ConvAttributes {
   geometry: Geometry;
@@ -86,13 +97,19 @@ export const conv2dOp = defineOp<ConvAttributes>({
  * @returns [N, H', W', Cout], H' = floor((H + 2 padding - kh) / stride) + 1
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
-  const { bias, add, residual, scale = 1 } = options;
-  checkActivations('conv2d', [x, add, residual]);
+  requireTensor('conv2d', x);
+  requireTensor('conv2d', weight, 'a weight tensor');
+  const checked = checkOptions('conv2d', options, convOptions);
+  const { bias, add, residual, scale = 1 } = checked;
+  checkActivations(
+    'conv2d',
+    [x, add, residual].filter((t) => t !== undefined),
+  );
   if (bias) {
     checkOperands('conv2d', [bias]);
     checkSameDevice('conv2d', x, bias);
   }
-  const geometry = geometryOf(x.shape, weight.shape, options);
+  const geometry = geometryOf(x.shape, weight.shape, checked);
   const { out } = geometry;
   const expect = (what: string, t: Tensor | undefined, shape: Shape) => {
     if (t && !sameShape(t.shape, shape))
@@ -123,24 +140,17 @@ function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2d
       'x [N, H, W, Cin] and a weight [Cout, kh, kw, Cin]',
       `${formatShape(x)} and ${formatShape(weight)}`,
     );
-  const strides = pair('stride', stride, 1);
-  const paddings = pair('padding', padding, 0);
-  const extents = [0, 1].map(
+  const strides = extents('conv2d', 'stride', stride, 1);
+  const paddings = extents('conv2d', 'padding', padding, 0);
+  const sizes = [0, 1].map(
     (axis) => Math.floor((x[axis + 1] + 2 * paddings[axis] - weight[axis + 1]) / strides[axis]) + 1,
   );
-  if (extents.some((extent) => extent < 1) || weight[1] * weight[2] === 0)
+  if (sizes.some((extent) => extent < 1) || weight[1] * weight[2] === 0)
     throw new ShapeError(
       'conv2d',
       `a kernel that fits the image with padding ${formatShape(paddings)}`,
       `${formatShape(x)} and ${formatShape(weight)}`,
     );
-  const out = [x[0], extents[0], extents[1], weight[0]];
+  const out = [x[0], sizes[0], sizes[1], weight[0]];
   return { out, table: [...x, ...out.slice(1), weight[1], weight[2], ...strides, ...paddings] };
-}
-
-function pair(what: string, value: number | readonly [number, number], least: number): [number, number] {
-  const [vertical, horizontal] = typeof value === 'number' ? [value, value] : value;
-  if (![vertical, horizontal].every((v) => Number.isInteger(v) && v >= least))
-    throw new ValueError(`[conv2d] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
-  return [vertical, horizontal];
 }

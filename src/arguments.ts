@@ -1,0 +1,184 @@
+// Checks of what callers hand to public functions. TypeScript checks its users at compile time; JavaScript's need the same
+// answers at run time: an option of another name is an error, never ignored.
+import { ArgumentError, formatShape, nearestName } from './errors.ts';
+
+/** What an argument may be: the words for a message, and the test. */
+export interface Kind {
+  /** Completes "expected NAME to be ...". */
+  readonly expected: string;
+  accepts(value: unknown): boolean;
+}
+
+/** Kinds that many functions share. */
+export const kinds = {
+  number: kind('a number', (v) => typeof v === 'number'),
+  finite: kind('a finite number', (v) => Number.isFinite(v)),
+  positive: kind('a finite number > 0', (v) => Number.isFinite(v) && (v as number) > 0),
+  notNegative: kind('a finite number >= 0', (v) => Number.isFinite(v) && (v as number) >= 0),
+  integer: kind('a whole number', Number.isSafeInteger),
+  whole: kind('a whole number >= 0', (v) => Number.isSafeInteger(v) && (v as number) >= 0),
+  count: kind('a whole number >= 1', (v) => Number.isSafeInteger(v) && (v as number) >= 1),
+  int32: kind('a whole number of 32 bits', isInt32),
+  int32Count: kind('a whole number >= 1', (v) => isInt32(v) && (v as number) >= 1),
+  boolean: kind('true or false', (v) => typeof v === 'boolean'),
+  text: kind('a string', (v) => typeof v === 'string'),
+  path: kind('a path', (v) => typeof v === 'string' && v.length > 0 && !v.includes('\0')),
+  callback: kind('a function', (v) => typeof v === 'function'),
+  object: kind('an object', (v) => typeof v === 'object' && v !== null),
+  signal: kind('an AbortSignal', (v) => v instanceof AbortSignal),
+  float32: kind('a Float32Array', (v) => v instanceof Float32Array),
+  bytes: kind('a Uint8Array', (v) => v instanceof Uint8Array),
+} satisfies Record<string, Kind>;
+
+function isInt32(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) === ((value as number) | 0);
+}
+
+export function kind(expected: string, accepts: (value: unknown) => boolean): Kind {
+  return { expected, accepts };
+}
+
+/** One of some strings or numbers. */
+export function oneOf(values: readonly (string | number | boolean)[]): Kind {
+  const listed = values.map((value) => JSON.stringify(value)).join(', ');
+  return kind(values.length === 1 ? listed : `one of ${listed}`, (v) => values.includes(v as string));
+}
+
+/** A list or a typed array whose items are all of a kind. */
+export function listOf(item: Kind, plural: string, length?: number): Kind {
+  const expected = length === undefined ? `a list of ${plural}` : `a list of ${length} ${plural}`;
+  return kind(expected, (v) => {
+    const list = copyOfList(v);
+    return list !== undefined && (length === undefined || list.length === length) && list.every((i) => item.accepts(i));
+  });
+}
+
+export function either(a: Kind, b: Kind): Kind {
+  return kind(`${a.expected} or ${b.expected}`, (v) => a.accepts(v) || b.accepts(v));
+}
+
+export function instanceOf(type: abstract new (...values: never[]) => unknown, expected: string): Kind {
+  return kind(expected, (v) => v instanceof type);
+}
+
+/** The items of a list or a typed array, each read once; undefined for anything else. */
+export function copyOfList(value: unknown): unknown[] | undefined {
+  if (Array.isArray(value)) return Array.from(value as unknown[]);
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return [...(value as unknown as Iterable<unknown>)];
+  return undefined;
+}
+
+/** @throws ArgumentError "[op] expected NAME to be KIND, got VALUE" */
+export function checkArgument(op: string, name: string, value: unknown, { expected, accepts }: Kind): void {
+  if (!accepts(value)) throw new ArgumentError(op, `${name} to be ${expected}`, describeValue(value));
+}
+
+/** Several at once, by name. */
+export function checkArguments(op: string, values: Record<string, readonly [value: unknown, kind: Kind]>): void {
+  for (const [name, [value, kind]] of Object.entries(values)) checkArgument(op, name, value, kind);
+}
+
+/** @returns the whole numbers of a list, each read once. @throws ArgumentError */
+export function wholeNumbers(op: string, name: string, value: unknown): number[] {
+  const list = copyOfList(value);
+  if (!list?.every((item) => Number.isSafeInteger(item)))
+    throw new ArgumentError(op, `${name} to be a list of whole numbers`, describeValue(value));
+  return list as number[];
+}
+
+/** A kind for each key of an options object; the compiler asks for those that are missing. */
+export type OptionKinds<Options> = { readonly [Key in keyof Required<Options>]: Kind };
+
+/**
+ * Checks an options object, reading each option once.
+ * @param required keys that must be there
+ * @returns a copy of what is known of it; keys that are undefined are left out
+ * @throws ArgumentError for anything but an object, an unknown key (with the nearest known one), a missing one, or a value of
+ * the wrong kind
+ */
+export function checkOptions<Options extends object>(
+  op: string,
+  options: Options,
+  known: OptionKinds<Options>,
+  required: readonly (keyof Options & string)[] = [],
+): Options {
+  const names = Object.keys(known);
+  if (!isRecord(options)) throw new ArgumentError(op, `options { ${names.join(', ')} }`, describeValue(options));
+  const result: Record<string, unknown> = {};
+  for (const name in options) {
+    const kindOf = Object.hasOwn(known, name) ? known[name as keyof Options] : undefined;
+    if (!kindOf) throw unknownOption(op, name, names);
+    const value: unknown = options[name];
+    if (value === undefined) continue;
+    checkArgument(op, name, value, kindOf);
+    result[name] = value;
+  }
+  for (const name of required)
+    if (result[name] === undefined)
+      throw new ArgumentError(op, `${name} to be ${known[name].expected}`, 'none in the options');
+  return result as Options;
+}
+
+function unknownOption(op: string, name: string, names: readonly string[]): ArgumentError {
+  const near = nearestName(name, names);
+  const listed = names.length === 0 ? 'no options' : `options among ${names.join(', ')}`;
+  return new ArgumentError(op, listed, `${quoted(name)}${near ? ` (did you mean "${near}"?)` : ''}`);
+}
+
+/**
+ * Refuses arguments beyond those that a function takes, such as the options of another library: they would be ignored. The
+ * index and the list that `map` and `reduce` hand to their callbacks pass.
+ */
+export function refuseExtra(op: string, extra: readonly unknown[]): void {
+  const [first, second, third] = extra;
+  if (extra.length === 0 || (first === undefined && second === undefined)) return;
+  if (typeof first === 'number' && Array.isArray(second) && third === undefined) return;
+  throw new ArgumentError(op, 'no further argument', describeValue(first));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
+const LONGEST = 60;
+
+/** A value in a few words, for a message. */
+export function describeValue(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return quoted(value);
+    case 'bigint':
+      return `${value}n`.slice(0, LONGEST);
+    case 'symbol':
+      return 'a symbol';
+    case 'function':
+      return 'a function';
+    case 'object':
+      return value === null ? 'null' : describeObject(value);
+    default:
+      return Object.is(value, -0) ? '-0' : String(value);
+  }
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text);
+}
+
+/** Says what an object is, without running code of its own where that can be helped. */
+function describeObject(value: object): string {
+  try {
+    if (Array.isArray(value)) {
+      const numbers = value.length <= 8 && value.every((item) => typeof item === 'number');
+      return numbers ? formatShape(value) : `a list of ${value.length}`;
+    }
+    if (ArrayBuffer.isView(value) && !(value instanceof DataView))
+      return `a ${value.constructor.name} of ${(value as Uint8Array).length}`;
+    if (Object.hasOwn(value, 'then') || value instanceof Promise) return 'a Promise';
+    const name: unknown = value.constructor?.name;
+    if (typeof name === 'string' && name !== 'Object' && name !== '') return `an object of ${name}`.slice(0, LONGEST);
+    const keys = Object.keys(value);
+    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map(quoted).join(', ')}`;
+  } catch {
+    return 'an object';
+  }
+}
