@@ -106,8 +106,10 @@ export class Dropout extends Module {
 
   /** Of the shape of x; x itself outside training. */
   forward(x: Tensor): Tensor {
-    const draw = this.draw();
-    return draw ? dropout(x, draw.p, draw) : x;
+    const mask = this.draw();
+    if (!mask) return x;
+    const { p, ...draw } = mask;
+    return dropout(x, p, draw);
   }
 
   /** What a norm is told to drop out behind its activation in its own pass: the same mask. Undefined outside training. */
