@@ -5,7 +5,7 @@ import { empty } from '../tensor/create.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { matmul, matmulOp } from './matmul.ts';
-import { apply, checkActivations, checkOperands } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice } from './op.ts';
 import { inChunks, launchOf, productModules } from './product.ts';
 import type { Activation } from './storage.ts';
 import { withWeight } from './weight.ts';
@@ -40,6 +40,7 @@ export function linears(x: Tensor, layers: readonly LinearLayer[]): Tensor[] {
   const inputs = x.shape[x.rank - 1];
   for (const { weight, bias } of layers) {
     checkOperands('linears', [bias]);
+    checkSameDevice('linears', x, bias);
     if (weight.rank !== 2 || weight.shape[1] !== inputs || !sameShape(bias.shape, [weight.shape[0]]))
       throw new ShapeError(
         'linears',

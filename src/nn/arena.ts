@@ -1,14 +1,17 @@
 // All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
 // Afterwards each parameter of the module is a window of the arena.
+
+import { checkArgument } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
+import { checkOperands } from '../kernels/op.ts';
 import { zeros } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
-import type { Module } from './module.ts';
+import { type Module, moduleKind } from './module.ts';
 
 /** Windows begin at multiples of this many floats, one cache line; the gaps hold zeros. */
 const ALIGNMENT = 16;
@@ -32,8 +35,13 @@ export class ParameterArena {
 
   /** Moves the parameters of `module` here; tensors that were read from it before are disposed. */
   constructor(module: Module) {
+    checkArgument('ParameterArena', 'module', module, moduleKind);
     const slots = [...module.slots()].filter(({ owner, key }) => (owner[key] as Tensor).requiresGrad);
     if (slots.length === 0) throw new ValueError('the module has no parameters to train');
+    checkOperands(
+      'ParameterArena',
+      slots.map(({ owner, key }) => owner[key] as Tensor),
+    );
     let floats = 0;
     this.entries = slots.map(({ path, owner, key }) => {
       const { shape, size } = owner[key] as Tensor;

@@ -1,11 +1,17 @@
 // What the network is told of t, and what its output may be divided by. Labels are t * 999, as the official network
 // takes them.
+import { checkArgument, checkArguments, kind, kinds } from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { Initializer } from './init.ts';
-import { Module } from './module.ts';
+import { requireTensor, type Tensor } from '../tensor/tensor.ts';
+import { checkInitializer, Initializer } from './init.ts';
+import { checkWhole, Module } from './module.ts';
+
+const dimKind = kind(
+  'an even number >= 4',
+  (v) => kinds.int32Count.accepts(v) && (v as number) >= 4 && (v as number) % 2 === 0,
+);
 
 /**
  * Sinusoidal embedding (Vaswani et al. 2017; Score SDE layers.py get_timestep_embedding):
@@ -13,6 +19,8 @@ import { Module } from './module.ts';
  * @param labels [N]; result [N, dim], dim even and at least 4
  */
 export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
+  requireTensor('sinusoidalEmbedding', labels, 'labels [N]');
+  checkArgument('sinusoidalEmbedding', 'dim', dim, dimKind);
   const half = dim / 2;
   const frequencies = constant(`sinusoidal frequencies ${half}`, [1, half], labels.device, () =>
     Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10000) * i) / (half - 1))),
@@ -28,6 +36,8 @@ export class FourierEmbedding extends Module {
   /** @param size number of frequencies; the embedding has twice as many entries */
   constructor(size: number, scale: number, init = new Initializer()) {
     super();
+    checkWhole('FourierEmbedding size', size);
+    checkInitializer('FourierEmbedding', init);
     this.W = init.normal([size], scale).requireGrad(false);
   }
 
@@ -40,7 +50,13 @@ export class FourierEmbedding extends Module {
 
 /** The noise scales of score matching (Score SDE, models/utils.py get_sigmas), geometric from sigmaMax down to sigmaMin. */
 export function noiseScales(options: { sigmaMin: number; sigmaMax: number; numScales: number }): Float64Array {
-  const { numScales } = options;
-  const [start, end] = [Math.log(options.sigmaMax), Math.log(options.sigmaMin)];
+  checkArgument('noiseScales', 'options', options, kinds.object);
+  const { sigmaMin, sigmaMax, numScales } = options;
+  checkArguments('noiseScales', {
+    sigmaMin: [sigmaMin, kinds.positive],
+    sigmaMax: [sigmaMax, kinds.positive],
+    numScales: [numScales, kinds.int32Count],
+  });
+  const [start, end] = [Math.log(sigmaMax), Math.log(sigmaMin)];
   return Float64Array.from({ length: numScales }, (_, i) => Math.exp(start + (i * (end - start)) / (numScales - 1)));
 }

@@ -1,15 +1,26 @@
 // Initial values, drawn by the counter generator so that they are the same on every device.
 // Score SDE's default_init: variance scaling, fan_avg, uniform (Song et al. 2021, layers.py); scale 0 stands for 1e-10.
 
+import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
+import { deviceKind } from '../device/open.ts';
 import { mul, sub } from '../kernels/elementwise.ts';
 import { randn, uniform } from '../kernels/random.ts';
 import { full } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
-import { type Shape, sizeOf } from '../tensor/shape.ts';
+import { checkShape, type Shape, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+
+interface InitializerOptions {
+  /** Default 0. */
+  seed?: number;
+  /** Default: the one opened first. */
+  device?: Device;
+}
+
+const initializerOptions: OptionKinds<InitializerOptions> = { seed: kinds.whole, device: deviceKind };
 
 /** Draws the initial values of one model: its seed, and a stream of its own for each tensor in order of creation. */
 export class Initializer {
@@ -17,20 +28,22 @@ export class Initializer {
   readonly device: Device | undefined;
   private stream = 0;
 
-  /** @param options seed, default 0; device, default the one opened first */
-  constructor(options: { seed?: number; device?: Device } = {}) {
-    this.seed = options.seed ?? 0;
-    this.device = options.device;
+  constructor(options: InitializerOptions = {}) {
+    const { seed = 0, device } = checkOptions('Initializer', options, initializerOptions);
+    this.seed = seed;
+    this.device = device;
   }
 
   /** U(-bound, bound). */
   uniform(shape: Shape, bound: number): Tensor {
+    checkArgument('Initializer.uniform', 'bound', bound, kinds.number);
     const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(sub(uniform(shape, draw), 0.5), 2 * bound));
   }
 
   /** N(0, deviation^2). */
   normal(shape: Shape, deviation: number): Tensor {
+    checkArgument('Initializer.normal', 'deviation', deviation, kinds.number);
     const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(randn(shape, draw), deviation));
   }
@@ -45,11 +58,20 @@ export class Initializer {
    * @param shape [out, ..., in]: the fans are out and in times the product of the middle (kernel) axes
    */
   varianceScaling(shape: Shape, scale = 1): Tensor {
+    checkShape('Initializer.varianceScaling', shape);
+    checkArgument('Initializer.varianceScaling', 'scale', scale, kinds.notNegative);
     const receptive = sizeOf(shape.slice(1, -1));
     const fanAverage = (receptive * (shape[0] + shape[shape.length - 1])) / 2;
     return this.uniform(shape, Math.sqrt((3 * (scale === 0 ? 1e-10 : scale)) / fanAverage));
   }
 }
+
+/** @throws ArgumentError for anything but an Initializer */
+export function checkInitializer(layer: string, init: Initializer): void {
+  checkArgument(layer, 'init', init, initializerKind);
+}
+
+const initializerKind = instanceOf(Initializer, 'an Initializer');
 
 function parameter(make: () => Tensor): Tensor {
   return keep(scope(() => noGrad(make))).requireGrad();

@@ -1,4 +1,5 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
+import { checkArguments, describeValue, kinds, wholeNumbers } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
@@ -7,7 +8,7 @@ import { matmul } from '../kernels/matmul.ts';
 import { type DropoutOptions, dropout } from '../kernels/random.ts';
 import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { Initializer } from './init.ts';
+import { checkInitializer, Initializer } from './init.ts';
 import { checkWhole, Module } from './module.ts';
 
 /** y = x W^T + b over the last axis. Weight [out, in]. */
@@ -20,6 +21,7 @@ export class Linear extends Module {
     super();
     checkWhole('Linear inputs', inputs);
     checkWhole('Linear outputs', outputs);
+    checkInitializer('Linear', init);
     this.weight = init.varianceScaling([outputs, inputs], scale);
     this.bias = init.constant([outputs], 0);
   }
@@ -41,6 +43,7 @@ export class Conv2d extends Module {
 
   constructor(inputs: number, outputs: number, kernel: number, init = new Initializer(), scale = 1) {
     super();
+    checkInitializer('Conv2d', init);
     checkWhole('Conv2d inputs', inputs);
     checkWhole('Conv2d outputs', outputs);
     this.weight = init.varianceScaling([outputs, checkWhole('Conv2d kernel', kernel), kernel, inputs], scale);
@@ -65,6 +68,8 @@ export class GroupNorm extends Module {
 
   constructor(channels: number, init = new Initializer()) {
     super();
+    checkWhole('GroupNorm channels', channels);
+    checkInitializer('GroupNorm', init);
     this.groups = Math.max(1, Math.min(Math.floor(channels / 4), 32));
     if (channels % this.groups)
       throw new ValueError(`a group norm of ${channels} channels cannot have ${this.groups} groups of equal size`);
@@ -99,6 +104,11 @@ export class Dropout extends Module {
   /** @param stream distinct for each dropout layer of a model */
   constructor(probability: number, stream: number, state: DropoutState) {
     super();
+    checkArguments('Dropout', {
+      probability: [probability, kinds.number],
+      stream: [stream, kinds.whole],
+      state: [state, kinds.object],
+    });
     this.probability = probability;
     this.stream = stream;
     this.state = state;
@@ -125,6 +135,8 @@ export class MLP extends Module {
 
   constructor(sizes: readonly number[], init = new Initializer()) {
     super();
+    if (wholeNumbers('MLP', 'sizes', sizes).length < 2)
+      throw new ValueError(`MLP sizes must be at least two, got ${describeValue(sizes)}`);
     this.layers = sizes.slice(1).map((size, i) => new Linear(sizes[i], size, init));
   }
 

@@ -1,8 +1,9 @@
 // A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
+import { checkArgument, checkOptions, describeValue, instanceOf, kind, kinds, listOf } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
-import { sameShape } from '../tensor/shape.ts';
+import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /** Host arrays by name, as checkpoints carry them. */
@@ -38,6 +39,21 @@ export function compareState(
       .map(([name, a, b]) => `${name} is ${formatShape(b)}, expected ${formatShape(a)}`),
   };
 }
+
+/** @throws ArgumentError unless `values` holds a shape and as many numbers under each name */
+export function checkState(op: string, values: StateValues): void {
+  checkArgument(op, 'values', values, stateKind);
+  for (const [name, value] of values) checkArgument(op, `values of "${name}"`, value, valuesKind);
+}
+
+const stateKind = instanceOf(Map, 'a Map from names to { shape, data }');
+const shapeKind = listOf(kinds.whole, 'whole numbers');
+/** The kind of a host tensor: a shape and as many numbers. */
+export const valuesKind = kind('{ shape, data: Float32Array } with as many numbers as the shape says', (value) => {
+  if (!kinds.object.accepts(value)) return false;
+  const { shape, data } = value as { shape: readonly number[]; data: Float32Array };
+  return shapeKind.accepts(shape) && kinds.float32.accepts(data) && data.length === sizeOf(shape);
+});
 
 const LISTED = 8;
 
@@ -95,14 +111,18 @@ export abstract class Module {
    * @throws FileError listing every missing, unknown and misshapen name
    */
   loadStateDict(values: StateValues, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
+    checkState('loadStateDict', values);
+    const { partial = false } = checkOptions<{ partial?: boolean }>('loadStateDict', options, {
+      partial: kinds.boolean,
+    });
     const own = this.stateDict();
     const mismatch = compareState(own, values);
     const text = describeMismatch(mismatch);
-    if (text && !options.partial) throw new FileError(origin, `does not fit this model:\n${text}`);
+    if (text && !partial) throw new FileError(origin, `does not fit this model:\n${text}`);
     for (const [name, { shape, data }] of values) {
       const target = own.get(name);
       if (!target || !sameShape(target.shape, shape)) continue;
-      target.device.upload(target.address, data);
+      target.write(data);
       if (target.bf16) writeBf16(target, target.bf16);
     }
     return mismatch;
@@ -145,6 +165,9 @@ function* childSlots(value: unknown, prefix: string): Generator<Slot> {
 /** @throws ValueError unless `value` is a whole number of at least `least` */
 export function checkWhole(what: string, value: number, least = 1): number {
   if (!Number.isInteger(value) || value < least)
-    throw new ValueError(`${what} must be a whole number >= ${least}, got ${value}`);
+    throw new ValueError(`${what} must be a whole number >= ${least}, got ${describeValue(value)}`);
   return value;
 }
+
+/** The kind of an argument that is a module. */
+export const moduleKind = instanceOf(Module, 'a Module');

@@ -1,14 +1,17 @@
 // Our parameters under the names and in the layouts of the official code (models/ncsnpp.py, layerspp.py), in the order of
 // its model.parameters(), which is also that of its state dict, of the moving average and of the optimiser's state.
 // One module of ours is one of `all_modules`; a block's parameters are made in the order of the official block.
+
+import { checkArgument, instanceOf, oneOf } from '../arguments.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AttentionBlock } from './blocks/attention.ts';
 import { Combine } from './blocks/combine.ts';
 import { Downsample, Upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
 import { FourierEmbedding } from './embedding.ts';
-import type { Module } from './module.ts';
-import type { UNet } from './unet.ts';
+import { type Module, valuesKind } from './module.ts';
+import { UNet } from './unet.ts';
 
 /**
  * How the official array lies against ours:
@@ -41,6 +44,7 @@ export interface HostTensor {
  * `sigmas`, f64, noiseScales(network.options).
  */
 export function officialEntries(network: UNet): OfficialEntry[] {
+  checkArgument('officialEntries', 'network', network, networkKind);
   return allModules(network).flatMap(([prefix, module], index) => {
     const names = officialNames(module);
     return [...module.slots(`${prefix}.`)].map(({ path, owner, key }) => {
@@ -60,6 +64,8 @@ export function officialEntries(network: UNet): OfficialEntry[] {
     });
   });
 }
+
+const networkKind = instanceOf(UNet, 'a UNet');
 
 const ninLayouts: Record<number, OfficialLayout> = { 2: 'nin', 4: 'nin_conv' };
 
@@ -108,7 +114,8 @@ function officialShape(layout: OfficialLayout, shape: readonly number[]): readon
 }
 
 /** Our array as the official code has it. */
-export function toOfficial(layout: OfficialLayout, { shape, data }: HostTensor): HostTensor {
+export function toOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
+  const { shape, data } = checkedHostTensor('toOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 4 });
   if (layout === 'same') return { shape, data };
   const [outputs, height, width, inputs] = layout === 'nin' ? [shape[0], 1, 1, shape[1]] : shape;
   const target = officialShape(layout, shape);
@@ -117,7 +124,8 @@ export function toOfficial(layout: OfficialLayout, { shape, data }: HostTensor):
 }
 
 /** The official array as we have it. */
-export function fromOfficial(layout: OfficialLayout, { shape, data }: HostTensor): HostTensor {
+export function fromOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
+  const { shape, data } = checkedHostTensor('fromOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 2 });
   if (layout === 'same') return { shape, data };
   if (layout === 'conv') {
     const [outputs, inputs, height, width] = shape;
@@ -128,6 +136,21 @@ export function fromOfficial(layout: OfficialLayout, { shape, data }: HostTensor
     shape: layout === 'nin' ? [outputs, inputs] : [outputs, 1, 1, inputs],
     data: transposed(data, 1, inputs, outputs),
   };
+}
+
+/** @param ranks axes of the tensor by layout; 'same' takes any */
+function checkedHostTensor(
+  op: string,
+  layout: OfficialLayout,
+  tensor: HostTensor,
+  ranks: Record<Exclude<OfficialLayout, 'same'>, number>,
+): HostTensor {
+  checkArgument(op, 'layout', layout, oneOf(['same', ...Object.keys(ranks)]));
+  checkArgument(op, 'tensor', tensor, valuesKind);
+  const { shape } = tensor;
+  if (layout !== 'same' && shape.length !== ranks[layout])
+    throw new ShapeError(op, `${ranks[layout]} axes for the layout ${layout}`, formatShape(shape));
+  return tensor;
 }
 
 /** [batch, rows, columns] -> [batch, columns, rows] */

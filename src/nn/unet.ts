@@ -9,7 +9,7 @@ import { gather, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { activate, normActivate } from './activation.ts';
 import { AttentionBlock } from './blocks/attention.ts';
 import { Combine } from './blocks/combine.ts';
@@ -191,6 +191,8 @@ export class UNet extends Module {
    */
   forward(x: Tensor, labels: Tensor): Tensor {
     const { imageSize, channels, centered, scaleBySigma } = this.options;
+    requireTensor('unet', x, 'images');
+    requireTensor('unet', labels, 'labels');
     const [n] = x.shape;
     if (x.rank !== 4 || x.shape[1] !== imageSize || x.shape[2] !== imageSize || x.shape[3] !== channels)
       throw new ShapeError('unet', `images [N, ${imageSize}, ${imageSize}, ${channels}]`, formatShape(x.shape));

@@ -1,5 +1,6 @@
 // What a UNet of the NCSN++ family is made of (Score SDE, Song et al. 2021, appendix H), the two networks that the
 // official RectifiedFlow configurations describe, and what is refused.
+import { checkOptions, kinds, listOf, type OptionKinds, oneOf } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Nonlinearity, nonlinearities } from './activation.ts';
 import { checkWhole } from './module.ts';
@@ -106,11 +107,45 @@ export const ncsnpp256: UNetOptions = {
   numScales: 2000,
 };
 
+const wholeList = listOf(kinds.int32, 'whole numbers');
+
+const unetOptions: OptionKinds<UNetOptions> = {
+  imageSize: kinds.number,
+  channels: kinds.number,
+  baseChannels: kinds.number,
+  channelMultipliers: wholeList,
+  residualBlocks: kinds.number,
+  attentionResolutions: wholeList,
+  dropout: kinds.number,
+  embedding: oneOf(['positional', 'fourier']),
+  fourierScale: kinds.finite,
+  conditional: kinds.boolean,
+  centered: kinds.boolean,
+  skipRescale: kinds.boolean,
+  scaleBySigma: kinds.boolean,
+  initScale: kinds.notNegative,
+  seed: kinds.whole,
+  resblock: oneOf(['biggan', 'ddpm']),
+  nonlinearity: oneOf(nonlinearities),
+  fir: kinds.boolean,
+  firKernel: listOf(kinds.finite, 'finite numbers'),
+  resampleWithConv: kinds.boolean,
+  progressive: oneOf(['none', 'output_skip', 'residual']),
+  progressiveInput: oneOf(['none', 'input_skip', 'residual']),
+  progressiveCombine: oneOf(['sum', 'cat']),
+  activationCheckpointing: kinds.boolean,
+  sigmaMin: kinds.number,
+  sigmaMax: kinds.number,
+  numScales: kinds.number,
+};
+
+/** The options without a default. */
+const required = Object.keys(unetOptions).filter((name) => !(name in defaults)) as (keyof UNetOptions & string)[];
+
 /** @throws ValueError naming the option and what it may be */
 export function completeOptions(given: UNetOptions): Required<UNetOptions> {
-  const options = { ...defaults, ...given };
+  const options: Required<UNetOptions> = { ...defaults, ...checkOptions('UNet', given, unetOptions, required) };
   checkShapes(options);
-  checkChoices(options);
   if (!(options.dropout >= 0 && options.dropout < 1))
     throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
   const sum = options.firKernel.reduce((total, tap) => total + tap, 0);
@@ -134,21 +169,4 @@ function checkShapes(options: UNetOptions): void {
   const halvings = options.channelMultipliers.length - 1;
   if (options.imageSize % 2 ** halvings)
     throw new ValueError(`imageSize ${options.imageSize} cannot be halved ${halvings} times, once per level`);
-}
-
-const choices: { [K in keyof UNetOptions]?: readonly UNetOptions[K][] } = {
-  embedding: ['positional', 'fourier'],
-  resblock: ['biggan', 'ddpm'],
-  nonlinearity: nonlinearities,
-  progressive: ['none', 'output_skip', 'residual'],
-  progressiveInput: ['none', 'input_skip', 'residual'],
-  progressiveCombine: ['sum', 'cat'],
-};
-
-function checkChoices(options: UNetOptions): void {
-  for (const [name, allowed] of Object.entries(choices)) {
-    const value = options[name as keyof UNetOptions];
-    if (!allowed.some((choice) => choice === value))
-      throw new ValueError(`${name} must be one of ${allowed.join(', ')}, got ${value}`);
-  }
 }

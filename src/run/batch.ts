@@ -35,7 +35,7 @@ export class DeviceBatch {
   /** Puts the batch of a step there. */
   load(step: number, arrays: readonly Float32Array[]): void {
     this.origin.set(step * this.size);
-    this.tensors.forEach((target, i) => target.device.upload(target.address, arrays[i]));
+    this.tensors.forEach((target, i) => target.write(arrays[i]));
   }
 
   /** Samples [first, first + count), as windows that the open scope owns. */

@@ -27,7 +27,7 @@ export class Counter {
 
   /** For all work enqueued from now on. */
   set(value: number): void {
-    this.words.device.upload(this.words.address, Int32Array.from(wordsOf(value)));
+    this.words.write(Int32Array.from(wordsOf(value)));
   }
 
   [Symbol.dispose](): void {

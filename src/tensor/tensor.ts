@@ -168,6 +168,20 @@ export class Tensor {
     return target;
   }
 
+  /**
+   * Replaces its elements by those of the host.
+   * @param values as many as the tensor has, in the typed array of its dtype (Float32Array for f32)
+   * @throws ArgumentError for another array or another number of elements
+   */
+  write(values: HostArray): void {
+    this.assertAlive('write()');
+    const { array, bytes } = dtypes[this.dtype];
+    const fits = values instanceof array && values.length === this.size && values.byteLength === bytes * this.size;
+    if (!fits)
+      throw new ArgumentError('write', `a ${array.name} of ${this.size} for ${this.describe()}`, describeValue(values));
+    this.device.upload(this.address, values);
+  }
+
   /** The one element of a tensor of size 1. */
   item(): number {
     if (this.size !== 1) throw new ShapeError('item', 'a tensor of one element', formatShape(this.shape));

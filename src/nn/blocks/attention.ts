@@ -1,12 +1,13 @@
 // The attention block of the UNet (Score SDE, layerspp.py AttnBlockpp).
+import { formatShape, ShapeError } from '../../errors.ts';
 import { attention } from '../../kernels/attention.ts';
 import { linears } from '../../kernels/linears.ts';
 import { reshape } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
 import { Conv2d, GroupNorm, Linear } from '../layers.ts';
 import { Module } from '../module.ts';
-import { type BlockContext, sumScale } from './context.ts';
+import { type BlockContext, checkContext, sumScale } from './context.ts';
 
 /**
  * Single-head self-attention over the H W positions (AttnBlockpp): y = (x + project(attention(q, k, v))) / sqrt 2,
@@ -22,6 +23,7 @@ export class AttentionBlock extends Module {
 
   constructor(channels: number, context: BlockContext) {
     super();
+    checkContext('AttentionBlock', context);
     const { init } = context;
     this.scale = sumScale(context);
     this.norm = new GroupNorm(channels, init);
@@ -34,6 +36,8 @@ export class AttentionBlock extends Module {
 
   /** [N, H, W, channels] to the same shape. */
   forward(x: Tensor): Tensor {
+    requireTensor('AttentionBlock', x);
+    if (x.rank !== 4) throw new ShapeError('AttentionBlock', 'x [N, H, W, C]', formatShape(x.shape));
     return scope(() => {
       const [n, height, width, channels] = x.shape;
       const h = reshape(this.norm.forward(x), [n, height * width, channels]);

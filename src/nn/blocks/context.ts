@@ -1,6 +1,8 @@
 // What all blocks of one network share.
+
+import { checkArgument, kind } from '../../arguments.ts';
 import type { Nonlinearity } from '../activation.ts';
-import type { Initializer } from '../init.ts';
+import { Initializer } from '../init.ts';
 import type { DropoutState } from '../layers.ts';
 
 export interface BlockContext {
@@ -21,6 +23,16 @@ export interface BlockContext {
   /** Streams of the dropout layers made so far. */
   streams: { next: number };
 }
+
+/** @throws ArgumentError for anything but a context, which a network makes for its blocks */
+export function checkContext(block: string, context: BlockContext): void {
+  checkArgument(block, 'context', context, contextKind);
+}
+
+const contextKind = kind('a BlockContext', (value) => {
+  const { init, streams, dropoutState } = (value ?? {}) as Partial<BlockContext>;
+  return init instanceof Initializer && typeof streams?.next === 'number' && typeof dropoutState === 'object';
+});
 
 /** Factor of the sum of a block and its shortcut. */
 export const sumScale = ({ skipRescale }: Pick<BlockContext, 'skipRescale'>) => (skipRescale ? Math.SQRT1_2 : 1);

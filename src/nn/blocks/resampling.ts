@@ -7,7 +7,7 @@ import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Conv2d, type Epilogue } from '../layers.ts';
 import { Module } from '../module.ts';
-import type { BlockContext } from './context.ts';
+import { type BlockContext, checkContext } from './context.ts';
 
 type Fir = BlockContext['fir'];
 
@@ -26,8 +26,10 @@ abstract class Resampling extends Module {
   readonly conv: Conv2d | undefined;
   readonly fir: Fir;
 
-  constructor(inputs: number, outputs: number, withConv: boolean, { fir, init }: BlockContext) {
+  constructor(inputs: number, outputs: number, withConv: boolean, context: BlockContext) {
     super();
+    checkContext('resampling', context);
+    const { fir, init } = context;
     this.fir = fir;
     this.conv = withConv ? new Conv2d(inputs, outputs, 3, init) : undefined;
   }

@@ -5,7 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { normActivate } from '../activation.ts';
 import { Conv2d, Dropout, GroupNorm, Linear } from '../layers.ts';
 import { Module } from '../module.ts';
-import { type BlockContext, sumScale } from './context.ts';
+import { type BlockContext, checkContext, sumScale } from './context.ts';
 import { downsample, upsample } from './resampling.ts';
 
 export type Resample = 'none' | 'up' | 'down';
@@ -34,6 +34,7 @@ export class ResidualBlock extends Module {
 
   constructor(inputs: number, outputs: number, resample: Resample, context: BlockContext) {
     super();
+    checkContext('ResidualBlock', context);
     const { init, resblock } = context;
     this.form = resblock;
     this.resample = resample;
