@@ -1,8 +1,9 @@
 // Work on many samples, one logical batch after the other: what a batch computes may depend on it as a whole (RK45's
 // error norm does), so its borders are part of the result.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkArgument, describeValue, kinds } from '../arguments.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { sizeOf } from '../tensor/shape.ts';
+import { checkShape, sizeOf } from '../tensor/shape.ts';
 
 /** The `[first, size]` of each batch. A batch blocks the event loop; between two, events and the signal get their turn. */
 export async function* logicalBatches(
@@ -20,13 +21,14 @@ export async function* logicalBatches(
 /** @throws ValueError unless each of the named numbers is whole and at least 1 */
 export function checkCounts(counts: Record<string, number>): void {
   for (const [name, value] of Object.entries(counts))
-    if (!Number.isInteger(value) || value < 1)
-      throw new ValueError(`${name} must be a whole number >= 1, got ${value}`);
+    if (!kinds.count.accepts(value))
+      throw new ValueError(`${name} must be a whole number >= 1, got ${describeValue(value)}`);
 }
 
 /** How many samples of `shape` lie in `values`. @throws ShapeError for a part of one, or none */
 export function countSamples(op: string, values: Float32Array, shape: readonly number[]): number {
-  const count = values.length / sizeOf(shape);
+  checkArgument(op, 'its samples', values, kinds.float32);
+  const count = values.length / sizeOf(checkShape(op, shape));
   if (!Number.isInteger(count) || count < 1)
     throw new ShapeError(op, `one or more samples ${formatShape(shape)}`, `${values.length} numbers`);
   return count;

@@ -1,6 +1,9 @@
 // Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when the
 // laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
+import { checkArguments, kinds, listOf } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
+
+const pointsKind = listOf(kinds.number, 'numbers');
 
 /**
  * Between two sets of points; 0 for equal laws, in the unit of the points.
@@ -8,6 +11,7 @@ import { ValueError } from '../errors.ts';
  * @throws ValueError when they do not hold whole points
  */
 export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
+  checkArguments('energyDistance', { a: [a, pointsKind], b: [b, pointsKind], dim: [dim, kinds.count] });
   for (const points of [a, b])
     if (points.length === 0 || points.length % dim)
       throw new ValueError(`energyDistance needs points of ${dim} numbers, got ${points.length} numbers`);

@@ -3,10 +3,11 @@
 //   log p(x) = log N(z; 0, a^2) + integral from 1 to eps of div v dt,
 //   div v = e^T (dv/dx) e in the mean over probes e of +1 and -1 (Hutchinson), or the sum of that over all unit vectors.
 // x and the integral are one state of RK45, whose error norm runs over both and over the logical batch.
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { gradients } from '../autograd/backward.ts';
 import { enableGrad, noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { defaultDevice } from '../device/open.ts';
+import { defaultDevice, deviceKind } from '../device/open.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { add, less, mul, where } from '../kernels/elementwise.ts';
 import { concat, reshape, slice } from '../kernels/movement.ts';
@@ -49,6 +50,24 @@ export interface LikelihoodOptions
   centered?: boolean;
 }
 
+const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
+  shape: kinds.object,
+  batch: kinds.number,
+  microBatch: kinds.number,
+  tolerance: kinds.number,
+  device: deviceKind,
+  onProgress: kinds.callback,
+  signal: kinds.signal,
+  trace: oneOf(['hutchinson', 'exact']),
+  seed: kinds.whole,
+  first: kinds.whole,
+  repeats: kinds.number,
+  probe: kinds.float32,
+  epsilon: kinds.number,
+  noiseScale: kinds.positive,
+  centered: kinds.boolean,
+};
+
 export interface Likelihood {
   /** Natural log of the density in the space the velocity lives in, [count]; the mean over repeats. */
   logLikelihood: Float64Array;
@@ -73,10 +92,12 @@ export async function likelihood(
   data: Float32Array,
   options: LikelihoodOptions,
 ): Promise<Likelihood> {
-  const { shape, tolerance = 1e-5, epsilon = LIKELIHOOD_EPSILON, noiseScale = 1, device = defaultDevice() } = options;
-  const { trace = 'hutchinson', repeats = 1, probe, onProgress, signal, centered } = options;
+  checkArgument('likelihood', 'velocity', velocity, kinds.callback);
+  const checked = checkOptions('likelihood', options, likelihoodOptions, ['shape']);
+  const { shape, tolerance = 1e-5, epsilon = LIKELIHOOD_EPSILON, noiseScale = 1, device = defaultDevice() } = checked;
+  const { trace = 'hutchinson', repeats = 1, probe, onProgress, signal, centered } = checked;
   const count = countSamples('likelihood', data, shape);
-  const { batch = count, microBatch = batch } = options;
+  const { batch = count, microBatch = batch } = checked;
   checkCounts({ batch, microBatch, repeats });
   if (repeats > 1 && (probe || trace === 'exact'))
     throw new ValueError(`repeats ${repeats} would only do the same again: the probes are given, or all are taken`);
@@ -93,7 +114,7 @@ export async function likelihood(
       const { x: state, nfe } = scope(() =>
         noGrad(() => {
           const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
-          const probes = probesOf(options, { from: done, n, repeat, device });
+          const probes = probesOf(checked, { from: done, n, repeat, device });
           using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
           return solveRk45(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
         }),

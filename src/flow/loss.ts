@@ -1,15 +1,17 @@
 // The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
 // is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
+import { checkOperands } from '../kernels/op.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { mean, sum } from '../kernels/reduce.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { uniformTimes } from './times.ts';
 import type { Velocity } from './velocity.ts';
 
@@ -28,22 +30,38 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'orig
   reduceMean?: boolean;
 }
 
+const lossOptions: OptionKinds<LossOptions> = {
+  seed: kinds.number,
+  sample: kinds.number,
+  origin: kinds.object,
+  x0: tensorKind,
+  t: tensorKind,
+  noiseScale: kinds.notNegative,
+  input: tensorKind,
+  distance: kinds.callback,
+  reduceMean: kinds.boolean,
+};
+
 /** A loss [] of a batch, the mean over its samples: of the velocity v [N, ...], the ends of its paths and their times [N]. */
 export type Distance = (v: Tensor, x0: Tensor, x1: Tensor, t: Tensor) => Tensor;
 
 /** Pseudo-Huber of each sample with c = 0.00054 sqrt(dimensions), in the mean (Song, Dhariwal 2024, section 3.3). */
 export function pseudoHuber(v: Tensor, x0: Tensor, x1: Tensor): Tensor {
+  requireTensor('pseudoHuber', x1);
   return mean(pseudoHubers(v, x0, x1, 0.00054 * Math.sqrt(x1.size / x1.shape[0])));
 }
 
 /** [N]: sqrt(||v - (x1 - x0)||^2 + c^2) - c of each sample: squared near 0, linear far off. */
 export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tensor {
+  checkOperands('pseudoHubers', [v, x0, x1]);
+  checkArgument('pseudoHubers', 'c', c, kinds.notNegative);
   const error = reshape(sub(v, sub(x1, x0)), [x1.shape[0], x1.size / x1.shape[0]]);
   return sub(sqrt(add(sum(square(error), { axes: [1] }), c * c)), c);
 }
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
+  checkOperands('interpolate', [x0, x1, t]);
   const times = reshape(t, [t.size, ...x1.shape.slice(1).map(() => 1)]);
   return add(mul(times, x1), mul(sub(1, times), x0));
 }
@@ -53,17 +71,20 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
  * @param x1 data [N, ...]
  */
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
-  const { seed, sample, origin, noiseScale = 1, distance, reduceMean = true } = options;
+  checkArgument('rectifiedFlowLoss', 'velocity', velocity, kinds.callback);
+  checkOperands('rectifiedFlowLoss', [x1]);
+  const checked = checkOptions('rectifiedFlowLoss', options, lossOptions, ['seed']);
+  const { seed, sample, origin, noiseScale = 1, input, distance, reduceMean = true } = checked;
   const draw = { seed, sample, origin, device: x1.device };
-  const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = options;
-  const { t = uniformTimes(x1.shape[0], draw) } = options;
+  const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = checked;
+  const { t = uniformTimes(x1.shape[0], draw) } = checked;
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
       'rectified_flow_loss',
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const v = velocity(options.input ?? interpolate(x0, x1, t), t);
+  const v = velocity(input ?? interpolate(x0, x1, t), t);
   if (distance) return distance(v, x0, x1, t);
   const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);

@@ -3,9 +3,11 @@
 //
 // Z_1 - Z_0 is the mean of the velocities v_k of the steps, so the mean over k of |v_k - (Z_1 - Z_0)|^2 is that of |v_k|^2
 // less |Z_1 - Z_0|^2: no second pass, and no velocity is kept.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { square } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
+import { checkOperands } from '../kernels/op.ts';
 import { mean } from '../kernels/reduce.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -21,23 +23,33 @@ export interface PathGauges {
   end: Tensor;
 }
 
+interface GaugeOptions {
+  /** Euler steps. */
+  steps: number;
+  /** As of `sample`. */
+  epsilon?: number;
+  /** From data to noise. */
+  reverse?: boolean;
+}
+
+const gaugeOptions: OptionKinds<GaugeOptions> = { steps: kinds.number, epsilon: kinds.number, reverse: kinds.boolean };
+
 /**
  * @param start [N, ...]: noise, or with `reverse` data
  * @throws ValueError for steps below 1
  */
-export function pathGauges(
-  velocity: Velocity,
-  start: Tensor,
-  options: { steps: number; epsilon?: number; reverse?: boolean },
-): PathGauges {
+export function pathGauges(velocity: Velocity, start: Tensor, options: GaugeOptions): PathGauges {
+  checkArgument('pathGauges', 'velocity', velocity, kinds.callback);
+  checkOperands('pathGauges', [start]);
+  const { steps, epsilon, reverse } = checkOptions('pathGauges', options, gaugeOptions, ['steps']);
   let squares = 0;
   const measured: Velocity = (x, t) => {
     const v = velocity(x, t);
     squares += scope(() => mean(square(v)).item());
     return v;
   };
-  const { x: end } = noGrad(() => solve(measured, start, { ...options, solver: 'euler' }));
+  const { x: end } = noGrad(() => solve(measured, start, { steps, epsilon, reverse, solver: 'euler' }));
   const transportCost = scope(() => noGrad(() => mse(end, start).item()));
   // The difference of two roundings may fall below 0.
-  return { straightness: Math.max(0, squares / options.steps - transportCost), transportCost, end };
+  return { straightness: Math.max(0, squares / steps - transportCost), transportCost, end };
 }

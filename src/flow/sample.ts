@@ -1,20 +1,21 @@
 // Sampling and its inverse: points carried along a velocity, logical batch by logical batch.
 // The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
 // z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { defaultDevice } from '../device/open.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { defaultDevice, deviceKind } from '../device/open.ts';
+import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { sizeOf } from '../tensor/shape.ts';
+import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
 import { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
-import { type SdeDrift, solveStochastic } from './stochastic.ts';
+import { type SdeDrift, sdeDrifts, solveStochastic } from './stochastic.ts';
 import { TIME_EPSILON } from './times.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
@@ -62,6 +63,32 @@ export interface SampleOptions extends TransportOptions {
   latents?: Float32Array;
 }
 
+const transportOptions: OptionKinds<TransportOptions> = {
+  shape: kinds.object,
+  batch: kinds.number,
+  microBatch: kinds.number,
+  solver: oneOf(solverNames),
+  steps: kinds.count,
+  tolerance: kinds.positive,
+  epsilon: kinds.number,
+  device: deviceKind,
+  onProgress: kinds.callback,
+  signal: kinds.signal,
+};
+
+/** The kinds of all options of `sample`, for functions that share them. */
+export const sampleOptions: OptionKinds<SampleOptions> = {
+  ...transportOptions,
+  count: kinds.count,
+  seed: kinds.whole,
+  first: kinds.whole,
+  stream: kinds.whole,
+  noiseScale: kinds.notNegative,
+  sigmaVariance: kinds.notNegative,
+  sdeDrift: oneOf(sdeDrifts),
+  latents: kinds.float32,
+};
+
 export interface FlowSample {
   /** [count, ...shape]. */
   images: Float32Array;
@@ -73,21 +100,23 @@ export interface FlowSample {
  * From noise (or `latents`) to data.
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
-export async function sample(velocity: Velocity, options: SampleOptions): Promise<FlowSample> {
+export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
+  checkArgument('sample', 'velocity', velocity, kinds.callback);
+  const options = checkOptions('sample', given, sampleOptions, ['shape', 'count', 'seed', 'solver']);
   const { shape, count, latents, seed, first = 0, stream, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
   const { sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
-  checkCounts({ count });
-  if (latents && latents.length !== count * sizeOf(shape))
+  if (latents && latents.length !== count * sizeOf(checkShape('sample', shape)))
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);
   if (sigmaVariance !== 0 && solver !== 'euler')
     throw new ValueError(`sigmaVariance ${sigmaVariance} is for the solver "euler", got "${solver}"`);
+  refuseIneffective('sample', options);
   const start = (from: number, n: number) =>
     latents
       ? batchOf(latents, from, n, options)
       : initialNoise([n, ...shape], { seed, first: first + from, stream, noiseScale, device });
   const along: Path =
     sigmaVariance === 0
-      ? (v, x, watch) => solve(v, x, { ...options, ...watch })
+      ? (v, x, watch) => solve(v, x, { ...solveOptionsOf(options), ...watch })
       : (v, x, watch, from) =>
           solveStochastic(v, x, {
             steps,
@@ -112,36 +141,78 @@ export async function sample(velocity: Velocity, options: SampleOptions): Promis
 export async function encode(
   velocity: Velocity,
   images: Float32Array,
-  options: TransportOptions,
+  given: TransportOptions,
 ): Promise<{ latents: Float32Array; nfe: number }> {
+  checkArgument('encode', 'velocity', velocity, kinds.callback);
+  const options = checkOptions('encode', given, transportOptions, ['shape', 'solver']);
+  refuseIneffective('encode', options);
   const count = countSamples('encode', images, options.shape);
   const start = (from: number, n: number) => batchOf(images, from, n, options);
-  const along: Path = (v, x, watch) => solve(v, x, { ...options, ...watch, reverse: true });
+  const along: Path = (v, x, watch) => solve(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
   const { points, nfe } = await transport(velocity, count, start, along, options);
   return { latents: points, nfe };
 }
 
+/** Options that the solver would not read are mistakes. */
+function refuseIneffective(
+  op: string,
+  { solver, steps, tolerance }: Pick<TransportOptions, 'solver' | 'steps' | 'tolerance'>,
+) {
+  if (solver === 'rk45' && steps !== undefined)
+    throw new ArgumentError(op, 'no steps with the solver "rk45", which chooses its own', `${steps}`);
+  if (solver !== 'rk45' && tolerance !== undefined)
+    throw new ArgumentError(op, `no tolerance with the solver "${solver}", whose steps are equal`, `${tolerance}`);
+}
+
+function solveOptionsOf({ solver, steps, tolerance, epsilon, signal }: TransportOptions) {
+  return { solver, steps, tolerance, epsilon, signal };
+}
+
+type NoiseOptions = Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'> &
+  Pick<DrawOptions, 'origin'>;
+
+const noiseOptions: OptionKinds<NoiseOptions> = {
+  seed: kinds.number,
+  first: kinds.number,
+  stream: kinds.number,
+  noiseScale: kinds.notNegative,
+  device: deviceKind,
+  origin: kinds.object,
+};
+
 /** z_0 of samples first, first + 1, ...: noise of (seed, sample number), whatever the batch. @param shape [N, ...] */
-export function initialNoise(
-  shape: readonly number[],
-  options: Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'> & Pick<DrawOptions, 'origin'>,
-): Tensor {
-  const { seed, first = 0, origin, stream = streams.samples, noiseScale = 1, device } = options;
+export function initialNoise(shape: readonly number[], options: NoiseOptions): Tensor {
+  const checked = checkOptions('initialNoise', options, noiseOptions, ['seed']);
+  const { seed, first = 0, origin, stream = streams.samples, noiseScale = 1, device } = checked;
   return scope(() => {
     const noise = randn(shape, { seed, sample: first, origin, stream, device });
     return noiseScale === 1 ? noise : mul(noise, noiseScale);
   });
 }
 
+interface NamedSolveOptions
+  extends Pick<SampleOptions, 'solver' | 'steps' | 'tolerance' | 'epsilon' | 'signal'>,
+    Pick<SolveOptions, 'onStep'> {
+  /** From data to noise. */
+  reverse?: boolean;
+}
+
+const namedSolveOptions: OptionKinds<NamedSolveOptions> = {
+  solver: transportOptions.solver,
+  steps: transportOptions.steps,
+  tolerance: transportOptions.tolerance,
+  epsilon: transportOptions.epsilon,
+  signal: kinds.signal,
+  onStep: kinds.callback,
+  reverse: kinds.boolean,
+};
+
 /** From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. */
-export function solve(
-  velocity: Velocity,
-  start: Tensor,
-  options: Pick<SampleOptions, 'solver' | 'steps' | 'tolerance' | 'epsilon' | 'signal'> &
-    Pick<SolveOptions, 'onStep'> & { reverse?: boolean },
-): Solution {
-  const { solver, steps = DEFAULT_STEPS, tolerance = DEFAULT_TOLERANCE, reverse, onStep, signal } = options;
-  const { epsilon = TIME_EPSILON } = options;
+export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Solution {
+  const checked = checkOptions('solve', options, namedSolveOptions, ['solver']);
+  refuseIneffective('solve', checked);
+  const { solver, steps = DEFAULT_STEPS, tolerance = DEFAULT_TOLERANCE, reverse, onStep, signal } = checked;
+  const { epsilon = TIME_EPSILON } = checked;
   if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
   const between = (start: number) => (reverse ? { from: 1, to: start } : { from: start, to: 1 });
   return solver === 'rk45'

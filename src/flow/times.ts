@@ -4,6 +4,7 @@
 //   u_shaped      density a (e^(a t) + e^(a (1 - t))) / (2 (e^a - 1))  (Lee, Lin, Fanti 2024, section 3.2; a = 4)
 //   cosmap        t = 1 - 1 / (tan(pi u / 2) + 1)                   (Esser et al. 2024, section 3.1)
 // and the schedules of reflow's stages: one time for all, or the grid of a few Euler steps.
+import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
@@ -28,6 +29,13 @@ export interface TimeLaw {
   steepness?: number;
 }
 
+const lawOptions: OptionKinds<TimeLaw> = {
+  law: oneOf(timeLaws),
+  mean: kinds.number,
+  deviation: kinds.number,
+  steepness: kinds.number,
+};
+
 /** Which times a stage is trained on: see scheduledTimes. */
 export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
 
@@ -40,9 +48,10 @@ export function uniformTimes(n: number, options: TimeDraw): Tensor {
 
 /** [n] times of a law, in [eps, 1]. @throws ValueError for an unknown law or parameters out of range */
 export function drawTimes(law: TimeLaw, n: number, options: TimeDraw): Tensor {
-  const draw = laws[law.law];
-  if (!draw) throw new ValueError(`a time law is one of ${timeLaws.join(', ')}, got ${law.law}`);
-  return overInterval(draw(law, n, { stream: streams.times, ...options }));
+  const checked = checkOptions('drawTimes', law, lawOptions, ['law']);
+  checkArgument('drawTimes', 'n', n, kinds.whole);
+  checkArgument('drawTimes', 'options', options, kinds.object);
+  return overInterval(laws[checked.law](checked, n, { stream: streams.times, ...options }));
 }
 
 const laws: Record<TimeLaw['law'], (law: TimeLaw, n: number, options: TimeDraw) => Tensor> = {
@@ -84,12 +93,14 @@ export function scheduledTimes(
   options: TimeDraw,
   law: TimeLaw = { law: 'uniform' },
 ): Tensor {
+  checkArgument('scheduledTimes', 'n', n, kinds.whole);
+  checkArgument('scheduledTimes', 'options', options, kinds.object);
   const { device } = options;
   if (schedule === 'uniform') return drawTimes(law, n, options);
   if (schedule === 't0') return add(zeros([n], { device }), TIME_EPSILON);
   if (schedule === 't1') return add(zeros([n], { device }), 1);
   if (!Number.isInteger(schedule) || schedule < 1)
-    throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${schedule}`);
+    throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${describeValue(schedule)}`);
   const index = cast(cast(mul(uniform([n], { stream: streams.times, ...options }), schedule), 'i32'), 'f32');
   return overInterval(div(index, schedule));
 }

@@ -1,11 +1,12 @@
 // Paths of a flow as they are walked: Z_t, and at each of its points where the path would end if it went straight on from
 // there, Z_t + (1 - t) v(Z_t, t). On a straight path that end never moves (paper, section 2.2).
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { scope } from '../tensor/scope.ts';
-import { initialNoise, type SampleOptions, solve } from './sample.ts';
+import { initialNoise, type SampleOptions, sampleOptions, solve } from './sample.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
 export interface Trajectory {
@@ -17,21 +18,34 @@ export interface Trajectory {
   ends: Float32Array[];
 }
 
+export interface TrajectoryOptions
+  extends Pick<
+    SampleOptions,
+    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+  > {
+  /** Euler steps; a multiple of `stops`. */
+  steps: number;
+  /** Points kept before the end. */
+  stops: number;
+}
+
+const { shape, count, seed, noiseScale, epsilon, microBatch, device, signal } = sampleOptions;
+
+const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
+  ...{ shape, count, seed, noiseScale, epsilon, microBatch, device, signal },
+  steps: kinds.count,
+  stops: kinds.count,
+};
+
 /**
  * Along Euler steps of the sampler's grid.
  * @param options.steps a multiple of `stops`, the points kept before the end
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
-export async function trajectory(
-  velocity: Velocity,
-  options: Pick<
-    SampleOptions,
-    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
-  > & { steps: number; stops: number },
-): Promise<Trajectory> {
-  const { shape, count, steps, stops, epsilon, microBatch = count, signal } = options;
-  if (!Number.isInteger(stops) || stops < 1 || steps % stops !== 0)
-    throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
+export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
+  const checked = checkOptions('trajectory', options, trajectoryOptions, ['shape', 'count', 'seed', 'steps', 'stops']);
+  const { shape, count, seed, noiseScale, device, steps, stops, epsilon, microBatch = count, signal } = checked;
+  if (steps % stops !== 0) throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
   using evaluate = microBatched(velocity, microBatch);
   const path: Trajectory = { times: [], points: [], ends: [] };
   const keep = (t: number, point: Float32Array, end: Float32Array) => {
@@ -53,7 +67,7 @@ export async function trajectory(
         }
         return v;
       };
-      const { x } = solve(watched, initialNoise([count, ...shape], options), {
+      const { x } = solve(watched, initialNoise([count, ...shape], { seed, noiseScale, device }), {
         solver: 'euler',
         steps,
         epsilon,

@@ -4,9 +4,11 @@
 //   and a sample solves dx/dt = v(x, t) from x_0.
 //
 // A velocity is a function (x [N, ...], t [N]) -> [N, ...]. This file turns networks into velocities.
+import { checkArgument, kind, kinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { concat, slice } from '../kernels/movement.ts';
+import { checkOperands } from '../kernels/op.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { replaying } from './replay.ts';
@@ -21,8 +23,14 @@ export interface Velocity {
 /** The official network is told t * 999. */
 export const TIME_SCALE = 999;
 
+const networkKind = kind(
+  'an object with a method forward(x, labels)',
+  (value) => typeof (value as { forward?: unknown } | null)?.forward === 'function',
+);
+
 /** The velocity of a network that takes (x, labels) with labels = 999 t; the only place where time is scaled. */
 export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): Tensor }): Velocity {
+  checkArgument('networkVelocity', 'network', network, networkKind);
   return (x, t) => network.forward(x, mul(t, TIME_SCALE));
 }
 
@@ -31,6 +39,7 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
  * evaluated: samplers then call it twice in a row for a shape, and replay what it launched.
  */
 export function replayable(velocity: Velocity): Velocity {
+  checkArgument('replayable', 'velocity', velocity, kinds.callback);
   return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { replayable: true });
 }
 
@@ -39,10 +48,14 @@ export function replayable(velocity: Velocity): Velocity {
  * memory and time differ. Until it is disposed it keeps the memory of what it replays.
  */
 export function microBatched(velocity: Velocity, size: number): Velocity & Disposable {
+  checkArgument('microBatched', 'velocity', velocity, kinds.callback);
+  checkArgument('microBatched', 'size', size, kinds.count);
   const evaluate = replaying(velocity, velocity.replayable === true);
   return Object.assign(
-    (x: Tensor, t: Tensor) =>
-      noGrad(() => inParts(x.shape[0], size, (from, to) => evaluate(rows(x, from, to), rows(t, from, to)))),
+    (x: Tensor, t: Tensor) => {
+      checkOperands('microBatched', [x, t]);
+      return noGrad(() => inParts(x.shape[0], size, (from, to) => evaluate(rows(x, from, to), rows(t, from, to))));
+    },
     { [Symbol.dispose]: () => evaluate[Symbol.dispose]() },
   );
 }

@@ -154,12 +154,12 @@ function reflowLoss(
   x1: Tensor,
 ): Tensor {
   const { seed, training, reflow } = config;
-  const draw = { seed, sample, origin, device: x1.device };
+  const draw = { seed, sample, origin };
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
     ...draw,
     x0,
-    t: scheduledTimes(schedule, x1.shape[0], draw, timeLaw(config)),
+    t: scheduledTimes(schedule, x1.shape[0], { ...draw, device: x1.device }, timeLaw(config)),
     input: schedule === 't0' && exact_t0 ? x0 : undefined,
     distance,
     reduceMean: training.reduce_mean,

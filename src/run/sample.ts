@@ -61,12 +61,13 @@ export function encodeModel(
   const shape = [size, size, channels] as const;
   const velocity = replayable(networkVelocity(model.eval()));
   const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
-  return encode(velocity, images, { shape, solver, steps, tolerance, microBatch, device, signal });
+  const how = solver === 'rk45' ? { solver, tolerance } : { solver, steps };
+  return encode(velocity, images, { shape, ...how, microBatch, device, signal });
 }
 
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
-  const { device, num, batch = num } = request;
+  const { device, num, batch = num, first, latents, onProgress, signal } = request;
   const { image_size: size, num_channels: channels } = config.data;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = request.solver ?? config.sampling.use_ode_sampler;
@@ -74,14 +75,15 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
   const result = await sample(velocity, {
-    ...request,
+    ...{ device, first, latents, onProgress, signal },
     solver,
     noiseScale: request.noiseScale ?? init_noise_scale,
     // The official code has noise in its Euler sampler only.
     sigmaVariance: request.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
     sdeDrift: request.sdeDrift ?? sde_drift,
-    steps: request.steps ?? sample_N,
-    tolerance: request.tolerance ?? ode_tol,
+    // Only what the solver reads: it refuses the other when a caller asks for it.
+    steps: request.steps ?? (solver === 'rk45' ? undefined : sample_N),
+    tolerance: request.tolerance ?? (solver === 'rk45' ? ode_tol : undefined),
     seed: request.seed ?? config.seed,
     shape,
     count: num,

@@ -63,7 +63,7 @@ describe.each(deviceNames)('on %s', (name) => {
   });
 
   it.each<[TimeLaw, RegExp]>([
-    [{ law: 'uniforn' as 'uniform' }, /a time law is one of uniform, logit_normal/],
+    [{ law: 'uniforn' as 'uniform' }, /expected law to be one of "uniform", "logit_normal"/],
     [{ law: 'logit_normal', deviation: 0 }, /a deviation > 0, got 0 and 0/],
     [{ law: 'u_shaped', steepness: -1 }, /a steepness in/],
   ])('%j is refused', (law, message) => {
