@@ -2,7 +2,7 @@
 import type { Device, HostArray } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { DtypeError, formatShape, ShapeError } from '../errors.ts';
-import { type Dtype, dtypes } from './dtype.ts';
+import { type Dtype, dtypes, requireFloating } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
 import { checkShape, type Shape, sizeOf } from './shape.ts';
@@ -23,6 +23,7 @@ type Nested = number | readonly Nested[];
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
   const { device = defaultDevice(), dtype = 'f32', requiresGrad = false } = options;
   checkShape('empty', shape);
+  if (requiresGrad) requireFloating('requireGrad', dtype);
   const storage = new Storage(device, sizeOf(shape) * dtypes[dtype].bytes);
   const made = new Tensor(storage, 0, Object.freeze([...shape]), dtype);
   made.requiresGrad = requiresGrad;

@@ -1,5 +1,6 @@
 // Element types: their size and the array that holds them on the host. bf16 and f16 travel as raw 16-bit patterns.
 import type { HostArray } from '../device/device.ts';
+import { DtypeError } from '../errors.ts';
 
 export type Dtype = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool';
 
@@ -20,4 +21,9 @@ export const dtypes: { readonly [D in Dtype]: DtypeFacts } = {
 
 export function isFloating(dtype: Dtype): boolean {
   return dtypes[dtype].floating;
+}
+
+/** For what shall have a gradient. @throws DtypeError for whole numbers */
+export function requireFloating(op: string, dtype: Dtype): void {
+  if (!isFloating(dtype)) throw new DtypeError(op, 'a floating dtype: whole numbers have no gradient', dtype);
 }

@@ -3,7 +3,7 @@
 import { inspect } from 'node:util';
 import type { Device, HostArray } from '../device/device.ts';
 import { formatShape, NotDifferentiableError, RecordingError, ShapeError, UseAfterFreeError } from '../errors.ts';
-import { type Dtype, dtypes } from './dtype.ts';
+import { type Dtype, dtypes, requireFloating } from './dtype.ts';
 import { formatTensor } from './format.ts';
 import type { Scope } from './scope.ts';
 import { type Shape, sizeOf } from './shape.ts';
@@ -32,7 +32,6 @@ export class Tensor {
   readonly byteOffset: number;
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
-  requiresGrad = false;
   /** Accumulated gradient of a leaf after `backward`. */
   grad: Tensor | null = null;
   /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
@@ -45,6 +44,7 @@ export class Tensor {
   blocked: string | undefined;
   owner: Scope | undefined;
   private freed = false;
+  #requiresGrad = false;
 
   /** Takes over one reference to `storage`. */
   constructor(storage: Storage, byteOffset: number, shape: Shape, dtype: Dtype) {
@@ -57,6 +57,21 @@ export class Tensor {
 
   get device(): Device {
     return this.storage.device;
+  }
+
+  /** Whether gradients are asked for it: a leaf that is marked so, or what an op computed from one. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
+  /** @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed */
+  set requiresGrad(value: boolean) {
+    if (value) requireFloating('requireGrad', this.dtype);
+    else if (this.source)
+      throw new NotDifferentiableError(
+        `${this.describe()} was computed from what requires a gradient and cannot give it up; compute it in noGrad()`,
+      );
+    this.#requiresGrad = value;
   }
 
   get rank(): number {
@@ -113,7 +128,10 @@ export class Tensor {
     return this.dataSync()[0];
   }
 
-  /** Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this. */
+  /**
+   * Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this.
+   * @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed
+   */
   requireGrad(value = true): this {
     this.requiresGrad = value;
     return this;
@@ -125,10 +143,12 @@ export class Tensor {
    */
   backward(cotangent?: Tensor, options: BackwardOptions = {}): void {
     this.assertAlive('backward()');
-    if (!this.source)
-      throw new NotDifferentiableError(
-        this.blocked ?? `backward() of ${this.describe()}: nothing it was made from requires a gradient`,
-      );
+    if (!this.source) {
+      const reason = this.requiresGrad
+        ? 'it is a leaf; begin at what was computed from it'
+        : 'nothing it was made from requires a gradient';
+      throw new NotDifferentiableError(this.blocked ?? `backward() of ${this.describe()}: ${reason}`);
+    }
     this.source.backward(this, cotangent, options);
   }
 
