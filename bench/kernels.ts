@@ -5,7 +5,6 @@ import { declaredModules } from '../src/device/module.ts';
 import { openNvrtc } from '../src/device/native/libnvrtc.ts';
 import '../src/kernels/index.ts';
 import '../src/kernels/linears.ts';
-import '../src/kernels/ode.ts';
 import '../src/kernels/optimizer.ts';
 import { compileStatistics, type KernelStatistics, targetsOf } from './kernel_statistics.ts';
 

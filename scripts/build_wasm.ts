@@ -21,7 +21,6 @@ import {
   workerFunctions,
 } from '../src/device/wasm_module.ts';
 import '../src/kernels/index.ts';
-import '../src/kernels/ode.ts';
 import '../src/kernels/optimizer.ts';
 
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));

@@ -10,6 +10,7 @@ import { firCases } from './cases/fir.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
+import { odeCases } from './cases/ode.ts';
 import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
@@ -23,6 +24,7 @@ export const cases: readonly Case[] = [
   ...firCases,
   ...poolingCases,
   ...movementCases,
+  ...odeCases,
 ];
 
 /** Those that are checked in a precision, at the sizes of it. */

@@ -1,6 +1,6 @@
 // Reverse mode: a topological sort of the graph and a loop over it. Gradients accumulate in f32; a node's saved
 // tensors are freed as soon as its rule has run, unless a leaf's gradient waits for others (kernels/leaf_gradients.ts).
-import { DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
+import { DeviceError, DtypeError, formatShape, NotDifferentiableError, ShapeError, ValueError } from '../errors.ts';
 import { accumulate, accumulateScaled, assertFinite } from '../kernels/accumulate.ts';
 import { converted } from '../kernels/conversion.ts';
 import { joinedProduct } from '../kernels/joined_product.ts';
@@ -10,7 +10,7 @@ import { empty, ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
+import { type BackwardOptions, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { type Deferred, Flow, isDeferred, isExclusive, ProductFlow } from './flow.ts';
 import type { Edge, GraphNode } from './graph.ts';
@@ -21,6 +21,8 @@ export interface LeafSink {
   wants(leaf: Tensor): boolean;
   /** Takes over ownership of `gradient`. */
   take(leaf: Tensor, gradient: Tensor): void;
+  /** The tensor whose whole gradient is asked for besides those of leaves, where it is that output of `node`. */
+  watched?(node: GraphNode, output: number): Tensor | undefined;
   /** Whether `later` takes what shall be added to the leaf's gradient, by `finish` at the latest. */
   defers?(leaf: Tensor): boolean;
   /** Takes over ownership of `gradient`. */
@@ -37,7 +39,7 @@ function intoLeaves(): LeafSink {
     wants: () => true,
     take: addToLeaf,
     defers: (leaf) => leaf.device.kind === 'cuda' && leaf.grad?.dtype === 'f32' && !isChecking(),
-    later: (leaf, gradient) => late.add(leaf.grad as Tensor, gradient),
+    later: (leaf, gradient) => late.add(gradOf(leaf) as Tensor, gradient),
     finish: () => late.flush(),
     abandon: () => late.dispose(),
   };
@@ -51,8 +53,12 @@ export function runBackward(
   options: BackwardOptions,
   sink: LeafSink = intoLeaves(),
 ): void {
-  const gradient = noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
-  propagate([{ node, output: root.sourceOutput, gradient }], options, sink);
+  propagate([{ node, output: root.sourceOutput, gradient: entering(root, cotangent) }], options, sink);
+}
+
+/** The gradient that a pass begins with, as a reference that the caller owns. */
+function entering(root: Tensor, cotangent: Tensor | undefined): Tensor {
+  return noGrad(() => scope(() => alias(checkedCotangent(root, cotangent))));
 }
 
 /** Where a gradient enters a graph; `gradient` is handed over. */
@@ -76,6 +82,15 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
         const needs = needed.get(current) as boolean[];
         for (const parts of arrived) combine(parts, 1);
         const flows = arrived.map(([flow]) => (flow as Flow | undefined) ?? null);
+        flows.forEach((flow, output) => {
+          const watched = flow && sink.watched?.(current, output);
+          if (watched) sink.take(watched, referenceTo(flow));
+        });
+        if (!needs.includes(true)) {
+          pending.delete(current);
+          for (const flow of flows) flow?.dispose();
+          continue;
+        }
         const results = runRule(current, flows, {
           needs,
           defers: current.edges.map((edge, i) => needs[i] && isLeaf(edge) && (sink.defers?.(edge.leaf) ?? false)),
@@ -133,10 +148,15 @@ function combine(parts: (Flow | ProductFlow)[], most: number): void {
 
 /** The plain tensor of a gradient that is owned, owned in its place. */
 function tensorOf(part: Flow | ProductFlow): Tensor {
-  const plain = keep(plainOf(part));
-  const owned = part instanceof Flow && plain === part.tensor ? alias(plain) : plain;
+  const owned = referenceTo(part);
   part.dispose();
   return owned;
+}
+
+/** The plain tensor of a gradient, as a reference that the caller owns. */
+function referenceTo(part: Flow | ProductFlow): Tensor {
+  const plain = keep(plainOf(part));
+  return part instanceof Flow && plain === part.tensor ? alias(plain) : plain;
 }
 
 /** Its own tensor where it is plain, else a new one. */
@@ -157,20 +177,32 @@ function scaled(t: Tensor, factor: number): Tensor {
 }
 
 function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
-  if (!cotangent) {
+  if (cotangent === undefined) {
     if (root.size !== 1)
       throw new ShapeError('backward', 'a tensor of one element, or a cotangent of its shape', formatShape(root.shape));
     return inDtypeOf(root, ones(root.shape, { device: root.device }));
   }
+  if (!(cotangent instanceof Tensor))
+    throw new ValueError(
+      `[backward] expected a cotangent that is a tensor, got ${cotangent === null ? 'null' : typeof cotangent}`,
+    );
+  cotangent.assertAlive('backward()');
+  if (cotangent.device !== root.device)
+    throw new DeviceError(`[backward] expected a cotangent on ${root.device.name}, got ${cotangent.device.name}`);
   if (!sameShape(cotangent.shape, root.shape))
     throw new ShapeError('backward', `a cotangent ${formatShape(root.shape)}`, formatShape(cotangent.shape));
   if (cotangent.dtype !== 'f32') throw new DtypeError('backward', 'a cotangent f32', cotangent.dtype);
   return inDtypeOf(root, cotangent);
 }
 
+function inDtypeOf(t: Tensor, gradient: Tensor): Tensor {
+  const dtype = gradientDtype(t);
+  return gradient.dtype === dtype ? gradient : converted(gradient, dtype);
+}
+
 /** A gradient has the dtype of its tensor where ops compute in that, else it is f32. */
-function inDtypeOf({ device, dtype }: Tensor, gradient: Tensor): Tensor {
-  return device.kind === 'cuda' && dtype === 'bf16' ? converted(gradient, dtype) : gradient;
+function gradientDtype({ device, dtype }: Tensor): 'f32' | 'bf16' {
+  return device.kind === 'cuda' && dtype === 'bf16' ? 'bf16' : 'f32';
 }
 
 /** Runs one backward rule; the results are references of their own, outside every scope. */
@@ -205,7 +237,7 @@ function runRule(
   });
 }
 
-/** Per node, which of its edges lead to a leaf that is wanted: no rule works for the others. */
+/** Per node, which of its edges lead to a leaf that is wanted or to a tensor that is watched: no rule works for the others. */
 function neededEdges(order: readonly GraphNode[], sink: LeafSink): Map<GraphNode, boolean[]> {
   const needed = new Map<GraphNode, boolean[]>();
   for (const node of order.toReversed())
@@ -213,7 +245,8 @@ function neededEdges(order: readonly GraphNode[], sink: LeafSink): Map<GraphNode
       node,
       node.edges.map((edge) => {
         if (!edge) return false;
-        return 'leaf' in edge ? sink.wants(edge.leaf) : (needed.get(edge.node)?.includes(true) ?? false);
+        if ('leaf' in edge) return sink.wants(edge.leaf);
+        return sink.watched?.(edge.node, edge.output) !== undefined || (needed.get(edge.node)?.includes(true) ?? false);
       }),
     );
   return needed;
@@ -277,10 +310,17 @@ function sumOf(a: Tensor, b: Tensor): Tensor {
   return target;
 }
 
-function addToLeaf(leaf: Tensor, gradient: Tensor): void {
+/** What a leaf's gradient is added to. @throws UseAfterFreeError naming the leaf */
+function gradOf(leaf: Tensor): Tensor | null {
   leaf.assertAlive('backward()');
-  if (leaf.grad) {
-    accumulate(leaf.grad, gradient);
+  leaf.grad?.assertAlive(`backward() into the grad of ${leaf.describe()}`);
+  return leaf.grad;
+}
+
+function addToLeaf(leaf: Tensor, gradient: Tensor): void {
+  const present = gradOf(leaf);
+  if (present) {
+    accumulate(present, gradient);
     gradient.dispose();
   } else if (isExclusive(gradient)) {
     leaf.grad = gradient;
@@ -299,8 +339,12 @@ function copyOf(t: Tensor): Tensor {
 
 /**
  * d(output)/d(inputs) without touching any `grad`.
- * @param inputs leaves that require a gradient; a leaf that output does not depend on gives zeros
- * @throws NotDifferentiableError for `createGraph`: second derivatives are not offered
+ * @param inputs leaves that require a gradient, and tensors that ops computed from such; one may be listed twice. One that
+ * output does not depend on gives zeros
+ * @param options.cotangent f32, of output's shape; may be left out for a tensor of one element (then 1)
+ * @returns a new tensor for each input, of its shape
+ * @throws NotDifferentiableError for an input that requires no gradient, for an output that depends on nothing that does, and
+ * for `createGraph`: second derivatives are not offered; UseAfterFreeError for a disposed tensor
  */
 export function gradients(
   output: Tensor,
@@ -309,25 +353,46 @@ export function gradients(
 ): Tensor[] {
   if (options.createGraph)
     throw new NotDifferentiableError('[gradients] double backward is not supported: createGraph must be false');
-  const found = new Map<Tensor, Tensor>();
-  const node = output.source as GraphNode | undefined;
-  if (!node) throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
+  output.assertAlive('[gradients]');
+  for (const input of inputs) {
+    input.assertAlive('[gradients]');
+    if (!input.requiresGrad)
+      throw new NotDifferentiableError(input.blocked ?? `[gradients] ${input.describe()} requires no gradient`);
+  }
+  if (!output.requiresGrad)
+    throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
   const wanted = new Set(inputs);
-  runBackward(node, output, options.cotangent, options, {
+  const computed = new Map<GraphNode, Tensor[]>();
+  for (const input of wanted) {
+    const node = input.source as GraphNode | undefined;
+    if (!node) continue;
+    const outputs = computed.get(node) ?? [];
+    outputs[input.sourceOutput] = input;
+    computed.set(node, outputs);
+  }
+  const found = new Map<Tensor, Tensor>();
+  const sink: LeafSink = {
     wants: (leaf) => wanted.has(leaf),
-    take(leaf, gradient) {
-      const present = found.get(leaf);
-      found.set(leaf, present ? sumOf(present, gradient) : gradient);
+    watched: (node, index) => computed.get(node)?.[index],
+    take(input, gradient) {
+      const present = found.get(input);
+      found.set(input, present ? sumOf(present, gradient) : gradient);
     },
-  });
-  return inputs.map((input) => {
-    const gradient = found.get(input);
-    // Handed to the open scope like any other result.
-    if (!gradient) return zeros(input.shape, { device: input.device });
-    const { device, dtype, shape, size } = gradient;
-    const result = empty(shape, { device, dtype });
-    device.copy(result.address, gradient.address, size * dtypes[dtype].bytes);
-    gradient.dispose();
-    return result;
-  });
+  };
+  try {
+    const node = output.source as GraphNode | undefined;
+    if (node) runBackward(node, output, options.cotangent, options, sink);
+    else if (wanted.has(output)) sink.take(output, entering(output, options.cotangent));
+    // Handed to the open scope like any other result, each in memory of its own.
+    return inputs.map((input) => {
+      const { device, shape } = input;
+      const gradient = found.get(input);
+      if (!gradient) return zeros(shape, { device, dtype: gradientDtype(input) });
+      const result = empty(shape, { device, dtype: gradient.dtype });
+      device.copy(result.address, gradient.address, gradient.size * dtypes[gradient.dtype].bytes);
+      return result;
+    });
+  } finally {
+    for (const gradient of found.values()) gradient.dispose();
+  }
 }

@@ -4,14 +4,13 @@
 // Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
 // order of the plain graph: the sums have the same bits.
 import { formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
-import { isFloating } from '../tensor/dtype.ts';
 import { activeScope, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
 import { attach, type BackwardRule, GraphNode } from './graph.ts';
-import { enableGrad, isRecording, witnessed } from './mode.ts';
+import { enableGrad, isRecording, type Witness, witnessed } from './mode.ts';
 
 /** The part of a computation that is run twice: tensors in, one tensor or several out. */
 export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
@@ -44,8 +43,11 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
   if (!isRecording()) return fn(...inputs);
   const requires = inputs.map((input) => input.requiresGrad);
   const uses: (number | Tensor)[] = [];
-  const { outputs, single } = scope(() => {
+  const { outputs, attached, single } = scope(() => {
     const given = inputs.map((input, i) => leafLike(input, requires[i]));
+    /** What the plain graph would mark as requiring a gradient. */
+    const computed = new Set<Tensor>();
+    const requiresGrad = (t: Tensor | undefined) => t !== undefined && (t.requiresGrad || computed.has(t));
     const note = (t: Tensor | undefined) => {
       if (!t?.requiresGrad) return;
       if (t.source)
@@ -55,16 +57,28 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
       const input = given.indexOf(t);
       uses.push(input < 0 ? t : input);
     };
-    const result = witnessed(
-      (parents) => parents.forEach(note),
-      () => fn(...given),
-    );
+    // As apply() does in the plain graph.
+    const witness: Witness = (parents, results, noGradient) => {
+      const differentiable = parents.some(requiresGrad);
+      if (differentiable && noGradient === undefined) {
+        parents.forEach(note);
+        for (const t of results) computed.add(t);
+      } else {
+        const blocked = differentiable ? noGradient : parents.find((parent) => parent?.blocked)?.blocked;
+        for (const t of results) t.blocked = blocked;
+      }
+    };
+    const result = witnessed(witness, () => fn(...given));
     const made = listOf(result);
     // What is handed through unchanged is a use too.
     made.forEach(note);
-    return { outputs: made.map((t) => view(t, t.shape)), single: !Array.isArray(result) };
+    return {
+      outputs: made.map((t) => windowOf(t)),
+      attached: made.map(requiresGrad),
+      single: !Array.isArray(result),
+    };
   });
-  if (uses.length > 0) {
+  if (attached.includes(true)) {
     const attributes: Attributes = { fn, requires, uses, outputs: outputs.map(({ shape }) => shape) };
     const node = new GraphNode({
       name: 'checkpoint',
@@ -76,49 +90,55 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     });
     attach(
       node,
-      outputs.map((t) => (isFloating(t.dtype) ? t : undefined)),
+      outputs.map((t, i) => (attached[i] ? t : undefined)),
     );
   }
   return (single ? outputs[0] : outputs) as Output;
 }
 
-const recompute: BackwardRule<Attributes> = ({ grads, saved, attributes }) => {
+const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }) => {
   const { fn, requires, uses, outputs: shapes } = attributes;
+  const frozen = uses.find((use) => use instanceof Tensor && !use.requiresGrad);
+  if (frozen instanceof Tensor) throw changed(`use of ${frozen.describe()} with a gradient`, 'it requires none');
   const given = saved.map((t, i) => leafLike(t, requires[i]));
   const outputs = listOf(enableGrad(() => fn(...given)));
   if (outputs.length !== shapes.length || outputs.some((t, i) => !sameShape(t.shape, shapes[i])))
     throw changed(shapes.map(formatShape).join(', '), outputs.map(({ shape }) => formatShape(shape)).join(', '));
 
   const results = new Array<Tensor | null>(uses.length).fill(null);
+  const isUseOf = (leaf: Tensor) => (use: number | Tensor) => (typeof use === 'number' ? given[use] : use) === leaf;
   const deliver = (leaf: Tensor, gradient: Tensor) => {
     activeScope()?.adopt(gradient);
-    const place = uses.findIndex(
-      (use, i) => results[i] === null && (typeof use === 'number' ? given[use] : use) === leaf,
-    );
+    const place = uses.findIndex((use, i) => results[i] === null && isUseOf(leaf)(use));
     if (place < 0) throw changed(`${uses.length} uses of its inputs and parameters`, `another of ${leaf.describe()}`);
     results[place] = gradient;
   };
-  const arrived = outputs.flatMap((output, i) => {
-    const grad = grads[i];
-    return grad && output.requiresGrad ? [{ output, grad }] : [];
-  });
-  if (arrived.length === 0)
-    throw new NotDifferentiableError(
-      outputs.find((t, i) => grads[i] && t.blocked)?.blocked ??
-        '[checkpoint] a gradient arrived at an output that depends on nothing that requires one',
-    );
+  const constant = outputs.findIndex((output, i) => grads[i] && !output.requiresGrad);
+  if (constant >= 0) throw changed(`output ${constant} with a gradient`, 'it has none');
   const seeds: Seed[] = [];
-  for (const { output, grad } of arrived)
+  for (const [i, output] of outputs.entries()) {
+    const grad = grads[i];
+    if (!grad) continue;
     if (output.source)
       seeds.push({ node: output.source as GraphNode, output: output.sourceOutput, gradient: alias(grad) });
     else deliver(output, alias(grad));
-  propagate(seeds, {}, { wants: () => true, take: deliver });
+  }
+  // A leaf that is no use of the first run goes to deliver(), which refuses it.
+  const wants = (leaf: Tensor) => needs[uses.findIndex(isUseOf(leaf))] ?? true;
+  propagate(seeds, {}, { wants, take: deliver });
   return results;
 };
 
 /** A window of `t` that ends the graph there. */
 function leafLike(t: Tensor, requiresGrad: boolean): Tensor {
-  return view(t, t.shape).requireGrad(requiresGrad);
+  return windowOf(t).requireGrad(requiresGrad);
+}
+
+/** A window of `t` without its graph; where the path to parameters ended in an op without a gradient, it still says so. */
+function windowOf(t: Tensor): Tensor {
+  const window = view(t, t.shape);
+  window.blocked = t.blocked;
+  return window;
 }
 
 function listOf(result: unknown): Tensor[] {

@@ -2,8 +2,12 @@
 import { checkArgument, kinds } from '../arguments.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Told of the operands of each differentiable op that runs without being recorded. */
-export type Witness = (parents: readonly (Tensor | undefined)[]) => void;
+/** Told of each op that runs without being recorded: its operands, its results and, where it has no gradient, the reason. */
+export type Witness = (
+  parents: readonly (Tensor | undefined)[],
+  outputs: readonly Tensor[],
+  noGradient: string | undefined,
+) => void;
 
 let recording = true;
 let witness: Witness | undefined;
@@ -23,7 +27,7 @@ export function enableGrad<T>(fn: () => T): T {
   return withRecording(true, fn);
 }
 
-/** Runs `fn` without recording, but tells `seen` which tensors its ops take, those in a noGrad of its own left out. */
+/** Runs `fn` without recording, but tells `seen` of its ops, those in a noGrad of its own left out. */
 export function witnessed<T>(seen: Witness, fn: () => T): T {
   return withRecording(false, fn, seen);
 }

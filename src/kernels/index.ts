@@ -9,6 +9,7 @@ import { groupNormOp } from './group_norm.ts';
 import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import * as movement from './movement.ts';
+import { linearCombinationOp } from './ode.ts';
 import type { Op } from './op.ts';
 import { averagePool2dOp, maxPool2dOp } from './pooling.ts';
 import { dropoutOp } from './random.ts';
@@ -45,6 +46,7 @@ export const ops = {
   groupNorm: groupNormOp,
   less: elementwise.lessOp,
   lessEqual: elementwise.lessEqualOp,
+  linearCombination: linearCombinationOp,
   log: elementwise.logOp,
   logSoftmax: logSoftmaxOp,
   matmul: matmulOp,

@@ -1,8 +1,12 @@
-// What a Runge-Kutta solver does to its state, on the device and without gradients.
+// What a Runge-Kutta solver does to its state, on the device: linear combinations, which have gradients, and the norm of an error
+// estimate, which is a number of the host.
 import { cudaModule, kernelModule } from '../device/module.ts';
+import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
+import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
 
 const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32 f32';
 
@@ -25,20 +29,52 @@ const cudaKernels = cudaModule(
 
 const STAGES = 7;
 
-/** x + sum coefficients[j] stages[j], at most 7; stages with coefficient 0 are left out. `x` null: 0. */
+/** Parents: x, and each stage that has a coefficient other than 0. */
+export const linearCombinationOp = defineOp<{ factors: readonly number[] }>({
+  name: 'linear_combination',
+  cpu: odeKernels,
+  cuda: cudaKernels,
+  backward: ({ grad, needs, attributes: { factors } }) =>
+    [1, ...factors].map((factor, i) => {
+      if (!needs[i]) return null;
+      return factor === 1 ? grad : combined(grad, undefined, [{ stage: grad, factor }]);
+    }),
+});
+
+/**
+ * x + sum coefficients[j] stages[j], at most 7 stages; those with coefficient 0 are left out. `x` null: 0.
+ * @param stages f32, of one shape with x
+ */
 export function linearCombination(
   x: Tensor | null,
   stages: readonly Tensor[],
   coefficients: readonly number[],
 ): Tensor {
-  const used = stages.flatMap((stage, i) => (coefficients[i] ? [{ stage, factor: coefficients[i] }] : []));
-  const like = x ?? stages[0];
+  const operands = x ? [x, ...stages] : stages;
+  checkOperands('linear_combination', operands);
+  const odd = operands.find(({ shape }) => !sameShape(shape, operands[0].shape));
+  if (odd)
+    throw new ShapeError(
+      'linear_combination',
+      `tensors of one shape ${formatShape(operands[0].shape)}`,
+      formatShape(odd.shape),
+    );
+  const terms = stages.map((stage, i) => ({ stage, factor: coefficients[i] })).filter(({ factor }) => factor !== 0);
+  if (terms.length > STAGES)
+    throw new ValueError(`[linear_combination] expected at most ${STAGES} stages, got ${terms.length}`);
+  return apply(linearCombinationOp, combined(operands[0], x ?? undefined, terms), {
+    parents: [x ?? undefined, ...terms.map(({ stage }) => stage)],
+    attributes: { factors: terms.map(({ factor }) => factor) },
+  });
+}
+
+function combined(like: Tensor, x: Tensor | undefined, terms: readonly { stage: Tensor; factor: number }[]): Tensor {
   const y = empty(like.shape, { device: like.device });
-  const at = (i: number) => used[i]?.stage.address ?? 0;
-  const factor = (i: number) => used[i]?.factor ?? 0;
   const indices = Array.from({ length: STAGES }, (_, i) => i);
+  const stages = indices.map((i) => terms[i]?.stage.address ?? 0);
+  const factors = indices.map((i) => terms[i]?.factor ?? 0);
   const { device, size } = y;
-  const operands = [y.address, x?.address ?? 0, size, ...indices.map(at), ...indices.map(factor)];
+  const operands = [y.address, x?.address ?? 0, size, ...stages, ...factors];
   if (size > 0 && device.kind === 'cuda') device.load(cudaKernels).ode_combine(perElement(size), ...operands);
   else if (size > 0) device.load(odeKernels).ode_combine(...operands);
   return y;

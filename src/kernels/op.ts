@@ -56,23 +56,26 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   const outputs: readonly Tensor[] = Array.isArray(output) ? output : [output as Tensor];
   for (const { storage } of outputs) if (storage.references === 1) storage.owner = op.name;
   if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
+  const { parents, saved = [], attributes } = application;
   if (!isRecording()) {
-    if (typeof op.backward === 'function') activeWitness()?.(application.parents);
+    activeWitness()?.(parents, outputs, noGradientOf(op));
     return output;
   }
-  const { parents, saved = [], attributes } = application;
   const differentiable = parents.some((parent) => parent?.requiresGrad);
   if (differentiable && typeof op.backward === 'function') {
     const rule = op.backward as BackwardRule<unknown>;
     const { name, takesFlows } = op;
     attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesFlows }), outputs);
   } else {
-    const blocked = differentiable
-      ? `[${op.name}] has no gradient: ${(op.backward as NotDifferentiable).reason}`
-      : parents.find((parent) => parent?.blocked)?.blocked;
+    const blocked = differentiable ? noGradientOf(op) : parents.find((parent) => parent?.blocked)?.blocked;
     for (const t of outputs) t.blocked = blocked;
   }
   return output;
+}
+
+/** Why an op has no gradient, with its name; undefined where it has one. */
+function noGradientOf<Attributes>({ name, backward }: Op<Attributes>): string | undefined {
+  return typeof backward === 'function' ? undefined : `[${name}] has no gradient: ${backward.reason}`;
 }
 
 /**

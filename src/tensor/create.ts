@@ -3,7 +3,7 @@ import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } f
 import type { Device, HostArray } from '../device/device.ts';
 import { defaultDevice, deviceKind } from '../device/open.ts';
 import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
-import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
+import { type Dtype, dtypeKind, dtypes, requireFloating } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
 import { checkShape, type Shape, sizeOf } from './shape.ts';
@@ -36,6 +36,7 @@ function allocate(
   shape: Shape,
   { device = defaultDevice(), dtype = 'f32', requiresGrad = false }: TensorOptions,
 ): Tensor {
+  if (requiresGrad) requireFloating('requireGrad', dtype);
   const made = new Tensor(new Storage(device, sizeOf(shape) * dtypes[dtype].bytes), 0, shape, dtype);
   made.requiresGrad = requiresGrad;
   activeScope()?.adopt(made);

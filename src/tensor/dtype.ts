@@ -1,6 +1,7 @@
 // Element types: their size and the array that holds them on the host. bf16 and f16 travel as raw 16-bit patterns.
 import { checkArgument, oneOf } from '../arguments.ts';
 import type { HostArray } from '../device/device.ts';
+import { DtypeError } from '../errors.ts';
 
 export type Dtype = 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool';
 
@@ -29,4 +30,9 @@ export function checkDtype(op: string, dtype: unknown): asserts dtype is Dtype {
 
 export function isFloating(dtype: Dtype): boolean {
   return dtypes[dtype].floating;
+}
+
+/** For what shall have a gradient. @throws DtypeError for whole numbers */
+export function requireFloating(op: string, dtype: Dtype): void {
+  if (!isFloating(dtype)) throw new DtypeError(op, 'a floating dtype: whole numbers have no gradient', dtype);
 }

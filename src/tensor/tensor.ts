@@ -11,7 +11,7 @@ import {
   ShapeError,
   UseAfterFreeError,
 } from '../errors.ts';
-import { type Dtype, dtypes } from './dtype.ts';
+import { type Dtype, dtypes, requireFloating } from './dtype.ts';
 import { formatTensor } from './format.ts';
 import type { Scope } from './scope.ts';
 import { type Shape, sameShape, sizeOf } from './shape.ts';
@@ -37,7 +37,6 @@ const BRAND = Symbol.for('rectiflow.Tensor');
 export class Tensor {
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
-  requiresGrad = false;
   /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
   bf16: Tensor | null = null;
   /** The op that made it, while gradients may be asked through it. */
@@ -53,6 +52,7 @@ export class Tensor {
   readonly #shape: Shape;
   readonly #dtype: Dtype;
   readonly #size: number;
+  #requiresGrad = false;
   #grad: Tensor | null = null;
   #freed = false;
 
@@ -118,6 +118,21 @@ export class Tensor {
 
   get device(): Device {
     return this.#storage.device;
+  }
+
+  /** Whether gradients are asked for it: a leaf that is marked so, or what an op computed from one. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
+  /** @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed */
+  set requiresGrad(value: boolean) {
+    if (value) requireFloating('requireGrad', this.dtype);
+    else if (this.source)
+      throw new NotDifferentiableError(
+        `${this.describe()} was computed from what requires a gradient and cannot give it up; compute it in noGrad()`,
+      );
+    this.#requiresGrad = value;
   }
 
   get rank(): number {
@@ -188,7 +203,10 @@ export class Tensor {
     return this.dataSync()[0];
   }
 
-  /** Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this. */
+  /**
+   * Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this.
+   * @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed
+   */
   requireGrad(value = true): this {
     this.requiresGrad = value;
     return this;
@@ -200,10 +218,12 @@ export class Tensor {
    */
   backward(cotangent?: Tensor, options: BackwardOptions = {}): void {
     this.assertAlive('backward()');
-    if (!this.source)
-      throw new NotDifferentiableError(
-        this.blocked ?? `backward() of ${this.describe()}: nothing it was made from requires a gradient`,
-      );
+    if (!this.source) {
+      const reason = this.requiresGrad
+        ? 'it is a leaf; begin at what was computed from it'
+        : 'nothing it was made from requires a gradient';
+      throw new NotDifferentiableError(this.blocked ?? `backward() of ${this.describe()}: ${reason}`);
+    }
     this.source.backward(this, cotangent, options);
   }
 

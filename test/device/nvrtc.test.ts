@@ -13,7 +13,6 @@ import { amalgamate } from '../../src/device/source.ts';
 import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import '../../src/kernels/index.ts';
 import '../../src/kernels/linears.ts';
-import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 import { compileStatistics, targets, targetsOf } from '../../bench/kernel_statistics.ts';
 

@@ -1,13 +1,16 @@
-/** gradients(): those of chosen leaves, and no rule that leads to no such leaf. */
-import { beforeAll, expect, test } from 'vitest';
+/** gradients(): those of chosen leaves and values, and no rule that leads to none of them. */
+import { beforeAll, describe, expect, test } from 'vitest';
 import { gradients } from '../../src/autograd/backward.ts';
+import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import type { Device } from '../../src/device/device.ts';
-import { add, mul } from '../../src/kernels/elementwise.ts';
+import { cast } from '../../src/kernels/cast.ts';
+import { add, greater, mul } from '../../src/kernels/elementwise.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
+import { reshape, split } from '../../src/kernels/movement.ts';
 import { apply, defineOp } from '../../src/kernels/op.ts';
-import { sum } from '../../src/kernels/reduce.ts';
+import { max, sum } from '../../src/kernels/reduce.ts';
 import { tensor } from '../../src/tensor/create.ts';
-import { scope } from '../../src/tensor/scope.ts';
+import { keep, scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { view } from '../../src/tensor/view.ts';
 import { openTestDevice } from '../support/devices.ts';
@@ -64,5 +67,156 @@ test('rules are told which of their parents lead to a leaf that is asked for', (
       [true, true],
     ]);
     expect([a, b, c].map((t) => t.grad?.item())).toEqual([1, 1, 1]);
+  });
+});
+
+describe('gradients()', () => {
+  const leaf = (values: number[]) => tensor(values, { device, requiresGrad: true });
+  const numbers = (t: Tensor) => Array.from(t.dataSync());
+
+  test('gives the gradient twice for an input that is listed twice, each in memory of its own', () => {
+    scope(() => {
+      const x = leaf([2, 3]);
+      const [a, b] = gradients(sum(mul(x, x)), [x, x]);
+      expect([a, b].map(numbers)).toEqual([
+        [4, 6],
+        [4, 6],
+      ]);
+      a.dispose();
+      expect(numbers(b)).toEqual([4, 6]);
+    });
+  });
+
+  test('gives those of values on the way, of what lies behind them, and of the output itself', () => {
+    scope(() => {
+      const [x, w] = [leaf([2]), leaf([5])];
+      const h = mul(x, 3);
+      const y = mul(h, h);
+      const loss = mul(y, w);
+      const all = [loss, y, h, x, w];
+      expect(gradients(loss, all, { retainGraph: true }).map((t) => t.item())).toEqual([1, 5, 60, 180, 36]);
+      const cotangent = tensor([10], { device });
+      expect(gradients(loss, [h], { cotangent }).map((t) => t.item())).toEqual([600]);
+      // Nothing below h was needed, so nothing of it is freed.
+      expect(gradients(h, [x]).map((t) => t.item())).toEqual([3]);
+      expect([x.grad, w.grad, h.grad]).toEqual([null, null, null]);
+    });
+  });
+
+  test.each<[string, (x: Tensor) => Tensor[], number[][]]>([
+    [
+      'parts of a split',
+      (x) => split(mul(x, 1), 2, 0),
+      [
+        [2, 4],
+        [6, 8],
+      ],
+    ],
+    ['a view', (x) => [reshape(mul(x, 1), [2, 2])], [[2, 4, 6, 8]]],
+    ['the largest', (x) => [max(x)], [[8]]],
+    [
+      'what a part gives',
+      (x) => checkpoint((h) => [mul(h, 1), mul(h, 1)], [x]),
+      [
+        [2, 4, 6, 8],
+        [2, 4, 6, 8],
+      ],
+    ],
+    [
+      'what a part takes',
+      (x) => {
+        const h = mul(x, 1);
+        return [h, checkpoint((t) => mul(t, 1), [h])];
+      },
+      [
+        [4, 8, 12, 16],
+        [2, 4, 6, 8],
+      ],
+    ],
+  ])('gives those of %s', (_, make, expected) => {
+    scope(() => {
+      const made = make(leaf([1, 2, 3, 4]));
+      const loss = made.map((t) => sum(mul(t, t))).reduce((a, b) => add(a, b));
+      const got = gradients(loss, made);
+      expect(got.map(({ shape }) => shape)).toEqual(made.map(({ shape }) => shape));
+      expect(got.map(numbers)).toEqual(expected);
+    });
+  });
+
+  test('gives zeros for an input that the output does not depend on', () => {
+    scope(() => {
+      const [x, w] = [leaf([1, 2]), leaf([3])];
+      const [h, other] = [mul(x, 2), mul(w, 2)];
+      expect(gradients(sum(h), [w, other, x]).map(numbers)).toEqual([[0], [0], [2, 2]]);
+    });
+  });
+
+  test('of a leaf by itself is the cotangent', () => {
+    scope(() => {
+      const x = leaf([1, 2]);
+      const cotangent = tensor([3, 4], { device });
+      expect(gradients(x, [x, leaf([1])], { cotangent }).map(numbers)).toEqual([[3, 4], [0]]);
+    });
+  });
+
+  test('refuses inputs that require no gradient or are disposed, and outputs without a graph, by name', () => {
+    scope(() => {
+      const x = leaf([1, 2]);
+      const constant = tensor([3, 4], { device });
+      constant.label = 'scale';
+      const loss = sum(mul(x, constant));
+      const refused =
+        (inputs: Tensor[], output = loss) =>
+        () =>
+          gradients(output, inputs);
+      expect(refused([x, constant])).toThrow("[gradients] tensor 'scale' f32 [2] requires no gradient");
+      expect(refused([cast(greater(x, 0), 'f32')])).toThrow('[greater] has no gradient');
+      expect(refused([x], constant)).toThrow("[gradients] tensor 'scale' f32 [2] has no graph");
+      // What lies inside of a part is not recorded.
+      let inside = x;
+      const y = sum(
+        checkpoint(
+          (h) => {
+            inside = keep(mul(h, 2));
+            return mul(inside, h);
+          },
+          [x],
+        ),
+      );
+      expect(refused([inside], y)).toThrow('[gradients] tensor f32 [2] requires no gradient');
+      inside.dispose();
+      const gone = leaf([1]);
+      gone.label = 'gone';
+      gone.dispose();
+      expect(refused([gone])).toThrow("[gradients] used tensor 'gone' f32 [1] after it was disposed");
+      const { live } = device.memory();
+      expect(() => gradients(mul(x, x), [x])).toThrow('a tensor of one element, or a cotangent');
+      expect(device.memory().live - live).toBeLessThanOrEqual(64);
+      loss.dispose();
+      expect(refused([x])).toThrow(/\[gradients\] used tensor.* after it was disposed/);
+    });
+  });
+
+  test('frees what it has found when a rule fails', () => {
+    const broken = defineOp({
+      name: 'broken',
+      cpu: 'none',
+      cuda: 'none',
+      backward: () => {
+        throw new Error('no gradient today');
+      },
+    });
+    const x = leaf([1, 2]);
+    const run = () =>
+      scope(() => {
+        const h = mul(x, 2);
+        const failing = apply(broken, view(h, h.shape), { parents: [h] });
+        gradients(sum(mul(failing, x)), [x, h, failing]);
+      });
+    expect(run).toThrow('no gradient today');
+    const { live } = device.memory();
+    expect(run).toThrow('no gradient today');
+    expect(device.memory().live).toBe(live);
+    x.dispose();
   });
 });

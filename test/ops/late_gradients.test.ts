@@ -1,6 +1,7 @@
 // What backward does in fewer launches on CUDA against the same in more: gradients that are added to what is there, factors and
 // columns that are read where they are, gradients of parameters that wait for each other, layers on one tensor.
 import { beforeAll, describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autograd/backward.ts';
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
@@ -157,6 +158,58 @@ describe.each(cards)('$label', ({ name, precision }) => {
     rest.forEach((values, i) => {
       expectClose(values, many.gradients[1 + i], 1e-5, `parameter ${i}`);
     });
+  });
+
+  it('gradients() of values on the way are those of leaves in their place', () => {
+    const [n, size, c] = [2, 4, 16];
+    const places = ['x', 'convolved', 'normed', 'joined', 'total', 'embedded'] as const;
+    /** @param cut the value that is a leaf instead */
+    const run = (cut?: (typeof places)[number]) => {
+      const leaves: Tensor[] = [];
+      const own = (shape: Shape, seed: number) => {
+        const made = leaf(shape, seed);
+        leaves.push(made);
+        return made;
+      };
+      let replaced: Tensor | undefined;
+      const found = scope(() => {
+        const at = (place: (typeof places)[number], value: Tensor) => {
+          if (place !== cut) return value;
+          const same = noGrad(() => reshape(value, value.shape)).requireGrad();
+          replaced = same;
+          return same;
+        };
+        const x = at('x', activation(own([n, size, size, c], 1)));
+        const weight = own([c, 3, 3, c], 2);
+        // Its gradient is a factor times a tensor for the residual, and joins what the norm below finds.
+        const convolved = at('convolved', conv2d(x, weight, { padding: 1, residual: x, scale: 0.7 }));
+        const normed = at('normed', groupNorm(convolved, own([c], 3), own([c], 4), { groups: 4 }));
+        // Columns of one gradient go to each.
+        const joined = at('joined', concat([normed, convolved], 3));
+        const total = at('total', conv2d(joined, own([c, 1, 1, 2 * c], 5)));
+        // Products that are made together.
+        const embedded = at('embedded', reshape(total, [n * size * size, c]));
+        const layers = [3, 5].map((width, i) => ({ weight: own([width, c], 6 + i), bias: own([width], 8 + i) }));
+        const outputs = linears(embedded, layers);
+        const loss = outputs
+          .map((y, i) => sum(mul(y.dtype === 'f32' ? y : cast(y, 'f32'), randn(y.shape, { seed: 20 + i, device }))))
+          .reduce((a, b) => sum(concat([reshape(a, [1]), reshape(b, [1])], 0)));
+        const inputs = cut ? [replaced as Tensor] : [x, convolved, normed, joined, total, embedded];
+        return gradients(loss, inputs).map((t, i) => {
+          expect(t.dtype, places[i]).toBe(inputs[i].dtype);
+          return numbers(cast(t, 'f32'));
+        });
+      });
+      for (const t of leaves) t.dispose();
+      return found;
+    };
+    const all = run();
+    places.forEach((place, i) => {
+      expectClose(all[i], run(place)[0], precision === 'bf16' ? 2e-2 : 1e-5, place);
+    });
+    const { live } = device.memory();
+    run();
+    expect(device.memory().live - live).toBe(0);
   });
 
   it('that wait are freed when a rule fails', () => {

@@ -9,7 +9,6 @@ import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import '../../src/kernels/index.ts';
 import '../../src/kernels/linears.ts';
-import '../../src/kernels/ode.ts';
 import '../../src/kernels/optimizer.ts';
 
 const compiler = findCompiler();

@@ -23,6 +23,8 @@ import {
   tensor,
   transpose,
 } from '../../src/index.ts';
+import { apply, defineOp } from '../../src/kernels/op.ts';
+import { view } from '../../src/tensor/view.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -106,6 +108,47 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
       outcome([x], () => sum(mul(run((h) => dropout(h, 0.5, { seed: 7, sample: 3 }), [x]) as Tensor, x))),
     );
     expect(results[1]).toEqual(results[0]);
+  });
+
+  it.each<[string, (h: Tensor, c: Tensor) => Tensor]>([
+    ['a constant', (_, c) => mul(c, 2)],
+    ['what noGrad made', (h) => noGrad(() => exp(h))],
+    ['a comparison', (h) => cast(greater(h, 0), 'f32')],
+    ['places', (h) => cast(argmax(h, { axis: 0 }), 'f32')],
+    ['an input that requires none', (_, c) => c],
+  ])('for another output that is %s, and meets a parameter outside', (_, other) => {
+    const [x, w, c] = [leaf(0), leaf(1, [7]), randn([5, 7], { seed: 4, stream: 2, device })];
+    const results = both.map((run) =>
+      outcome([w], () => {
+        const [, y] = run((h, constant) => [mul(h, 2), other(h, constant)], [x, c]) as Tensor[];
+        expect(y.requiresGrad).toBe(false);
+        return sum(mul(y, w));
+      }),
+    );
+    expect(results[1]).toEqual(results[0]);
+    expect(x.grad).toBeNull();
+  });
+
+  it('for gradients() of one leaf, without rules that lead to others only', () => {
+    const [x, w] = [leaf(0), leaf(1)];
+    const asked: boolean[][] = [];
+    const noted = defineOp({
+      name: 'noted',
+      cpu: 'none',
+      cuda: 'none',
+      backward({ grad, needs }) {
+        asked.push([...needs]);
+        return [grad, grad];
+      },
+    });
+    const both = (a: Tensor, b: Tensor) => apply(noted, view(a, a.shape), { parents: [a, b] });
+    scope(() => {
+      gradients(sum(checkpoint((h) => both(both(h, w), both(w, w)), [x])), [x]);
+    });
+    expect(asked).toEqual([
+      [true, false],
+      [true, false],
+    ]);
   });
 
   it('for gradients(), which leaves every grad as it is', () => {
@@ -219,12 +262,26 @@ describe('refuses', () => {
     expect(changing((h) => transpose(h))).toThrow(/it made \[5, 7\] before, now \[7, 5\]/);
     expect(changing((h) => [h, h])).toThrow(/now \[5, 7\], \[5, 7\]/);
     expect(changing((h) => mul(h, h))).toThrow(/1 uses of its inputs and parameters before, now another/);
+    expect(changing((h) => noGrad(() => exp(h)))).toThrow(/it made output 0 with a gradient before, now it has none/);
+    const frozen = leaf(1);
+    expect(
+      refusal((x) => {
+        const y = sum(checkpoint((h) => mul(h, frozen), [x]));
+        frozen.requireGrad(false);
+        y.backward();
+      }),
+    ).toThrow(/use of tensor f32 \[5, 7\] with a gradient before, now it requires none/);
   });
 
   it('a path that ends in an op without gradient, by its name', () => {
-    expect(refusal((x) => sum(checkpoint((h) => cast(greater(h, 0), 'f32'), [x])).backward())).toThrow(
-      /greater|gradient/,
-    );
+    const compared = (h: Tensor) => cast(greater(h, 0), 'f32');
+    for (const body of [
+      (x: Tensor) => sum(checkpoint(compared, [x])),
+      (x: Tensor) => sum(checkpoint((h) => [exp(h), compared(h)], [x])[1]),
+      (x: Tensor) => sum(checkpoint((h) => mul(h, 2), [compared(x)])),
+      (x: Tensor) => sum(checkpoint((h) => h, [compared(x)])),
+    ])
+      expect(refusal((x) => body(x).backward())).toThrow('[greater] has no gradient: a comparison');
   });
 
   it('inputs and constants that are disposed too early', () => {

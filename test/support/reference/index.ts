@@ -9,5 +9,6 @@ export * from './gradient.ts';
 export * from './matmul.ts';
 export * from './movement.ts';
 export * from './norm.ts';
+export * from './ode.ts';
 export * from './pooling.ts';
 export * from './reduce.ts';
