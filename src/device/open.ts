@@ -1,6 +1,6 @@
 // Opening a device by name, once per name and options.
 import { DeviceError, ValueError } from '../errors.ts';
-import { compilerMissing, compilersTried } from './cc.ts';
+import { compilerMissing, lookForCompiler } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
@@ -56,7 +56,7 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
 /**
  * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler.
  * @param onNotice told of that
- * @throws DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
+ * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
  */
 export async function openDefaultDevice(
   name: string,
@@ -64,8 +64,9 @@ export async function openDefaultDevice(
   onNotice: (text: string) => void,
 ): Promise<Device> {
   const { precision = 'fp32' } = options;
-  const tried = name === 'cpu' && precision === 'fp32' ? compilersTried() : undefined;
-  if (tried === undefined) return openDevice(name, options);
+  const compiler = name === 'cpu' && precision === 'fp32' ? lookForCompiler() : undefined;
+  if (compiler === undefined || !('tried' in compiler)) return openDevice(name, options);
+  const { tried } = compiler;
   const device = await openDevice('wasm', options).catch((cause) => {
     throw new DeviceError(
       `no device can be opened. ${compilerMissing(tried)}. Or, for the same kernels in WebAssembly: ${cause.message}`,
