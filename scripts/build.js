@@ -32,6 +32,14 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 });
 if (status !== 0) process.exit(1);
 
+// The compiler rewrites the endings of imports in JavaScript, not in declarations, where only itself follows ./x.ts to x.d.ts.
+for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' }))
+  if (file.endsWith('.d.ts')) {
+    const path = join(root, 'dist', file);
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
+  }
+
 for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
   if (/\.(c|h|cu|cuh|js|json)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
 

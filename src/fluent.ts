@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // The only place that hangs op methods on Tensor: `x.mul(2).sum()`. Optional: importing it is the opt-in.
 import * as elementwise from './kernels/elementwise.ts';
 import { matmul } from './kernels/matmul.ts';
@@ -70,7 +71,9 @@ const methods = {
 };
 
 type Methods = typeof methods;
-type Method<F> = F extends (first: never, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;
+// Tensor must be named in a type here: methods is without annotations, and the compiler drops an import that only inferred
+// types need from the declarations when the import's type is also augmented below.
+type Method<F> = F extends (first: Tensor, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;
 type Fluent = { [Name in keyof Methods]: Method<Methods[Name]> };
 
 declare module './tensor/tensor.ts' {

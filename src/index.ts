@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // The public names of the engine. Importing this file loads no package and opens no device.
 export { gradients } from './autograd/backward.ts';
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // The command line: finds the command, prints its result or its error. 0 done, 1 failed, 2 wrong usage.
+import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/provenance.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
@@ -92,6 +93,8 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(commandHelp(command));
     return 0;
   }
+  // doctor has a line on it.
+  if (name !== 'doctor') for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${text}\n`);
   return command.run(parsed);
 }
 

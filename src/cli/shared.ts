@@ -1,5 +1,7 @@
 // What several commands have in common.
+import { KernelCache } from '../device/cache.ts';
 import type { Device } from '../device/device.ts';
+import { fromEnvironment } from '../device/environment.ts';
 import { openDefaultDevice, openDevice } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
 import {
@@ -33,6 +35,9 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
   const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
   const tuning = await useNamedTuning();
   if (tuning !== undefined) note(`convolution algorithms by the table ${tuning}`);
+  const cache = fromEnvironment('RECTIFLOW_CACHE');
+  const reason = cache === undefined || cache === 'off' ? undefined : new KernelCache().reason;
+  if (reason !== undefined) note(`${reason}: kernels are compiled again in every process`);
   const named = parsed.text('device');
   return named === undefined ? openDefaultDevice(config.device, options, note) : openDevice(named, options);
 }

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // Data sets, their order and their scaling: the public names of `rectiflow/data`.
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
 export { type Cifar10, loadCifar10 } from './cifar10.ts';

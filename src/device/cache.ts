@@ -16,7 +16,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
+import { fromEnvironment } from './environment.ts';
 
 /** Raised whenever the meaning of a cached file changes. */
 const CACHE_VERSION = 1;
@@ -38,7 +39,8 @@ export class KernelCache {
   constructor(folder = defaultFolder(), endings: Endings = { source: 'c', binary: 'so' }) {
     this.endings = endings;
     this.reason = folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
-    this.folder = this.reason ? privateFolder() : folder;
+    // Never relative: a compiler would take a path that begins with a dash for an option.
+    this.folder = this.reason ? privateFolder() : resolve(folder);
   }
 
   /** Where the binary of this key is, verified, or undefined: absent or damaged (then it is removed). */
@@ -114,8 +116,11 @@ export function cacheKey(name: string, parts: readonly string[]): string {
 }
 
 function defaultFolder(): string {
-  if (process.env.RECTIFLOW_CACHE) return process.env.RECTIFLOW_CACHE;
-  const base = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  const named = fromEnvironment('RECTIFLOW_CACHE');
+  if (named !== undefined) return named;
+  const xdg = fromEnvironment('XDG_CACHE_HOME');
+  // Its specification has relative ones ignored.
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.cache');
   return join(base, 'rectiflow', 'kernels');
 }
 

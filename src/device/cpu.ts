@@ -6,6 +6,7 @@ import { cacheKey, KernelCache } from './cache.ts';
 import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
 import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
 import type { CompileProgress, Device, HostArray, MemoryFigures, Recording } from './device.ts';
+import { fromEnvironment } from './environment.ts';
 import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
 import { Library } from './native/loader.ts';
@@ -70,7 +71,7 @@ export class CpuDevice implements Device {
   constructor(options: CpuOptions = {}) {
     this.workers = options.threads ?? defaultThreads();
     this.exact = options.exact ?? false;
-    this.march = options.march ?? (process.env.RECTIFLOW_MARCH || 'native');
+    this.march = options.march ?? fromEnvironment('RECTIFLOW_MARCH') ?? 'native';
     this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
     const library = this.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
@@ -192,9 +193,14 @@ export class CpuDevice implements Device {
 
   private compilation(module: KernelModule): Compiled {
     const source = amalgamate(module.url);
-    const { version } = findCompiler();
+    const { version, leading } = findCompiler();
     const flags = compilerFlags(module.flags, this.march);
-    return { key: cacheKey(module.name, [source, version, cpuIdentity(), ...flags]), flags, source, module };
+    return {
+      key: cacheKey(module.name, [source, version, ...leading, cpuIdentity(), ...flags]),
+      flags,
+      source,
+      module,
+    };
   }
 
   /** The shared library of a module, compiled now if neither this process nor the cache has it. */

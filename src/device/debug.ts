@@ -1,9 +1,11 @@
 // The one dial for insight, RECTIFLOW_DEBUG: 1 devices, cache and leaks, 2 each kernel with its time, 3 the source that ran.
 // It writes to standard error, and only when asked.
 
+import { fromEnvironment } from './environment.ts';
+
 /** The dial's value now; 0 when it is not set. */
 export function debugLevel(): number {
-  return Number(process.env.RECTIFLOW_DEBUG ?? 0) || 0;
+  return fromEnvironment('RECTIFLOW_DEBUG') ?? 0;
 }
 
 export function debugLine(level: number, text: string): void {

@@ -1,7 +1,7 @@
 // Opening a device by name, once per name and options.
 import { checkArgument, checkOptions, kind as kindOf, kinds, oneOf } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
-import { compilerMissing, compilersTried } from './cc.ts';
+import { compilerMissing, lookForCompiler } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
@@ -74,7 +74,7 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
 /**
  * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler.
  * @param onNotice told of that
- * @throws DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
+ * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
  */
 export async function openDefaultDevice(
   name: string,
@@ -82,8 +82,9 @@ export async function openDefaultDevice(
   onNotice: (text: string) => void,
 ): Promise<Device> {
   const { precision = 'fp32' } = options;
-  const tried = name === 'cpu' && precision === 'fp32' ? compilersTried() : undefined;
-  if (tried === undefined) return openDevice(name, options);
+  const compiler = name === 'cpu' && precision === 'fp32' ? lookForCompiler() : undefined;
+  if (compiler === undefined || !('tried' in compiler)) return openDevice(name, options);
+  const { tried } = compiler;
   const device = await openDevice('wasm', options).catch((cause) => {
     throw new DeviceError(
       `no device can be opened. ${compilerMissing(tried)}. Or, for the same kernels in WebAssembly: ${cause.message}`,

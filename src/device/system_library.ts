@@ -3,6 +3,7 @@
 //   signature: kinds of the arguments, "->", kind of the result; e.g. 'ptr str u32 -> i32'. Pointers to results are arrays.
 import { RectiflowError } from '../errors.ts';
 import type { HostArray } from './device.ts';
+import { fromEnvironment, type VariableName } from './environment.ts';
 import { parseSignature } from './module.ts';
 import { ffiVersion, Library } from './native/loader.ts';
 
@@ -47,7 +48,7 @@ export interface SystemLibrary<Functions extends Readonly<Record<string, string>
   /** Libraries that this one opens by their bare names: files to load ahead of `file`. */
   readonly companions?: (file: string) => readonly string[];
   /** The environment variable that names the file instead. */
-  readonly variable: string;
+  readonly variable: VariableName & `LIB${string}`;
   /** How to install it. */
   readonly install: string;
   /** Function -> signature. */
@@ -65,7 +66,7 @@ const opened = new Map<string, unknown>();
 export function openSystemLibrary<const Functions extends Readonly<Record<string, string>>>(
   spec: SystemLibrary<Functions>,
 ): NativeFunctions<Functions> {
-  const named = process.env[spec.variable];
+  const named = fromEnvironment(spec.variable);
   const candidates = named ? [named] : spec.files;
   const key = [spec.name, ...candidates].join('\0');
   let functions = opened.get(key) as NativeFunctions<Functions> | undefined;
@@ -94,7 +95,7 @@ function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates:
     }
   }
   const reasons = [...tried].map(([reason, files]) => `cannot load ${files.join(', ')}: ${reason}`).join('; ');
-  const origin = process.env[spec.variable] ? `, named by ${spec.variable}` : '';
+  const origin = fromEnvironment(spec.variable) ? `, named by ${spec.variable}` : '';
   throw new RectiflowError(
     `${spec.name}, needed for ${spec.purpose}, was not found${origin}: ${reasons}. ` +
       `Install it (${spec.install}) or set ${spec.variable} to its file`,

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // How good samples are: feature networks and scores, the public names of `rectiflow/eval`.
 export {
   Classifier,

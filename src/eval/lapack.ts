@@ -1,6 +1,7 @@
 // Eigenvalues through the system's LAPACK, where there is one.
 //
 // Source: dsyevd of LAPACK 3; Fortran's conventions: everything by reference, lengths of texts behind the other arguments.
+import { fromEnvironment } from '../device/environment.ts';
 import { openSystemLibrary } from '../device/system_library.ts';
 import { RectiflowError } from '../errors.ts';
 import { symmetricEigenvalues } from './eigenvalues.ts';
@@ -62,7 +63,7 @@ export function findEigenSolver(): EigenSolver {
   try {
     return lapackEigenSolver();
   } catch (error) {
-    if (process.env[lapack.variable]) throw error;
+    if (fromEnvironment(lapack.variable)) throw error;
     return ownEigenSolver;
   }
 }

@@ -1,15 +1,23 @@
 // The opponent: scripts of bench/pytorch, which the build puts beside this program, run by a Python that has torch with CUDA.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { fromEnvironment, variables } from '../device/environment.ts';
+import { ValueError } from '../errors.ts';
 import type { Outcome } from './session.ts';
 
 export const scripts = ['ceilings', 'cudnn', 'baselines'] as const;
 
-/** The Python to ask: RECTIFLOW_TORCH_PYTHON, else the first on the path; undefined where it has no torch for a card. */
+/**
+ * The Python to ask: RECTIFLOW_TORCH_PYTHON, else the first on the path; undefined where it has no torch for a card.
+ * @throws ValueError if RECTIFLOW_TORCH_PYTHON names a command that cannot be run
+ */
 export function findTorch(): string | undefined {
-  const python = process.env.RECTIFLOW_TORCH_PYTHON ?? 'python3';
+  const named = fromEnvironment('RECTIFLOW_TORCH_PYTHON');
+  const python = named ?? 'python3';
   const probe = 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)';
-  const { status } = spawnSync(python, ['-c', probe], { stdio: 'ignore', timeout: 60_000 });
+  const { status, error } = spawnSync(python, ['-c', probe], { stdio: 'ignore', timeout: 60_000 });
+  if (named !== undefined && (error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
+    throw new ValueError(`RECTIFLOW_TORCH_PYTHON must be ${variables.RECTIFLOW_TORCH_PYTHON.expected}, got ${named}`);
   return status === 0 ? python : undefined;
 }
 

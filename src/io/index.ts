@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // Files of other programs and our own: the public names of `rectiflow/io`.
 export { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
 export { removeLeftovers, writeFileAtomic } from './atomic.ts';

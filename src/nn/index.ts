@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // Modules, the UNet, the optimiser.
 export { activate, type Nonlinearity } from './activation.ts';
 export { Adam, type AdamOptions, type AdamState, adamStates } from './adam.ts';

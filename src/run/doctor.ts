@@ -3,9 +3,10 @@ import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { liblmdb } from '../data/lmdb.ts';
 import { KernelCache } from '../device/cache.ts';
-import { findCompiler } from '../device/cc.ts';
+import { compilerMissing, compilerName, lookForCompiler } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
 import { type CudaPart, surveyCuda } from '../device/cuda/survey.ts';
+import { surveyEnvironment } from '../device/environment.ts';
 import { declaredModules } from '../device/module.ts';
 import { openDevice } from '../device/open.ts';
 import { openSystemLibrary } from '../device/system_library.ts';
@@ -41,6 +42,7 @@ export async function examine(): Promise<Finding[]> {
   return [
     version(),
     machine(lacking),
+    environment(),
     ...libraryFindings(),
     compiler(lacking),
     cache(),
@@ -97,13 +99,29 @@ function installedVersion(require: NodeJS.Require, name: string): string {
   throw new Error(`${name} is not installed`);
 }
 
+function environment(): Finding {
+  const { set, wrong, unknown } = surveyEnvironment();
+  const what = 'environment';
+  if (wrong.length > 0) return { what, state: 'missing', detail: wrong.join('; '), remedy: 'mend them, or unset them' };
+  if (unknown.length > 0) return { what, state: 'note', detail: unknown.join('; ') };
+  return { what, state: 'ok', detail: set.join(', ') || 'no variable is set' };
+}
+
 function compiler(lacking: Lacking): Finding {
+  const what = 'C compiler';
   try {
-    const { command, version: line } = findCompiler();
-    return { what: 'C compiler', state: 'ok', detail: `${command}: ${line}` };
-  } catch (error) {
+    const result = lookForCompiler();
+    if (!('tried' in result)) return { what, state: 'ok', detail: `${compilerName(result)}: ${result.version}` };
     const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
-    return { what: 'C compiler', state: lacking, detail: (error as Error).message, remedy };
+    return { what, state: lacking, detail: compilerMissing(result.tried), remedy };
+  } catch (error) {
+    // The device wasm does not step in for a compiler that was asked for.
+    return {
+      what,
+      state: 'missing',
+      detail: (error as Error).message,
+      remedy: 'name a compiler that runs, or unset CC',
+    };
   }
 }
 

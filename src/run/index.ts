@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
 
 export type { PairFinding } from '../data/index.ts';

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Device } from '../device/device.ts';
+import { fromEnvironment } from '../device/environment.ts';
 import { FileError } from '../errors.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 import { parseStrictJson } from '../io/json.ts';
@@ -58,9 +59,13 @@ export async function readTuning(path: string): Promise<Tuning> {
 
 /** Uses the table that RECTIFLOW_TUNING names from now on, if it names one. @returns its path */
 export async function useNamedTuning(): Promise<string | undefined> {
-  const path = process.env.RECTIFLOW_TUNING;
-  if (!path) return undefined;
-  useTuning(await readTuning(path));
+  const path = fromEnvironment('RECTIFLOW_TUNING');
+  if (path === undefined) return undefined;
+  const tuning = await readTuning(path).catch((cause) => {
+    if (!(cause instanceof FileError)) throw cause;
+    throw new FileError(path, `named by RECTIFLOW_TUNING, ${cause.message.slice(path.length + 2)}`, { cause });
+  });
+  useTuning(tuning);
   return path;
 }
 

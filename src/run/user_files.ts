@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
+import { fromEnvironment } from '../device/environment.ts';
 import { FileError } from '../errors.ts';
 import { asFileError, downloadFile } from '../io/index.ts';
 import { given } from './config/index.ts';
@@ -13,7 +14,7 @@ type Notice = (text: string) => void;
 
 /** Where downloads and data set statistics go. */
 export function userDataFolder(): string {
-  return process.env.RECTIFLOW_DATA ?? join(homedir(), '.cache', 'rectiflow', 'data');
+  return fromEnvironment('RECTIFLOW_DATA') ?? join(homedir(), '.cache', 'rectiflow', 'data');
 }
 
 /** Runs a download; a failure also names the key that stands in for it. */

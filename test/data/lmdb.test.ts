@@ -157,7 +157,8 @@ it('without the library says where it was looked for, what to install and which 
 });
 
 it('a system library is declared as data: an unknown kind or function is named', () => {
-  const library = { name: 'libm', purpose: 'a test', files: ['libm.so.6', 'libm.dylib'], variable: 'X', install: '-' };
+  const files = ['libm.so.6', 'libm.dylib'];
+  const library = { name: 'libm', purpose: 'a test', files, variable: 'LIBLMDB_PATH', install: '-' } as const;
   const { hypot } = openSystemLibrary({ ...library, functions: { hypot: 'f64 f64 -> f64' } });
   expect(hypot(3, 4)).toBe(5);
   // @ts-expect-error the signature says two numbers

@@ -124,20 +124,32 @@ test("a folder that others can write, a link, a file or another user's folder is
   }
 });
 
-test('an unusable cache folder costs a compilation, not the result', () => {
-  const file = join(folder, 'file');
-  writeFileSync(file, '');
-  const { status, stdout } = run(file);
+test('a cache folder that may not be used costs a compilation, not the result', () => {
+  chmodSync(folder, 0o777);
+  const { status, stdout } = run(folder);
   expect(stdout).toBe('11,22,33\n');
   expect(status).toBe(0);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a relative folder is one below the working directory, also where its name begins with a dash', () => {
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: environment('-o_x'),
+  });
+  expect(stdout, stderr).toBe('11,22,33\n');
+  expect(readdirSync(join(folder, '-o_x')).filter((name) => name.startsWith('accumulate'))).toHaveLength(3);
+  expect(readdirSync(folder)).toEqual(['-o_x']);
 });
 
 test('without a compiler the error says what was tried and what to install', () => {
+  const { CC: _, ...env } = environment(folder);
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
     encoding: 'utf8',
-    env: { ...environment(folder), PATH: folder, CC: 'no-such-cc' },
+    env: { ...env, PATH: folder },
   });
   expect(status).toBe(1);
-  expect(stderr).toContain('tried no-such-cc (ENOENT), cc (ENOENT), gcc (ENOENT), clang (ENOENT)');
+  expect(stderr).toContain('tried cc (ENOENT), gcc (ENOENT), clang (ENOENT)');
   expect(stderr).toContain('apt-get install gcc libc6-dev');
 });

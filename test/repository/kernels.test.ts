@@ -42,7 +42,7 @@ function prototypes(
   defines: readonly string[],
 ): Record<string, string> {
   const { begins, flags: own } = languages[language];
-  const flags = ['-E', '-P', ...own, ...defines, `-I${headers}`, `-I${dirname(path)}`, path];
+  const flags = [...compiler.leading, '-E', '-P', ...own, ...defines, `-I${headers}`, `-I${dirname(path)}`, path];
   const text = execFileSync(compiler.command, flags, { encoding: 'utf8' });
   const found: Record<string, string> = {};
   const prototype = new RegExp(String.raw`${begins}\s+(\w+)\s*\(([^)]*)\)\s*\{`, 'g');

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -13,14 +14,27 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Compilation,
+  compile,
+  compilers,
+  ModuleTypes,
+  makeConsumer,
+  resolutions,
+  twoAtATime,
+} from '../support/consumer.ts';
 import { full } from '../support/devices.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const programs = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
-const { dependencies, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const { dependencies, exports, peerDependenciesMeta } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+/** "rectiflow", "rectiflow/nn", ...: what can be imported. */
+const entries = Object.keys(exports)
+  .filter((name) => name !== './package.json')
+  .map((name) => `rectiflow${name.slice(1)}`);
 
 let project: string;
 let packed: string;
@@ -40,8 +54,8 @@ beforeAll(() => {
 }, 120_000);
 
 it('is imported without any other package', () => {
-  const names = Object.keys(exports).filter((name) => !['./package.json', './run'].includes(name));
-  const imports = names.map((name) => `await import('rectiflow${name.slice(1)}');`).join('\n');
+  const names = entries.filter((name) => name !== 'rectiflow/run');
+  const imports = names.map((name) => `await import('${name}');`).join('\n');
   const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${names.length}')`);
   expect(stderr).toBe('');
   expect(stdout).toBe('imported 7\n');
@@ -116,3 +130,137 @@ it('is a command right after a clone, from any folder of it', () => {
     expect(status).toBe(0);
   }
 }, 120_000);
+
+describe('its types', () => {
+  const right = `
+import { type Dtype, sum, type Tensor, tensor } from 'rectiflow';
+import 'rectiflow/fluent';
+import { sample } from 'rectiflow/flow';
+import { readNpy } from 'rectiflow/io';
+import { type ConfigFile, loadConfig } from 'rectiflow/run';
+const x = tensor([1, 2, 3]);
+export const y: Tensor = x.mul(2).add(x).square().sum({ axes: 0, keepDims: true }).reshape([1]);
+export const dtype: Dtype = x.argmax({ axis: 0 }).dtype;
+export const file: ConfigFile = { base: 'digits', optim: { lr: 1e-3 } };
+export async function work(): Promise<number> {
+  using z = tensor([[1], [2]], { requiresGrad: true });
+  sum(z.matmul(x.reshape([1, 3]))).backward();
+  const { images } = await sample((a, t) => a.mul(t.reshape([-1, 1])), { shape: [2], count: 1, seed: 1, solver: 'rk45' });
+  const config = await loadConfig('digits');
+  return images.length + config.optim.lr + (await readNpy('x.npy')).shape.length;
+}
+`;
+  /** A mistake a line, with the error that must meet it. */
+  const mistakes: [line: string, code?: string][] = [
+    ["import { cast, openDevice, sum, tensor } from 'rectiflow';"],
+    ["import 'rectiflow/fluent';"],
+    ["import type { SampleOptions } from 'rectiflow/flow';"],
+    ["import { Adam, MLP } from 'rectiflow/nn';"],
+    ["import { type ConfigFile, loadConfig } from 'rectiflow/run';"],
+    ['const x = tensor([1, 2, 3]);'],
+    ['export const s: string = x.mul(2);', 'TS2322'],
+    ['x.square().notAMethod();', 'TS2339'],
+    ['x.sum({ axes: 0 }).notAMethod();', 'TS2339'],
+    ["x.mul('three');", 'TS2345'],
+    ['x.sum({ axees: 0 });', 'TS2561'],
+    ['sum(x, { axees: 1 });', 'TS2561'],
+    ["x.reshape('2');", 'TS2345'],
+    ["cast(x, 'float64');", 'TS2345'],
+    ["tensor([1], { dtype: 'f46' });", 'TS2322'],
+    ['x.shape.push(1);', 'TS2339'],
+    ["x.backward('x');", 'TS2345'],
+    ['new Adam(new MLP([2, 2]), { learningrate: 1 });', 'TS2561'],
+    ['await openDevice(0);', 'TS2345'],
+    ["export const solver: SampleOptions['solver'] = 'eular';", 'TS2820'],
+    ["export const file: ConfigFile = { optim: { optimiser: 'Adam' } };", 'TS2561'],
+    ["export const n: string = (await loadConfig('digits')).training.batch_size;", 'TS2322'],
+  ];
+  const expected = mistakes.flatMap(([, code], i) => (code === undefined ? [] : [`wrong.ts(${i + 1}): ${code}`]));
+  const files = ['every.ts', 'right.ts', 'wrong.ts'];
+  // What a JavaScript program leaves to inference may be any.
+  const javascript = { allowJs: true, checkJs: true, noImplicitAny: false, types: ['node'] };
+
+  let project: string;
+  let types: ModuleTypes;
+
+  /** An empty project that has the package with its dependencies, the peers that are types, and these files. */
+  function consumer(peers: readonly string[]): string {
+    const folder = makeConsumer(packed, [...Object.keys(dependencies), ...peers]);
+    const every = entries.map((name, i) => `import * as e${i} from '${name}';\nexport { e${i} };\n`);
+    writeFileSync(join(folder, 'every.ts'), every.join(''));
+    every.forEach((text, i) => {
+      writeFileSync(join(folder, `only${i}.ts`), text);
+    });
+    writeFileSync(join(folder, 'right.ts'), right);
+    writeFileSync(join(folder, 'wrong.ts'), mistakes.map(([line]) => line).join('\n'));
+    programs.forEach((text, i) => {
+      writeFileSync(join(folder, `readme${i}.js`), text);
+    });
+    return folder;
+  }
+
+  beforeAll(() => {
+    const peers = Object.keys(peerDependenciesMeta).filter((name) => name.startsWith('@types/'));
+    // The one package that @types/node is made of besides itself.
+    project = consumer([...peers, 'undici-types']);
+    types = new ModuleTypes(project, 'every.ts');
+  }, 60_000);
+
+  it('are in order for each compiler and resolution, and find every mistake', async () => {
+    const jobs = Object.keys(compilers).flatMap((compiler) =>
+      resolutions.map((resolution) => ({ compiler, resolution, files }) as Compilation),
+    );
+    const results = await twoAtATime(jobs, (job) => compile(project, job));
+    const label = ({ compiler, resolution }: Compilation) => `${compiler} ${resolution}`;
+    expect(Object.fromEntries(jobs.map((job, i) => [label(job), results[i]]))).toEqual(
+      Object.fromEntries(jobs.map((job) => [label(job), expected])),
+    );
+  }, 120_000);
+
+  it.each<[string, Partial<Compilation>, string[]]>([
+    ['of a browser beside those of Node', { options: { lib: ['es2022', 'dom'] } }, expected],
+    ['of the newest library', { options: { lib: ['esnext'], target: 'esnext', types: ['node'] } }, expected],
+    ['without strict', { options: { strict: false, exactOptionalPropertyTypes: false } }, expected],
+    ...entries.map((name, i): [string, Partial<Compilation>, string[]] => [name, { files: [`only${i}.ts`] }, []]),
+    ["the README's programs", { files: programs.map((_, i) => `readme${i}.js`), options: javascript }, []],
+  ])('are in order: %s', async (_, more, errors) => {
+    expect(await compile(project, { compiler: '7.0', resolution: 'nodenext', files, ...more })).toEqual(errors);
+  });
+
+  it('ask for @types/node where it is absent', async () => {
+    const errors = await compile(consumer([]), { compiler: '7.0', resolution: 'nodenext', files: ['only0.ts'] });
+    expect(errors).toContain('node_modules/rectiflow/dist/index.d.ts(1): TS2688');
+  });
+
+  it('are any nowhere', () => {
+    expect(entries.flatMap((name) => types.anys(name))).toEqual([]);
+  });
+
+  it('name files of declarations as JavaScript names them', () => {
+    const declarations = readdirSync(join(packed, 'dist'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.d.ts'),
+    );
+    const texts = declarations.map((name) => readFileSync(join(packed, 'dist', name), 'utf8'));
+    const specifiers = texts.flatMap((text) =>
+      [...text.matchAll(/(?:from |import |import\(|module )["'](\.[^"']*)["']/g)].map(([, path]) => path),
+    );
+    expect(specifiers.length).toBeGreaterThan(500);
+    expect(specifiers.filter((path) => !path.endsWith('.js'))).toEqual([]);
+    for (const entry of Object.values(exports))
+      if (typeof entry === 'object') expect(Object.keys(entry as object)).toEqual(['types', 'default']);
+  });
+
+  it('of the fluent methods are those that there are', () => {
+    const own = "Object.getOwnPropertyNames(Tensor.prototype).filter((name) => name !== 'constructor')";
+    const { stdout } = node(
+      `import { Tensor } from 'rectiflow'; const before = ${own}; await import('rectiflow/fluent');` +
+        `console.log(JSON.stringify([before, ${own}]))`,
+    );
+    const [before, after] = JSON.parse(stdout) as string[][];
+    const methods = types.methods(types.declared('rectiflow', 'Tensor'));
+    expect(after.filter((name) => !before.includes(name)).sort()).toEqual(
+      methods.filter((name) => !before.includes(name)).sort(),
+    );
+    expect(after.length).toBeGreaterThan(before.length);
+  });
+});

@@ -1,5 +1,5 @@
 // `eval`: which snapshots, which files, how many of each.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, truncateSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -236,8 +236,10 @@ describe('scores', () => {
   });
 
   it('without weights samples are written, and it is said what is missing', async () => {
-    // A file where the data folder should be: nothing can be downloaded into it.
-    process.env.RECTIFLOW_DATA = join(workdir, 'config.json');
+    // A file where the folder of weights should be: nothing can be downloaded into it.
+    process.env.RECTIFLOW_DATA = join(workdir, 'blocked');
+    mkdirSync(process.env.RECTIFLOW_DATA);
+    writeFileSync(join(process.env.RECTIFLOW_DATA, 'weights'), '');
     try {
       const notices: string[] = [];
       const unscored = await config({

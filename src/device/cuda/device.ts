@@ -3,6 +3,7 @@
 import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
 import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording, TensorMaps } from '../device.ts';
+import { fromEnvironment } from '../environment.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
 import { Event } from '../native/cuda_handles.ts';
 import { type Card, type Driver, LoadedModule, openDriver, PrimaryContext, Stream } from '../native/libcuda.ts';
@@ -57,7 +58,7 @@ export class CudaDevice implements Device {
     if (index >= driver.cards)
       throw new DeviceError(
         `device cuda:${index} does not exist: the driver shows ${driver.cards} card(s)` +
-          `${driver.cards > 0 ? ', counted from 0' : ''}; CUDA_VISIBLE_DEVICES is ${process.env.CUDA_VISIBLE_DEVICES ?? 'not set'}`,
+          `${driver.cards > 0 ? ', counted from 0' : ''}; CUDA_VISIBLE_DEVICES is ${fromEnvironment('CUDA_VISIBLE_DEVICES') ?? 'not set'}`,
       );
     this.driver = driver;
     this.card = driver.card(index);
@@ -74,7 +75,7 @@ export class CudaDevice implements Device {
     this.context = new PrimaryContext(driver, index);
     driver.enter(this.context.handle);
     this.stream = new Stream(driver);
-    const { caching = process.env.RECTIFLOW_CUDA_CACHING !== '0' } = options;
+    const { caching = fromEnvironment('RECTIFLOW_CUDA_CACHING') ?? true } = options;
     this.allocator = openAllocator(driver, this.stream, caching);
     this.staging = new Staging(driver, this.stream);
     this.recorder = new Recorder(driver, this.stream, caching);

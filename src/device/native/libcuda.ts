@@ -2,6 +2,7 @@
 // handles. Handles and device addresses are numbers: both are user-space addresses below 2^53.
 import { DeviceError } from '../../errors.ts';
 import type { HostArray } from '../device.ts';
+import { fromEnvironment } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
 import { readText } from './loader.ts';
 
@@ -122,7 +123,7 @@ const drivers = new Map<string, Driver>();
 
 /** The driver, started. @throws DeviceError saying what was tried and what to set */
 export function openDriver(): Driver {
-  const key = process.env.LIBCUDA_PATH ?? '';
+  const key = fromEnvironment('LIBCUDA_PATH') ?? '';
   let driver = drivers.get(key);
   if (!driver) {
     driver = new Driver();

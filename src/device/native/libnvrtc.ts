@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DeviceError } from '../../errors.ts';
+import { fromEnvironment } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
 import { inBackground } from './loader.ts';
 
@@ -37,8 +38,14 @@ function filesIn(folder: string, pattern: RegExp): string[] {
 
 /** Folders of installed Python packages: of the active environment, beside the working directory, the user's, the system's. */
 function packageFolders(): string[] {
-  const { VIRTUAL_ENV, CONDA_PREFIX } = process.env;
-  const roots = [VIRTUAL_ENV, CONDA_PREFIX, '.venv', join(homedir(), '.local'), '/usr/local', '/usr'];
+  const roots = [
+    fromEnvironment('VIRTUAL_ENV'),
+    fromEnvironment('CONDA_PREFIX'),
+    '.venv',
+    join(homedir(), '.local'),
+    '/usr/local',
+    '/usr',
+  ];
   return roots
     .filter((root) => root !== undefined)
     .flatMap((root) =>
@@ -56,8 +63,8 @@ function wheelFolders(): string[] {
 }
 
 function specification(): SystemLibrary<typeof functions> {
-  const { CUDA_HOME, CUDA_PATH } = process.env;
-  const toolkits = [CUDA_HOME, CUDA_PATH, '/usr/local/cuda'].filter((folder) => folder !== undefined);
+  const named = [fromEnvironment('CUDA_HOME'), fromEnvironment('CUDA_PATH')];
+  const toolkits = [...named, '/usr/local/cuda'].filter((folder) => folder !== undefined);
   const toolkitFolders = toolkits.flatMap((folder) => ['lib64', 'lib'].map((name) => join(folder, name)));
   const folders = [...toolkitFolders, ...wheelFolders()];
   return {
@@ -89,8 +96,7 @@ let opened: { key: string; compiler: Nvrtc } | undefined;
 
 /** @throws DeviceError saying what was tried and what to set */
 export function openNvrtc(): Nvrtc {
-  const { LIBNVRTC_PATH, CUDA_HOME, CUDA_PATH } = process.env;
-  const key = [LIBNVRTC_PATH, CUDA_HOME, CUDA_PATH].join('\0');
+  const key = (['LIBNVRTC_PATH', 'CUDA_HOME', 'CUDA_PATH'] as const).map(fromEnvironment).join('\0');
   if (opened?.key !== key) opened = { key, compiler: new Nvrtc() };
   return opened.compiler;
 }

@@ -1,0 +1,151 @@
+// Environment variables: each one that is read is known here, nonsense in one is an error that names it, and CC is obeyed.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, expect, it, vi } from 'vitest';
+import { liblmdb } from '../../src/data/lmdb.ts';
+import { KernelCache } from '../../src/device/cache.ts';
+import { compilerName, findCompiler } from '../../src/device/cc.ts';
+import { CpuDevice } from '../../src/device/cpu.ts';
+import { debugLevel } from '../../src/device/debug.ts';
+import { fromEnvironment, surveyEnvironment, type VariableName, variables } from '../../src/device/environment.ts';
+import { openDriver } from '../../src/device/native/libcuda.ts';
+import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
+import { openDefaultDevice } from '../../src/device/open.ts';
+import { openSystemLibrary } from '../../src/device/system_library.ts';
+import { defaultThreads } from '../../src/device/threads.ts';
+import { RectiflowError } from '../../src/errors.ts';
+import { findEigenSolver } from '../../src/eval/lapack.ts';
+import { findTorch } from '../../src/gpu/pytorch.ts';
+import { useNamedTuning } from '../../src/run/tuning.ts';
+import { userDataFolder } from '../../src/run/user_files.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-environment-'));
+const file = join(folder, 'file');
+writeFileSync(file, 'no JSON');
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** Who uses a variable, and texts that are no value of it. */
+type Row = [use: () => unknown, ...nonsense: string[]];
+/** A variable of other programs: a place to look, or a text to quote. */
+const hint = 'hint';
+
+const rows: Record<VariableName, Row | typeof hint> = {
+  RECTIFLOW_THREADS: [defaultThreads, 'abc', '0', '-1', '1e9', '1.5', ' '],
+  RECTIFLOW_MARCH: [() => new CpuDevice(), 'nonsense', 'native -o x', '/'],
+  RECTIFLOW_TUNING: [useNamedTuning, join(folder, 'none.json'), file, folder],
+  RECTIFLOW_CACHE: [() => new KernelCache(), file],
+  RECTIFLOW_DATA: [userDataFolder, file],
+  RECTIFLOW_DEBUG: [debugLevel, 'yes', '4', '-1', '1.5', 'constructor'],
+  RECTIFLOW_CUDA_CACHING: [() => fromEnvironment('RECTIFLOW_CUDA_CACHING'), 'no', '2'],
+  RECTIFLOW_TORCH_PYTHON: [findTorch, 'no-such-python'],
+  CC: [findCompiler, 'no-such-cc', 'false', folder, ' ', 'cc "', 'cc; true', '""'],
+  LIBCUDA_PATH: [openDriver, '/nonexistent'],
+  LIBNVRTC_PATH: [openNvrtc, '/nonexistent'],
+  LIBLAPACK_PATH: [findEigenSolver, '/nonexistent'],
+  LIBLMDB_PATH: [() => openSystemLibrary(liblmdb), '/nonexistent'],
+  CUDA_HOME: hint,
+  CUDA_PATH: hint,
+  CUDA_VISIBLE_DEVICES: hint,
+  VIRTUAL_ENV: hint,
+  CONDA_PREFIX: hint,
+  XDG_CACHE_HOME: hint,
+};
+
+const cases = Object.entries(rows).flatMap(([name, row]) =>
+  row === hint ? [] : row.slice(1).map((text) => [name, text as string, row[0]] as const),
+);
+
+it.each(cases)('%s=%s is an error that names both', async (name, text, use) => {
+  vi.stubEnv(name, text);
+  const error = await new Promise((resolve) => resolve(use())).then(
+    () => 'no error',
+    (error) => error,
+  );
+  expect(error).toBeInstanceOf(RectiflowError);
+  expect(error.message).toContain(name);
+  expect(error.message).toContain(text);
+});
+
+it('a variable that is set to nothing is not set', () => {
+  for (const name of Object.keys(variables) as VariableName[]) {
+    vi.stubEnv(name, '');
+    expect(fromEnvironment(name)).toBeUndefined();
+  }
+});
+
+it('every one that is read is in the table, and in the documents', () => {
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.ts'),
+  );
+  const readers = sources.filter((name) => readFileSync(join(root, 'src', name), 'utf8').includes('process.env'));
+  expect(readers).toEqual(['device/environment.ts']);
+  expect(Object.keys(rows)).toEqual(Object.keys(variables));
+  const page = readFileSync(join(root, 'docs/library.md'), 'utf8');
+  const documented = [...page.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, name]) => name);
+  expect(documented).toEqual(Object.keys(variables));
+});
+
+it('says which names are not known, and which is near', () => {
+  vi.stubEnv('RECTIFLOW_THREAD', '2');
+  vi.stubEnv('RECTIFLOW_TEST_ANYTHING', '1');
+  vi.stubEnv('RECTIFLOW_DEBUG', 'yes');
+  const { unknown, wrong } = surveyEnvironment();
+  expect(unknown).toEqual(['the environment variable RECTIFLOW_THREAD has no effect; did you mean RECTIFLOW_THREADS?']);
+  expect(wrong).toEqual(['RECTIFLOW_DEBUG must be 0, 1, 2 or 3, got yes']);
+});
+
+it('relative folders are below the working directory', () => {
+  vi.stubEnv('RECTIFLOW_DATA', '-data');
+  expect(userDataFolder()).toBe(join(process.cwd(), '-data'));
+  // Its specification: "an implementation should consider the path invalid and ignore it".
+  vi.stubEnv('RECTIFLOW_CACHE', '');
+  vi.stubEnv('XDG_CACHE_HOME', 'relative');
+  expect(new KernelCache().folder).not.toContain('relative');
+});
+
+it('a CC that does not run is no reason to compute elsewhere', async () => {
+  vi.stubEnv('CC', 'no-such-cc');
+  await expect(openDefaultDevice('cpu', {}, () => {})).rejects.toThrow(
+    'CC names "no-such-cc", which cannot be run: ENOENT; mend it, or unset CC',
+  );
+});
+
+it('a CC that writes nothing is named', () => {
+  vi.stubEnv('CC', 'true');
+  vi.stubEnv('RECTIFLOW_CACHE', join(folder, 'cache'));
+  expect(() => new CpuDevice()).toThrow(/cpu_runtime\.c did not compile with true \(.*\):\nit wrote no file/);
+});
+
+it('CC may have arguments, and a path with blanks', () => {
+  vi.stubEnv('CC', '');
+  const real = findCompiler().command;
+  const wrapper = join(folder, 'my cc');
+  const log = join(folder, 'log');
+  writeFileSync(wrapper, `#!/bin/sh\necho "$@" >> '${log}'\nexec ${real} "$@"\n`);
+  chmodSync(wrapper, 0o755);
+  vi.stubEnv('CC', wrapper);
+  expect(compilerName(findCompiler())).toBe(wrapper);
+  vi.stubEnv('CC', `"${wrapper}" -DFIRST='a b' -DSECOND`);
+  expect(findCompiler()).toMatchObject({ command: wrapper, leading: ['-DFIRST=a b', '-DSECOND'] });
+  const program = `import { openDevice, ones } from 'rectiflow'; await openDevice('cpu'); console.log(ones([2]).dataSync().length)`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, RECTIFLOW_CACHE: join(folder, 'kernels') },
+  });
+  expect(stdout, stderr).toBe('2\n');
+  const lines = readFileSync(log, 'utf8').trim().split('\n');
+  expect(lines.length).toBeGreaterThan(2);
+  expect(lines.slice(1).every((line) => line.startsWith('-DFIRST=a b -DSECOND '))).toBe(true);
+});
