@@ -64,6 +64,20 @@ INLINE void store_partial(float *p, vec v, int32_t n) {
 }
 /* mask lanes are 0 or -1, as vector comparisons give them */
 INLINE vec select(vec_i32 mask, vec a, vec b) { return (vec)((mask & (vec_i32)a) | (~mask & (vec_i32)b)); }
+#if LANES == 16
+INLINE int any(vec_i32 mask) { return __builtin_ia32_cmpd512_mask(mask, (vec_i32){}, 4, (uint16_t)-1) != 0; }
+#elif LANES == 8
+INLINE int any(vec_i32 mask) { return __builtin_ia32_movmskps256((vec)mask) != 0; }
+#elif defined(__SSE__)
+INLINE int any(vec_i32 mask) { return __builtin_ia32_movmskps((vec)mask) != 0; }
+#elif defined(__wasm_simd128__)
+INLINE int any(vec_i32 mask) { return __builtin_wasm_any_true_v128((int8_t __attribute__((vector_size(16))))mask); }
+#else
+INLINE int any(vec_i32 mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
+#endif
+/* The sign bit alone, and |x|: of zeros and NaN too. */
+INLINE vec_i32 sign_of(vec x) { return (vec_i32)x & (int32_t)0x80000000; }
+INLINE vec vec_abs(vec x) { return (vec)((vec_i32)x & 0x7FFFFFFF); }
 /* a > b ? a : b and a < b ? a : b: b where either is not a number. One instruction, which gcc does not find in a select. */
 #if LANES == 16 && defined(__clang__)
 INLINE vec vec_max(vec a, vec b) { return __builtin_ia32_maxps512(a, b, 4); }
@@ -134,19 +148,21 @@ INLINE vec exp_reduced(vec f) {
   return p * f * f + f + 1.0f;
 }
 
-/* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, below 2 ulp. Underflows to 0, overflows to infinity, keeps NaN. */
+/* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, below 2 ulp, rounded once more where it is subnormal. Overflows to infinity,
+ * keeps NaN. Below -103.98 it is 0 without a product that underflows, which takes some processors a hundred times as long. */
 INLINE vec vec_exp(vec x) {
-  vec clamped = vec_min(vec_max(x, splat(-87.33654f)), splat(88.72283f));
+  vec_i32 none = x < -103.97208f; /* half the least subnormal */
+  vec clamped = select(none, (vec){}, vec_min(x, splat(88.72283f)));
   vec shifted = clamped * 1.44269504f + 12582912.0f;
   vec n = shifted - 12582912.0f;
   vec_i32 exponent = (vec_i32)shifted - 0x4B400000;
   vec f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
   vec p = exp_reduced(f);
-  /* In two factors: n may be 128, and 2^128 alone is infinite. */
+  /* In two factors: n may be 128 or -150, and 2^n alone is infinite or 0. */
   vec_i32 half = exponent >> 1;
   vec r = p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
   r = select(x > 88.72283f, splat(__builtin_inff()), r);
-  r = select(x < -87.33654f, (vec){}, r);
+  r = select(none, (vec){}, r);
   return select(x != x, x, r);
 }
 
@@ -185,26 +201,61 @@ INLINE vec vec_sigmoid(vec x) {
   return 1.0f / (1.0f + e);
 }
 
-/* tanh(x): an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere. */
+/* tanh(x): an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere; of |x|, with the sign of x. */
 INLINE vec vec_tanh(vec x) {
-  vec magnitude = vec_max(x, -x);
-  vec z = x * x;
+  vec magnitude = vec_abs(x), z = x * x;
   vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
   p = p * z - 5.37397155531e-2f;
   p = p * z + 1.33314422036e-1f;
   p = p * z - 3.33332819422e-1f;
-  vec near = p * z * x + x;
+  vec near = p * z * magnitude + magnitude;
   vec far = 1.0f - 2.0f / (vec_exp(magnitude + magnitude) + 1.0f);
-  far = select(x < (vec){}, -far, far);
-  return select(magnitude < 0.625f, near, select(x != x, x, far));
+  return (vec)((vec_i32)select(magnitude < 0.625f, near, far) | sign_of(x));
 }
 
-/* sin and cos: reduction by pi/2 in three parts (good to 1e-7 for |x| < 8192), Cephes polynomials. */
+/* Up to here vec_sincos reduces by products that are exact. */
+#define SINCOS_NEAR 4096.0f
+
+/* The bits of 2 / pi behind the point, after 32 zeros. */
+static const uint32_t two_over_pi[8] __attribute__((unused)) = {0,          0xA2F9836E, 0x4E441529, 0xFC2757D1,
+                                                                0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB};
+
+/* x - n pi / 2 and n modulo 4, for x >= 1 / 128: of the product of x's 24 bits with 2 / pi / 4 only the part behind the point is
+ * computed, from 96 bits of 2 / pi (Payne, Hanek 1983). NaN for infinity and NaN. */
+INLINE float reduced_far(float x, int32_t *quadrant) {
+  union { float value; uint32_t bits; } u = {x};
+  *quadrant = 0;
+  if (u.bits >= 0x7F800000u) return x - x;
+  uint64_t fraction = (u.bits & 0x007FFFFFu) | 0x00800000u;
+  int32_t skipped = (int32_t)(u.bits >> 23) - 150 - 2 + 32; /* bits of the table that make whole turns */
+  const uint32_t *w = two_over_pi + skipped / 32;
+  int32_t shift = skipped % 32;
+  uint64_t high = (uint64_t)w[0] << 32 | w[1], low = (uint64_t)w[2] << 32 | w[3];
+  if (shift) high = high << shift | low >> (64 - shift), low <<= shift;
+  uint64_t turns = fraction * high + (fraction * (low >> 32) >> 32); /* 2^64 is a whole turn */
+  uint64_t nearest = (turns + ((uint64_t)1 << 61)) >> 62;
+  *quadrant = (int32_t)nearest;
+  return (float)((double)(int64_t)(turns - (nearest << 62)) * 3.4061215800865545e-19); /* pi / 2 / 2^62 */
+}
+
+/* Rare, so a function of its own beside the path that all others take. */
+static __attribute__((noinline, cold, unused)) void reduce_far_lanes(const vec *x, vec *r, vec_i32 *quadrant) {
+  for (int32_t i = 0; i < LANES; i++)
+    if (!((*x)[i] <= SINCOS_NEAR)) {
+      int32_t q;
+      (*r)[i] = reduced_far((*x)[i], &q);
+      (*quadrant)[i] = q;
+    }
+}
+
+/* sin and cos of any x, off by less than 2.4 ulp, by Cephes polynomials of |x| - n pi / 2: pi / 2 in four parts, of which n times three is exact. */
 INLINE void vec_sincos(vec x, vec *sine, vec *cosine) {
-  vec shifted = x * 0.636619772f + 12582912.0f;
+  vec magnitude = vec_abs(x);
+  vec shifted = magnitude * 0.636619772f + 12582912.0f;
   vec n = shifted - 12582912.0f;
   vec_i32 quadrant = (vec_i32)shifted;
-  vec r = ((x - n * 1.5703125f) - n * 4.83751297e-4f) - n * 7.549789954e-8f;
+  vec r = (((magnitude - n * 1.5703125f) - n * 4.83751297e-4f) - n * 7.54953362e-8f) - n * 2.56334407e-12f;
+  if (any(magnitude > SINCOS_NEAR)) reduce_far_lanes(&magnitude, &r, &quadrant);
   vec z = r * r;
   vec s = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
   vec c = ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
@@ -212,7 +263,7 @@ INLINE void vec_sincos(vec x, vec *sine, vec *cosine) {
   vec_i32 negative_sine = (quadrant & 2) != 0;
   vec_i32 negative_cosine = ((quadrant + 1) & 2) != 0;
   vec a = select(swap, c, s), b = select(swap, s, c);
-  *sine = select(negative_sine, -a, a);
+  *sine = (vec)((vec_i32)select(negative_sine, -a, a) ^ sign_of(x));
   *cosine = select(negative_cosine, -b, b);
 }
 INLINE vec vec_sin(vec x) {

@@ -83,7 +83,7 @@ INLINE vec gather(const float *p, int32_t stride, int32_t n) {
   }
 
 UNARY(neg, -x)
-UNARY(abs, vec_max(x, -x))
+UNARY(abs, vec_abs(x))
 UNARY(exp, vec_exp(x))
 UNARY(log, vec_log(x))
 UNARY(sqrt, vec_sqrt(x))
@@ -92,7 +92,7 @@ UNARY(cos, vec_cos(x))
 UNARY(tanh, vec_tanh(x))
 UNARY(sigmoid, vec_sigmoid(x))
 UNARY(silu, x *vec_sigmoid(x))
-UNARY(relu, select((x > (vec){}) | (x != x), x, (vec){}))
+UNARY(relu, vec_max((vec){}, x))
 UNARY(square, x *x)
 UNARY(clamp, select(x < p, p, select(x > q, q, x)))
 
@@ -188,8 +188,9 @@ BINARY(sub, u - v)
 BINARY(mul, u *v)
 BINARY(div, u / v)
 BINARY(pow, vec_pow(u, v))
-BINARY(maximum, either_nan(u, v, vec_max(u, v)))
-BINARY(minimum, either_nan(u, v, vec_min(u, v)))
+/* Of zeros of both signs the first. */
+BINARY(maximum, either_nan(u, v, vec_max(v, u)))
+BINARY(minimum, either_nan(u, v, vec_min(v, u)))
 
 COMPARE(equal, u == v)
 COMPARE(not_equal, u != v)
@@ -204,14 +205,14 @@ INLINE vec silu_slope(vec x) {
   return s * (1.0f + x * (1.0f - s));
 }
 BINARY(abs_backward, u *(select(v > (vec){}, splat(1.0f), (vec){}) - select(v < (vec){}, splat(1.0f), (vec){})))
-BINARY(sqrt_backward, 0.5f * u / v)
+BINARY(sqrt_backward, u / (v + v))
 BINARY(tanh_backward, u *(1.0f - v * v))
 BINARY(sigmoid_backward, u *v *(1.0f - v))
 BINARY(silu_backward, u *silu_slope(v))
-BINARY(relu_backward, select(v > (vec){}, u, (vec){}))
-/* the share of dy that goes to the first of two operands: 1 where it wins, 1/2 on a tie; u = first, v = second */
-BINARY(first_wins_maximum, select(u > v, splat(1.0f), select(u == v, splat(0.5f), (vec){})))
-BINARY(first_wins_minimum, select(u < v, splat(1.0f), select(u == v, splat(0.5f), (vec){})))
+BINARY(relu_backward, select(v <= (vec){}, (vec){}, u))
+/* the share of dy that goes to the first of two operands: 1 where it wins or either is NaN, 1/2 on a tie; u = first, v = second */
+BINARY(first_wins_maximum, select(u < v, (vec){}, select(u == v, splat(0.5f), splat(1.0f))))
+BINARY(first_wins_minimum, select(u > v, (vec){}, select(u == v, splat(0.5f), splat(1.0f))))
 
 /* ---------------------------------------------------------------- clamp's gradient and where: three operands */
 static void where_row(const void *const *in, void *out, int32_t n, const int32_t *stride, const float *constants) {

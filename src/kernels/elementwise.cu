@@ -36,7 +36,7 @@ UNARY(cos, cosf(x))
 UNARY(tanh, tanhf(x))
 UNARY(sigmoid, sigmoid(x))
 UNARY(silu, x *sigmoid(x))
-UNARY(relu, x > 0.0f || x != x ? x : 0.0f)
+UNARY(relu, x < 0.0f ? 0.0f : x)
 UNARY(square, x *x)
 UNARY(clamp, x < p ? p : x > q ? q : x)
 
@@ -60,8 +60,9 @@ BINARY(sub, u - v)
 BINARY(mul, u *v)
 BINARY(div, u / v)
 BINARY(pow, powf(u, v))
-BINARY(maximum, either_nan(u, v, u > v ? u : v))
-BINARY(minimum, either_nan(u, v, u < v ? u : v))
+/* Of zeros of both signs the first. */
+BINARY(maximum, either_nan(u, v, u < v ? v : u))
+BINARY(minimum, either_nan(u, v, u > v ? v : u))
 
 COMPARE(equal, u == v)
 COMPARE(not_equal, u != v)
@@ -76,14 +77,14 @@ DEVICE float silu_slope(float x) {
   return s * (1.0f + x * (1.0f - s));
 }
 BINARY(abs_backward, v > 0.0f ? u : v < 0.0f ? -u : u * 0.0f)
-BINARY(sqrt_backward, 0.5f * u / v)
+BINARY(sqrt_backward, u / (v + v))
 BINARY(tanh_backward, u *(1.0f - v * v))
 BINARY(sigmoid_backward, u *v *(1.0f - v))
 BINARY(silu_backward, u *silu_slope(v))
-BINARY(relu_backward, v > 0.0f ? u : 0.0f)
-/* the share of dy that goes to the first of two operands: 1 where it wins, 1/2 on a tie; u = first, v = second */
-BINARY(first_wins_maximum, u > v ? 1.0f : u == v ? 0.5f : 0.0f)
-BINARY(first_wins_minimum, u < v ? 1.0f : u == v ? 0.5f : 0.0f)
+BINARY(relu_backward, v <= 0.0f ? 0.0f : u)
+/* the share of dy that goes to the first of two operands: 1 where it wins or either is NaN, 1/2 on a tie; u = first, v = second */
+BINARY(first_wins_maximum, u < v ? 0.0f : u == v ? 0.5f : 1.0f)
+BINARY(first_wins_minimum, u > v ? 0.0f : u == v ? 0.5f : 1.0f)
 
 KERNEL elementwise_clamp_backward(const real *dy, const real *x, real *dx, int n, float low, float high) {
   u32 i = thread_number();

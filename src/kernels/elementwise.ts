@@ -4,7 +4,7 @@
 import { checkOptions, kinds, refuseExtra } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { ArgumentError, DtypeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { empty, zeros } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
@@ -176,10 +176,10 @@ export const negOp = unaryOp('neg', { saves: 'none', dx: (dy) => unaryKernel('el
 /** -x. */
 export const neg = unary(negOp);
 export const absOp = unaryOp('abs', { saves: 'x', dx: slope('elementwise_abs_backward') });
-/** |x|; the gradient at 0 is 0. */
+/** |x|; the gradient at 0 and at NaN is 0. */
 export const abs = unary(absOp);
 export const expOp = unaryOp('exp', { saves: 'y', dx: product });
-/** e^x. */
+/** e^x; subnormal where the result is. */
 export const exp = unary(expOp);
 export const logOp = unaryOp('log', { saves: 'x', dx: quotient });
 /** The natural logarithm. */
@@ -188,25 +188,25 @@ export const sqrtOp = unaryOp('sqrt', { saves: 'y', dx: slope('elementwise_sqrt_
 /** The square root. */
 export const sqrt = unary(sqrtOp);
 export const sinOp = unaryOp('sin', { saves: 'x', dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)) });
-/** sin x, x in radians. */
+/** sin x, x in radians, of any size. */
 export const sin = unary(sinOp);
 export const cosOp = unaryOp('cos', {
   saves: 'x',
   dx: (dy, x) => product(dy, unaryKernel('elementwise_neg', unaryKernel('elementwise_sin', x))),
 });
-/** cos x, x in radians. */
+/** cos x, x in radians, of any size. */
 export const cos = unary(cosOp);
 export const tanhOp = unaryOp('tanh', { saves: 'y', dx: slope('elementwise_tanh_backward') });
 /** tanh x. */
 export const tanh = unary(tanhOp);
 export const sigmoidOp = unaryOp('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
-/** 1 / (1 + e^-x). */
+/** 1 / (1 + e^-x). Of x below -88.4 it may be 0, where the result is subnormal. */
 export const sigmoid = unary(sigmoidOp);
 export const siluOp = unaryOp('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
-/** x sigmoid(x), also called swish. */
+/** x sigmoid(x), also called swish. Of x below -88.4 it may be -0. */
 export const silu = unary(siluOp);
 export const reluOp = unaryOp('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
-/** max(x, 0); the gradient at 0 is 0. */
+/** max(x, 0); the gradient at 0 is 0. NaN stays, and its gradient passes. */
 export const relu = unary(reluOp);
 export const squareOp = unaryOp('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
 /** x^2. */
@@ -228,7 +228,7 @@ export const clampOp = defineOp<{ low: number; high: number }>({
   },
 });
 
-/** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside. */
+/** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside and at NaN, which stays. */
 export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
   checkActivations('clamp', [x]);
   const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = checkOptions('clamp', bounds, {
@@ -313,28 +313,31 @@ export const mul = binary(mulOp);
 export const divOp = binaryOp('div', {
   saves: 'operands',
   da: (dy, _, b) => quotient(dy, b),
-  db: (dy, a, b) => unaryKernel('elementwise_neg', quotient(product(dy, a), product(b, b))),
+  // b^2 would overflow or vanish where -a / b^2 does not.
+  db: (dy, a, b) => unaryKernel('elementwise_neg', product(dy, quotient(quotient(a, b), b))),
 });
 /** a / b, broadcast. */
 export const div = binary(divOp);
-/** a^b; 0^0 = 1. The gradient with respect to b is 0 where a <= 0. */
 export const powOp = binaryOp('pow', {
   saves: 'operands',
-  // b a^(b-1), and 0 where b is 0, even at a = 0
-  da: (dy, a, b) => product(dy, zeroWhere(b, product(b, power(a, lowered(b))))),
+  // b a^(b-1), and 0 where b is 0, whatever a is
+  da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, lowered(b))))),
   // a^b ln a, and 0 where ln a has no value
   db: (dy, a, b) => product(dy, product(power(a, b), logOfPositive(a))),
 });
-/** a^b, broadcast. */
+/**
+ * a^b, broadcast, as C's pow: 0^0 = 1, a negative base needs a whole exponent, and (-0)^0.5 is +0. The gradient with respect to b is 0
+ * where a <= 0 (PyTorch: NaN where a < 0); the one with respect to a is 0 where b is 0.
+ */
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
-/** The larger of a and b, broadcast. */
+/** The larger of a and b, broadcast; a tie shares the gradient. NaN stays, and both get its gradient. */
 export const maximum = binary(maximumOp);
 export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_minimum'));
-/** The smaller of a and b, broadcast. */
+/** The smaller of a and b, broadcast; a tie shares the gradient. NaN stays, and both get its gradient. */
 export const minimum = binary(minimumOp);
 
-/** The winner takes the gradient; on a tie each takes half. */
+/** The winner takes the gradient; on a tie each takes half, at NaN each the whole. */
 function winner(name: Binary): BinaryRule {
   return {
     saves: 'operands',
@@ -344,21 +347,15 @@ function winner(name: Binary): BinaryRule {
 }
 
 /** x, but 0 where `operand` is 0. */
-function zeroWhere(operand: Operand, x: Operand): Tensor {
-  const isZero = binaryKernel('pow', 'elementwise_equal', asTensor(operand, x), 0, 'bool');
-  return whereKernel(isZero, 0, x);
+function zeroWhere(operand: Operand, x: Tensor): Tensor {
+  if (typeof operand === 'number') return operand === 0 ? zeros(x.shape, { device: x.device, dtype: x.dtype }) : x;
+  return whereKernel(binaryKernel('pow', 'elementwise_equal', operand, 0, 'bool'), 0, x);
 }
 
 function logOfPositive(a: Operand): Operand {
   if (typeof a === 'number') return a > 0 ? Math.log(a) : 0;
   const positive = binaryKernel('pow', 'elementwise_greater', a, 0, 'bool');
   return whereKernel(positive, unaryKernel('elementwise_log', a), 0);
-}
-
-/** A tensor as it is; a number as a tensor on the device of `like`. */
-function asTensor(operand: Operand, like: Operand): Tensor {
-  if (typeof operand !== 'number') return operand;
-  return binaryKernel('pow', 'elementwise_add', product(like as Tensor, 0), operand);
 }
 
 // ---------------------------------------------------------------- comparisons

@@ -23,20 +23,30 @@ static void square_task(void *context, int32_t task, int32_t worker) {
 /* Bytes of scratch of optimizer_norm. */
 KERNEL double optimizer_norm_scratch(int32_t n) { return 8.0 * (n / CHUNK + 1); }
 
-/* norm[0] = sqrt(sum x^2) */
-KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t n) {
+/* norm[0] = sqrt(sum x^2), and norm[1] = the factor that clips it to max_norm: max_norm / (norm + 1e-6) as
+ * torch.nn.utils.clip_grad_norm_ has it, at most 1. max_norm < 0: no clipping. */
+KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t n, double max_norm) {
   struct squares s = {x, partial, n};
   int32_t tasks = ceil_div(n, CHUNK);
   pool_run(square_task, &s, tasks);
   double sum = 0;
   for (int32_t i = 0; i < tasks; i++) sum += partial[i];
-  norm[0] = (float)__builtin_sqrt(sum);
+  double root = __builtin_sqrt(sum);
+  norm[0] = (float)root;
+  norm[1] = max_norm >= 0 && root + 1e-6 > max_norm ? (float)(max_norm / (root + 1e-6)) : 1.0f;
 }
+
+/* One step of a moment: (kept + rest) of what it was and `share` of what is new. A float alone is off by up to 6e-8 from beta, which
+ * is much beside 1 - beta; two floats have it whole. */
+struct moment { float kept, rest, share; };
+
+INLINE vec moved(struct moment k, vec moment, vec sample) { return moment * k.kept + (moment * k.rest + sample * k.share); }
 
 struct adam {
   float *p, *g, *m, *v, *ema;
   int32_t n, zero, skip;
-  float clip, beta1, beta2, step_size, inverse_root, epsilon, decay, ema_share;
+  struct moment first, second;
+  float clip, step_size, inverse_root, epsilon, decay, ema_share;
 };
 
 /* Subnormal numbers take some processors a hundred times as long as others, and squares of gradients are as small where an output
@@ -74,8 +84,8 @@ static __attribute__((noinline)) void update_chunk(const struct adam *a, int32_t
     vec m = left >= LANES ? load(a->m + i) : load_partial(a->m + i, left);
     vec v = left >= LANES ? load(a->v + i) : load_partial(a->v + i, left);
     g = g * a->clip + p * a->decay;
-    m = m * a->beta1 + g * (1.0f - a->beta1);
-    v = v * a->beta2 + g * g * (1.0f - a->beta2);
+    m = moved(a->first, m, g);
+    v = moved(a->second, v, g * g);
     p = p - a->step_size * m / (vec_sqrt(v) * a->inverse_root + a->epsilon);
     vec e = {};
     if (a->ema) {
@@ -101,17 +111,18 @@ static void adam_task(void *context, int32_t task, int32_t worker) {
   restore_subnormals(state);
 }
 
-/* One update; none where the norm is not finite. ema may be 0. max_norm < 0: no clipping.
- * schedule: rate, 1 - beta1^step, 1 - beta2^step, decay of the average. */
+/* One update; none where the norm is not finite. ema may be 0. Every constant is rounded to f32 from a double:
+ * norm: see optimizer_norm; schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - decay of the average. */
 KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule,
-                           int32_t n, float beta1, float beta2, float epsilon, float decay, float max_norm, int32_t zero) {
-  struct adam a = {.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .clip = 1.0f};
+                           int32_t n, float kept1, float rest1, float share1, float kept2, float rest2, float share2,
+                           float epsilon, float decay, int32_t zero) {
+  struct adam a = {.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .epsilon = epsilon, .decay = decay};
   a.skip = !__builtin_isfinite(norm[0]);
-  /* torch.nn.utils.clip_grad_norm_: factor max / (norm + 1e-6), at most 1 */
-  if (max_norm >= 0.0f && norm[0] + 1e-6f > max_norm) a.clip = max_norm / (norm[0] + 1e-6f);
-  a.beta1 = beta1, a.beta2 = beta2, a.epsilon = epsilon, a.decay = decay;
-  a.step_size = schedule[0] / schedule[1];
-  a.inverse_root = 1.0f / f32_sqrt(schedule[2]);
-  a.ema_share = 1.0f - schedule[3];
+  a.clip = norm[1];
+  a.first = (struct moment){kept1, rest1, share1};
+  a.second = (struct moment){kept2, rest2, share2};
+  a.step_size = schedule[0];
+  a.inverse_root = schedule[1];
+  a.ema_share = schedule[2];
   pool_run(adam_task, &a, ceil_div(n, CHUNK));
 }

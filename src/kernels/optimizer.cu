@@ -15,35 +15,44 @@ KERNEL optimizer_norm_runs(const float *x, double *partial, int n, int runs) {
   if (lane_number() == 0) partial[run] = total;
 }
 
-/* norm[0] = sqrt(sum partial); one warp */
-KERNEL optimizer_norm(const double *partial, float *norm, int runs) {
+/* norm[0] = sqrt(sum partial), and norm[1] = the factor that clips it to max_norm: max_norm / (norm + 1e-6) as
+ * torch.nn.utils.clip_grad_norm_ has it, at most 1. max_norm < 0: no clipping. One warp. */
+KERNEL optimizer_norm(const double *partial, float *norm, int runs, double max_norm) {
   double sum = 0;
   for (int run = lane_number(); run < runs; run += WARP) sum += partial[run];
   sum = warp_sum(sum);
-  if (lane_number() == 0) norm[0] = (float)sqrt(sum);
+  if (lane_number() != 0) return;
+  double root = sqrt(sum);
+  norm[0] = (float)root;
+  norm[1] = max_norm >= 0 && root + 1e-6 > max_norm ? (float)(max_norm / (root + 1e-6)) : 1.0f;
 }
 
-/* One update; none where the norm is not finite. ema may be 0, and so may copy, which gets the parameters as bf16. max_norm < 0: no clipping.
- * schedule: rate, 1 - beta1^step, 1 - beta2^step, decay of the average. */
+/* One step of a moment: (kept + rest) of what it was and `share` of what is new. A float alone is off by up to 6e-8 from beta, which
+ * is much beside 1 - beta; two floats have it whole. */
+DEVICE float moved(float moment, float sample, float kept, float rest, float share) {
+  return moment * kept + (moment * rest + sample * share);
+}
+
+/* One update; none where the norm is not finite. ema may be 0, and so may copy, which gets the parameters as bf16. Every constant is
+ * rounded to f32 from a double:
+ * norm: see optimizer_norm; schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - decay of the average. */
 KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, bf16 *copy, const float *norm,
-                      const float *schedule, int n, float beta1, float beta2, float epsilon, float decay, float max_norm, int zero) {
+                      const float *schedule, int n, float kept1, float rest1, float share1, float kept2, float rest2,
+                      float share2, float epsilon, float decay, int zero) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   if (!isfinite(norm[0])) {
     if (zero) g[i] = 0.0f;
     return;
   }
-  /* torch.nn.utils.clip_grad_norm_: factor max / (norm + 1e-6), at most 1 */
-  float clip = max_norm >= 0.0f && norm[0] + 1e-6f > max_norm ? max_norm / (norm[0] + 1e-6f) : 1.0f;
-  float step_size = schedule[0] / schedule[1], inverse_root = 1.0f / sqrtf(schedule[2]);
-  float gradient = g[i] * clip + p[i] * decay;
-  float first = m[i] * beta1 + gradient * (1.0f - beta1);
-  float second = v[i] * beta2 + gradient * gradient * (1.0f - beta2);
-  float value = p[i] - step_size * first / (sqrtf(second) * inverse_root + epsilon);
+  float gradient = g[i] * norm[1] + p[i] * decay;
+  float first = moved(m[i], gradient, kept1, rest1, share1);
+  float second = moved(v[i], gradient * gradient, kept2, rest2, share2);
+  float value = p[i] - schedule[0] * first / (sqrtf(second) * schedule[1] + epsilon);
   p[i] = value;
   if (copy) copy[i] = value;
   m[i] = first;
   v[i] = second;
-  if (ema) ema[i] = ema[i] - (1.0f - schedule[3]) * (ema[i] - value);
+  if (ema) ema[i] = ema[i] - schedule[2] * (ema[i] - value);
   if (zero) g[i] = 0.0f;
 }

@@ -4,11 +4,11 @@ import { empty } from '../tensor/create.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 
-const RATES = 'i32 f32 f32 f32 f32 f32 i32';
+const RATES = 'i32 f32 f32 f32 f32 f32 f32 f32 f32 i32';
 
 export const optimizerKernels = kernelModule(import.meta.url, './optimizer.c', {
   optimizer_norm_scratch: 'i32 -> count',
-  optimizer_norm: 'ptr ptr ptr i32',
+  optimizer_norm: 'ptr ptr ptr i32 f64',
   optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
 });
 
@@ -17,32 +17,35 @@ const cudaKernels = cudaModule(
   './optimizer.cu',
   {
     optimizer_norm_runs: 'ptr ptr i32 i32',
-    optimizer_norm: 'ptr ptr i32',
+    optimizer_norm: 'ptr ptr i32 f64',
     optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
   },
   { flags: [runFlag] },
 );
 
-/** The Euclidean norm of all elements, a tensor of one element. */
-export function globalNorm(x: Tensor): Tensor {
+/**
+ * f32 [2]: the Euclidean norm of all elements, and the factor that clips it to `maxNorm`, as
+ * `torch.nn.utils.clip_grad_norm_` has it. Negative: no clipping, the factor is 1.
+ */
+export function globalNorm(x: Tensor, maxNorm: number): Tensor {
   const { device, size } = x;
-  const norm = empty([], { device });
+  const norm = empty([2], { device });
   if (device.kind === 'cuda') {
     const kernels = device.load(cudaKernels);
     const runs = runsOf(size);
     // Doubles.
     using partial = empty([2 * runs], { device });
     kernels.optimizer_norm_runs(perWarp(runs), x.address, partial.address, size, runs);
-    kernels.optimizer_norm(oneWarp, partial.address, norm.address, runs);
+    kernels.optimizer_norm(oneWarp, partial.address, norm.address, runs, maxNorm);
   } else {
     const kernels = device.load(optimizerKernels);
     using partial = empty([kernels.optimizer_norm_scratch(size) / 4], { device });
-    kernels.optimizer_norm(x.address, norm.address, partial.address, size);
+    kernels.optimizer_norm(x.address, norm.address, partial.address, size, maxNorm);
   }
   return norm;
 }
 
-/** Flat tensors of one size, f32 but for `copy`; `norm` is the gradients' global norm, `schedule` what `scheduleOf` gives. */
+/** Flat tensors of one size, f32 but for `copy`; `norm` is what `globalNorm` gives for the gradients, `schedule` what `scheduleOf` gives. */
 export interface AdamState {
   parameters: Tensor;
   gradients: Tensor;
@@ -61,14 +64,13 @@ export interface AdamUpdate {
   epsilon: number;
   /** Added to the gradient, times the parameter. */
   weightDecay: number;
-  /** Negative: no clipping. */
-  maxNorm: number;
   zeroGradients: boolean;
 }
 
 /**
- * What changes from update to update, f32 [4]: the rate, the corrections of the moments' bias, the decay of the average. Kernels
- * read it from memory, so that a recorded graph serves every update.
+ * What changes from update to update, f32 [3], computed in double: the rate over the correction of the first moment's bias, the
+ * inverse root of the second's, and the share of the weights in the average, 1 - decay. Kernels read it from memory, so that a
+ * recorded graph serves every update.
  * @param step number of the update, from 1
  */
 export function scheduleOf(
@@ -76,7 +78,13 @@ export function scheduleOf(
   values: { learningRate: number; beta1: number; beta2: number; emaDecay: number },
 ): Float32Array {
   const { learningRate, beta1, beta2, emaDecay } = values;
-  return Float32Array.of(learningRate, 1 - beta1 ** step, 1 - beta2 ** step, emaDecay);
+  return Float32Array.of(learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), 1 - emaDecay);
+}
+
+/** beta as the sum of two floats, and 1 - beta: how much a moment keeps, and how much of a new value it takes. */
+function momentOf(beta: number): [kept: number, rest: number, share: number] {
+  const kept = Math.fround(beta);
+  return [kept, beta - kept, 1 - beta];
 }
 
 /**
@@ -85,7 +93,7 @@ export function scheduleOf(
  */
 export function adamStep(state: AdamState, update: AdamUpdate): void {
   const { parameters, gradients, firstMoment, secondMoment, ema, copy, norm, schedule } = state;
-  const { beta1, beta2, epsilon, weightDecay, maxNorm } = update;
+  const { beta1, beta2, epsilon, weightDecay } = update;
   const { device, size } = parameters;
   const flat = [parameters, gradients, firstMoment, secondMoment].map(({ address }) => address);
   const average = ema?.address ?? 0;
@@ -93,11 +101,10 @@ export function adamStep(state: AdamState, update: AdamUpdate): void {
     norm.address,
     schedule.address,
     size,
-    beta1,
-    beta2,
+    ...momentOf(beta1),
+    ...momentOf(beta2),
     epsilon,
     weightDecay,
-    maxNorm,
     update.zeroGradients ? 1 : 0,
   ];
   if (device.kind === 'cuda')

@@ -2,7 +2,8 @@
  *   max   y[o] = the largest x of the window; the border never wins
  *   mean  y[o] = sum of x over the window / count, count = its pixels, with the border or without
  * A gradient is gathered: a task is one row of x and sees every window that reaches it, so that no two tasks add to one
- * place. Of several largest, the first of the window (row by row) takes the gradient.
+ * place. Of several largest, the first of the window (row by row) takes the gradient, and
+ * where a NaN has won, the first NaN.
  */
 #include "pool.h"
 
@@ -101,18 +102,19 @@ KERNEL void pooling_mean(const float *x, float *y, const int32_t *table) {
 
 /* ---------------------------------------------------------------- gradients: a task is one row of x */
 
-/* dx += dy where x of this row is the first of the window that equals y */
+/* dx += dy where x of this row is the first of the window that equals y, or that is NaN as y is */
 INLINE void max_window(const struct pooling *p, float *dx, int32_t image, int32_t line, int32_t row, int32_t column) {
   struct window v = window_of(p, row, column);
   size_t at = place(image, p->out_h, p->out_w, p->c, row, column);
   for (int32_t k = 0; k < p->c; k += LANES) {
     int32_t lanes = min32(LANES, p->c - k);
     vec largest = load_lanes(p->y + at + k, lanes), grad = load_lanes(p->grad + at + k, lanes);
-    vec_i32 taken = {};
+    vec_i32 unknown = largest != largest, taken = {};
     for (int32_t i = v.top; i <= line; i++) {
       const float *x = p->x + place(image, p->h, p->w, p->c, i, v.left) + k;
       for (int32_t j = v.left; j < v.right; j++, x += p->c) {
-        vec_i32 wins = (load_lanes(x, lanes) == largest) & ~taken;
+        vec value = load_lanes(x, lanes);
+        vec_i32 wins = ((value == largest) | ((value != value) & unknown)) & ~taken;
         taken |= wins;
         if (i != line) continue;
         float *target = dx + (size_t)j * (size_t)p->c + k;

@@ -77,12 +77,15 @@ KERNEL pooling_mean(const float *x, float *y, const int *table, int n) {
   y[i] = sum * share_of(p, v);
 }
 
-/* Whether no pixel of the window ahead of (row, column) equals `largest`: the first of several takes the gradient. */
+/* Whether a window whose largest is `largest` was won by x. A NaN wins. */
+DEVICE bool wins(float x, float largest) { return x == largest || (x != x && largest != largest); }
+
+/* Whether no pixel of the window ahead of (row, column) wins too: the first of several takes the gradient. */
 DEVICE bool first_of(const pooling &p, const float *x, const position &at, const window &v, float largest) {
   for (int row = v.top; row <= at.row; row++) {
     int end = row < at.row ? v.right : at.column;
     for (int column = v.left; column < end; column++)
-      if (x[place(at.image, row, column, at.channel, p.h, p.w, p.c)] == largest) return false;
+      if (wins(x[place(at.image, row, column, at.channel, p.h, p.w, p.c)], largest)) return false;
   }
   return true;
 }
@@ -99,7 +102,7 @@ KERNEL pooling_max_gradient(const float *x, const float *y, const float *dy, flo
   for (int row = first_window(at.row, p.kernel_h, p.stride_h, p.padding_h); row < last_row; row++)
     for (int column = first_window(at.column, p.kernel_w, p.stride_w, p.padding_w); column < last_column; column++) {
       size_t o = place(at.image, row, column, at.channel, p.out_h, p.out_w, p.c);
-      if (x[i] == y[o] && first_of(p, x, at, window_of(p, row, column), y[o])) sum += dy[o];
+      if (wins(x[i], y[o]) && first_of(p, x, at, window_of(p, row, column), y[o])) sum += dy[o];
     }
   dx[i] = sum;
 }

@@ -55,7 +55,7 @@ export const maxPool2dOp = defineOp<Table>({
 });
 
 /**
- * The largest of every window; the border never wins, and of several largest the first takes the gradient.
+ * The largest of every window; the border never wins, and of several largest, and of several NaN, the first takes the gradient.
  * @param x [N, H, W, C]
  * @returns [N, H', W', C]
  * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers

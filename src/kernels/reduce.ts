@@ -89,7 +89,7 @@ export const maxOp = defineOp<ReduceAttributes>({
   },
 });
 
-/** Largest value over axes; ties share the gradient. @throws ShapeError when there is nothing to choose from */
+/** Largest value over axes; ties share the gradient. NaN wins, and the gradient of all that it won over is NaN, as of `torch.amax`. @throws ShapeError when there is nothing to choose from */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkOperands('max', [x]);
   const { axes, keepDims } = reduction('max', x, options);

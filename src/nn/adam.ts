@@ -7,6 +7,7 @@ import { empty } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
 import type { Module, StateValues } from './module.ts';
 
@@ -59,7 +60,7 @@ export class Adam {
     this.firstMoment = this.arena.zerosLike('moments of Adam');
     this.secondMoment = this.arena.zerosLike('moments of Adam');
     this.ema = this.options.emaRate > 0 ? this.arena.zerosLike('moving average') : null;
-    this.schedule = keep(empty([4], { device: this.arena.values.device }));
+    this.schedule = keep(empty([3], { device: this.arena.values.device }));
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
 
@@ -78,7 +79,7 @@ export class Adam {
     return this.update();
   }
 
-  /** The host's half of `step`: counts the next update and puts its rate, corrections and decay where the kernel reads them. */
+  /** The host's half of `step`: counts the next update and puts its step size, correction and share of the average where the kernel reads them. */
   advance(): void {
     const { schedule, learningRate, options } = this;
     const { beta1, beta2, emaRate } = options;
@@ -93,7 +94,7 @@ export class Adam {
    */
   update(): Tensor {
     const { arena, firstMoment, secondMoment, ema, schedule, options } = this;
-    const norm = globalNorm(arena.gradients);
+    using norm = globalNorm(arena.gradients, options.gradientClip);
     adamStep(
       {
         parameters: arena.values,
@@ -110,11 +111,10 @@ export class Adam {
         beta2: options.beta2,
         epsilon: options.epsilon,
         weightDecay: options.weightDecay,
-        maxNorm: options.gradientClip,
         zeroGradients: true,
       },
     );
-    return norm;
+    return view(norm, []);
   }
 
   /** One update from the gradient of the loss that `f` computes; frees everything made in between. */

@@ -15,7 +15,7 @@ const dimKind = kind(
 
 /**
  * Sinusoidal embedding (Vaswani et al. 2017; Score SDE layers.py get_timestep_embedding):
- * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)).
+ * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)), with the roundings of the official code: the exponent is a product of floats.
  * @param labels [N]; result [N, dim], dim even and at least 4
  */
 export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
@@ -23,7 +23,9 @@ export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
   checkArgument('sinusoidalEmbedding', 'dim', dim, dimKind);
   const half = dim / 2;
   const frequencies = constant(`sinusoidal frequencies ${half}`, [1, half], labels.device, () =>
-    Float32Array.from({ length: half }, (_, i) => Math.exp((-Math.log(10000) * i) / (half - 1))),
+    Float32Array.from({ length: half }, (_, i) =>
+      Math.exp(Math.fround(i * Math.fround(-Math.log(10000) / (half - 1)))),
+    ),
   );
   const angles = mul(reshape(labels, [-1, 1]), frequencies);
   return concat([sin(angles), cos(angles)], 1);

@@ -74,7 +74,9 @@ export async function loadModel(
   const model = buildModel(config, device);
   try {
     const checkpoint = await openCheckpoint(reference, model, config, options);
-    model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, { partial: options.partial });
+    model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, {
+      partial: options.partial,
+    });
     return { model, checkpoint };
   } catch (error) {
     model.dispose();

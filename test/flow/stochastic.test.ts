@@ -117,6 +117,8 @@ test('options outside their range are refused', async () => {
   const refused = (changed: object) => expect(sample(gaussian(1), { ...options, ...changed })).rejects;
   await refused({ sigmaVariance: 1, solver: 'rk45' }).toThrow(/sigmaVariance 1 is for the solver "euler", got "rk45"/);
   await refused({ sigmaVariance: -1 }).toThrow(/expected sigmaVariance to be a finite number >= 0, got -1/);
-  await refused({ sigmaVariance: 1, sdeDrift: 'other' }).toThrow(/expected sdeDrift to be one of "exact", "legacy", got "other"/);
+  await refused({ sigmaVariance: 1, sdeDrift: 'other' }).toThrow(
+    /expected sdeDrift to be one of "exact", "legacy", got "other"/,
+  );
   await refused({ sigmaVariance: 1, noiseScale: 0 }).toThrow(/noiseScale must be > 0, got 0/);
 });

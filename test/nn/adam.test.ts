@@ -1,22 +1,23 @@
 /** Adam against its own definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
 import { expect, test } from 'vitest';
-import { openDevice } from '../../src/device/open.ts';
-import { mul } from '../../src/kernels/elementwise.ts';
+import type { Device } from '../../src/device/device.ts';
+import { add, mul } from '../../src/kernels/elementwise.ts';
 import { sum } from '../../src/kernels/reduce.ts';
 import { Adam, Module } from '../../src/nn/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { openTestDevice } from '../support/devices.ts';
+import { expectClose } from '../support/compare.ts';
+import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 class Two extends Module {
   a: Tensor;
   b: Tensor;
 
-  constructor(a: number[], b: number[]) {
+  constructor(a: number[], b: number[], device?: Device) {
     super();
-    this.a = tensor(a, { requiresGrad: true });
-    this.b = tensor(b, { requiresGrad: true });
+    this.a = tensor(a, { device, requiresGrad: true });
+    this.b = tensor(b, { device, requiresGrad: true });
   }
 }
 
@@ -29,7 +30,6 @@ test.each([
   { weightDecay: 0.01, warmup: 4, gradientClip: 1, emaRate: 0.9 },
 ])('ten updates with %j', async (options) => {
   await openTestDevice('cpu');
-  await openDevice('cpu');
   using model = new Two(starts[0], starts[1]);
   const full = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, ...options };
   const optimizer = new Adam(model, full);
@@ -85,5 +85,58 @@ test('an update whose gradient is not finite is not made, and the next one is no
   expect(values()).toEqual(before);
   expect(Number.isFinite(stepWith(1))).toBe(true);
   expect(values()[1]).not.toEqual(before[1]);
+  optimizer.dispose();
+});
+
+test.each(deviceNames.flatMap((name) => [0.999, 0.9999, 0.99999].map((beta2) => ({ name, beta2 }))))(
+  'the first update moves by the rate, whatever beta2: $beta2 on $name',
+  async ({ name, beta2 }) => {
+    const device = await openTestDevice(name);
+    using model = new Two([0], [0, 0], device);
+    const optimizer = new Adam(model, { learningRate: 1, beta2 });
+    optimizer.minimize(() => sum(add(model.a, sum(model.b))));
+    for (const value of [...model.a.dataSync(), ...model.b.dataSync()])
+      expect(Math.abs(value + 1)).toBeLessThanOrEqual(2 ** -23);
+    optimizer.dispose();
+  },
+);
+
+// Constants that are rounded before they are subtracted are off by a share that no number of updates makes smaller.
+test.each(
+  deviceNames.flatMap((name) =>
+    [
+      { beta1: 0.9, beta2: 0.999 },
+      { beta1: 0, beta2: 0.9999 },
+      { beta1: 0.5, beta2: 0.9 },
+    ].map((betas) => ({ name, ...betas })),
+  ),
+)('moments of 300 updates on $name, beta1 $beta1, beta2 $beta2', async ({ name, beta1, beta2 }) => {
+  const device = await openTestDevice(name);
+  using model = new Two(starts[0], starts[1], device);
+  const optimizer = new Adam(model, { learningRate: 1e-3, beta1, beta2, gradientClip: 2, emaRate: 0.9999 });
+  const count = starts.flat().length;
+  const [m, v] = [new Float64Array(count), new Float64Array(count)];
+  for (let step = 0; step < 300; step++) {
+    const gradient = Float32Array.from({ length: count }, (_, i) => slope(step, i));
+    const clip = Math.min(1, 2 / (Math.hypot(...gradient) + 1e-6));
+    gradient.forEach((g, i) => {
+      m[i] = beta1 * m[i] + (1 - beta1) * clip * g;
+      v[i] = beta2 * v[i] + (1 - beta2) * (clip * g) ** 2;
+    });
+    optimizer.minimize(() =>
+      add(
+        sum(mul(model.a, tensor(gradient.slice(0, 3), { device }))),
+        sum(mul(model.b, tensor(gradient.slice(3), { device }))),
+      ),
+    );
+  }
+  for (const [kind, expected] of [
+    ['exp_avg', m],
+    ['exp_avg_sq', v],
+  ] as const) {
+    const got = [...optimizer.state(kind)].flatMap(([, t]) => Array.from(t.dataSync()));
+    // Each update rounds a moment once; an average over 1 / (1 - beta) updates adds up the roundings of as many.
+    expectClose(kind, got, expected, { relative: 2e-6, ofLargest: 1e-6 });
+  }
   optimizer.dispose();
 });

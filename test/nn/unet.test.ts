@@ -181,7 +181,10 @@ test.each<[Partial<UNetOptions>, RegExp]>([
   [{ channelMultipliers: [] }, /at least one level/],
   [{ dropout: 1 }, /dropout must be in \[0, 1\)/],
   [{ resblock: 'resnet' as 'ddpm' }, /expected resblock to be one of "biggan", "ddpm", got "resnet"/],
-  [{ nonlinearity: 'silu' as 'swish' }, /expected nonlinearity to be one of "swish", "relu", "elu", "lrelu", got "silu"/],
+  [
+    { nonlinearity: 'silu' as 'swish' },
+    /expected nonlinearity to be one of "swish", "relu", "elu", "lrelu", got "silu"/,
+  ],
   [{ progressive: 'input_skip' as 'residual' }, /expected progressive to be one of "none", "output_skip", "residual"/],
   [{ firKernel: [1, -1] }, /firKernel must be numbers of a sum other than 0, got \[1,-1\]/],
   [{ firKernel: [] }, /firKernel must be/],

@@ -45,7 +45,7 @@ export function buildMember({ base, members }: Family, name: string, device: Dev
 }
 
 /** Numbers in [-1, 1): murmur3's finaliser of element + 0x9E3779B9 (number + 1). */
-function signs(number: number, size: number): Float64Array {
+export function signs(number: number, size: number): Float64Array {
   const offset = Math.imul(0x9e3779b9, number + 1);
   return Float64Array.from({ length: size }, (_, i) => {
     let h = (i + offset) | 0;

@@ -1,0 +1,37 @@
+/** What the network is told of t, against PyTorch. */
+import { beforeAll, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { sinusoidalEmbedding } from '../../src/nn/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+let device: Device;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+});
+
+/**
+ * torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000) / (half - 1))), as the official get_timestep_embedding has it,
+ * by PyTorch 2.13: all of half 8, and some of half 64.
+ */
+const frequencies: { half: number; at: Record<number, number> }[] = [
+  {
+    half: 8,
+    at: [
+      ...[1, 0.2682695984840393, 0.07196857035160065, 0.019306981936097145],
+      ...[0.005179475527256727, 0.001389495562762022, 0.00037275953218340874, 9.99999901978299e-5],
+    ],
+  },
+  { half: 64, at: { 1: 0.86398845911026, 20: 0.0537228137254715, 40: 0.0028861407190561295, 63: 9.99999901978299e-5 } },
+];
+
+test.each(frequencies)(
+  'the $half frequencies of a sinusoidal embedding have the bits of the official ones',
+  ({ half, at }) => {
+    // The sine of so small an angle is the angle.
+    const label = 2 ** -20;
+    const sines = scope(() => sinusoidalEmbedding(tensor([label], { device }), 2 * half).dataSync());
+    for (const [i, frequency] of Object.entries(at)) expect(sines[Number(i)] / label).toBe(frequency);
+  },
+);
