@@ -1,6 +1,7 @@
 // Reverse mode: a topological sort of the graph and a loop over it. Gradients accumulate in f32; a node's saved
 // tensors are freed as soon as its rule has run, unless a leaf's gradient waits for others (kernels/leaf_gradients.ts).
-import { DeviceError, DtypeError, formatShape, NotDifferentiableError, ShapeError, ValueError } from '../errors.ts';
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { ArgumentError, DeviceError, DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
 import { accumulate, accumulateScaled, assertFinite } from '../kernels/accumulate.ts';
 import { converted } from '../kernels/conversion.ts';
 import { joinedProduct } from '../kernels/joined_product.ts';
@@ -10,7 +11,7 @@ import { empty, ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import { type BackwardOptions, Tensor } from '../tensor/tensor.ts';
+import { type BackwardOptions, describeOperand, requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { type Deferred, Flow, isDeferred, isExclusive, ProductFlow } from './flow.ts';
 import type { Edge, GraphNode } from './graph.ts';
@@ -182,10 +183,7 @@ function checkedCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor {
       throw new ShapeError('backward', 'a tensor of one element, or a cotangent of its shape', formatShape(root.shape));
     return inDtypeOf(root, ones(root.shape, { device: root.device }));
   }
-  if (!(cotangent instanceof Tensor))
-    throw new ValueError(
-      `[backward] expected a cotangent that is a tensor, got ${cotangent === null ? 'null' : typeof cotangent}`,
-    );
+  requireTensor('backward', cotangent, 'a cotangent that is a tensor');
   cotangent.assertAlive('backward()');
   if (cotangent.device !== root.device)
     throw new DeviceError(`[backward] expected a cotangent on ${root.device.name}, got ${cotangent.device.name}`);
@@ -337,6 +335,19 @@ function copyOf(t: Tensor): Tensor {
   return copy;
 }
 
+export interface GradientOptions extends BackwardOptions {
+  /** f32, of output's shape; may be left out for a tensor of one element (then 1). */
+  cotangent?: Tensor;
+  /** Second derivatives are not offered: true is refused. */
+  createGraph?: boolean;
+}
+
+const gradientOptions: OptionKinds<GradientOptions> = {
+  cotangent: tensorKind,
+  retainGraph: kinds.boolean,
+  createGraph: kinds.boolean,
+};
+
 /**
  * d(output)/d(inputs) without touching any `grad`.
  * @param inputs leaves that require a gradient, and tensors that ops computed from such; one may be listed twice. One that
@@ -346,11 +357,11 @@ function copyOf(t: Tensor): Tensor {
  * @throws NotDifferentiableError for an input that requires no gradient, for an output that depends on nothing that does, and
  * for `createGraph`: second derivatives are not offered; UseAfterFreeError for a disposed tensor
  */
-export function gradients(
-  output: Tensor,
-  inputs: readonly Tensor[],
-  options: { cotangent?: Tensor; retainGraph?: boolean; createGraph?: boolean } = {},
-): Tensor[] {
+export function gradients(output: Tensor, inputs: readonly Tensor[], given: GradientOptions = {}): Tensor[] {
+  const options = checkOptions('gradients', given, gradientOptions);
+  requireTensor('gradients', output, 'an output tensor');
+  if (!Array.isArray(inputs)) throw new ArgumentError('gradients', 'a list of input tensors', describeOperand(inputs));
+  for (const input of inputs) requireTensor('gradients', input, 'a list of input tensors');
   if (options.createGraph)
     throw new NotDifferentiableError('[gradients] double backward is not supported: createGraph must be false');
   output.assertAlive('[gradients]');

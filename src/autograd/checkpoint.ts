@@ -3,10 +3,11 @@
 //
 // Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
 // order of the plain graph: the sums have the same bits.
-import { formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
+import { checkArgument, kinds } from '../arguments.ts';
+import { ArgumentError, formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
 import { activeScope, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
 import { attach, type BackwardRule, GraphNode } from './graph.ts';
@@ -38,7 +39,12 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
   fn: Checkpointed<Output>,
   inputs: readonly Tensor[],
 ): Output {
-  for (const input of inputs) input.assertAlive('[checkpoint]');
+  checkArgument('checkpoint', 'fn', fn, kinds.callback);
+  if (!Array.isArray(inputs)) throw new ArgumentError('checkpoint', 'a list of input tensors', describeOperand(inputs));
+  for (const input of inputs) {
+    requireTensor('checkpoint', input, 'a list of input tensors');
+    input.assertAlive('[checkpoint]');
+  }
   // Without recording there is nothing to save: its ops are seen one by one by whoever wants to know.
   if (!isRecording()) return fn(...inputs);
   const requires = inputs.map((input) => input.requiresGrad);
@@ -143,8 +149,8 @@ function windowOf(t: Tensor): Tensor {
 
 function listOf(result: unknown): Tensor[] {
   const list = Array.isArray(result) ? result : [result];
-  const odd = list.find((t) => !(t instanceof Tensor));
-  if (list.length === 0 || odd !== undefined || !list.every((t) => t instanceof Tensor)) {
+  const odd = list.find((t) => !Tensor.is(t));
+  if (list.length === 0 || odd !== undefined || !list.every((t) => Tensor.is(t))) {
     const got =
       list.length === 0 ? 'an empty list' : odd instanceof Promise ? 'a Promise' : `${typeof odd} ${String(odd)}`;
     throw new ValueError(`[checkpoint] expected a function that returns a tensor or a list of tensors, got ${got}`);

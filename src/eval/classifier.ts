@@ -5,9 +5,12 @@
 //          -> norm, SiLU, mean over the image: features [64] -> linear: logits [classes]
 //
 // What it is of (size, channels and range of its images, classes) is part of its weights' meaning and travels with them.
+
 import { createHash } from 'node:crypto';
+import { checkArgument, checkArguments, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
+import { deviceKind } from '../device/open.ts';
 import { FileError, formatShape, ShapeError } from '../errors.ts';
 import { bytesOf } from '../io/array.ts';
 import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';
@@ -37,6 +40,19 @@ export interface ClassifierImages {
   centered: boolean;
 }
 
+interface ClassifierOptions {
+  device: Device;
+  /** Of the initial weights; default 0. */
+  seed?: number;
+}
+
+const imagesOptions: OptionKinds<ClassifierImages> = {
+  imageSize: kinds.int32Count,
+  channels: kinds.int32Count,
+  centered: kinds.boolean,
+};
+const classifierOptions: OptionKinds<ClassifierOptions> = { device: deviceKind, seed: kinds.whole };
+
 export interface ClassScores {
   /** f32 [N, 64] */
   features: Tensor;
@@ -55,12 +71,15 @@ export class Classifier extends Module {
   readonly last: GroupNorm;
   readonly head: Linear;
 
-  constructor(images: ClassifierImages, classes: number, options: { device: Device; seed?: number }) {
+  constructor(images: ClassifierImages, classes: number, options: ClassifierOptions) {
     super();
-    this.device = options.device;
+    checkOptions('Classifier', images, imagesOptions, ['imageSize', 'channels', 'centered']);
+    const { device, seed } = checkOptions('Classifier', options, classifierOptions, ['device']);
+    checkArgument('Classifier', 'classes', classes, kinds.int32Count);
+    this.device = device;
     this.images = images;
     this.classes = classes;
-    const init = new Initializer(options);
+    const init = new Initializer({ device, seed });
     this.stem = new Conv2d(images.channels, STEM, 3, init);
     let [width, side] = [STEM, images.imageSize];
     do {
@@ -123,6 +142,12 @@ export async function saveClassifier(
   accuracy: number,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  checkArguments('saveClassifier', {
+    path: [path, kinds.path],
+    network: [network, instanceOf(Classifier, 'a Classifier')],
+    accuracy: [accuracy, kinds.number],
+    metadata: [metadata, kinds.object],
+  });
   const tensors = new Map<string, ArrayFile>();
   for (const [name, tensor] of network.namedTensors())
     tensors.set(name, { shape: [...tensor.shape], dtype: 'f32', data: (await tensor.data()) as Float32Array });
@@ -137,6 +162,8 @@ export async function saveClassifier(
 
 /** @throws FileError for a file that is missing, damaged or no classifier */
 export async function loadClassifier(path: string, options: { device: Device }): Promise<StoredClassifier> {
+  checkArgument('loadClassifier', 'path', path, kinds.path);
+  const { device } = checkOptions('loadClassifier', options, { device: deviceKind }, ['device']);
   const { metadata, tensors } = await readSafetensors(path);
   if (metadata.format !== FORMAT)
     throw new FileError(path, `is no classifier: its metadata has format ${JSON.stringify(metadata.format ?? null)}`);
@@ -153,7 +180,7 @@ export async function loadClassifier(path: string, options: { device: Device }):
     values.set(name, { shape, data });
     hash.update(JSON.stringify([name, shape])).update(bytesOf(data));
   }
-  const network = new Classifier(images, classes, options);
+  const network = new Classifier(images, classes, { device });
   try {
     network.loadStateDict(values, path);
   } catch (error) {

@@ -1,6 +1,7 @@
 // From images on the host to feature vectors on the host, a batch at a time.
+import { checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -22,6 +23,16 @@ export interface ExtractOptions {
   signal?: AbortSignal;
 }
 
+const extractOptions: OptionKinds<ExtractOptions> = {
+  batchSize: kinds.count,
+  onBatch: kinds.callback,
+  signal: kinds.signal,
+};
+
+const extractorKind = kind('a network with a method forward(images)', (value) => {
+  return typeof (value as FeatureExtractor<string> | null)?.forward === 'function';
+});
+
 /**
  * The features of images, in their order.
  * @param images u8, as many as `shape` says
@@ -36,13 +47,16 @@ export async function extractFeatures<Names extends string>(
   shape: readonly number[],
   options: ExtractOptions = {},
 ): Promise<Record<Names, FeatureRows>> {
-  const { batchSize = 32, onBatch, signal } = options;
+  const { batchSize = 32, onBatch, signal } = checkOptions('extractFeatures', options, extractOptions);
+  checkArguments('extractFeatures', {
+    network: [network, extractorKind],
+    images: [images, kinds.bytes],
+    shape: [shape, listOf(kinds.whole, 'whole numbers')],
+  });
   const [count, ...image] = shape;
   const pixels = image.reduce((product, extent) => product * extent, 1);
   if (shape.length !== 4 || count < 1 || count * pixels !== images.length)
     throw new ShapeError('features', `images [N, H, W, C] of ${images.length} values`, formatShape(shape));
-  if (!Number.isInteger(batchSize) || batchSize < 1)
-    throw new ValueError(`batchSize must be a whole number >= 1, got ${batchSize}`);
   const found: Partial<Record<Names, FeatureRows>> = {};
   for (let start = 0; start < count; start += batchSize) {
     signal?.throwIfAborted();

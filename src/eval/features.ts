@@ -1,4 +1,5 @@
 // Feature vectors of images, a row each, on the host: what scores compare.
+import { checkArgument, either, instanceOf, kind, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
 export interface FeatureRows {
@@ -8,8 +9,19 @@ export interface FeatureRows {
   columns: number;
 }
 
+const valuesKind = either(kinds.float32, instanceOf(Float64Array, 'a Float64Array'));
+
+/** The kind of an argument that holds feature vectors. */
+export const rowsKind = kind('{ values, rows, columns }, values in a Float32Array or Float64Array', (value) => {
+  if (!kinds.object.accepts(value)) return false;
+  const { values, rows, columns } = value as FeatureRows;
+  return valuesKind.accepts(values) && kinds.whole.accepts(rows) && kinds.whole.accepts(columns);
+});
+
 /** @throws ValueError unless there are at least `least` rows of as many values as stated, all finite */
-export function checkFeatures(what: string, { values, rows, columns }: FeatureRows, least = 1): void {
+export function checkFeatures(what: string, features: FeatureRows, least = 1): void {
+  checkArgument(what, 'features', features, rowsKind);
+  const { values, rows, columns } = features;
   if (values.length !== rows * columns || columns < 1)
     throw new ValueError(`${what}: ${values.length} values are not ${rows} rows of ${columns}`);
   if (rows < least) throw new ValueError(`${what}: at least ${least} rows are needed, got ${rows}`);

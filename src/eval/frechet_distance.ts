@@ -6,26 +6,35 @@
 // by a Two Time-Scale Update Rule (2017). Any R with S_1 = R^T R serves in the place of S_1^1/2, since R S_2 R^T has the same
 // eigenvalues: a Cholesky factor with pivots, which is made in a fraction of the time that eigenvectors take, and which is
 // small where few samples make the covariance singular.
+import { checkOptions, kind } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
-import type { GaussianStatistics } from './gaussian.ts';
+import { checkStatistics, type GaussianStatistics } from './gaussian.ts';
 import { type EigenSolver, findEigenSolver } from './lapack.ts';
 import { addProductOfRows, choleskyRows, mirrorLower } from './matrix.ts';
+
+interface FrechetOptions {
+  /** Default: LAPACK where it is found, else our own. */
+  solver?: EigenSolver;
+}
+
+const solverKind = kind(
+  'a solver of eigenvalues',
+  (value) => typeof (value as EigenSolver | null)?.eigenvalues === 'function',
+);
 
 /**
  * The distance, squared as it is always reported; what rounding leaves below 0 is 0.
  * @param options.solver default: LAPACK where it is found, else our own
  * @throws ValueError for statistics of different lengths or values that are not finite
  */
-export function frechetDistance(
-  a: GaussianStatistics,
-  b: GaussianStatistics,
-  options: { solver?: EigenSolver } = {},
-): number {
-  checkStatistics(a);
-  checkStatistics(b);
+export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics, options: FrechetOptions = {}): number {
+  checkStatistics('frechetDistance', a);
+  checkStatistics('frechetDistance', b);
   const n = a.mean.length;
   if (b.mean.length !== n) throw new ValueError(`features of ${n} and of ${b.mean.length} columns cannot be compared`);
-  const { solver = findEigenSolver() } = options;
+  const { solver = findEigenSolver() } = checkOptions<FrechetOptions>('frechetDistance', options, {
+    solver: solverKind,
+  });
   let distance = 0;
   for (let i = 0; i < n; i++)
     distance += (a.mean[i] - b.mean[i]) ** 2 + a.covariance[i * n + i] + b.covariance[i * n + i];
@@ -42,11 +51,4 @@ function traceOfRoot(first: Float64Array, second: Float64Array, n: number, solve
   mirrorLower(product, rank);
   if (!product.every(Number.isFinite)) throw new ValueError('the covariances are too large to be multiplied');
   return solver.eigenvalues(product, rank).reduce((sum, value) => sum + Math.sqrt(Math.max(value, 0)), 0);
-}
-
-function checkStatistics({ mean, covariance }: GaussianStatistics): void {
-  if (mean.length === 0 || covariance.length !== mean.length ** 2)
-    throw new ValueError(`a mean of ${mean.length} values does not go with a covariance of ${covariance.length}`);
-  if (!mean.every(Number.isFinite) || !covariance.every(Number.isFinite))
-    throw new ValueError('mean and covariance must be finite');
 }

@@ -3,6 +3,7 @@
 // Batches are merged by their means and scatters S = sum (x - mean)(x - mean)^T:
 //   S = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = mean_b - mean_a; covariance = S / (n - 1)
 // Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
+import { checkArgument, kind, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { checkFeatures, type FeatureRows } from './features.ts';
 import { addProductOfRows, mirrorLower } from './matrix.ts';
@@ -28,6 +29,7 @@ export class GaussianAccumulator {
 
   /** @param columns length of a feature vector */
   constructor(columns: number) {
+    checkArgument('GaussianAccumulator', 'columns', columns, kinds.count);
     this.columns = columns;
     this.mean = new Float64Array(columns);
     this.scatter = new Float64Array(columns * columns);
@@ -73,7 +75,23 @@ export class GaussianAccumulator {
 
 /** Mean and covariance of features. @throws ValueError for fewer than two or values that are not finite */
 export function gaussianOf(features: FeatureRows): GaussianStatistics {
+  checkFeatures('gaussianOf', features);
   const accumulator = new GaussianAccumulator(features.columns);
   accumulator.add(features);
   return accumulator.statistics();
+}
+
+const statisticsKind = kind('{ mean, covariance } in Float64Arrays', (value) => {
+  const { mean, covariance } = (value ?? {}) as Partial<GaussianStatistics>;
+  return mean instanceof Float64Array && covariance instanceof Float64Array;
+});
+
+/** @throws ArgumentError, ValueError unless mean and covariance go together and are finite */
+export function checkStatistics(op: string, statistics: GaussianStatistics): void {
+  checkArgument(op, 'statistics', statistics, statisticsKind);
+  const { mean, covariance } = statistics;
+  if (mean.length === 0 || covariance.length !== mean.length ** 2)
+    throw new ValueError(`a mean of ${mean.length} values does not go with a covariance of ${covariance.length}`);
+  if (!mean.every(Number.isFinite) || !covariance.every(Number.isFinite))
+    throw new ValueError('mean and covariance must be finite');
 }

@@ -6,8 +6,10 @@
 // pytorch-fid's weight file names it. Against the paper's network: the mean pooling of the branches leaves the border out of
 // its count, the last block pools the largest instead, and there are 1008 classes.
 
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
+import { deviceKind } from '../device/open.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { conv2d } from '../kernels/conv/conv.ts';
@@ -18,6 +20,7 @@ import { checkOperands } from '../kernels/op.ts';
 import { averagePool2d, maxPool2d } from '../kernels/pooling.ts';
 import { mean } from '../kernels/reduce.ts';
 import { resizeBilinear } from '../kernels/resize.ts';
+import { checkState } from '../nn/module.ts';
 import { tensor } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -57,6 +60,14 @@ export function inceptionState(): Map<string, readonly number[]> {
   return state.set('fc.weight', [CLASSES, FEATURES]).set('fc.bias', [CLASSES]);
 }
 
+interface InceptionOptions {
+  device: Device;
+  /** What errors call the file of the weights. */
+  origin?: string;
+}
+
+const inceptionOptions: OptionKinds<InceptionOptions> = { device: deviceKind, origin: kinds.text };
+
 /** The network with its weights; it stays on its device until it is disposed. */
 export class FidInception implements Disposable {
   readonly device: Device;
@@ -67,8 +78,9 @@ export class FidInception implements Disposable {
    * @param arrays the state dict: every name of inceptionState and no other
    * @throws FileError that lists what is missing, unknown or of another shape
    */
-  constructor(arrays: StateArrays, options: { device: Device; origin?: string }) {
-    const { device, origin = 'state' } = options;
+  constructor(arrays: StateArrays, options: InceptionOptions) {
+    const { device, origin = 'state' } = checkOptions('FidInception', options, inceptionOptions, ['device']);
+    checkState('FidInception', arrays);
     const used = new Map([...arrays].filter(([name]) => !name.endsWith(IGNORED)));
     checkStateArrays(origin, 'the FID Inception-v3', inceptionState(), used);
     this.device = device;
@@ -88,7 +100,8 @@ export class FidInception implements Disposable {
    * @throws FileError for another file
    */
   static async load(path: string, options: { device: Device }): Promise<FidInception> {
-    return new FidInception(await readStateArrays(path), { ...options, origin: path });
+    const { device } = checkOptions('FidInception.load', options, { device: deviceKind }, ['device']);
+    return new FidInception(await readStateArrays(path), { device, origin: path });
   }
 
   /**
@@ -96,6 +109,7 @@ export class FidInception implements Disposable {
    * @throws ShapeError, DtypeError
    */
   forward(images: Tensor): InceptionFeatures {
+    checkOperands('inception', [images], 'u8');
     if (images.rank !== 4 || images.shape[3] !== 3)
       throw new ShapeError('inception', 'images [N, H, W, 3]', formatShape(images.shape));
     return noGrad(() =>

@@ -1,9 +1,10 @@
 // Eigenvalues through the system's LAPACK, where there is one.
 //
 // Source: dsyevd of LAPACK 3; Fortran's conventions: everything by reference, lengths of texts behind the other arguments.
+import { checkArgument, describeValue, kinds } from '../arguments.ts';
 import { fromEnvironment } from '../device/environment.ts';
 import { openSystemLibrary } from '../device/system_library.ts';
-import { RectiflowError } from '../errors.ts';
+import { ArgumentError, RectiflowError } from '../errors.ts';
 import { symmetricEigenvalues } from './eigenvalues.ts';
 
 /** For `doctor` and for whoever asks for eigenvalues. */
@@ -29,8 +30,21 @@ export interface EigenSolver {
   eigenvalues(a: Float64Array, n: number): Float64Array;
 }
 
+/** @throws ArgumentError unless `a` holds n^2 numbers */
+function checkSquare(op: string, a: Float64Array, n: number): void {
+  checkArgument(op, 'n', n, kinds.whole);
+  if (!(a instanceof Float64Array) || a.length !== n * n)
+    throw new ArgumentError(op, `a to be a Float64Array of ${n} x ${n}`, describeValue(a));
+}
+
 /** Our own, in JavaScript: the same bits on every machine. */
-export const ownEigenSolver: EigenSolver = { name: 'own', eigenvalues: symmetricEigenvalues };
+export const ownEigenSolver: EigenSolver = {
+  name: 'own',
+  eigenvalues(a, n) {
+    checkSquare('eigenvalues', a, n);
+    return symmetricEigenvalues(a, n);
+  },
+};
 
 /** @throws RectiflowError where there is no LAPACK, saying where it was looked for and how to install it */
 export function lapackEigenSolver(): EigenSolver {
@@ -41,6 +55,8 @@ export function lapackEigenSolver(): EigenSolver {
   return {
     name: 'LAPACK',
     eigenvalues(a, n) {
+      // The library reads n^2 numbers whatever the array holds.
+      checkSquare('eigenvalues', a, n);
       const values = new Float64Array(n);
       if (n === 0) return values;
       const order = whole(n);

@@ -6,15 +6,20 @@
 // of a pixel, w_l the published heads.
 // Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), version 0.1 of the
 // heads, with the trunk of torchvision.
+
 import { fileURLToPath } from 'node:url';
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
+import { deviceKind } from '../device/open.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { conv2d } from '../kernels/conv/conv.ts';
 import { add, div, maximum, relu, sqrt, square, sub } from '../kernels/elementwise.ts';
 import { matmul } from '../kernels/matmul.ts';
 import { reshape } from '../kernels/movement.ts';
+import { checkOperands } from '../kernels/op.ts';
 import { maxPool2d } from '../kernels/pooling.ts';
 import { mean, sum } from '../kernels/reduce.ts';
+import { checkState } from '../nn/module.ts';
 import { tensor } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
@@ -58,6 +63,15 @@ export interface LpipsOptions {
   origin?: string;
 }
 
+interface LoadOptions {
+  device: Device;
+  /** Another file of heads than the published ones, which the package brings. */
+  heads?: string;
+}
+
+const lpipsOptions: OptionKinds<LpipsOptions> = { device: deviceKind, origin: kinds.text };
+const loadOptions: OptionKinds<LoadOptions> = { device: deviceKind, heads: kinds.path };
+
 /** The distance with its weights, which are not trained; it stays on its device until it is disposed. */
 export class Lpips implements Disposable {
   readonly device: Device;
@@ -72,7 +86,10 @@ export class Lpips implements Disposable {
    * @param heads the state dict of the published heads
    * @throws FileError that lists what is missing, unknown or of another shape
    */
-  constructor(trunk: StateArrays, heads: StateArrays, { device, origin = 'state' }: LpipsOptions) {
+  constructor(trunk: StateArrays, heads: StateArrays, options: LpipsOptions) {
+    const { device, origin = 'state' } = checkOptions('Lpips', options, lpipsOptions, ['device']);
+    checkState('Lpips', trunk);
+    checkState('Lpips', heads);
     const features = new Map([...trunk].filter(([name]) => !name.startsWith('classifier.')));
     checkStateArrays(origin, "VGG16's features", vgg16State(), features);
     const headState = new Map(layers.map(({ channels }, layer) => [headName(layer), [1, channels, 1, 1]]));
@@ -96,11 +113,12 @@ export class Lpips implements Disposable {
    * @param options.heads another file of heads than the published ones, which the package brings
    * @throws FileError for another file
    */
-  static async load(trunk: string, options: { device: Device; heads?: string }): Promise<Lpips> {
+  static async load(trunk: string, options: LoadOptions): Promise<Lpips> {
+    const { device, heads: file } = checkOptions<LoadOptions>('Lpips.load', options, loadOptions, ['device']);
     // The same two steps up from src/eval and from dist/eval.
     const published = fileURLToPath(new URL('../../assets/lpips/vgg_v0.1.pth', import.meta.url));
-    const heads = await readStateArrays(options.heads ?? published);
-    return new Lpips(await readStateArrays(trunk), heads, { device: options.device, origin: trunk });
+    const heads = await readStateArrays(file ?? published);
+    return new Lpips(await readStateArrays(trunk), heads, { device, origin: trunk });
   }
 
   /**
@@ -110,6 +128,7 @@ export class Lpips implements Disposable {
    * @returns [N]
    */
   forward(a: Tensor, b: Tensor): Tensor {
+    checkOperands('lpips', [a, b]);
     const fits = a.rank === 4 && a.shape[3] === 3 && Math.min(a.shape[1], a.shape[2]) >= SMALLEST_SIDE;
     if (!fits || !sameShape(a.shape, b.shape))
       throw new ShapeError(

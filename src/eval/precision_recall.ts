@@ -6,7 +6,7 @@
 //
 // Distances are |x|^2 + |y|^2 - 2 x . y, a block of rows against a block of rows, so that no matrix of all pairs is held. The
 // sums of one pair have the same bits in either order, so a distance compared with a radius it made is equal to it.
-import { ValueError } from '../errors.ts';
+import { checkOptions, kinds } from '../arguments.ts';
 import { checkPair, type FeatureRows, rowsAsFloat64 } from './features.ts';
 import { addProductOfRows, squaredLengths } from './matrix.ts';
 
@@ -26,9 +26,9 @@ export function precisionRecall(
   fake: FeatureRows,
   options: { neighbours?: number } = {},
 ): PrecisionRecall {
-  const { neighbours = 3 } = options;
-  if (!Number.isInteger(neighbours) || neighbours < 1)
-    throw new ValueError(`neighbours must be a whole number >= 1, got ${neighbours}`);
+  const { neighbours = 3 } = checkOptions<{ neighbours?: number }>('precisionRecall', options, {
+    neighbours: kinds.count,
+  });
   checkPair(real, fake, neighbours + 1);
   const [x, y] = [pointsOf(real), pointsOf(fake)];
   const [ofReal, ofFake] = [squaredRadii(x, neighbours), squaredRadii(y, neighbours)];

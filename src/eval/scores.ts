@@ -1,6 +1,6 @@
 // Scores of samples by their features, on the host in float64: Inception score, kernel Inception distance, precision and recall.
-import { ValueError } from '../errors.ts';
-import { checkFeatures, checkPair, type FeatureRows, rowsAsFloat64 } from './features.ts';
+import { checkArgument, checkOptions, kind, kinds } from '../arguments.ts';
+import { checkFeatures, checkPair, type FeatureRows, rowsAsFloat64, rowsKind } from './features.ts';
 import { addProductOfRows, squaredLengths } from './matrix.ts';
 
 export interface InceptionScore {
@@ -17,9 +17,7 @@ export interface InceptionScore {
  * @throws ValueError for fewer samples than splits or values that are not finite
  */
 export function inceptionScore(logits: FeatureRows, options: { splits?: number } = {}): InceptionScore {
-  const { splits = 1 } = options;
-  if (!Number.isInteger(splits) || splits < 1)
-    throw new ValueError(`splits must be a whole number >= 1, got ${splits}`);
+  const { splits = 1 } = checkOptions<{ splits?: number }>('inceptionScore', options, { splits: kinds.count });
   checkFeatures('logits', logits, splits);
   const { rows } = logits;
   const scores = Array.from({ length: splits }, (_, part) =>
@@ -59,8 +57,12 @@ export interface KernelDistance {
 
 const KERNEL_BLOCK = 1000;
 
+const blockKind = kind('a whole number >= 2', (v) => kinds.count.accepts(v) && (v as number) >= 2);
+
 /** Rows that the kernel distance needs of each set: two a block. */
 export function kernelDistanceNeeds(real: FeatureRows, fake: FeatureRows, blockSize = KERNEL_BLOCK): number {
+  checkArgument('kernelDistanceNeeds', 'blockSize', blockSize, blockKind);
+  for (const features of [real, fake]) checkArgument('kernelDistanceNeeds', 'features', features, rowsKind);
   return 2 * Math.ceil(Math.max(real.rows, fake.rows) / blockSize);
 }
 
@@ -75,9 +77,9 @@ export function kernelDistance(
   fake: FeatureRows,
   options: { blockSize?: number } = {},
 ): KernelDistance {
-  const { blockSize = KERNEL_BLOCK } = options;
-  if (!Number.isInteger(blockSize) || blockSize < 2)
-    throw new ValueError(`blockSize must be a whole number >= 2, got ${blockSize}`);
+  const { blockSize = KERNEL_BLOCK } = checkOptions<{ blockSize?: number }>('kernelDistance', options, {
+    blockSize: blockKind,
+  });
   const needed = kernelDistanceNeeds(real, fake, blockSize);
   const blocks = needed / 2;
   checkPair(real, fake, needed);

@@ -4,10 +4,12 @@
 //   pytorch-fid, TTUR, ...  mu, sigma
 //   official (score SDE)    pool_3 [N, d], the feature vectors themselves; a covariance is made of them here
 //   ours, with the vectors  pool_3 [N, d] f32, features: as above; the official code reads it too
+import { checkArgument, checkOptions, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { type ArrayFile, readNpz, writeNpz } from '../io/index.ts';
 import type { FeatureRows } from './features.ts';
-import { type GaussianStatistics, gaussianOf } from './gaussian.ts';
+import { checkFeatures } from './features.ts';
+import { checkStatistics, type GaussianStatistics, gaussianOf } from './gaussian.ts';
 
 export interface DataStatistics {
   gaussian: GaussianStatistics;
@@ -25,6 +27,7 @@ const MOST_ASYMMETRY = 1e-4;
  * @throws FileError for a damaged file, one that holds neither, or arrays that do not go together or are not finite
  */
 export async function readStatistics(path: string): Promise<DataStatistics> {
+  checkArgument('readStatistics', 'path', path, kinds.path);
   const arrays = await readNpz(path);
   const [mu, sigma, pool] = ['mu', 'sigma', 'pool_3'].map((name) => arrays.get(name));
   if (mu && sigma)
@@ -54,16 +57,20 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
  */
 export async function writeStatistics(
   path: string,
-  { mean, covariance, count }: GaussianStatistics,
+  statistics: GaussianStatistics,
   options: { features?: string } = {},
 ): Promise<void> {
+  checkArgument('writeStatistics', 'path', path, kinds.path);
+  checkStatistics('writeStatistics', statistics);
+  const { features } = checkOptions<{ features?: string }>('writeStatistics', options, { features: kinds.text });
+  const { mean, covariance, count } = statistics;
   const d = mean.length;
   const arrays = new Map<string, ArrayFile>([
     ['mu', { shape: [d], dtype: 'f64', data: mean }],
     ['sigma', { shape: [d, d], dtype: 'f64', data: covariance }],
   ]);
   if (count !== undefined) arrays.set('count', { shape: [], dtype: 'i64', data: BigInt64Array.of(BigInt(count)) });
-  if (options.features !== undefined) arrays.set('features', textArray(options.features));
+  if (features !== undefined) arrays.set('features', textArray(features));
   await writeNpz(path, arrays);
 }
 
@@ -74,11 +81,15 @@ export async function writeStatistics(
  */
 export async function writeActivations(
   path: string,
-  { values, rows, columns }: FeatureRows,
+  activations: FeatureRows,
   options: { features: string },
 ): Promise<void> {
+  checkArgument('writeActivations', 'path', path, kinds.path);
+  checkFeatures('writeActivations', activations);
+  const { features } = checkOptions('writeActivations', options, { features: kinds.text }, ['features']);
+  const { values, rows, columns } = activations;
   const pool_3: ArrayFile = { shape: [rows, columns], dtype: 'f32', data: Float32Array.from(values) };
-  await writeNpz(path, { pool_3, features: textArray(options.features) });
+  await writeNpz(path, { pool_3, features: textArray(features) });
 }
 
 function textArray(text: string): ArrayFile {

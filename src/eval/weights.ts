@@ -2,6 +2,7 @@
 //
 // An inference batch norm y = gamma (z - mean) / sqrt(variance + eps) + beta behind a convolution z = W x is
 // y = W' x + b with W' = W s, b = beta - mean s, s = gamma / sqrt(variance + eps), a factor for each output channel.
+import { checkArgument, kinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { FileError } from '../errors.ts';
 import { readPth, type TorchValue, toFloat32 } from '../io/index.ts';
@@ -16,6 +17,7 @@ export type StateArrays = ReadonlyMap<string, { shape: readonly number[]; data: 
 
 /** The tensors of a .pth file that holds a state dict. @throws FileError for anything else */
 export async function readStateArrays(path: string): Promise<StateArrays> {
+  checkArgument('readStateArrays', 'path', path, kinds.path);
   const root = await readPth(path);
   if (!(root instanceof Map)) throw new FileError(path, 'is no state dict: it holds no dictionary');
   return new Map([...root].map(([name, value]) => [String(name), toArray(path, String(name), value)]));

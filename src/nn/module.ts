@@ -41,7 +41,10 @@ export function compareState(
 }
 
 /** @throws ArgumentError unless `values` holds a shape and as many numbers under each name */
-export function checkState(op: string, values: StateValues): void {
+export function checkState(
+  op: string,
+  values: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>,
+): void {
   checkArgument(op, 'values', values, stateKind);
   for (const [name, value] of values) checkArgument(op, `values of "${name}"`, value, valuesKind);
 }

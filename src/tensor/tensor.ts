@@ -1,7 +1,7 @@
 // A tensor: a window of device memory with a shape and a dtype, contiguous and row-major. Images are [N, H, W, C],
 // conv weights [Cout, kh, kw, Cin]. What it may carry of a gradient graph is known here only by interface.
 import { inspect } from 'node:util';
-import { describeValue, type Kind } from '../arguments.ts';
+import { checkOptions, describeValue, type Kind, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device, HostArray } from '../device/device.ts';
 import {
   ArgumentError,
@@ -29,6 +29,8 @@ export interface BackwardOptions {
   /** Keep what the graph saved, for another backward; default false: freed as each op's backward has run. */
   retainGraph?: boolean;
 }
+
+const backwardOptions: OptionKinds<BackwardOptions> = { retainGraph: kinds.boolean };
 
 /** Known to every copy of this package: a tensor of another copy is recognised, and refused by name. */
 const BRAND = Symbol.for('rectiflow.Tensor');
@@ -218,13 +220,14 @@ export class Tensor {
    */
   backward(cotangent?: Tensor, options: BackwardOptions = {}): void {
     this.assertAlive('backward()');
+    const checked = checkOptions('backward', options, backwardOptions);
     if (!this.source) {
       const reason = this.requiresGrad
         ? 'it is a leaf; begin at what was computed from it'
         : 'nothing it was made from requires a gradient';
       throw new NotDifferentiableError(this.blocked ?? `backward() of ${this.describe()}: ${reason}`);
     }
-    this.source.backward(this, cotangent, options);
+    this.source.backward(this, cotangent, checked);
   }
 
   /** Frees its memory unless other tensors share it; safe to call twice. */

@@ -40,7 +40,7 @@ describe('a cotangent', () => {
     ['of whole numbers', () => ones([2], { device, dtype: 'i32' }), 'expected a cotangent f32, got i32'],
     ['on another device', () => ones([2], { device: other }), 'expected a cotangent on cpu, got wasm'],
     ['that is null', () => null, 'expected a cotangent that is a tensor, got null'],
-    ['that is a number', () => 1, 'expected a cotangent that is a tensor, got number'],
+    ['that is a number', () => 1, 'expected a cotangent that is a tensor, got 3'],
     [
       'that is an object of options',
       () => ({ retainGraph: true }),
