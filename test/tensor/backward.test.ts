@@ -44,7 +44,7 @@ describe('a cotangent', () => {
     [
       'that is an object of options',
       () => ({ retainGraph: true }),
-      'expected a cotangent that is a tensor, got object',
+      'expected a cotangent that is a tensor, got an object with "retainGraph"',
     ],
   ])('%s is refused', (_, cotangent, message) => {
     expect(refusal(cotangent)).toThrow(`[backward] ${message}`);
