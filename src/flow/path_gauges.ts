@@ -22,6 +22,7 @@ export interface PathGauges {
 }
 
 /**
+ * Measured inside noGrad(): `end` carries no gradient.
  * @param start [N, ...]: noise, or with `reverse` data
  * @throws ValueError for steps below 1
  */

@@ -70,7 +70,7 @@ export interface FlowSample {
 }
 
 /**
- * From noise (or `latents`) to data.
+ * From noise (or `latents`) to data, on the host: without gradients, whatever the velocity is made of.
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
 export async function sample(velocity: Velocity, options: SampleOptions): Promise<FlowSample> {
@@ -104,7 +104,8 @@ export async function sample(velocity: Velocity, options: SampleOptions): Promis
 }
 
 /**
- * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1).
+ * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1). Without
+ * gradients, as `sample`.
  * @param images [count, ...shape]
  * @returns latents [count, ...shape], and the mean NFE per sample
  * @throws as `sample`
@@ -133,7 +134,12 @@ export function initialNoise(
   });
 }
 
-/** From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. */
+/**
+ * From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. Gradients flow
+ * through the steps to `start` and to what the velocity is made of; run it inside noGrad() where none are needed.
+ * @throws ValueError for options outside their range; NonFiniteError by rk45 for a start or a velocity that is not finite; the
+ * signal's reason when aborted
+ */
 export function solve(
   velocity: Velocity,
   start: Tensor,

@@ -18,7 +18,7 @@ export interface Trajectory {
 }
 
 /**
- * Along Euler steps of the sampler's grid.
+ * Along Euler steps of the sampler's grid, on the host, without gradients.
  * @param options.steps a multiple of `stops`, the points kept before the end
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
