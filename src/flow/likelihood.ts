@@ -82,6 +82,7 @@ export interface Likelihood {
 }
 
 /**
+ * Numbers of the host, without gradients of their own.
  * @param velocity differentiable in x: gradients flow through the ops it is made of
  * @param data [count, ...shape]
  * @throws ValueError, ShapeError for wrong numbers; NotDifferentiableError for a velocity without gradients; the signal's

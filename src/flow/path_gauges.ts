@@ -35,6 +35,7 @@ interface GaugeOptions {
 const gaugeOptions: OptionKinds<GaugeOptions> = { steps: kinds.number, epsilon: kinds.number, reverse: kinds.boolean };
 
 /**
+ * Measured inside noGrad(): `end` carries no gradient.
  * @param start [N, ...]: noise, or with `reverse` data
  * @throws ValueError for steps below 1
  */

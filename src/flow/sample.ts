@@ -97,7 +97,7 @@ export interface FlowSample {
 }
 
 /**
- * From noise (or `latents`) to data.
+ * From noise (or `latents`) to data, on the host: without gradients, whatever the velocity is made of.
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
 export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
@@ -133,7 +133,8 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
 }
 
 /**
- * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1).
+ * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1). Without
+ * gradients, as `sample`.
  * @param images [count, ...shape]
  * @returns latents [count, ...shape], and the mean NFE per sample
  * @throws as `sample`
@@ -207,7 +208,12 @@ const namedSolveOptions: OptionKinds<NamedSolveOptions> = {
   reverse: kinds.boolean,
 };
 
-/** From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. */
+/**
+ * From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. Gradients flow
+ * through the steps to `start` and to what the velocity is made of; run it inside noGrad() where none are needed.
+ * @throws ValueError for options outside their range; NonFiniteError by rk45 for a start or a velocity that is not finite; the
+ * signal's reason when aborted
+ */
 export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Solution {
   const checked = checkOptions('solve', options, namedSolveOptions, ['solver']);
   refuseIneffective('solve', checked);

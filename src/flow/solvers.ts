@@ -1,20 +1,26 @@
 // Solvers of dx/dt = v(x, t): functions of a velocity, a start and an interval. The state stays on the device.
 // Fixed steps: Euler, Heun, midpoint, RK4. Adaptive: Dormand-Prince 5(4) with scipy's RK45 step control (Hairer, Norsett,
 // Wanner, Solving ODEs I, II.4): local extrapolation, error norm over the whole batch.
+//
+// Gradients flow through the steps as through any ops: to the start and to what the velocity is made of. The graph of every step
+// is kept until backward; without one, inside noGrad(), memory does not grow with the steps.
+import { noGrad } from '../autograd/mode.ts';
 import { NonFiniteError, ValueError } from '../errors.ts';
-import { add } from '../kernels/elementwise.ts';
+import { reshape } from '../kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
-import { zeros } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Velocity } from './velocity.ts';
+import { type Velocity, velocityAt } from './velocity.ts';
 
 export interface SolveOptions {
   /** Default 0. */
   from?: number;
   /** Default 1. */
   to?: number;
-  /** Called after each accepted step. */
+  /**
+   * Called after each accepted step. The solver frees x after the next step: read it, or compute from it, at once. What is
+   * computed from it has its gradient.
+   */
   onStep?: (state: { x: Tensor; t: number; nfe: number }) => void;
   signal?: AbortSignal;
 }
@@ -76,14 +82,26 @@ export interface FixedOptions extends SolveOptions {
   epsilon?: number;
 }
 
-/** Equal steps of an explicit method; NFE = steps times its stages. */
+/** Refuses what would make NaN of every time. */
+function checkTimes({ from, to, epsilon }: { from: number; to: number; epsilon: number }): void {
+  for (const [name, time] of Object.entries({ from, to }))
+    if (!Number.isFinite(time)) throw new ValueError(`${name} must be a finite number, got ${time}`);
+  if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
+}
+
+/**
+ * Equal steps of an explicit method; NFE = steps times its stages.
+ * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
+ * when aborted
+ */
 export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
   const { from = 0, to = 1, solver, steps, epsilon = 0, onStep, signal } = options;
+  checkTimes({ from, to, epsilon });
   const tableau: Tableau = tableaus[solver];
   if (!tableau) throw new ValueError(`unknown solver "${solver}"; known are ${fixedSolvers.join(', ')}, rk45`);
   if (!Number.isInteger(steps) || steps < 1) throw new ValueError(`steps must be a whole number >= 1, got ${steps}`);
   const timeAt = (s: number) => s * (1 - epsilon) + epsilon;
-  const slope: Slope = (x, s) => evaluate(velocity, x, timeAt(s));
+  const slope: Slope = (x, s) => velocityAt(velocity, x, timeAt(s));
   const h = (to - from) / steps;
   let x = start;
   let nfe = 0;
@@ -136,47 +154,52 @@ function stepOf(
   };
 }
 
-function evaluate(velocity: Velocity, x: Tensor, t: number): Tensor {
-  return velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
-}
-
 const SAFETY = 0.9;
 const LEAST_FACTOR = 0.2;
 const LARGEST_FACTOR = 10;
 const ORDER = 4;
 
-/** Dormand-Prince 5(4) with atol = rtol = tolerance, as scipy.integrate.solve_ivp(method='RK45') steps. */
+/**
+ * Dormand-Prince 5(4) with atol = rtol = tolerance, as scipy.integrate.solve_ivp(method='RK45') steps. Gradients are those of the
+ * accepted steps, whose sizes are constants (as torchdiffeq's odeint has them); what was tried and rejected leaves no graph.
+ * @throws ValueError for options outside their range; NonFiniteError for a start or a velocity that is not finite; ShapeError for a
+ * velocity of another shape than x; the signal's reason when aborted
+ */
 export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptions & { tolerance: number }): Solution {
   const { from = 0, to = 1, tolerance, onStep, signal } = options;
   if (!(tolerance > 0 && Number.isFinite(tolerance))) throw new ValueError(`tolerance must be > 0, got ${tolerance}`);
+  checkTimes({ from, to, epsilon: 0 });
   const bounds = { absolute: tolerance, relative: tolerance };
   const direction = Math.sign(to - from);
-  const slope: Slope = (x, t) => evaluate(velocity, x, t);
+  if (direction === 0) return { x: linearCombination(start, [], []), nfe: 0 };
+  // Windows of its own: a velocity may return x, or a tensor that it keeps.
+  const slope: Slope = (x, t) => reshape(velocityAt(velocity, x, t), x.shape);
   let x = start;
   let t = from;
   let first = keep(scope(() => slope(x, t)));
   let nfe = 1;
-  const initial = scope(() => initialStep(slope, x, first, t, to, bounds));
-  nfe++;
-  let size = initial;
   try {
+    let size = noGrad(() => scope(() => initialStep(slope, x, first, t, to, bounds)));
+    nfe++;
     while (direction * (to - t) > 0) {
       signal?.throwIfAborted();
       const least = 10 * Math.abs(spacing(t));
       size = Math.max(size, least);
       let rejected = false;
       for (;;) {
-        if (size < least) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
+        if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
         const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
         const h = end - t;
         size = Math.abs(h);
         const tried = scope(() => {
           const { x: next, k } = stepOf(dormandPrince, slope, x, t, h, first);
           const last = slope(next, end);
-          const error = linearCombination(
-            null,
-            [...k, last],
-            dormandPrince.error.map((e) => e * h),
+          const error = noGrad(() =>
+            linearCombination(
+              null,
+              [...k, last],
+              dormandPrince.error.map((e) => e * h),
+            ),
           );
           return { next, last, norm: scaledErrorNorm(error, x, next, bounds) };
         });
@@ -185,7 +208,7 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
         if (!Number.isFinite(norm)) {
           next.dispose();
           last.dispose();
-          throw new NonFiniteError(`RK45 met a velocity that is not finite near t = ${t}`);
+          throw notFinite(t);
         }
         if (norm < 1) {
           let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
@@ -211,7 +234,11 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptio
   return { x, nfe };
 }
 
-/** scipy's select_initial_step. */
+function notFinite(t: number): NonFiniteError {
+  return new NonFiniteError(`RK45 met a velocity that is not finite near t = ${t}`);
+}
+
+/** scipy's select_initial_step. @throws NonFiniteError for a start, or a velocity there, that is not finite */
 function initialStep(
   slope: Slope,
   x: Tensor,
@@ -223,11 +250,14 @@ function initialStep(
   const interval = Math.abs(to - from);
   const direction = Math.sign(to - from);
   const d0 = scaledErrorNorm(x, x, x, bounds);
+  if (!Number.isFinite(d0)) throw new NonFiniteError('RK45 cannot begin at a state that is not finite');
   const d1 = scaledErrorNorm(first, x, x, bounds);
+  if (!Number.isFinite(d1)) throw notFinite(from);
   const h0 = Math.min(interval, d0 < 1e-5 || d1 < 1e-5 ? 1e-6 : (0.01 * d0) / d1);
   const probe = linearCombination(x, [first], [direction * h0]);
   const change = linearCombination(slope(probe, from + direction * h0), [first], [-1]);
   const d2 = scaledErrorNorm(change, x, x, bounds) / h0;
+  if (!Number.isFinite(d2)) throw notFinite(from);
   const h1 = d1 <= 1e-15 && d2 <= 1e-15 ? Math.max(1e-6, h0 * 1e-3) : (0.01 / Math.max(d1, d2)) ** (1 / (ORDER + 1));
   return Math.min(100 * h0, h1, interval);
 }

@@ -9,13 +9,12 @@
 import { ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { randn } from '../kernels/random.ts';
-import { full } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Solution, SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
-import type { Velocity } from './velocity.ts';
+import { type Velocity, velocityAt } from './velocity.ts';
 
 /** 'exact' keeps the marginals of the flow; 'legacy' is the official code's formula. */
 export type SdeDrift = 'exact' | 'legacy';
@@ -38,9 +37,11 @@ export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal
 }
 
 /**
- * From noise to data. The velocity must be a 1-rectified flow's, whose noise is independent of its data.
+ * From noise to data. The velocity must be a 1-rectified flow's, whose noise is independent of its data. Gradients flow through the
+ * steps to the start and to what the velocity is made of; the noise is a constant.
  * @param start [N, ...]
- * @throws ValueError for options outside their range
+ * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
+ * when aborted
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
   const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = options;
@@ -55,7 +56,7 @@ export function solveStochastic(velocity: Velocity, start: Tensor, options: Stoc
     const t = (step / steps) * (1 - epsilon) + epsilon;
     const [alongV, alongX] = drift === 'exact' ? [(1 - t) * t, -(1 - t)] : [(t * (1 - t)) / 2, -(2 - t) / 2];
     const next = scope(() => {
-      const v = velocity(x, full([shape[0]], t, { device }));
+      const v = velocityAt(velocity, x, t);
       const moved = linearCombination(x, [v, x], [dt * (1 + gain * alongV), dt * gain * alongX]);
       if (sigmaVariance === 0) return moved;
       const noise = randn(shape, { seed, sample: first, stream: streams.diffusion + step, device });

@@ -27,7 +27,7 @@ const straightnessOptions: OptionKinds<StraightnessOptions> = {
 
 /**
  * Over `steps` Euler steps of the sampler's own grid: v is measured where the sampler asks for it, so that Z_1 - Z_0 is the
- * mean of what is measured.
+ * mean of what is measured. Numbers of the host, without gradients.
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
 export async function straightness(

@@ -38,7 +38,7 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
 };
 
 /**
- * Along Euler steps of the sampler's grid.
+ * Along Euler steps of the sampler's grid, on the host, without gradients.
  * @param options.steps a multiple of `stops`, the points kept before the end
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */

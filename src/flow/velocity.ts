@@ -6,10 +6,13 @@
 // A velocity is a function (x [N, ...], t [N]) -> [N, ...]. This file turns networks into velocities.
 import { checkArgument, kind, kinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
-import { mul } from '../kernels/elementwise.ts';
+import { formatShape, ShapeError } from '../errors.ts';
+import { add, mul } from '../kernels/elementwise.ts';
 import { concat, slice } from '../kernels/movement.ts';
 import { checkOperands } from '../kernels/op.ts';
+import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { replaying } from './replay.ts';
 
@@ -18,6 +21,14 @@ export interface Velocity {
   (x: Tensor, t: Tensor): Tensor;
   /** See `replayable`. */
   readonly replayable?: boolean;
+}
+
+/** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
+export function velocityAt(velocity: Velocity, x: Tensor, t: number): Tensor {
+  const v = velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
+  if (!sameShape(v.shape, x.shape))
+    throw new ShapeError('velocity', `a result ${formatShape(x.shape)} as x`, formatShape(v.shape));
+  return v;
 }
 
 /** The official network is told t * 999. */
@@ -44,8 +55,8 @@ export function replayable(velocity: Velocity): Velocity {
 }
 
 /**
- * The same velocity, evaluated on at most `size` samples at a time, without gradients, and replayed where it is replayable; only
- * memory and time differ. Until it is disposed it keeps the memory of what it replays.
+ * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), so that its results carry no gradient, and
+ * replayed where it is replayable; only memory and time differ. Until it is disposed it keeps the memory of what it replays.
  */
 export function microBatched(velocity: Velocity, size: number): Velocity & Disposable {
   checkArgument('microBatched', 'velocity', velocity, kinds.callback);

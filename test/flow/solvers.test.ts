@@ -1,12 +1,26 @@
 /** Solvers on closed forms: the order of convergence, and scipy's own path through a linear equation. */
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, it, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
-import { type FixedSolver, microBatched, solveFixed, solveRk45, type Velocity } from '../../src/flow/index.ts';
+import { NonFiniteError } from '../../src/errors.ts';
+import {
+  encode,
+  type FixedSolver,
+  likelihood,
+  microBatched,
+  sample,
+  solve,
+  solveFixed,
+  solveRk45,
+  solveStochastic,
+  type Velocity,
+} from '../../src/flow/index.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { reshape } from '../../src/kernels/movement.ts';
 import { randn } from '../../src/kernels/random.ts';
+import { sum } from '../../src/kernels/reduce.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -85,5 +99,109 @@ test('a logical batch of 64 is the same as 1 x 64 and as 4 x 16', () => {
     expect(parts.nfe).toBe(whole.nfe);
     const [a, b] = [whole.x.dataSync(), parts.x.dataSync()];
     for (let i = 0; i < a.length; i++) expect(Math.abs(a[i] - b[i])).toBeLessThanOrEqual(1e-6);
+  });
+});
+
+describe('rk45 refuses', () => {
+  const T0 = 0.001;
+  const options = { shape: [3], count: 2, seed: 1, solver: 'rk45' } as const;
+  const spoiling = (value: number, from: (x: Tensor, t: number, call: number) => boolean): Velocity => {
+    let calls = 0;
+    return (x, t) => (from(x, (t.dataSync() as Float32Array)[0], ++calls) ? mul(x, value) : x);
+  };
+
+  it.each([Number.NaN, Infinity])(
+    'a velocity that is %d at the start, in the probe of the first step, or later',
+    async (value) => {
+      const message = 'RK45 met a velocity that is not finite near t = ';
+      for (const [velocity, time] of [
+        [spoiling(value, () => true), T0],
+        [spoiling(value, (_, __, call) => call === 2), T0],
+        [spoiling(value, (_, __, call) => call === 3), T0],
+        [spoiling(value, (_, t) => t > 0.5), ''],
+      ] as const) {
+        const error = await sample(velocity, { ...options, device }).catch((thrown) => thrown);
+        expect(error).toBeInstanceOf(NonFiniteError);
+        expect(error.message).toContain(`${message}${time}`);
+      }
+    },
+  );
+
+  it.each([Number.NaN, Infinity])('one %d in one of a thousand samples', async (value) => {
+    const values = Float32Array.from({ length: 2000 }, (_, i) => (i === 777 ? value : 1));
+    const velocity: Velocity = (x) => mul(x, tensor(values, { shape: [1000, 2], device }));
+    await expect(sample(velocity, { ...options, shape: [2], count: 1000, device })).rejects.toThrow(
+      `RK45 met a velocity that is not finite near t = ${T0}`,
+    );
+    const data = new Float32Array(2000).fill(0.5);
+    await expect(encode(velocity, data, { shape: [2], solver: 'rk45', device })).rejects.toThrow(
+      'RK45 met a velocity that is not finite near t = 1',
+    );
+    await expect(likelihood(velocity, data, { shape: [2], device })).rejects.toThrow(NonFiniteError);
+  });
+
+  it.each([Number.NaN, Infinity])('a start that holds %d', (value) => {
+    scope(() => {
+      const start = tensor([[1, value]], { device });
+      expect(() => solveRk45(velocity, start, { tolerance: 1e-3 })).toThrow(
+        'RK45 cannot begin at a state that is not finite',
+      );
+    });
+  });
+
+  it('leaves nothing behind', () => {
+    const start = tensor([[1, 2]], { device });
+    const run = (call: number) => () =>
+      solveRk45(
+        spoiling(Number.NaN, (_, __, at) => at === call),
+        start,
+        { tolerance: 1e-3 },
+      );
+    const { live } = device.memory();
+    for (const call of [1, 2, 3, 8]) expect(() => scope(run(call))).toThrow(NonFiniteError);
+    expect(device.memory().live).toBe(live);
+    start.dispose();
+  });
+});
+
+test('solvers refuse times and tolerances that are not finite', () => {
+  scope(() => {
+    const start = tensor([[2]], { device });
+    for (const bad of [Number.NaN, Infinity, -Infinity]) {
+      const fixed = (options: object) => () => solveFixed(velocity, start, { solver: 'euler', steps: 2, ...options });
+      const adaptive = (options: object) => () => solveRk45(velocity, start, { tolerance: 1e-3, ...options });
+      for (const options of [{ from: bad }, { to: bad }])
+        for (const run of [fixed, adaptive]) expect(run(options)).toThrow(`must be a finite number, got ${bad}`);
+      expect(fixed({ epsilon: bad })).toThrow(`epsilon must be in [0, 1), got ${bad}`);
+      expect(adaptive({ tolerance: bad })).toThrow(`tolerance must be > 0, got ${bad}`);
+      for (const options of [{ epsilon: bad }, { solver: 'rk45' as const, tolerance: bad }])
+        expect(() => solve(velocity, start, { solver: 'euler', ...options })).toThrow(`got ${bad}`);
+    }
+  });
+});
+
+test('a velocity of another shape than x is refused, where kernels would read beyond it', () => {
+  scope(() => {
+    const start = tensor([[1, 2]], { device });
+    const narrow: Velocity = (x) => sum(x, { axes: 1, keepDims: true });
+    const message = '[velocity] expected a result [1, 2] as x, got [1, 1]';
+    expect(() => solveFixed(narrow, start, { solver: 'heun', steps: 1 })).toThrow(message);
+    expect(() => solveRk45(narrow, start, { tolerance: 1e-3 })).toThrow(message);
+    expect(() => solveStochastic(narrow, start, { steps: 1, sigmaVariance: 1, seed: 1 })).toThrow(message);
+  });
+});
+
+test('rk45 leaves what a velocity returns and keeps to it, and gives a new tensor for an empty interval', () => {
+  scope(() => {
+    const start = tensor([[1, 2]], { device });
+    const constant = tensor([[3, 4]], { device });
+    const same = solveRk45((x) => x, start, { tolerance: 1e-5 });
+    for (const [i, value] of same.x.dataSync().entries())
+      expect(Math.abs(value / ((i + 1) * Math.E) - 1)).toBeLessThan(1e-5);
+    expect(solveRk45(() => constant, start, { tolerance: 1e-5 }).x.shape).toEqual([1, 2]);
+    expect([start.disposed, constant.disposed]).toEqual([false, false]);
+    const { x, nfe } = solveRk45(velocity, start, { from: 0.5, to: 0.5, tolerance: 1e-5 });
+    expect([x === start, nfe]).toEqual([false, 0]);
+    expect(x.dataSync()).toEqual(start.dataSync());
   });
 });

@@ -32,6 +32,16 @@ test('attention with equal scores is the mean of the values', () => {
   expectClose('attention', y.data, [3], { absolute: 1e-12 });
 });
 
+test('a linear combination weighs its stages and leaves x as it is', () => {
+  const [x, k0, k1] = [
+    [1, 2],
+    [10, 20],
+    [100, 200],
+  ].map((values) => array64([2], values));
+  expect(numbers(reference.linearCombination(x, [k0, k1], [2, -0.5]))).toEqual([-29, -58]);
+  expect(numbers(reference.linearCombination(null, [k0, k1], [2, -0.5]))).toEqual([-30, -60]);
+});
+
 test('group norm gives every group mean 0 and variance 1', () => {
   const x = array64([1, 2, 4], [1, 3, 10, 20, 5, 7, 30, 40]);
   const y = reference.groupNorm(x, array64([4], [1, 1, 1, 1]), array64([4]), { groups: 2, eps: 0 });

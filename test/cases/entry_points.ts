@@ -1,0 +1,279 @@
+/**
+ * What every public function has to say of gradients, by entry point and name. The op table and its cases speak for ops; all others
+ * are here, and one that is in neither fails test/tensor/entry_points.test.ts by name.
+ */
+
+import type { Device } from '../../src/device/device.ts';
+import { Classifier } from '../../src/eval/index.ts';
+import * as flow from '../../src/flow/index.ts';
+import * as engine from '../../src/index.ts';
+import * as nn from '../../src/nn/index.ts';
+import type { Shape } from '../../src/tensor/shape.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+
+/** What a gradient is taken of. */
+export interface Subject {
+  /** Shapes of the leaves, drawn from N(0, 1); with `positive` their exponentials. */
+  leaves: readonly Shape[];
+  positive?: boolean;
+  run(leaves: Tensor[]): Tensor | Tensor[];
+  /** Its parameters are leaves too, with drawn values. */
+  module?: nn.Module;
+}
+
+export type Claim =
+  /** Finite differences agree with backward() for each leaf. */
+  | { differentiable: (device: Device) => Subject }
+  /** backward() of what it makes of a leaf [2, 3] throws this. */
+  | { refused: string; run: (x: Tensor) => Tensor }
+  /** What it gives carries no gradient, as its docstring says: gives a tensor made with recording on. */
+  | { unrecorded: (x: Tensor) => Tensor }
+  /** A test file below test/ that checks its gradient. */
+  | { checkedIn: string }
+  /** Why there is nothing to ask: no tensor goes in, or none comes out. */
+  | { none: string };
+
+const of = (leaves: readonly Shape[], run: Subject['run'], more: Partial<Subject> = {}): Claim => ({
+  differentiable: () => ({ leaves, run, ...more }),
+});
+
+/** All of a kind by one reason. */
+const none = (reason: string, ...names: string[]): Record<string, Claim> =>
+  Object.fromEntries(names.map((name) => [name, { none: reason }]));
+
+const comparison = (name: 'equal' | 'greater' | 'greaterEqual' | 'less' | 'lessEqual' | 'notEqual'): Claim => ({
+  refused: 'has no gradient: a comparison',
+  run: (x) => engine.cast(engine[name](x, 0), 'f32'),
+});
+
+const [n, side, channels] = [2, 4, 8];
+const image = [n, side, side, channels];
+
+/** A module of drawn values on images or rows. */
+const moduleOf = <M extends nn.Module>(
+  make: (init: nn.Initializer) => M,
+  leaves: readonly Shape[],
+  run: (module: M, leaves: Tensor[]) => Tensor | Tensor[],
+): Claim => ({
+  differentiable: (device) => {
+    const module = make(new nn.Initializer({ device }));
+    return { leaves, module, run: (given) => run(module, given) };
+  },
+});
+
+type Context = ConstructorParameters<typeof nn.AttentionBlock>[1];
+
+const contextOf = (init: nn.Initializer): Context => ({
+  resblock: 'biggan',
+  nonlinearity: 'swish',
+  fir: [1, 3, 3, 1],
+  embeddingChannels: 5,
+  dropout: 0.3,
+  dropoutState: { seed: 1, sample: 0 },
+  initScale: 1,
+  skipRescale: true,
+  init,
+  streams: { next: 1 },
+});
+
+/** dx/dt = sin(w x + t): of the start and of w. */
+const velocityOf =
+  (w: Tensor): flow.Velocity =>
+  (x, t) =>
+    engine.sin(engine.add(engine.mul(x, w), engine.reshape(t, [-1, 1])));
+const state = [n, 3];
+
+const solved = (solve: (velocity: flow.Velocity, start: Tensor) => flow.Solution): Claim =>
+  of([state, [3]], ([start, w]) => solve(velocityOf(w), start).x);
+
+const host = 'arrays and files of the host';
+
+export const claims: Record<string, Record<string, Claim>> = {
+  index: {
+    ...none('an error', 'ArgumentError', 'CompileError', 'ConfigError', 'DeviceError', 'DtypeError', 'FileError'),
+    ...none('an error', 'NonFiniteError', 'NotDifferentiableError', 'OutOfMemoryError', 'RecordingError'),
+    ...none('an error', 'RectiflowError', 'ShapeError', 'UsageError', 'UseAfterFreeError', 'ValueError'),
+    ...none('text', 'formatShape', 'nearestName'),
+    ...none('makes leaves', 'arange', 'empty', 'full', 'ones', 'randn', 'tensor', 'uniform', 'zeros'),
+    ...none('takes and gives no tensors of its own', 'openDevice', 'openScope'),
+    ...none('refuses second derivatives by name: ops/gradients.test.ts', 'gradients'),
+    Tensor: { none: 'its methods give numbers of the host, its gradient, or itself' },
+    argmax: { refused: '[argmax] has no gradient', run: (x) => engine.cast(engine.argmax(x, { axis: 0 }), 'f32') },
+    checkFinite: of([[2, 3]], ([x]) => engine.checkFinite(() => engine.exp(x))),
+    checkpoint: { checkedIn: 'tensor/checkpoint.test.ts' },
+    enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
+    equal: comparison('equal'),
+    firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
+    firUpsample: of([image], ([x]) => engine.firUpsample(x, [1, 3, 3, 1])),
+    greater: comparison('greater'),
+    greaterEqual: comparison('greaterEqual'),
+    keep: of([[2, 3]], ([x]) => engine.keep(engine.exp(x))),
+    less: comparison('less'),
+    lessEqual: comparison('lessEqual'),
+    noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
+    notEqual: comparison('notEqual'),
+    oneHot: {
+      refused: '[cast] has no gradient: whole numbers have no gradient',
+      run: (x) => engine.oneHot(engine.reshape(engine.cast(engine.mul(x, 0), 'i32'), [6]), 3),
+    },
+    scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
+    split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
+    transpose: of([[4, 3]], ([x]) => engine.transpose(x)),
+  },
+  fluent: {},
+  nn: {
+    ...none('numbers, names and options', 'adamStates', 'ddpmppCifar10', 'ncsnpp256', 'noiseScales'),
+    ...none('arrays of the host', 'fromOfficial', 'officialEntries', 'toOfficial'),
+    ...none('takes gradients and makes leaves', 'Adam', 'Initializer', 'ParameterArena'),
+    Module: { none: 'abstract: its kinds are here' },
+    UNet: { checkedIn: 'nn/family.test.ts' },
+    activate: of([[2, 3]], ([x]) => (['swish', 'relu', 'elu', 'lrelu'] as const).map((name) => nn.activate(x, name))),
+    AttentionBlock: moduleOf(
+      (init) => new nn.AttentionBlock(channels, contextOf(init)),
+      [image],
+      (block, [x]) => block.forward(x),
+    ),
+    Combine: moduleOf(
+      (init) => new nn.Combine(3, channels, 'cat', init),
+      [[n, side, side, 3], image],
+      (combine, [x, h]) => combine.forward(x, h),
+    ),
+    Conv2d: moduleOf(
+      (init) => new nn.Conv2d(channels, 3, 3, init),
+      [image, [n, 3], [n, side, side, 3]],
+      (conv, [x, add, residual]) => conv.forward(x, { add, residual, scale: 0.5 }),
+    ),
+    Downsample: moduleOf(
+      (init) => new nn.Downsample(channels, 3, true, contextOf(init)),
+      [image],
+      (module, [x]) => module.forward(x),
+    ),
+    Dropout: moduleOf(
+      () => new nn.Dropout(0.4, 1, { seed: 1, sample: 0 }),
+      [[4, 5]],
+      (dropout, [x]) => dropout.forward(x),
+    ),
+    FourierEmbedding: {
+      differentiable: (device) => {
+        const module = new nn.FourierEmbedding(3, 0.1, new nn.Initializer({ device }));
+        return { leaves: [[4]], positive: true, module, run: ([labels]) => module.forward(labels) };
+      },
+    },
+    GroupNorm: moduleOf(
+      (init) => new nn.GroupNorm(channels, init),
+      [
+        [n, side, side, 3],
+        [n, side, side, 5],
+      ],
+      (norm, parts) => norm.forward(parts, { activation: 'silu', resample: 'down', dropout: { p: 0.2, seed: 1 } }),
+    ),
+    Linear: moduleOf(
+      (init) => new nn.Linear(4, 3, init),
+      [[2, 5, 4]],
+      (linear, [x]) => linear.forward(x),
+    ),
+    MLP: moduleOf(
+      (init) => new nn.MLP([4, 6, 3], init),
+      [[5, 4]],
+      (mlp, [x]) => mlp.forward(x),
+    ),
+    ResidualBlock: moduleOf(
+      (init) => new nn.ResidualBlock(2 * channels, channels, 'up', contextOf(init)),
+      [image, image, [n, channels]],
+      (block, [x, skip, add]) => block.forward([x, skip], add),
+    ),
+    Upsample: moduleOf(
+      (init) => new nn.Upsample(channels, 3, true, contextOf(init)),
+      [image],
+      (module, [x]) => module.forward(x),
+    ),
+    sinusoidalEmbedding: of([[4]], ([labels]) => nn.sinusoidalEmbedding(labels, 8)),
+  },
+  flow: {
+    ...none('numbers and names', 'LIKELIHOOD_EPSILON', 'TIME_EPSILON', 'TIME_SCALE', 'fixedSolvers', 'sdeDrifts'),
+    ...none('numbers and names', 'solverNames', 'timeLaws', 'evaluationsAStep', 'energyDistance'),
+    ...none('draws', 'drawTimes', 'initialNoise', 'scheduledTimes', 'uniformTimes'),
+    ...none('gives numbers of the host: flow/gradients.test.ts', 'encode', 'likelihood', 'sample', 'straightness'),
+    ...none('gives numbers of the host: flow/gradients.test.ts', 'trajectory'),
+    interpolate: of([state, state, [n]], ([x0, x1, t]) => flow.interpolate(x0, x1, t)),
+    microBatched: {
+      unrecorded: (x) => {
+        using parts = flow.microBatched((y) => engine.exp(y), 1);
+        return parts(x, engine.zeros([2], { device: x.device }));
+      },
+    },
+    networkVelocity: of([state, [n]], ([x, t]) =>
+      flow.networkVelocity({ forward: (y, labels) => engine.mul(y, engine.sin(engine.reshape(labels, [-1, 1]))) })(
+        x,
+        engine.mul(t, 1e-3),
+      ),
+    ),
+    pathGauges: { unrecorded: (x) => flow.pathGauges((y) => engine.exp(y), x, { steps: 2 }).end },
+    pseudoHuber: of([state, state, state], ([v, x0, x1]) => flow.pseudoHuber(v, x0, x1)),
+    pseudoHubers: of([state, state, state], ([v, x0, x1]) => flow.pseudoHubers(v, x0, x1, 0.3)),
+    rectifiedFlowLoss: of([state, state, [n], [3]], ([x1, x0, t, w]) =>
+      flow.rectifiedFlowLoss(velocityOf(w), x1, { seed: 1, sample: 0, x0, t }),
+    ),
+    replayable: of([state, [3]], ([x, w]) =>
+      flow.replayable(velocityOf(w))(x, engine.zeros([n], { device: x.device })),
+    ),
+    solve: solved((v, start) => flow.solve(v, start, { solver: 'heun', steps: 3, reverse: true })),
+    solveFixed: solved((v, start) => flow.solveFixed(v, start, { solver: 'rk4', steps: 2 })),
+    solveRk45: solved((v, start) => flow.solveRk45(v, start, { tolerance: 1e-5 })),
+    solveStochastic: solved((v, start) => flow.solveStochastic(v, start, { steps: 3, sigmaVariance: 1, seed: 1 })),
+  },
+  eval: {
+    ...none('scores of rows of features', 'GaussianAccumulator', 'frechetDistance', 'gaussianOf', 'inceptionScore'),
+    ...none('scores of rows of features', 'kernelDistance', 'kernelDistanceNeeds', 'precisionRecall'),
+    ...none('gives arrays of the host', 'extractFeatures'),
+    ...none('linear algebra of the host', 'findEigenSolver', 'lapackEigenSolver', 'ownEigenSolver'),
+    ...none(host, 'inceptionState', 'loadClassifier', 'readStateArrays', 'readStatistics', 'saveClassifier'),
+    ...none(host, 'vgg16State', 'writeActivations', 'writeStatistics'),
+    // Its forward() takes pixels, which have no gradient.
+    Classifier: {
+      differentiable: (device) => {
+        const module = new Classifier({ imageSize: 8, channels: 1, centered: true }, 3, { device });
+        return {
+          leaves: [[n, 8, 8, 1]],
+          module,
+          run: ([x]) => {
+            const { features, logits } = module.scores(x);
+            return [features, logits];
+          },
+        };
+      },
+    },
+    FidInception: { none: 'takes pixels, which have no gradient, and has no parameters to train' },
+    Lpips: { checkedIn: 'eval/lpips.test.ts' },
+  },
+  data: none(
+    host,
+    ...['ChannelStatistics', 'PairSet', 'PairWriter', 'batchIndices', 'channelsFirst', 'channelsLast', 'checkPairs'],
+    ...['dequantizePixels', 'digitsDataset', 'downloadCifar10', 'flipHorizontal', 'isFlipped', 'isReal', 'loadCifar10'],
+    ...['loadDigits', 'loadMnist', 'meanNfe', 'memoryDataset', 'openImageFolder', 'openLmdb', 'openLsun'],
+    ...['pointSetNames', 'quantisedRange', 'readManifest', 'refuseBroken', 'samplePoints', 'scalePixels'],
+    ...['sequentialBatch', 'shuffledIndex', 'toPixels', 'trainingBatch', 'writePairFile'],
+  ),
+  io: none(
+    host,
+    ...['EventFile', 'Float', 'NpyRows', 'OrderedDict', 'Tuple', 'asFileError', 'crc32c', 'decodeNpy', 'decodePng'],
+    ...['downloadFile', 'encodeNpy', 'encodePng', 'flattenTorch', 'imageGrid', 'readNpy', 'readNpz', 'readPng'],
+    ...['readPth', 'readSafetensors', 'readSafetensorsHeader', 'removeLeftovers', 'toFloat32', 'unflattenTorch'],
+    ...['writeFileAtomic', 'writeNpy', 'writeNpyRows', 'writeNpz', 'writePng', 'writePth', 'writeSafetensors'],
+  ),
+  run: {
+    ...none('makes a network', 'buildModel', 'loadModel', 'openFeatures'),
+    ...none('trains', 'train', 'trainClassifier', 'trainReflow', 'trainingLoop', 'runChain'),
+    ...none(
+      'files, configurations, text and numbers',
+      ...['ASSUMED_NFE', 'FeatureCollector', 'applyOverrides', 'buildStatistics', 'chainStages', 'convert'],
+      ...['dataStatistics', 'describeDuration', 'describePlan', 'estimateChain', 'evaluateSnapshots'],
+      ...['evaluateStraightness', 'evaluationLoss', 'examine', 'examinePairs', 'findCheckpoint', 'generatePairs'],
+      ...['inertNotice', 'inspectFile', 'inspectModel', 'isOurs', 'loadCheckpoint', 'loadConfig', 'loadDataset'],
+      ...['makeFolder', 'megabytes', 'missingKeys', 'openCheckpoint', 'pixels', 'presetNames', 'readCheckpointHeader'],
+      ...['readLatents', 'readTuning', 'reportFlows', 'reportPlane', 'reportedFlows', 'requireLabels', 'resolveConfig'],
+      ...['sampleFromCheckpoint', 'sampleModel', 'sampleWriter', 'saveCheckpoint', 'scoreFeatures', 'statisticsPath'],
+      ...['tune', 'tuningIdentity', 'unetOptions', 'useNamedTuning', 'watchSnapshots', 'writeTuning'],
+    ),
+  },
+};
