@@ -2,6 +2,8 @@
  *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
  * x may be two parts that stand for their concatenation on channels. A task is one sample and a few groups: its pixels are
  * read three times while they are in the cache. Statistics in two passes; sums over BLOCK pixels in f32, over blocks in f64.
+ * A sum of nearly equal numbers is off by many of their last places, which is much beside their deviation: the second pass finds the
+ * rest of the mean from the differences, and per channel it goes into the bias.
  */
 #include "philox.h"
 #include "pool.h"
@@ -11,7 +13,7 @@ enum { BAND = 512, BLOCK = 128, MOST_STRIP = 16, MOST_CHANNELS = 512, LEAST_CHAN
 
 struct norm {
   const float *x[2], *weight, *bias, *dy;
-  float *y, *dx[2], *mean, *rstd; /* mean, rstd [N, groups] */
+  float *y, *dx[2], *mean, *rstd, *rest; /* [N, groups]; the mean is mean + rest */
   float *weight_sums, *bias_sums; /* [N, C]: what the gradients of weight and bias are summed from */
   int32_t n, h, w, part[2], c, groups, width, per_task, tasks_per_sample, resample, silu;
   float eps;
@@ -34,6 +36,11 @@ static struct norm norm_of(const int32_t *t) {
   if (g.per_task * g.width % 16) g.per_task = most;
   g.tasks_per_sample = ceil_div(g.groups, g.per_task);
   return g;
+}
+
+static void place_statistics(struct norm *g, float *stats) {
+  size_t each = (size_t)g->n * (size_t)g->groups;
+  g->mean = stats, g->rstd = stats + each, g->rest = stats + 2 * each;
 }
 
 /* A run of channels of one task that lies in one part and fits the buffers. */
@@ -59,30 +66,32 @@ INLINE void step(struct walk *w) {
   if (--w->left == 0) w->group++, w->left = w->width;
 }
 
-/* s[i] = sum over pixels [begin, end) of x (or of (x - centre)^2), channels [i, i + count) in `vectors` registers */
-INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s) {
-  vec sum[MOST_STRIP] = {}, middle[MOST_STRIP];
+/* s[i] = sum over pixels [begin, end) of x, or of x - centre and in q[i] of its squares, channels [i, i + count) in registers */
+INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s,
+                       float *q) {
+  vec sum[MOST_STRIP] = {}, square[MOST_STRIP] = {}, middle[MOST_STRIP];
   UNROLLED for (int32_t v = 0; v < vectors; v++) middle[v] = load(centre + v * LANES);
   for (int32_t p = 0; p < pixels; p++, x += pixel)
     UNROLLED for (int32_t v = 0; v < vectors; v++) {
       vec d = load(x + v * LANES);
-      if (squares) d -= middle[v], d *= d;
+      if (squares) d -= middle[v], square[v] += d * d;
       sum[v] += d;
     }
   UNROLLED for (int32_t v = 0; v < vectors; v++) store(s + v * LANES, sum[v]);
+  if (squares) UNROLLED for (int32_t v = 0; v < vectors; v++) store(q + v * LANES, square[v]);
 }
 
-/* The widest first: a whole row is a stream. */
+/* The widest first: a whole row is a stream. With squares a vector takes three registers instead of one. */
 #define STRIPS(vectors)                                             \
   for (; i + (vectors) * LANES <= b->count; i += (vectors) * LANES) \
-    strip_sums(vectors, squares, x + i, row, count, centre + i, s + i);
+    strip_sums(vectors, squares, x + i, row, count, centre + i, s + i, q + i);
 
-/* Adds sums of x (or of (x - mean)^2) over all pixels to sums[group - first_group]. */
+/* Adds sums of x over all pixels to sums[group - first_group]; with squares those of x - mean, and of its squares to squared. */
 INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
-                      const float *mean, double *sums) {
+                      const float *mean, double *sums, double *squared) {
   int32_t pixels = g->h * g->w;
   size_t row = (size_t)g->part[b->part];
-  float centre[BAND + LANES] = {0}, s[BAND + LANES];
+  float centre[BAND + LANES] = {0}, s[BAND + LANES], q[BAND + LANES] = {0};
   if (squares) {
     struct walk w = walk_from(g, b->first);
     for (int32_t i = 0; i < b->count; i++, step(&w)) centre[i] = mean[w.group];
@@ -91,36 +100,44 @@ INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *
     const float *x = g->x[b->part] + band_offset(g, b, sample, begin);
     int32_t count = min32(BLOCK, pixels - begin), i = 0;
 #if LANES == 16
-    STRIPS(16)
-    STRIPS(12)
-#endif
+    if (!squares) {
+      STRIPS(16)
+      STRIPS(12)
+    }
     STRIPS(8)
+#else
+    if (!squares) STRIPS(8)
+#endif
     STRIPS(4)
     STRIPS(1)
     for (; i < b->count; i++) {
-      s[i] = 0.0f;
+      s[i] = q[i] = 0.0f;
       for (int32_t p = 0; p < count; p++) {
         float d = x[(size_t)p * row + (size_t)i] - centre[i];
-        s[i] += squares ? d * d : d;
+        s[i] += d, q[i] += d * d;
       }
     }
     struct walk w = walk_from(g, b->first);
-    for (int32_t j = 0; j < b->count; j++, step(&w)) sums[w.group - first_group] += (double)s[j];
+    for (int32_t j = 0; j < b->count; j++, step(&w)) {
+      sums[w.group - first_group] += (double)s[j];
+      if (squares) squared[w.group - first_group] += (double)q[j];
+    }
   }
 }
 
-/* Per channel: mean, rstd, weight * rstd, bias */
+/* Per channel: mean, rstd, weight * rstd, and the bias less what the rest of the mean is worth */
 struct coefficients { float mean[BAND + LANES], rstd[BAND + LANES], scale[BAND + LANES], bias[BAND + LANES]; };
 
 static void band_coefficients(const struct norm *g, const struct band *b, int32_t sample, struct coefficients *k) {
-  const float *mean = g->mean + (size_t)sample * (size_t)g->groups, *rstd = g->rstd + (size_t)sample * (size_t)g->groups;
+  size_t of_sample = (size_t)sample * (size_t)g->groups;
+  const float *mean = g->mean + of_sample, *rstd = g->rstd + of_sample, *rest = g->rest + of_sample;
   struct walk w = walk_from(g, b->first);
   for (int32_t i = 0; i < b->count; i++, step(&w)) {
     int32_t channel = b->first + i;
     k->mean[i] = mean[w.group];
     k->rstd[i] = rstd[w.group];
     k->scale[i] = rstd[w.group] * g->weight[channel];
-    k->bias[i] = g->bias[channel];
+    k->bias[i] = g->bias[channel] - rest[w.group] * k->scale[i];
   }
 }
 
@@ -188,19 +205,20 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
   int32_t sample = task / g->tasks_per_sample, first_group = task % g->tasks_per_sample * g->per_task;
   int32_t last_group = min32(g->groups, first_group + g->per_task);
   int32_t first = first_group * g->width, last = last_group * g->width;
-  float *mean = g->mean + (size_t)sample * (size_t)g->groups, *rstd = g->rstd + (size_t)sample * (size_t)g->groups;
+  size_t of_sample = (size_t)sample * (size_t)g->groups;
+  float *mean = g->mean + of_sample, *rstd = g->rstd + of_sample, *rest = g->rest + of_sample;
   double scale = 1.0 / ((double)g->width * g->h * g->w);
   for (int32_t pass = 0; pass < 2; pass++) {
-    double sums[MOST_GROUPS] = {0};
+    double sums[MOST_GROUPS] = {0}, squared[MOST_GROUPS] = {0};
     for (int32_t channel = first; channel < last;) {
       struct band b = band_at(g, channel, last);
-      if (pass) band_sums(1, g, &b, sample, first_group, mean, sums);
-      else band_sums(0, g, &b, sample, first_group, 0, sums);
+      if (pass) band_sums(1, g, &b, sample, first_group, mean, sums, squared);
+      else band_sums(0, g, &b, sample, first_group, 0, sums, squared);
       channel += b.count;
     }
     for (int32_t group = first_group; group < last_group; group++) {
-      double value = sums[group - first_group] * scale;
-      if (pass) rstd[group] = (float)(1.0 / __builtin_sqrt(value + (double)g->eps));
+      double value = sums[group - first_group] * scale, variance = squared[group - first_group] * scale - value * value;
+      if (pass) rest[group] = (float)value, rstd[group] = (float)(1.0 / __builtin_sqrt((variance > 0 ? variance : 0) + (double)g->eps));
       else mean[group] = (float)value;
     }
   }
@@ -213,13 +231,13 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* stats: mean [N, groups], then rstd [N, groups]; table: N, H, W, C of both parts, groups, resample, silu */
+/* stats: mean [N, groups], then rstd, then the rest of the mean; table: N, H, W, C of both parts, groups, resample, silu */
 KERNEL void group_norm_forward(const float *x0, const float *x1, const float *weight, const float *bias, float *y, float *stats,
                                const int32_t *table, float eps, const uint32_t *origin, int32_t seed_low, int32_t seed_high,
                                int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
   struct norm g = norm_of(table);
   g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.y = y, g.eps = eps;
-  g.mean = stats, g.rstd = stats + (size_t)g.n * (size_t)g.groups;
+  place_statistics(&g, stats);
   g.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;
   pool_run(forward_task, &g, g.n * g.tasks_per_sample);
@@ -289,10 +307,12 @@ static void band_gradient(const struct norm *g, const struct band *b, int32_t sa
     }
     for (int32_t i = 0; i < b->count; i++) bias_total[i] += (double)bias_sum[i], weight_total[i] += (double)weight_sum[i];
   }
+  const float *rest = g->rest + (size_t)sample * (size_t)g->groups;
   struct walk w = walk_from(g, b->first);
   for (int32_t i = 0; i < b->count; i++, step(&w)) {
     int32_t channel = b->first + i, group = w.group - first_group;
     size_t at = (size_t)sample * (size_t)g->c + (size_t)channel;
+    weight_total[i] -= (double)rest[w.group] * (double)k->rstd[i] * bias_total[i];
     g->bias_sums[at] = (float)bias_total[i];
     g->weight_sums[at] = (float)weight_total[i];
     centred[group] += bias_total[i] * (double)g->weight[channel];
@@ -320,11 +340,13 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
     struct coefficients k;
     band_coefficients(g, &b, sample, &k);
     float level[BAND + LANES] = {0}, slope[BAND + LANES] = {0};
+    const float *rest = g->rest + (size_t)sample * (size_t)g->groups;
     struct walk w = walk_from(g, b.first);
     for (int32_t i = 0; i < b.count; i++, step(&w)) {
       int32_t group = w.group - first_group;
-      level[i] = (float)(centred[group] * scale) * k.rstd[i];
-      slope[i] = (float)(weighted[group] * scale) * k.rstd[i] * k.rstd[i];
+      double rstd = (double)k.rstd[i], of_group = weighted[group] * scale * rstd * rstd;
+      slope[i] = (float)of_group;
+      level[i] = (float)(centred[group] * scale * rstd - (double)rest[w.group] * of_group);
     }
     for (int32_t p = 0; p < pixels; p++) {
       size_t at = band_offset(g, &b, sample, p);
@@ -348,7 +370,7 @@ KERNEL void group_norm_backward(const float *x0, const float *x1, const float *w
                                 int32_t sample_high, int32_t stream, int32_t threshold, float keep_scale) {
   struct norm g = norm_of(table);
   g.x[0] = x0, g.x[1] = x1, g.weight = weight, g.bias = bias, g.dy = dy, g.dx[0] = dx0, g.dx[1] = dx1;
-  g.mean = (float *)stats, g.rstd = (float *)stats + (size_t)g.n * (size_t)g.groups;
+  place_statistics(&g, (float *)stats);
   g.weight_sums = sums, g.bias_sums = sums + (size_t)g.n * (size_t)g.c;
   g.draw = draw_of(origin, seed_low, seed_high, sample_low, sample_high, stream);
   g.threshold = threshold, g.keep_scale = keep_scale;

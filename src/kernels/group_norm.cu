@@ -11,7 +11,7 @@ enum { RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
 
 struct normalisation {
   const real *x0, *x1;
-  const float *weight, *bias, *mean, *rstd; /* mean, rstd [N, groups] */
+  const float *weight, *bias, *mean, *rstd, *rest; /* [N, groups]; the mean is mean + rest */
   int n, h, w, part0, part1, c, groups, width, resample, silu;
   draw words;
   int threshold;
@@ -21,7 +21,8 @@ struct normalisation {
 /* table: N, H, W, C of both parts, groups, resample, silu */
 DEVICE normalisation norm_of(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
                     const int *t) {
-  normalisation g = {x0, x1, weight, bias, stats, stats + (size_t)t[0] * (size_t)t[5], t[0], t[1], t[2], t[3], t[4], t[3] + t[4], t[5]};
+  size_t each = (size_t)t[0] * (size_t)t[5];
+  normalisation g = {x0, x1, weight, bias, stats, stats + each, stats + 2 * each, t[0], t[1], t[2], t[3], t[4], t[3] + t[4], t[5]};
   g.width = g.c / g.groups;
   g.resample = t[6];
   g.silu = t[7];
@@ -102,13 +103,14 @@ DEVICE size_t group_of(const normalisation &g, int sample, int channel) {
   return (size_t)sample * (size_t)g.groups + (size_t)(channel / g.width);
 }
 
-/* Of a channel in a sample. */
+/* Of a channel in a sample. A sum of nearly equal numbers is off by many of their last places, which is much beside their deviation:
+ * shift is the rest of the mean, found from the differences, times rstd. */
 struct affine {
-  float mean, rstd, weight, bias;
+  float mean, rstd, shift, weight, bias;
 };
 
 DEVICE float normalised(const normalisation &g, const affine &a, int sample, int pixel, int channel) {
-  return (input(g, sample, pixel, channel) - a.mean) * a.rstd;
+  return (input(g, sample, pixel, channel) - a.mean) * a.rstd - a.shift;
 }
 
 /* dropout(silu(h)) */
@@ -118,7 +120,7 @@ DEVICE float activated(const normalisation &g, const affine &a, int sample, int 
   return g.threshold ? v * mask(g, sample, (u32)pixel * (u32)g.c + (u32)channel) : v;
 }
 
-/* mean and rstd of the groups, then y */
+/* mean, rstd and the rest of the mean of the groups, then y */
 KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real *x1, const float *weight, const float *bias, float *stats, real *y,
                         const int *table, int per_block, float eps, const u32 *origin, int seed_low, int seed_high,
                         int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
@@ -129,25 +131,33 @@ KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real 
   share s = share_of(g, per_block);
   int pixels = g.h * g.w;
   double terms = (double)pixels * (double)g.width;
-  float mean = 0.0f, rstd = 0.0f;
+  float mean = 0.0f, rest = 0.0f, rstd = 0.0f;
   for (int pass = 0; pass < 2; pass++) {
-    double total = 0;
+    double total = 0, squared = 0;
     for (int c = s.column; s.row < s.rows && c < s.channels; c += s.columns) {
-      float sum = 0.0f;
+      float sum = 0.0f, squares = 0.0f;
       for (int pixel = s.row; pixel < pixels; pixel += s.rows) {
         float d = input(g, s.sample, pixel, s.channel0 + c) - mean;
-        sum += pass ? d * d : d;
+        sum += d;
+        squares += d * d;
       }
       total += (double)sum;
+      squared += (double)squares;
     }
     total = group_total(shared, s, total) / terms;
-    if (pass == 0) mean = (float)total;
-    else rstd = (float)(1.0 / sqrt(total + (double)eps));
+    if (pass == 0) {
+      mean = (float)total;
+      continue;
+    }
+    double variance = group_total(shared, s, squared) / terms - total * total;
+    rest = (float)total;
+    rstd = (float)(1.0 / sqrt((variance > 0 ? variance : 0) + (double)eps));
   }
   size_t group = group_of(g, s.sample, s.channel0 + s.column);
   if (s.row == 0 && s.column % (s.columns / s.groups) == 0) {
     stats[group] = mean;
     stats[(size_t)g.n * (size_t)g.groups + group] = rstd;
+    stats[2 * (size_t)g.n * (size_t)g.groups + group] = rest;
   }
   int h = g.h, w = g.w;
   if (g.resample == RESAMPLE_UP) h *= 2, w *= 2;
@@ -155,7 +165,7 @@ KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real 
   if (s.row >= s.rows) return;
   for (int c = s.column; c < s.channels; c += s.columns) {
     int channel = s.channel0 + c;
-    affine a = {mean, rstd, weight[channel], bias[channel]};
+    affine a = {mean, rstd, rest * rstd, weight[channel], bias[channel]};
     real *to = y + (size_t)s.sample * (size_t)(h * w) * (size_t)g.c + channel;
     for (int pixel = s.row; pixel < h * w; pixel += s.rows) {
       int row = pixel / w, column = pixel % w;
@@ -225,12 +235,12 @@ KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real
   int pixels = g.h * g.w;
   bool works = s.row < s.rows;
   size_t group = group_of(g, s.sample, s.channel0 + s.column);
-  float mean = g.mean[group], rstd = g.rstd[group];
+  float mean = g.mean[group], rstd = g.rstd[group], shift = g.rest[group] * rstd;
   double slope = 0, level = 0;
   /* Every thread comes as often, for the sums over columns. */
   for (int first = 0; first < s.channels; first += s.columns) {
     int c = first + s.column, channel = s.channel0 + min(c, s.channels - 1);
-    affine a = {mean, rstd, weight[channel], bias[channel]};
+    affine a = {mean, rstd, shift, weight[channel], bias[channel]};
     float weighted = 0.0f, plain = 0.0f;
     for (int pixel = s.row; works && c < s.channels && pixel < pixels; pixel += s.rows) {
       float centred = normalised(g, a, s.sample, pixel, channel);
@@ -251,7 +261,7 @@ KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real
   float mean_slope = (float)(group_total(shared, s, slope) / terms), mean_level = (float)(group_total(shared, s, level) / terms);
   for (int first = 0; first < s.channels; first += s.columns) {
     int c = first + s.column, channel = s.channel0 + min(c, s.channels - 1);
-    affine a = {mean, rstd, weight[channel], bias[channel]};
+    affine a = {mean, rstd, shift, weight[channel], bias[channel]};
     bool second = channel >= g.part0;
     int part = second ? g.part1 : g.part0, place = second ? channel - g.part0 : channel;
     real *dx = second ? dx1 : dx0;

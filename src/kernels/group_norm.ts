@@ -178,7 +178,7 @@ export function groupNorm(
   ];
   const words = maskWords(dropout);
   const y = empty(out, { device, dtype: first.dtype });
-  const stats = empty([2, first.shape[0], groups], { device });
+  const stats = empty([3, first.shape[0], groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
     const kernels = kernelsFor(groupNormCuda, device, y.dtype);

@@ -138,6 +138,37 @@ describe.each(variants)('$algorithm, $march', ({ algorithm, march }) => {
   });
 });
 
+/** How far an output may be from a pixel that it depends on. */
+const reach = { direct: 1, winograd2: 1, winograd4: 3 } as const;
+
+test.each(Object.entries(reach) as [keyof typeof reach, number][])(
+  '%s: an infinite pixel reaches outputs up to %i away',
+  (algorithm, distance) => {
+    const [device] = devicesOf.native;
+    const c = panelOf(device);
+    const size = 16;
+    const table = [1, size, size, c, size, size, c, 3, 3, 1, 1, 1, 1];
+    const ones = [size * size * c, c * 9 * c, size * size * c].map((count) => new Float64Array(count).fill(1));
+    let furthest = 0;
+    // Every place within a tile.
+    for (let place = 5; place < 9; place++) {
+      const x = ones[0].slice();
+      x[(place * size + place) * c] = Number.POSITIVE_INFINITY;
+      const [y] = runPasses(device, algorithm, table, [x, ones[1], ones[2]]);
+      for (let pixel = 0; pixel < size * size; pixel++) {
+        const away = Math.max(Math.abs(Math.floor(pixel / size) - place), Math.abs((pixel % size) - place));
+        const values = y.subarray(pixel * c, (pixel + 1) * c);
+        if (away <= 1) expect(values.some(Number.isFinite)).toBe(false);
+        if (values.every(Number.isFinite)) continue;
+        furthest = Math.max(furthest, away);
+        // A direct sum keeps what it is given.
+        if (algorithm === 'direct') expect(values.every((v) => v === Number.POSITIVE_INFINITY)).toBe(true);
+      }
+    }
+    expect(furthest).toBe(distance);
+  },
+);
+
 describe('which algorithm', () => {
   const tableOf = (size: number, c: number, k: number, kernel = 3, stride = 1) => {
     const padding = kernel >> 1;

@@ -1,0 +1,109 @@
+/**
+ * Group norms of nearly constant groups, one behind another: what the mean is off by counts as often as the deviation is smaller than
+ * the mean. Values and gradients against the definition in float64, from the same floats.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { largestOf } from '../support/compare.ts';
+import { deviceModes, lesserModes, openTestDevice } from '../support/devices.ts';
+import { signs } from '../support/family.ts';
+
+const [pixels, channels, eps] = [256, 24, 1e-12];
+
+const modes = [
+  ...deviceModes.filter(({ precision, exact }) => precision === 'fp32' && exact),
+  ...lesserModes,
+  { name: 'wasm', precision: 'fp32' as const, exact: true, march: undefined, label: 'wasm' },
+];
+
+/** A norm of one sample [pixels, channels] in one group. */
+class Definition {
+  readonly y: Float64Array;
+  private readonly normal: Float64Array;
+  private readonly rstd: number;
+  private readonly weight: ArrayLike<number>;
+
+  constructor(x: ArrayLike<number>, weight: ArrayLike<number>, bias: ArrayLike<number>) {
+    const values = Float64Array.from(x);
+    const mean = values.reduce((total, v) => total + v, 0) / values.length;
+    const variance = values.reduce((total, v) => total + (v - mean) ** 2, 0) / values.length;
+    this.weight = weight;
+    this.rstd = 1 / Math.sqrt(variance + eps);
+    this.normal = values.map((v) => (v - mean) * this.rstd);
+    this.y = this.normal.map((v, i) => v * weight[i % channels] + bias[i % channels]);
+  }
+
+  gradients(dy: ArrayLike<number>) {
+    const { normal, rstd, weight } = this;
+    const [dweight, dbias] = [new Float64Array(channels), new Float64Array(channels)];
+    let [level, slope] = [0, 0];
+    normal.forEach((v, i) => {
+      const c = i % channels;
+      dweight[c] += dy[i] * v;
+      dbias[c] += dy[i];
+      level += (dy[i] * weight[c]) / normal.length;
+      slope += (dy[i] * weight[c] * v) / normal.length;
+    });
+    return { dx: normal.map((v, i) => rstd * (dy[i] * weight[i % channels] - level - v * slope)), dweight, dbias };
+  }
+}
+
+describe.each(modes)('$label', (mode) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(mode.name, mode);
+  }, 120_000);
+
+  test.each([
+    { centre: 0, spread: 1 },
+    { centre: 0.1, spread: 1e-3 },
+    { centre: -3, spread: 1e-4 },
+    { centre: 1000, spread: 0.1 },
+  ])('two norms of $centre and $spread of noise', ({ centre, spread }) => {
+    const x = Float32Array.from(signs(0, pixels * channels), (s) => centre + spread * s);
+    const dy = Float32Array.from(signs(1, pixels * channels));
+    const weights = [2, 3].map((k) => Float32Array.from(signs(k, channels), (s) => 1 + 0.2 * s));
+    const biases = [4, 5].map((k) => Float32Array.from(signs(k, channels)));
+    const got = scope(() => {
+      const leaf = (values: Float32Array, shape: number[]) => tensor(values, { shape, device, requiresGrad: true });
+      const image = leaf(x, [1, 16, 16, channels]);
+      const [w, b] = [weights, biases].map((vectors) => vectors.map((values) => leaf(values, [channels])));
+      const h = groupNorm(image, w[0], b[0], { groups: 1, eps });
+      const y = groupNorm(h, w[1], b[1], { groups: 1, eps });
+      y.backward(tensor(dy, { shape: y.shape, device }));
+      const named = {
+        y: y.dataSync(),
+        dx: image.grad,
+        dweight0: w[0].grad,
+        dweight1: w[1].grad,
+        dbias0: b[0].grad,
+        dbias1: b[1].grad,
+      };
+      return Object.entries(named).map(([name, t]) => [name, t && 'dataSync' in t ? t.dataSync() : t] as const);
+    });
+    const first = new Definition(x, weights[0], biases[0]);
+    const second = new Definition(first.y, weights[1], biases[1]);
+    const outer = second.gradients(dy);
+    const inner = first.gradients(outer.dx);
+    const want: Record<string, Float64Array> = {
+      ...{ y: second.y, dx: inner.dx, dweight0: inner.dweight, dweight1: outer.dweight },
+      ...{ dbias0: inner.dbias, dbias1: outer.dbias },
+    };
+    for (const [name, values] of got) {
+      const error = largestOf(want[name].map((v, i) => v - (values as Float32Array)[i]));
+      expect(error / largestOf(want[name]), name).toBeLessThan(2e-6);
+    }
+  });
+
+  test('a constant group becomes the bias, however its mean is rounded', () => {
+    const y = scope(() => {
+      const x = tensor(new Float32Array(pixels * channels).fill(0.1), { shape: [1, pixels, channels], device });
+      const [weight, bias] = [1, 0.5].map((v) => tensor(new Float32Array(channels).fill(v), { device }));
+      return groupNorm(x, weight, bias, { groups: 2, eps: 1e-12 }).dataSync();
+    });
+    for (const value of y) expect(value).toBeCloseTo(0.5, 5);
+  });
+});
