@@ -40,10 +40,10 @@ export async function downloadFile(url: string, path: string, options: DownloadF
   const byHand = `download it by other means and put it there as ${basename(path)}`;
   try {
     signal?.throwIfAborted();
-    await mkdir(dirname(path), { recursive: true });
     const response = await fetch(url, { signal });
     if (!response.ok || !response.body)
       throw new FileError(path, `${url} answers ${response.status} ${response.statusText}; ${byHand}`);
+    await mkdir(dirname(path), { recursive: true });
     await writeFileAtomic(path, checkedBody(response, path, url, checked));
   } catch (error) {
     if (signal?.aborted) throw signal.reason;

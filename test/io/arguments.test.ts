@@ -102,9 +102,9 @@ it.each<[call: () => unknown, message: string]>([
 ])('%s: %s', async (call, message) => {
   const error = await Promise.resolve()
     .then(call)
-    .catch((caught) => caught);
+    .catch((caught: Error) => caught);
   expect(error).toBeInstanceOf(ArgumentError);
-  expect(error.message).toBe(message);
+  expect((error as Error).message).toBe(message);
 });
 
 it('refuses a grid that no PNG file can hold', () => {
