@@ -24,11 +24,20 @@ export const kinds = {
   text: kind('a string', (v) => typeof v === 'string'),
   path: kind('a path', (v) => typeof v === 'string' && v.length > 0 && !v.includes('\0')),
   callback: kind('a function', (v) => typeof v === 'function'),
+  iterable: kind('an iterable object', isIterable),
   object: kind('an object', (v) => typeof v === 'object' && v !== null),
   signal: kind('an AbortSignal', (v) => v instanceof AbortSignal),
-  float32: kind('a Float32Array', (v) => v instanceof Float32Array),
-  bytes: kind('a Uint8Array', (v) => v instanceof Uint8Array),
+  float32: kind('a Float32Array', (v) => v instanceof Float32Array && !isDetached(v)),
+  int32s: kind('an Int32Array', (v) => v instanceof Int32Array && !isDetached(v)),
+  bytes: kind('a Uint8Array', (v) => v instanceof Uint8Array && !isDetached(v)),
 } satisfies Record<string, Kind>;
+
+function isIterable(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || (ArrayBuffer.isView(value) && isDetached(value))) return false;
+  const { [Symbol.iterator]: sync, [Symbol.asyncIterator]: async } = value as Iterable<unknown> &
+    AsyncIterable<unknown>;
+  return typeof (async ?? sync) === 'function';
+}
 
 function isInt32(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) === ((value as number) | 0);
@@ -64,8 +73,20 @@ export function instanceOf(type: abstract new (...values: never[]) => unknown, e
 /** The items of a list or a typed array, each read once; undefined for anything else. */
 export function copyOfList(value: unknown): unknown[] | undefined {
   if (Array.isArray(value)) return Array.from(value as unknown[]);
-  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return [...(value as unknown as Iterable<unknown>)];
-  return undefined;
+  if (!ArrayBuffer.isView(value) || value instanceof DataView || isDetached(value)) return undefined;
+  return [...(value as unknown as Iterable<unknown>)];
+}
+
+/** Whether its memory went elsewhere, to a worker for instance. */
+export function isDetached(view: ArrayBufferView): boolean {
+  if (view.byteLength > 0) return false;
+  try {
+    // Node 20 has no ArrayBuffer.prototype.detached.
+    new Uint8Array(view.buffer);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** @throws ArgumentError "[op] expected NAME to be KIND, got VALUE" */
@@ -140,6 +161,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
 }
 
+/** The sign by which a class that a static `open` makes knows its own call of the constructor. */
+export const byOpen = Symbol('by open');
+
+/** @throws ArgumentError in a constructor that `open` did not call */
+export function checkByOpen(name: string, sign: unknown): void {
+  if (sign !== byOpen) throw new ArgumentError(name, `a call of ${name}.open()`, `new ${name}`);
+}
+
 const LONGEST = 60;
 
 /** A value in a few words, for a message. */
@@ -172,7 +201,7 @@ function describeObject(value: object): string {
       return numbers ? formatShape(value) : `a list of ${value.length}`;
     }
     if (ArrayBuffer.isView(value) && !(value instanceof DataView))
-      return `a ${value.constructor.name} of ${(value as Uint8Array).length}`;
+      return `a ${isDetached(value) ? 'detached ' : ''}${value.constructor.name} of ${(value as Uint8Array).length}`;
     if (Object.hasOwn(value, 'then') || value instanceof Promise) return 'a Promise';
     const name: unknown = value.constructor?.name;
     if (typeof name === 'string' && name !== 'Object' && name !== '') return `an object of ${name}`.slice(0, LONGEST);

@@ -3,15 +3,20 @@
 // place b of step s is item s * batchSize + b of the run; epoch = floor(item / count), position = item mod count
 //
 // A batch may cross the end of an epoch; no image is left out and none comes twice within an epoch.
-import type { ImageDataset } from './dataset.ts';
-import { checkWhole } from './random.ts';
+import { checkArgument, checkArguments, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
+import { ArgumentError, ValueError } from '../errors.ts';
+import { datasetKind, type ImageDataset } from './dataset.ts';
 import { dequantizePixels, flipHorizontal, isFlipped, scalePixels } from './scaling.ts';
 import { shuffledIndex } from './shuffle.ts';
 
 /** The indices of step `step`, in the shuffled order of `count` items. @throws ValueError for numbers out of range */
 export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {
-  checkWhole('step', step);
-  checkWhole('batch size', batchSize, 1);
+  checkArguments('batchIndices', {
+    step: [step, kinds.whole],
+    batchSize: [batchSize, kinds.int32Count],
+    count: [count, kinds.int32Count],
+    seed: [seed, kinds.whole],
+  });
   return Int32Array.from({ length: batchSize }, (_, place) => {
     const item = step * batchSize + place;
     return shuffledIndex(item % count, count, Math.floor(item / count), seed);
@@ -37,32 +42,51 @@ export interface Batch {
   labels?: Int32Array;
 }
 
+const batchOptions: OptionKinds<BatchOptions> = {
+  seed: kinds.whole,
+  centered: kinds.boolean,
+  dequantize: kinds.boolean,
+  flip: kinds.boolean,
+};
+
 /** The training batch of step `step`: shuffled, scaled and, as asked, flipped and dequantised. */
-export function trainingBatch(
+export async function trainingBatch(
   dataset: ImageDataset,
   step: number,
   batchSize: number,
   options: BatchOptions,
 ): Promise<Batch> {
-  const indices = batchIndices(step, batchSize, dataset.count, options.seed);
+  checkArgument('trainingBatch', 'dataset', dataset, datasetKind);
+  const checked = checkOptions('trainingBatch', options, batchOptions, ['seed', 'centered']);
+  const indices = batchIndices(step, batchSize, dataset.count, checked.seed);
   const first = step * batchSize;
-  return makeBatch(dataset, indices, options, (place) => first + place);
+  return makeBatch(dataset, indices, checked, (place) => first + place);
 }
+
+const sequentialOptions = { centered: kinds.boolean, dequantize: kinds.object };
+const noiseOptions = { seed: kinds.whole, item: kinds.whole };
 
 /**
  * Images `start` to `start + length - 1` in the set's own order, scaled; for evaluation.
  * @param options.dequantize adds noise of this seed, image i that of number item + i
  */
-export function sequentialBatch(
+export async function sequentialBatch(
   dataset: ImageDataset,
   start: number,
   length: number,
   options: Pick<BatchOptions, 'centered'> & { dequantize?: { seed: number; item: number } },
 ): Promise<Batch> {
-  const { centered, dequantize } = options;
+  checkArgument('sequentialBatch', 'dataset', dataset, datasetKind);
+  checkArguments('sequentialBatch', { start: [start, kinds.whole], length: [length, kinds.whole] });
+  const { centered, dequantize } = checkOptions('sequentialBatch', options, sequentialOptions, ['centered']);
+  const noise = dequantize && checkOptions('sequentialBatch', dequantize, noiseOptions, ['seed', 'item']);
+  if (start + length > dataset.count)
+    throw new ValueError(
+      `[sequentialBatch] expected images of the ${dataset.count} of ${dataset.name}, got ${start} to ${start + length - 1}`,
+    );
   const indices = Int32Array.from({ length }, (_, place) => start + place);
-  const made = { seed: dequantize?.seed ?? 0, centered, dequantize: dequantize !== undefined };
-  return makeBatch(dataset, indices, made, (place) => (dequantize?.item ?? 0) + place);
+  const made = { seed: noise?.seed ?? 0, centered, dequantize: noise !== undefined };
+  return makeBatch(dataset, indices, made, (place) => (noise?.item ?? 0) + place);
 }
 
 async function makeBatch(
@@ -71,16 +95,19 @@ async function makeBatch(
   options: BatchOptions,
   itemAt: (place: number) => number,
 ): Promise<Batch> {
+  const { centered } = options;
   const imageBytes = dataset.height * dataset.width * dataset.channels;
   const bytes = await dataset.load(indices);
+  if (!kinds.bytes.accepts(bytes) || bytes.length !== indices.length * imageBytes)
+    throw new ArgumentError('dataset.load', `${indices.length} images of ${imageBytes} bytes`, describeValue(bytes));
   const images = new Float32Array(indices.length * imageBytes);
   for (let place = 0; place < indices.length; place++) {
     const item = itemAt(place);
     const pixels = bytes.subarray(place * imageBytes, (place + 1) * imageBytes);
     if (options.flip && isFlipped(options.seed, item)) flipHorizontal(pixels, dataset.width, dataset.channels);
     const values = options.dequantize
-      ? dequantizePixels(pixels, options, options.seed, item)
-      : scalePixels(pixels, options);
+      ? dequantizePixels(pixels, { centered }, options.seed, item)
+      : scalePixels(pixels, { centered });
     images.set(values, place * imageBytes);
   }
   const { labels } = dataset;

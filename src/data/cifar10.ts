@@ -10,11 +10,12 @@
 // Source: cs.toronto.edu/~kriz/cifar.html.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkArguments, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { tarGzFiles } from '../io/tar.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
-import { type ImageDataset, memoryDataset } from './dataset.ts';
+import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
 
 export interface Cifar10 {
   dataset: ImageDataset;
@@ -33,6 +34,7 @@ const archives = ['cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'];
  * @throws FileError where no batch is found, or one is cut off or damaged
  */
 export async function loadCifar10(root: string, part: 'train' | 'heldOut'): Promise<Cifar10> {
+  checkArguments('loadCifar10', { root: [root, kinds.path], part: [part, partKind] });
   const names = parts[part];
   const found = (await readFolders(root, names)) ?? (await readArchives(root, names));
   if (!found)

@@ -1,6 +1,7 @@
 // Downloading CIFAR-10's archive, on request only; loadCifar10 reads it as it is.
 import { join } from 'node:path';
-import { type DownloadFileOptions, downloadFile } from '../io/download.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { type DownloadFileOptions, downloadFile, downloadFileOptions } from '../io/download.ts';
 
 /** The archive of the binary files as its authors publish it. */
 const published = {
@@ -14,12 +15,16 @@ export interface DownloadOptions extends Partial<DownloadFileOptions> {
   url?: string;
 }
 
+const downloadOptions: OptionKinds<DownloadOptions> = { ...downloadFileOptions, url: kinds.text };
+
 /**
  * Downloads the archive of 170 MB into the folder, which is made where it is missing, and returns the file's path.
  * @throws as downloadFile
  */
 export async function downloadCifar10(folder: string, options: DownloadOptions = {}): Promise<string> {
-  const { url = published.url, sha256 = published.sha256, ...rest } = options;
+  checkArgument('downloadCifar10', 'folder', folder, kinds.path);
+  const checked = checkOptions('downloadCifar10', options, downloadOptions);
+  const { url = published.url, sha256 = published.sha256, ...rest } = checked;
   const path = join(folder, fileName);
   await downloadFile(url, path, { sha256, ...rest });
   return path;

@@ -1,6 +1,6 @@
 // What a data set of images is to the rest of the package: a number of 8-bit images of one size, read by index.
-import { ValueError } from '../errors.ts';
-import { checkWhole } from './random.ts';
+import { checkArgument, checkArguments, kind, kinds, oneOf, wholeNumbers } from '../arguments.ts';
+import { formatShape, ValueError } from '../errors.ts';
 
 export interface ImageDataset {
   readonly name: string;
@@ -16,6 +16,14 @@ export interface ImageDataset {
   [Symbol.dispose]?(): void;
 }
 
+export const partKind = oneOf(['train', 'heldOut']);
+
+export const datasetKind = kind('a data set { name, count, height, width, channels, load }', (value) => {
+  if (!kinds.object.accepts(value)) return false;
+  const { count, height, width, channels, load } = value as ImageDataset;
+  return [count, height, width, channels].every(kinds.count.accepts) && kinds.callback.accepts(load);
+});
+
 /**
  * A data set of images that lie in memory.
  * @param images u8 [N, H, W, C]
@@ -27,14 +35,17 @@ export function memoryDataset(
   shape: readonly number[],
   labels?: Int32Array,
 ): ImageDataset {
-  if (shape.length !== 4) throw new ValueError(`data set ${name} needs [N, H, W, C], got [${shape.join(', ')}]`);
-  const [count, height, width, channels] = shape;
-  for (const dim of shape) checkWhole(`a dimension of data set ${name}`, dim, 1);
+  checkArguments('memoryDataset', { name: [name, kinds.text], images: [images, kinds.bytes] });
+  if (labels !== undefined) checkArgument('memoryDataset', 'labels', labels, kinds.int32s);
+  const dims = wholeNumbers('memoryDataset', 'shape', shape);
+  if (dims.length !== 4 || !dims.every((dim) => dim >= 1))
+    throw new ValueError(`[memoryDataset] data set ${name} needs [N, H, W, C], got ${formatShape(dims)}`);
+  const [count, height, width, channels] = dims;
   const imageBytes = height * width * channels;
   if (images.length !== count * imageBytes)
-    throw new ValueError(`data set ${name} of [${shape.join(', ')}] cannot have ${images.length} bytes`);
+    throw new ValueError(`[memoryDataset] data set ${name} of ${formatShape(dims)} cannot have ${images.length} bytes`);
   if (labels && labels.length !== count)
-    throw new ValueError(`data set ${name} has ${labels.length} labels for ${count} images`);
+    throw new ValueError(`[memoryDataset] data set ${name} has ${labels.length} labels for ${count} images`);
   return {
     name,
     count,
@@ -43,9 +54,9 @@ export function memoryDataset(
     channels,
     labels,
     async load(indices) {
+      checkIndices(this, indices);
       const out = new Uint8Array(indices.length * imageBytes);
       indices.forEach((index, place) => {
-        checkIndex(this, index);
         out.set(images.subarray(index * imageBytes, (index + 1) * imageBytes), place * imageBytes);
       });
       return out;
@@ -53,8 +64,9 @@ export function memoryDataset(
   };
 }
 
-/** @throws ValueError unless 0 <= index < dataset.count */
-export function checkIndex(dataset: ImageDataset, index: number): void {
-  if (checkWhole('image index', index) >= dataset.count)
-    throw new ValueError(`data set ${dataset.name} has ${dataset.count} images, none of index ${index}`);
+/** @throws ArgumentError for anything but an Int32Array; ValueError unless 0 <= index < dataset.count */
+export function checkIndices({ name, count }: Pick<ImageDataset, 'name' | 'count'>, indices: Int32Array): void {
+  checkArgument('dataset.load', 'indices', indices, kinds.int32s);
+  const wrong = indices.find((index) => index < 0 || index >= count);
+  if (wrong !== undefined) throw new ValueError(`data set ${name} has ${count} images, none of index ${wrong}`);
 }

@@ -1,8 +1,9 @@
 // Images decoded when asked for, on the decoder's threads, never on JavaScript's: JPEG, PNG or WebP from a file or from
 // memory to 8-bit pixels of one size, by centre square crop and antialiased bicubic, as the official LSUN pipeline does.
 import { existsSync } from 'node:fs';
+import { kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
-import type { ImageDataset } from './dataset.ts';
+import { checkIndices, type ImageDataset } from './dataset.ts';
 
 export interface DecodeOptions {
   size: number;
@@ -12,6 +13,16 @@ export interface DecodeOptions {
   /** Told of each unreadable image. */
   notice?: (text: string) => void;
 }
+
+/** Sides that the decoder can make. */
+const LARGEST = 16383;
+
+export const decodeOptions: OptionKinds<DecodeOptions> = {
+  size: kind(`a whole number from 1 to ${LARGEST}`, (v) => kinds.count.accepts(v) && (v as number) <= LARGEST),
+  channels: kinds.count,
+  tolerated: kinds.notNegative,
+  notice: kinds.callback,
+};
 
 /** Encoded images by index. */
 export interface EncodedImages {
@@ -62,6 +73,7 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
     width: size,
     channels,
     async load(indices) {
+      checkIndices({ name: path, count }, indices);
       const bytes = size * size * channels;
       const pixels = new Uint8Array(indices.length * bytes);
       await Promise.all(Array.from(indices, async (index, place) => pixels.set(await loadOne(index), place * bytes)));

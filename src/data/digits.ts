@@ -9,9 +9,10 @@
 // CC BY 4.0 (assets/digits/LICENSE.md).
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
+import { checkArgument } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
-import { type ImageDataset, memoryDataset } from './dataset.ts';
+import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
 
 const count = 1797;
 const heldOutCount = 397;
@@ -35,6 +36,7 @@ export async function loadDigits(): Promise<Digits> {
 
 /** The 1400 training or the 397 held-out digits as a data set. @throws FileError as loadDigits */
 export async function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset> {
+  checkArgument('digitsDataset', 'part', part, partKind);
   const { images, labels } = await loadDigits();
   const members = Array.from({ length: count }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));
   const chosen = new Uint8Array(members.length * pixelCount);

@@ -1,10 +1,11 @@
 // A folder of JPEG, PNG or WebP files as images of one size, those of its subfolders included.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
-import type { ImageDataset } from './dataset.ts';
-import { type DecodeOptions, decodedDataset } from './decode.ts';
+import { type ImageDataset, partKind } from './dataset.ts';
+import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';
 import { splitByKey } from './split.ts';
 
 export interface FolderOptions extends DecodeOptions {
@@ -15,9 +16,18 @@ export interface FolderOptions extends DecodeOptions {
 
 const imagePattern = /\.(jpe?g|png|webp)$/i;
 
+const folderOptions: OptionKinds<FolderOptions> = {
+  ...decodeOptions,
+  part: partKind,
+  pattern: instanceOf(RegExp, 'a RegExp'),
+};
+
 /** @throws FileError for a folder without such files; loading throws one for more unreadable files than tolerated */
 export async function openImageFolder(folder: string, options: FolderOptions): Promise<ImageDataset> {
-  const { part, pattern = imagePattern } = options;
+  checkArgument('openImageFolder', 'folder', folder, kinds.path);
+  const required = ['part', 'size', 'channels'] as const;
+  const checked = checkOptions('openImageFolder', options, folderOptions, required);
+  const { part, pattern = imagePattern, ...decoding } = checked;
   const all = (await list(folder)).filter((name) => pattern.test(name)).sort(byNumberThenName);
   if (all.length === 0) throw new FileError(folder, `holds no file that fits ${pattern}`);
   const paths = Array.from(
@@ -25,7 +35,7 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
     (i) => join(folder, all[i]),
   );
   const pathOf = (index: number) => paths[index];
-  return decodedDataset({ path: folder, count: paths.length, nameOf: pathOf, source: pathOf }, options);
+  return decodedDataset({ path: folder, count: paths.length, nameOf: pathOf, source: pathOf }, decoding);
 }
 
 /** Names of files, those of subfolders with their path. */

@@ -5,6 +5,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
+import { checkArgument, describeValue, kinds } from '../arguments.ts';
 import { openSystemLibrary, readMemory } from '../device/system_library.ts';
 import { FileError, ValueError } from '../errors.ts';
 import { asFileError } from '../io/file.ts';
@@ -59,6 +60,7 @@ function lmdbFile(path: string): string {
  * @throws FileError for a file that is missing, cut off, damaged or no LMDB database; RectiflowError without liblmdb
  */
 export async function openLmdb(path: string): Promise<LmdbDatabase> {
+  checkArgument('openLmdb', 'path', path, kinds.path);
   const file = lmdbFile(path);
   return new LmdbDatabase(file, await checkLmdb(file));
 }
@@ -155,7 +157,7 @@ export class LmdbDatabase implements Disposable {
   private checkIndex(index: number): void {
     if (this.transaction === NULL) throw new ValueError(`${this.path} was read after it was closed`);
     if (!Number.isInteger(index) || index < 0 || index >= this.count)
-      throw new ValueError(`${this.path} has ${this.count} keys, none of index ${index}`);
+      throw new ValueError(`${this.path} has ${this.count} keys, none of index ${describeValue(index)}`);
   }
 
   private read(address: number, bytes: number): Uint8Array {

@@ -3,10 +3,11 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
-import type { ImageDataset } from './dataset.ts';
-import { type DecodeOptions, decodedDataset } from './decode.ts';
+import { type ImageDataset, partKind } from './dataset.ts';
+import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';
 import { openLmdb } from './lmdb.ts';
 import { splitByKey } from './split.ts';
 
@@ -16,6 +17,8 @@ export interface LsunOptions extends DecodeOptions {
   category?: string;
 }
 
+const lsunOptions: OptionKinds<LsunOptions> = { ...decodeOptions, part: partKind, category: kinds.text };
+
 /**
  * Opens a category below `root`, held out being its val database, or `root` itself where it is a database. A single
  * database is split by the hashes of its keys.
@@ -23,20 +26,23 @@ export interface LsunOptions extends DecodeOptions {
  * tolerated; RectiflowError without liblmdb or sharp
  */
 export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset & Disposable> {
-  const { path, whole } = await databaseOf(root, options);
+  checkArgument('openLsun', 'root', root, kinds.path);
+  const checked = checkOptions('openLsun', options, lsunOptions, ['part', 'size', 'channels']);
+  const { part, category, ...decoding } = checked;
+  const { path, whole } = await databaseOf(root, part, category);
   const database = await openLmdb(path);
   try {
     if (database.count === 0) throw new FileError(database.path, 'holds no image: it has no keys');
     const indices = whole
       ? Uint32Array.from({ length: database.count }, (_, i) => i)
-      : splitByKey(database.path, database.count, (i) => database.key(i), options.part);
+      : splitByKey(database.path, database.count, (i) => database.key(i), part);
     const images = {
       path: database.path,
       count: indices.length,
       nameOf: (index: number) => `${database.path}, key ${keyText(database.key(indices[index]))},`,
       source: (index: number) => database.value(indices[index]),
     };
-    const dataset = await decodedDataset(images, options);
+    const dataset = await decodedDataset(images, decoding);
     return { ...dataset, [Symbol.dispose]: () => database[Symbol.dispose]() };
   } catch (error) {
     database[Symbol.dispose]();
@@ -47,7 +53,8 @@ export async function openLsun(root: string, options: LsunOptions): Promise<Imag
 /** The database that holds a part, and whether all of it is that part. */
 async function databaseOf(
   root: string,
-  { part, category = '' }: LsunOptions,
+  part: LsunOptions['part'],
+  category = '',
 ): Promise<{ path: string; whole: boolean }> {
   const names = await list(root);
   if (names === undefined || names.includes('data.mdb')) return { path: root, whole: false };

@@ -4,9 +4,10 @@
 //
 // Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
 // Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
+import { checkArguments, kind, kinds } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
-import { checkWhole, randomBlock } from './random.ts';
+import { randomBlock } from './random.ts';
 
 type Point = [x: number, y: number];
 
@@ -82,6 +83,12 @@ export type PointSetName = keyof typeof pointSets;
 /** All names that samplePoints knows. */
 export const pointSetNames = Object.keys(pointSets) as PointSetName[];
 
+const MOST_POINTS = 2 ** 30;
+const pointCount = kind(
+  `a whole number from 0 to ${MOST_POINTS}`,
+  (v) => kinds.whole.accepts(v) && (v as number) <= MOST_POINTS,
+);
+
 /**
  * `count` points of a set.
  * @param seed a whole number >= 0
@@ -89,13 +96,12 @@ export const pointSetNames = Object.keys(pointSets) as PointSetName[];
  * @throws ValueError for an unknown name, with the nearest known one
  */
 export function samplePoints(name: PointSetName, count: number, seed: number): Float32Array {
+  checkArguments('samplePoints', { name: [name, kinds.text], count: [count, pointCount], seed: [seed, kinds.whole] });
   if (!Object.hasOwn(pointSets, name)) {
     const near = nearestName(name, pointSetNames);
     const hint = near ? `did you mean ${near}? ` : '';
     throw new ValueError(`unknown point set "${name}"; ${hint}known are ${pointSetNames.join(', ')}`);
   }
-  checkWhole('count', count);
-  checkWhole('seed', seed);
   const points = new Float32Array(2 * count);
   for (let i = 0; i < count; i++) points.set(pointSets[name](draw(i, seed)), 2 * i);
   return points;

@@ -1,7 +1,6 @@
 // Random numbers on the host: Philox4x32 by counter, for data.
 //
 // counter = (block, item low, item high, stream), key = seed; a value depends on nothing else, so no state is kept
-import { ValueError } from '../errors.ts';
 import { philox4x32 } from '../tensor/philox.ts';
 
 /** Four random u32 of one block of one item. `item` and `seed` are whole numbers from 0 to 2^53. */
@@ -10,11 +9,4 @@ export function randomBlock(block: number, item: number, stream: number, seed: n
     [block >>> 0, item >>> 0, Math.floor(item / 2 ** 32) >>> 0, stream],
     [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0],
   );
-}
-
-/** @throws ValueError unless `value` is a whole number >= `least` that a double holds exactly */
-export function checkWhole(name: string, value: number, least = 0): number {
-  if (!Number.isSafeInteger(value) || value < least)
-    throw new ValueError(`${name} must be a whole number >= ${least}, got ${value}`);
-  return value;
 }

@@ -3,6 +3,8 @@
 // x = p / 255, or with uniform dequantisation x = (u + p) / 256, u uniform in [0, 1); centred: 2x - 1
 //
 // Source: datasets.py of score_sde and of the official rectified flow code ((u + 255 x) / 256).
+import { checkArgument, checkArguments, checkOptions, either, kinds, oneOf } from '../arguments.ts';
+import { ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
 import { randomBlock } from './random.ts';
 
@@ -11,8 +13,12 @@ export interface ScaleOptions {
   centered: boolean;
 }
 
+const scaleOptions = { centered: kinds.boolean };
+
 /** Pixels 0..255 as f32 in [0, 1], or [-1, 1] when centred. */
-export function scalePixels(pixels: Uint8Array, { centered }: ScaleOptions): Float32Array {
+export function scalePixels(pixels: Uint8Array, options: ScaleOptions): Float32Array {
+  checkArgument('scalePixels', 'pixels', pixels, kinds.bytes);
+  const { centered } = checkOptions('scalePixels', options, scaleOptions, ['centered']);
   return Float32Array.from(pixels, (p) => (centered ? (2 * p) / 255 - 1 : p / 255));
 }
 
@@ -22,12 +28,10 @@ export function scalePixels(pixels: Uint8Array, { centered }: ScaleOptions): Flo
  * item and i alone. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never reached.
  * @param item the image's number in the run, or one an image for several images in `pixels`
  */
-export function dequantizePixels(
-  pixels: Uint8Array,
-  { centered }: ScaleOptions,
-  seed: number,
-  item: number,
-): Float32Array {
+export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed: number, item: number): Float32Array {
+  checkArgument('dequantizePixels', 'pixels', pixels, kinds.bytes);
+  checkArguments('dequantizePixels', { seed: [seed, kinds.whole], item: [item, kinds.whole] });
+  const { centered } = checkOptions('dequantizePixels', options, scaleOptions, ['centered']);
   const out = new Float32Array(pixels.length);
   for (let block = 0; block * 8 < pixels.length; block++) {
     const words = randomBlock(block, item, streams.dequantize, seed);
@@ -44,10 +48,10 @@ export function dequantizePixels(
  * Network range back to pixels, clipped to 0..255.
  * @param rounding 'floor' as the official sample files (floor(255 x)), 'nearest' as its PNG grids. Default 'nearest'
  */
-export function toPixels(
-  values: Float32Array,
-  { centered, rounding = 'nearest' }: ScaleOptions & { rounding?: 'floor' | 'nearest' },
-): Uint8Array {
+export function toPixels(values: Float32Array, options: ScaleOptions & { rounding?: 'floor' | 'nearest' }): Uint8Array {
+  checkArgument('toPixels', 'values', values, kinds.float32);
+  const known = { ...scaleOptions, rounding: oneOf(['floor', 'nearest']) };
+  const { centered, rounding = 'nearest' } = checkOptions('toPixels', options, known, ['centered']);
   const shift = rounding === 'floor' ? 0 : 0.5;
   // NaN becomes 0: a clamped array clips and the integer conversion of NaN is 0.
   return Uint8Array.from(values, (value) => {
@@ -58,12 +62,23 @@ export function toPixels(
 
 /** Whether image `item` of the run is mirrored: a fair coin of seed and item. */
 export function isFlipped(seed: number, item: number): boolean {
+  checkArgument('isFlipped', 'seed', seed, kinds.whole);
+  checkArgument('isFlipped', 'item', item, kinds.whole);
   return (randomBlock(0, item, streams.flip, seed)[0] & 1) === 1;
 }
 
+const pixelsKind = either(kinds.bytes, kinds.float32);
+
 /** Mirrors one [H, W, C] image left to right, in place. */
 export function flipHorizontal(image: Uint8Array | Float32Array, width: number, channels: number): void {
+  checkArguments('flipHorizontal', {
+    image: [image, pixelsKind],
+    width: [width, kinds.count],
+    channels: [channels, kinds.count],
+  });
   const rowLength = width * channels;
+  if (image.length % rowLength !== 0)
+    throw new ValueError(`[flipHorizontal] expected rows of ${width} x ${channels}, got ${image.length} values`);
   for (let row = 0; row < image.length; row += rowLength)
     for (let x = 0; x < width >> 1; x++)
       for (let c = 0; c < channels; c++) {

@@ -6,9 +6,10 @@
 // makes it one of 0..count-1, in under 2 steps on average. F is Philox keyed by seed and epoch. Nothing needs to be saved
 // to resume.
 // Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002.
+import { checkArgument, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
-import { checkWhole, randomBlock } from './random.ts';
+import { randomBlock } from './random.ts';
 
 const rounds = 8;
 
@@ -18,10 +19,13 @@ const rounds = 8;
  * @throws ValueError for a position outside 0..count-1
  */
 export function shuffledIndex(position: number, count: number, epoch: number, seed: number): number {
-  checkWhole('count', count, 1);
-  if (count > 2 ** 31) throw new ValueError(`count must be at most 2^31, got ${count}`);
-  if (checkWhole('position', position) >= count) throw new ValueError(`position ${position} is not below ${count}`);
-  if (checkWhole('epoch', epoch) >= 2 ** 32) throw new ValueError(`epoch must be below 2^32, got ${epoch}`);
+  checkArgument('shuffledIndex', 'position', position, kinds.whole);
+  checkArgument('shuffledIndex', 'count', count, kinds.count);
+  checkArgument('shuffledIndex', 'epoch', epoch, kinds.whole);
+  checkArgument('shuffledIndex', 'seed', seed, kinds.whole);
+  if (count > 2 ** 31) throw new ValueError(`[shuffledIndex] expected a count of at most 2^31, got ${count}`);
+  if (position >= count) throw new ValueError(`[shuffledIndex] expected a position below ${count}, got ${position}`);
+  if (epoch >= 2 ** 32) throw new ValueError(`[shuffledIndex] expected an epoch below 2^32, got ${epoch}`);
   const bits = Math.max(2, Math.ceil(Math.log2(count)));
   const lowBits = bits >> 1;
   const lowMask = 2 ** lowBits - 1;

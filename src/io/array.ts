@@ -4,6 +4,7 @@
 //
 // f16 and bf16 have no array type of their own and travel as raw 16-bit patterns; 64-bit integers are BigInt arrays.
 // Hosts are little-endian (x64, arm64, WebAssembly); files of the other order are swapped when read.
+import { checkArgument, copyOfList, describeValue, isDetached, kind, kinds, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 
 /** A typed array of any of the kinds below. */
@@ -87,19 +88,48 @@ export function elementsOf(bytes: Uint8Array, dtype: ArrayDtype): ArrayData {
   return new facts.array(aligned.buffer, aligned.byteOffset, aligned.byteLength / facts.bytes);
 }
 
-/** @throws ValueError unless the values are of the dtype's kind and as many as the shape says */
-export function checkArray(name: string, array: ArrayFile): void {
-  const facts = arrayDtypes[array.dtype];
-  if (!facts) throw new ValueError(`array "${name}" has the unknown dtype ${array.dtype}`);
-  if (!(array.data instanceof facts.array))
-    throw new ValueError(`array "${name}" of dtype ${array.dtype} needs a ${facts.array.name}`);
-  if (byteLengthOf(array.shape, array.dtype) !== array.data.byteLength)
-    throw new ValueError(`array "${name}" of shape ${formatShape(array.shape)} holds ${array.data.length} values`);
+const arrayKind = kind('{ shape, dtype, data }', kinds.object.accepts);
+
+/**
+ * @param name of the array, for the error
+ * @returns a copy, each part of which was read once
+ * @throws ArgumentError for anything but an array; ValueError unless the values are of the dtype's kind and as many as the shape
+ * says
+ */
+export function checkArray(op: string, name: string, array: ArrayFile): ArrayFile {
+  checkArgument(op, `array "${name}"`, array, arrayKind);
+  const { dtype, data, shape: dims } = array;
+  const shape = wholeNumbers(op, `the shape of array "${name}"`, dims);
+  if (!Object.hasOwn(arrayDtypes, dtype))
+    throw new ValueError(`[${op}] array "${name}" has the unknown dtype ${describeValue(dtype)}`);
+  const facts = arrayDtypes[dtype];
+  if (!(data instanceof facts.array) || isDetached(data))
+    throw new ValueError(`[${op}] array "${name}" of dtype ${dtype} needs a ${facts.array.name}`);
+  if (byteLengthOf(shape, dtype) !== data.byteLength)
+    throw new ValueError(`[${op}] array "${name}" of shape ${formatShape(shape)} holds ${data.length} values`);
+  return { shape, dtype, data };
 }
+
+/** The arrays of a Map or of an object by name, checked. @throws ArgumentError, ValueError as checkArray */
+export function checkArrays(
+  op: string,
+  arrays: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
+): [name: string, array: ArrayFile][] {
+  checkArgument(op, 'arrays', arrays, arraysKind);
+  return Array.from(arrays instanceof Map ? arrays : Object.entries(arrays), ([name, array]) => {
+    checkArgument(op, 'the name of an array', name, kinds.text);
+    return [name, checkArray(op, name, array)];
+  });
+}
+
+const arraysKind = kind(
+  'a Map or an object of arrays by name',
+  (v) => kinds.object.accepts(v) && copyOfList(v) === undefined,
+);
 
 /** The values as f32, whatever the dtype; f64 and integers are rounded to nearest. */
 export function toFloat32(array: ArrayFile): Float32Array {
-  const { data, dtype } = array;
+  const { data, dtype } = checkArray('toFloat32', 'array', array);
   if (data instanceof Float32Array) return data;
   if (dtype === 'bf16') return new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer);
   if (dtype === 'f16') return Float32Array.from(data as Uint16Array, halfToNumber);

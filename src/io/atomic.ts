@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from './file.ts';
 
@@ -15,6 +16,8 @@ export async function writeFileAtomic(
   path: string,
   chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
+  checkArgument('writeFileAtomic', 'path', path, kinds.path);
+  checkArgument('writeFileAtomic', 'chunks', chunks, kinds.iterable);
   try {
     const target = await resolveTarget(path);
     const temporary = join(dirname(target), `.${basename(target).slice(0, 50)}.${randomBytes(6).toString('hex')}.tmp`);
@@ -34,6 +37,7 @@ export async function writeFileAtomic(
 
 /** Removes what processes that were killed left of such writes in a folder. The caller knows that none is writing there. */
 export async function removeLeftovers(folder: string): Promise<void> {
+  checkArgument('removeLeftovers', 'folder', folder, kinds.path);
   try {
     for (const name of await readdir(folder))
       if (/^\..+\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(folder, name));
@@ -60,6 +64,7 @@ async function writeSynced(
 ): Promise<void> {
   try {
     for await (const chunk of chunks) {
+      checkArgument('writeFileAtomic', 'a chunk', chunk, kinds.bytes);
       // One system call writes less than 2 GiB.
       for (let done = 0; done < chunk.byteLength; ) {
         const length = Math.min(chunk.byteLength - done, 2 ** 30);

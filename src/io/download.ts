@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { asFileError } from './file.ts';
@@ -16,21 +17,34 @@ export interface DownloadFileOptions {
   onProgress?: (progress: { bytes: number; total: number | undefined }) => void;
 }
 
+export const downloadFileOptions: OptionKinds<DownloadFileOptions> = {
+  sha256: kind('1 to 64 hexadecimal digits', (v) => typeof v === 'string' && /^[0-9a-f]{1,64}$/i.test(v)),
+  signal: kinds.signal,
+  onProgress: kinds.callback,
+};
+
+const address = kind(
+  'an address http://... or https://...',
+  (v) => typeof v === 'string' && /^https?:/.test(v) && URL.canParse(v),
+);
+
 /**
  * Downloads `url` to `path`, whose folder is made where it is missing.
  * @throws FileError naming the address and what to do by hand when it cannot be had, or is not what it should be; the
  * signal's reason when stopped. Then the folder is as it was.
  */
 export async function downloadFile(url: string, path: string, options: DownloadFileOptions): Promise<void> {
-  const { signal } = options;
+  checkArguments('downloadFile', { url: [url, address], path: [path, kinds.path] });
+  const checked = checkOptions('downloadFile', options, downloadFileOptions, ['sha256']);
+  const { signal } = checked;
   const byHand = `download it by other means and put it there as ${basename(path)}`;
   try {
     signal?.throwIfAborted();
-    await mkdir(dirname(path), { recursive: true });
     const response = await fetch(url, { signal });
     if (!response.ok || !response.body)
       throw new FileError(path, `${url} answers ${response.status} ${response.statusText}; ${byHand}`);
-    await writeFileAtomic(path, checkedBody(response, path, url, options));
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, checkedBody(response, path, url, checked));
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     const known = asFileError(path, error);
@@ -58,6 +72,6 @@ async function* checkedBody(
     yield chunk;
   }
   const found = hash.digest('hex');
-  if (!found.startsWith(sha256))
+  if (!found.startsWith(sha256.toLowerCase()))
     throw new FileError(path, `what ${url} sent has SHA-256 ${found} instead of ${sha256}; it is not kept`);
 }

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { byOpen, checkArgument, checkArguments, checkByOpen, checkOptions, kinds } from '../arguments.ts';
 import { asFileError } from './file.ts';
 
 export interface EventImage {
@@ -16,12 +17,16 @@ export interface EventImage {
   channels: number;
 }
 
+const imageParts = { png: kinds.bytes, width: kinds.count, height: kinds.count, channels: kinds.count };
+const imageNames = ['png', 'width', 'height', 'channels'] as const;
+
 /** One file of one session; a session that goes on from a step hides what earlier files hold from that step on. */
 export class EventFile {
   readonly path: string;
   private readonly handle: FileHandle;
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(sign: symbol, path: string, handle: FileHandle) {
+    checkByOpen('EventFile', sign);
     this.path = path;
     this.handle = handle;
   }
@@ -32,13 +37,14 @@ export class EventFile {
    * @throws FileError when it cannot be written
    */
   static async open(folder: string, from = 0): Promise<EventFile> {
+    checkArguments('EventFile.open', { folder: [folder, kinds.path], from: [from, kinds.whole] });
     try {
       await mkdir(folder, { recursive: true });
       const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
       // The reader takes files in the order of their names.
       const name = `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
       const path = join(folder, name);
-      const file = new EventFile(path, await open(path, 'ax'));
+      const file = new EventFile(byOpen, path, await open(path, 'ax'));
       await file.append(0, stringField(3, 'brain.Event:2'));
       const START = 1;
       if (from > 0) await file.append(from, bytesField(7, integerField(1, START)));
@@ -49,17 +55,21 @@ export class EventFile {
   }
 
   /** Values by tag, such as `{ 'train/loss': 0.3 }`. */
-  scalars(step: number, values: Readonly<Record<string, number>>): Promise<void> {
-    const entries = Object.entries(values).map(([tag, value]) =>
-      bytesField(1, Buffer.concat([stringField(1, tag), floatField(2, value)])),
-    );
+  async scalars(step: number, values: Readonly<Record<string, number>>): Promise<void> {
+    checkArguments('EventFile.scalars', { step: [step, kinds.whole], values: [values, kinds.object] });
+    const entries = Object.entries(values).map(([tag, value]) => {
+      checkArgument('EventFile.scalars', tag, value, kinds.number);
+      return bytesField(1, Buffer.concat([stringField(1, tag), floatField(2, value)]));
+    });
     return this.append(step, bytesField(5, Buffer.concat(entries)));
   }
 
   /** A picture, encoded as PNG. */
-  image(step: number, tag: string, { png, width, height, channels }: EventImage): Promise<void> {
-    const image = [integerField(1, height), integerField(2, width), integerField(3, channels), bytesField(4, png)];
-    const value = Buffer.concat([stringField(1, tag), bytesField(4, Buffer.concat(image))]);
+  async image(step: number, tag: string, image: EventImage): Promise<void> {
+    checkArguments('EventFile.image', { step: [step, kinds.whole], tag: [tag, kinds.text] });
+    const { png, width, height, channels } = checkOptions('EventFile.image', image, imageParts, imageNames);
+    const fields = [integerField(1, height), integerField(2, width), integerField(3, channels), bytesField(4, png)];
+    const value = Buffer.concat([stringField(1, tag), bytesField(4, Buffer.concat(fields))]);
     return this.append(step, bytesField(5, bytesField(1, value)));
   }
 
@@ -101,6 +111,7 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
 
 /** CRC-32C (Castagnoli). */
 export function crc32c(bytes: Uint8Array): number {
+  checkArgument('crc32c', 'bytes', bytes, kinds.bytes);
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ table[(crc ^ byte) & 255];
   return (crc ^ 0xffffffff) >>> 0;

@@ -1,5 +1,6 @@
 // Reading from files with every failure named: a FileError says which file, what is wrong and what to do.
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 
 const causes: Record<string, string> = {
@@ -19,8 +20,10 @@ const causes: Record<string, string> = {
 
 /** The system's refusal as a FileError that says what to do; other errors pass through unchanged. */
 export function asFileError(path: string, error: unknown): unknown {
+  checkArgument('asFileError', 'path', path, kinds.text);
+  if (!(error instanceof Error)) return error;
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (!(error instanceof Error) || code === undefined || syscall === undefined) return error;
+  if (code === undefined || syscall === undefined) return error;
   return new FileError(path, causes[code] ?? error.message, { cause: error });
 }
 
@@ -54,7 +57,11 @@ export async function readRange(file: ReadableFile, position: number, length: nu
   let done = 0;
   while (done < length) {
     // One system call reads less than 2 GiB.
-    const { bytesRead } = await file.handle.read(bytes, done, Math.min(length - done, 2 ** 30), position + done);
+    const { bytesRead } = await file.handle
+      .read(bytes, done, Math.min(length - done, 2 ** 30), position + done)
+      .catch((error) => {
+        throw asFileError(file.path, error);
+      });
     if (bytesRead === 0) throw new FileError(file.path, 'became shorter while it was read');
     done += bytesRead;
   }

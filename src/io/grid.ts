@@ -2,7 +2,8 @@
 //
 // image i stands at row floor(i / columns), column i mod columns; `padding` pixels around and between
 // width = columns * (W * scale + padding) + padding, height likewise with ceil(N / columns) rows
-import { ValueError } from '../errors.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, wholeNumbers } from '../arguments.ts';
+import { formatShape, ValueError } from '../errors.ts';
 import type { Image } from './image.ts';
 
 export interface GridOptions {
@@ -14,19 +15,30 @@ export interface GridOptions {
   scale?: number;
 }
 
+const gridOptions: OptionKinds<GridOptions> = { columns: kinds.count, padding: kinds.whole, scale: kinds.count };
+
+/** A picture of more cannot be read back: see png.ts. */
+const MOST_BYTES = 2 ** 30;
+
 /**
  * @param images u8 [N, H, W, C], N >= 1
  * @throws ValueError when sizes and data do not fit together
  */
 export function imageGrid(images: Uint8Array, shape: readonly number[], options: GridOptions = {}): Image {
-  const [n, h, w, c] = shape;
-  if (shape.length !== 4 || !shape.every((dim) => Number.isInteger(dim) && dim >= 1) || images.length !== n * h * w * c)
-    throw new ValueError(`a grid needs u8 images [N, H, W, C]; got ${images.length} bytes for [${shape.join(', ')}]`);
-  const scale = atLeast('scale', options.scale ?? 1, 1);
-  const padding = n === 1 ? 0 : atLeast('padding', options.padding ?? 2, 0);
-  const columns = Math.min(n, atLeast('columns', options.columns ?? Math.floor(Math.sqrt(n)), 1));
+  checkArgument('imageGrid', 'images', images, kinds.bytes);
+  const dims = wholeNumbers('imageGrid', 'shape', shape);
+  const [n, h, w, c] = dims;
+  if (dims.length !== 4 || !dims.every((dim) => dim >= 1) || images.length !== n * h * w * c)
+    throw new ValueError(
+      `[imageGrid] expected u8 images [N, H, W, C], got ${images.length} bytes for ${formatShape(dims)}`,
+    );
+  const { scale = 1, padding: between = 2, ...asked } = checkOptions('imageGrid', options, gridOptions);
+  const padding = n === 1 ? 0 : between;
+  const columns = Math.min(n, asked.columns ?? Math.floor(Math.sqrt(n)));
   const width = columns * (w * scale + padding) + padding;
   const height = Math.ceil(n / columns) * (h * scale + padding) + padding;
+  if (width * height * c > MOST_BYTES)
+    throw new ValueError(`[imageGrid] expected a grid of at most 1 GiB, got ${width} x ${height} pixels of ${c} bytes`);
   const data = new Uint8Array(width * height * c);
   for (let i = 0; i < n; i++) {
     const left = padding + (i % columns) * (w * scale + padding);
@@ -39,10 +51,4 @@ export function imageGrid(images: Uint8Array, shape: readonly number[], options:
       }
   }
   return { width, height, channels: c, data };
-}
-
-function atLeast(name: string, value: number, least: number): number {
-  if (!Number.isInteger(value) || value < least)
-    throw new ValueError(`${name} must be a whole number >= ${least}, got ${value}`);
-  return value;
 }

@@ -1,4 +1,5 @@
 // One 8-bit image in memory: rows from the top, pixels from the left, channels together.
+import { checkArgument, checkArguments, kind, kinds, oneOf } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
 /** `data` holds height * width * channels bytes, [H, W, C]; channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA. */
@@ -9,13 +10,24 @@ export interface Image {
   data: Uint8Array;
 }
 
-/** @throws ValueError unless the sizes are whole numbers >= 1 and the data are as many */
-export function checkImage({ width, height, channels, data }: Image): void {
-  const sizes = [height, width, channels];
-  if (!sizes.every((size) => Number.isInteger(size) && size >= 1) || channels > 4)
-    throw new ValueError(`an image of ${sizes.join(' x ')} (height x width x channels) cannot be`);
+const imageKind = kind('{ width, height, channels, data }', kinds.object.accepts);
+
+/**
+ * @returns a copy, each part of which was read once
+ * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data are as many
+ */
+export function checkImage(op: string, image: Image): Image {
+  checkArgument(op, 'image', image, imageKind);
+  const { width, height, channels, data } = image;
+  checkArguments(op, {
+    width: [width, kinds.count],
+    height: [height, kinds.count],
+    channels: [channels, oneOf([1, 2, 3, 4])],
+    data: [data, kinds.bytes],
+  });
   if (data.length !== width * height * channels)
     throw new ValueError(
-      `an image of ${sizes.join(' x ')} needs ${width * height * channels} bytes, got ${data.length}`,
+      `[${op}] an image of ${height} x ${width} x ${channels} needs ${width * height * channels} bytes, got ${data.length}`,
     );
+  return { width, height, channels, data };
 }

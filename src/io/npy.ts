@@ -3,6 +3,7 @@
 // file length = data offset + product(shape) * itemsize, data offset a multiple of 64
 //
 // Source: numpy.lib.format. Object arrays are pickles and are refused: nothing of a file is ever run.
+import { checkArgument, checkArguments, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -17,6 +18,7 @@ import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
  * @throws FileError when damaged, cut off, or of a type this package does not read (object, complex, text, records)
  */
 export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
+  checkArguments('decodeNpy', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
   const { dtype, bigEndian, fortranOrder, shape, dataOffset } = parseNpyHeader(bytes, name);
   const length = byteLengthOf(shape, dtype);
   if (length === undefined || length !== bytes.length - dataOffset)
@@ -38,7 +40,7 @@ export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
  * @throws ValueError for bf16, which .npy cannot hold, or when data and shape do not fit together
  */
 export function encodeNpy(array: ArrayFile): Uint8Array {
-  const parts = npyParts('npy', array);
+  const parts = npyParts('encodeNpy', 'npy', array);
   const bytes = new Uint8Array(parts[0].length + parts[1].length);
   bytes.set(parts[0]);
   bytes.set(parts[1], parts[0].length);
@@ -46,9 +48,9 @@ export function encodeNpy(array: ArrayFile): Uint8Array {
 }
 
 /** As encodeNpy, header and elements apart, so that large arrays need no second copy. */
-export function npyParts(name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
-  checkArray(name, array);
-  return [npyHeader(name, array), bytesOf(array.data)];
+function npyParts(op: string, name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
+  const { shape, dtype, data } = checkArray(op, name, array);
+  return [npyHeader(name, { shape, dtype }), bytesOf(data)];
 }
 
 /** The first bytes of a version 1.0 file, up to the elements. @throws ValueError for bf16 */
@@ -67,10 +69,12 @@ export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape
 
 /** Reads one .npy file. @throws FileError */
 export async function readNpy(path: string): Promise<ArrayFile> {
+  checkArgument('readNpy', 'path', path, kinds.path);
   return decodeNpy(await readWhole(path), path);
 }
 
 /** Writes one .npy file, atomically. @throws FileError, ValueError */
-export function writeNpy(path: string, array: ArrayFile): Promise<void> {
-  return writeFileAtomic(path, npyParts(path, array));
+export async function writeNpy(path: string, array: ArrayFile): Promise<void> {
+  checkArgument('writeNpy', 'path', path, kinds.path);
+  await writeFileAtomic(path, npyParts('writeNpy', path, array));
 }

@@ -1,5 +1,6 @@
 // A .npy file by rows of its first axis, for arrays larger than memory: written as rows come, read where they are asked for.
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { byteLengthOf, bytesOf } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -18,7 +19,8 @@ export class NpyRows {
   private readonly file: ReadableFile;
   private readonly dataOffset: number;
 
-  private constructor(file: ReadableFile, shape: readonly number[], dataOffset: number) {
+  private constructor(sign: symbol, file: ReadableFile, shape: readonly number[], dataOffset: number) {
+    checkByOpen('NpyRows', sign);
     this.path = file.path;
     this.file = file;
     this.shape = shape;
@@ -28,6 +30,7 @@ export class NpyRows {
 
   /** @throws FileError for a file that is damaged, cut off, of another dtype than f32 or in Fortran order */
   static async open(path: string): Promise<NpyRows> {
+    checkArgument('NpyRows.open', 'path', path, kinds.path);
     let handle: FileHandle | undefined;
     try {
       if (!(await stat(path)).isFile()) throw new FileError(path, 'is not a regular file');
@@ -43,7 +46,7 @@ export class NpyRows {
           path,
           `holds ${file.bytes - dataOffset} bytes of elements, but f32 ${formatShape(shape)} needs ${length}; it is cut off`,
         );
-      return new NpyRows(file, shape, dataOffset);
+      return new NpyRows(byOpen, file, shape, dataOffset);
     } catch (error) {
       await handle?.close();
       throw asFileError(path, error);
@@ -61,7 +64,8 @@ export class NpyRows {
 
   /** Rows first, first + 1, ..., f32 [count, width], in memory of their own. @throws as `row` */
   async rows(first: number, count: number): Promise<Float32Array> {
-    if (!Number.isInteger(first) || first < 0 || first + count > this.count)
+    checkArguments('NpyRows', { row: [first, kinds.whole], count: [count, kinds.whole] });
+    if (first + count > this.count)
       throw new ValueError(`${this.path} has ${this.count} rows, none of index ${count === 1 ? first : this.count}`);
     const bytes = await readRange(this.file, this.dataOffset + first * this.width * 4, count * this.width * 4);
     return new Float32Array(bytes.buffer, bytes.byteOffset, count * this.width);
@@ -83,15 +87,18 @@ export async function writeNpyRows(
   shape: readonly number[],
   pieces: Iterable<Float32Array> | AsyncIterable<Float32Array>,
 ): Promise<void> {
-  const total = shape.reduce((product, dim) => product * dim, 1);
+  checkArguments('writeNpyRows', { path: [path, kinds.path], pieces: [pieces, kinds.iterable] });
+  const dims = wholeNumbers('writeNpyRows', 'shape', shape);
+  const total = dims.reduce((product, dim) => product * dim, 1);
   async function* chunks() {
-    yield npyHeader(path, { shape: [...shape], dtype: 'f32' });
+    yield npyHeader(path, { shape: dims, dtype: 'f32' });
     let written = 0;
     for await (const piece of pieces) {
+      checkArgument('writeNpyRows', 'a piece', piece, kinds.float32);
       written += piece.length;
       yield bytesOf(piece);
     }
-    if (written !== total) throw new ValueError(`${path}: ${written} numbers for f32 ${formatShape(shape)}`);
+    if (written !== total) throw new ValueError(`${path}: ${written} numbers for f32 ${formatShape(dims)}`);
   }
   await writeFileAtomic(path, chunks());
 }

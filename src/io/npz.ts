@@ -3,10 +3,11 @@
 // Reading is bounded by zip.ts and, in all, by `maxBytes`.
 import { Readable } from 'node:stream';
 import type { Entry } from 'yauzl';
+import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../arguments.ts';
 import { FileError, ValueError } from '../errors.ts';
-import type { ArrayFile } from './array.ts';
+import { type ArrayFile, bytesOf, checkArrays } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { decodeNpy, npyParts } from './npy.ts';
+import { decodeNpy, npyHeader } from './npy.ts';
 import { withZip, type ZipArchive } from './zip.ts';
 
 export interface ReadNpzOptions {
@@ -16,14 +17,18 @@ export interface ReadNpzOptions {
   maxBytes?: number;
 }
 
+const readOptions: OptionKinds<ReadNpzOptions> = { names: listOf(kinds.text, 'names'), maxBytes: kinds.number };
+
 /**
  * The arrays of an .npz file by name (without `.npy`), in the file's order.
  * @throws FileError when damaged, cut off, encrypted, too large, or when an entry is no array
  */
-export function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Map<string, ArrayFile>> {
+export async function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Map<string, ArrayFile>> {
+  checkArgument('readNpz', 'path', path, kinds.path);
+  const checked = checkOptions('readNpz', options, readOptions);
   return withZip(path, '.npz', async (archive) => {
     const arrays = new Map<string, ArrayFile>();
-    for (const [name, entry] of chooseEntries(archive, options))
+    for (const [name, entry] of chooseEntries(archive, checked))
       arrays.set(name, decodeNpy(await archive.read(entry), `${path}, ${entry.fileName}`));
     return arrays;
   });
@@ -56,14 +61,17 @@ export async function writeNpz(
   arrays: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
   options: { compress?: boolean } = {},
 ): Promise<void> {
+  checkArgument('writeNpz', 'path', path, kinds.path);
+  const checked = checkArrays('writeNpz', arrays);
+  const { compress = false } = checkOptions('writeNpz', options, { compress: kinds.boolean });
   const { ZipFile: ZipWriter } = await import('yazl');
   const zip = new ZipWriter();
   const output = zip.outputStream as Readable;
   zip.once('error', (error: Error) => output.destroy(error));
-  for (const [name, array] of arrays instanceof Map ? arrays : Object.entries(arrays)) {
-    const parts = npyParts(name, array);
+  for (const [name, array] of checked) {
+    const parts = [npyHeader(name, array), bytesOf(array.data)];
     const settings = {
-      compress: options.compress ?? false,
+      compress,
       size: parts[0].length + parts[1].length,
       mtime: new Date(1980, 0, 1), // the first day of zip's calendar, for equal bytes on every day
       forceDosTimestamp: true,

@@ -1,8 +1,17 @@
 // The stack, memo and names of the restricted unpickler. No call leaves the table of names it was given.
+import { checkArgument, kind } from '../arguments.ts';
 import type { PickleInput } from './pickle_input.ts';
 
+const tupleLength = kind('a whole number from 0 to 2^32 - 1', (v) => (v as number) >>> 0 === v);
+
 /** A Python tuple: an array with a mark, so that it is written as a tuple again. `Tuple.of(1, 2)` makes one. */
-export class Tuple<T = unknown> extends Array<T> {}
+export class Tuple<T = unknown> extends Array<T> {
+  /** As Array's: a single number is a length. */
+  constructor(...items: T[]) {
+    if (items.length === 1 && typeof items[0] === 'number') checkArgument('Tuple', 'length', items[0], tupleLength);
+    super(...items);
+  }
+}
 
 /** A name that a pickle may use: `make` is what calling it gives, `build` takes the state that follows some objects. */
 export class PickleGlobal {

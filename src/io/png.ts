@@ -5,6 +5,7 @@
 //
 // Source: W3C Portable Network Graphics, second edition.
 import { crc32, inflateSync } from 'node:zlib';
+import { checkArgument, checkArguments, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
@@ -32,7 +33,10 @@ const adam7 = [
 
 /** The PNG file of an 8-bit image. @throws ValueError when size and data do not fit together */
 export async function encodePng(image: Image): Promise<Uint8Array> {
-  checkImage(image);
+  return encode(checkImage('encodePng', image));
+}
+
+async function encode(image: Image): Promise<Uint8Array> {
   const { encode } = await import('fast-png');
   return encode({ ...image, depth: 8 });
 }
@@ -44,6 +48,7 @@ export async function encodePng(image: Image): Promise<Uint8Array> {
  * @throws FileError when damaged, cut off, larger than 1 GiB, or interlaced with less than 8 bits a channel
  */
 export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image> {
+  checkArguments('decodePng', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
   const safe = guard(bytes, name);
   const { decode, convertIndexedToRgb } = await import('fast-png');
   try {
@@ -62,12 +67,14 @@ export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image>
 
 /** Reads one PNG file. @throws FileError */
 export async function readPng(path: string): Promise<Image> {
+  checkArgument('readPng', 'path', path, kinds.path);
   return decodePng(await readWhole(path), path);
 }
 
 /** Writes one PNG file, atomically. @throws FileError, ValueError */
 export async function writePng(path: string, image: Image): Promise<void> {
-  await writeFileAtomic(path, [await encodePng(image)]);
+  checkArgument('writePng', 'path', path, kinds.path);
+  await writeFileAtomic(path, [await encode(checkImage('writePng', image))]);
 }
 
 // A PNG of the same picture with nothing in it but checked chunks.

@@ -4,6 +4,7 @@
 //
 // Source: torch/serialization.py (_save). An array becomes a storage of its own, so that a window of a large memory does
 // not bring all of it; arrays over the same bytes share one.
+import { checkArgument, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type ArrayFile, bytesOf, checkArray } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -23,6 +24,7 @@ const maxDepth = 100;
  * @throws FileError; ValueError for a value that cannot be written, or contains itself
  */
 export async function writePth(path: string, value: TorchInput): Promise<void> {
+  checkArgument('writePth', 'path', path, kinds.path);
   const { pickle, storages } = pickleValue(value);
   const entries: StoredEntry[] = [
     { name: 'data.pkl', bytes: pickle },
@@ -38,7 +40,8 @@ function pickleValue(root: TorchInput): { pickle: Uint8Array; storages: Uint8Arr
   const storages = new SharedStorages();
 
   const write = (value: TorchInput, where: readonly (string | number)[]): void => {
-    if (where.length > maxDepth) throw new ValueError(`a value nested deeper than ${maxDepth} cannot be written`);
+    if (where.length > maxDepth)
+      throw new ValueError(`[writePth] a value nested deeper than ${maxDepth} cannot be written`);
     if (value === null) pickle.none();
     else if (typeof value === 'boolean') pickle.boolean(value);
     else if (typeof value === 'bigint') pickle.integer(value);
@@ -65,7 +68,7 @@ function pickleValue(root: TorchInput): { pickle: Uint8Array; storages: Uint8Arr
     } else if (isArray(value)) writeTensor(pickle, value, where.join('.'), storages);
     else
       throw new ValueError(
-        `the value at "${where.join('.')}" is of no kind that a .pth file holds; use Map for a dict`,
+        `[writePth] the value at "${where.join('.')}" is of no kind that a .pth file holds; use Map for a dict`,
       );
   };
   write(root, []);
@@ -73,8 +76,8 @@ function pickleValue(root: TorchInput): { pickle: Uint8Array; storages: Uint8Arr
 }
 
 function writeTensor(pickle: PickleWriter, array: ArrayFile, name: string, storages: SharedStorages): void {
-  checkArray(name, array);
-  const { dtype, shape } = array;
+  const checked = checkArray('writePth', name, array);
+  const { dtype, shape, data } = checked;
   const type = storageTypes[dtype];
   const numbers = (values: readonly number[]) => pickle.tuple(() => values.forEach((value) => pickle.integer(value)));
   pickle.call('torch._utils', type ? '_rebuild_tensor_v2' : '_rebuild_tensor_v3', () => {
@@ -82,9 +85,9 @@ function writeTensor(pickle: PickleWriter, array: ArrayFile, name: string, stora
       pickle.tuple(() => {
         pickle.text('storage');
         pickle.global(type ? 'torch' : 'torch.storage', type ?? 'UntypedStorage');
-        pickle.text(String(storages.key(array)));
+        pickle.text(String(storages.key(checked)));
         pickle.text('cpu');
-        pickle.integer(type ? array.data.length : array.data.byteLength);
+        pickle.integer(type ? data.length : data.byteLength);
       }),
     );
     pickle.integer(0);

@@ -3,6 +3,7 @@
 // u64 n | n bytes {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {..}} | elements
 //
 // Source: the format's description in huggingface/safetensors. Every size is checked before anything is allocated.
+import { checkArgument, kind, kinds, listOf } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import {
   type ArrayDtype,
@@ -10,7 +11,7 @@ import {
   arrayDtypes,
   byteLengthOf,
   bytesOf,
-  checkArray,
+  checkArrays,
   elementsOf,
 } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -35,7 +36,8 @@ export interface SafetensorsHeader {
 }
 
 /** What the file holds, without reading an element. @throws FileError when damaged, cut off or of an unknown dtype */
-export function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
+  checkArgument('readSafetensorsHeader', 'path', path, kinds.path);
   return withFile(path, readHeader);
 }
 
@@ -44,10 +46,12 @@ export function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> 
  * @param names reads these only; a name that is not there is an error
  * @throws FileError as readSafetensorsHeader
  */
-export function readSafetensors(
+export async function readSafetensors(
   path: string,
   names?: readonly string[],
 ): Promise<{ metadata: Record<string, string>; tensors: Map<string, ArrayFile> }> {
+  checkArgument('readSafetensors', 'path', path, kinds.path);
+  if (names !== undefined) checkArgument('readSafetensors', 'names', names, listOf(kinds.text, 'names'));
   return withFile(path, async (file) => {
     const header = await readHeader(file);
     const tensors = new Map<string, ArrayFile>();
@@ -71,17 +75,17 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const entries: [string, ArrayFile][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
-  for (const [name, array] of entries) {
-    if (name === metadataKey) throw new ValueError(`a tensor cannot be named ${metadataKey}`);
-    checkArray(name, array);
-  }
-  for (const [key, text] of Object.entries(metadata))
-    if (typeof text !== 'string') throw new ValueError(`metadata "${key}" is not a string`);
+  checkArgument('writeSafetensors', 'path', path, kinds.path);
+  const entries = checkArrays('writeSafetensors', tensors);
+  if (entries.some(([name]) => name === metadataKey))
+    throw new ValueError(`[writeSafetensors] a tensor cannot be named ${metadataKey}`);
+  checkArgument('writeSafetensors', 'metadata', metadata, kind('an object of strings', isRecord));
+  const texts = Object.entries(metadata);
+  for (const [key, text] of texts) checkArgument('writeSafetensors', `metadata "${key}"`, text, kinds.text);
   entries.sort(([, a], [, b]) => arrayDtypes[b.dtype].bytes - arrayDtypes[a.dtype].bytes);
 
   // Written by hand: an object would put names that look like numbers first.
-  const members = Object.keys(metadata).length ? [`"${metadataKey}":${JSON.stringify(metadata)}`] : [];
+  const members = texts.length ? [`"${metadataKey}":${JSON.stringify(Object.fromEntries(texts))}`] : [];
   let offset = 0;
   for (const [name, { dtype, shape, data }] of entries) {
     const entry = { dtype: dtype.toUpperCase(), shape, data_offsets: [offset, offset + data.byteLength] };

@@ -4,6 +4,7 @@
 // tensor:        _rebuild_tensor_v2(storage, offset, shape, strides, ..), counted in elements
 //
 // Source: torch/serialization.py and torch/_utils.py. Of what is there, tensors, shapes, dtypes and devices are read.
+import { checkArgument, kind, kinds } from '../arguments.ts';
 import { FileError, formatShape } from '../errors.ts';
 import { type ArrayDtype, arrayDtypes, byteLengthOf } from './array.ts';
 import { numpyGlobals } from './numpy_pickle.ts';
@@ -53,7 +54,19 @@ export class TorchTensor {
 }
 
 /** A Python dictionary that keeps its order by promise; written again as such. */
-export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {}
+export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {
+  /** As Map's. */
+  constructor(entries?: Iterable<readonly [K, V]> | null) {
+    if (entries !== undefined && entries !== null) checkArgument('OrderedDict', 'entries', entries, kinds.iterable);
+    super();
+    for (const entry of entries ?? []) {
+      checkArgument('OrderedDict', 'an entry', entry, pairKind);
+      this.set(entry[0], entry[1]);
+    }
+  }
+}
+
+const pairKind = kind('a pair of key and value', (v) => Array.isArray(v) && v.length === 2);
 
 /** PyTorch's names of the dtypes; the first is the one that is written. */
 export const torchDtypes: { readonly [D in ArrayDtype]: readonly string[] } = {

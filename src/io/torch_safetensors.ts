@@ -3,8 +3,9 @@
 //
 //   tensor {"tensor": "name"}   dict {"dict": [[key, value], ..]}, {"ordered": ..}   tuple {"tuple": [..]}   list [..]
 //   number, text, true, false, null as JSON; {"int": "digits"} and {"float": "nan"} for what JSON has no number for
-import { FileError } from '../errors.ts';
-import type { ArrayFile } from './array.ts';
+import { checkArgument, checkArguments, either, instanceOf, kinds } from '../arguments.ts';
+import { FileError, ValueError } from '../errors.ts';
+import { type ArrayFile, checkArray } from './array.ts';
 import { parseStrictJson } from './json.ts';
 import { Tuple } from './pickle_machine.ts';
 import { OrderedDict } from './torch_pickle.ts';
@@ -13,6 +14,7 @@ import type { TorchValue } from './torch_values.ts';
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 const MAX_DEPTH = 100;
+const keyKind = either(kinds.text, kinds.number);
 
 /** The tensors of a tree by name, and the JSON of the rest. */
 export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile>; tree: string } {
@@ -22,7 +24,11 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
     for (let i = 2; tensors.has(name); i++) name = `${path}#${i}`;
     return name;
   };
-  const walk = (value: TorchValue, path: string): Json => {
+  const walk = (value: TorchValue, path: string, depth: number): Json => {
+    if (depth > MAX_DEPTH)
+      throw new ValueError(
+        `[flattenTorch] expected a tree of at most ${MAX_DEPTH} levels, got a deeper one at "${path}"`,
+      );
     const below = (key: string | number) => (path ? `${path}.${key}` : String(key));
     if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
     if (typeof value === 'bigint') return { int: String(value) };
@@ -32,25 +38,30 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
         : { float: Object.is(value, -0) ? '-0' : String(value) };
     if (value instanceof Map)
       return {
-        [value instanceof OrderedDict ? 'ordered' : 'dict']: [...value].map(([key, child]) => [
-          key,
-          walk(child, below(key)),
-        ]),
+        [value instanceof OrderedDict ? 'ordered' : 'dict']: Array.from(value, ([key, child]) => {
+          checkArgument('flattenTorch', 'a key', key, keyKind);
+          return [key, walk(child, below(key), depth + 1)];
+        }),
       };
     if (Array.isArray(value)) {
-      const items = Array.from(value, (child, i) => walk(child, below(i)));
+      const items = Array.from(value, (child, i) => walk(child, below(i), depth + 1));
       return value instanceof Tuple ? { tuple: items } : items;
     }
     const name = named(path);
-    tensors.set(name, value);
+    tensors.set(name, checkArray('flattenTorch', name, value));
     return { tensor: name };
   };
-  const tree = JSON.stringify(walk(root, ''));
+  const tree = JSON.stringify(walk(root, '', 0));
   return { tensors, tree };
 }
 
 /** The tree again. @throws FileError for JSON that is no such tree, or that names a tensor the file does not hold */
 export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayFile>, tree: string): TorchValue {
+  checkArguments('unflattenTorch', {
+    path: [path, kinds.text],
+    tensors: [tensors, instanceOf(Map, 'a Map of arrays by name')],
+    tree: [tree, kinds.text],
+  });
   const wrong = (what: string, cause?: unknown) => new FileError(path, `its tree ${what}`, { cause });
   const read = (json: unknown, depth: number): TorchValue => {
     if (depth > MAX_DEPTH) throw wrong(`is nested deeper than ${MAX_DEPTH}`);

@@ -1,4 +1,5 @@
 // What a file of PyTorch's holds, as JavaScript values, and the way there from an unpickled tree.
+import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { type ArrayFile, arrayDtypes, byteLengthOf, elementsOf } from './array.ts';
 import { NumpyArray } from './numpy_pickle.ts';
@@ -25,6 +26,7 @@ export class Float {
   readonly value: number;
 
   constructor(value: number) {
+    checkArgument('Float', 'value', value, kinds.number);
     this.value = value;
   }
 }

@@ -42,9 +42,10 @@ async function channelsOf(config: Config, onNotice?: (text: string) => void): Pr
   using _closed = closing(dataset);
   const statistics = new ChannelStatistics(dataset.channels);
   const count = Math.min(dataset.count, COMPARED);
-  for (let first = 0; first < count; first += config.training.batch_size)
-    statistics.add(
-      (await sequentialBatch(dataset, first, Math.min(config.training.batch_size, count - first), config.data)).images,
-    );
+  const { centered } = config.data;
+  for (let first = 0; first < count; first += config.training.batch_size) {
+    const n = Math.min(config.training.batch_size, count - first);
+    statistics.add((await sequentialBatch(dataset, first, n, { centered })).images);
+  }
   return statistics.facts();
 }

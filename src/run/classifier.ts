@@ -153,7 +153,7 @@ async function shareRight(
     await nextTurn();
     signal?.throwIfAborted();
     const n = Math.min(EVALUATED, dataset.count - first);
-    const { images, labels } = await sequentialBatch(dataset, first, n, config.data);
+    const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
     const guesses = scope(() =>
       noGrad(() => {
         const x = tensor(images, { shape: [n, height, width, channels], device: network.device });

@@ -121,7 +121,7 @@ export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step
 export async function allImages(config: Config, part: 'train' | 'heldOut'): Promise<Float32Array> {
   const dataset = await loadDataset(config, part);
   using _closed = closing(dataset);
-  return (await sequentialBatch(dataset, 0, dataset.count, config.data)).images;
+  return (await sequentialBatch(dataset, 0, dataset.count, { centered: config.data.centered })).images;
 }
 
 /** Network range to pixels: rounded down as the official sample files, or to the nearest as its picture grids. */

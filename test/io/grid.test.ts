@@ -36,6 +36,8 @@ describe('imageGrid', () => {
   it('refuses sizes that do not fit', () => {
     expect(() => imageGrid(new Uint8Array(5), [2, 1, 1, 3])).toThrow(ValueError);
     expect(() => imageGrid(new Uint8Array(0), [0, 1, 1, 3])).toThrow(ValueError);
-    expect(() => imageGrid(new Uint8Array(3), [1, 1, 1, 3], { scale: 0.5 })).toThrow(/scale must be/);
+    expect(() => imageGrid(new Uint8Array(3), [1, 1, 1, 3], { scale: 0.5 })).toThrow(
+      /scale to be a whole number >= 1, got 0.5/,
+    );
   });
 });

@@ -85,7 +85,9 @@ describe('writing', () => {
     const one: ArrayFile = { shape: [1], dtype: 'f32', data: new Float32Array(1) };
     await expect(writeSafetensors(path, { __metadata__: one })).rejects.toThrow(ValueError);
     await expect(writeSafetensors(path, { x: { ...one, shape: [2] } })).rejects.toThrow(/shape \[2\] holds 1 values/);
-    await expect(writeSafetensors(path, {}, { step: 3 as never })).rejects.toThrow(/"step" is not a string/);
+    await expect(writeSafetensors(path, {}, { step: 3 as never })).rejects.toThrow(
+      /metadata "step" to be a string, got 3/,
+    );
   });
 });
 

@@ -61,7 +61,7 @@ describe('pairs of images', () => {
     expect(readdirSync(join(real, '42')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
     const chosen = await config();
     const dataset = await loadDataset(chosen, 'train');
-    const { images } = await sequentialBatch(dataset, 0, count, chosen.data);
+    const { images } = await sequentialBatch(dataset, 0, count, { centered: chosen.data.centered });
     const { model: loaded } = await loadModel(flow, chosen, { device });
     using model = loaded;
     const way = { shape: [8, 8, 1], solver: 'rk45', tolerance: 1e-3, batch: 8, device } as const;

@@ -2,11 +2,12 @@
 // what training asks before its first step, at the price of a few batches.
 import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
-import { FileError, formatShape, RectiflowError } from '../../errors.ts';
+import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { FileError, formatShape, RectiflowError, ValueError } from '../../errors.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
-import { batchRange, type PairShape } from './manifest.ts';
-import { type PairSet, subfolders } from './set.ts';
+import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
+import { PairSet, subfolders } from './set.ts';
 import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
 
 /** What the authors advise for CIFAR-10. */
@@ -41,11 +42,25 @@ export interface PairCheckOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+const checkOptionKinds: OptionKinds<PairCheckOptions> = {
+  shape: pairShapeKind,
+  planned: kinds.count,
+  noiseScale: kinds.positive,
+  limit: kinds.count,
+  data: kinds.object,
+  signal: kinds.signal,
+  onProgress: kinds.callback,
+};
+const dataKinds = { mean: listOf(kinds.finite, 'finite numbers'), deviation: listOf(kinds.finite, 'finite numbers') };
+
 /**
  * Reads every pair below `root` once.
  * @throws FileError for a root that cannot be read or holds no pairs
  */
-export async function checkPairs(root: string, options: PairCheckOptions = {}): Promise<PairFinding[]> {
+export async function checkPairs(root: string, given: PairCheckOptions = {}): Promise<PairFinding[]> {
+  checkArgument('checkPairs', 'root', root, kinds.path);
+  const options = checkOptions('checkPairs', given, checkOptionKinds);
+  if (options.data) options.data = checkOptions('checkPairs', options.data, dataKinds, ['mean', 'deviation']);
   const findings: PairFinding[] = [];
   const folders: PairFolder[] = [];
   try {
@@ -53,6 +68,9 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
     if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has any');
     if (folders.length === 0) return findings;
     findings.push(...countFindings(folders, options));
+    const channels = options.data?.mean.length ?? folders[0].shape[0];
+    if (channels !== folders[0].shape[0] || (options.data?.deviation.length ?? channels) !== channels)
+      throw new ValueError(`[checkPairs] expected data of ${folders[0].shape[0]} channels, got another number`);
     const survey = new Survey(folders[0].shape, options);
     const limits = folders.map(({ count }) => Math.min(count, options.limit ?? count));
     const total = limits.reduce((sum, limit) => sum + limit, 0);
@@ -69,12 +87,19 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
   }
 }
 
+const pairSet = kind('a PairSet', (v) => v instanceof PairSet);
+
 /**
  * A look at the first pairs and at some from everywhere: all finite, and z0 noise.
  * @param noiseScale deviation of z0 where no manifest states it
  * @throws FileError naming what is wrong
  */
 export async function refuseBroken(pairs: PairSet, root: string, noiseScale: number): Promise<void> {
+  checkArguments('refuseBroken', {
+    pairs: [pairs, pairSet],
+    root: [root, kinds.text],
+    noiseScale: [noiseScale, kinds.positive],
+  });
   const { count } = pairs;
   const half = Math.min(SAMPLED / 2, count);
   const indices = new Set<number>();

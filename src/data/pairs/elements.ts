@@ -3,6 +3,7 @@
 // q = round((clip(z, low, high) - low) / (high - low) * 65535), z = low + q (high - low) / 65535
 //
 // Over [-4, 4] an error of at most 6.1e-5: a 128th of a step of 8-bit pixels, and below what RK45 at 1e-5 leaves open.
+import { checkArgument, kinds } from '../../arguments.ts';
 import { NonFiniteError } from '../../errors.ts';
 import { bytesOf } from '../../io/array.ts';
 import { fillNormals } from '../../tensor/philox.ts';
@@ -13,6 +14,7 @@ const STEPS = 65535;
 
 /** What pairs of network range [-1, 1] or [0, 1] are quantised over: the ends of an ODE go beyond it, with a young flow far. */
 export function quantisedRange(centered: boolean): [low: number, high: number] {
+  checkArgument('quantisedRange', 'centered', centered, kinds.boolean);
   return centered ? [-4, 4] : [-1.5, 2.5];
 }
 

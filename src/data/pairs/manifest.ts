@@ -10,7 +10,8 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FileError } from '../../errors.ts';
+import { checkArgument, checkArguments, describeValue, kind, kinds, listOf } from '../../arguments.ts';
+import { ArgumentError, FileError } from '../../errors.ts';
 import { byteLengthOf } from '../../io/array.ts';
 import { readWhole } from '../../io/file.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
@@ -101,6 +102,7 @@ export function batchCount({ batch, count }: Pick<PairPlan, 'batch' | 'count'>):
 
 /** Evaluations of the network a pair: the mean over the batches that are there. */
 export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonly PairShard[]): number {
+  checkArguments('meanNfe', { plan: [plan, countedPlan], shards: [shards, shardsKind] });
   let [evaluations, pairs] = [0, 0];
   for (const [index, { nfe }] of shards.entries()) {
     const [, count] = batchRange(plan, index);
@@ -112,6 +114,7 @@ export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonl
 
 /** The manifest of a folder; undefined where there is none. @throws FileError for one that is damaged */
 export async function readManifest(folder: string): Promise<PairManifest | undefined> {
+  checkArgument('readManifest', 'folder', folder, kinds.path);
   const path = join(folder, files.manifest);
   if (!(await exists(path))) return undefined;
   const text = Buffer.from(await readWhole(path, MAX_BYTES)).toString('utf8');
@@ -214,6 +217,21 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
       : value === 0 && shards.length === 0;
   },
 };
+
+/** [channels, height, width] */
+export const pairShapeKind = listOf(kinds.count, 'whole numbers >= 1', 3);
+
+const countedPlan = kind('a plan of pairs', (v) => isFields(v) && isWhole(v.batch, 1) && isWhole(v.count, 1));
+const shardsKind = listOf(kind('a batch that is done', isShard), 'batches that are done');
+
+/** @throws ArgumentError naming what is wrong with a plan that a caller made */
+export function checkPlan(op: string, plan: PairPlan): void {
+  checkArgument(op, 'plan', plan, kind('a plan of pairs', isFields));
+  const all = plan as unknown as Fields;
+  for (const [name, holds] of Object.entries(rules))
+    if (name !== 'done' && name !== 'shards' && !holds(all[name], all))
+      throw new ArgumentError(op, `plan.${name} to be as PairPlan says`, describeValue(all[name]));
+}
 
 function checkManifest(value: unknown, path: string): PairManifest {
   if (!isFields(value) || value.format !== FORMAT) throw new FileError(path, 'is no manifest of pairs of this package');

@@ -1,8 +1,14 @@
 // Which pairs of a batch are of real images, where reflow mixes them in.
+import { checkArgument, kind, kinds } from '../../arguments.ts';
 import { streams } from '../../tensor/streams.ts';
 import { randomBlock } from '../random.ts';
 
+const share = kind('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1);
+
 /** Whether sample `item` of a run is one, with probability `ratio`: a function of (seed, item). */
 export function isReal(seed: number, item: number, ratio: number): boolean {
+  checkArgument('isReal', 'seed', seed, kinds.whole);
+  checkArgument('isReal', 'item', item, kinds.whole);
+  checkArgument('isReal', 'ratio', ratio, share);
   return randomBlock(0, item, streams.realPairs, seed)[0] < ratio * 2 ** 32;
 }

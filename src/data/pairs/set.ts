@@ -4,11 +4,12 @@
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, kinds } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
 import { asFileError, writeNpyRows } from '../../io/index.ts';
 import { channelsFirst } from '../layout.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
-import type { PairShape } from './manifest.ts';
+import { type PairShape, pairShapeKind } from './manifest.ts';
 
 /** Reads under way at once. */
 const LANES = 16;
@@ -28,7 +29,8 @@ export class PairSet {
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
 
-  private constructor(folders: readonly PairFolder[]) {
+  private constructor(sign: symbol, folders: readonly PairFolder[]) {
+    checkByOpen('PairSet', sign);
     this.folders = folders;
     this.shape = folders[0].shape;
     let count = 0;
@@ -47,6 +49,8 @@ export class PairSet {
    * @throws FileError for a root without pairs, and for folders that are incomplete, damaged or of another shape
    */
   static async open(root: string, shape?: PairShape, notice: (text: string) => void = () => {}): Promise<PairSet> {
+    checkArguments('PairSet.open', { root: [root, kinds.path], notice: [notice, kinds.callback] });
+    if (shape !== undefined) checkArgument('PairSet.open', 'shape', shape, pairShapeKind);
     const folders: PairFolder[] = [];
     try {
       for (const name of await subfolders(root)) {
@@ -65,7 +69,7 @@ export class PairSet {
           );
       }
       if (folders.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has z0.npy and z1.npy');
-      return new PairSet(folders);
+      return new PairSet(byOpen, folders);
     } catch (error) {
       for (const folder of folders) await folder.close();
       throw asFileError(root, error);
@@ -74,6 +78,7 @@ export class PairSet {
 
   /** The pairs of these indices. */
   async load(indices: Int32Array): Promise<PairBatch> {
+    checkArgument('PairSet.load', 'indices', indices, kinds.int32s);
     const size = this.shape.reduce((product, dim) => product * dim, 1);
     const batch = { z0: new Float32Array(indices.length * size), z1: new Float32Array(indices.length * size) };
     let next = 0;
@@ -97,7 +102,7 @@ export class PairSet {
   /** The folder of a pair of the set, and its number there. */
   locate(index: number): { folder: PairFolder; index: number } {
     if (!Number.isInteger(index) || index < 0 || index >= this.count)
-      throw new ValueError(`the set has ${this.count} pairs, none of index ${index}`);
+      throw new ValueError(`the set has ${this.count} pairs, none of index ${describeValue(index)}`);
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };
   }
@@ -116,16 +121,25 @@ export async function subfolders(root: string): Promise<string[]> {
  * @param count pairs in all
  * @param batches f32 [B, H, W, C] each
  */
-export function writePairFile(
+export async function writePairFile(
   path: string,
   count: number,
   shape: PairShape,
   batches: AsyncIterable<Float32Array> | Iterable<Float32Array>,
 ): Promise<void> {
+  checkArguments('writePairFile', {
+    path: [path, kinds.path],
+    count: [count, kinds.whole],
+    shape: [shape, pairShapeKind],
+    batches: [batches, kinds.iterable],
+  });
   const [channels, height, width] = shape;
   const size = channels * height * width;
   async function* rows() {
-    for await (const batch of batches) yield channelsFirst(batch, [batch.length / size, height, width, channels]);
+    for await (const batch of batches) {
+      checkArgument('writePairFile', 'a batch', batch, kinds.float32);
+      yield channelsFirst(batch, [batch.length / size, height, width, channels]);
+    }
   }
-  return writeNpyRows(path, [count, ...shape], rows());
+  await writeNpyRows(path, [count, ...shape], rows());
 }

@@ -3,6 +3,8 @@
 //
 // limits: k standard errors of the statistic for n independent normals, and a floor below which nobody would mind
 //   mean 6 / sqrt(n), variance 6 sqrt(2 / n), kurtosis 6 sqrt(24 / n), distance 2.5 / sqrt(n)
+import { checkArgument, kind, kinds } from '../../arguments.ts';
+import { ValueError } from '../../errors.ts';
 
 /** Distribution functions are compared at the borders of so many bins over [-REACH, REACH]. */
 const BINS = 4096;
@@ -84,6 +86,8 @@ export function normalDistribution(x: number): number {
   return x < 0 ? tail : 1 - tail;
 }
 
+const channelCount = kind('a whole number from 1 to 65536', (v) => kinds.count.accepts(v) && (v as number) <= 65536);
+
 /** Mean and deviation of each channel, over images [H, W, C]. */
 export class ChannelStatistics {
   private readonly sums: Float64Array;
@@ -92,6 +96,7 @@ export class ChannelStatistics {
   private count = 0;
 
   constructor(channels: number) {
+    checkArgument('ChannelStatistics', 'channels', channels, channelCount);
     this.channels = channels;
     this.sums = new Float64Array(channels);
     this.squares = new Float64Array(channels);
@@ -99,7 +104,12 @@ export class ChannelStatistics {
 
   /** Whole images, channels last. */
   add(values: Float32Array): void {
+    checkArgument('ChannelStatistics.add', 'values', values, kinds.float32);
     const { channels, sums, squares } = this;
+    if (values.length % channels !== 0)
+      throw new ValueError(
+        `[ChannelStatistics.add] expected pixels of ${channels} values, got ${values.length} values`,
+      );
     for (let i = 0; i < values.length; i++) {
       sums[i % channels] += values[i];
       squares[i % channels] += values[i] * values[i];

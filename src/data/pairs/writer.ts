@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { byOpen, checkArgument, checkArguments, checkByOpen, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
 import { npyHeader } from '../../io/npy.ts';
@@ -16,6 +17,7 @@ import { shardLayout } from './folder.ts';
 import {
   batchCount,
   batchRange,
+  checkPlan,
   exists,
   files,
   meanNfe,
@@ -42,7 +44,15 @@ export class PairWriter {
   private readonly ends: Ends;
   private readonly journal: FileHandle;
 
-  private constructor(folder: string, plan: PairPlan, shards: PairShard[], ends: Ends, journal: FileHandle) {
+  private constructor(
+    sign: symbol,
+    folder: string,
+    plan: PairPlan,
+    shards: PairShard[],
+    ends: Ends,
+    journal: FileHandle,
+  ) {
+    checkByOpen('PairWriter', sign);
     this.folder = folder;
     this.plan = plan;
     this.shards = shards;
@@ -56,6 +66,8 @@ export class PairWriter {
    * @throws FileError where all pairs are there, or pairs that no manifest describes
    */
   static async open(folder: string, plan: PairPlan, compare: (begun: PairPlan) => void): Promise<PairWriter> {
+    checkArguments('PairWriter.open', { folder: [folder, kinds.path], compare: [compare, kinds.callback] });
+    checkPlan('PairWriter.open', plan);
     const begun = await readManifest(folder);
     if (begun?.done === begun?.count) {
       await remove(folder, begun ? [leftover, journal] : []);
@@ -76,7 +88,7 @@ export class PairWriter {
       shards.length = Math.min(shards.length, batchCount(agreed), await sink.present());
       await sink.keep(shards.length);
       log = await openAt(join(folder, files.journal), shards.map((shard) => `${shardLine(shard)}\n`).join(''));
-      return new PairWriter(folder, agreed, shards, sink, log);
+      return new PairWriter(byOpen, folder, agreed, shards, sink, log);
     } catch (error) {
       await sink?.close();
       await log?.close();
@@ -99,6 +111,9 @@ export class PairWriter {
    * @throws NonFiniteError for what is no number, ValueError for another number of pairs than the batch has, FileError
    */
   async write(values: Float32Array, nfe: number): Promise<void> {
+    checkArguments('PairWriter.write', { values: [values, kinds.float32], nfe: [nfe, kinds.notNegative] });
+    if (this.done === batchCount(this.plan))
+      throw new ValueError(`[PairWriter.write] expected at most ${this.done} batches, got another one`);
     const [channels, height, width] = this.plan.shape;
     const [first, count] = batchRange(this.plan, this.done);
     if (values.length !== count * channels * height * width)
@@ -122,6 +137,10 @@ export class PairWriter {
    * @param images where z0 was solved: every z1 in order, f32 [n, H, W, C] at a time
    */
   async finish(images?: AsyncIterable<Float32Array>): Promise<void> {
+    if (images !== undefined) checkArgument('PairWriter.finish', 'images', images, kinds.iterable);
+    const batches = batchCount(this.plan);
+    if (this.done < batches)
+      throw new ValueError(`[PairWriter.finish] expected ${batches} batches, got ${this.done} so far`);
     await this.ends.finish(images);
     await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
     await unlink(join(this.folder, files.journal));
@@ -135,8 +154,10 @@ export class PairWriter {
 }
 
 async function remove(folder: string, patterns: readonly RegExp[]): Promise<void> {
-  for (const name of await readdir(folder))
-    if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
+  const names = await readdir(folder).catch((error) => {
+    throw asFileError(folder, error);
+  });
+  for (const name of names) if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
 }
 
 /** Opens a file at the end of `text`, which it holds afterwards and nothing else. */

@@ -59,7 +59,7 @@ export async function evaluationLoss(
       await nextTurn();
       signal?.throwIfAborted();
       const n = Math.min(batchSize, total - first);
-      const { images } = await sequentialBatch(dataset, first, n, config.data);
+      const { images } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
       scope(() =>
         noGrad(() => {
           const draw = { seed: config.seed, sample: first, device };
