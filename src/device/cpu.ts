@@ -5,7 +5,14 @@ import { CachingAllocator } from './allocator.ts';
 import { cacheKey, KernelCache } from './cache.ts';
 import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
 import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures, Recording } from './device.ts';
+import {
+  type CompileProgress,
+  type Device,
+  type HostArray,
+  type MemoryFigures,
+  type Recording,
+  registerDevice,
+} from './device.ts';
 import { fromEnvironment } from './environment.ts';
 import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
@@ -69,6 +76,7 @@ export class CpuDevice implements Device {
 
   /** @throws CompileError without a C compiler, DeviceError without koffi */
   constructor(options: CpuOptions = {}) {
+    registerDevice(this);
     this.workers = options.threads ?? defaultThreads();
     this.exact = options.exact ?? false;
     this.march = options.march ?? fromEnvironment('RECTIFLOW_MARCH') ?? 'native';

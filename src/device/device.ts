@@ -1,5 +1,6 @@
 // What a device is: memory, compiled kernels, a queue of work. It knows nothing of ops, shapes or gradients.
 // Addresses are opaque numbers of their device. Work is enqueued in order; reading waits for it.
+import { kind } from '../arguments.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -113,3 +114,15 @@ export interface Device {
   /** Starts a new measurement of `highWater` from the bytes in use now. */
   resetHighWater(): void;
 }
+
+const devices = new WeakSet<object>();
+
+/** Every device does this when it is made, so that arguments can be told from objects that only look like one. */
+export function registerDevice(device: Device): void {
+  devices.add(device);
+}
+
+/** The kind of an option that holds a device. */
+export const deviceKind = kind('a device that openDevice() returned', (value) => {
+  return typeof value === 'object' && value !== null && devices.has(value);
+});

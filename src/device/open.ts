@@ -1,11 +1,11 @@
 // Opening a device by name, once per name and options.
-import { checkArgument, checkOptions, kind as kindOf, kinds, oneOf } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, oneOf } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
 import { compilerMissing, lookForCompiler } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
-import { type Device, type Precision, precisions } from './device.ts';
+import { type Device, deviceKind, type Precision, precisions } from './device.ts';
 import { checkThreads } from './threads.ts';
 import { WasmDevice } from './wasm.ts';
 import { nodeHost } from './wasm_node.ts';
@@ -30,12 +30,6 @@ const openOptions = {
   exact: kinds.boolean,
   march: kinds.text,
 };
-
-/** The kind of an option that holds a device. */
-export const deviceKind = kindOf(
-  'a device that openDevice() returned',
-  (value) => value instanceof CpuDevice || value instanceof WasmDevice || value instanceof CudaDevice,
-);
 
 /** By what was asked for; settled ones, and those that are being opened. */
 const open = new Map<string, Promise<Device>>();

@@ -4,7 +4,7 @@
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import { debugLevel, traceLaunch } from './debug.ts';
-import type { Device, HostArray, MemoryFigures, Recording } from './device.ts';
+import { type Device, type HostArray, type MemoryFigures, type Recording, registerDevice } from './device.ts';
 import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
@@ -53,6 +53,7 @@ export class WasmDevice implements Device {
   private readonly tables: Tables;
 
   private constructor(host: WasmHost, workers: number, exact: boolean) {
+    registerDevice(this);
     this.host = host;
     this.workers = workers;
     this.exact = exact;

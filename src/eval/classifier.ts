@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { checkArgument, checkArguments, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
 import { FileError, formatShape, ShapeError } from '../errors.ts';
 import { bytesOf } from '../io/array.ts';
 import { type ArrayFile, readSafetensors, writeSafetensors } from '../io/index.ts';

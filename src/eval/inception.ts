@@ -9,7 +9,7 @@
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { conv2d } from '../kernels/conv/conv.ts';

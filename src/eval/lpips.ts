@@ -10,7 +10,7 @@
 import { fileURLToPath } from 'node:url';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
-import { deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { conv2d } from '../kernels/conv/conv.ts';
 import { add, div, maximum, relu, sqrt, square, sub } from '../kernels/elementwise.ts';

@@ -20,6 +20,7 @@ export {
   type FixedOptions,
   type FixedSolver,
   fixedSolvers,
+  type Rk45Options,
   type Solution,
   type SolveOptions,
   solveFixed,

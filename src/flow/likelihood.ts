@@ -7,7 +7,8 @@ import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../
 import { gradients } from '../autograd/backward.ts';
 import { enableGrad, noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { defaultDevice, deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
+import { defaultDevice } from '../device/open.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { add, less, mul, where } from '../kernels/elementwise.ts';
 import { concat, reshape, slice } from '../kernels/movement.ts';

@@ -4,7 +4,8 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { defaultDevice, deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
+import { defaultDevice } from '../device/open.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
@@ -14,7 +15,15 @@ import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
-import { type FixedSolver, fixedSolvers, type Solution, type SolveOptions, solveFixed, solveRk45 } from './solvers.ts';
+import {
+  epsilonKind,
+  type FixedSolver,
+  fixedSolvers,
+  type Solution,
+  type SolveOptions,
+  solveFixed,
+  solveRk45,
+} from './solvers.ts';
 import { type SdeDrift, sdeDrifts, solveStochastic } from './stochastic.ts';
 import { TIME_EPSILON } from './times.ts';
 import { microBatched, type Velocity } from './velocity.ts';
@@ -70,7 +79,7 @@ const transportOptions: OptionKinds<TransportOptions> = {
   solver: oneOf(solverNames),
   steps: kinds.count,
   tolerance: kinds.positive,
-  epsilon: kinds.number,
+  epsilon: epsilonKind,
   device: deviceKind,
   onProgress: kinds.callback,
   signal: kinds.signal,
@@ -219,7 +228,6 @@ export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOpti
   refuseIneffective('solve', checked);
   const { solver, steps = DEFAULT_STEPS, tolerance = DEFAULT_TOLERANCE, reverse, onStep, signal } = checked;
   const { epsilon = TIME_EPSILON } = checked;
-  if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
   const between = (start: number) => (reverse ? { from: 1, to: start } : { from: start, to: 1 });
   return solver === 'rk45'
     ? solveRk45(velocity, start, { ...between(epsilon), tolerance, onStep, signal })

@@ -4,13 +4,14 @@
 //
 // Gradients flow through the steps as through any ops: to the start and to what the velocity is made of. The graph of every step
 // is kept until backward; without one, inside noGrad(), memory does not grow with the steps.
+import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
-import { NonFiniteError, ValueError } from '../errors.ts';
+import { NonFiniteError } from '../errors.ts';
 import { reshape } from '../kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type Velocity, velocityAt } from './velocity.ts';
+import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 export interface SolveOptions {
   /** Default 0. */
@@ -55,6 +56,7 @@ export const fixedSolvers = Object.keys(tableaus) as FixedSolver[];
 
 /** Evaluations of the velocity in one step. */
 export function evaluationsAStep(solver: FixedSolver): number {
+  checkArgument('evaluationsAStep', 'solver', solver, oneOf(fixedSolvers));
   return tableaus[solver].nodes.length;
 }
 
@@ -82,12 +84,22 @@ export interface FixedOptions extends SolveOptions {
   epsilon?: number;
 }
 
-/** Refuses what would make NaN of every time. */
-function checkTimes({ from, to, epsilon }: { from: number; to: number; epsilon: number }): void {
-  for (const [name, time] of Object.entries({ from, to }))
-    if (!Number.isFinite(time)) throw new ValueError(`${name} must be a finite number, got ${time}`);
-  if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
-}
+/** The kind of an option that holds the time of noise. */
+export const epsilonKind = kind('in [0, 1)', (v) => typeof v === 'number' && v >= 0 && v < 1);
+
+const solveOptions: OptionKinds<SolveOptions> = {
+  from: kinds.finite,
+  to: kinds.finite,
+  onStep: kinds.callback,
+  signal: kinds.signal,
+};
+
+const fixedOptions: OptionKinds<FixedOptions> = {
+  ...solveOptions,
+  solver: oneOf(fixedSolvers),
+  steps: kinds.count,
+  epsilon: epsilonKind,
+};
 
 /**
  * Equal steps of an explicit method; NFE = steps times its stages.
@@ -95,11 +107,10 @@ function checkTimes({ from, to, epsilon }: { from: number; to: number; epsilon: 
  * when aborted
  */
 export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
-  const { from = 0, to = 1, solver, steps, epsilon = 0, onStep, signal } = options;
-  checkTimes({ from, to, epsilon });
+  checkPath('solveFixed', velocity, start);
+  const checked = checkOptions('solveFixed', options, fixedOptions, ['solver', 'steps']);
+  const { from = 0, to = 1, solver, steps, epsilon = 0, onStep, signal } = checked;
   const tableau: Tableau = tableaus[solver];
-  if (!tableau) throw new ValueError(`unknown solver "${solver}"; known are ${fixedSolvers.join(', ')}, rk45`);
-  if (!Number.isInteger(steps) || steps < 1) throw new ValueError(`steps must be a whole number >= 1, got ${steps}`);
   const timeAt = (s: number) => s * (1 - epsilon) + epsilon;
   const slope: Slope = (x, s) => velocityAt(velocity, x, timeAt(s));
   const h = (to - from) / steps;
@@ -154,6 +165,13 @@ function stepOf(
   };
 }
 
+export interface Rk45Options extends SolveOptions {
+  /** Absolute and relative bound of a step's error. */
+  tolerance: number;
+}
+
+const rk45Options: OptionKinds<Rk45Options> = { ...solveOptions, tolerance: kinds.positive };
+
 const SAFETY = 0.9;
 const LEAST_FACTOR = 0.2;
 const LARGEST_FACTOR = 10;
@@ -165,10 +183,15 @@ const ORDER = 4;
  * @throws ValueError for options outside their range; NonFiniteError for a start or a velocity that is not finite; ShapeError for a
  * velocity of another shape than x; the signal's reason when aborted
  */
-export function solveRk45(velocity: Velocity, start: Tensor, options: SolveOptions & { tolerance: number }): Solution {
-  const { from = 0, to = 1, tolerance, onStep, signal } = options;
-  if (!(tolerance > 0 && Number.isFinite(tolerance))) throw new ValueError(`tolerance must be > 0, got ${tolerance}`);
-  checkTimes({ from, to, epsilon: 0 });
+export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Options): Solution {
+  checkPath('solveRk45', velocity, start);
+  const {
+    from = 0,
+    to = 1,
+    tolerance,
+    onStep,
+    signal,
+  } = checkOptions('solveRk45', options, rk45Options, ['tolerance']);
   const bounds = { absolute: tolerance, relative: tolerance };
   const direction = Math.sign(to - from);
   if (direction === 0) return { x: linearCombination(start, [], []), nfe: 0 };

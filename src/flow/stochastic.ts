@@ -6,15 +6,15 @@
 //   x_t = t v + E[x_0 | x_t],  score(x_t) = -E[x_0 | x_t] / (a^2 (1 - t)) = (t v - x_t) / (a^2 (1 - t)),
 // so the drift is v + sigmaVariance^2 (1 - t) / (2 a^2) (t v - x). The official code has, in place of (1 - t) (t v - x),
 // (t (1 - t) v - (2 - t) x) / 2, which does not keep the marginals: 'legacy'.
-import { ValueError } from '../errors.ts';
+import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { randn } from '../kernels/random.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Solution, SolveOptions } from './solvers.ts';
+import { epsilonKind, type Solution, type SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
-import { type Velocity, velocityAt } from './velocity.ts';
+import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 /** 'exact' keeps the marginals of the flow; 'legacy' is the official code's formula. */
 export type SdeDrift = 'exact' | 'legacy';
@@ -36,6 +36,18 @@ export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal
   first?: number;
 }
 
+const stochasticOptions: OptionKinds<StochasticOptions> = {
+  onStep: kinds.callback,
+  signal: kinds.signal,
+  steps: kinds.count,
+  sigmaVariance: kinds.notNegative,
+  drift: oneOf(sdeDrifts),
+  noiseScale: kinds.positive,
+  epsilon: epsilonKind,
+  seed: kinds.whole,
+  first: kinds.whole,
+};
+
 /**
  * From noise to data. The velocity must be a 1-rectified flow's, whose noise is independent of its data. Gradients flow through the
  * steps to the start and to what the velocity is made of; the noise is a constant.
@@ -44,9 +56,10 @@ export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal
  * when aborted
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
-  const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = options;
-  const { seed, first = 0, onStep, signal } = options;
-  checkOptions({ steps, sigmaVariance, drift, noiseScale, epsilon });
+  checkPath('solveStochastic', velocity, start);
+  const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance', 'seed']);
+  const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = checked;
+  const { seed, first = 0, onStep, signal } = checked;
   const { device, shape } = start;
   const dt = 1 / steps;
   const gain = sigmaVariance ** 2 / (2 * noiseScale ** 2);
@@ -67,17 +80,4 @@ export function solveStochastic(velocity: Velocity, start: Tensor, options: Stoc
     onStep?.({ x, t: step + 1 === steps ? 1 : t + dt * (1 - epsilon), nfe: step + 1 });
   }
   return { x, nfe: steps };
-}
-
-function checkOptions(
-  options: Required<Pick<StochasticOptions, 'steps' | 'sigmaVariance' | 'drift' | 'noiseScale' | 'epsilon'>>,
-) {
-  const { steps, sigmaVariance, drift, noiseScale, epsilon } = options;
-  if (!Number.isInteger(steps) || steps < 1) throw new ValueError(`steps must be a whole number >= 1, got ${steps}`);
-  if (!(sigmaVariance >= 0 && Number.isFinite(sigmaVariance)))
-    throw new ValueError(`sigmaVariance must be >= 0, got ${sigmaVariance}`);
-  if (!sdeDrifts.includes(drift)) throw new ValueError(`unknown drift "${drift}"; known are ${sdeDrifts.join(', ')}`);
-  if (!(noiseScale > 0 && Number.isFinite(noiseScale)))
-    throw new ValueError(`noiseScale must be > 0, got ${noiseScale}`);
-  if (!(epsilon >= 0 && epsilon < 1)) throw new ValueError(`epsilon must be in [0, 1), got ${epsilon}`);
 }

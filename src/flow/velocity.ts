@@ -13,7 +13,7 @@ import { checkOperands } from '../kernels/op.ts';
 import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { replaying } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
@@ -25,10 +25,19 @@ export interface Velocity {
 
 /** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
 export function velocityAt(velocity: Velocity, x: Tensor, t: number): Tensor {
-  const v = velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
+  const v: unknown = velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
+  requireTensor('velocity', v, 'a function that returns a tensor');
+  checkOperands('velocity', [x, v]);
   if (!sameShape(v.shape, x.shape))
     throw new ShapeError('velocity', `a result ${formatShape(x.shape)} as x`, formatShape(v.shape));
   return v;
+}
+
+/** The checks of what every solver takes. @throws ArgumentError, DtypeError, ShapeError for anything but points [N, ...] */
+export function checkPath(op: string, velocity: Velocity, start: Tensor): void {
+  checkArgument(op, 'velocity', velocity, kinds.callback);
+  checkOperands(op, [start]);
+  if (start.rank === 0) throw new ShapeError(op, 'points [N, ...]', formatShape(start.shape));
 }
 
 /** The official network is told t * 999. */

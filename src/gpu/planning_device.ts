@@ -2,7 +2,15 @@
 // and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
 import { CachingAllocator } from '../device/allocator.ts';
 import { PoolAllocator } from '../device/cuda/pool_allocator.ts';
-import type { Device, HostArray, MemoryFigures, Precision, Recording, TensorMaps } from '../device/device.ts';
+import {
+  type Device,
+  type HostArray,
+  type MemoryFigures,
+  type Precision,
+  type Recording,
+  registerDevice,
+  type TensorMaps,
+} from '../device/device.ts';
 import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../device/module.ts';
 import { Tables } from '../device/tables.ts';
 import { DeviceError } from '../errors.ts';
@@ -46,6 +54,7 @@ export class PlanningDevice implements Device {
 
   /** @param hopper whether it is a card of sm_90a, else any from sm_80 on */
   constructor(precision: Precision, hopper: boolean) {
+    registerDevice(this);
     this.precision = precision;
     this.tensorMaps = hopper ? { rows: () => 0, patches: () => 0, together: () => 0 } : undefined;
   }

@@ -1,8 +1,8 @@
 // Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the batch,
 // the device or the number of threads. The first axis of a tensor counts samples.
 import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
+import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
-import { deviceKind } from '../device/open.ts';
 import { ValueError } from '../errors.ts';
 import { Counter, wordsOf } from '../tensor/counter.ts';
 import { empty, type TensorOptions } from '../tensor/create.ts';

@@ -4,7 +4,7 @@
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
 import { mul, sub } from '../kernels/elementwise.ts';
 import { randn, uniform } from '../kernels/random.ts';
 import { full } from '../tensor/create.ts';

@@ -1,7 +1,8 @@
 // Making tensors from nothing or from the host's arrays.
 import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device, HostArray } from '../device/device.ts';
-import { defaultDevice, deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
+import { defaultDevice } from '../device/open.ts';
 import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { type Dtype, dtypeKind, dtypes, requireFloating } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';

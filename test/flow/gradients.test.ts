@@ -9,6 +9,7 @@ import {
   microBatched,
   pathGauges,
   replayable,
+  type SolverName,
   sample,
   sdeDrifts,
   solve,
@@ -40,6 +41,9 @@ import {
 import { full } from '../../src/tensor/create.ts';
 import { streams } from '../../src/tensor/streams.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
+
+/** What a solver takes: a tolerance, or a number of steps. */
+const precisionOf = (solver: SolverName, steps: number) => (solver === 'rk45' ? { tolerance: 1e-2 } : { steps });
 
 describe.each(deviceNames)('%s', (name) => {
   let device: Device;
@@ -251,7 +255,7 @@ describe('on cpu', () => {
 
   it('steps in a checkpointed part have the bits of steps outside', () => {
     for (const solver of ['heun', 'rk45'] as const) {
-      const run = (v: Velocity, x: Tensor) => solve(v, x, { solver, steps: 3, tolerance: 1e-2 }).x;
+      const run = (v: Velocity, x: Tensor) => solve(v, x, { solver, ...precisionOf(solver, 3) }).x;
       const got = outcome((v, start) => checkpoint((x) => run(v, x), [start]));
       expect(got).toEqual(outcome(run));
     }
@@ -301,17 +305,17 @@ describe('on cpu', () => {
   it('what gives numbers of the host leaves no graph behind and no gradient, whatever the velocity is made of', async () => {
     const { velocity, weight, bias } = network();
     const data = Float32Array.from({ length: n * width }, (_, i) => Math.sin(i));
-    const options = { shape: [width], count: n, seed: 1, device, steps: 4 } as const;
+    const options = { shape: [width], count: n, seed: 1, device } as const;
     const start = randn([n, width], { seed: 1, device, requiresGrad: true });
     const all = async () => {
       for (const solver of ['euler', 'rk45'] as const) {
-        await sample(velocity, { ...options, solver, tolerance: 1e-2 });
-        await sample(replayable(velocity), { ...options, solver, tolerance: 1e-2, microBatch: 2 });
-        await encode(velocity, data, { shape: [width], solver, steps: 4, tolerance: 1e-2, device });
+        await sample(velocity, { ...options, solver, ...precisionOf(solver, 4) });
+        await sample(replayable(velocity), { ...options, solver, ...precisionOf(solver, 4), microBatch: 2 });
+        await encode(velocity, data, { shape: [width], solver, ...precisionOf(solver, 4), device });
       }
-      await sample(velocity, { ...options, solver: 'euler', sigmaVariance: 1 });
-      await straightness(velocity, options);
-      await trajectory(velocity, { ...options, stops: 2 });
+      await sample(velocity, { ...options, solver: 'euler', steps: 4, sigmaVariance: 1 });
+      await straightness(velocity, { ...options, steps: 4 });
+      await trajectory(velocity, { ...options, steps: 4, stops: 2 });
       await likelihood(velocity, data, { shape: [width], device, tolerance: 1e-2 });
       const { end } = pathGauges(velocity, start, { steps: 3 });
       expect(end.requiresGrad).toBe(false);

@@ -121,7 +121,7 @@ test('a sample depends on its number, not on the call, and scales with the noise
 test('an epsilon outside [0, 1) is refused', () => {
   const start = tensor([[1]], { device });
   for (const epsilon of [-0.1, 1, Number.NaN])
-    expect(() => solve(gaussian, start, { solver: 'euler', epsilon })).toThrow(/epsilon must be in \[0, 1\)/);
+    expect(() => solve(gaussian, start, { solver: 'euler', epsilon })).toThrow(/expected epsilon to be in \[0, 1\)/);
   start.dispose();
 });
 

@@ -171,9 +171,9 @@ test('solvers refuse times and tolerances that are not finite', () => {
       const fixed = (options: object) => () => solveFixed(velocity, start, { solver: 'euler', steps: 2, ...options });
       const adaptive = (options: object) => () => solveRk45(velocity, start, { tolerance: 1e-3, ...options });
       for (const options of [{ from: bad }, { to: bad }])
-        for (const run of [fixed, adaptive]) expect(run(options)).toThrow(`must be a finite number, got ${bad}`);
-      expect(fixed({ epsilon: bad })).toThrow(`epsilon must be in [0, 1), got ${bad}`);
-      expect(adaptive({ tolerance: bad })).toThrow(`tolerance must be > 0, got ${bad}`);
+        for (const run of [fixed, adaptive]) expect(run(options)).toThrow(`to be a finite number, got ${bad}`);
+      expect(fixed({ epsilon: bad })).toThrow(`expected epsilon to be in [0, 1), got ${bad}`);
+      expect(adaptive({ tolerance: bad })).toThrow(`expected tolerance to be a finite number > 0, got ${bad}`);
       for (const options of [{ epsilon: bad }, { solver: 'rk45' as const, tolerance: bad }])
         expect(() => solve(velocity, start, { solver: 'euler', ...options })).toThrow(`got ${bad}`);
     }

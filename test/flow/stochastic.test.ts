@@ -120,5 +120,5 @@ test('options outside their range are refused', async () => {
   await refused({ sigmaVariance: 1, sdeDrift: 'other' }).toThrow(
     /expected sdeDrift to be one of "exact", "legacy", got "other"/,
   );
-  await refused({ sigmaVariance: 1, noiseScale: 0 }).toThrow(/noiseScale must be > 0, got 0/);
+  await refused({ sigmaVariance: 1, noiseScale: 0 }).toThrow(/expected noiseScale to be a finite number > 0, got 0/);
 });

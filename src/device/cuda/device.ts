@@ -2,7 +2,16 @@
 // Each JavaScript thread that opens a card has a device of its own on the card's one context.
 import { DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
-import type { CompileProgress, Device, HostArray, MemoryFigures, Precision, Recording, TensorMaps } from '../device.ts';
+import {
+  type CompileProgress,
+  type Device,
+  type HostArray,
+  type MemoryFigures,
+  type Precision,
+  type Recording,
+  registerDevice,
+  type TensorMaps,
+} from '../device.ts';
 import { fromEnvironment } from '../environment.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from '../module.ts';
 import { Event } from '../native/cuda_handles.ts';
@@ -53,6 +62,7 @@ export class CudaDevice implements Device {
 
   /** @throws DeviceError when driver, NVRTC or card are missing or too old, saying what to do */
   constructor(index = 0, options: CudaOptions = {}) {
+    registerDevice(this);
     const driver = openDriver();
     const nvrtc = openNvrtc();
     if (index >= driver.cards)
