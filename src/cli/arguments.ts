@@ -5,12 +5,14 @@
 // An option that takes a value takes the next word unless that is an option, so that `--config.optim.grad_clip -1` means
 // what it means there; util.parseArgs would read -1 as two short flags.
 import { nearestName, UsageError } from '../errors.ts';
-import { isBooleanKey, type Override } from '../run/config/index.ts';
+import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
 
 export interface Option {
   /** What stands for the value in help; without it the option is a switch. */
   value?: string;
   help: string;
+  /** The key of the configuration that it sets too: both at once are refused. */
+  key?: string;
 }
 
 export interface Command {
@@ -19,8 +21,11 @@ export interface Command {
   options: Record<string, Option>;
   /** What words without a dash stand for, in order: names for help. Default none. */
   operands?: readonly string[];
-  /** Whether `--config.a.b value` is understood. */
-  overrides: boolean;
+  /**
+   * Which `--config.a.b value` are understood: none, all, or the keys that the command reads, 'model.' being all below model.
+   * A key that it does not read is refused. All are understood where the configuration is kept with what is made.
+   */
+  overrides: 'none' | 'all' | readonly string[];
   run(parsed: Parsed): Promise<number>;
 }
 
@@ -37,6 +42,11 @@ export class Parsed {
 
   has(name: string): boolean {
     return this.values.has(name);
+  }
+
+  /** Whether an override is of this key. */
+  sets(key: string): boolean {
+    return this.overrides.some(({ path }) => path.join('.') === key);
   }
 
   text(name: string): string | undefined {
@@ -89,7 +99,8 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
     if (!option) throw new UsageError(`"${words[at]}" stands alone; options of ${command.name} begin with --`);
     const { name, attached } = option;
     const next = () => attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
-    const path = command.overrides ? /^(?:no)?config\.(.+)$/.exec(name)?.[1].split('.') : undefined;
+    const path = command.overrides !== 'none' ? /^(?:no)?config\.(.+)$/.exec(name)?.[1].split('.') : undefined;
+    if (path) refuseUnread(command, path);
     if (path && name.startsWith('noconfig.')) {
       if (!isBooleanKey(path)) throw new UsageError(`--${name}: only true-or-false keys take --noconfig`);
       if (attached !== undefined) throw new UsageError(`--${name} takes no value, got "${attached}"`);
@@ -111,7 +122,22 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
       parsed.set(name, value);
     }
   }
+  for (const [name, { key }] of Object.entries(command.options))
+    if (key !== undefined && parsed.has(name) && parsed.sets(key))
+      throw new UsageError(`--${name} and --config.${key} say the same; give one`);
   return parsed;
+}
+
+/** @throws UsageError for a key that the command does not read; a key that does not exist is for the overrides to refuse */
+function refuseUnread({ name, overrides }: Command, path: readonly string[]): void {
+  const key = path.join('.');
+  if (typeof overrides === 'string' || !isKey(path)) return;
+  if (!overrides.some((read) => read === key || (read.endsWith('.') && key.startsWith(read))))
+    throw new UsageError(`--config.${key} has no effect on ${name}, which reads ${keyList(overrides)}`);
+}
+
+function keyList(keys: readonly string[]): string {
+  return keys.map((key) => (key.endsWith('.') ? `${key}*` : key)).join(', ');
 }
 
 /** Name and what follows "=" of a word such as --name, -name or ---name=value; undefined for a value, such as -1. */
@@ -135,8 +161,14 @@ export function commandHelp(command: Command): string {
     `--${name}${value ? ` ${value}` : ''}`,
     help,
   ]);
-  if (command.overrides)
-    rows.push(['--config.KEY VALUE', 'overrides one key of the configuration, e.g. --config.optim.lr 1e-4']);
+  const { overrides } = command;
+  if (overrides !== 'none')
+    rows.push([
+      '--config.KEY VALUE',
+      overrides === 'all'
+        ? 'overrides one key of the configuration, e.g. --config.optim.lr 1e-4'
+        : `overrides one key of ${keyList(overrides)}`,
+    ]);
   rows.push(['--help', 'this text']);
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);

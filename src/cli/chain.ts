@@ -1,4 +1,5 @@
 import type { Device } from '../device/device.ts';
+import { UsageError } from '../errors.ts';
 import {
   ASSUMED_NFE,
   type ChainProgress,
@@ -16,16 +17,21 @@ import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './shared.ts';
 
+/** What a report uses beside any sampler: it has a row of RK45. */
+export const reportKeys = ['sampling.ode_tol'];
+
 export const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
 
 export const chainCommand: Command = {
   name: 'chain',
   summary: 'from data to a generator of few steps: flow, pairs, reflow, distillation, report; see the keys of chain',
-  overrides: true,
+  overrides: 'all',
   options: { ...runOptions, price: priceOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
-    const config = await configOf(parsed);
+    if (parsed.has('price') && !parsed.has('dry-run'))
+      throw new UsageError('--price needs --dry-run: a chain that runs prints no estimate');
+    const config = await configOf(parsed, reportKeys);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device);
     process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould run in ${workdir}\n`);
@@ -36,10 +42,10 @@ export const chainCommand: Command = {
 export const estimateCommand: Command = {
   name: 'estimate',
   summary: 'time, memory, disk and cost of each stage of a chain, from a short measurement on this machine',
-  overrides: true,
+  overrides: 'all',
   options: { config: runOptions.config, price: priceOption, device: runOptions.device, threads: runOptions.threads },
   async run(parsed) {
-    const config = await configOf(parsed);
+    const config = await configOf(parsed, reportKeys);
     return printEstimate(config, await deviceOf(parsed, config), parsed);
   },
 };

@@ -16,7 +16,7 @@ export const classifierCommand: Command = {
   name: 'classifier',
   summary:
     'train a small classifier of labelled images, whose features serve eval (--config.eval.features classifier:FILE)',
-  overrides: true,
+  overrides: ['seed', 'device', 'precision', 'exact', 'data.', 'training.data_dir'],
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; needed` },
     out: { value: 'FILE', help: 'X.safetensors; needed' },

@@ -14,7 +14,7 @@ export const convertCommand: Command = {
   name: 'convert',
   summary: 'a checkpoint of the official code (.pth) to .safetensors, and back',
   operands: ['FROM', 'TO'],
-  overrides: true,
+  overrides: 'all',
   options: {
     config: { value: 'CONFIG', help: `${configHelp}: the network it is of` },
     partial: partialOption,
@@ -23,8 +23,12 @@ export const convertCommand: Command = {
     const [from, to] = parsed.operands;
     if (from === undefined || to === undefined)
       throw new UsageError('give two files: rectiflow convert checkpoint_8.pth checkpoint_8.safetensors');
+    const named = parsed.text('config') !== undefined;
+    if (!named && parsed.overrides.length > 0) throw new UsageError('--config.KEY needs --config CONFIG');
+    if (!named && parsed.has('partial'))
+      throw new UsageError('--partial needs --config CONFIG: only a network can be fitted in part');
     const path = findCheckpoint(from);
-    const config = parsed.text('config') === undefined ? undefined : await configOf(parsed);
+    const config = named ? await configOf(parsed) : undefined;
     const device = await openDefaultDevice('cpu', {}, note);
     const result = await convert(path, to, { device, config, partial: parsed.has('partial'), onNotice: note });
     process.stdout.write(`${path} -> ${to}: ${result.tensors} tensors, ${kinds[result.kind]}\n`);

@@ -37,7 +37,7 @@ const WATCH_TIMEOUT = 240;
 export const evalCommand: Command = {
   name: 'eval',
   summary: 'loss, bits per dimension, straightness, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
-  overrides: true,
+  overrides: 'all',
   options: {
     ...runOptions,
     checkpoint: { value: 'FILE', help: 'this one instead of the snapshots in the work directory' },
@@ -62,6 +62,9 @@ export const evalCommand: Command = {
     const watch = parsed.has('watch');
     if (watch && checkpoint !== undefined)
       throw new UsageError('--watch is for the snapshots of a work directory, --checkpoint names one');
+    for (const key of ['eval.begin_ckpt', 'eval.end_ckpt'])
+      if (checkpoint !== undefined && parsed.sets(key))
+        throw new UsageError(`--config.${key} has no effect with --checkpoint, which names the one to evaluate`);
     if (!watch && timeoutMinutes !== undefined) throw new UsageError('--watch-timeout needs --watch');
     const { begin_ckpt: begin, end_ckpt: end } = config.eval;
     if (parsed.has('dry-run')) {

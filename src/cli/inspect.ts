@@ -8,7 +8,7 @@ export const inspectCommand: Command = {
   name: 'inspect',
   summary: 'what a checkpoint holds, or with --config how large a network is',
   operands: ['[FILE]'],
-  overrides: true,
+  overrides: ['data.image_size', 'data.num_channels', 'model.'],
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; instead of a file` },
     json: { help: 'the same as JSON' },
@@ -17,6 +17,8 @@ export const inspectCommand: Command = {
     const [reference] = parsed.operands;
     if ((reference === undefined) === (parsed.text('config') === undefined))
       throw new UsageError('give a file, or --config NAME: rectiflow inspect checkpoint_8.pth');
+    if (reference !== undefined && parsed.overrides.length > 0)
+      throw new UsageError('--config.KEY needs --config CONFIG: a file is shown as it is');
     return reference === undefined
       ? network(await configOf(parsed), parsed.has('json'))
       : file(reference, parsed.has('json'));

@@ -11,7 +11,13 @@ export const pairsCommand: Command = {
   name: 'pairs',
   summary: 'whether stored pairs are fit to train on: noise, order, duplicates, checksums, NFE',
   operands: ['DIR'],
-  overrides: true,
+  overrides: [
+    'data.',
+    'training.batch_size',
+    'training.data_dir',
+    'reflow.total_number_of_samples',
+    'sampling.init_noise_scale',
+  ],
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; says shape, number and noise scale of the pairs` },
     data: { help: 'compares z1 with the data set of --config' },

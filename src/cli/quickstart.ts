@@ -1,18 +1,18 @@
-import { applyOverrides, loadConfig } from '../run/index.ts';
+import { loadConfig } from '../run/index.ts';
 import type { Command } from './arguments.ts';
-import { runChainCommand } from './chain.ts';
-import { deviceOf, deviceOptions } from './shared.ts';
+import { reportKeys, runChainCommand } from './chain.ts';
+import { deviceOf, deviceOptions, withOverrides } from './shared.ts';
 
 export const quickstartCommand: Command = {
   name: 'quickstart',
   summary: 'the whole chain on handwritten digits: a flow, its reflow, a one-step generator, a report (minutes)',
-  overrides: true,
+  overrides: 'all',
   options: {
     out: { value: 'DIR', help: 'folder of the chain and its report; default runs/quickstart' },
     ...deviceOptions,
   },
   async run(parsed) {
-    const config = applyOverrides(await loadConfig('digits'), parsed.overrides);
+    const config = withOverrides(parsed, await loadConfig('digits'), reportKeys);
     return runChainCommand(config, parsed.text('out') ?? 'runs/quickstart', await deviceOf(parsed, config));
   },
 };

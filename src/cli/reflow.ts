@@ -9,7 +9,7 @@ import { runTraining } from './training.ts';
 export const reflowCommand: Command = {
   name: 'reflow',
   summary: 'pairs of a trained flow, and flows or one-step generators trained on them: see reflow.reflow_type',
-  overrides: true,
+  overrides: 'all',
   options: { ...runOptions, partial: partialOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');

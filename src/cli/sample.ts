@@ -21,7 +21,17 @@ const LARGEST_DEFAULT_BATCH = 256;
 export const sampleCommand: Command = {
   name: 'sample',
   summary: 'images from a checkpoint, with its averaged weights',
-  overrides: true,
+  overrides: [
+    'seed',
+    'device',
+    'precision',
+    'exact',
+    'data.image_size',
+    'data.num_channels',
+    'data.centered',
+    'model.',
+    'sampling.',
+  ],
   options: {
     checkpoint: checkpointOption,
     out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; needed' },
@@ -32,17 +42,22 @@ export const sampleCommand: Command = {
       value: 'B',
       help: `images solved together, whose rk45 step is one; default num, at most ${LARGEST_DEFAULT_BATCH}`,
     },
-    sampler: { value: 'NAME', help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler` },
-    steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N' },
-    tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol' },
-    seed: { value: 'S', help: 'of the noise; default: the seed of the configuration' },
+    sampler: {
+      value: 'NAME',
+      help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler`,
+      key: 'sampling.use_ode_sampler',
+    },
+    steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N', key: 'sampling.sample_N' },
+    tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
+    seed: { value: 'S', help: 'of the noise; default: the seed of the configuration', key: 'seed' },
     latents: { value: 'FILE', help: 'z0.npy: f32 [N, C, H, W] to start from in place of noise' },
     ...deviceOptions,
   },
   async run(parsed) {
     const out = parsed.required('out');
     const write = sampleWriter(out);
-    const solver = parsed.oneOf('sampler', solverNames);
+    const named = parsed.oneOf('sampler', solverNames);
+    if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
     const steps = parsed.whole('steps', 1);
     const tolerance = parsed.positive('tol');
     const seed = parsed.whole('seed', 0);
@@ -51,6 +66,12 @@ export const sampleCommand: Command = {
 
     const path = namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
+    const { use_ode_sampler: solver, sigma_variance: noise } = config.sampling;
+    const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
+    if (parsed.has(inert))
+      throw new UsageError(`--${inert} has no effect with the sampler ${solver}; give --${instead}, or --sampler NAME`);
+    if (parsed.has('latents') && parsed.has('seed') && !(solver === 'euler' && noise > 0))
+      throw new UsageError('--seed has no effect with --latents: no noise is drawn');
     const latentsFile = parsed.text('latents');
     const latents = latentsFile ? await readLatents(latentsFile, config) : undefined;
     const num = wanted ?? latents?.count ?? DEFAULT_NUM;
@@ -69,7 +90,6 @@ export const sampleCommand: Command = {
         onNotice: note,
         num,
         batch,
-        solver,
         steps,
         tolerance,
         seed,

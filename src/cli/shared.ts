@@ -8,6 +8,7 @@ import {
   applyOverrides,
   type Config,
   findCheckpoint,
+  inertBeside,
   inertNotice,
   isOurs,
   loadConfig,
@@ -23,7 +24,11 @@ import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 
 export const deviceOptions: Record<string, Option> = {
-  device: { value: 'NAME', help: 'where to compute; default: the key device of the configuration (cpu)' },
+  device: {
+    value: 'NAME',
+    help: 'where to compute; default: the key device of the configuration (cpu)',
+    key: 'device',
+  },
   threads: {
     value: 'N',
     help: 'threads of cpu and wasm; default: RECTIFLOW_THREADS, or all that the system grants. Results do not depend on it',
@@ -39,7 +44,14 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
   const reason = cache === undefined || cache === 'off' ? undefined : new KernelCache().reason;
   if (reason !== undefined) note(`${reason}: kernels are compiled again in every process`);
   const named = parsed.text('device');
-  return named === undefined ? openDefaultDevice(config.device, options, note) : openDevice(named, options);
+  const device = await (named === undefined
+    ? openDefaultDevice(config.device, options, note)
+    : openDevice(named, options));
+  if (device.kind === 'cuda') {
+    if (parsed.has('threads')) throw new UsageError('--threads has no effect on the device cuda; leave it out');
+    if (parsed.sets('exact')) note('exact has no effect on the device cuda, whose convolutions are direct sums');
+  }
+  return device;
 }
 
 export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
@@ -48,7 +60,7 @@ export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js 
 export const runOptions: Record<string, Option> = {
   config: { value: 'CONFIG', help: `${configHelp}; needed` },
   workdir: { value: 'DIR', help: 'folder of the run; needed' },
-  eval_folder: { value: 'NAME', help: 'folder of evaluations below it; default eval' },
+  eval_folder: { value: 'NAME', help: 'folder of evaluations below it; default eval', key: 'eval.folder' },
   'dry-run': { help: 'prints the merged configuration and what would run, and ends' },
   ...deviceOptions,
 };
@@ -57,13 +69,25 @@ export function note(text: string): void {
   process.stderr.write(`note: ${text}\n`);
 }
 
-/** The configuration that is named, with the overrides. */
-export async function configOf(parsed: Parsed): Promise<Config> {
-  const config = applyOverrides(await loadConfig(parsed.required('config'), note), parsed.overrides);
-  const inert = inertNotice(parsed.overrides.map(({ path }) => path.join('.')));
-  if (inert) note(inert);
+/** The configuration that is named, with the overrides. @param used as of withOverrides */
+export async function configOf(parsed: Parsed, used: readonly string[] = []): Promise<Config> {
+  const config = withOverrides(parsed, await loadConfig(parsed.required('config'), note), used);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);
+}
+
+/**
+ * A configuration with the overrides of the command line; those without effect are noted.
+ * @param used keys that the command uses whatever the others say
+ */
+export function withOverrides(parsed: Parsed, config: Config, used: readonly string[] = []): Config {
+  const merged = applyOverrides(config, parsed.overrides);
+  const keys = parsed.overrides.map(({ path }) => path.join('.'));
+  const inert = inertNotice(keys);
+  if (inert) note(inert);
+  const others = [...new Set(keys)].filter((key) => !used.includes(key));
+  for (const text of inertBeside(merged, others)) note(text);
+  return merged;
 }
 
 export const checkpointOption: Option = {
@@ -83,10 +107,10 @@ export function namedCheckpoint(parsed: Parsed): string {
 /** The configuration that is named, or the one in the checkpoint, with the overrides. */
 export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
   const named = parsed.text('config');
-  if (named) return applyOverrides(await loadConfig(named, note), parsed.overrides);
+  if (named) return withOverrides(parsed, await loadConfig(named, note));
   if (!(await isOurs(path)))
     throw new UsageError(`${path} carries no configuration; add --config NAME for the network it is of`);
-  return applyOverrides(await resolveConfig((await readCheckpointHeader(path)).config, path), parsed.overrides);
+  return withOverrides(parsed, await resolveConfig((await readCheckpointHeader(path)).config, path));
 }
 
 /** @throws ConfigError naming each flag that the task needs and that is not given */

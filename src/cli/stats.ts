@@ -7,7 +7,16 @@ import { configHelp, configOf, deviceOf, deviceOptions, note, requireKeys } from
 export const statsCommand: Command = {
   name: 'stats',
   summary: "features of a data set's training images, which scores of samples are measured against",
-  overrides: true,
+  overrides: [
+    'device',
+    'precision',
+    'exact',
+    'data.',
+    'training.data_dir',
+    'eval.features',
+    'eval.inception',
+    'eval.max_images',
+  ],
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; needed` },
     out: {

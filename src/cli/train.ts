@@ -6,7 +6,7 @@ import { runTraining } from './training.ts';
 export const trainCommand: Command = {
   name: 'train',
   summary: 'train a 1-rectified flow, going on from what the work directory holds',
-  overrides: true,
+  overrides: 'all',
   options: runOptions,
   async run(parsed) {
     const workdir = parsed.required('workdir');

@@ -9,7 +9,7 @@ import { deviceOptions } from './shared.ts';
 export const tuneCommand: Command = {
   name: 'tune',
   summary: 'measures the convolution algorithms of this processor; RECTIFLOW_TUNING=FILE then uses the table',
-  overrides: false,
+  overrides: 'none',
   options: {
     out: { value: 'FILE', help: 'X.json; X.ts as the tables of the package; needed' },
     turns: { value: 'N', help: 'times that each algorithm is timed on a shape; default 4' },

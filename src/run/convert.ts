@@ -46,7 +46,8 @@ async function fromPth(from: string, to: string, { device, config, ...options }:
   return { tensors: checkpoint.model.size, kind: 'checkpoint' };
 }
 
-async function toPth(from: string, to: string, { device, config }: ConvertOptions): Promise<Conversion> {
+async function toPth(from: string, to: string, { device, config, partial }: ConvertOptions): Promise<Conversion> {
+  if (partial) throw new UsageError('partial has no effect on the way to a .pth, which takes the whole checkpoint');
   if (await isOurs(from)) {
     const checkpoint = await loadCheckpoint(from);
     const own = config ?? (await resolveConfig(checkpoint.config, from));
@@ -57,6 +58,7 @@ async function toPth(from: string, to: string, { device, config }: ConvertOption
   }
   const tree = await readTorchTree(from);
   if (tree === undefined) throw new UsageError(`${from} is neither a checkpoint of rectiflow nor a converted .pth`);
+  if (config) throw new UsageError(`a configuration has no effect on ${from}, which becomes the .pth that it was`);
   await writePth(to, tree);
   return { tensors: flattenTorch(tree).tensors.size, kind: 'official' };
 }

@@ -18,6 +18,7 @@ export {
   applyOverrides,
   type Config,
   type ConfigFile,
+  inertBeside,
   inertNotice,
   loadConfig,
   missingKeys,

@@ -4,6 +4,7 @@ import { extname } from 'node:path';
 import type { Device } from '../device/device.ts';
 import { FileError } from '../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../io/index.ts';
+import { compareState, describeMismatch } from '../nn/module.ts';
 import type { UNet } from '../nn/unet.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
 import { resolveConfig } from './config/index.ts';
@@ -37,6 +38,8 @@ export async function openCheckpoint(
   if (await isOurs(path)) {
     const checkpoint = await loadCheckpoint(path);
     if (!options.partial) await refuseOther(checkpoint, config);
+    const mismatch = describeMismatch(compareState(model.stateDict(), checkpoint.model));
+    if (options.partial && mismatch) options.onNotice?.(`${path} fits in part:\n${mismatch}`);
     return checkpoint;
   }
   const tree = await readTorchTree(path);

@@ -215,7 +215,7 @@ export async function work(): Promise<number> {
     expect(Object.fromEntries(jobs.map((job, i) => [label(job), results[i]]))).toEqual(
       Object.fromEntries(jobs.map((job) => [label(job), expected])),
     );
-  }, 120_000);
+  }, 300_000);
 
   it.each<[string, Partial<Compilation>, string[]]>([
     ['of a browser beside those of Node', { options: { lib: ['es2022', 'dom'] } }, expected],

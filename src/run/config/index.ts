@@ -10,11 +10,12 @@ import { inertNotice, presetName, pythonPreset } from './official.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 
+export { inertBeside } from './inert.ts';
 export { given, inertNotice } from './official.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';
-export { isBooleanKey } from './tree.ts';
+export { isBooleanKey, isKey } from './tree.ts';
 
 const MAX_BYTES = 2 ** 20;
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];

@@ -114,6 +114,11 @@ export function keyKind(path: readonly string[]): KeyKind | undefined {
   return type instanceof z.ZodUnion ? 'number or text' : 'text';
 }
 
+/** Whether a path of the schema holds a value. */
+export function isKey(path: readonly string[]): boolean {
+  return keyKind(path) !== undefined;
+}
+
 /** Whether a path of the schema holds true or false. */
 export function isBooleanKey(path: readonly string[]): boolean {
   return keyKind(path) === 'boolean';

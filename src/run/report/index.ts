@@ -35,7 +35,11 @@ export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgres
   onProgress?: (progress: ReportProgress) => void;
 }
 
-/** @throws FileError for checkpoints that are not there; the signal's reason when aborted */
+/**
+ * Writes report.html and report.json on some flows.
+ * @param config how they are measured: seed, data set, eval and sampling
+ * @throws FileError for checkpoints that are not there; the signal's reason when aborted
+ */
 export async function reportFlows(
   flows: readonly ReportedFlow[],
   config: Config,
@@ -47,7 +51,8 @@ export async function reportFlows(
   const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
   using _network = judge?.network;
   const measured: MeasuredFlow[] = [];
-  for (const flow of flows) measured.push(await measureFlow(flow, { ...options, judge, onProgress: tell('samples') }));
+  for (const flow of flows)
+    measured.push(await measureFlow(flow, config, { ...options, judge, onProgress: tell('samples') }));
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),

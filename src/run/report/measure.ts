@@ -80,11 +80,14 @@ export function samplesBytes({ data, eval: { num_samples: samples } }: Config): 
   return (EULER_STEPS.length + 1) * samples * data.image_size ** 2 * data.num_channels;
 }
 
-/** Samples of a seed that no pair was made of. */
-export async function measureFlow(flow: ReportedFlow, options: MeasureOptions): Promise<MeasuredFlow> {
+/**
+ * Measures one flow, on samples of a seed that no pair was made of.
+ * @param report says how: seed, eval and sampling; the flow's own configuration says what network it is
+ */
+export async function measureFlow(flow: ReportedFlow, report: Config, options: MeasureOptions): Promise<MeasuredFlow> {
   const { device, signal, onNotice } = options;
   const { checkpoint: path, distilledTo = PATH_STEPS, folder } = flow;
-  const config: Config = { ...flow.config, seed: flow.config.seed + 1 };
+  const config: Config = { ...flow.config, eval: report.eval, sampling: report.sampling, seed: report.seed + 1 };
   const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice });
   using model = loaded;
   model.eval();

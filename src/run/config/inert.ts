@@ -1,0 +1,49 @@
+// Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
+import type { Config } from './schema.ts';
+
+/** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
+const beside: Record<string, (config: Config) => string | undefined> = {
+  'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
+  'model.fourier_scale': ({ model }) =>
+    unless(model.embedding_type === 'fourier', 'model.embedding_type', model.embedding_type),
+  'model.fir_kernel': ({ model }) => unless(model.fir, 'model.fir', model.fir),
+  'model.resamp_with_conv': ({ model }) =>
+    unless(model.resblock_type === 'ddpm', 'model.resblock_type', model.resblock_type),
+  'model.progressive_combine': ({ model }) =>
+    unless(model.progressive_input === 'input_skip', 'model.progressive_input', model.progressive_input),
+  'training.time_mean': ({ training }) =>
+    unless(training.time_law === 'logit_normal', 'training.time_law', training.time_law),
+  'training.time_deviation': ({ training }) =>
+    unless(training.time_law === 'logit_normal', 'training.time_law', training.time_law),
+  'training.time_steepness': ({ training }) =>
+    unless(training.time_law === 'u_shaped', 'training.time_law', training.time_law),
+  'sampling.ode_tol': ({ sampling }) =>
+    unless(sampling.use_ode_sampler === 'rk45', 'sampling.use_ode_sampler', sampling.use_ode_sampler),
+  'sampling.sample_N': ({ sampling }) =>
+    unless(sampling.use_ode_sampler !== 'rk45', 'sampling.use_ode_sampler', sampling.use_ode_sampler),
+  'sampling.sigma_variance': ({ sampling }) =>
+    unless(
+      sampling.sigma_variance === 0 || sampling.use_ode_sampler === 'euler',
+      'sampling.use_ode_sampler',
+      sampling.use_ode_sampler,
+    ),
+  'sampling.sde_drift': ({ sampling }) => unless(sampling.sigma_variance > 0, 'sampling.sigma_variance', 0),
+  'reflow.real_data_root': ({ reflow }) => unless(reflow.real_data_ratio > 0, 'reflow.real_data_ratio', 0),
+  'reflow.vgg16': ({ reflow }) => unless(/lpips/.test(reflow.reflow_loss), 'reflow.reflow_loss', reflow.reflow_loss),
+  'chain.pair_tol': ({ chain }) => unless(chain.pair_sampler === 'rk45', 'chain.pair_sampler', chain.pair_sampler),
+  'chain.pair_steps': ({ chain }) => unless(chain.pair_sampler !== 'rk45', 'chain.pair_sampler', chain.pair_sampler),
+  'chain.reflow_iters': ({ chain }) => unless(chain.flows > 1, 'chain.flows', chain.flows),
+  'chain.distil_iters': ({ chain }) => unless(chain.distil_steps > 0, 'chain.distil_steps', 0),
+};
+
+function unless(effective: boolean, key: string, value: unknown): string | undefined {
+  return effective ? undefined : `${key} ${value}`;
+}
+
+/** A line for each of these keys that has no effect beside the others: "sampling.ode_tol has no effect with ...". */
+export function inertBeside(config: Config, keys: readonly string[]): string[] {
+  return keys.flatMap((key) => {
+    const setting = Object.hasOwn(beside, key) ? beside[key](config) : undefined;
+    return setting === undefined ? [] : [`${key} has no effect with ${setting}`];
+  });
+}

@@ -1,0 +1,342 @@
+// Every option of every command: each has an effect that is shown here, or is refused. So has each key of the configuration
+// for the commands that read only some of them.
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Command, commandHelp, parseArguments } from '../../src/cli/arguments.ts';
+import { chainCommand, estimateCommand } from '../../src/cli/chain.ts';
+import { classifierCommand } from '../../src/cli/classifier.ts';
+import { convertCommand } from '../../src/cli/convert.ts';
+import { doctorCommand } from '../../src/cli/doctor.ts';
+import { evalCommand } from '../../src/cli/eval.ts';
+import { inspectCommand } from '../../src/cli/inspect.ts';
+import { pairsCommand } from '../../src/cli/pairs.ts';
+import { quickstartCommand } from '../../src/cli/quickstart.ts';
+import { reflowCommand } from '../../src/cli/reflow.ts';
+import { reportCommand } from '../../src/cli/report.ts';
+import { sampleCommand } from '../../src/cli/sample.ts';
+import { statsCommand } from '../../src/cli/stats.ts';
+import { trainCommand } from '../../src/cli/train.ts';
+import { tuneCommand } from '../../src/cli/tune.ts';
+import { readNpy, readNpz, writeNpy } from '../../src/io/index.ts';
+
+const commands: readonly Command[] = [
+  trainCommand,
+  reflowCommand,
+  evalCommand,
+  sampleCommand,
+  chainCommand,
+  estimateCommand,
+  quickstartCommand,
+  reportCommand,
+  statsCommand,
+  classifierCommand,
+  pairsCommand,
+  convertCommand,
+  inspectCommand,
+  tuneCommand,
+  doctorCommand,
+];
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
+const at = (name: string) => join(folder, name);
+
+/** Runs a command line in this process. @returns what it says, its error at the end */
+async function rectiflow(line: string): Promise<string> {
+  const [name, ...words] = line.trim().split(/\s+/);
+  const command = commands.find((one) => one.name === name) as Command;
+  let said = '';
+  const write = (text: string | Uint8Array) => {
+    said += text;
+    return true;
+  };
+  const streams = [process.stdout, process.stderr].map((stream) =>
+    vi.spyOn(stream, 'write').mockImplementation(write as typeof stream.write),
+  );
+  try {
+    const parsed = parseArguments(command, words);
+    if (!parsed) return commandHelp(command);
+    await command.run(parsed);
+  } catch (error) {
+    said += `${(error as Error).name}: ${(error as Error).message}`;
+  } finally {
+    for (const stream of streams) stream.mockRestore();
+  }
+  return said;
+}
+
+const tiny =
+  '--config digits --config.model.nf 8 --config.training.batch_size 16 --config.training.snapshot_sampling false';
+const wider = tiny.replace('nf 8', 'nf 16');
+const run = at('run');
+const checkpoint = join(run, 'checkpoints/checkpoint_0.safetensors');
+const sample = `sample --checkpoint ${checkpoint} --num 2`;
+const euler = `${sample} --sampler euler`;
+const pairsOf = (config: string, root: string) =>
+  `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
+   --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
+const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
+/** A place where nothing can be written. */
+const nowhere = at('file/x');
+
+beforeAll(async () => {
+  writeFileSync(at('file'), '');
+  expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
+  expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
+  await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
+  expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('as the official code reads it');
+  expect(await rectiflow(`convert ${at('c.pth')} ${at('tree.safetensors')}`)).toContain(
+    'under the names of the official',
+  );
+}, 120_000);
+
+/** By option: a line with it, or with nonsense in its place, and what it brings about. */
+type Rows = Record<string, [line: string, says: RegExp]>;
+
+const device = (line: string): Rows => ({
+  device: [`${line} --device tpu`, /unknown device "tpu"/],
+  threads: [`${line} --threads 0`, /--threads expects a whole number/],
+});
+const official = (name: string, line = `${name} ${tiny} --workdir w`): Rows => ({
+  config: [`${name} --workdir w`, /--config is needed/],
+  workdir: [`${name} ${tiny}`, /--workdir is needed/],
+  eval_folder: [`${line} --dry-run --eval_folder other`, /"folder": "other"/],
+  'dry-run': [`${line} --dry-run`, /\nwould /],
+});
+
+const rows: Record<string, Rows> = {
+  train: { ...official('train'), ...device(`train ${tiny} --workdir w`) },
+  reflow: {
+    ...official('reflow'),
+    ...device(pairsOf(tiny, at('none'))),
+    partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits in part/],
+  },
+  eval: {
+    ...official('eval', judged),
+    ...device(judged),
+    checkpoint: [`${judged} --checkpoint ${at('none')}`, /none: no such file/],
+    partial: [
+      `eval ${wider} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16 --partial --checkpoint ${checkpoint}`,
+      /fits in part/,
+    ],
+    watch: [`${judged} --config.eval.end_ckpt 0 --config.eval.begin_ckpt 0 --watch`, /loss .* over 16 images/],
+    'watch-timeout': [
+      `${judged} --config.eval.end_ckpt 9 --config.eval.begin_ckpt 9 --watch --watch-timeout 0.001`,
+      /no snapshot 9 to 9 came/,
+    ],
+  },
+  sample: {
+    checkpoint: [`sample --out x.png`, /--checkpoint is needed/],
+    out: [sample, /--out is needed/],
+    config: [
+      `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')}`,
+      /does not fit/,
+    ],
+    partial: [
+      `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')} --num 1 --steps 1 --sampler euler --partial`,
+      /fits in part/,
+    ],
+    num: [`${euler} --steps 1 --out ${at('x.npy')}`, /2 images in/],
+    batch: [`${euler} --steps 1 --out ${at('x.npy')} --batch 0`, /--batch expects/],
+    sampler: [`${sample} --sampler heun --steps 3 --out ${at('x.npy')}`, /^NFE 6 /m],
+    steps: [`${euler} --steps 3 --out ${at('x.npy')}`, /^NFE 3 /m],
+    tol: [`${sample} --sampler rk45 --tol 100 --out ${at('x.npy')}`, /^NFE 8 /m],
+    seed: [`${euler} --steps 1 --seed -1 --out ${at('x.npy')}`, /--seed expects/],
+    latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
+    ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
+  },
+  chain: {
+    ...official('chain', `chain ${tiny} --workdir w --config.training.n_iters 2`),
+    ...device(`chain ${tiny} --workdir w`),
+    price: [`chain ${tiny} --workdir w --dry-run --price 2`, / cost\n/],
+  },
+  estimate: {
+    config: ['estimate', /--config is needed/],
+    price: [`estimate ${tiny} --price 2`, / cost\n/],
+    ...device(`estimate ${tiny}`),
+    threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
+  },
+  quickstart: {
+    out: [`quickstart --out ${nowhere}`, /x: the folder cannot be made/],
+    ...device(`quickstart --out ${nowhere}`),
+  },
+  report: { workdir: ['report', /--workdir is needed/], ...device(`report --workdir ${run}`) },
+  stats: {
+    config: ['stats', /--config is needed/],
+    out: [`stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`, /images in .*stats\.npz/],
+    ...device('stats --config digits'),
+  },
+  classifier: {
+    config: [`classifier --out ${at('c.safetensors')}`, /--config is needed/],
+    out: ['classifier --config digits', /--out is needed/],
+    steps: [`classifier --config digits --out ${at('c.safetensors')} --steps 2`, /, 2 steps:/],
+    'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier of DIGITS/],
+    ...device(`classifier --config digits --out ${at('c.safetensors')}`),
+  },
+  pairs: {
+    config: [`pairs ${at('pairs')} --config digits --config.data.image_size 16`, /BROKEN/],
+    data: [`pairs ${at('pairs')} --config digits --data`, /the data: mean/],
+    limit: [`pairs ${at('pairs')} --limit 3`, /pairs 3\/3/],
+    json: [`pairs ${at('pairs')} --json`, /^\{\n {2}"root"/m],
+  },
+  convert: {
+    config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a checkpoint to sample from/],
+    partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits in part/],
+  },
+  inspect: {
+    config: [`inspect ${tiny.replace(/--config\.training.*/, '')}`, /parameters/],
+    json: ['inspect --config digits --json', /"parameters": /],
+  },
+  tune: {
+    out: ['tune', /--out is needed/],
+    turns: [`tune --out ${at('t.json')} --turns 0`, /--turns expects/],
+    ...device(`tune --out ${at('t.json')}`),
+  },
+  // It has none.
+  doctor: {},
+};
+
+it('the table has all commands and all their options', () => {
+  const options = commands.map(({ name, options: own }) => [name, Object.keys(own).sort()]);
+  expect(Object.entries(rows).map(([name, row]) => [name, Object.keys(row).sort()])).toEqual(options);
+});
+
+describe.each(Object.entries(rows).filter(([name]) => name !== 'doctor'))('%s', (_, own) => {
+  it.each(Object.entries(own))(
+    '--%s',
+    async (_option, [line, says]) => {
+      expect(await rectiflow(line)).toMatch(says);
+    },
+    60_000,
+  );
+});
+
+describe('refuses what would have no effect', () => {
+  it.each<[string, RegExp | string]>([
+    [
+      `report --workdir ${run} --config.optim.lr 1`,
+      /UsageError: --config\.optim\.lr has no effect on report, which reads seed, /,
+    ],
+    [`report --workdir ${run} --config.model.nf 16`, /--config\.model\.nf has no effect on report/],
+    [`report --workdir ${run} --config.eval.num_sample 16`, /unknown key .*did you mean eval\.num_samples\?/],
+    [`report --workdir ${run} --config.optim.lrr 1`, /unknown key optim\.lrr; did you mean optim\.lr\?/],
+    [
+      `${sample} --out x.png --config.training.batch_size 4`,
+      /has no effect on sample, which reads .*model\.\*, sampling\.\*/,
+    ],
+    [`${sample} --out x.png --noconfig.eval.enable_loss`, /--config\.eval\.enable_loss has no effect on sample/],
+    ['inspect --config digits --config.seed 3', /--config\.seed has no effect on inspect/],
+    [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial needs --config CONFIG/],
+    [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect on the way to a \.pth/],
+    [
+      `convert ${at('tree.safetensors')} ${at('x.pth')} ${tiny}`,
+      /a configuration has no effect on .*tree\.safetensors/,
+    ],
+    ['classifier --config digits --out x.safetensors --config.optim.lr 1', /has no effect on classifier/],
+    ['stats --config digits --config.seed 1', /--config\.seed has no effect on stats/],
+    [`pairs ${at('pairs')} --config digits --config.optim.lr 1`, /has no effect on pairs/],
+    [`pairs ${at('pairs')} --config.data.image_size 16`, /--data and --config\.KEY need --config CONFIG/],
+    ['tune --out x.json --config.seed 1', /tune has no option --config\.seed/],
+    ['doctor --json', /doctor has no option --json/],
+    [`chain ${tiny} --workdir w --price 2`, /--price needs --dry-run/],
+    [`${sample} --out x.npy --sampler rk45 --steps 3`, /--steps has no effect with the sampler rk45; give --tol/],
+    [`${euler} --out x.npy --tol 1`, /--tol has no effect with the sampler euler; give --steps/],
+    [`${euler} --out x.npy --latents ${at('z0.npy')} --seed 1`, /--seed has no effect with --latents/],
+    [
+      `${euler} --out x.npy --steps 2 --config.sampling.sample_N 3`,
+      /--steps and --config\.sampling\.sample_N say the same/,
+    ],
+    [`${euler} --out x.npy --seed 2 --config.seed 3`, /--seed and --config\.seed say the same/],
+    [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device say the same/],
+    [
+      `train ${tiny} --workdir w --eval_folder a --config.eval.folder b`,
+      /--eval_folder and --config\.eval\.folder say/,
+    ],
+    [
+      `${judged} --checkpoint ${checkpoint} --config.eval.end_ckpt 3`,
+      /--config\.eval\.end_ckpt has no effect with --checkpoint/,
+    ],
+    [`${judged} --checkpoint ${checkpoint} --watch`, /--watch is for the snapshots/],
+    [`${judged} --watch-timeout 3`, /--watch-timeout needs --watch/],
+  ])('%s', async (line, says) => {
+    const said = await rectiflow(line);
+    expect(said).toMatch(says);
+    expect(said).toContain('UsageError: ');
+  });
+});
+
+describe('notes keys without effect beside others', () => {
+  const plan = `train ${tiny} --workdir w --dry-run`;
+  it.each<[string, string[]]>([
+    [
+      `${plan} --config.sampling.use_ode_sampler euler --config.sampling.ode_tol 1`,
+      ['sampling.ode_tol has no effect with sampling.use_ode_sampler euler'],
+    ],
+    [
+      `${plan} --config.sampling.use_ode_sampler rk45 --config.sampling.sample_N 5`,
+      ['sampling.sample_N has no effect with sampling.use_ode_sampler rk45'],
+    ],
+    [
+      `${plan} --config.sampling.use_ode_sampler heun --config.sampling.sigma_variance 1`,
+      ['sampling.sigma_variance has no effect with sampling.use_ode_sampler heun'],
+    ],
+    [`${plan} --config.sampling.sde_drift legacy`, ['sampling.sde_drift has no effect with sampling.sigma_variance 0']],
+    [`${plan} --config.training.time_mean 1`, ['training.time_mean has no effect with training.time_law uniform']],
+    [`${plan} --config.training.time_law logit_normal --config.training.time_mean 1`, []],
+    [`${plan} --config.data.category bedroom`, ['data.category has no effect with data.dataset DIGITS']],
+    [`${plan} --config.reflow.vgg16 x.pth`, ['reflow.vgg16 has no effect with reflow.reflow_loss l2']],
+    [
+      `${plan} --config.chain.pair_sampler rk45 --config.chain.pair_steps 3`,
+      ['chain.pair_steps has no effect with chain.pair_sampler rk45'],
+    ],
+    [`estimate ${tiny} --config.sampling.use_ode_sampler euler --config.sampling.ode_tol 1`, []],
+    [
+      `${euler} --steps 1 --out ${at('x.npy')} --config.sampling.snr 1`,
+      ['sampling.snr has no effect, as in the official code'],
+    ],
+    [`quickstart --out ${nowhere} --config.sampling.snr 1`, ['sampling.snr has no effect, as in the official code']],
+  ])(
+    '%s',
+    async (line, notes) => {
+      const said = await rectiflow(line);
+      expect([...said.matchAll(/^note: (.* no effect.*)$/gm)].map(([, text]) => text)).toEqual(notes);
+    },
+    60_000,
+  );
+});
+
+describe('report', () => {
+  it('draws as many samples as it is told, by the seed and into the folder that it is told', async () => {
+    const keys = { num_samples: 16, batch_size: 10, straightness_samples: 2, features: 'pixels', folder: 'other' };
+    const overrides = Object.entries(keys).map(([key, value]) => `--config.eval.${key} ${value}`);
+    const said = await rectiflow(
+      `report --workdir ${run} ${overrides.join(' ')} --config.seed 7 --config.sampling.ode_tol 0.1`,
+    );
+    expect(said).toContain('Frechet distance of 16 samples (pixels)');
+    expect(JSON.parse(readFileSync(join(run, 'report.json'), 'utf8'))).toMatchObject({ samples: 16, seed: 8 });
+    const drawn = join(run, 'other/ckpt_0');
+    for (const name of ['euler-1-8', 'rk45-0.1-8']) {
+      const counts = [0, 1].map(
+        async (i) => (await readNpz(join(drawn, name, `samples_${i}.npz`))).get('samples')?.shape[0],
+      );
+      expect(await Promise.all(counts), name).toEqual([10, 6]);
+    }
+  }, 120_000);
+});
+
+it('sample takes its seed, and the sampler of the configuration', async () => {
+  const noise = async (more: string) => {
+    await rectiflow(`${sample} --out ${at('s.npy')} ${more}`);
+    return [...(await readNpy(at('s.npy'))).data].join();
+  };
+  const [one, other, again] = [
+    await noise('--config.sampling.use_ode_sampler euler --steps 1 --seed 1'),
+    await noise('--sampler euler --steps 1 --seed 2'),
+    await noise('--sampler euler --config.sampling.sample_N 1 --config.seed 1'),
+  ];
+  expect(other).not.toBe(one);
+  expect(again).toBe(one);
+});
