@@ -44,7 +44,7 @@ export async function lossCurve(
       objective: {
         shapes: [[SIZE, SIZE, 3]],
         fetch: async (step) => [images(step * BATCH, BATCH)],
-        loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: SEED, ...drawn }),
+        loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: SEED, sample, origin }),
       },
       batchSize: BATCH,
       from: 0,

@@ -68,7 +68,7 @@ export async function trainingRate(device: Device, batchSize: number, steps: num
           start = performance.now();
           return [batch];
         },
-        loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
+        loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: 0, sample, origin }),
       },
       batchSize,
       from: 0,

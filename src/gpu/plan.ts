@@ -38,7 +38,7 @@ export function imageUpdate(network: UNet, optimizer: Adam, batchSize: number): 
     objective: {
       shapes: [[imageSize, imageSize, channels]],
       fetch: async () => [],
-      loss: ({ tensors: [x1], ...drawn }) => rectifiedFlowLoss(velocity, x1, { seed: 0, ...drawn }),
+      loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: 0, sample, origin }),
     },
   });
 }
