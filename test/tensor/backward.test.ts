@@ -93,6 +93,14 @@ describe('backward()', () => {
     });
   });
 
+  it('adds to no grad of whole numbers that was put there', () => {
+    scope(() => {
+      const x = leaf([3]);
+      x.grad = zeros([1], { device, dtype: 'i32' });
+      expect(() => mul(x, x).backward()).toThrow('[accumulate] expected i32, got f32');
+    });
+  });
+
   it('names a leaf that was disposed, and one whose grad was', () => {
     scope(() => {
       const x = leaf([3]);
