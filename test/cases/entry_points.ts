@@ -93,7 +93,6 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('an error', 'ArgumentError', 'CompileError', 'ConfigError', 'DeviceError', 'DtypeError', 'FileError'),
     ...none('an error', 'NonFiniteError', 'NotDifferentiableError', 'OutOfMemoryError', 'RecordingError'),
     ...none('an error', 'RectiflowError', 'ShapeError', 'UsageError', 'UseAfterFreeError', 'ValueError'),
-    ...none('text', 'formatShape', 'nearestName'),
     ...none('makes leaves', 'arange', 'empty', 'full', 'ones', 'randn', 'tensor', 'uniform', 'zeros'),
     ...none('takes and gives no tensors of its own', 'openDevice', 'openScope'),
     ...none('refuses second derivatives by name: ops/gradients.test.ts', 'gradients'),
