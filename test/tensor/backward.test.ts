@@ -127,7 +127,9 @@ describe('backward()', () => {
       const last = loss();
       last.backward(undefined, { retainGraph: true });
       x.dispose();
+      const { live } = device.memory();
       expect(() => last.backward()).toThrow("backward() used tensor 'scale' f32 [1] after it was disposed");
+      expect(device.memory().live).toBeLessThanOrEqual(live);
     });
   });
 });
