@@ -353,7 +353,6 @@ const gradientOptions: OptionKinds<GradientOptions> = {
  * d(output)/d(inputs) without touching any `grad`.
  * @param inputs leaves that require a gradient, and tensors that ops computed from such; one may be listed twice. One that
  * output does not depend on gives zeros
- * @param options.cotangent f32, of output's shape; may be left out for a tensor of one element (then 1)
  * @returns a new tensor for each input, of its shape
  * @throws NotDifferentiableError for an input that requires no gradient, for an output that depends on nothing that does, and
  * for `createGraph`: second derivatives are not offered; UseAfterFreeError for a disposed tensor
