@@ -20,6 +20,8 @@ import { isChecking, noGrad } from './mode.ts';
 /** Where gradients of leaves go. */
 export interface LeafSink {
   wants(leaf: Tensor): boolean;
+  /** Asked before the gradient of a leaf is computed. @throws UseAfterFreeError where it cannot be taken */
+  assertReady?(leaf: Tensor): void;
   /** Takes over ownership of `gradient`. */
   take(leaf: Tensor, gradient: Tensor): void;
   /** The tensor whose whole gradient is asked for besides those of leaves, where it is that output of `node`. */
@@ -38,9 +40,13 @@ function intoLeaves(): LeafSink {
   const late = new LeafGradients();
   return {
     wants: () => true,
+    assertReady(leaf) {
+      leaf.assertAlive('backward()');
+      leaf.grad?.assertAlive(`backward() into the grad of ${leaf.describe()}`);
+    },
     take: addToLeaf,
     defers: (leaf) => leaf.device.kind === 'cuda' && leaf.grad?.dtype === 'f32' && !isChecking(),
-    later: (leaf, gradient) => late.add(gradOf(leaf) as Tensor, gradient),
+    later: (leaf, gradient) => late.add(leaf.grad as Tensor, gradient),
     finish: () => late.flush(),
     abandon: () => late.dispose(),
   };
@@ -92,6 +98,9 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
           for (const flow of flows) flow?.dispose();
           continue;
         }
+        current.edges.forEach((edge, i) => {
+          if (needs[i] && isLeaf(edge)) sink.assertReady?.(edge.leaf);
+        });
         const results = runRule(current, flows, {
           needs,
           defers: current.edges.map((edge, i) => needs[i] && isLeaf(edge) && (sink.defers?.(edge.leaf) ?? false)),
@@ -308,17 +317,9 @@ function sumOf(a: Tensor, b: Tensor): Tensor {
   return target;
 }
 
-/** What a leaf's gradient is added to. @throws UseAfterFreeError naming the leaf */
-function gradOf(leaf: Tensor): Tensor | null {
-  leaf.assertAlive('backward()');
-  leaf.grad?.assertAlive(`backward() into the grad of ${leaf.describe()}`);
-  return leaf.grad;
-}
-
 function addToLeaf(leaf: Tensor, gradient: Tensor): void {
-  const present = gradOf(leaf);
-  if (present) {
-    accumulate(present, gradient);
+  if (leaf.grad) {
+    accumulate(leaf.grad, gradient);
     gradient.dispose();
   } else if (isExclusive(gradient)) {
     leaf.grad = gradient;
@@ -352,7 +353,6 @@ const gradientOptions: OptionKinds<GradientOptions> = {
  * d(output)/d(inputs) without touching any `grad`.
  * @param inputs leaves that require a gradient, and tensors that ops computed from such; one may be listed twice. One that
  * output does not depend on gives zeros
- * @param options.cotangent f32, of output's shape; may be left out for a tensor of one element (then 1)
  * @returns a new tensor for each input, of its shape
  * @throws NotDifferentiableError for an input that requires no gradient, for an output that depends on nothing that does, and
  * for `createGraph`: second derivatives are not offered; UseAfterFreeError for a disposed tensor

@@ -46,7 +46,7 @@ export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed
 
 /**
  * Network range back to pixels, clipped to 0..255.
- * @param rounding 'floor' as the official sample files (floor(255 x)), 'nearest' as its PNG grids. Default 'nearest'
+ * @param options.rounding 'floor' as the official sample files (floor(255 x)), 'nearest' as its PNG grids. Default 'nearest'
  */
 export function toPixels(values: Float32Array, options: ScaleOptions & { rounding?: 'floor' | 'nearest' }): Uint8Array {
   checkArgument('toPixels', 'values', values, kinds.float32);

@@ -1,6 +1,6 @@
 // Accumulation of gradients in place, and the check for NaN and infinity.
 import { kernelModule } from '../device/module.ts';
-import { formatShape, NonFiniteError, ShapeError } from '../errors.ts';
+import { DtypeError, formatShape, NonFiniteError, ShapeError } from '../errors.ts';
 import { zeros } from '../tensor/create.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -22,6 +22,7 @@ const cudaKernels = storageModules(import.meta.url, './accumulate.cu', {
 export function accumulate(target: Tensor, value: Tensor): void {
   if (!sameShape(target.shape, value.shape))
     throw new ShapeError('accumulate', formatShape(target.shape), formatShape(value.shape));
+  if (target.dtype !== value.dtype) throw new DtypeError('accumulate', target.dtype, value.dtype);
   const { device, dtype, size } = target;
   if (size === 0) return;
   if (device.kind === 'cuda')

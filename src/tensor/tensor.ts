@@ -112,6 +112,8 @@ export class Tensor {
   set grad(value: Tensor | null) {
     if (value !== null) {
       requireTensor('grad', value, 'a gradient');
+      value.assertAlive('grad');
+      requireFloating('grad', value.dtype);
       if (!sameShape(value.shape, this.#shape) || value.device !== this.device)
         throw new ShapeError('grad', `a gradient ${formatShape(this.#shape)} on ${this.device.name}`, value.describe());
     }

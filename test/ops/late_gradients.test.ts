@@ -212,6 +212,23 @@ describe.each(cards)('$label', ({ name, precision }) => {
     expect(device.memory().live - live).toBe(0);
   });
 
+  it('that have no grad to go to are refused before they are made', () => {
+    const [x, weight] = [leaf([2, 4, 4, 16], 1), leaf([8, 3, 3, 16], 2, true)];
+    weight.label = 'weight';
+    weight.grad?.dispose();
+    const run = () =>
+      scope(() => {
+        const y = conv2d(activation(x), weight, { padding: 1 });
+        total(y, randn(y.shape, { seed: 4, device })).backward();
+      });
+    const refusal = /backward\(\) into the grad of tensor 'weight' .* after it was disposed/;
+    expect(run).toThrow(refusal);
+    const { live } = device.memory();
+    expect(run).toThrow(refusal);
+    expect(device.memory().live - live).toBe(0);
+    for (const t of [x, weight]) t.dispose();
+  });
+
   it('that wait are freed when a rule fails', () => {
     const broken = defineOp({
       name: 'broken',

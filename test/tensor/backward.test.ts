@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
   add,
+  cast,
   type Dtype,
   exp,
   full,
@@ -40,7 +41,7 @@ describe('a cotangent', () => {
     ['of whole numbers', () => ones([2], { device, dtype: 'i32' }), 'expected a cotangent f32, got i32'],
     ['on another device', () => ones([2], { device: other }), 'expected a cotangent on cpu, got wasm'],
     ['that is null', () => null, 'expected a cotangent that is a tensor, got null'],
-    ['that is a number', () => 1, 'expected a cotangent that is a tensor, got 3'],
+    ['that is a number', () => 1, 'expected a cotangent that is a tensor, got 1'],
     [
       'that is an object of options',
       () => ({ retainGraph: true }),
@@ -93,6 +94,25 @@ describe('backward()', () => {
     });
   });
 
+  it('adds to a grad that was put there, which must be one', () => {
+    scope(() => {
+      const x = leaf([3]);
+      const put = (value: Tensor) => () => {
+        x.grad = value;
+      };
+      expect(put(zeros([1], { device, dtype: 'i32' }))).toThrow('[grad] expected a floating dtype');
+      expect(put(zeros([2], { device }))).toThrow('[grad] expected a gradient [1] on cpu');
+      const disposed = ones([1], { device });
+      disposed.dispose();
+      expect(put(disposed)).toThrow('grad used tensor f32 [1] after it was disposed');
+      x.grad = cast(ones([1], { device }), 'bf16');
+      expect(() => mul(x, x).backward()).toThrow('[accumulate] expected bf16, got f32');
+      x.grad = ones([1], { device });
+      mul(x, x).backward();
+      expect(x.grad.item()).toBe(7);
+    });
+  });
+
   it('names a leaf that was disposed, and one whose grad was', () => {
     scope(() => {
       const x = leaf([3]);
@@ -107,7 +127,9 @@ describe('backward()', () => {
       const last = loss();
       last.backward(undefined, { retainGraph: true });
       x.dispose();
+      const { live } = device.memory();
       expect(() => last.backward()).toThrow("backward() used tensor 'scale' f32 [1] after it was disposed");
+      expect(device.memory().live).toBeLessThanOrEqual(live);
     });
   });
 });
