@@ -185,5 +185,7 @@ function ours(symbol: ts.Symbol | undefined): boolean {
 /** Declarations state no type for private members. */
 function isPrivate(symbol: ts.Symbol): boolean {
   const [declaration] = symbol.declarations as ts.Declaration[];
-  return (ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.Private) !== 0;
+  const name = ts.getNameOfDeclaration(declaration);
+  const modified = (ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.Private) !== 0;
+  return modified || (name !== undefined && ts.isPrivateIdentifier(name));
 }
