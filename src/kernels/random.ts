@@ -100,7 +100,7 @@ export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): 
   return generate('uniform', 'random_uniform', shape, options);
 }
 
-/** A mask of dropout: p in steps of 2^-16. */
+/** A mask of dropout: drawn with p in steps of 2^-16; what is kept is scaled by 1 / (1 - p) of p as it is given. */
 export interface DropoutOptions extends DrawOptions {
   p: number;
 }

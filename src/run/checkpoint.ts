@@ -7,7 +7,7 @@ import type { Adam, AdamState } from '../nn/adam.ts';
 import type { Module, StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Config } from './config/schema.ts';
-import { provenance } from './provenance.ts';
+import { NUMERICS, provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
 import { tuningIdentity } from './tuning.ts';
 
@@ -31,6 +31,8 @@ export interface Checkpoint {
   sigmas?: Float64Array;
   /** What chose the convolutions' algorithms, of a run on the CPU: see tuningIdentity. */
   tuning?: string;
+  /** The version of the arithmetic that its run began with: see NUMERICS; undefined for a file of the official code. */
+  numerics?: number;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
@@ -44,6 +46,8 @@ interface TrainingState {
   step: number;
   /** Whether Adam's moments go with it. */
   moments?: boolean;
+  /** What its run began with; default: the present version. */
+  numerics?: number;
 }
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
@@ -74,7 +78,7 @@ export async function saveCheckpoint(path: string, { model, optimizer, ...state 
 
 /** @param checkpoint its path is where it goes */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
-  const { path, config, stage, step, emaDecay, sigmas, tuning, model, ema, moments } = checkpoint;
+  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, model, ema, moments } = checkpoint;
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)
@@ -87,6 +91,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
     ...(stage && { stage: stage.name, ...(stage.teacher !== undefined && { teacher: stage.teacher }) }),
     ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
     ...(tuning !== undefined && { tuning }),
+    numerics: String(numerics),
     ...provenance(),
   };
   await writeSafetensors(path, tensors, metadata);
@@ -97,7 +102,7 @@ export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolea
   return metadata.format === FORMAT;
 }
 
-export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay' | 'tuning'>;
+export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics'>;
 
 /** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
@@ -115,9 +120,12 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
   const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
   if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
     throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
+  const numerics = Number(metadata.numerics ?? 1);
+  if (!Number.isInteger(numerics) || numerics < 1)
+    throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
   const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
-  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning };
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics };
 }
 
 /** @throws FileError for a file that is missing, damaged or not one of ours */

@@ -1,7 +1,14 @@
-// Where a result comes from: package version and, in a git checkout, its revision.
+// Where a result comes from: package version and, in a git checkout, its revision; and the version of its arithmetic.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+
+/**
+ * Counts the changes after which the same run has other bits. A state carries the number that its run began with.
+ * 1: states that carry none. 2: Adam's constants in double, the frequencies of time embeddings rounded as the official code does, whole
+ * means of group norms, exp, sin and cos at the ends of their range.
+ */
+export const NUMERICS = 2;
 
 const root = new URL('../../', import.meta.url);
 

@@ -15,6 +15,7 @@ import { buildModel } from './model.ts';
 import type { Objective } from './objective.ts';
 import { openCheckpoint } from './open_checkpoint.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
+import { NUMERICS } from './provenance.ts';
 import { Recorder } from './recorder.ts';
 import { sampleModel } from './sample.ts';
 import type { StageIdentity } from './stage.ts';
@@ -99,7 +100,8 @@ export async function runStage(
         const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
         options.onPlan?.(plan);
       }
-      return await session({ ...options, config, workdir, model, optimizer, stage, from });
+      const numerics = state?.numerics ?? NUMERICS;
+      return await session({ ...options, config, workdir, model, optimizer, stage, from, numerics });
     } finally {
       await stage?.close?.();
       optimizer?.dispose();
@@ -140,6 +142,10 @@ function restore(
     );
   }
   onNotice(`going on from step ${step}`);
+  if (state.numerics !== undefined && state.numerics !== NUMERICS)
+    onNotice(
+      "this run was begun with another version of the arithmetic (Adam's constants, means of group norms); it goes on with the present one, and will not have the bits of a run of one version",
+    );
 }
 
 interface Session extends Omit<TrainOptions, 'workdir'> {
@@ -149,11 +155,13 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   optimizer: Adam;
   stage: Stage;
   from: number;
+  /** The version of the arithmetic that the run began with. */
+  numerics: number;
 }
 
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
 async function session(options: Session): Promise<TrainResult> {
-  const { config, workdir, model, optimizer, stage, from, device, signal } = options;
+  const { config, workdir, model, optimizer, stage, from, numerics, device, signal } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
   const total = last + 1;
   const recorder = await Recorder.open(workdir.path, config, from);
@@ -169,6 +177,7 @@ async function session(options: Session): Promise<TrainResult> {
       stage: workdir.stage,
       step: updates,
       moments: true,
+      numerics,
     });
     await workdir.pruneStates();
   };
@@ -185,6 +194,7 @@ async function session(options: Session): Promise<TrainResult> {
       config,
       stage: workdir.stage,
       step: step + 1,
+      numerics,
     });
     if (!every.snapshot_sampling) return;
     const sampled = await optimizer.withEma(() => sampleModel(model, config, { num: batchSize, device }));

@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
+import { readSafetensors, writeSafetensors } from '../../src/io/index.ts';
 import { applyOverrides, loadCheckpoint, loadConfig, train } from '../../src/run/index.ts';
+import { NUMERICS } from '../../src/run/provenance.ts';
 import { full, openTestDevice } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
@@ -180,4 +182,27 @@ describe('refuses', () => {
     for (const state of states) await loadCheckpoint(join(workdir, 'checkpoints-meta', state));
     expect(existsSync(join(workdir, 'lock'))).toBe(false);
   });
+});
+
+it('a run that another version of the arithmetic began says so whenever it goes on', async () => {
+  const workdir = join(folder, 'earlier');
+  await train(await config({ 'training.n_iters': 9 }), { workdir, device });
+  // A state as it was written before states said which version they are of.
+  const path = join(workdir, 'checkpoints-meta', 'state_10.safetensors');
+  const { metadata, tensors } = await readSafetensors(path);
+  const { numerics, ...older } = metadata;
+  expect(numerics).toBe(String(NUMERICS));
+  await writeSafetensors(path, tensors, older);
+  for (const [last, from] of [
+    [14, 10],
+    [19, 15],
+  ]) {
+    const notices: string[] = [];
+    await train(await config({ 'training.n_iters': last }), { workdir, device, onNotice: (t) => notices.push(t) });
+    expect(notices).toEqual([
+      `going on from step ${from}`,
+      expect.stringContaining('was begun with another version of the arithmetic'),
+    ]);
+  }
+  expect((await loadCheckpoint(join(workdir, 'checkpoints', 'checkpoint_0.safetensors'))).numerics).toBe(1);
 });
