@@ -1,9 +1,13 @@
 // Which paths a task needs, asked before any model is built, each with the flag that sets it.
+import { checkArgument, oneOf } from '../../arguments.ts';
+import { requireConfig } from '../arguments.ts';
 import { given } from './official.ts';
 import type { Config } from './schema.ts';
 
 /** What a command is about to do with a configuration. */
 export type Task = 'train' | 'evaluate data' | 'evaluate samples' | 'reflow';
+
+const taskKind = oneOf(['train', 'evaluate data', 'evaluate samples', 'reflow'] satisfies Task[]);
 
 interface Requirement {
   flag: string;
@@ -13,6 +17,8 @@ interface Requirement {
 
 /** One line per path that the task needs and that is not set: the flag to add and what it is. */
 export function missingKeys(config: Config, task: Task): string[] {
+  requireConfig('missingKeys', config);
+  checkArgument('missingKeys', 'task', task, taskKind);
   return requirements(config, task)
     .filter(({ missing }) => missing)
     .map(({ flag, what }) => `add ${flag}: ${what}`);
