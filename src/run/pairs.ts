@@ -18,6 +18,7 @@ import { ConfigError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { streams } from '../tensor/streams.ts';
 import { requireConfig, runOptions } from './arguments.ts';
+import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
 import { closing, loadDataset } from './data.ts';
@@ -67,6 +68,7 @@ const optionKinds: OptionKinds<GenerateOptions> = {
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
   requireConfig('generatePairs', config);
   const checked = checkOptions('generatePairs', options, optionKinds, ['device']);
+  requirePaths(config, 'reflow');
   const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
   const { seed, reflow } = config;
   const plan = await pairPlan(config, device);

@@ -14,6 +14,7 @@ import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { requireConfig, trainingOptions } from './arguments.ts';
 import { DeviceBatch } from './batch.ts';
+import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
@@ -38,6 +39,7 @@ const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: k
 export async function trainReflow(config: Config, given: ReflowOptions): Promise<TrainResult> {
   requireConfig('trainReflow', config);
   const options = checkOptions('trainReflow', given, optionKinds, ['workdir', 'device']);
+  requirePaths(config, 'reflow');
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
   const measure = await openDistance(config, options);

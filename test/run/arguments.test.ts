@@ -95,7 +95,7 @@ const valid = {
   openCheckpoint: [['no such', model, config, { partial: true }]],
   readLatents: [['no such', config]],
   sampleWriter: [['a.png']],
-  writer: [['a.npy', new Float32Array(4), [1, 2, 2, 1], config]],
+  'checked.writer': [['a.npy', new Float32Array(4), [1, 2, 2, 1], config]],
   generatePairs: [[config, { complete: 'keep', partial: true, ...refused }]],
   describeDuration: [[1]],
   describePlan: [[plan]],
@@ -127,8 +127,7 @@ it('refuses garbage by name, leaves no file, ends', async () => {
     examine: 'takes no arguments and compiles every kernel',
     tune: 'measures for minutes where the device and no more is given; see below',
   };
-  const renamed = { ...valid, 'checked.writer': valid.writer };
-  expect(await faultsOf(run, { valid: renamed, instances, excluded })).toEqual([]);
+  expect(await faultsOf(run, { valid, instances, excluded })).toEqual([]);
 });
 
 it('tune refuses all but a device and its options', async () => {
@@ -183,6 +182,17 @@ it('refuses features of another width, and to join none', () => {
 });
 
 it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, message: RegExp]>([
+  [() => run.generatePairs(config, { device }), ConfigError, /^add --config\.reflow\.last_flow_ckpt FILE: /],
+  [
+    () => run.trainReflow(config, { device, workdir: 'w' }),
+    ConfigError,
+    /^add --config\.reflow\.last_flow_ckpt FILE: /,
+  ],
+  [
+    () => run.chainStages({ ...config, chain: { ...config.chain, flows: 1e9 } }, 'w'),
+    ConfigError,
+    /chain\.flows: .*got 1000000000/,
+  ],
   [
     () => run.train({} as never, { workdir: 'w', device }),
     ConfigError,

@@ -14,7 +14,7 @@ import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 export { inertBeside } from './inert.ts';
 export { given, inertNotice } from './official.ts';
 export { applyOverrides, type Override } from './overrides.ts';
-export { missingKeys, type Task } from './requirements.ts';
+export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';
 export { isBooleanKey, isKey } from './tree.ts';
 

@@ -1,5 +1,6 @@
 // Which paths a task needs, asked before any model is built, each with the flag that sets it.
 import { checkArgument, oneOf } from '../../arguments.ts';
+import { ConfigError } from '../../errors.ts';
 import { requireConfig } from '../arguments.ts';
 import { given } from './official.ts';
 import type { Config } from './schema.ts';
@@ -13,6 +14,12 @@ interface Requirement {
   flag: string;
   what: string;
   missing: boolean;
+}
+
+/** @throws ConfigError with those lines */
+export function requirePaths(config: Config, task: Task): void {
+  const missing = missingKeys(config, task);
+  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
 }
 
 /** One line per path that the task needs and that is not set: the flag to add and what it is. */
