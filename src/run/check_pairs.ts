@@ -1,4 +1,5 @@
 // `pairs`: what a store of pairs is worth, beside a configuration that says what was planned and of which data.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import {
   ChannelStatistics,
   checkPairs,
@@ -6,6 +7,7 @@ import {
   type PairFinding,
   sequentialBatch,
 } from '../data/index.ts';
+import { requireConfig, runOptions } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset } from './data.ts';
 
@@ -21,12 +23,23 @@ export interface ExaminePairsOptions extends Pick<PairCheckOptions, 'limit' | 's
   onNotice?: (text: string) => void;
 }
 
+const optionKinds: OptionKinds<ExaminePairsOptions> = {
+  limit: kinds.count,
+  signal: runOptions.signal,
+  onProgress: runOptions.onProgress,
+  config: kinds.object,
+  data: kinds.boolean,
+  onNotice: runOptions.onNotice,
+};
+
 /**
  * Reads the pairs below `root`, line by line what is in order and what is not.
  * @throws FileError for a root, or a data set, that cannot be read
  */
 export async function examinePairs(root: string, options: ExaminePairsOptions = {}): Promise<PairFinding[]> {
-  const { config, data, onNotice, ...rest } = options;
+  checkArgument('examinePairs', 'root', root, kinds.path);
+  const { config, data, onNotice, ...rest } = checkOptions('examinePairs', options, optionKinds);
+  if (config) requireConfig('examinePairs', config);
   if (!config) return checkPairs(root, rest);
   return checkPairs(root, {
     ...rest,

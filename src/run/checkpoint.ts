@@ -1,11 +1,13 @@
 // Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), where training is to go on Adam's
 // moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
 // git revision. What travels in a checkpoint is data and is never run.
+import { checkArgument, checkOptions, instanceOf, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../io/index.ts';
-import type { Adam, AdamState } from '../nn/adam.ts';
-import type { Module, StateValues } from '../nn/module.ts';
+import { Adam, type AdamState } from '../nn/adam.ts';
+import { Module, type StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { requireConfig } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { NUMERICS, provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
@@ -50,8 +52,25 @@ interface TrainingState {
   numerics?: number;
 }
 
+const stateKinds: OptionKinds<TrainingState> = {
+  model: instanceOf(Module, 'a module'),
+  optimizer: instanceOf(Adam, 'an Adam'),
+  config: kinds.object,
+  stage: kind('{ name, teacher } of strings', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { name, teacher } = value as StageIdentity;
+    return typeof name === 'string' && (teacher === undefined || typeof teacher === 'string');
+  }),
+  step: kinds.whole,
+  moments: kinds.boolean,
+};
+
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
-export async function saveCheckpoint(path: string, { model, optimizer, ...state }: TrainingState): Promise<void> {
+export async function saveCheckpoint(path: string, given: TrainingState): Promise<void> {
+  checkArgument('saveCheckpoint', 'path', path, kinds.path);
+  const required = ['model', 'optimizer', 'config', 'step'] as const;
+  const { model, optimizer, ...state } = checkOptions('saveCheckpoint', given, stateKinds, required);
+  requireConfig('saveCheckpoint', state.config);
   const values = async (kind: AdamState): Promise<StateValues> => {
     const found: StateValues = new Map();
     for (const [name, tensor] of optimizer.state(kind)) {
@@ -106,6 +125,7 @@ export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'e
 
 /** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
+  checkArgument('readCheckpointHeader', 'path', path, kinds.path);
   return headerOf(path, (await readSafetensorsHeader(path)).metadata);
 }
 
@@ -130,6 +150,7 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
 
 /** @throws FileError for a file that is missing, damaged or not one of ours */
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
+  checkArgument('loadCheckpoint', 'path', path, kinds.path);
   const { metadata, tensors } = await readSafetensors(path);
   const header = headerOf(path, metadata);
   const groups: Record<string, StateValues> = {

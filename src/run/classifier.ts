@@ -3,6 +3,7 @@
 // same weights again.
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { type ImageDataset, sequentialBatch, trainingBatch } from '../data/index.ts';
 import type { CompileProgress, Device } from '../device/device.ts';
@@ -14,6 +15,7 @@ import { crossEntropy } from '../kernels/softmax.ts';
 import { Adam } from '../nn/adam.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { requireConfig, runOptions } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { closing, loadDataset } from './data.ts';
 import { provenance } from './provenance.ts';
@@ -62,8 +64,20 @@ export interface TrainedClassifier {
   steps: number;
 }
 
+const optionKinds: OptionKinds<ClassifierOptions> = {
+  device: runOptions.device,
+  out: kinds.path,
+  steps: kinds.count,
+  signal: runOptions.signal,
+  onStep: kinds.callback,
+  onCompile: kinds.callback,
+  onNotice: runOptions.onNotice,
+};
+
 /** @throws ConfigError for a data set without labels, FileError for one that cannot be read or a file that cannot be written */
-export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
+export async function trainClassifier(config: Config, given: ClassifierOptions): Promise<TrainedClassifier> {
+  requireConfig('trainClassifier', config);
+  const options = checkOptions('trainClassifier', given, optionKinds, ['device', 'out']);
   requireLabels(config);
   const { device, out, onNotice } = options;
   const train = await loadDataset(config, 'train', onNotice);
@@ -98,7 +112,9 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
 }
 
 /** @throws ConfigError for a data set without labels, by its name */
-export function requireLabels({ data: { dataset } }: Config): void {
+export function requireLabels(config: Config): void {
+  requireConfig('requireLabels', config);
+  const { dataset } = config.data;
   if (!labelled.includes(dataset))
     throw new ConfigError(
       `data.dataset ${dataset} has no labels to train a classifier on; those of ${labelled.join(', ')} have`,

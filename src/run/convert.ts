@@ -3,9 +3,11 @@
 //                          names, without loss, which is opened wherever a checkpoint is named
 //   .safetensors -> .pth   a checkpoint of ours as the official restore_checkpoint reads it; a converted tree as it was
 import { extname } from 'node:path';
+import { checkArguments, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { flattenTorch, readPth, writePth, writeSafetensors } from '../io/index.ts';
+import { requireConfig, runOptions } from './arguments.ts';
 import { loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { buildModel } from './model.ts';
@@ -25,8 +27,18 @@ export interface Conversion {
   kind: 'checkpoint' | 'tree' | 'official';
 }
 
+const optionKinds: OptionKinds<ConvertOptions> = {
+  device: runOptions.device,
+  config: kinds.object,
+  partial: kinds.boolean,
+  onNotice: runOptions.onNotice,
+};
+
 /** @throws UsageError for other endings, FileError for a file that is damaged or of another network */
-export async function convert(from: string, to: string, options: ConvertOptions): Promise<Conversion> {
+export async function convert(from: string, to: string, given: ConvertOptions): Promise<Conversion> {
+  checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });
+  const options = checkOptions('convert', given, optionKinds, ['device']);
+  if (options.config) requireConfig('convert', options.config);
   const endings = `${extname(from)} to ${extname(to)}`;
   if (endings === '.safetensors to .pth') return toPth(from, to, options);
   if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, options);

@@ -1,6 +1,7 @@
 // From a configuration to images: the data set it names, its training batches, and pixels of what was sampled.
 
 import { join } from 'node:path';
+import { checkArguments, kinds, oneOf } from '../arguments.ts';
 import {
   digitsDataset,
   downloadCifar10,
@@ -14,9 +15,13 @@ import {
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
+import { requireConfig } from './arguments.ts';
 import { given, missingKeys } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { downloaded, userDataFolder } from './user_files.ts';
+
+const partKind = oneOf(['train', 'heldOut']);
+const roundings = oneOf(['floor', 'nearest']);
 
 export interface ImageBatches {
   /** [H, W, C] */
@@ -79,6 +84,8 @@ export async function loadDataset(
   part: 'train' | 'heldOut',
   notice: Notice = () => {},
 ): Promise<ImageDataset> {
+  requireConfig('loadDataset', config);
+  checkArguments('loadDataset', { part: [part, partKind], notice: [notice, kinds.callback] });
   const { dataset: name, image_size: size, num_channels: channels } = config.data;
   const dataset = await loaders[name](config, part, notice);
   if (dataset.height !== size || dataset.width !== size || dataset.channels !== channels)
@@ -126,5 +133,7 @@ export async function allImages(config: Config, part: 'train' | 'heldOut'): Prom
 
 /** Network range to pixels: rounded down as the official sample files, or to the nearest as its picture grids. */
 export function pixels(values: Float32Array, config: Config, rounding: 'floor' | 'nearest'): Uint8Array {
+  requireConfig('pixels', config);
+  checkArguments('pixels', { values: [values, kinds.float32], rounding: [rounding, roundings] });
   return toPixels(values, { centered: config.data.centered, rounding });
 }

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
 
@@ -11,6 +12,7 @@ const pattern = /^checkpoint[-_](\d+)\.(?:safetensors|pth)$/;
 
 /** @throws FileError where there is none, or two that differ in spelling only */
 export function findCheckpoint(reference: string): string {
+  checkArgument('findCheckpoint', 'reference', reference, kinds.path);
   if (existsSync(reference)) return reference;
   const number = pattern.exec(basename(reference))?.[1];
   const candidates =

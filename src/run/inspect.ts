@@ -1,7 +1,9 @@
 // `inspect`: what a checkpoint file holds, or how large the network of a configuration is.
 import { extname } from 'node:path';
+import { checkArgument, kinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { type ArrayFile, flattenTorch, readSafetensors } from '../io/index.ts';
+import { requireConfig, runOptions } from './arguments.ts';
 import { isCheckpoint, readCheckpointHeader } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import { buildModel } from './model.ts';
@@ -26,6 +28,7 @@ export interface FileSummary {
 
 /** @throws FileError for a file that is missing or damaged */
 export async function inspectFile(path: string): Promise<FileSummary> {
+  checkArgument('inspectFile', 'path', path, kinds.path);
   if (extname(path) !== '.safetensors') return inspectTree(path);
   const { metadata, tensors } = await readSafetensors(path);
   if (metadata.tree !== undefined) return inspectTree(path);
@@ -83,6 +86,8 @@ export interface ModelSummary {
 
 /** Of the network of a configuration. */
 export function inspectModel(config: Config, device: Device): ModelSummary {
+  requireConfig('inspectModel', config);
+  checkArgument('inspectModel', 'device', device, runOptions.device);
   using model = buildModel(config, device);
   const tensors = Array.from(model.namedTensors(), ([name, { dtype, shape }]) => ({ name, dtype, shape }));
   let [parameters, fixed] = [0, 0];

@@ -1,6 +1,10 @@
 // The training loop: one optimiser update a step from an objective. It prints nothing.
 // Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf, type OptionKinds } from '../arguments.ts';
+import { Adam } from '../nn/adam.ts';
+import { runOptions, unetKind } from './arguments.ts';
+import type { Objective } from './objective.ts';
 import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
 
 export interface TrainingStep extends UpdateResult {
@@ -19,8 +23,31 @@ export interface LoopOptions extends UpdateOptions {
   onStep?: (step: TrainingStep) => void | Promise<void>;
 }
 
+const arraysKind = kind('a list of arrays', Array.isArray);
+const shapesKind = listOf(listOf(kinds.whole, 'sizes'), 'shapes');
+
+const optionKinds: OptionKinds<LoopOptions> = {
+  model: unetKind,
+  optimizer: instanceOf(Adam, 'an Adam'),
+  objective: kind('an objective { shapes, fetch, loss }', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { shapes, fetch, loss } = value as Objective;
+    return shapesKind.accepts(shapes) && typeof fetch === 'function' && typeof loss === 'function';
+  }),
+  device: runOptions.device,
+  batchSize: kinds.int32Count,
+  accumulation: kinds.int32Count,
+  from: kinds.whole,
+  total: kinds.whole,
+  signal: runOptions.signal,
+  onNotice: runOptions.onNotice,
+  onStep: kinds.callback,
+};
+const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
+
 /** @returns the step it stopped before: `total`, or less when `signal` was aborted */
-export async function trainingLoop(options: LoopOptions): Promise<number> {
+export async function trainingLoop(given: LoopOptions): Promise<number> {
+  const options = checkOptions('trainingLoop', given, optionKinds, required);
   const { model, objective, from, total, batchSize, signal } = options;
   model.train();
   using update = new BatchUpdate(options);
@@ -30,6 +57,7 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     if (signal?.aborted) return step;
     const start = performance.now();
     const arrays = await objective.fetch(step);
+    checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
     const dataSeconds = (performance.now() - start) / 1000;
     const result = update.run(step, arrays);
     const seconds = (performance.now() - start) / 1000;

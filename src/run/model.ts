@@ -1,14 +1,18 @@
 // From a configuration to the network it describes.
+
+import { checkArgument } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
 import { UNet } from '../nn/unet.ts';
 import type { UNetOptions } from '../nn/unet_options.ts';
+import { requireConfig, runOptions } from './arguments.ts';
 import { inertKeys } from './config/official.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {
+  requireConfig('unetOptions', config);
   const { data, model, seed } = config;
   return {
     imageSize: data.image_size,
@@ -60,6 +64,8 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
 
 /** A freshly initialised network; the caller owns it. */
 export function buildModel(config: Config, device: Device): UNet {
+  requireConfig('buildModel', config);
+  checkArgument('buildModel', 'device', device, runOptions.device);
   const options = unetOptions(config);
   return new UNet(options, new Initializer({ seed: options.seed, device }));
 }

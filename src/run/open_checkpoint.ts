@@ -1,11 +1,13 @@
 // Opening a checkpoint of any kind for a network: ours, a .pth of the official code, or such a file converted to safetensors.
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { FileError } from '../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../io/index.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';
 import type { UNet } from '../nn/unet.ts';
+import { requireConfig, runOptions, unetKind } from './arguments.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
 import { resolveConfig } from './config/index.ts';
 import type { Config } from './config/schema.ts';
@@ -20,6 +22,8 @@ export async function readTorchTree(path: string): Promise<TorchValue | undefine
   return metadata.tree === undefined ? undefined : unflattenTorch(path, tensors, metadata.tree);
 }
 
+const officialOptions: OptionKinds<OfficialOptions> = { partial: kinds.boolean, onNotice: runOptions.onNotice };
+
 /**
  * @param reference as on official command lines: see findCheckpoint
  * @param model a network of its architecture, whose names the result has
@@ -31,8 +35,12 @@ export async function openCheckpoint(
   reference: string,
   model: UNet,
   config: Config,
-  options: OfficialOptions = {},
+  given: OfficialOptions = {},
 ): Promise<Checkpoint> {
+  checkArgument('openCheckpoint', 'reference', reference, kinds.path);
+  checkArgument('openCheckpoint', 'model', model, unetKind);
+  requireConfig('openCheckpoint', config);
+  const options = checkOptions('openCheckpoint', given, officialOptions);
   const path = findCheckpoint(reference);
   if (path !== reference) options.onNotice?.(`${reference} is taken to mean ${path}`);
   if (await isOurs(path)) {
@@ -57,8 +65,8 @@ async function refuseOther({ path, config: own }: Checkpoint, config: Config): P
 
 /** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
 export async function isOurs(path: string): Promise<boolean> {
+  checkArgument('isOurs', 'path', path, kinds.path);
   if (extname(path) !== '.safetensors' || !existsSync(path)) return false;
-
   return isCheckpoint((await readSafetensorsHeader(path)).metadata);
 }
 
@@ -68,12 +76,21 @@ export interface LoadModelOptions extends OfficialOptions {
   weights?: 'ema' | 'raw';
 }
 
+const loadOptions: OptionKinds<LoadModelOptions> = {
+  ...officialOptions,
+  device: runOptions.device,
+  weights: oneOf(['ema', 'raw']),
+};
+
 /** The network of a configuration with the weights of a checkpoint; the caller owns it. */
 export async function loadModel(
   reference: string,
   config: Config,
-  { device, weights = 'ema', ...options }: LoadModelOptions,
+  given: LoadModelOptions,
 ): Promise<{ model: UNet; checkpoint: Checkpoint }> {
+  checkArgument('loadModel', 'reference', reference, kinds.path);
+  requireConfig('loadModel', config);
+  const { device, weights = 'ema', ...options } = checkOptions('loadModel', given, loadOptions, ['device']);
   const model = buildModel(config, device);
   try {
     const checkpoint = await openCheckpoint(reference, model, config, options);

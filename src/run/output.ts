@@ -4,9 +4,11 @@
 //   .np   the same as a .npy file, as the official training writes
 //   .npy  f32 [N, C, H, W] in data range, not clipped
 import { extname } from 'node:path';
+import { checkArgument, checkArguments, kinds, wholeNumbers } from '../arguments.ts';
 import { channelsFirst, channelsLast, type ImagesShape } from '../data/index.ts';
-import { FileError, formatShape, UsageError } from '../errors.ts';
+import { FileError, formatShape, ShapeError, UsageError } from '../errors.ts';
 import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
+import { requireConfig } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
 
@@ -18,17 +20,26 @@ const writers: Record<string, Writer> = {
     writeNpz(path, new Map([['samples', { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }]])),
   '.np': (path, images, shape, config) =>
     writeNpy(path, { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }),
-  '.npy': (path, images, [n, h, w, c], { data: { centered } }) => {
+  '.npy': (path, images, shape, { data: { centered } }) => {
+    const [n, h, w, c] = shape;
     const scaled = centered ? images.map((value) => (value + 1) / 2) : images;
-    return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, [n, h, w, c]) });
+    return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, shape) });
   },
 };
 
 /** Asked before the work, so that a wrong name does not cost it. @throws UsageError for another extension */
 export function sampleWriter(path: string): Writer {
+  checkArgument('sampleWriter', 'path', path, kinds.path);
   const writer = writers[extname(path).toLowerCase()];
   if (!writer) throw new UsageError(`samples are written as ${Object.keys(writers).join(', ')}; got "${path}"`);
-  return writer;
+  return async (target, images, shape, config) => {
+    checkArguments('sampleWriter', { path: [target, kinds.path], images: [images, kinds.float32] });
+    const dims = wholeNumbers('sampleWriter', 'shape', shape);
+    if (dims.length !== 4 || dims.reduce((a, b) => a * b) !== images.length)
+      throw new ShapeError('sampleWriter', `[N, H, W, C] of ${images.length} values`, formatShape(dims));
+    requireConfig('sampleWriter', config);
+    await writer(target, images, shape, config);
+  };
 }
 
 /**
@@ -36,6 +47,8 @@ export function sampleWriter(path: string): Writer {
  * @throws FileError for another dtype or shape
  */
 export async function readLatents(path: string, config: Config): Promise<{ count: number; data: Float32Array }> {
+  checkArgument('readLatents', 'path', path, kinds.path);
+  requireConfig('readLatents', config);
   const { shape, data } = await readNpy(path);
   const { image_size: size, num_channels: channels } = config.data;
   const [count] = shape;

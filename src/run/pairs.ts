@@ -2,6 +2,7 @@
 // generate_data_from_z1: images of the data set and where it takes them backwards.
 // A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
 import { join } from 'node:path';
+import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import {
   type ImageDataset,
   meanNfe,
@@ -16,6 +17,8 @@ import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { streams } from '../tensor/streams.ts';
+import { requireConfig, runOptions } from './arguments.ts';
+import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
 import { closing, loadDataset } from './data.ts';
@@ -49,6 +52,12 @@ export interface GeneratedPairs {
   nfe: number;
 }
 
+const optionKinds: OptionKinds<GenerateOptions> = {
+  ...runOptions,
+  partial: kinds.boolean,
+  complete: oneOf(['refuse', 'keep']),
+};
+
 /**
  * Exactly reflow.total_number_of_samples pairs of seed `seed`, or of as many training images from the first one on,
  * training.batch_size at a time and never more in memory.
@@ -57,7 +66,10 @@ export interface GeneratedPairs {
  * and where there are fewer images
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
-  const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = options;
+  requireConfig('generatePairs', config);
+  const checked = checkOptions('generatePairs', options, optionKinds, ['device']);
+  requirePaths(config, 'reflow');
+  const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
   const { seed, reflow } = config;
   const plan = await pairPlan(config, device);
   if (complete === 'keep') {

@@ -2,6 +2,7 @@
 // model itself; the disk is asked for what checkpoints need.
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { DeviceError, FileError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
@@ -120,12 +121,30 @@ export async function freeBytes(folder: string): Promise<number> {
 
 /** "12 MB" or "1.2 GB". */
 export function megabytes(bytes: number): string {
+  checkArgument('megabytes', 'bytes', bytes, kinds.number);
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
+const planKinds: OptionKinds<TrainingPlan> = {
+  workdir: kinds.text,
+  parameters: kinds.number,
+  from: kinds.number,
+  total: kinds.number,
+  disk: kinds.number,
+  freeDisk: kinds.number,
+  memory: kinds.number,
+  totalMemory: kinds.number,
+  seconds: kinds.number,
+};
+
 /** One line for people. */
 export function describePlan(plan: TrainingPlan): string {
-  const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = plan;
+  const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = checkOptions(
+    'describePlan',
+    plan,
+    planKinds,
+    Object.keys(planKinds) as (keyof TrainingPlan)[],
+  );
   const short = disk > freeDisk ? ' (not enough for all of them)' : '';
   return (
     `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${describeDuration(seconds)}; ` +
@@ -136,6 +155,7 @@ export function describePlan(plan: TrainingPlan): string {
 
 /** "40 s", "12 min", "3.5 h", "2.1 days". */
 export function describeDuration(seconds: number): string {
+  checkArgument('describeDuration', 'seconds', seconds, kinds.number);
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`;

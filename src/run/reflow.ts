@@ -4,6 +4,7 @@
 //   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
+import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { PairSet, type PairShape, refuseBroken } from '../data/index.ts';
 import type { Device } from '../device/device.ts';
@@ -11,7 +12,9 @@ import { FileError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { requireConfig, trainingOptions } from './arguments.ts';
 import { DeviceBatch } from './batch.ts';
+import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
@@ -24,12 +27,19 @@ import { reflowStage } from './stage.ts';
 /** Batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
+type ReflowOptions = TrainOptions & { partial?: boolean };
+
+const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: kinds.boolean };
+
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
  * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
  * cannot be read, and for pairs that are no noise and its ends
  */
-export async function trainReflow(config: Config, options: TrainOptions & { partial?: boolean }): Promise<TrainResult> {
+export async function trainReflow(config: Config, given: ReflowOptions): Promise<TrainResult> {
+  requireConfig('trainReflow', config);
+  const options = checkOptions('trainReflow', given, optionKinds, ['workdir', 'device']);
+  requirePaths(config, 'reflow');
   const { device, partial, onNotice } = options;
   const { reflow, data } = config;
   const measure = await openDistance(config, options);

@@ -1,8 +1,10 @@
 // `sample`: images from a checkpoint's averaged weights.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
+import { requireConfig, runOptions, unetKind } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
 import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
@@ -29,6 +31,31 @@ export interface SampledImages extends FlowSample {
   seconds: number;
 }
 
+const requestKinds: OptionKinds<SampleRequest> = {
+  first: kinds.whole,
+  steps: kinds.count,
+  tolerance: kinds.positive,
+  noiseScale: kinds.notNegative,
+  sigmaVariance: kinds.notNegative,
+  sdeDrift: kinds.text,
+  onProgress: runOptions.onProgress,
+  signal: runOptions.signal,
+  num: kinds.int32Count,
+  batch: kinds.int32Count,
+  solver: kinds.text,
+  seed: kinds.whole,
+  latents: kinds.float32,
+  device: runOptions.device,
+};
+
+type LoadingRequest = SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>;
+
+const loadingKinds: OptionKinds<LoadingRequest> = {
+  ...requestKinds,
+  partial: kinds.boolean,
+  onNotice: runOptions.onNotice,
+};
+
 /**
  * @param reference a checkpoint of any kind
  * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
@@ -36,9 +63,13 @@ export interface SampledImages extends FlowSample {
 export async function sampleFromCheckpoint(
   reference: string,
   config: Config,
-  request: SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>,
+  given: LoadingRequest,
 ): Promise<SampledImages> {
-  const { device, partial, onNotice } = request;
+  checkArgument('sampleFromCheckpoint', 'reference', reference, kinds.path);
+  requireConfig('sampleFromCheckpoint', config);
+  const checked = checkOptions('sampleFromCheckpoint', given, loadingKinds, ['num', 'device']);
+  const { partial, onNotice, ...request } = checked;
+  const { device } = request;
   await device.prepare(declaredModules());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
@@ -66,7 +97,10 @@ export function encodeModel(
 }
 
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
-export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
+export async function sampleModel(model: UNet, config: Config, given: SampleRequest): Promise<SampledImages> {
+  checkArgument('sampleModel', 'model', model, unetKind);
+  requireConfig('sampleModel', config);
+  const request = checkOptions('sampleModel', given, requestKinds, ['num', 'device']);
   const { device, num, batch = num, first, latents, onProgress, signal } = request;
   const { image_size: size, num_channels: channels } = config.data;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;

@@ -1,4 +1,6 @@
 // `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
+import { checkOptions, type OptionKinds } from '../arguments.ts';
+import { requireConfig, trainingOptions } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';
@@ -10,8 +12,12 @@ import { flowStage } from './stage.ts';
 /** Held-out batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
+const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
+
 /** @throws as runStage; FileError for data that cannot be read */
-export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
+export async function train(config: Config, given: TrainOptions): Promise<TrainResult> {
+  requireConfig('train', config);
+  const options = checkOptions('train', given, optionKinds, ['workdir', 'device']);
   const { device, onNotice } = options;
   const batches = await trainingBatches(config, onNotice);
   using _batches = closing(batches);

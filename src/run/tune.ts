@@ -1,6 +1,7 @@
 // Measures what the choice of convolution algorithms stands on (kernels/conv/algorithm.ts): the rate of each algorithm and pass
 // on a grid of shapes, on an open CPU device. Algorithms take turns, and the best of several turns counts, so that a neighbour
 // who takes the processor for a while does not decide.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { type Algorithm, algorithms, isWinograd, type Pass, passes, type Tuning } from '../kernels/conv/algorithm.ts';
@@ -9,6 +10,7 @@ import type { Geometry } from '../kernels/conv/geometry.ts';
 import { randn } from '../kernels/random.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { runOptions } from './arguments.ts';
 
 /** Images whose batch has that many tiles of 4 x 4 outputs: [N, height and width]. */
 const images: Readonly<Record<number, readonly [number, number]>> = {
@@ -30,12 +32,19 @@ export interface TuneOptions {
   signal?: AbortSignal;
 }
 
+const optionKinds: OptionKinds<TuneOptions> = {
+  turns: kinds.count,
+  onProgress: runOptions.onProgress,
+  signal: runOptions.signal,
+};
+
 /**
  * Some minutes of all the device's threads.
  * @throws ValueError for a device without such a choice
  */
 export async function tune(device: Device, options: TuneOptions = {}): Promise<Tuning> {
-  const { turns = 4, onProgress, signal } = options;
+  checkArgument('tune', 'device', device, runOptions.device);
+  const { turns = 4, onProgress, signal } = checkOptions('tune', options, optionKinds);
   if (device.kind === 'cuda')
     throw new ValueError('tune measures cpu and wasm; convolutions of cuda have one algorithm');
   const rates = Object.fromEntries(

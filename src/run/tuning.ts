@@ -2,12 +2,14 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { fromEnvironment } from '../device/environment.ts';
-import { FileError } from '../errors.ts';
+import { ArgumentError, FileError } from '../errors.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 import { parseStrictJson } from '../io/json.ts';
 import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../kernels/conv/algorithm.ts';
+import { runOptions } from './arguments.ts';
 
 /** Who measured it. */
 export interface TuningOrigin {
@@ -28,6 +30,7 @@ const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofE
 
 /** @throws FileError naming what is wrong with it */
 export async function readTuning(path: string): Promise<Tuning> {
+  checkArgument('readTuning', 'path', path, kinds.path);
   let value: unknown;
   try {
     value = parseStrictJson(await readFile(path, 'utf8'));
@@ -35,27 +38,33 @@ export async function readTuning(path: string): Promise<Tuning> {
     if (error instanceof SyntaxError) throw new FileError(path, `no JSON: ${error.message}`);
     throw asFileError(path, error);
   }
+  const fault = faultOf(value);
+  if (fault !== undefined) throw new FileError(path, `no table of \`rectiflow tune\`: ${fault}`);
+  const { tiles, channels, rates: table } = value as Tuning;
+  return { tiles, channels, rates: table };
+}
+
+/** What is wrong with a table; undefined where nothing is. */
+function faultOf(value: unknown): string | undefined {
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const [{ path: at, message }] = parsed.error.issues;
-    throw new FileError(path, `no table of \`rectiflow tune\`: ${at.join('.') || 'it'}: ${message}`);
+    return `${at.join('.') || 'it'}: ${message}`;
   }
-  const tuning = parsed.data;
-  const { tiles, channels } = tuning;
+  const { tiles, channels, rates: all } = parsed.data;
   for (const pass of passes)
     for (const algorithm of algorithms) {
-      const table = tuning.rates[pass][algorithm];
+      const table = all[pass][algorithm];
       const whole =
         table.length === tiles.length &&
         table.every((rows) => rows.length === channels.length && rows.every((row) => row.length === channels.length));
       if (!whole)
-        throw new FileError(
-          path,
-          `rates.${pass}.${algorithm} is not of shape [${tiles.length}, ${channels.length}, ${channels.length}]`,
-        );
+        return `rates.${pass}.${algorithm} is not of shape [${tiles.length}, ${channels.length}, ${channels.length}]`;
     }
-  return tuning;
+  return undefined;
 }
+
+const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };
 
 /** Uses the table that RECTIFLOW_TUNING names from now on, if it names one. @returns its path */
 export async function useNamedTuning(): Promise<string | undefined> {
@@ -71,7 +80,10 @@ export async function useNamedTuning(): Promise<string | undefined> {
 
 /** As JSON, or as a module like those in kernels/tuning where the path ends in .ts. */
 export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
-  const json = formatTuning(tuning, origin);
+  checkArgument('writeTuning', 'path', path, kinds.path);
+  const fault = faultOf(tuning);
+  if (fault !== undefined) throw new ArgumentError('writeTuning', 'a table of tune()', fault);
+  const json = formatTuning(tuning, checkOptions('writeTuning', origin, originKinds, ['cpu', 'device', 'created']));
   const name = path.replace(/^.*[/\\]|\.ts$/g, '');
   const text = path.endsWith('.ts')
     ? `// Measured by \`rectiflow tune\`.\nimport type { Tuning } from '../conv/algorithm.ts';\n\nexport const ${name}: Tuning & { origin: object } = ${json};\n`
@@ -93,6 +105,7 @@ function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningO
 
 /** What decides the bits of convolutions beyond the program: as a checkpoint states it. undefined on CUDA. */
 export function tuningIdentity(device: Device): string | undefined {
+  checkArgument('tuningIdentity', 'device', device, runOptions.device);
   if (device.kind === 'cuda') return undefined;
   if (device.exact) return 'exact';
   const { tiles, channels, rates: table } = tuningOf(device);

@@ -8,7 +8,7 @@ import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { empty, full } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { DeviceBatch } from './batch.ts';
 import type { Objective } from './objective.ts';
 
@@ -113,7 +113,9 @@ export class BatchUpdate {
   private loss(first: number): Tensor {
     const { model, objective } = this.options;
     model.dropoutState.sample = first;
-    return objective.loss(this.batch.part(first, this.partSize));
+    const loss: unknown = objective.loss(this.batch.part(first, this.partSize));
+    requireTensor('trainingLoop', loss, 'a tensor from objective.loss');
+    return loss;
   }
 
   /** Looks for the op that made it first: the same once more, without the update, with every result checked. */

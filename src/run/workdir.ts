@@ -8,6 +8,7 @@
 import { mkdirSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkArgument, kinds } from '../arguments.ts';
 import { ConfigError, FileError } from '../errors.ts';
 import { removeLeftovers, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
@@ -136,6 +137,7 @@ export function snapshotPath(workdir: string, number: number): string {
 
 /** @throws FileError when it cannot be made */
 export function makeFolder(path: string): string {
+  checkArgument('makeFolder', 'path', path, kinds.path);
   try {
     mkdirSync(path, { recursive: true });
   } catch (cause) {

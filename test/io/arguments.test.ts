@@ -2,10 +2,12 @@
 import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { ArgumentError } from '../../src/errors.ts';
 import * as io from '../../src/io/index.ts';
 import { faultsOf } from '../support/garbage.ts';
+
+afterEach(() => vi.unstubAllGlobals());
 
 const array = { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) };
 const image = { width: 1, height: 1, channels: 1, data: Uint8Array.of(7) };
@@ -69,8 +71,6 @@ it('refuses garbage by name, leaves no file, ends', async () => {
   };
   const excluded = {
     'EventFile.append': 'private',
-    'Tuple.from': "Array's own",
-    'Tuple.of': "Array's own",
   };
   expect(await faultsOf(io, { valid, instances, excluded })).toEqual([]);
 });
@@ -105,6 +105,16 @@ it.each<[call: () => unknown, message: string]>([
     .catch((caught: Error) => caught);
   expect(error).toBeInstanceOf(ArgumentError);
   expect((error as Error).message).toBe(message);
+});
+
+it('makes no folder for a download that fails', async () => {
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('there is no network here')));
+  const folder = mkdtempSync(join(tmpdir(), 'rectiflow-io-arguments-'));
+  const download = io.downloadFile('https://example.com/a', join(folder, 'sub', 'a'), { sha256: 'ab' });
+  await expect(download).rejects.toThrow(
+    /cannot be downloaded from https:\/\/example\.com\/a \(there is no network here\)/,
+  );
+  expect(readdirSync(folder)).toEqual([]);
 });
 
 it('refuses a grid that no PNG file can hold', () => {

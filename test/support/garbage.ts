@@ -71,12 +71,16 @@ const LIMIT = 5000;
  */
 export async function faultsOf(entry: Readonly<Record<string, unknown>>, walk: Walk = {}): Promise<string[]> {
   const { valid = {}, instances = {}, excluded = {} } = walk;
-  const faults: string[] = [];
+  const calls = callables(entry, instances);
+  const names = new Set(calls.map(([name]) => name));
+  const faults = [...Object.keys(valid), ...Object.keys(excluded)]
+    .filter((name) => !names.has(name))
+    .map((name) => `${name}: there is no such function`);
   const before = process.cwd();
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-garbage-'));
   process.chdir(folder);
   try {
-    for (const [name, call] of callables(entry, instances)) {
+    for (const [name, call] of calls) {
       if (name in excluded) continue;
       for (const values of argumentLists(valid[name] ?? [])) {
         const fault = await faultOf(call, values, folder);

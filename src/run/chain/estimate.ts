@@ -1,12 +1,16 @@
 // What a chain will take, stage by stage, before it is begun: a training step and an evaluation of the network are timed on
 // this machine and multiplied. Pictures on the way, evaluations on held-out data, a classifier and reading files are not in it.
+
+import { checkArgument } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
+import { deviceKind } from '../../device/open.ts';
 import { evaluationsAStep, networkVelocity } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { pairBytes } from '../pairs.ts';
 import { checkpointBytes, PROBED, probeStep } from '../plan.ts';
@@ -28,6 +32,8 @@ export interface StageEstimate {
 
 /** The chain's stages and its report. @throws DeviceError when not even a few samples fit the memory */
 export async function estimateChain(config: Config, device: Device): Promise<StageEstimate[]> {
+  requireConfig('estimateChain', config);
+  checkArgument('estimateChain', 'device', device, deviceKind);
   await device.prepare(declaredModules());
   const { model, optimizer } = trainingState(config, device);
   try {
@@ -47,7 +53,7 @@ export async function estimateChain(config: Config, device: Device): Promise<Sta
       memory: evaluation.memory,
       disk: pairBytes(own),
     });
-    const stages = chainStages(config, '').filter((stage) => stage.kind !== 'classifier');
+    const stages = chainStages(config, '.').filter((stage) => stage.kind !== 'classifier');
     const flows = flowStages(stages).length;
     return [
       ...stages.map((stage) => (stage.kind === 'pairs' ? pairs(stage) : training(stage))),

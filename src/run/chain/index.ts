@@ -3,9 +3,11 @@
 // its last state.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { writeFileAtomic } from '../../io/index.ts';
+import { requireConfig, runOptions } from '../arguments.ts';
 import { trainClassifier } from '../classifier.ts';
 import type { Config } from '../config/schema.ts';
 import { openDistance } from '../distance.ts';
@@ -40,9 +42,20 @@ export interface ChainResult {
   report?: FlowReport;
 }
 
+const optionKinds: OptionKinds<ChainOptions> = {
+  ...runOptions,
+  workdir: kinds.path,
+  onStep: kinds.callback,
+  onCompile: kinds.callback,
+  onPlan: kinds.callback,
+  onStage: kinds.callback,
+};
+
 /** @throws as train, trainReflow and generatePairs; what is done stays */
-export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
-  const { workdir, signal, onStage } = options;
+export async function runChain(config: Config, given: ChainOptions): Promise<ChainResult> {
+  requireConfig('runChain', config);
+  const options = checkOptions('runChain', given, optionKinds, ['workdir', 'device']);
+  const { workdir, device, signal, onStage, onNotice, onProgress } = options;
   const stages = chainStages(config, workdir);
   const total = stages.length + 1;
   const unlock = await lockFolder(makeFolder(workdir));
@@ -55,7 +68,8 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
       if (signal?.aborted) return { stages };
     }
     onStage?.({ name: 'report', index: stages.length, total });
-    return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), options) };
+    const reported = { workdir, device, signal, onNotice, onProgress };
+    return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), reported) };
   } catch (error) {
     // What is stopped between two batches says so by the signal's reason.
     if (signal?.aborted && error === signal.reason) return { stages };
@@ -71,7 +85,8 @@ async function lookAhead(stages: readonly ChainStage[], config: Config, options:
     if (stage.source === 'pairs') (await openDistance(stage.config, options))[Symbol.dispose]();
   if (config.chain.classifier) return;
   try {
-    (await openFeatures(config, options))[Symbol.dispose]();
+    const { device, onNotice } = options;
+    (await openFeatures(config, { device, onNotice }))[Symbol.dispose]();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
     options.onNotice?.(`the report will have no distances: ${error.message}`);
@@ -79,14 +94,19 @@ async function lookAhead(stages: readonly ChainStage[], config: Config, options:
 }
 
 async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<void> {
-  const { device, signal, onNotice, onProgress } = options;
+  const { device, signal, onStep, onCompile, onPlan, onNotice, onProgress } = options;
   const { config } = stage;
   if (stage.kind === 'flow')
     // What follows looks for its checkpoint in that folder.
     await (stage.source === 'data' ? train : trainReflow)(config, {
-      ...options,
       workdir: stage.folder,
       otherStage: 'refuse',
+      device,
+      signal,
+      onStep,
+      onCompile,
+      onPlan,
+      onNotice,
     });
   else if (stage.kind === 'pairs')
     await generatePairs(config, {
@@ -100,10 +120,13 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
 }
 
 async function chainClassifier({ path, config }: ClassifierStage, options: ChainOptions): Promise<void> {
-  const { onNotice, onProgress } = options;
+  const { device, signal, onCompile, onNotice, onProgress } = options;
   const trained = await trainClassifier(config, {
-    ...options,
+    device,
     out: path,
+    signal,
+    onCompile,
+    onNotice,
     onStep: ({ step, total }) => onProgress?.({ what: 'classifier steps', done: step + 1, total }),
   });
   onNotice?.(`the classifier names ${(100 * trained.accuracy).toFixed(1)} % of the held-out images rightly`);

@@ -6,6 +6,8 @@
 //   2_rectified_flow               trained on them; and so on, chain.flows of them
 //   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, from the pairs of the last flow
 import { join } from 'node:path';
+import { checkArgument, kinds } from '../../arguments.ts';
+import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { snapshotNumber } from '../session.ts';
 import { snapshotPath } from '../workdir.ts';
@@ -48,6 +50,8 @@ export type ChainStage = FlowStage | PairStage | ClassifierStage;
 
 /** The stages of a configuration, in order. @param workdir the folder of the chain */
 export function chainStages(config: Config, workdir: string): ChainStage[] {
+  requireConfig('chainStages', config);
+  checkArgument('chainStages', 'workdir', workdir, kinds.path);
   const { flows, distil_steps: k } = config.chain;
   const stages: ChainStage[] = [];
   if (config.chain.classifier)

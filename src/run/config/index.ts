@@ -3,6 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { checkArgument, checkArguments, describeValue, kinds } from '../../arguments.ts';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseStrictJson } from '../../io/json.ts';
@@ -13,7 +14,7 @@ import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 export { inertBeside } from './inert.ts';
 export { given, inertNotice } from './official.ts';
 export { applyOverrides, type Override } from './overrides.ts';
-export { missingKeys, type Task } from './requirements.ts';
+export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';
 export { isBooleanKey, isKey } from './tree.ts';
 
@@ -38,6 +39,7 @@ export function presetNames(): string[] {
  * @throws ConfigError for an unknown name or a wrong configuration, FileError for a file that cannot be read
  */
 export async function loadConfig(reference: string, notice: (text: string) => void = () => {}): Promise<Config> {
+  checkArguments('loadConfig', { reference: [reference, kinds.path], notice: [notice, kinds.callback] });
   const preset = pythonPreset(reference);
   if (preset !== undefined && existsSync(reference))
     notice(
@@ -52,6 +54,7 @@ export async function loadConfig(reference: string, notice: (text: string) => vo
 
 /** A configuration that travelled as data, e.g. in a checkpoint; missing keys take the base's values. */
 export async function resolveConfig(raw: unknown, origin: string): Promise<Config> {
+  checkArgument('resolveConfig', 'origin', origin, kinds.text);
   if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is no table of keys`);
   return checkConfig(merge(await loadTree(locate('base', presetFolder), []), raw), `in ${origin}`);
 }
@@ -80,7 +83,7 @@ async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
   const { base = 'base', ...own } = await readTree(file);
   if (file === join(presetFolder, 'base.ts')) return own;
   if (typeof base !== 'string')
-    throw new ConfigError(`${file}: base must be a name or a path, got ${JSON.stringify(base)}`);
+    throw new ConfigError(`${file}: base must be a name or a path, got ${describeValue(base)}`);
   const baseFile = locate(base, dirname(file));
   // A .json is data: it may name a preset or another .json, and cannot have a module run.
   if (

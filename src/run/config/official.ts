@@ -1,5 +1,7 @@
 // What a command line of the official code may hold that means something else here: placeholders, keys without effect,
 // names of Python files.
+import { checkArgument, kinds, listOf } from '../../arguments.ts';
+
 /** Texts that the official files hold where the user is to write a path. */
 const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
 
@@ -21,8 +23,11 @@ export const inertKeys = [
   'model.normalization',
 ];
 
+const pathList = listOf(kinds.text, 'dotted paths of keys');
+
 /** One sentence on the keys without effect among `paths`; undefined where there is none. */
 export function inertNotice(paths: readonly string[]): string | undefined {
+  checkArgument('inertNotice', 'paths', paths, pathList);
   const named = inertKeys.filter((key) => paths.includes(key));
   if (named.length === 0) return undefined;
   return `${named.join(', ')} ${named.length === 1 ? 'has' : 'have'} no effect, as in the official code`;

@@ -1,6 +1,8 @@
 // `--config.a.b value` of a command line, laid over a configuration. The text is read by the type of the key: numbers,
 // booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
+import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
+import { requireConfig } from '../arguments.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, keyKind, merge, type Tree, unknownKey } from './tree.ts';
 
@@ -11,8 +13,20 @@ export interface Override {
   text: string | undefined;
 }
 
+const pathKind = listOf(kinds.text, 'names');
+const overridesKind = listOf(
+  kind('an override', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { path, text } = value as Override;
+    return pathKind.accepts(path) && path.length > 0 && (text === undefined || typeof text === 'string');
+  }),
+  'overrides { path, text }',
+);
+
 /** @throws UsageError for a key that does not exist or a value of another type; ConfigError for one out of range */
 export function applyOverrides(config: Config, overrides: readonly Override[]): Config {
+  requireConfig('applyOverrides', config);
+  checkArgument('applyOverrides', 'overrides', overrides, overridesKind);
   if (overrides.length === 0) return config;
   let tree: Tree = config;
   for (const { path, text } of overrides) {

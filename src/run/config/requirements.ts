@@ -1,9 +1,14 @@
 // Which paths a task needs, asked before any model is built, each with the flag that sets it.
+import { checkArgument, oneOf } from '../../arguments.ts';
+import { ConfigError } from '../../errors.ts';
+import { requireConfig } from '../arguments.ts';
 import { given } from './official.ts';
 import type { Config } from './schema.ts';
 
 /** What a command is about to do with a configuration. */
 export type Task = 'train' | 'evaluate data' | 'evaluate samples' | 'reflow';
+
+const taskKind = oneOf(['train', 'evaluate data', 'evaluate samples', 'reflow'] satisfies Task[]);
 
 interface Requirement {
   flag: string;
@@ -11,8 +16,16 @@ interface Requirement {
   missing: boolean;
 }
 
+/** @throws ConfigError with those lines */
+export function requirePaths(config: Config, task: Task): void {
+  const missing = missingKeys(config, task);
+  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+}
+
 /** One line per path that the task needs and that is not set: the flag to add and what it is. */
 export function missingKeys(config: Config, task: Task): string[] {
+  requireConfig('missingKeys', config);
+  checkArgument('missingKeys', 'task', task, taskKind);
   return requirements(config, task)
     .filter(({ missing }) => missing)
     .map(({ flag, what }) => `add ${flag}: ${what}`);

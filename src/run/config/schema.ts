@@ -216,7 +216,7 @@ export const configSchema = z.strictObject({
   /** Ours: `chain`, from data to a generator of few steps. Its stages take everything else from the keys above. */
   chain: z.strictObject({
     /** Rectified flows: the first of the data, each next the reflow of the one before. */
-    flows: whole(1),
+    flows: whole(1).max(1000),
     /** Number of the last step of each reflow, as training.n_iters is of the first flow. */
     reflow_iters: whole(0),
     /** Euler steps of the generator that the last flow is distilled to; 0 for none. */

@@ -1,5 +1,6 @@
 // Configurations as trees of plain values: laid over one another, checked against the schema, every fault named.
 import { z } from 'zod';
+import { describeValue } from '../../arguments.ts';
 import { ConfigError, nearestName } from '../../errors.ts';
 import { type Config, configSchema, disagreements } from './schema.ts';
 
@@ -70,7 +71,7 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
     (at, key) => (isTree(at) || Array.isArray(at) ? (at as Tree)[key] : undefined),
     tree,
   );
-  const got = value === undefined ? 'is missing' : `got ${JSON.stringify(value) ?? String(value)}`;
+  const got = value === undefined ? 'is missing' : `got ${describeValue(value)}`;
   return [`${path.join('.') || 'the whole'}: ${issue.message}; ${got}`];
 }
 

@@ -8,10 +8,12 @@
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
 //   ckpt_<k>/report.json                 ours: all figures of the latest run, with the checkpoint they are of
 import { join } from 'node:path';
+import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import { runOptions } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { evaluationName } from '../find_checkpoint.ts';
@@ -36,6 +38,12 @@ export interface EvaluatorOptions {
   /** Told after each batch. */
   onProgress?: (progress: EvalProgress) => void;
 }
+
+export const evaluatorOptions: OptionKinds<EvaluatorOptions> = {
+  ...runOptions,
+  workdir: kinds.path,
+  partial: kinds.boolean,
+};
 
 export interface EvalProgress {
   checkpoint: string;

@@ -1,8 +1,11 @@
 // What samples are compared by: features of images, named in every report because scores of different features do not compare.
 import { basename } from 'node:path';
+import { checkArgument, checkOptions, kind, kinds, type OptionKinds, wholeNumbers } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
-import { ConfigError } from '../../errors.ts';
+import { ConfigError, formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { rowsKind } from '../../eval/features.ts';
 import { extractFeatures, type FeatureRows, FidInception, loadClassifier } from '../../eval/index.ts';
+import { requireConfig, runOptions } from '../arguments.ts';
 import { classifierImages } from '../classifier.ts';
 import type { Config } from '../config/schema.ts';
 import { weightsFile } from '../user_files.ts';
@@ -25,16 +28,47 @@ export interface FeatureNetwork extends Disposable {
   extract(images: Uint8Array, shape: readonly number[], signal?: AbortSignal): Promise<Features>;
 }
 
+const wholeRows = kind(`${rowsKind.expected}, as many as rows * columns`, (value) => {
+  if (!rowsKind.accepts(value)) return false;
+  const { values, rows, columns } = value as FeatureRows;
+  return columns >= 1 && values.length === rows * columns;
+});
+const featureKinds: OptionKinds<Features> = { features: wholeRows, logits: wholeRows };
+
+/** @throws ArgumentError unless they are features, each with as many values as it says */
+export function checkFeatures(op: string, features: Features): Features {
+  return checkOptions(op, features, featureKinds, ['features']);
+}
+
+export const networkKind = kind('a feature network of openFeatures()', (value) => {
+  if (!kinds.object.accepts(value)) return false;
+  const { name, key, extract } = value as FeatureNetwork;
+  return typeof name === 'string' && typeof key === 'string' && typeof extract === 'function';
+});
+
+/** @throws ArgumentError, ShapeError unless they are images u8 [N, H, W, C], N >= 1 */
+function checkImages(images: Uint8Array, shape: readonly number[], signal?: AbortSignal): void {
+  checkArgument('extract', 'images', images, kinds.bytes);
+  const dims = wholeNumbers('extract', 'shape', shape);
+  if (dims.length !== 4 || !dims.every((dim) => dim >= 1) || dims.reduce((a, b) => a * b) !== images.length)
+    throw new ShapeError('extract', `images [N, H, W, C] of ${images.length} bytes`, formatShape(dims));
+  if (signal !== undefined) checkArgument('extract', 'signal', signal, kinds.signal);
+}
+
 interface OpenOptions {
   device: Device;
   onNotice?: (text: string) => void;
 }
 
+const openOptions: OptionKinds<OpenOptions> = { device: runOptions.device, onNotice: runOptions.onNotice };
+
 /**
  * As eval.features says.
  * @throws FileError for weights that cannot be had, saying where to get them; ConfigError for a classifier of other images
  */
-export async function openFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
+export async function openFeatures(config: Config, given: OpenOptions): Promise<FeatureNetwork> {
+  requireConfig('openFeatures', config);
+  const options = checkOptions('openFeatures', given, openOptions, ['device']);
   if (config.eval.features === 'pixels') return pixelFeatures;
   const path = classifierFile(config);
   return path === undefined ? inceptionFeatures(config, options) : classifierFeatures(path, config, options);
@@ -47,11 +81,12 @@ export function classifierFile({ eval: { features } }: Config): string | undefin
 
 async function inceptionFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
   const path = await weightsFile('inception', config.eval.inception, options.onNotice);
-  const network = await FidInception.load(path, options);
+  const network = await FidInception.load(path, { device: options.device });
   return {
     name: 'inception',
     key: 'inception',
     async extract(images, shape, signal) {
+      checkImages(images, shape, signal);
       const { pool3, logits } = await extractFeatures(network, inColour(images, shape), [...shape.slice(0, 3), 3], {
         signal,
       });
@@ -90,7 +125,9 @@ async function classifierFeatures(path: string, config: Config, { device }: Open
 const pixelFeatures: FeatureNetwork = {
   name: 'pixels',
   key: 'pixels',
-  async extract(images, [rows]) {
+  async extract(images, shape, signal) {
+    checkImages(images, shape, signal);
+    const [rows] = shape;
     return {
       features: { values: Float32Array.from(images, (value) => value / 255), rows, columns: images.length / rows },
     };
@@ -98,17 +135,27 @@ const pixelFeatures: FeatureNetwork = {
   [Symbol.dispose]() {},
 };
 
+/** "features of 64 columns, classes of 10" */
+function columnsOf({ features, logits }: Features): string {
+  return `features of ${features.columns} columns, ${logits ? `classes of ${logits.columns}` : 'no classes'}`;
+}
+
 /** Rows of several batches as one. */
 export class FeatureCollector {
   private readonly batches: Features[] = [];
 
   /** Those of the next batch. */
   add(features: Features): void {
-    this.batches.push(features);
+    const batch = checkFeatures('FeatureCollector.add', features);
+    const before = this.batches[0] ?? batch;
+    if (columnsOf(batch) !== columnsOf(before))
+      throw new ValueError(`[FeatureCollector.add] expected ${columnsOf(before)}, got ${columnsOf(batch)}`);
+    this.batches.push(batch);
   }
 
-  /** @throws TypeError before the first batch */
+  /** @throws ValueError before the first batch */
   all(): Features {
+    if (this.batches.length === 0) throw new ValueError('[FeatureCollector.all] expected a batch, got none so far');
     const joined = (pick: (features: Features) => FeatureRows | undefined): FeatureRows | undefined => {
       const parts = this.batches.map(pick);
       if (parts.length === 0 || parts.some((part) => part === undefined)) return undefined;

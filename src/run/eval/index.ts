@@ -1,9 +1,11 @@
 // `eval`: what the snapshots of a work directory are worth: those from eval.begin_ckpt to eval.end_ckpt, or one that is named.
 import { join } from 'node:path';
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
+import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
-import { type EvalRow, type EvaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
+import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
 import { rangeOf, snapshotAt } from './range.ts';
 
 export type { EvalProgress, EvalRow } from './evaluator.ts';
@@ -15,8 +17,16 @@ export interface EvalOptions extends EvaluatorOptions {
   onRow?: (row: EvalRow) => void;
 }
 
+const optionKinds: OptionKinds<EvalOptions> = {
+  ...evaluatorOptions,
+  checkpoint: kinds.path,
+  onRow: kinds.callback,
+};
+
 /** @throws FileError where there is no snapshot in the range, or one is damaged or of another network */
-export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
+export async function evaluateSnapshots(config: Config, given: EvalOptions): Promise<EvalRow[]> {
+  requireConfig('evaluateSnapshots', config);
+  const options = checkOptions('evaluateSnapshots', given, optionKinds, ['workdir', 'device']);
   const chosen = options.checkpoint ? [snapshotAt(options.checkpoint)] : await snapshotsInRange(config, options);
   return withEvaluator(config, options, async (evaluate) => {
     const rows: EvalRow[] = [];

@@ -1,7 +1,9 @@
 // The evaluation loss: the training objective on held-out images with the averaged weights, each image once, with noise and
 // time drawn by its number, so that two evaluations of one model agree to the bit and two models meet the same draws.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
+import { datasetKind } from '../../data/dataset.ts';
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { interpolate, networkVelocity, uniformTimes } from '../../flow/index.ts';
@@ -12,6 +14,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { streams } from '../../tensor/streams.ts';
+import { requireConfig, runOptions, unetKind } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 
 /** Times are counted in tenths. */
@@ -37,13 +40,25 @@ export interface EvaluateOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+const optionKinds: OptionKinds<EvaluateOptions> = {
+  device: runOptions.device,
+  batchSize: kinds.int32Count,
+  images: kinds.count,
+  signal: runOptions.signal,
+  onProgress: runOptions.onProgress,
+};
+
 /** Of the weights that `model` holds now. */
 export async function evaluationLoss(
   model: UNet,
   dataset: ImageDataset,
   config: Config,
-  options: EvaluateOptions,
+  given: EvaluateOptions,
 ): Promise<Evaluation> {
+  checkArgument('evaluationLoss', 'model', model, unetKind);
+  checkArgument('evaluationLoss', 'dataset', dataset, datasetKind);
+  requireConfig('evaluationLoss', config);
+  const options = checkOptions('evaluationLoss', given, optionKinds, ['device', 'batchSize']);
   const { device, batchSize, signal, onProgress } = options;
   const total = Math.min(dataset.count, options.images ?? dataset.count);
   const velocity = networkVelocity(model);

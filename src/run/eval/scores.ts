@@ -1,5 +1,7 @@
 // Scores of samples: Frechet distance, kernel distance, Inception score, precision and recall, in float64 on the host.
 import { join } from 'node:path';
+import { checkArguments, kind, kinds } from '../../arguments.ts';
+import { checkStatistics } from '../../eval/gaussian.ts';
 import {
   frechetDistance,
   gaussianOf,
@@ -9,7 +11,7 @@ import {
   precisionRecall,
 } from '../../eval/index.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
-import type { Features } from './features.ts';
+import { checkFeatures, type Features } from './features.ts';
 import type { FoundStatistics } from './statistics.ts';
 
 /** Precision and recall compare every pair: at most so many vectors of each side. */
@@ -34,8 +36,15 @@ export interface Scores {
   recall?: number;
 }
 
+const statisticsKind = kind('the statistics of dataStatistics()', (value) => {
+  return kinds.object.accepts(value) && typeof (value as FoundStatistics).path === 'string';
+});
+
 /** @throws ValueError for features that do not go together, or of a single sample */
-export function scoreFeatures(name: string, { features, logits }: Features, data: FoundStatistics): Scores {
+export function scoreFeatures(name: string, given: Features, data: FoundStatistics): Scores {
+  checkArguments('scoreFeatures', { name: [name, kinds.text], data: [data, statisticsKind] });
+  checkStatistics('scoreFeatures', data.gaussian);
+  const { features, logits } = checkFeatures('scoreFeatures', given);
   const scores: Scores = {
     features: name,
     samples: features.rows,
@@ -43,7 +52,7 @@ export function scoreFeatures(name: string, { features, logits }: Features, data
     frechetDistance: frechetDistance(data.gaussian, gaussianOf(features)),
   };
   if (logits) scores.inceptionScore = inceptionScore(logits).mean;
-  const real = data.activations;
+  const real = data.activations && checkFeatures('scoreFeatures', { features: data.activations }).features;
   if (real && Math.min(real.rows, features.rows) >= kernelDistanceNeeds(real, features)) {
     const { mean, standardError } = kernelDistance(real, features);
     scores.kernelDistance = { mean, standardError };

@@ -7,15 +7,17 @@
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
+import { requireConfig, runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { userDataFolder } from '../user_files.ts';
 import { makeFolder } from '../workdir.ts';
-import { FeatureCollector, type FeatureNetwork } from './features.ts';
+import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';
 
 /** Images decoded and taken through the network at once. */
 const BATCH = 256;
@@ -34,6 +36,8 @@ export interface FoundStatistics extends DataStatistics {
   path: string;
 }
 
+const optionKinds: OptionKinds<StatisticsOptions> = runOptions;
+
 /**
  * Of the training part of the configuration's data set.
  * @throws FileError for a file that is damaged, or data that is not there; ConfigError for statistics of other features
@@ -43,11 +47,14 @@ export async function dataStatistics(
   network: FeatureNetwork,
   options: StatisticsOptions,
 ): Promise<FoundStatistics> {
+  requireConfig('dataStatistics', config);
+  checkArgument('dataStatistics', 'network', network, networkKind);
+  const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
   const named = given(config.eval.statistics);
   const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = ownPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
-  if (path === undefined) await buildStatistics(config, network, own, options);
+  if (path === undefined) await buildStatistics(config, network, own, checked);
   const statistics = await readStatistics(path ?? own);
   const { features = network.key } = statistics;
   if (features !== network.key)
@@ -60,8 +67,12 @@ export async function buildStatistics(
   config: Config,
   network: FeatureNetwork,
   path: string,
-  { signal, onNotice = () => {}, onProgress }: StatisticsOptions,
+  options: StatisticsOptions,
 ): Promise<number> {
+  requireConfig('buildStatistics', config);
+  checkArguments('buildStatistics', { network: [network, networkKind], path: [path, kinds.path] });
+  const checked = checkOptions('buildStatistics', options, optionKinds, ['device']);
+  const { signal, onNotice = () => {}, onProgress } = checked;
   const dataset = await loadDataset(config, 'train', onNotice);
   using _closed = closing(dataset);
   const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
@@ -95,8 +106,15 @@ const known: readonly Config['data']['dataset'][] = [
   'AFHQ-CAT-Pytorch',
 ];
 
+const keyedKind = kind(
+  'a feature network',
+  (v) => kinds.object.accepts(v) && kinds.text.accepts((v as FeatureNetwork).key),
+);
+
 /** Where `stats` puts them: data set, size, part and features in the name. */
 export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
+  requireConfig('statisticsPath', config);
+  checkArgument('statisticsPath', 'network', network, keyedKind);
   const { dataset, category, image_size: size, num_channels: channels, root_path: root } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
   const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;

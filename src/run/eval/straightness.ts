@@ -1,7 +1,9 @@
 // How straight a flow's paths are (src/flow/straightness.ts), on the noise that samples start from.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
+import { requireConfig, runOptions, unetKind } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { microBatchFor } from '../memory.ts';
 
@@ -26,12 +28,23 @@ export interface StraightnessOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+const optionKinds: OptionKinds<StraightnessOptions> = {
+  device: runOptions.device,
+  steps: kinds.int32Count,
+  signal: runOptions.signal,
+  onProgress: runOptions.onProgress,
+};
+
 /** Over eval.straightness_samples paths of the weights that `model` holds now. */
 export async function evaluateStraightness(
   model: UNet,
   config: Config,
-  { device, steps = PATH_STEPS, signal, onProgress }: StraightnessOptions,
+  options: StraightnessOptions,
 ): Promise<Straightness> {
+  checkArgument('evaluateStraightness', 'model', model, unetKind);
+  requireConfig('evaluateStraightness', config);
+  const checked = checkOptions('evaluateStraightness', options, optionKinds, ['device']);
+  const { device, steps = PATH_STEPS, signal, onProgress } = checked;
   const { image_size: size, num_channels: channels } = config.data;
   const { straightness_samples: samples, batch_size } = config.eval;
   const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;

@@ -3,10 +3,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { keepBest } from './best.ts';
-import { type EvalRow, type EvaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
+import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
 import { rangeOf, snapshotAt } from './range.ts';
 
 export interface WatchOptions extends EvaluatorOptions {
@@ -18,13 +20,22 @@ export interface WatchOptions extends EvaluatorOptions {
   onRow?: (row: EvalRow) => void;
 }
 
+const optionKinds: OptionKinds<WatchOptions> = {
+  ...evaluatorOptions,
+  timeoutMinutes: kinds.notNegative,
+  pollSeconds: kinds.notNegative,
+  onRow: kinds.callback,
+};
+
 /**
  * Those of the range, present and to come, until eval.end_ckpt is done, none came for the timeout, or `signal` is aborted. One that
  * is replaced is evaluated again, one that is removed before its turn is named. The best so far stands in <eval folder>/best.json.
  * @returns the latest of each; empty where none came
  * @throws FileError for a snapshot that is damaged or of another network
  */
-export function watchSnapshots(config: Config, options: WatchOptions): Promise<EvalRow[]> {
+export async function watchSnapshots(config: Config, given: WatchOptions): Promise<EvalRow[]> {
+  requireConfig('watchSnapshots', config);
+  const options = checkOptions('watchSnapshots', given, optionKinds, ['workdir', 'device', 'timeoutMinutes']);
   const { workdir, signal, onRow, onNotice, timeoutMinutes, pollSeconds = 5 } = options;
   return withEvaluator(config, options, async (evaluate) => {
     const rows = new Map<string, EvalRow>();

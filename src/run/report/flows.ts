@@ -1,6 +1,7 @@
 // What there is to report on in a folder: the flows of a chain that are done, or the last snapshot of a run.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { chainFile, chainStages, flowStages, reportConfig } from '../chain/stages.ts';
 import { type Config, loadConfig } from '../config/index.ts';
@@ -9,6 +10,7 @@ import type { ReportedFlow } from './measure.ts';
 
 /** @throws FileError for a folder of neither, or without a checkpoint */
 export async function reportedFlows(workdir: string): Promise<{ config: Config; flows: ReportedFlow[] }> {
+  checkArgument('reportedFlows', 'workdir', workdir, kinds.path);
   if (existsSync(join(workdir, chainFile))) {
     const config = await loadConfig(join(workdir, chainFile));
     const stages = chainStages(config, workdir);

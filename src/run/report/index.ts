@@ -1,8 +1,11 @@
 // The report of a chain, or of one run: report.html, a page that opens anywhere, and beside it report.json with its figures.
 import { join } from 'node:path';
+import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
+import { ValueError } from '../../errors.ts';
 import { writeFileAtomic } from '../../io/index.ts';
+import { requireConfig, runOptions } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
@@ -35,6 +38,19 @@ export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgres
   onProgress?: (progress: ReportProgress) => void;
 }
 
+const optionKinds: OptionKinds<ReportOptions> = { ...runOptions, workdir: kinds.path };
+const flowsKind = listOf(kind('a flow', kinds.object.accepts), 'flows of reportedFlows() or chainStages()');
+
+function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFlow): void {
+  checkArguments('reportFlows', {
+    "a flow's name": [name, kinds.text],
+    "a flow's folder": [folder, kinds.path],
+    "a flow's checkpoint": [checkpoint, kinds.path],
+  });
+  if (distilledTo !== undefined) checkArgument('reportFlows', "a flow's distilledTo", distilledTo, kinds.count);
+  requireConfig('reportFlows', config);
+}
+
 /**
  * Writes report.html and report.json on some flows.
  * @param config how they are measured: seed, data set, eval and sampling
@@ -43,8 +59,13 @@ export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgres
 export async function reportFlows(
   flows: readonly ReportedFlow[],
   config: Config,
-  options: ReportOptions,
+  given: ReportOptions,
 ): Promise<FlowReport> {
+  checkArgument('reportFlows', 'flows', flows, flowsKind);
+  if (flows.length === 0) throw new ValueError('[reportFlows] expected at least one flow, got none');
+  for (const flow of flows) checkFlow(flow);
+  requireConfig('reportFlows', config);
+  const options = checkOptions('reportFlows', given, optionKinds, ['workdir', 'device']);
   const { workdir, device, onProgress } = options;
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });

@@ -1,8 +1,11 @@
 // The report of flows in the plane: their paths as they are, and the same figures as for images, from the same starts.
 import { join } from 'node:path';
+import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
+import { ValueError } from '../../errors.ts';
 import { energyDistance, sample, straightness, trajectory, type Velocity } from '../../flow/index.ts';
 import { writeFileAtomic } from '../../io/index.ts';
+import { runOptions } from '../arguments.ts';
 import { provenance } from '../provenance.ts';
 import { makeFolder } from '../workdir.ts';
 import type { ReportFigures } from './figures.ts';
@@ -33,12 +36,35 @@ export interface PlaneReportOptions {
   signal?: AbortSignal;
 }
 
+const optionKinds: OptionKinds<PlaneReportOptions> = {
+  out: kinds.path,
+  title: kinds.text,
+  data: kind(
+    'points, a Float32Array [M, 2]',
+    (v) => kinds.float32.accepts(v) && (v as Float32Array).length >= 2 && (v as Float32Array).length % 2 === 0,
+  ),
+  seed: kinds.whole,
+  device: runOptions.device,
+  signal: runOptions.signal,
+};
+const flowsKind = listOf(
+  kind('a flow', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { name, velocity, steps } = value as PlaneFlow;
+    return typeof name === 'string' && typeof velocity === 'function' && typeof steps === 'number';
+  }),
+  'flows { name, velocity, steps }',
+);
+
 /**
  * @returns what report.json holds: `fd` is the energy distance to the data, over as many samples
  * @throws FileError for a folder that cannot be written; the signal's reason when aborted
  */
 export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneReportOptions): Promise<ReportFigures> {
-  const { out, title, data, seed = 1, device, signal } = options;
+  checkArgument('reportPlane', 'flows', flows, flowsKind);
+  if (flows.length === 0) throw new ValueError('[reportPlane] expected at least one flow, got none');
+  const required = ['out', 'title', 'data', 'device'] as const;
+  const { out, title, data, seed = 1, device, signal } = checkOptions('reportPlane', options, optionKinds, required);
   const count = data.length / 2;
   const common = { shape: [2], seed, epsilon: 0, device, signal };
   const plots: string[] = [];

@@ -1,0 +1,248 @@
+// Every export of rectiflow/run answers wrong arguments with a RectiflowError that names function, expectation and value, before
+// any file is touched. What would take long is only begun with an option that is refused.
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, it, vi } from 'vitest';
+import { digitsDataset } from '../../src/data/index.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { ArgumentError, ConfigError, type RectiflowError } from '../../src/errors.ts';
+import { Adam } from '../../src/nn/index.ts';
+import * as run from '../../src/run/index.ts';
+import { configWith } from '../support/config.ts';
+import { faultsOf } from '../support/garbage.ts';
+
+afterEach(() => vi.unstubAllGlobals());
+
+const device = await openDevice('cpu');
+const config = await configWith('digits', {
+  'model.nf': 8,
+  'model.ch_mult': '(1,)',
+  'model.num_res_blocks': 1,
+  'eval.features': 'pixels',
+});
+const model = run.buildModel(config, device);
+const optimizer = new Adam(model, { learningRate: 1e-3 });
+const dataset = await digitsDataset('train');
+const network = await run.openFeatures(config, { device });
+
+/** Refused, after everything before it was read. */
+const refused = { device: 5 };
+const rows = { values: new Float32Array(8), rows: 4, columns: 2 };
+const statistics = {
+  path: 'a.npz',
+  gaussian: { mean: new Float64Array(2), covariance: Float64Array.of(1, 0, 0, 1), count: 4 },
+  activations: rows,
+};
+const training = { workdir: 'w', otherStage: 'refuse', ...refused };
+const evaluation = { workdir: 'w', partial: true, ...refused };
+const flow = { name: 'flow', folder: 'f', config, checkpoint: 'no such', distilledTo: 1 };
+const objective = { shapes: [[1]], fetch: async () => [new Float32Array(1)], loss: () => undefined };
+const origin = { cpu: 'x', device: 'cpu', created: 'today' };
+const plan = {
+  workdir: 'w',
+  parameters: 1,
+  from: 0,
+  total: 1,
+  disk: 1,
+  freeDisk: 1,
+  memory: 1,
+  totalMemory: 1,
+  seconds: 1,
+};
+
+const valid = {
+  estimateChain: [[config]],
+  runChain: [[config, training]],
+  chainStages: [[config, 'w']],
+  examinePairs: [['no such', { config, data: true, limit: 1 }]],
+  loadCheckpoint: [['no such']],
+  readCheckpointHeader: [['no such']],
+  saveCheckpoint: [['a.safetensors', { model, optimizer, config, stage: 5, step: 1 }]],
+  requireLabels: [[config]],
+  trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
+  applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
+  inertNotice: [[['sampling.snr']]],
+  loadConfig: [['digits', () => {}]],
+  missingKeys: [[config, 'train']],
+  resolveConfig: [
+    [{}, 'here'],
+    [{ model: { nf: 10n } }, 'here'],
+  ],
+  convert: [['a.pth', 'b.safetensors', { config, partial: true, ...refused }]],
+  loadDataset: [[config, 'train', () => {}]],
+  pixels: [[new Float32Array(3), config, 'floor']],
+  FeatureCollector: [[]],
+  'FeatureCollector.add': [[{ features: rows, logits: rows }], [{ features: { ...rows, columns: 3 } }]],
+  openFeatures: [[config, { device, onNotice() {} }]],
+  'network.extract': [[Uint8Array.of(1, 2), [1, 1, 2, 1], new AbortController().signal]],
+  evaluateSnapshots: [[config, { ...evaluation, checkpoint: 'no such' }]],
+  evaluationLoss: [[model, dataset, config, { batchSize: 2, images: 2, ...refused }]],
+  scoreFeatures: [['pixels', { features: rows }, statistics]],
+  buildStatistics: [[config, network, 'a.npz', refused]],
+  dataStatistics: [[config, network, refused]],
+  statisticsPath: [[config, network]],
+  evaluateStraightness: [[model, config, { steps: 1, ...refused }]],
+  watchSnapshots: [[config, { ...evaluation, timeoutMinutes: 0, pollSeconds: 1 }]],
+  findCheckpoint: [['no such']],
+  inspectFile: [['no such']],
+  inspectModel: [[config, device]],
+  trainingLoop: [[{ model, optimizer, objective, batchSize: 1, from: 0, total: 1, ...refused }]],
+  buildModel: [[config, device]],
+  unetOptions: [[config]],
+  isOurs: [['no such']],
+  loadModel: [['no such', config, { device, weights: 'raw', partial: true }]],
+  openCheckpoint: [['no such', model, config, { partial: true }]],
+  readLatents: [['no such', config]],
+  sampleWriter: [['a.png']],
+  'checked.writer': [['a.npy', new Float32Array(4), [1, 2, 2, 1], config]],
+  generatePairs: [[config, { complete: 'keep', partial: true, ...refused }]],
+  describeDuration: [[1]],
+  describePlan: [[plan]],
+  megabytes: [[1]],
+  trainReflow: [[config, { ...training, partial: true }]],
+  reportedFlows: [['no such']],
+  reportFlows: [[[flow], config, { workdir: 'w', ...refused }]],
+  reportPlane: [
+    [[{ name: 'a', velocity() {}, steps: 1 }], { out: 'o', title: 't', data: new Float32Array(2), ...refused }],
+  ],
+  sampleFromCheckpoint: [['no such', config, { num: 1, ...refused }]],
+  sampleModel: [[model, config, { num: 1, ...refused }]],
+  train: [[config, training]],
+  tune: [[device, { turns: -1 }]],
+  readTuning: [['no such']],
+  tuningIdentity: [[device]],
+  writeTuning: [['a.json', {}, origin]],
+  makeFolder: [['a']],
+};
+
+it('refuses garbage by name, leaves no file, ends', async () => {
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('there is no network here')));
+  const instances = {
+    network,
+    FeatureCollector: new run.FeatureCollector(),
+    checked: { writer: run.sampleWriter('a.npy') },
+  };
+  const excluded = {
+    examine: 'takes no arguments and compiles every kernel',
+    tune: 'measures for minutes where the device and no more is given; see below',
+  };
+  expect(await faultsOf(run, { valid, instances, excluded })).toEqual([]);
+});
+
+it('tune refuses all but a device and its options', async () => {
+  for (const values of [[], [5], [null], [device, 5], [device, { turns: 0 }], [device, { turn: 1 }]])
+    await expect((run.tune as (...v: unknown[]) => unknown)(...values)).rejects.toThrow(ArgumentError);
+});
+
+/** Of every key of the options of a function that is called: a value of the wrong kind names the key. */
+it('names each option that is of the wrong kind', async () => {
+  const options = { workdir: 'w', device, otherStage: 'refuse', signal: AbortSignal.abort() };
+  const keys = ['workdir', 'device', 'otherStage', 'signal', 'onStep', 'onCompile', 'onPlan', 'onNotice'];
+  for (const key of keys)
+    await expect(run.train(config, { ...options, [key]: 5 } as never)).rejects.toThrow(
+      new RegExp(`^\\[train\\] expected ${key} to be .*, got 5$`),
+    );
+});
+
+it('refuses a batch that an objective fetched in another size', async () => {
+  const wrong = { ...objective, fetch: async () => [new Float32Array(2)] };
+  const looped = run.trainingLoop({
+    model,
+    optimizer,
+    objective: wrong as never,
+    device,
+    batchSize: 1,
+    from: 0,
+    total: 1,
+  });
+  await expect(looped).rejects.toThrow(/\[write\] expected a Float32Array of 1 .*, got a Float32Array of 2/);
+});
+
+it('refuses what an objective returns of another kind', async () => {
+  const loop = (wrong: object) =>
+    run.trainingLoop({ model, optimizer, objective: wrong as never, device, batchSize: 1, from: 0, total: 1 });
+  await expect(loop({ ...objective, fetch: async () => undefined })).rejects.toThrow(
+    '[trainingLoop] expected what fetch returns to be a list of arrays, got undefined',
+  );
+  await expect(loop(objective)).rejects.toThrow('[trainingLoop] expected a tensor from objective.loss, got undefined');
+});
+
+it('states what a bigint in a configuration is', async () => {
+  await expect(run.resolveConfig({ model: { nf: 10n } }, 'here')).rejects.toThrow(/model\.nf: .*got 10n/);
+});
+
+it('refuses features of another width, and to join none', () => {
+  const collector = new run.FeatureCollector();
+  expect(() => collector.all()).toThrow('[FeatureCollector.all] expected a batch, got none so far');
+  collector.add({ features: rows });
+  expect(() => collector.add({ features: { ...rows, rows: 2, columns: 4 } })).toThrow(
+    '[FeatureCollector.add] expected features of 2 columns, no classes, got features of 4 columns, no classes',
+  );
+});
+
+it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, message: RegExp]>([
+  [() => run.generatePairs(config, { device }), ConfigError, /^add --config\.reflow\.last_flow_ckpt FILE: /],
+  [
+    () => run.trainReflow(config, { device, workdir: 'w' }),
+    ConfigError,
+    /^add --config\.reflow\.last_flow_ckpt FILE: /,
+  ],
+  [
+    () => run.chainStages({ ...config, chain: { ...config.chain, flows: 1e9 } }, 'w'),
+    ConfigError,
+    /chain\.flows: .*got 1000000000/,
+  ],
+  [
+    () => run.train({} as never, { workdir: 'w', device }),
+    ConfigError,
+    /^the configuration handed to train is wrong:\n {2}seed: .*is missing/,
+  ],
+  [
+    () => run.train(5 as never, { workdir: 'w', device }),
+    ArgumentError,
+    /^\[train\] expected config to be a configuration, as loadConfig\(\) returns it, got 5$/,
+  ],
+  [
+    () => run.train(config, { device } as never),
+    ArgumentError,
+    /^\[train\] expected workdir to be a path, got none in the options$/,
+  ],
+  [
+    () => run.train(config, { workDir: 'w', device } as never),
+    ArgumentError,
+    /^\[train\] expected options among .*, got "workDir" \(did you mean "workdir"\?\)$/,
+  ],
+  [
+    () => run.buildModel({ ...config, model: { ...config.model, nf: 'many' } } as never, device),
+    ConfigError,
+    /model\.nf: .*got "many"/,
+  ],
+  [() => run.loadConfig(5 as never), ArgumentError, /^\[loadConfig\] expected reference to be a path, got 5$/],
+  [() => run.resolveConfig(5, 'here'), ConfigError, /^the configuration in here is no table of keys$/],
+  [
+    () => run.sampleModel(model, config, { num: 1, device, sampler: 'euler' } as never),
+    ArgumentError,
+    /^\[sampleModel\] expected options among/,
+  ],
+  [
+    () => run.loadModel('x', config, { device, weights: 'average' } as never),
+    ArgumentError,
+    /weights to be one of "ema", "raw", got "average"/,
+  ],
+])('%s: %s', async (call, type, message) => {
+  const error = await Promise.resolve()
+    .then(call)
+    .catch((caught: Error) => caught);
+  expect(error).toBeInstanceOf(type);
+  expect((error as Error).message).toMatch(message);
+});
+
+it('touches no file before all is checked', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rectiflow-run-arguments-'));
+  const workdir = join(folder, 'run');
+  await expect(run.train({ ...config, seed: -1 }, { workdir, device })).rejects.toThrow(ConfigError);
+  await expect(run.runChain(config, { workdir, device, onStages() {} } as never)).rejects.toThrow(ArgumentError);
+  await expect(run.isOurs(workdir)).resolves.toBe(false);
+  expect(() => run.findCheckpoint(workdir)).toThrow(/no such file/);
+});
