@@ -1,6 +1,6 @@
 // Checks of what callers hand to public functions. TypeScript checks its users at compile time; JavaScript's need the same
 // answers at run time: an option of another name is an error, never ignored.
-import { ArgumentError, formatShape, nearestName } from './errors.ts';
+import { ArgumentError, formatShape, nearestName, ValueError } from './errors.ts';
 
 /** What an argument may be: the words for a message, and the test. */
 export interface Kind {
@@ -144,6 +144,15 @@ function unknownOption(op: string, name: string, names: readonly string[]): Argu
   const near = nearestName(name, names);
   const listed = names.length === 0 ? 'no options' : `options among ${names.join(', ')}`;
   return new ArgumentError(op, listed, `${quoted(name)}${near ? ` (did you mean "${near}"?)` : ''}`);
+}
+
+/** A host array for results. @throws ValueError where no array has that many numbers, or memory has no room for them */
+export function resultArray(op: string, length: number): Float32Array {
+  try {
+    return new Float32Array(length);
+  } catch (cause) {
+    throw new ValueError(`[${op}] expected results that fit into memory, got ${length} numbers`, { cause });
+  }
 }
 
 /**

@@ -19,6 +19,9 @@ export interface GaussianStatistics {
 
 const BLOCK_ROWS = 512;
 
+/** The covariance of the most takes 8 GiB. */
+const columnsKind = kind('a whole number from 1 to 32768', (v) => kinds.count.accepts(v) && (v as number) <= 32768);
+
 /** Takes features batch by batch; holds one matrix whatever their number. */
 export class GaussianAccumulator {
   readonly columns: number;
@@ -29,7 +32,7 @@ export class GaussianAccumulator {
 
   /** @param columns length of a feature vector */
   constructor(columns: number) {
-    checkArgument('GaussianAccumulator', 'columns', columns, kinds.count);
+    checkArgument('GaussianAccumulator', 'columns', columns, columnsKind);
     this.columns = columns;
     this.mean = new Float64Array(columns);
     this.scatter = new Float64Array(columns * columns);

@@ -16,7 +16,7 @@ import { uniform } from '../kernels/random.ts';
 import { sum } from '../kernels/reduce.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { sizeOf } from '../tensor/shape.ts';
+import { shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
@@ -52,7 +52,7 @@ export interface LikelihoodOptions
 }
 
 const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
-  shape: kinds.object,
+  shape: shapeKind,
   batch: kinds.number,
   microBatch: kinds.number,
   tolerance: kinds.number,

@@ -1,7 +1,7 @@
 // Sampling and its inverse: points carried along a velocity, logical batch by logical batch.
 // The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
 // z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
-import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, resultArray } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
@@ -11,7 +11,7 @@ import { mul } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { checkShape, sizeOf } from '../tensor/shape.ts';
+import { checkShape, shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
@@ -73,7 +73,7 @@ export interface SampleOptions extends TransportOptions {
 }
 
 const transportOptions: OptionKinds<TransportOptions> = {
-  shape: kinds.object,
+  shape: shapeKind,
   batch: kinds.number,
   microBatch: kinds.number,
   solver: oneOf(solverNames),
@@ -248,7 +248,7 @@ async function transport(
   checkCounts({ batch, microBatch });
   using evaluate = microBatched(velocity, microBatch);
   const width = sizeOf(options.shape);
-  const points = new Float32Array(count * width);
+  const points = resultArray('sample', count * width);
   let evaluations = 0;
   for await (const [done, n] of logicalBatches(count, batch, signal)) {
     let reached = 0;

@@ -1,15 +1,16 @@
 // Adam with warm-up, weight decay and clipping of the global norm, and the exponential moving average of the weights,
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
-import { FileError, formatShape, nearestName, ShapeError, ValueError } from '../errors.ts';
+import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { FileError, formatShape, ShapeError } from '../errors.ts';
 import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
 import { empty } from '../tensor/create.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
-import type { Module, StateValues } from './module.ts';
+import { checkState, type Module, type StateValues } from './module.ts';
 
 export interface AdamOptions {
   learningRate: number;
@@ -37,6 +38,19 @@ const defaults: AdamOptions = {
   emaRate: 0,
 };
 
+const share = kind('in [0, 1)', (v) => typeof v === 'number' && v >= 0 && v < 1);
+
+const adamOptions: OptionKinds<AdamOptions> = {
+  learningRate: kinds.notNegative,
+  beta1: share,
+  beta2: share,
+  epsilon: kinds.notNegative,
+  weightDecay: kinds.notNegative,
+  warmup: kinds.notNegative,
+  gradientClip: kinds.finite,
+  emaRate: share,
+};
+
 /** Names as in PyTorch's Adam; ema is the moving average of the weights. */
 export const adamStates = ['exp_avg', 'exp_avg_sq', 'ema'] as const;
 export type AdamState = (typeof adamStates)[number];
@@ -54,8 +68,7 @@ export class Adam {
 
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(module: Module, options: Partial<AdamOptions> = {}) {
-    checkOptions(options);
-    this.options = { ...defaults, ...options };
+    this.options = { ...defaults, ...checkOptions('Adam', options, adamOptions) };
     this.arena = new ParameterArena(module);
     this.firstMoment = this.arena.zerosLike('moments of Adam');
     this.secondMoment = this.arena.zerosLike('moments of Adam');
@@ -119,14 +132,18 @@ export class Adam {
 
   /** One update from the gradient of the loss that `f` computes; frees everything made in between. */
   minimize(f: () => Tensor): void {
+    checkArgument('Adam.minimize', 'its argument', f, kinds.callback);
     scope(() => {
-      f().backward();
+      const loss: unknown = f();
+      requireTensor('Adam.minimize', loss, 'a function that returns a loss tensor');
+      loss.backward();
       this.step();
     });
   }
 
   /** What the optimiser keeps for each parameter, by name, as windows that the caller owns. */
   *state(kind: AdamState): Generator<[string, Tensor]> {
+    checkArgument('Adam.state', 'kind', kind, oneOf(adamStates));
     const { arena } = this;
     for (const entry of arena.entries) yield [entry.path, arena.window(this.flat(kind), entry)];
   }
@@ -138,6 +155,9 @@ export class Adam {
    * @throws FileError naming the first missing name, ShapeError naming a wrong shape
    */
   restore(updates: number, states: Record<AdamState, StateValues>, origin = 'state'): void {
+    checkArgument('Adam.restore', 'updates', updates, kinds.whole);
+    checkArgument('Adam.restore', 'states', states, kinds.object);
+    for (const kind of adamStates) checkState('Adam.restore', states[kind]);
     const uploads: [Tensor, ArenaEntry, Float32Array][] = [];
     for (const kind of adamStates)
       for (const entry of this.arena.entries) {
@@ -149,7 +169,7 @@ export class Adam {
       }
     for (const [flat, entry, data] of uploads) {
       const window = this.arena.window(flat, entry);
-      window.device.upload(window.address, data);
+      window.write(data);
       window.dispose();
     }
     this.updates = updates;
@@ -162,6 +182,7 @@ export class Adam {
 
   /** Runs `fn` with the averaged weights in the module, then puts the trained ones back. */
   async withEma<T>(fn: () => Promise<T>): Promise<T> {
+    checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
     const { arena, ema } = this;
     if (!ema) return fn();
     const { device, address, size } = arena.values;
@@ -182,28 +203,5 @@ export class Adam {
   dispose(): void {
     for (const tensor of [this.firstMoment, this.secondMoment, this.ema, this.schedule]) tensor?.dispose();
     this.arena.dispose();
-  }
-}
-
-const ranges: { [K in keyof AdamOptions]: [test: (value: number) => boolean, text: string] } = {
-  learningRate: [(v) => v >= 0, 'a finite number >= 0'],
-  beta1: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
-  beta2: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
-  epsilon: [(v) => v >= 0, 'a finite number >= 0'],
-  weightDecay: [(v) => v >= 0, 'a finite number >= 0'],
-  warmup: [(v) => v >= 0, 'a finite number >= 0'],
-  gradientClip: [() => true, 'a finite number'],
-  emaRate: [(v) => v >= 0 && v < 1, 'in [0, 1)'],
-};
-
-function checkOptions(options: Partial<AdamOptions>): void {
-  for (const [name, value] of Object.entries(options)) {
-    const range = ranges[name as keyof AdamOptions];
-    if (!range) {
-      const near = nearestName(name, Object.keys(ranges));
-      throw new ValueError(`Adam has no option "${name}"${near ? `; did you mean "${near}"?` : ''}`);
-    }
-    if (!Number.isFinite(value) || !range[0](value))
-      throw new ValueError(`Adam ${name} must be ${range[1]}, got ${value}`);
   }
 }

@@ -18,7 +18,7 @@ import { Downsample, downsample, Upsample, upsample } from './blocks/resampling.
 import { ResidualBlock } from './blocks/residual.ts';
 import { type Block, checkpointedBlock } from './checkpointing.ts';
 import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
-import { Initializer } from './init.ts';
+import { checkInitializer, Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
 import { Module } from './module.ts';
 import { asActivation } from './precision.ts';
@@ -67,9 +67,11 @@ export class UNet extends Module {
   private readonly upLevels: UpLevel[] = [];
 
   /** @throws ValueError naming the option that cannot be */
-  constructor(given: UNetOptions, init = new Initializer({ seed: given.seed })) {
+  constructor(given: UNetOptions, initializer?: Initializer) {
     super();
     const options = completeOptions(given);
+    const init = initializer ?? new Initializer({ seed: options.seed });
+    checkInitializer('UNet', init);
     const { baseChannels: base, embedding } = options;
     this.options = options;
     this.dropoutState = { seed: options.seed, sample: 0 };

@@ -7,7 +7,7 @@ import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '
 import { type Dtype, dtypeKind, dtypes, requireFloating } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
-import { checkShape, type Shape, sizeOf } from './shape.ts';
+import { checkShape, type Shape, shapeKind, sizeOf } from './shape.ts';
 import { Storage } from './storage.ts';
 import { Tensor } from './tensor.ts';
 
@@ -54,7 +54,7 @@ function allocate(
 export function tensor(data: HostArray | Nested, options: TensorOptions & { shape?: Shape } = {}): Tensor {
   const { shape: asked, ...rest } = checkOptions<TensorOptions & { shape?: Shape }>('tensor', options, {
     ...tensorOptions,
-    shape: kinds.object,
+    shape: shapeKind,
   });
   const { dtype = 'f32' } = rest;
   const { numbers, shape: own } = numbersOf(data, dtype);

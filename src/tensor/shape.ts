@@ -77,6 +77,9 @@ export function normalizeAxis(op: string, axis: number, shape: Shape): number {
   return normalizeAxes(op, axis, shape)[0];
 }
 
+/** The kind of an option that holds a shape. */
+export const shapeKind = listOf(kinds.whole, 'whole numbers >= 0');
+
 /** What an option `axes` may be. */
 export const axesKind = either(kinds.integer, listOf(kinds.integer, 'whole numbers'));
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { RectiflowError } from '../../src/errors.ts';
 
 /** What the code of a caller's own object throws; it reaches the caller as it is. */
-class OwnError extends Error {}
+export class OwnError extends Error {}
 
 const own = () => {
   throw new OwnError('thrown by the argument');

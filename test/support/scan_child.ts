@@ -1,0 +1,328 @@
+// Calls the public functions of the engine with arguments that they do not take, in a process of its own:
+//   node --import jiti/register scan_child.ts DEVICE JOURNAL SEED RUNS
+// The journal holds the call that is being made, so that a call that ends the process is known. Prints a ScanReport.
+import { closeSync, openSync, writeSync } from 'node:fs';
+import fc from 'fast-check';
+import { describeValue } from '../../src/arguments.ts';
+import { openDevice } from '../../src/device/open.ts';
+import * as evaluation from '../../src/eval/index.ts';
+import * as flow from '../../src/flow/index.ts';
+import * as engine from '../../src/index.ts';
+import * as nn from '../../src/nn/index.ts';
+import { callables, garbage, OwnError } from './garbage.ts';
+import '../../src/fluent.ts';
+
+export interface ScanReport {
+  functions: number;
+  calls: number;
+  /** Calls that ended in a RectiflowError. */
+  refused: number;
+  /** Calls that ended in another error. */
+  faults: string[];
+}
+
+const [, , deviceName, journalPath, seed, runs] = process.argv;
+const device = await openDevice(deviceName, { threads: 1 });
+const { Tensor, cast, keep, randn, tensor, zeros } = engine;
+
+/** Fresh operands, since a call may dispose them. */
+const operands = {
+  matrix: () => randn([8, 8], { seed: 1 }),
+  leaf: () => randn([8, 8], { seed: 2, requiresGrad: true }),
+  images: () => randn([1, 4, 4, 4], { seed: 3 }),
+  weight: () => randn([4, 3, 3, 4], { seed: 4 }),
+  vector: () => randn([3], { seed: 5 }),
+  four: () => randn([4], { seed: 6 }),
+  eight: () => randn([8], { seed: 10 }),
+  scalar: () => tensor(2),
+  index: () => tensor([0, 2, 1], { dtype: 'i32' }),
+  outside: () => tensor([0, 9, -1], { dtype: 'i32' }),
+  mask: () => engine.less(randn([8, 8], { seed: 7 }), 0),
+  pixels: () => tensor(new Uint8Array(48), { shape: [1, 4, 4, 3], dtype: 'u8' }),
+  half: () => cast(randn([8, 8], { seed: 8 }), 'bf16'),
+  none: () => zeros([0, 3]),
+  deep: () => zeros([2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1]),
+  gone() {
+    const t = zeros([8, 8]);
+    t.dispose();
+    return t;
+  },
+  foreign: () => ({ [Symbol.for('rectiflow.Tensor')]: true, shape: [8, 8], dtype: 'f32', size: 64, address: 8 }),
+  lookAlike: () => Object.create(Tensor.prototype) as unknown,
+} satisfies Record<string, () => unknown>;
+const operandNames = Object.keys(operands) as (keyof typeof operands)[];
+
+/** A plan of one argument: it is made anew for each call. */
+type Plan = { text: string; make: () => unknown };
+const plain = (value: unknown): Plan => ({ text: describeValue(value), make: () => value });
+const operand = (name: keyof typeof operands): Plan => ({ text: name, make: operands[name] });
+const list = (items: Plan[]): Plan => ({
+  text: `[${items.map(({ text }) => text).join(', ')}]`,
+  make: () => items.map(({ make }) => make()),
+});
+const record = (entries: [string, Plan][]): Plan => ({
+  text: `{ ${entries.map(([key, { text }]) => `${key}: ${text}`).join(', ')} }`,
+  make: () => Object.fromEntries(entries.map(([key, { make }]) => [key, make()])),
+});
+
+const functions = [
+  ...callables(engine, {}).filter(([name]) => !/Error$|^openDevice$|^Tensor\b/.test(name)),
+  ...callables(nn, {}),
+  ...callables(flow, {}),
+  ...callables(evaluation, {}),
+  ...tensorMethods(),
+];
+
+/** Methods of a fresh tensor. */
+function tensorMethods() {
+  return Object.getOwnPropertyNames(Tensor.prototype)
+    .filter((key) => key !== 'constructor' && !Object.getOwnPropertyDescriptor(Tensor.prototype, key)?.get)
+    .map((key): ReturnType<typeof callables>[number] => [
+      `tensor.${key}`,
+      (...values) =>
+        (operands.leaf() as unknown as Record<string, (...v: readonly unknown[]) => unknown>)[key](...values),
+    ]);
+}
+
+/** Ordinary mistakes: arguments that are missing, of the wrong kind, or beyond bounds. */
+const x = operand('matrix');
+const mistakes: Plan[][] = [
+  [],
+  [x],
+  [x, x],
+  [x, plain(undefined)],
+  [x, plain(-1)],
+  [x, plain(Number.NaN)],
+  [x, plain([65536, 65536])],
+  [x, plain([-1, -1, -1])],
+  [x, plain({})],
+  [x, plain(null)],
+  [plain(null)],
+  [x, plain([0, 0]), plain([1e9, 1e9])],
+  [x, plain('a')],
+  [x, plain([0.5])],
+  [list([x, x]), plain(5)],
+  [list([x, plain(undefined)]), plain(0)],
+  [x, x, plain(undefined)],
+  [x, x, x, x],
+  [x, x, plain({})],
+];
+
+const numbers = [-1, 0, 1, 2, 3, 4, 8, 0.5, -0, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 2 ** 53, 1e300];
+const words = ['f32', 'i32', 'bf16', 'f64', 'mean', 'avg', 'silu', 'up', 'euler', 'rk45', 'exact', 'swish', 'axis'];
+const optionNames = [
+  ...['axis', 'axes', 'keepDims', 'dim', 'bias', 'stride', 'padding', 'add', 'residual', 'scale', 'groups', 'eps'],
+  ...['seed', 'sample', 'stream', 'origin', 'shape', 'dtype', 'device', 'requiresGrad', 'reduction', 'kernel', 'up'],
+  ...['min', 'max', 'transposeA', 'cotangent', 'retainGraph', 'steps', 'solver', 'tolerance', 'count', 'from', 'to'],
+  ...['dropout', 'activation', 'resample', 'p', 'batch', 'microBatch', 'epsilon', 'onStep', 'signal', 'latents'],
+];
+const leafPlan: fc.Arbitrary<Plan> = fc.oneof(
+  { weight: 4, arbitrary: fc.constantFrom(...operandNames).map(operand) },
+  { weight: 2, arbitrary: fc.constantFrom(...numbers).map(plain) },
+  { weight: 1, arbitrary: fc.constantFrom<unknown>(...words, device, (t: unknown) => t).map(plain) },
+  { weight: 1, arbitrary: fc.nat(garbage.length - 1).map((i) => plain(garbage[i])) },
+);
+const smallList = fc.array(fc.constantFrom(-1, 0, 1, 2, 3, 4, 8, 0.5), { maxLength: 4 }).map(plain);
+const planned: fc.Arbitrary<Plan> = fc.oneof(
+  { weight: 4, arbitrary: leafPlan },
+  { weight: 2, arbitrary: smallList },
+  { weight: 1, arbitrary: fc.array(leafPlan, { maxLength: 3 }).map(list) },
+  {
+    weight: 2,
+    arbitrary: fc
+      .array(fc.tuple(fc.constantFrom(...optionNames), fc.oneof(leafPlan, smallList)), { maxLength: 3 })
+      .map(record),
+  },
+);
+
+/** Calls that are right, of which one argument or one option at a time is replaced. */
+const [images, weight, vector, four, index, mask] = (
+  ['images', 'weight', 'vector', 'four', 'index', 'mask'] as const
+).map(operand);
+const velocity = plain((at: engine.Tensor) => engine.mul(at, 0.5));
+const path = { shape: plain([8]), count: plain(4), seed: plain(1) };
+const options = (entries: Record<string, Plan>) => record(Object.entries(entries));
+const right: Record<string, Plan[][]> = {
+  conv2d: [
+    [
+      images,
+      weight,
+      options({ bias: four, stride: plain(1), padding: plain([1, 1]), residual: images, scale: plain(2) }),
+    ],
+  ],
+  matmul: [[x, x, options({ transposeA: plain(true), transposeB: plain(false) })]],
+  attention: [[randnPlan([2, 3, 4]), randnPlan([2, 5, 4]), randnPlan([2, 5, 6]), options({ scale: plain(1) })]],
+  groupNorm: [
+    [
+      images,
+      four,
+      four,
+      options({ groups: plain(2), eps: plain(1e-5), activation: plain('silu'), resample: plain('up') }),
+    ],
+    [
+      images,
+      four,
+      four,
+      options({ groups: plain(2), dropout: options({ p: plain(0.5), seed: plain(1), stream: plain(2) }) }),
+    ],
+    [list([images, images]), operand('eight'), operand('eight'), options({ groups: plain(4) })],
+  ],
+  maxPool2d: [[images, options({ kernel: plain(2), stride: plain([1, 2]), padding: plain(1) })]],
+  averagePool2d: [[images, options({ kernel: plain([2, 2]), countIncludePad: plain(false) })]],
+  firResample: [[images, plain([1, 3, 3, 1]), options({ up: plain(2), down: plain(1), padding: plain([2, 1]) })]],
+  firUpsample: [[images, plain([1, 3, 3, 1]), plain(1)]],
+  resizeBilinear: [[images, plain([3, 5])]],
+  upsampleNearest: [[images, plain(2)]],
+  sum: [[x, options({ axes: plain([0, 1]), keepDims: plain(true) })]],
+  argmax: [[x, options({ axis: plain(1), keepDims: plain(true) })]],
+  softmax: [[x, options({ axis: plain(0) })]],
+  crossEntropy: [[randnPlan([3, 4]), index, options({ reduction: plain('none') })]],
+  mse: [[x, x, options({ reduction: plain('sum') })]],
+  gather: [[x, index]],
+  oneHot: [[index, plain(4)]],
+  pad: [
+    [
+      x,
+      plain([
+        [1, 0],
+        [0, 2],
+      ]),
+      plain(3),
+    ],
+  ],
+  slice: [[x, plain([0, 1]), plain([8, 4])]],
+  split: [[x, plain([3, 5]), plain(0)]],
+  concat: [[list([x, x, x]), plain(1)]],
+  permute: [[images, plain([3, 2, 1, 0])]],
+  reshape: [[x, plain([-1, 4])]],
+  broadcastTo: [[vector, plain([2, 2, 3])]],
+  where: [[mask, x, plain(0)]],
+  add: [[x, x]],
+  clamp: [[x, options({ min: plain(-1), max: plain(1) })]],
+  cast: [[x, plain('i32')]],
+  dropout: [[x, plain(0.5), options({ seed: plain(1), sample: plain(2), stream: plain(3) })]],
+  randn: [
+    [plain([2, 3]), options({ seed: plain(1), sample: plain(0), device: plain(device), requiresGrad: plain(true) })],
+  ],
+  tensor: [
+    [
+      plain([
+        [1, 2],
+        [3, 4],
+      ]),
+      options({ shape: plain([4]), dtype: plain('i32') }),
+    ],
+  ],
+  full: [[plain([2, 2]), plain(7), options({ dtype: plain('u8') })]],
+  arange: [[plain(0), plain(8), plain(2)]],
+  gradients: [[sumPlan(), list([operand('leaf')]), options({ retainGraph: plain(true) })]],
+  checkpoint: [[plain((t: engine.Tensor) => engine.exp(t)), list([operand('leaf')])]],
+
+  'tensor.write': [[plain(new Float32Array(64))]],
+  Linear: [[plain(3), plain(4)]],
+  Conv2d: [[plain(4), plain(4), plain(3)]],
+  MLP: [[plain([3, 8, 2])]],
+  sinusoidalEmbedding: [[vector, plain(8)]],
+  activate: [[x, plain('elu')]],
+  interpolate: [[x, x, operand('eight')]],
+  pseudoHubers: [[x, x, x, plain(0.1)]],
+  rectifiedFlowLoss: [[velocity, x, options({ seed: plain(1), x0: x, t: operand('eight'), noiseScale: plain(2) })]],
+  solveFixed: [[velocity, x, options({ solver: plain('heun'), steps: plain(2), from: plain(0), to: plain(1) })]],
+  solveRk45: [[velocity, x, options({ tolerance: plain(1e-2), from: plain(0), to: plain(1) })]],
+  solveStochastic: [[velocity, x, options({ steps: plain(2), sigmaVariance: plain(1), seed: plain(1) })]],
+  solve: [[velocity, x, options({ solver: plain('euler'), steps: plain(2), epsilon: plain(0) })]],
+  sample: [
+    [velocity, options({ ...path, solver: plain('euler'), steps: plain(2), batch: plain(2), microBatch: plain(1) })],
+  ],
+  encode: [[velocity, plain(new Float32Array(16)), options({ shape: plain([8]), solver: plain('rk45') })]],
+  straightness: [[velocity, options({ ...path, steps: plain(2) })]],
+  trajectory: [[velocity, options({ ...path, steps: plain(4), stops: plain(2) })]],
+  likelihood: [
+    [
+      velocity,
+      plain(new Float32Array(16)),
+      options({ shape: plain([8]), trace: plain('exact'), tolerance: plain(0.1) }),
+    ],
+  ],
+  pathGauges: [[velocity, x, options({ steps: plain(2) })]],
+  drawTimes: [[options({ law: plain('logit_normal'), mean: plain(0) }), plain(4), options({ seed: plain(1) })]],
+  scheduledTimes: [[plain('t0'), plain(4), options({ seed: plain(1) })]],
+};
+
+function randnPlan(shape: number[]): Plan {
+  return { text: `randn([${shape}])`, make: () => randn(shape, { seed: 9 }) };
+}
+
+function sumPlan(): Plan {
+  return { text: 'sum(exp(leaf))', make: () => engine.sum(engine.exp(operands.leaf())) };
+}
+
+/** A right call with one thing replaced: an argument, or an option, or an option more. */
+const damaged = fc
+  .tuple(
+    fc.constantFrom(...Object.keys(right)),
+    fc.nat(),
+    fc.nat(),
+    planned,
+    fc.constantFrom(...optionNames),
+    fc.boolean(),
+  )
+  .map(([name, which, place, replacement, option, inside]): [(typeof functions)[number], Plan[]] => {
+    const one = functions.find(([known]) => known === name);
+    if (!one) throw new Error(`there is no function ${name}`);
+    const plans = [...right[name][which % right[name].length]];
+    const at = place % plans.length;
+    plans[at] = inside ? withOption(plans[at], option, replacement) : replacement;
+    return [one, plans];
+  });
+
+function withOption(plan: Plan, option: string, value: Plan): Plan {
+  return {
+    text: `{ ...${plan.text}, ${option}: ${value.text} }`,
+    make: () => ({ ...(plan.make() as object), [option]: value.make() }),
+  };
+}
+
+const journal = openSync(journalPath, 'w');
+const report: ScanReport = { functions: functions.length, calls: 0, refused: 0, faults: [] };
+const LIMIT = 5000;
+
+/** @param accepted whether a refusal is a fault too */
+async function attempt(
+  [name, call]: (typeof functions)[number],
+  plans: readonly Plan[],
+  accepted = false,
+): Promise<void> {
+  const text = `${name}(${plans.map((plan) => plan.text).join(', ')})`;
+  writeSync(journal, `${text.padEnd(400).slice(0, 400)}\n`, 0);
+  report.calls++;
+  const open = engine.openScope();
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(reject, LIMIT, new Error('did not end'));
+    });
+    const result = open.run(() => call(...plans.map(({ make }) => make())));
+    await Promise.race([result instanceof Promise ? result : undefined, ...(result instanceof Promise ? [late] : [])]);
+  } catch (error) {
+    if (error instanceof engine.RectiflowError && !accepted) report.refused++;
+    else if (!(error instanceof OwnError)) report.faults.push(`${text}: ${(error as Error)?.stack ?? error}`);
+  } finally {
+    clearTimeout(timer);
+    open.close();
+  }
+}
+
+for (const one of functions) for (const plans of mistakes) await attempt(one, plans);
+const calls = fc.tuple(fc.constantFrom(...functions), fc.array(planned, { maxLength: 5 }));
+for (const [one, plans] of fc.sample(calls, { seed: Number(seed), numRuns: Number(runs) })) await attempt(one, plans);
+for (const [one, plans] of fc.sample(damaged, { seed: Number(seed), numRuns: Number(runs) })) await attempt(one, plans);
+for (const [name, calls] of Object.entries(right))
+  for (const plans of calls)
+    await attempt(functions.find(([known]) => known === name) as (typeof functions)[number], plans, true);
+// Nothing that was refused may have touched what lives on.
+if (Math.abs(keep(engine.sum(operands.matrix())).item() - engine.sum(operands.matrix()).item()) > 0)
+  report.faults.push('values changed');
+closeSync(journal);
+console.log(JSON.stringify(report));
+process.exit(0);
