@@ -1,6 +1,6 @@
 // Kinds of arguments that the functions of this folder share.
 import { checkArgument, kind, kinds, oneOf } from '../arguments.ts';
-import { deviceKind } from '../device/open.ts';
+import { deviceKind } from '../device/device.ts';
 import { UNet } from '../nn/unet.ts';
 import type { Config } from './config/schema.ts';
 import { checkConfig, isTree } from './config/tree.ts';

@@ -4,8 +4,8 @@
 import { checkArgument } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
+import { deviceKind } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { deviceKind } from '../../device/open.ts';
 import { evaluationsAStep, networkVelocity } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
