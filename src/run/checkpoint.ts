@@ -63,6 +63,7 @@ const stateKinds: OptionKinds<TrainingState> = {
   }),
   step: kinds.whole,
   moments: kinds.boolean,
+  numerics: kinds.count,
 };
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
