@@ -67,10 +67,10 @@ const stateKinds: OptionKinds<TrainingState> = {
 };
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
-export async function saveCheckpoint(path: string, given: TrainingState): Promise<void> {
+export async function saveCheckpoint(path: string, options: TrainingState): Promise<void> {
   checkArgument('saveCheckpoint', 'path', path, kinds.path);
   const required = ['model', 'optimizer', 'config', 'step'] as const;
-  const { model, optimizer, ...state } = checkOptions('saveCheckpoint', given, stateKinds, required);
+  const { model, optimizer, ...state } = checkOptions('saveCheckpoint', options, stateKinds, required);
   requireConfig('saveCheckpoint', state.config);
   const values = async (kind: AdamState): Promise<StateValues> => {
     const found: StateValues = new Map();

@@ -75,26 +75,26 @@ const optionKinds: OptionKinds<ClassifierOptions> = {
 };
 
 /** @throws ConfigError for a data set without labels, FileError for one that cannot be read or a file that cannot be written */
-export async function trainClassifier(config: Config, given: ClassifierOptions): Promise<TrainedClassifier> {
+export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
   requireConfig('trainClassifier', config);
-  const options = checkOptions('trainClassifier', given, optionKinds, ['device', 'out']);
+  const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
   requireLabels(config);
-  const { device, out, onNotice } = options;
+  const { device, out, onNotice } = checked;
   const train = await loadDataset(config, 'train', onNotice);
   using _train = closing(train);
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
   using _heldOut = closing(heldOut);
   makeFolder(dirname(out));
-  await device.prepare(declaredModules(), options.onCompile);
+  await device.prepare(declaredModules(), checked.onCompile);
   const classes = labelsOf(train).reduce((most, label) => Math.max(most, label + 1), 2);
   const network = new Classifier(classifierImages(config), classes, { device, seed: config.seed });
   const optimizer = new Adam(network, optimization);
   try {
-    const steps = options.steps ?? Math.min(MOST_STEPS, Math.ceil((EPOCHS * train.count) / BATCH));
+    const steps = checked.steps ?? Math.min(MOST_STEPS, Math.ceil((EPOCHS * train.count) / BATCH));
     for (let step = 0; step < steps; step++)
       await update(network, optimizer, train, config, { ...options, step, steps });
     const accuracy = await optimizer.withEma(async () => {
-      const share = await shareRight(network, heldOut, config, options.signal);
+      const share = await shareRight(network, heldOut, config, checked.signal);
       const { root_path: _, ...data } = config.data;
       await saveClassifier(out, network, share, {
         data: JSON.stringify(data),

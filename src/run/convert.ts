@@ -35,13 +35,13 @@ const optionKinds: OptionKinds<ConvertOptions> = {
 };
 
 /** @throws UsageError for other endings, FileError for a file that is damaged or of another network */
-export async function convert(from: string, to: string, given: ConvertOptions): Promise<Conversion> {
+export async function convert(from: string, to: string, options: ConvertOptions): Promise<Conversion> {
   checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });
-  const options = checkOptions('convert', given, optionKinds, ['device']);
-  if (options.config) requireConfig('convert', options.config);
+  const checked = checkOptions('convert', options, optionKinds, ['device']);
+  if (checked.config) requireConfig('convert', checked.config);
   const endings = `${extname(from)} to ${extname(to)}`;
-  if (endings === '.safetensors to .pth') return toPth(from, to, options);
-  if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, options);
+  if (endings === '.safetensors to .pth') return toPth(from, to, checked);
+  if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, checked);
   throw new UsageError(`converts .pth to .safetensors and .safetensors to .pth; got ${endings}`);
 }
 

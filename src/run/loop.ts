@@ -46,11 +46,11 @@ const optionKinds: OptionKinds<LoopOptions> = {
 const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
 
 /** @returns the step it stopped before: `total`, or less when `signal` was aborted */
-export async function trainingLoop(given: LoopOptions): Promise<number> {
-  const options = checkOptions('trainingLoop', given, optionKinds, required);
-  const { model, objective, from, total, batchSize, signal } = options;
+export async function trainingLoop(options: LoopOptions): Promise<number> {
+  const checked = checkOptions('trainingLoop', options, optionKinds, required);
+  const { model, objective, from, total, batchSize, signal } = checked;
   model.train();
-  using update = new BatchUpdate(options);
+  using update = new BatchUpdate(checked);
   for (let step = from; step < total; step++) {
     // Lets signals and timers in between two steps, which block the event loop.
     await nextTurn();
@@ -62,7 +62,7 @@ export async function trainingLoop(given: LoopOptions): Promise<number> {
     const result = update.run(step, arrays);
     const seconds = (performance.now() - start) / 1000;
     const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
-    await options.onStep?.({ step, total, ...shares, ...result });
+    await checked.onStep?.({ step, total, ...shares, ...result });
   }
   return total;
 }

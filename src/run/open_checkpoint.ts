@@ -35,24 +35,24 @@ export async function openCheckpoint(
   reference: string,
   model: UNet,
   config: Config,
-  given: OfficialOptions = {},
+  options: OfficialOptions = {},
 ): Promise<Checkpoint> {
   checkArgument('openCheckpoint', 'reference', reference, kinds.path);
   checkArgument('openCheckpoint', 'model', model, unetKind);
   requireConfig('openCheckpoint', config);
-  const options = checkOptions('openCheckpoint', given, officialOptions);
+  const checked = checkOptions('openCheckpoint', options, officialOptions);
   const path = findCheckpoint(reference);
-  if (path !== reference) options.onNotice?.(`${reference} is taken to mean ${path}`);
+  if (path !== reference) checked.onNotice?.(`${reference} is taken to mean ${path}`);
   if (await isOurs(path)) {
     const checkpoint = await loadCheckpoint(path);
-    if (!options.partial) await refuseOther(checkpoint, config);
+    if (!checked.partial) await refuseOther(checkpoint, config);
     const mismatch = describeMismatch(compareState(model.stateDict(), checkpoint.model));
-    if (options.partial && mismatch) options.onNotice?.(`${path} fits in part:\n${mismatch}`);
+    if (checked.partial && mismatch) checked.onNotice?.(`${path} fits in part:\n${mismatch}`);
     return checkpoint;
   }
   const tree = await readTorchTree(path);
   if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');
-  return fromOfficialCheckpoint(path, tree, model, options);
+  return fromOfficialCheckpoint(path, tree, model, checked);
 }
 
 /** Weights of equal shapes may belong to different functions: centred data, another filter, another nonlinearity. */
@@ -86,16 +86,16 @@ const loadOptions: OptionKinds<LoadModelOptions> = {
 export async function loadModel(
   reference: string,
   config: Config,
-  given: LoadModelOptions,
+  options: LoadModelOptions,
 ): Promise<{ model: UNet; checkpoint: Checkpoint }> {
   checkArgument('loadModel', 'reference', reference, kinds.path);
   requireConfig('loadModel', config);
-  const { device, weights = 'ema', ...options } = checkOptions('loadModel', given, loadOptions, ['device']);
+  const { device, weights = 'ema', ...others } = checkOptions('loadModel', options, loadOptions, ['device']);
   const model = buildModel(config, device);
   try {
-    const checkpoint = await openCheckpoint(reference, model, config, options);
+    const checkpoint = await openCheckpoint(reference, model, config, others);
     model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, {
-      partial: options.partial,
+      partial: others.partial,
     });
     return { model, checkpoint };
   } catch (error) {

@@ -36,13 +36,13 @@ const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: k
  * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
  * cannot be read, and for pairs that are no noise and its ends
  */
-export async function trainReflow(config: Config, given: ReflowOptions): Promise<TrainResult> {
+export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
   requireConfig('trainReflow', config);
-  const options = checkOptions('trainReflow', given, optionKinds, ['workdir', 'device']);
+  const checked = checkOptions('trainReflow', options, optionKinds, ['workdir', 'device']);
   requirePaths(config, 'reflow');
-  const { device, partial, onNotice } = options;
+  const { device, partial, onNotice } = checked;
   const { reflow, data } = config;
-  const measure = await openDistance(config, options);
+  const measure = await openDistance(config, checked);
   using _measure = measure;
   const stage = await reflowStage(config);
   const offline = reflow.reflow_type === 'train_reflow';
@@ -53,7 +53,7 @@ export async function trainReflow(config: Config, given: ReflowOptions): Promise
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
-    return await runStage(stage, config, options, async (model) => {
+    return await runStage(stage, config, checked, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
       model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));

@@ -63,18 +63,18 @@ const loadingKinds: OptionKinds<LoadingRequest> = {
 export async function sampleFromCheckpoint(
   reference: string,
   config: Config,
-  given: LoadingRequest,
+  request: LoadingRequest,
 ): Promise<SampledImages> {
   checkArgument('sampleFromCheckpoint', 'reference', reference, kinds.path);
   requireConfig('sampleFromCheckpoint', config);
-  const checked = checkOptions('sampleFromCheckpoint', given, loadingKinds, ['num', 'device']);
-  const { partial, onNotice, ...request } = checked;
-  const { device } = request;
+  const checked = checkOptions('sampleFromCheckpoint', request, loadingKinds, ['num', 'device']);
+  const { partial, onNotice, ...sampled } = checked;
+  const { device } = checked;
   await device.prepare(declaredModules());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
   // Awaited here: the model lives until this function returns.
-  return await sampleModel(model, config, request);
+  return await sampleModel(model, config, sampled);
 }
 
 /**
@@ -97,28 +97,28 @@ export function encodeModel(
 }
 
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
-export async function sampleModel(model: UNet, config: Config, given: SampleRequest): Promise<SampledImages> {
+export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
-  const request = checkOptions('sampleModel', given, requestKinds, ['num', 'device']);
-  const { device, num, batch = num, first, latents, onProgress, signal } = request;
+  const checked = checkOptions('sampleModel', request, requestKinds, ['num', 'device']);
+  const { device, num, batch = num, first, latents, onProgress, signal } = checked;
   const { image_size: size, num_channels: channels } = config.data;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
-  const solver = request.solver ?? config.sampling.use_ode_sampler;
+  const solver = checked.solver ?? config.sampling.use_ode_sampler;
   const shape = [size, size, channels] as const;
   const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
   const result = await sample(velocity, {
     ...{ device, first, latents, onProgress, signal },
     solver,
-    noiseScale: request.noiseScale ?? init_noise_scale,
+    noiseScale: checked.noiseScale ?? init_noise_scale,
     // The official code has noise in its Euler sampler only.
-    sigmaVariance: request.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
-    sdeDrift: request.sdeDrift ?? sde_drift,
+    sigmaVariance: checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
+    sdeDrift: checked.sdeDrift ?? sde_drift,
     // Only what the solver reads: it refuses the other when a caller asks for it.
-    steps: request.steps ?? (solver === 'rk45' ? undefined : sample_N),
-    tolerance: request.tolerance ?? (solver === 'rk45' ? ode_tol : undefined),
-    seed: request.seed ?? config.seed,
+    steps: checked.steps ?? (solver === 'rk45' ? undefined : sample_N),
+    tolerance: checked.tolerance ?? (solver === 'rk45' ? ode_tol : undefined),
+    seed: checked.seed ?? config.seed,
     shape,
     count: num,
     batch,

@@ -15,10 +15,10 @@ const EVALUATED_BATCHES = 4;
 const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
 
 /** @throws as runStage; FileError for data that cannot be read */
-export async function train(config: Config, given: TrainOptions): Promise<TrainResult> {
+export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   requireConfig('train', config);
-  const options = checkOptions('train', given, optionKinds, ['workdir', 'device']);
-  const { device, onNotice } = options;
+  const checked = checkOptions('train', options, optionKinds, ['workdir', 'device']);
+  const { device, onNotice } = checked;
   const batches = await trainingBatches(config, onNotice);
   using _batches = closing(batches);
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
@@ -26,7 +26,7 @@ export async function train(config: Config, given: TrainOptions): Promise<TrainR
   const { batch_size: batchSize, accumulation } = config.training;
   const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
   // Awaited here: the data sets stay open until it ends.
-  return await runStage(flowStage, config, options, async (model) => {
+  return await runStage(flowStage, config, checked, async (model) => {
     const z0 = gaugedNoise(config, device);
     return {
       objective: flowObjective(batches, { model, config, device }),

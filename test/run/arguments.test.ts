@@ -62,6 +62,7 @@ const valid = {
   requireLabels: [[config]],
   trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
+  inertBeside: [[config, ['sampling.sample_N']]],
   inertNotice: [[['sampling.snr']]],
   loadConfig: [['digits', () => {}]],
   missingKeys: [[config, 'train']],

@@ -57,29 +57,29 @@ const dataKinds = { mean: listOf(kinds.finite, 'finite numbers'), deviation: lis
  * Reads every pair below `root` once.
  * @throws FileError for a root that cannot be read or holds no pairs
  */
-export async function checkPairs(root: string, given: PairCheckOptions = {}): Promise<PairFinding[]> {
+export async function checkPairs(root: string, options: PairCheckOptions = {}): Promise<PairFinding[]> {
   checkArgument('checkPairs', 'root', root, kinds.path);
-  const options = checkOptions('checkPairs', given, checkOptionKinds);
-  if (options.data) options.data = checkOptions('checkPairs', options.data, dataKinds, ['mean', 'deviation']);
+  const checked = checkOptions('checkPairs', options, checkOptionKinds);
+  if (checked.data) checked.data = checkOptions('checkPairs', checked.data, dataKinds, ['mean', 'deviation']);
   const findings: PairFinding[] = [];
   const folders: PairFolder[] = [];
   try {
-    for (const name of await subfolders(root)) await openInto(folders, findings, join(root, name), options.shape);
+    for (const name of await subfolders(root)) await openInto(folders, findings, join(root, name), checked.shape);
     if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has any');
     if (folders.length === 0) return findings;
-    findings.push(...countFindings(folders, options));
-    const channels = options.data?.mean.length ?? folders[0].shape[0];
-    if (channels !== folders[0].shape[0] || (options.data?.deviation.length ?? channels) !== channels)
+    findings.push(...countFindings(folders, checked));
+    const channels = checked.data?.mean.length ?? folders[0].shape[0];
+    if (channels !== folders[0].shape[0] || (checked.data?.deviation.length ?? channels) !== channels)
       throw new ValueError(`[checkPairs] expected data of ${folders[0].shape[0]} channels, got another number`);
-    const survey = new Survey(folders[0].shape, options);
-    const limits = folders.map(({ count }) => Math.min(count, options.limit ?? count));
+    const survey = new Survey(folders[0].shape, checked);
+    const limits = folders.map(({ count }) => Math.min(count, checked.limit ?? count));
     const total = limits.reduce((sum, limit) => sum + limit, 0);
     let done = 0;
     for (const [at, folder] of folders.entries())
       for (let index = 0; index * folder.batch < limits[at]; index++) {
-        options.signal?.throwIfAborted();
+        checked.signal?.throwIfAborted();
         done += await survey.batch(folder, index, limits[at]);
-        options.onProgress?.(done, total);
+        checked.onProgress?.(done, total);
       }
     return [...findings, ...(await survey.findings()), ...clippingFindings(folders), ...(await redrawn(folders))];
   } finally {

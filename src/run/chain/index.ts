@@ -52,19 +52,19 @@ const optionKinds: OptionKinds<ChainOptions> = {
 };
 
 /** @throws as train, trainReflow and generatePairs; what is done stays */
-export async function runChain(config: Config, given: ChainOptions): Promise<ChainResult> {
+export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
   requireConfig('runChain', config);
-  const options = checkOptions('runChain', given, optionKinds, ['workdir', 'device']);
-  const { workdir, device, signal, onStage, onNotice, onProgress } = options;
+  const checked = checkOptions('runChain', options, optionKinds, ['workdir', 'device']);
+  const { workdir, device, signal, onStage, onNotice, onProgress } = checked;
   const stages = chainStages(config, workdir);
   const total = stages.length + 1;
   const unlock = await lockFolder(makeFolder(workdir));
   try {
     await writeFileAtomic(join(workdir, chainFile), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
-    await lookAhead(stages, config, options);
+    await lookAhead(stages, config, checked);
     for (const [index, stage] of stages.entries()) {
       onStage?.({ name: stage.name, index, total });
-      await runChainStage(stage, options);
+      await runChainStage(stage, checked);
       if (signal?.aborted) return { stages };
     }
     onStage?.({ name: 'report', index: stages.length, total });

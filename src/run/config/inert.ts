@@ -1,4 +1,7 @@
 // Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
+import { checkArgument } from '../../arguments.ts';
+import { requireConfig } from '../arguments.ts';
+import { pathList } from './official.ts';
 import type { Config } from './schema.ts';
 
 /** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
@@ -42,6 +45,8 @@ function unless(effective: boolean, key: string, value: unknown): string | undef
 
 /** A line for each of these keys that has no effect beside the others: "sampling.ode_tol has no effect with ...". */
 export function inertBeside(config: Config, keys: readonly string[]): string[] {
+  requireConfig('inertBeside', config);
+  checkArgument('inertBeside', 'keys', keys, pathList);
   return keys.flatMap((key) => {
     const setting = Object.hasOwn(beside, key) ? beside[key](config) : undefined;
     return setting === undefined ? [] : [`${key} has no effect with ${setting}`];

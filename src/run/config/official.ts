@@ -23,7 +23,7 @@ export const inertKeys = [
   'model.normalization',
 ];
 
-const pathList = listOf(kinds.text, 'dotted paths of keys');
+export const pathList = listOf(kinds.text, 'dotted paths of keys');
 
 /** One sentence on the keys without effect among `paths`; undefined where there is none. */
 export function inertNotice(paths: readonly string[]): string | undefined {

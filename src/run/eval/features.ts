@@ -66,12 +66,12 @@ const openOptions: OptionKinds<OpenOptions> = { device: runOptions.device, onNot
  * As eval.features says.
  * @throws FileError for weights that cannot be had, saying where to get them; ConfigError for a classifier of other images
  */
-export async function openFeatures(config: Config, given: OpenOptions): Promise<FeatureNetwork> {
+export async function openFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
   requireConfig('openFeatures', config);
-  const options = checkOptions('openFeatures', given, openOptions, ['device']);
+  const checked = checkOptions('openFeatures', options, openOptions, ['device']);
   if (config.eval.features === 'pixels') return pixelFeatures;
   const path = classifierFile(config);
-  return path === undefined ? inceptionFeatures(config, options) : classifierFeatures(path, config, options);
+  return path === undefined ? inceptionFeatures(config, checked) : classifierFeatures(path, config, checked);
 }
 
 /** The file that eval.features names. */

@@ -24,15 +24,15 @@ const optionKinds: OptionKinds<EvalOptions> = {
 };
 
 /** @throws FileError where there is no snapshot in the range, or one is damaged or of another network */
-export async function evaluateSnapshots(config: Config, given: EvalOptions): Promise<EvalRow[]> {
+export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
   requireConfig('evaluateSnapshots', config);
-  const options = checkOptions('evaluateSnapshots', given, optionKinds, ['workdir', 'device']);
-  const chosen = options.checkpoint ? [snapshotAt(options.checkpoint)] : await snapshotsInRange(config, options);
-  return withEvaluator(config, options, async (evaluate) => {
+  const checked = checkOptions('evaluateSnapshots', options, optionKinds, ['workdir', 'device']);
+  const chosen = checked.checkpoint ? [snapshotAt(checked.checkpoint)] : await snapshotsInRange(config, checked);
+  return withEvaluator(config, checked, async (evaluate) => {
     const rows: EvalRow[] = [];
     for (const snapshot of chosen) {
       const row = await evaluate(snapshot);
-      options.onRow?.(row);
+      checked.onRow?.(row);
       rows.push(row);
     }
     return rows;

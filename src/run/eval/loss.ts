@@ -53,14 +53,14 @@ export async function evaluationLoss(
   model: UNet,
   dataset: ImageDataset,
   config: Config,
-  given: EvaluateOptions,
+  options: EvaluateOptions,
 ): Promise<Evaluation> {
   checkArgument('evaluationLoss', 'model', model, unetKind);
   checkArgument('evaluationLoss', 'dataset', dataset, datasetKind);
   requireConfig('evaluationLoss', config);
-  const options = checkOptions('evaluationLoss', given, optionKinds, ['device', 'batchSize']);
-  const { device, batchSize, signal, onProgress } = options;
-  const total = Math.min(dataset.count, options.images ?? dataset.count);
+  const checked = checkOptions('evaluationLoss', options, optionKinds, ['device', 'batchSize']);
+  const { device, batchSize, signal, onProgress } = checked;
+  const total = Math.min(dataset.count, checked.images ?? dataset.count);
   const velocity = networkVelocity(model);
   const sums = new Float64Array(TIME_BUCKETS);
   const counts = new Float64Array(TIME_BUCKETS);

@@ -41,10 +41,10 @@ const statisticsKind = kind('the statistics of dataStatistics()', (value) => {
 });
 
 /** @throws ValueError for features that do not go together, or of a single sample */
-export function scoreFeatures(name: string, given: Features, data: FoundStatistics): Scores {
+export function scoreFeatures(name: string, vectors: Features, data: FoundStatistics): Scores {
   checkArguments('scoreFeatures', { name: [name, kinds.text], data: [data, statisticsKind] });
   checkStatistics('scoreFeatures', data.gaussian);
-  const { features, logits } = checkFeatures('scoreFeatures', given);
+  const { features, logits } = checkFeatures('scoreFeatures', vectors);
   const scores: Scores = {
     features: name,
     samples: features.rows,

@@ -33,11 +33,11 @@ const optionKinds: OptionKinds<WatchOptions> = {
  * @returns the latest of each; empty where none came
  * @throws FileError for a snapshot that is damaged or of another network
  */
-export async function watchSnapshots(config: Config, given: WatchOptions): Promise<EvalRow[]> {
+export async function watchSnapshots(config: Config, options: WatchOptions): Promise<EvalRow[]> {
   requireConfig('watchSnapshots', config);
-  const options = checkOptions('watchSnapshots', given, optionKinds, ['workdir', 'device', 'timeoutMinutes']);
-  const { workdir, signal, onRow, onNotice, timeoutMinutes, pollSeconds = 5 } = options;
-  return withEvaluator(config, options, async (evaluate) => {
+  const checked = checkOptions('watchSnapshots', options, optionKinds, ['workdir', 'device', 'timeoutMinutes']);
+  const { workdir, signal, onRow, onNotice, timeoutMinutes, pollSeconds = 5 } = checked;
+  return withEvaluator(config, checked, async (evaluate) => {
     const rows = new Map<string, EvalRow>();
     const folder = new SnapshotFolder(config, workdir, onNotice);
     let quietSince = performance.now();

@@ -59,14 +59,14 @@ function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFl
 export async function reportFlows(
   flows: readonly ReportedFlow[],
   config: Config,
-  given: ReportOptions,
+  options: ReportOptions,
 ): Promise<FlowReport> {
   checkArgument('reportFlows', 'flows', flows, flowsKind);
   if (flows.length === 0) throw new ValueError('[reportFlows] expected at least one flow, got none');
   for (const flow of flows) checkFlow(flow);
   requireConfig('reportFlows', config);
-  const options = checkOptions('reportFlows', given, optionKinds, ['workdir', 'device']);
-  const { workdir, device, onProgress } = options;
+  const checked = checkOptions('reportFlows', options, optionKinds, ['workdir', 'device']);
+  const { workdir, device, onProgress } = checked;
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
   const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
@@ -81,7 +81,7 @@ export async function reportFlows(
     seed: config.seed + 1,
     samples: config.eval.num_samples,
     features: judge?.network.name,
-    heldOut: judge && (await heldOutDistance(config, judge, options)),
+    heldOut: judge && (await heldOutDistance(config, judge, checked)),
     stages: measured.map(figuresOf),
   };
   const path = join(workdir, 'report.html');
