@@ -5,11 +5,11 @@
 //   cosmap        t = 1 - 1 / (tan(pi u / 2) + 1)                   (Esser et al. 2024, section 3.1)
 // and the schedules of reflow's stages: one time for all, or the grid of a few Euler steps.
 import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds, oneOf } from '../arguments.ts';
-import type { Device } from '../device/device.ts';
+import { type Device, deviceKind } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { add, cos, div, less, log, mul, sigmoid, sin, sub, where } from '../kernels/elementwise.ts';
-import { type DrawOptions, randn, uniform } from '../kernels/random.ts';
+import { type DrawOptions, drawOptions, randn, uniform } from '../kernels/random.ts';
 import { zeros } from '../tensor/create.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -41,6 +41,8 @@ export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
 
 type TimeDraw = DrawOptions & { device?: Device };
 
+const timeDraw: OptionKinds<TimeDraw> = { ...drawOptions, device: deviceKind };
+
 /** [n] times, uniform in [eps, 1); sample i of a seed draws the same in any batch. */
 export function uniformTimes(n: number, options: TimeDraw): Tensor {
   return drawTimes({ law: 'uniform' }, n, options);
@@ -50,8 +52,8 @@ export function uniformTimes(n: number, options: TimeDraw): Tensor {
 export function drawTimes(law: TimeLaw, n: number, options: TimeDraw): Tensor {
   const checked = checkOptions('drawTimes', law, lawOptions, ['law']);
   checkArgument('drawTimes', 'n', n, kinds.whole);
-  checkArgument('drawTimes', 'options', options, kinds.object);
-  return overInterval(laws[checked.law](checked, n, { stream: streams.times, ...options }));
+  const draw = checkOptions('drawTimes', options, timeDraw, ['seed']);
+  return overInterval(laws[checked.law](checked, n, { stream: streams.times, ...draw }));
 }
 
 const laws: Record<TimeLaw['law'], (law: TimeLaw, n: number, options: TimeDraw) => Tensor> = {
@@ -94,13 +96,13 @@ export function scheduledTimes(
   law: TimeLaw = { law: 'uniform' },
 ): Tensor {
   checkArgument('scheduledTimes', 'n', n, kinds.whole);
-  checkArgument('scheduledTimes', 'options', options, kinds.object);
-  const { device } = options;
-  if (schedule === 'uniform') return drawTimes(law, n, options);
+  const draw = checkOptions('scheduledTimes', options, timeDraw, ['seed']);
+  const { device } = draw;
+  if (schedule === 'uniform') return drawTimes(law, n, draw);
   if (schedule === 't0') return add(zeros([n], { device }), TIME_EPSILON);
   if (schedule === 't1') return add(zeros([n], { device }), 1);
   if (!Number.isInteger(schedule) || schedule < 1)
     throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${describeValue(schedule)}`);
-  const index = cast(cast(mul(uniform([n], { stream: streams.times, ...options }), schedule), 'i32'), 'f32');
+  const index = cast(cast(mul(uniform([n], { stream: streams.times, ...draw }), schedule), 'i32'), 'f32');
   return overInterval(div(index, schedule));
 }

@@ -42,7 +42,8 @@ export interface DrawOptions {
   stream?: number;
 }
 
-const drawOptions: OptionKinds<DrawOptions> = {
+/** The kinds of what a draw needs, for functions that hand it on. */
+export const drawOptions: OptionKinds<DrawOptions> = {
   seed: kinds.number,
   sample: kinds.number,
   origin: instanceOf(Counter, 'a Counter'),
