@@ -72,7 +72,11 @@ export function instanceOf(type: abstract new (...values: never[]) => unknown, e
 
 /** The items of a list or a typed array, each read once; undefined for anything else. */
 export function copyOfList(value: unknown): unknown[] | undefined {
-  if (Array.isArray(value)) return Array.from(value as unknown[]);
+  if (Array.isArray(value)) {
+    const copy: unknown[] = [];
+    for (let i = 0; i < value.length; i++) copy.push(value[i]);
+    return copy;
+  }
   if (!ArrayBuffer.isView(value) || value instanceof DataView || isDetached(value)) return undefined;
   return [...(value as unknown as Iterable<unknown>)];
 }
@@ -123,12 +127,12 @@ export function checkOptions<Options extends object>(
   known: OptionKinds<Options>,
   required: readonly (keyof Options & string)[] = [],
 ): Options {
-  const names = Object.keys(known);
-  if (!isRecord(options)) throw new ArgumentError(op, `options { ${names.join(', ')} }`, describeValue(options));
+  if (!isRecord(options))
+    throw new ArgumentError(op, `options { ${Object.keys(known).join(', ')} }`, describeValue(options));
   const result: Record<string, unknown> = {};
   for (const name in options) {
     const kindOf = Object.hasOwn(known, name) ? known[name as keyof Options] : undefined;
-    if (!kindOf) throw unknownOption(op, name, names);
+    if (!kindOf) throw unknownOption(op, name, Object.keys(known));
     const value: unknown = options[name];
     if (value === undefined) continue;
     checkArgument(op, name, value, kindOf);

@@ -77,6 +77,7 @@ export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from '
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
 export { crossEntropy, type LossOptions, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
+export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';
 export { keep, openScope, type Scope, scope } from './tensor/scope.ts';

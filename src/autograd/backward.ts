@@ -7,7 +7,8 @@ import { converted } from '../kernels/conversion.ts';
 import { joinedProduct } from '../kernels/joined_product.ts';
 import { LeafGradients } from '../kernels/leaf_gradients.ts';
 import { columnsOf } from '../kernels/strided.ts';
-import { empty, ones, zeros } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
+import { ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
@@ -181,7 +182,7 @@ function plainOf(part: Flow | ProductFlow): Tensor {
 }
 
 function scaled(t: Tensor, factor: number): Tensor {
-  const product = empty(t.shape, { device: t.device, dtype: t.dtype });
+  const product = allocate(t.shape, { device: t.device, dtype: t.dtype });
   accumulateScaled(product, undefined, t, factor);
   return product;
 }
@@ -331,7 +332,7 @@ function addToLeaf(leaf: Tensor, gradient: Tensor): void {
 
 /** A copy that no scope owns. */
 function copyOf(t: Tensor): Tensor {
-  const copy = keep(empty(t.shape, { device: t.device, dtype: t.dtype }));
+  const copy = keep(allocate(t.shape, { device: t.device, dtype: t.dtype }));
   t.device.copy(copy.address, t.address, t.size * dtypes[t.dtype].bytes);
   return copy;
 }
@@ -399,7 +400,7 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
       const { device, shape } = input;
       const gradient = found.get(input);
       if (!gradient) return zeros(shape, { device, dtype: gradientDtype(input) });
-      const result = empty(shape, { device, dtype: gradient.dtype });
+      const result = allocate(shape, { device, dtype: gradient.dtype });
       device.copy(result.address, gradient.address, gradient.size * dtypes[gradient.dtype].bytes);
       return result;
     });

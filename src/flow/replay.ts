@@ -3,7 +3,7 @@
 import { isChecking, isRecording } from '../autograd/mode.ts';
 import type { Recording } from '../device/device.ts';
 import { RecordingError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -54,7 +54,7 @@ class LastShape {
     copyInto(replay.x, x);
     copyInto(replay.t, t);
     replay.recording.replay();
-    const v = empty(replay.v.shape, { device: x.device, dtype: replay.v.dtype });
+    const v = allocate(replay.v.shape, { device: x.device, dtype: replay.v.dtype });
     copyInto(v, replay.v);
     return v;
   }
@@ -69,8 +69,8 @@ class LastShape {
   }
 
   private record({ device, shape, dtype }: Tensor, times: Tensor): Replay | 'none' {
-    const x = keep(empty(shape, { device, dtype }));
-    const t = keep(empty(times.shape, { device, dtype: times.dtype }));
+    const x = keep(allocate(shape, { device, dtype }));
+    const t = keep(allocate(times.shape, { device, dtype: times.dtype }));
     let v: Tensor | undefined;
     try {
       const recording = device.record(() => {

@@ -2,7 +2,7 @@
 import { checkOptions, kinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { mul } from './elementwise.ts';
 import { product } from './matmul.ts';
@@ -18,7 +18,7 @@ export const attentionOp = defineOp<{ scale: number }>({
     const dtype = q.dtype as Activation;
     using dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true }, { dtype: 'f32' });
     const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
-    using dScores = empty(probabilities.shape, { device: q.device, dtype });
+    using dScores = allocate(probabilities.shape, { device: q.device, dtype });
     const keys = k.shape[1];
     const rows = dScores.size / keys;
     const operands = [probabilities.address, dProbabilities.address, dScores.address, rows, keys, scale];
@@ -59,7 +59,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
   const scaled = late ? q : noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });
   if (scaled !== q) scaled.dispose();
-  const probabilities = empty(scores.shape, { device, dtype });
+  const probabilities = allocate(scores.shape, { device, dtype });
   softmaxOfRows(scores, probabilities, late ? scale : 1);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });

@@ -1,6 +1,6 @@
 // Conversion between dtypes without a gradient. f32 is the hub: other pairs go through it.
 import { cudaModule, kernelModule } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
@@ -43,7 +43,7 @@ export function writeBf16(x: Tensor, y: Tensor): void {
 }
 
 function launch(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
-  const y = empty(x.shape, { device: x.device, dtype });
+  const y = allocate(x.shape, { device: x.device, dtype });
   run(x, kernel, y);
   return y;
 }

@@ -4,7 +4,8 @@
 import { checkOptions, kinds, refuseExtra } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { ArgumentError, DtypeError, ValueError } from '../errors.ts';
-import { empty, zeros } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
+import { zeros } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
@@ -96,7 +97,7 @@ function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): numbe
 
 function unaryKernel(name: Unary, x: Tensor, p = 0, q = 0): Tensor {
   const { device, dtype, size } = x;
-  const y = empty(x.shape, { device, dtype });
+  const y = allocate(x.shape, { device, dtype });
   if (size === 0) return y;
   if (device.kind === 'cuda')
     kernelsFor(cudaKernels, device, dtype)[name](perElement(size), x.address, y.address, size, p, q);
@@ -110,7 +111,7 @@ function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, made?: D
   const device = checkActivations(op, tensors);
   const [{ dtype }] = tensors;
   const shape = broadcastShapes(op, shapeOf(a), shapeOf(b));
-  const y = empty(shape, { device, dtype: made ?? dtype });
+  const y = allocate(shape, { device, dtype: made ?? dtype });
   if (y.size === 0) return y;
   const scalarSide = typeof a === 'number' ? 1 : typeof b === 'number' ? 2 : 0;
   const scalar = typeof a === 'number' ? a : typeof b === 'number' ? b : 0;
@@ -218,7 +219,7 @@ export const clampOp = defineOp<{ low: number; high: number }>({
   cuda: cudaKernels,
   backward({ grad, saved: [x], attributes: { low, high } }) {
     const { device, dtype, size } = x;
-    const dx = empty(x.shape, { device, dtype });
+    const dx = allocate(x.shape, { device, dtype });
     if (size === 0) return [dx];
     const operands = [grad.address, x.address, dx.address];
     if (device.kind === 'cuda')
@@ -401,7 +402,7 @@ export const greaterEqual = comparison(greaterEqualOp);
 function whereKernel(condition: Tensor, a: Operand, b: Operand): Tensor {
   const shape = broadcastShapes('where', condition.shape, broadcastShapes('where', shapeOf(a), shapeOf(b)));
   const dtype = [a, b].map(tensorOrNone).find((t) => t !== undefined)?.dtype ?? 'f32';
-  const y = empty(shape, { device: condition.device, dtype });
+  const y = allocate(shape, { device: condition.device, dtype });
   if (y.size === 0) return y;
   const sides = (typeof a === 'number' ? 1 : 0) + (typeof b === 'number' ? 2 : 0);
   const [scalarA, scalarB] = [a, b].map((operand) => (typeof operand === 'number' ? operand : 0));

@@ -11,7 +11,7 @@ import {
 } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
@@ -60,7 +60,7 @@ const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
 
 function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
   const { device, dtype } = x;
-  const y = empty(out, { device, dtype });
+  const y = allocate(out, { device, dtype });
   // A table holds int32 values: the bits of the taps.
   const bits = device.table([...new Int32Array(taps.buffer)]);
   const table = device.table([...x.shape, out[1], out[2], taps.length, up, down, before]);

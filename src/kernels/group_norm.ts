@@ -4,7 +4,7 @@ import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -82,7 +82,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     const words = maskWords(dropout);
     const channels = weight.size;
     const [samples, , , , , groups] = table;
-    const sums = empty([2, samples, channels], { device });
+    const sums = allocate([2, samples, channels], { device });
     const [x0, x1 = 0] = parts.map((part) => part.address);
     const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
     const result = (which: 0 | 1) => {
@@ -91,7 +91,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       return defers[which] ? new SumOfTerms(terms) : sumAxes(terms, [0]);
     };
     if (device.kind !== 'cuda' || grad.size === 0) {
-      const gradients = parts.map(({ shape, dtype }) => empty(shape, { device, dtype }));
+      const gradients = parts.map(({ shape, dtype }) => allocate(shape, { device, dtype }));
       const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
       if (grad.size > 0)
         device
@@ -103,9 +103,9 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
     const flows = parts.map(({ shape, dtype }, i) => {
       const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
-      const tensor = free?.tensor ?? empty(shape, { device, dtype });
+      const tensor = free?.tensor ?? allocate(shape, { device, dtype });
       const [n, width] = [samples, shape[shape.length - 1]];
-      const pixelSums = { exact: empty([n, width], { device }), rounded: empty([n, width], { device, dtype }) };
+      const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
       return new Flow(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
@@ -177,8 +177,8 @@ export function groupNorm(
     activation === 'silu' ? 1 : 0,
   ];
   const words = maskWords(dropout);
-  const y = empty(out, { device, dtype: first.dtype });
-  const stats = empty([3, first.shape[0], groups], { device });
+  const y = allocate(out, { device, dtype: first.dtype });
+  const stats = allocate([3, first.shape[0], groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
     const kernels = kernelsFor(groupNormCuda, device, y.dtype);

@@ -1,6 +1,6 @@
 // The check of indices on devices whose kernels return nothing: it waits for the device.
 import { cudaModule } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 
@@ -10,7 +10,7 @@ const kernels = cudaModule(import.meta.url, './indices.cu', { indices_first_outs
 export function firstOutside(index: Tensor, limit: number): number {
   if (index.size === 0) return -1;
   const { device } = index;
-  using first = empty([1], { device, dtype: 'i32' });
+  using first = allocate([1], { device, dtype: 'i32' });
   device.upload(first.address, Int32Array.of(index.size));
   device.load(kernels).indices_first_outside(perElement(index.size), index.address, first.address, index.size, limit);
   const at = first.item();

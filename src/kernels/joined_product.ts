@@ -1,6 +1,6 @@
 // The gradient of a tensor that several layers read, on CUDA: sum of dy_e W_e as one product.
 import type { ProductFlow } from '../autograd/flow.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { accumulate } from './accumulate.ts';
 import { inChunks, launchOf, productModules } from './product.ts';
@@ -41,9 +41,9 @@ export function joinedProduct(pairs: readonly ProductFlow[]): Tensor {
   const chunked =
     (pairs.every((pair) => inChunks(pair.dy, pair.weight.shape[0])) ? 1 : 0) +
     (pairs.every((pair) => inChunks(pair.weight, columns)) ? 2 : 0);
-  if (rows * columns === 0) return empty(shape, { device, dtype });
+  if (rows * columns === 0) return allocate(shape, { device, dtype });
   const { kernels, geometry, parts, run } = launchOf(modules, dy, { rows, columns, terms }, true);
-  const to = parts === 1 ? empty(shape, { device, dtype }) : empty([parts, ...shape], { device });
+  const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   const sizes = [to.address, rows, terms, columns, run, to.dtype === 'f32' ? 1 : 0, chunked];
   kernels.joined_product(geometry, ...padded(words, TABLE), pairs.length, ...sizes);
   if (parts === 1) return to;

@@ -4,7 +4,7 @@
 import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../autograd/flow.ts';
 import type { Device } from '../device/device.ts';
 import type { Geometry } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -96,7 +96,7 @@ function sumsOfRows(waiting: readonly Waiting<SumOfRows>[]): Waiting<SumOfTerms>
       .map(({ target, gradient: { dy, scale } }) => {
         const columns = dy.shape[dy.rank - 1];
         const rows = dy.size / columns;
-        const terms = keep(empty([Math.ceil(rows / ROWS_RUN), columns], { device: dy.device }));
+        const terms = keep(allocate([Math.ceil(rows / ROWS_RUN), columns], { device: dy.device }));
         made.push({ target, gradient: new SumOfTerms(terms, scale) });
         return { pointers: [terms.address, dy.address], sizes: [rows, columns], last: ROWS_RUN, threads: terms.size };
       });

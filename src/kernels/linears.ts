@@ -1,7 +1,7 @@
 // Several layers on one tensor: x W_e^T + b_e each. On CUDA one launch forward, and the gradient of x is one product too
 // (joined_product.ts): attention's three maps, the projections of the time embedding.
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { matmul, matmulOp } from './matmul.ts';
@@ -66,7 +66,7 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   const edge = geometry.shared ? geometry.block[0] / 2 : 32;
   const tilesOf = (width: number) => Math.ceil(rows / edge) * Math.ceil(width / edge);
   let blocks = 0;
-  const outputs = weights.map(({ shape }) => empty([...x.shape.slice(0, -1), shape[0]], { device, dtype }));
+  const outputs = weights.map(({ shape }) => allocate([...x.shape.slice(0, -1), shape[0]], { device, dtype }));
   const words = weights.flatMap((weight, i) => {
     const first = blocks;
     blocks += tilesOf(weight.shape[0]);

@@ -2,7 +2,7 @@
 import { checkOptions } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { neg } from './elementwise.ts';
@@ -35,7 +35,7 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
   cuda: cudaKernels,
   backward({ grad, saved: [prediction, target], attributes: { reduction, scale }, needs }) {
     const { size, shape, device } = prediction;
-    const d = empty(shape, { device });
+    const d = allocate(shape, { device });
     const stride = reduction === 'none' ? 1 : 0;
     const operands = [prediction.address, target.address, grad.address, d.address, size, stride, scale];
     if (size > 0 && device.kind === 'cuda')
@@ -57,7 +57,7 @@ export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {
   const { reduction = 'mean' } = checkOptions('mse', options, lossOptions);
   const { size } = prediction;
   const scale = reduction === 'mean' ? 1 / size : 1;
-  const y = empty(reduction === 'none' ? prediction.shape : [], { device });
+  const y = allocate(reduction === 'none' ? prediction.shape : [], { device });
   if (reduction === 'none') squares(prediction, target, y);
   else squaresSum(prediction, target, y, scale);
   return apply(mseOp, y, {
@@ -82,12 +82,12 @@ function squaresSum(a: Tensor, b: Tensor, y: Tensor, scale: number): void {
     const kernels = device.load(cudaKernels);
     const runs = runsOf(size);
     // Doubles.
-    using partial = empty([2 * runs], { device });
+    using partial = allocate([2 * runs], { device });
     kernels.loss_squares_runs(perWarp(runs), a.address, b.address, partial.address, size, runs);
     kernels.loss_squares_sum(oneWarp, partial.address, y.address, runs, scale);
   } else {
     const kernels = device.load(lossKernels);
-    using partial = empty([kernels.loss_squares_scratch(size) / 4], { device });
+    using partial = allocate([kernels.loss_squares_scratch(size) / 4], { device });
     kernels.loss_squares_sum(a.address, b.address, y.address, partial.address, size, scale);
   }
 }

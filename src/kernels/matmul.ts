@@ -3,7 +3,7 @@ import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
@@ -57,7 +57,7 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   const batch = broadcastShapes('matmul', batchA, batchB);
   const { device } = a.tensor;
   const shape = [...batch, m, n];
-  if (sizeOf(shape) === 0) return empty(shape, { device, dtype });
+  if (sizeOf(shape) === 0) return allocate(shape, { device, dtype });
   const left = stretched(a.tensor, batch);
   const right = stretched(b.tensor, batch);
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
@@ -74,8 +74,8 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   const kernels = device.load(matmulKernels);
   if (a.transposed) {
     const parts = kernels.matmul_transposed_parts(batches, m, k, n);
-    const products = empty([parts, ...shape], { device });
-    using scratch = empty([device.workers * kernels.matmul_transposed_scratch(batches, m, k, n)], { device });
+    const products = allocate([parts, ...shape], { device });
+    using scratch = allocate([device.workers * kernels.matmul_transposed_scratch(batches, m, k, n)], { device });
     const operands = [left.address, right.address, products.address, scratch.address];
     kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
     if (parts === 1) return view(products, shape);
@@ -83,9 +83,9 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
     products.dispose();
     return y;
   }
-  const y = empty(shape, { device });
+  const y = allocate(shape, { device });
   const packs = stepB ? batches : 1;
-  using packed = empty([packs * kernels.matmul_packed_size(k, n)], { device });
+  using packed = allocate([packs * kernels.matmul_packed_size(k, n)], { device });
   kernels.matmul_pack(right.address, packed.address, packs, k, n, b.transposed ? 1 : 0);
   kernels.matmul_multiply(
     left.address,
@@ -129,7 +129,7 @@ function multiplyOnCuda(
       : 'matmul_multiply';
   const chunked =
     (inChunks(left, orders[0] ? rows : terms) ? 1 : 0) + (inChunks(right, orders[1] ? terms : columns) ? 2 : 0);
-  const to = parts === 1 ? empty(shape, { device, dtype }) : empty([parts, ...shape], { device });
+  const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   kernels[kernel](
     geometry,
     ...[left.address, right.address, bias?.address ?? 0, to.address],
@@ -152,7 +152,7 @@ function exchanged(x: Tensor): Tensor {
   const dims = [...shape.slice(0, -2), shape[rank - 1], shape[rank - 2]];
   const strides = stridesOf(shape);
   const order = [...strides.slice(0, -2), strides[rank - 1], strides[rank - 2]];
-  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const y = allocate(dims, { device: x.device, dtype: x.dtype });
   copyStrided(dims, { tensor: x, offset: 0, strides: order }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
 }
@@ -165,7 +165,7 @@ function stretched(x: Tensor, batch: Shape): Tensor {
   const strides = stridesOf(x.shape);
   const lead = dims.length - x.rank;
   const repeated = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : strides[axis - lead]));
-  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const y = allocate(dims, { device: x.device, dtype: x.dtype });
   copyStrided(dims, { tensor: x, offset: 0, strides: repeated }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
 }

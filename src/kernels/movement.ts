@@ -2,7 +2,8 @@
 import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
 import { Flow } from '../autograd/flow.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty, zeros } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
+import { zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import {
   broadcastShapes,
@@ -50,7 +51,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 function permuted(x: Tensor, axes: readonly number[]): Tensor {
   const dims = axes.map((axis) => x.shape[axis]);
   const from = stridesOf(x.shape);
-  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const y = allocate(dims, { device: x.device, dtype: x.dtype });
   const source = { tensor: x, offset: 0, strides: axes.map((axis) => from[axis]) };
   copyStrided(dims, source, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
@@ -95,7 +96,7 @@ function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
   const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
   // Cut along the first axis alone, the window is memory in one piece.
   if (shape.every((dim, axis) => axis === 0 || dim === x.shape[axis])) return view(x, shape, offset);
-  const y = empty(shape, { device: x.device, dtype: x.dtype });
+  const y = allocate(shape, { device: x.device, dtype: x.dtype });
   copyStrided(shape, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
   return y;
 }
@@ -111,7 +112,7 @@ function placed(x: Tensor, starts: readonly number[], shape: Shape, value = 0): 
 
 function filled(like: Tensor, shape: Shape, value: number): Tensor {
   if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
-  const y = empty(shape, { device: like.device, dtype: like.dtype });
+  const y = allocate(shape, { device: like.device, dtype: like.dtype });
   const { device, size } = y;
   if (size === 0) return y;
   if (device.kind === 'cuda') device.load(movementCuda).movement_fill(perElement(size), y.address, value, size);
@@ -217,7 +218,7 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
     'concat',
     first.shape.map((dim, a) => (a === along ? total : dim)),
   );
-  const y = empty(shape, { device: first.device, dtype: first.dtype });
+  const y = allocate(shape, { device: first.device, dtype: first.dtype });
   if (y.size > 0) {
     if (y.device.kind === 'cuda' && xs.length === 2) putBeside(xs[0], xs[1], y, along);
     else putInOrder(xs, y, along);
@@ -290,7 +291,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   const own = stridesOf(x.shape);
   const lead = dims.length - x.rank;
   const strides = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
-  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const y = allocate(dims, { device: x.device, dtype: x.dtype });
   copyStrided(dims, { tensor: x, offset: 0, strides }, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return apply(broadcastToOp, y, { parents: [x], attributes: x.shape });
 }
@@ -326,7 +327,7 @@ export function gather(x: Tensor, index: Tensor): Tensor {
       `${formatShape(x.shape)} and ${formatShape(index.shape)}`,
     );
   const [rows, ...rest] = x.shape;
-  const y = empty([index.size, ...rest], { device });
+  const y = allocate([index.size, ...rest], { device });
   const bad = gatherRows(x, index, y);
   if (bad >= 0) throw indexError('gather', index, bad, rows);
   return apply(gatherOp, y, { parents: [x], saved: [index], attributes: { rows } });
@@ -356,7 +357,7 @@ export function oneHot(index: Tensor, depth: number): Tensor {
   const device = checkOperands('one_hot', [index], 'i32');
   if (!Number.isSafeInteger(depth) || depth < 1)
     throw new ValueError(`[one_hot] expected a depth >= 1, got ${describeValue(depth)}`);
-  const y = empty([...index.shape, depth], { device });
+  const y = allocate([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
   if (bad >= 0) throw indexError('one_hot', index, bad, depth);
   return apply(oneHotOp, y, { parents: [index] });

@@ -2,7 +2,7 @@
 // estimate, which is a number of the host.
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
@@ -69,7 +69,7 @@ export function linearCombination(
 }
 
 function combined(like: Tensor, x: Tensor | undefined, terms: readonly { stage: Tensor; factor: number }[]): Tensor {
-  const y = empty(like.shape, { device: like.device });
+  const y = allocate(like.shape, { device: like.device });
   const indices = Array.from({ length: STAGES }, (_, i) => i);
   const stages = indices.map((i) => terms[i]?.stage.address ?? 0);
   const factors = indices.map((i) => terms[i]?.factor ?? 0);
@@ -92,13 +92,13 @@ export function scaledErrorNorm(
   const operands = [error.address, before.address, after.address];
   if (device.kind !== 'cuda') {
     const kernels = device.load(odeKernels);
-    using partial = empty([kernels.ode_error_scratch(size) / 4], { device });
+    using partial = allocate([kernels.ode_error_scratch(size) / 4], { device });
     return kernels.ode_error_norm(...operands, partial.address, size, absolute, relative);
   }
   const kernels = device.load(cudaKernels);
   const runs = runsOf(size);
   // Doubles, the last of them the result.
-  using partial = empty([2 * (runs + 1)], { device });
+  using partial = allocate([2 * (runs + 1)], { device });
   const norm = partial.address + 8 * runs;
   kernels.ode_error_runs(perWarp(runs), ...operands, partial.address, size, runs, absolute, relative);
   kernels.ode_error_norm(oneWarp, partial.address, norm, size, runs);

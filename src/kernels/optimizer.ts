@@ -1,6 +1,6 @@
 // The fused optimiser pass and the global norm of the gradient; nn/adam.ts gives them their schedules.
 import { cudaModule, kernelModule } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 
@@ -29,17 +29,17 @@ const cudaKernels = cudaModule(
  */
 export function globalNorm(x: Tensor, maxNorm: number): Tensor {
   const { device, size } = x;
-  const norm = empty([2], { device });
+  const norm = allocate([2], { device });
   if (device.kind === 'cuda') {
     const kernels = device.load(cudaKernels);
     const runs = runsOf(size);
     // Doubles.
-    using partial = empty([2 * runs], { device });
+    using partial = allocate([2 * runs], { device });
     kernels.optimizer_norm_runs(perWarp(runs), x.address, partial.address, size, runs);
     kernels.optimizer_norm(oneWarp, partial.address, norm.address, runs, maxNorm);
   } else {
     const kernels = device.load(optimizerKernels);
-    using partial = empty([kernels.optimizer_norm_scratch(size) / 4], { device });
+    using partial = allocate([kernels.optimizer_norm_scratch(size) / 4], { device });
     kernels.optimizer_norm(x.address, norm.address, partial.address, size, maxNorm);
   }
   return norm;

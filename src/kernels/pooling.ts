@@ -4,7 +4,7 @@
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
@@ -48,7 +48,7 @@ export const maxPool2dOp = defineOp<Table>({
   cpu: poolingKernels,
   cuda: cudaKernels,
   backward({ grad, saved: [x, y], attributes: values }) {
-    const dx = empty(x.shape, { device: x.device });
+    const dx = allocate(x.shape, { device: x.device });
     launch('pooling_max_gradient', [x, y, grad, dx], values);
     return [dx];
   },
@@ -71,7 +71,7 @@ export const averagePool2dOp = defineOp<Table>({
   cpu: poolingKernels,
   cuda: cudaKernels,
   backward({ grad, attributes: values }) {
-    const dx = empty(values.slice(0, 4), { device: grad.device });
+    const dx = allocate(values.slice(0, 4), { device: grad.device });
     launch('pooling_mean_gradient', [grad, dx], values);
     return [dx];
   },
@@ -113,6 +113,6 @@ function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolea
       `images of at least ${formatShape(kernel)} pixels with padding ${formatShape(padding)}`,
       formatShape(x.shape),
     );
-  const y = empty([n, ...sizes, c], { device });
+  const y = allocate([n, ...sizes, c], { device });
   return { y, table: [n, h, w, c, ...sizes, ...kernel, ...stride, ...padding, withBorder ? 1 : 0] };
 }

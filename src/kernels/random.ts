@@ -4,8 +4,8 @@ import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type Opt
 import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { ValueError } from '../errors.ts';
+import { allocate, type TensorOptions } from '../tensor/allocate.ts';
 import { Counter, wordsOf } from '../tensor/counter.ts';
-import { empty, type TensorOptions } from '../tensor/create.ts';
 import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
@@ -80,7 +80,7 @@ function generate(
 ): Tensor {
   const options = checkOptions<DrawOptions & NewTensorOptions>(op, given, newTensorOptions, ['seed']);
   const words = drawWords(op, options);
-  const y = empty(checkShape(op, shape), { device: options.device });
+  const y = allocate(checkShape(op, shape), { device: options.device });
   const samples = shape[0] ?? 1;
   const { device, size } = y;
   const operands = [y.address, samples, size / samples, ...words];
@@ -121,7 +121,7 @@ export function dropoutWords(op: string, options: DropoutOptions): number[] {
 function masked(x: Tensor, options: DropoutOptions): Tensor {
   const words = dropoutWords('dropout', options);
   const { device, dtype, size } = x;
-  const y = empty(x.shape, { device, dtype });
+  const y = allocate(x.shape, { device, dtype });
   const samples = x.shape[0] ?? 1;
   if (size === 0) return y;
   const operands = [x.address, y.address, samples, size / samples, ...words];

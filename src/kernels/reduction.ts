@@ -1,6 +1,6 @@
 // Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
 import { kernelModule } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -37,7 +37,7 @@ function reduceAxes(
   launch: (x: Tensor, y: Tensor, outer: number, reduce: number, inner: number) => void,
 ): Tensor {
   const kept = x.shape.filter((_, axis) => !axes.includes(axis));
-  const y = empty(kept, { device: x.device, dtype });
+  const y = allocate(kept, { device: x.device, dtype });
   const adjacent = axes.every((axis, i) => i === 0 || axis === axes[i - 1] + 1);
   const reduce = axes.reduce((product, axis) => product * x.shape[axis], 1);
   if (y.size === 0) return y;
@@ -56,7 +56,7 @@ function lastAxes(x: Tensor, axes: readonly number[]): Tensor {
   const order = [...x.shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
   const dims = order.map((axis) => x.shape[axis]);
   const from = stridesOf(x.shape);
-  const y = empty(dims, { device: x.device, dtype: x.dtype });
+  const y = allocate(dims, { device: x.device, dtype: x.dtype });
   const source = { tensor: x, offset: 0, strides: order.map((axis) => from[axis]) };
   copyStrided(dims, source, { tensor: y, offset: 0, strides: stridesOf(dims) });
   return y;
@@ -70,7 +70,7 @@ export function sumAxes(x: Tensor, axes: readonly number[], scale = 1, dtype = x
       return;
     }
     const kernels = x.device.load(reduceKernels);
-    using scratch = empty([kernels.reduce_sum_scratch(outer, reduce, inner)], { device: x.device });
+    using scratch = allocate([kernels.reduce_sum_scratch(outer, reduce, inner)], { device: x.device });
     kernels.reduce_sum(from.address, y.address, scratch.address, outer, reduce, inner, scale);
   });
 }
@@ -80,7 +80,7 @@ function sumOnCuda(x: Tensor, y: Tensor, outer: number, reduce: number, inner: n
   const kernels = kernelsFor(reduceCuda, device, x.dtype);
   const runs = runsOf(reduce);
   const sums = outer * runs * inner;
-  using partial = empty([sums], { device });
+  using partial = allocate([sums], { device });
   if (inner === 1) kernels.reduce_sum_rows(perWarp(sums), x.address, partial.address, outer, reduce, runs);
   else kernels.reduce_sum_columns(perElement(sums), x.address, partial.address, sums, reduce, inner, runs);
   const last = kernelsFor(reduceCuda, device, y.dtype);

@@ -2,7 +2,7 @@
 import { describeValue, kinds } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
@@ -22,7 +22,7 @@ const cudaKernels = storageModules(import.meta.url, './resample.cu', {
 /** Every pixel factor x factor times, scaled. */
 function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
-  const y = empty([n, h * factor, w * factor, c], { device: x.device, dtype: x.dtype });
+  const y = allocate([n, h * factor, w * factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_repeat', x, y, n * h, [w, c, factor, scale]);
   return y;
 }
@@ -30,7 +30,7 @@ function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
 /** Sums of factor x factor pixels, scaled. */
 function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
-  const y = empty([n, h / factor, w / factor, c], { device: x.device, dtype: x.dtype });
+  const y = allocate([n, h / factor, w / factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_sum', x, y, (n * h) / factor, [w / factor, c, factor, scale]);
   return y;
 }

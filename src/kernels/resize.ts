@@ -2,7 +2,7 @@
 import { copyOfList, describeValue, kinds, listOf } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
@@ -27,7 +27,7 @@ export const resizeBilinearOp = defineOp<Table>({
   cpu: resizeKernels,
   cuda: cudaKernels,
   backward({ grad, attributes: values }) {
-    const dx = empty(values.slice(0, 4), { device: grad.device });
+    const dx = allocate(values.slice(0, 4), { device: grad.device });
     launch('resize_bilinear_gradient', grad, dx, values);
     return [dx];
   },
@@ -51,7 +51,7 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tens
     );
   const [n, , , c] = x.shape;
   const table = [...x.shape, ...target];
-  const y = empty([n, ...target, c], { device });
+  const y = allocate([n, ...target, c], { device });
   launch('resize_bilinear', x, y, table);
   return apply(resizeBilinearOp, y, { parents: [x], attributes: table });
 }

@@ -4,7 +4,7 @@ import { checkOptions, type OptionKinds, oneOf } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perWarp } from './geometry.ts';
@@ -81,7 +81,7 @@ export const softmaxOp = defineOp({
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
-    const dx = empty(y.shape, { device: y.device });
+    const dx = allocate(y.shape, { device: y.device });
     const [rows, n] = rowsOf(y);
     if (y.size > 0) onRows(y.device, 'softmax_backward', rows, [y.address, grad.address, dx.address, rows, n, 1]);
     return [dx];
@@ -91,7 +91,7 @@ export const softmaxOp = defineOp({
 /** exp(x) / sum exp(x) along an axis, by default the last. */
 export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('softmax', x, options, (last) => {
-    const y = empty(last.shape, { device: last.device });
+    const y = allocate(last.shape, { device: last.device });
     softmaxOfRows(last, y);
     return apply(softmaxOp, y, { parents: [last], saved: [y] });
   });
@@ -102,7 +102,7 @@ export const logSoftmaxOp = defineOp({
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
-    const dx = empty(y.shape, { device: y.device });
+    const dx = allocate(y.shape, { device: y.device });
     const [rows, n] = rowsOf(y);
     if (y.size > 0) onRows(y.device, 'softmax_log_backward', rows, [y.address, grad.address, dx.address, rows, n]);
     return [dx];
@@ -112,7 +112,7 @@ export const logSoftmaxOp = defineOp({
 /** x - log sum exp(x) along an axis, by default the last. */
 export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('log_softmax', x, options, (last) => {
-    const y = empty(last.shape, { device: last.device });
+    const y = allocate(last.shape, { device: last.device });
     const [rows, n] = rowsOf(last);
     if (y.size > 0) onRows(y.device, 'softmax_log_forward', rows, [last.address, y.address, rows, n]);
     return apply(logSoftmaxOp, y, { parents: [last], saved: [y] });
@@ -135,7 +135,7 @@ export const crossEntropyOp = defineOp({
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [logits, labels] }) {
-    const dx = empty(logits.shape, { device: logits.device });
+    const dx = allocate(logits.shape, { device: logits.device });
     const [rows, n] = rowsOf(logits);
     const operands = [logits.address, labels.address, grad.address, dx.address, rows, n, 1, 1];
     if (dx.size > 0) onRows(logits.device, 'softmax_cross_entropy_backward', rows, operands);
@@ -161,7 +161,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
       `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`,
     );
   const [rows, n] = logits.shape;
-  const loss = empty([rows], { device });
+  const loss = allocate([rows], { device });
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);

@@ -1,6 +1,6 @@
 // The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
 import { cudaModule, kernelModule } from '../device/module.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -49,7 +49,7 @@ export function copyStrided(dims: readonly number[], source: Window, target: Win
 /** A copy of some elements of the last axis. */
 export function columnsOf(x: Tensor, { offset, count }: { offset: number; count: number }): Tensor {
   const shape = [...x.shape.slice(0, -1), count];
-  const y = empty(shape, { device: x.device, dtype: x.dtype });
+  const y = allocate(shape, { device: x.device, dtype: x.dtype });
   const source = { tensor: x, offset, strides: stridesOf(x.shape) };
   copyStrided(shape, source, { tensor: y, offset: 0, strides: stridesOf(shape) });
   return y;

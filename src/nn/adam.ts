@@ -4,7 +4,7 @@
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { FileError, formatShape, ShapeError } from '../errors.ts';
 import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
-import { empty } from '../tensor/create.ts';
+import { allocate } from '../tensor/allocate.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
@@ -73,7 +73,7 @@ export class Adam {
     this.firstMoment = this.arena.zerosLike('moments of Adam');
     this.secondMoment = this.arena.zerosLike('moments of Adam');
     this.ema = this.options.emaRate > 0 ? this.arena.zerosLike('moving average') : null;
-    this.schedule = keep(empty([3], { device: this.arena.values.device }));
+    this.schedule = keep(allocate([3], { device: this.arena.values.device }));
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
 

@@ -1,7 +1,7 @@
 // A whole number in device memory. What kernels read from here may change between two replays of a recorded graph; a launch
 // argument may not.
 import type { Device } from '../device/device.ts';
-import { empty } from './create.ts';
+import { allocate } from './allocate.ts';
 import { keep } from './scope.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -15,7 +15,7 @@ export class Counter {
   private readonly words: Tensor;
 
   constructor(device: Device) {
-    this.words = keep(empty([2], { device, dtype: 'i32' }));
+    this.words = keep(allocate([2], { device, dtype: 'i32' }));
     this.words.label = 'counter';
     this.set(0);
   }

@@ -1,23 +1,12 @@
 // Making tensors from nothing or from the host's arrays.
-import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
-import type { Device, HostArray } from '../device/device.ts';
-import { deviceKind } from '../device/device.ts';
-import { defaultDevice } from '../device/open.ts';
-import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
-import { type Dtype, dtypeKind, dtypes, requireFloating } from './dtype.ts';
-import { trackLeaks } from './leaks.ts';
-import { activeScope } from './scope.ts';
-import { checkShape, type Shape, shapeKind, sizeOf } from './shape.ts';
-import { Storage } from './storage.ts';
-import { Tensor } from './tensor.ts';
 
-export interface TensorOptions {
-  /** Default: the device opened first. */
-  device?: Device;
-  /** Default 'f32'. */
-  dtype?: Dtype;
-  requiresGrad?: boolean;
-}
+import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
+import { deviceKind, type HostArray } from '../device/device.ts';
+import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { allocate, type TensorOptions } from './allocate.ts';
+import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
+import { checkShape, type Shape, shapeKind, sizeOf } from './shape.ts';
+import type { Tensor } from './tensor.ts';
 
 const tensorOptions: OptionKinds<TensorOptions> = {
   device: deviceKind,
@@ -30,19 +19,6 @@ type Nested = number | readonly Nested[];
 /** A tensor whose memory holds anything. */
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
   return allocate(checkShape('empty', shape), checkOptions('empty', options, tensorOptions));
-}
-
-/** Of checked arguments. */
-function allocate(
-  shape: Shape,
-  { device = defaultDevice(), dtype = 'f32', requiresGrad = false }: TensorOptions,
-): Tensor {
-  if (requiresGrad) requireFloating('requireGrad', dtype);
-  const made = new Tensor(new Storage(device, sizeOf(shape) * dtypes[dtype].bytes), 0, shape, dtype);
-  made.requiresGrad = requiresGrad;
-  activeScope()?.adopt(made);
-  trackLeaks(made);
-  return made;
 }
 
 /**

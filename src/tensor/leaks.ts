@@ -6,12 +6,16 @@ import type { Tensor } from './tensor.ts';
 
 let registry: FinalizationRegistry<{ storage: Storage; description: string; stack: string | undefined }> | undefined;
 
+/** Asked once a process: every tensor that is made comes by here. */
+let level: number | undefined;
+
 export function trackLeaks(tensor: Tensor): void {
-  if (debugLevel() === 0) return;
+  level ??= debugLevel();
+  if (level === 0) return;
   registry ??= new FinalizationRegistry(({ storage, description, stack }) => {
     if (storage.references > 0)
       debugLine(1, `leak: ${description} was never disposed${stack ? `; made at\n${stack}` : ''}`);
   });
-  const stack = debugLevel() >= 2 ? new Error('made here').stack : undefined;
+  const stack = level >= 2 ? new Error('made here').stack : undefined;
   registry.register(tensor, { storage: tensor.storage, description: tensor.describe(), stack });
 }

@@ -20,6 +20,13 @@ const LARGEST = 2 ** 31 - 1;
 /** The most axes of a tensor, as in NumPy. */
 const MOST_AXES = 64;
 
+/** @throws ShapeError for a result of more elements than kernels can count */
+export function checkedSize(shape: Shape): number {
+  const size = sizeOf(shape);
+  if (!(size <= LARGEST)) throw new ShapeError('result', 'at most 2^31 - 1 elements', formatShape(shape));
+  return size;
+}
+
 /**
  * @returns a frozen copy
  * @throws ArgumentError for anything but a list of whole numbers; ShapeError unless every dimension is >= 0 and the size fits an

@@ -1,5 +1,6 @@
 // Convolutions on the CPU and in WebAssembly: each pass by the algorithm that its shape gets.
-import { empty, zeros } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { zeros } from '../../tensor/create.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Algorithm, algorithmFor, type Pass } from './algorithm.ts';
@@ -15,13 +16,13 @@ function tileFor({ device }: Tensor, { algorithm, table }: Geometry, pass: Pass)
 }
 
 export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilogue: Epilogue): Tensor {
-  if (geometry.out.includes(0)) return empty(geometry.out, { device: x.device });
+  if (geometry.out.includes(0)) return allocate(geometry.out, { device: x.device });
   const tile = tileFor(x, geometry, 'forward');
   return tile ? winogradForward(x, weight, geometry, epilogue, tile) : directForward(x, weight, geometry, epilogue);
 }
 
 export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
-  if (shape.includes(0)) return empty(shape, { device: dy.device });
+  if (shape.includes(0)) return allocate(shape, { device: dy.device });
   const tile = tileFor(dy, geometry, 'inputGradient');
   return tile
     ? winogradInputGradient(dy, weight, shape, geometry, scale, tile)

@@ -1,5 +1,6 @@
 // Launching the convolution kernels of CUDA.
-import { empty, zeros } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
@@ -23,10 +24,10 @@ export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilo
   const { device, dtype } = x;
   const { out, table } = geometry;
   const { bias, add, residual, scale } = epilogue;
-  if (sizeOf(out) === 0) return empty(out, { device, dtype });
+  if (sizeOf(out) === 0) return allocate(out, { device, dtype });
   const maps = hopperMaps(geometry.table, [x, weight, add, residual], bias);
   if (maps) return hopperForward(maps, x, weight, geometry.table, epilogue);
-  const y = empty(out, { device, dtype });
+  const y = allocate(out, { device, dtype });
   const [columns, ...window] = weight.shape;
   const product = { rows: y.size / columns, columns, terms: sizeOf(window) };
   const { kernels, geometry: launch } = launchOf(convKernels, x, product);
@@ -40,10 +41,10 @@ export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilo
 /** @param weight of dy's dtype */
 export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
   const { device, dtype } = dy;
-  if (sizeOf(shape) === 0) return empty(shape, { device, dtype });
+  if (sizeOf(shape) === 0) return allocate(shape, { device, dtype });
   const maps = hopperMaps(geometry.table, [dy, weight]);
   if (maps) return hopperInputGradient(maps, dy, weight, geometry.table, scale);
-  const dx = empty(shape, { device, dtype });
+  const dx = allocate(shape, { device, dtype });
   const [outputs, height, width, inputs] = weight.shape;
   const product = { rows: dx.size / inputs, columns: inputs, terms: height * width * outputs };
   const { kernels, geometry: launch } = launchOf(convKernels, dy, product);
@@ -61,7 +62,7 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry
   const [outputs, , , inputs] = shape;
   const product = { rows: outputs, columns: sizeOf(shape) / outputs, terms: dy.size / outputs };
   const { kernels, geometry: launch, parts, run } = launchOf(convKernels, x, product, true);
-  const partials = empty([parts, sizeOf(shape)], { device });
+  const partials = allocate([parts, sizeOf(shape)], { device });
   const operands = [x.address, dy.address, partials.address, device.table(geometry.table), run];
   kernels.conv_weight_gradient(launch, ...operands, bits(inChunks(dy, outputs), inChunks(x, inputs)));
   return summed(partials, shape, scale);

@@ -1,7 +1,7 @@
 // Convolutions of the CPU as direct sums, of any kernel, stride and padding. The weights are packed into panels for each call: a
 // copy of the weights against N H W times as many multiplications.
 import { kernelModule } from '../../device/module.ts';
-import { empty } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
@@ -23,7 +23,7 @@ export const convKernels = kernelModule(import.meta.url, './conv.c', {
 function pack(weight: Tensor, table: number, transposed: boolean): Tensor {
   const { device } = weight;
   const kernels = device.load(convKernels);
-  const packed = empty([kernels.conv_packed_size(table, transposed ? 1 : 0)], { device });
+  const packed = allocate([kernels.conv_packed_size(table, transposed ? 1 : 0)], { device });
   kernels.conv_pack(weight.address, packed.address, table, transposed ? 1 : 0);
   return packed;
 }
@@ -35,7 +35,7 @@ export function directForward(
   { bias, add, residual, scale }: Epilogue,
 ): Tensor {
   const { device } = x;
-  const y = empty(out, { device });
+  const y = allocate(out, { device });
   const table = device.table(values);
   using packed = pack(weight, table, false);
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
@@ -51,7 +51,7 @@ export function directInputGradient(
   scale: number,
 ): Tensor {
   const { device } = dy;
-  const dx = empty(shape, { device });
+  const dx = allocate(shape, { device });
   const table = device.table(values);
   using packed = pack(weight, table, true);
   device.load(convKernels).conv_input_gradient(dy.address, packed.address, dx.address, table, scale);
@@ -82,12 +82,12 @@ export function directWeightGradient(
     return view(scaled, shape);
   }
   if (scale === 1 && channels < FEW_CHANNELS && height * width > 1) {
-    using patches = empty([pixels, height * width * channels], { device });
+    using patches = allocate([pixels, height * width * channels], { device });
     kernels.conv_unfold(x.address, patches.address, table);
     return view(pixelProduct(dy, patches), shape);
   }
   const count = kernels.conv_weight_partials(table);
-  const partials = empty([count, sizeOf(shape)], { device });
+  const partials = allocate([count, sizeOf(shape)], { device });
   kernels.conv_weight_gradient(x.address, dy.address, partials.address, table);
   if (count === 1 && scale === 1) return view(partials, shape);
   const sum = sumAxes(partials, [0], scale);

@@ -2,7 +2,7 @@
 // weight gradients are in hopper_weight_gradients.ts.
 import type { Device, TensorMaps } from '../../device/device.ts';
 import { cudaModule } from '../../device/module.ts';
-import { empty } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
@@ -156,7 +156,7 @@ export function hopperForward(
   const { device } = x;
   const layer = layerOf(table);
   const tile = chosen ?? choiceOf(table, 'forward').tile;
-  const y = empty(layer.out, { device, dtype: 'bf16' });
+  const y = allocate(layer.out, { device, dtype: 'bf16' });
   const [outputs, ...window] = layer.weight;
   const operands = [
     patchesOf(maps, x, layer, tile.rows),
@@ -182,7 +182,7 @@ export function hopperInputGradient(
   const { device } = dy;
   const back = mirrored(layerOf(table));
   const tile = chosen ?? choiceOf(table, 'input').tile;
-  const dx = empty(back.out, { device, dtype: 'bf16' });
+  const dx = allocate(back.out, { device, dtype: 'bf16' });
   const [outputs, , , channels] = weight.shape;
   const operands = [
     patchesOf(maps, dy, back, tile.rows),

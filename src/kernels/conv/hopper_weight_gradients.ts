@@ -2,7 +2,7 @@
 // cut, and the launch.
 import type { WeightProduct } from '../../autograd/flow.ts';
 import type { TensorMaps } from '../../device/device.ts';
-import { empty } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
@@ -118,7 +118,7 @@ export function hopperWeightPartials(
     const layer = layerOf(table);
     const { rows, columns, steps } = productOf(layer);
     const parts = Math.ceil(steps / run);
-    const partials = empty([parts, rows * columns], { device });
+    const partials = allocate([parts, rows * columns], { device });
     pairs.push(patchesOf(maps, x, layer, STEP), maps.rows(dy.address, [dy.size / rows, rows], STEP));
     words.push(...halvesOf(partials.address), ...halvesOf(device.table(table)), tiles);
     tiles += tilesOf(tile, rows, columns) * parts;

@@ -2,7 +2,7 @@
 import type { WeightProduct } from '../../autograd/flow.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
-import { empty } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
 import { keep } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, launchOf, type ProductLaunch, productModules } from '../product.ts';
@@ -91,7 +91,7 @@ function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
     const { x, dy, table } = item.gradient;
     const [, , , inputs, , , outputs, height, width] = table;
     const parts = Math.ceil(terms / run);
-    const partials = empty([parts, outputs * height * width * inputs], { device: x.device });
+    const partials = allocate([parts, outputs * height * width * inputs], { device: x.device });
     made.push(partials);
     const first = blocks;
     blocks += tiles * parts;

@@ -1,7 +1,7 @@
 // Convolutions of 3 x 3 at stride 1 by Winograd's algorithm: channels in whole panels, see winograd.c. Scratch is made for a call
 // and goes back to the allocator: transformed weights of all calls together would be four times the weights.
 import { kernelModule } from '../../device/module.ts';
-import { empty } from '../../tensor/create.ts';
+import { allocate } from '../../tensor/allocate.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
@@ -26,8 +26,8 @@ export function winogradForward(
   const { device } = x;
   const kernels = device.load(winogradKernels);
   const table = device.table(values);
-  const y = empty(out, { device });
-  using scratch = empty([kernels.winograd_scratch(table, tile, 0, device.workers)], { device });
+  const y = allocate(out, { device });
+  using scratch = allocate([kernels.winograd_scratch(table, tile, 0, device.workers)], { device });
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
   const operands = [x.address, weight.address, y.address, biasAt, addAt, residualAt, scratch.address];
   kernels.winograd_forward(...operands, table, tile, device.workers, scale);
@@ -45,8 +45,8 @@ export function winogradInputGradient(
   const { device } = dy;
   const kernels = device.load(winogradKernels);
   const table = device.table(values);
-  const dx = empty(shape, { device });
-  using scratch = empty([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
+  const dx = allocate(shape, { device });
+  using scratch = allocate([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
   const operands = [dy.address, weight.address, dx.address, scratch.address];
   kernels.winograd_input_gradient(...operands, table, tile, device.workers, scale);
   return dx;
@@ -63,8 +63,8 @@ export function winogradWeightGradient(
   const { device } = x;
   const kernels = device.load(winogradKernels);
   const table = device.table(values);
-  const dw = empty(shape, { device });
-  using scratch = empty([kernels.winograd_gradient_scratch(table, tile, device.workers)], { device });
+  const dw = allocate(shape, { device });
+  using scratch = allocate([kernels.winograd_gradient_scratch(table, tile, device.workers)], { device });
   const operands = [x.address, dy.address, dw.address, scratch.address];
   kernels.winograd_weight_gradient(...operands, table, tile, device.workers, scale);
   return dw;

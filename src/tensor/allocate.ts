@@ -1,0 +1,33 @@
+// How every tensor of its own memory comes to be.
+import type { Device } from '../device/device.ts';
+import { defaultDevice } from '../device/open.ts';
+import { type Dtype, dtypes, requireFloating } from './dtype.ts';
+import { trackLeaks } from './leaks.ts';
+import { activeScope } from './scope.ts';
+import { checkedSize, type Shape } from './shape.ts';
+import { Storage } from './storage.ts';
+import { Tensor } from './tensor.ts';
+
+export interface TensorOptions {
+  /** Default: the device opened first. */
+  device?: Device;
+  /** Default 'f32'. */
+  dtype?: Dtype;
+  requiresGrad?: boolean;
+}
+
+/**
+ * As `empty`, for a shape and options that need no check: ops make their results by it.
+ * @throws ShapeError for more elements than kernels can count
+ */
+export function allocate(
+  shape: Shape,
+  { device = defaultDevice(), dtype = 'f32', requiresGrad = false }: TensorOptions,
+): Tensor {
+  if (requiresGrad) requireFloating('requireGrad', dtype);
+  const made = new Tensor(new Storage(device, checkedSize(shape) * dtypes[dtype].bytes), 0, shape, dtype);
+  made.requiresGrad = requiresGrad;
+  activeScope()?.adopt(made);
+  trackLeaks(made);
+  return made;
+}
