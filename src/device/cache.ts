@@ -1,23 +1,29 @@
 // The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256; of
-// CUDA `<key>.cubin` or `.ptx` beside `<key>.cu`. Loading a library is running code, so the folder must belong to this user and be writable by nobody else; where it is
-// not, or cannot be written, a private temporary folder serves this process alone and `reason` says why.
+// CUDA `<key>.cubin` or `.ptx` beside `<key>.cu`. Loading a library runs code, so the folder and each file in it must belong to this
+// user and be writable by nobody else. Where the folder is not so, or cannot be written, a private temporary folder serves this
+// process alone and `reason` says why. A file that is not so is compiled again.
 // Files are written under another name and renamed: any number of processes may share the folder.
 import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
+  closeSync,
+  constants,
+  fstatSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { fromEnvironment } from './environment.ts';
+import { fromEnvironment, homeFolder } from './environment.ts';
 
 /** Raised whenever the meaning of a cached file changes. */
 const CACHE_VERSION = 1;
@@ -38,9 +44,9 @@ export class KernelCache {
 
   constructor(folder = defaultFolder(), endings: Endings = { source: 'c', binary: 'so' }) {
     this.endings = endings;
-    this.reason = folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
+    this.reason = reasonAgainst(folder);
     // Never relative: a compiler would take a path that begins with a dash for an option.
-    this.folder = this.reason ? privateFolder() : resolve(folder);
+    this.folder = this.reason || folder === undefined ? privateFolder() : resolve(folder);
   }
 
   /** Where the binary of this key is, verified, or undefined: absent or damaged (then it is removed). */
@@ -52,8 +58,8 @@ export class KernelCache {
   read(key: string): Uint8Array<ArrayBuffer> | undefined {
     const path = this.path(key, this.endings.binary);
     try {
-      const expected = readFileSync(this.path(key, 'sum'), 'utf8').trim();
-      const binary = readFileSync(path);
+      const expected = new TextDecoder().decode(readOwn(this.path(key, 'sum'))).trim();
+      const binary = readOwn(path);
       if (expected === sha256(binary)) return binary;
       rmSync(path, { force: true });
     } catch {
@@ -115,17 +121,46 @@ export function cacheKey(name: string, parts: readonly string[]): string {
   return `${name.replace(/\W+/g, '_')}-${hash.digest('hex').slice(0, 32)}`;
 }
 
-function defaultFolder(): string {
+/** Undefined for a user who has no home folder. */
+function defaultFolder(): string | undefined {
   const named = fromEnvironment('RECTIFLOW_CACHE');
   if (named !== undefined) return named;
   const xdg = fromEnvironment('XDG_CACHE_HOME');
   // Its specification has relative ones ignored.
-  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.cache');
-  return join(base, 'rectiflow', 'kernels');
+  if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'rectiflow', 'kernels');
+  const home = homeFolder();
+  return home && join(home, '.cache', 'rectiflow', 'kernels');
+}
+
+/** Who may change what this entry of a file system holds, besides this user; undefined for nobody. */
+function othersWho({ uid, mode }: Stats): string | undefined {
+  if (!process.getuid) return undefined;
+  if (uid !== process.getuid()) return 'belongs to another user';
+  return mode & 0o022 ? 'can be written by other users' : undefined;
+}
+
+/** Reads a file that belongs to this user and that nobody else can write. @throws Error for any other, and for a link */
+function readOwn(path: string): Buffer<ArrayBuffer> {
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  try {
+    // Of the file that is open: its name may lead to another by now.
+    const info = fstatSync(file);
+    const others = info.isFile() ? othersWho(info) : 'is not a file';
+    if (others) throw new Error(`${path} ${others}`);
+    return readFileSync(file) as Buffer<ArrayBuffer>;
+  } finally {
+    closeSync(file);
+  }
 }
 
 function sha256(data: Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');
+}
+
+/** Why a folder does not serve, or undefined. */
+function reasonAgainst(folder: string | undefined): string | undefined {
+  if (folder === undefined) return 'this user has no home folder (RECTIFLOW_CACHE=DIR names another place)';
+  return folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
 }
 
 /** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
@@ -134,8 +169,8 @@ function usableFolder(folder: string): string | undefined {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const info = lstatSync(folder);
     if (!info.isDirectory()) return `${folder} is not a folder`;
-    if (process.getuid && info.uid !== process.getuid()) return `${folder} belongs to another user`;
-    if (process.getuid && info.mode & 0o022) return `${folder} can be written by other users (chmod 700 it)`;
+    const others = othersWho(info);
+    if (others) return `${folder} ${others}, who may have put other code there (remove it, and it is made anew)`;
     const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
     writeFileSync(probe, '');
     rmSync(probe);
@@ -147,8 +182,12 @@ function usableFolder(folder: string): string | undefined {
 
 let temporary: string | undefined;
 
-/** One folder a process, mode 0700; its files are removed as soon as they are loaded. */
+/** One folder a process, mode 0700; its files are removed as soon as they are loaded, the folder at the end. */
 function privateFolder(): string {
-  temporary ??= mkdtempSync(join(tmpdir(), 'rectiflow-'));
+  if (temporary === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'rectiflow-'));
+    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+    temporary = made;
+  }
   return temporary;
 }

@@ -1,6 +1,7 @@
 // Every environment variable that the package reads: what it means and which values it takes. Nothing else reads the
 // environment. A variable that is set to nothing counts as not set; one that is set to nonsense is an error wherever it is used.
 import { statSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { nearestName, ValueError } from '../errors.ts';
 
@@ -94,6 +95,15 @@ export function fromEnvironment<Name extends VariableName>(name: Name): ValueOf<
   const value = read(text);
   if (value === undefined) throw new ValueError(`${name} must be ${expected}, got ${text}`);
   return value as ValueOf<Name>;
+}
+
+/** Undefined for a user who has neither HOME nor an entry in the list of users, as in a container that runs under a number. */
+export function homeFolder(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the environment says, for whoever is to see it. */

@@ -3,18 +3,22 @@
 // there when there is internet.
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
-import { fromEnvironment } from '../device/environment.ts';
-import { FileError } from '../errors.ts';
+import { fromEnvironment, homeFolder } from '../device/environment.ts';
+import { FileError, ValueError } from '../errors.ts';
 import { asFileError, downloadFile } from '../io/index.ts';
 import { given } from './config/index.ts';
 
 type Notice = (text: string) => void;
 
-/** Where downloads and data set statistics go. */
+/** Where downloads and data set statistics go. @throws ValueError for a user without a home folder who names none */
 export function userDataFolder(): string {
-  return fromEnvironment('RECTIFLOW_DATA') ?? join(homedir(), '.cache', 'rectiflow', 'data');
+  const named = fromEnvironment('RECTIFLOW_DATA');
+  if (named !== undefined) return named;
+  const home = homeFolder();
+  if (home === undefined)
+    throw new ValueError('this user has no home folder for downloads; RECTIFLOW_DATA=DIR names another place');
+  return join(home, '.cache', 'rectiflow', 'data');
 }
 
 /** Runs a download; a failure also names the key that stands in for it. */

@@ -153,3 +153,62 @@ test('without a compiler the error says what was tried and what to install', () 
   expect(stderr).toContain('tried cc (ENOENT), gcc (ENOENT), clang (ENOENT)');
   expect(stderr).toContain('apt-get install gcc libc6-dev');
 });
+
+const key = cacheKey('kernel', ['text']);
+
+/** A cache with one entry. */
+function stocked(): { cache: KernelCache; file: (ending: string) => string } {
+  const cache = new KernelCache(folder);
+  const { output, commit } = cache.stage(key, 'source');
+  writeFileSync(output, 'binary');
+  commit();
+  expect(cache.read(key)?.toString()).toBe('binary');
+  return { cache, file: (ending) => join(folder, `${key}.${ending}`) };
+}
+
+test.each(['so', 'sum'])('a .%s that others can write is not taken, and is written anew', (ending) => {
+  const { cache, file } = stocked();
+  chmodSync(file(ending), 0o666);
+  expect(cache.read(key)).toBeUndefined();
+  expect(cache.find(key)).toBeUndefined();
+  stocked();
+});
+
+test.skipIf(process.getuid?.() !== 0)('a file of another user is not taken (only root can make one)', () => {
+  for (const ending of ['so', 'sum']) {
+    const { cache, file } = stocked();
+    chownSync(file(ending), 12345, 12345);
+    expect(cache.read(key)).toBeUndefined();
+  }
+});
+
+test('a link in the place of a file is not followed', () => {
+  const { cache, file } = stocked();
+  const elsewhere = join(folder, 'elsewhere');
+  writeFileSync(elsewhere, 'binary');
+  rmSync(file('so'));
+  symlinkSync(elsewhere, file('so'));
+  expect(cache.read(key)).toBeUndefined();
+});
+
+test('a folder that others could write is to be removed: what it holds may be theirs', () => {
+  chmodSync(folder, 0o777);
+  expect(new KernelCache(folder).reason).toBe(
+    `${folder} can be written by other users, who may have put other code there (remove it, and it is made anew)`,
+  );
+});
+
+test.skipIf(process.getuid?.() !== 0)(
+  'a user without a home folder computes in a private folder that goes at the end (only root can be one)',
+  () => {
+    chmodSync(folder, 0o777);
+    const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, TMPDIR: folder },
+      uid: 12345,
+      gid: 12345,
+    });
+    expect([status, stdout]).toEqual([0, '11,22,33\n']);
+    expect(readdirSync(folder)).toEqual([]);
+  },
+);

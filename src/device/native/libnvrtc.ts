@@ -1,10 +1,9 @@
 // NVRTC, the compiler of CUDA: raw signatures, checked calls, and a program as an owned handle.
 // It opens libnvrtc-builtins by its bare name at the first compilation, so that file is loaded ahead of it.
 import { existsSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DeviceError } from '../../errors.ts';
-import { fromEnvironment } from '../environment.ts';
+import { fromEnvironment, homeFolder } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
 import { inBackground } from './loader.ts';
 
@@ -38,11 +37,12 @@ function filesIn(folder: string, pattern: RegExp): string[] {
 
 /** Folders of installed Python packages: of the active environment, beside the working directory, the user's, the system's. */
 function packageFolders(): string[] {
+  const home = homeFolder();
   const roots = [
     fromEnvironment('VIRTUAL_ENV'),
     fromEnvironment('CONDA_PREFIX'),
     '.venv',
-    join(homedir(), '.local'),
+    home && join(home, '.local'),
     '/usr/local',
     '/usr',
   ];
