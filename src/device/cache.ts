@@ -10,7 +10,6 @@ import {
   constants,
   fstatSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -23,6 +22,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { makeFolders } from '../folders.ts';
 import { fromEnvironment, homeFolder } from './environment.ts';
 
 /** Raised whenever the meaning of a cached file changes. */
@@ -166,7 +166,7 @@ function reasonAgainst(folder: string | undefined): string | undefined {
 /** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
 function usableFolder(folder: string): string | undefined {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolders(folder, 0o700);
     const info = lstatSync(folder);
     if (!info.isDirectory()) return `${folder} is not a folder`;
     const others = othersWho(info);
