@@ -6,7 +6,7 @@ import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
-import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import { ArgumentError, formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
@@ -107,7 +107,8 @@ export interface FlowSample {
 
 /**
  * From noise (or `latents`) to data, on the host: without gradients, whatever the velocity is made of.
- * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError saying how many samples are not finite; the signal's reason when
+ * aborted
  */
 export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
   checkArgument('sample', 'velocity', velocity, kinds.callback);
@@ -250,6 +251,7 @@ async function transport(
   const width = sizeOf(options.shape);
   const points = resultArray('sample', count * width);
   let evaluations = 0;
+  let broken = 0;
   for await (const [done, n] of logicalBatches(count, batch, signal)) {
     let reached = 0;
     const onStep: SolveOptions['onStep'] = ({ t, nfe }) => {
@@ -257,12 +259,29 @@ async function transport(
       onProgress?.({ done, count, t, nfe });
     };
     const { x, nfe } = scope(() => noGrad(() => along(evaluate, start(done, n), { onStep }, done)));
-    points.set((await x.data()) as Float32Array, done * width);
+    const batchPoints = (await x.data()) as Float32Array;
+    points.set(batchPoints, done * width);
     x.dispose();
+    broken += countNotFinite(batchPoints, width);
     evaluations += nfe * n;
     onProgress?.({ done: done + n, count, t: reached, nfe });
   }
+  if (broken > 0)
+    throw new NonFiniteError(
+      `${broken} of ${count} samples are not finite: the velocity gives NaN or infinity on their way`,
+    );
   return { points, nfe: evaluations / count };
+}
+
+/** How many rows of that width hold a NaN or an infinity. */
+function countNotFinite(values: Float32Array, width: number): number {
+  let count = 0;
+  for (let from = 0; from < values.length; from += width) {
+    let i = from;
+    while (i < from + width && Number.isFinite(values[i])) i++;
+    if (i < from + width) count++;
+  }
+  return count;
 }
 
 /** Samples [from, from + n) of host values [count, ...shape]. */

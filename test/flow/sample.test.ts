@@ -1,7 +1,8 @@
 /** Sampling, encoding and straightness on Gaussian to Gaussian, whose velocity has a closed form, and a learned flow. */
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, it, test } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
+import { NonFiniteError } from '../../src/errors.ts';
 import {
   encode,
   energyDistance,
@@ -163,4 +164,30 @@ test('a flow to two moons reaches an energy distance below 0.02', async () => {
   expect(distance).toBeLessThan(0.02);
   expect(noise).toBeGreaterThan(5 * distance);
   optimizer.dispose();
+});
+
+describe('samples that are not finite', () => {
+  /** NaN, or an infinity, for the samples of these numbers in a batch of 8. */
+  const broken =
+    (numbers: number[], value: number): Velocity =>
+    (x) =>
+      mul(
+        x,
+        tensor(
+          Float32Array.from({ length: x.shape[0] }, (_, i) => (numbers.includes(i) ? value : 1)),
+          { shape: [x.shape[0], 1] },
+        ),
+      );
+
+  it.each([
+    ['euler', [3], Number.NaN, '1 of 8'],
+    ['rk4', [0, 7], Number.POSITIVE_INFINITY, '2 of 8'],
+  ] as const)('are an error that counts them: %s', async (solver, numbers, value, count) => {
+    const options = { shape: [2], solver, steps: 2 } as const;
+    const velocity = broken([...numbers], value);
+    await expect(sample(velocity, { ...options, count: 8, seed: 1 })).rejects.toThrow(
+      `${count} samples are not finite`,
+    );
+    await expect(encode(velocity, new Float32Array(16).fill(1), options)).rejects.toThrow(NonFiniteError);
+  });
 });
