@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
-import { FileError } from '../errors.ts';
+import { FileError, NonFiniteError } from '../errors.ts';
 import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
 import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
@@ -186,6 +186,11 @@ async function session(options: Session): Promise<TrainResult> {
     await recorder.evaluation(step, evaluation, health);
     return evaluation;
   };
+  /** A flow that cannot be sampled yet is trained on: its next snapshot may be sound. */
+  const withoutSamples = (number: number, error: unknown): undefined => {
+    if (!(error instanceof NonFiniteError)) throw error;
+    options.onNotice?.(`snapshot ${number} has no samples: ${error.message}`);
+  };
   const snapshot = async (step: number) => {
     const number = snapshotNumber(step, config);
     await saveCheckpoint(workdir.snapshot(number), {
@@ -197,8 +202,11 @@ async function session(options: Session): Promise<TrainResult> {
       numerics,
     });
     if (!every.snapshot_sampling) return;
-    const sampled = await optimizer.withEma(() => sampleModel(model, config, { num: batchSize, device }));
-    await recorder.snapshot({ step, number, sampled, evaluation: await evaluate(step) });
+    const sampled = await optimizer
+      .withEma(() => sampleModel(model, config, { num: batchSize, device }))
+      .catch((error) => withoutSamples(number, error));
+    const evaluation = await evaluate(step);
+    if (sampled) await recorder.snapshot({ step, number, sampled, evaluation });
     model.train();
   };
 

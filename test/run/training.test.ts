@@ -82,3 +82,22 @@ it.each(Object.entries(endings))(
   },
   300_000,
 );
+
+it('goes on training where a snapshot cannot be sampled, and says so', async () => {
+  const notices: string[] = [];
+  const device = await openDevice('cpu', { threads: 1 });
+  // A step of noise beyond all bounds: what is sampled is infinite, what is trained is not.
+  const wild = {
+    'training.n_iters': 3,
+    'training.snapshot_freq': 2,
+    'sampling.sigma_variance': 1e30,
+    'sampling.sample_N': 2,
+  };
+  const config = await digits({ ...small, ...wild });
+  const { stopped } = await train(
+    { ...config, sampling: { ...config.sampling, use_ode_sampler: 'euler' } },
+    { workdir: join(folder, 'wild'), device, onNotice: (text) => notices.push(text) },
+  );
+  expect(stopped).toBe(false);
+  expect(notices).toContainEqual(expect.stringMatching(/^snapshot 1 has no samples: 16 of 16 samples are not finite/));
+});
