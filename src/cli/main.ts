@@ -109,10 +109,18 @@ function report(error: unknown): number {
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }
 
-// A reader that closes the pipe early (| head) is no failure.
+// Work goes on where its progress cannot be written: the terminal may be closed, the disk full. Results that are lost are a failure,
+// but for a reader that closes the pipe early (| head).
+process.stderr.on('error', () => {});
+let lost: NodeJS.ErrnoException | undefined;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  if (error.code !== 'EPIPE') lost ??= error;
 });
 
-process.exitCode = await main(process.argv.slice(2)).catch(report);
+const status = await main(process.argv.slice(2)).catch(report);
+process.exitCode = status;
+process.on('exit', () => {
+  if (!lost || status !== 0) return;
+  process.stderr.write(`rectiflow: the results cannot be written (${lost.code})\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,44 @@
+/** Commands whose output cannot be written: progress is dropped, work goes on, exit codes tell the truth. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-output-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const command = `'${process.execPath}' '${fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url))}'`;
+
+/** The exit code of the command, not of what it is piped into. */
+function run(words: string, redirection: string) {
+  const script = `set -o pipefail; { ${command} ${words}; echo $? > status; } ${redirection}; cat status`;
+  const { stdout } = spawnSync('bash', ['-c', script], { cwd: folder, encoding: 'utf8' });
+  return Number(stdout.trim().split('\n').at(-1));
+}
+
+const train = (workdir: string) =>
+  `train --config digits --device cpu --config.model.nf 8 --config.training.batch_size 4 --config.training.n_iters 20 ` +
+  `--config.training.snapshot_freq 10 --config.training.snapshot_sampling=false --workdir ${workdir}`;
+
+describe.runIf(existsSync('/dev/full'))('training', () => {
+  it.each([
+    ['goes on without a reader of its progress', 'reader', '2>&1 | head -c 1'],
+    ['goes on where progress meets a full disk', 'full', '2>/dev/full'],
+    ['goes on without standard error', 'closed', '2>&-'],
+  ])('%s', (_, workdir, redirection) => {
+    expect(run(train(workdir), redirection)).toBe(0);
+    expect(readdirSync(join(folder, workdir, 'checkpoints')).sort()).toContain('checkpoint_2.safetensors');
+  });
+});
+
+describe.runIf(existsSync('/dev/full'))('results', () => {
+  it('that a full disk does not take are a failure', () => {
+    expect(run('inspect --config digits', '>/dev/full 2>error')).toBe(1);
+  });
+
+  it('that nobody reads are none', () => {
+    expect(run('inspect --config digits', '| true')).toBe(0);
+  });
+});
