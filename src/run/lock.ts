@@ -22,19 +22,25 @@ export async function lockFolder(folder: string, way = 'give another --workdir')
       await sleep(20);
       if ((await read(path)) === mine) return () => release(path, mine);
     }
-    const owner = await read(path);
+    const owner = await ownerOf(path);
     if (owner !== undefined && (await lives(owner, path))) throw inUse(folder, owner, path, way);
     if (owner !== undefined) await unlink(path).catch(() => {});
   }
   throw inUse(folder, 'another process', path, way);
 }
 
-/** Whole with its content, or not at all. */
+/** What file systems without hard links answer: exFAT, SMB, many of clouds and of virtual machines. */
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
+
+/** Whole with its content, or not at all; where there are no hard links the content comes a moment later. */
 async function create(path: string, text: string): Promise<boolean> {
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   try {
     await writeFile(draft, text, { flag: 'wx' });
-    await link(draft, path);
+    await link(draft, path).catch(async (error: NodeJS.ErrnoException) => {
+      if (!NO_LINKS.includes(error.code ?? '')) throw error;
+      await writeFile(path, text, { flag: 'wx' });
+    });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -42,6 +48,22 @@ async function create(path: string, text: string): Promise<boolean> {
   } finally {
     await unlink(draft).catch(() => {});
   }
+}
+
+/** How long an empty lock may be one that is being written. */
+const WRITTEN_WITHIN_MS = 2000;
+
+/** Who holds the lock; a file that stays without a whole line, as after a power cut, is nobody's. */
+async function ownerOf(path: string): Promise<string | undefined> {
+  const end = performance.now() + WRITTEN_WITHIN_MS;
+  for (;;) {
+    const owner = await read(path);
+    if (owner === undefined || owner.endsWith('\n')) return owner;
+    if (performance.now() > end) break;
+    await sleep(100);
+  }
+  await unlink(path).catch(() => {});
+  return undefined;
 }
 
 function read(path: string): Promise<string | undefined> {

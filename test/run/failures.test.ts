@@ -43,7 +43,8 @@ const small = Object.entries({
 }).map(([path, value]) => `--config.${path}=${value}`);
 
 interface Running {
-  ended: Promise<{ code: number | null; stderr: string; errors: string[] }>;
+  ended: Promise<{ code: number | null; stderr: string; errors: string[]   signal(name: NodeJS.Signals): void;
+}>;
 }
 
 function start(workdir: string, extra: readonly string[] = [], options: { bound?: boolean } = {}): Running {
@@ -59,7 +60,7 @@ function start(workdir: string, extra: readonly string[] = [], options: { bound?
     stderr,
     errors: stderr.split('\n').filter((line) => line.startsWith('rectiflow: ')),
   }));
-  return { ended };
+  return { ended, signal: (name) => child.kill(name) };
 }
 
 /** Ends as said, in one line without a stack. */
@@ -196,11 +197,14 @@ describe('a work directory', () => {
     const workdir = join(folder, 'shared');
     const first = start(workdir);
     await untilStep(workdir, 2);
+    // Held meanwhile: it would else depend on the machine which of the two ends first.
+    first.signal('SIGSTOP');
     await expectFailure(
       start(workdir),
       1,
       /shared: in use by process \d+ on .*; give another --workdir or end that one/,
     );
+    first.signal('SIGCONT');
     await expectDone(first);
     await expectSameAsWhole(workdir);
     expect(readFileSync(join(workdir, 'stdout.txt'), 'utf8')).not.toContain('in use');
