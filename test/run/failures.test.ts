@@ -43,8 +43,8 @@ const small = Object.entries({
 }).map(([path, value]) => `--config.${path}=${value}`);
 
 interface Running {
-  ended: Promise<{ code: number | null; stderr: string; errors: string[]   signal(name: NodeJS.Signals): void;
-}>;
+  ended: Promise<{ code: number | null; stderr: string; errors: string[] }>;
+  signal(name: NodeJS.Signals): void;
 }
 
 function start(workdir: string, extra: readonly string[] = [], options: { bound?: boolean } = {}): Running {
