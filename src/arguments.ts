@@ -152,11 +152,50 @@ function unknownOption(op: string, name: string, names: readonly string[]): Argu
 
 /** A host array for results. @throws ValueError where no array has that many numbers, or memory has no room for them */
 export function resultArray(op: string, length: number): Float32Array {
+  return hostArray(op, Float32Array, length);
+}
+
+/** A host array of zeros. @throws ValueError where no array has that many numbers, or memory has no room for them */
+export function hostArray<Made>(op: string, ArrayType: new (length: number) => Made, length: number): Made {
   try {
-    return new Float32Array(length);
+    return new ArrayType(length);
   } catch (cause) {
     throw new ValueError(`[${op}] expected results that fit into memory, got ${length} numbers`, { cause });
   }
+}
+
+const typedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
+
+/** What the language itself says of a typed array, whatever a subclass or a property of its own says. */
+function ownWord(name: 'length' | typeof Symbol.toStringTag): (view: unknown) => unknown {
+  const { get } = Object.getOwnPropertyDescriptor(typedArray, name) as PropertyDescriptor & { get: () => unknown };
+  return (view) => get.call(view);
+}
+
+const typeNameOf = ownWord(Symbol.toStringTag);
+
+/** The number of elements that a typed array really has. */
+export const lengthOf = ownWord('length') as (view: ArrayBufferView) => number;
+
+/** Whether it is a typed array of that type itself, neither of a subclass nor in disguise, with no length written over. */
+export function isPlainArray(value: unknown, { name, prototype }: { name: string; prototype: unknown }): boolean {
+  return (
+    typeNameOf(value) === name &&
+    Object.getPrototypeOf(value) === prototype &&
+    !['length', 'byteLength'].some((key) => Object.hasOwn(value as object, key))
+  );
+}
+
+/** The elements of a typed array of that type or of a subclass as a plain one; undefined for anything else. */
+export function plainArray<Plain extends object>(
+  value: unknown,
+  ArrayType: { new (length: number): Plain; prototype: Plain },
+): Plain | undefined {
+  if (isPlainArray(value, ArrayType)) return value as Plain;
+  if (typeNameOf(value) !== ArrayType.name) return undefined;
+  const copy = new ArrayType(lengthOf(value as ArrayBufferView));
+  Uint8Array.prototype.set.call(copy, value as Uint8Array);
+  return copy;
 }
 
 /**

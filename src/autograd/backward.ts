@@ -224,6 +224,7 @@ function runRule(
     throw new NotDifferentiableError(
       `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
     );
+  node.assertUnwritten();
   return scope(() => {
     // Of an op that takes flows only columns are cut out.
     const flows = arrived.map((flow) => {
@@ -321,6 +322,7 @@ function sumOf(a: Tensor, b: Tensor): Tensor {
 function addToLeaf(leaf: Tensor, gradient: Tensor): void {
   if (leaf.grad) {
     accumulate(leaf.grad, gradient);
+    leaf.grad.storage.written();
     gradient.dispose();
   } else if (isExclusive(gradient)) {
     leaf.grad = gradient;

@@ -10,7 +10,7 @@ import { sameShape } from '../tensor/shape.ts';
 import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
-import { attach, type BackwardRule, GraphNode } from './graph.ts';
+import { assertUnwritten, attach, type BackwardRule, GraphNode } from './graph.ts';
 import { enableGrad, isRecording, type Witness, witnessed } from './mode.ts';
 
 /** The part of a computation that is run twice: tensors in, one tensor or several out. */
@@ -22,6 +22,8 @@ interface Attributes {
   requires: readonly boolean[];
   /** One per edge: the number of an input, or a leaf that `fn` reaches by itself. */
   uses: readonly (number | Tensor)[];
+  /** How often the memory of each such leaf had been written. */
+  writes: readonly number[];
   outputs: readonly Tensor['shape'][];
 }
 
@@ -85,7 +87,8 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     };
   });
   if (attached.includes(true)) {
-    const attributes: Attributes = { fn, requires, uses, outputs: outputs.map(({ shape }) => shape) };
+    const writes = uses.map((use) => (typeof use === 'number' ? 0 : use.storage.writes));
+    const attributes: Attributes = { fn, requires, uses, writes, outputs: outputs.map(({ shape }) => shape) };
     const node = new GraphNode({
       name: 'checkpoint',
       rule: recompute as BackwardRule<unknown>,
@@ -103,7 +106,10 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
 }
 
 const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }) => {
-  const { fn, requires, uses, outputs: shapes } = attributes;
+  const { fn, requires, uses, writes, outputs: shapes } = attributes;
+  uses.forEach((use, i) => {
+    if (typeof use !== 'number') assertUnwritten('checkpoint', use, writes[i]);
+  });
   const frozen = uses.find((use) => use instanceof Tensor && !use.requiresGrad);
   if (frozen instanceof Tensor) throw changed(`use of ${frozen.describe()} with a gradient`, 'it requires none');
   const given = saved.map((t, i) => leafLike(t, requires[i]));
@@ -151,8 +157,7 @@ function listOf(result: unknown): Tensor[] {
   const list = Array.isArray(result) ? result : [result];
   const odd = list.find((t) => !Tensor.is(t));
   if (list.length === 0 || odd !== undefined || !list.every((t) => Tensor.is(t))) {
-    const got =
-      list.length === 0 ? 'an empty list' : odd instanceof Promise ? 'a Promise' : `${typeof odd} ${String(odd)}`;
+    const got = list.length === 0 ? 'an empty list' : describeOperand(odd);
     throw new ValueError(`[checkpoint] expected a function that returns a tensor or a list of tensors, got ${got}`);
   }
   return list;

@@ -1,6 +1,7 @@
 // The gradient graph: a node is an op, its parents, and what it saved for its backward rule.
 // Nodes are counted: a tensor holds the node that made it, a node holds its parents' nodes; the last to let go frees
 // what was saved, so a graph that is never run backward frees itself when its scope closes.
+import { NotDifferentiableError } from '../errors.ts';
 import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { runBackward } from './backward.ts';
@@ -44,6 +45,8 @@ export class GraphNode implements GradientSource {
   /** Whether the rule minds the factors of its gradients. */
   readonly takesFlows: boolean;
   private savedTensors: Tensor[] | undefined;
+  /** How often each was written when it was saved. */
+  private readonly writes: readonly number[];
   private references = 0;
 
   constructor(options: {
@@ -64,11 +67,19 @@ export class GraphNode implements GradientSource {
     for (const edge of this.edges) if (edge && 'node' in edge) edge.node.retain();
     // The caller's handles may be disposed before backward: keep references of our own.
     this.savedTensors = options.saved.map((t) => alias(t));
+    this.writes = options.saved.map(({ storage }) => storage.writes);
   }
 
   /** What was saved; undefined once freed. */
   get saved(): readonly Tensor[] | undefined {
     return this.savedTensors;
+  }
+
+  /** @throws NotDifferentiableError naming a saved tensor whose memory was written since: its rule would read other numbers */
+  assertUnwritten(): void {
+    this.savedTensors?.forEach((t, i) => {
+      assertUnwritten(this.name, t, this.writes[i]);
+    });
   }
 
   retain(): void {
@@ -93,6 +104,14 @@ export class GraphNode implements GradientSource {
   backward(root: Tensor, cotangent: Tensor | undefined, options: BackwardOptions): void {
     runBackward(this, root, cotangent, options);
   }
+}
+
+/** @throws NotDifferentiableError unless the memory of `t` has been written that often */
+export function assertUnwritten(op: string, t: Tensor, writes: number): void {
+  if (t.storage.writes !== writes)
+    throw new NotDifferentiableError(
+      `[${op}] backward() needs ${t.describe()} as it was, and its memory was written after the op had run`,
+    );
 }
 
 /** Makes `outputs` the node's; undefined stands for one that carries no gradient. */

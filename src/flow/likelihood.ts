@@ -21,7 +21,7 @@ import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
 import { replaying } from './replay.ts';
-import type { TransportOptions } from './sample.ts';
+import { type TransportOptions, withOwnShape } from './sample.ts';
 import { type SolveOptions, solveRk45 } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
 
@@ -95,7 +95,7 @@ export async function likelihood(
   options: LikelihoodOptions,
 ): Promise<Likelihood> {
   checkArgument('likelihood', 'velocity', velocity, kinds.callback);
-  const checked = checkOptions('likelihood', options, likelihoodOptions, ['shape']);
+  const checked = withOwnShape('likelihood', checkOptions('likelihood', options, likelihoodOptions, ['shape']));
   const { shape, tolerance = 1e-5, epsilon = LIKELIHOOD_EPSILON, noiseScale = 1, device = defaultDevice() } = checked;
   const { trace = 'hutchinson', repeats = 1, probe, onProgress, signal, centered } = checked;
   const count = countSamples('likelihood', data, shape);
@@ -115,6 +115,8 @@ export async function likelihood(
       const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
       const { x: state, nfe } = scope(() =>
         noGrad(() => {
+          checkArgument('likelihood', 'data, which must last until it returns,', data, kinds.float32);
+          if (probe) checkArgument('likelihood', 'a probe, which must last until it returns,', probe, kinds.float32);
           const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
           const probes = probesOf(checked, { from: done, n, repeat, device });
           using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);

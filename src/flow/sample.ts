@@ -112,10 +112,13 @@ export interface FlowSample {
  */
 export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
   checkArgument('sample', 'velocity', velocity, kinds.callback);
-  const options = checkOptions('sample', given, sampleOptions, ['shape', 'count', 'seed', 'solver']);
+  const options = withOwnShape(
+    'sample',
+    checkOptions('sample', given, sampleOptions, ['shape', 'count', 'seed', 'solver']),
+  );
   const { shape, count, latents, seed, first = 0, stream, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
   const { sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
-  if (latents && latents.length !== count * sizeOf(checkShape('sample', shape)))
+  if (latents && latents.length !== count * sizeOf(shape))
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);
   if (sigmaVariance !== 0 && solver !== 'euler')
     throw new ValueError(`sigmaVariance ${sigmaVariance} is for the solver "euler", got "${solver}"`);
@@ -155,13 +158,18 @@ export async function encode(
   given: TransportOptions,
 ): Promise<{ latents: Float32Array; nfe: number }> {
   checkArgument('encode', 'velocity', velocity, kinds.callback);
-  const options = checkOptions('encode', given, transportOptions, ['shape', 'solver']);
+  const options = withOwnShape('encode', checkOptions('encode', given, transportOptions, ['shape', 'solver']));
   refuseIneffective('encode', options);
   const count = countSamples('encode', images, options.shape);
   const start = (from: number, n: number) => batchOf(images, from, n, options);
   const along: Path = (v, x, watch) => solve(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
   const { points, nfe } = await transport(velocity, count, start, along, options);
   return { latents: points, nfe };
+}
+
+/** With a copy of the shape, which the caller may change while batches are awaited. @throws ShapeError */
+export function withOwnShape<Options extends { shape: readonly number[] }>(op: string, options: Options): Options {
+  return { ...options, shape: checkShape(op, options.shape) };
 }
 
 /** Options that the solver would not read are mistakes. */
@@ -292,5 +300,6 @@ function batchOf(
   { shape, device = defaultDevice() }: Pick<TransportOptions, 'shape' | 'device'>,
 ): Tensor {
   const width = sizeOf(shape);
+  checkArgument('sample', 'its points, which must last until it returns,', values, kinds.float32);
   return tensor(values.slice(from * width, (from + n) * width), { shape: [n, ...shape], device });
 }

@@ -6,7 +6,7 @@ import { noGrad } from '../autograd/mode.ts';
 import { sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { scope } from '../tensor/scope.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solve } from './sample.ts';
+import { initialNoise, type SampleOptions, sampleOptions, solve, withOwnShape } from './sample.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
 export interface StraightnessOptions
@@ -34,7 +34,10 @@ export async function straightness(
   velocity: Velocity,
   options: StraightnessOptions,
 ): Promise<{ straightness: number; perStep: number[] }> {
-  const checked = checkOptions('straightness', options, straightnessOptions, ['shape', 'count', 'seed', 'steps']);
+  const checked = withOwnShape(
+    'straightness',
+    checkOptions('straightness', options, straightnessOptions, ['shape', 'count', 'seed', 'steps']),
+  );
   const { shape, count, seed, first, noiseScale, device, steps, epsilon, microBatch = count, signal } = checked;
   using evaluate = microBatched(velocity, microBatch);
   await nextTurn();

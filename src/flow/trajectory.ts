@@ -6,7 +6,7 @@ import { noGrad } from '../autograd/mode.ts';
 import { ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { scope } from '../tensor/scope.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solve } from './sample.ts';
+import { initialNoise, type SampleOptions, sampleOptions, solve, withOwnShape } from './sample.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
 export interface Trajectory {
@@ -43,7 +43,8 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
  * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
  */
 export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
-  const checked = checkOptions('trajectory', options, trajectoryOptions, ['shape', 'count', 'seed', 'steps', 'stops']);
+  const required = ['shape', 'count', 'seed', 'steps', 'stops'] as const;
+  const checked = withOwnShape('trajectory', checkOptions('trajectory', options, trajectoryOptions, required));
   const { shape, count, seed, noiseScale, device, steps, stops, epsilon, microBatch = count, signal } = checked;
   if (steps % stops !== 0) throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
   using evaluate = microBatched(velocity, microBatch);

@@ -218,7 +218,10 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
     }
     for (int32_t group = first_group; group < last_group; group++) {
       double value = sums[group - first_group] * scale, variance = squared[group - first_group] * scale - value * value;
-      if (pass) rest[group] = (float)value, rstd[group] = (float)(1.0 / __builtin_sqrt((variance > 0 ? variance : 0) + (double)g->eps));
+      /* Squares beyond a float: NaN, not the zeros that dividing by infinity would make. */
+      if (!(variance < __builtin_inf())) variance = __builtin_nan("");
+      else if (variance < 0) variance = 0;
+      if (pass) rest[group] = (float)value, rstd[group] = (float)(1.0 / __builtin_sqrt(variance + (double)g->eps));
       else mean[group] = (float)value;
     }
   }

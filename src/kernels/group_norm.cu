@@ -151,7 +151,10 @@ KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real 
     }
     double variance = group_total(shared, s, squared) / terms - total * total;
     rest = (float)total;
-    rstd = (float)(1.0 / sqrt((variance > 0 ? variance : 0) + (double)eps));
+    /* Squares beyond a float: NaN, not the zeros that dividing by infinity would make. */
+    if (!(variance < (double)infinity())) variance = (double)infinity() - (double)infinity();
+    else if (variance < 0) variance = 0;
+    rstd = (float)(1.0 / sqrt(variance + (double)eps));
   }
   size_t group = group_of(g, s.sample, s.channel0 + s.column);
   if (s.row == 0 && s.column % (s.columns / s.groups) == 0) {

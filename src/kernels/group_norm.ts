@@ -5,13 +5,21 @@ import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
+import { zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { concat } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
-import { checkDropout, type DropoutOptions, dropoutWords } from './random.ts';
+import {
+  assertSameMask,
+  checkDropout,
+  type DrawnMask,
+  type DropoutOptions,
+  drawnMask,
+  dropoutWords,
+} from './random.ts';
 import { sumAxes } from './reduction.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 import { bitsOf, halvesOf } from './words.ts';
@@ -63,7 +71,7 @@ const groupNormOptions: OptionKinds<GroupNormOptions> = {
 export interface GroupNormAttributes {
   /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
   table: readonly number[];
-  dropout: DropoutOptions | undefined;
+  dropout: DrawnMask | undefined;
 }
 
 /** Of no dropout: threshold 0, scale 1. */
@@ -79,10 +87,12 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   cuda: groupNormCuda,
   backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, join }) {
     const { device } = weight;
+    if (dropout) assertSameMask('group_norm', dropout);
     const words = maskWords(dropout);
     const channels = weight.size;
     const [samples, , , , , groups] = table;
-    const sums = allocate([2, samples, channels], { device });
+    // Without pixels no kernel runs, and what is summed is nothing.
+    const sums = (grad.size > 0 ? allocate : zeros)([2, samples, channels], { device });
     const [x0, x1 = 0] = parts.map((part) => part.address);
     const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
     const result = (which: 0 | 1) => {
@@ -192,7 +202,7 @@ export function groupNorm(
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],
-    attributes: { table, dropout },
+    attributes: { table, dropout: dropout && drawnMask(dropout) },
   });
   stats.dispose();
   return y;

@@ -3,7 +3,7 @@
 import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
-import { ValueError } from '../errors.ts';
+import { NotDifferentiableError, ValueError } from '../errors.ts';
 import { allocate, type TensorOptions } from '../tensor/allocate.ts';
 import { Counter, wordsOf } from '../tensor/counter.ts';
 import { checkShape, type Shape } from '../tensor/shape.ts';
@@ -81,7 +81,7 @@ function generate(
   const options = checkOptions<DrawOptions & NewTensorOptions>(op, given, newTensorOptions, ['seed']);
   const words = drawWords(op, options);
   const y = allocate(checkShape(op, shape), { device: options.device });
-  const samples = shape[0] ?? 1;
+  const samples = y.shape[0] ?? 1;
   const { device, size } = y;
   const operands = [y.address, samples, size / samples, ...words];
   if (size > 0 && device.kind === 'cuda')
@@ -104,6 +104,24 @@ export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): 
 /** A mask of dropout: drawn with p in steps of 2^-16; what is kept is scaled by 1 / (1 - p) of p as it is given. */
 export interface DropoutOptions extends DrawOptions {
   p: number;
+}
+
+/** A mask that backward draws again, and how often its origin had been set when it was drawn first. */
+export interface DrawnMask extends DropoutOptions {
+  originWrites: number | undefined;
+}
+
+/** The mask as a graph keeps it. */
+export function drawnMask(options: DropoutOptions): DrawnMask {
+  return { ...options, originWrites: options.origin?.writes };
+}
+
+/** @throws NotDifferentiableError where the origin was set since: another mask would be drawn */
+export function assertSameMask(op: string, { origin, originWrites }: DrawnMask): void {
+  if (origin?.writes !== originWrites)
+    throw new NotDifferentiableError(
+      `[${op}] backward() needs the origin of its mask as it was, and it was set after the op had run`,
+    );
 }
 
 /** @throws ArgumentError for an unknown option */
@@ -134,17 +152,20 @@ function masked(x: Tensor, options: DropoutOptions): Tensor {
   return y;
 }
 
-export const dropoutOp = defineOp<DropoutOptions>({
+export const dropoutOp = defineOp<DrawnMask>({
   name: 'dropout',
   cpu: randomKernels,
   cuda: cudaKernels,
-  backward: ({ grad, attributes: options }) => [masked(grad, options)],
+  backward({ grad, attributes: mask }) {
+    assertSameMask('dropout', mask);
+    return [masked(grad, mask)];
+  },
 });
 
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again. */
 export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
   checkActivations('dropout', [x]);
   checkArgument('dropout', 'p', p, kinds.number);
-  const attributes = { ...checkOptions('dropout', options, drawOptions, ['seed']), p };
+  const attributes = drawnMask({ ...checkOptions('dropout', options, drawOptions, ['seed']), p });
   return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
 }

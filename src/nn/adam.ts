@@ -2,7 +2,7 @@
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
-import { FileError, formatShape, ShapeError } from '../errors.ts';
+import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { keep, scope } from '../tensor/scope.ts';
@@ -65,6 +65,8 @@ export class Adam {
   /** Of the update that comes next on the device. */
   private readonly schedule: Tensor;
   private updates = 0;
+  /** While the averaged weights are in the module: the trained ones, and the calls of `withEma` that have not returned. */
+  private aside: { trained: Tensor; users: number } | undefined;
 
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(module: Module, options: Partial<AdamOptions> = {}) {
@@ -92,8 +94,14 @@ export class Adam {
     return this.update();
   }
 
-  /** The host's half of `step`: counts the next update and puts its step size, correction and share of the average where the kernel reads them. */
+  /**
+   * The host's half of `step`: counts the next update and puts its step size, correction and share of the average where the kernel reads
+   * them.
+   * @throws ValueError while `withEma` runs, or for a parameter or its grad that was set to another tensor since
+   */
   advance(): void {
+    this.assertTrained('Adam.step');
+    this.arena.assertBound('Adam.step');
     const { schedule, learningRate, options } = this;
     const { beta1, beta2, emaRate } = options;
     const step = ++this.updates;
@@ -127,17 +135,27 @@ export class Adam {
         zeroGradients: true,
       },
     );
+    for (const { storage } of [arena.values, arena.gradients]) storage.written();
     return view(norm, []);
   }
 
-  /** One update from the gradient of the loss that `f` computes; frees everything made in between. */
+  /**
+   * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once backward has begun,
+   * gradients are zeroed.
+   * @throws as `step` and `backward`
+   */
   minimize(f: () => Tensor): void {
     checkArgument('Adam.minimize', 'its argument', f, kinds.callback);
     scope(() => {
       const loss: unknown = f();
       requireTensor('Adam.minimize', loss, 'a function that returns a loss tensor');
-      loss.backward();
-      this.step();
+      try {
+        loss.backward();
+        this.step();
+      } catch (error) {
+        if (!this.arena.gradients.disposed) this.arena.zeroGradients();
+        throw error;
+      }
     });
   }
 
@@ -155,6 +173,7 @@ export class Adam {
    * @throws FileError naming the first missing name, ShapeError naming a wrong shape
    */
   restore(updates: number, states: Record<AdamState, StateValues>, origin = 'state'): void {
+    this.assertTrained('Adam.restore');
     checkArgument('Adam.restore', 'updates', updates, kinds.whole);
     checkArgument('Adam.restore', 'states', states, kinds.object);
     for (const kind of adamStates) checkState('Adam.restore', states[kind]);
@@ -180,23 +199,50 @@ export class Adam {
     return { exp_avg: firstMoment, exp_avg_sq: secondMoment, ema: ema ?? arena.values }[kind];
   }
 
-  /** Runs `fn` with the averaged weights in the module, then puts the trained ones back. */
+  /**
+   * Runs `fn` with the averaged weights in the module, then puts the trained ones back: with several calls at a time, when the last of
+   * them returns. There is no update in between.
+   */
   async withEma<T>(fn: () => Promise<T>): Promise<T> {
     checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
-    const { arena, ema } = this;
-    if (!ema) return fn();
-    const { device, address, size } = arena.values;
-    const trained = keep(arena.zerosLike('trained parameters, set aside'));
-    device.copy(trained.address, address, size * 4);
-    device.copy(address, ema.address, size * 4);
-    arena.refreshCopies();
+    if (!this.ema) return fn();
+    this.aside ??= { trained: this.exchange(this.ema), users: 0 };
+    this.aside.users++;
     try {
       return await fn();
     } finally {
-      device.copy(address, trained.address, size * 4);
-      arena.refreshCopies();
-      trained.dispose();
+      this.putBack(this.aside);
     }
+  }
+
+  /** Puts those weights into the module. @returns the ones that were there */
+  private exchange(weights: Tensor): Tensor {
+    const { arena } = this;
+    const { device, address, size } = arena.values;
+    const before = keep(arena.zerosLike('trained parameters, set aside'));
+    device.copy(before.address, address, size * 4);
+    this.put(weights);
+    return before;
+  }
+
+  private put(weights: Tensor): void {
+    const { values } = this.arena;
+    values.device.copy(values.address, weights.address, values.size * 4);
+    values.storage.written();
+    this.arena.refreshCopies();
+  }
+
+  private putBack(aside: { trained: Tensor; users: number }): void {
+    if (--aside.users > 0) return;
+    this.aside = undefined;
+    using trained = aside.trained;
+    this.put(trained);
+  }
+
+  /** @throws ValueError while the averaged weights are in the module: what is done to them would be lost */
+  private assertTrained(op: string): void {
+    if (this.aside)
+      throw new ValueError(`[${op}] expected the trained weights in the module, got a call while withEma() runs`);
   }
 
   /** Frees weights, gradients, moments, average and schedule. */

@@ -1,7 +1,7 @@
 // All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
 // Afterwards each parameter of the module is a window of the arena.
 
-import { checkArgument } from '../arguments.ts';
+import { checkArgument, describeValue } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
@@ -9,9 +9,9 @@ import { checkOperands } from '../kernels/op.ts';
 import { zeros } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Shape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
-import { type Module, moduleKind } from './module.ts';
+import { type Module, moduleKind, type Slot } from './module.ts';
 
 /** Windows begin at multiples of this many floats, one cache line; the gaps hold zeros. */
 const ALIGNMENT = 16;
@@ -32,12 +32,14 @@ export class ParameterArena {
   readonly gradients: Tensor;
   /** [floats], bf16: the values, on a device whose networks compute in it; the optimiser keeps them up to date. */
   readonly copies: Tensor | null;
+  private readonly bound: { slot: Slot; parameter: Tensor; gradient: Tensor }[] = [];
 
-  /** Moves the parameters of `module` here; tensors that were read from it before are disposed. */
+  /** Moves the parameters of `module` here; tensors that were read from it before are disposed. @throws ValueError */
   constructor(module: Module) {
     checkArgument('ParameterArena', 'module', module, moduleKind);
     const slots = [...module.slots()].filter(({ owner, key }) => (owner[key] as Tensor).requiresGrad);
     if (slots.length === 0) throw new ValueError('the module has no parameters to train');
+    assertOwnLeaves(slots);
     checkOperands(
       'ParameterArena',
       slots.map(({ owner, key }) => owner[key] as Tensor),
@@ -53,11 +55,14 @@ export class ParameterArena {
     this.values = arenaOf(floats, 'parameters', device);
     this.gradients = arenaOf(floats, 'gradients of parameters', device);
     this.copies = device.precision === 'bf16' ? arenaOf(floats, 'parameters in bf16', device, 'bf16') : null;
-    slots.forEach(({ owner, key }, i) => {
+    slots.forEach((slot, i) => {
+      const { owner, key } = slot;
       const before = owner[key] as Tensor;
       const after = this.window(this.values, this.entries[i]);
       after.requireGrad();
-      after.grad = this.window(this.gradients, this.entries[i]);
+      const gradient = this.window(this.gradients, this.entries[i]);
+      after.grad = gradient;
+      this.bound.push({ slot, parameter: after, gradient });
       after.bf16 = this.copies && this.window(this.copies, this.entries[i]);
       device.copy(after.address, before.address, before.size * 4);
       before.dispose();
@@ -80,6 +85,22 @@ export class ParameterArena {
     return window;
   }
 
+  /** @throws ValueError naming a parameter of the module, or its gradient, that is no longer the arena's: it would not be trained */
+  assertBound(op: string): void {
+    for (const { slot, parameter, gradient } of this.bound) {
+      const { path, owner, key } = slot;
+      const now = owner[key];
+      if (now !== parameter)
+        throw new ValueError(
+          `[${op}] expected "${path}" to be the tensor that the optimiser put there, got ${described(now)} (write() changes its values)`,
+        );
+      if (parameter.grad !== gradient)
+        throw new ValueError(
+          `[${op}] expected the grad of "${path}" to be the optimiser's, got ${described(parameter.grad)} (step() zeroes it)`,
+        );
+    }
+  }
+
   /** After the values were changed by anything but the optimiser's update. */
   refreshCopies(): void {
     if (this.copies) writeBf16(this.values, this.copies);
@@ -89,6 +110,7 @@ export class ParameterArena {
   zeroGradients(): void {
     const { device, address, size } = this.gradients;
     device.fill(address, size * 4, 0);
+    this.gradients.storage.written();
   }
 
   /** Frees all pieces; windows that others hold stay readable. */
@@ -96,6 +118,28 @@ export class ParameterArena {
     this.values.dispose();
     this.gradients.dispose();
     this.copies?.dispose();
+  }
+}
+
+function described(value: unknown): string {
+  return Tensor.is(value) ? `another, ${value.describe()}` : describeValue(value);
+}
+
+/** @throws ValueError for a tensor under two names, which would become two, or one that an op computed, whose graph would be cut */
+function assertOwnLeaves(slots: readonly Slot[]): void {
+  const names = new Map<Tensor, string>();
+  for (const { path, owner, key } of slots) {
+    const parameter = owner[key] as Tensor;
+    const other = names.get(parameter);
+    if (other !== undefined)
+      throw new ValueError(
+        `[ParameterArena] expected a tensor for each parameter, got one as "${other}" and "${path}"`,
+      );
+    if (parameter.source)
+      throw new ValueError(
+        `[ParameterArena] expected parameters that are leaves, got "${path}", ${parameter.describe()} (compute it in forward())`,
+      );
+    names.set(parameter, path);
   }
 }
 

@@ -75,8 +75,9 @@ export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */
   training = true;
 
-  /** Every tensor of this module and its children, in order of definition. */
+  /** Every tensor of this module and its children, in order of definition. @throws ValueError for a module that holds itself */
   *slots(prefix = ''): Generator<Slot> {
+    if (prefix === '') assertTree(this, '', []);
     for (const [key, value] of Object.entries(this)) {
       const path = prefix + key;
       if (Tensor.is(value)) yield { path, owner: this as unknown as Record<string, unknown>, key };
@@ -131,8 +132,9 @@ export abstract class Module {
     return mismatch;
   }
 
-  /** Switches dropout and the like on, in all children too. Returns this. */
+  /** Switches dropout and the like on, in all children too. Returns this. @throws ValueError for a module that holds itself */
   train(training = true): this {
+    assertTree(this, '', []);
     this.training = training;
     for (const value of Object.values(this)) for (const child of children(value)) child.train(training);
     return this;
@@ -152,6 +154,17 @@ export abstract class Module {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** @throws ValueError naming the property by which a module or a list holds itself: a walk through it would have no end */
+function assertTree(value: unknown, path: string, above: readonly unknown[]): void {
+  if (!(value instanceof Module) && !Array.isArray(value)) return;
+  if (above.includes(value))
+    throw new ValueError(
+      `[Module] expected children without a cycle, got "${path}", which is a module or list above it`,
+    );
+  for (const [key, child] of Object.entries(value))
+    if (typeof child === 'object') assertTree(child, path === '' ? key : `${path}.${key}`, [...above, value]);
 }
 
 function children(value: unknown): Module[] {

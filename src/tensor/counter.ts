@@ -25,6 +25,11 @@ export class Counter {
     return this.words.address;
   }
 
+  /** How often it was set. */
+  get writes(): number {
+    return this.words.storage.writes;
+  }
+
   /** For all work enqueued from now on. */
   set(value: number): void {
     this.words.write(Int32Array.from(wordsOf(value)));

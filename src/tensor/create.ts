@@ -1,6 +1,16 @@
 // Making tensors from nothing or from the host's arrays.
 
-import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
+import {
+  checkArgument,
+  checkOptions,
+  describeValue,
+  hostArray,
+  isDetached,
+  isPlainArray,
+  kinds,
+  lengthOf,
+  type OptionKinds,
+} from '../arguments.ts';
 import { deviceKind, type HostArray } from '../device/device.ts';
 import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate, type TensorOptions } from './allocate.ts';
@@ -35,13 +45,14 @@ export function tensor(data: HostArray | Nested, options: TensorOptions & { shap
   const { dtype = 'f32' } = rest;
   const { numbers, shape: own } = numbersOf(data, dtype);
   const shape = checkShape('tensor', asked ?? own);
-  if (numbers.length !== sizeOf(shape))
-    throw new ShapeError('tensor', `${sizeOf(shape)} elements for ${formatShape(shape)}`, `${numbers.length} elements`);
+  const [count] = own.length === 1 ? own : [numbers.length];
+  if (count !== sizeOf(shape))
+    throw new ShapeError('tensor', `${sizeOf(shape)} elements for ${formatShape(shape)}`, `${count} elements`);
   return upload('tensor', numbers, shape, rest);
 }
 
 function upload(op: string, numbers: ArrayLike<number>, shape: Shape, options: TensorOptions): Tensor {
-  const values = toHostArray(op, numbers, options.dtype ?? 'f32');
+  const values = toHostArray(op, numbers, sizeOf(shape), options.dtype ?? 'f32');
   const made = allocate(shape, options);
   made.device.upload(made.address, values);
   return made;
@@ -70,8 +81,8 @@ function filled(op: string, shape: Shape, value: number, options: TensorOptions)
   const { dtype = 'f32' } = checked;
   checkArgument(op, 'value', value, kinds.number);
   refusePatterns(op, dtype);
-  const [element] = toHostArray(op, [value], dtype);
-  return upload(op, new dtypes[dtype].array(sizeOf(dims)).fill(element), dims, checked);
+  const [element] = toHostArray(op, [value], 1, dtype);
+  return upload(op, hostArray<HostArray>(op, dtypes[dtype].array, sizeOf(dims)).fill(element), dims, checked);
 }
 
 /** [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool. */
@@ -82,17 +93,17 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
   if (!Number.isFinite(count)) throw new ShapeError('arange', 'finite bounds and a step that is not 0', `step ${step}`);
   const shape = checkShape('arange', [count]);
   refusePatterns('arange', checked.dtype ?? 'f32');
-  const numbers = Float64Array.from({ length: count }, (_, i) => start + i * step);
+  const numbers = hostArray('arange', Float64Array, count);
+  for (let i = 0; i < count; i++) numbers[i] = start + i * step;
   return upload('arange', numbers, shape, checked);
 }
 
 /** The numbers of a typed array or of nested lists, in order, and their shape. */
 function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; shape: Shape } {
   if (ArrayBuffer.isView(data)) {
-    if (data instanceof DataView || data instanceof BigInt64Array || data instanceof BigUint64Array)
+    if (data instanceof DataView || data instanceof BigInt64Array || data instanceof BigUint64Array || isDetached(data))
       throw new ArgumentError('tensor', 'data to be numbers', describeValue(data));
-    const numbers = data as HostArray;
-    return { numbers, shape: [numbers.length] };
+    return { numbers: data as HostArray, shape: [lengthOf(data)] };
   }
   const shape: number[] = [];
   for (let level = data; Array.isArray(level); level = level[0]) {
@@ -136,27 +147,24 @@ function refusePatterns(op: string, dtype: Dtype): void {
 /** The numbers that an integer dtype holds. */
 const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u8: [0, 255] } as const;
 
-function toHostArray(op: string, data: ArrayLike<number>, dtype: Dtype): HostArray {
+/** @param count the number of elements, whatever the array itself says */
+function toHostArray(op: string, data: ArrayLike<number>, count: number, dtype: Dtype): HostArray {
   const { array: ArrayType } = dtypes[dtype];
-  if (dtype === 'bool') return Uint8Array.from(data, (value) => (value === 0 ? 0 : 1));
-  if (isPlain(data, ArrayType)) return data as HostArray;
+  if (dtype !== 'bool' && ArrayBuffer.isView(data) && isPlainArray(data, ArrayType))
+    return data as unknown as HostArray;
   if (dtype === 'bf16' || dtype === 'f16')
     throw new DtypeError(op, `16-bit patterns in a Uint16Array for ${dtype}`, 'numbers (make f32, then cast)');
-  const target = new ArrayType(data.length);
-  if (dtype === 'f32') for (let i = 0; i < data.length; i++) target[i] = data[i];
+  const target = hostArray<HostArray>(op, ArrayType, count);
+  if (dtype === 'f32') for (let i = 0; i < count; i++) target[i] = data[i];
+  else if (dtype === 'bool') for (let i = 0; i < count; i++) target[i] = data[i] === 0 ? 0 : 1;
   else copyWhole(op, data, target, dtype);
   return target;
-}
-
-/** Whether it is a typed array of that type itself, whose length nobody has written over. */
-function isPlain(data: object, ArrayType: new (length: number) => HostArray): boolean {
-  return Object.getPrototypeOf(data) === ArrayType.prototype && !Object.hasOwn(data, 'byteLength');
 }
 
 /** Without the fraction. @throws ValueError naming the first number that does not fit */
 function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype: 'i32' | 'u8'): void {
   const [least, most] = ranges[dtype];
-  for (let i = 0; i < data.length; i++) {
+  for (let i = 0; i < target.length; i++) {
     const value = Math.trunc(data[i]);
     if (!(value >= least && value <= most))
       throw new ValueError(

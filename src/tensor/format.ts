@@ -14,10 +14,13 @@ export function formatTensor(tensor: Tensor): string {
     if (axis === shape.length) return number(data[offset]);
     const stride = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
     const count = shape[axis];
+    // Of an axis that holds nothing only the brackets are shown, however long it is.
     const indices: (number | undefined)[] =
-      shorten && count > 2 * EDGE
-        ? [0, 1, 2, undefined, count - 3, count - 2, count - 1]
-        : Array.from({ length: count }, (_, i) => i);
+      count * stride === 0
+        ? []
+        : shorten && count > 2 * EDGE
+          ? [0, 1, 2, undefined, count - 3, count - 2, count - 1]
+          : Array.from({ length: count }, (_, i) => i);
     const items = indices.map((i) => (i === undefined ? '...' : row(offset + i * stride, axis + 1, `${indent} `)));
     return `[${items.join(axis === shape.length - 1 ? ', ' : `,\n${indent} `)}]`;
   };

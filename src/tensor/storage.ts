@@ -16,6 +16,7 @@ export class Storage {
   #references = 1;
   /** What it is for, or the op whose result it holds. */
   owner = 'other';
+  #writes = 0;
 
   /** @throws OutOfMemoryError with the bytes that each owner has in use on that device */
   constructor(device: Device, bytes: number) {
@@ -45,6 +46,16 @@ export class Storage {
   /** Tensors (views and the graph's saved ones included) that share this memory. */
   get references(): number {
     return this.#references;
+  }
+
+  /** How often its contents were replaced after an op or the host had made them. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** Says that they are replaced now: a graph that saved them refuses to go on. */
+  written(): void {
+    this.#writes++;
   }
 
   retain(): this {

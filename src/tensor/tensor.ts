@@ -1,7 +1,16 @@
 // A tensor: a window of device memory with a shape and a dtype, contiguous and row-major. Images are [N, H, W, C],
 // conv weights [Cout, kh, kw, Cin]. What it may carry of a gradient graph is known here only by interface.
 import { inspect } from 'node:util';
-import { checkOptions, describeValue, type Kind, kinds, type OptionKinds } from '../arguments.ts';
+import {
+  checkOptions,
+  describeValue,
+  hostArray,
+  isDetached,
+  type Kind,
+  kinds,
+  type OptionKinds,
+  plainArray,
+} from '../arguments.ts';
 import type { Device, HostArray } from '../device/device.ts';
 import {
   ArgumentError,
@@ -176,8 +185,8 @@ export class Tensor {
 
   /** As `data`, blocking; native devices only. */
   dataSync(): HostArray {
-    const target = new dtypes[this.dtype].array(this.size);
     this.assertAlive('data()');
+    const target = hostArray<HostArray>('data', dtypes[this.dtype].array, this.size);
     try {
       this.device.download(this.address, target);
     } catch (error) {
@@ -188,17 +197,19 @@ export class Tensor {
   }
 
   /**
-   * Replaces its elements by those of the host.
-   * @param values as many as the tensor has, in the typed array of its dtype (Float32Array for f32)
+   * Replaces its elements by those of the host, for all tensors that share its memory. A graph that saved them refuses backward().
+   * @param values as many as the tensor has, in the typed array of its dtype (Float32Array for f32); for bool everything but 0 is 1
    * @throws ArgumentError for another array or another number of elements
    */
   write(values: HostArray): void {
     this.assertAlive('write()');
-    const { array, bytes } = dtypes[this.dtype];
-    const fits = values instanceof array && values.length === this.size && values.byteLength === bytes * this.size;
-    if (!fits)
+    const { array } = dtypes[this.dtype];
+    const plain = plainArray<HostArray>(values, array);
+    if (!plain || plain.length !== this.size || isDetached(plain))
       throw new ArgumentError('write', `a ${array.name} of ${this.size} for ${this.describe()}`, describeValue(values));
-    this.device.upload(this.address, values);
+    const isBool = this.dtype === 'bool';
+    this.device.upload(this.address, isBool ? Uint8Array.from(plain, (value) => (value === 0 ? 0 : 1)) : plain);
+    this.#storage.written();
   }
 
   /** The one element of a tensor of size 1. */

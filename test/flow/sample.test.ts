@@ -191,3 +191,35 @@ describe('samples that are not finite', () => {
     await expect(encode(velocity, new Float32Array(16).fill(1), options)).rejects.toThrow(NonFiniteError);
   });
 });
+
+test('a shape that changes while batches are awaited is the one that was given', async () => {
+  const options = { count: 3, batch: 1, seed: 0, solver: 'euler', steps: 2 } as const;
+  const still = await sample((x) => x, { ...options, shape: [2], device });
+  const shape = [2];
+  const onProgress = () => {
+    shape[0] = 5;
+  };
+  expect((await sample((x) => x, { ...options, shape, onProgress, device })).images).toEqual(still.images);
+  shape[0] = 2;
+  const { latents } = await encode((x) => x, still.images, { shape, batch: 1, solver: 'euler', onProgress, device });
+  expect(latents.length).toBe(6);
+});
+
+test('points whose memory goes elsewhere while batches are awaited are refused by name', async () => {
+  const latents = new Float32Array(6);
+  const onProgress = () => {
+    if (latents.length > 0) structuredClone(latents.buffer, { transfer: [latents.buffer] });
+  };
+  const options = {
+    shape: [2],
+    count: 3,
+    batch: 1,
+    seed: 0,
+    solver: 'euler',
+    steps: 2,
+    latents,
+    onProgress,
+    device,
+  } as const;
+  await expect(sample((x) => x, options)).rejects.toThrow('to be a Float32Array, got a detached Float32Array of 0');
+});

@@ -1,5 +1,6 @@
 /** Adam against its own definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
 import { expect, test } from 'vitest';
+import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import type { Device } from '../../src/device/device.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { sum } from '../../src/kernels/reduce.ts';
@@ -139,4 +140,83 @@ test.each(
     expectClose(kind, got, expected, { relative: 2e-6, ofLargest: 1e-6 });
   }
   optimizer.dispose();
+});
+
+/** Two parameters [2] after three updates with a moving average. */
+async function averaged(): Promise<{ model: Two; optimizer: Adam; update: () => void }> {
+  await openTestDevice('cpu');
+  const model = new Two([1, 2], [3, 4]);
+  const optimizer = new Adam(model, { learningRate: 0.1, emaRate: 0.9 });
+  const update = () => optimizer.minimize(() => sum(add(mul(model.a, model.a), mul(model.b, model.b))));
+  for (let step = 0; step < 3; step++) update();
+  return { model, optimizer, update };
+}
+
+test('calls of withEma that overlap all see the average, and the trained weights come back', async () => {
+  const { model, optimizer } = await averaged();
+  const trained = Array.from(model.a.dataSync());
+  const average = [...optimizer.state('ema')].map(([, t]) => Array.from(t.dataSync()));
+  const seen: number[][] = [];
+  const look = (turns: number) =>
+    optimizer.withEma(async () => {
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      seen.push(Array.from(model.b.dataSync()));
+    });
+  await Promise.all([look(1), look(5)]);
+  expect(seen).toEqual([average[1], average[1]]);
+  expect(Array.from(model.a.dataSync())).toEqual(trained);
+  await expect(optimizer.withEma(() => Promise.reject(new Error('inside')))).rejects.toThrow('inside');
+  expect(Array.from(model.a.dataSync())).toEqual(trained);
+});
+
+test('an update while withEma runs is refused: it would be lost', async () => {
+  const { model, optimizer, update } = await averaged();
+  await expect(optimizer.withEma(async () => update())).rejects.toThrow(
+    '[Adam.step] expected the trained weights in the module, got a call while withEma() runs',
+  );
+  const before = Array.from(model.a.dataSync());
+  update();
+  expect(Array.from(model.a.dataSync())).not.toEqual(before);
+});
+
+test.each<[string, (model: Two) => void, string]>([
+  [
+    'grad null',
+    (model) => (model.a.grad = null),
+    '[Adam.step] expected the grad of "a" to be the optimiser\'s, got null',
+  ],
+  ['a grad of its own', (model) => (model.a.grad = tensor([0, 0])), "the optimiser's, got another, tensor f32 [2]"],
+  [
+    'another tensor',
+    (model) => (model.b = tensor([1, 2], { requiresGrad: true })),
+    '[Adam.step] expected "b" to be the tensor that the optimiser put there, got another, tensor f32 [2]',
+  ],
+  ['another optimiser', (model) => new Adam(model), 'expected "a" to be the tensor that the optimiser put there'],
+])('a parameter with %s is refused: it would not be trained', async (_, change, message) => {
+  const { model, update } = await averaged();
+  change(model);
+  expect(update).toThrow(message);
+});
+
+test('a tensor under two names and one that was computed are refused before anything is moved', async () => {
+  await openTestDevice('cpu');
+  const model = new Two([1, 2], [3, 4]);
+  const { a, b } = model;
+  model.b = a;
+  expect(() => new Adam(model)).toThrow('expected a tensor for each parameter, got one as "a" and "b"');
+  model.b = mul(a, 2);
+  expect(() => new Adam(model)).toThrow('expected parameters that are leaves, got "b", tensor of mul f32 [2]');
+  expect([a.disposed, b.disposed, model.a === a]).toEqual([false, false, true]);
+});
+
+test('a minimize that fails in backward leaves no gradient behind', async () => {
+  const { model, optimizer } = await averaged();
+  let calls = 0;
+  const part = (x: Tensor) => {
+    if (calls++ > 0) throw new Error('the second time');
+    return mul(x, x);
+  };
+  const failing = () => optimizer.minimize(() => add(sum(checkpoint(part, [model.a])), sum(mul(model.b, model.b))));
+  expect(failing).toThrow('the second time');
+  for (const t of [model.a, model.b]) expect(Array.from(t.grad?.dataSync() ?? [])).toEqual([0, 0]);
 });

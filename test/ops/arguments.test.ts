@@ -19,8 +19,16 @@ async function scan(device: string, seed: number): Promise<ScanReport> {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-scan-'));
   const journal = join(folder, 'journal');
   try {
-    const values = ['--import', 'jiti/register', child, device, journal, String(seed), String(RUNS)];
-    const run = spawn(process.execPath, values, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const values = [
+      '--import',
+      import.meta.resolve('jiti/register'),
+      child,
+      device,
+      journal,
+      String(seed),
+      String(RUNS),
+    ];
+    const run = spawn(process.execPath, values, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const [out, err] = [run.stdout, run.stderr].map((stream) => text(stream));
     const ended = await new Promise<string>((resolve) =>
       run.on('close', (code, signal) => resolve(String(signal ?? code))),

@@ -106,4 +106,25 @@ describe.each(modes)('$label', (mode) => {
     });
     for (const value of y) expect(value).toBeCloseTo(0.5, 5);
   });
+
+  test('without pixels the gradients of weight and bias are 0', () => {
+    scope(() => {
+      for (let i = 0; i < 4; i++) tensor(new Float32Array(64).fill(Number.NaN), { device }).dispose();
+      const [weight, bias] = [1, 0].map((v) => tensor([v, v, v, v], { device, requiresGrad: true }));
+      groupNorm(tensor([], { shape: [2, 0, 4], device }), weight, bias, { groups: 2 }).backward(
+        tensor([], { shape: [2, 0, 4], device }),
+      );
+      for (const t of [weight, bias]) expect(Array.from(t.grad?.dataSync() ?? [])).toEqual([0, 0, 0, 0]);
+    });
+  });
+
+  test('a group whose squares are beyond a float is NaN, as in PyTorch, not 0', () => {
+    const y = scope(() => {
+      const x = tensor([1e20, -1e20, 1e20, 1e20, 1e18, -1e18, 1e18, 1e18], { shape: [2, 4], device });
+      const [weight, bias] = [1, 0].map((v) => tensor([v, v, v, v], { device }));
+      return groupNorm(x, weight, bias, { groups: 1 }).dataSync();
+    });
+    expect(Array.from(y.slice(0, 4))).toEqual([Number.NaN, Number.NaN, Number.NaN, Number.NaN]);
+    expect(y[5]).toBeCloseTo(-Math.sqrt(3), 5);
+  });
 });

@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { type Algorithm, algorithmFor, panelOf, passes, useTuning } from '../../src/kernels/conv/algorithm.ts';
+import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { convForward, convInputGradient, convWeightGradient } from '../../src/kernels/conv/cpu.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -225,3 +226,22 @@ describe('which algorithm', () => {
     }
   });
 });
+
+test.each([undefined, ...lesserSets])(
+  'without input channels there is only the bias, with kernels for %s',
+  async (march) => {
+    const device = await openDevice('cpu', { march });
+    const y = scope(() => {
+      const bias = tensor(
+        Float32Array.from({ length: 64 }, (_, i) => i),
+        { device },
+      );
+      const [x, weight] = [
+        [1, 4, 4, 0],
+        [64, 3, 3, 0],
+      ].map((shape) => tensor([], { shape, device }));
+      return conv2d(x, weight, { bias, padding: 1 }).dataSync();
+    });
+    expect(Array.from(y)).toEqual(Array.from({ length: 16 * 64 }, (_, i) => i % 64));
+  },
+);

@@ -2,7 +2,6 @@
 //   node --import jiti/register scan_child.ts DEVICE JOURNAL SEED RUNS
 // The journal holds the call that is being made, so that a call that ends the process is known. Prints a ScanReport.
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
 import fc from 'fast-check';
 import { describeValue } from '../../src/arguments.ts';
 import { openDevice } from '../../src/device/open.ts';
@@ -23,8 +22,6 @@ export interface ScanReport {
 }
 
 const [, , deviceName, journalPath, seed, runs] = process.argv;
-// What a call may write falls into the journal's folder.
-process.chdir(dirname(journalPath));
 const device = await openDevice(deviceName, { threads: 1 });
 const { Tensor, cast, keep, randn, tensor, zeros } = engine;
 

@@ -4,18 +4,25 @@ import type { Device } from '../../src/device/device.ts';
 import {
   add,
   cast,
+  crossEntropy,
   type Dtype,
+  dropout,
   exp,
   full,
+  gather,
+  groupNorm,
   mul,
   noGrad,
   ones,
+  reshape,
   scope,
   sum,
   type Tensor,
   tensor,
   zeros,
 } from '../../src/index.ts';
+import { Adam, Linear } from '../../src/nn/index.ts';
+import { Counter } from '../../src/tensor/counter.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -164,6 +171,100 @@ describe('requiresGrad', () => {
       expect(x.grad?.dataSync()).toEqual(y.dataSync());
       expect(exp(x.requireGrad(false)).requiresGrad).toBe(false);
       expect(noGrad(() => exp(leaf())).requireGrad(false).requiresGrad).toBe(false);
+    });
+  });
+});
+
+describe('memory that was written after the forward pass', () => {
+  const message = 'backward() needs tensor';
+
+  it('of an operand that was saved refuses backward', () => {
+    expect(
+      inScope(() => {
+        const x = leaf();
+        const y = sum(exp(mul(x, x)));
+        x.write(Float32Array.of(3, 4));
+        y.backward();
+      }),
+    ).toThrow(`[mul] ${message} f32 [2] as it was, and its memory was written after the op had run`);
+  });
+
+  it('through a view refuses backward as well', () => {
+    expect(
+      inScope(() => {
+        const x = leaf();
+        const window = reshape(x, [2, 1]);
+        const y = sum(mul(x, x));
+        window.write(Float32Array.of(3, 4));
+        y.backward();
+      }),
+    ).toThrow(`[mul] ${message}`);
+  });
+
+  it.each<[string, (index: Tensor) => Tensor]>([
+    ['gather', (index) => sum(gather(tensor([[1], [2]], { device, requiresGrad: true }), index))],
+    ['cross_entropy', (index) => crossEntropy(tensor([[1], [2]], { device, requiresGrad: true }), index)],
+  ])('of the indices of %s refuses backward, which would write beyond its memory', (name, loss) => {
+    expect(
+      inScope(() => {
+        const index = tensor([0, 0], { device, dtype: 'i32' });
+        const y = loss(index);
+        index.write(Int32Array.of(1e8, -1e8));
+        y.backward();
+      }),
+    ).toThrow(`[${name}] ${message} i32 [2]`);
+  });
+
+  it('of a grad that is an operand refuses backward when another pass has added to it', () => {
+    expect(
+      inScope(() => {
+        const x = leaf();
+        sum(x).backward();
+        const y = sum(mul(x.grad as Tensor, leaf()));
+        sum(x).backward();
+        y.backward();
+      }),
+    ).toThrow(`[mul] ${message}`);
+  });
+
+  it('of parameters refuses backward after an update of Adam', () => {
+    expect(
+      inScope(() => {
+        const linear = new Linear(2, 2);
+        const optimizer = new Adam(linear);
+        const loss = sum(mul(linear.weight, linear.weight));
+        optimizer.minimize(() => sum(mul(linear.weight, linear.weight)));
+        loss.backward();
+      }),
+    ).toThrow(`[mul] ${message} 'weight' f32 [2, 2]`);
+  });
+
+  it.each<[string, (x: Tensor, origin: Counter) => Tensor]>([
+    ['dropout', (x, origin) => dropout(x, 0.5, { seed: 1, origin })],
+    [
+      'group_norm',
+      (x, origin) =>
+        groupNorm(x, ones([2], { device }), ones([2], { device }), { groups: 1, dropout: { p: 0.5, seed: 1, origin } }),
+    ],
+  ])('of the origin of a mask of %s refuses backward', (name, masked) => {
+    using origin = new Counter(device);
+    expect(
+      inScope(() => {
+        const y = sum(masked(reshape(leaf(), [1, 2]), origin));
+        origin.set(1);
+        y.backward();
+      }),
+    ).toThrow(`[${name}] backward() needs the origin of its mask as it was`);
+  });
+
+  it('before the forward pass, or that was not saved, does not matter', () => {
+    scope(() => {
+      const x = leaf();
+      x.write(Float32Array.of(3, 4));
+      const y = sum(add(x, 2));
+      x.write(Float32Array.of(5, 6));
+      y.backward();
+      expect(Array.from(x.grad?.dataSync() ?? [])).toEqual([1, 1]);
     });
   });
 });

@@ -235,11 +235,12 @@ describe('refuses', () => {
   const giving = (result: unknown) => refusal((x) => checkpoint(() => result as Tensor, [x]));
 
   it.each([
-    [3, /returns a tensor or a list of tensors, got number 3/],
+    [3, /returns a tensor or a list of tensors, got 3/],
     [undefined, /got undefined/],
     [[], /got an empty list/],
-    [[1], /got number 1/],
+    [[1], /got 1/],
     [Promise.resolve(), /got a Promise/],
+    [Object.create(null), /got an empty object/],
   ])('a function that returns %j', (result, message) => {
     expect(giving(result)).toThrow(message);
   });
@@ -251,6 +252,17 @@ describe('refuses', () => {
         checkpoint((y) => mul(y, h), [x]);
       }),
     ).toThrow(/reaches tensor of exp f32 \[5, 7\], which has a gradient, by itself; pass it in inputs/);
+  });
+
+  it('a parameter that was written before backward', () => {
+    expect(
+      refusal((x) => {
+        const parameter = leaf(1);
+        const y = sum(checkpoint((h) => mul(h, parameter), [x]));
+        parameter.write(new Float32Array(parameter.size));
+        y.backward();
+      }),
+    ).toThrow(/\[checkpoint\] backward\(\) needs tensor f32 \[5, 7\] as it was/);
   });
 
   it('a function that does something else in backward', () => {

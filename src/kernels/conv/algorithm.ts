@@ -46,11 +46,11 @@ export function panelOf(device: Device): number {
   return device.load(winogradKernels).winograd_panel();
 }
 
-/** Whether Winograd's algorithms can do it: 3 x 3 at stride 1, channels in whole panels. */
+/** Whether Winograd's algorithms can do it: 3 x 3 at stride 1, channels in whole panels, at least one. */
 export function isWinograd(device: Device, [, , , c, , , k, kh, kw, sy, sx]: readonly number[]): boolean {
   if (kh !== 3 || kw !== 3 || sy !== 1 || sx !== 1) return false;
   const panel = panelOf(device);
-  return c % panel === 0 && k % panel === 0;
+  return c > 0 && c % panel === 0 && k % panel === 0;
 }
 
 /** @param table of the geometry */

@@ -1,0 +1,92 @@
+/** Arrays of the host that are not what they say: kernels copy as many bytes as they are told. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { hostArray } from '../../src/arguments.ts';
+import type { Device } from '../../src/device/device.ts';
+import { cast, randn, tensor, zeros } from '../../src/index.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+const large = 2 ** 22;
+
+/** Says that it has one element. */
+class Short extends Float32Array {
+  override get length(): number {
+    return 1;
+  }
+  override get byteLength(): number {
+    return 4;
+  }
+}
+
+/** Says that it has many. */
+class Long extends Float32Array {
+  override get length(): number {
+    return large;
+  }
+  override get byteLength(): number {
+    return 4 * large;
+  }
+}
+
+const withLength = (values: Float32Array, length: number) => Object.defineProperty(values, 'length', { value: length });
+
+describe.each(['cpu', 'wasm'])('on %s', (name) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(name);
+  }, 120_000);
+
+  test.each<[string, () => Float32Array, number]>([
+    ['a length of its own', () => withLength(new Float32Array(large), 1), large],
+    ['a class that says less', () => new Short(large), large],
+    ['a class that says more', () => new Long(2), 2],
+  ])('tensor() takes as many elements as an array with %s really has', (_, make, count) => {
+    using made = tensor(make(), { device });
+    expect(made.shape).toEqual([count]);
+    expect(made.dataSync().every((value) => value === 0)).toBe(true);
+    expect(() => tensor(make(), { device, shape: [count + 1] })).toThrow(`got ${count} elements`);
+  });
+
+  test.each<[string, () => Float32Array]>([
+    ['a length of its own', () => withLength(new Float32Array(2), large)],
+    ['a class that says more', () => new Long(2)],
+    ['another type in disguise', () => Object.setPrototypeOf(new Uint8Array(large), Float32Array.prototype)],
+    ['no memory', () => Object.create(Float32Array.prototype)],
+  ])('write() refuses an array with %s', (_, make) => {
+    using target = zeros([large], { device });
+    expect(() => target.write(make())).toThrow('[write] expected a Float32Array of');
+  });
+
+  test('tensor() refuses an array whose memory went elsewhere', () => {
+    const values = Float32Array.of(1, 2);
+    structuredClone(values.buffer, { transfer: [values.buffer] });
+    expect(() => tensor(values, { device })).toThrow(
+      '[tensor] expected data to be numbers, got a detached Float32Array of 0',
+    );
+  });
+
+  test('write() of bool makes 1 of everything but 0, as tensor() does', () => {
+    using flags = zeros([3], { device, dtype: 'bool' });
+    flags.write(Uint8Array.of(2, 0, 255));
+    using numbers = cast(flags, 'f32');
+    expect(Array.from(numbers.dataSync())).toEqual([1, 0, 1]);
+  });
+
+  test('a shape whose numbers change while it is read is read once', () => {
+    let reads = 0;
+    const shape = Object.defineProperty([2, 3], 0, { get: () => (reads++ === 0 ? 2 : 4) });
+    using changing = randn(shape, { seed: 1, device });
+    using plain = randn([2, 3], { seed: 1, device });
+    expect(changing.dataSync()).toEqual(plain.dataSync());
+  });
+
+  test('a tensor without elements prints at once, however long its axes are', () => {
+    using empty = zeros([2 ** 31 - 1, 0, 2], { device });
+    expect(String(empty)).toBe('tensor f32 [2147483647, 0, 2]\n[]');
+  });
+});
+
+test('an array that memory has no room for is refused by name', () => {
+  expect(() => hostArray('full', Float32Array, 2 ** 53)).toThrow(
+    '[full] expected results that fit into memory, got 9007199254740992 numbers',
+  );
+});
