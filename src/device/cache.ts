@@ -6,7 +6,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,6 +16,7 @@ import {
 } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { makeFolders } from '../folders.ts';
 import { fromEnvironment } from './environment.ts';
 
 /** Raised whenever the meaning of a cached file changes. */
@@ -131,7 +131,7 @@ function sha256(data: Uint8Array): string {
 /** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
 function usableFolder(folder: string): string | undefined {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolders(folder, 0o700);
     const info = lstatSync(folder);
     if (!info.isDirectory()) return `${folder} is not a folder`;
     if (process.getuid && info.uid !== process.getuid()) return `${folder} belongs to another user`;

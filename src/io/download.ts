@@ -1,10 +1,10 @@
 // Downloading one file, on request only. It is checked against its SHA-256 while it comes in, and stands in its folder when it
 // is whole and right.
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
+import { makeFolders } from '../folders.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { asFileError } from './file.ts';
 
@@ -43,7 +43,7 @@ export async function downloadFile(url: string, path: string, options: DownloadF
     const response = await fetch(url, { signal });
     if (!response.ok || !response.body)
       throw new FileError(path, `${url} answers ${response.status} ${response.statusText}; ${byHand}`);
-    await mkdir(dirname(path), { recursive: true });
+    makeFolders(dirname(path));
     await writeFileAtomic(path, checkedBody(response, path, url, checked));
   } catch (error) {
     if (signal?.aborted) throw signal.reason;

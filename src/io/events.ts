@@ -4,10 +4,11 @@
 //   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
 //   Summary 1 value: 1 tag, 2 simple_value float, 4 image: 1 height, 2 width, 3 colorspace, 4 encoded_image_string
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, checkOptions, kinds } from '../arguments.ts';
+import { makeFolders } from '../folders.ts';
 import { asFileError } from './file.ts';
 
 export interface EventImage {
@@ -39,7 +40,7 @@ export class EventFile {
   static async open(folder: string, from = 0): Promise<EventFile> {
     checkArguments('EventFile.open', { folder: [folder, kinds.path], from: [from, kinds.whole] });
     try {
-      await mkdir(folder, { recursive: true });
+      makeFolders(folder);
       const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
       // The reader takes files in the order of their names.
       const name = `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;

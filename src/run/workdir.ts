@@ -5,11 +5,11 @@
 //   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
 //   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
 //   beside them what run/recorder.ts writes
-import { mkdirSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../arguments.ts';
 import { ConfigError, FileError } from '../errors.ts';
+import { makeFolders } from '../folders.ts';
 import { removeLeftovers, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
@@ -139,7 +139,7 @@ export function snapshotPath(workdir: string, number: number): string {
 export function makeFolder(path: string): string {
   checkArgument('makeFolder', 'path', path, kinds.path);
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolders(path);
   } catch (cause) {
     throw new FileError(path, `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`, { cause });
   }
