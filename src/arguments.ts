@@ -151,6 +151,17 @@ function unknownOption(op: string, options: object, name: string, names: readonl
   return new ArgumentError(op, listed, `${quoted(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
 }
 
+/** Refuses options that have no effect. @param why completes "expected no NAME ..." @throws ArgumentError */
+export function refuseInert<Options extends object>(
+  op: string,
+  options: Options,
+  names: readonly (keyof Options & string)[],
+  why: string,
+): void {
+  for (const name of names)
+    if (options[name] !== undefined) throw new ArgumentError(op, `no ${name} ${why}`, describeValue(options[name]));
+}
+
 /** A host array for results. @throws ValueError where no array has that many numbers, or memory has no room for them */
 export function resultArray(op: string, length: number): Float32Array {
   try {
