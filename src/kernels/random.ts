@@ -80,8 +80,9 @@ function generate(
 ): Tensor {
   const options = checkOptions<DrawOptions & NewTensorOptions>(op, given, newTensorOptions, ['seed']);
   const words = drawWords(op, options);
-  const y = allocate(checkShape(op, shape), { device: options.device });
-  const samples = shape[0] ?? 1;
+  const dims = checkShape(op, shape);
+  const y = allocate(dims, { device: options.device });
+  const [samples = 1] = dims;
   const { device, size } = y;
   const operands = [y.address, samples, size / samples, ...words];
   if (size > 0 && device.kind === 'cuda')

@@ -94,3 +94,68 @@ it.each([0, 1, 'no', {}, null])('requiresGrad may not be %j', (value) => {
   expect(() => x().requireGrad(value as never)).toThrow(message);
   expect(() => Object.assign(x(), { requiresGrad: value })).toThrow(message);
 });
+
+const index = () => engine.tensor([0, 1], { dtype: 'i32', device });
+const images = () => engine.zeros([1, 4, 4, 2], { device });
+
+/** Arguments of other libraries behind those that a function takes. */
+const extra: [op: string, call: (...more: unknown[]) => unknown, more: unknown[]][] = [
+  ['relu', bound(engine.relu, x), [undefined, { inplace: true }]],
+  ['relu', bound(engine.relu, x), [undefined, undefined, 1]],
+  ['where', bound(engine.where, () => engine.greater(x(), 0), x, x), [0]],
+  ['cast', bound(engine.cast, x, 'i32'), [{ copy: true }]],
+  ['reshape', bound(engine.reshape, x, [4]), [{ order: 'F' }]],
+  ['permute', bound(engine.permute, x, [1, 0]), [0]],
+  [
+    'pad',
+    bound(
+      engine.pad,
+      x,
+      [
+        [1, 1],
+        [0, 0],
+      ],
+      0,
+    ),
+    ['reflect'],
+  ],
+  ['slice', bound(engine.slice, x, [0, 0], [2, 2]), [[2, 2]]],
+  ['concat', bound(engine.concat, () => [x(), x()], 0), [{ out: null }]],
+  ['split', bound(engine.split, x, 2, 0), [1]],
+  ['broadcast_to', bound(engine.broadcastTo, x, [2, 2]), [{ subok: true }]],
+  ['gather', bound(engine.gather, x, index), [1]],
+  ['gather', bound(engine.gather, x, index), [{ axis: 1 }]],
+  ['one_hot', bound(engine.oneHot, index, 3), [{ onValue: 2 }]],
+  ['upsample_nearest', bound(engine.upsampleNearest, images, 2), [{ mode: 'bilinear' }]],
+  ['downsample_mean', bound(engine.downsampleMean, images, 2), [2]],
+  ['resize_bilinear', bound(engine.resizeBilinear, images, [2, 2]), [{ alignCorners: true }]],
+  ['fir_upsample', bound(engine.firUpsample, images, [1, 1], 0), [{ gain: 2 }]],
+  ['fir_downsample', bound(engine.firDownsample, images, [1, 1]), [2]],
+  [
+    'checkpoint',
+    bound(
+      engine.checkpoint,
+      () => (h: engine.Tensor) => h,
+      () => [x()],
+    ),
+    [{ use_reentrant: false }],
+  ],
+];
+
+/** The function with these arguments, those that are functions made at the call. */
+function bound(f: (...values: never[]) => unknown, ...values: unknown[]): (...more: unknown[]) => unknown {
+  return (...more) =>
+    (f as (...v: unknown[]) => unknown)(...values.map((v) => (typeof v === 'function' ? v() : v)), ...more);
+}
+
+it.each(extra)('%s refuses arguments that it does not take', (op, call, more) => {
+  expect(() => call(...more)).toThrow(`[${op}] expected no further argument, got `);
+  expect(call).not.toThrow();
+});
+
+it('ops are callbacks of map and reduce', () => {
+  const xs = [x(), x(), x()];
+  expect(xs.map(engine.relu)).toHaveLength(3);
+  expect(xs.map(engine.transpose)).toHaveLength(3);
+  expect(xs.reduce(engine.add).shape).toEqual([2, 2]);
+});
