@@ -45,7 +45,7 @@ export interface LikelihoodOptions
   /** Standard deviation of the noise; default 1. */
   noiseScale?: number;
   /**
-   * Of 8-bit images with uniform dequantisation: true, they are in [-1, 1], and 7 bits are added; false, in [0, 1], 8 bits.
+   * The range of 8-bit images with uniform dequantisation: true, [-1, 1], and 7 bits are added; false, [0, 1], and 8 bits.
    * Left out: the density of the data as they are.
    */
   centered?: boolean;
@@ -74,7 +74,7 @@ export interface Likelihood {
   logLikelihood: Float64Array;
   /** Bits per dimension, [count]. */
   bpd: Float64Array;
-  /** Of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the exact trace. */
+  /** The error of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the exact trace. */
   standardError: Float64Array;
   /** Where the data come from, [count, ...shape]; of the first repeat. */
   z: Float32Array;

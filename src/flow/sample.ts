@@ -36,16 +36,16 @@ const DEFAULT_TOLERANCE = 1e-5;
 
 /** How points are carried, forwards or back. */
 export interface TransportOptions {
-  /** Of one sample, e.g. [H, W, C]. */
+  /** Shape of one sample, e.g. [H, W, C]. */
   shape: readonly number[];
   /** The logical batch: RK45's error norm is over it. Default: all. */
   batch?: number;
   /** Samples evaluated at once; results do not depend on it. Default: batch. */
   microBatch?: number;
   solver: SolverName;
-  /** Of fixed-step solvers; default 100. */
+  /** Steps of a solver with equal steps; default 100. */
   steps?: number;
-  /** Of rk45; default 1e-5. */
+  /** Tolerance of rk45; default 1e-5. */
   tolerance?: number;
   /** Time that noise is taken to be at; default 1e-3, as trained. 0: the plain grid over [0, 1]. */
   epsilon?: number;

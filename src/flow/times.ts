@@ -30,10 +30,10 @@ export const timeLaws = ['uniform', 'logit_normal', 'u_shaped', 'cosmap'] as con
 /** How times are drawn; each has its published parameters as defaults. */
 export interface TimeLaw {
   law: (typeof timeLaws)[number];
-  /** Of logit_normal: mean and deviation of the logit; default 0 and 1. */
+  /** Mean and deviation of the logit, for logit_normal alone; default 0 and 1. */
   mean?: number;
   deviation?: number;
-  /** Of u_shaped: how much more the ends count; default 4. */
+  /** How much more the ends count, for u_shaped alone; default 4. */
   steepness?: number;
 }
 

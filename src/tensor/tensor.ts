@@ -39,7 +39,7 @@ const BRAND = Symbol.for('rectiflow.Tensor');
 export class Tensor {
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
-  /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
+  /** A parameter's values as bf16, which the optimiser keeps up to date. */
   bf16: Tensor | null = null;
   /** The op that made it, while gradients may be asked through it. */
   source: GradientSource | undefined;
