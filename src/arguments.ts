@@ -130,9 +130,9 @@ export function checkOptions<Options extends object>(
   if (!isRecord(options))
     throw new ArgumentError(op, `options { ${Object.keys(known).join(', ')} }`, describeValue(options));
   const result: Record<string, unknown> = {};
-  for (const name in options) {
+  for (const name of optionNames(options, known)) {
     const kindOf = Object.hasOwn(known, name) ? known[name as keyof Options] : undefined;
-    if (!kindOf) throw unknownOption(op, name, Object.keys(known));
+    if (!kindOf) throw unknownOption(op, options, name, Object.keys(known));
     const value: unknown = options[name];
     if (value === undefined) continue;
     checkArgument(op, name, value, kindOf);
@@ -144,10 +144,22 @@ export function checkOptions<Options extends object>(
   return result as Options;
 }
 
-function unknownOption(op: string, name: string, names: readonly string[]): ArgumentError {
+function unknownOption(op: string, options: object, name: string, names: readonly string[]): ArgumentError {
   const near = nearestName(name, names);
   const listed = names.length === 0 ? 'no options' : `options among ${names.join(', ')}`;
-  return new ArgumentError(op, listed, `${quoted(name)}${near ? ` (did you mean "${near}"?)` : ''}`);
+  const owner = isPlain(options) || options.constructor === Object ? '' : ` of ${describeValue(options)}`;
+  return new ArgumentError(op, listed, `${quoted(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
+}
+
+/** Refuses options that have no effect. @param why completes "expected no NAME ..." @throws ArgumentError */
+export function refuseInert<Options extends object>(
+  op: string,
+  options: Options,
+  names: readonly (keyof Options & string)[],
+  why: string,
+): void {
+  for (const name of names)
+    if (options[name] !== undefined) throw new ArgumentError(op, `no ${name} ${why}`, describeValue(options[name]));
 }
 
 /** A host array for results. @throws ValueError where no array has that many numbers, or memory has no room for them */
@@ -203,14 +215,33 @@ export function plainArray<Plain extends object>(
  * index and the list that `map` and `reduce` hand to their callbacks pass.
  */
 export function refuseExtra(op: string, extra: readonly unknown[]): void {
-  const [first, second, third] = extra;
-  if (extra.length === 0 || (first === undefined && second === undefined)) return;
-  if (typeof first === 'number' && Array.isArray(second) && third === undefined) return;
-  throw new ArgumentError(op, 'no further argument', describeValue(first));
+  if (extra.every((value) => value === undefined)) return;
+  const [first, second] = extra;
+  if (typeof first === 'number' && Array.isArray(second) && extra.length === 2) return;
+  throw new ArgumentError(op, 'no further argument', describeValue(extra.find((value) => value !== undefined)));
 }
 
+/** Whether it is an object whose properties are options, not a Map, a Promise or another object with a content of its own. */
 function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+  if (typeof value !== 'object' || value === null) return false;
+  return isPlain(value) || Object.prototype.toString.call(value) === '[object Object]';
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** The names of its own and inherited properties, hidden ones included; without the methods of its class that are no options. */
+function optionNames(options: object, known: object): readonly string[] {
+  const own = Object.getOwnPropertyNames(options);
+  if (isPlain(options)) return own;
+  const names = new Set(own);
+  for (let level = Object.getPrototypeOf(options); level !== null; level = Object.getPrototypeOf(level))
+    for (const [name, { value, enumerable }] of Object.entries(Object.getOwnPropertyDescriptors<object>(level)))
+      if (!(name in Object.prototype) && (enumerable || typeof value !== 'function' || Object.hasOwn(known, name)))
+        names.add(name);
+  return [...names];
 }
 
 /** The sign by which a class that a static `open` makes knows its own call of the constructor. */

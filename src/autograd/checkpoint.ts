@@ -3,7 +3,7 @@
 //
 // Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
 // order of the plain graph: the sums have the same bits.
-import { checkArgument, kinds } from '../arguments.ts';
+import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
 import { ArgumentError, formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
 import { activeScope, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
@@ -40,7 +40,13 @@ interface Attributes {
 export function checkpoint<Output extends Tensor | Tensor[]>(
   fn: Checkpointed<Output>,
   inputs: readonly Tensor[],
+): Output;
+export function checkpoint<Output extends Tensor | Tensor[]>(
+  fn: Checkpointed<Output>,
+  inputs: readonly Tensor[],
+  ...extra: unknown[]
 ): Output {
+  refuseExtra('checkpoint', extra);
   checkArgument('checkpoint', 'fn', fn, kinds.callback);
   if (!Array.isArray(inputs)) throw new ArgumentError('checkpoint', 'a list of input tensors', describeOperand(inputs));
   for (const input of inputs) {

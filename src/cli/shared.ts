@@ -1,8 +1,8 @@
 // What several commands have in common.
 import { KernelCache } from '../device/cache.ts';
 import type { Device } from '../device/device.ts';
-import { fromEnvironment } from '../device/environment.ts';
-import { openDefaultDevice, openDevice } from '../device/open.ts';
+import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
+import { openDefaultDevice, openDevice, parseDeviceName } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
 import {
   applyOverrides,
@@ -37,6 +37,7 @@ export const deviceOptions: Record<string, Option> = {
 
 /** The device of --device, or of the configuration; without C compiler wasm for the latter's cpu, which is said. */
 export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
+  checkDevice(parsed);
   const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
   const tuning = await useNamedTuning();
   if (tuning !== undefined) note(`convolution algorithms by the table ${tuning}`);
@@ -52,6 +53,15 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
     if (parsed.sets('exact')) note('exact has no effect on the device cuda, whose convolutions are direct sums');
   }
   return device;
+}
+
+/** Opens nothing. @throws UsageError for a value of --device or --threads that no machine takes */
+function checkDevice(parsed: Parsed): void {
+  const threads = parsed.whole('threads', 1);
+  if (threads !== undefined && threads > MOST_THREADS)
+    throw new UsageError(`--threads expects a whole number from 1 to ${MOST_THREADS}, got ${threads}`);
+  const name = parsed.text('device');
+  if (name !== undefined) parseDeviceName(name);
 }
 
 export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
@@ -71,6 +81,7 @@ export function note(text: string): void {
 
 /** The configuration that is named, with the overrides. @param used as of withOverrides */
 export async function configOf(parsed: Parsed, used: readonly string[] = []): Promise<Config> {
+  checkDevice(parsed);
   const config = withOverrides(parsed, await loadConfig(parsed.required('config'), note), used);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);

@@ -46,7 +46,8 @@ export const variables = {
   },
   RECTIFLOW_TUNING: {
     meaning:
-      'file of `rectiflow tune`: which convolution algorithm is faster where, in place of the table of the package',
+      'file of `rectiflow tune`: which convolution algorithm is faster where, in place of the table of the package; ' +
+      'commands read it, a program calls `useNamedTuning`',
     expected: 'a file of `rectiflow tune`',
     read: (text: string) => (kindOf(text) === 'file' ? text : undefined),
   },

@@ -49,14 +49,14 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
     march,
   } = checkOptions<OpenOptions>('openDevice', options, openOptions);
   if (threads !== undefined) checkThreads(threads, 'threads');
-  const [, kind = 'cuda', index = '0'] = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name) ?? unknown(name);
+  const { kind, index } = parseDeviceName(name);
   if (kind !== 'cuda' && precision !== 'fp32')
     throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);
   const key =
     kind === 'cuda' ? `cuda:${index}/${precision}` : `${kind}/${threads ?? 'default'}/${exact}/${march ?? 'default'}`;
   let opening = open.get(key);
   if (!opening) {
-    opening = create(kind, Number(index), options);
+    opening = create(kind, index, options);
     open.set(key, opening);
     opening.catch(() => open.delete(key));
   }
@@ -105,8 +105,12 @@ async function deviceOf(
   return new CudaDevice(index, { precision });
 }
 
-function unknown(name: string): never {
-  throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
+/** @throws DeviceError for a name that is none of a device */
+export function parseDeviceName(name: string): { kind: string; index: number } {
+  const match = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name);
+  if (!match) throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
+  const [, kind = 'cuda', index = '0'] = match;
+  return { kind, index: Number(index) };
 }
 
 /** The device of tensors made without naming one. @throws DeviceError before openDevice */

@@ -92,7 +92,7 @@ export class Classifier extends Module {
   }
 
   /**
-   * Of images in their data range.
+   * Takes images in their data range.
    * @param x f32 [N, size, size, channels]
    */
   scores(x: Tensor): ClassScores {
@@ -107,7 +107,7 @@ export class Classifier extends Module {
   }
 
   /**
-   * Of pixels, without a graph.
+   * Takes pixels, and records no graph.
    * @param images u8 [N, size, size, channels]
    * @throws ShapeError for images of another size
    */

@@ -10,7 +10,7 @@ import type { FeatureRows } from './features.ts';
 /** A network that sees pixels, u8 [N, H, W, C], and gives one or several f32 [N, columns] by name. */
 export interface FeatureExtractor<Names extends string> {
   readonly device: Device;
-  /** Of one batch. */
+  /** The features of one batch of images. */
   forward(images: Tensor): Record<Names, Tensor>;
 }
 

@@ -47,7 +47,7 @@ export class GaussianAccumulator {
       this.addBlock(features, start, Math.min(BLOCK_ROWS, features.rows - start));
   }
 
-  /** Of all features so far. @throws ValueError for fewer than two */
+  /** The statistics of all features so far. @throws ValueError for fewer than two */
   statistics(): GaussianStatistics {
     if (this.count < 2) throw new ValueError(`a covariance needs at least two feature vectors, got ${this.count}`);
     const covariance = this.scatter.map((value) => value / (this.count - 1));

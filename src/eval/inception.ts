@@ -105,7 +105,7 @@ export class FidInception implements Disposable {
   }
 
   /**
-   * Of pixels, without a graph.
+   * Takes pixels, and records no graph.
    * @param images u8 [N, H, W, 3], of any size
    * @throws ShapeError, DtypeError
    */

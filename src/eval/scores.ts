@@ -50,7 +50,7 @@ function scoreOfRows(logits: FeatureRows, start: number, end: number): number {
 export interface KernelDistance {
   /** Over the blocks; unbiased, so it may be below 0. */
   mean: number;
-  /** Of the mean; undefined for one block. */
+  /** Error of the mean; undefined for one block. */
   standardError: number | undefined;
   blocks: number;
 }

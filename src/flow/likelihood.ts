@@ -3,7 +3,7 @@
 //   log p(x) = log N(z; 0, a^2) + integral from 1 to eps of div v dt,
 //   div v = e^T (dv/dx) e in the mean over probes e of +1 and -1 (Hutchinson), or the sum of that over all unit vectors.
 // x and the integral are one state of RK45, whose error norm runs over both and over the logical batch.
-import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert } from '../arguments.ts';
 import { gradients } from '../autograd/backward.ts';
 import { enableGrad, noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
@@ -32,7 +32,7 @@ export interface LikelihoodOptions
   extends Pick<TransportOptions, 'shape' | 'batch' | 'microBatch' | 'tolerance' | 'device' | 'onProgress' | 'signal'> {
   /** Default 'hutchinson': one probe, kept along the path. 'exact': one gradient a dimension, for small ones. */
   trace?: 'hutchinson' | 'exact';
-  /** Of the probes, with the sample's number. */
+  /** Seed of the probes that are drawn; the sample's number is the other part. */
   seed?: number;
   /** Number of the first sample; default 0. */
   first?: number;
@@ -45,7 +45,7 @@ export interface LikelihoodOptions
   /** Standard deviation of the noise; default 1. */
   noiseScale?: number;
   /**
-   * Of 8-bit images with uniform dequantisation: true, they are in [-1, 1], and 7 bits are added; false, in [0, 1], 8 bits.
+   * The range of 8-bit images with uniform dequantisation: true, [-1, 1], and 7 bits are added; false, [0, 1], and 8 bits.
    * Left out: the density of the data as they are.
    */
   centered?: boolean;
@@ -74,7 +74,7 @@ export interface Likelihood {
   logLikelihood: Float64Array;
   /** Bits per dimension, [count]. */
   bpd: Float64Array;
-  /** Of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the exact trace. */
+  /** The error of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the exact trace. */
   standardError: Float64Array;
   /** Where the data come from, [count, ...shape]; of the first repeat. */
   z: Float32Array;
@@ -103,6 +103,9 @@ export async function likelihood(
   checkCounts({ batch, microBatch, repeats });
   if (repeats > 1 && (probe || trace === 'exact'))
     throw new ValueError(`repeats ${repeats} would only do the same again: the probes are given, or all are taken`);
+  const undrawn = trace === 'exact' ? 'with the exact trace' : 'with a given probe';
+  if (trace === 'exact') refuseInert('likelihood', checked, ['probe'], undrawn);
+  if (trace === 'exact' || probe) refuseInert('likelihood', checked, ['seed', 'first'], undrawn);
   if (probe && probe.length !== data.length)
     throw new ShapeError('likelihood', `a probe of ${data.length} numbers, as the data`, `${probe.length}`);
   const width = sizeOf(shape);

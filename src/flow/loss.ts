@@ -1,6 +1,6 @@
 // The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
 // is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, refuseInert } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
@@ -20,13 +20,13 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'orig
   x0?: Tensor;
   /** [N] in [0, 1]; default: uniform times of (seed, sample). */
   t?: Tensor;
-  /** Standard deviation of that noise; default 1. */
+  /** Standard deviation of the noise that is drawn as x0; default 1. */
   noiseScale?: number;
   /** What the network sees in place of x_t; for distillation from t = 0, x0 itself. */
   input?: Tensor;
   /** Default: the mean squared difference of v and x1 - x0. */
   distance?: Distance;
-  /** The squared loss of a sample is the mean over its dimensions (default); false: half their sum. */
+  /** The squared loss of a sample is the mean over its dimensions (default); false: half their sum. Without a `distance` alone. */
   reduceMean?: boolean;
 }
 
@@ -74,6 +74,8 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
   checkArgument('rectifiedFlowLoss', 'velocity', velocity, kinds.callback);
   checkOperands('rectifiedFlowLoss', [x1]);
   const checked = checkOptions('rectifiedFlowLoss', options, lossOptions, ['seed']);
+  if (checked.x0) refuseInert('rectifiedFlowLoss', checked, ['noiseScale'], 'with x0, which is taken as it is');
+  if (checked.distance) refuseInert('rectifiedFlowLoss', checked, ['reduceMean'], 'with a distance, which is the loss');
   const { seed, sample, origin, noiseScale = 1, input, distance, reduceMean = true } = checked;
   const draw = { seed, sample, origin, device: x1.device };
   const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = checked;

@@ -1,12 +1,12 @@
 // Sampling and its inverse: points carried along a velocity, logical batch by logical batch.
 // The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
 // z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
-import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, resultArray } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert, resultArray } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
-import { ArgumentError, formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
+import { formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
@@ -36,16 +36,16 @@ const DEFAULT_TOLERANCE = 1e-5;
 
 /** How points are carried, forwards or back. */
 export interface TransportOptions {
-  /** Of one sample, e.g. [H, W, C]. */
+  /** Shape of one sample, e.g. [H, W, C]. */
   shape: readonly number[];
   /** The logical batch: RK45's error norm is over it. Default: all. */
   batch?: number;
   /** Samples evaluated at once; results do not depend on it. Default: batch. */
   microBatch?: number;
   solver: SolverName;
-  /** Of fixed-step solvers; default 100. */
+  /** Steps of a solver with equal steps; default 100. */
   steps?: number;
-  /** Of rk45; default 1e-5. */
+  /** Tolerance of rk45; default 1e-5. */
   tolerance?: number;
   /** Time that noise is taken to be at; default 1e-3, as trained. 0: the plain grid over [0, 1]. */
   epsilon?: number;
@@ -66,9 +66,9 @@ export interface SampleOptions extends TransportOptions {
   noiseScale?: number;
   /** Above 0: the stochastic Euler sampler with sigma_t = (1 - t) sigmaVariance, for solver 'euler'. Default 0. */
   sigmaVariance?: number;
-  /** Its drift; default 'exact'. */
+  /** The drift of that sampler alone; default 'exact'. */
   sdeDrift?: SdeDrift;
-  /** Start points [count, ...shape] in place of noise, taken as they are. */
+  /** Start points [count, ...shape] in place of noise, taken as they are: options of that noise are refused beside them. */
   latents?: Float32Array;
 }
 
@@ -123,6 +123,10 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
   if (sigmaVariance !== 0 && solver !== 'euler')
     throw new ValueError(`sigmaVariance ${sigmaVariance} is for the solver "euler", got "${solver}"`);
   refuseIneffective('sample', options);
+  if (sigmaVariance === 0) refuseInert('sample', options, ['sdeDrift'], 'without a sigmaVariance above 0');
+  if (sigmaVariance === 0 && latents)
+    refuseInert('sample', options, ['first', 'noiseScale'], 'with latents, beside which no noise is drawn');
+  if (latents) refuseInert('sample', options, ['stream'], 'with latents, which replace the noise of the starts');
   const start = (from: number, n: number) =>
     latents
       ? batchOf(latents, from, n, options)
@@ -173,14 +177,10 @@ export function withOwnShape<Options extends { shape: readonly number[] }>(op: s
 }
 
 /** Options that the solver would not read are mistakes. */
-function refuseIneffective(
-  op: string,
-  { solver, steps, tolerance }: Pick<TransportOptions, 'solver' | 'steps' | 'tolerance'>,
-) {
-  if (solver === 'rk45' && steps !== undefined)
-    throw new ArgumentError(op, 'no steps with the solver "rk45", which chooses its own', `${steps}`);
-  if (solver !== 'rk45' && tolerance !== undefined)
-    throw new ArgumentError(op, `no tolerance with the solver "${solver}", whose steps are equal`, `${tolerance}`);
+function refuseIneffective(op: string, options: Pick<TransportOptions, 'solver' | 'steps' | 'tolerance'>) {
+  const { solver } = options;
+  if (solver === 'rk45') refuseInert(op, options, ['steps'], 'with the solver "rk45", which chooses its own');
+  else refuseInert(op, options, ['tolerance'], `with the solver "${solver}", whose steps are equal`);
 }
 
 function solveOptionsOf({ solver, steps, tolerance, epsilon, signal }: TransportOptions) {

@@ -4,7 +4,15 @@
 //   u_shaped      density a (e^(a t) + e^(a (1 - t))) / (2 (e^a - 1))  (Lee, Lin, Fanti 2024, section 3.2; a = 4)
 //   cosmap        t = 1 - 1 / (tan(pi u / 2) + 1)                   (Esser et al. 2024, section 3.1)
 // and the schedules of reflow's stages: one time for all, or the grid of a few Euler steps.
-import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import {
+  checkArgument,
+  checkOptions,
+  describeValue,
+  kinds,
+  type OptionKinds,
+  oneOf,
+  refuseInert,
+} from '../arguments.ts';
 import { type Device, deviceKind } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
@@ -22,10 +30,10 @@ export const timeLaws = ['uniform', 'logit_normal', 'u_shaped', 'cosmap'] as con
 /** How times are drawn; each has its published parameters as defaults. */
 export interface TimeLaw {
   law: (typeof timeLaws)[number];
-  /** Of logit_normal: mean and deviation of the logit; default 0 and 1. */
+  /** Mean and deviation of the logit, for logit_normal alone; default 0 and 1. */
   mean?: number;
   deviation?: number;
-  /** Of u_shaped: how much more the ends count; default 4. */
+  /** How much more the ends count, for u_shaped alone; default 4. */
   steepness?: number;
 }
 
@@ -35,6 +43,12 @@ const lawOptions: OptionKinds<TimeLaw> = {
   deviation: kinds.number,
   steepness: kinds.number,
 };
+
+/** What a law reads besides its name. */
+const parameters = {
+  logit_normal: ['mean', 'deviation'],
+  u_shaped: ['steepness'],
+} as const satisfies { readonly [Law in TimeLaw['law']]?: readonly (keyof TimeLaw)[] };
 
 /** Which times a stage is trained on: see scheduledTimes. */
 export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
@@ -51,6 +65,8 @@ export function uniformTimes(n: number, options: TimeDraw): Tensor {
 /** [n] times of a law, in [eps, 1]. @throws ValueError for an unknown law or parameters out of range */
 export function drawTimes(law: TimeLaw, n: number, options: TimeDraw): Tensor {
   const checked = checkOptions('drawTimes', law, lawOptions, ['law']);
+  for (const [owner, names] of Object.entries(parameters))
+    if (owner !== checked.law) refuseInert('drawTimes', checked, names, `with the law "${checked.law}"`);
   checkArgument('drawTimes', 'n', n, kinds.whole);
   const draw = checkOptions('drawTimes', options, timeDraw, ['seed']);
   return overInterval(laws[checked.law](checked, n, { stream: streams.times, ...draw }));
@@ -87,18 +103,15 @@ function overInterval(t: Tensor): Tensor {
  * [n] times of a training stage (official losses.py): 'uniform' by the law, for reflow; 't0' all eps, distillation to one
  * step; a number k: i (1 - eps) / k + eps with i uniform in 0..k-1, the times at which Euler with k steps asks; 't1' all 1,
  * one step from data to noise.
+ * @param law of 'uniform' alone; default 'uniform'
  * @throws ValueError for another schedule
  */
-export function scheduledTimes(
-  schedule: TimeSchedule,
-  n: number,
-  options: TimeDraw,
-  law: TimeLaw = { law: 'uniform' },
-): Tensor {
+export function scheduledTimes(schedule: TimeSchedule, n: number, options: TimeDraw, law?: TimeLaw): Tensor {
   checkArgument('scheduledTimes', 'n', n, kinds.whole);
   const draw = checkOptions('scheduledTimes', options, timeDraw, ['seed']);
   const { device } = draw;
-  if (schedule === 'uniform') return drawTimes(law, n, draw);
+  if (schedule === 'uniform') return drawTimes(law ?? { law: 'uniform' }, n, draw);
+  refuseInert('scheduledTimes', { law }, ['law'], 'with a schedule other than "uniform"');
   if (schedule === 't0') return add(zeros([n], { device }), TIME_EPSILON);
   if (schedule === 't1') return add(zeros([n], { device }), 1);
   if (!Number.isInteger(schedule) || schedule < 1)

@@ -1,4 +1,5 @@
 // Conversion between dtypes as an op.
+import { refuseExtra } from '../arguments.ts';
 import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
@@ -24,7 +25,9 @@ export const castToWholeOp = defineOp({
 });
 
 /** x in another dtype. f32 to i32 and u8 cuts towards zero and clamps, NaN becomes 0; to bool: whether it is not 0. */
-export function cast(x: Tensor, dtype: Dtype): Tensor {
+export function cast(x: Tensor, dtype: Dtype): Tensor;
+export function cast(x: Tensor, dtype: Dtype, ...extra: unknown[]): Tensor {
+  refuseExtra('cast', extra);
   checkSameDtype('cast', [x]);
   checkDtype('cast', dtype);
   const y = x.dtype === dtype ? view(x, x.shape) : converted(x, dtype);

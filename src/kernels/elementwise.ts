@@ -436,7 +436,9 @@ export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
 });
 
 /** condition ? a : b, broadcast together. `condition` is bool. */
-export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor;
+export function where(condition: Tensor, a: Operand, b: Operand, ...extra: unknown[]): Tensor {
+  refuseExtra('where', extra);
   requireTensor('where', condition, 'a condition of dtype bool');
   if (condition.dtype !== 'bool') throw new DtypeError('where', 'a condition of dtype bool', condition.describe());
   checkOperands('where', [condition], 'bool');

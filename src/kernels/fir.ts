@@ -8,6 +8,7 @@ import {
   kinds,
   listOf,
   type OptionKinds,
+  refuseExtra,
 } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
@@ -117,7 +118,9 @@ function lengthOf(kernel: readonly number[]): number {
  * upsample_2d: [N, H, W, C] -> [N, 2 H, 2 W, C].
  * @param margin pixels more on each side, which the filter still reaches from inside the image
  */
-export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0): Tensor {
+export function firUpsample(x: Tensor, kernel: readonly number[], margin?: number): Tensor;
+export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ...extra: unknown[]): Tensor {
+  refuseExtra('fir_upsample', extra);
   const excess = lengthOf(kernel) - 2;
   checkArgument('fir_upsample', 'margin', margin, kinds.int32);
   const padding = [Math.floor((excess + 1) / 2) + 1 + margin, Math.floor(excess / 2) + margin] as const;
@@ -125,7 +128,9 @@ export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0): T
 }
 
 /** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
-export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor {
+export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor;
+export function firDownsample(x: Tensor, kernel: readonly number[], ...extra: unknown[]): Tensor {
+  refuseExtra('fir_downsample', extra);
   const excess = lengthOf(kernel) - 2;
   return firResample(x, kernel, { down: 2, padding: [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] });
 }

@@ -33,7 +33,9 @@ export const reshapeOp = defineOp<Shape>({
 });
 
 /** The same elements in another shape, without a copy; one dimension may be -1. */
-export function reshape(x: Tensor, shape: Shape): Tensor {
+export function reshape(x: Tensor, shape: Shape): Tensor;
+export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
+  refuseExtra('reshape', extra);
   checkSameDtype('reshape', [x]);
   const dims = wholeNumbers('reshape', 'a shape', shape);
   const known = dims.filter((dim) => dim !== -1);
@@ -70,7 +72,9 @@ export const permuteOp = defineOp<readonly number[]>({
 });
 
 /** Axis i of the result is axis axes[i] of x. */
-export function permute(x: Tensor, axes: readonly number[]): Tensor {
+export function permute(x: Tensor, axes: readonly number[]): Tensor;
+export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[]): Tensor {
+  refuseExtra('permute', extra);
   checkSameDtype('permute', [x]);
   const normal = wholeNumbers('permute', 'axes', axes).map((axis) => (axis < 0 ? axis + x.rank : axis));
   normalizeAxes('permute', normal, x.shape);
@@ -130,7 +134,9 @@ export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
 
 /** Adds [before, after] elements of `value` to each axis. */
-export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
+export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value?: number): Tensor;
+export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0, ...extra: unknown[]): Tensor {
+  refuseExtra('pad', extra);
   // Other values than 0 are written as f32.
   if (value === 0) checkSameDtype('pad', [x]);
   else checkOperands('pad', [x]);
@@ -159,7 +165,9 @@ export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 });
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
-export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor {
+export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor;
+export function slice(x: Tensor, starts: readonly number[], ends: readonly number[], ...extra: unknown[]): Tensor {
+  refuseExtra('slice', extra);
   checkSameDtype('slice', [x]);
   const [from, to] = [wholeNumbers('slice', 'starts', starts), wholeNumbers('slice', 'ends', ends)];
   const valid =
@@ -199,7 +207,9 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
 });
 
 /** Joins tensors that differ in one axis only, in order. */
-export function concat(tensors: readonly Tensor[], axis: number): Tensor {
+export function concat(tensors: readonly Tensor[], axis: number): Tensor;
+export function concat(tensors: readonly Tensor[], axis: number, ...extra: unknown[]): Tensor {
+  refuseExtra('concat', extra);
   if (!Array.isArray(tensors)) throw new ArgumentError('concat', 'a list of tensors', describeOperand(tensors));
   const xs: readonly Tensor[] = [...tensors];
   if (xs.length === 0) throw new ShapeError('concat', 'at least one tensor', 'none');
@@ -253,7 +263,9 @@ function equalParts(extent: number, count: number): number[] | undefined {
 }
 
 /** Cuts an axis into pieces: a number of equal ones, or one for each size. */
-export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[] {
+export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[];
+export function split(x: Tensor, sizes: number | readonly number[], axis: number, ...extra: unknown[]): Tensor[] {
+  refuseExtra('split', extra);
   checkSameDtype('split', [x]);
   const along = normalizeAxis('split', axis, x.shape);
   const extent = x.shape[along];
@@ -283,7 +295,9 @@ export const broadcastToOp = defineOp<Shape>({
 });
 
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
-export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+export function broadcastTo(x: Tensor, shape: Shape): Tensor;
+export function broadcastTo(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
+  refuseExtra('broadcast_to', extra);
   checkSameDtype('broadcast_to', [x]);
   const dims = checkShape('broadcast_to', shape);
   if (!sameShape(broadcastShapes('broadcast_to', x.shape, dims), dims))
@@ -316,7 +330,9 @@ export const gatherOp = defineOp<{ rows: number }>({
 });
 
 /** Row index[k] of x at row k. x [R, ...] f32, index [K] i32. @throws ValueError for an index outside [0, R) */
-export function gather(x: Tensor, index: Tensor): Tensor {
+export function gather(x: Tensor, index: Tensor): Tensor;
+export function gather(x: Tensor, index: Tensor, ...extra: unknown[]): Tensor {
+  refuseExtra('gather', extra);
   const device = checkOperands('gather', [x]);
   checkOperands('gather', [index], 'i32');
   checkSameDevice('gather', x, index);
@@ -353,7 +369,9 @@ export const oneHotOp = defineOp({
 });
 
 /** f32 [..., depth] with 1 at the index. index i32. */
-export function oneHot(index: Tensor, depth: number): Tensor {
+export function oneHot(index: Tensor, depth: number): Tensor;
+export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
+  refuseExtra('one_hot', extra);
   const device = checkOperands('one_hot', [index], 'i32');
   if (!Number.isSafeInteger(depth) || depth < 1)
     throw new ValueError(`[one_hot] expected a depth >= 1, got ${describeValue(depth)}`);

@@ -1,5 +1,5 @@
 // Resampling of images by a whole factor: nearest neighbour up, mean down.
-import { describeValue, kinds } from '../arguments.ts';
+import { describeValue, kinds, refuseExtra } from '../arguments.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -58,7 +58,9 @@ export const upsampleNearestOp = defineOp<number>({
 });
 
 /** [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated. */
-export function upsampleNearest(x: Tensor, factor: number): Tensor {
+export function upsampleNearest(x: Tensor, factor: number): Tensor;
+export function upsampleNearest(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
+  refuseExtra('upsample_nearest', extra);
   checkImages('upsample_nearest', x, factor);
   return apply(upsampleNearestOp, repeatPixels(x, factor, 1), { parents: [x], attributes: factor });
 }
@@ -71,7 +73,9 @@ export const downsampleMeanOp = defineOp<number>({
 });
 
 /** [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
-export function downsampleMean(x: Tensor, factor: number): Tensor {
+export function downsampleMean(x: Tensor, factor: number): Tensor;
+export function downsampleMean(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
+  refuseExtra('downsample_mean', extra);
   checkImages('downsample_mean', x, factor);
   if (x.shape[1] % factor || x.shape[2] % factor)
     throw new ShapeError('downsample_mean', `height and width divisible by ${factor}`, formatShape(x.shape));

@@ -1,5 +1,5 @@
 // Bilinear resizing to any size, half-pixel centres, no antialiasing: PyTorch's interpolate with align_corners=False.
-import { copyOfList, describeValue, kinds, listOf } from '../arguments.ts';
+import { copyOfList, describeValue, kinds, listOf, refuseExtra } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -39,7 +39,9 @@ export const resizeBilinearOp = defineOp<Table>({
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
  */
-export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tensor {
+export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tensor;
+export function resizeBilinear(x: Tensor, size: readonly [number, number], ...extra: unknown[]): Tensor {
+  refuseExtra('resize_bilinear', extra);
   const device = checkOperands('resize_bilinear', [x]);
   const target = copyOfList(size) as number[] | undefined;
   const valid = x.rank === 4 && x.shape[1] > 0 && x.shape[2] > 0 && sizeKind.accepts(target);

@@ -23,7 +23,7 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-/** Of the builds for bf16, attention uses forward and backward: what they write is bf16, and so is y. */
+/** Attention uses forward and backward of the builds for bf16: what they write is bf16, and so is y. */
 export const softmaxCuda = storageModules(import.meta.url, './softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32 f32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',

@@ -78,7 +78,7 @@ export class GroupNorm extends Module {
   }
 
   /**
-   * Of the shape of x, where `resample` does not change it.
+   * The result has the shape of x, where `resample` does not change it.
    * @param x [N, H, W, channels], or several that stand for their concatenation on channels
    */
   forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample' | 'dropout'> = {}): Tensor {
@@ -114,7 +114,7 @@ export class Dropout extends Module {
     this.state = state;
   }
 
-  /** Of the shape of x; x itself outside training. */
+  /** The result has the shape of x, and is x itself outside training. */
   forward(x: Tensor): Tensor {
     const mask = this.draw();
     if (!mask) return x;

@@ -28,7 +28,7 @@ export interface OfficialEntry {
   /** 'down.0.conv1.weight' */
   path: string;
   layout: OfficialLayout;
-  /** Of the official array. */
+  /** Shape of the official array. */
   shape: readonly number[];
   /** Whether the official parameter requires a gradient: those of the moving average. */
   trainable: boolean;

@@ -17,7 +17,7 @@ import { provenance } from './provenance.ts';
 
 export interface ConvertOptions extends OfficialOptions {
   device: Device;
-  /** Of the network; a checkpoint of ours carries its own. */
+  /** Configuration of the network; a checkpoint of ours carries its own. */
   config?: Config;
 }
 

@@ -84,7 +84,7 @@ export interface ModelSummary {
   tensors: TensorLine[];
 }
 
-/** Of the network of a configuration. */
+/** What the network of a configuration is made of. */
 export function inspectModel(config: Config, device: Device): ModelSummary {
   requireConfig('inspectModel', config);
   checkArgument('inspectModel', 'device', device, runOptions.device);

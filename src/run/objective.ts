@@ -64,7 +64,14 @@ export function flowObjective(batches: ImageBatches, { model, config, device }: 
 
 /** As training.time_* say. */
 function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
-  return { law: time_law, mean: time_mean, deviation: time_deviation, steepness: time_steepness };
+  switch (time_law) {
+    case 'logit_normal':
+      return { law: time_law, mean: time_mean, deviation: time_deviation };
+    case 'u_shaped':
+      return { law: time_law, steepness: time_steepness };
+    default:
+      return { law: time_law };
+  }
 }
 
 /** Where pairs come from: of noise, and for a share of them (reflow.real_data_ratio) of real images. */
@@ -155,14 +162,15 @@ function reflowLoss(
 ): Tensor {
   const { seed, training, reflow } = config;
   const draw = { seed, sample, origin };
+  const law = reflow.reflow_t_schedule === 'uniform' ? timeLaw(config) : undefined;
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
     ...draw,
     x0,
-    t: scheduledTimes(schedule, x1.shape[0], { ...draw, device: x1.device }, timeLaw(config)),
+    t: scheduledTimes(schedule, x1.shape[0], { ...draw, device: x1.device }, law),
     input: schedule === 't0' && exact_t0 ? x0 : undefined,
     distance,
-    reduceMean: training.reduce_mean,
+    reduceMean: distance ? undefined : training.reduce_mean,
   });
 }
 

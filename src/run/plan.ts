@@ -29,7 +29,7 @@ export interface TrainingPlan {
   /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and what the machine has. */
   memory: number;
   totalMemory: number;
-  /** Of all steps left, without pictures and evaluations. */
+  /** Time of all steps left, without pictures and evaluations. */
   seconds: number;
 }
 

@@ -108,14 +108,16 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const shape = [size, size, channels] as const;
   const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
+  // The official code has noise in its Euler sampler only.
+  const sigmaVariance = checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0);
+  const stochastic = sigmaVariance > 0;
   const result = await sample(velocity, {
     ...{ device, first, latents, onProgress, signal },
     solver,
-    noiseScale: checked.noiseScale ?? init_noise_scale,
-    // The official code has noise in its Euler sampler only.
-    sigmaVariance: checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0),
-    sdeDrift: checked.sdeDrift ?? sde_drift,
-    // Only what the solver reads: it refuses the other when a caller asks for it.
+    sigmaVariance,
+    // Only what is read: the rest is refused where a caller asks for it.
+    noiseScale: checked.noiseScale ?? (latents && !stochastic ? undefined : init_noise_scale),
+    sdeDrift: checked.sdeDrift ?? (stochastic ? sde_drift : undefined),
     steps: checked.steps ?? (solver === 'rk45' ? undefined : sample_N),
     tolerance: checked.tolerance ?? (solver === 'rk45' ? ode_tol : undefined),
     seed: checked.seed ?? config.seed,

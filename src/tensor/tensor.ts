@@ -48,7 +48,7 @@ const BRAND = Symbol.for('rectiflow.Tensor');
 export class Tensor {
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
-  /** Of a parameter: its values as bf16, which the optimiser keeps up to date. */
+  /** A parameter's values as bf16, which the optimiser keeps up to date. */
   bf16: Tensor | null = null;
   /** The op that made it, while gradients may be asked through it. */
   source: GradientSource | undefined;
@@ -138,8 +138,9 @@ export class Tensor {
     return this.#requiresGrad;
   }
 
-  /** @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed */
+  /** @throws ArgumentError, DtypeError for whole numbers; NotDifferentiableError for false on what an op computed */
   set requiresGrad(value: boolean) {
+    if (typeof value !== 'boolean') throw new ArgumentError('requireGrad', 'true or false', describeValue(value));
     if (value) requireFloating('requireGrad', this.dtype);
     else if (this.source)
       throw new NotDifferentiableError(
@@ -220,7 +221,7 @@ export class Tensor {
 
   /**
    * Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this.
-   * @throws DtypeError for whole numbers; NotDifferentiableError for false on what an op computed
+   * @throws ArgumentError, DtypeError for whole numbers; NotDifferentiableError for false on what an op computed
    */
   requireGrad(value = true): this {
     this.requiresGrad = value;
@@ -282,8 +283,9 @@ export function requireTensor(op: string, value: unknown, what = 'a tensor'): as
 /** The kind of an option that holds a tensor. */
 export const tensorKind: Kind = { expected: 'a tensor', accepts: Tensor.is };
 
-/** As describeValue; says so where it is a tensor, but of another copy of this package. */
+/** As describeValue, for what may be a tensor; one of another copy of this package is named as such. */
 export function describeOperand(value: unknown): string {
+  if (Tensor.is(value)) return value.describe();
   const foreign = typeof value === 'object' && value !== null && BRAND in value;
   return foreign
     ? 'a tensor of another copy of rectiflow (two installations, or its source beside its build, cannot share tensors)'

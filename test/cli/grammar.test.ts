@@ -132,6 +132,13 @@ describe('refuses', () => {
     ],
     [`train ${base} --config.model.nff 1`, '--config.model.nff: unknown key model.nff; did you mean model.nf?'],
     [`train ${base} --config.lr 1`, '--config.lr: unknown key lr; did you mean optim.lr?'],
+    [
+      `train ${base} --config.optim 1`,
+      '--config.optim: optim is a table; name one of its keys: optimizer, lr, beta1, eps, weight_decay, warmup, grad_clip',
+    ],
+    [`train ${base} --dry-run --threads 0`, '--threads expects a whole number >= 1, got "0"'],
+    [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got 257'],
+    [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
     [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only true-or-false keys take --noconfig'],
     [`train ${base} --noconfig.data.centered=1`, '--noconfig.data.centered takes no value, got "1"'],
     ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
@@ -141,11 +148,11 @@ describe('refuses', () => {
     ],
     [
       `train ${base} --config.seed None`,
-      'the configuration with the overrides of the command line is wrong:\n  seed: Invalid input: expected number, received null; got null',
+      'the configuration with the overrides of the command line is wrong:\n  seed: expected a number; got null',
     ],
     [
       `train ${base} --config.training.n_iters 1.5`,
-      'the configuration with the overrides of the command line is wrong:\n  training.n_iters: Invalid input: expected int, received number; got 1.5',
+      'the configuration with the overrides of the command line is wrong:\n  training.n_iters: expected a whole number; got 1.5',
     ],
   ])('%s', async (line, message) => {
     await expect(meaning(line)).rejects.toThrow(expect.objectContaining({ message }));

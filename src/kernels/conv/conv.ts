@@ -28,7 +28,7 @@ export interface Conv2dOptions {
   padding?: Extent;
   /** [N, Cout], added to every pixel of a sample: a time embedding. */
   add?: Tensor;
-  /** Of the output's shape, added to it: the shortcut of a residual block. */
+  /** A tensor of the output's shape that is added to it: the shortcut of a residual block. */
   residual?: Tensor;
   /** Factor of the whole sum; default 1. */
   scale?: number;

@@ -60,6 +60,16 @@ export function checkConfig(tree: unknown, origin: string): Config {
   throw new ConfigError([`the configuration ${origin} is wrong:`, ...faults.map((fault) => `  ${fault}`)].join('\n'));
 }
 
+/** What the schema's types are called in messages. */
+const words: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a table of keys',
+};
+
 function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
@@ -72,12 +82,15 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
     tree,
   );
   const got = value === undefined ? 'is missing' : `got ${describeValue(value)}`;
-  return [`${path.join('.') || 'the whole'}: ${issue.message}; ${got}`];
+  const message = issue.code === 'invalid_type' ? `expected ${words[issue.expected] ?? issue.expected}` : issue.message;
+  return [`${path.join('.') || 'the whole'}: ${message}; ${got}`];
 }
 
 /** "unknown key model.nff; did you mean model.nf?" */
 export function unknownKey(path: readonly string[]): string {
-  const siblings = keysAt(path.slice(0, -1));
+  const inner = keysAt(path);
+  if (inner) return `${path.join('.')} is a table; name one of its keys: ${inner.join(', ')}`;
+  const siblings = keysAt(path.slice(0, -1)) ?? Object.keys(configSchema.shape);
   const elsewhere = leafPaths().filter((leaf) => leaf.at(-1) === path.at(-1));
   const near = elsewhere.length > 0 ? elsewhere[0].join('.') : sibling(path, siblings);
   return `unknown key ${path.join('.')}${near ? `; did you mean ${near}?` : `; known there: ${siblings.join(', ')}`}`;
@@ -88,12 +101,12 @@ function sibling(path: readonly string[], siblings: readonly string[]): string |
   return near && [...path.slice(0, -1), near].join('.');
 }
 
-/** Names below a path of the schema; the top's where there is no such path. */
-function keysAt(path: readonly string[]): string[] {
+/** Names below a path of the schema; undefined where there is no such table. */
+function keysAt(path: readonly string[]): string[] | undefined {
   let shape: Tree = configSchema.shape;
   for (const key of path) {
-    const next = shape[key];
-    if (!(next instanceof z.ZodObject)) return Object.keys(configSchema.shape);
+    const next = Object.hasOwn(shape, key) ? shape[key] : undefined;
+    if (!(next instanceof z.ZodObject)) return undefined;
     shape = next.shape;
   }
   return Object.keys(shape);

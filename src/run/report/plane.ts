@@ -30,7 +30,7 @@ export interface PlaneReportOptions {
   title: string;
   /** Points of the law that the flows are to end in, f32 [M, 2]; not those that were trained on. */
   data: Float32Array;
-  /** Of the starts; default 1. */
+  /** Seed of the starts; default 1. */
   seed?: number;
   device: Device;
   signal?: AbortSignal;

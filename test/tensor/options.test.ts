@@ -1,0 +1,161 @@
+// What callers hand to the engine as options, and beside them: nothing is ignored in silence.
+import { expect, it } from 'vitest';
+import { ArgumentError } from '../../src/errors.ts';
+import { solveFixed } from '../../src/flow/index.ts';
+import * as engine from '../../src/index.ts';
+
+const device = await engine.openDevice('cpu');
+const x = () => engine.tensor([1, 2, 3, 4], { shape: [2, 2], device });
+
+class Named {
+  readonly axis = 0;
+  toString(): string {
+    return 'named';
+  }
+}
+
+class Computed {
+  get axis(): number {
+    return 0;
+  }
+}
+
+class Misspelt {
+  get axs(): number {
+    return 0;
+  }
+}
+
+const taken: [title: string, options: object][] = [
+  ['a frozen object', Object.freeze({ axis: 0 })],
+  ['an object without a prototype', Object.assign(Object.create(null), { axis: 0 })],
+  ['an object that inherits them', Object.create({ axis: 0 })],
+  ['a hidden property', Object.defineProperty({}, 'axis', { value: 0 })],
+  ['fields of a class with methods', new Named()],
+  ['accessors of a class', new Computed()],
+  ['an option that is undefined beside another', { axis: 0, axes: undefined }],
+];
+
+it.each(taken)('options may be %s', (_, options) => {
+  expect(engine.sum(x(), options).shape).toEqual([2]);
+});
+
+const all = 'options { axes, axis, keepDims }';
+const among = 'options among axes, axis, keepDims';
+
+const refused: [title: string, options: unknown, message: string][] = [
+  ['a Map', new Map([['axis', 0]]), `${all}, got an object of Map`],
+  ['a Set', new Set([0]), `${all}, got an object of Set`],
+  ['a Date', new Date(0), `${all}, got an object of Date`],
+  ['a Promise', Promise.resolve({ axis: 0 }), `${all}, got a Promise`],
+  ['an Error', new Error('axis'), `${all}, got an object of Error`],
+  ['a Number object', new Number(0), `${all}, got an object of Number`],
+  ['an array', [0], `${all}, got [0]`],
+  ['a tensor', x(), `${among}, got "label" of an object of Tensor`],
+  ['a hidden property of another name', Object.defineProperty({}, 'dim', { value: 0 }), `${among}, got "dim"`],
+  ['an inherited option of another name', Object.create({ dim: 0 }), `${among}, got "dim"`],
+  [
+    'an accessor of another name',
+    new Misspelt(),
+    `${among}, got "axs" of an object of Misspelt (did you mean "axes"?)`,
+  ],
+  ['another name with undefined', { dim: undefined }, `${among}, got "dim"`],
+];
+
+it.each(refused)('options may not be %s', (_, options, message) => {
+  expect(() => engine.sum(x(), options as object)).toThrow(new ArgumentError('sum', ...halves(message)));
+});
+
+function halves(message: string): [expected: string, got: string] {
+  const at = message.indexOf(', got ');
+  return [message.slice(0, at), message.slice(at + ', got '.length)];
+}
+
+it('a method of a class is an option where one has that name', () => {
+  const times: number[] = [];
+  class Euler {
+    readonly solver = 'euler';
+    readonly steps = 2;
+    onStep({ t }: { t: number }): void {
+      times.push(t);
+    }
+  }
+  solveFixed((at) => engine.mul(at, 1), x(), new Euler());
+  expect(times).toHaveLength(2);
+});
+
+it('a tensor of this copy is not called one of another', () => {
+  expect(() => engine.concat(x() as never, 0)).toThrow('[concat] expected a list of tensors, got tensor f32 [2, 2]');
+  expect(() => engine.checkpoint((h) => h, x() as never)).toThrow('a list of input tensors, got tensor f32 [2, 2]');
+});
+
+it.each([0, 1, 'no', {}, null])('requiresGrad may not be %j', (value) => {
+  const message = '[requireGrad] expected true or false, got ';
+  expect(() => x().requireGrad(value as never)).toThrow(message);
+  expect(() => Object.assign(x(), { requiresGrad: value })).toThrow(message);
+});
+
+const index = () => engine.tensor([0, 1], { dtype: 'i32', device });
+const images = () => engine.zeros([1, 4, 4, 2], { device });
+
+/** Arguments of other libraries behind those that a function takes. */
+const extra: [op: string, call: (...more: unknown[]) => unknown, more: unknown[]][] = [
+  ['relu', bound(engine.relu, x), [undefined, { inplace: true }]],
+  ['relu', bound(engine.relu, x), [undefined, undefined, 1]],
+  ['where', bound(engine.where, () => engine.greater(x(), 0), x, x), [0]],
+  ['cast', bound(engine.cast, x, 'i32'), [{ copy: true }]],
+  ['reshape', bound(engine.reshape, x, [4]), [{ order: 'F' }]],
+  ['permute', bound(engine.permute, x, [1, 0]), [0]],
+  [
+    'pad',
+    bound(
+      engine.pad,
+      x,
+      [
+        [1, 1],
+        [0, 0],
+      ],
+      0,
+    ),
+    ['reflect'],
+  ],
+  ['slice', bound(engine.slice, x, [0, 0], [2, 2]), [[2, 2]]],
+  ['concat', bound(engine.concat, () => [x(), x()], 0), [{ out: null }]],
+  ['split', bound(engine.split, x, 2, 0), [1]],
+  ['broadcast_to', bound(engine.broadcastTo, x, [2, 2]), [{ subok: true }]],
+  ['gather', bound(engine.gather, x, index), [1]],
+  ['gather', bound(engine.gather, x, index), [{ axis: 1 }]],
+  ['one_hot', bound(engine.oneHot, index, 3), [{ onValue: 2 }]],
+  ['upsample_nearest', bound(engine.upsampleNearest, images, 2), [{ mode: 'bilinear' }]],
+  ['downsample_mean', bound(engine.downsampleMean, images, 2), [2]],
+  ['resize_bilinear', bound(engine.resizeBilinear, images, [2, 2]), [{ alignCorners: true }]],
+  ['fir_upsample', bound(engine.firUpsample, images, [1, 1], 0), [{ gain: 2 }]],
+  ['fir_downsample', bound(engine.firDownsample, images, [1, 1]), [2]],
+  [
+    'checkpoint',
+    bound(
+      engine.checkpoint,
+      () => (h: engine.Tensor) => h,
+      () => [x()],
+    ),
+    [{ use_reentrant: false }],
+  ],
+];
+
+/** The function with these arguments, those that are functions made at the call. */
+function bound(f: (...values: never[]) => unknown, ...values: unknown[]): (...more: unknown[]) => unknown {
+  return (...more) =>
+    (f as (...v: unknown[]) => unknown)(...values.map((v) => (typeof v === 'function' ? v() : v)), ...more);
+}
+
+it.each(extra)('%s refuses arguments that it does not take', (op, call, more) => {
+  expect(() => call(...more)).toThrow(`[${op}] expected no further argument, got `);
+  expect(call).not.toThrow();
+});
+
+it('ops are callbacks of map and reduce', () => {
+  const xs = [x(), x(), x()];
+  expect(xs.map(engine.relu)).toHaveLength(3);
+  expect(xs.map(engine.transpose)).toHaveLength(3);
+  expect(xs.reduce(engine.add).shape).toEqual([2, 2]);
+});
