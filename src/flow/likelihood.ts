@@ -22,7 +22,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
 import { replaying } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
-import { type SolveOptions, solveRk45 } from './solvers.ts';
+import { epsilonKind, type SolveOptions, solveRk45 } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
 
 /** Where the official likelihood ends its integral. */
@@ -40,7 +40,7 @@ export interface LikelihoodOptions
   repeats?: number;
   /** [count, ...shape] in place of a drawn probe. */
   probe?: Float32Array;
-  /** Time that the integral ends at; default 1e-5. */
+  /** Time that the integral ends at, in [0, 1); default 1e-5. */
   epsilon?: number;
   /** Standard deviation of the noise; default 1. */
   noiseScale?: number;
@@ -64,7 +64,7 @@ const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
   first: kinds.whole,
   repeats: kinds.number,
   probe: kinds.float32,
-  epsilon: kinds.number,
+  epsilon: epsilonKind,
   noiseScale: kinds.positive,
   centered: kinds.boolean,
 };

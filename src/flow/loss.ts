@@ -13,7 +13,7 @@ import { sameShape } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { uniformTimes } from './times.ts';
-import type { Velocity } from './velocity.ts';
+import { checkedVelocity, type Velocity } from './velocity.ts';
 
 export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'origin'> {
   /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
@@ -54,14 +54,25 @@ export function pseudoHuber(v: Tensor, x0: Tensor, x1: Tensor): Tensor {
 /** [N]: sqrt(||v - (x1 - x0)||^2 + c^2) - c of each sample: squared near 0, linear far off. */
 export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tensor {
   checkOperands('pseudoHubers', [v, x0, x1]);
+  checkEnds('pseudoHubers', [v, x0, x1]);
   checkArgument('pseudoHubers', 'c', c, kinds.notNegative);
   const error = reshape(sub(v, sub(x1, x0)), [x1.shape[0], x1.size / x1.shape[0]]);
   return sub(sqrt(add(sum(square(error), { axes: [1] }), c * c)), c);
 }
 
+/** @throws ShapeError unless points [N, ...] are of one shape and times [N], where they are given, as many: others would be repeated */
+function checkEnds(op: string, points: readonly Tensor[], t?: Tensor): void {
+  const [{ shape }] = points;
+  if (shape.length > 0 && points.every((x) => sameShape(x.shape, shape)) && (!t || sameShape(t.shape, [shape[0]])))
+    return;
+  const got = [...points, ...(t ? [t] : [])].map((x) => formatShape(x.shape)).join(', ');
+  throw new ShapeError(op, `points of one shape [N, ...]${t ? ' and times [N]' : ''}`, got);
+}
+
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
   checkOperands('interpolate', [x0, x1, t]);
+  checkEnds('interpolate', [x0, x1], t);
   const times = reshape(t, [t.size, ...x1.shape.slice(1).map(() => 1)]);
   return add(mul(times, x1), mul(sub(1, times), x0));
 }
@@ -86,8 +97,12 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const v = velocity(input ?? interpolate(x0, x1, t), t);
-  if (distance) return distance(v, x0, x1, t);
+  const v = checkedVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
+  if (distance) {
+    const measured: unknown = distance(v, x0, x1, t);
+    requireTensor('rectifiedFlowLoss', measured, 'a distance that returns a loss tensor');
+    return measured;
+  }
   const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
 }

@@ -7,6 +7,7 @@ import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { alias } from '../tensor/view.ts';
 import type { Velocity } from './velocity.ts';
 
 /** An evaluation of points of one shape, and the memory that it reads and writes. */
@@ -74,7 +75,8 @@ class LastShape {
     let v: Tensor | undefined;
     try {
       const recording = device.record(() => {
-        v = keep(scope(() => this.velocity(x, t)));
+        // A window of our own: it may be a tensor that the velocity keeps.
+        v = alias(scope(() => this.velocity(x, t)));
       });
       return { recording, x, t, v: v as unknown as Tensor };
     } catch (error) {

@@ -25,7 +25,11 @@ export interface Velocity {
 
 /** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
 export function velocityAt(velocity: Velocity, x: Tensor, t: number): Tensor {
-  const v: unknown = velocity(x, add(zeros([x.shape[0]], { device: x.device }), t));
+  return checkedVelocity(velocity(x, add(zeros([x.shape[0]], { device: x.device }), t)), x);
+}
+
+/** @returns what a velocity gave for x. @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape */
+export function checkedVelocity(v: unknown, x: Tensor): Tensor {
   requireTensor('velocity', v, 'a function that returns a tensor');
   checkOperands('velocity', [x, v]);
   if (!sameShape(v.shape, x.shape))

@@ -328,7 +328,7 @@ export const powOp = binaryOp('pow', {
 });
 /**
  * a^b, broadcast, as C's pow: 0^0 = 1, a negative base needs a whole exponent, and (-0)^0.5 is +0. The gradient with respect to b is 0
- * where a <= 0 (PyTorch: NaN where a < 0); the one with respect to a is 0 where b is 0.
+ * where a <= 0 and a^b is finite (PyTorch: NaN where a < 0), NaN where a <= 0 and it is not; the one with respect to a is 0 where b is 0.
  */
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));

@@ -1,7 +1,7 @@
 // A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
 import { checkArgument, checkOptions, describeValue, instanceOf, kind, kinds, listOf } from '../arguments.ts';
-import { FileError, formatShape, ValueError } from '../errors.ts';
+import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -112,7 +112,7 @@ export abstract class Module {
    * @param values host arrays by name; every name must be there and no other, with its shape
    * @param options.partial copies what fits and leaves the rest as it is
    * @returns what did not fit: nothing unless partial
-   * @throws FileError listing every missing, unknown and misshapen name
+   * @throws FileError listing every missing, unknown and misshapen name; DtypeError for a tensor that is not f32; nothing is copied then
    */
   loadStateDict(values: StateValues, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
     checkState('loadStateDict', values);
@@ -123,9 +123,15 @@ export abstract class Module {
     const mismatch = compareState(own, values);
     const text = describeMismatch(mismatch);
     if (text && !partial) throw new FileError(origin, `does not fit this model:\n${text}`);
-    for (const [name, { shape, data }] of values) {
+    const fitting = [...values].flatMap(([name, { shape, data }]) => {
       const target = own.get(name);
-      if (!target || !sameShape(target.shape, shape)) continue;
+      return target && sameShape(target.shape, shape) ? [{ name, target, data }] : [];
+    });
+    for (const { name, target } of fitting) {
+      target.assertAlive('loadStateDict()');
+      if (target.dtype !== 'f32') throw new DtypeError('loadStateDict', `f32 as "${name}"`, target.describe());
+    }
+    for (const { target, data } of fitting) {
       target.write(data);
       if (target.bf16) writeBf16(target, target.bf16);
     }

@@ -75,11 +75,20 @@ export class Tensor {
         'memory of a device (tensors are made by tensor(), zeros() and the ops)',
         describeValue(storage),
       );
+    if (!Array.isArray(shape)) throw new ArgumentError('Tensor', 'a shape', describeValue(shape));
+    if (!Object.hasOwn(dtypes, dtype)) throw new ArgumentError('Tensor', 'a dtype', describeValue(dtype));
     this.#storage = storage;
     this.#byteOffset = byteOffset;
     this.#shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
     this.#dtype = dtype;
     this.#size = sizeOf(this.#shape);
+    const end = byteOffset + this.#size * dtypes[dtype].bytes;
+    if (!(byteOffset >= 0 && end <= storage.bytes && this.#shape.every((dim) => Number.isInteger(dim) && dim >= 0)))
+      throw new ShapeError(
+        'Tensor',
+        `a window within memory of ${storage.bytes} bytes`,
+        `${dtype} ${formatShape(this.#shape)} at byte ${byteOffset}`,
+      );
   }
 
   /** Whether it is a tensor of this copy of the package. */

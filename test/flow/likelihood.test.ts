@@ -122,3 +122,12 @@ test('a wrong probe and repeats that would repeat nothing are refused', async ()
   await expect(likelihood(velocity, data, { ...options, trace: 'exact', repeats: 2 })).rejects.toThrow(/repeats 2/);
   await expect(likelihood(velocity, data.slice(1), options)).rejects.toThrow(/got 23 numbers/);
 });
+
+test.each([-0.1, 1, 2, Number.NaN])(
+  'an integral that ends at %s is refused: noise is at 0, data at 1',
+  async (epsilon) => {
+    await expect(likelihood((x) => mul(x, 2), Float32Array.of(1), { shape: [1], epsilon, device })).rejects.toThrow(
+      '[likelihood] expected epsilon to be in [0, 1)',
+    );
+  },
+);

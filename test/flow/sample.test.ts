@@ -7,7 +7,11 @@ import {
   encode,
   energyDistance,
   initialNoise,
+  interpolate,
+  pseudoHuber,
+  pseudoHubers,
   rectifiedFlowLoss,
+  replayable,
   sample,
   solve,
   straightness,
@@ -222,4 +226,34 @@ test('points whose memory goes elsewhere while batches are awaited are refused b
     device,
   } as const;
   await expect(sample((x) => x, options)).rejects.toThrow('to be a Float32Array, got a detached Float32Array of 0');
+});
+
+test('what a replayable velocity keeps is not disposed', async () => {
+  const kept = tensor([[1], [2]], { device });
+  const options = { shape: [1], count: 2, seed: 0, solver: 'euler', steps: 4, device } as const;
+  const { images } = await sample(
+    replayable(() => kept),
+    options,
+  );
+  expect(Array.from(kept.dataSync())).toEqual([1, 2]);
+  expect(images).toEqual((await sample(() => kept, options)).images);
+});
+
+test('points, times and velocities of other counts are refused, not repeated', () => {
+  scope(() => {
+    const [one, two] = [1, 2].map((n) => full([n, 2], 1, { device }));
+    const times = (n: number) => full([n], 0.5, { device });
+    expect(() => interpolate(one, two, times(2))).toThrow(
+      'points of one shape [N, ...] and times [N], got [1, 2], [2, 2], [2]',
+    );
+    expect(() => interpolate(two, two, times(1))).toThrow('got [2, 2], [2, 2], [1]');
+    expect(() => interpolate(one, one, times(3))).toThrow('got [1, 2], [1, 2], [3]');
+    expect(() => pseudoHubers(one, two, two, 1)).toThrow('points of one shape [N, ...], got [1, 2], [2, 2], [2, 2]');
+    expect(() => rectifiedFlowLoss(() => one, two, { seed: 0, distance: pseudoHuber })).toThrow(
+      '[velocity] expected a result [2, 2] as x, got [1, 2]',
+    );
+    expect(() => rectifiedFlowLoss((x) => x, two, { seed: 0, distance: (() => 1) as never })).toThrow(
+      '[rectifiedFlowLoss] expected a distance that returns a loss tensor, got 1',
+    );
+  });
 });

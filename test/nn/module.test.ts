@@ -1,6 +1,8 @@
-/** Modules that hold themselves: a walk through them would have no end. */
+/** Modules that hold themselves, through which a walk would have no end, and states that fit in part. */
 import { expect, test } from 'vitest';
 import { Module } from '../../src/nn/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { openTestDevice } from '../support/devices.ts';
 
 class Node extends Module {
   child: unknown;
@@ -49,4 +51,19 @@ test('a module that two others hold is no cycle', () => {
   outer.child = [shared, shared];
   expect(outer.stateDict().size).toBe(0);
   expect(outer.eval().training).toBe(false);
+});
+
+test('a state that cannot be loaded whole changes nothing', async () => {
+  await openTestDevice('cpu');
+  class Counting extends Module {
+    weight = tensor([1, 2], { requiresGrad: true });
+    count = tensor([0], { dtype: 'i32' });
+  }
+  const model = new Counting();
+  const state = new Map([
+    ['weight', { shape: [2], data: Float32Array.of(7, 7) }],
+    ['count', { shape: [1], data: Float32Array.of(3) }],
+  ]);
+  expect(() => model.loadStateDict(state)).toThrow('[loadStateDict] expected f32 as "count", got tensor i32 [1]');
+  expect(Array.from(model.weight.dataSync())).toEqual([1, 2]);
 });

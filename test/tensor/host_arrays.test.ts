@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { hostArray } from '../../src/arguments.ts';
 import type { Device } from '../../src/device/device.ts';
-import { cast, randn, tensor, zeros } from '../../src/index.ts';
+import { cast, randn, Tensor, tensor, zeros } from '../../src/index.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const large = 2 ** 22;
@@ -83,6 +83,18 @@ describe.each(['cpu', 'wasm'])('on %s', (name) => {
     using empty = zeros([2 ** 31 - 1, 0, 2], { device });
     expect(String(empty)).toBe('tensor f32 [2147483647, 0, 2]\n[]');
   });
+});
+
+test.each<[string, number, unknown, unknown, string]>([
+  ['beyond it', 0, [1e6], 'f32', 'expected a window within memory of 16 bytes, got f32 [1000000] at byte 0'],
+  ['before it', -4, [1], 'f32', 'got f32 [1] at byte -4'],
+  ['of negative extents', 0, [-2, -2], 'f32', 'got f32 [-2, -2] at byte 0'],
+  ['of no shape', 0, 4, 'f32', 'expected a shape, got 4'],
+  ['of no dtype', 0, [4], 'f64', 'expected a dtype, got "f64"'],
+])('a window of memory %s is no tensor', async (_, offset, shape, dtype, message) => {
+  const device = await openTestDevice('cpu');
+  using whole = zeros([4], { device });
+  expect(() => new Tensor(whole.storage, offset, shape as number[], dtype as 'f32')).toThrow(message);
 });
 
 test('an array that memory has no room for is refused by name', () => {
