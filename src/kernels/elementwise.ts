@@ -323,12 +323,12 @@ export const powOp = binaryOp('pow', {
   saves: 'operands',
   // b a^(b-1), and 0 where b is 0, whatever a is
   da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, lowered(b))))),
-  // a^b ln a, and 0 where ln a has no value
-  db: (dy, a, b) => product(dy, product(power(a, b), logOfPositive(a))),
+  // a^b ln a, and 0 where ln a has no value, though a^b be infinite or NaN there
+  db: (dy, a, b) => wherePositive(a, product(dy, product(power(a, b), logOf(a)))),
 });
 /**
  * a^b, broadcast, as C's pow: 0^0 = 1, a negative base needs a whole exponent, and (-0)^0.5 is +0. The gradient with respect to b is 0
- * where a <= 0 and a^b is finite (PyTorch: NaN where a < 0), NaN where a <= 0 and it is not; the one with respect to a is 0 where b is 0.
+ * where a <= 0 (PyTorch: NaN where a < 0, -Infinity where a is 0 and b < 0); the one with respect to a is 0 where b is 0.
  */
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
@@ -353,10 +353,14 @@ function zeroWhere(operand: Operand, x: Tensor): Tensor {
   return whereKernel(binaryKernel('pow', 'elementwise_equal', operand, 0, 'bool'), 0, x);
 }
 
-function logOfPositive(a: Operand): Operand {
-  if (typeof a === 'number') return a > 0 ? Math.log(a) : 0;
-  const positive = binaryKernel('pow', 'elementwise_greater', a, 0, 'bool');
-  return whereKernel(positive, unaryKernel('elementwise_log', a), 0);
+/** x where `operand` is above 0 or NaN, else 0. */
+function wherePositive(operand: Operand, x: Tensor): Tensor {
+  if (typeof operand === 'number') return operand <= 0 ? zeros(x.shape, { device: x.device, dtype: x.dtype }) : x;
+  return whereKernel(binaryKernel('pow', 'elementwise_less_equal', operand, 0, 'bool'), 0, x);
+}
+
+function logOf(a: Operand): Operand {
+  return typeof a === 'number' ? Math.log(a) : unaryKernel('elementwise_log', a);
 }
 
 // ---------------------------------------------------------------- comparisons

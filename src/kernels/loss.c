@@ -1,7 +1,7 @@
-/* Squared differences and their sum. */
+/* Squared differences and their sum: stretches of STRETCH in f32, their sums in double. */
 #include "pool.h"
 
-enum { CHUNK = 1 << 13 };
+enum { CHUNK = 1 << 13, STRETCH = 32 * LANES };
 
 struct squares {
   const float *a, *b, *dy;
@@ -15,15 +15,20 @@ static void sum_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct squares *s = context;
   int32_t i = task * CHUNK, end = min32(s->n, i + CHUNK);
-  vec even = {}, odd = {};
-  for (; i + 2 * LANES <= end; i += 2 * LANES) {
-    vec d0 = load(s->a + i) - load(s->b + i), d1 = load(s->a + i + LANES) - load(s->b + i + LANES);
-    even += d0 * d0;
-    odd += d1 * d1;
+  double total = 0;
+  while (i < end) {
+    int32_t stretch = min32(end, i + STRETCH);
+    vec even = {}, odd = {};
+    for (; i + 2 * LANES <= stretch; i += 2 * LANES) {
+      vec d0 = load(s->a + i) - load(s->b + i), d1 = load(s->a + i + LANES) - load(s->b + i + LANES);
+      even += d0 * d0;
+      odd += d1 * d1;
+    }
+    float rest = 0;
+    for (; i < stretch; i++) rest += (s->a[i] - s->b[i]) * (s->a[i] - s->b[i]);
+    total += (double)reduce_add(even + odd) + (double)rest;
   }
-  float rest = 0;
-  for (; i < end; i++) rest += (s->a[i] - s->b[i]) * (s->a[i] - s->b[i]);
-  s->partial[task] = (double)reduce_add(even + odd) + (double)rest;
+  s->partial[task] = total;
 }
 
 /* Bytes of scratch of loss_squares_sum. */

@@ -4,7 +4,7 @@
  */
 #include "gemm.h"
 
-enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, INNER_CHUNK = 256 };
+enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, INNER_CHUNK = 256, SUM_CHUNK = 1024 };
 
 struct product {
   const float *a, *b, *bias;
@@ -57,6 +57,13 @@ KERNEL void matmul_pack(const float *b, float *packed, int32_t batches, int32_t 
   pool_run(pack_task, &p, batches * p.panels);
 }
 
+/* sum += the products of one chunk of k. A chain over all of k would round many equal terms the same way. */
+static __attribute__((noinline)) void add_chunk(tile *sum, const float *rows, size_t step, int32_t there, const float *packed, int32_t k) {
+  tile part = {};
+  tile_multiply_upto(&part, rows, step, there, packed, k);
+  for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] += part.at[r][0], sum->at[r][1] += part.at[r][1];
+}
+
 static void multiply_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct product *p = context;
@@ -74,8 +81,12 @@ static void multiply_task(void *context, int32_t task, int32_t worker) {
     vec bias0 = {}, bias1 = {};
     if (p->bias) bias0 = load_upto(p->bias + column, width), bias1 = load_upto(p->bias + column + LANES, width - LANES);
     for (int32_t row = first_row; row < last_row; row += TILE_ROWS) {
+      const float *rows = a + (size_t)row * (size_t)p->k;
       tile sum = {};
-      tile_multiply_upto(&sum, a + (size_t)row * (size_t)p->k, (size_t)p->k, last_row - row, packed, p->k);
+      tile_multiply_upto(&sum, rows, (size_t)p->k, last_row - row, packed, min32(p->k, SUM_CHUNK));
+      for (int32_t begin = SUM_CHUNK; begin < p->k; begin += SUM_CHUNK)
+        add_chunk(&sum, rows + begin, (size_t)p->k, last_row - row, packed + (size_t)begin * TILE_COLUMNS,
+                  min32(p->k - begin, SUM_CHUNK));
       for (int32_t r = 0; r < TILE_ROWS && row + r < last_row; r++) {
         float *out = c + (size_t)(row + r) * (size_t)p->n + (size_t)column;
         store_upto(out, sum.at[r][0] + bias0, width);

@@ -1,7 +1,7 @@
 /* Adam with weight decay, clipping of the global norm and the moving average of the weights, in one pass over flat memory. */
 #include "pool.h"
 
-enum { CHUNK = 1 << 14 };
+enum { CHUNK = 1 << 14, STRETCH = 32 * LANES };
 
 struct squares { const float *x; double *partial; int32_t n; };
 
@@ -9,15 +9,20 @@ static void square_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct squares *s = context;
   int32_t i = task * CHUNK, end = min32(s->n, i + CHUNK);
-  vec even = {}, odd = {};
-  for (; i + 2 * LANES <= end; i += 2 * LANES) {
-    vec a = load(s->x + i), b = load(s->x + i + LANES);
-    even += a * a;
-    odd += b * b;
+  double total = 0;
+  while (i < end) { /* stretches in f32, their sums in double */
+    int32_t stretch = min32(end, i + STRETCH);
+    vec even = {}, odd = {};
+    for (; i + 2 * LANES <= stretch; i += 2 * LANES) {
+      vec a = load(s->x + i), b = load(s->x + i + LANES);
+      even += a * a;
+      odd += b * b;
+    }
+    float rest = 0;
+    for (; i < stretch; i++) rest += s->x[i] * s->x[i];
+    total += (double)reduce_add(even + odd) + (double)rest;
   }
-  float rest = 0;
-  for (; i < end; i++) rest += s->x[i] * s->x[i];
-  s->partial[task] = (double)reduce_add(even + odd) + (double)rest;
+  s->partial[task] = total;
 }
 
 /* Bytes of scratch of optimizer_norm. */

@@ -1,10 +1,10 @@
 /* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
- * Sums add runs of at most RUN terms and then the runs' sums, so that the error grows with the number of runs; tasks and
- * runs are cut by shape alone.
+ * Sums add runs of at most RUN terms and then the runs' sums, so that the error grows with the number of runs; within a run of rows,
+ * stretches of STRETCH are summed first, since a large sum rounds each small term the same way. Tasks and runs are cut by shape alone.
  */
 #include "pool.h"
 
-enum { RUN = 1 << 10, COLUMNS = 256 };
+enum { RUN = 1 << 10, STRETCH = 8, COLUMNS = 256 };
 
 struct reduction {
   const float *x;
@@ -36,6 +36,11 @@ static void sum_run_task(void *context, int32_t task, int32_t worker) {
   r->partial[task] = sum_row(r->x + (size_t)row * (size_t)r->reduce + (size_t)begin, min32(RUN, r->reduce - begin));
 }
 
+/* Sums STRETCH rows pairwise, `step` floats apart: LANES columns. */
+INLINE vec sum_2(const float *x, size_t step) { return load(x) + load(x + step); }
+INLINE vec sum_4(const float *x, size_t step) { return sum_2(x, step) + sum_2(x + 2 * step, step); }
+INLINE vec sum_stretch(const float *x, size_t step) { return sum_4(x, step) + sum_4(x + 4 * step, step); }
+
 /* inner > 1: a task sums one run of rows over a band of columns into partial[outer][run][inner], or y where it is the only run */
 static void sum_band_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
@@ -45,8 +50,19 @@ static void sum_band_task(void *context, int32_t task, int32_t worker) {
   int32_t first = run * RUN, last = min32(r->reduce, first + RUN);
   float *y = (r->runs == 1 ? r->y : r->partial) + ((size_t)o * (size_t)r->runs + (size_t)run) * (size_t)r->inner + (size_t)begin;
   for (int32_t c = 0; c < width; c++) y[c] = 0.0f;
-  for (int32_t k = first; k < last; k++) {
-    const float *x = r->x + ((size_t)o * (size_t)r->reduce + (size_t)k) * (size_t)r->inner + (size_t)begin;
+  size_t step = (size_t)r->inner;
+  const float *x = r->x + ((size_t)o * (size_t)r->reduce + (size_t)first) * step + (size_t)begin;
+  int32_t k = first;
+  for (; k + STRETCH <= last; k += STRETCH, x += STRETCH * step) {
+    int32_t c = 0;
+    for (; c + LANES <= width; c += LANES) store(y + c, load(y + c) + sum_stretch(x + c, step));
+    for (; c < width; c++) {
+      float sum = 0.0f;
+      for (int32_t i = 0; i < STRETCH; i++) sum += x[(size_t)i * step + (size_t)c];
+      y[c] += sum;
+    }
+  }
+  for (; k < last; k++, x += step) {
     int32_t c = 0;
     for (; c + LANES <= width; c += LANES) store(y + c, load(y + c) + load(x + c));
     for (; c < width; c++) y[c] += x[c];

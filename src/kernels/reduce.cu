@@ -16,15 +16,22 @@ KERNEL reduce_sum_rows(const real *x, float *partial, int rows, int reduce, int 
   if (lane_number() == 0) partial[which] = sum;
 }
 
-/* inner > 1: partial[outer][run][inner], a thread each */
+enum { STRETCH = 32 };
+
+/* inner > 1: partial[outer][run][inner], a thread each: stretches of STRETCH terms in f32, their sums in double */
 KERNEL reduce_sum_columns(const real *x, float *partial, int n, int reduce, int inner, int runs) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   u32 column = i % (u32)inner, run = i / (u32)inner % (u32)runs, o = i / (u32)inner / (u32)runs;
   int begin = (int)run * RUN, end = min(reduce, begin + RUN);
-  float sum = 0.0f;
-  for (int k = begin; k < end; k++) sum += x[((size_t)o * (size_t)reduce + (size_t)k) * (size_t)inner + column];
-  partial[i] = sum;
+  double total = 0;
+  for (int k = begin; k < end;) {
+    float sum = 0.0f;
+    for (int stretch = min(end, k + STRETCH); k < stretch; k++)
+      sum += x[((size_t)o * (size_t)reduce + (size_t)k) * (size_t)inner + column];
+    total += sum;
+  }
+  partial[i] = (float)total;
 }
 
 /* y[o][i] = scale * sum over the runs of partial[o][run][i] */

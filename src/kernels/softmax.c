@@ -1,7 +1,7 @@
 /* Softmax, its logarithm and the cross entropy, over rows of n numbers. m = max of the row, s = sum exp(x - m). */
 #include "pool.h"
 
-enum { ELEMENTS_PER_TASK = 1 << 14 };
+enum { ELEMENTS_PER_TASK = 1 << 14, STRETCH = 32 * LANES };
 
 struct rows {
   const float *x, *y, *dy;
@@ -20,46 +20,32 @@ INLINE float row_max(const float *x, int32_t n) {
   return m;
 }
 
+/* Sums over a row: of whole vectors by `vectors` (i: the first element of each), stretches of STRETCH in f32 and their sums in double; then
+ * of what is left by `elements`. Many equal terms would be off by more with each, since a large sum rounds them all the same way. */
+#define SUM_OF_ROW(n, vectors, elements)                                 \
+  double total = 0;                                                      \
+  int32_t i = 0;                                                         \
+  while (i + LANES <= n) {                                               \
+    vec sum = {};                                                        \
+    for (int32_t end = min32(n, i + STRETCH); i + LANES <= end; i += LANES) vectors; \
+    total += (double)reduce_add(sum);                                    \
+  }                                                                      \
+  for (; i < n; i++) total += (double)(elements);                        \
+  return (float)total;
+
+INLINE vec put_exp(const float *x, float *out, float m) {
+  vec e = vec_exp(load(x) - m);
+  store(out, e);
+  return e;
+}
+
 /* out = exp(x - m); returns the sum */
 INLINE float row_exp(const float *x, float *out, int32_t n, float m) {
-  vec sum = {};
-  int32_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    vec e = vec_exp(load(x + i) - m);
-    store(out + i, e);
-    sum += e;
-  }
-  float total = reduce_add(sum);
-  for (; i < n; i++) total += out[i] = f32_exp(x[i] - m);
-  return total;
+  SUM_OF_ROW(n, sum += put_exp(x + i, out + i, m), out[i] = f32_exp(x[i] - m))
 }
-
-INLINE float row_sum_exp(const float *x, int32_t n, float m) {
-  vec sum = {};
-  int32_t i = 0;
-  for (; i + LANES <= n; i += LANES) sum += vec_exp(load(x + i) - m);
-  float total = reduce_add(sum);
-  for (; i < n; i++) total += f32_exp(x[i] - m);
-  return total;
-}
-
-INLINE float row_dot(const float *a, const float *b, int32_t n) {
-  vec sum = {};
-  int32_t i = 0;
-  for (; i + LANES <= n; i += LANES) sum += load(a + i) * load(b + i);
-  float total = reduce_add(sum);
-  for (; i < n; i++) total += a[i] * b[i];
-  return total;
-}
-
-INLINE float row_sum(const float *a, int32_t n) {
-  vec sum = {};
-  int32_t i = 0;
-  for (; i + LANES <= n; i += LANES) sum += load(a + i);
-  float total = reduce_add(sum);
-  for (; i < n; i++) total += a[i];
-  return total;
-}
+INLINE float row_sum_exp(const float *x, int32_t n, float m) { SUM_OF_ROW(n, sum += vec_exp(load(x + i) - m), f32_exp(x[i] - m)) }
+INLINE float row_dot(const float *a, const float *b, int32_t n) { SUM_OF_ROW(n, sum += load(a + i) * load(b + i), a[i] * b[i]) }
+INLINE float row_sum(const float *a, int32_t n) { SUM_OF_ROW(n, sum += load(a + i), a[i]) }
 
 #define ROW_TASK(name)                                                                  \
   static void name##_task(void *context, int32_t task, int32_t worker) {                \

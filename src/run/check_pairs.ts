@@ -7,7 +7,8 @@ import {
   type PairFinding,
   sequentialBatch,
 } from '../data/index.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
+import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset } from './data.ts';
 

@@ -15,8 +15,8 @@ import {
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
-import { requireConfig } from './arguments.ts';
 import { given, missingKeys } from './config/index.ts';
+import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { downloaded, userDataFolder } from './user_files.ts';
 

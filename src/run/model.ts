@@ -5,8 +5,9 @@ import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
 import { UNet } from '../nn/unet.ts';
 import type { UNetOptions } from '../nn/unet_options.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import { inertKeys } from './config/official.ts';
+import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
 

@@ -8,7 +8,7 @@ import { checkArgument, checkArguments, kinds, wholeNumbers } from '../arguments
 import { channelsFirst, channelsLast, type ImagesShape } from '../data/index.ts';
 import { FileError, formatShape, ShapeError, UsageError } from '../errors.ts';
 import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
-import { requireConfig } from './arguments.ts';
+import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
 

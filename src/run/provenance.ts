@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /**
  * Counts the changes after which the same run has other bits. A state carries the number that its run began with.
  * 1: states that carry none. 2: Adam's constants in double, the frequencies of time embeddings rounded as the official code does, whole
- * means of group norms, exp, sin and cos at the ends of their range.
+ * means of group norms, exp, sin and cos at the ends of their range, sums in short stretches.
  */
 export const NUMERICS = 2;
 

@@ -1,6 +1,7 @@
 // `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
 import { checkOptions, type OptionKinds } from '../arguments.ts';
-import { requireConfig, trainingOptions } from './arguments.ts';
+import { trainingOptions } from './arguments.ts';
+import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';

@@ -147,6 +147,22 @@ describe.each(modes)('$label', (mode) => {
     expect(gradientsOf((t) => ops.pow(t, 2), [0, 3, infinity])).toEqual([[0, 6, infinity]]);
     // By the exponent: 0 where the base has no logarithm.
     expect(gradientsOf((t) => ops.pow(tensor([-2, 0, 1], { device }), t), [2, 3, 4])).toEqual([[0, 0, 0]]);
+    // Though the power itself may be infinite or NaN.
+    const exponents = [-1, 0, 0.5, -infinity];
+    for (const base of [0, -0, -2, -infinity]) {
+      expect(
+        gradientsOf((t) => ops.pow(base, t), exponents),
+        `${base}`,
+      ).toEqual([[0, 0, 0, 0]]);
+      const bases = tensor(
+        exponents.map(() => base),
+        { device },
+      );
+      expect(
+        gradientsOf((t) => ops.pow(bases, t), exponents),
+        `[${base}]`,
+      ).toEqual([[0, 0, 0, 0]]);
+    }
   });
 
   test('gradients of functions at the ends of their range', () => {

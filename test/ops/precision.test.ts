@@ -24,7 +24,7 @@ test('a precision that is not there, and one that the CPU has not, are refused',
     'precision bf16 needs the device cuda; cpu computes in fp32',
   );
   await expect(openDevice('cpu', { precision: 'fp8' as never })).rejects.toThrow(
-    'precision must be one of fp32, tf32, bf16, got fp8',
+    'expected precision to be one of "fp32", "tf32", "bf16", got "fp8"',
   );
 });
 

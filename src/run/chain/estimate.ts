@@ -9,7 +9,7 @@ import { evaluationsAStep, networkVelocity } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
-import { requireConfig } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { pairBytes } from '../pairs.ts';
 import { checkpointBytes, PROBED, probeStep } from '../plan.ts';

@@ -1,7 +1,7 @@
 // Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
 import { checkArgument } from '../../arguments.ts';
-import { requireConfig } from '../arguments.ts';
 import { pathList } from './official.ts';
+import { requireConfig } from './require.ts';
 import type { Config } from './schema.ts';
 
 /** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */

@@ -1,8 +1,8 @@
 // Which paths a task needs, asked before any model is built, each with the flag that sets it.
 import { checkArgument, oneOf } from '../../arguments.ts';
 import { ConfigError } from '../../errors.ts';
-import { requireConfig } from '../arguments.ts';
 import { given } from './official.ts';
+import { requireConfig } from './require.ts';
 import type { Config } from './schema.ts';
 
 /** What a command is about to do with a configuration. */

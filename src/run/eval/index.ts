@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
-import { requireConfig } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';

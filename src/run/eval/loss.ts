@@ -14,7 +14,8 @@ import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { streams } from '../../tensor/streams.ts';
-import { requireConfig, runOptions, unetKind } from '../arguments.ts';
+import { runOptions, unetKind } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 
 /** Times are counted in tenths. */

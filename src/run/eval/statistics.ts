@@ -11,8 +11,9 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKi
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
-import { requireConfig, runOptions } from '../arguments.ts';
+import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { userDataFolder } from '../user_files.ts';

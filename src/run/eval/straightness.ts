@@ -3,7 +3,8 @@ import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../argu
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
-import { requireConfig, runOptions, unetKind } from '../arguments.ts';
+import { runOptions, unetKind } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { microBatchFor } from '../memory.ts';
 

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
-import { requireConfig } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { keepBest } from './best.ts';
