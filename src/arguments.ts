@@ -129,13 +129,14 @@ export function checkOptions<Options extends object>(
 ): Options {
   if (!isRecord(options))
     throw new ArgumentError(op, `options { ${Object.keys(known).join(', ')} }`, describeValue(options));
+  const names = optionNames(options, known);
+  const unknown = names.find((name) => !Object.hasOwn(known, name));
+  if (unknown !== undefined) throw unknownOption(op, options, unknown, Object.keys(known));
   const result: Record<string, unknown> = {};
-  for (const name of optionNames(options, known)) {
-    const kindOf = Object.hasOwn(known, name) ? known[name as keyof Options] : undefined;
-    if (!kindOf) throw unknownOption(op, options, name, Object.keys(known));
+  for (const name of names) {
     const value: unknown = options[name];
     if (value === undefined) continue;
-    checkArgument(op, name, value, kindOf);
+    checkArgument(op, name, value, known[name as keyof Options]);
     result[name] = value;
   }
   for (const name of required)

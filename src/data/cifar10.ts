@@ -10,7 +10,7 @@
 // Source: cs.toronto.edu/~kriz/cifar.html.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkArguments, kinds } from '../arguments.ts';
+import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { tarGzFiles } from '../io/tar.ts';
@@ -33,7 +33,9 @@ const archives = ['cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'];
  * @param root the folder of the batches, a folder that holds it or an archive of it, or an archive itself
  * @throws FileError where no batch is found, or one is cut off or damaged
  */
-export async function loadCifar10(root: string, part: 'train' | 'heldOut'): Promise<Cifar10> {
+export function loadCifar10(root: string, part: 'train' | 'heldOut'): Promise<Cifar10>;
+export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<Cifar10> {
+  refuseExtra('loadCifar10', extra);
   checkArguments('loadCifar10', { root: [root, kinds.path], part: [part, partKind] });
   const names = parts[part];
   const found = (await readFolders(root, names)) ?? (await readArchives(root, names));

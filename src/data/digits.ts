@@ -9,7 +9,7 @@
 // CC BY 4.0 (assets/digits/LICENSE.md).
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { checkArgument } from '../arguments.ts';
+import { checkArgument, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
@@ -28,14 +28,18 @@ export interface Digits {
 }
 
 /** @throws FileError when the package's own file is missing or damaged */
-export async function loadDigits(): Promise<Digits> {
+export function loadDigits(): Promise<Digits>;
+export async function loadDigits(...extra: unknown[]): Promise<Digits> {
+  refuseExtra('loadDigits', extra);
   // The same two steps up from src/data and from dist/data.
   const path = fileURLToPath(new URL('../../assets/digits/digits.csv.gz', import.meta.url));
   return parseDigits(await readWhole(path, maxTextBytes), path);
 }
 
 /** The 1400 training or the 397 held-out digits as a data set. @throws FileError as loadDigits */
-export async function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset> {
+export function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset>;
+export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
+  refuseExtra('digitsDataset', extra);
   checkArgument('digitsDataset', 'part', part, partKind);
   const { images, labels } = await loadDigits();
   const members = Array.from({ length: count }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { checkArguments, kinds } from '../arguments.ts';
+import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError, formatShape } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
@@ -15,7 +15,9 @@ const MAX_BYTES = 2 ** 30;
 const UNSIGNED_BYTE = 8;
 
 /** @throws FileError for a missing file, or one that is cut off or of another kind */
-export async function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<ImageDataset> {
+export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<ImageDataset>;
+export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
+  refuseExtra('loadMnist', extra);
   checkArguments('loadMnist', { folder: [folder, kinds.path], part: [part, partKind] });
   const prefix = part === 'train' ? 'train' : 't10k';
   const images = await readIdx(folder, `${prefix}-images-idx3-ubyte`, 3);

@@ -4,7 +4,7 @@
 //
 // Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
 // Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
-import { checkArguments, kind, kinds } from '../arguments.ts';
+import { checkArguments, kind, kinds, refuseExtra } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
 import { randomBlock } from './random.ts';
@@ -95,7 +95,9 @@ const pointCount = kind(
  * @returns f32 [count, 2]
  * @throws ValueError for an unknown name, with the nearest known one
  */
-export function samplePoints(name: PointSetName, count: number, seed: number): Float32Array {
+export function samplePoints(name: PointSetName, count: number, seed: number): Float32Array;
+export function samplePoints(name: PointSetName, count: number, seed: number, ...extra: unknown[]): Float32Array {
+  refuseExtra('samplePoints', extra);
   checkArguments('samplePoints', { name: [name, kinds.text], count: [count, pointCount], seed: [seed, kinds.whole] });
   if (!Object.hasOwn(pointSets, name)) {
     const near = nearestName(name, pointSetNames);

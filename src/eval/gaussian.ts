@@ -3,7 +3,7 @@
 // Batches are merged by their means and scatters S = sum (x - mean)(x - mean)^T:
 //   S = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = mean_b - mean_a; covariance = S / (n - 1)
 // Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
-import { checkArgument, kind, kinds } from '../arguments.ts';
+import { checkArgument, kind, kinds, refuseExtra } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { checkFeatures, type FeatureRows } from './features.ts';
 import { addProductOfRows, mirrorLower } from './matrix.ts';
@@ -77,7 +77,9 @@ export class GaussianAccumulator {
 }
 
 /** Mean and covariance of features. @throws ValueError for fewer than two or values that are not finite */
-export function gaussianOf(features: FeatureRows): GaussianStatistics {
+export function gaussianOf(features: FeatureRows): GaussianStatistics;
+export function gaussianOf(features: FeatureRows, ...extra: unknown[]): GaussianStatistics {
+  refuseExtra('gaussianOf', extra);
   checkFeatures('gaussianOf', features);
   const accumulator = new GaussianAccumulator(features.columns);
   accumulator.add(features);

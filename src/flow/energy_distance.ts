@@ -1,6 +1,6 @@
 // Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when the
 // laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
-import { checkArguments, kinds, listOf } from '../arguments.ts';
+import { checkArguments, kinds, listOf, refuseExtra } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
 const pointsKind = listOf(kinds.number, 'numbers');
@@ -10,7 +10,9 @@ const pointsKind = listOf(kinds.number, 'numbers');
  * @param dim numbers a point; a and b hold points one after the other
  * @throws ValueError when they do not hold whole points
  */
-export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
+export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number;
+export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number, ...extra: unknown[]): number {
+  refuseExtra('energyDistance', extra);
   checkArguments('energyDistance', { a: [a, pointsKind], b: [b, pointsKind], dim: [dim, kinds.count] });
   for (const points of [a, b])
     if (points.length === 0 || points.length % dim)

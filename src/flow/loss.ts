@@ -1,6 +1,6 @@
 // The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
 // is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
-import { checkArgument, checkOptions, kinds, type OptionKinds, refuseInert } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra, refuseInert } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
@@ -70,7 +70,9 @@ function checkEnds(op: string, points: readonly Tensor[], t?: Tensor): void {
 }
 
 /** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
-export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor {
+export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor;
+export function interpolate(x0: Tensor, x1: Tensor, t: Tensor, ...extra: unknown[]): Tensor {
+  refuseExtra('interpolate', extra);
   checkOperands('interpolate', [x0, x1, t]);
   checkEnds('interpolate', [x0, x1], t);
   const times = reshape(t, [t.size, ...x1.shape.slice(1).map(() => 1)]);

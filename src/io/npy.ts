@@ -3,7 +3,7 @@
 // file length = data offset + product(shape) * itemsize, data offset a multiple of 64
 //
 // Source: numpy.lib.format. Object arrays are pickles and are refused: nothing of a file is ever run.
-import { checkArgument, checkArguments, kinds } from '../arguments.ts';
+import { checkArgument, checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -39,7 +39,9 @@ export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
  * The bytes of a version 1.0 file as NumPy writes them: header and elements.
  * @throws ValueError for bf16, which .npy cannot hold, or when data and shape do not fit together
  */
-export function encodeNpy(array: ArrayFile): Uint8Array {
+export function encodeNpy(array: ArrayFile): Uint8Array;
+export function encodeNpy(array: ArrayFile, ...extra: unknown[]): Uint8Array {
+  refuseExtra('encodeNpy', extra);
   const parts = npyParts('encodeNpy', 'npy', array);
   const bytes = new Uint8Array(parts[0].length + parts[1].length);
   bytes.set(parts[0]);
@@ -68,13 +70,17 @@ export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape
 }
 
 /** Reads one .npy file. @throws FileError */
-export async function readNpy(path: string): Promise<ArrayFile> {
+export function readNpy(path: string): Promise<ArrayFile>;
+export async function readNpy(path: string, ...extra: unknown[]): Promise<ArrayFile> {
+  refuseExtra('readNpy', extra);
   checkArgument('readNpy', 'path', path, kinds.path);
   return decodeNpy(await readWhole(path), path);
 }
 
 /** Writes one .npy file, atomically. @throws FileError, ValueError */
-export async function writeNpy(path: string, array: ArrayFile): Promise<void> {
+export function writeNpy(path: string, array: ArrayFile): Promise<void>;
+export async function writeNpy(path: string, array: ArrayFile, ...extra: unknown[]): Promise<void> {
+  refuseExtra('writeNpy', extra);
   checkArgument('writeNpy', 'path', path, kinds.path);
   await writeFileAtomic(path, npyParts('writeNpy', path, array));
 }

@@ -5,7 +5,7 @@
 //
 // Source: W3C Portable Network Graphics, second edition.
 import { crc32, inflateSync } from 'node:zlib';
-import { checkArgument, checkArguments, kinds } from '../arguments.ts';
+import { checkArgument, checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
@@ -32,7 +32,9 @@ const adam7 = [
 ];
 
 /** The PNG file of an 8-bit image. @throws ValueError when size and data do not fit together */
-export async function encodePng(image: Image): Promise<Uint8Array> {
+export function encodePng(image: Image): Promise<Uint8Array>;
+export async function encodePng(image: Image, ...extra: unknown[]): Promise<Uint8Array> {
+  refuseExtra('encodePng', extra);
   return encode(checkImage('encodePng', image));
 }
 
@@ -66,13 +68,17 @@ export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image>
 }
 
 /** Reads one PNG file. @throws FileError */
-export async function readPng(path: string): Promise<Image> {
+export function readPng(path: string): Promise<Image>;
+export async function readPng(path: string, ...extra: unknown[]): Promise<Image> {
+  refuseExtra('readPng', extra);
   checkArgument('readPng', 'path', path, kinds.path);
   return decodePng(await readWhole(path), path);
 }
 
 /** Writes one PNG file, atomically. @throws FileError, ValueError */
-export async function writePng(path: string, image: Image): Promise<void> {
+export function writePng(path: string, image: Image): Promise<void>;
+export async function writePng(path: string, image: Image, ...extra: unknown[]): Promise<void> {
+  refuseExtra('writePng', extra);
   checkArgument('writePng', 'path', path, kinds.path);
   await writeFileAtomic(path, [await encode(checkImage('writePng', image))]);
 }

@@ -3,7 +3,7 @@
 //
 // Nothing of a pickle is ever run: names that are no tensors or plain data, such as the class of a whole pickled module,
 // are refused.
-import { checkArgument, kinds } from '../arguments.ts';
+import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readRange, withFile } from './file.ts';
 import { readLegacyPth } from './pth_legacy.ts';
@@ -15,7 +15,9 @@ import { withZip } from './zip.ts';
  * The value that torch.save wrote. Storages are read one by one; tensors of one storage share its memory.
  * @throws FileError when damaged, cut off, or holding anything that is neither tensor nor plain data
  */
-export async function readPth(path: string): Promise<TorchValue> {
+export function readPth(path: string): Promise<TorchValue>;
+export async function readPth(path: string, ...extra: unknown[]): Promise<TorchValue> {
+  refuseExtra('readPth', extra);
   checkArgument('readPth', 'path', path, kinds.path);
   const start = await withFile(path, (file) => readRange(file, 0, Math.min(file.bytes, 2)));
   if (start[0] === 0x50 && start[1] === 0x4b) return withZip(path, '.pth', readZipPth);

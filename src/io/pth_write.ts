@@ -4,7 +4,7 @@
 //
 // Source: torch/serialization.py (_save). An array becomes a storage of its own, so that a window of a large memory does
 // not bring all of it; arrays over the same bytes share one.
-import { checkArgument, kinds } from '../arguments.ts';
+import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type ArrayFile, bytesOf, checkArray } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
@@ -23,7 +23,9 @@ const maxDepth = 100;
  * bytes, and every bit of its arrays comes back.
  * @throws FileError; ValueError for a value that cannot be written, or contains itself
  */
-export async function writePth(path: string, value: TorchInput): Promise<void> {
+export function writePth(path: string, value: TorchInput): Promise<void>;
+export async function writePth(path: string, value: TorchInput, ...extra: unknown[]): Promise<void> {
+  refuseExtra('writePth', extra);
   checkArgument('writePth', 'path', path, kinds.path);
   const { pickle, storages } = pickleValue(value);
   const entries: StoredEntry[] = [

@@ -1,5 +1,5 @@
 // The nonlinearities of the official networks (Score SDE, layers.py get_act), alone and behind a group norm.
-import { checkArgument, oneOf } from '../arguments.ts';
+import { checkArgument, oneOf, refuseExtra } from '../arguments.ts';
 import { add, clamp, exp, maximum, mul, relu, silu, sub } from '../kernels/elementwise.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -20,7 +20,9 @@ export const nonlinearities = Object.keys(functions) as Nonlinearity[];
 const nonlinearityKind = oneOf(nonlinearities);
 
 /** The nonlinearity of that name, element by element. */
-export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor {
+export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor;
+export function activate(x: Tensor, nonlinearity: Nonlinearity, ...extra: unknown[]): Tensor {
+  refuseExtra('activate', extra);
   checkArgument('activate', 'nonlinearity', nonlinearity, nonlinearityKind);
   return functions[nonlinearity](x);
 }

@@ -1,6 +1,6 @@
 // What the network is told of t, and what its output may be divided by. Labels are t * 999, as the official network
 // takes them.
-import { checkArgument, checkArguments, kind, kinds } from '../arguments.ts';
+import { checkArgument, checkArguments, kind, kinds, refuseExtra } from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
@@ -18,7 +18,9 @@ const dimKind = kind(
  * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)), with the roundings of the official code: the exponent is a product of floats.
  * @param labels [N]; result [N, dim], dim even and at least 4
  */
-export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor {
+export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor;
+export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unknown[]): Tensor {
+  refuseExtra('sinusoidalEmbedding', extra);
   requireTensor('sinusoidalEmbedding', labels, 'labels [N]');
   checkArgument('sinusoidalEmbedding', 'dim', dim, dimKind);
   const half = dim / 2;

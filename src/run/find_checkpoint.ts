@@ -1,6 +1,6 @@
 // Finding checkpoints: official command lines write checkpoint-10.pth where the official program writes checkpoint_10.pth,
 // and ours ends in .safetensors. The name as given comes first.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkArgument, kinds } from '../arguments.ts';
@@ -10,10 +10,13 @@ import { asFileError } from '../io/index.ts';
 /** checkpoint_10.safetensors, checkpoint-10.pth, ...: the number is the first group. */
 const pattern = /^checkpoint[-_](\d+)\.(?:safetensors|pth)$/;
 
-/** @throws FileError where there is none, or two that differ in spelling only */
+/** @throws FileError for a folder, and where there is none, or two that differ in spelling only */
 export function findCheckpoint(reference: string): string {
   checkArgument('findCheckpoint', 'reference', reference, kinds.path);
-  if (existsSync(reference)) return reference;
+  if (existsSync(reference)) {
+    if (statSync(reference).isDirectory()) throw new FileError(reference, 'is a folder; name a checkpoint in it');
+    return reference;
+  }
   const number = pattern.exec(basename(reference))?.[1];
   const candidates =
     number === undefined ? [] : spellings(dirname(reference), number).filter((path) => existsSync(path));

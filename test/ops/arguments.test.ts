@@ -13,21 +13,14 @@ import type { ScanReport } from '../support/scan_child.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const child = fileURLToPath(new URL('../support/scan_child.ts', import.meta.url));
+const register = new URL('../../node_modules/jiti/lib/jiti-register.mjs', import.meta.url).href;
 const RUNS = longer ? 200_000 : 20_000;
 
 async function scan(device: string, seed: number): Promise<ScanReport> {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-scan-'));
   const journal = join(folder, 'journal');
   try {
-    const values = [
-      '--import',
-      import.meta.resolve('jiti/register'),
-      child,
-      device,
-      journal,
-      String(seed),
-      String(RUNS),
-    ];
+    const values = ['--import', register, child, device, journal, String(seed), String(RUNS)];
     const run = spawn(process.execPath, values, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const [out, err] = [run.stdout, run.stderr].map((stream) => text(stream));
     const ended = await new Promise<string>((resolve) =>

@@ -89,7 +89,7 @@ describe('overrides', () => {
     ['optim.lr', undefined, /expects a value, got no value/],
     ['optim.lr', '-1', /optim\.lr: .*; got -1/],
     ['model.nff', '1', /unknown key model\.nff; did you mean model\.nf\?/],
-    ['model', '1', /unknown key model/],
+    ['model', '1', /model is a table; name one of its keys: /],
     ['data.centered', 'maybe', /expects true or false/],
     ['model.ch_mult', '(1,x)', /expects numbers/],
     ['sampling.use_ode_sampler', 'eulr', /sampling\.use_ode_sampler/],

@@ -59,6 +59,7 @@ describe('findCheckpoint', () => {
     const other = place('names/checkpoint-2.pth');
     expect(findCheckpoint(official)).toBe(official);
     expect(findCheckpoint(other)).toBe(other);
+    expect(() => findCheckpoint(join(folder, 'names'))).toThrow(/names: is a folder; name a checkpoint in it/);
     expect(() => findCheckpoint(join(folder, 'names/checkpoint_2.safetensors'))).toThrow(
       /may mean .*checkpoint_2\.pth or .*checkpoint-2\.pth; name the one you mean/,
     );

@@ -226,7 +226,7 @@ const right: Record<string, Plan[][]> = {
   activate: [[x, plain('elu')]],
   interpolate: [[x, x, operand('eight')]],
   pseudoHubers: [[x, x, x, plain(0.1)]],
-  rectifiedFlowLoss: [[velocity, x, options({ seed: plain(1), x0: x, t: operand('eight'), noiseScale: plain(2) })]],
+  rectifiedFlowLoss: [[velocity, x, options({ seed: plain(1), x0: x, t: operand('eight') })]],
   solveFixed: [[velocity, x, options({ solver: plain('heun'), steps: plain(2), from: plain(0), to: plain(1) })]],
   solveRk45: [[velocity, x, options({ tolerance: plain(1e-2), from: plain(0), to: plain(1) })]],
   solveStochastic: [[velocity, x, options({ steps: plain(2), sigmaVariance: plain(1), seed: plain(1) })]],

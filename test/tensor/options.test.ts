@@ -1,8 +1,12 @@
 // What callers hand to the engine as options, and beside them: nothing is ignored in silence.
 import { expect, it } from 'vitest';
+import * as data from '../../src/data/index.ts';
 import { ArgumentError } from '../../src/errors.ts';
-import { solveFixed } from '../../src/flow/index.ts';
+import * as evaluation from '../../src/eval/index.ts';
+import * as flow from '../../src/flow/index.ts';
 import * as engine from '../../src/index.ts';
+import * as io from '../../src/io/index.ts';
+import * as nn from '../../src/nn/index.ts';
 
 const device = await engine.openDevice('cpu');
 const x = () => engine.tensor([1, 2, 3, 4], { shape: [2, 2], device });
@@ -80,7 +84,7 @@ it('a method of a class is an option where one has that name', () => {
       times.push(t);
     }
   }
-  solveFixed((at) => engine.mul(at, 1), x(), new Euler());
+  flow.solveFixed((at) => engine.mul(at, 1), x(), new Euler());
   expect(times).toHaveLength(2);
 });
 
@@ -158,4 +162,27 @@ it('ops are callbacks of map and reduce', () => {
   expect(xs.map(engine.relu)).toHaveLength(3);
   expect(xs.map(engine.transpose)).toHaveLength(3);
   expect(xs.reduce(engine.add).shape).toEqual([2, 2]);
+});
+
+it.each<[name: string, call: () => unknown]>([
+  ['loadDigits', bound(data.loadDigits, 'train')],
+  ['digitsDataset', bound(data.digitsDataset, 'train', { shuffle: true })],
+  ['loadMnist', bound(data.loadMnist, 'folder', 'train', { download: true })],
+  ['loadCifar10', bound(data.loadCifar10, 'folder', 'train', { download: true })],
+  ['samplePoints', bound(data.samplePoints, 'two_moons', 2, 0, { noise: 0.1 })],
+  ['readPth', bound(io.readPth, 'x.pth', { weights_only: true })],
+  ['writePth', bound(io.writePth, 'x.pth', 1, { pickle_protocol: 2 })],
+  ['encodePng', bound(io.encodePng, {}, { level: 9 })],
+  ['readPng', bound(io.readPng, 'x.png', 'L')],
+  ['writePng', bound(io.writePng, 'x.png', {}, { level: 9 })],
+  ['encodeNpy', bound(io.encodeNpy, {}, 'F')],
+  ['readNpy', bound(io.readNpy, 'x.npy', { mmap_mode: 'r' })],
+  ['writeNpy', bound(io.writeNpy, 'x.npy', {}, { allow_pickle: false })],
+  ['energyDistance', bound(flow.energyDistance, [1], [1], 1, { beta: 1 })],
+  ['interpolate', bound(flow.interpolate, x, x, x, { clip: true })],
+  ['gaussianOf', bound(evaluation.gaussianOf, {}, { ddof: 0 })],
+  ['sinusoidalEmbedding', bound(nn.sinusoidalEmbedding, x, 4, { maxPeriod: 1 })],
+  ['activate', bound(nn.activate, x, 'relu', { inplace: true })],
+])('%s refuses arguments that it does not take', async (name, call) => {
+  await expect((async () => call())()).rejects.toThrow(`[${name}] expected no further argument, got `);
 });
