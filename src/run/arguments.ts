@@ -1,17 +1,7 @@
 // Kinds of arguments that the functions of this folder share.
-import { checkArgument, kind, kinds, oneOf } from '../arguments.ts';
+import { kind, kinds, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { UNet } from '../nn/unet.ts';
-import type { Config } from './config/schema.ts';
-import { checkConfig, isTree } from './config/tree.ts';
-
-const configKind = kind('a configuration, as loadConfig() returns it', isTree);
-
-/** @throws ArgumentError for what is no table of keys; ConfigError for one that the schema refuses, each fault with its path */
-export function requireConfig(op: string, config: Config): void {
-  checkArgument(op, 'config', config, configKind);
-  checkConfig(config, `handed to ${op}`);
-}
 
 export const unetKind = kind('a UNet', (v) => v instanceof UNet);
 

@@ -7,9 +7,10 @@ import {
   type PairFinding,
   sequentialBatch,
 } from '../data/index.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset } from './data.ts';
+import { requireConfig } from './require_config.ts';
 
 /** Images of the data set that are compared with. */
 const COMPARED = 10_000;

@@ -7,9 +7,9 @@ import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensor
 import { Adam, type AdamState } from '../nn/adam.ts';
 import { Module, type StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { requireConfig } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { NUMERICS, provenance } from './provenance.ts';
+import { requireConfig } from './require_config.ts';
 import type { StageIdentity } from './stage.ts';
 import { tuningIdentity } from './tuning.ts';
 

@@ -15,10 +15,11 @@ import { crossEntropy } from '../kernels/softmax.ts';
 import { Adam } from '../nn/adam.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { closing, loadDataset } from './data.ts';
 import { provenance } from './provenance.ts';
+import { requireConfig } from './require_config.ts';
 import { makeFolder } from './workdir.ts';
 
 const BATCH = 64;

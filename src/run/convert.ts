@@ -7,13 +7,14 @@ import { checkArguments, checkOptions, kinds, type OptionKinds } from '../argume
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { flattenTorch, readPth, writePth, writeSafetensors } from '../io/index.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import { loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { buildModel } from './model.ts';
 import { fromOfficialCheckpoint, type OfficialOptions, toOfficialCheckpoint } from './official.ts';
 import { isOurs, readTorchTree } from './open_checkpoint.ts';
 import { provenance } from './provenance.ts';
+import { requireConfig } from './require_config.ts';
 
 export interface ConvertOptions extends OfficialOptions {
   device: Device;

@@ -15,9 +15,9 @@ import {
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
-import { requireConfig } from './arguments.ts';
 import { given, missingKeys } from './config/index.ts';
 import type { Config } from './config/schema.ts';
+import { requireConfig } from './require_config.ts';
 import { downloaded, userDataFolder } from './user_files.ts';
 
 const partKind = oneOf(['train', 'heldOut']);

@@ -3,11 +3,12 @@ import { extname } from 'node:path';
 import { checkArgument, kinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { type ArrayFile, flattenTorch, readSafetensors } from '../io/index.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import { isCheckpoint, readCheckpointHeader } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import { buildModel } from './model.ts';
 import { readTorchTree } from './open_checkpoint.ts';
+import { requireConfig } from './require_config.ts';
 
 export interface TensorLine {
   name: string;

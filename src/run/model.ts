@@ -5,10 +5,11 @@ import type { Device } from '../device/device.ts';
 import { Initializer } from '../nn/init.ts';
 import { UNet } from '../nn/unet.ts';
 import type { UNetOptions } from '../nn/unet_options.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import { inertKeys } from './config/official.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
+import { requireConfig } from './require_config.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {

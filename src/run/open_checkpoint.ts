@@ -7,13 +7,14 @@ import { FileError } from '../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../io/index.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';
 import type { UNet } from '../nn/unet.ts';
-import { requireConfig, runOptions, unetKind } from './arguments.ts';
+import { runOptions, unetKind } from './arguments.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
 import { resolveConfig } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
 import { architectureDifferences, buildModel } from './model.ts';
 import { fromOfficialCheckpoint, type OfficialOptions } from './official.ts';
+import { requireConfig } from './require_config.ts';
 
 /** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
 export async function readTorchTree(path: string): Promise<TorchValue | undefined> {

@@ -8,9 +8,9 @@ import { checkArgument, checkArguments, kinds, wholeNumbers } from '../arguments
 import { channelsFirst, channelsLast, type ImagesShape } from '../data/index.ts';
 import { FileError, formatShape, ShapeError, UsageError } from '../errors.ts';
 import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
-import { requireConfig } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
+import { requireConfig } from './require_config.ts';
 
 type Writer = (path: string, images: Float32Array, shape: ImagesShape, config: Config) => Promise<void>;
 

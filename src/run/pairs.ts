@@ -17,7 +17,7 @@ import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { streams } from '../tensor/streams.ts';
-import { requireConfig, runOptions } from './arguments.ts';
+import { runOptions } from './arguments.ts';
 import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
@@ -29,6 +29,7 @@ import { architectureDifferences } from './model.ts';
 import { loadModel } from './open_checkpoint.ts';
 import { freeBytes, megabytes } from './plan.ts';
 import { packageVersion } from './provenance.ts';
+import { requireConfig } from './require_config.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 import { makeFolder } from './workdir.ts';
 

@@ -12,7 +12,7 @@ import { FileError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
-import { requireConfig, trainingOptions } from './arguments.ts';
+import { trainingOptions } from './arguments.ts';
 import { DeviceBatch } from './batch.ts';
 import { requirePaths } from './config/index.ts';
 import type { Config } from './config/schema.ts';
@@ -21,6 +21,7 @@ import type { Evaluation } from './eval/loss.ts';
 import { type Coupling, flowHealth, gaugedNoise, gaugedSamples } from './health.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
+import { requireConfig } from './require_config.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
 import { reflowStage } from './stage.ts';
 

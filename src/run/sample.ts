@@ -4,10 +4,11 @@ import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
-import { requireConfig, runOptions, unetKind } from './arguments.ts';
+import { runOptions, unetKind } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { microBatchFor } from './memory.ts';
 import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
+import { requireConfig } from './require_config.ts';
 
 export interface SampleRequest
   extends Pick<

@@ -1,11 +1,12 @@
 // `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
 import { checkOptions, type OptionKinds } from '../arguments.ts';
-import { requireConfig, trainingOptions } from './arguments.ts';
+import { trainingOptions } from './arguments.ts';
 import type { Config } from './config/schema.ts';
 import { closing, loadDataset, trainingBatches } from './data.ts';
 import { evaluationLoss } from './eval/loss.ts';
 import { flowHealth, gaugedNoise } from './health.ts';
 import { flowObjective } from './objective.ts';
+import { requireConfig } from './require_config.ts';
 import { runStage, type TrainOptions, type TrainResult } from './session.ts';
 import { flowStage } from './stage.ts';
 

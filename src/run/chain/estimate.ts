@@ -9,11 +9,11 @@ import { evaluationsAStep, networkVelocity } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
-import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { pairBytes } from '../pairs.ts';
 import { checkpointBytes, PROBED, probeStep } from '../plan.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
+import { requireConfig } from '../require_config.ts';
 import { trainingState } from '../session.ts';
 import { type ChainStage, chainStages, flowStages } from './stages.ts';
 

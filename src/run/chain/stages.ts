@@ -7,8 +7,8 @@
 //   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, from the pairs of the last flow
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
-import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
+import { requireConfig } from '../require_config.ts';
 import { snapshotNumber } from '../session.ts';
 import { snapshotPath } from '../workdir.ts';
 

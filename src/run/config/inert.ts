@@ -1,6 +1,6 @@
 // Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
 import { checkArgument } from '../../arguments.ts';
-import { requireConfig } from '../arguments.ts';
+import { requireConfig } from '../require_config.ts';
 import { pathList } from './official.ts';
 import type { Config } from './schema.ts';
 

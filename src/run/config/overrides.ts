@@ -2,7 +2,7 @@
 // booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
 import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
-import { requireConfig } from '../arguments.ts';
+import { requireConfig } from '../require_config.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, keyKind, merge, type Tree, unknownKey } from './tree.ts';
 

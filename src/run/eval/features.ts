@@ -5,9 +5,10 @@ import type { Device } from '../../device/device.ts';
 import { ConfigError, formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { rowsKind } from '../../eval/features.ts';
 import { extractFeatures, type FeatureRows, FidInception, loadClassifier } from '../../eval/index.ts';
-import { requireConfig, runOptions } from '../arguments.ts';
+import { runOptions } from '../arguments.ts';
 import { classifierImages } from '../classifier.ts';
 import type { Config } from '../config/schema.ts';
+import { requireConfig } from '../require_config.ts';
 import { weightsFile } from '../user_files.ts';
 
 export interface Features {

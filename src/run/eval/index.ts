@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
-import { requireConfig } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { numberedCheckpoints } from '../find_checkpoint.ts';
+import { requireConfig } from '../require_config.ts';
 import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
 import { rangeOf, snapshotAt } from './range.ts';
 

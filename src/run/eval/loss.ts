@@ -14,8 +14,9 @@ import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { streams } from '../../tensor/streams.ts';
-import { requireConfig, runOptions, unetKind } from '../arguments.ts';
+import { runOptions, unetKind } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
+import { requireConfig } from '../require_config.ts';
 
 /** Times are counted in tenths. */
 export const TIME_BUCKETS = 10;

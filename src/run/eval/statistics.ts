@@ -11,10 +11,11 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKi
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
-import { requireConfig, runOptions } from '../arguments.ts';
+import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
+import { requireConfig } from '../require_config.ts';
 import { userDataFolder } from '../user_files.ts';
 import { makeFolder } from '../workdir.ts';
 import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';

@@ -3,9 +3,10 @@ import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../argu
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
-import { requireConfig, runOptions, unetKind } from '../arguments.ts';
+import { runOptions, unetKind } from '../arguments.ts';
 import type { Config } from '../config/schema.ts';
 import { microBatchFor } from '../memory.ts';
+import { requireConfig } from '../require_config.ts';
 
 /** Euler steps along each path. */
 export const PATH_STEPS = 100;
