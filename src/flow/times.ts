@@ -16,7 +16,7 @@ import {
 import { type Device, deviceKind } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
-import { add, cos, div, less, log, mul, sigmoid, sin, sub, where } from '../kernels/elementwise.ts';
+import { add, cos, div, equal, less, log, minimum, mul, sigmoid, sin, sub, where } from '../kernels/elementwise.ts';
 import { type DrawOptions, drawOptions, randn, uniform } from '../kernels/random.ts';
 import { zeros } from '../tensor/create.ts';
 import { streams } from '../tensor/streams.ts';
@@ -85,7 +85,10 @@ const laws: Record<TimeLaw['law'], (law: TimeLaw, n: number, options: TimeDraw) 
     const u = uniform([n], options);
     const first = less(u, 0.5);
     const spread = where(first, mul(u, 2), sub(mul(u, 2), 1));
-    const rising = div(log(add(mul(spread, Math.expm1(a)), 1)), a);
+    // ln(1 + x) / a, x = spread (e^a - 1), as x / a times ln(w) / (w - 1), w = 1 + x rounded: exact for small x too (Kahan).
+    const w = add(mul(spread, Math.expm1(a)), 1);
+    const bend = where(equal(w, 1), 1, div(log(w), sub(w, 1)));
+    const rising = minimum(mul(mul(spread, Math.expm1(a) / a), bend), 1);
     return where(first, rising, sub(1, rising));
   },
   cosmap(_, n, options) {

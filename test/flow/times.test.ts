@@ -31,6 +31,11 @@ const laws: [TimeLaw, (t: number) => number][] = [
   [{ law: 'logit_normal', mean: -0.5, deviation: 0.7 }, (t) => normal((logit(t) + 0.5) / 0.7)],
   [{ law: 'u_shaped' }, uShaped(4)],
   [{ law: 'u_shaped', steepness: 1.5 }, uShaped(1.5)],
+  // So flat that it is the uniform law, and e^a - 1 is below what a float tells from 1, or can hold.
+  ...[1e-3, 1e-6, 1e-7, 1e-9, 1e-50].map((steepness): (typeof laws)[number] => [
+    { law: 'u_shaped', steepness },
+    (t) => t,
+  ]),
   // t = tan / (1 + tan), so u = (2 / pi) atan(t / (1 - t)).
   [{ law: 'cosmap' }, (t) => (2 / Math.PI) * Math.atan(t / (1 - t))],
 ];
