@@ -30,8 +30,9 @@ INLINE float row_max(const float *x, int32_t n) {
     for (int32_t end = min32(n, i + STRETCH); i + LANES <= end; i += LANES) vectors; \
     total += (double)reduce_add(sum);                                    \
   }                                                                      \
-  for (; i < n; i++) total += (double)(elements);                        \
-  return (float)total;
+  float rest = 0;                                                        \
+  for (; i < n; i++) rest += (elements);                                 \
+  return (float)(total + (double)rest);
 
 INLINE vec put_exp(const float *x, float *out, float m) {
   vec e = vec_exp(load(x) - m);
