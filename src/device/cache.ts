@@ -143,7 +143,7 @@ function othersWho({ uid, mode }: Stats): string | undefined {
 function readOwn(path: string): Buffer<ArrayBuffer> {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
-    // Of the file that is open: its name may lead to another by now.
+    // fstat, since the name may lead to another file by now.
     const info = fstatSync(file);
     const others = info.isFile() ? othersWho(info) : 'is not a file';
     if (others) throw new Error(`${path} ${others}`);

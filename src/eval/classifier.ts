@@ -42,7 +42,7 @@ export interface ClassifierImages {
 
 interface ClassifierOptions {
   device: Device;
-  /** Of the initial weights; default 0. */
+  /** Seed of the initial weights; default 0. */
   seed?: number;
 }
 

@@ -109,7 +109,7 @@ function tapsOf(kernel: readonly number[], gain: number): Float32Array {
   return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
 }
 
-/** Of a list that tapsOf() checks later. */
+/** The length of a list that tapsOf() checks later. */
 function lengthOf(kernel: readonly number[]): number {
   return copyOfList(kernel)?.length ?? 0;
 }

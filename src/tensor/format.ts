@@ -14,7 +14,7 @@ export function formatTensor(tensor: Tensor): string {
     if (axis === shape.length) return number(data[offset]);
     const stride = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
     const count = shape[axis];
-    // Of an axis that holds nothing only the brackets are shown, however long it is.
+    // An axis that holds nothing shows its brackets alone, however long it is.
     const indices: (number | undefined)[] =
       count * stride === 0
         ? []

@@ -29,7 +29,7 @@ function unitOf(x: number): number {
   return 2 ** (Math.max(exponent, -126) - 23);
 }
 
-/** Of the largest error in units of the result's last place: where it is, and how large. */
+/** Where the largest error is, in units of the result's last place, and how large. */
 function worst(x: Float32Array, got: ArrayLike<number>, of: (x: number) => number) {
   let found = { x: 0, got: 0, want: 0, units: 0 };
   for (const [i, value] of x.entries()) {

@@ -136,7 +136,7 @@ it('tune refuses all but a device and its options', async () => {
     await expect((run.tune as (...v: unknown[]) => unknown)(...values)).rejects.toThrow(ArgumentError);
 });
 
-/** Of every key of the options of a function that is called: a value of the wrong kind names the key. */
+/** Every option of every function: a value of the wrong kind names the option. */
 it('names each option that is of the wrong kind', async () => {
   const options = { workdir: 'w', device, otherStage: 'refuse', signal: AbortSignal.abort() };
   const keys = ['workdir', 'device', 'otherStage', 'signal', 'onStep', 'onCompile', 'onPlan', 'onNotice'];

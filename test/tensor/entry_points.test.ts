@@ -62,7 +62,7 @@ const numbers = (t: Tensor) => t.dataSync() as Float32Array;
 describe('has the gradient of finite differences:', () => {
   const STEP = 1 / 256;
 
-  /** Of every leaf and parameter along one direction: by backward(), and by differences of the outputs. */
+  /** The derivative along one direction of every leaf and parameter: by backward(), and by differences of the outputs. */
   function check({ leaves, positive, run, module }: Subject): void {
     const inputs = leaves.map((shape, i) => randn(shape, { seed: 3, stream: i, device }).requireGrad());
     const parameters = [...(module?.namedParameters() ?? [])];
