@@ -179,6 +179,11 @@ export interface MatmulOptions {
   bias?: Tensor;
 }
 
+/** The shape of x with all axes but the last joined. */
+function asMatrix({ shape, rank }: Tensor): [rows: number, columns: number] {
+  return [sizeOf(shape.slice(0, -1)), shape[rank - 1]];
+}
+
 const matmulOptions: OptionKinds<MatmulOptions> = {
   transposeA: kinds.boolean,
   transposeB: kinds.boolean,
@@ -199,15 +204,14 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
     // A layer's weight: as a convolution of single pixels.
     const layer = transposeB && !transposeA && b.rank === 2;
     const late = defers[1] && layer;
-    const [rows, inputs, outputs] = [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1], grad.shape[grad.rank - 1]];
+    const [rows, inputs] = asMatrix(a);
+    const outputs = grad.shape[grad.rank - 1];
     const pixels = [rows, 1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0];
     const gradientB = () => {
       // One b for a whole batch of a: the batch is part of the sum, which then is one product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
-      const left = shared ? { tensor: view(a, [a.size / a.shape[a.rank - 1], a.shape[a.rank - 1]]) } : { tensor: a };
-      const right = shared
-        ? { tensor: view(grad, [grad.size / grad.shape[grad.rank - 1], grad.shape[grad.rank - 1]]) }
-        : dy;
+      const left = { tensor: shared ? view(a, asMatrix(a)) : a };
+      const right = shared ? { tensor: view(grad, asMatrix(grad)) } : dy;
       return transposeB
         ? product({ ...right, transposed: true }, { ...left, transposed: transposeA }, { dtype })
         : product({ ...left, transposed: !transposeA }, right, { dtype });
