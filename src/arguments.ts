@@ -130,8 +130,7 @@ export function checkOptions<Options extends object>(
   if (!isRecord(options))
     throw new ArgumentError(op, `options { ${Object.keys(known).join(', ')} }`, describeValue(options));
   const names = optionNames(options, known);
-  const unknown = names.find((name) => !Object.hasOwn(known, name));
-  if (unknown !== undefined) throw unknownOption(op, options, unknown, Object.keys(known));
+  for (const name of names) if (!Object.hasOwn(known, name)) throw unknownOption(op, options, name, Object.keys(known));
   const result: Record<string, unknown> = {};
   for (const name of names) {
     const value: unknown = options[name];

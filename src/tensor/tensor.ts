@@ -83,7 +83,7 @@ export class Tensor {
     this.#dtype = dtype;
     this.#size = sizeOf(this.#shape);
     const end = byteOffset + this.#size * dtypes[dtype].bytes;
-    if (!(byteOffset >= 0 && end <= storage.bytes && this.#shape.every((dim) => Number.isInteger(dim) && dim >= 0)))
+    if (!(byteOffset >= 0 && end <= storage.bytes && areDimensions(this.#shape)))
       throw new ShapeError(
         'Tensor',
         `a window within memory of ${storage.bytes} bytes`,
@@ -287,6 +287,12 @@ export class Tensor {
 export function requireTensor(op: string, value: unknown, what = 'a tensor'): asserts value is Tensor {
   if (Tensor.is(value)) return;
   throw new ArgumentError(op, what, describeOperand(value));
+}
+
+/** A loop, since every tensor that is made comes by here. */
+function areDimensions(shape: Shape): boolean {
+  for (const dim of shape) if (!(dim >= 0 && Number.isInteger(dim))) return false;
+  return true;
 }
 
 /** The kind of an option that holds a tensor. */
