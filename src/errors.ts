@@ -63,7 +63,15 @@ export class UseAfterFreeError extends RectiflowError {}
 export class NotDifferentiableError extends RectiflowError {}
 
 /** A NaN or an infinity, with the op that made it first. */
-export class NonFiniteError extends RectiflowError {}
+export class NonFiniteError extends RectiflowError {
+  /** Numbers of the samples that are not finite, within the batch or the whole; empty where that is not known. */
+  readonly samples: readonly number[];
+
+  constructor(message: string, { samples = [], ...options }: ErrorOptions & { samples?: readonly number[] } = {}) {
+    super(message, options);
+    this.samples = samples;
+  }
+}
 
 /** A file that is missing, damaged, or of another kind than it should be. */
 export class FileError extends RectiflowError {

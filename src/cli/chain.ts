@@ -15,6 +15,7 @@ import {
 import type { Command, Option, Parsed } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
+import { say } from './screen.ts';
 import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './shared.ts';
 
 /** What a report uses beside any sampler: it has a row of RK45. */
@@ -59,11 +60,14 @@ export async function runChainCommand(config: Config, workdir: string, device: D
       workdir,
       device,
       signal,
-      onStage: ({ name, index, total }) => display.say(`stage ${index + 1} of ${total}: ${name}`),
+      onStage: ({ name, index, total }) => {
+        display.stop();
+        say(`stage ${index + 1} of ${total}: ${name}`);
+      },
       onCompile: display.training.onCompile,
       onStep: display.training.onStep,
-      onPlan: (plan) => display.say(describePlan(plan)),
-      onNotice: (text) => display.say(`note: ${text}`),
+      onPlan: (plan) => say(describePlan(plan)),
+      onNotice: (text) => say(`note: ${text}`),
       onProgress: (progress) => display.progress(progress),
     }).finally(() => display.stop()),
   );
@@ -137,11 +141,6 @@ function sum(values: readonly number[]): number {
 export class ChainDisplay {
   readonly training = new TrainingDisplay();
   private bar: Progress | undefined;
-
-  say(text: string): void {
-    this.stop();
-    process.stderr.write(`${text}\n`);
-  }
 
   progress({ what, done, total }: ChainProgress): void {
     this.bar ??= startProgress(what, total);

@@ -5,6 +5,7 @@ import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/provenance.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';
+import { endBar, say } from './screen.ts';
 
 // Loaded when asked for: `rectiflow --help` needs none of the libraries.
 const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
@@ -98,11 +99,15 @@ async function main(words: readonly string[]): Promise<number> {
   return command.run(parsed);
 }
 
+/** The exit code of work that was stopped and has nothing to go on from, as shells have it for Ctrl-C. */
+const STOPPED = 130;
+
 /** Errors of ours are for the user; anything else is a fault of this program and shows where. */
 function report(error: unknown): number {
+  endBar();
   if (error instanceof Error && error.name === 'AbortError') {
-    process.stderr.write('rectiflow: stopped\n');
-    return 130;
+    say('rectiflow: stopped');
+    return STOPPED;
   }
   const known = error instanceof RectiflowError;
   process.stderr.write(`rectiflow: ${known ? error.message : ((error as Error)?.stack ?? String(error))}\n`);
@@ -124,3 +129,5 @@ process.on('exit', () => {
   process.stderr.write(`rectiflow: the results cannot be written (${lost.code})\n`);
   process.exitCode = 1;
 });
+// Work that was given up may still wait for something.
+if (status === STOPPED) process.exit();

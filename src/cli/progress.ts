@@ -1,8 +1,9 @@
-// Progress on standard error, with the time left: a bar on a terminal, a plain line every few seconds elsewhere. Results go
-// to standard output.
+// Progress on standard error, with the time left: a bar on a terminal, a plain line every few seconds elsewhere. Results go to
+// standard output.
 import { createRequire } from 'node:module';
 import type * as CliProgress from 'cli-progress';
 import { describeDuration } from '../run/index.ts';
+import { type Bar, endBar, showBar } from './screen.ts';
 
 export interface Progress {
   /** `done` of the total, with a few words on how it goes. */
@@ -21,56 +22,60 @@ function bar(title: string, total: number): Progress {
   const { Presets, SingleBar } = createRequire(import.meta.url)('cli-progress') as typeof CliProgress;
   const single = new SingleBar(
     {
-      format: `${title} {bar} {value}/{total}  {duration_formatted}, {eta_formatted} left  {text}`,
+      format: `${title} {bar} {value}/{total}  {duration_formatted}{left}  {text}`,
       barCompleteChar: '#',
       barIncompleteChar: '.',
       barsize: 30,
       hideCursor: true,
       stream: process.stderr,
-      // The work blocks the event loop: no timer draws the bar, every update does.
+      // The work blocks the event loop: no timer draws the bar, every update does. What was cleared is drawn again.
       synchronousUpdate: true,
+      forceRedraw: true,
     },
     Presets.legacy,
   );
-  let started = false;
+  const left = timeLeft(total);
+  const shown: Bar = { stop: () => single.stop() };
   return {
     update(done, text) {
-      // A run that goes on does not begin at 0: the time left is that of the steps of this session.
-      if (!started) single.start(total, done - 1, { text });
-      started = true;
-      single.update(done, { text });
+      const payload = { text, left: left(done) };
+      if (showBar(shown)) single.start(total, done, payload);
+      single.update(done, payload);
     },
-    stop() {
-      if (started) single.stop();
-    },
+    stop: () => endBar(shown),
   };
 }
 
 function lines(title: string, total: number): Progress {
-  let first: { done: number; time: number } | undefined;
+  const left = timeLeft(total);
   let last = Number.NEGATIVE_INFINITY;
   let printed = -1;
-  let latest: [number, string] | undefined;
-  const print = ([done, text]: [number, string]) => {
+  let latest: [done: number, line: string] | undefined;
+  const print = ([done, line]: [number, string]) => {
     if (done === printed) return;
     printed = done;
     last = performance.now();
-    process.stderr.write(`${title} ${done}/${total}  ${text}${timeLeft(done)}\n`);
-  };
-  // From what this session has done: a run that goes on does not begin at 0.
-  const timeLeft = (done: number) => {
-    if (!first || done <= first.done || done >= total) return '';
-    const perStep = (performance.now() - first.time) / (done - first.done);
-    return `  ${describeDuration((perStep * (total - done)) / 1000)} left`;
+    process.stderr.write(line);
   };
   return {
     update(done, text) {
-      first ??= { done, time: performance.now() };
-      latest = [done, text];
+      latest = [done, `${title} ${done}/${total}  ${text}${left(done)}\n`];
       if (performance.now() - last >= LINE_EVERY_MS) print(latest);
     },
     stop() {
       if (latest) print(latest);
     },
+  };
+}
+
+/** ", 40 s left", from what this session has done: a run that goes on does not begin at 0. Nothing before that is known. */
+function timeLeft(total: number): (done: number) => string {
+  let first: { done: number; time: number } | undefined;
+  return (done) => {
+    const now = performance.now();
+    first ??= { done, time: now };
+    if (done <= first.done || done >= total) return '';
+    const perStep = (now - first.time) / (done - first.done);
+    return `, ${describeDuration((perStep * (total - done)) / 1000)} left`;
   };
 }

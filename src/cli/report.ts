@@ -2,7 +2,7 @@ import { reportedFlows, reportFlows } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
 import { interruptible } from './interrupt.ts';
-import { deviceOf, deviceOptions, withOverrides } from './shared.ts';
+import { deviceOf, deviceOptions, note, withOverrides } from './shared.ts';
 
 export const reportCommand: Command = {
   name: 'report',
@@ -39,7 +39,7 @@ export const reportCommand: Command = {
         workdir,
         device,
         signal,
-        onNotice: (text) => display.say(`note: ${text}`),
+        onNotice: note,
         onProgress: (progress) => display.progress(progress),
       }).finally(() => display.stop()),
     );

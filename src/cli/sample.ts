@@ -84,8 +84,8 @@ export const sampleCommand: Command = {
     const progress = startProgress('sample', num);
     const onProgress = ({ done, t, nfe }: { done: number; t: number; nfe: number }) =>
       progress.update(done, `t ${t.toFixed(3)}  NFE ${nfe}`);
-    const result = await interruptible((signal) =>
-      sampleFromCheckpoint(path, config, {
+    const result = await interruptible(async (signal) => {
+      const sampled = await sampleFromCheckpoint(path, config, {
         partial: parsed.has('partial'),
         onNotice: note,
         num,
@@ -97,9 +97,10 @@ export const sampleCommand: Command = {
         device,
         signal,
         onProgress,
-      }).finally(() => progress.stop()),
-    );
-    await write(out, result.images, result.shape, config);
+      }).finally(() => progress.stop());
+      await write(out, sampled.images, sampled.shape, config);
+      return sampled;
+    });
     const speed = (num / result.seconds).toPrecision(3);
     process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${num} images in ${out}\n`);
     return 0;

@@ -22,6 +22,7 @@ import {
 } from '../run/index.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
+import { say } from './screen.ts';
 
 export const deviceOptions: Record<string, Option> = {
   device: {
@@ -76,7 +77,7 @@ export const runOptions: Record<string, Option> = {
 };
 
 export function note(text: string): void {
-  process.stderr.write(`note: ${text}\n`);
+  say(`note: ${text}`);
 }
 
 /** The configuration that is named, with the overrides. @param used as of withOverrides */
@@ -111,7 +112,7 @@ export const partialOption: Option = { help: 'takes what fits of a checkpoint of
 /** The file that --checkpoint means; printed, since its name may be spelt in several ways. */
 export function namedCheckpoint(parsed: Parsed): string {
   const path = findCheckpoint(parsed.required('checkpoint'));
-  process.stderr.write(`checkpoint: ${path}\n`);
+  say(`checkpoint: ${path}`);
   return path;
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { asFileError } from '../io/index.ts';
 import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
 import { interruptible } from './interrupt.ts';
+import { say } from './screen.ts';
 import { TrainingDisplay } from './shared.ts';
 
 /** What is said, with the time. Written once the run has its work directory: a run that is refused leaves no trace there. */
@@ -48,9 +49,8 @@ export async function runTraining(
 ): Promise<number> {
   const display = new TrainingDisplay();
   const transcript = new Transcript();
-  const say = (text: string) => {
-    display.stop();
-    process.stderr.write(`${text}\n`);
+  const tell = (text: string) => {
+    say(text);
     transcript.add(text);
   };
   const result = await interruptible((signal) =>
@@ -65,9 +65,9 @@ export async function runTraining(
       },
       onPlan: (plan) => {
         transcript.begin(plan.workdir);
-        say(describePlan(plan));
+        tell(describePlan(plan));
       },
-      onNotice: (text) => say(`note: ${text}`),
+      onNotice: (text) => tell(`note: ${text}`),
     }).finally(() => display.stop()),
   ).catch((error) => {
     transcript.end(`ended: ${error.message}`);
@@ -75,11 +75,18 @@ export async function runTraining(
   });
   const { steps, loss, stopped, checkpoint } = result;
   const mean = Number.isNaN(loss) ? '' : `, mean loss of the last steps (50 at most): ${loss.toFixed(4)}`;
-  const summary = `${stopped ? 'stopped' : 'done'} after ${steps} steps${mean}`;
+  const summary = `${stopped ? 'stopped' : 'done'} after ${steps} steps (${describeSteps(steps)})${mean}`;
   transcript.begin(result.workdir);
   const peak = `peak memory: ${megabytes(result.peakMemory)} in tensors, ${megabytes(1024 * process.resourceUsage().maxRSS)} of the process`;
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);
-  process.stdout.write(stopped ? `the same command goes on from ${checkpoint}\n` : `checkpoint: ${checkpoint}\n`);
+  if (!stopped) process.stdout.write(`checkpoint: ${checkpoint}\n`);
+  else if (steps === 0) process.stdout.write('the same command begins again\n');
+  else process.stdout.write(`the same command goes on from ${checkpoint}\n`);
   return 0;
+}
+
+/** The numbers of the steps that are done: training.n_iters is the last one's, and the first is 0. */
+function describeSteps(steps: number): string {
+  return steps === 0 ? 'none' : `0 to ${steps - 1}`;
 }

@@ -3,6 +3,7 @@
 import { RecordingError } from '../errors.ts';
 import type { CachingAllocator } from './allocator.ts';
 import type { Recording } from './device.ts';
+import { interruptionPoint, isUninterrupted } from './interruption.ts';
 import { parseSignature, type Signature } from './module.ts';
 
 export type Launch = (...values: number[]) => number;
@@ -10,7 +11,7 @@ export type Launch = (...values: number[]) => number;
 export class LaunchRecorder {
   private readonly allocator: CachingAllocator;
   /** Of the work that is being recorded. */
-  private noted: { name: string; launch: Launch; values: number[] }[] | undefined;
+  private noted: { name: string; launch: Launch; values: number[]; uninterrupted: boolean }[] | undefined;
 
   constructor(allocator: CachingAllocator) {
     this.allocator = allocator;
@@ -34,7 +35,10 @@ export class LaunchRecorder {
       replay: () => {
         this.refuse('replaying what was recorded');
         this.allocator.countPool(pool);
-        for (const { launch, values } of noted) launch(...values);
+        for (const { launch, values, uninterrupted } of noted) {
+          if (!uninterrupted) interruptionPoint();
+          launch(...values);
+        }
       },
       [Symbol.dispose]: () => {
         noted.length = 0;
@@ -54,8 +58,11 @@ export class LaunchRecorder {
         return launch(...values);
       };
     return (...values) => {
-      if (!this.noted) return launch(...values);
-      this.noted.push({ name, launch, values });
+      if (!this.noted) {
+        interruptionPoint();
+        return launch(...values);
+      }
+      this.noted.push({ name, launch, values, uninterrupted: isUninterrupted() });
       return 0;
     };
   }

@@ -5,7 +5,7 @@
 // x and the integral are one state of RK45, whose error norm runs over both and over the logical batch.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert } from '../arguments.ts';
 import { gradients } from '../autograd/backward.ts';
-import { enableGrad, noGrad } from '../autograd/mode.ts';
+import { enableGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
@@ -20,9 +20,10 @@ import { shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { atOnce, inTurns } from './pieces.ts';
 import { replaying } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
-import { epsilonKind, type SolveOptions, solveRk45 } from './solvers.ts';
+import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
 
 /** Where the official likelihood ends its integral. */
@@ -116,16 +117,14 @@ export async function likelihood(
     for (const [repeat, log] of logs.entries()) {
       signal?.throwIfAborted();
       const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
-      const { x: state, nfe } = scope(() =>
-        noGrad(() => {
-          checkArgument('likelihood', 'data, which must last until it returns,', data, kinds.float32);
-          if (probe) checkArgument('likelihood', 'a probe, which must last until it returns,', probe, kinds.float32);
-          const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
-          const probes = probesOf(checked, { from: done, n, repeat, device });
-          using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
-          return solveRk45(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
-        }),
-      );
+      const { x: state, nfe } = await inTurns(function* () {
+        checkArgument('likelihood', 'data, which must last until it returns,', data, kinds.float32);
+        if (probe) checkArgument('likelihood', 'a probe, which must last until it returns,', probe, kinds.float32);
+        const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
+        const probes = probesOf(checked, { from: done, n, repeat, device });
+        using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
+        return yield* rk45InPieces(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
+      }, signal);
       const end = (await state.data()) as Float32Array;
       state.dispose();
       for (let i = 0; i < n; i++) {
@@ -192,7 +191,7 @@ function rademacher(shape: readonly number[], draw: Parameters<typeof uniform>[1
 /** The velocity of the state: v beside its divergence, at most `size` samples at a time. */
 function withDivergence(velocity: Velocity, shape: readonly number[], probes: Probes, size: number): Velocity {
   const width = sizeOf(shape);
-  return (state, t) =>
+  const inPieces = (state: Tensor, t: Tensor) =>
     inParts(state.shape[0], size, (from, to) => {
       const n = to - from;
       const x = reshape(slice(state, [from, 0], [to, width]), [n, ...shape]).requireGrad();
@@ -210,6 +209,7 @@ function withDivergence(velocity: Velocity, shape: readonly number[], probes: Pr
       }
       return concat([reshape(v, [n, width]), divergence as Tensor], 1);
     });
+  return Object.assign((state: Tensor, t: Tensor) => atOnce(inPieces(state, t)), { inPieces });
 }
 
 /** log N(z; 0, a^2) of one sample. */

@@ -12,7 +12,7 @@ import { mean } from '../kernels/reduce.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { solve } from './sample.ts';
-import type { Velocity } from './velocity.ts';
+import { type Velocity, watched } from './velocity.ts';
 
 export interface PathGauges {
   /** Mean over steps, samples and dimensions; 0 for one step. */
@@ -44,11 +44,9 @@ export function pathGauges(velocity: Velocity, start: Tensor, options: GaugeOpti
   checkOperands('pathGauges', [start]);
   const { steps, epsilon, reverse } = checkOptions('pathGauges', options, gaugeOptions, ['steps']);
   let squares = 0;
-  const measured: Velocity = (x, t) => {
-    const v = velocity(x, t);
+  const measured = watched(velocity, (_x, _t, v) => {
     squares += scope(() => mean(square(v)).item());
-    return v;
-  };
+  });
   const { x: end } = noGrad(() => solve(measured, start, { steps, epsilon, reverse, solver: 'euler' }));
   const transportCost = scope(() => noGrad(() => mse(end, start).item()));
   // The difference of two roundings may fall below 0.

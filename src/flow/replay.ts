@@ -8,7 +8,7 @@ import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
-import type { Velocity } from './velocity.ts';
+import type { Velocity, VelocityInPieces } from './velocity.ts';
 
 /** An evaluation of points of one shape, and the memory that it reads and writes. */
 interface Replay {
@@ -24,8 +24,12 @@ interface Replay {
  * @param replayed false: as it is
  */
 export function replaying(velocity: Velocity, replayed: boolean): Velocity & Disposable {
+  if (!replayed) {
+    const { inPieces } = velocity as Partial<VelocityInPieces>;
+    return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { inPieces, [Symbol.dispose]: () => {} });
+  }
   const last = new LastShape(velocity);
-  const evaluate: Velocity = replayed ? (x, t) => last.evaluate(x, t) : (x, t) => velocity(x, t);
+  const evaluate: Velocity = (x, t) => last.evaluate(x, t);
   return Object.assign(evaluate, { [Symbol.dispose]: () => last.forget() });
 }
 

@@ -2,12 +2,12 @@
 // The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
 // z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert, resultArray } from '../arguments.ts';
-import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { mul } from '../kernels/elementwise.ts';
+import { gather } from '../kernels/movement.ts';
 import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -15,16 +15,18 @@ import { checkShape, shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { atOnce, inTurns, type Pieces } from './pieces.ts';
 import {
   epsilonKind,
   type FixedSolver,
+  fixedInPieces,
   fixedSolvers,
+  rk45InPieces,
+  rowsNotFinite,
   type Solution,
   type SolveOptions,
-  solveFixed,
-  solveRk45,
 } from './solvers.ts';
-import { type SdeDrift, sdeDrifts, solveStochastic } from './stochastic.ts';
+import { type SdeDrift, sdeDrifts, stochasticInPieces } from './stochastic.ts';
 import { TIME_EPSILON } from './times.ts';
 import { microBatched, type Velocity } from './velocity.ts';
 
@@ -70,6 +72,8 @@ export interface SampleOptions extends TransportOptions {
   sdeDrift?: SdeDrift;
   /** Start points [count, ...shape] in place of noise, taken as they are: options of that noise are refused beside them. */
   latents?: Float32Array;
+  /** What happens to samples that are not finite: 'refuse' (default) is an error, 'leave out' drops them and names them in the result. */
+  notFinite?: 'refuse' | 'leave out';
 }
 
 const transportOptions: OptionKinds<TransportOptions> = {
@@ -96,11 +100,14 @@ export const sampleOptions: OptionKinds<SampleOptions> = {
   sigmaVariance: kinds.notNegative,
   sdeDrift: oneOf(sdeDrifts),
   latents: kinds.float32,
+  notFinite: oneOf(['refuse', 'leave out']),
 };
 
 export interface FlowSample {
-  /** [count, ...shape]. */
+  /** [count, ...shape]; without those that are left out. */
   images: Float32Array;
+  /** Numbers within [0, count) of the samples that were not finite and are left out; see `notFinite`. */
+  leftOut: number[];
   /** Evaluations of the velocity per sample: the mean over batches. */
   nfe: number;
 }
@@ -133,9 +140,9 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
       : initialNoise([n, ...shape], { seed, first: first + from, stream, noiseScale, device });
   const along: Path =
     sigmaVariance === 0
-      ? (v, x, watch) => solve(v, x, { ...solveOptionsOf(options), ...watch })
+      ? (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch })
       : (v, x, watch, from) =>
-          solveStochastic(v, x, {
+          stochasticInPieces(v, x, {
             steps,
             sigmaVariance,
             drift,
@@ -145,8 +152,8 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
             first: first + from,
             ...watch,
           });
-  const { points, nfe } = await transport(velocity, count, start, along, options);
-  return { images: points, nfe };
+  const { points, leftOut, nfe } = await transport(velocity, count, start, along, options);
+  return { images: points, leftOut, nfe };
 }
 
 /**
@@ -166,7 +173,7 @@ export async function encode(
   refuseIneffective('encode', options);
   const count = countSamples('encode', images, options.shape);
   const start = (from: number, n: number) => batchOf(images, from, n, options);
-  const along: Path = (v, x, watch) => solve(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
+  const along: Path = (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
   const { points, nfe } = await transport(velocity, count, start, along, options);
   return { latents: points, nfe };
 }
@@ -233,63 +240,91 @@ const namedSolveOptions: OptionKinds<NamedSolveOptions> = {
  * signal's reason when aborted
  */
 export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Solution {
+  return atOnce(solveInPieces(velocity, start, options));
+}
+
+/** As `solve`, in pieces. */
+export function solveInPieces(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Pieces<Solution> {
   const checked = checkOptions('solve', options, namedSolveOptions, ['solver']);
   refuseIneffective('solve', checked);
   const { solver, steps = DEFAULT_STEPS, tolerance = DEFAULT_TOLERANCE, reverse, onStep, signal } = checked;
   const { epsilon = TIME_EPSILON } = checked;
   const between = (start: number) => (reverse ? { from: 1, to: start } : { from: start, to: 1 });
   return solver === 'rk45'
-    ? solveRk45(velocity, start, { ...between(epsilon), tolerance, onStep, signal })
-    : solveFixed(velocity, start, { ...between(0), epsilon, solver, steps, onStep, signal });
+    ? rk45InPieces(velocity, start, { ...between(epsilon), tolerance, onStep, signal })
+    : fixedInPieces(velocity, start, { ...between(0), epsilon, solver, steps, onStep, signal });
 }
 
 /** Solves one batch whose first sample is number `from` of this call. */
-type Path = (velocity: Velocity, start: Tensor, watch: Pick<SolveOptions, 'onStep'>, from: number) => Solution;
+type Path = (velocity: Velocity, start: Tensor, watch: Pick<SolveOptions, 'onStep'>, from: number) => Pieces<Solution>;
 
 async function transport(
   velocity: Velocity,
   count: number,
   start: (from: number, n: number) => Tensor,
   along: Path,
-  options: TransportOptions,
-): Promise<{ points: Float32Array; nfe: number }> {
-  const { batch = count, microBatch = batch, onProgress, signal } = options;
+  options: TransportOptions & Pick<SampleOptions, 'notFinite'>,
+): Promise<{ points: Float32Array; leftOut: number[]; nfe: number }> {
+  const { batch = count, microBatch = batch, notFinite = 'refuse', onProgress, signal } = options;
   checkCounts({ batch, microBatch });
   using evaluate = microBatched(velocity, microBatch);
   const width = sizeOf(options.shape);
   const points = resultArray('sample', count * width);
+  const leftOut: number[] = [];
+  let written = 0;
   let evaluations = 0;
-  let broken = 0;
   for await (const [done, n] of logicalBatches(count, batch, signal)) {
     let reached = 0;
     const onStep: SolveOptions['onStep'] = ({ t, nfe }) => {
       reached = t;
       onProgress?.({ done, count, t, nfe });
     };
-    const { x, nfe } = scope(() => noGrad(() => along(evaluate, start(done, n), { onStep }, done)));
-    const batchPoints = (await x.data()) as Float32Array;
-    points.set(batchPoints, done * width);
-    x.dispose();
-    broken += countNotFinite(batchPoints, width);
+    const solveRows = (rows: readonly number[]) =>
+      inTurns(() => along(evaluate, rowsOf(start(done, n), rows), { onStep }, done), signal);
+    const { rows, values, nfe } = await solveSound(n, solveRows, notFinite === 'leave out');
+    const broken = new Set(rowsNotFinite(values, rows.length));
+    const kept = new Set(rows.filter((_, i) => !broken.has(i)));
+    for (const [i, row] of rows.entries())
+      if (kept.has(row)) points.set(values.subarray(i * width, (i + 1) * width), written++ * width);
+    for (let row = 0; row < n; row++) if (!kept.has(row)) leftOut.push(done + row);
     evaluations += nfe * n;
     onProgress?.({ done: done + n, count, t: reached, nfe });
   }
-  if (broken > 0)
+  if (leftOut.length > 0 && (notFinite === 'refuse' || leftOut.length === count))
     throw new NonFiniteError(
-      `${broken} of ${count} samples are not finite: the velocity gives NaN or infinity on their way`,
+      `${leftOut.length} of ${count} samples are not finite: the velocity gives NaN or infinity on their way`,
+      { samples: leftOut },
     );
-  return { points, nfe: evaluations / count };
+  return { points: points.subarray(0, written * width), leftOut, nfe: evaluations / count };
 }
 
-/** How many rows of that width hold a NaN or an infinity. */
-function countNotFinite(values: Float32Array, width: number): number {
-  let count = 0;
-  for (let from = 0; from < values.length; from += width) {
-    let i = from;
-    while (i < from + width && Number.isFinite(values[i])) i++;
-    if (i < from + width) count++;
-  }
-  return count;
+/** Solves the rows of a batch, once more without those at which the solver gives up where these may be left out. */
+async function solveSound(
+  n: number,
+  solveRows: (rows: readonly number[]) => Promise<Solution>,
+  leaveOut: boolean,
+): Promise<{ rows: readonly number[]; values: Float32Array; nfe: number }> {
+  let rows: readonly number[] = Array.from({ length: n }, (_, row) => row);
+  while (rows.length > 0)
+    try {
+      const { x, nfe } = await solveRows(rows);
+      try {
+        return { rows, values: (await x.data()) as Float32Array, nfe };
+      } finally {
+        x.dispose();
+      }
+    } catch (error) {
+      if (!leaveOut || !(error instanceof NonFiniteError) || error.samples.length === 0) throw error;
+      const broken = new Set(error.samples);
+      rows = rows.filter((_, i) => !broken.has(i));
+    }
+  return { rows, values: new Float32Array(0), nfe: 0 };
+}
+
+function rowsOf(batch: Tensor, rows: readonly number[]): Tensor {
+  return rows.length === batch.shape[0]
+    ? batch
+    : gather(batch, tensor([...rows], { dtype: 'i32', device: batch.device }));
 }
 
 /** Samples [from, from + n) of host values [count, ...shape]. */

@@ -9,8 +9,9 @@ import { noGrad } from '../autograd/mode.ts';
 import { NonFiniteError } from '../errors.ts';
 import { reshape } from '../kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
-import { keep, scope } from '../tensor/scope.ts';
+import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { atOnce, type Pieces, scoped, within } from './pieces.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 export interface SolveOptions {
@@ -102,11 +103,16 @@ const fixedOptions: OptionKinds<FixedOptions> = {
 };
 
 /**
- * Equal steps of an explicit method; NFE = steps times its stages.
+ * Equal steps of an explicit method; NFE = steps times its stages. It does not look at the values: where the velocity is not finite, x is not.
  * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
  * when aborted
  */
 export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
+  return atOnce(fixedInPieces(velocity, start, options));
+}
+
+/** As `solveFixed`, in pieces. */
+export function* fixedInPieces(velocity: Velocity, start: Tensor, options: FixedOptions): Pieces<Solution> {
   checkPath('solveFixed', velocity, start);
   const checked = checkOptions('solveFixed', options, fixedOptions, ['solver', 'steps']);
   const { from = 0, to = 1, solver, steps, epsilon = 0, onStep, signal } = checked;
@@ -119,7 +125,10 @@ export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOpti
   for (let step = 0; step < steps; step++) {
     signal?.throwIfAborted();
     const s = from + (step / steps) * (to - from);
-    const next = scope(() => stepOf(tableau, slope, x, s, h).x);
+    const before = x;
+    const next = yield* scoped(function* () {
+      return (yield* stepOf(tableau, slope, before, s, h)).x;
+    });
     if (x !== start) x.dispose();
     x = next;
     nfe += tableau.nodes.length;
@@ -129,17 +138,17 @@ export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOpti
 }
 
 /** dx/dt at a time of the host's. */
-type Slope = (x: Tensor, t: number) => Tensor;
+type Slope = (x: Tensor, t: number) => Pieces<Tensor>;
 
 /** One step; `first` is the first stage where it is known already. */
-function stepOf(
+function* stepOf(
   tableau: Tableau,
   slope: Slope,
   x: Tensor,
   t: number,
   h: number,
   first?: Tensor,
-): { x: Tensor; k: Tensor[] } {
+): Pieces<{ x: Tensor; k: Tensor[] }> {
   const k: Tensor[] = [];
   for (const [i, node] of tableau.nodes.entries()) {
     if (i === 0 && first) k.push(first);
@@ -152,7 +161,7 @@ function stepOf(
               k,
               tableau.stages[i].map((a) => a * h),
             );
-      k.push(slope(at, t + node * h));
+      k.push(yield* slope(at, t + node * h));
     }
   }
   return {
@@ -180,10 +189,15 @@ const ORDER = 4;
 /**
  * Dormand-Prince 5(4) with atol = rtol = tolerance, as scipy.integrate.solve_ivp(method='RK45') steps. Gradients are those of the
  * accepted steps, whose sizes are constants (as torchdiffeq's odeint has them); what was tried and rejected leaves no graph.
- * @throws ValueError for options outside their range; NonFiniteError for a start or a velocity that is not finite; ShapeError for a
- * velocity of another shape than x; the signal's reason when aborted
+ * @throws ValueError for options outside their range; NonFiniteError, which names the samples, for a start or a velocity that is not
+ * finite; ShapeError for a velocity of another shape than x; the signal's reason when aborted
  */
 export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Options): Solution {
+  return atOnce(rk45InPieces(velocity, start, options));
+}
+
+/** As `solveRk45`, in pieces. */
+export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Options): Pieces<Solution> {
   checkPath('solveRk45', velocity, start);
   const {
     from = 0,
@@ -196,43 +210,27 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Option
   const direction = Math.sign(to - from);
   if (direction === 0) return { x: linearCombination(start, [], []), nfe: 0 };
   // Windows of its own: a velocity may return x, or a tensor that it keeps.
-  const slope: Slope = (x, t) => reshape(velocityAt(velocity, x, t), x.shape);
+  const slope: Slope = function* (x, t) {
+    return reshape(yield* velocityAt(velocity, x, t), x.shape);
+  };
   let x = start;
   let t = from;
-  let first = keep(scope(() => slope(x, t)));
+  let first = keep(yield* scoped(() => slope(x, t)));
   let nfe = 1;
   try {
-    let size = noGrad(() => scope(() => initialStep(slope, x, first, t, to, bounds)));
+    let size = yield* within(noGrad, () => scoped(() => initialStep(slope, { x, first, from: t, to, bounds })));
     nfe++;
     while (direction * (to - t) > 0) {
-      signal?.throwIfAborted();
       const least = 10 * Math.abs(spacing(t));
       size = Math.max(size, least);
       let rejected = false;
       for (;;) {
+        signal?.throwIfAborted();
         if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
         const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
-        const h = end - t;
-        size = Math.abs(h);
-        const tried = scope(() => {
-          const { x: next, k } = stepOf(dormandPrince, slope, x, t, h, first);
-          const last = slope(next, end);
-          const error = noGrad(() =>
-            linearCombination(
-              null,
-              [...k, last],
-              dormandPrince.error.map((e) => e * h),
-            ),
-          );
-          return { next, last, norm: scaledErrorNorm(error, x, next, bounds) };
-        });
+        size = Math.abs(end - t);
+        const { next, last, norm } = yield* scoped(() => tryStep(slope, { x, first, t, end, bounds }));
         nfe += 6;
-        const { next, last, norm } = tried;
-        if (!Number.isFinite(norm)) {
-          next.dispose();
-          last.dispose();
-          throw notFinite(t);
-        }
         if (norm < 1) {
           let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
           if (rejected) factor = Math.min(1, factor);
@@ -257,30 +255,56 @@ export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Option
   return { x, nfe };
 }
 
-function notFinite(t: number): NonFiniteError {
-  return new NonFiniteError(`RK45 met a velocity that is not finite near t = ${t}`);
+interface Bounds {
+  absolute: number;
+  relative: number;
+}
+
+/** A step from t to `end`, the slope there, and the norm of its error. @throws NonFiniteError for a norm that is none */
+function* tryStep(
+  slope: Slope,
+  { x, first, t, end, bounds }: { x: Tensor; first: Tensor; t: number; end: number; bounds: Bounds },
+): Pieces<{ next: Tensor; last: Tensor; norm: number }> {
+  const h = end - t;
+  const { x: next, k } = yield* stepOf(dormandPrince, slope, x, t, h, first);
+  const last = yield* slope(next, end);
+  const weights = dormandPrince.error.map((e) => e * h);
+  const error = noGrad(() => linearCombination(null, [...k, last], weights));
+  const norm = scaledErrorNorm(error, x, next, bounds);
+  if (!Number.isFinite(norm)) throw notFinite(t, [next, error]);
+  return { next, last, norm };
+}
+
+/** @param seen tensors [N, ...] of which one at least holds what is not finite */
+function notFinite(t: number, seen: readonly Tensor[]): NonFiniteError {
+  return brokenSamples(`RK45 met a velocity that is not finite near t = ${t}`, seen);
+}
+
+/** The error that also says in how many samples, and in which. */
+function brokenSamples(what: string, seen: readonly Tensor[]): NonFiniteError {
+  const count = seen[0].shape[0];
+  const samples = [...new Set(seen.flatMap((tensor) => rowsNotFinite(tensor.dataSync(), count)))].sort((a, b) => a - b);
+  // The norm may overflow where every value is finite.
+  const where = samples.length > 0 ? `, in ${samples.length} of ${count} samples` : '';
+  return new NonFiniteError(what + where, { samples });
 }
 
 /** scipy's select_initial_step. @throws NonFiniteError for a start, or a velocity there, that is not finite */
-function initialStep(
+function* initialStep(
   slope: Slope,
-  x: Tensor,
-  first: Tensor,
-  from: number,
-  to: number,
-  bounds: { absolute: number; relative: number },
-): number {
+  { x, first, from, to, bounds }: { x: Tensor; first: Tensor; from: number; to: number; bounds: Bounds },
+): Pieces<number> {
   const interval = Math.abs(to - from);
   const direction = Math.sign(to - from);
   const d0 = scaledErrorNorm(x, x, x, bounds);
-  if (!Number.isFinite(d0)) throw new NonFiniteError('RK45 cannot begin at a state that is not finite');
+  if (!Number.isFinite(d0)) throw brokenSamples('RK45 cannot begin at a state that is not finite', [x]);
   const d1 = scaledErrorNorm(first, x, x, bounds);
-  if (!Number.isFinite(d1)) throw notFinite(from);
+  if (!Number.isFinite(d1)) throw notFinite(from, [first]);
   const h0 = Math.min(interval, d0 < 1e-5 || d1 < 1e-5 ? 1e-6 : (0.01 * d0) / d1);
   const probe = linearCombination(x, [first], [direction * h0]);
-  const change = linearCombination(slope(probe, from + direction * h0), [first], [-1]);
+  const change = linearCombination(yield* slope(probe, from + direction * h0), [first], [-1]);
   const d2 = scaledErrorNorm(change, x, x, bounds) / h0;
-  if (!Number.isFinite(d2)) throw notFinite(from);
+  if (!Number.isFinite(d2)) throw notFinite(from, [change]);
   const h1 = d1 <= 1e-15 && d2 <= 1e-15 ? Math.max(1e-6, h0 * 1e-3) : (0.01 / Math.max(d1, d2)) ** (1 / (ORDER + 1));
   return Math.min(100 * h0, h1, interval);
 }
@@ -288,4 +312,13 @@ function initialStep(
 /** Distance from |t| to the next double. */
 function spacing(t: number): number {
   return Math.max(Math.abs(t), 2 ** -1022) * Number.EPSILON;
+}
+
+/** Which of `count` rows, all of one width, hold a NaN or an infinity. */
+export function rowsNotFinite(values: ArrayLike<number>, count: number): number[] {
+  const width = values.length / count;
+  return Array.from({ length: count }, (_, row) => row).filter((row) => {
+    for (let i = row * width; i < (row + 1) * width; i++) if (!Number.isFinite(values[i])) return true;
+    return false;
+  });
 }

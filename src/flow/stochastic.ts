@@ -9,9 +9,9 @@
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { randn } from '../kernels/random.ts';
-import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { atOnce, type Pieces, scoped } from './pieces.ts';
 import { epsilonKind, type Solution, type SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
@@ -56,6 +56,11 @@ const stochasticOptions: OptionKinds<StochasticOptions> = {
  * when aborted
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
+  return atOnce(stochasticInPieces(velocity, start, options));
+}
+
+/** As `solveStochastic`, in pieces. */
+export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: StochasticOptions): Pieces<Solution> {
   checkPath('solveStochastic', velocity, start);
   const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance', 'seed']);
   const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = checked;
@@ -68,9 +73,10 @@ export function solveStochastic(velocity: Velocity, start: Tensor, options: Stoc
     signal?.throwIfAborted();
     const t = (step / steps) * (1 - epsilon) + epsilon;
     const [alongV, alongX] = drift === 'exact' ? [(1 - t) * t, -(1 - t)] : [(t * (1 - t)) / 2, -(2 - t) / 2];
-    const next = scope(() => {
-      const v = velocityAt(velocity, x, t);
-      const moved = linearCombination(x, [v, x], [dt * (1 + gain * alongV), dt * gain * alongX]);
+    const before = x;
+    const next = yield* scoped(function* () {
+      const v = yield* velocityAt(velocity, before, t);
+      const moved = linearCombination(before, [v, before], [dt * (1 + gain * alongV), dt * gain * alongX]);
       if (sigmaVariance === 0) return moved;
       const noise = randn(shape, { seed, sample: first, stream: streams.diffusion + step, device });
       return linearCombination(moved, [noise], [(1 - t) * sigmaVariance * Math.sqrt(dt)]);

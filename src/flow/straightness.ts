@@ -1,13 +1,13 @@
 // Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions. 0:
 // every path is a straight line and one step is exact.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
-import { noGrad } from '../autograd/mode.ts';
+import { NonFiniteError } from '../errors.ts';
 import { sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { scope } from '../tensor/scope.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solve, withOwnShape } from './sample.ts';
-import { microBatched, type Velocity } from './velocity.ts';
+import { inTurns } from './pieces.ts';
+import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
+import { microBatched, type Velocity, watched } from './velocity.ts';
 
 export interface StraightnessOptions
   extends Pick<
@@ -28,7 +28,7 @@ const straightnessOptions: OptionKinds<StraightnessOptions> = {
 /**
  * Over `steps` Euler steps of the sampler's own grid: v is measured where the sampler asks for it, so that Z_1 - Z_0 is the
  * mean of what is measured. Numbers of the host, without gradients.
- * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason when aborted
  */
 export async function straightness(
   velocity: Velocity,
@@ -40,23 +40,19 @@ export async function straightness(
   );
   const { shape, count, seed, first, noiseScale, device, steps, epsilon, microBatch = count, signal } = checked;
   using evaluate = microBatched(velocity, microBatch);
-  await nextTurn();
-  signal?.throwIfAborted();
-  const perStep = scope(() =>
-    noGrad(() => {
-      const euler = { solver: 'euler', steps, epsilon, signal } as const;
-      const start = initialNoise([count, ...shape], { seed, first, noiseScale, device });
-      const { x: end } = solve(evaluate, start, euler);
-      const chord = sub(end, start);
-      const distances: number[] = [];
-      const measured: Velocity = (x, t) => {
-        const v = evaluate(x, t);
-        distances.push(scope(() => mse(v, chord).item()));
-        return v;
-      };
-      solve(measured, start, euler);
-      return distances;
-    }),
-  );
+  const perStep = await inTurns(function* () {
+    const euler = { solver: 'euler', steps, epsilon, signal } as const;
+    const start = initialNoise([count, ...shape], { seed, first, noiseScale, device });
+    const { x: end } = yield* solveInPieces(evaluate, start, euler);
+    const chord = sub(end, start);
+    const distances: number[] = [];
+    const measured = watched(evaluate, (_x, _t, v) => {
+      distances.push(scope(() => mse(v, chord).item()));
+    });
+    yield* solveInPieces(measured, start, euler);
+    return distances;
+  }, signal);
+  if (!perStep.every(Number.isFinite))
+    throw new NonFiniteError(`the velocity of at least one of ${count} paths is not finite: there is no straightness`);
   return { straightness: perStep.reduce((a, b) => a + b, 0) / perStep.length, perStep };
 }

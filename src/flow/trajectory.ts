@@ -1,13 +1,13 @@
 // Paths of a flow as they are walked: Z_t, and at each of its points where the path would end if it went straight on from
 // there, Z_t + (1 - t) v(Z_t, t). On a straight path that end never moves (paper, section 2.2).
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
-import { noGrad } from '../autograd/mode.ts';
-import { ValueError } from '../errors.ts';
+import { NonFiniteError, ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { scope } from '../tensor/scope.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solve, withOwnShape } from './sample.ts';
-import { microBatched, type Velocity } from './velocity.ts';
+import { inTurns } from './pieces.ts';
+import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
+import { rowsNotFinite } from './solvers.ts';
+import { microBatched, type Velocity, watched } from './velocity.ts';
 
 export interface Trajectory {
   /** Times of the points, the last one 1. */
@@ -40,7 +40,7 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
 /**
  * Along Euler steps of the sampler's grid, on the host, without gradients.
  * @param options.steps a multiple of `stops`, the points kept before the end
- * @throws ValueError, ShapeError for wrong numbers; the signal's reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason when aborted
  */
 export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
   const required = ['shape', 'count', 'seed', 'steps', 'stops'] as const;
@@ -54,29 +54,21 @@ export async function trajectory(velocity: Velocity, options: TrajectoryOptions)
     path.points.push(point);
     path.ends.push(end);
   };
-  await nextTurn();
-  signal?.throwIfAborted();
-  scope(() =>
-    noGrad(() => {
-      let step = 0;
-      const watched: Velocity = (x, times) => {
-        const v = evaluate(x, times);
-        if (step++ % (steps / stops) === 0) {
-          const t = (times.dataSync() as Float32Array)[0];
-          const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());
-          keep(t, x.dataSync() as Float32Array, end as Float32Array);
-        }
-        return v;
-      };
-      const { x } = solve(watched, initialNoise([count, ...shape], { seed, noiseScale, device }), {
-        solver: 'euler',
-        steps,
-        epsilon,
-        signal,
-      });
-      const end = x.dataSync() as Float32Array;
-      keep(1, end, end);
-    }),
-  );
+  await inTurns(function* () {
+    let step = 0;
+    const followed = watched(evaluate, (x, times, v) => {
+      if (step++ % (steps / stops) !== 0) return;
+      const t = (times.dataSync() as Float32Array)[0];
+      const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());
+      keep(t, x.dataSync() as Float32Array, end as Float32Array);
+    });
+    const start = initialNoise([count, ...shape], { seed, noiseScale, device });
+    const { x } = yield* solveInPieces(followed, start, { solver: 'euler', steps, epsilon, signal });
+    const end = x.dataSync() as Float32Array;
+    keep(1, end, end);
+  }, signal);
+  const broken = new Set(path.points.flatMap((point) => rowsNotFinite(point, count)));
+  if (broken.size > 0)
+    throw new NonFiniteError(`${broken.size} of ${count} paths are not finite`, { samples: [...broken] });
   return path;
 }

@@ -14,6 +14,7 @@ import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
+import { atOnce, type Pieces, scoped } from './pieces.ts';
 import { replaying } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
@@ -23,9 +24,34 @@ export interface Velocity {
   readonly replayable?: boolean;
 }
 
+/** A velocity whose evaluation can be interrupted between its parts. */
+export interface VelocityInPieces extends Velocity, Disposable {
+  /** As the function itself. */
+  inPieces(x: Tensor, t: Tensor): Pieces<Tensor>;
+}
+
+/** v(x, t) in the pieces that a velocity has; one for a plain function. */
+export function* evaluated(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
+  const { inPieces } = velocity as Partial<VelocityInPieces>;
+  const v = inPieces ? yield* inPieces(x, t) : velocity(x, t);
+  yield;
+  return v;
+}
+
 /** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
-export function velocityAt(velocity: Velocity, x: Tensor, t: number): Tensor {
-  return checkedVelocity(velocity(x, add(zeros([x.shape[0]], { device: x.device }), t)), x);
+export function* velocityAt(velocity: Velocity, x: Tensor, t: number): Pieces<Tensor> {
+  const times = add(zeros([x.shape[0]], { device: x.device }), t);
+  return checkedVelocity(yield* evaluated(velocity, x, times), x);
+}
+
+/** The same velocity; `watch` is told of each evaluation. */
+export function watched(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
+  const inPieces = function* (x: Tensor, t: Tensor): Pieces<Tensor> {
+    const v = yield* evaluated(velocity, x, t);
+    watch(x, t, v);
+    return v;
+  };
+  return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), { inPieces });
 }
 
 /** @returns what a velocity gave for x. @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape */
@@ -71,27 +97,29 @@ export function replayable(velocity: Velocity): Velocity {
  * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), so that its results carry no gradient, and
  * replayed where it is replayable; only memory and time differ. Until it is disposed it keeps the memory of what it replays.
  */
-export function microBatched(velocity: Velocity, size: number): Velocity & Disposable {
+export function microBatched(velocity: Velocity, size: number): VelocityInPieces {
   checkArgument('microBatched', 'velocity', velocity, kinds.callback);
   checkArgument('microBatched', 'size', size, kinds.count);
   const evaluate = replaying(velocity, velocity.replayable === true);
-  return Object.assign(
-    (x: Tensor, t: Tensor) => {
-      checkOperands('microBatched', [x, t]);
-      return noGrad(() => inParts(x.shape[0], size, (from, to) => evaluate(rows(x, from, to), rows(t, from, to))));
-    },
-    { [Symbol.dispose]: () => evaluate[Symbol.dispose]() },
-  );
+  const inPieces = (x: Tensor, t: Tensor): Pieces<Tensor> => {
+    checkOperands('microBatched', [x, t]);
+    return inParts(x.shape[0], size, (from, to) => noGrad(() => evaluate(rows(x, from, to), rows(t, from, to))));
+  };
+  return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), {
+    inPieces,
+    [Symbol.dispose]: () => evaluate[Symbol.dispose](),
+  });
 }
 
 /** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */
-export function inParts(n: number, size: number, evaluate: (from: number, to: number) => Tensor): Tensor {
-  return scope(() => {
+export function inParts(n: number, size: number, evaluate: (from: number, to: number) => Tensor): Pieces<Tensor> {
+  return scoped(function* () {
     if (n <= size) return evaluate(0, n);
     const parts: Tensor[] = [];
     for (let from = 0; from < n; from += size) {
       const to = Math.min(n, from + size);
       parts.push(scope(() => evaluate(from, to)));
+      yield;
     }
     return concat(parts, 0);
   });

@@ -2,6 +2,7 @@
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { uninterrupted } from '../device/interruption.ts';
 import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -109,11 +110,21 @@ export class Adam {
     schedule.device.upload(schedule.address, scheduleOf(step, { learningRate, beta1, beta2, emaDecay }));
   }
 
+  /** Takes back an `advance` whose update was not made, and zeroes the gradients. */
+  abandon(): void {
+    this.updates--;
+    uninterrupted(() => this.arena.zeroGradients());
+  }
+
   /**
    * The device's half of `step`, the same work each time, so that it can be recorded. An update whose norm is not finite is not
    * made.
    */
   update(): Tensor {
+    return uninterrupted(() => this.updateAll());
+  }
+
+  private updateAll(): Tensor {
     const { arena, firstMoment, secondMoment, ema, schedule, options } = this;
     using norm = globalNorm(arena.gradients, options.gradientClip);
     adamStep(
@@ -206,12 +217,14 @@ export class Adam {
   async withEma<T>(fn: () => Promise<T>): Promise<T> {
     checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
     if (!this.ema) return fn();
-    this.aside ??= { trained: this.exchange(this.ema), users: 0 };
+    const { ema } = this;
+    this.aside ??= { trained: uninterrupted(() => this.exchange(ema)), users: 0 };
     this.aside.users++;
     try {
       return await fn();
     } finally {
-      this.putBack(this.aside);
+      const { aside } = this;
+      uninterrupted(() => this.putBack(aside));
     }
   }
 

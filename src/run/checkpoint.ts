@@ -9,6 +9,7 @@ import { Module, type StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
+import type { TrainingStep } from './loop.ts';
 import { NUMERICS, provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
 import { tuningIdentity } from './tuning.ts';
@@ -35,6 +36,8 @@ export interface Checkpoint {
   tuning?: string;
   /** The version of the arithmetic that its run began with: see NUMERICS; undefined for a file of the official code. */
   numerics?: number;
+  /** The step before `step`, where the run was stopped before that one was evaluated and recorded. */
+  unevaluated?: TrainingStep;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
@@ -50,6 +53,8 @@ interface TrainingState {
   moments?: boolean;
   /** What its run began with; default: the present version. */
   numerics?: number;
+  /** See Checkpoint. */
+  unevaluated?: TrainingStep;
 }
 
 const stateKinds: OptionKinds<TrainingState> = {
@@ -64,6 +69,7 @@ const stateKinds: OptionKinds<TrainingState> = {
   step: kinds.whole,
   moments: kinds.boolean,
   numerics: kinds.count,
+  unevaluated: kinds.object,
 };
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
@@ -98,7 +104,8 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
 
 /** @param checkpoint its path is where it goes */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
-  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, model, ema, moments } = checkpoint;
+  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated } = checkpoint;
+  const { model, ema, moments } = checkpoint;
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)
@@ -112,6 +119,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
     ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
     ...(tuning !== undefined && { tuning }),
     numerics: String(numerics),
+    ...(unevaluated && { unevaluated: JSON.stringify(unevaluated) }),
     ...provenance(),
   };
   await writeSafetensors(path, tensors, metadata);
@@ -122,7 +130,10 @@ export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolea
   return metadata.format === FORMAT;
 }
 
-export type CheckpointHeader = Pick<Checkpoint, 'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics'>;
+export type CheckpointHeader = Pick<
+  Checkpoint,
+  'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated'
+>;
 
 /** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
@@ -146,7 +157,24 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
     throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
   const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
-  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics };
+  const unevaluated = unevaluatedOf(path, step, metadata.unevaluated);
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics, unevaluated };
+}
+
+const stepFigures = ['step', 'total', 'loss', 'learningRate', 'gradientNorm', 'imagesPerSecond', 'dataShare'] as const;
+
+/** @throws FileError for anything but the figures of the step before `step` */
+function unevaluatedOf(path: string, step: number, text: string | undefined): TrainingStep | undefined {
+  if (text === undefined) return undefined;
+  let figures: Record<string, unknown> | null;
+  try {
+    figures = JSON.parse(text);
+  } catch {
+    figures = null;
+  }
+  if (figures?.step !== step - 1 || !stepFigures.every((name) => Number.isFinite(figures?.[name])))
+    throw new FileError(path, 'what it says of its last step is damaged');
+  return Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
 }
 
 /** @throws FileError for a file that is missing, damaged or not one of ours */

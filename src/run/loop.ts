@@ -45,7 +45,30 @@ const optionKinds: OptionKinds<LoopOptions> = {
 };
 const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
 
-/** @returns the step it stopped before: `total`, or less when `signal` was aborted */
+/** The same promise, rejected at once when the signal is aborted: data may be slow to come. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** Whether an error is what ended work because of this signal. */
+export function wasAborted(signal: AbortSignal | undefined, error: unknown): boolean {
+  return signal?.aborted === true && error === signal.reason;
+}
+
+/**
+ * @returns the step it stopped before: `total`, or less when `signal` was aborted. A step that the abort ends in its midst is not done:
+ * network and optimiser are those of the step before.
+ */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);
   const { model, objective, from, total, batchSize, signal } = checked;
@@ -56,10 +79,17 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     await nextTurn();
     if (signal?.aborted) return step;
     const start = performance.now();
-    const arrays = await objective.fetch(step);
-    checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
-    const dataSeconds = (performance.now() - start) / 1000;
-    const result = update.run(step, arrays);
+    let dataSeconds = 0;
+    let result: UpdateResult;
+    try {
+      const arrays = await unlessAborted(objective.fetch(step), signal);
+      checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
+      dataSeconds = (performance.now() - start) / 1000;
+      result = update.run(step, arrays);
+    } catch (error) {
+      if (wasAborted(signal, error)) return step;
+      throw error;
+    }
     const seconds = (performance.now() - start) / 1000;
     const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
     await checked.onStep?.({ step, total, ...shares, ...result });

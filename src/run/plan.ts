@@ -13,8 +13,11 @@ import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
 
-/** Samples of the larger pass. */
+/** Samples of the pass that memory is measured by. */
 export const PROBED = 8;
+
+/** About how long a measurement of time may take. */
+const PROBE_SECONDS = 0.3;
 
 export interface TrainingPlan {
   /** Where the run writes. */
@@ -75,7 +78,12 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
   const one = probe(options, 1);
   const more = probe(options, some);
   const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
-  return { memory: one.bytes + (part - 1) * perSample, secondsPerSample: more.seconds / some };
+  const memory = one.bytes + (part - 1) * perSample;
+  // Samples of a small network take longer one by one than in the batch that they will be trained in.
+  const affordable = Math.floor((PROBE_SECONDS / more.seconds) * some);
+  const timed = memory > totalmem() ? some : Math.max(some, Math.min(part, affordable));
+  const seconds = timed === some ? more.seconds : probe(options, timed).seconds;
+  return { memory, secondsPerSample: seconds / timed };
 }
 
 /** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
@@ -90,13 +98,23 @@ function probe(options: Probed, n: number) {
   model.train();
   pass();
   device.resetHighWater();
-  const start = performance.now();
-  pass();
-  const seconds = (performance.now() - start) / 1000;
+  const seconds = fastest(pass);
   const bytes = device.memory().highWater;
   optimizer.arena.zeroGradients();
   device.resetHighWater();
   return { bytes, seconds };
+}
+
+/** Seconds of the fastest of some calls: others on the machine can only slow them down. */
+export function fastest(work: () => void): number {
+  let best = Number.POSITIVE_INFINITY;
+  const begin = performance.now();
+  for (let calls = 0; calls < 5 && (calls === 0 || performance.now() - begin < 1000 * PROBE_SECONDS); calls++) {
+    const start = performance.now();
+    work();
+    best = Math.min(best, (performance.now() - start) / 1000);
+  }
+  return best;
 }
 
 /** Of one snapshot, of the states that are there at once, and of all that a run from step `from` leaves. */

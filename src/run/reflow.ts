@@ -4,6 +4,7 @@
 //   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { PairSet, type PairShape, refuseBroken } from '../data/index.ts';
@@ -63,8 +64,8 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
       const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
       return {
         objective,
-        evaluate: async () => ({
-          evaluation: await evaluateObjective(objective, common),
+        evaluate: async (signal) => ({
+          evaluation: await evaluateObjective(objective, common, signal),
           health: flowHealth(model, config, device, coupling),
         }),
       };
@@ -120,6 +121,7 @@ function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling
 async function evaluateObjective(
   objective: Objective,
   { model, config, device }: { model: UNet; config: Config; device: Device },
+  signal: AbortSignal | undefined,
 ): Promise<Evaluation> {
   const { batch_size: batchSize, accumulation, n_iters: last } = config.training;
   const part = batchSize / accumulation;
@@ -129,6 +131,8 @@ async function evaluateObjective(
   try {
     const batches: number[] = [];
     for (let i = 1; i <= EVALUATED_BATCHES; i++) {
+      await nextTurn();
+      signal?.throwIfAborted();
       batch.load(last + i, await objective.fetch(last + i));
       let sum = 0;
       for (let first = 0; first < batchSize; first += part)

@@ -10,7 +10,7 @@ import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import type { Evaluation } from './eval/loss.ts';
 import type { Health } from './health.ts';
-import { type TrainingStep, trainingLoop } from './loop.ts';
+import { type TrainingStep, trainingLoop, wasAborted } from './loop.ts';
 import { buildModel } from './model.ts';
 import type { Objective } from './objective.ts';
 import { openCheckpoint } from './open_checkpoint.ts';
@@ -19,6 +19,7 @@ import { NUMERICS } from './provenance.ts';
 import { Recorder } from './recorder.ts';
 import { sampleModel } from './sample.ts';
 import type { StageIdentity } from './stage.ts';
+import { holdingUnsaved } from './unsaved.ts';
 import { WorkDirectory } from './workdir.ts';
 
 export interface TrainOptions {
@@ -60,7 +61,7 @@ export interface TrainResult {
 export interface Stage {
   objective: Objective;
   /** Of the weights that the model holds now, in evaluation mode or not. */
-  evaluate(): Promise<{ evaluation: Evaluation; health: Health }>;
+  evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; health: Health }>;
   /** Frees what the stage opened. */
   close?(): Promise<void>;
 }
@@ -101,7 +102,9 @@ export async function runStage(
         options.onPlan?.(plan);
       }
       const numerics = state?.numerics ?? NUMERICS;
-      return await session({ ...options, config, workdir, model, optimizer, stage, from, numerics });
+      const { unevaluated } = state ?? {};
+      const opened = { config, workdir, model, optimizer, stage, from, numerics, unevaluated };
+      return await holdingUnsaved(() => session({ ...options, ...opened }));
     } finally {
       await stage?.close?.();
       optimizer?.dispose();
@@ -157,6 +160,8 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   from: number;
   /** The version of the arithmetic that the run began with. */
   numerics: number;
+  /** The last step of the session before, if that one was stopped before it was evaluated. */
+  unevaluated: TrainingStep | undefined;
 }
 
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
@@ -167,6 +172,7 @@ async function session(options: Session): Promise<TrainResult> {
   const recorder = await Recorder.open(workdir.path, config, from);
   const recent: number[] = [];
   let peakMemory = 0;
+  let { unevaluated } = options;
 
   const saveState = async (updates: number) => {
     await recorder.sync();
@@ -178,11 +184,12 @@ async function session(options: Session): Promise<TrainResult> {
       step: updates,
       moments: true,
       numerics,
+      unevaluated,
     });
     await workdir.pruneStates();
   };
   const evaluate = async (step: number) => {
-    const { evaluation, health } = await optimizer.withEma(() => stage.evaluate());
+    const { evaluation, health } = await optimizer.withEma(() => stage.evaluate(signal));
     await recorder.evaluation(step, evaluation, health);
     return evaluation;
   };
@@ -203,14 +210,33 @@ async function session(options: Session): Promise<TrainResult> {
     });
     if (!every.snapshot_sampling) return;
     const sampled = await optimizer
-      .withEma(() => sampleModel(model, config, { num: batchSize, device }))
+      .withEma(() => sampleModel(model, config, { num: batchSize, device, signal }))
       .catch((error) => withoutSamples(number, error));
     const evaluation = await evaluate(step);
     if (sampled) await recorder.snapshot({ step, number, sampled, evaluation });
     model.train();
   };
 
+  const due = (step: number, frequency: number) => step > 0 && step % frequency === 0;
+  /** Records a step, after its pictures and its evaluation where it is due for them: those go into its line of the log. */
+  const finish = async (info: TrainingStep) => {
+    const { step } = info;
+    const pictured = due(step, every.snapshot_freq) || step === last;
+    const evaluated = pictured || step % every.eval_freq === 0;
+    if (evaluated) unevaluated = info;
+    try {
+      if (pictured) await snapshot(step);
+      else if (evaluated) await evaluate(step);
+    } catch (error) {
+      if (wasAborted(signal, error)) return;
+      throw error;
+    }
+    await recorder.step(info);
+    unevaluated = undefined;
+  };
+
   try {
+    if (unevaluated) await finish(unevaluated);
     const steps = await trainingLoop({
       model,
       optimizer,
@@ -225,21 +251,17 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);
-        const { step } = info;
-        const due = (frequency: number) => step > 0 && step % frequency === 0;
-        const pictured = due(every.snapshot_freq) || step === last;
-        const evaluated = pictured || step % every.eval_freq === 0;
-        // Of a step that is evaluated, the log's line has what that says too.
-        if (!evaluated) await recorder.step(info);
         options.onStep?.(info);
-        if (pictured) await snapshot(step);
-        else if (evaluated) await evaluate(step);
-        if (evaluated) await recorder.step(info);
-        if (due(every.snapshot_freq_for_preemption) && step < last) await saveState(step + 1);
+        await finish(info);
+        const { step } = info;
+        if (due(step, every.snapshot_freq_for_preemption) && step < last && !unevaluated) await saveState(step + 1);
       },
     });
-    const stopped = steps < total;
-    if (steps > from) await saveState(steps);
+    const stopped = steps < total || unevaluated !== undefined;
+    if (steps > from || unevaluated !== options.unevaluated) {
+      if (stopped) options.onNotice?.(`stopped after step ${steps - 1}; writing the state`);
+      await saveState(steps);
+    }
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));

@@ -31,8 +31,8 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
     const z0 = gaugedNoise(config, device);
     return {
       objective: flowObjective(batches, { model, config, device }),
-      evaluate: async () => ({
-        evaluation: await evaluationLoss(model, heldOut, config, evaluated),
+      evaluate: async (signal) => ({
+        evaluation: await evaluationLoss(model, heldOut, config, { ...evaluated, signal }),
         health: flowHealth(model, config, device, { z0 }),
       }),
     };

@@ -64,7 +64,8 @@ export class BatchUpdate {
   /**
    * The update of a step; everything it makes is freed when it returns.
    * @param arrays what the objective fetched
-   * @throws NonFiniteError naming step and op; an update whose gradient is not finite is not made
+   * @throws NonFiniteError naming step and op; an update whose gradient is not finite is not made. What ends the work between two
+   * kernels: the network is then that of the step before.
    */
   run(step: number, arrays: readonly Float32Array[]): UpdateResult {
     const { optimizer } = this.options;
@@ -75,8 +76,13 @@ export class BatchUpdate {
     const first = this.recording === undefined;
     if (first) device.resetHighWater();
     const { live } = device.memory();
-    if (this.recording && this.recording !== 'none') this.recording.replay();
-    else this.work();
+    try {
+      if (this.recording && this.recording !== 'none') this.recording.replay();
+      else this.work();
+    } catch (error) {
+      optimizer.abandon();
+      throw error;
+    }
     const values = Array.from(this.results.dataSync());
     const gradientNorm = values.pop() as number;
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);

@@ -1,6 +1,7 @@
 // A kernel as a function: writes geometry and arguments into a block of native memory, which the driver reads during the launch,
 // and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
 import { DeviceError } from '../../errors.ts';
+import { interruptionPoint } from '../interruption.ts';
 import { type Geometry, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
 import { addressOf } from '../native/loader.ts';
@@ -65,6 +66,7 @@ export function bindKernel(
   return ({ grid, block, cluster, shared = 0 }, ...values) => {
     if (values.length !== count)
       throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
+    interruptionPoint();
     let next = 0;
     for (let i = 0; i < parameters.length; i++) {
       const [kind, slot] = [parameters[i], slots[i]];

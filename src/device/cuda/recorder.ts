@@ -1,6 +1,7 @@
 // Recording of what a device enqueues as a graph, and what is not possible meanwhile.
 import { RecordingError } from '../../errors.ts';
 import type { MemoryFigures, Recording } from '../device.ts';
+import { interruptionPoint } from '../interruption.ts';
 import { Graph } from '../native/cuda_handles.ts';
 import type { Driver, Stream } from '../native/libcuda.ts';
 import { GraphPool } from './memory.ts';
@@ -41,6 +42,7 @@ export class Recorder {
     return {
       replay: () => {
         this.refuse('replaying a graph');
+        interruptionPoint();
         graph.replay();
       },
       [Symbol.dispose]: () => {

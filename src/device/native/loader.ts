@@ -77,15 +77,29 @@ export function inBackground<Values extends unknown[], Result>(
   });
 }
 
+/** A function of JavaScript as a C function; its address is good until it is disposed. It runs on the thread of JavaScript. */
+export function callback(
+  parameters: readonly string[],
+  fn: (...values: number[]) => void,
+): { readonly address: number } & Disposable {
+  const { proto, pointer, register, unregister } = ffi();
+  const types = parameters.map((parameter) => TYPES[parameter]).join(', ');
+  const registered = register(fn, pointer(proto(`void (${types})`)));
+  return { address: Number(registered), [Symbol.dispose]: () => unregister(registered) };
+}
+
 export class Library {
   readonly path: string;
   private readonly handle: Koffi.LibraryHandle;
 
-  /** @throws DeviceError naming the path and the loader's reason */
-  constructor(path: string) {
+  /**
+   * @param path 'process': what this process has loaded already
+   * @throws DeviceError naming the path and the loader's reason
+   */
+  constructor(path: string | 'process') {
     this.path = path;
     try {
-      this.handle = ffi().load(path);
+      this.handle = ffi().load(path === 'process' ? null : path);
     } catch (cause) {
       throw new DeviceError(`cannot load ${path}: ${(cause as Error).message}`, { cause });
     }

@@ -12,7 +12,7 @@ import { scope } from '../../tensor/scope.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { pairBytes } from '../pairs.ts';
-import { checkpointBytes, PROBED, probeStep } from '../plan.ts';
+import { checkpointBytes, fastest, PROBED, probeStep } from '../plan.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
 import { trainingState } from '../session.ts';
 import { type ChainStage, chainStages, flowStages } from './stages.ts';
@@ -73,11 +73,10 @@ function nfeOf({ sampling: { use_ode_sampler: solver, sample_N: steps } }: Confi
   return solver === 'rk45' ? ASSUMED_NFE : steps * evaluationsAStep(solver);
 }
 
-/** A forward pass of a few samples, the second time. */
+/** A forward pass of a few samples, and of as many as are evaluated at once where that takes no longer than a moment. */
 function probeEvaluation(model: UNet, { data, eval: { batch_size } }: Config, device: Device) {
-  const n = Math.min(PROBED, batch_size);
   const velocity = networkVelocity(model.eval());
-  const pass = () =>
+  const pass = (n: number) =>
     scope(() =>
       noGrad(() =>
         velocity(
@@ -86,10 +85,12 @@ function probeEvaluation(model: UNet, { data, eval: { batch_size } }: Config, de
         ).dataSync(),
       ),
     );
-  pass();
-  device.resetHighWater();
-  const start = performance.now();
-  pass();
-  const secondsPerSample = (performance.now() - start) / 1000 / n;
-  return { secondsPerSample, memory: device.memory().highWater };
+  const measure = (n: number) => {
+    pass(n);
+    device.resetHighWater();
+    return { n, seconds: fastest(() => pass(n)), memory: device.memory().highWater };
+  };
+  const few = measure(Math.min(PROBED, batch_size));
+  const { n, seconds, memory } = 8 * few.seconds < 1 && batch_size > few.n ? measure(Math.min(64, batch_size)) : few;
+  return { secondsPerSample: seconds / n, memory };
 }
