@@ -97,6 +97,7 @@ export default {
     sigma_variance: 0,
     sde_drift: 'exact',
     memory_budget: 2 ** 31,
+    not_finite: 'refuse',
     n_steps_each: 1,
     noise_removal: true,
     probability_flow: false,

@@ -136,7 +136,7 @@ function describe(row: EvalRow, workdir: string): string[] {
     lines.push(`${name}  straightness ${straightness.straightness.toFixed(5)} over ${straightness.samples} paths`);
   if (samples)
     lines.push(
-      `${name}  ${samples.count} samples, NFE ${samples.nfe.toFixed(1)}, ${samples.files.length} files in ${workdir}`,
+      `${name}  ${samples.count} samples${samples.leftOut > 0 ? ` (${samples.leftOut} not finite, left out)` : ''}, NFE ${samples.nfe.toFixed(1)}, ${samples.files.length} files in ${workdir}`,
     );
   if (scores) lines.push(`${name}  ${describeScores(scores)}`);
   return lines;

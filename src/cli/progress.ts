@@ -1,9 +1,7 @@
 // Progress on standard error, with the time left: a bar on a terminal, a plain line every few seconds elsewhere. Results go to
 // standard output.
-import { createRequire } from 'node:module';
-import type * as CliProgress from 'cli-progress';
 import { describeDuration } from '../run/index.ts';
-import { type Bar, endBar, showBar } from './screen.ts';
+import { endBar, showBar } from './screen.ts';
 
 export interface Progress {
   /** `done` of the total, with a few words on how it goes. */
@@ -17,32 +15,29 @@ export function startProgress(title: string, total: number): Progress {
   return process.stderr.isTTY ? bar(title, total) : lines(title, total);
 }
 
+const BAR = 30;
+/** The work blocks the event loop: no timer draws the bar, updates do, if the last is that long ago. */
+const DRAW_EVERY_MS = 50;
+
 function bar(title: string, total: number): Progress {
-  // Loaded here: without a terminal it is not needed.
-  const { Presets, SingleBar } = createRequire(import.meta.url)('cli-progress') as typeof CliProgress;
-  const single = new SingleBar(
-    {
-      format: `${title} {bar} {value}/{total}  {duration_formatted}{left}  {text}`,
-      barCompleteChar: '#',
-      barIncompleteChar: '.',
-      barsize: 30,
-      hideCursor: true,
-      stream: process.stderr,
-      // The work blocks the event loop: no timer draws the bar, every update does. What was cleared is drawn again.
-      synchronousUpdate: true,
-      forceRedraw: true,
-    },
-    Presets.legacy,
-  );
   const left = timeLeft(total);
-  const shown: Bar = { stop: () => single.stop() };
+  const begin = performance.now();
+  let drawn = Number.NEGATIVE_INFINITY;
+  let line = '';
   return {
     update(done, text) {
-      const payload = { text, left: left(done) };
-      if (showBar(shown)) single.start(total, done, payload);
-      single.update(done, payload);
+      const filled = Math.round(BAR * Math.min(1, done / total));
+      const seconds = (performance.now() - begin) / 1000;
+      const time = `${describeDuration(seconds)}${left(done)}`;
+      line = `${title} ${'#'.repeat(filled).padEnd(BAR, '.')} ${done}/${total}  ${time}  ${text}`;
+      if (performance.now() - drawn < DRAW_EVERY_MS) return;
+      drawn = performance.now();
+      showBar(line);
     },
-    stop: () => endBar(shown),
+    stop() {
+      if (line !== '') endBar(line);
+      line = '';
+    },
   };
 }
 

@@ -102,7 +102,9 @@ export const sampleCommand: Command = {
       return sampled;
     });
     const speed = (num / result.seconds).toPrecision(3);
-    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${num} images in ${out}\n`);
+    const written = num - result.leftOut.length;
+    if (written < num) note(`${num - written} of ${num} samples are not finite and left out`);
+    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${out}\n`);
     return 0;
   },
 };

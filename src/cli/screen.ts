@@ -1,29 +1,30 @@
 // What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
 
-export interface Bar {
-  /** Leaves it as it stands and gives the cursor back. */
-  stop(): void;
-}
+const CLEAR_LINE = '\r\x1b[K';
 
-let shown: Bar | undefined;
+let bar: string | undefined;
 
-/** Writes a line above the bar, whose next update draws it again. */
+/** Writes a line of text, above the bar. */
 export function say(text: string): void {
-  if (shown) process.stderr.write('\r\x1b[K');
-  process.stderr.write(`${text}\n`);
+  if (bar === undefined) process.stderr.write(`${text}\n`);
+  else process.stderr.write(`${CLEAR_LINE}${text}\n${fitted(bar)}`);
 }
 
-/** Makes this the bar on the screen. @returns whether it was not */
-export function showBar(bar: Bar): boolean {
-  if (shown === bar) return false;
-  shown?.stop();
-  shown = bar;
-  return true;
+/** Draws the bar in place of the one on the screen. */
+export function showBar(line: string): void {
+  bar = line;
+  process.stderr.write(CLEAR_LINE + fitted(line));
 }
 
-/** Ends the bar, if it is this one. @param bar default: the one on the screen */
-export function endBar(bar = shown): void {
-  if (!bar || shown !== bar) return;
-  shown = undefined;
-  bar.stop();
+/** Leaves the bar as it stands; what follows is below it. @param line how it stands; default: as it was drawn last */
+export function endBar(line = bar): void {
+  if (line === undefined) return;
+  bar = undefined;
+  process.stderr.write(`${CLEAR_LINE}${fitted(line)}\n`);
+}
+
+/** As much of a line as the terminal shows without a second row. */
+function fitted(line: string): string {
+  const { columns } = process.stderr;
+  return columns > 0 ? line.slice(0, columns - 1) : line;
 }

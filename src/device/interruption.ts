@@ -4,7 +4,7 @@
 let check: (() => void) | undefined;
 let held = 0;
 
-/** Calls the check that is installed, which throws to end the work. Devices call this before each kernel that they launch or replay. */
+/** Calls the check that is installed, which throws to end the work. Devices do this before each kernel, long loops of the host in between. */
 export function interruptionPoint(): void {
   if (check !== undefined && held === 0) check();
 }

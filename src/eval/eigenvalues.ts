@@ -5,6 +5,7 @@
 // A step's update waits for the next step's pass over the matrix, which needs every element for its own p: one pass instead
 // of two, over the lower triangle only. Source: Golub, Van Loan, Matrix Computations (2013), 8.3; Bowdler, Martin, Reinsch,
 // Wilkinson, The QR and QL algorithms for symmetric matrices (1968).
+import { interruptionPoint } from '../device/interruption.ts';
 import { ValueError } from '../errors.ts';
 
 const MOST_SWEEPS = 60;
@@ -29,6 +30,7 @@ function tridiagonalize(a: Float64Array, n: number, diagonal: Float64Array, belo
   // v and q of the step before, not yet in a.
   let [u, q, v, p] = Array.from({ length: 4 }, () => new Float64Array(n));
   for (let k = n - 1; k > 0; k--) {
+    interruptionPoint();
     const row = k * n;
     for (let j = 0; j <= k; j++) a[row + j] -= q[k] * u[j] + u[k] * q[j];
     diagonal[k] = a[row + k];

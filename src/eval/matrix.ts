@@ -1,5 +1,6 @@
 // Products and factors of float64 matrices in row-major arrays. JavaScript, because scores must not depend on a device:
 // tiles of 4 x 2 sums stay in registers, so that a product takes one step of the processor's scalar unit per multiplication.
+import { interruptionPoint } from '../device/interruption.ts';
 
 const TILE_ROWS = 4;
 const TILE_COLUMNS = 2;
@@ -26,6 +27,7 @@ export function addProductOfRows(
   for (let depth = 0; depth < k; depth += BLOCK_DEPTH) {
     const end = Math.min(depth + BLOCK_DEPTH, k);
     for (let left = 0; left < n; left += BLOCK_COLUMNS) {
+      interruptionPoint();
       const right = Math.min(left + BLOCK_COLUMNS, n);
       for (let i = lower ? left - (left % TILE_ROWS) : 0; i < m; i += TILE_ROWS) {
         const last = lower ? Math.min(right, i + TILE_ROWS) : right;
@@ -109,6 +111,7 @@ export function choleskyRows(a: Float64Array, n: number): { r: Float64Array; ran
   const negligible = n * Number.EPSILON * (rest[placeOfLargest(rest)] ?? 0);
   let rank = 0;
   for (; rank < n; rank++) {
+    interruptionPoint();
     const pivot = placeOfLargest(rest);
     if (!(rest[pivot] > negligible)) break;
     const row = r.subarray(rank * n, (rank + 1) * n);

@@ -9,7 +9,7 @@ import { enableGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
-import { ShapeError, ValueError } from '../errors.ts';
+import { NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { add, less, mul, where } from '../kernels/elementwise.ts';
 import { concat, reshape, slice } from '../kernels/movement.ts';
 import { uniform } from '../kernels/random.ts';
@@ -87,7 +87,7 @@ export interface Likelihood {
  * Numbers of the host, without gradients of their own.
  * @param velocity differentiable in x: gradients flow through the ops it is made of
  * @param data [count, ...shape]
- * @throws ValueError, ShapeError for wrong numbers; NotDifferentiableError for a velocity without gradients; the signal's
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for data, a velocity or a likelihood that is not finite; NotDifferentiableError for a velocity without gradients; the signal's
  *   reason when aborted
  */
 export async function likelihood(
@@ -136,6 +136,11 @@ export async function likelihood(
       onProgress?.({ done: repeat + 1 < repeats ? done : done + n, count, t: epsilon, nfe });
     }
   const logLikelihood = mean(logs);
+  const broken = [...logLikelihood.keys()].filter((i) => !Number.isFinite(logLikelihood[i]));
+  if (broken.length > 0)
+    throw new NonFiniteError(`the likelihood of ${broken.length} of ${count} samples is not finite`, {
+      samples: broken,
+    });
   const bits = (nats: number) => nats / (Math.LN2 * width);
   const offset = centered === undefined ? 0 : centered ? 7 : 8;
   return {

@@ -120,7 +120,8 @@ type Request = { num: number; first: number; device: Device; signal?: AbortSigna
 
 /** z1 of noise. */
 async function solved(model: UNet, config: Config, request: Request & { seed: number }) {
-  const { images: values, nfe } = await sampleModel(model, config, request);
+  // A pair's number is that of its noise: none is left out.
+  const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
   return { values, nfe };
 }
 

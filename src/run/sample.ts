@@ -13,7 +13,15 @@ import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
 export interface SampleRequest
   extends Pick<
     SampleOptions,
-    'first' | 'steps' | 'tolerance' | 'noiseScale' | 'sigmaVariance' | 'sdeDrift' | 'onProgress' | 'signal'
+    | 'first'
+    | 'steps'
+    | 'tolerance'
+    | 'noiseScale'
+    | 'sigmaVariance'
+    | 'sdeDrift'
+    | 'notFinite'
+    | 'onProgress'
+    | 'signal'
   > {
   num: number;
   /** The logical batch: RK45's error norm is over it. Default: num. */
@@ -27,7 +35,7 @@ export interface SampleRequest
 }
 
 export interface SampledImages extends FlowSample {
-  /** [num, H, W, C] */
+  /** [num, H, W, C]; without the samples that are left out, see sampling.not_finite. */
   shape: [number, number, number, number];
   seconds: number;
 }
@@ -39,6 +47,7 @@ const requestKinds: OptionKinds<SampleRequest> = {
   noiseScale: kinds.notNegative,
   sigmaVariance: kinds.notNegative,
   sdeDrift: kinds.text,
+  notFinite: kinds.text,
   onProgress: runOptions.onProgress,
   signal: runOptions.signal,
   num: kinds.int32Count,
@@ -114,6 +123,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const stochastic = sigmaVariance > 0;
   const result = await sample(velocity, {
     ...{ device, first, latents, onProgress, signal },
+    notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
     solver,
     sigmaVariance,
     // Only what is read: the rest is refused where a caller asks for it.
@@ -127,5 +137,5 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     batch,
     microBatch: microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
   });
-  return { ...result, shape: [num, ...shape], seconds: (performance.now() - start) / 1000 };
+  return { ...result, shape: [num - result.leftOut.length, ...shape], seconds: (performance.now() - start) / 1000 };
 }

@@ -147,7 +147,7 @@ describe('the best', () => {
     name: `checkpoint_${number}`,
     checkpoint: snapshot(workdir, number),
     step: 10 * number,
-    samples: { count: 50, nfe: 1, folder: join(workdir, 'eval/ckpt_1/euler-1-42'), files: [] },
+    samples: { count: 50, nfe: 1, folder: join(workdir, 'eval/ckpt_1/euler-1-42'), files: [], leftOut: 0 },
     scores: { features, samples: 50, statistics: 'x.npz', frechetDistance: distance },
   });
   const kept = async (...rows: EvalRow[]) => {

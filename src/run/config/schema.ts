@@ -175,6 +175,8 @@ export const configSchema = z.strictObject({
     sde_drift: z.enum(['exact', 'legacy']),
     /** Ours: bytes that one evaluation of the network may take; larger batches are evaluated in parts. */
     memory_budget: whole(1),
+    /** Ours: samples that are not finite are an error, or are left out and counted. Those of pairs are an error in any case. */
+    not_finite: z.enum(['refuse', 'leave_out']),
     n_steps_each: whole(1),
     noise_removal: z.boolean(),
     probability_flow: z.boolean(),

@@ -44,7 +44,8 @@ function bestOf(row: EvalRow, workdir: string, { seed }: Config): Best | undefin
     const score = `Frechet distance of ${scores.features} over ${samples.count} samples of ${basename(samples.folder)}`;
     return { checkpoint, step, score, value: scores.frechetDistance };
   }
-  return loss && { checkpoint, step, score: `loss over ${loss.images} images, seed ${seed}`, value: loss.loss };
+  if (!loss || !Number.isFinite(loss.loss)) return undefined;
+  return { checkpoint, step, score: `loss over ${loss.images} images, seed ${seed}`, value: loss.loss };
 }
 
 async function readBest(path: string): Promise<Best | undefined> {

@@ -31,15 +31,20 @@ export interface DrawOptions {
 }
 
 export interface DrawnSamples {
-  /** Exactly eval.num_samples. */
+  /** eval.num_samples, less those that are left out. */
   count: number;
+  /** Samples that are not finite and are left out; see sampling.not_finite. */
+  leftOut: number;
   /** Evaluations of the network a sample, in the mean over batches. */
   nfe: number;
   folder: string;
   files: string[];
 }
 
-/** Draws eval.num_samples images from the weights that `model` holds, eval.batch_size at a time. */
+/**
+ * Draws eval.num_samples images from the weights that `model` holds, eval.batch_size at a time.
+ * @throws NonFiniteError for samples that are not finite, unless sampling.not_finite leaves them out
+ */
 export function drawSamples(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
   return options.files === 'figures' ? drawFigures(model, config, options) : drawRun(model, config, options);
 }
@@ -56,16 +61,18 @@ async function drawFigures(model: UNet, config: Config, options: DrawOptions): P
   const folder = makeFolder(join(options.folder, 'figs'));
   const files: string[] = [];
   let evaluations = 0;
+  let leftOut = 0;
   for (const [round, first, num] of rounds(config)) {
-    const { images, shape, nfe } = await sampleModel(model, config, { num, first, device, signal });
+    const { images, shape, nfe, leftOut: missing } = await sampleModel(model, config, { num, first, device, signal });
     const path = join(folder, `${round}.png`);
     await writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, { columns: COLUMNS }));
     files.push(path);
     evaluations += nfe * num;
+    leftOut += missing.length;
     onProgress?.(first + num, count);
   }
   await removeFrom(folder, '', '.png', files.length);
-  return { count, nfe: evaluations / count, folder, files };
+  return { count: count - leftOut, leftOut, nfe: evaluations / count, folder, files };
 }
 
 interface Run {
@@ -76,6 +83,8 @@ interface Run {
   seed: number;
   /** Of each batch, in order. */
   nfe: number[];
+  /** Of each batch, how many samples are left out. */
+  left_out: number[];
 }
 
 async function drawRun(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
@@ -83,17 +92,26 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   const { num_samples: count, batch_size } = config.eval;
   const folder = makeFolder(join(options.folder, runName(config)));
   const { sampling, seed } = config;
-  const run: Run = { checkpoint, sha256: await sha256OfFile(checkpoint), batch_size, sampling, seed, nfe: [] };
+  const run: Run = {
+    checkpoint,
+    sha256: await sha256OfFile(checkpoint),
+    batch_size,
+    sampling,
+    seed,
+    nfe: [],
+    left_out: [],
+  };
   const writeRun = () => writeFileAtomic(join(folder, 'run.json'), [Buffer.from(`${JSON.stringify(run, null, 2)}\n`)]);
   const before = await readRun(join(folder, 'run.json'), run);
-  if (before) run.nfe = before;
+  if (before) Object.assign(run, before);
   // Before any batch is replaced: what lies there is another run's.
   else await writeRun();
   const draw = async (round: number, first: number, num: number, path: string) => {
-    const { images, shape, nfe } = await sampleModel(model, config, { num, first, device, signal });
+    const { images, shape, nfe, leftOut } = await sampleModel(model, config, { num, first, device, signal });
     const bytes = pixels(images, config, 'floor');
     await writeNpz(path, { samples: { shape: [...shape], dtype: 'u8', data: bytes } });
     run.nfe[round] = nfe;
+    run.left_out[round] = leftOut.length;
     await writeRun();
     return { bytes, shape };
   };
@@ -102,7 +120,7 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   for (const [round, first, num] of rounds(config)) {
     signal?.throwIfAborted();
     const path = join(folder, `samples_${round}.npz`);
-    const kept = run.nfe[round] === undefined ? undefined : await keptBatch(path, num);
+    const kept = run.nfe[round] === undefined ? undefined : await keptBatch(path, num - run.left_out[round]);
     const { bytes, shape } = kept ?? (await draw(round, first, num, path));
     files.push(path);
     await onBatch?.(bytes, shape);
@@ -110,9 +128,11 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
     onProgress?.(first + num, count);
   }
   run.nfe.length = files.length;
+  run.left_out.length = files.length;
   await writeRun();
   await removeFrom(folder, 'samples_', '.npz', files.length);
-  return { count, nfe: evaluations / count, folder, files };
+  const leftOut = run.left_out.reduce((a, b) => a + b, 0);
+  return { count: count - leftOut, leftOut, nfe: evaluations / count, folder, files };
 }
 
 /** "euler-10-42", "rk45-0.00001-42". */
@@ -130,13 +150,14 @@ export async function removeFrom(folder: string, prefix: string, ending: string,
   }
 }
 
-/** NFE of the batches that an earlier run left, if it was the same run. */
-async function readRun(path: string, now: Run): Promise<number[] | undefined> {
+/** What is known of the batches that an earlier run left, if it was the same run. */
+async function readRun(path: string, now: Run): Promise<Pick<Run, 'nfe' | 'left_out'> | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const { nfe, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
-    const { nfe: __, checkpoint: ___, ...same } = now;
-    return JSON.stringify(before) === JSON.stringify(same) && Array.isArray(nfe) ? nfe : undefined;
+    const { nfe, left_out, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
+    const { nfe: __, left_out: ___, checkpoint: ____, ...same } = now;
+    if (JSON.stringify(before) !== JSON.stringify(same)) return undefined;
+    return [nfe, left_out].every(Array.isArray) && nfe.length === left_out.length ? { nfe, left_out } : undefined;
   } catch {
     // Cut off or not ours: the batches are drawn again.
     return undefined;
