@@ -28,7 +28,7 @@ function bar(title: string, total: number): Progress {
     update(done, text) {
       const filled = Math.round(BAR * Math.min(1, done / total));
       const seconds = (performance.now() - begin) / 1000;
-      const time = `${describeDuration(seconds)}${left(done)}`;
+      const time = [describeDuration(seconds), left(done)].filter(Boolean).join(', ');
       line = `${title} ${'#'.repeat(filled).padEnd(BAR, '.')} ${done}/${total}  ${time}  ${text}`;
       if (performance.now() - drawn < DRAW_EVERY_MS) return;
       drawn = performance.now();
@@ -54,7 +54,7 @@ function lines(title: string, total: number): Progress {
   };
   return {
     update(done, text) {
-      latest = [done, `${title} ${done}/${total}  ${text}${left(done)}\n`];
+      latest = [done, `${[`${title} ${done}/${total}`, text, left(done)].filter(Boolean).join('  ')}\n`];
       if (performance.now() - last >= LINE_EVERY_MS) print(latest);
     },
     stop() {
@@ -63,7 +63,7 @@ function lines(title: string, total: number): Progress {
   };
 }
 
-/** ", 40 s left", from what this session has done: a run that goes on does not begin at 0. Nothing before that is known. */
+/** "40 s left", from what this session has done: a run that goes on does not begin at 0. Nothing before that is known. */
 function timeLeft(total: number): (done: number) => string {
   let first: { done: number; time: number } | undefined;
   return (done) => {
@@ -71,6 +71,6 @@ function timeLeft(total: number): (done: number) => string {
     first ??= { done, time: now };
     if (done <= first.done || done >= total) return '';
     const perStep = (now - first.time) / (done - first.done);
-    return `, ${describeDuration((perStep * (total - done)) / 1000)} left`;
+    return `${describeDuration((perStep * (total - done)) / 1000)} left`;
   };
 }

@@ -1,0 +1,98 @@
+// Signals while the event loop is blocked. The process signals itself; a child tries what would end this one.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { checkBetweenKernels, interruptionPoint, uninterrupted } from '../../src/device/interruption.ts';
+import { watchSignals } from '../../src/device/signals.ts';
+import { mul, tensor } from '../../src/index.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+it('are told of in poll(), and in the event loop', async () => {
+  const seen: number[] = [];
+  {
+    using signals = watchSignals(['SIGUSR2'], (signal) => seen.push(signal));
+    process.kill(process.pid, 'SIGUSR2');
+    const end = performance.now() + 5000;
+    while (seen.length === 0 && performance.now() < end) signals.poll();
+    expect(seen).toEqual([12]);
+    process.kill(process.pid, 'SIGUSR2');
+    while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(seen).toEqual([12, 12]);
+  }
+});
+
+it.each(['cpu', 'wasm'] as const)(
+  'a check between kernels ends work on %s, but not what is uninterrupted',
+  async (kind) => {
+    const device = await openTestDevice(kind);
+    const x = tensor([1, 2], { device });
+    const { live } = device.memory();
+    {
+      using _check = checkBetweenKernels(() => {
+        throw new Error('now');
+      });
+      expect(() => interruptionPoint()).toThrow('now');
+      expect(() => mul(x, 2)).toThrow('now');
+      expect([...uninterrupted(() => mul(x, 2)).dataSync()]).toEqual([2, 4]);
+      const recording = device.record(() => device.copy(x.address, x.address, 4));
+      expect(() => recording.replay()).toThrow('now');
+      recording[Symbol.dispose]();
+      const whole = uninterrupted(() => device.record(() => device.copy(x.address, x.address, 4)));
+      whole.replay();
+      whole[Symbol.dispose]();
+    }
+    mul(x, 2).dispose();
+    expect(device.memory().live).toBeGreaterThanOrEqual(live);
+  },
+);
+
+const module = (path: string) => JSON.stringify(fileURLToPath(new URL(`../../dist/${path}`, import.meta.url)));
+
+/** A child whose work blocks the event loop for ever and swallows every interruption but the last. */
+function blocked(body: string) {
+  const script = `
+    import { interruptible } from ${module('cli/interrupt.js')};
+    import { interruptionPoint } from ${module('device/interruption.js')};
+    const ready = () => process.stdout.write('ready');
+    ${body}`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const lines = createInterface({ input: child.stderr });
+  return { child, ready: once(child.stdout, 'data'), said: once(lines, 'line'), ended: once(child, 'close') };
+}
+
+it.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('the second %s ends work that the first does not end', async (signal, code) => {
+  const { child, ready, said, ended } = blocked(
+    'await interruptible(async () => { ready(); for (;;) try { interruptionPoint(); } catch {} });',
+  );
+  await ready;
+  child.kill(signal);
+  expect((await said)[0]).toMatch(/^stopping: .*once more to stop at once$/);
+  // Signals that follow at once are the first: npm passes on what the terminal has sent.
+  child.kill(signal);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(child.exitCode).toBe(null);
+  child.kill(signal);
+  expect((await ended)[0]).toBe(code);
+});
+
+it('the first ends work that computes, between two kernels', async () => {
+  const { child, ready, ended } = blocked(`
+    await interruptible(async () => { ready(); for (;;) interruptionPoint(); }).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
+  await ready;
+  child.kill('SIGINT');
+  expect((await ended)[0]).toBe(7);
+});
+
+it('the first ends work that waits', async () => {
+  const { child, ready, ended } = blocked(`
+    setInterval(() => {}, 1000);
+    await interruptible(() => new Promise(ready)).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
+  await ready;
+  child.kill('SIGTERM');
+  expect((await ended)[0]).toBe(7);
+});
