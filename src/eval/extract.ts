@@ -5,6 +5,7 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { turn } from '../turn.ts';
 import type { FeatureRows } from './features.ts';
 
 /** A network that sees pixels, u8 [N, H, W, C], and gives one or several f32 [N, columns] by name. */
@@ -59,7 +60,7 @@ export async function extractFeatures<Names extends string>(
     throw new ShapeError('features', `images [N, H, W, C] of ${images.length} values`, formatShape(shape));
   const found: Partial<Record<Names, FeatureRows>> = {};
   for (let start = 0; start < count; start += batchSize) {
-    signal?.throwIfAborted();
+    await turn(signal);
     const end = Math.min(start + batchSize, count);
     const outputs = scope(() => {
       const batch = images.subarray(start * pixels, end * pixels);

@@ -1,9 +1,9 @@
 // Work on many samples, one logical batch after the other: what a batch computes may depend on it as a whole (RK45's
 // error norm does), so its borders are part of the result.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkArgument, describeValue, kinds } from '../arguments.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
+import { turn } from '../turn.ts';
 
 /** The `[first, size]` of each batch. A batch blocks the event loop; between two, events and the signal get their turn. */
 export async function* logicalBatches(
@@ -12,8 +12,7 @@ export async function* logicalBatches(
   signal?: AbortSignal,
 ): AsyncGenerator<[first: number, size: number]> {
   for (let first = 0; first < count; first += batch) {
-    await nextTurn();
-    signal?.throwIfAborted();
+    await turn(signal);
     yield [first, Math.min(batch, count - first)];
   }
 }

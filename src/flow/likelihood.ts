@@ -19,6 +19,7 @@ import { scope } from '../tensor/scope.ts';
 import { shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { turn } from '../turn.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
 import { atOnce, inTurns } from './pieces.ts';
 import { replaying } from './replay.ts';
@@ -115,7 +116,7 @@ export async function likelihood(
   let evaluations = 0;
   for await (const [done, n] of logicalBatches(count, batch, signal))
     for (const [repeat, log] of logs.entries()) {
-      signal?.throwIfAborted();
+      await turn(signal);
       const onStep: SolveOptions['onStep'] = ({ t, nfe }) => onProgress?.({ done, count, t, nfe });
       const { x: state, nfe } = await inTurns(function* () {
         checkArgument('likelihood', 'data, which must last until it returns,', data, kinds.float32);

@@ -5,6 +5,7 @@ import { basename, dirname } from 'node:path';
 import { checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
 import { makeFolders } from '../folders.ts';
+import { turn } from '../turn.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { asFileError } from './file.ts';
 
@@ -39,7 +40,7 @@ export async function downloadFile(url: string, path: string, options: DownloadF
   const { signal } = checked;
   const byHand = `download it by other means and put it there as ${basename(path)}`;
   try {
-    signal?.throwIfAborted();
+    await turn(signal);
     const response = await fetch(url, { signal });
     if (!response.ok || !response.body)
       throw new FileError(path, `${url} answers ${response.status} ${response.statusText}; ${byHand}`);

@@ -2,7 +2,6 @@
 // as the features of scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed gives the
 // same weights again.
 import { dirname } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { type ImageDataset, sequentialBatch, trainingBatch } from '../data/index.ts';
@@ -15,6 +14,7 @@ import { crossEntropy } from '../kernels/softmax.ts';
 import { Adam } from '../nn/adam.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { turn } from '../turn.ts';
 import { runOptions } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
@@ -139,8 +139,7 @@ async function update(
   { seed, data: { centered, random_flip: flip, image_size: size, num_channels: channels } }: Config,
   { device, signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
 ): Promise<void> {
-  await nextTurn();
-  signal?.throwIfAborted();
+  await turn(signal);
   const start = performance.now();
   const { images, labels } = await trainingBatch(dataset, step, BATCH, { seed, centered, flip });
   const loss = scope(() => {
@@ -167,8 +166,7 @@ async function shareRight(
   const { height, width, channels } = dataset;
   let right = 0;
   for (let first = 0; first < dataset.count; first += EVALUATED) {
-    await nextTurn();
-    signal?.throwIfAborted();
+    await turn(signal);
     const n = Math.min(EVALUATED, dataset.count - first);
     const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
     const guesses = scope(() =>

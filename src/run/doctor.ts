@@ -28,7 +28,6 @@ const libraries: Record<string, string> = {
   koffi: 'calls compiled kernels; without it no native device works',
   zod: 'checks configurations',
   jiti: 'loads .ts configurations',
-  'cli-progress': 'progress bars',
   'fast-png': 'PNG files',
   yauzl: 'reads .npz',
   yazl: 'writes .npz',

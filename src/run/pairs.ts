@@ -17,6 +17,7 @@ import { declaredModules } from '../device/module.ts';
 import { ConfigError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { streams } from '../tensor/streams.ts';
+import { turn } from '../turn.ts';
 import { runOptions } from './arguments.ts';
 import { requirePaths } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
@@ -127,7 +128,7 @@ async function solved(model: UNet, config: Config, request: Request & { seed: nu
 
 /** z0 of images. */
 async function inverted(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
-  request.signal?.throwIfAborted();
+  await turn(request.signal);
   const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
   const { latents: values, nfe } = await encodeModel(model, config, images, request);
   return { values, nfe };

@@ -4,7 +4,6 @@
 //   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
 //   train_online_reflow     the same from pairs that the flow's average makes in each step
 // A student starts from the raw weights of the flow, its average and its step count from nothing.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { PairSet, type PairShape, refuseBroken } from '../data/index.ts';
@@ -13,6 +12,7 @@ import { FileError } from '../errors.ts';
 import type { UNet } from '../nn/unet.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
+import { turn } from '../turn.ts';
 import { trainingOptions } from './arguments.ts';
 import { DeviceBatch } from './batch.ts';
 import { requirePaths } from './config/index.ts';
@@ -131,8 +131,7 @@ async function evaluateObjective(
   try {
     const batches: number[] = [];
     for (let i = 1; i <= EVALUATED_BATCHES; i++) {
-      await nextTurn();
-      signal?.throwIfAborted();
+      await turn(signal);
       batch.load(last + i, await objective.fetch(last + i));
       let sum = 0;
       for (let first = 0; first < batchSize; first += part)

@@ -218,15 +218,14 @@ async function session(options: Session): Promise<TrainResult> {
   };
 
   const due = (step: number, frequency: number) => step > 0 && step % frequency === 0;
-  /** Records a step, after its pictures and its evaluation where it is due for them: those go into its line of the log. */
-  const finish = async (info: TrainingStep) => {
+  const isPictured = (step: number) => due(step, every.snapshot_freq) || step === last;
+  /** Takes the pictures of a step and evaluates it, then records it: its line of the log has what the evaluation says. */
+  const evaluateAndRecord = async (info: TrainingStep) => {
     const { step } = info;
-    const pictured = due(step, every.snapshot_freq) || step === last;
-    const evaluated = pictured || step % every.eval_freq === 0;
-    if (evaluated) unevaluated = info;
+    unevaluated = info;
     try {
-      if (pictured) await snapshot(step);
-      else if (evaluated) await evaluate(step);
+      if (isPictured(step)) await snapshot(step);
+      else await evaluate(step);
     } catch (error) {
       if (wasAborted(signal, error)) return;
       throw error;
@@ -236,7 +235,7 @@ async function session(options: Session): Promise<TrainResult> {
   };
 
   try {
-    if (unevaluated) await finish(unevaluated);
+    if (unevaluated) await evaluateAndRecord(unevaluated);
     const steps = await trainingLoop({
       model,
       optimizer,
@@ -251,9 +250,11 @@ async function session(options: Session): Promise<TrainResult> {
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);
-        options.onStep?.(info);
-        await finish(info);
         const { step } = info;
+        const evaluated = isPictured(step) || step % every.eval_freq === 0;
+        if (!evaluated) await recorder.step(info);
+        options.onStep?.(info);
+        if (evaluated) await evaluateAndRecord(info);
         if (due(step, every.snapshot_freq_for_preemption) && step < last && !unevaluated) await saveState(step + 1);
       },
     });

@@ -10,6 +10,7 @@ import type { Geometry } from '../kernels/conv/geometry.ts';
 import { randn } from '../kernels/random.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { turn } from '../turn.ts';
 import { runOptions } from './arguments.ts';
 
 /** Images whose batch has that many tiles of 4 x 4 outputs: [N, height and width]. */
@@ -57,7 +58,7 @@ export async function tune(device: Device, options: TuneOptions = {}): Promise<T
       for (const outputs of channels) {
         // Timers and signals get their turn.
         await new Promise((resolve) => setImmediate(resolve));
-        signal?.throwIfAborted();
+        await turn(signal);
         const [n, size] = images[count];
         const measured = measureShape(device, { n, size, inputs, outputs }, turns);
         for (const pass of passes)

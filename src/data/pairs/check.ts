@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { FileError, formatShape, RectiflowError, ValueError } from '../../errors.ts';
+import { turn } from '../../turn.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
@@ -77,7 +78,7 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
     let done = 0;
     for (const [at, folder] of folders.entries())
       for (let index = 0; index * folder.batch < limits[at]; index++) {
-        checked.signal?.throwIfAborted();
+        await turn(checked.signal);
         done += await survey.batch(folder, index, limits[at]);
         checked.onProgress?.(done, total);
       }

@@ -1,6 +1,5 @@
 // The evaluation loss: the training objective on held-out images with the averaged weights, each image once, with noise and
 // time drawn by its number, so that two evaluations of one model agree to the bit and two models meet the same draws.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';
@@ -14,6 +13,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { streams } from '../../tensor/streams.ts';
+import { turn } from '../../turn.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
@@ -72,8 +72,7 @@ export async function evaluationLoss(
   model.eval();
   try {
     for (let first = 0; first < total; first += batchSize) {
-      await nextTurn();
-      signal?.throwIfAborted();
+      await turn(signal);
       const n = Math.min(batchSize, total - first);
       const { images } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
       scope(() =>

@@ -10,6 +10,7 @@ import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
+import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { sha256OfFile } from '../file_hash.ts';
@@ -118,7 +119,7 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   const files: string[] = [];
   let evaluations = 0;
   for (const [round, first, num] of rounds(config)) {
-    signal?.throwIfAborted();
+    await turn(signal);
     const path = join(folder, `samples_${round}.npz`);
     const kept = run.nfe[round] === undefined ? undefined : await keptBatch(path, num - run.left_out[round]);
     const { bytes, shape } = kept ?? (await draw(round, first, num, path));

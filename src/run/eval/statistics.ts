@@ -11,6 +11,7 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKi
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
+import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
@@ -79,7 +80,7 @@ export async function buildStatistics(
   const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
   const collected = new FeatureCollector();
   for (let first = 0; first < total; first += BATCH) {
-    signal?.throwIfAborted();
+    await turn(signal);
     const n = Math.min(BATCH, total - first);
     const images = await dataset.load(Int32Array.from({ length: n }, (_, i) => first + i));
     const shape = [n, dataset.height, dataset.width, dataset.channels];
