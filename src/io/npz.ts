@@ -8,6 +8,7 @@ import { FileError, ValueError } from '../errors.ts';
 import { type ArrayFile, bytesOf, checkArrays } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { decodeNpy, npyHeader } from './npy.ts';
+import { hasSystemName } from './system_names.ts';
 import { withZip, type ZipArchive } from './zip.ts';
 
 export interface ReadNpzOptions {
@@ -37,8 +38,10 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
 function chooseEntries({ path, entries }: ZipArchive, { names, maxBytes = 2 ** 32 }: ReadNpzOptions) {
   const arrays = new Map<string, Entry>();
   for (const [fileName, entry] of entries) {
-    if (!fileName.endsWith('.npy'))
-      throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
+    const isArray = fileName.endsWith('.npy') && !fileName.startsWith('__MACOSX/');
+    // What macOS adds to an archive that is packed again. An array's own name may begin with a dot.
+    if (!isArray && hasSystemName(fileName)) continue;
+    if (!isArray) throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
     arrays.set(fileName.slice(0, -'.npy'.length), entry);
   }
   const missing = names?.find((name) => !arrays.has(name));
