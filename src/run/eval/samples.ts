@@ -4,11 +4,13 @@
 // Samples of one run are never mixed with another's: run.json says what they are of, only batches of the same are kept when an
 // evaluation is started again, and files beyond its last batch go.
 import { existsSync } from 'node:fs';
-import { readdir, readFile, unlink } from 'node:fs/promises';
+import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
+import { readWhole } from '../../io/file.ts';
 import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
+import { parseJsonFile } from '../../io/json.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
@@ -17,6 +19,8 @@ import { sampleModel } from '../sample.ts';
 import { makeFolder } from '../workdir.ts';
 
 const COLUMNS = 10;
+/** Millions of batches. */
+const MAX_RUN_BYTES = 2 ** 26;
 
 export interface DrawOptions {
   folder: string;
@@ -134,7 +138,7 @@ export async function removeFrom(folder: string, prefix: string, ending: string,
 async function readRun(path: string, now: Run): Promise<number[] | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const { nfe, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
+    const { nfe, checkpoint: _, ...before } = parseJsonFile(await readWhole(path, MAX_RUN_BYTES), path) as Run;
     const { nfe: __, checkpoint: ___, ...same } = now;
     return JSON.stringify(before) === JSON.stringify(same) && Array.isArray(nfe) ? nfe : undefined;
   } catch {
