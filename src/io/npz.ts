@@ -50,7 +50,12 @@ async function checkDeclared(archive: ZipArchive, entry: Entry): Promise<void> {
   checkElements(entry.uncompressedSize - header.dataOffset, header, name);
 }
 
-function chooseEntries({ path, bytes, entries }: ZipArchive, { names, maxBytes }: ReadNpzOptions) {
+/** The names of the arrays of an .npz file; none of them is read. @throws FileError as readNpz */
+export function npzNames(path: string): Promise<string[]> {
+  return withZip(path, '.npz', async (archive) => [...arrayEntries(archive).keys()]);
+}
+
+function arrayEntries({ path, entries }: ZipArchive): Map<string, Entry> {
   const arrays = new Map<string, Entry>();
   for (const [fileName, entry] of entries) {
     const isArray = fileName.endsWith('.npy') && !fileName.startsWith('__MACOSX/');
@@ -59,6 +64,12 @@ function chooseEntries({ path, bytes, entries }: ZipArchive, { names, maxBytes }
     if (!isArray) throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
     arrays.set(fileName.slice(0, -'.npy'.length), entry);
   }
+  return arrays;
+}
+
+function chooseEntries(archive: ZipArchive, { names, maxBytes }: ReadNpzOptions): [name: string, entry: Entry][] {
+  const { path, bytes } = archive;
+  const arrays = arrayEntries(archive);
   const missing = names?.find((name) => !arrays.has(name));
   if (missing !== undefined)
     throw new FileError(path, `holds no array "${missing}"; it holds ${[...arrays.keys()].join(', ')}`);
