@@ -14,6 +14,7 @@ export default {
     image_size: 32,
     num_channels: 3,
     random_flip: true,
+    exif_orientation: true,
     centered: false,
     uniform_dequantization: false,
   },

@@ -50,7 +50,7 @@ export const sampleCommand: Command = {
     steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N', key: 'sampling.sample_N' },
     tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
     seed: { value: 'S', help: 'of the noise; default: the seed of the configuration', key: 'seed' },
-    latents: { value: 'FILE', help: 'z0.npy: f32 [N, C, H, W] to start from in place of noise' },
+    latents: { value: 'FILE', help: 'z0.npy: f32, f64 or f16 [N, C, H, W] to start from in place of noise' },
     ...deviceOptions,
   },
   async run(parsed) {

@@ -7,15 +7,16 @@
 // its cifar-10-batches-py       the same
 // its archives                  cifar-10-binary.tar.gz, cifar-10-python.tar.gz
 //
+// and then the same in its folder cifar10 or cifar-10. Names may be in capitals.
+//
 // Source: cs.toronto.edu/~kriz/cifar.html.
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { tarGzFiles } from '../io/tar.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
+import { kindOf, Listing, lacking } from './listing.ts';
 
 export interface Cifar10 {
   dataset: ImageDataset;
@@ -38,12 +39,13 @@ export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...ex
   refuseExtra('loadCifar10', extra);
   checkArguments('loadCifar10', { root: [root, kinds.path], part: [part, partKind] });
   const names = parts[part];
-  const found = (await readFolders(root, names)) ?? (await readArchives(root, names));
+  const found = await find(root, names);
   if (!found)
     throw new FileError(
       root,
-      `holds none of ${names.map((name) => `${name}.bin`).join(', ')}, nor the same pickled (without .bin), nor ` +
-        `${archives.join(' or ')}; set data.root_path to a folder that does, or download one with downloadCifar10`,
+      `${(await kindOf(root)) === 'file' ? 'holds none of' : await lacking(root)} ${names.map((name) => `${name}.bin`).join(', ')}, in itself or in cifar-10-batches-bin, ` +
+        `or the same pickled (without .bin, cifar-10-batches-py), or ${archives.join(' or ')}; ` +
+        '--config.data.root_path names another folder or an archive, and without it CIFAR-10 is downloaded',
     );
   const { side, channels, batchImages } = cifar10;
   const { batches, ending } = found;
@@ -67,44 +69,54 @@ interface Found {
   ending: string;
 }
 
-async function readFolders(root: string, names: readonly string[]): Promise<Found | undefined> {
-  for (const [folder, ending, decode] of [
-    [root, '.bin', decodeBinaryBatch],
-    [join(root, 'cifar-10-batches-bin'), '.bin', decodeBinaryBatch],
-    [root, '', decodePickledBatch],
-    [join(root, 'cifar-10-batches-py'), '', decodePickledBatch],
+async function find(root: string, names: readonly string[]): Promise<Found | undefined> {
+  if ((await kindOf(root)) === 'file') return readArchive(root, names);
+  for (const place of (await (await Listing.of(root))?.folders(['', 'cifar10', 'cifar-10'])) ?? []) {
+    const found = (await readFolders(place, names)) ?? (await readArchives(place, names));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+async function readFolders(place: Listing, names: readonly string[]): Promise<Found | undefined> {
+  for (const [below, ending, decode] of [
+    ['', '.bin', decodeBinaryBatch],
+    ['cifar-10-batches-bin', '.bin', decodeBinaryBatch],
+    ['', '', decodePickledBatch],
+    ['cifar-10-batches-py', '', decodePickledBatch],
   ] as const) {
+    const folder = await place.folder(below);
     const batches = new Map<string, Cifar10Batch>();
     for (const name of names) {
-      const path = join(folder, name + ending);
-      if (existsSync(path)) batches.set(name, decode(await readWhole(path, maxBatchBytes), path));
+      const path = await folder?.file([name + ending]);
+      if (path !== undefined) batches.set(name, decode(await readWhole(path, maxBatchBytes), path));
     }
     if (batches.size > 0) return { batches, ending };
   }
   return undefined;
 }
 
-async function readArchives(root: string, names: readonly string[]): Promise<Found | undefined> {
-  const isFile = statSync(root, { throwIfNoEntry: false })?.isFile();
-  for (const path of isFile ? [root] : archives.map((name) => join(root, name))) {
-    if (!existsSync(path)) continue;
-    const found = await readArchive(path, names);
-    if (found.batches.size > 0) return found;
+async function readArchives(place: Listing, names: readonly string[]): Promise<Found | undefined> {
+  for (const name of archives) {
+    const path = await place.file([name]);
+    const found = path === undefined ? undefined : await readArchive(path, names);
+    if (found) return found;
   }
   return undefined;
 }
 
-async function readArchive(path: string, names: readonly string[]): Promise<Found> {
+/** @returns undefined for an archive without such batches @throws FileError for one that is damaged */
+async function readArchive(path: string, names: readonly string[]): Promise<Found | undefined> {
   const batches = new Map<string, Cifar10Batch>();
   let ending = '';
-  const isBatch = (name: string) => names.includes(name.replace(/\.bin$/, ''));
+  const isBatch = (name: string) => names.includes(name.toLowerCase().replace(/\.bin$/, ''));
   for await (const { name, bytes } of tarGzFiles(path, isBatch, maxBatchBytes)) {
-    ending = name.endsWith('.bin') ? '.bin' : '';
-    const batch = name.slice(0, name.length - ending.length);
+    ending = /\.bin$/i.test(name) ? '.bin' : '';
+    const batch = name.slice(0, name.length - ending.length).toLowerCase();
     if (batches.has(batch)) throw new FileError(path, `holds ${batch} twice`);
     const decode = ending ? decodeBinaryBatch : decodePickledBatch;
     batches.set(batch, decode(bytes, `${path}, ${name}`));
     if (batches.size === names.length) break;
   }
-  return { batches, ending };
+  return batches.size > 0 ? { batches, ending } : undefined;
 }

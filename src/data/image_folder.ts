@@ -1,11 +1,11 @@
-// A folder of JPEG, PNG or WebP files as images of one size, those of its subfolders included.
-import { readdir } from 'node:fs/promises';
+// A folder of JPEG, PNG or WebP files as images of one size, those of its subfolders included. What systems put there, such as
+// __MACOSX, is no image (list_files.ts).
 import { join } from 'node:path';
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
-import { asFileError } from '../io/index.ts';
 import { type ImageDataset, partKind } from './dataset.ts';
 import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';
+import { listFiles } from './list_files.ts';
 import { splitByKey } from './split.ts';
 
 export interface FolderOptions extends DecodeOptions {
@@ -28,7 +28,7 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
   const required = ['part', 'size', 'channels'] as const;
   const checked = checkOptions('openImageFolder', options, folderOptions, required);
   const { part, pattern = imagePattern, ...decoding } = checked;
-  const all = (await list(folder)).filter((name) => pattern.test(name)).sort(byNumberThenName);
+  const all = (await listFiles(folder, checked.notice)).filter((name) => pattern.test(name)).sort(byNumberThenName);
   if (all.length === 0) throw new FileError(folder, `holds no file that fits ${pattern}`);
   const paths = Array.from(
     splitByKey(folder, all.length, (i) => all[i], part),
@@ -36,15 +36,6 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
   );
   const pathOf = (index: number) => paths[index];
   return decodedDataset({ path: folder, count: paths.length, nameOf: pathOf, source: pathOf }, decoding);
-}
-
-/** Names of files, those of subfolders with their path. */
-async function list(folder: string): Promise<string[]> {
-  try {
-    return (await readdir(folder, { recursive: true })).map((name) => name.replaceAll('\\', '/'));
-  } catch (error) {
-    throw asFileError(folder, error);
-  }
 }
 
 /** 2.jpg before 10.jpg. */

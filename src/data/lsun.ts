@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
+import { isSystemName } from '../io/system_names.ts';
 import { type ImageDataset, partKind } from './dataset.ts';
 import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';
 import { openLmdb } from './lmdb.ts';
@@ -69,10 +70,10 @@ async function databaseOf(
     : { path: part === 'train' ? train : val, whole: true };
 }
 
-/** Names in a folder; undefined for a file. */
+/** Names in a folder without those of systems; undefined for a file. */
 async function list(path: string): Promise<string[] | undefined> {
   try {
-    return await readdir(path);
+    return (await readdir(path)).filter((name) => !isSystemName(name));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
     throw asFileError(path, error);

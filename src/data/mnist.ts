@@ -3,53 +3,119 @@
 // IDX: 0, 0, type (8: unsigned byte), number of dimensions; each dimension as big-endian u32; the elements
 //
 // Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { createGunzip } from 'node:zlib';
 import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
-import { FileError, formatShape } from '../errors.ts';
+import { FileError, formatShape, RectiflowError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
+import { allowedBytes, SizeError, unpackBeginning, unpackExactly, unpackLimit, unpackOptions } from '../io/unpack.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
+import { Listing, lacking } from './listing.ts';
 
 const MAX_BYTES = 2 ** 30;
 const UNSIGNED_BYTE = 8;
 
-/** @throws FileError for a missing file, or one that is cut off or of another kind */
+/** Below the folder that is named: torchvision's folders, and what is left of them when one of those is named itself. */
+const folders = ['', 'MNIST/raw', 'raw', 'MNIST'];
+/** Sets of the same files, which lie beside MNIST in torchvision's folder. */
+const likeIt = ['FashionMNIST/raw', 'KMNIST/raw'];
+
+/**
+ * @param folder of the IDX files, or one in which they lie in MNIST/raw, as torchvision leaves them
+ * @throws FileError for a missing file, or one that is cut off or of another kind
+ */
 export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<ImageDataset>;
 export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
   refuseExtra('loadMnist', extra);
   checkArguments('loadMnist', { folder: [folder, kinds.path], part: [part, partKind] });
   const prefix = part === 'train' ? 'train' : 't10k';
-  const images = await readIdx(folder, `${prefix}-images-idx3-ubyte`, 3);
-  const labels = await readIdx(folder, `${prefix}-labels-idx1-ubyte`, 1);
+  const [imageNames, labelNames] = [`${prefix}-images-idx3-ubyte`, `${prefix}-labels-idx1-ubyte`].map(spellings);
+  const root = await Listing.of(folder);
+  for (const place of (await root?.folders(folders)) ?? []) {
+    const imagePath = await find(place, imageNames);
+    if (imagePath === undefined) continue;
+    const images = await readIdx(imagePath, 3);
+    const labelPath = await find(place, labelNames);
+    if (labelPath === undefined) throw new FileError(place.path, `holds none of ${labelNames.join(', ')}`);
+    return setOf(part, images, await readIdx(labelPath, 1));
+  }
+  const others: string[] = [];
+  for (const name of likeIt) {
+    const place = await root?.folder(name);
+    if (place && (await find(place, imageNames)) !== undefined) others.push(place.path);
+  }
+  throw new FileError(
+    folder,
+    `${await lacking(folder)} ${imageNames.join(', ')}, in itself or in ${folders.slice(1).join(', ')}; ` +
+      `--config.data.root_path names ${others.length > 0 ? `another, such as ${others.join(' or ')}` : 'the folder'}`,
+  );
+}
+
+function setOf(part: 'train' | 'heldOut', images: Idx, labels: Idx): ImageDataset {
   const [count, height, width] = images.shape;
   if (labels.shape[0] !== count)
     throw new FileError(labels.path, `has ${labels.shape[0]} labels for the ${count} images of ${images.path}`);
   return memoryDataset(`MNIST, ${part}`, images.data, [count, height, width, 1], Int32Array.from(labels.data));
 }
 
-async function readIdx(folder: string, name: string, rank: number) {
-  // Both spellings of the official names are about: "-idx3-ubyte" and ".idx3-ubyte".
-  const names = [name, name.replace('-idx', '.idx')].flatMap((plain) => [plain, `${plain}.gz`]);
-  const path = names.map((candidate) => join(folder, candidate)).find(existsSync);
-  if (!path) throw new FileError(folder, `holds none of ${names.join(', ')}`);
-  const file = await readWhole(path, MAX_BYTES);
-  const bytes = path.endsWith('.gz') ? gunzip(path, file) : file;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const header = 4 + 4 * rank;
-  if (bytes.length < header || view.getUint16(0) !== 0 || bytes[2] !== UNSIGNED_BYTE || bytes[3] !== rank)
-    throw new FileError(path, `is no IDX file of unsigned bytes with ${rank} dimensions`);
-  const shape = Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  if (size === 0 || bytes.length !== header + size)
-    throw new FileError(path, `says ${formatShape(shape)} and has ${bytes.length - header} elements`);
-  return { path, shape, data: bytes.slice(header) };
+/** Both spellings of the official names are about, "-idx3-ubyte" and ".idx3-ubyte", each packed or not. */
+function spellings(name: string): string[] {
+  return [name, name.replace('-idx', '.idx')].flatMap((plain) => [plain, `${plain}.gz`]);
 }
 
-function gunzip(path: string, bytes: Uint8Array): Uint8Array {
+/** In a folder, or in one of the file's own name in it, which some programs unpack a .gz to. */
+async function find(place: Listing, names: readonly string[]): Promise<string | undefined> {
+  const path = await place.file(names);
+  if (path !== undefined) return path;
+  for (const own of await place.folders(names)) {
+    const within = await own.file(names);
+    if (within !== undefined) return within;
+  }
+  return undefined;
+}
+
+interface Idx {
+  path: string;
+  shape: number[];
+  data: Uint8Array;
+}
+
+async function readIdx(path: string, rank: number): Promise<Idx> {
+  const file = await readWhole(path, MAX_BYTES);
+  const headerBytes = 4 + 4 * rank;
+  const isPacked = /\.gz$/i.test(path);
+  const shape = shapeOf(path, isPacked ? await gunzipped(path, file, { beginning: headerBytes }) : file, rank);
+  const size = shape.reduce((product, dim) => product * dim, 1);
+  if (isPacked && headerBytes + size > Math.min(allowedBytes(file.length), MAX_BYTES))
+    throw new FileError(
+      path,
+      `says ${formatShape(shape)} in a file of ${file.length} bytes; ${unpackLimit} are allowed; unpack it with gunzip`,
+    );
+  const whole = isPacked ? await gunzipped(path, file, { whole: headerBytes + size }) : file;
+  if (size === 0 || whole.length !== headerBytes + size)
+    throw new FileError(path, `says ${formatShape(shape)} and has ${whole.length - headerBytes} elements`);
+  return { path, shape, data: whole.subarray(headerBytes) };
+}
+
+/** @throws FileError unless a file begins as one of unsigned bytes with that many dimensions */
+function shapeOf(path: string, bytes: Uint8Array, rank: number): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 4 + 4 * rank || view.getUint16(0) !== 0 || bytes[2] !== UNSIGNED_BYTE || bytes[3] !== rank)
+    throw new FileError(path, `is no IDX file of unsigned bytes with ${rank} dimensions`);
+  return Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
+}
+
+async function gunzipped(
+  path: string,
+  packed: Uint8Array,
+  want: { beginning: number } | { whole: number },
+): Promise<Uint8Array> {
   try {
-    return gunzipSync(bytes, { maxOutputLength: MAX_BYTES });
+    return await ('whole' in want
+      ? unpackExactly(packed, createGunzip(unpackOptions), want.whole, path)
+      : unpackBeginning(packed, createGunzip(), want.beginning));
   } catch (cause) {
-    throw new FileError(path, `cannot be decompressed: ${(cause as Error).message}`, { cause });
+    if (cause instanceof RectiflowError) throw cause;
+    const { message } = cause as Error;
+    throw new FileError(path, cause instanceof SizeError ? message : `cannot be decompressed: ${message}`, { cause });
   }
 }

@@ -4,9 +4,13 @@
 //   pytorch-fid, TTUR, ...  mu, sigma
 //   official (score SDE)    pool_3 [N, d], the feature vectors themselves; a covariance is made of them here
 //   ours, with the vectors  pool_3 [N, d] f32, features: as above; the official code reads it too
+//
+// Numbers may be of any floating-point dtype. Other arrays, such as the images in files of guided-diffusion, are not read.
 import { checkArgument, checkOptions, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
-import { type ArrayFile, readNpz, writeNpz } from '../io/index.ts';
+import { isFloating } from '../io/array.ts';
+import { type ArrayFile, readNpz, toFloat32, writeNpz } from '../io/index.ts';
+import { npzNames } from '../io/npz.ts';
 import type { FeatureRows } from './features.ts';
 import { checkFeatures } from './features.ts';
 import { checkStatistics, type GaussianStatistics, gaussianOf } from './gaussian.ts';
@@ -28,17 +32,17 @@ const MOST_ASYMMETRY = 1e-4;
  */
 export async function readStatistics(path: string): Promise<DataStatistics> {
   checkArgument('readStatistics', 'path', path, kinds.path);
-  const arrays = await readNpz(path);
+  const names = await npzNames(path);
+  const wanted = ['mu', 'sigma', 'pool_3', 'count', 'features'];
+  const arrays = await readNpz(path, { names: wanted.filter((name) => names.includes(name)) });
   const [mu, sigma, pool] = ['mu', 'sigma', 'pool_3'].map((name) => arrays.get(name));
   if (mu && sigma)
     return {
       gaussian: gaussianIn(path, mu, sigma, arrays.get('count')),
       features: textIn(path, arrays.get('features')),
     };
-  if (!pool) {
-    const names = [...arrays.keys()].join(', ');
-    throw new FileError(path, `holds neither mu and sigma nor pool_3; it holds ${names || 'nothing'}`);
-  }
+  if (!pool)
+    throw new FileError(path, `holds neither mu and sigma nor pool_3; it holds ${names.join(', ') || 'nothing'}`);
   const [rows, columns] = pool.shape;
   if (pool.shape.length !== 2) throw new FileError(path, `pool_3 is ${formatShape(pool.shape)}, expected [N, d]`);
   const activations = { values: floatsIn(path, 'pool_3', pool), rows, columns };
@@ -114,9 +118,10 @@ function gaussianIn(path: string, mu: ArrayFile, sigma: ArrayFile, count: ArrayF
   return { mean, covariance, ...(count ? { count: wholeIn(path, count) } : {}) };
 }
 
-function floatsIn(path: string, name: string, { data }: ArrayFile): Float32Array | Float64Array {
-  if (data instanceof Float32Array || data instanceof Float64Array) return data;
-  throw new FileError(path, `${name} is not of float32 or float64`);
+function floatsIn(path: string, name: string, array: ArrayFile): Float32Array | Float64Array {
+  if (!isFloating(array.dtype))
+    throw new FileError(path, `${name} is not of float32, float64 or float16, it is ${array.dtype}`);
+  return array.data instanceof Float64Array ? array.data : toFloat32(array);
 }
 
 function wholeIn(path: string, { data }: ArrayFile): number {

@@ -4,6 +4,8 @@
 // `measured` is filled from results of a card (bench/results), never from anything else.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseJsonFile } from '../io/json.ts';
+import { isSystemName } from '../io/system_names.ts';
 import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../kernels/conv/hopper.ts';
 import { cutOf } from '../kernels/conv/hopper_weight_gradients.ts';
 import { planStep } from './plan.ts';
@@ -213,17 +215,26 @@ function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableR
   return [pass(shape, HALF * (elements + written)), pass(`${shape}, gradient`, HALF * (elements + written + elements))];
 }
 
+/** An item of a card's results. */
+interface Measured {
+  part: string;
+  name: string;
+  ok: boolean;
+  values?: Record<string, number>;
+}
+
 /** Milliseconds by name of what a card's results hold of the part `shapes`; the last file of them all, by name. */
 export function measurements(folder: string): { card: string; times: Map<string, number> } | undefined {
   let files: string[];
   try {
-    files = readdirSync(folder).filter((file) => /-\d{4}-\d\d-\d\d\.json$/.test(file));
+    files = readdirSync(folder).filter((file) => /-\d{4}-\d\d-\d\d\.json$/.test(file) && !isSystemName(file));
   } catch {
     return undefined;
   }
   for (const file of files.sort().reverse()) {
-    const { card, items = [] } = JSON.parse(readFileSync(join(folder, file), 'utf8'));
-    const shapes = (items as { part: string; name: string; ok: boolean; values?: Record<string, number> }[]).filter(
+    const path = join(folder, file);
+    const { card, items = [] } = parseJsonFile(readFileSync(path), path) as { card: string; items?: Measured[] };
+    const shapes = items.filter(
       ({ part, ok, values }) => part === 'shapes' && ok && values?.milliseconds !== undefined,
     );
     if (shapes.length > 0)

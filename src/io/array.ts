@@ -132,10 +132,25 @@ export function toFloat32(array: ArrayFile): Float32Array {
   const { data, dtype } = checkArray('toFloat32', 'array', array);
   if (data instanceof Float32Array) return data;
   if (dtype === 'bf16') return new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer);
-  if (dtype === 'f16') return Float32Array.from(data as Uint16Array, halfToNumber);
+  if (dtype === 'f16') return halvesToFloat32(data as Uint16Array);
   if (data instanceof BigInt64Array || data instanceof BigUint64Array)
     return Float32Array.from({ length: data.length }, (_, i) => Number(data[i]));
   return Float32Array.from(data);
+}
+
+/** Whether values of a dtype are floating-point numbers. */
+export function isFloating(dtype: ArrayDtype): boolean {
+  return ['f16', 'bf16', 'f32', 'f64'].includes(dtype);
+}
+
+/** The value of each pattern of 16 bits, made when the first are read. */
+let halves: Float32Array | undefined;
+
+function halvesToFloat32(bits: Uint16Array): Float32Array {
+  halves ??= Float32Array.from({ length: 2 ** 16 }, (_, pattern) => halfToNumber(pattern));
+  const values = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = halves[bits[i]];
+  return values;
 }
 
 // IEEE 754 binary16: sign 1, exponent 5, fraction 10 bits.

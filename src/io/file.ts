@@ -53,7 +53,7 @@ export async function withFile<T>(path: string, body: (file: ReadableFile) => Pr
 export async function readRange(file: ReadableFile, position: number, length: number): Promise<Uint8Array> {
   if (position + length > file.bytes)
     throw new FileError(file.path, `ends at byte ${file.bytes}, before byte ${position + length}; it is cut off`);
-  const bytes = allocate(file, length);
+  const bytes = allocateBytes(file.path, length);
   let done = 0;
   while (done < length) {
     // One system call reads less than 2 GiB.
@@ -68,7 +68,8 @@ export async function readRange(file: ReadableFile, position: number, length: nu
   return bytes;
 }
 
-function allocate({ path }: ReadableFile, length: number): Uint8Array {
+/** @throws FileError where there is no memory for them */
+export function allocateBytes(path: string, length: number): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (error) {

@@ -11,7 +11,7 @@ export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
 export { NpyRows, writeNpyRows } from './npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
 export { Tuple } from './pickle_machine.ts';
-export { decodePng, encodePng, readPng, writePng } from './png.ts';
+export { decodePng, encodePng, type ReadPngOptions, readPng, writePng } from './png.ts';
 export { readPth } from './pth.ts';
 export { writePth } from './pth_write.ts';
 export {

@@ -1,5 +1,33 @@
-// JSON in which a key given twice is an error. JSON.parse keeps the last one silently, so that two programs may read two
-// different files in the same bytes.
+// JSON files, in which a key given twice is an error. JSON.parse keeps the last one silently, so that two programs may read
+// two different files in the same bytes.
+//
+// Editors of Windows begin a file of UTF-8 with a byte-order mark (EF BB BF), which is no part of its text. Its older shells
+// write UTF-16 (FF FE, or without a mark a NUL beside each letter), which is refused, as is all that is no UTF-8.
+import { FileError } from '../errors.ts';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** @throws FileError for JSON or a program in UTF-16: in UTF-8 it begins with two letters of ASCII, or with a byte-order mark */
+export function refuseUtf16([first, second]: Uint8Array, path: string): void {
+  if (first === 0 || second === 0 || (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
+    throw new FileError(path, 'is a text in UTF-16; save it as UTF-8');
+}
+
+/** The value of a JSON file. @throws FileError for another encoding than UTF-8, what is no JSON, and a repeated key */
+export function parseJsonFile(bytes: Uint8Array, path: string): unknown {
+  refuseUtf16(bytes, path);
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch (cause) {
+    throw new FileError(path, 'is no text in UTF-8; save it as UTF-8', { cause });
+  }
+  try {
+    return parseStrictJson(text);
+  } catch (cause) {
+    throw new FileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
 
 /** Parses as JSON.parse does. @throws SyntaxError also for a repeated key */
 export function parseStrictJson(text: string): unknown {

@@ -19,20 +19,26 @@ import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
  */
 export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
   checkArguments('decodeNpy', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
-  const { dtype, bigEndian, fortranOrder, shape, dataOffset } = parseNpyHeader(bytes, name);
-  const length = byteLengthOf(shape, dtype);
-  if (length === undefined || length !== bytes.length - dataOffset)
-    throw new FileError(
-      name,
-      `holds ${bytes.length - dataOffset} bytes of elements, but ${dtype} ${formatShape(shape)} needs ` +
-        `${length ?? 'more than can be'}; the file is cut off or damaged`,
-    );
+  const header = parseNpyHeader(bytes, name);
+  const { dtype, bigEndian, fortranOrder, shape, dataOffset } = header;
+  checkElements(bytes.length - dataOffset, header, name);
   let data = bytes.subarray(dataOffset);
   const itemBytes = arrayDtypes[dtype].bytes;
   if (bigEndian && itemBytes > 1) data = swapBytes(data, itemBytes);
   const strides = denseStrides(shape, fortranOrder ? 'fortran' : 'row-major');
   if (!isRowMajor(shape, strides)) data = toRowMajor(data, shape, strides, itemBytes);
   return { shape, dtype, data: elementsOf(data, dtype) };
+}
+
+/** @throws FileError unless an array of that shape and dtype has so many bytes */
+export function checkElements(bytes: number, { dtype, shape }: Pick<ArrayFile, 'dtype' | 'shape'>, name: string): void {
+  const needed = byteLengthOf(shape, dtype);
+  if (needed === bytes) return;
+  throw new FileError(
+    name,
+    `holds ${bytes} bytes of elements, but ${dtype} ${formatShape(shape)} needs ` +
+      `${needed ?? 'more than can be'}; the file is cut off or damaged`,
+  );
 }
 
 /**

@@ -2,33 +2,42 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
-import { byteLengthOf, bytesOf } from './array.ts';
+import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloating, toFloat32 } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { asFileError, type ReadableFile, readRange } from './file.ts';
 import { npyHeader } from './npy.ts';
-import { parseNpyHeader } from './npy_header.ts';
+import { type NpyHeader, parseNpyHeader } from './npy_header.ts';
+import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
 
 const HEADER_BYTES = 2 ** 16;
+/** A file in Fortran order is read whole, since a row lies all over it. */
+const MOST_FORTRAN_BYTES = 2 ** 30;
 
-/** Rows of an f32 .npy file in C order. Close it when done. */
+/**
+ * Rows of a .npy file of floating-point numbers, as f32 whatever their dtype and byte order. Close it when done.
+ * Rows are read when they are asked for, and a file in Fortran order is read whole when it is opened.
+ */
 export class NpyRows {
   readonly path: string;
   readonly shape: readonly number[];
-  /** f32 numbers in a row. */
+  /** Numbers in a row. */
   readonly width: number;
   private readonly file: ReadableFile;
-  private readonly dataOffset: number;
+  private readonly header: NpyHeader;
+  /** Of a file in Fortran order: its elements row by row. */
+  private readonly rowMajor: Uint8Array | undefined;
 
-  private constructor(sign: symbol, file: ReadableFile, shape: readonly number[], dataOffset: number) {
+  private constructor(sign: symbol, file: ReadableFile, header: NpyHeader, rowMajor: Uint8Array | undefined) {
     checkByOpen('NpyRows', sign);
     this.path = file.path;
     this.file = file;
-    this.shape = shape;
-    this.dataOffset = dataOffset;
-    this.width = shape.slice(1).reduce((product, dim) => product * dim, 1);
+    this.header = header;
+    this.shape = header.shape;
+    this.rowMajor = rowMajor;
+    this.width = this.shape.slice(1).reduce((product, dim) => product * dim, 1);
   }
 
-  /** @throws FileError for a file that is damaged, cut off, of another dtype than f32 or in Fortran order */
+  /** @throws FileError for a file that is damaged, cut off, of whole numbers, or in Fortran order and larger than 1 GiB */
   static async open(path: string): Promise<NpyRows> {
     checkArgument('NpyRows.open', 'path', path, kinds.path);
     let handle: FileHandle | undefined;
@@ -37,16 +46,16 @@ export class NpyRows {
       handle = await open(path, 'r');
       const file = { path, handle, bytes: (await handle.stat()).size };
       const header = parseNpyHeader(await readRange(file, 0, Math.min(file.bytes, HEADER_BYTES)), path);
-      const { dtype, bigEndian, fortranOrder, shape, dataOffset } = header;
-      if (dtype !== 'f32' || bigEndian || fortranOrder || shape.length === 0)
-        throw new FileError(path, `must hold little-endian f32 rows in C order, got ${dtype} ${formatShape(shape)}`);
+      const { dtype, shape, dataOffset } = header;
+      if (!isFloating(dtype) || shape.length === 0)
+        throw new FileError(path, `must hold rows of floating-point numbers, got ${dtype} ${formatShape(shape)}`);
       const length = byteLengthOf(shape, dtype);
       if (length !== file.bytes - dataOffset)
         throw new FileError(
           path,
-          `holds ${file.bytes - dataOffset} bytes of elements, but f32 ${formatShape(shape)} needs ${length}; it is cut off`,
+          `holds ${file.bytes - dataOffset} bytes of elements, but ${dtype} ${formatShape(shape)} needs ${length}; it is cut off`,
         );
-      return new NpyRows(byOpen, file, shape, dataOffset);
+      return new NpyRows(byOpen, file, header, await rowMajorOf(file, header));
     } catch (error) {
       await handle?.close();
       throw asFileError(path, error);
@@ -67,14 +76,34 @@ export class NpyRows {
     checkArguments('NpyRows', { row: [first, kinds.whole], count: [count, kinds.whole] });
     if (first + count > this.count)
       throw new ValueError(`${this.path} has ${this.count} rows, none of index ${count === 1 ? first : this.count}`);
-    const bytes = await readRange(this.file, this.dataOffset + first * this.width * 4, count * this.width * 4);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, count * this.width);
+    const { dtype, bigEndian, dataOffset } = this.header;
+    const itemBytes = arrayDtypes[dtype].bytes;
+    const [at, length] = [first, count].map((rows) => rows * this.width * itemBytes);
+    const bytes = this.rowMajor?.slice(at, at + length) ?? (await readRange(this.file, dataOffset + at, length));
+    const data = elementsOf(bigEndian ? swapBytes(bytes, itemBytes) : bytes, dtype);
+    return toFloat32({ shape: [count * this.width], dtype, data });
   }
 
   /** Closes the file. */
   close(): Promise<void> {
     return this.file.handle.close();
   }
+}
+
+/** The elements of a file in Fortran order row by row, in the file's byte order; undefined where they lie so already. */
+async function rowMajorOf(
+  file: ReadableFile,
+  { shape, dtype, fortranOrder, dataOffset }: NpyHeader,
+): Promise<Uint8Array | undefined> {
+  const strides = denseStrides(shape, fortranOrder ? 'fortran' : 'row-major');
+  if (isRowMajor(shape, strides)) return undefined;
+  const length = file.bytes - dataOffset;
+  if (length > MOST_FORTRAN_BYTES)
+    throw new FileError(
+      file.path,
+      `is in Fortran order, which can be read up to 1 GiB, and has ${length} bytes; save numpy.ascontiguousarray of it`,
+    );
+  return toRowMajor(await readRange(file, dataOffset, length), shape, strides, arrayDtypes[dtype].bytes);
 }
 
 /**

@@ -1,19 +1,26 @@
 // NumPy's .npz files: a zip of .npy files, one an array, stored or deflated.
 //
-// Reading is bounded by zip.ts and, in all, by `maxBytes`.
+// What an archive unpacks to is bounded by zip.ts and unpack.ts. An array beyond 64 MiB must be as large as its own header says.
 import { Readable } from 'node:stream';
 import type { Entry } from 'yauzl';
 import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../arguments.ts';
 import { FileError, ValueError } from '../errors.ts';
 import { type ArrayFile, bytesOf, checkArrays } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { decodeNpy, npyHeader } from './npy.ts';
+import { checkElements, decodeNpy, npyHeader } from './npy.ts';
+import { parseNpyHeader } from './npy_header.ts';
+import { hasSystemName } from './system_names.ts';
+import { allowedBytes, alwaysAllowed, unpackLimit } from './unpack.ts';
 import { withZip, type ZipArchive } from './zip.ts';
+
+const MOST_BYTES = 2 ** 32;
+/** More than the header of an array of numbers can have. */
+const HEADER_BYTES = 2 ** 17;
 
 export interface ReadNpzOptions {
   /** Reads these arrays only; a name that is not there is an error. Default: all. */
   names?: readonly string[];
-  /** Refuses files that unpack to more. Default 4 GiB. */
+  /** Refuses files that unpack to more. Default: 32 times the file, at least 64 MiB and at most 4 GiB. */
   maxBytes?: number;
 }
 
@@ -28,26 +35,54 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
   const checked = checkOptions('readNpz', options, readOptions);
   return withZip(path, '.npz', async (archive) => {
     const arrays = new Map<string, ArrayFile>();
-    for (const [name, entry] of chooseEntries(archive, checked))
+    const chosen = chooseEntries(archive, checked);
+    for (const [, entry] of chosen) if (!alwaysAllowed(entry.uncompressedSize)) await checkDeclared(archive, entry);
+    for (const [name, entry] of chosen)
       arrays.set(name, decodeNpy(await archive.read(entry), `${path}, ${entry.fileName}`));
     return arrays;
   });
 }
 
-function chooseEntries({ path, entries }: ZipArchive, { names, maxBytes = 2 ** 32 }: ReadNpzOptions) {
+/** @throws FileError unless an entry is of the size that shape and dtype in its header say */
+async function checkDeclared(archive: ZipArchive, entry: Entry): Promise<void> {
+  const name = `${archive.path}, ${entry.fileName}`;
+  const header = parseNpyHeader(await archive.beginning(entry, HEADER_BYTES), name);
+  checkElements(entry.uncompressedSize - header.dataOffset, header, name);
+}
+
+/** The names of the arrays of an .npz file; none of them is read. @throws FileError as readNpz */
+export function npzNames(path: string): Promise<string[]> {
+  return withZip(path, '.npz', async (archive) => [...arrayEntries(archive).keys()]);
+}
+
+function arrayEntries({ path, entries }: ZipArchive): Map<string, Entry> {
   const arrays = new Map<string, Entry>();
   for (const [fileName, entry] of entries) {
-    if (!fileName.endsWith('.npy'))
-      throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
+    const isArray = fileName.endsWith('.npy') && !fileName.startsWith('__MACOSX/');
+    // What macOS adds to an archive that is packed again. An array's own name may begin with a dot.
+    if (!isArray && hasSystemName(fileName)) continue;
+    if (!isArray) throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
     arrays.set(fileName.slice(0, -'.npy'.length), entry);
   }
+  return arrays;
+}
+
+function chooseEntries(archive: ZipArchive, { names, maxBytes }: ReadNpzOptions): [name: string, entry: Entry][] {
+  const { path, bytes } = archive;
+  const arrays = arrayEntries(archive);
   const missing = names?.find((name) => !arrays.has(name));
   if (missing !== undefined)
     throw new FileError(path, `holds no array "${missing}"; it holds ${[...arrays.keys()].join(', ')}`);
   const chosen = [...arrays].filter(([name]) => names?.includes(name) ?? true);
   const unpacked = chosen.reduce((sum, [, entry]) => sum + entry.uncompressedSize, 0);
-  if (unpacked > maxBytes)
-    throw new FileError(path, `unpacks to ${unpacked} bytes; pass maxBytes to allow more than ${maxBytes}`);
+  const most = maxBytes ?? Math.min(allowedBytes(bytes), MOST_BYTES);
+  if (unpacked > most) {
+    const allowed = `at most ${most} are allowed${maxBytes === undefined ? `, ${unpackLimit}` : ''}`;
+    throw new FileError(
+      path,
+      `unpacks to ${unpacked} bytes; ${allowed}; pass maxBytes, or save it unpacked (numpy.savez)`,
+    );
+  }
   return chosen;
 }
 

@@ -1,15 +1,17 @@
 // PNG images, through the package fast-png, behind a guard.
 //
 // The guard walks the chunks first, keeps only those that make the picture, and inflates the pixels with a limit:
-// height * (1 + ceil(width * channels * depth / 8)) bytes is what the header promises, neither more nor less may come.
+// height * (1 + ceil(width * channels * depth / 8)) bytes is what the header promises, neither more nor less may come. The
+// image that is made of them is bounded too (unpack.ts): a palette of one bit becomes 32 bits a pixel.
 //
 // Source: W3C Portable Network Graphics, second edition.
-import { crc32, inflateSync } from 'node:zlib';
-import { checkArgument, checkArguments, kinds, refuseExtra } from '../arguments.ts';
+import { crc32, createInflate } from 'node:zlib';
+import { checkArgument, checkArguments, checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
 import { checkImage, type Image } from './image.ts';
+import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './unpack.ts';
 
 const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
 const palette = 3;
@@ -20,7 +22,7 @@ const colourTypes: Record<number, { channels: number; depths: number[] } | undef
   4: { channels: 2, depths: [8, 16] },
   6: { channels: 4, depths: [8, 16] },
 };
-const maxRawBytes = 2 ** 30;
+const maxImageBytes = 2 ** 30;
 const adam7 = [
   { x: 0, y: 0, dx: 8, dy: 8 },
   { x: 4, y: 0, dx: 8, dy: 8 },
@@ -43,15 +45,26 @@ async function encode(image: Image): Promise<Uint8Array> {
   return encode({ ...image, depth: 8 });
 }
 
+export interface ReadPngOptions {
+  /** Refuses images of more bytes. Default: 32 times the file, at least 64 MiB and at most 1 GiB. */
+  maxBytes?: number;
+}
+
+const readOptions: OptionKinds<ReadPngOptions> = { maxBytes: kinds.number };
+
 /**
  * The image of a PNG file as 8-bit channels: palettes become RGB or RGBA, 1, 2, 4 and 16 bits a channel are rescaled.
  * A transparent colour of an image without alpha channel is ignored.
  * @param name stands in errors for the file
- * @throws FileError when damaged, cut off, larger than 1 GiB, or interlaced with less than 8 bits a channel
+ * @throws FileError when damaged, cut off, too large, or interlaced with less than 8 bits a channel
  */
-export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image> {
+export async function decodePng(bytes: Uint8Array, name = 'png', options: ReadPngOptions = {}): Promise<Image> {
   checkArguments('decodePng', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
-  const safe = guard(bytes, name);
+  return decodeChecked(bytes, name, checkOptions('decodePng', options, readOptions));
+}
+
+async function decodeChecked(bytes: Uint8Array, name: string, { maxBytes }: ReadPngOptions): Promise<Image> {
+  const safe = await guard(bytes, name, maxBytes ?? Math.min(allowedBytes(bytes.length), maxImageBytes));
   const { decode, convertIndexedToRgb } = await import('fast-png');
   try {
     const png = decode(safe);
@@ -67,12 +80,11 @@ export async function decodePng(bytes: Uint8Array, name = 'png'): Promise<Image>
   }
 }
 
-/** Reads one PNG file. @throws FileError */
-export function readPng(path: string): Promise<Image>;
-export async function readPng(path: string, ...extra: unknown[]): Promise<Image> {
-  refuseExtra('readPng', extra);
+/** Reads one PNG file. @throws FileError as decodePng */
+export async function readPng(path: string, options: ReadPngOptions = {}): Promise<Image> {
   checkArgument('readPng', 'path', path, kinds.path);
-  return decodePng(await readWhole(path), path);
+  const checked = checkOptions('readPng', options, readOptions);
+  return decodeChecked(await readWhole(path), path, checked);
 }
 
 /** Writes one PNG file, atomically. @throws FileError, ValueError */
@@ -84,7 +96,7 @@ export async function writePng(path: string, image: Image, ...extra: unknown[]):
 }
 
 // A PNG of the same picture with nothing in it but checked chunks.
-function guard(bytes: Uint8Array, name: string): Uint8Array {
+async function guard(bytes: Uint8Array, name: string, maxBytes: number): Promise<Uint8Array> {
   if (!signature.every((byte, i) => bytes[i] === byte)) throw new FileError(name, 'is not a PNG file');
   const kept: Uint8Array[] = [signature];
   const pixels: Uint8Array[] = [];
@@ -101,7 +113,7 @@ function guard(bytes: Uint8Array, name: string): Uint8Array {
     if (crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length))
       throw new FileError(name, `its chunk ${type} fails its checksum; the file is damaged`);
     if ((last === '') !== (type === 'IHDR')) throw new FileError(name, 'its first chunk, and only that, must be IHDR');
-    if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name));
+    if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name, maxBytes));
     if (type === 'IDAT') pixels.push(body);
     if (['IHDR', 'IDAT', 'IEND'].includes(type) || (['PLTE', 'tRNS'].includes(type) && colourType === palette))
       kept.push(bytes.subarray(at, at + 12 + length));
@@ -110,11 +122,11 @@ function guard(bytes: Uint8Array, name: string): Uint8Array {
     at += 12 + length;
   }
   if (colourType === palette && !hasPalette) throw new FileError(name, 'lacks its palette; the file is damaged');
-  checkPixels(pixels, rawBytes, name);
+  await checkPixels(pixels, rawBytes, name);
   return new Uint8Array(Buffer.concat(kept));
 }
 
-function checkHeader(header: Uint8Array, name: string): { rawBytes: number; colourType: number } {
+function checkHeader(header: Uint8Array, name: string, maxBytes: number): { rawBytes: number; colourType: number } {
   if (header.length !== 13) throw new FileError(name, 'its header has the wrong length; the file is damaged');
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
@@ -130,18 +142,23 @@ function checkHeader(header: Uint8Array, name: string): { rawBytes: number; colo
     ? adam7.reduce((sum, p) => sum + scan(Math.ceil((width - p.x) / p.dx), Math.ceil((height - p.y) / p.dy)), 0)
     : scan(width, height);
   if (rawBytes === 0) throw new FileError(name, 'its header describes no image; the file is damaged');
-  if (rawBytes > maxRawBytes) throw new FileError(name, `is ${width} x ${height} pixels; at most 1 GiB can be read`);
+  const imageBytes = Math.max(rawBytes, width * height * (colourType === palette ? 4 : kind.channels));
+  if (imageBytes > maxBytes)
+    throw new FileError(
+      name,
+      `is ${width} x ${height} pixels; at most 1 GiB, and ${unpackLimit}, can be read; pass maxBytes to allow more`,
+    );
   return { rawBytes, colourType };
 }
 
-function checkPixels(pixels: readonly Uint8Array[], rawBytes: number, name: string): void {
-  let length: number;
+async function checkPixels(pixels: readonly Uint8Array[], rawBytes: number, name: string): Promise<void> {
   try {
-    length = inflateSync(Buffer.concat(pixels), { maxOutputLength: rawBytes }).length;
+    await checkUnpacked(Buffer.concat(pixels), createInflate(unpackOptions), rawBytes);
   } catch (error) {
+    if (error instanceof SizeError && error.missing)
+      throw new FileError(name, 'holds fewer pixels than its header says; the file is damaged');
     throw new FileError(name, `its pixels cannot be unpacked: ${(error as Error).message}`, { cause: error });
   }
-  if (length !== rawBytes) throw new FileError(name, 'holds fewer pixels than its header says; the file is damaged');
 }
 
 // Rows of packed bits begin at a byte each. 2^depth - 1 becomes 255.

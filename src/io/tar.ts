@@ -4,14 +4,20 @@
 // per file: header of 512 bytes | bytes, filled up to a multiple of 512; two headers of zeros end the archive
 // header: name 0..99, size 124..134 (octal), checksum 148..155 (octal), type 156, all as text
 //
-// Source: POSIX ustar, pax and GNU tar. Their long names stand in entries of other types, which are passed over.
+// Names of more than 100 bytes stand in an entry before that of the file: type L, the name (GNU), or type x, lines
+// "<length> path=<name>" (pax). Entries of other types are passed over.
+//
+// Source: POSIX ustar and pax, GNU tar.
 import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { FileError, RectiflowError } from '../errors.ts';
 import { asFileError, withFile } from './file.ts';
+import { allowedBytes, unpackLimit } from './unpack.ts';
 
 const block = 512;
 const maxUnpackedBytes = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB
+const maxNameBytes = 2 ** 16;
+const [longName, paxHeader] = [0x4c, 0x78];
 
 export interface TarFile {
   /** Without folders. */
@@ -22,19 +28,19 @@ export interface TarFile {
 /**
  * The regular files whose name is `wanted`, in the archive's order.
  * @param maxBytes refuses a wanted file that is larger
- * @throws FileError when it is no gzip or tar, cut off, damaged, or unpacks to more than 256 MiB
+ * @throws FileError when it is no gzip or tar, cut off, damaged, or unpacks to more than 256 MiB or unpack.ts allows
  */
 export async function* tarGzFiles(
   path: string,
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
-  await withFile(path, async () => {});
+  const fileBytes = await withFile(path, async ({ bytes }) => bytes);
   const input = createReadStream(path);
   const unpacked = createGunzip();
   input.once('error', (error) => unpacked.destroy(error));
   try {
-    yield* tarFiles(new ByteQueue(input.pipe(unpacked), path), path, wanted, maxBytes);
+    yield* tarFiles(new ByteQueue(input.pipe(unpacked), path, fileBytes), path, wanted, maxBytes);
   } catch (error) {
     const known = asFileError(path, error);
     if (known instanceof RectiflowError) throw known;
@@ -51,15 +57,25 @@ async function* tarFiles(
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
+  // Of the next file, where an entry before it says so.
+  let named: string | undefined;
   for (;;) {
     const header = await queue.take(block);
     if (header.every((byte) => byte === 0)) return;
     checkHeader(header, path);
-    const name = text(header, 0, 100).replace(/^.*\//s, '');
+    const type = header[156];
+    const name = (named ?? text(header, 0, 100)).replace(/^.*\//s, '');
     const size = octal(header, 124, 12);
     if (size === undefined) throw new FileError(path, `file "${name}" has a malformed size; the archive is damaged`);
     const fill = (block - (size % block)) % block;
-    const isFile = header[156] === 0 || header[156] === 0x30;
+    if ((type === longName || type === paxHeader) && size <= maxNameBytes) {
+      const content = await queue.take(size);
+      named = type === longName ? text(content, 0, size) : (paxPath(content) ?? named);
+      await queue.skip(fill);
+      continue;
+    }
+    named = undefined;
+    const isFile = type === 0 || type === 0x30;
     if (!isFile || !wanted(name)) {
       await queue.skip(size + fill);
       continue;
@@ -89,14 +105,30 @@ function octal(header: Uint8Array, start: number, length: number): number | unde
   return /^[0-7]{1,12}$/.test(digits) ? Number.parseInt(digits, 8) : undefined;
 }
 
+/** What the record "path" of a pax header says; undefined where there is none. */
+function paxPath(content: Uint8Array): string | undefined {
+  for (let at = 0; at < content.length; ) {
+    const space = content.indexOf(0x20, at);
+    const length = space < 0 ? Number.NaN : Number(text(content, at, space - at));
+    if (!Number.isSafeInteger(length) || length <= 0) return undefined;
+    const record = text(content, space + 1, at + length - space - 2);
+    if (record.startsWith('path=')) return record.slice('path='.length);
+    at += length;
+  }
+  return undefined;
+}
+
 /** Bytes of a stream, taken from its front. */
 class ByteQueue {
   private readonly chunks: AsyncIterator<Uint8Array>;
   private readonly path: string;
   private chunk: Uint8Array = new Uint8Array(0);
+  private readonly most: number;
   private unpacked = 0;
 
-  constructor(source: AsyncIterable<Uint8Array>, path: string) {
+  /** @param packedBytes of the file that it comes from */
+  constructor(source: AsyncIterable<Uint8Array>, path: string, packedBytes: number) {
+    this.most = Math.min(maxUnpackedBytes, allowedBytes(packedBytes));
     this.chunks = source[Symbol.asyncIterator]();
     this.path = path;
   }
@@ -130,7 +162,7 @@ class ByteQueue {
     if (done) throw new FileError(this.path, 'ends within a file; the archive is cut off');
     this.chunk = value;
     this.unpacked += value.length;
-    if (this.unpacked > maxUnpackedBytes)
-      throw new FileError(this.path, `unpacks to more than ${maxUnpackedBytes} bytes`);
+    if (this.unpacked > this.most)
+      throw new FileError(this.path, `unpacks to more than ${this.most} bytes, ${unpackLimit}; unpack it by hand`);
   }
 }

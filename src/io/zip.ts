@@ -1,18 +1,16 @@
 // Reading zip archives that nobody vouches for. Nothing is unpacked to the disk; names are only looked up.
 //
-// Bombs are met by the sizes in the directory: they are summed and limited before anything is unpacked, deflated bytes
+// Bombs are met by the sizes in the directory: the caller limits them before anything is unpacked (unpack.ts), deflated bytes
 // cannot grow more than 1032 times, and unpacking stops where an entry exceeds what it declared.
-import { constants } from 'node:buffer';
-import { promisify } from 'node:util';
-import { crc32, inflateRaw } from 'node:zlib';
+import { crc32, createInflateRaw } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
 import { FileError, RectiflowError } from '../errors.ts';
 import { asFileError, type ReadableFile, readRange, withFile } from './file.ts';
+import { SizeError, unpackBeginning, unpackExactly, unpackOptions } from './unpack.ts';
 
 const deflateRatio = 1032;
 const maxEntries = 65536;
 const stored = 0;
-const inflate = promisify(inflateRaw);
 
 /** The CRC-32 of bytes of any number: zlib's counts them in 32 bits. */
 export function checksum(bytes: Uint8Array): number {
@@ -42,19 +40,43 @@ export class ZipArchive {
 
   /** The unpacked bytes of an entry, checked against its checksum, in memory of their own. */
   async read(entry: Entry): Promise<Uint8Array> {
-    const problem = (what: string) => new FileError(this.path, `entry "${entry.fileName}" ${what}`);
-    if (!entry.canDecodeFileData()) throw problem('is encrypted or packed by another method than deflate');
+    const { uncompressedSize: size, crc32: sum } = entry;
+    const packed = await this.packed(entry);
+    const bytes =
+      entry.compressionMethod === stored
+        ? packed
+        : await unpackExactly(packed, createInflateRaw(unpackOptions), size, this.path).catch((error) => {
+            throw this.asProblem(entry, error);
+          });
+    if (bytes.length !== size || checksum(bytes) !== sum)
+      throw this.problem(entry, 'fails its checksum; the file is damaged');
+    return bytes;
+  }
+
+  /** At most the first `length` bytes of an entry, unpacked and not checked. */
+  async beginning(entry: Entry, length: number): Promise<Uint8Array> {
+    const packed = await this.packed(entry);
+    if (entry.compressionMethod === stored) return packed.subarray(0, length);
+    return unpackBeginning(packed, createInflateRaw(), length).catch((error) => {
+      throw this.asProblem(entry, error);
+    });
+  }
+
+  private async packed(entry: Entry): Promise<Uint8Array> {
+    if (!entry.canDecodeFileData()) throw this.problem(entry, 'is encrypted or packed by another method than deflate');
     const { fileDataStart } = await this.zip.readLocalFileHeaderPromise(entry, { minimal: true });
-    const packed = await readRange(this.file, fileDataStart, entry.compressedSize);
-    const fail = ({ code, message }: NodeJS.ErrnoException): never => {
-      throw problem(code === 'ERR_BUFFER_TOO_LARGE' ? 'exceeds its size' : `cannot be unpacked: ${message}`);
-    };
-    const maxOutputLength = Math.min(Math.max(entry.uncompressedSize, 1), constants.MAX_LENGTH);
-    const bytes = entry.compressionMethod === stored ? packed : await inflate(packed, { maxOutputLength }).catch(fail);
-    if (bytes.length !== entry.uncompressedSize || checksum(bytes) !== entry.crc32)
-      throw problem('fails its checksum; the file is damaged');
-    // Small results of zlib lie in memory that Node shares out.
-    return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
+    return readRange(this.file, fileDataStart, entry.compressedSize);
+  }
+
+  private problem({ fileName }: Entry, what: string): FileError {
+    return new FileError(this.path, `entry "${fileName}" ${what}`);
+  }
+
+  private asProblem(entry: Entry, error: unknown): unknown {
+    if (error instanceof RectiflowError) return error;
+    const { message } = error as Error;
+    if (!(error instanceof SizeError)) return this.problem(entry, `cannot be unpacked: ${message}`);
+    return this.problem(entry, error.missing ? message : `exceeds its size: it ${message}`);
   }
 }
 

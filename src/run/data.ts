@@ -47,8 +47,8 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   'CelebA-HQ-Pytorch': (config, part, notice) => imageFolder(rootOf(config), config, part, notice, /^\d+\.jpg$/),
   'AFHQ-CAT-Pytorch': (config, part, notice) => imageFolder(join(rootOf(config), 'cat'), config, part, notice),
   LSUN: (config, part, notice) => {
-    const { image_size: size, num_channels: channels, category } = config.data;
-    return openLsun(rootOf(config), { size, channels, category, part, notice });
+    const { image_size: size, num_channels: channels, exif_orientation: exifOrientation, category } = config.data;
+    return openLsun(rootOf(config), { size, channels, exifOrientation, category, part, notice });
   },
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
@@ -70,12 +70,12 @@ function rootOf(config: Config): string {
 
 function imageFolder(
   folder: string,
-  { data: { image_size: size, num_channels: channels } }: Config,
+  { data: { image_size: size, num_channels: channels, exif_orientation: exifOrientation } }: Config,
   part: 'train' | 'heldOut',
   notice: Notice,
   pattern?: RegExp,
 ): Promise<ImageDataset> {
-  return openImageFolder(folder, { size, channels, part, notice, pattern });
+  return openImageFolder(folder, { size, channels, exifOrientation, part, notice, pattern });
 }
 
 /** @throws FileError, or ConfigError when its images are not of the size that the configuration states */

@@ -7,7 +7,8 @@ import { extname } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../arguments.ts';
 import { channelsFirst, channelsLast, type ImagesShape } from '../data/index.ts';
 import { FileError, formatShape, ShapeError, UsageError } from '../errors.ts';
-import { imageGrid, readNpy, writeNpy, writeNpz, writePng } from '../io/index.ts';
+import { isFloating } from '../io/array.ts';
+import { imageGrid, readNpy, toFloat32, writeNpy, writeNpz, writePng } from '../io/index.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
@@ -43,17 +44,25 @@ export function sampleWriter(path: string): Writer {
 }
 
 /**
- * Start points from a .npy file, f32 [N, C, H, W], in our layout.
- * @throws FileError for another dtype or shape
+ * Start points from a .npy file [N, C, H, W] of floating-point numbers, as f32 in our layout.
+ * @throws FileError for whole numbers, another shape, and values that are not finite in f32
  */
 export async function readLatents(path: string, config: Config): Promise<{ count: number; data: Float32Array }> {
   checkArgument('readLatents', 'path', path, kinds.path);
   requireConfig('readLatents', config);
-  const { shape, data } = await readNpy(path);
+  const array = await readNpy(path);
+  const { shape, dtype } = array;
   const { image_size: size, num_channels: channels } = config.data;
   const [count] = shape;
   const fits = shape.length === 4 && count > 0 && formatShape(shape) === formatShape([count, channels, size, size]);
-  if (!fits || !(data instanceof Float32Array))
-    throw new FileError(path, `latents must be f32 [N, ${channels}, ${size}, ${size}], got ${formatShape(shape)}`);
-  return { count, data: channelsLast(data, [count, size, size, channels]) };
+  if (!fits || !isFloating(dtype))
+    throw new FileError(
+      path,
+      `latents must be f32 [N, ${channels}, ${size}, ${size}], or f16 or f64, got ${dtype} ${formatShape(shape)}`,
+    );
+  const values = toFloat32(array);
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0)
+    throw new FileError(path, `latent ${Math.floor((at * count) / values.length)} holds ${values[at]} as f32`);
+  return { count, data: channelsLast(values, [count, size, size, channels]) };
 }

@@ -70,8 +70,8 @@ describe('pairs', () => {
     const other = await root({ 0: [0, 5] });
     await writeNpy(join(other, '0/z0.npy'), { shape: [5, 24], dtype: 'f32', data: new Float32Array(120) });
     await expect(open(other)).rejects.toThrow(/z0\.npy: holds \[5, 24\], expected \[pairs, channels, height, width\]/);
-    await writeNpy(join(other, '0/z0.npy'), { shape: [5, 3, 2, 4], dtype: 'f64', data: new Float64Array(120) });
-    await expect(open(other)).rejects.toThrow(/must hold little-endian f32 rows/);
+    await writeNpy(join(other, '0/z0.npy'), { shape: [5, 3, 2, 4], dtype: 'i32', data: new Int32Array(120) });
+    await expect(open(other)).rejects.toThrow(/must hold rows of floating-point numbers, got i32 \[5, 3, 2, 4\]/);
   });
 
   it('whose number is not what was said are not written', async () => {

@@ -21,6 +21,10 @@ describe('files by Python', () => {
     expect(found.filter((line) => !line.endsWith('4 deep'))).toEqual(files);
   });
 
+  it.each(['gnu', 'pax'])('%s: a name of more than 100 bytes is whole', async (format) => {
+    expect(await names(fixture(`tar_${format}.tar.gz`), (name) => name === 'deep')).toEqual(['deep 4 deep']);
+  });
+
   it('gives what is wanted only, and writes nothing', async () => {
     const folder = await temporaryFolder();
     const path = `${folder}/a.tar.gz`;

@@ -31,7 +31,7 @@ test('a table that is damaged, of another shape or no table is refused by name',
   const path = join(folder, 'damaged.json');
   const { tiles, channels, rates } = tunings.avx512;
   const refused: [string, RegExp][] = [
-    ['{', /damaged\.json: no JSON/],
+    ['{', /damaged\.json: is not JSON/],
     ['[]', /no table of `rectiflow tune`/],
     [JSON.stringify({ tiles: [4, 2], channels, rates }), /tiles: expected ascending numbers/],
     [

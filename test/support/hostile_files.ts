@@ -12,7 +12,7 @@ export interface HostileFile {
   mustFail?: RegExp;
 }
 
-interface RawEntry {
+export interface RawEntry {
   name: string;
   bytes: Uint8Array;
   method?: number;
@@ -23,7 +23,7 @@ interface RawEntry {
 }
 
 /** A zip archive whose fields may lie. */
-function rawZip(entries: readonly RawEntry[], declaredCount = entries.length): Buffer {
+export function rawZip(entries: readonly RawEntry[], declaredCount = entries.length): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
   let at = 0;

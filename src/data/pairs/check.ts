@@ -5,10 +5,11 @@ import { basename, join } from 'node:path';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { FileError, formatShape, RectiflowError, ValueError } from '../../errors.ts';
 import { turn } from '../../turn.ts';
+import { listFolders } from '../list_files.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
-import { PairSet, subfolders } from './set.ts';
+import { PairSet } from './set.ts';
 import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
 
 /** What the authors advise for CIFAR-10. */
@@ -65,8 +66,11 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
   const findings: PairFinding[] = [];
   const folders: PairFolder[] = [];
   try {
-    for (const name of await subfolders(root)) await openInto(folders, findings, join(root, name), checked.shape);
+    const links: PairFinding[] = [];
+    const names = await listFolders(root, (detail) => links.push({ what: 'links', state: 'note', detail }));
+    for (const name of names) await openInto(folders, findings, join(root, name), checked.shape);
     if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has any');
+    findings.push(...links);
     if (folders.length === 0) return findings;
     findings.push(...countFindings(folders, checked));
     const channels = checked.data?.mean.length ?? folders[0].shape[0];

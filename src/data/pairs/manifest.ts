@@ -15,7 +15,7 @@ import { ArgumentError, FileError } from '../../errors.ts';
 import { byteLengthOf } from '../../io/array.ts';
 import { readWhole } from '../../io/file.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
-import { parseStrictJson } from '../../io/json.ts';
+import { parseJsonFile } from '../../io/json.ts';
 
 const FORMAT = 'rectiflow pairs';
 const VERSION = 1;
@@ -117,14 +117,7 @@ export async function readManifest(folder: string): Promise<PairManifest | undef
   checkArgument('readManifest', 'folder', folder, kinds.path);
   const path = join(folder, files.manifest);
   if (!(await exists(path))) return undefined;
-  const text = Buffer.from(await readWhole(path, MAX_BYTES)).toString('utf8');
-  let value: unknown;
-  try {
-    value = parseStrictJson(text);
-  } catch (cause) {
-    throw new FileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  return checkManifest(value, path);
+  return checkManifest(parseJsonFile(await readWhole(path, MAX_BYTES), path), path);
 }
 
 export function writeManifest(folder: string, manifest: PairManifest): Promise<void> {
@@ -144,10 +137,9 @@ export async function readJournal(folder: string): Promise<PairShard[]> {
   const path = join(folder, files.journal);
   if (!(await exists(path))) return [];
   const shards: PairShard[] = [];
-  for (const line of Buffer.from(await readWhole(path, MAX_BYTES))
-    .toString('utf8')
-    .split('\n')
-    .slice(0, -1)) {
+  // Not strict: what a power cut left at the end may be anything. A byte-order mark is passed over.
+  const text = new TextDecoder().decode(await readWhole(path, MAX_BYTES));
+  for (const line of text.split('\n').slice(0, -1)) {
     const shard = parseShard(line);
     if (!shard) break;
     shards.push(shard);

@@ -2,12 +2,12 @@
 // (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
 //
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, kinds } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
 import { asFileError, writeNpyRows } from '../../io/index.ts';
 import { channelsFirst } from '../layout.ts';
+import { listFolders } from '../list_files.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { type PairShape, pairShapeKind } from './manifest.ts';
 
@@ -53,7 +53,7 @@ export class PairSet {
     if (shape !== undefined) checkArgument('PairSet.open', 'shape', shape, pairShapeKind);
     const folders: PairFolder[] = [];
     try {
-      for (const name of await subfolders(root)) {
+      for (const name of await listFolders(root, notice)) {
         const path = join(root, name);
         const folder = await openPairFolder(path);
         if (!folder) {
@@ -106,14 +106,6 @@ export class PairSet {
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };
   }
-}
-
-/** The folders of a root, in the order of their names. @throws FileError */
-export async function subfolders(root: string): Promise<string[]> {
-  const entries = await readdir(root, { withFileTypes: true }).catch((error) => {
-    throw asFileError(root, error);
-  });
-  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
 }
 
 /**

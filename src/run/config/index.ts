@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { checkArgument, checkArguments, describeValue, kinds } from '../../arguments.ts';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
-import { parseStrictJson } from '../../io/json.ts';
+import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
 import { inertNotice, presetName, pythonPreset } from './official.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
@@ -96,23 +96,15 @@ async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
 }
 
 async function readTree(file: string): Promise<Tree> {
-  const value = extname(file) === '.json' ? await readJson(file) : await runModule(file);
+  const value =
+    extname(file) === '.json' ? parseJsonFile(await readWhole(file, MAX_BYTES), file) : await runModule(file);
   if (!isTree(value)) throw new FileError(file, 'must hold (or export by default) a table of configuration keys');
   return value;
 }
 
-async function readJson(file: string): Promise<unknown> {
-  const text = Buffer.from(await readWhole(file, MAX_BYTES)).toString('utf8');
-  try {
-    return parseStrictJson(text);
-  } catch (cause) {
-    throw new FileError(file, `is not JSON: ${(cause as Error).message}`, { cause });
-  }
-}
-
 async function runModule(file: string): Promise<unknown> {
-  // Asked first for its clear errors: a module loader says "cannot find module" with a stack.
-  await readWhole(file, MAX_BYTES);
+  // Read first for its clear errors: a module loader says "cannot find module" with a stack, and of UTF-16 an unexpected sign.
+  refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
     if (!/ts$/.test(file)) return ((await import(pathToFileURL(file).href)) as { default?: unknown }).default;
     const { createJiti } = await import('jiti');

@@ -2,11 +2,12 @@
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official.ts';
 import { requireConfig } from './require.ts';
-import type { Config } from './schema.ts';
+import { type Config, encodedSets } from './schema.ts';
 
 /** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
 const beside: Record<string, (config: Config) => string | undefined> = {
   'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
+  'data.exif_orientation': ({ data }) => unless(encodedSets.includes(data.dataset), 'data.dataset', data.dataset),
   'model.fourier_scale': ({ model }) =>
     unless(model.embedding_type === 'fourier', 'model.embedding_type', model.embedding_type),
   'model.fir_kernel': ({ model }) => unless(model.fir, 'model.fir', model.fir),

@@ -19,6 +19,14 @@ export const dataSets = [
   'DIGITS',
 ] as const;
 
+/** Those whose images are encoded files (JPEG, PNG, WebP), which may state an EXIF orientation. */
+export const encodedSets: readonly (typeof dataSets)[number][] = [
+  'LSUN',
+  'CelebA-HQ-Pytorch',
+  'AFHQ-CAT-Pytorch',
+  'FOLDER',
+];
+
 export const reflowTypes = [
   'generate_data_from_z0',
   /** Ours: z1 images of the data set, z0 where the ODE takes them backwards. */
@@ -45,6 +53,8 @@ export const configSchema = z.strictObject({
     image_size: whole(1),
     num_channels: whole(1),
     random_flip: z.boolean(),
+    /** Ours: turns image files upright as their EXIF orientation says, as viewers do; false: as PIL and torchvision read them. */
+    exif_orientation: z.boolean(),
     /** true: the network sees [-1, 1]; false: [0, 1]. */
     centered: z.boolean(),
     uniform_dequantization: z.boolean(),

@@ -4,11 +4,13 @@
 // Samples of one run are never mixed with another's: run.json says what they are of, only batches of the same are kept when an
 // evaluation is started again, and files beyond its last batch go.
 import { existsSync } from 'node:fs';
-import { readdir, readFile, unlink } from 'node:fs/promises';
+import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
+import { readWhole } from '../../io/file.ts';
 import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
+import { parseJsonFile } from '../../io/json.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
@@ -18,6 +20,8 @@ import { sampleModel } from '../sample.ts';
 import { makeFolder } from '../workdir.ts';
 
 const COLUMNS = 10;
+/** Millions of batches. */
+const MAX_RUN_BYTES = 2 ** 26;
 
 export interface DrawOptions {
   folder: string;
@@ -155,7 +159,12 @@ export async function removeFrom(folder: string, prefix: string, ending: string,
 async function readRun(path: string, now: Run): Promise<Pick<Run, 'nfe' | 'left_out'> | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const { nfe, left_out, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
+    const {
+      nfe,
+      left_out,
+      checkpoint: _,
+      ...before
+    } = parseJsonFile(await readWhole(path, MAX_RUN_BYTES), path) as Run;
     const { nfe: __, left_out: ___, checkpoint: ____, ...same } = now;
     if (JSON.stringify(before) !== JSON.stringify(same)) return undefined;
     return [nfe, left_out].every(Array.isArray) && nfe.length === left_out.length ? { nfe, left_out } : undefined;

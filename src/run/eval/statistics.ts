@@ -15,7 +15,7 @@ import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import { type Config, encodedSets } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { userDataFolder } from '../user_files.ts';
 import { makeFolder } from '../workdir.ts';
@@ -113,13 +113,21 @@ const keyedKind = kind(
   (v) => kinds.object.accepts(v) && kinds.text.accepts((v as FeatureNetwork).key),
 );
 
-/** Where `stats` puts them: data set, size, part and features in the name. */
+/** Where `stats` puts them: data set, size, whether images were turned, part and features in the name. */
 export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
   requireConfig('statisticsPath', config);
   checkArgument('statisticsPath', 'network', network, keyedKind);
-  const { dataset, category, image_size: size, num_channels: channels, root_path: root } = config.data;
+  const {
+    dataset,
+    category,
+    image_size: size,
+    num_channels: channels,
+    root_path: root,
+    exif_orientation,
+  } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
   const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;
-  const parts = [dataset, category, folder, size, 'train', network.key].filter((part) => part !== '');
+  const upright = exif_orientation && encodedSets.includes(dataset) ? 'upright' : '';
+  const parts = [dataset, category, folder, size, upright, 'train', network.key].filter((part) => part !== '');
   return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
 }
