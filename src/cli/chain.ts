@@ -12,6 +12,7 @@ import {
   runChain,
   type StageEstimate,
 } from '../run/index.ts';
+import { shown, shownJson } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -34,7 +35,7 @@ export const chainCommand: Command = {
     const config = await configOf(parsed, reportKeys);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device);
-    process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould run in ${workdir}\n`);
+    process.stdout.write(`${shownJson(config, 2)}\nwould run in ${shown(workdir)}\n`);
     return printEstimate(config, device, parsed);
   },
 };
@@ -71,8 +72,8 @@ export async function runChainCommand(config: Config, workdir: string, device: D
     process.stdout.write('stopped; the same command goes on\n');
     return 0;
   }
-  for (const line of describeFigures(report.figures)) process.stdout.write(`${line}\n`);
-  process.stdout.write(`report: ${report.path}\n`);
+  for (const line of describeFigures(report.figures)) process.stdout.write(`${shown(line)}\n`);
+  process.stdout.write(`report: ${shown(report.path)}\n`);
   return 0;
 }
 
@@ -140,7 +141,7 @@ export class ChainDisplay {
 
   say(text: string): void {
     this.stop();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${shown(text)}\n`);
   }
 
   progress({ what, done, total }: ChainProgress): void {

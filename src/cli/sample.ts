@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
 import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -101,7 +102,7 @@ export const sampleCommand: Command = {
     );
     await write(out, result.images, result.shape, config);
     const speed = (num / result.seconds).toPrecision(3);
-    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${num} images in ${out}\n`);
+    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${num} images in ${shown(out)}\n`);
     return 0;
   },
 };

@@ -20,6 +20,7 @@ import {
   type TrainOptions,
   useNamedTuning,
 } from '../run/index.ts';
+import { shown, shownJson } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 
@@ -76,7 +77,7 @@ export const runOptions: Record<string, Option> = {
 };
 
 export function note(text: string): void {
-  process.stderr.write(`note: ${text}\n`);
+  process.stderr.write(`note: ${shown(text)}\n`);
 }
 
 /** The configuration that is named, with the overrides. @param used as of withOverrides */
@@ -111,7 +112,7 @@ export const partialOption: Option = { help: 'takes what fits of a checkpoint of
 /** The file that --checkpoint means; printed, since its name may be spelt in several ways. */
 export function namedCheckpoint(parsed: Parsed): string {
   const path = findCheckpoint(parsed.required('checkpoint'));
-  process.stderr.write(`checkpoint: ${path}\n`);
+  process.stderr.write(`checkpoint: ${shown(path)}\n`);
   return path;
 }
 
@@ -127,13 +128,13 @@ export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<
 /** @throws ConfigError naming each flag that the task needs and that is not given */
 export function requireKeys(config: Config, task: Task): void {
   const missing = missingKeys(config, task);
-  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+  if (missing.length > 0) throw new ConfigError(missing);
 }
 
 /** For --dry-run: what would run, and what would have to be added before. */
 export function showPlan(config: Config, what: string, task?: Task): number {
-  process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould ${what}\n`);
-  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${missing}\n`);
+  process.stdout.write(`${shownJson(config, 2)}\nwould ${shown(what)}\n`);
+  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${shown(missing)}\n`);
   return 0;
 }
 

@@ -3,6 +3,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { asFileError } from '../io/index.ts';
 import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
+import { shown } from '../text.ts';
 import { interruptible } from './interrupt.ts';
 import { TrainingDisplay } from './shared.ts';
 
@@ -50,8 +51,9 @@ export async function runTraining(
   const transcript = new Transcript();
   const say = (text: string) => {
     display.stop();
-    process.stderr.write(`${text}\n`);
-    transcript.add(text);
+    const line = shown(text);
+    process.stderr.write(`${line}\n`);
+    transcript.add(line);
   };
   const result = await interruptible((signal) =>
     work({
@@ -80,6 +82,8 @@ export async function runTraining(
   const peak = `peak memory: ${megabytes(result.peakMemory)} in tensors, ${megabytes(1024 * process.resourceUsage().maxRSS)} of the process`;
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);
-  process.stdout.write(stopped ? `the same command goes on from ${checkpoint}\n` : `checkpoint: ${checkpoint}\n`);
+  process.stdout.write(
+    stopped ? `the same command goes on from ${shown(checkpoint)}\n` : `checkpoint: ${shown(checkpoint)}\n`,
+  );
   return 0;
 }

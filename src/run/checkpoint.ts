@@ -9,6 +9,7 @@ import { Module, type StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
+import { refuseNotFinite } from './finite.ts';
 import { NUMERICS, provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
 import { tuningIdentity } from './tuning.ts';
@@ -96,9 +97,15 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   });
 }
 
-/** @param checkpoint its path is where it goes */
+/** All of a checkpoint's numbers, by what they are called in messages. */
+export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
+  return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
+}
+
+/** @param checkpoint its path is where it goes @throws NonFiniteError where a number of it is not finite */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
   const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, model, ema, moments } = checkpoint;
+  refuseNotFinite(path, checkpointParts(checkpoint));
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)

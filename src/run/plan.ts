@@ -1,7 +1,6 @@
 // What a training run will take, asked before it starts: passes of one and of a few samples measure memory and time on the
 // model itself; the disk is asked for what checkpoints need.
 import { statfs } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { DeviceError, FileError } from '../errors.ts';
@@ -12,6 +11,7 @@ import type { UNet } from '../nn/unet.ts';
 import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
+import { machineMemory, megabytes } from './footprint.ts';
 
 /** Samples of the larger pass. */
 export const PROBED = 8;
@@ -52,7 +52,7 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
     );
   const part = batch / accumulation;
   const { memory, secondsPerSample } = probeStep(options, part);
-  const totalMemory = totalmem();
+  const totalMemory = machineMemory();
   if (memory > totalMemory)
     throw new DeviceError(
       `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
@@ -117,12 +117,6 @@ export async function freeBytes(folder: string): Promise<number> {
   } catch (error) {
     throw asFileError(folder, error);
   }
-}
-
-/** "12 MB" or "1.2 GB". */
-export function megabytes(bytes: number): string {
-  checkArgument('megabytes', 'bytes', bytes, kinds.number);
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 const planKinds: OptionKinds<TrainingPlan> = {

@@ -6,12 +6,13 @@ import { declaredModules } from '../device/module.ts';
 import { FileError, NonFiniteError } from '../errors.ts';
 import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
-import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, checkpointParts, saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import type { Evaluation } from './eval/loss.ts';
+import { requireFinite } from './finite.ts';
 import type { Health } from './health.ts';
 import { type TrainingStep, trainingLoop } from './loop.ts';
-import { buildModel } from './model.ts';
+import { buildModel, requireMemory } from './model.ts';
 import type { Objective } from './objective.ts';
 import { openCheckpoint } from './open_checkpoint.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
@@ -85,6 +86,7 @@ export async function runStage(
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);
+    requireMemory(config, device, 'training');
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
     let stage: Stage | undefined;
@@ -120,7 +122,10 @@ async function officialState(
   onNotice: (text: string) => void,
 ): Promise<Checkpoint | undefined> {
   const path = workdir.officialState;
-  return existsSync(path) ? openCheckpoint(path, model, config, { onNotice }) : undefined;
+  if (!existsSync(path)) return undefined;
+  const state = await openCheckpoint(path, model, config, { onNotice });
+  requireFinite(path, checkpointParts(state));
+  return state;
 }
 
 function restore(
