@@ -37,8 +37,9 @@ export function findState(path: string, root: TorchValue, known: ReadonlySet<str
   const key = weightKey ?? averageKey ?? (isState(root) ? undefined : onlyDict(path, root));
   const dict = key === undefined ? root : namedIn(root.get(key) as Dict);
   const said = key === undefined || key === 'model' ? [] : [`its weights are those under "${shownName(String(key))}"`];
-  const { weights, average, prefix } = split(path, dict, known);
+  const { weights, average, prefix, averagePrefix } = split(path, dict, known);
   if (!usualPrefixes.includes(prefix)) said.push(`"${shownName(prefix)}" was taken off its names`);
+  if (averagePrefix !== undefined) said.push(`"${shownName(averagePrefix)}" was taken off those of its average`);
   if (average || weightKey === undefined || averageKey === undefined) return { weights, average, said };
   const named = split(path, namedIn(root.get(averageKey) as Dict), known);
   said.push(`its average is under "${averageKey}"`);
@@ -75,8 +76,8 @@ function keyAmong(path: string, root: Dict, keys: readonly string[]): string | u
 /** Of a file with none of the usual keys. */
 function onlyDict(path: string, root: Dict): string | number {
   const dicts = [...root].filter(([, value]) => isState(value)).map(([key]) => key);
-  if (dicts.length === 0)
-    throw new FileError(path, `holds no state dict: its keys are ${quotedList([...root.keys()])}`);
+  const keys = root.size === 0 ? 'it is empty' : `its keys are ${quotedList([...root.keys()])}`;
+  if (dicts.length === 0) throw new FileError(path, `holds no state dict: ${keys}`);
   if (dicts.length > 1) throw ambiguous(path, `state dicts under ${quotedList(dicts)}`);
   return dicts[0];
 }
@@ -103,17 +104,19 @@ function split(path: string, dict: Dict, known: ReadonlySet<string>) {
     if (names.has(name)) throw new FileError(path, `holds "${name}" twice, with and without the names of a wrapper`);
     names.set(name, value);
   }
-  const prefixes = prefixesOf(names.keys(), known);
-  const [prefix, averagePrefix] = chosen(path, prefixes);
-  const under = (start: string) =>
-    new Map([...names].flatMap(([name, value]) => (name.startsWith(start) ? [[name.slice(start.length), value]] : [])));
-  const average = averagePrefix === undefined ? undefined : under(averagePrefix);
+  const [prefix, averagePrefix] = chosen(path, prefixesOf(names.keys(), known));
   const weights = new Map<string, ArrayFile>();
+  const average = averagePrefix === undefined ? undefined : new Map<string, ArrayFile>();
   for (const [name, value] of names)
-    if (average === undefined || !name.startsWith(averagePrefix as string))
-      weights.set(name.startsWith(prefix) ? name.slice(prefix.length) : name, value);
+    if (averagePrefix !== undefined && name.startsWith(averagePrefix))
+      average?.set(name.slice(averagePrefix.length), value);
+    else {
+      const own = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+      if (weights.has(own)) throw new FileError(path, `holds "${own}" twice, with and without "${prefix}"`);
+      weights.set(own, value);
+    }
   const inserted = [...dict.keys()].map(String).find((key) => key !== withoutInserted(key));
-  return { weights, average, prefix: inserted === undefined ? prefix : wrapperOf(inserted, prefix) };
+  return { weights, average, averagePrefix, prefix: inserted === undefined ? prefix : wrapperOf(inserted, prefix) };
 }
 
 function withoutInserted(key: string): string {
@@ -134,8 +137,10 @@ function wrapperOf(key: string, prefix: string): string {
 /** How many known names stand behind each prefix. */
 function prefixesOf(names: Iterable<string>, known: ReadonlySet<string>): Map<string, number> {
   const counts = new Map<string, number>();
+  const longest = [...known].reduce((most, name) => Math.max(most, name.length), 0);
+  const next = (name: string, from: number) => name.indexOf('.', from) + 1 || -1;
   for (const name of names)
-    for (let at = 0; at >= 0; at = name.indexOf('.', at) + 1 || -1)
+    for (let at = name.length <= longest ? 0 : next(name, name.length - longest - 1); at >= 0; at = next(name, at))
       if (known.has(name.slice(at))) {
         counts.set(name.slice(0, at), (counts.get(name.slice(0, at)) ?? 0) + 1);
         break;
@@ -145,7 +150,7 @@ function prefixesOf(names: Iterable<string>, known: ReadonlySet<string>): Map<st
 
 /** The prefix of the network, and of its average where the other of two says so by "ema". */
 function chosen(path: string, counts: ReadonlyMap<string, number>): [prefix: string, average: string | undefined] {
-  const most = Math.max(0, ...counts.values());
+  const most = [...counts.values()].reduce((a, b) => Math.max(a, b), 0);
   const full = [...counts.keys()].filter((prefix) => 2 * (counts.get(prefix) as number) > most);
   if (full.length === 0) return ['', undefined];
   if (full.length === 1) return [full[0], undefined];

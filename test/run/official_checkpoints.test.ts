@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
+  type ArrayFile,
   flattenTorch,
   OrderedDict,
   readPth,
@@ -114,6 +115,61 @@ describe('strict', () => {
       expect(tensor.dataSync(), name).toEqual(whole.stateDict().get(name)?.dataSync());
     model.dispose();
     whole.dispose();
+  });
+});
+
+describe('checkpoints of other trainers', () => {
+  const shapes: Record<string, (root: Map<string, TorchValue>, model: Map<string, ArrayFile>) => TorchValue> = {
+    'torch.compile within DDP': (root, model) => new Map([...root, ['model', renamed(model, 'module._orig_mod.')]]),
+    'Lightning, in f64': (_, model) =>
+      new Map<string, TorchValue>([
+        ['pytorch-lightning_version', '2.5.0'],
+        ['global_step', 3],
+        [
+          'state_dict',
+          renamed(model, 'model.', (array) => ({
+            ...array,
+            dtype: 'f64',
+            data: Float64Array.from(array.data as Float32Array),
+          })),
+        ],
+      ]),
+    'weights and an average by names': (_, model) =>
+      new Map<string, TorchValue>([
+        ['model', renamed(model, '')],
+        ['ema', renamed(model, 'module.')],
+        ['step', 3],
+      ]),
+  };
+  const renamed = (
+    model: Map<string, ArrayFile>,
+    prefix: string,
+    change = (array: ArrayFile) => array,
+  ): OrderedDict<string, TorchValue> =>
+    new OrderedDict([...model].map(([name, array]) => [name.replace('module.', prefix), change(array)]));
+
+  it.each(Object.keys(shapes))('%s: loaded, converted, said', async (name) => {
+    const root = (await readPth(checkpoint3)) as Map<string, TorchValue>;
+    const path = join(folder, `${name.replaceAll(/\W+/g, '_')}.pth`);
+    await writePth(path, shapes[name](root, root.get('model') as Map<string, ArrayFile>));
+    const ours = path.replace('.pth', '.safetensors');
+    const notices: string[] = [];
+    await convert(path, ours, { config, onNotice: (text) => notices.push(text) });
+    const [read, expected] = [
+      await loadCheckpoint(ours),
+      await loadModel(checkpoint3, config, { device, weights: 'raw' }),
+    ];
+    for (const [tensorName, tensor] of expected.model.namedTensors())
+      expect(read.model.get(tensorName)?.data, tensorName).toEqual(tensor.dataSync());
+    expect(read.step).toBe(3);
+    expect(notices.join()).toMatch(
+      name.startsWith('torch')
+        ? /"module\._orig_mod\." was taken off its names/
+        : name.startsWith('L')
+          ? /under "state_dict".*"model\."/
+          : /its average is under "ema"/,
+    );
+    expected.model.dispose();
   });
 });
 
