@@ -97,8 +97,12 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Longer ones are no slip of the pen, and comparing them takes time. */
+const LONGEST_NAME = 100;
+
 /** The candidate nearest to `name` by edit distance, if it is near enough to be a slip of the pen. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  if (name.length > LONGEST_NAME) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

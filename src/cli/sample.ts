@@ -61,7 +61,7 @@ export const sampleCommand: Command = {
     if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
     const steps = parsed.whole('steps', 1);
     const tolerance = parsed.positive('tol');
-    const seed = parsed.whole('seed', 0);
+    const seed = parsed.whole('seed', 0, Number.MAX_SAFE_INTEGER);
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 

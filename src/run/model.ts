@@ -2,7 +2,7 @@
 
 import { checkArgument } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
-import { DeviceError } from '../errors.ts';
+import { ConfigError, DeviceError, ShapeError } from '../errors.ts';
 import { Initializer } from '../nn/init.ts';
 import { outlineUNet } from '../nn/outline.ts';
 import { UNet } from '../nn/unet.ts';
@@ -66,9 +66,18 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
   );
 }
 
-/** Names and shapes of the network, without memory; the caller disposes it. */
+/** Names and shapes of the network, without memory; the caller disposes it. @throws ConfigError for a tensor beyond int32 */
 export function outlineModel(config: Config): UNet {
-  return outlineUNet(unetOptions(config));
+  const options = unetOptions(config);
+  try {
+    return outlineUNet(options);
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    throw new ConfigError(
+      `the network of this configuration has a tensor of more than 2^31 - 1 numbers, ${cause.got}; lower model.nf or model.ch_mult`,
+      { cause },
+    );
+  }
 }
 
 /** @throws DeviceError for a network that cannot fit this machine's memory; of a card, the card itself says what it lacks */

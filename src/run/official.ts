@@ -207,7 +207,7 @@ function isArray(value: TorchValue | undefined): value is ArrayFile {
 
 function wholeNumber(path: string, what: string, value: TorchValue): number {
   const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
-  if (typeof number !== 'number' || !Number.isInteger(number) || number < 0)
+  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0)
     throw new FileError(path, `its ${what} is no whole number`);
   return number;
 }

@@ -82,11 +82,11 @@ export async function runStage(
   open: OpenStage,
 ): Promise<TrainResult> {
   const { device, otherStage = 'beside', onNotice = () => {} } = options;
+  requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice);
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);
-    requireMemory(config, device, 'training');
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
     let stage: Stage | undefined;
