@@ -1,9 +1,11 @@
 // The errors a user can meet. An op's error reads "[op] expected ..., got ..."; a file's error begins with its path.
+import { shown } from './text.ts';
 
 /** Base of every error this package throws on purpose. */
 export class RectiflowError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
+  /** @param message one line, or several: control characters and line breaks within a line are escaped, and it is shortened */
+  constructor(message: string | readonly string[], options?: ErrorOptions) {
+    super(shown(message), options);
     this.name = new.target.name;
   }
 }
@@ -54,7 +56,11 @@ export class ArgumentError extends ValueError {
 }
 
 /** A kernel file that did not compile; the message holds the compiler's whole log. */
-export class CompileError extends RectiflowError {}
+export class CompileError extends RectiflowError {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message.split('\n'), options);
+  }
+}
 
 /** A tensor used after it was disposed. */
 export class UseAfterFreeError extends RectiflowError {}
@@ -76,10 +82,15 @@ export class NonFiniteError extends RectiflowError {
 /** A file that is missing, damaged, or of another kind than it should be. */
 export class FileError extends RectiflowError {
   readonly path: string;
+  /** The message without the path, as it was given. */
+  readonly problem: string;
 
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super(`${path}: ${problem}`, options);
+  /** @param problem one line, or several */
+  constructor(path: string, problem: string | readonly string[], options?: ErrorOptions) {
+    const [first, ...more] = typeof problem === 'string' ? [problem] : problem;
+    super([`${path}: ${first}`, ...more], options);
     this.path = path;
+    this.problem = [first, ...more].join(' ');
   }
 }
 
@@ -94,8 +105,12 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Longer ones are no slip of the pen, and comparing them takes time. */
+const LONGEST_NAME = 100;
+
 /** The candidate nearest to `name` by edit distance, if it is near enough to be a slip of the pen. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  if (name.length > LONGEST_NAME) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -29,6 +29,9 @@ export interface Command {
   run(parsed: Parsed): Promise<number>;
 }
 
+/** What counts of images, steps and the like are held in. */
+const MOST = 2 ** 31 - 1;
+
 export class Parsed {
   readonly overrides: Override[] = [];
   /** Words without a dash, as many as the command has operands or fewer. */
@@ -59,9 +62,10 @@ export class Parsed {
     return value;
   }
 
-  /** A whole number >= least. */
-  whole(name: string, least: number): number | undefined {
-    return this.number(name, `a whole number >= ${least}`, (value) => Number.isSafeInteger(value) && value >= least);
+  /** A whole number from `least` to `most`. */
+  whole(name: string, least: number, most = MOST): number | undefined {
+    const expected = `a whole number from ${least} to ${most}`;
+    return this.number(name, expected, (value) => Number.isSafeInteger(value) && value >= least && value <= most);
   }
 
   positive(name: string): number | undefined {

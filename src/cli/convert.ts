@@ -1,6 +1,6 @@
-import { openDefaultDevice } from '../device/open.ts';
 import { UsageError } from '../errors.ts';
 import { convert, findCheckpoint } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf, note, partialOption } from './shared.ts';
 
@@ -29,9 +29,8 @@ export const convertCommand: Command = {
       throw new UsageError('--partial needs --config CONFIG: only a network can be fitted in part');
     const path = findCheckpoint(from);
     const config = named ? await configOf(parsed) : undefined;
-    const device = await openDefaultDevice('cpu', {}, note);
-    const result = await convert(path, to, { device, config, partial: parsed.has('partial'), onNotice: note });
-    process.stdout.write(`${path} -> ${to}: ${result.tensors} tensors, ${kinds[result.kind]}\n`);
+    const result = await convert(path, to, { config, partial: parsed.has('partial'), onNotice: note });
+    process.stdout.write(`${shown(path)} -> ${shown(to)}: ${result.tensors} tensors, ${kinds[result.kind]}\n`);
     return 0;
   },
 };

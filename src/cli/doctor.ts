@@ -1,4 +1,5 @@
 import { examine, type Finding } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 
 const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };
@@ -12,8 +13,8 @@ export const doctorCommand: Command = {
     const findings = await examine();
     const width = Math.max(...findings.map(({ what }) => what.length));
     for (const { what, state, detail, remedy } of findings) {
-      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${detail}\n`);
-      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${remedy}\n`);
+      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${shown(detail)}\n`);
+      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${shown(remedy)}\n`);
     }
     return findings.some(({ state }) => state === 'missing') ? 1 : 0;
   },

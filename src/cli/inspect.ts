@@ -1,8 +1,9 @@
-import { openDefaultDevice } from '../device/open.ts';
 import { formatShape, UsageError } from '../errors.ts';
+import { describeNotFinite } from '../run/finite.ts';
 import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
+import { shown, shownJson, shownName } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { configHelp, configOf, note } from './shared.ts';
+import { configHelp, configOf } from './shared.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
@@ -26,8 +27,8 @@ export const inspectCommand: Command = {
 };
 
 async function network(config: Parameters<typeof inspectModel>[0], json: boolean): Promise<number> {
-  const summary = inspectModel(config, await openDefaultDevice('cpu', {}, note));
-  if (json) return print(JSON.stringify(summary, null, 2));
+  const summary = inspectModel(config);
+  if (json) return print(shownJson(summary, 2));
   const fixed = summary.fixed > 0 ? `, ${count(summary.fixed)} of them fixed` : '';
   return print(...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`);
 }
@@ -35,22 +36,24 @@ async function network(config: Parameters<typeof inspectModel>[0], json: boolean
 async function file(reference: string, json: boolean): Promise<number> {
   const path = findCheckpoint(reference);
   const summary = await inspectFile(path);
-  if (json) return print(JSON.stringify({ path, ...summary }, null, 2));
-  const { kind, tensors, elements, values, step, emaDecay, config } = summary;
+  if (json) return print(shownJson({ path, ...summary }, 2));
+  const { kind, tensors, elements, values, step, emaDecay, config, notFinite } = summary;
   return print(
-    `${path}: ${kind}`,
+    shown(`${path}: ${kind}`),
     ...table(tensors),
-    ...values.map(([name, text]) => `${name}: ${text}`),
-    ...(config === undefined ? [] : [`configuration: ${JSON.stringify(config)}`]),
+    ...values.map(([name, text]) => shown(`${name}: ${text}`)),
+    ...(config === undefined ? [] : [`configuration: ${shownJson(config)}`]),
     `${tensors.length} tensors of ${count(elements)} numbers`,
+    ...(notFinite ? [shown(`not finite: ${describeNotFinite(notFinite)}`)] : []),
     `step: ${step ?? 'not stated'}`,
     `EMA decay: ${emaDecay ?? 'not stated'}`,
   );
 }
 
 function table(tensors: readonly TensorLine[]): string[] {
-  const width = Math.max(0, ...tensors.map(({ name }) => name.length));
-  return tensors.map(({ name, dtype, shape }) => `${name.padEnd(width)}  ${dtype.padEnd(4)}  ${formatShape(shape)}`);
+  const names = tensors.map(({ name }) => shownName(name));
+  const width = names.reduce((longest, name) => Math.max(longest, name.length), 0);
+  return tensors.map(({ dtype, shape }, i) => `${names[i].padEnd(width)}  ${dtype.padEnd(4)}  ${formatShape(shape)}`);
 }
 
 function count(value: number): string {

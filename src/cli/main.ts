@@ -3,6 +3,7 @@
 import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/provenance.ts';
+import { shown } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';
 import { endBar, say } from './screen.ts';
@@ -95,7 +96,7 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   // doctor has a line on it.
-  if (name !== 'doctor') for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${text}\n`);
+  if (name !== 'doctor') for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${shown(text)}\n`);
   return command.run(parsed);
 }
 
@@ -110,7 +111,8 @@ function report(error: unknown): number {
     return STOPPED;
   }
   const known = error instanceof RectiflowError;
-  process.stderr.write(`rectiflow: ${known ? error.message : ((error as Error)?.stack ?? String(error))}\n`);
+  const text = known ? error.message : shown(((error as Error)?.stack ?? String(error)).split('\n'));
+  process.stderr.write(`rectiflow: ${text}\n`);
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }
 

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { examinePairs, type PairFinding } from '../run/index.ts';
+import { shown, shownJson } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -46,11 +47,11 @@ export const pairsCommand: Command = {
       }),
     ).finally(() => progress?.stop());
     const broken = findings.some(({ state }) => state === 'broken');
-    if (parsed.has('json')) process.stdout.write(`${JSON.stringify({ root, broken, findings }, null, 2)}\n`);
+    if (parsed.has('json')) process.stdout.write(`${shownJson({ root, broken, findings }, 2)}\n`);
     else {
       const width = Math.max(...findings.map(({ what }) => what.length));
       for (const { what, state, detail } of findings)
-        process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${detail}\n`);
+        process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${shown(detail)}\n`);
     }
     return broken ? 1 : 0;
   },

@@ -1,4 +1,5 @@
 import { reportedFlows, reportFlows } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
 import { interruptible } from './interrupt.ts';
@@ -43,8 +44,8 @@ export const reportCommand: Command = {
         onProgress: (progress) => display.progress(progress),
       }).finally(() => display.stop()),
     );
-    for (const line of describeFigures(figures)) process.stdout.write(`${line}\n`);
-    process.stdout.write(`report: ${path}\n`);
+    for (const line of describeFigures(figures)) process.stdout.write(`${shown(line)}\n`);
+    process.stdout.write(`report: ${shown(path)}\n`);
     return 0;
   },
 };

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
 import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -60,7 +61,7 @@ export const sampleCommand: Command = {
     if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
     const steps = parsed.whole('steps', 1);
     const tolerance = parsed.positive('tol');
-    const seed = parsed.whole('seed', 0);
+    const seed = parsed.whole('seed', 0, Number.MAX_SAFE_INTEGER);
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 
@@ -104,7 +105,9 @@ export const sampleCommand: Command = {
     const speed = (num / result.seconds).toPrecision(3);
     const written = num - result.leftOut.length;
     if (written < num) note(`${num - written} of ${num} samples are not finite and left out`);
-    process.stdout.write(`NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${out}\n`);
+    process.stdout.write(
+      `NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${shown(out)}\n`,
+    );
     return 0;
   },
 };

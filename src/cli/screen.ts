@@ -1,13 +1,14 @@
 // What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
+import { shown } from '../text.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
 let bar: string | undefined;
 
-/** Writes a line of text, above the bar. */
+/** Writes a line of text, above the bar; what it may quote from a file cannot move the cursor. */
 export function say(text: string): void {
-  if (bar === undefined) process.stderr.write(`${text}\n`);
-  else process.stderr.write(`${CLEAR_LINE}${text}\n${fitted(bar)}`);
+  if (bar === undefined) process.stderr.write(`${shown(text)}\n`);
+  else process.stderr.write(`${CLEAR_LINE}${shown(text)}\n${fitted(bar)}`);
 }
 
 /** Draws the bar in place of the one on the screen. */

@@ -20,6 +20,7 @@ import {
   type TrainOptions,
   useNamedTuning,
 } from '../run/index.ts';
+import { shown, shownJson } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { say } from './screen.ts';
@@ -128,13 +129,13 @@ export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<
 /** @throws ConfigError naming each flag that the task needs and that is not given */
 export function requireKeys(config: Config, task: Task): void {
   const missing = missingKeys(config, task);
-  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+  if (missing.length > 0) throw new ConfigError(missing);
 }
 
 /** For --dry-run: what would run, and what would have to be added before. */
 export function showPlan(config: Config, what: string, task?: Task): number {
-  process.stdout.write(`${JSON.stringify(config, null, 2)}\nwould ${what}\n`);
-  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${missing}\n`);
+  process.stdout.write(`${shownJson(config, 2)}\nwould ${shown(what)}\n`);
+  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${shown(missing)}\n`);
   return 0;
 }
 

@@ -1,6 +1,7 @@
 import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
 import { tune, writeTuning } from '../run/index.ts';
+import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -35,7 +36,7 @@ export const tuneCommand: Command = {
       device: `${device.name}, ${device.description}`,
       created: new Date().toISOString().slice(0, 10),
     });
-    process.stdout.write(`rates of ${device.name} in ${out}; RECTIFLOW_TUNING=${out} uses them\n`);
+    process.stdout.write(`rates of ${device.name} in ${shown(out)}; RECTIFLOW_TUNING=${shown(out)} uses them\n`);
     return 0;
   },
 };

@@ -29,7 +29,7 @@ function toArray(path: string, name: string, value: TorchValue) {
   return { shape: value.shape, data: toFloat32(value) };
 }
 
-/** @throws FileError that lists every missing, unknown and misshapen name */
+/** @throws FileError that lists the first missing, unknown and misshapen names, and how many there are */
 export function checkStateArrays(
   origin: string,
   what: string,
@@ -37,8 +37,8 @@ export function checkStateArrays(
   arrays: StateArrays,
 ): void {
   const own = new Map([...expected].map(([name, shape]) => [name, { shape }]));
-  const text = describeMismatch(compareState(own, arrays), Number.POSITIVE_INFINITY);
-  if (text) throw new FileError(origin, `does not fit ${what}:\n${text}`);
+  const lines = describeMismatch(compareState(own, arrays));
+  if (lines.length > 0) throw new FileError(origin, [`does not fit ${what}:`, ...lines]);
 }
 
 /** A convolution that is not trained, ready for conv2d: weight [Cout, kh, kw, Cin], bias [Cout]. */

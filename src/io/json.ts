@@ -29,12 +29,28 @@ export function parseJsonFile(bytes: Uint8Array, path: string): unknown {
   }
 }
 
-/** Parses as JSON.parse does. @throws SyntaxError also for a repeated key */
+/** Levels: whoever walks through a value calls itself so often. */
+const MAX_DEPTH = 500;
+
+/** Parses as JSON.parse does. @throws SyntaxError also for a repeated key and for more than 500 levels */
 export function parseStrictJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
+  if (isDeep(text)) throw new SyntaxError(`it is nested deeper than ${MAX_DEPTH}`);
   const repeated = repeatedKey(text);
   if (repeated !== undefined) throw new SyntaxError(`the key ${JSON.stringify(repeated)} occurs twice`);
   return value;
+}
+
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') while (text[++at] !== '"') if (text[at] === '\\') at++;
+    if (character === '{' || character === '[') depth++;
+    if (character === '}' || character === ']') depth--;
+    if (depth > MAX_DEPTH) return true;
+  }
+  return false;
 }
 
 // `text` is valid JSON: a string followed by a colon is a key of the innermost open object.

@@ -9,6 +9,7 @@ import { FileError, formatShape } from '../errors.ts';
 import { type ArrayDtype, arrayDtypes, byteLengthOf } from './array.ts';
 import { numpyGlobals } from './numpy_pickle.ts';
 import { PickleGlobal, Tuple, type UnpickleOptions } from './pickle_machine.ts';
+import { pythonGlobals } from './python_globals.ts';
 
 /** Memory that tensors share: `count` elements of `dtype`, to be found under `key`. */
 export class TorchStorage {
@@ -99,6 +100,7 @@ export const storageTypes: Readonly<Partial<Record<ArrayDtype, string>>> = {
   bool: 'BoolStorage',
 };
 
+const tensorClasses = ['torch.Tensor', 'torch.nn.parameter.Parameter', 'torch.nn.parameter.Buffer'];
 const maxRank = 64;
 const untypedStorage = 'torch.storage.UntypedStorage';
 const dtypes = Object.keys(torchDtypes) as ArrayDtype[];
@@ -150,8 +152,20 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
     return data;
   };
 
+  // (function, class, arguments, attributes): a Buffer, a Parameter, a tensor with attributes. The tensor alone is kept.
+  const typed = ([rebuild, type, args]: readonly unknown[]) => {
+    if (!(rebuild instanceof PickleGlobal) || !rebuild.name.startsWith('torch._utils._rebuild_') || !rebuild.make)
+      throw refuse('a tensor that is made in an unknown way');
+    if (!(type instanceof PickleGlobal) || !tensorClasses.includes(type.name) || !Array.isArray(args))
+      throw refuse('a tensor of an unknown class');
+    return parameter([rebuild.make(args)]);
+  };
+
   const globals = [
     ...numpyGlobals(path),
+    ...pythonGlobals(path),
+    ...tensorClasses.map((name) => new PickleGlobal(name)),
+    new PickleGlobal('torch._tensor._rebuild_from_type_v2', typed),
     ...[untypedStorage, ...dtypeOfStorage.keys(), ...dtypeOfName.keys()].map((name) => new PickleGlobal(name)),
     new PickleGlobal('torch._utils._rebuild_tensor', (args) => tensor(args[0], args[1], args[2], args[3])),
     new PickleGlobal('torch._utils._rebuild_tensor_v2', (args) => tensor(args[0], args[1], args[2], args[3])),

@@ -5,6 +5,7 @@ import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { shownName } from '../text.ts';
 
 /** Host arrays by name, as checkpoints carry them. */
 export type StateValues = Map<string, { shape: readonly number[]; data: Float32Array }>;
@@ -60,14 +61,15 @@ export const valuesKind = kind('{ shape, data: Float32Array } with as many numbe
 
 const LISTED = 8;
 
-/** One line a kind with the first names and how many more there are; empty where nothing differs. */
-export function describeMismatch({ missing, unknown, misshapen }: StateMismatch, listed = LISTED): string {
+/** One line a kind with the first names and how many more there are; none where nothing differs. */
+export function describeMismatch({ missing, unknown, misshapen }: StateMismatch): string[] {
   const line = (what: string, names: string[]) => {
     if (names.length === 0) return [];
-    const more = names.length > listed ? ` and ${names.length - listed} more` : '';
-    return [`  ${names.length} ${what}: ${names.slice(0, listed).join(', ')}${more}`];
+    const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
+    const first = names.slice(0, LISTED).map((name) => shownName(name));
+    return [`  ${names.length} ${what}: ${first.join(', ')}${more}`];
   };
-  return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)].join('\n');
+  return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)];
 }
 
 /** Base of all layers: finds parameters and submodules by property names, saves and loads them, switches training on and off. */
@@ -121,8 +123,8 @@ export abstract class Module {
     });
     const own = this.stateDict();
     const mismatch = compareState(own, values);
-    const text = describeMismatch(mismatch);
-    if (text && !partial) throw new FileError(origin, `does not fit this model:\n${text}`);
+    const lines = describeMismatch(mismatch);
+    if (lines.length > 0 && !partial) throw new FileError(origin, ['does not fit this model:', ...lines]);
     const fitting = [...values].flatMap(([name, { shape, data }]) => {
       const target = own.get(name);
       return target && sameShape(target.shape, shape) ? [{ name, target, data }] : [];

@@ -4,11 +4,13 @@
 import { checkArgument, checkOptions, instanceOf, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../io/index.ts';
+import { parseStrictJson } from '../io/json.ts';
 import { Adam, type AdamState } from '../nn/adam.ts';
 import { Module, type StateValues } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
+import { refuseNotFinite } from './finite.ts';
 import type { TrainingStep } from './loop.ts';
 import { NUMERICS, provenance } from './provenance.ts';
 import type { StageIdentity } from './stage.ts';
@@ -102,10 +104,16 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   });
 }
 
-/** @param checkpoint its path is where it goes */
+/** All of a checkpoint's numbers, by what they are called in messages. */
+export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
+  return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
+}
+
+/** @param checkpoint its path is where it goes @throws NonFiniteError where a number of it is not finite */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
   const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated } = checkpoint;
   const { model, ema, moments } = checkpoint;
+  refuseNotFinite(path, checkpointParts(checkpoint));
   const tensors = new Map<string, ArrayFile>();
   for (const [group, values] of Object.entries({ model, ema, ...moments }))
     for (const [name, { shape, data }] of values)
@@ -147,13 +155,14 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
       path,
       `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
     );
-  const step = Number(metadata.step);
-  if (!Number.isInteger(step) || step < 0) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
+  const step = Number(metadata.step || Number.NaN);
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
   const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
   if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
     throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
   const numerics = Number(metadata.numerics ?? 1);
-  if (!Number.isInteger(numerics) || numerics < 1)
+  if (!Number.isSafeInteger(numerics) || numerics < 1)
     throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
   const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
@@ -206,9 +215,9 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
 
 function parseConfig(path: string, text: string | undefined): unknown {
   try {
-    return JSON.parse(text ?? '');
+    return parseStrictJson(text ?? '');
   } catch (cause) {
-    throw new FileError(path, 'its configuration is not JSON', { cause });
+    throw new FileError(path, `its configuration is not JSON: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -4,20 +4,20 @@
 //   .safetensors -> .pth   a checkpoint of ours as the official restore_checkpoint reads it; a converted tree as it was
 import { extname } from 'node:path';
 import { checkArguments, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
-import type { Device } from '../device/device.ts';
-import { UsageError } from '../errors.ts';
+import { FileError, UsageError } from '../errors.ts';
 import { flattenTorch, readPth, writePth, writeSafetensors } from '../io/index.ts';
+import { compareState, describeMismatch } from '../nn/module.ts';
 import { runOptions } from './arguments.ts';
-import { loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { checkpointParts, loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
-import { buildModel } from './model.ts';
+import { requireFinite } from './finite.ts';
+import { outlineModel } from './model.ts';
 import { fromOfficialCheckpoint, type OfficialOptions, toOfficialCheckpoint } from './official.ts';
 import { isOurs, readTorchTree } from './open_checkpoint.ts';
 import { provenance } from './provenance.ts';
 
 export interface ConvertOptions extends OfficialOptions {
-  device: Device;
   /** Configuration of the network; a checkpoint of ours carries its own. */
   config?: Config;
 }
@@ -29,16 +29,15 @@ export interface Conversion {
 }
 
 const optionKinds: OptionKinds<ConvertOptions> = {
-  device: runOptions.device,
   config: kinds.object,
   partial: kinds.boolean,
   onNotice: runOptions.onNotice,
 };
 
 /** @throws UsageError for other endings, FileError for a file that is damaged or of another network */
-export async function convert(from: string, to: string, options: ConvertOptions): Promise<Conversion> {
+export async function convert(from: string, to: string, options: ConvertOptions = {}): Promise<Conversion> {
   checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });
-  const checked = checkOptions('convert', options, optionKinds, ['device']);
+  const checked = checkOptions('convert', options, optionKinds);
   if (checked.config) requireConfig('convert', checked.config);
   const endings = `${extname(from)} to ${extname(to)}`;
   if (endings === '.safetensors to .pth') return toPth(from, to, checked);
@@ -46,26 +45,29 @@ export async function convert(from: string, to: string, options: ConvertOptions)
   throw new UsageError(`converts .pth to .safetensors and .safetensors to .pth; got ${endings}`);
 }
 
-async function fromPth(from: string, to: string, { device, config, ...options }: ConvertOptions): Promise<Conversion> {
+async function fromPth(from: string, to: string, { config, ...options }: ConvertOptions): Promise<Conversion> {
   const tree = await readPth(from);
   if (!config) {
     const { tensors, tree: json } = flattenTorch(tree);
     await writeSafetensors(to, tensors, { tree: json, ...provenance() });
     return { tensors: tensors.size, kind: 'tree' };
   }
-  using model = buildModel(config, device);
+  using model = outlineModel(config);
   const checkpoint = fromOfficialCheckpoint(from, tree, model, options);
+  requireFinite(from, checkpointParts(checkpoint));
   await writeCheckpoint({ ...checkpoint, path: to, config });
   return { tensors: checkpoint.model.size, kind: 'checkpoint' };
 }
 
-async function toPth(from: string, to: string, { device, config, partial }: ConvertOptions): Promise<Conversion> {
+async function toPth(from: string, to: string, { config, partial }: ConvertOptions): Promise<Conversion> {
   if (partial) throw new UsageError('partial has no effect on the way to a .pth, which takes the whole checkpoint');
   if (await isOurs(from)) {
     const checkpoint = await loadCheckpoint(from);
+    requireFinite(from, checkpointParts(checkpoint));
     const own = config ?? (await resolveConfig(checkpoint.config, from));
-    using model = buildModel(own, device);
-    model.loadStateDict(checkpoint.model, from);
+    using model = outlineModel(own);
+    const mismatch = describeMismatch(compareState(model.stateDict(), checkpoint.model));
+    if (mismatch.length > 0) throw new FileError(from, ['does not fit this model:', ...mismatch]);
     await writePth(to, toOfficialCheckpoint(checkpoint, model, own));
     return { tensors: checkpoint.model.size, kind: 'official' };
   }

@@ -64,7 +64,7 @@ function downloadedCifar10(notice: Notice): Promise<string> {
 function rootOf(config: Config): string {
   const { data, training } = config;
   const root = (/pytorch/i.test(data.dataset) && given(training.data_dir)) || given(data.root_path);
-  if (!root) throw new ConfigError(missingKeys(config, 'train').join('\n'));
+  if (!root) throw new ConfigError(missingKeys(config, 'train'));
   return root;
 }
 

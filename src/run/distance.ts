@@ -92,6 +92,6 @@ async function openLpips(
     return await Lpips.load(await weightsFile('vgg16', path, onNotice), { device });
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    throw new FileError(error.path, `${error.message.slice(error.path.length + 2)}; ${wayOn}`, { cause: error });
+    throw new FileError(error.path, `${error.problem}; ${wayOn}`, { cause: error });
   }
 }

@@ -8,7 +8,7 @@ import { FileError } from '../errors.ts';
 import { asFileError } from '../io/index.ts';
 
 /** checkpoint_10.safetensors, checkpoint-10.pth, ...: the number is the first group. */
-const pattern = /^checkpoint[-_](\d+)\.(?:safetensors|pth)$/;
+const pattern = /^checkpoint[-_](\d{1,15})\.(?:safetensors|pth)$/;
 
 /** @throws FileError for a folder, and where there is none, or two that differ in spelling only */
 export function findCheckpoint(reference: string): string {

@@ -44,6 +44,8 @@ export {
 export { evaluateStraightness, type Straightness, type StraightnessOptions } from './eval/straightness.ts';
 export { type WatchOptions, watchSnapshots } from './eval/watch.ts';
 export { findCheckpoint } from './find_checkpoint.ts';
+export type { NotFinite } from './finite.ts';
+export { megabytes } from './footprint.ts';
 export {
   type FileSummary,
   inspectFile,
@@ -56,7 +58,7 @@ export { buildModel, unetOptions } from './model.ts';
 export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs } from './pairs.ts';
-export { describeDuration, describePlan, megabytes, type TrainingPlan } from './plan.ts';
+export { describeDuration, describePlan, type TrainingPlan } from './plan.ts';
 export { trainReflow } from './reflow.ts';
 export { reportedFlows } from './report/flows.ts';
 export {

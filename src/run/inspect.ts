@@ -1,13 +1,12 @@
 // `inspect`: what a checkpoint file holds, or how large the network of a configuration is.
 import { extname } from 'node:path';
-import { checkArgument, kinds } from '../arguments.ts';
-import type { Device } from '../device/device.ts';
+import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
 import { type ArrayFile, flattenTorch, readSafetensors } from '../io/index.ts';
-import { runOptions } from './arguments.ts';
 import { isCheckpoint, readCheckpointHeader } from './checkpoint.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
-import { buildModel } from './model.ts';
+import { type NotFinite, notFiniteArrays } from './finite.ts';
+import { outlineModel } from './model.ts';
 import { readTorchTree } from './open_checkpoint.ts';
 
 export interface TensorLine {
@@ -25,6 +24,8 @@ export interface FileSummary {
   step?: number;
   emaDecay?: number;
   config?: unknown;
+  /** Numbers that are NaN or infinite, where there are any. */
+  notFinite?: NotFinite;
 }
 
 /** @throws FileError for a file that is missing or damaged */
@@ -49,10 +50,11 @@ async function inspectTree(path: string): Promise<FileSummary> {
   return { kind: 'file of PyTorch', ...linesOf(tensors), values, step: number('step'), emaDecay: number('ema.decay') };
 }
 
-function linesOf(tensors: ReadonlyMap<string, ArrayFile>): Pick<FileSummary, 'tensors' | 'elements'> {
+function linesOf(tensors: ReadonlyMap<string, ArrayFile>): Pick<FileSummary, 'tensors' | 'elements' | 'notFinite'> {
   const lines = Array.from(tensors, ([name, { dtype, shape }]) => ({ name, dtype, shape }));
   const elements = lines.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0);
-  return { tensors: lines, elements };
+  const notFinite = notFiniteArrays(tensors);
+  return { tensors: lines, elements, ...(notFinite && { notFinite }) };
 }
 
 /** The leaves of a flattened tree (io/torch_safetensors.ts) that are no tensors; lists of numbers in one line. */
@@ -86,10 +88,11 @@ export interface ModelSummary {
 }
 
 /** What the network of a configuration is made of. */
-export function inspectModel(config: Config, device: Device): ModelSummary {
+export function inspectModel(config: Config): ModelSummary;
+export function inspectModel(config: Config, ...extra: unknown[]): ModelSummary {
+  refuseExtra('inspectModel', extra);
   requireConfig('inspectModel', config);
-  checkArgument('inspectModel', 'device', device, runOptions.device);
-  using model = buildModel(config, device);
+  using model = outlineModel(config);
   const tensors = Array.from(model.namedTensors(), ([name, { dtype, shape }]) => ({ name, dtype, shape }));
   let [parameters, fixed] = [0, 0];
   for (const [, tensor] of model.namedTensors()) {

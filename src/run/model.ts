@@ -2,7 +2,9 @@
 
 import { checkArgument } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
+import { ConfigError, DeviceError, ShapeError } from '../errors.ts';
 import { Initializer } from '../nn/init.ts';
+import { outlineUNet } from '../nn/outline.ts';
 import { UNet } from '../nn/unet.ts';
 import type { UNetOptions } from '../nn/unet_options.ts';
 import { runOptions } from './arguments.ts';
@@ -10,6 +12,7 @@ import { inertKeys } from './config/official.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
+import { leastMemory, machineMemory, megabytes, type Use } from './footprint.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {
@@ -63,10 +66,37 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
   );
 }
 
-/** A freshly initialised network; the caller owns it. */
+/** Names and shapes of the network, without memory; the caller disposes it. @throws ConfigError for a tensor beyond int32 */
+export function outlineModel(config: Config): UNet {
+  const options = unetOptions(config);
+  try {
+    return outlineUNet(options);
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    throw new ConfigError(
+      `the network of this configuration has a tensor of more than 2^31 - 1 numbers, ${cause.got}; lower model.nf or model.ch_mult`,
+      { cause },
+    );
+  }
+}
+
+/** @throws DeviceError for a network that cannot fit this machine's memory; of a card, the card itself says what it lacks */
+export function requireMemory(config: Config, device: Device, use: Use): void {
+  if (device.kind === 'cuda') return;
+  using outline = outlineModel(config);
+  const [needed, there] = [leastMemory(outline, use), machineMemory()];
+  if (needed > there)
+    throw new DeviceError(
+      `the network of this configuration needs at least ${megabytes(needed)} for ${use}, the machine has ${megabytes(there)}; ` +
+        'lower model.nf, model.ch_mult, model.num_res_blocks or data.image_size',
+    );
+}
+
+/** A freshly initialised network; the caller owns it. @throws DeviceError where this machine has no memory for it */
 export function buildModel(config: Config, device: Device): UNet {
   requireConfig('buildModel', config);
   checkArgument('buildModel', 'device', device, runOptions.device);
+  requireMemory(config, device, 'sampling');
   const options = unetOptions(config);
   return new UNet(options, new Initializer({ seed: options.seed, device }));
 }

@@ -3,7 +3,16 @@
 //   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
 //   optimizer  Adam's state by the number of the parameter in that order, trainable or not
 import { FileError, formatShape } from '../errors.ts';
-import { type ArrayFile, Float, OrderedDict, type TorchInput, type TorchValue, Tuple, toFloat32 } from '../io/index.ts';
+import {
+  type ArrayDtype,
+  type ArrayFile,
+  Float,
+  OrderedDict,
+  type TorchInput,
+  type TorchValue,
+  Tuple,
+  toFloat32,
+} from '../io/index.ts';
 import { noiseScales } from '../nn/embedding.ts';
 import type { StateValues } from '../nn/module.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';
@@ -11,9 +20,11 @@ import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '.
 import type { UNet } from '../nn/unet.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
+import { findState } from './wrappers.ts';
 
 const WRAPPER = 'module.';
 const SIGMAS = 'sigmas';
+const weightDtypes: readonly ArrayDtype[] = ['f32', 'f64', 'f16', 'bf16'];
 
 type Dict = Map<string | number, TorchValue>;
 
@@ -35,17 +46,23 @@ export function fromOfficialCheckpoint(
   model: UNet,
   options: OfficialOptions = {},
 ): Checkpoint {
-  if (!(root instanceof Map)) throw new FileError(path, 'is no checkpoint: it holds no dictionary');
   const entries = officialEntries(model);
-  const whole = root.get('model') instanceof Map;
-  const weights = modelValues(path, (whole ? root.get('model') : root) as Dict, entries, options);
-  const step = whole ? wholeNumber(path, 'step', root.get('step') ?? 0) : 0;
-  const average = root.get('ema');
-  const ema = whole && average instanceof Map ? averageOf(path, average, entries, weights, options) : undefined;
+  const found = findState(path, root, new Set(entries.map(({ official }) => official)));
+  for (const text of found.said) options.onNotice?.(`${path}: ${text}`);
+  const trainer = root as Dict;
+  const weights = modelValues(path, found.weights, entries, options);
+  const step = stepOf(path, trainer);
+  const average = trainer.get('ema');
+  const ema = found.average
+    ? { values: namedAverage(path, found.average, entries, weights, options), decay: undefined }
+    : average instanceof Map && average.has('shadow_params')
+      ? averageOf(path, average, entries, weights, options)
+      : undefined;
+  const sigmas = found.weights.get(SIGMAS);
   const updates = average instanceof Map ? average.get('num_updates') : undefined;
   if (typeof updates === 'number' && updates !== step)
     options.onNotice?.(`${path}: its average counts ${updates} updates and the run ${step}; the run's count is used`);
-  const optimizer = root.get('optimizer');
+  const optimizer = trainer.get('optimizer');
   return {
     path,
     config: undefined,
@@ -53,40 +70,55 @@ export function fromOfficialCheckpoint(
     model: weights,
     ema: ema?.values ?? weights,
     emaDecay: ema?.decay,
-    sigmas: sigmasOf((whole ? root.get('model') : root) as Dict),
-    moments:
-      whole && optimizer instanceof Map ? adamMoments(path, optimizer, entries, model, options.onNotice) : undefined,
+    sigmas: sigmas?.data instanceof Float64Array ? sigmas.data : undefined,
+    moments: optimizer instanceof Map ? adamMoments(path, optimizer, entries, model, options.onNotice) : undefined,
   };
 }
 
-function sigmasOf(dict: Dict): Float64Array | undefined {
-  const sigmas = dict.get(WRAPPER + SIGMAS) ?? dict.get(SIGMAS);
-  return isArray(sigmas) && sigmas.data instanceof Float64Array ? sigmas.data : undefined;
+/** The official code's count; Lightning's where there is none. */
+function stepOf(path: string, trainer: Dict): number {
+  if (trainer.has('step')) return wholeNumber(path, 'step', trainer.get('step') ?? 0);
+  return trainer.has('global_step') ? wholeNumber(path, 'global_step', trainer.get('global_step') ?? 0) : 0;
 }
 
 function modelValues(
   path: string,
-  dict: Dict,
+  state: ReadonlyMap<string, ArrayFile>,
   entries: readonly OfficialEntry[],
   options: OfficialOptions,
 ): StateValues {
-  const found = new Map<string, ArrayFile>();
-  for (const [key, value] of dict) {
-    const name = String(key).replace(WRAPPER, '');
-    if (name === SIGMAS) continue;
-    if (!isArray(value)) throw new FileError(path, `"${key}" is no tensor`);
-    found.set(name, value);
-  }
+  const found = new Map(state);
+  found.delete(SIGMAS);
   const own = new Map(entries.map((entry) => [entry.official, entry]));
   const mismatch = describeMismatch(compareState(own, found));
-  if (mismatch && !options.partial) throw new FileError(path, `does not fit this model:\n${mismatch}`);
-  if (mismatch) options.onNotice?.(`${path} fits in part:\n${mismatch}`);
+  if (mismatch.length > 0 && !options.partial) throw new FileError(path, ['does not fit this model:', ...mismatch]);
+  if (mismatch.length > 0) options.onNotice?.(fitsInPart(path, mismatch));
   const values: StateValues = new Map();
   for (const entry of entries) {
     const array = found.get(entry.official);
-    if (array && formatShape(array.shape) === formatShape(entry.shape)) values.set(entry.path, ours(entry, array));
+    if (!array || formatShape(array.shape) !== formatShape(entry.shape)) continue;
+    if (!weightDtypes.includes(array.dtype))
+      throw new FileError(path, `"${entry.official}" is of ${array.dtype}, expected ${weightDtypes.join(', ')}`);
+    values.set(entry.path, ours(entry, array));
   }
   return values;
+}
+
+/** An average by names; constants, and with `partial` what does not fit, are as in the weights. */
+function namedAverage(
+  path: string,
+  average: ReadonlyMap<string, ArrayFile>,
+  entries: readonly OfficialEntry[],
+  weights: StateValues,
+  options: OfficialOptions,
+): StateValues {
+  const averaged = entries.filter((entry) => entry.trainable || average.has(entry.official));
+  return new Map([...weights, ...modelValues(path, average, averaged, options)]);
+}
+
+/** A notice of what does not fit, in one line. */
+export function fitsInPart(path: string, mismatch: readonly string[]): string {
+  return `${path} fits in part: ${mismatch.map((line) => line.trim()).join('; ')}`;
 }
 
 /** With `partial`, undefined for an average that does not fit: a list without names cannot be matched in part. */
@@ -175,7 +207,7 @@ function isArray(value: TorchValue | undefined): value is ArrayFile {
 
 function wholeNumber(path: string, what: string, value: TorchValue): number {
   const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
-  if (typeof number !== 'number' || !Number.isInteger(number) || number < 0)
+  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0)
     throw new FileError(path, `its ${what} is no whole number`);
   return number;
 }

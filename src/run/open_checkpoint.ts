@@ -13,8 +13,9 @@ import { resolveConfig } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
-import { architectureDifferences, buildModel } from './model.ts';
-import { fromOfficialCheckpoint, type OfficialOptions } from './official.ts';
+import { requireFinite } from './finite.ts';
+import { architectureDifferences, buildModel, outlineModel, requireMemory } from './model.ts';
+import { fitsInPart, fromOfficialCheckpoint, type OfficialOptions } from './official.ts';
 
 /** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
 export async function readTorchTree(path: string): Promise<TorchValue | undefined> {
@@ -48,7 +49,8 @@ export async function openCheckpoint(
     const checkpoint = await loadCheckpoint(path);
     if (!checked.partial) await refuseOther(checkpoint, config);
     const mismatch = describeMismatch(compareState(model.stateDict(), checkpoint.model));
-    if (checked.partial && mismatch) checked.onNotice?.(`${path} fits in part:\n${mismatch}`);
+    if (mismatch.length > 0 && !checked.partial) throw new FileError(path, ['does not fit this model:', ...mismatch]);
+    if (mismatch.length > 0) checked.onNotice?.(fitsInPart(path, mismatch));
     return checkpoint;
   }
   const tree = await readTorchTree(path);
@@ -61,7 +63,7 @@ async function refuseOther({ path, config: own }: Checkpoint, config: Config): P
   const changed = architectureDifferences(await resolveConfig(own, path), config);
   if (changed.length === 0) return;
   const lines = changed.map(({ path: key, a, b }) => `  ${key}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
-  throw new FileError(path, `is of another network than the configuration:\n${lines.join('\n')}`);
+  throw new FileError(path, ['is of another network than the configuration:', ...lines]);
 }
 
 /** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
@@ -92,10 +94,15 @@ export async function loadModel(
   checkArgument('loadModel', 'reference', reference, kinds.path);
   requireConfig('loadModel', config);
   const { device, weights = 'ema', ...others } = checkOptions('loadModel', options, loadOptions, ['device']);
+  requireMemory(config, device, 'sampling');
+  // What the file holds is compared with what the network needs before that takes memory.
+  using outline = outlineModel(config);
+  const checkpoint = await openCheckpoint(reference, outline, config, others);
+  const values = weights === 'ema' ? checkpoint.ema : checkpoint.model;
+  requireFinite(checkpoint.path, { weights: values });
   const model = buildModel(config, device);
   try {
-    const checkpoint = await openCheckpoint(reference, model, config, others);
-    model.loadStateDict(weights === 'ema' ? checkpoint.ema : checkpoint.model, checkpoint.path, {
+    model.loadStateDict(values, checkpoint.path, {
       partial: others.partial,
     });
     return { model, checkpoint };

@@ -26,10 +26,11 @@ import { type Difference, differences } from './config/tree.ts';
 import { closing, loadDataset } from './data.ts';
 import { sha256OfFile } from './file_hash.ts';
 import { findCheckpoint } from './find_checkpoint.ts';
+import { megabytes } from './footprint.ts';
 import { lockFolder } from './lock.ts';
 import { architectureDifferences } from './model.ts';
 import { loadModel } from './open_checkpoint.ts';
-import { freeBytes, megabytes } from './plan.ts';
+import { freeBytes } from './plan.ts';
 import { packageVersion } from './provenance.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 import { makeFolder } from './workdir.ts';
@@ -206,9 +207,10 @@ function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (tex
     ...architectureDifferences(begun.config, plan.config),
   ].map(told);
   if (lines.length > 0)
-    throw new ConfigError(
-      `${folder} holds pairs of another run; give another --config.seed, or the same values:\n${lines.join('\n')}`,
-    );
+    throw new ConfigError([
+      `${folder} holds pairs of another run; give another --config.seed, or the same values:`,
+      ...lines,
+    ]);
   for (const part of ['package', 'device'] as const)
     if (begun[part] !== plan[part])
       notice(`${folder} was begun with ${part} ${begun[part]}, now ${plan[part]}: pairs may differ by rounding`);

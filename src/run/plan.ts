@@ -1,7 +1,6 @@
 // What a training run will take, asked before it starts: passes of one and of a few samples measure memory and time on the
 // model itself; the disk is asked for what checkpoints need.
 import { statfs } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { DeviceError, FileError } from '../errors.ts';
@@ -12,6 +11,7 @@ import type { UNet } from '../nn/unet.ts';
 import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
+import { machineMemory, megabytes } from './footprint.ts';
 
 /** Samples of the pass that memory is measured by. */
 export const PROBED = 8;
@@ -55,7 +55,7 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
     );
   const part = batch / accumulation;
   const { memory, secondsPerSample } = probeStep(options, part);
-  const totalMemory = totalmem();
+  const totalMemory = machineMemory();
   if (memory > totalMemory)
     throw new DeviceError(
       `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
@@ -81,7 +81,7 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
   const memory = one.bytes + (part - 1) * perSample;
   // Samples of a small network take longer one by one than in the batch that they will be trained in.
   const affordable = Math.floor((PROBE_SECONDS / more.seconds) * some);
-  const timed = memory > totalmem() ? some : Math.max(some, Math.min(part, affordable));
+  const timed = memory > machineMemory() ? some : Math.max(some, Math.min(part, affordable));
   const seconds = timed === some ? more.seconds : probe(options, timed).seconds;
   return { memory, secondsPerSample: seconds / timed };
 }
@@ -135,12 +135,6 @@ export async function freeBytes(folder: string): Promise<number> {
   } catch (error) {
     throw asFileError(folder, error);
   }
-}
-
-/** "12 MB" or "1.2 GB". */
-export function megabytes(bytes: number): string {
-  checkArgument('megabytes', 'bytes', bytes, kinds.number);
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 const planKinds: OptionKinds<TrainingPlan> = {

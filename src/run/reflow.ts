@@ -20,6 +20,7 @@ import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './eval/loss.ts';
+import { requireFinite } from './finite.ts';
 import { type Coupling, flowHealth, gaugedNoise, gaugedSamples } from './health.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { loadModel, openCheckpoint } from './open_checkpoint.ts';
@@ -57,7 +58,9 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
     return await runStage(stage, config, checked, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
-      model.loadStateDict(reflow.student === 'ema' ? flow.ema : flow.model, flow.path, { partial });
+      const weights = reflow.student === 'ema' ? flow.ema : flow.model;
+      requireFinite(flow.path, { weights });
+      model.loadStateDict(weights, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs ? pairObjective({ pairs, real }, common) : onlineObjective(teacher as UNet, common);

@@ -2,11 +2,13 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
+import { DeviceError } from '../errors.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../flow/index.ts';
 import type { UNet } from '../nn/unet.ts';
 import { runOptions, unetKind } from './arguments.ts';
 import type { Config } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
+import { machineMemory, megabytes } from './footprint.ts';
 import { microBatchFor } from './memory.ts';
 import { type LoadModelOptions, loadModel } from './open_checkpoint.ts';
 
@@ -80,6 +82,7 @@ export async function sampleFromCheckpoint(
   const checked = checkOptions('sampleFromCheckpoint', request, loadingKinds, ['num', 'device']);
   const { partial, onNotice, ...sampled } = checked;
   const { device } = checked;
+  requireRoom(checked.num, config);
   await device.prepare(declaredModules());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
@@ -106,12 +109,22 @@ export function encodeModel(
   return encode(velocity, images, { shape, ...how, microBatch, device, signal });
 }
 
+/** @throws DeviceError for more images than the memory of this machine holds */
+function requireRoom(num: number, { data }: Config): void {
+  const [needed, there] = [4 * num * data.image_size ** 2 * data.num_channels, machineMemory()];
+  if (needed > there)
+    throw new DeviceError(
+      `${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; ask for fewer`,
+    );
+}
+
 /** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
   const checked = checkOptions('sampleModel', request, requestKinds, ['num', 'device']);
   const { device, num, batch = num, first, latents, onProgress, signal } = checked;
+  requireRoom(num, config);
   const { image_size: size, num_channels: channels } = config.data;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = checked.solver ?? config.sampling.use_ode_sampler;

@@ -6,12 +6,13 @@ import { declaredModules } from '../device/module.ts';
 import { FileError, NonFiniteError } from '../errors.ts';
 import { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
-import { type Checkpoint, saveCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, checkpointParts, saveCheckpoint } from './checkpoint.ts';
 import type { Config } from './config/schema.ts';
 import type { Evaluation } from './eval/loss.ts';
+import { requireFinite } from './finite.ts';
 import type { Health } from './health.ts';
 import { type TrainingStep, trainingLoop, wasAborted } from './loop.ts';
-import { buildModel } from './model.ts';
+import { buildModel, requireMemory } from './model.ts';
 import type { Objective } from './objective.ts';
 import { openCheckpoint } from './open_checkpoint.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
@@ -82,6 +83,7 @@ export async function runStage(
   open: OpenStage,
 ): Promise<TrainResult> {
   const { device, otherStage = 'beside', onNotice = () => {} } = options;
+  requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice);
   try {
     const own = await workdir.latestState(config, onNotice);
@@ -123,7 +125,10 @@ async function officialState(
   onNotice: (text: string) => void,
 ): Promise<Checkpoint | undefined> {
   const path = workdir.officialState;
-  return existsSync(path) ? openCheckpoint(path, model, config, { onNotice }) : undefined;
+  if (!existsSync(path)) return undefined;
+  const state = await openCheckpoint(path, model, config, { onNotice });
+  requireFinite(path, checkpointParts(state));
+  return state;
 }
 
 function restore(

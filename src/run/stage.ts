@@ -92,13 +92,16 @@ async function stageOf(workdir: string): Promise<StageIdentity | undefined> {
   return undefined;
 }
 
-/** The numbers n of the files <name>_<n>.safetensors, ascending; none in a folder that is not there. */
+/**
+ * The numbers n of the files <name>_<n>.safetensors, ascending; none in a folder that is not there. A file whose number has zeros
+ * in front, or is beyond the whole numbers, is none that this package wrote.
+ */
 export async function numberedFiles(folder: string, name: string): Promise<number[]> {
   if (!existsSync(folder)) return [];
   const files = await readdir(folder).catch((error) => {
     throw asFileError(folder, error);
   });
-  const pattern = new RegExp(`^${name}_(\\d+)\\.safetensors$`);
+  const pattern = new RegExp(`^${name}_(0|[1-9]\\d{0,14})\\.safetensors$`);
   return files
     .flatMap((file) => pattern.exec(file)?.[1] ?? [])
     .map(Number)

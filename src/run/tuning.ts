@@ -68,7 +68,7 @@ export async function useNamedTuning(): Promise<string | undefined> {
   if (path === undefined) return undefined;
   const tuning = await readTuning(path).catch((cause) => {
     if (!(cause instanceof FileError)) throw cause;
-    throw new FileError(path, `named by RECTIFLOW_TUNING, ${cause.message.slice(path.length + 2)}`, { cause });
+    throw new FileError(path, `named by RECTIFLOW_TUNING, ${cause.problem}`, { cause });
   });
   useTuning(tuning);
   return path;

@@ -34,7 +34,7 @@ export async function downloaded(
     await download();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    throw new FileError(path, `${error.message.slice(path.length + 2)}; or set --config.${key}`, { cause: error });
+    throw new FileError(path, `${error.problem}; or set --config.${key}`, { cause: error });
   }
   return path;
 }

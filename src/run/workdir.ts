@@ -11,9 +11,10 @@ import { checkArgument, kinds } from '../arguments.ts';
 import { ConfigError, FileError } from '../errors.ts';
 import { makeFolders } from '../folders.ts';
 import { removeLeftovers, writeFileAtomic } from '../io/index.ts';
-import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, checkpointParts, loadCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
 import { differences } from './config/tree.ts';
+import { requireFinite } from './finite.ts';
 import { lockFolder } from './lock.ts';
 import { describeStage, numberedFiles, type StageIdentity, sameStage, stageFolder } from './stage.ts';
 
@@ -97,6 +98,7 @@ export class WorkDirectory {
         // Another process may have begun there since the folder was chosen.
         if (state.stage && !sameStage(state.stage, this.stage))
           throw new ConfigError(`${this.path} now holds a run of ${describeStage(state.stage)}; start again`);
+        requireFinite(path, checkpointParts(state));
         this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
@@ -125,9 +127,10 @@ export class WorkDirectory {
     const changed = differences(before, now).filter(({ path }) => !free.some((pattern) => pattern.test(path)));
     if (changed.length === 0) return;
     const lines = changed.map(({ path, a, b }) => `  ${path}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
-    throw new ConfigError(
-      `${this.path} holds a run of another configuration; give another --workdir, or the same values:\n${lines.join('\n')}`,
-    );
+    throw new ConfigError([
+      `${this.path} holds a run of another configuration; give another --workdir, or the same values:`,
+      ...lines,
+    ]);
   }
 }
 

@@ -111,6 +111,8 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
     // A list that holds itself would go on for ever.
     if (shape.length > 64) throw new ShapeError('tensor', 'at most 64 axes', 'lists nested deeper');
   }
+  // A few lists that hold one another many times stand for more numbers than there is memory.
+  checkShape('tensor', shape);
   const numbers: number[] = [];
   collect(data, 0);
   return { numbers, shape };

@@ -26,7 +26,7 @@ export class Storage {
       this.#address = device.allocate(Math.max(bytes, 1));
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
-      throw new OutOfMemoryError(`${error.message}${ownersOn(device)}`, { cause: error });
+      throw new OutOfMemoryError([error.message, ...ownersOn(device)], { cause: error });
     }
     live.add(this);
   }
@@ -79,7 +79,7 @@ export function liveByOwner(device: Device): Map<string, number> {
 }
 
 /** A line an owner: bytes, tensors, name. */
-function ownersOn(device: Device): string {
+function ownersOn(device: Device): string[] {
   const owners = new Map<string, { bytes: number; count: number }>();
   for (const storage of live) {
     if (storage.device !== device) continue;
@@ -89,6 +89,5 @@ function ownersOn(device: Device): string {
   const largest = [...owners].sort(([, a], [, b]) => b.bytes - a.bytes);
   return largest
     .slice(0, LISTED)
-    .map(([name, { bytes, count }]) => `\n  ${(bytes / 2 ** 20).toFixed(1).padStart(10)} MiB in ${count} of ${name}`)
-    .join('');
+    .map(([name, { bytes, count }]) => `  ${(bytes / 2 ** 20).toFixed(1).padStart(10)} MiB in ${count} of ${name}`);
 }

@@ -35,7 +35,7 @@ describe('classifier', () => {
 
   it.each<[string[], number, RegExp]>([
     [['--config', 'digits'], 2, /--out is needed/],
-    [['--config', 'digits', '--out', 'x', '--steps', '0'], 2, /--steps expects a whole number >= 1/],
+    [['--config', 'digits', '--out', 'x', '--steps', '0'], 2, /--steps expects a whole number from 1 to 2147483647/],
     [
       ['--config', 'church_rf_gaussian', '--out', 'x'],
       2,

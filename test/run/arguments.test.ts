@@ -87,7 +87,7 @@ const valid = {
   watchSnapshots: [[config, { ...evaluation, timeoutMinutes: 0, pollSeconds: 1 }]],
   findCheckpoint: [['no such']],
   inspectFile: [['no such']],
-  inspectModel: [[config, device]],
+  inspectModel: [[config]],
   trainingLoop: [[{ model, optimizer, objective, batchSize: 1, from: 0, total: 1, ...refused }]],
   buildModel: [[config, device]],
   unetOptions: [[config]],

@@ -50,8 +50,23 @@ describe('files', () => {
     ['c.json', '[1]', /must hold/],
     ['c.json', '{"base": "no_such"}', /no configuration "no_such"/],
     ['c.ts', 'throw new Error("boom");', /cannot be run: boom/],
+    ['c.ts', 'throw null;', /cannot be run: it threw null$/],
+    ['c.mjs', 'throw null;', /cannot be run: it threw null$/],
+    ['c.mjs', 'throw "text";', /cannot be run: it threw "text"$/],
+    ['c.mjs', 'throw Object.create(null);', /cannot be run: it threw an empty object$/],
+    ['c.mjs', 'export default new Proxy({}, { ownKeys() { throw null } });', /cannot be run: it threw null$/],
+    ['c.mjs', 'export default { get model() { throw new Error("boom") } };', /cannot be run: boom$/],
+    ['c.mjs', 'const a = {}; a.model = a; export default a;', /configuration is nested deeper than 20$/],
+    ['c.mjs', 'export default new Map([["seed", 1]]);', /expected plain values, got an object of Map$/],
   ])('%s %s is refused', async (name, text, message) => {
     await expect(loadConfig(file(name, text))).rejects.toThrow(message);
+  });
+
+  it('that are deep or have long keys are refused', async () => {
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    await expect(loadConfig(file('c.json', deep))).rejects.toThrow(/is not JSON: it is nested deeper than 500$/);
+    const long = `{"${'k'.repeat(500_000)}": 1}`;
+    await expect(loadConfig(file('c.json', long))).rejects.toThrow(/unknown key k+…/);
   });
 
   it('that are based on one another are refused', async () => {

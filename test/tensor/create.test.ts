@@ -14,6 +14,30 @@ const loose = engine as unknown as Record<string, (...values: unknown[]) => engi
 const list = (t: engine.Tensor) => [...t.dataSync()];
 
 describe('data', () => {
+  it('of lists that hold themselves or one another are refused at once', () => {
+    const self: unknown[] = [];
+    self.push(self);
+    const pair: unknown[] = [1];
+    pair.push(pair);
+    let deep: unknown[] = [1];
+    for (let level = 0; level < 20_000; level++) deep = [deep];
+    let shared: unknown[] = [1, 1];
+    for (let level = 0; level < 40; level++) shared = [shared, shared];
+    const messages = [self, pair, deep, shared].map((data) => {
+      try {
+        return tensor(data as never, { device }).describe();
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    expect(messages).toEqual([
+      '[tensor] expected at most 64 axes, got lists nested deeper',
+      '[tensor] expected nested lists of equal lengths, [2], got a list at depth 1',
+      '[tensor] expected at most 64 axes, got lists nested deeper',
+      expect.stringMatching(/^\[tensor\] expected at most 2\^31 - 1 elements, got \[2, 2, /),
+    ]);
+  });
+
   it('of nested lists have the lists’ shape', () => {
     const cases: [data: Parameters<typeof tensor>[0], shape: number[]][] = [
       [5, []],

@@ -106,10 +106,28 @@ async function runModule(file: string): Promise<unknown> {
   // Read first for its clear errors: a module loader says "cannot find module" with a stack, and of UTF-16 an unexpected sign.
   refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
-    if (!/ts$/.test(file)) return ((await import(pathToFileURL(file).href)) as { default?: unknown }).default;
+    if (!/ts$/.test(file))
+      return copyOfTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
     const { createJiti } = await import('jiti');
-    return await createJiti(import.meta.url).import(file, { default: true });
+    return copyOfTree(await createJiti(import.meta.url).import(file, { default: true }));
   } catch (cause) {
-    throw new FileError(file, `cannot be run: ${(cause as Error).message}`, { cause });
+    throw cannotBeRun(file, cause);
   }
+}
+
+function cannotBeRun(file: string, cause: unknown): FileError {
+  const text = cause instanceof Error ? cause.message : `it threw ${describeValue(cause)}`;
+  return new FileError(file, [`cannot be run: ${text.split('\n')[0]}`, ...text.split('\n').slice(1)], { cause });
+}
+
+const MAX_DEPTH = 20;
+
+/** The values that a module exports, without its accessors and proxies: what is read of it later is data. */
+function copyOfTree(value: unknown, depth = 0): unknown {
+  if (depth > MAX_DEPTH) throw new RangeError(`its configuration is nested deeper than ${MAX_DEPTH}`);
+  if (Array.isArray(value)) return Array.from(value, (item) => copyOfTree(item, depth + 1));
+  if (!isTree(value)) return value;
+  if (![Object.prototype, null].includes(Object.getPrototypeOf(value)))
+    throw new TypeError(`expected plain values, got ${describeValue(value)}`);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copyOfTree(inner, depth + 1)]));
 }

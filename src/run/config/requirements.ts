@@ -19,7 +19,7 @@ interface Requirement {
 /** @throws ConfigError with those lines */
 export function requirePaths(config: Config, task: Task): void {
   const missing = missingKeys(config, task);
-  if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+  if (missing.length > 0) throw new ConfigError(missing);
 }
 
 /** One line per path that the task needs and that is not set: the flag to add and what it is. */

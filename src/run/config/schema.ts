@@ -5,9 +5,40 @@ import { precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
 
-const whole = (least: number) => z.int().min(least);
-const positive = z.number().positive();
-const rate = z.number().min(0).lt(1);
+/** A whole number within bounds: generous ones, beyond which is a slip of the pen or a file made to do harm. */
+function whole(least: number, most: number) {
+  const expected = `expected a whole number from ${least} to ${most}`;
+  return z.int(expected).min(least, expected).max(most, expected);
+}
+
+function number(least: number, most: number) {
+  const expected = `expected a number from ${least} to ${most}`;
+  return z.number(expected).min(least, expected).max(most, expected);
+}
+
+function list<Item extends z.ZodNumber>(item: Item, least: number, most: number) {
+  const expected = `expected a list of ${least} to ${most} numbers`;
+  return z.array(item, expected).min(least, expected).max(most, expected);
+}
+
+function positive(most: number) {
+  const expected = `expected a number above 0, at most ${most}`;
+  return z.number(expected).gt(0, expected).max(most, expected);
+}
+
+const ofRate = 'expected a number from 0 to below 1';
+const rate = z.number(ofRate).min(0, ofRate).lt(1, ofRate);
+
+/** The largest step, count of images, and so on. */
+const MANY = 1e12;
+/** Images that are counted by int32. */
+const MOST_IMAGES = 2 ** 31 - 1;
+const LARGEST_IMAGE = 2 ** 14;
+const LARGEST_BATCH = 2 ** 20;
+const MOST_STEPS = 1e7;
+const MOST_SCALES = 1e6;
+/** Of what is no count: well within f32. */
+const LARGEST = 1e30;
 
 export const dataSets = [
   'CIFAR10',
@@ -37,7 +68,7 @@ export const reflowTypes = [
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
-  seed: whole(0),
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
   /** Where to compute, unless --device says otherwise. */
   device: z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N'),
   /** Ours: how products are computed and, of bf16, what activations are stored as; beyond fp32 on cuda only. */
@@ -50,8 +81,8 @@ export const configSchema = z.strictObject({
     root_path: z.string(),
     /** Of LSUN: bedroom, church_outdoor, ... */
     category: z.string(),
-    image_size: whole(1),
-    num_channels: whole(1),
+    image_size: whole(1, LARGEST_IMAGE),
+    num_channels: whole(1, 1024),
     random_flip: z.boolean(),
     /** Ours: turns image files upright as their EXIF orientation says, as viewers do; false: as PIL and torchvision read them. */
     exif_orientation: z.boolean(),
@@ -65,64 +96,64 @@ export const configSchema = z.strictObject({
     dropout: rate,
     normalization: z.enum(['GroupNorm']),
     nonlinearity: z.enum(['swish', 'elu', 'relu', 'lrelu']),
-    nf: whole(4),
-    ch_mult: z.array(whole(1)).min(1),
-    num_res_blocks: whole(1),
+    nf: whole(4, 2 ** 14),
+    ch_mult: list(whole(1, 256), 1, 15),
+    num_res_blocks: whole(1, 256),
     /** Image heights at which blocks have attention. */
-    attn_resolutions: z.array(whole(1)),
+    attn_resolutions: list(whole(1, LARGEST_IMAGE), 0, 64),
     attention_type: z.enum(['ddpm']),
     /** Whether the resampling between two levels has a convolution; of ddpm blocks. */
     resamp_with_conv: z.boolean(),
     /** Resampling by fir_kernel instead of nearest neighbour and mean. */
     fir: z.boolean(),
-    fir_kernel: z.array(z.number()).min(1),
+    fir_kernel: list(number(-LARGEST, LARGEST), 1, 64),
     resblock_type: z.enum(['biggan', 'ddpm']),
     progressive: z.enum(['none', 'output_skip', 'residual']),
     progressive_input: z.enum(['none', 'input_skip', 'residual']),
     progressive_combine: z.enum(['sum', 'cat']),
     embedding_type: z.enum(['positional', 'fourier']),
-    fourier_scale: positive,
+    fourier_scale: positive(LARGEST),
     conditional: z.boolean(),
     scale_by_sigma: z.boolean(),
     skip_rescale: z.boolean(),
     /** 0 stands for 1e-10, as in the official initialiser. */
-    init_scale: z.number().min(0),
-    conv_size: whole(1),
+    init_scale: number(0, LARGEST),
+    conv_size: whole(1, 64),
     /** Noise levels of Score SDE: the buffer `sigmas` of official checkpoints, from sigma_max to sigma_min. */
-    sigma_min: positive,
-    sigma_max: positive,
-    num_scales: whole(1),
-    beta_min: positive,
-    beta_max: positive,
+    sigma_min: positive(LARGEST),
+    sigma_max: positive(LARGEST),
+    num_scales: whole(1, MOST_SCALES),
+    beta_min: positive(LARGEST),
+    beta_max: positive(LARGEST),
     /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
     activation_checkpointing: z.boolean(),
   }),
   optim: z.strictObject({
     optimizer: z.enum(['Adam']),
-    lr: positive,
+    lr: positive(LARGEST),
     beta1: rate,
-    eps: positive,
-    weight_decay: z.number().min(0),
+    eps: positive(LARGEST),
+    weight_decay: number(0, LARGEST),
     /** Updates over which the rate rises from 0; 0 for none. */
-    warmup: whole(0),
+    warmup: whole(0, MANY),
     /** Largest global norm of the gradient; negative for no clipping. */
-    grad_clip: z.number(),
+    grad_clip: number(-LARGEST, LARGEST),
   }),
   training: z.strictObject({
     sde: z.enum(['rectified_flow']),
-    batch_size: whole(1),
+    batch_size: whole(1, LARGEST_BATCH),
     /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
-    accumulation: whole(1),
+    accumulation: whole(1, LARGEST_BATCH),
     /** Number of the last step. Steps are counted from 0, so there are n_iters + 1 updates, as in the official loop. */
-    n_iters: whole(0),
+    n_iters: whole(0, MANY),
     /** Steps between two numbered snapshots: checkpoint_k is written at step k * snapshot_freq. */
-    snapshot_freq: whole(1),
+    snapshot_freq: whole(1, MANY),
     /** Steps between two states to resume from; the last two are kept. */
-    snapshot_freq_for_preemption: whole(1),
+    snapshot_freq_for_preemption: whole(1, MANY),
     /** Steps between two points of TensorBoard's curves. */
-    log_freq: whole(1),
+    log_freq: whole(1, MANY),
     /** Steps between two evaluations on four held-out batches. */
-    eval_freq: whole(1),
+    eval_freq: whole(1, MANY),
     /** Whether each snapshot is sampled from and evaluated. */
     snapshot_sampling: z.boolean(),
     /** The loss of an image is the mean over its dimensions; false: half the sum. */
@@ -132,10 +163,10 @@ export const configSchema = z.strictObject({
     /** Ours: which times count how much, where the official code draws them uniformly; see src/flow/times.ts. */
     time_law: z.enum(timeLaws),
     /** Ours: mean and deviation of the logit of logit_normal. */
-    time_mean: z.number(),
-    time_deviation: positive,
+    time_mean: number(-1000, 1000),
+    time_deviation: positive(1000),
     /** Ours: of u_shaped. */
-    time_steepness: positive,
+    time_steepness: positive(1000),
     /** Where the folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch is, in the official code; data.root_path serves too. */
     data_dir: z.string(),
   }),
@@ -143,10 +174,10 @@ export const configSchema = z.strictObject({
     /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
     folder: z.string().regex(/^[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . -'),
     /** Numbers of the snapshots to evaluate, both included. */
-    begin_ckpt: whole(0),
-    end_ckpt: whole(0),
-    batch_size: whole(1),
-    num_samples: whole(1),
+    begin_ckpt: whole(0, MANY),
+    end_ckpt: whole(0, MANY),
+    batch_size: whole(1, LARGEST_BATCH),
+    num_samples: whole(1, MOST_IMAGES),
     enable_sampling: z.boolean(),
     /** Ours: what samples are compared by: the Inception features of published scores, the pixels, or a classifier's file. */
     features: z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
@@ -163,41 +194,41 @@ export const configSchema = z.strictObject({
     /** Ours: whether `eval` computes how straight the flow's paths are. */
     enable_straightness: z.boolean(),
     /** Ours: over so many of them. */
-    straightness_samples: whole(1),
+    straightness_samples: whole(1, MOST_IMAGES),
     /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
     bpd_dataset: z.enum(['train', 'test']),
     /** Ours: at most so many images of the data set, from its beginning; 0 for all. */
-    max_images: whole(0),
+    max_images: whole(0, MOST_IMAGES),
   }),
   sampling: z.strictObject({
     method: z.enum(['rectified_flow']),
     init_type: z.enum(['gaussian']),
     /** Deviation of pi_0. */
-    init_noise_scale: positive,
+    init_noise_scale: positive(LARGEST),
     use_ode_sampler: z.enum([...fixedSolvers, 'rk45']),
     /** Absolute and relative tolerance of rk45. */
-    ode_tol: positive,
+    ode_tol: positive(1),
     /** Steps of the other solvers. */
-    sample_N: whole(1),
+    sample_N: whole(1, MOST_STEPS),
     /** Above 0 Euler becomes a stochastic sampler: noise of deviation (1 - t) sigma_variance sqrt(dt) a step. */
-    sigma_variance: z.number().min(0),
+    sigma_variance: number(0, LARGEST),
     /** Ours: the drift of that sampler; the official one does not keep the marginals. */
     sde_drift: z.enum(['exact', 'legacy']),
     /** Ours: bytes that one evaluation of the network may take; larger batches are evaluated in parts. */
-    memory_budget: whole(1),
+    memory_budget: whole(1, 2 ** 50),
     /** Ours: samples that are not finite are an error, or are left out and counted. Those of pairs are an error in any case. */
     not_finite: z.enum(['refuse', 'leave_out']),
-    n_steps_each: whole(1),
+    n_steps_each: whole(1, MOST_STEPS),
     noise_removal: z.boolean(),
     probability_flow: z.boolean(),
-    snr: positive,
+    snr: positive(LARGEST),
   }),
   reflow: z.strictObject({
     reflow_type: z.enum(reflowTypes),
     /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
     reflow_t_schedule: z.union(
-      [z.enum(['t0', 't1', 'uniform']), whole(1)],
-      'expected t0, t1, uniform or a number >= 1',
+      [z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS)],
+      `expected t0, t1, uniform or a whole number from 1 to ${MOST_STEPS}`,
     ),
     /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/distance.ts. */
     reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
@@ -205,7 +236,7 @@ export const configSchema = z.strictObject({
     last_flow_ckpt: z.string(),
     /** Folder of pairs: {data_root}/{seed}/. */
     data_root: z.string(),
-    total_number_of_samples: whole(1),
+    total_number_of_samples: whole(1, MOST_IMAGES),
     /** Ours: the file of VGG16's weights for lpips; unset, it is looked for and downloaded: docs/from-pytorch.md. */
     vgg16: z.string(),
     /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
@@ -217,29 +248,29 @@ export const configSchema = z.strictObject({
     /** Ours: z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
     pair_dtype: z.enum(['f32', 'u16']),
     /** Ours: share of each batch of train_reflow that is pairs of real images, from generate_data_from_z1. */
-    real_data_ratio: z.number().min(0).max(1),
+    real_data_ratio: number(0, 1),
     /** Ours: folder of those pairs, apart from data_root. */
     real_data_root: z.string(),
     /** Ours: mirrors both ends of each pair with probability 1/2. */
     flip_pairs: z.boolean(),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
-    online_steps: whole(1),
+    online_steps: whole(1, MOST_STEPS),
   }),
   /** Ours: `chain`, from data to a generator of few steps. Its stages take everything else from the keys above. */
   chain: z.strictObject({
     /** Rectified flows: the first of the data, each next the reflow of the one before. */
-    flows: whole(1).max(1000),
+    flows: whole(1, 1000),
     /** Number of the last step of each reflow, as training.n_iters is of the first flow. */
-    reflow_iters: whole(0),
+    reflow_iters: whole(0, MANY),
     /** Euler steps of the generator that the last flow is distilled to; 0 for none. */
-    distil_steps: whole(0),
-    distil_iters: whole(0),
+    distil_steps: whole(0, MOST_STEPS),
+    distil_iters: whole(0, MANY),
     /** Pairs made of each flow for the stage that follows. */
-    pairs: whole(1),
+    pairs: whole(1, MOST_IMAGES),
     /** How they are solved, as sampling.use_ode_sampler, sample_N and ode_tol say for everything else. */
     pair_sampler: z.enum([...fixedSolvers, 'rk45']),
-    pair_steps: whole(1),
-    pair_tol: positive,
+    pair_steps: whole(1, MOST_STEPS),
+    pair_tol: positive(1),
     /** Whether scores are by a classifier that is first trained on the data set's labels, and not by eval.features. */
     classifier: z.boolean(),
   }),

@@ -49,15 +49,19 @@ export function differences(a: unknown, b: unknown, above = ''): Difference[] {
 
 /** Unknown keys of one table that are named. */
 const LISTED = 20;
+/** Lines of one message. */
+const MOST_FAULTS = 50;
 
 /** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);
   const faults = result.success
     ? disagreements(result.data)
-    : result.error.issues.flatMap((issue) => describe(issue, tree));
+    : [...new Set(result.error.issues.flatMap((issue) => describe(issue, tree)))];
   if (result.success && faults.length === 0) return result.data;
-  throw new ConfigError([`the configuration ${origin} is wrong:`, ...faults.map((fault) => `  ${fault}`)].join('\n'));
+  const more = faults.length > MOST_FAULTS ? [`and ${faults.length - MOST_FAULTS} more faults`] : [];
+  const lines = [...faults.slice(0, MOST_FAULTS), ...more].map((fault) => `  ${fault}`);
+  throw new ConfigError([`the configuration ${origin} is wrong:`, ...lines]);
 }
 
 /** What the schema's types are called in messages. */

@@ -1,0 +1,99 @@
+// A network without memory: its tensors have names and shapes, nothing else. It says how large a network would be, and what a
+// file must hold to fit it, before either takes memory.
+import { type Device, type MemoryFigures, type Recording, registerDevice } from '../device/device.ts';
+import { DeviceError } from '../errors.ts';
+import { empty } from '../tensor/create.ts';
+import { keep } from '../tensor/scope.ts';
+import type { Shape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { Initializer } from './init.ts';
+import { UNet } from './unet.ts';
+import type { UNetOptions } from './unet_options.ts';
+
+/** Hands out addresses that stand for nothing. */
+class OutlineDevice implements Device {
+  readonly kind = 'cpu';
+  readonly name = 'outline';
+  readonly precision = 'fp32';
+  readonly exact = true;
+  readonly description = 'no memory: shapes alone';
+  readonly workers = 1;
+  private next = 1;
+  private live = 0;
+
+  constructor() {
+    registerDevice(this);
+  }
+
+  allocate(bytes: number): number {
+    this.live += bytes;
+    return this.next++;
+  }
+
+  free(): void {}
+
+  memory(): MemoryFigures {
+    return { live: this.live, highWater: this.live, reserved: 0 };
+  }
+
+  resetHighWater(): void {}
+
+  async prepare(): Promise<void> {}
+
+  async synchronize(): Promise<void> {}
+
+  upload(): never {
+    throw refusal();
+  }
+
+  download(): never {
+    throw refusal();
+  }
+
+  copy(): never {
+    throw refusal();
+  }
+
+  fill(): never {
+    throw refusal();
+  }
+
+  load(): never {
+    throw refusal();
+  }
+
+  table(): never {
+    throw refusal();
+  }
+
+  record(): Recording {
+    throw refusal();
+  }
+}
+
+function refusal(): DeviceError {
+  return new DeviceError('a network without memory computes nothing');
+}
+
+class OutlineInitializer extends Initializer {
+  override uniform(shape: Shape): Tensor {
+    return this.outlined(shape);
+  }
+
+  override normal(shape: Shape): Tensor {
+    return this.outlined(shape);
+  }
+
+  override constant(shape: Shape): Tensor {
+    return this.outlined(shape);
+  }
+
+  private outlined(shape: Shape): Tensor {
+    return keep(empty(shape, { device: this.device })).requireGrad();
+  }
+}
+
+/** The network of these options without memory; the caller disposes it. @throws as UNet */
+export function outlineUNet(options: UNetOptions): UNet {
+  return new UNet(options, new OutlineInitializer({ seed: options.seed, device: new OutlineDevice() }));
+}
