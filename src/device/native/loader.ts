@@ -112,8 +112,9 @@ export class Library {
   /** @throws DeviceError naming the path and the loader's reason */
   constructor(path: string) {
     this.path = path;
+    const { load } = ffi();
     try {
-      this.handle = ffi().load(path);
+      this.handle = load(path);
     } catch (cause) {
       throw new DeviceError(`cannot load ${path}: ${(cause as Error).message}`, { cause });
     }
