@@ -3,7 +3,7 @@ import type { Device } from '../src/device/device.ts';
 import { kernelModule } from '../src/device/module.ts';
 import { empty, zeros } from '../src/tensor/create.ts';
 
-const kernels = kernelModule(import.meta.url, './peak.c', {
+const kernels = kernelModule(new URL('./peak.c', import.meta.url).href, {
   peak_fma: 'ptr i32 i32 -> f64',
   peak_copy: 'ptr ptr i32',
 });

@@ -1,4 +1,4 @@
-// Builds dist: TypeScript to JavaScript, and what is read or run as it is beside it: kernel sources and a worker's script.
+// Builds dist: TypeScript to JavaScript, and one module of the texts that are read as they are: kernel sources and a worker's script.
 // dist/wasm is of `npm run build:wasm` and stays; a module that is older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -41,10 +41,41 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
   }
 
 for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
-  if (/\.(c|h|cu|cuh|js|json)$/.test(file)) cpSync(join(root, 'src', file), join(root, 'dist', file));
+  if (file.endsWith('.json')) cpSync(join(root, 'src', file), join(root, 'dist', file));
+writeFileSync(join(root, 'dist/device/texts.js'), textsModule());
+rmSync(join(root, 'dist/device/texts.js.map'));
+// What the device wasm imports is there also where it was not built, so that a bundler finds it.
+const wasm = join(root, 'dist/wasm/kernels.js');
+mkdirSync(dirname(wasm), { recursive: true });
+if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n');
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
+
+/** In the place of src/device/texts.ts: the texts themselves, by their paths below src. */
+function textsModule() {
+  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
+  const entries = files
+    .filter((file) => /\.(c|h|cu|cuh|cjs)$/.test(file))
+    .map((file) => file.split(sep).join('/'))
+    .sort()
+    .map((file) => {
+      const text = readFileSync(join(root, 'src', file), 'utf8').replace(/[\\`]|\$(?=\{)/g, '\\$&');
+      return `  '${file}': \`${text}\`,\n`;
+    });
+  return `// Made by scripts/build.js of the files below src.
+import { readFileSync } from 'node:fs';
+const texts = {
+${entries.join('')}};
+export const textRoot = 'rectiflow:/';
+export function readText(url) {
+  if (url.protocol !== 'rectiflow:') return readFileSync(url, 'utf8');
+  const text = texts[url.pathname.slice(1)];
+  if (text === undefined) throw new Error(\`the package has no \${url.pathname}\`);
+  return text;
+}
+`;
+}
 
 /** Whether nothing that is built from is younger than the file that a build writes last. */
 function isCurrent() {

@@ -1,22 +1,24 @@
 // `npm run build:wasm`: all C kernels and the runtime beneath them as one SIMD WebAssembly module on shared memory,
-// dist/wasm/kernels.wasm. Needs clang and wasm-ld (CLANG and WASM_LD name others). A module that is up to date stays.
+// dist/wasm/kernels.js. Needs clang and wasm-ld (CLANG and WASM_LD name others). A module that is up to date stays.
 // Run with `node --import jiti/register`: it reads the kernels' declarations from the TypeScript sources.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { declaredModules, type KernelModule } from '../src/device/module.ts';
 import { amalgamate } from '../src/device/source.ts';
 import {
   builtSources,
   INITIAL_BYTES,
   MOST_BYTES,
+  packedModule,
   SOURCES_SECTION,
   STACK_BYTES,
   sourceHash,
-  WASM_URL,
+  unpack,
+  WASM_FILE,
   wasmRuntime,
   workerFunctions,
 } from '../src/device/wasm_module.ts';
@@ -24,7 +26,7 @@ import '../src/kernels/index.ts';
 import '../src/kernels/optimizer.ts';
 
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
-const target = fileURLToPath(WASM_URL);
+const target = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));
 
 // Without relaxed SIMD, whose fused multiply-add may round once or twice as the engine likes: here every engine has the
 // same bits, and contraction has nothing to contract to.
@@ -68,12 +70,12 @@ const recipe = createHash('sha256')
   .update(readFileSync(fileURLToPath(import.meta.url)))
   .digest('hex');
 const sources = { ...Object.fromEntries(modules.map((module) => [module.name, sourceHash(module)])), recipe };
-if (JSON.stringify(sources) === JSON.stringify(present())) {
+if (JSON.stringify(sources) === JSON.stringify(await present())) {
   console.log(`${target} is up to date`);
 } else {
   const bytes = build();
   mkdirSync(dirname(target), { recursive: true });
-  writeFileSync(`${target}.${process.pid}`, bytes);
+  writeFileSync(`${target}.${process.pid}`, packedModule(bytes));
   renameSync(`${target}.${process.pid}`, target);
   console.log(`${target}: ${modules.length} files, ${(bytes.length / 2 ** 10).toFixed(0)} KiB`);
 }
@@ -84,9 +86,10 @@ function fail(text: string): never {
 }
 
 /** What the module there is built of; nothing where there is none, or a damaged one. */
-function present(): Readonly<Record<string, string>> | undefined {
+async function present(): Promise<Readonly<Record<string, string>> | undefined> {
   try {
-    return builtSources(new WebAssembly.Module(readFileSync(target)));
+    const { packed } = await import(pathToFileURL(target).href);
+    return builtSources(new WebAssembly.Module(unpack(packed)));
   } catch {
     return undefined;
   }

@@ -17,14 +17,14 @@ import { fromEnvironment } from './environment.ts';
 import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
 import { Library } from './native/loader.ts';
-import { amalgamate } from './source.ts';
+import { amalgamate, sourceUrl } from './source.ts';
 import { Tables } from './tables.ts';
 import { defaultThreads } from './threads.ts';
 
 const runtimeModule = {
   language: 'c',
   name: 'cpu_runtime',
-  url: new URL('./cpu_runtime.c', import.meta.url),
+  url: sourceUrl('device/cpu_runtime.c'),
   kernels: {
     runtime_reserve: 'f64 -> f64',
     runtime_copy: 'ptr ptr f64',

@@ -1,6 +1,7 @@
 // A kernel file and what it exports, as data: the op's launch code declares it, a device compiles and binds it.
 
 import type { Precision } from './device.ts';
+import { sourceUrl } from './source.ts';
 
 /**
  * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
@@ -51,16 +52,14 @@ const declared = new Map<string, AnyModule>();
 
 /**
  * Declares the kernels of one C file, for the CPU.
- * @param base `import.meta.url` of the declaring file
- * @param path the source, relative to it
+ * @param path the source below src/, such as `kernels/conv/conv.c`, or a file URL
  */
 export function kernelModule<Names extends string>(
-  base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
   { flags = [] }: { flags?: readonly string[] } = {},
 ): KernelModule<Names> {
-  return declare({ language: 'c', ...sourceOf(base, path), kernels, flags });
+  return declare({ language: 'c', ...sourceOf(path), kernels, flags });
 }
 
 /** What sets one build of a .cu file apart. */
@@ -73,18 +72,17 @@ export interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
 
 /** Declares the kernels of one .cu file. */
 export function cudaModule<Names extends string>(
-  base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
   { flags = [], variant, precisions, target }: CudaBuild = {},
 ): CudaModule<Names> {
-  const { name, url } = sourceOf(base, path);
+  const { name, url } = sourceOf(path);
   const build = { url, kernels, flags, precisions, target };
   return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
 }
 
-function sourceOf(base: string, path: string): { name: string; url: URL } {
-  const url = new URL(path, base);
+function sourceOf(path: string): { name: string; url: URL } {
+  const url = sourceUrl(path);
   return { name: url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, ''), url };
 }
 

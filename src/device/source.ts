@@ -1,48 +1,49 @@
 // A kernel file with the project's own headers put in its place: the very text that is hashed, compiled and kept beside
 // the binary. `#line` directives keep a compiler's messages pointing at the files a person edits.
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { CompileError } from '../errors.ts';
+import { readText, textRoot } from './texts.ts';
 
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$/;
+
+/** Where a kernel file is. @param path below src/, or a URL */
+export function sourceUrl(path: string): URL {
+  return new URL(path, textRoot);
+}
 
 /** @param url the file; `#include "x.h"` is looked for beside the includer, then in the folders above up to `kernels/` */
 export function amalgamate(url: URL): string {
   const seen = new Set<string>();
-  const expand = (file: URL): string => {
-    const text = readText(file);
-    const name = basename(fileURLToPath(file));
+  const expand = (file: URL, text: string): string => {
+    const name = file.pathname.replace(/^.*\//, '');
     const lines = text.split('\n').map((line, index) => {
       const match = INCLUDE.exec(line);
       if (!match) return line;
-      const header = resolveHeader(match[1], file);
-      if (seen.has(header.href)) return '';
-      seen.add(header.href);
-      return `${expand(header)}\n#line ${index + 2} "${name}"`;
+      const header = findHeader(match[1], file);
+      if (seen.has(header.url.href)) return '';
+      seen.add(header.url.href);
+      return `${expand(header.url, header.text)}\n#line ${index + 2} "${name}"`;
     });
     return `#line 1 "${name}"\n${lines.join('\n')}`;
   };
-  return expand(url);
+  return expand(url, sourceText(url));
 }
 
-function resolveHeader(name: string, from: URL): URL {
+function findHeader(name: string, from: URL): { url: URL; text: string } {
   for (const place of [name, `../${name}`]) {
-    const candidate = new URL(place, from);
+    const url = new URL(place, from);
     try {
-      readFileSync(candidate);
-      return candidate;
+      return { url, text: readText(url) };
     } catch {
       // Look in the next place.
     }
   }
-  throw new CompileError(`${fileURLToPath(from)}: its header "${name}" is missing; reinstall the package`);
+  throw new CompileError(`${from.pathname}: its header "${name}" is missing; reinstall the package`);
 }
 
-function readText(url: URL): string {
+function sourceText(url: URL): string {
   try {
-    return readFileSync(url, 'utf8');
+    return readText(url);
   } catch (cause) {
-    throw new CompileError(`kernel source ${fileURLToPath(url)} cannot be read; reinstall the package`, { cause });
+    throw new CompileError(`kernel source ${url.pathname} cannot be read; reinstall the package`, { cause });
   }
 }

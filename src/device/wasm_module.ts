@@ -1,12 +1,14 @@
-// dist/wasm/kernels.wasm: every kernel of the CPU and src/device/wasm_runtime.c in one WebAssembly module, as
-// scripts/build_wasm.js makes it and the device wasm reads it. The module carries, in a section of its own, a hash of each
-// source it was built of, so that one which is older than the sources beside it is refused instead of misread.
+// dist/wasm/kernels.js: every kernel of the CPU and src/device/wasm_runtime.c in one WebAssembly module, as
+// scripts/build_wasm.ts makes it and the device wasm reads it: compressed, as text in a JavaScript module, which bundlers take
+// along. It carries, in a section of its own, a hash of each source it was built of, so that one which is older than the
+// sources beside it is refused instead of misread.
 import { createHash } from 'node:crypto';
+import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 import type { KernelModule } from './module.ts';
-import { amalgamate } from './source.ts';
+import { amalgamate, sourceUrl } from './source.ts';
 
-/** The same place seen from src/device and from dist/device. */
-export const WASM_URL = new URL('../../dist/wasm/kernels.wasm', import.meta.url);
+/** Below the package's folder. */
+export const WASM_FILE = 'dist/wasm/kernels.js';
 
 /** Of each thread, at the lowest addresses: an overflow of the first one traps. */
 export const STACK_BYTES = 2 ** 20;
@@ -21,7 +23,7 @@ export const SOURCES_SECTION = 'rectiflow.sources';
 export const wasmRuntime = {
   language: 'c',
   name: 'wasm_runtime',
-  url: new URL('./wasm_runtime.c', import.meta.url),
+  url: sourceUrl('device/wasm_runtime.c'),
   kernels: {
     runtime_copy: 'ptr ptr f64',
     runtime_fill: 'ptr i32 f64',
@@ -44,4 +46,14 @@ export function sourceHash({ url, flags }: KernelModule): string {
 export function builtSources(module: WebAssembly.Module): Readonly<Record<string, string>> {
   const [section] = WebAssembly.Module.customSections(module, SOURCES_SECTION);
   return section ? JSON.parse(new TextDecoder().decode(section)) : {};
+}
+
+/** The text of WASM_FILE. */
+export function packedModule(binary: Uint8Array): string {
+  return `export const packed =\n  '${brotliCompressSync(binary).toString('base64')}';\n`;
+}
+
+/** @param packed what that file exports @throws Error for a damaged text */
+export function unpack(packed: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(brotliDecompressSync(Buffer.from(packed, 'base64')));
 }

@@ -1,22 +1,20 @@
-// What the device wasm takes from Node: the module from its file, compared with the sources, and threads. For a page the
-// same interface would fetch the file and start Workers; the device itself knows neither.
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+// The WebAssembly device under Node: its module from dist/wasm, its threads as workers. A page in a browser would bring
+// others; wasm.ts knows neither.
 import { Worker } from 'node:worker_threads';
 import { DeviceError } from '../errors.ts';
 import { debugLine } from './debug.ts';
 import type { KernelModule } from './module.ts';
+import { sourceUrl } from './source.ts';
+import { readText } from './texts.ts';
 import type { WasmHost, WorkerStart } from './wasm.ts';
-import { builtSources, sourceHash, WASM_URL } from './wasm_module.ts';
+import { builtSources, sourceHash, unpack, WASM_FILE } from './wasm_module.ts';
 
-const path = fileURLToPath(WASM_URL);
 const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
 
 /** @throws DeviceError when the module was not built, or is damaged */
 export async function nodeHost(): Promise<WasmHost> {
-  const module = await WebAssembly.compile(readModule()).catch((cause) => {
-    throw new DeviceError(`${path} is damaged: ${cause.message}; ${remedy}`, { cause });
-  });
+  const packed = await readPacked();
+  const module = await compiled(packed).catch(damaged);
   const built = builtSources(module);
   return {
     module,
@@ -25,25 +23,37 @@ export async function nodeHost(): Promise<WasmHost> {
   };
 }
 
-function readModule(): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new DeviceError(`the device wasm needs ${path}, which is not there: ${remedy}`, { cause });
-  }
+/** Imported, not read: a bundler then puts it into the program. */
+async function readPacked(): Promise<string> {
+  // @ts-expect-error The build makes it; the path is the same from src/device and from dist/device.
+  const imported = await import('../../dist/wasm/kernels.js').catch((cause: NodeJS.ErrnoException) =>
+    cause.code === 'ERR_MODULE_NOT_FOUND' ? {} : damaged(cause),
+  );
+  const { packed } = imported as { packed?: string };
+  if (packed === undefined) throw new DeviceError(`the device wasm needs ${WASM_FILE}, which is not there: ${remedy}`);
+  return packed;
+}
+
+async function compiled(packed: string): Promise<WebAssembly.Module> {
+  return WebAssembly.compile(unpack(packed));
+}
+
+function damaged(cause: Error): never {
+  throw new DeviceError(`${WASM_FILE} is damaged: ${cause.message}; ${remedy}`, { cause });
 }
 
 function checkSource(module: KernelModule, hash: string | undefined): void {
-  if (hash === undefined) throw new DeviceError(`${path} holds no kernels of ${module.name}.c; ${remedy}`);
+  if (hash === undefined) throw new DeviceError(`${WASM_FILE} holds no kernels of ${module.name}.c; ${remedy}`);
   if (hash !== sourceHash(module))
-    throw new DeviceError(`${path} was built of another ${module.name}.c than the one that is here; ${remedy}`);
+    throw new DeviceError(`${WASM_FILE} was built of another ${module.name}.c than the one that is here; ${remedy}`);
 }
 
 /** Settles once the worker has joined the pool. From then on it does not keep the process alive. */
 function startWorker(start: WorkerStart): Promise<void> {
   return new Promise((resolve, reject) => {
-    // No flags of this process: a loader of TypeScript would start in every worker.
-    const worker = new Worker(new URL('./wasm_worker.js', import.meta.url), { workerData: start, execArgv: [] });
+    // Run from its text, so that a bundled program has it. No flags of this process: a loader of TypeScript would start in every worker.
+    const text = readText(sourceUrl('device/wasm_worker.cjs'));
+    const worker = new Worker(text, { eval: true, workerData: start, execArgv: [] });
     worker.once('message', () => {
       worker.unref();
       resolve();

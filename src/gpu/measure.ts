@@ -8,7 +8,7 @@ import { Adam, ddpmppCifar10, Initializer, UNet } from '../nn/index.ts';
 import { trainingLoop } from '../run/loop.ts';
 import type { Outcome } from './session.ts';
 
-const emptyModule = cudaModule(import.meta.url, './empty.cu', { empty_kernel: '' });
+const emptyModule = cudaModule('gpu/empty.cu', { empty_kernel: '' });
 const ROUNDS = 20;
 
 /** Milliseconds of `work`: the median of several rounds after one that warms up. */

@@ -7,12 +7,12 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 
-const kernels = kernelModule(import.meta.url, './accumulate.c', {
+const kernels = kernelModule('kernels/accumulate.c', {
   accumulate_add: 'ptr ptr i32',
   accumulate_count_nonfinite: 'ptr i32 -> f64',
 });
 
-const cudaKernels = storageModules(import.meta.url, './accumulate.cu', {
+const cudaKernels = storageModules('kernels/accumulate.cu', {
   accumulate_add: 'ptr ptr i32',
   accumulate_scaled: 'ptr ptr ptr f32 i32',
   accumulate_count_nonfinite: 'ptr ptr i32',

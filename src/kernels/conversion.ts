@@ -19,8 +19,8 @@ const conversions = {
   cast_from_u8: CONVERSION,
 };
 
-export const castKernels = kernelModule(import.meta.url, './cast.c', conversions);
-export const castCuda = cudaModule(import.meta.url, './cast.cu', conversions);
+export const castKernels = kernelModule('kernels/cast.c', conversions);
+export const castCuda = cudaModule('kernels/cast.cu', conversions);
 
 type Name = keyof typeof castKernels.kernels;
 

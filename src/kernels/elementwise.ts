@@ -60,14 +60,14 @@ function all<Names extends string>(names: readonly Names[], signature: string): 
   return Object.fromEntries(names.map((name) => [name, signature])) as Record<Names, string>;
 }
 
-const kernels = kernelModule(import.meta.url, './elementwise.c', {
+const kernels = kernelModule('kernels/elementwise.c', {
   ...all(UNARY, 'ptr ptr ptr f32 f32'),
   ...all(BINARY, 'ptr ptr ptr ptr f32 i32'),
   elementwise_where: 'ptr ptr ptr ptr ptr f32 f32 i32',
   elementwise_clamp_backward: 'ptr ptr ptr ptr f32 f32',
 });
 
-const cudaKernels = storageModules(import.meta.url, './elementwise.cu', {
+const cudaKernels = storageModules('kernels/elementwise.cu', {
   ...all(UNARY, 'ptr ptr i32 f32 f32'),
   ...all(BINARY, 'ptr ptr ptr ptr i32 f32 i32'),
   elementwise_where: 'ptr ptr ptr ptr ptr i32 f32 f32 i32',

@@ -19,9 +19,9 @@ import { perElement } from './geometry.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 
-export const firKernels = kernelModule(import.meta.url, './fir.c', { fir_resample: 'ptr ptr ptr ptr' });
+export const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr ptr ptr' });
 
-const cudaKernels = storageModules(import.meta.url, './fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
+const cudaKernels = storageModules('kernels/fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
 
 export interface FirOptions {
   /** Pixels per pixel before filtering: up - 1 zeros follow each. Default 1. */

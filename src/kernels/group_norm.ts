@@ -27,12 +27,12 @@ import { bitsOf, halvesOf } from './words.ts';
 /** Words of a mask of dropout: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 
-export const groupNormKernels = kernelModule(import.meta.url, './group_norm.c', {
+export const groupNormKernels = kernelModule('kernels/group_norm.c', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr f32 ${DRAW}`,
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
 });
 
-export const groupNormCuda = storageModules(import.meta.url, './group_norm.cu', {
+export const groupNormCuda = storageModules('kernels/group_norm.cu', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`,
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });

@@ -4,7 +4,7 @@ import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 
-const kernels = cudaModule(import.meta.url, './indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
+const kernels = cudaModule('kernels/indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
 
 /** The first position of the i32 tensor whose value is outside [0, limit), or -1. */
 export function firstOutside(index: Tensor, limit: number): number {

@@ -13,7 +13,7 @@ const TABLE = 576;
 const WORDS = 6;
 const MOST = Math.floor(TABLE / WORDS);
 
-const modules = productModules(import.meta.url, './joined_product.cu', {
+const modules = productModules('kernels/joined_product.cu', {
   joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
 });
 

@@ -16,7 +16,7 @@ const TABLE = 576;
 const WORDS = 8;
 const MOST = TABLE / WORDS;
 
-const modules = productModules(import.meta.url, './linears.cu', {
+const modules = productModules('kernels/linears.cu', {
   linears_forward: `words:${TABLE} i32 ptr i32 i32 i32`,
 });
 

@@ -10,7 +10,7 @@ import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { type LossOptions, lossOptions, type Reduction } from './softmax.ts';
 
-export const lossKernels = kernelModule(import.meta.url, './loss.c', {
+export const lossKernels = kernelModule('kernels/loss.c', {
   loss_squares_scratch: 'i32 -> count',
   loss_squares_sum: 'ptr ptr ptr ptr i32 f32',
   loss_squares: 'ptr ptr ptr i32',
@@ -18,8 +18,7 @@ export const lossKernels = kernelModule(import.meta.url, './loss.c', {
 });
 
 const cudaKernels = cudaModule(
-  import.meta.url,
-  './loss.cu',
+  'kernels/loss.cu',
   {
     loss_squares_runs: 'ptr ptr ptr i32 i32',
     loss_squares_sum: 'ptr ptr i32 f32',

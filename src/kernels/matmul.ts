@@ -15,7 +15,7 @@ import type { Activation } from './storage.ts';
 import { copyStrided } from './strided.ts';
 import { withWeight } from './weight.ts';
 
-export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
+export const matmulKernels = kernelModule('kernels/matmul.c', {
   matmul_packed_size: 'i32 i32 -> count',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
@@ -26,7 +26,7 @@ export const matmulKernels = kernelModule(import.meta.url, './matmul.c', {
 
 const MULTIPLY = 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32 i32';
 
-export const matmulCuda = productModules(import.meta.url, './matmul.cu', {
+export const matmulCuda = productModules('kernels/matmul.cu', {
   matmul_multiply: MULTIPLY,
   matmul_multiply_right_transposed: MULTIPLY,
   matmul_multiply_left_transposed: MULTIPLY,

@@ -10,15 +10,14 @@ import { apply, checkOperands, defineOp } from './op.ts';
 
 const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32 f32';
 
-export const odeKernels = kernelModule(import.meta.url, './ode.c', {
+export const odeKernels = kernelModule('kernels/ode.c', {
   ode_combine: COMBINE,
   ode_error_scratch: 'i32 -> count',
   ode_error_norm: 'ptr ptr ptr ptr i32 f32 f32 -> f64',
 });
 
 const cudaKernels = cudaModule(
-  import.meta.url,
-  './ode.cu',
+  'kernels/ode.cu',
   {
     ode_combine: COMBINE,
     ode_error_runs: 'ptr ptr ptr ptr i32 i32 f32 f32',

@@ -6,15 +6,14 @@ import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 
 const RATES = 'i32 f32 f32 f32 f32 f32 f32 f32 f32 i32';
 
-export const optimizerKernels = kernelModule(import.meta.url, './optimizer.c', {
+export const optimizerKernels = kernelModule('kernels/optimizer.c', {
   optimizer_norm_scratch: 'i32 -> count',
   optimizer_norm: 'ptr ptr ptr i32 f64',
   optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
 });
 
 const cudaKernels = cudaModule(
-  import.meta.url,
-  './optimizer.cu',
+  'kernels/optimizer.cu',
   {
     optimizer_norm_runs: 'ptr ptr i32 i32',
     optimizer_norm: 'ptr ptr i32 f64',

@@ -10,14 +10,14 @@ import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { type Extent, extentKind, extents } from './window.ts';
 
-export const poolingKernels = kernelModule(import.meta.url, './pooling.c', {
+export const poolingKernels = kernelModule('kernels/pooling.c', {
   pooling_max: 'ptr ptr ptr',
   pooling_mean: 'ptr ptr ptr',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr',
   pooling_mean_gradient: 'ptr ptr ptr',
 });
 
-const cudaKernels = cudaModule(import.meta.url, './pooling.cu', {
+const cudaKernels = cudaModule('kernels/pooling.cu', {
   pooling_max: 'ptr ptr ptr i32',
   pooling_mean: 'ptr ptr ptr i32',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr i32',

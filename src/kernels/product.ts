@@ -25,13 +25,12 @@ export type ProductModules<Names extends string = string> = Readonly<
 
 /** Declares all builds of a file. */
 export function productModules<Names extends string>(
-  base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
 ): ProductModules<Names> {
   const build = (precision: Precision, tile: number, ...flags: string[]) => ({
     tile,
-    module: cudaModule(base, path, kernels, {
+    module: cudaModule(path, kernels, {
       flags: [`-DTILE=${tile}`, ...flags],
       variant: `${precision}.${tile}`,
       // Beside bf16, products of f32 tensors are exact.

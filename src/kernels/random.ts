@@ -21,8 +21,8 @@ const signatures = {
 };
 
 /** Each operation rounded by itself, on every device: the bits are part of what a seed means. */
-export const randomKernels = kernelModule(import.meta.url, './random.c', signatures, { flags: ['-ffp-contract=off'] });
-const cudaKernels = storageModules(import.meta.url, './random.cu', signatures, { flags: ['--fmad=false'] });
+export const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
+const cudaKernels = storageModules('kernels/random.cu', signatures, { flags: ['--fmad=false'] });
 
 /** Elements of a sample that one thread of CUDA draws: a block of the generator. */
 const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };

@@ -9,7 +9,7 @@ import { perElement, perWarp, runFlag, runsOf } from './geometry.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 import { copyStrided } from './strided.ts';
 
-export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
+export const reduceKernels = kernelModule('kernels/reduce.c', {
   reduce_sum_scratch: 'i32 i32 i32 -> count',
   reduce_sum: 'ptr ptr ptr i32 i32 i32 f32',
   reduce_maximum: 'ptr ptr i32 i32 i32',
@@ -17,8 +17,7 @@ export const reduceKernels = kernelModule(import.meta.url, './reduce.c', {
 });
 
 export const reduceCuda = storageModules(
-  import.meta.url,
-  './reduce.cu',
+  'kernels/reduce.cu',
   {
     reduce_sum_rows: 'ptr ptr i32 i32 i32',
     reduce_sum_columns: 'ptr ptr i32 i32 i32 i32',

@@ -8,13 +8,13 @@ import { perElement } from './geometry.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
 import { kernelsFor, storageModules } from './storage.ts';
 
-export const resampleKernels = kernelModule(import.meta.url, './resample.c', {
+export const resampleKernels = kernelModule('kernels/resample.c', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
 
 /** The first count is that of the output's elements, not of rows. */
-const cudaKernels = storageModules(import.meta.url, './resample.cu', {
+const cudaKernels = storageModules('kernels/resample.cu', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });

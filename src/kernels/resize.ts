@@ -7,12 +7,12 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
-export const resizeKernels = kernelModule(import.meta.url, './resize.c', {
+export const resizeKernels = kernelModule('kernels/resize.c', {
   resize_bilinear: 'ptr ptr ptr',
   resize_bilinear_gradient: 'ptr ptr ptr',
 });
 
-const cudaKernels = cudaModule(import.meta.url, './resize.cu', {
+const cudaKernels = cudaModule('kernels/resize.cu', {
   resize_bilinear: 'ptr ptr ptr i32',
   resize_bilinear_gradient: 'ptr ptr ptr i32',
 });

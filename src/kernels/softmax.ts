@@ -14,7 +14,7 @@ import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
 import { type Activation, kernelsFor, storageModules } from './storage.ts';
 
-export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
+export const softmaxKernels = kernelModule('kernels/softmax.c', {
   softmax_forward: 'ptr ptr i32 i32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',
@@ -24,7 +24,7 @@ export const softmaxKernels = kernelModule(import.meta.url, './softmax.c', {
 });
 
 /** Attention uses forward and backward of the builds for bf16: what they write is bf16, and so is y. */
-export const softmaxCuda = storageModules(import.meta.url, './softmax.cu', {
+export const softmaxCuda = storageModules('kernels/softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32 f32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',

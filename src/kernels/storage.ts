@@ -12,13 +12,12 @@ export type StorageModules<Names extends string = string> = Readonly<Record<Acti
 
 /** Declares both builds of a file. */
 export function storageModules<Names extends string>(
-  base: string,
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
   { flags = [] }: { flags?: readonly string[] } = {},
 ): StorageModules<Names> {
   const bf16 = { flags: [...flags, '-DSTORAGE_BF16'], variant: 'bf16', precisions: ['bf16'] as const };
-  return { f32: cudaModule(base, path, kernels, { flags }), bf16: cudaModule(base, path, kernels, bf16) };
+  return { f32: cudaModule(path, kernels, { flags }), bf16: cudaModule(path, kernels, bf16) };
 }
 
 /** The kernels for activations of that dtype. */

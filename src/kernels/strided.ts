@@ -6,7 +6,7 @@ import { sizeOf, stridesOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './geometry.ts';
 
-export const movementKernels = kernelModule(import.meta.url, './movement.c', {
+export const movementKernels = kernelModule('kernels/movement.c', {
   movement_copy: 'ptr ptr ptr i32',
   movement_fill: 'ptr f32 i32',
   movement_gather: 'ptr ptr ptr i32 i32 i32 -> f64',
@@ -14,7 +14,7 @@ export const movementKernels = kernelModule(import.meta.url, './movement.c', {
   movement_one_hot: 'ptr ptr i32 i32 -> f64',
 });
 
-export const movementCuda = cudaModule(import.meta.url, './movement.cu', {
+export const movementCuda = cudaModule('kernels/movement.cu', {
   movement_copy: 'ptr ptr ptr i32 i32',
   movement_beside: 'ptr ptr ptr i32 i32 i32 i32',
   movement_fill: 'ptr f32 i32',

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -146,36 +146,46 @@ describe('threads', () => {
 describe('the module', () => {
   test('a kernel file that it was not built of, and kernels of CUDA, are refused', () => {
     const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-test-'));
-    const base = new URL(`file://${folder}/kernels/x.ts`).href;
+    const file = (name: string) => pathToFileURL(join(folder, 'kernels', name)).href;
     mkdirSync(join(folder, 'kernels'));
     writeFileSync(join(folder, 'kernels/cast.c'), '/* another text */\n');
     writeFileSync(join(folder, 'kernels/own.c'), '');
-    const changed = kernelModule(base, './cast.c', { cast_from_bf16: 'ptr ptr i32' });
+    const changed = kernelModule(file('cast.c'), { cast_from_bf16: 'ptr ptr i32' });
     expect(() => device.load(changed)).toThrow(
       /was built of another cast\.c than the one that is here; run `npm run build:wasm`/,
     );
-    const own = kernelModule(base, './own.c', { own_kernel: 'ptr' });
+    const own = kernelModule(file('own.c'), { own_kernel: 'ptr' });
     expect(() => device.load(own)).toThrow(/holds no kernels of own\.c/);
-    expect(() => device.load(cudaModule(base, './cast.cu', {}))).toThrow(DeviceError);
+    expect(() => device.load(cudaModule(file('cast.cu'), {}))).toThrow(DeviceError);
   });
 
   test.each([
     [
       'is not there',
       (path: string) => rmSync(path),
-      /needs .*kernels\.wasm, which is not there: run `npm run build:wasm`/,
+      /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
     ],
     [
-      'is damaged',
+      'is no JavaScript',
       (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 1000)),
-      /kernels\.wasm is damaged: .*run `npm run build:wasm`/,
+      /kernels\.js is damaged: .*run `npm run build:wasm`/,
+    ],
+    [
+      'is cut short',
+      (path: string) => writeFileSync(path, `export const packed = '${readFileSync(path, 'utf8').slice(30, 1030)}';`),
+      /kernels\.js is damaged: .*run `npm run build:wasm`/,
+    ],
+    [
+      'was never built',
+      (path: string) => writeFileSync(path, 'export const packed = undefined;'),
+      /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
     ],
   ] as const)('a copy of the package in which it %s says what to run', (_, spoil, message) => {
     const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-copy-'));
     cpSync(join(root, 'dist'), join(copy, 'dist'), { recursive: true });
     cpSync(join(root, 'package.json'), join(copy, 'package.json'));
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
-    spoil(join(copy, 'dist/wasm/kernels.wasm'));
+    spoil(join(copy, 'dist/wasm/kernels.js'));
     const { stderr, status } = spawnSync(
       process.execPath,
       ['--input-type=module', '-e', `import { openDevice } from './dist/index.js'; await openDevice('wasm');`],

@@ -1,7 +1,8 @@
 // The foreign-function interface, and the only importer of koffi: open a library, bind its functions to numbers.
 // koffi is loaded at the first native device, not when this package is imported. A library is never closed: its
 // threads may still run in it, and unloading one during a call is a crash.
-import { createRequire } from 'node:module';
+import { existsSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type * as Koffi from 'koffi';
 import { DeviceError } from '../../errors.ts';
 import { parseSignature, type Signature } from '../module.ts';
@@ -9,14 +10,41 @@ import { parseSignature, type Signature } from '../module.ts';
 let koffi: typeof Koffi | undefined;
 
 function ffi(): typeof Koffi {
-  if (!koffi) {
+  koffi ??= loadKoffi();
+  return koffi;
+}
+
+/** @throws DeviceError saying whether koffi is absent or does not load, and what to do */
+function loadKoffi(): typeof Koffi {
+  for (const place of places()) {
+    // Asked for like this, since bundlers take calls of an imported createRequire for their own.
+    const require = process.getBuiltinModule('node:module').createRequire(place);
     try {
-      koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+      require.resolve('koffi');
+    } catch {
+      continue;
+    }
+    try {
+      return require('koffi') as typeof Koffi;
     } catch (cause) {
-      throw new DeviceError('native devices need the package koffi: run `npm install koffi`', { cause });
+      throw new DeviceError(
+        `the package koffi, which native devices need, does not load: ${(cause as Error).message.trim()}. Its file for this ` +
+          `system (${process.platform} ${process.arch}) is an optional dependency: run \`npm install --include=optional koffi\``,
+        { cause },
+      );
     }
   }
-  return koffi;
+  throw new DeviceError('native devices need the package koffi: run `npm install koffi`');
+}
+
+/**
+ * Files beside which koffi may be installed: this one, and the program, which may be a bundle that this one has become a part of.
+ * There `import.meta.url` is nothing (CommonJS), or the place that the source had where the bundle was made.
+ */
+function places(): string[] {
+  const program = resolve(process.argv[1] ?? 'program');
+  const linked = existsSync(program) ? [realpathSync(program)] : [];
+  return [import.meta.url, program, ...linked].filter((place) => place !== undefined);
 }
 
 export function ffiVersion(): string {
@@ -98,8 +126,9 @@ export class Library {
    */
   constructor(path: string | 'process') {
     this.path = path;
+    const { load } = ffi();
     try {
-      this.handle = ffi().load(path === 'process' ? null : path);
+      this.handle = load(path === 'process' ? null : path);
     } catch (cause) {
       throw new DeviceError(`cannot load ${path}: ${(cause as Error).message}`, { cause });
     }

@@ -10,7 +10,7 @@ import type { Epilogue, Geometry } from './geometry.ts';
 import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
 
-export const convKernels = productModules(import.meta.url, './conv.cu', {
+export const convKernels = productModules('kernels/conv/conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
   conv_input_gradient: 'ptr ptr ptr ptr f32 i32',
   conv_weight_gradient: 'ptr ptr ptr ptr i32 i32',

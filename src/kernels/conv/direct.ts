@@ -9,7 +9,7 @@ import { product } from '../matmul.ts';
 import { sumAxes } from '../reduction.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
 
-export const convKernels = kernelModule(import.meta.url, './conv.c', {
+export const convKernels = kernelModule('kernels/conv/conv.c', {
   conv_packed_size: 'ptr i32 -> count',
   conv_pack: 'ptr ptr ptr i32',
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32',

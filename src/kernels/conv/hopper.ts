@@ -32,8 +32,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ...tile,
   name: nameOf(tile),
   module: cudaModule(
-    import.meta.url,
-    './hopper.cu',
+    'kernels/conv/hopper.cu',
     {
       conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
       conv_hopper_input_gradient: 'map map ptr ptr f32',

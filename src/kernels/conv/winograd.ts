@@ -6,7 +6,7 @@ import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Epilogue, Geometry } from './geometry.ts';
 
-export const winogradKernels = kernelModule(import.meta.url, './winograd.c', {
+export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
   winograd_panel: '-> count',
   winograd_scratch: 'ptr i32 i32 i32 -> count',
   winograd_forward: 'ptr ptr ptr ptr ptr ptr ptr ptr i32 i32 f32',
