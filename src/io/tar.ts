@@ -5,10 +5,9 @@
 // header: name 0..99, size 124..134 (octal), checksum 148..155 (octal), type 156, all as text
 //
 // Source: POSIX ustar, pax and GNU tar. Their long names stand in entries of other types, which are passed over.
-import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { FileError, RectiflowError } from '../errors.ts';
-import { asFileError, withFile } from './file.ts';
+import { asFileError, openRegular } from './file.ts';
 
 const block = 512;
 const maxUnpackedBytes = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB
@@ -29,8 +28,7 @@ export async function* tarGzFiles(
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
-  await withFile(path, async () => {});
-  const input = createReadStream(path);
+  const input = (await openRegular(path, 'read')).createReadStream();
   const unpacked = createGunzip();
   input.once('error', (error) => unpacked.destroy(error));
   try {

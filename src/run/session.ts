@@ -81,7 +81,7 @@ export async function runStage(
   open: OpenStage,
 ): Promise<TrainResult> {
   const { device, otherStage = 'beside', onNotice = () => {} } = options;
-  const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice);
+  const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);

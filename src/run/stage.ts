@@ -99,8 +99,12 @@ export async function numberedFiles(folder: string, name: string): Promise<numbe
     throw asFileError(folder, error);
   });
   const pattern = new RegExp(`^${name}_(\\d+)\\.safetensors$`);
-  return files
-    .flatMap((file) => pattern.exec(file)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
+  return (
+    files
+      .flatMap((file) => pattern.exec(file)?.[1] ?? [])
+      // Others are no names that this program gives, and stand for no step.
+      .filter((number) => String(Number(number)) === number && Number.isSafeInteger(Number(number)))
+      .map(Number)
+      .sort((a, b) => a - b)
+  );
 }

@@ -1,12 +1,12 @@
 // Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { fromEnvironment } from '../device/environment.ts';
 import { ArgumentError, FileError } from '../errors.ts';
-import { asFileError, writeFileAtomic } from '../io/index.ts';
+import { readWhole } from '../io/file.ts';
+import { writeFileAtomic } from '../io/index.ts';
 import { parseStrictJson } from '../io/json.ts';
 import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../kernels/conv/algorithm.ts';
 import { runOptions } from './arguments.ts';
@@ -28,15 +28,18 @@ const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Na
   z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
 const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, rates)) });
 
+/** A table of 64 by 64 rates of each algorithm has less than one. */
+const MAX_BYTES = 2 ** 24;
+
 /** @throws FileError naming what is wrong with it */
 export async function readTuning(path: string): Promise<Tuning> {
   checkArgument('readTuning', 'path', path, kinds.path);
   let value: unknown;
   try {
-    value = parseStrictJson(await readFile(path, 'utf8'));
+    value = parseStrictJson(Buffer.from(await readWhole(path, MAX_BYTES)).toString('utf8'));
   } catch (error) {
     if (error instanceof SyntaxError) throw new FileError(path, `no JSON: ${error.message}`);
-    throw asFileError(path, error);
+    throw error;
   }
   const fault = faultOf(value);
   if (fault !== undefined) throw new FileError(path, `no table of \`rectiflow tune\`: ${fault}`);

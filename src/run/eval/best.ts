@@ -1,8 +1,8 @@
 // <eval folder>/best.json: the snapshot that is best so far, by the Frechet distance of its samples where there are scores, else
 // by its loss.
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
+import { readWhole } from '../../io/file.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import type { Config } from '../config/schema.ts';
 import type { EvalRow } from './evaluator.ts';
@@ -47,10 +47,14 @@ function bestOf(row: EvalRow, workdir: string, { seed }: Config): Best | undefin
   return loss && { checkpoint, step, score: `loss over ${loss.images} images, seed ${seed}`, value: loss.loss };
 }
 
+const MAX_BYTES = 2 ** 20;
+
 async function readBest(path: string): Promise<Best | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const { checkpoint, step, score, value } = JSON.parse(await readFile(path, 'utf8')) as Partial<Best>;
+    const { checkpoint, step, score, value } = JSON.parse(
+      Buffer.from(await readWhole(path, MAX_BYTES)).toString('utf8'),
+    ) as Partial<Best>;
     if (typeof checkpoint !== 'string' || typeof score !== 'string') return undefined;
     return typeof step === 'number' && typeof value === 'number' ? { checkpoint, step, score, value } : undefined;
   } catch {

@@ -4,10 +4,11 @@
 // Samples of one run are never mixed with another's: run.json says what they are of, only batches of the same are kept when an
 // evaluation is started again, and files beyond its last batch go.
 import { existsSync } from 'node:fs';
-import { readdir, readFile, unlink } from 'node:fs/promises';
+import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
+import { readWhole } from '../../io/file.ts';
 import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Config } from '../config/schema.ts';
@@ -134,7 +135,7 @@ export async function removeFrom(folder: string, prefix: string, ending: string,
 async function readRun(path: string, now: Run): Promise<number[] | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    const { nfe, checkpoint: _, ...before } = JSON.parse(await readFile(path, 'utf8')) as Run;
+    const { nfe, checkpoint: _, ...before } = JSON.parse(Buffer.from(await readWhole(path)).toString('utf8')) as Run;
     const { nfe: __, checkpoint: ___, ...same } = now;
     return JSON.stringify(before) === JSON.stringify(same) && Array.isArray(nfe) ? nfe : undefined;
   } catch {
