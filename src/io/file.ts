@@ -8,6 +8,7 @@ const causes: Record<string, string> = {
   ENOENT: 'no such file or folder; check the path',
   EACCES: 'permission denied; check the rights of the file and its folder',
   EPERM: 'operation not permitted; check the rights of the file and its folder',
+  EEXIST: 'there is something else of that name',
   EISDIR: 'is a folder, not a file',
   ENOTDIR: 'a part of the path is a file, not a folder',
   ENOSPC: 'disk full; free some space and try again',
@@ -74,7 +75,7 @@ export function appendText(path: string, text: string): void {
 
 function requireRegular(path: string, found: { isFile(): boolean; isDirectory(): boolean } | undefined): void {
   if (found === undefined || found.isFile()) return;
-  throw new FileError(path, found.isDirectory() ? 'is a folder, not a file' : 'is not a regular file');
+  throw new FileError(path, found.isDirectory() ? 'is a folder, not a regular file' : 'is not a regular file');
 }
 
 /** A regular file opened for reading, with its length in bytes. */

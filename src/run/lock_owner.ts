@@ -36,7 +36,7 @@ export function ownerLine({ host, pid, start, token, boot, space }: Owner): stri
 /** undefined for a line that is none; earlier versions wrote neither boot nor namespace. */
 export function parseOwner(line: string): Owner | undefined {
   const [host, pid, start, token, boot = '-', space = '-', ...rest] = line.split(' ');
-  if (!host || !/^[1-9]\d{0,9}$/.test(pid) || !start || !/^[0-9a-f]{16}$/.test(token ?? '') || rest.length > 0)
+  if (!host || !/^[1-9]\d{0,9}$/.test(pid) || !start || !/^[0-9a-f]{1,64}$/.test(token ?? '') || rest.length > 0)
     return undefined;
   return { host, pid: Number(pid), start, token, boot, space };
 }

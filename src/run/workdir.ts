@@ -157,7 +157,9 @@ export function makeFolder(path: string): string {
   try {
     makeFolders(path);
   } catch (cause) {
-    throw new FileError(path, `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === 'EEXIST' ? ': there is something else of that name' : '';
+    throw new FileError(path, `the folder cannot be made (${code})${why}`, { cause });
   }
   return path;
 }

@@ -10,7 +10,7 @@ import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
-import { openRegular } from '../../io/file.ts';
+import { openRegular, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
 import { npyHeader } from '../../io/npy.ts';
@@ -200,7 +200,10 @@ class PartFile implements Ends {
   static async open(folder: string, plan: PairPlan): Promise<PartFile> {
     const [part, whole] = [solvedFiles(plan).part, solvedFiles(plan).whole].map((name) => join(folder, name));
     // Killed after the renaming and before the manifest: its end is done once more.
-    if (await exists(whole)) await rename(whole, part);
+    if (await exists(whole)) {
+      await withFile(whole, async () => {});
+      await rename(whole, part);
+    }
     return new PartFile(folder, plan, await openRegular(part, 'update'));
   }
 
