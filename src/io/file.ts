@@ -78,6 +78,17 @@ function requireRegular(path: string, found: { isFile(): boolean; isDirectory():
   throw new FileError(path, found.isDirectory() ? 'is a folder, not a regular file' : 'is not a regular file');
 }
 
+/** Whether there is something of that name. @throws FileError where that cannot be known */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw asFileError(path, error);
+  }
+}
+
 /** A regular file opened for reading, with its length in bytes. */
 export interface ReadableFile {
   path: string;

@@ -1,7 +1,6 @@
 // log.jsonl: one line a step. Going on from a step, lines from there on are cut, so that each step is there once.
-import { existsSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { openRegular, readLines, withFile } from '../io/file.ts';
+import { exists, openRegular, readLines, withFile } from '../io/file.ts';
 import { checkGuards } from '../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 
@@ -47,7 +46,7 @@ export class StepLog {
  * nothing here.
  */
 async function cut(path: string, from: number): Promise<void> {
-  if (!existsSync(path)) return;
+  if (!(await exists(path))) return;
   await withFile(path, (file) => {
     async function* kept() {
       for await (const lines of readLines(file))
@@ -75,7 +74,7 @@ export interface LoggedStep {
 
 /** The steps of a run's log; none where there is no log. @throws FileError for one that cannot be read */
 export async function readLog(path: string): Promise<LoggedStep[]> {
-  if (!existsSync(path)) return [];
+  if (!(await exists(path))) return [];
   return withFile(path, async (file) => {
     const steps: LoggedStep[] = [];
     for await (const lines of readLines(file))

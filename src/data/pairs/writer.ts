@@ -10,7 +10,7 @@ import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
-import { openRegular, withFile } from '../../io/file.ts';
+import { exists, openRegular, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
 import { npyHeader } from '../../io/npy.ts';
@@ -20,7 +20,6 @@ import {
   batchCount,
   batchRange,
   checkPlan,
-  exists,
   files,
   meanNfe,
   type PairPlan,
