@@ -94,6 +94,9 @@ export class FileError extends RectiflowError {
   }
 }
 
+/** A folder that this process had locked and that another has taken over meanwhile: nothing is written there any more. */
+export class LockLostError extends RectiflowError {}
+
 /** A wrong configuration: every problem with its path, one a line. */
 export class ConfigError extends RectiflowError {}
 

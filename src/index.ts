@@ -12,6 +12,7 @@ export {
   DeviceError,
   DtypeError,
   FileError,
+  LockLostError,
   NonFiniteError,
   NotDifferentiableError,
   OutOfMemoryError,

@@ -1,7 +1,6 @@
 // What the commands that train have in common: progress on the screen, a transcript in the work directory, a summary.
-import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { asFileError } from '../io/index.ts';
+import { appendText } from '../io/file.ts';
 import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
 import { shown } from '../text.ts';
 import { interruptible } from './interrupt.ts';
@@ -32,12 +31,7 @@ class Transcript {
   }
 
   private write(): void {
-    if (this.path === undefined) return;
-    try {
-      appendFileSync(this.path, this.waiting.splice(0).join(''));
-    } catch (error) {
-      throw asFileError(this.path, error);
-    }
+    if (this.path !== undefined) appendText(this.path, this.waiting.splice(0).join(''));
   }
 }
 

@@ -2,11 +2,12 @@
 //
 // temporary file in the same folder -> fsync -> rename -> fsync of the folder
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { checkArgument, kinds } from '../arguments.ts';
+import { checkArgument, instanceOf, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { asFileError } from './file.ts';
+import { checkGuards } from './guard.ts';
 
 /**
  * Writes the chunks, one after the other, to `path`. Through a symbolic link the file it points to is replaced.
@@ -24,6 +25,8 @@ export async function writeFileAtomic(
     const handle = await open(temporary, 'wx');
     try {
       await writeSynced(handle, chunks);
+      // Asked with the temporary file there: who takes the folder over removes it, and then the renaming fails.
+      checkGuards(path);
       await rename(temporary, target);
     } catch (error) {
       await unlink(temporary).catch(() => {});
@@ -31,19 +34,35 @@ export async function writeFileAtomic(
     }
     await syncFolder(dirname(target));
   } catch (error) {
+    checkGuards(path);
     throw asFileError(path, error);
   }
 }
 
-/** Removes what processes that were killed left of such writes in a folder. The caller knows that none is writing there. */
-export async function removeLeftovers(folder: string): Promise<void> {
+/**
+ * Removes what processes of this user that were killed left of such writes in a folder. The caller knows that none is writing there.
+ * @param names of the files that were to be written; default: all
+ */
+export async function removeLeftovers(folder: string, names = /^/): Promise<void> {
   checkArgument('removeLeftovers', 'folder', folder, kinds.path);
+  checkArgument('removeLeftovers', 'names', names, instanceOf(RegExp, 'a RegExp'));
   try {
-    for (const name of await readdir(folder))
-      if (/^\..+\.[0-9a-f]{12}\.tmp$/.test(name)) await unlink(join(folder, name));
+    for (const name of await readdir(folder)) {
+      const written = /^\.(.+)\.[0-9a-f]{12}\.tmp$/.exec(name)?.[1];
+      if (written !== undefined && names.test(written)) await removeOwn(join(folder, name)).catch(unlessGone);
+    }
   } catch (error) {
     throw asFileError(folder, error);
   }
+}
+
+function unlessGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}
+
+async function removeOwn(path: string): Promise<void> {
+  const found = await lstat(path);
+  if (found.isFile() && (process.getuid === undefined || found.uid === process.getuid())) await unlink(path);
 }
 
 // Renaming over a device or a pipe would replace it: only regular files are written.

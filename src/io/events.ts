@@ -4,7 +4,7 @@
 //   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
 //   Summary 1 value: 1 tag, 2 simple_value float, 4 image: 1 height, 2 width, 3 colorspace, 4 encoded_image_string
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, checkOptions, kinds } from '../arguments.ts';
@@ -25,11 +25,14 @@ const imageNames = ['png', 'width', 'height', 'channels'] as const;
 export class EventFile {
   readonly path: string;
   private readonly handle: FileHandle;
+  /** Of the last event, in seconds; none is before another, whatever the clock does. */
+  private time: number;
 
-  private constructor(sign: symbol, path: string, handle: FileHandle) {
+  private constructor(sign: symbol, path: string, handle: FileHandle, time: number) {
     checkByOpen('EventFile', sign);
     this.path = path;
     this.handle = handle;
+    this.time = time;
   }
 
   /**
@@ -41,11 +44,12 @@ export class EventFile {
     checkArguments('EventFile.open', { folder: [folder, kinds.path], from: [from, kinds.whole] });
     try {
       makeFolders(folder);
-      const seconds = String(Math.floor(Date.now() / 1000)).padStart(10, '0');
-      // The reader takes files in the order of their names.
-      const name = `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
+      // The reader takes files in the order of their names: a new one comes last, though it may be of the same second, or the
+      // clock may have been set back.
+      const seconds = Math.max(Math.floor(Date.now() / 1000), (await newest(folder)) + 1);
+      const name = `events.out.tfevents.${String(seconds).padStart(10, '0')}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
       const path = join(folder, name);
-      const file = new EventFile(byOpen, path, await open(path, 'ax'));
+      const file = new EventFile(byOpen, path, await open(path, 'ax'), seconds);
       await file.append(0, stringField(3, 'brain.Event:2'));
       const START = 1;
       if (from > 0) await file.append(from, bytesField(7, integerField(1, START)));
@@ -82,13 +86,22 @@ export class EventFile {
   private async append(step: number, content: Buffer): Promise<void> {
     const time = Buffer.alloc(9);
     time[0] = (1 << 3) | 1;
-    time.writeDoubleLE(Date.now() / 1000, 1);
+    this.time = Math.max(this.time, Date.now() / 1000);
+    time.writeDoubleLE(this.time, 1);
     try {
       await this.handle.appendFile(record(Buffer.concat([time, integerField(2, step), content])));
     } catch (error) {
       throw asFileError(this.path, error);
     }
   }
+}
+
+/** The seconds in the name of the last event file of a folder; 0 where there is none. */
+async function newest(folder: string): Promise<number> {
+  const numbers = (await readdir(folder)).map((name) =>
+    Number(/^events\.out\.tfevents\.(\d{1,12})\./.exec(name)?.[1] ?? 0),
+  );
+  return Math.max(0, ...numbers);
 }
 
 function record(data: Buffer): Buffer {

@@ -1,4 +1,5 @@
 // Reading from files with every failure named: a FileError says which file, what is wrong and what to do.
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
@@ -7,6 +8,7 @@ const causes: Record<string, string> = {
   ENOENT: 'no such file or folder; check the path',
   EACCES: 'permission denied; check the rights of the file and its folder',
   EPERM: 'operation not permitted; check the rights of the file and its folder',
+  EEXIST: 'there is something else of that name',
   EISDIR: 'is a folder, not a file',
   ENOTDIR: 'a part of the path is a file, not a folder',
   ENOSPC: 'disk full; free some space and try again',
@@ -15,6 +17,7 @@ const causes: Record<string, string> = {
   EROFS: 'the file system is read-only',
   EMFILE: 'too many open files in this process; raise the limit (ulimit -n)',
   ENAMETOOLONG: 'the name is too long for the file system',
+  ELOOP: 'its links lead in a circle',
   EIO: 'the disk or network drive reports an input/output error',
 };
 
@@ -25,6 +28,65 @@ export function asFileError(path: string, error: unknown): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return error;
   return new FileError(path, causes[code] ?? error.message, { cause: error });
+}
+
+/** How a regular file is opened. Never 'w': what is written anew goes through writeFileAtomic. */
+const modes = {
+  read: constants.O_RDONLY,
+  append: constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT,
+  update: constants.O_RDWR | constants.O_CREAT,
+};
+// A pipe would else wait for its other end.
+const NO_WAITING = constants.O_NONBLOCK ?? 0;
+
+/**
+ * Opens a regular file; to append and to update, one that is missing is made.
+ * @throws FileError for a missing file, and at once for a folder, pipe, socket or device
+ */
+export async function openRegular(path: string, mode: keyof typeof modes): Promise<FileHandle> {
+  let handle: FileHandle | undefined;
+  try {
+    // Asked before opening too, which some devices take as a command.
+    requireRegular(path, mode === 'read' ? await stat(path) : statSync(path, { throwIfNoEntry: false }));
+    handle = await open(path, modes[mode] | NO_WAITING, 0o666);
+    requireRegular(path, await handle.stat());
+    return handle;
+  } catch (error) {
+    await handle?.close();
+    throw asFileError(path, error);
+  }
+}
+
+/** Adds to the end of a regular file, which is made where it is missing. @throws FileError as openRegular */
+export function appendText(path: string, text: string): void {
+  let file: number | undefined;
+  try {
+    requireRegular(path, statSync(path, { throwIfNoEntry: false }));
+    file = openSync(path, modes.append | NO_WAITING, 0o666);
+    requireRegular(path, fstatSync(file));
+    const bytes = Buffer.from(text);
+    for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
+  } catch (error) {
+    throw asFileError(path, error);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function requireRegular(path: string, found: { isFile(): boolean; isDirectory(): boolean } | undefined): void {
+  if (found === undefined || found.isFile()) return;
+  throw new FileError(path, found.isDirectory() ? 'is a folder, not a regular file' : 'is not a regular file');
+}
+
+/** Whether there is something of that name. @throws FileError where that cannot be known */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw asFileError(path, error);
+  }
 }
 
 /** A regular file opened for reading, with its length in bytes. */
@@ -38,9 +100,7 @@ export interface ReadableFile {
 export async function withFile<T>(path: string, body: (file: ReadableFile) => Promise<T>): Promise<T> {
   let handle: FileHandle | undefined;
   try {
-    // Asked before opening: opening a pipe would wait for a writer.
-    if (!(await stat(path)).isFile()) throw new FileError(path, 'is not a regular file');
-    handle = await open(path, 'r');
+    handle = await openRegular(path, 'read');
     return await body({ path, handle, bytes: (await handle.stat()).size });
   } catch (error) {
     throw asFileError(path, error);
@@ -66,6 +126,45 @@ export async function readRange(file: ReadableFile, position: number, length: nu
     done += bytesRead;
   }
   return bytes;
+}
+
+const PIECE = 2 ** 20;
+
+/** The bytes of a file piece by piece, each in memory that is used again for the next. */
+export async function* readPieces(file: ReadableFile): AsyncGenerator<Buffer> {
+  const piece = Buffer.alloc(PIECE);
+  for (let position = 0; ; ) {
+    const { bytesRead } = await file.handle.read(piece, 0, PIECE, position).catch((error) => {
+      throw asFileError(file.path, error);
+    });
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield piece.subarray(0, bytesRead);
+  }
+}
+
+/** A file's lines without their breaks, some at a time; those of more than a mebibyte are left out. */
+export async function* readLines(file: ReadableFile): AsyncGenerator<string[]> {
+  let rest: Buffer = Buffer.alloc(0);
+  // Whether the beginning of the line that goes on was left out.
+  let long = false;
+  for await (const piece of readPieces(file)) {
+    const end = piece.lastIndexOf(10);
+    if (end < 0) {
+      rest = long ? rest : Buffer.concat([rest, piece]);
+      if (rest.length <= PIECE) continue;
+      rest = Buffer.alloc(0);
+      long = true;
+      continue;
+    }
+    const lines = Buffer.concat([rest, piece.subarray(0, end)])
+      .toString('utf8')
+      .split('\n');
+    yield long ? lines.slice(1) : lines;
+    rest = Buffer.from(piece.subarray(end + 1));
+    long = false;
+  }
+  if (rest.length > 0) yield [rest.toString('utf8')];
 }
 
 /** @throws FileError where there is no memory for them */

@@ -1,10 +1,10 @@
 // A .npy file by rows of its first axis, for arrays larger than memory: written as rows come, read where they are asked for.
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloating, toFloat32 } from './array.ts';
 import { writeFileAtomic } from './atomic.ts';
-import { asFileError, type ReadableFile, readRange } from './file.ts';
+import { asFileError, openRegular, type ReadableFile, readRange } from './file.ts';
 import { npyHeader } from './npy.ts';
 import { type NpyHeader, parseNpyHeader } from './npy_header.ts';
 import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
@@ -42,8 +42,7 @@ export class NpyRows {
     checkArgument('NpyRows.open', 'path', path, kinds.path);
     let handle: FileHandle | undefined;
     try {
-      if (!(await stat(path)).isFile()) throw new FileError(path, 'is not a regular file');
-      handle = await open(path, 'r');
+      handle = await openRegular(path, 'read');
       const file = { path, handle, bytes: (await handle.stat()).size };
       const header = parseNpyHeader(await readRange(file, 0, Math.min(file.bytes, HEADER_BYTES)), path);
       const { dtype, shape, dataOffset } = header;

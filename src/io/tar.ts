@@ -8,10 +8,9 @@
 // "<length> path=<name>" (pax). Entries of other types are passed over.
 //
 // Source: POSIX ustar and pax, GNU tar.
-import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { FileError, RectiflowError } from '../errors.ts';
-import { asFileError, withFile } from './file.ts';
+import { asFileError, openRegular } from './file.ts';
 import { allowedBytes, unpackLimit } from './unpack.ts';
 
 const block = 512;
@@ -35,8 +34,9 @@ export async function* tarGzFiles(
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
-  const fileBytes = await withFile(path, async ({ bytes }) => bytes);
-  const input = createReadStream(path);
+  const file = await openRegular(path, 'read');
+  const { size: fileBytes } = await file.stat();
+  const input = file.createReadStream();
   const unpacked = createGunzip();
   input.once('error', (error) => unpacked.destroy(error));
   try {

@@ -1,5 +1,7 @@
 // log.jsonl: one line a step. Going on from a step, lines from there on are cut, so that each step is there once.
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { exists, openRegular, readLines, withFile } from '../io/file.ts';
+import { checkGuards } from '../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 
 export class StepLog {
@@ -13,15 +15,12 @@ export class StepLog {
 
   /** @param from the next step to be written */
   static async open(path: string, from: number): Promise<StepLog> {
-    try {
-      await cut(path, from);
-      return new StepLog(path, await open(path, 'a'));
-    } catch (error) {
-      throw asFileError(path, error);
-    }
+    await cut(path, from);
+    return new StepLog(path, await openRegular(path, 'append'));
   }
 
   async write(entry: { step: number } & Record<string, number>): Promise<void> {
+    checkGuards(this.path);
     try {
       // appendFile: on a disk that fills up, one write may store a part and report no error.
       await this.handle.appendFile(`${JSON.stringify(entry)}\n`);
@@ -42,15 +41,24 @@ export class StepLog {
   }
 }
 
+/**
+ * Keeps the steps before `from`, in a new file always: a process that lost this folder and still has the old one open adds
+ * nothing here.
+ */
 async function cut(path: string, from: number): Promise<void> {
-  const text = await readText(path);
-  if (text === undefined) return;
-  const kept = text
-    .split('\n')
-    .filter((line) => stepOf(line) < from)
-    .map((line) => `${line}\n`)
-    .join('');
-  if (kept !== text) await writeFileAtomic(path, [Buffer.from(kept)]);
+  if (!(await exists(path))) return;
+  await withFile(path, (file) => {
+    async function* kept() {
+      for await (const lines of readLines(file))
+        yield Buffer.from(
+          lines
+            .filter((line) => stepOf(line) < from)
+            .map((line) => `${line}\n`)
+            .join(''),
+        );
+    }
+    return writeFileAtomic(path, kept());
+  });
 }
 
 /** Infinite for a line that is none, as the last one may be. */
@@ -66,21 +74,16 @@ export interface LoggedStep {
 
 /** The steps of a run's log; none where there is no log. @throws FileError for one that cannot be read */
 export async function readLog(path: string): Promise<LoggedStep[]> {
-  const text = await readText(path);
-  return (text ?? '').split('\n').flatMap((line) => {
-    const entry = parseLine(line);
-    return typeof entry?.step === 'number' && typeof entry.loss === 'number' ? [entry as unknown as LoggedStep] : [];
+  if (!(await exists(path))) return [];
+  return withFile(path, async (file) => {
+    const steps: LoggedStep[] = [];
+    for await (const lines of readLines(file))
+      for (const line of lines) {
+        const { step, loss } = parseLine(line) ?? {};
+        if (typeof step === 'number' && typeof loss === 'number') steps.push({ step, loss });
+      }
+    return steps;
   });
-}
-
-/** undefined where there is no such file. */
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw asFileError(path, error);
-  }
 }
 
 /** undefined for a line that was cut off. */

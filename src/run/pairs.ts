@@ -93,7 +93,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
   using model = teacher;
   const folder = makeFolder(join(reflow.data_root, String(seed)));
-  const unlock = await lockFolder(folder, 'give another --config.seed');
+  const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
   let writer: PairWriter | undefined;
   try {
     writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));

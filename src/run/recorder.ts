@@ -4,7 +4,15 @@
 //   samples/iter_<step>/           sample.png, sample.npz, sample.np
 //   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
 import { join } from 'node:path';
-import { EventFile, encodePng, type Image, imageGrid, writeFileAtomic, writePng } from '../io/index.ts';
+import {
+  EventFile,
+  encodePng,
+  type Image,
+  imageGrid,
+  removeLeftovers,
+  writeFileAtomic,
+  writePng,
+} from '../io/index.ts';
 import type { Config } from './config/schema.ts';
 import { pixels } from './data.ts';
 import type { Evaluation } from './eval/loss.ts';
@@ -92,12 +100,14 @@ export class Recorder {
     const { images, shape, nfe } = taken.sampled;
     const grid = imageGrid(pixels(images, this.config, 'nearest'), shape);
     const iteration = makeFolder(join(this.workdir, 'samples', `iter_${step}`));
+    await removeLeftovers(iteration, /^sample\.(png|npz|np)$/);
     await writePng(join(iteration, 'sample.png'), grid);
     for (const name of ['sample.npz', 'sample.np'])
       await sampleWriter(name)(join(iteration, name), images, shape, this.config);
     await this.events.image(step, 'samples', await eventImage(grid));
     await this.events.scalars(step, { 'samples/nfe': nfe });
     const folder = makeFolder(join(this.workdir, this.config.eval.folder, `ckpt_${number}`));
+    await removeLeftovers(folder, /^(samples\.png|evaluation\.json)$/);
     await writePng(join(folder, 'samples.png'), grid);
     const report = { checkpoint: number, step, nfe, loss: evaluation.loss, images: evaluation.images };
     await writeFileAtomic(join(folder, 'evaluation.json'), [Buffer.from(`${JSON.stringify(report, null, 2)}\n`)]);

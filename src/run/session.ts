@@ -84,7 +84,7 @@ export async function runStage(
 ): Promise<TrainResult> {
   const { device, otherStage = 'beside', onNotice = () => {} } = options;
   requireMemory(config, device, 'training');
-  const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice);
+  const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);

@@ -11,8 +11,6 @@ import { parseJsonFile } from '../io/json.ts';
 import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../kernels/conv/algorithm.ts';
 import { runOptions } from './arguments.ts';
 
-const MAX_BYTES = 2 ** 24;
-
 /** Who measured it. */
 export interface TuningOrigin {
   cpu: string;
@@ -29,6 +27,9 @@ const rates = z.array(z.array(z.array(z.number().nonnegative())));
 const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
 const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, rates)) });
+
+/** A table of 64 by 64 rates of each algorithm has less than one. */
+const MAX_BYTES = 2 ** 24;
 
 /** @throws FileError naming what is wrong with it */
 export async function readTuning(path: string): Promise<Tuning> {

@@ -1,13 +1,14 @@
 // Files that are too large for the package or not ours to give: a data set, published weights. They are looked for where a key
 // of the configuration says, then in the user's data folder (RECTIFLOW_DATA, by default in the user's cache), and downloaded
 // there when there is internet.
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fromEnvironment, homeFolder } from '../device/environment.ts';
 import { FileError, ValueError } from '../errors.ts';
-import { asFileError, downloadFile } from '../io/index.ts';
+import { withFile } from '../io/file.ts';
+import { downloadFile } from '../io/index.ts';
 import { given } from './config/index.ts';
+import { sha256OfFile } from './file_hash.ts';
 
 type Notice = (text: string) => void;
 
@@ -81,15 +82,9 @@ function namedHash(file: string): string | undefined {
 /** @throws FileError for a file that is not what its name says; a name without a hash says nothing */
 async function checkNamedHash(path: string): Promise<void> {
   const expected = namedHash(path);
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, end: expected ? undefined : 0 }))
-      hash.update(chunk);
-  } catch (error) {
-    throw asFileError(path, error);
-  }
-  const found = hash.digest('hex');
-  if (expected && !found.startsWith(expected))
+  if (expected === undefined) return withFile(path, async () => {});
+  const found = await sha256OfFile(path);
+  if (!found.startsWith(expected))
     throw new FileError(
       path,
       `has SHA-256 ${found.slice(0, 16)}..., its name says ${expected}; it is damaged or another file`,

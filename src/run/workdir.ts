@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { checkArgument, kinds } from '../arguments.ts';
 import { ConfigError, FileError } from '../errors.ts';
 import { makeFolders } from '../folders.ts';
+import { checkGuards } from '../io/guard.ts';
 import { removeLeftovers, writeFileAtomic } from '../io/index.ts';
 import { type Checkpoint, checkpointParts, loadCheckpoint } from './checkpoint.ts';
 import { type Config, resolveConfig } from './config/index.ts';
@@ -19,6 +20,13 @@ import { lockFolder } from './lock.ts';
 import { describeStage, numberedFiles, type StageIdentity, sameStage, stageFolder } from './stage.ts';
 
 const KEPT_STATES = 2;
+
+/** What is written there atomically, by folder. Nothing else of a killed process is removed, since a folder may be a link. */
+const written = {
+  '.': /^(config\.json|log\.jsonl|report\.(html|json))$/,
+  checkpoints: /^checkpoint_\d+\.safetensors$/,
+  'checkpoints-meta': /^state_\d+\.safetensors$/,
+};
 
 /** Keys that may change when a run goes on: they do not touch what has been learned. */
 const free = [
@@ -47,6 +55,7 @@ export class WorkDirectory {
   /**
    * @param asked the folder that was asked for; where another stage has it, one beside it is taken, or none
    * @param notice told of that
+   * @param signal ends waiting for another process's lock
    * @throws FileError when it cannot be written or another process is using it, ConfigError where another stage is refused
    */
   static async open(
@@ -54,11 +63,17 @@ export class WorkDirectory {
     stage: StageIdentity,
     otherStage: 'beside' | 'refuse',
     notice: (text: string) => void,
+    signal?: AbortSignal,
   ): Promise<WorkDirectory> {
     const path = await stageFolder(asked, stage, otherStage, notice);
-    const folders = ['checkpoints', 'checkpoints-meta'].map((name) => makeFolder(join(path, name)));
-    const workdir = new WorkDirectory(path, stage, await lockFolder(path));
-    for (const folder of [path, ...folders]) await removeLeftovers(folder);
+    const folders = Object.entries(written).map(([name, files]) => [makeFolder(join(path, name)), files] as const);
+    const workdir = new WorkDirectory(path, stage, await lockFolder(path, { signal, notice }));
+    try {
+      for (const [folder, files] of folders) await removeLeftovers(folder, files);
+    } catch (error) {
+      await workdir.close();
+      throw error;
+    }
     return workdir;
   }
 
@@ -115,6 +130,7 @@ export class WorkDirectory {
 
   /** Removes all states but the newest ones. */
   async pruneStates(): Promise<void> {
+    checkGuards(this.path);
     for (const step of (await this.stateSteps()).slice(KEPT_STATES)) await unlink(this.state(step)).catch(() => {});
   }
 
@@ -144,7 +160,9 @@ export function makeFolder(path: string): string {
   try {
     makeFolders(path);
   } catch (cause) {
-    throw new FileError(path, `the folder cannot be made (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === 'EEXIST' ? ': there is something else of that name' : '';
+    throw new FileError(path, `the folder cannot be made (${code})${why}`, { cause });
   }
   return path;
 }

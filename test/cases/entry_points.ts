@@ -91,7 +91,14 @@ const host = 'arrays and files of the host';
 export const claims: Record<string, Record<string, Claim>> = {
   index: {
     ...none('an error', 'ArgumentError', 'CompileError', 'ConfigError', 'DeviceError', 'DtypeError', 'FileError'),
-    ...none('an error', 'NonFiniteError', 'NotDifferentiableError', 'OutOfMemoryError', 'RecordingError'),
+    ...none(
+      'an error',
+      'NonFiniteError',
+      'NotDifferentiableError',
+      'OutOfMemoryError',
+      'RecordingError',
+      'LockLostError',
+    ),
     ...none('an error', 'RectiflowError', 'ShapeError', 'UsageError', 'UseAfterFreeError', 'ValueError'),
     ...none('makes leaves', 'arange', 'empty', 'full', 'ones', 'randn', 'tensor', 'uniform', 'zeros'),
     ...none('takes and gives no tensors of its own', 'openDevice', 'openScope'),

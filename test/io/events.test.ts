@@ -1,9 +1,9 @@
 // Event files: the checksum's published answers, and every record read back by its definition. TensorBoard's own reader
 // was tried on a run with a damaged tail that went on: every tag, each step once.
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { basename, join } from 'node:path';
+import { expect, it, vi } from 'vitest';
 import { crc32c, EventFile } from '../../src/io/index.ts';
 
 // RFC 3720, B.4.
@@ -80,4 +80,25 @@ it('writes version, purge, scalars and images', async () => {
   expect(image[2]).toEqual([2 ** 40]);
   const picture = decode(decode(decode(image[5][0] as Buffer)[1][0] as Buffer)[4][0] as Buffer);
   expect([picture[1], picture[2], picture[3], String(picture[4][0])]).toEqual([[2], [300], [3], 'png']);
+});
+
+it('comes after those before it, in the same second and when the clock was set back', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rectiflow-events-'));
+  let now = 1_700_000_000_000;
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => now);
+  const files: EventFile[] = [];
+  for (const change of [0, 0, -3_600_000, -3_600_000, 1]) {
+    now += change;
+    const file = await EventFile.open(folder);
+    await file.scalars(1, { loss: 1 });
+    now -= 5000;
+    await file.scalars(2, { loss: 1 });
+    await file.close();
+    files.push(file);
+  }
+  clock.mockRestore();
+  expect(readdirSync(folder).sort()).toEqual(files.map(({ path }) => basename(path)));
+  const times = files.flatMap(({ path }) => records(path).map((record) => decode(record)[1][0] as number));
+  expect(times).toEqual([...times].sort((a, b) => a - b));
+  expect(times[0]).toBe(1_700_000_000);
 });

@@ -216,7 +216,7 @@ describe('a work directory', () => {
     const log = join(workdir, 'log.jsonl');
     renameSync(log, `${log}.away`);
     mkdirSync(log);
-    await expectFailure(start(workdir), 1, /log\.jsonl: is a folder, not a file/);
+    await expectFailure(start(workdir), 1, /log\.jsonl: is a folder, not a regular file/);
     expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
     rmSync(log, { recursive: true });
     renameSync(`${log}.away`, log);

@@ -1,14 +1,15 @@
 // Going on: a run that was killed any number of times ends with the bits of one that was not, and nothing that is wrong
 // with a work directory costs what it holds. RECTIFLOW_TEST_FULL=1 kills ten times over ten runs.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { readSafetensors, writeSafetensors } from '../../src/io/index.ts';
 import { applyOverrides, loadCheckpoint, loadConfig, train } from '../../src/run/index.ts';
+import { lockTiming } from '../../src/run/lock.ts';
 import { NUMERICS } from '../../src/run/provenance.ts';
 import { full, openTestDevice } from '../support/devices.ts';
 
@@ -166,9 +167,12 @@ describe('refuses', () => {
     writeFileSync(join(workdir, 'lock'), `${hostname()} 999999999 1 abc\n`);
     expect(await train(short, { workdir, device })).toMatchObject({ steps: 5 });
     writeFileSync(join(workdir, 'lock'), 'elsewhere 7 1 abc\n');
-    await expect(train(short, { workdir, device })).rejects.toThrow(
-      /held by process 7 on elsewhere; .*remove the file/,
-    );
+    const notices: string[] = [];
+    const { silence } = lockTiming;
+    lockTiming.silence = 100;
+    await train(short, { workdir, device, onNotice: (text) => notices.push(text) });
+    lockTiming.silence = silence;
+    expect(notices[0]).toMatch(/^waiting up to 0\.1 s for the lock of process 7 on elsewhere/);
   });
 
   it('a loss that is not finite, naming step and op; the last state stays', async () => {
@@ -182,6 +186,28 @@ describe('refuses', () => {
     for (const state of states) await loadCheckpoint(join(workdir, 'checkpoints-meta', state));
     expect(existsSync(join(workdir, 'lock'))).toBe(false);
   });
+});
+
+it('with a clock that is set back all the time, nothing is lost and the order stays', async () => {
+  const workdir = join(folder, 'clock');
+  let now = Date.now();
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => (now -= 60_000));
+  const rates: number[] = [];
+  for (const last of [9, 34, 59]) {
+    const controller = new AbortController();
+    const onStep = ({ step, imagesPerSecond }: { step: number; imagesPerSecond: number }) => {
+      rates.push(imagesPerSecond);
+      if (step === last) controller.abort();
+    };
+    await train(await config(), { workdir, device, signal: controller.signal, onStep });
+  }
+  clock.mockRestore();
+  await expectSameAsWhole(workdir);
+  expect(rates.every((rate) => rate > 0)).toBe(true);
+  const events = readdirSync(join(workdir, 'tensorboard')).sort();
+  const begun = events.map((name) => statSync(join(workdir, 'tensorboard', name)).birthtimeMs);
+  expect(begun).toHaveLength(3);
+  expect(begun).toEqual([...begun].sort((a, b) => a - b));
 });
 
 it('a run that another version of the arithmetic began says so whenever it goes on', async () => {

@@ -3,11 +3,11 @@
 //
 // A shard is opened for each read. A million pairs in shards are thousands of files; descriptors are few, and the system
 // keeps their pages.
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError, formatShape } from '../../errors.ts';
 import { bytesOf } from '../../io/array.ts';
-import { readRange } from '../../io/file.ts';
+import { openRegular, readRange } from '../../io/file.ts';
 import { asFileError, NpyRows } from '../../io/index.ts';
 import { npyHeader } from '../../io/npy.ts';
 import { channelsLast } from '../layout.ts';
@@ -185,9 +185,7 @@ class ShardFolder implements PairFolder {
 
   private async read(shard: number, first: number, count: number): Promise<Uint8Array> {
     const { file: path, offset, length, imageBytes } = shardLayout(this.path, this.manifest, shard);
-    const handle = await open(path, 'r').catch((error) => {
-      throw asFileError(path, error);
-    });
+    const handle = await openRegular(path, 'read');
     try {
       return await readRange({ path, handle, bytes: length }, offset + first * imageBytes, count * imageBytes);
     } finally {

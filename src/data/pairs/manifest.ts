@@ -7,14 +7,12 @@
 //
 // Batch b is pairs b * batch to min((b + 1) * batch, count) - 1. Its borders are part of the result: the error norm of RK45
 // is over the batch. No time and no machine is in it, so that a run that was killed ends with the same bytes.
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, checkArguments, describeValue, kind, kinds, listOf } from '../../arguments.ts';
 import { ArgumentError, FileError } from '../../errors.ts';
 import { byteLengthOf } from '../../io/array.ts';
-import { readWhole } from '../../io/file.ts';
-import { asFileError, writeFileAtomic } from '../../io/index.ts';
+import { exists, readWhole } from '../../io/file.ts';
+import { writeFileAtomic } from '../../io/index.ts';
 import { parseJsonFile } from '../../io/json.ts';
 
 const FORMAT = 'rectiflow pairs';
@@ -153,17 +151,6 @@ function parseShard(line: string): PairShard | undefined {
     return isShard(value) ? value : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/** Whether there is something of that name. @throws FileError where that cannot be known */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path, constants.F_OK);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw asFileError(path, error);
   }
 }
 

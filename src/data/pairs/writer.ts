@@ -6,10 +6,12 @@
 // layout "shards": a file a batch, each written atomically
 // Last comes manifest.json with all of the journal, and the journal goes.
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
+import { exists, openRegular, withFile } from '../../io/file.ts';
+import { checkGuards } from '../../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
 import { npyHeader } from '../../io/npy.ts';
 import { drawStart, elementBytes, encodeEnds } from './elements.ts';
@@ -18,7 +20,6 @@ import {
   batchCount,
   batchRange,
   checkPlan,
-  exists,
   files,
   meanNfe,
   type PairPlan,
@@ -34,7 +35,7 @@ import { writePairFile } from './set.ts';
 const journal = /^progress\.jsonl$/;
 const ends = /^(z[01]\.npy\.part|z1_\d+\.npy)$/;
 /** What a killed process may leave of an atomic write (io/atomic.ts). */
-const leftover = /^\.(manifest\.json|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
+const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
 
 /** Takes the batches of what is solved, one after the other. One writer a folder: the caller holds its lock. */
 export class PairWriter {
@@ -87,7 +88,7 @@ export class PairWriter {
       sink = agreed.layout === 'official' ? await PartFile.open(folder, agreed) : new ShardFiles(folder, agreed);
       shards.length = Math.min(shards.length, batchCount(agreed), await sink.present());
       await sink.keep(shards.length);
-      log = await openAt(join(folder, files.journal), shards.map((shard) => `${shardLine(shard)}\n`).join(''));
+      log = await beginJournal(join(folder, files.journal), shards);
       return new PairWriter(byOpen, folder, agreed, shards, sink, log);
     } catch (error) {
       await sink?.close();
@@ -123,7 +124,9 @@ export class PairWriter {
     const { bytes, clipped } = encodeEnds(values, this.plan, first);
     const shard = { sha256: createHash('sha256').update(bytes).digest('hex'), nfe, clipped };
     try {
+      checkGuards(this.folder);
       await this.ends.write(this.done, bytes);
+      checkGuards(this.folder);
       await this.journal.appendFile(`${shardLine(shard)}\n`);
       await this.journal.datasync();
     } catch (error) {
@@ -143,6 +146,7 @@ export class PairWriter {
       throw new ValueError(`[PairWriter.finish] expected ${batches} batches, got ${this.done} so far`);
     await this.ends.finish(images);
     await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
+    checkGuards(this.folder);
     await unlink(join(this.folder, files.journal));
   }
 
@@ -160,21 +164,10 @@ async function remove(folder: string, patterns: readonly RegExp[]): Promise<void
   for (const name of names) if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
 }
 
-/** Opens a file at the end of `text`, which it holds afterwards and nothing else. */
-async function openAt(path: string, text: string): Promise<FileHandle> {
-  // Not "w": a kill between emptying and writing would lose the journal. It begins with the text, or is shorter.
-  const handle = await open(path, (await exists(path)) ? 'r+' : 'wx+');
-  try {
-    const bytes = Buffer.from(text);
-    await handle.write(bytes, 0, bytes.length, 0);
-    await handle.truncate(bytes.length);
-    await handle.datasync();
-    await handle.close();
-    return await open(path, 'a');
-  } catch (error) {
-    await handle.close().catch(() => {});
-    throw error;
-  }
+/** A new file with the batches that are kept: a process that lost the folder and still has the old one open does no harm. */
+async function beginJournal(path: string, shards: readonly PairShard[]): Promise<FileHandle> {
+  await writeFileAtomic(path, [Buffer.from(shards.map((shard) => `${shardLine(shard)}\n`).join(''))]);
+  return openRegular(path, 'append');
 }
 
 /** Where it goes, batch by batch. */
@@ -206,8 +199,11 @@ class PartFile implements Ends {
   static async open(folder: string, plan: PairPlan): Promise<PartFile> {
     const [part, whole] = [solvedFiles(plan).part, solvedFiles(plan).whole].map((name) => join(folder, name));
     // Killed after the renaming and before the manifest: its end is done once more.
-    if (await exists(whole)) await rename(whole, part);
-    return new PartFile(folder, plan, await open(part, (await exists(part)) ? 'r+' : 'wx+'));
+    if (await exists(whole)) {
+      await withFile(whole, async () => {});
+      await rename(whole, part);
+    }
+    return new PartFile(folder, plan, await openRegular(part, 'update'));
   }
 
   async present(): Promise<number> {
@@ -235,6 +231,7 @@ class PartFile implements Ends {
     const { part, whole, other } = solvedFiles(this.plan);
     await writePairFile(join(this.folder, other), count, shape, images ?? starts());
     await this.handle.sync();
+    checkGuards(this.folder);
     await rename(join(this.folder, part), join(this.folder, whole));
   }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
-import { writeFileAtomic } from '../../io/index.ts';
+import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
 import { runOptions } from '../arguments.ts';
 import { trainClassifier } from '../classifier.ts';
 import { requireConfig } from '../config/require.ts';
@@ -59,8 +59,9 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const { workdir, device, signal, onStage, onNotice, onProgress } = checked;
   const stages = chainStages(config, workdir);
   const total = stages.length + 1;
-  const unlock = await lockFolder(makeFolder(workdir));
+  const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
   try {
+    await removeLeftovers(workdir, /^(chain|report)\.json$|^report\.html$|^classifier\.safetensors$/);
     await writeFileAtomic(join(workdir, chainFile), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
     await lookAhead(stages, config, checked);
     for (const [index, stage] of stages.entries()) {

@@ -8,8 +8,6 @@ import { parseJsonFile } from '../../io/json.ts';
 import type { Config } from '../config/schema.ts';
 import type { EvalRow } from './evaluator.ts';
 
-const MAX_BYTES = 2 ** 20;
-
 export interface Best {
   /** From the work directory. */
   checkpoint: string;
@@ -50,6 +48,8 @@ function bestOf(row: EvalRow, workdir: string, { seed }: Config): Best | undefin
   if (!loss || !Number.isFinite(loss.loss)) return undefined;
   return { checkpoint, step, score: `loss over ${loss.images} images, seed ${seed}`, value: loss.loss };
 }
+
+const MAX_BYTES = 2 ** 20;
 
 async function readBest(path: string): Promise<Best | undefined> {
   if (!existsSync(path)) return undefined;

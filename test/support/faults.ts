@@ -1,0 +1,45 @@
+/** A disk that fails by order, on Linux with a C compiler: test/support/faults.c says how it is told. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const source = fileURLToPath(new URL('./faults.c', import.meta.url));
+const library = join(mkdtempSync(join(tmpdir(), 'rectiflow-faults-')), 'faults.so');
+
+/** Why there is none; undefined where the library is built. */
+export const noFaults: string | undefined = build();
+
+function build(): string | undefined {
+  if (process.platform !== 'linux') return 'needs LD_PRELOAD';
+  const { status, stderr, error } = spawnSync(
+    'cc',
+    ['-shared', '-fPIC', '-O1', source, '-o', library, '-ldl', '-pthread'],
+    {
+      encoding: 'utf8',
+    },
+  );
+  return status === 0 ? undefined : `needs cc: ${stderr || String(error)}`;
+}
+
+export interface Fault {
+  /** Part of the paths that are meant. */
+  path: string;
+  op: 'write' | 'rename' | 'sync' | 'any';
+  kind: 'EIO' | 'ENOSPC' | 'short' | 'kill';
+  /** The how manieth of those calls, from 1. */
+  at: number;
+}
+
+/** The environment of a process in which it happens. */
+export function faultEnvironment(fault?: Fault): NodeJS.ProcessEnv {
+  const preloaded = { ...process.env, LD_PRELOAD: library };
+  return fault ? { ...preloaded, ...faultVariables(fault) } : preloaded;
+}
+
+/** For a process that is started already: its variables are read at each call. */
+export function faultVariables({ path, op, kind, at }: Fault): Record<string, string> {
+  const number = kind === 'short' || kind === 'kill' ? kind : String(constants.errno[kind]);
+  return { FAULT_PATH: path, FAULT_OP: op, FAULT_KIND: number, FAULT_AT: String(at) };
+}
