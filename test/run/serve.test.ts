@@ -414,6 +414,15 @@ describe('the queue', () => {
     expect(sampler.all).toHaveLength(1);
   });
 
+  it('takes a client that closes its half of the connection for one that has gone', async () => {
+    const { port, sampler } = await start();
+    const client = new Client(port).send(post('{}'));
+    const held = await sampler.next();
+    const stopped = once(held.signal, 'abort');
+    client.socket.end();
+    await stopped;
+  });
+
   it('does not begin the next order before the sampler has let go of one whose client has gone', async () => {
     const { port, sampler } = await start();
     let release = () => {};

@@ -167,7 +167,14 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     });
   }
 
-  async function handle(request: IncomingMessage, response: ServerResponse, awaitsContinue = false): Promise<void> {
+  function take(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    handle(request, response, awaitsContinue).catch((error) => {
+      request.socket.destroy();
+      onFailure?.(error);
+    });
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
     const { socket } = request;
     const connection = connections.get(socket);
     // Gone while what it had sent was parsed.
@@ -235,11 +242,11 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
       // Checked with an answer of ours.
       requireHostHeader: false,
     },
-    (request, response) => void handle(request, response),
+    (request, response) => take(request, response, false),
   );
   server.maxConnections = MOST_CONNECTIONS;
-  server.on('checkContinue', (request, response) => void handle(request, response, true));
-  server.on('checkExpectation', (request, response) => void handle(request, response, true));
+  server.on('checkContinue', (request, response) => take(request, response, true));
+  server.on('checkExpectation', (request, response) => take(request, response, true));
   server.on('connect', (_, socket) =>
     refuseRaw(socket as Socket, 405, 'this is no proxy', 'allow: GET, HEAD, POST\r\n'),
   );

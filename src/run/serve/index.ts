@@ -37,7 +37,7 @@ export interface SampleServer {
 const serveOptions: OptionKinds<ServeOptions> = {
   device: runOptions.device,
   partial: kinds.boolean,
-  host: kind('a host', (v) => typeof v === 'string' && /^[\w.:%-]+$/.test(v)),
+  host: kind('a name or an address', (v) => typeof v === 'string' && /^[\w.:%-]+$/.test(v)),
   port: kind('a port from 0 to 65535', (v) => kinds.whole.accepts(v) && (v as number) <= 65535),
   queue: kinds.count,
   signal: runOptions.signal,

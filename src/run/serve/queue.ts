@@ -40,7 +40,11 @@ export class JobQueue {
       const job = async () => {
         signal.removeEventListener('abort', leave);
         signal.addEventListener('abort', giveUp, { once: true });
-        await work().then(resolve, reject);
+        try {
+          resolve(await work());
+        } catch (error) {
+          reject(error);
+        }
         signal.removeEventListener('abort', giveUp);
       };
       const giveUp = () => reject(signal.reason);
