@@ -36,6 +36,10 @@ const commands: Record<string, { summary: string; load: () => Promise<Command> }
     load: async () => (await import('./eval.ts')).evalCommand,
   },
   sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  serve: {
+    summary: 'images from a checkpoint, over HTTP',
+    load: async () => (await import('./serve.ts')).serveCommand,
+  },
   report: {
     summary: 'a page on a chain or a run',
     load: async () => (await import('./report.ts')).reportCommand,

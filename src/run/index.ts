@@ -71,6 +71,8 @@ export {
 } from './report/index.ts';
 export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/plane.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sample.ts';
+export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
+export type { SampleAnswer } from './serve/sampler.ts';
 export type { TrainOptions, TrainResult } from './session.ts';
 export { train } from './train.ts';
 export { type TuneOptions, tune } from './tune.ts';

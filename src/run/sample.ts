@@ -28,6 +28,8 @@ export interface SampleRequest
   num: number;
   /** The logical batch: RK45's error norm is over it. Default: num. */
   batch?: number;
+  /** Samples evaluated at once; results do not depend on it. Default: as many as fit the memory budget. */
+  microBatch?: number;
   /** Default: the configuration's, as for steps, tolerance and seed. */
   solver?: SampleOptions['solver'];
   seed?: number;
@@ -54,6 +56,7 @@ const requestKinds: OptionKinds<SampleRequest> = {
   signal: runOptions.signal,
   num: kinds.int32Count,
   batch: kinds.int32Count,
+  microBatch: kinds.int32Count,
   solver: kinds.text,
   seed: kinds.whole,
   latents: kinds.float32,
@@ -148,7 +151,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     shape,
     count: num,
     batch,
-    microBatch: microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
+    microBatch: checked.microBatch ?? microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
   });
   return { ...result, shape: [num - result.leftOut.length, ...shape], seconds: (performance.now() - start) / 1000 };
 }

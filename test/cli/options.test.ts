@@ -16,6 +16,7 @@ import { quickstartCommand } from '../../src/cli/quickstart.ts';
 import { reflowCommand } from '../../src/cli/reflow.ts';
 import { reportCommand } from '../../src/cli/report.ts';
 import { sampleCommand } from '../../src/cli/sample.ts';
+import { serveCommand } from '../../src/cli/serve.ts';
 import { statsCommand } from '../../src/cli/stats.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 import { tuneCommand } from '../../src/cli/tune.ts';
@@ -26,6 +27,7 @@ const commands: readonly Command[] = [
   reflowCommand,
   evalCommand,
   sampleCommand,
+  serveCommand,
   chainCommand,
   estimateCommand,
   quickstartCommand,
@@ -73,6 +75,8 @@ const run = at('run');
 const checkpoint = join(run, 'checkpoints/checkpoint_0.safetensors');
 const sample = `sample --checkpoint ${checkpoint} --num 2`;
 const euler = `${sample} --sampler euler`;
+/** On an address for documentation, which no machine has. */
+const elsewhere = `serve --checkpoint ${checkpoint} --host 192.0.2.1`;
 const pairsOf = (config: string, root: string) =>
   `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
@@ -145,6 +149,15 @@ const rows: Record<string, Rows> = {
     seed: [`${euler} --steps 1 --seed -1 --out ${at('x.npy')}`, /--seed expects/],
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
+  },
+  serve: {
+    checkpoint: ['serve', /--checkpoint is needed/],
+    config: [`serve --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --port 0`, /does not fit/],
+    partial: [`${elsewhere} --port 0 --partial`, /this machine does not have that address/],
+    host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
+    port: [`${elsewhere} --port 70000`, /--port expects a whole number from 0 to 65535, got "70000"/],
+    queue: [`${elsewhere} --queue 0`, /--queue expects a whole number >= 1, got "0"/],
+    ...device(elsewhere),
   },
   chain: {
     ...official('chain', `chain ${tiny} --workdir w --config.training.n_iters 2`),
@@ -243,6 +256,9 @@ describe('refuses what would have no effect', () => {
     ['doctor --json', /doctor has no option --json/],
     [`chain ${tiny} --workdir w --price 2`, /--price needs --dry-run/],
     [`${sample} --out x.npy --sampler rk45 --steps 3`, /--steps has no effect with the sampler rk45; give --tol/],
+    [`${elsewhere} --port NaN`, /--port expects a whole number >= 0, got "NaN"/],
+    [`${elsewhere} --port -1`, /--port expects a whole number >= 0, got "-1"/],
+    [`${elsewhere} --config.training.batch_size 4`, /--config\.training\.batch_size has no effect on serve/],
     [`${euler} --out x.npy --tol 1`, /--tol has no effect with the sampler euler; give --steps/],
     [`${euler} --out x.npy --latents ${at('z0.npy')} --seed 1`, /--seed has no effect with --latents/],
     [

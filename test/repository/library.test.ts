@@ -15,6 +15,7 @@ const expected: [title: string, output: RegExp][] = [
     'training',
     /^step 0 {2}loss .*\nstep 5 .*\nstep 10 .*\nstopped: true .*state_11\.safetensors\ndone: .*checkpoint_\d+\.safetensors\n$/,
   ],
+  ['samples over HTTP', /^ok 0 image\/png 22 22\n$/],
   ['workers', /^the same seed, the same bits: true true\n$/],
   ['errors', /^true \[matmul\] expected .*, got .*\ntrue none\.safetensors: no such file.*\n$/],
   ['less memory', /^\[ 32, 32 \]\n$/],

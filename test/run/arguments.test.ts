@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { digitsDataset } from '../../src/data/index.ts';
 import { openDevice } from '../../src/device/open.ts';
-import { ArgumentError, ConfigError, type RectiflowError } from '../../src/errors.ts';
+import { ArgumentError, ConfigError, FileError, type RectiflowError } from '../../src/errors.ts';
 import { Adam } from '../../src/nn/index.ts';
 import * as run from '../../src/run/index.ts';
 import { configWith } from '../support/config.ts';
@@ -109,6 +109,7 @@ const valid = {
   ],
   sampleFromCheckpoint: [['no such', config, { num: 1, ...refused }]],
   sampleModel: [[model, config, { num: 1, ...refused }]],
+  serveSamples: [['no such', config, { host: 'localhost', port: 0, queue: 1, partial: true, ...refused }]],
   train: [[config, training]],
   tune: [[device, { turns: -1 }]],
   readTuning: [['no such']],
@@ -226,6 +227,17 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
     ArgumentError,
     /^\[sampleModel\] expected options among/,
   ],
+  [
+    () => run.serveSamples('x', config, { device, port: 70000 }),
+    ArgumentError,
+    /^\[serveSamples\] expected port to be a port from 0 to 65535, got 70000$/,
+  ],
+  [
+    () => run.serveSamples('x', config, { device, host: 'a/b' }),
+    ArgumentError,
+    /^\[serveSamples\] expected host to be a name or an address, got "a\/b"$/,
+  ],
+  [() => run.serveSamples('no such', config, { device, port: 0 }), FileError, /^no such: no such file/],
   [
     () => run.loadModel('x', config, { device, weights: 'average' } as never),
     ArgumentError,

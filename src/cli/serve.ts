@@ -1,0 +1,52 @@
+import { UsageError } from '../errors.ts';
+import { serveSamples } from '../run/index.ts';
+import type { Command } from './arguments.ts';
+import { interruptible } from './interrupt.ts';
+import { sampleCommand } from './sample.ts';
+import {
+  checkpointOption,
+  configHelp,
+  configOfCheckpoint,
+  deviceOf,
+  deviceOptions,
+  namedCheckpoint,
+  note,
+  partialOption,
+} from './shared.ts';
+
+const LAST_PORT = 65535;
+
+export const serveCommand: Command = {
+  name: 'serve',
+  summary: 'images from a checkpoint, over HTTP: GET /healthz, POST /sample {count, seed, steps, sampler}',
+  overrides: sampleCommand.overrides,
+  options: {
+    checkpoint: checkpointOption,
+    config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
+    partial: partialOption,
+    host: {
+      value: 'HOST',
+      help: 'address to listen on; default 127.0.0.1, which this machine alone reaches. There is no password',
+    },
+    port: { value: 'PORT', help: 'default 8080; 0: any that is free' },
+    queue: { value: 'N', help: 'requests that wait while one is computed, beyond which 503 is answered; default 16' },
+    ...deviceOptions,
+  },
+  async run(parsed) {
+    const host = parsed.text('host');
+    const port = parsed.whole('port', 0);
+    if (port !== undefined && port > LAST_PORT)
+      throw new UsageError(`--port expects a whole number from 0 to ${LAST_PORT}, got "${parsed.text('port')}"`);
+    const queue = parsed.whole('queue', 1);
+    const path = namedCheckpoint(parsed);
+    const config = await configOfCheckpoint(parsed, path);
+    const device = await deviceOf(parsed, config);
+    const partial = parsed.has('partial');
+    await interruptible(async (signal) => {
+      const server = await serveSamples(path, config, { device, partial, host, port, queue, signal, onNotice: note });
+      process.stdout.write(`listening on ${server.url}\n`);
+      await server.closed;
+    });
+    return 0;
+  },
+};

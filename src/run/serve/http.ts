@@ -1,0 +1,335 @@
+// The sampling server's HTTP. What is slow, large or wrong costs the sender: everything has a limit, in time, in bytes and in number,
+// and whoever has gone is not computed for.
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { RectiflowError, ValueError } from '../../errors.ts';
+import { JobQueue } from './queue.ts';
+import {
+  type AnswerType,
+  answerType,
+  checkBody,
+  HttpError,
+  isLoopback,
+  type Order,
+  type OrderRules,
+  orderOf,
+  parseBody,
+  readBody,
+  refuseForeignPages,
+  targetOf,
+} from './request.ts';
+
+/** What a server answers from. */
+export interface Sampler {
+  rules: OrderRules;
+  /** Told by /healthz. */
+  about: { version: string; device: string; checkpoint: string; shape: readonly number[] };
+  /** The longest that it may block the event loop at a time, in seconds. */
+  blocking: number;
+  /** The body of an answer of that type. @throws the signal's reason soon after it is aborted */
+  draw(order: Order, type: AnswerType, signal: AbortSignal): Promise<Uint8Array | string>;
+}
+
+/** What a client may take, in milliseconds. */
+export interface Times {
+  /** Until the headers of a request are there. */
+  headers: number;
+  /** Until the whole request is there. */
+  request: number;
+  /** How long a connection may lie idle between two requests. */
+  idle: number;
+  /** How long an answer may take to be sent, beside the time that its size takes at the least rate. */
+  send: number;
+  /** That rate: bytes a millisecond. */
+  rate: number;
+}
+
+const TIMES: Times = { headers: 10_000, request: 20_000, idle: 5_000, send: 30_000, rate: 64 };
+const MOST_CONNECTIONS = 512;
+const MOST_HEADER_BYTES = 8 * 1024;
+/** Bytes of answers that clients have not taken yet, beyond which no order is taken. */
+const MOST_UNSENT = 2 ** 27;
+/** How long what still comes on a connection is read, so that its client gets to the last answer. */
+const LINGER_MS = 1000;
+/** How long the answers to interrupted requests may take to be sent when the server ends. */
+const FAREWELL_MS = 500;
+
+export interface HttpOptions {
+  host: string;
+  port: number;
+  queue: number;
+  times?: Partial<Times>;
+  /** Told of failures that are not the client's. */
+  onFailure?: (error: unknown) => void;
+}
+
+export interface HttpServer {
+  url: string;
+  /** Where it listens in truth, also for a name or port 0. */
+  address: AddressInfo;
+  /** Answers orders from now on; before, they are refused with 503. */
+  begin(sampler: Sampler): void;
+  /** Stops listening and ends all requests. Resolves when no connection is left and nothing is computed. */
+  close(): Promise<void>;
+}
+
+interface Reply {
+  status: number;
+  type: AnswerType | 'text/plain; charset=utf-8';
+  body: Uint8Array | string;
+  headers?: Record<string, string>;
+}
+
+/** @param proceed is to be called before a body is read */
+type Answer = (request: IncomingMessage, signal: AbortSignal, proceed: () => void) => Promise<Reply>;
+
+/** A connection: its requests without an answer, and the bytes of answers that its client has not taken. */
+interface Connection {
+  pending: Map<IncomingMessage, AbortController>;
+  unsent: number;
+}
+
+const errorReply = (status: number, text: string, headers: Record<string, string> = {}): Reply => ({
+  status,
+  type: 'application/json',
+  body: `${JSON.stringify({ error: text })}\n`,
+  headers,
+});
+
+/** @throws ValueError for a host or a port on which this machine cannot listen */
+export async function listen(options: HttpOptions): Promise<HttpServer> {
+  const { host, port, onFailure } = options;
+  const times = { ...TIMES, ...options.times };
+  const began = performance.now();
+  const queue = new JobQueue(options.queue);
+  const connections = new Map<Socket, Connection>();
+  let sampler: Sampler | undefined;
+  let ownNames: string[] | undefined;
+  let unsent = 0;
+  let closed: Promise<void> | undefined;
+
+  const busy = (text: string) => new HttpError(503, text, { 'retry-after': String(queue.retrySeconds) });
+  const ending = () => new HttpError(503, 'the server is ending', { connection: 'close' });
+
+  const routes: Record<string, Record<string, Answer>> = {
+    '/': { GET: async () => ({ status: 200, type: 'text/plain; charset=utf-8', body: usage(sampler?.rules) }) },
+    '/healthz': { GET: health },
+    '/sample': { POST: sample },
+  };
+
+  async function health(): Promise<Reply> {
+    const body = {
+      status: sampler ? 'ok' : 'loading',
+      ...sampler?.about,
+      queue: queue.waiting,
+      queueLimit: queue.limit,
+      busy: queue.busy,
+      connections: connections.size,
+      uptime: Math.round(performance.now() - began) / 1000,
+    };
+    return { status: sampler ? 200 : 503, type: 'application/json', body: `${JSON.stringify(body)}\n` };
+  }
+
+  async function sample(...[request, signal, proceed]: Parameters<Answer>): Promise<Reply> {
+    const type = answerType(request);
+    if (targetOf(request).query !== '')
+      throw new HttpError(400, 'what to sample is read from the body, as JSON, and not from a query');
+    checkBody(request);
+    proceed();
+    const body = parseBody(await readBody(request, signal));
+    if (!sampler) throw busy('the checkpoint is being loaded');
+    const order = orderOf(body, sampler.rules);
+    if (queue.full) throw busy(`the queue is full: ${queue.limit} requests wait`);
+    if (unsent > MOST_UNSENT) throw busy('too many answers wait for their clients');
+    const { draw } = sampler;
+    return { status: 200, type, body: await queue.run(() => draw(order, type, signal), signal) };
+  }
+
+  function refusal(error: unknown): Reply {
+    if (error instanceof HttpError) return errorReply(error.status, error.message, error.headers);
+    onFailure?.(error);
+    return errorReply(500, error instanceof RectiflowError ? error.message.split('\n')[0] : 'a fault of the server');
+  }
+
+  async function answer(...[request, signal, proceed]: Parameters<Answer>): Promise<Reply> {
+    if (closed) throw ending();
+    const { expect = '100-continue' } = request.headers;
+    if (expect.toLowerCase() !== '100-continue') throw new HttpError(417, 'only 100-continue may be expected');
+    refuseForeignPages(request, ownNames);
+    const { path } = targetOf(request);
+    const methods = Object.hasOwn(routes, path) ? routes[path] : path === '*' ? {} : undefined;
+    if (!methods) throw new HttpError(404, `there is nothing at this path; try ${Object.keys(routes).join(', ')}`);
+    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+    if (Object.hasOwn(methods, method)) return methods[method](request, signal, proceed);
+    const allowed = Object.keys(methods).flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]));
+    throw new HttpError(405, `this path takes ${allowed.join(' and ') || 'no such method'}`, {
+      allow: allowed.join(', '),
+    });
+  }
+
+  function take(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
+    handle(request, response, awaitsContinue).catch((error) => {
+      request.socket.destroy();
+      onFailure?.(error);
+    });
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
+    const { socket } = request;
+    const connection = connections.get(socket);
+    // Gone while what it had sent was parsed.
+    if (!connection) return;
+    const controller = new AbortController();
+    connection.pending.set(request, controller);
+    // A client that goes is told of by its socket.
+    request.on('error', () => {});
+    response.on('error', () => {});
+    let continued = !awaitsContinue;
+    const proceed = () => {
+      if (!continued) response.writeContinue();
+      continued = true;
+    };
+    const reply = await answer(request, controller.signal, proceed).catch(refusal);
+    connection.pending.delete(request);
+    if (response.destroyed || !connections.has(socket)) return;
+    const { status, type, headers } = reply;
+    const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body;
+    response.writeHead(status, {
+      'content-type': type,
+      'content-length': body.length,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      // A client that was not told to go on may send its body or not.
+      ...((closed || !continued) && { connection: 'close' }),
+      ...headers,
+    });
+    response.end(request.method === 'HEAD' ? undefined : body);
+    unsent += body.length;
+    connection.unsent += body.length;
+    const limitSending = () => {
+      const timer = setTimeout(() => socket.destroy(), times.send + body.length / times.rate);
+      response.once('close', () => {
+        clearTimeout(timer);
+        // The end of its connection has settled the account of all its answers.
+        if (!connections.has(socket)) return;
+        unsent -= body.length;
+        connection.unsent -= body.length;
+      });
+    };
+    // Behind others on the same connection an answer has no socket yet.
+    if (response.socket) limitSending();
+    else response.once('socket', limitSending);
+  }
+
+  /** Answers what is no request that HTTP's parser understands, and ends the connection. */
+  function refuseRaw(socket: Socket, status: number, text: string, headers = ''): void {
+    if (socket.writableEnded) return;
+    const body = errorReply(status, text).body;
+    socket.end(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json\r\n` +
+        `content-length: ${Buffer.byteLength(body)}\r\n${headers}connection: close\r\n\r\n${body}`,
+    );
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  }
+
+  const server = createServer(
+    {
+      maxHeaderSize: MOST_HEADER_BYTES,
+      headersTimeout: times.headers,
+      requestTimeout: times.request,
+      keepAliveTimeout: times.idle,
+      connectionsCheckingInterval: Math.min(1000, times.headers),
+      // Checked with an answer of ours.
+      requireHostHeader: false,
+    },
+    (request, response) => take(request, response, false),
+  );
+  server.maxConnections = MOST_CONNECTIONS;
+  server.on('checkContinue', (request, response) => take(request, response, true));
+  server.on('checkExpectation', (request, response) => take(request, response, true));
+  server.on('connect', (_, socket) =>
+    refuseRaw(socket as Socket, 405, 'this is no proxy', 'allow: GET, HEAD, POST\r\n'),
+  );
+  server.on('connection', (socket) => {
+    const connection: Connection = { pending: new Map(), unsent: 0 };
+    connections.set(socket, connection);
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      connections.delete(socket);
+      unsent -= connection.unsent;
+      for (const controller of connection.pending.values()) controller.abort(new HttpError(499, 'the client has gone'));
+    });
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
+    const socket = duplex as Socket;
+    const pending = [...(connections.get(socket)?.pending.keys() ?? [])];
+    // An answer to a whole request would be taken for this one's.
+    const foremost = pending.length === 0 || (pending.length === 1 && !pending[0].complete);
+    if (!socket.writable || error.code === 'ECONNRESET' || !foremost) socket.destroy();
+    else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseRaw(socket, 408, 'the request did not come in time');
+    else if (error.code === 'HPE_HEADER_OVERFLOW')
+      refuseRaw(socket, 431, `the headers of a request have at most ${MOST_HEADER_BYTES} bytes`);
+    else refuseRaw(socket, 400, 'this is not a request of HTTP/1.1');
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      if (server.listening) return onFailure?.(error);
+      const why = reasons[error.code ?? ''] ?? error.message;
+      reject(new ValueError(`cannot listen on ${addressText(host, port)}: ${why}`, { cause: error }));
+    });
+    server.listen({ host, port }, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  if (isLoopback(address.address)) ownNames = [host.toLowerCase()];
+
+  return {
+    url: `http://${addressText(host, address.port)}`,
+    address,
+    begin(ready) {
+      sampler = ready;
+      // What has come while the event loop was blocked is not late.
+      const least = 4000 * ready.blocking;
+      server.headersTimeout = Math.max(times.headers, least);
+      server.requestTimeout = Math.max(times.request, least);
+      server.keepAliveTimeout = Math.max(times.idle, least);
+    },
+    close() {
+      closed ??= (async () => {
+        const ended = new Promise<void>((resolve) => server.close(() => resolve()));
+        for (const { pending } of connections.values())
+          for (const controller of pending.values()) controller.abort(ending());
+        server.closeIdleConnections();
+        const timer = setTimeout(() => server.closeAllConnections(), FAREWELL_MS);
+        await ended;
+        clearTimeout(timer);
+        await queue.idle();
+      })();
+      return closed;
+    },
+  };
+}
+
+const reasons: Record<string, string> = {
+  EADDRINUSE: 'another program listens there',
+  EACCES: 'this user may not listen there',
+  EADDRNOTAVAIL: 'this machine does not have that address',
+  ENOTFOUND: 'there is no such host',
+};
+
+function addressText(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function usage(rules: OrderRules | undefined): string {
+  const orders = rules
+    ? `  count    images, 1 to ${rules.mostCount}\n  seed     a whole number; default ${rules.seed}\n` +
+      `  steps    1 to ${rules.mostSteps}\n  sampler  default ${rules.sampler}\n`
+    : '';
+  return (
+    'rectiflow: samples of a rectified flow\n\n' +
+    'GET /healthz  the state of this server, as JSON\n' +
+    'POST /sample  a PNG grid, or JSON where Accept says application/json; the body is a JSON object of\n' +
+    orders
+  );
+}

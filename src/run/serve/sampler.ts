@@ -1,0 +1,109 @@
+// A network that answers orders for samples.
+
+import { basename } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { noGrad } from '../../autograd/mode.ts';
+import type { Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { networkVelocity, type Velocity } from '../../flow/index.ts';
+import { encodePng, imageGrid } from '../../io/index.ts';
+import { ones, zeros } from '../../tensor/create.ts';
+import { scope } from '../../tensor/scope.ts';
+import type { Config } from '../config/schema.ts';
+import { pixels } from '../data.ts';
+import { microBatchFor } from '../memory.ts';
+import { type LoadModelOptions, loadModel } from '../open_checkpoint.ts';
+import { packageVersion } from '../provenance.ts';
+import { type SampledImages, sampleModel } from '../sample.ts';
+import type { Sampler } from './http.ts';
+import type { Order } from './request.ts';
+
+const MOST_COUNT = 256;
+/** Of all the images of an order together. Their grid as a PNG blocks the event loop for less than a second or so. */
+const MOST_VALUES = 2 ** 22;
+const MOST_STEPS = 1000;
+/** How long one evaluation of the network should block the event loop, in seconds. */
+const PART_SECONDS = 0.1;
+
+/** @throws as loadModel */
+export async function openSampler(
+  reference: string,
+  config: Config,
+  options: Pick<LoadModelOptions, 'device' | 'partial' | 'onNotice'>,
+): Promise<Sampler & Disposable> {
+  const { device } = options;
+  const { image_size: size, num_channels: channels } = config.data;
+  const { use_ode_sampler: sampler, sample_N: steps, memory_budget: budget } = config.sampling;
+  const shape = [size, size, channels] as const;
+  await device.prepare(declaredModules());
+  const { model, checkpoint } = await loadModel(reference, config, options);
+  const mostCount = Math.max(1, Math.min(MOST_COUNT, Math.floor(MOST_VALUES / (size * size * channels))));
+  const { microBatch, blocking } = disposedOnError(model, () => {
+    const velocity = networkVelocity(model.eval());
+    const fitting = microBatchFor(velocity, shape, { batch: mostCount, budget, device });
+    const seconds = secondsOf(velocity, shape, device);
+    return { microBatch: Math.max(1, Math.min(fitting, Math.floor(PART_SECONDS / seconds))), blocking: seconds };
+  });
+  return {
+    rules: { mostCount, mostSteps: Math.max(MOST_STEPS, steps), seed: config.seed, sampler, steps },
+    about: { version: packageVersion(), device: device.name, checkpoint: basename(checkpoint.path), shape },
+    blocking,
+    async draw(order, type, signal) {
+      const { count: num, sampler: solver, ...how } = order;
+      const drawn = await sampleModel(model, config, { ...how, num, solver, microBatch, device, signal });
+      return type === 'image/png'
+        ? encodePng(imageGrid(pixels(drawn.images, config, 'nearest'), drawn.shape))
+        : asJson(order, drawn, config, signal);
+    },
+    [Symbol.dispose]: () => model.dispose(),
+  };
+}
+
+function disposedOnError<T>(owned: { dispose(): void }, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    owned.dispose();
+    throw error;
+  }
+}
+
+/** The time that the network takes for one image. */
+function secondsOf(velocity: Velocity, shape: readonly number[], device: Device): number {
+  const evaluate = () => {
+    const start = performance.now();
+    scope(() => noGrad(() => velocity(zeros([1, ...shape], { device }), ones([1], { device })).dataSync()));
+    return (performance.now() - start) / 1000;
+  };
+  // The first time of an evaluation brings work with it that is not done again.
+  evaluate();
+  return Math.min(evaluate(), evaluate());
+}
+
+async function asJson(order: Order, { images, shape, nfe }: SampledImages, config: Config, signal: AbortSignal) {
+  const [count, height, width, channels] = shape;
+  const bytes = pixels(images, config, 'nearest');
+  const encoded: string[] = [];
+  for (let i = 0; i < count; i++) {
+    signal.throwIfAborted();
+    const data = bytes.slice((i * bytes.length) / count, ((i + 1) * bytes.length) / count);
+    encoded.push(Buffer.from(await encodePng({ width, height, channels, data })).toString('base64'));
+    await nextTurn();
+  }
+  return `${JSON.stringify({ shape, nfe, ...order, steps: order.steps ?? null, images: encoded } satisfies SampleAnswer)}\n`;
+}
+
+/** What `POST /sample` answers where Accept says application/json. */
+export interface SampleAnswer {
+  /** [count, H, W, C] */
+  shape: readonly number[];
+  /** Evaluations of the velocity for each image. */
+  nfe: number;
+  count: number;
+  seed: number;
+  sampler: string;
+  /** null for rk45. */
+  steps: number | null;
+  /** Each image as a PNG file, in base64. */
+  images: string[];
+}
