@@ -6,8 +6,7 @@ import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
 
 /** A whole number within bounds: generous ones, beyond which is a slip of the pen or a file made to do harm. */
-function whole(least: number, most: number) {
-  const expected = `expected a whole number from ${least} to ${most}`;
+function whole(least: number, most: number, expected = `expected a whole number from ${least} to ${most}`) {
   return z.int(expected).min(least, expected).max(most, expected);
 }
 
@@ -65,6 +64,8 @@ export const reflowTypes = [
   'train_reflow',
   'train_online_reflow',
 ] as const;
+
+const ofSchedule = `expected t0, t1, uniform or a whole number from 1 to ${MOST_STEPS}`;
 
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
@@ -226,10 +227,7 @@ export const configSchema = z.strictObject({
   reflow: z.strictObject({
     reflow_type: z.enum(reflowTypes),
     /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
-    reflow_t_schedule: z.union(
-      [z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS)],
-      `expected t0, t1, uniform or a whole number from 1 to ${MOST_STEPS}`,
-    ),
+    reflow_t_schedule: z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule),
     /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/distance.ts. */
     reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
     /** The checkpoint of the flow to start from. */
