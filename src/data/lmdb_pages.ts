@@ -1,5 +1,5 @@
-// Whether an LMDB file can be handed to liblmdb, which trusts the pages it reads: a damaged one ends the process. Walks
-// what a reader of the main database can reach: the meta page in force, branch pages, leaf pages.
+// The entries of an LMDB file, by its pages: what a reader of the main database reaches from the meta page in force through
+// branch pages to leaf pages. Every number of a page is checked before it is used.
 //
 //   page:    number u64, pad u16, flags u16, lower u16, upper u16; then (lower - 16) / 2 offsets u16 of nodes
 //   meta:    at byte 16 of pages 0 and 1: magic u32, version u32, address u64, map size u64, free database and main
@@ -13,7 +13,7 @@
 // All little-endian, as every machine that this package supports. Source: mdb.c of LMDB 0.9.24 (MDB_meta, MDB_page,
 // MDB_node).
 import { FileError } from '../errors.ts';
-import { type ReadableFile, readRange, withFile } from '../io/file.ts';
+import { type ReadableFile, readRange } from '../io/file.ts';
 
 const MAGIC = 0xbeefc0de;
 const VERSION = 1;
@@ -28,11 +28,39 @@ const NO_PAGE = 2 ** 64;
 /** The stack of a cursor of liblmdb. */
 const MAX_DEPTH = 32;
 
-/** What was found in a sound file. */
-export interface LmdbFigures {
-  /** Bytes of the file. */
-  bytes: number;
-  entries: number;
+/** Where keys and values lie in a sound file, in the order of the keys. 22 bytes an entry, or 66 MB for three million. */
+export class LmdbEntries {
+  readonly pageSize: number;
+  count = 0;
+  keyAt = new Float64Array(64);
+  keySize = new Uint16Array(64);
+  valueAt = new Float64Array(64);
+  valueSize = new Uint32Array(64);
+
+  constructor(pageSize: number) {
+    this.pageSize = pageSize;
+  }
+
+  add(keyAt: number, keySize: number, valueAt: number, valueSize: number): void {
+    if (this.count === this.keyAt.length) this.grow();
+    this.keyAt[this.count] = keyAt;
+    this.keySize[this.count] = keySize;
+    this.valueAt[this.count] = valueAt;
+    this.valueSize[this.count] = valueSize;
+    this.count++;
+  }
+
+  private grow(): void {
+    const copy = <T extends Float64Array | Uint32Array | Uint16Array>(into: T, from: T): T => {
+      into.set(from);
+      return into;
+    };
+    const capacity = 2 * this.count;
+    this.keyAt = copy(new Float64Array(capacity), this.keyAt);
+    this.keySize = copy(new Uint16Array(capacity), this.keySize);
+    this.valueAt = copy(new Float64Array(capacity), this.valueAt);
+    this.valueSize = copy(new Uint32Array(capacity), this.valueSize);
+  }
 }
 
 interface Meta {
@@ -42,19 +70,17 @@ interface Meta {
   entries: number;
   root: number;
   lastPage: number;
-  /** Exact: which of two is later decides which tree liblmdb reads. */
+  /** Exact: which of two is later decides which tree is read. */
   transaction: bigint;
 }
 
 /** @throws FileError for a file that is cut off, damaged or of another kind */
-export function checkLmdb(path: string): Promise<LmdbFigures> {
-  return withFile(path, async (file) => {
-    const meta = await readMeta(file);
-    if (meta.depth > 0 && meta.depth <= MAX_DEPTH) return new Walk(file, meta).figures();
-    if (meta.depth > 0 || meta.root !== NO_PAGE || meta.entries !== 0)
-      throw damaged(file, `has a tree of depth ${meta.depth} with ${meta.entries} entries`);
-    return { bytes: file.bytes, entries: 0 };
-  });
+export async function lmdbEntries(file: ReadableFile): Promise<LmdbEntries> {
+  const meta = await readMeta(file);
+  if (meta.depth > 0 && meta.depth <= MAX_DEPTH) return new Walk(file, meta).entries();
+  if (meta.depth > 0 || meta.root !== NO_PAGE || meta.entries !== 0)
+    throw damaged(file, `has a tree of depth ${meta.depth} with ${meta.entries} entries`);
+  return new LmdbEntries(meta.pageSize);
 }
 
 function damaged(file: ReadableFile, detail: string): FileError {
@@ -106,19 +132,20 @@ async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
 class Walk {
   private readonly file: ReadableFile;
   private readonly meta: Meta;
-  private entries = 0;
+  private readonly found: LmdbEntries;
   private pages = 0;
 
   constructor(file: ReadableFile, meta: Meta) {
     this.file = file;
     this.meta = meta;
+    this.found = new LmdbEntries(meta.pageSize);
   }
 
-  async figures(): Promise<LmdbFigures> {
-    const { file, meta } = this;
+  async entries(): Promise<LmdbEntries> {
+    const { file, meta, found } = this;
     await this.visit(meta.root, 1);
-    if (this.entries !== meta.entries) throw damaged(file, `says ${meta.entries} entries and has ${this.entries}`);
-    return { bytes: file.bytes, entries: this.entries };
+    if (found.count !== meta.entries) throw damaged(file, `says ${meta.entries} entries and has ${found.count}`);
+    return found;
   }
 
   private async visit(page: number, level: number): Promise<void> {
@@ -132,7 +159,7 @@ class Walk {
     const type = view.getUint16(10, true) & TYPES;
     const lower = view.getUint16(12, true);
     const count = (lower - PAGE_HEADER) / 2;
-    // liblmdb asserts that a branch has two children and that all leaves are equally deep.
+    // A branch has two children, and all leaves are equally deep.
     if (u64(view, 0) !== page || type !== (level === depth ? LEAF : BRANCH) || lower > pageSize)
       throw fail('has a wrong header');
     if (!Number.isInteger(count) || count < (type === BRANCH ? 2 : 1)) throw fail(`has ${count} nodes`);
@@ -149,12 +176,12 @@ class Walk {
         await this.visit(low + high * 2 ** 32, level + 1);
         continue;
       }
-      this.entries++;
       const far = (high & OVERFLOW_VALUE) !== 0;
       if (value + (far ? 8 : low) > pageSize) throw fail(`has the value of node ${i} out of bounds`);
-      const begin = far ? u64(view, value) * pageSize + PAGE_HEADER : 0;
+      const begin = far ? u64(view, value) * pageSize + PAGE_HEADER : page * pageSize + value;
       if (far && (begin < 2 * pageSize || begin + low > (lastPage + 1) * pageSize))
         throw fail(`has the value of node ${i} out of the file`);
+      this.found.add(page * pageSize + node + NODE_HEADER, keySize, begin, low);
     }
   }
 }

@@ -24,7 +24,7 @@ const lsunOptions: OptionKinds<LsunOptions> = { ...decodeOptions, part: partKind
  * Opens a category below `root`, held out being its val database, or `root` itself where it is a database. A single
  * database is split by the hashes of its keys.
  * @throws FileError where there is no such database or it is damaged; loading throws one for more unreadable images than
- * tolerated; RectiflowError without liblmdb or sharp
+ * tolerated; RectiflowError without sharp
  */
 export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset & Disposable> {
   checkArgument('openLsun', 'root', root, kinds.path);

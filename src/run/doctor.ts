@@ -1,7 +1,6 @@
 // `doctor`: what this machine offers, and what to do about what it lacks.
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
-import { liblmdb } from '../data/lmdb.ts';
 import { KernelCache } from '../device/cache.ts';
 import { compilerMissing, compilerName, lookForCompiler } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
@@ -48,7 +47,7 @@ export async function examine(): Promise<Finding[]> {
     await cpu(lacking),
     module,
     ...cuda(),
-    ...systemLibraries(),
+    systemLibrary(),
     configurations(),
   ];
 }
@@ -177,17 +176,15 @@ function cuda(): Finding[] {
 }
 
 /** What the operating system may have, and what uses it. */
-function systemLibraries(): Finding[] {
-  return [liblmdb, lapack].map((library) => {
-    const what = library.name;
-    try {
-      openSystemLibrary<Readonly<Record<string, string>>>(library);
-      return { what, state: 'ok', detail: `there, for ${library.purpose}` };
-    } catch (error) {
-      const remedy = `${library.install}; only ${library.purpose} wants it`;
-      return { what, state: 'note', detail: (error as Error).message, remedy };
-    }
-  });
+function systemLibrary(): Finding {
+  const what = lapack.name;
+  try {
+    openSystemLibrary<Readonly<Record<string, string>>>(lapack);
+    return { what, state: 'ok', detail: `there, for ${lapack.purpose}` };
+  } catch (error) {
+    const remedy = `${lapack.install}; only ${lapack.purpose} wants it`;
+    return { what, state: 'note', detail: (error as Error).message, remedy };
+  }
 }
 
 function configurations(): Finding {

@@ -1,22 +1,30 @@
 // LMDB databases written by python-lmdb (fixtures/lsun/make_lsun.py), and what must not end the process: files that are
-// cut off, damaged or of another kind. Needs liblmdb.
+// cut off, damaged, of another kind, or become shorter while they are open.
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openLmdb } from '../../src/data/index.ts';
-import { openSystemLibrary } from '../../src/device/system_library.ts';
-import { FileError, RectiflowError } from '../../src/errors.ts';
+import { FileError } from '../../src/errors.ts';
+import { lmdbOf } from '../support/lmdb.ts';
 
 const fixtures = fileURLToPath(new URL('../fixtures/lsun/', import.meta.url));
 const source = join(fixtures, 'church_outdoor_train_lmdb/data.mdb');
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-lmdb-'));
 const PAGE = 4096;
-
-afterEach(() => vi.unstubAllEnvs());
 
 function damagedCopy(change: (bytes: Buffer) => void): string {
   const bytes = readFileSync(source);
@@ -148,21 +156,63 @@ it('damage anywhere ends in an error of ours or in values, never in a crash', as
   );
 });
 
-it('without the library says where it was looked for, what to install and which variable sets it', async () => {
-  vi.stubEnv('LIBLMDB_PATH', '/nonexistent');
-  await expect(openLmdb(source)).rejects.toThrow(RectiflowError);
-  await expect(openLmdb(source)).rejects.toThrow(
-    /^liblmdb, needed for .*named by LIBLMDB_PATH: cannot load \/nonexistent: .*apt-get install liblmdb0.* or set LIBLMDB_PATH/,
-  );
+it('a file that becomes shorter while it is open is an error that says where it ends', async () => {
+  const path = join(folder, 'shortened.mdb');
+  copyFileSync(source, path);
+  using database = await openLmdb(path);
+  const keys = Array.from({ length: database.count }, (_, i) => database.key(i));
+  truncateSync(path, 2 * PAGE + 100);
+  const attempts = [
+    ...keys.map((_, i) => () => database.value(i)),
+    // The page of the last key is still in memory; those of the others are read again.
+    () => database.key(0),
+  ];
+  for (const attempt of attempts)
+    try {
+      attempt();
+    } catch (error) {
+      expect(error).toBeInstanceOf(FileError);
+      expect((error as Error).message).toMatch(
+        /became shorter while it was open: it ends at byte 8292, before byte \d+$/,
+      );
+    }
+  expect(() => database.value(5)).toThrow('it ends at byte 8292');
+  truncateSync(path, 0);
+  for (let i = 0; i < database.count; i++) expect(() => database.value(i)).toThrow('it ends at byte 0');
 });
 
-it('a system library is declared as data: an unknown kind or function is named', () => {
-  const files = ['libm.so.6', 'libm.dylib'];
-  const library = { name: 'libm', purpose: 'a test', files, variable: 'LIBLMDB_PATH', install: '-' } as const;
-  const { hypot } = openSystemLibrary({ ...library, functions: { hypot: 'f64 f64 -> f64' } });
-  expect(hypot(3, 4)).toBe(5);
-  // @ts-expect-error the signature says two numbers
-  expect(() => hypot(3)).toThrow('Expected 2 arguments');
-  expect(() => openSystemLibrary({ ...library, name: 'a', functions: { no_such: 'f64' } })).toThrow('no_such');
-  expect(() => openSystemLibrary({ ...library, name: 'b', functions: { hypot: 'f65' } })).toThrow('kind "f65"');
+it('a file that is replaced or removed while it is open stays what it was', async () => {
+  const path = join(folder, 'removed.mdb');
+  copyFileSync(source, path);
+  using database = await openLmdb(path);
+  const before = database.value(3);
+  rmSync(path);
+  writeFileSync(path, 'another');
+  expect(database.value(3)).toEqual(before);
+});
+
+it('keys are those of any order of asking', async () => {
+  using database = await openLmdb(source);
+  const keyOf = (i: number) => Buffer.from(database.key(i)).toString();
+  const forward = Array.from({ length: database.count }, (_, i) => keyOf(i));
+  const backward = Array.from({ length: database.count }, (_, i) => keyOf(database.count - 1 - i));
+  expect(backward.reverse()).toEqual(forward);
+  expect(forward).toEqual([...forward].sort());
+});
+
+it('a hundred entries, the first of which is empty', async () => {
+  const entries = Array.from({ length: 100 }, (_, i) => {
+    const key = `key${String(i).padStart(4, '0')}`;
+    return [key, new Uint8Array(i * i).fill(i)] as const;
+  });
+  const path = join(folder, 'made.mdb');
+  writeFileSync(path, lmdbOf(entries));
+  expect(await readAll(path)).toEqual(entries.map(([key, value]) => [key, value]));
+});
+
+it('a pipe, and a folder in place of the file', { timeout: 10_000 }, async () => {
+  execFileSync('mkfifo', [join(folder, 'pipe')]);
+  await expect(openLmdb(join(folder, 'pipe'))).rejects.toThrow('pipe: is not a regular file');
+  mkdirSync(join(folder, 'nested/data.mdb'), { recursive: true });
+  await expect(openLmdb(join(folder, 'nested'))).rejects.toThrow('data.mdb: is not a regular file');
 });

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, expect, it, vi } from 'vitest';
-import { liblmdb } from '../../src/data/lmdb.ts';
 import { KernelCache } from '../../src/device/cache.ts';
 import { compilerName, findCompiler } from '../../src/device/cc.ts';
 import { CpuDevice } from '../../src/device/cpu.ts';
@@ -14,7 +13,6 @@ import { fromEnvironment, surveyEnvironment, type VariableName, variables } from
 import { openDriver } from '../../src/device/native/libcuda.ts';
 import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { openDefaultDevice } from '../../src/device/open.ts';
-import { openSystemLibrary } from '../../src/device/system_library.ts';
 import { defaultThreads } from '../../src/device/threads.ts';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
@@ -53,7 +51,7 @@ const rows: Record<VariableName, Row | typeof hint> = {
   LIBCUDA_PATH: [openDriver, '/nonexistent'],
   LIBNVRTC_PATH: [openNvrtc, '/nonexistent'],
   LIBLAPACK_PATH: [findEigenSolver, '/nonexistent'],
-  LIBLMDB_PATH: [() => openSystemLibrary(liblmdb), '/nonexistent'],
+  LIBLMDB_PATH: hint,
   CUDA_HOME: hint,
   CUDA_PATH: hint,
   CUDA_VISIBLE_DEVICES: hint,

@@ -139,7 +139,7 @@ it.each([
 
 it('a file in Fortran order is read up to 1 GiB', async () => {
   const path = join(folder, 'large.npy');
-  const header = bytesOf('<f4 F').toString('latin1', 0, 128).replace('(3, 2, 2, 2)      ', '(99999, 3, 64, 64)');
+  const header = bytesOf('<f4 F').toString('latin1', 0, 128).replace('(3, 2, 2, 2), }      ', '(99999, 3, 64, 64), }');
   writeFileSync(path, Buffer.from(header, 'latin1'));
   truncateSync(path, 128 + 99_999 * 3 * 64 * 64 * 4);
   await expect(NpyRows.open(path)).rejects.toThrow(
