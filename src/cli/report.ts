@@ -5,6 +5,9 @@ import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
 import { interruptible } from './interrupt.ts';
 import { deviceOf, deviceOptions, note, withOverrides } from './shared.ts';
 
+/** So long a report may take unless more is allowed. */
+const BUDGET_MINUTES = 60;
+
 export const reportCommand: Command = {
   name: 'report',
   summary:
@@ -28,9 +31,17 @@ export const reportCommand: Command = {
     'sampling.init_noise_scale',
     'sampling.memory_budget',
   ],
-  options: { workdir: { value: 'DIR', help: 'folder of the chain or the run; needed' }, ...deviceOptions },
+  options: {
+    workdir: { value: 'DIR', help: 'folder of the chain or the run; needed' },
+    budget: {
+      value: 'MINUTES',
+      help: `refuses a report whose samples take longer; default ${BUDGET_MINUTES}, --config.eval.num_samples N takes fewer`,
+    },
+    ...deviceOptions,
+  },
   async run(parsed) {
     const workdir = parsed.required('workdir');
+    const budgetMinutes = parsed.positive('budget') ?? BUDGET_MINUTES;
     const { config: own, flows } = await reportedFlows(workdir);
     const config = withOverrides(parsed, own, reportKeys);
     const device = await deviceOf(parsed, config);
@@ -39,6 +50,7 @@ export const reportCommand: Command = {
       reportFlows(flows, config, {
         workdir,
         device,
+        budgetMinutes,
         signal,
         onNotice: note,
         onProgress: (progress) => display.progress(progress),

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
+import { requireWritable } from '../io/index.ts';
 import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -79,6 +80,7 @@ export const sampleCommand: Command = {
     if (latents && num > latents.count)
       throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
+    await requireWritable(out);
     const device = await deviceOf(parsed, config);
 
     const size = config.data.image_size ** 2 * config.data.num_channels;

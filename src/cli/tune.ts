@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
+import { requireWritable } from '../io/index.ts';
 import { tune, writeTuning } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -19,6 +20,7 @@ export const tuneCommand: Command = {
   },
   async run(parsed) {
     const out = parsed.required('out');
+    await requireWritable(out);
     const device = await openDevice(parsed.text('device') ?? 'cpu', { threads: parsed.whole('threads', 1) });
     let progress: Progress | undefined;
     const tuning = await interruptible((signal) =>

@@ -2,7 +2,7 @@
 //
 // temporary file in the same folder -> fsync -> rename -> fsync of the folder
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, lstat, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, realpath, rename, stat, statfs, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkArgument, instanceOf, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
@@ -21,7 +21,7 @@ export async function writeFileAtomic(
   checkArgument('writeFileAtomic', 'chunks', chunks, kinds.iterable);
   try {
     const target = await resolveTarget(path);
-    const temporary = join(dirname(target), `.${basename(target).slice(0, 50)}.${randomBytes(6).toString('hex')}.tmp`);
+    const temporary = temporaryName(target);
     const handle = await open(temporary, 'wx');
     try {
       await writeSynced(handle, chunks);
@@ -37,6 +37,32 @@ export async function writeFileAtomic(
     checkGuards(path);
     throw asFileError(path, error);
   }
+}
+
+/**
+ * Whether `writeFileAtomic` could write there now, asked before the work that makes what is to be written.
+ * @param bytes that will be written, where that is known
+ * @throws FileError with path and cause, as the writing itself would, also for a disk that has not got so much free
+ */
+export async function requireWritable(path: string, bytes = 0): Promise<void> {
+  checkArgument('requireWritable', 'path', path, kinds.path);
+  checkArgument('requireWritable', 'bytes', bytes, kinds.notNegative);
+  try {
+    const target = await resolveTarget(path);
+    const trial = temporaryName(target);
+    await (await open(trial, 'wx')).close();
+    await unlink(trial);
+    const { bavail, bsize } = await statfs(dirname(target));
+    if (bavail * bsize < bytes)
+      throw new FileError(path, `needs ${bytes} bytes, and its disk has ${bavail * bsize} free; give another path`);
+  } catch (error) {
+    throw asFileError(path, error);
+  }
+}
+
+/** Beside the target: a rename stays within a file system. */
+function temporaryName(target: string): string {
+  return join(dirname(target), `.${basename(target).slice(0, 50)}.${randomBytes(6).toString('hex')}.tmp`);
 }
 
 /**

@@ -9,6 +9,7 @@ import type { CompileProgress, Device } from '../device/device.ts';
 import { declaredModules } from '../device/module.ts';
 import { ConfigError, NonFiniteError } from '../errors.ts';
 import { Classifier, type ClassifierImages, saveClassifier } from '../eval/index.ts';
+import { requireWritable } from '../io/index.ts';
 import { argmax } from '../kernels/reduce.ts';
 import { crossEntropy } from '../kernels/softmax.ts';
 import { Adam } from '../nn/adam.ts';
@@ -86,6 +87,7 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   const heldOut = await loadDataset(config, 'heldOut', onNotice);
   using _heldOut = closing(heldOut);
   makeFolder(dirname(out));
+  await requireWritable(out);
   await device.prepare(declaredModules(), checked.onCompile);
   const classes = labelsOf(train).reduce((most, label) => Math.max(most, label + 1), 2);
   const network = new Classifier(classifierImages(config), classes, { device, seed: config.seed });

@@ -2,7 +2,7 @@
 // What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
 
 export type { PairFinding } from '../data/index.ts';
-export { ASSUMED_NFE, estimateChain, type StageEstimate } from './chain/estimate.ts';
+export { estimateChain, type StageEstimate } from './chain/estimate.ts';
 export { type ChainOptions, type ChainProgress, type ChainResult, runChain } from './chain/index.ts';
 export { type ChainStage, chainStages, type FlowStage, type PairStage } from './chain/stages.ts';
 export { type ExaminePairsOptions, examinePairs } from './check_pairs.ts';
@@ -58,7 +58,7 @@ export { buildModel, unetOptions } from './model.ts';
 export { isOurs, loadModel, openCheckpoint } from './open_checkpoint.ts';
 export { readLatents, sampleWriter } from './output.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs } from './pairs.ts';
-export { describeDuration, describePlan, type TrainingPlan } from './plan.ts';
+export { ASSUMED_NFE, describeDuration, describePlan, type TrainingPlan } from './plan.ts';
 export { trainReflow } from './reflow.ts';
 export { reportedFlows } from './report/flows.ts';
 export {

@@ -2,22 +2,26 @@
 // model itself; the disk is asked for what checkpoints need.
 import { statfs } from 'node:fs/promises';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { DeviceError, FileError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import { asFileError } from '../io/index.ts';
 import type { Adam } from '../nn/adam.ts';
 import type { UNet } from '../nn/unet.ts';
-import { zeros } from '../tensor/create.ts';
+import { ones, zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Config } from './config/schema.ts';
 import { machineMemory, megabytes } from './footprint.ts';
 
 /** Samples of the pass that memory is measured by. */
-export const PROBED = 8;
+const PROBED = 8;
 
 /** About how long a measurement of time may take. */
 const PROBE_SECONDS = 0.3;
+
+/** Evaluations that RK45 is taken to need: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
+export const ASSUMED_NFE = 127;
 
 export interface TrainingPlan {
   /** Where the run writes. */
@@ -105,8 +109,34 @@ function probe(options: Probed, n: number) {
   return { bytes, seconds };
 }
 
+/** A forward pass of a few samples, and of as many as are evaluated at once where that takes no longer than a moment. */
+export function probeEvaluation(
+  model: UNet,
+  { data, eval: { batch_size } }: Config,
+  device: Device,
+): { secondsPerSample: number; memory: number } {
+  const velocity = networkVelocity(model.eval());
+  const pass = (n: number) =>
+    scope(() =>
+      noGrad(() =>
+        velocity(
+          zeros([n, data.image_size, data.image_size, data.num_channels], { device }),
+          ones([n], { device }),
+        ).dataSync(),
+      ),
+    );
+  const measure = (n: number) => {
+    pass(n);
+    device.resetHighWater();
+    return { n, seconds: fastest(() => pass(n)), memory: device.memory().highWater };
+  };
+  const few = measure(Math.min(PROBED, batch_size));
+  const { n, seconds, memory } = 8 * few.seconds < 1 && batch_size > few.n ? measure(Math.min(64, batch_size)) : few;
+  return { secondsPerSample: seconds / n, memory };
+}
+
 /** Seconds of the fastest of some calls: others on the machine can only slow them down. */
-export function fastest(work: () => void): number {
+function fastest(work: () => void): number {
   let best = Number.POSITIVE_INFINITY;
   const begin = performance.now();
   for (let calls = 0; calls < 5 && (calls === 0 || performance.now() - begin < 1000 * PROBE_SECONDS); calls++) {

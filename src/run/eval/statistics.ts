@@ -11,6 +11,7 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKi
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
+import { requireWritable } from '../../io/index.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
@@ -78,6 +79,8 @@ export async function buildStatistics(
   const dataset = await loadDataset(config, 'train', onNotice);
   using _closed = closing(dataset);
   const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
+  makeFolder(dirname(path));
+  await requireWritable(path);
   const collected = new FeatureCollector();
   for (let first = 0; first < total; first += BATCH) {
     await turn(signal);
@@ -88,7 +91,6 @@ export async function buildStatistics(
     onProgress?.(first + n, total);
   }
   const { features } = collected.all();
-  makeFolder(dirname(path));
   await writeActivations(path, features, { features: network.key });
   return features.rows;
 }

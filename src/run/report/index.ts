@@ -3,17 +3,26 @@ import { join } from 'node:path';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { ValueError } from '../../errors.ts';
-import { writeFileAtomic } from '../../io/index.ts';
+import { ConfigError, ValueError } from '../../errors.ts';
+import { requireWritable, writeFileAtomic } from '../../io/index.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
+import { loadModel } from '../open_checkpoint.ts';
+import { ASSUMED_NFE, describeDuration, probeEvaluation } from '../plan.ts';
 import { provenance } from '../provenance.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';
-import { type MeasuredFlow, type MeasureOptions, measureFlow, type ReportedFlow } from './measure.ts';
+import {
+  evaluationsOfReport,
+  type MeasuredFlow,
+  type MeasureOptions,
+  measureFlow,
+  type ReportedFlow,
+  samplers,
+} from './measure.ts';
 import { reportPage } from './page.ts';
 
 export type { ReportFigures, StageFigures } from './figures.ts';
@@ -35,11 +44,16 @@ export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgres
   /** Where the report goes. */
   workdir: string;
   device: Device;
+  /** The report is refused where its samples would take longer than so many minutes; default: no limit. */
+  budgetMinutes?: number;
   /** Told after each batch of images. */
   onProgress?: (progress: ReportProgress) => void;
 }
 
-const optionKinds: OptionKinds<ReportOptions> = { ...runOptions, workdir: kinds.path };
+const optionKinds: OptionKinds<ReportOptions> = { ...runOptions, workdir: kinds.path, budgetMinutes: kinds.positive };
+
+/** Samples where nothing scores them: enough for the pictures and for the evaluations that RK45 needs. */
+const UNSCORED_SAMPLES = 64;
 const flowsKind = listOf(kind('a flow', kinds.object.accepts), 'flows of reportedFlows() or chainStages()');
 
 function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFlow): void {
@@ -55,7 +69,8 @@ function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFl
 /**
  * Writes report.html and report.json on some flows.
  * @param config how they are measured: seed, data set, eval and sampling
- * @throws FileError for checkpoints that are not there; the signal's reason when aborted
+ * @throws FileError for checkpoints that are not there; ConfigError for samples that take longer than the budget; the signal's reason
+ * when aborted
  */
 export async function reportFlows(
   flows: readonly ReportedFlow[],
@@ -72,23 +87,45 @@ export async function reportFlows(
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
   const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
   using _network = judge?.network;
+  const path = join(workdir, 'report.html');
+  await requireWritable(path);
+  const asked = config.eval.num_samples;
+  const samples = judge ? asked : Math.min(asked, UNSCORED_SAMPLES);
+  const drawn: Config = { ...config, eval: { ...config.eval, num_samples: samples } };
+  await sayTime(flows, drawn, checked);
   const measured: MeasuredFlow[] = [];
   for (const flow of flows)
-    measured.push(await measureFlow(flow, config, { ...options, judge, onProgress: tell('samples') }));
+    measured.push(await measureFlow(flow, drawn, { ...options, judge, onProgress: tell('samples') }));
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
     device: device.description,
     seed: config.seed + 1,
-    samples: config.eval.num_samples,
+    samples,
     features: judge?.network.name,
     heldOut: judge && (await heldOutDistance(config, judge, checked)),
     stages: measured.map(figuresOf),
   };
-  const path = join(workdir, 'report.html');
-  await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, config))]);
+  await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, drawn))]);
   await writeFileAtomic(join(workdir, 'report.json'), [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
   return { path, figures };
+}
+
+/** Says what the samples will take. @throws ConfigError where that is more than the budget */
+async function sayTime(flows: readonly ReportedFlow[], config: Config, options: ReportOptions): Promise<void> {
+  const { device, onNotice, budgetMinutes = Number.POSITIVE_INFINITY } = options;
+  const [{ checkpoint, config: own }] = flows;
+  const { model: loaded } = await loadModel(checkpoint, own, { device });
+  using model = loaded;
+  const { secondsPerSample } = probeEvaluation(model, { ...own, eval: config.eval }, device);
+  const seconds = flows.length * secondsPerSample * evaluationsOfReport(config, ASSUMED_NFE);
+  const { num_samples: samples } = config.eval;
+  const what = `${samples} samples by each of ${samplers(config.sampling).length} samplers take about ${describeDuration(seconds)}`;
+  if (seconds <= 60 * budgetMinutes) return onNotice?.(what);
+  const fitting = Math.floor((60 * budgetMinutes * samples) / seconds);
+  throw new ConfigError(
+    `${what}, and the budget is ${budgetMinutes} min; lower eval.num_samples${fitting > 0 ? ` to ${fitting}` : ''}, or allow more`,
+  );
 }
 
 function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: MeasuredFlow): StageFigures {

@@ -120,7 +120,8 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
   };
 }
 
-function samplers(sampling: Config['sampling']): Config['sampling'][] {
+/** Those that samples are drawn by. */
+export function samplers(sampling: Config['sampling']): Config['sampling'][] {
   const plain = { ...sampling, sigma_variance: 0 };
   return [
     ...EULER_STEPS.map((sample_N) => ({ ...plain, use_ode_sampler: 'euler' as const, sample_N })),
