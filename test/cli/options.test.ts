@@ -174,7 +174,14 @@ const rows: Record<string, Rows> = {
     out: [`quickstart --out ${nowhere}`, /x: the folder cannot be made/],
     ...device(`quickstart --out ${nowhere}`),
   },
-  report: { workdir: ['report', /--workdir is needed/], ...device(`report --workdir ${run}`) },
+  report: {
+    workdir: ['report', /--workdir is needed/],
+    budget: [
+      `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
+      /1000000 samples by each of 6 samplers take about .*, and the budget is 0\.001 min; lower eval\.num_samples/,
+    ],
+    ...device(`report --workdir ${run}`),
+  },
   stats: {
     config: ['stats', /--config is needed/],
     out: [`stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`, /images in .*stats\.npz/],
@@ -322,6 +329,37 @@ describe('notes keys without effect beside others', () => {
     },
     60_000,
   );
+});
+
+describe('says before any work that its results cannot be written', () => {
+  it.each([
+    `${euler} --steps 1 --out ${at('none')}/x.npy`,
+    `${euler} --steps 1 --out ${nowhere}.png`,
+    `classifier --config digits --steps 1000000 --out ${nowhere}.safetensors`,
+    `stats --config digits --config.eval.features pixels --out ${nowhere}.npz`,
+    `tune --out ${at('none')}/x.json`,
+  ])('%s', async (line) => {
+    expect(await rectiflow(line)).toMatch(/FileError: .*(no such file or folder|a file, not a folder|cannot be made)/);
+  });
+});
+
+describe('samples that are not finite', () => {
+  it('are an error that counts them, or are left out and counted where a key says so', async () => {
+    // Noise so large that its steps overflow; of some samples alone where it is just large enough.
+    const wild = `${euler} --steps 2 --num 4 --config.sampling.sigma_variance 1e38 --out ${at('wild.npy')}`;
+    expect(await rectiflow(wild)).toMatch(/NonFiniteError: 4 of 4 samples are not finite/);
+    expect(await rectiflow(`${wild} --config.sampling.not_finite leave_out`)).toMatch(/4 of 4 samples are not finite/);
+    const z0 = new Float32Array(4 * 64).fill(0.5);
+    z0[64] = 3e38;
+    z0[65] = -3e38;
+    await writeNpy(at('large.npy'), { shape: [4, 1, 8, 8], dtype: 'f32', data: z0 });
+    const large = `${sample.replace('--num 2', '')} --sampler euler --steps 2 --latents ${at('large.npy')} --out ${at('some.npy')}`;
+    expect(await rectiflow(large)).toMatch(/NonFiniteError: 1 of 4 samples are not finite/);
+    const said = await rectiflow(`${large} --config.sampling.not_finite leave_out`);
+    expect(said).toContain('note: 1 of 4 samples are not finite and left out');
+    expect(said).toContain('3 images in');
+    expect((await readNpy(at('some.npy'))).shape).toEqual([3, 1, 8, 8]);
+  }, 60_000);
 });
 
 describe('report', () => {

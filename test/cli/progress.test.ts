@@ -1,6 +1,7 @@
 // Plain lines of progress: the first at once, then one every five seconds and the last, with the time left.
 import { afterEach, expect, it, vi } from 'vitest';
 import { startProgress } from '../../src/cli/progress.ts';
+import { say } from '../../src/cli/screen.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -25,4 +26,35 @@ it('a run that goes on from step 100 counts the time of its own steps', () => {
     'train 107/1000  loss 107  30 min left\n',
     'train 1000/1000  loss 0\n',
   ]);
+});
+
+it('text stands above the bar, which never wraps, and what a file holds cannot move the cursor', () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  const { isTTY, columns } = process.stderr;
+  Object.assign(process.stderr, { isTTY: true, columns: 60 });
+  let written = '';
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    written += text;
+    return true;
+  });
+  try {
+    const progress = startProgress('train', 10);
+    progress.update(1, 'loss 1');
+    say('note: \x1b[2Jcleared');
+    vi.advanceTimersByTime(1000);
+    progress.update(2, 'loss 2');
+    progress.stop();
+    say('done');
+  } finally {
+    Object.assign(process.stderr, { isTTY, columns });
+  }
+  const bar = (filled: number, rest: string) =>
+    `train ${'#'.repeat(filled)}${'.'.repeat(30 - filled)} ${rest}`.slice(0, 59);
+  expect(written).toBe(
+    `\r\x1b[K${bar(3, '1/10  0 s  loss 1')}` +
+      `\r\x1b[Knote: \\x1b[2Jcleared\n${bar(3, '1/10  0 s  loss 1')}` +
+      `\r\x1b[K${bar(6, '2/10  1 s, 8 s left  loss 2')}` +
+      `\r\x1b[K${bar(6, '2/10  1 s, 8 s left  loss 2')}\n` +
+      'done\n',
+  );
 });

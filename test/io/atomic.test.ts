@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FileError } from '../../src/errors.ts';
-import { writeFileAtomic } from '../../src/io/index.ts';
+import { requireWritable, writeFileAtomic } from '../../src/io/index.ts';
 import { temporaryFolder } from './files.ts';
 
 const failure = vi.hoisted(() => ({ code: '', at: '' }));
@@ -112,5 +112,30 @@ describe('writeFileAtomic', () => {
     await expect(writeFileAtomic('/dev/full', [bytes('x')])).rejects.toThrow(/^\/dev\/full: is not a regular file/);
     expect((await stat('/dev/full')).isCharacterDevice()).toBe(true);
     await expect(writeFileAtomic('/proc/rectiflow', [bytes('x')])).rejects.toThrow(FileError);
+  });
+});
+
+describe('whether a file can be written is known before', () => {
+  it.each([
+    ['in a folder that is not there', 'none/x', 0, /none\/x: no such file or folder/],
+    ['below a file', 'file/x', 0, /a part of the path is a file/],
+    ['over a folder', 'folder', 0, /is a folder/],
+    ['with a name of 5,000 characters', 'x'.repeat(5000), 0, /the name is too long/],
+    ['on a disk with less room than it takes', 'x', 1e18, /needs 1000000000000000000 bytes, and its disk has \d+ free/],
+  ])('%s', async (_, name, size, says) => {
+    const folder = await temporaryFolder();
+    await writeFile(`${folder}/file`, '');
+    await mkdir(`${folder}/folder`);
+    await expect(requireWritable(`${folder}/${name}`, size)).rejects.toThrow(says);
+    expect((await readdir(folder)).sort()).toEqual(['file', 'folder']);
+  });
+
+  it('and nothing is left where it can', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(`${folder}/old`, 'old');
+    await requireWritable(`${folder}/old`, 10);
+    await requireWritable(`${folder}/new`, 10);
+    expect(await readdir(folder)).toEqual(['old']);
+    expect(await readFile(`${folder}/old`, 'utf8')).toBe('old');
   });
 });
