@@ -97,7 +97,7 @@ async function asJson(order: Order, drawn: SampledImages, config: Config, signal
 
 /** What `POST /sample` answers where Accept says application/json. */
 export interface SampleAnswer {
-  /** [N, H, W, C]: as many as were ordered, without those that are left out. */
+  /** [N, H, W, C], N being the count without those that are left out. */
   shape: readonly number[];
   /** Evaluations of the velocity for each image. */
   nfe: number;
