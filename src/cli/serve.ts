@@ -1,4 +1,3 @@
-import { UsageError } from '../errors.ts';
 import { serveSamples } from '../run/index.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
@@ -34,9 +33,7 @@ export const serveCommand: Command = {
   },
   async run(parsed) {
     const host = parsed.text('host');
-    const port = parsed.whole('port', 0);
-    if (port !== undefined && port > LAST_PORT)
-      throw new UsageError(`--port expects a whole number from 0 to ${LAST_PORT}, got "${parsed.text('port')}"`);
+    const port = parsed.whole('port', 0, LAST_PORT);
     const queue = parsed.whole('queue', 1);
     const path = namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NonFiniteError } from '../../src/errors.ts';
-import { type HttpOptions, type HttpServer, listen, type Sampler } from '../../src/run/serve/http.ts';
+import { type Drawn, type HttpOptions, type HttpServer, listen, type Sampler } from '../../src/run/serve/http.ts';
 import type { AnswerType, Order } from '../../src/run/serve/request.ts';
 
 /** An order that the sampler has been given, and how it ends. */
@@ -27,9 +27,10 @@ class HeldSampler implements Sampler {
   private readonly arrivals: ((held: Held) => void)[] = [];
   private taken = 0;
 
-  draw = (order: Order, type: AnswerType, signal: AbortSignal): Promise<Uint8Array | string> => {
-    if (this.free) return Promise.resolve(JSON.stringify(order));
-    return new Promise((finish, fail) => {
+  draw = (order: Order, type: AnswerType, signal: AbortSignal): Promise<Drawn> => {
+    if (this.free) return Promise.resolve({ body: JSON.stringify(order) });
+    return new Promise((resolve, fail) => {
+      const finish = (body: Uint8Array | string) => resolve({ body });
       const held = { order, type, signal, finish, fail };
       this.all.push(held);
       signal.addEventListener('abort', () => fail(signal.reason), { once: true });
@@ -432,7 +433,7 @@ describe('the queue', () => {
         if (order[0].seed !== 1) return draw(...order);
         resolve();
         await new Promise<void>((let_) => (release = let_));
-        return 'for nobody';
+        return { body: 'for nobody' };
       };
     });
     const deaf = await listen({ host: '127.0.0.1', port: 0, queue: 1 });

@@ -26,9 +26,12 @@ export interface Sampler {
   about: { version: string; device: string; checkpoint: string; shape: readonly number[] };
   /** The longest that it may block the event loop at a time, in seconds. */
   blocking: number;
-  /** The body of an answer of that type. @throws the signal's reason soon after it is aborted */
-  draw(order: Order, type: AnswerType, signal: AbortSignal): Promise<Uint8Array | string>;
+  /** An answer of that type. @throws the signal's reason soon after it is aborted */
+  draw(order: Order, type: AnswerType, signal: AbortSignal): Promise<Drawn>;
 }
+
+/** The body of an answer, and headers that belong to it. */
+export type Drawn = Pick<Reply, 'body' | 'headers'>;
 
 /** What a client may take, in milliseconds. */
 export interface Times {
@@ -142,7 +145,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     if (queue.full) throw busy(`the queue is full: ${queue.limit} requests wait`);
     if (unsent > MOST_UNSENT) throw busy('too many answers wait for their clients');
     const { draw } = sampler;
-    return { status: 200, type, body: await queue.run(() => draw(order, type, signal), signal) };
+    return { status: 200, type, ...(await queue.run(() => draw(order, type, signal), signal)) };
   }
 
   function refusal(error: unknown): Reply {

@@ -1,7 +1,6 @@
 // A network that answers orders for samples.
 
 import { basename } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
@@ -9,6 +8,7 @@ import { networkVelocity, type Velocity } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { microBatchFor } from '../memory.ts';
@@ -51,9 +51,10 @@ export async function openSampler(
     async draw(order, type, signal) {
       const { count: num, sampler: solver, ...how } = order;
       const drawn = await sampleModel(model, config, { ...how, num, solver, microBatch, device, signal });
-      return type === 'image/png'
-        ? encodePng(imageGrid(pixels(drawn.images, config, 'nearest'), drawn.shape))
-        : asJson(order, drawn, config, signal);
+      if (type === 'application/json') return { body: await asJson(order, drawn, config, signal) };
+      const headers: Record<string, string> = {};
+      if (drawn.leftOut.length > 0) headers['x-left-out'] = String(drawn.leftOut.length);
+      return { body: await encodePng(imageGrid(pixels(drawn.images, config, 'nearest'), drawn.shape)), headers };
     },
     [Symbol.dispose]: () => model.dispose(),
   };
@@ -80,22 +81,23 @@ function secondsOf(velocity: Velocity, shape: readonly number[], device: Device)
   return Math.min(evaluate(), evaluate());
 }
 
-async function asJson(order: Order, { images, shape, nfe }: SampledImages, config: Config, signal: AbortSignal) {
+async function asJson(order: Order, drawn: SampledImages, config: Config, signal: AbortSignal): Promise<string> {
+  const { images, shape, nfe, leftOut } = drawn;
   const [count, height, width, channels] = shape;
   const bytes = pixels(images, config, 'nearest');
   const encoded: string[] = [];
   for (let i = 0; i < count; i++) {
-    signal.throwIfAborted();
     const data = bytes.slice((i * bytes.length) / count, ((i + 1) * bytes.length) / count);
     encoded.push(Buffer.from(await encodePng({ width, height, channels, data })).toString('base64'));
-    await nextTurn();
+    await turn(signal);
   }
-  return `${JSON.stringify({ shape, nfe, ...order, steps: order.steps ?? null, images: encoded } satisfies SampleAnswer)}\n`;
+  const answer: SampleAnswer = { shape, nfe, ...order, steps: order.steps ?? null, leftOut, images: encoded };
+  return `${JSON.stringify(answer)}\n`;
 }
 
 /** What `POST /sample` answers where Accept says application/json. */
 export interface SampleAnswer {
-  /** [count, H, W, C] */
+  /** [N, H, W, C], N being the count without those that are left out. */
   shape: readonly number[];
   /** Evaluations of the velocity for each image. */
   nfe: number;
@@ -104,6 +106,8 @@ export interface SampleAnswer {
   sampler: string;
   /** null for rk45. */
   steps: number | null;
+  /** Numbers of the samples that were not finite, with sampling.not_finite leave_out; otherwise they are an error. */
+  leftOut: number[];
   /** Each image as a PNG file, in base64. */
   images: string[];
 }
