@@ -42,6 +42,7 @@ export class EventFile {
    */
   static async open(folder: string, from = 0): Promise<EventFile> {
     checkArguments('EventFile.open', { folder: [folder, kinds.path], from: [from, kinds.whole] });
+    let handle: FileHandle | undefined;
     try {
       makeFolders(folder);
       // The reader takes files in the order of their names: a new one comes last, though it may be of the same second, or the
@@ -49,12 +50,14 @@ export class EventFile {
       const seconds = Math.max(Math.floor(Date.now() / 1000), (await newest(folder)) + 1);
       const name = `events.out.tfevents.${String(seconds).padStart(10, '0')}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
       const path = join(folder, name);
-      const file = new EventFile(byOpen, path, await open(path, 'ax'), seconds);
+      handle = await open(path, 'ax');
+      const file = new EventFile(byOpen, path, handle, seconds);
       await file.append(0, stringField(3, 'brain.Event:2'));
       const START = 1;
       if (from > 0) await file.append(from, bytesField(7, integerField(1, START)));
       return file;
     } catch (error) {
+      await handle?.close();
       throw asFileError(folder, error);
     }
   }

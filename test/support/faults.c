@@ -1,7 +1,8 @@
 /* A disk that fails, for a process that is started with this library in LD_PRELOAD. Read from the environment at each call:
      FAULT_PATH   part of the paths that are meant; without it nothing fails
      FAULT_OP     write, rename, sync or any
-     FAULT_KIND   a number of errno; "short": every write stores half of what it is given; "kill": SIGKILL to the process
+     FAULT_KIND   a number of errno; "short": every write stores half of what it is given; "kill": SIGKILL to the process;
+                  "stop": SIGSTOP to the process, and the call happens when it is continued
      FAULT_AT     the how manieth of those calls fails, from 1
      FAULT_RUN    another value starts counting anew */
 #define _GNU_SOURCE
@@ -39,6 +40,10 @@ static int fault(const char *op, const char *path) {
   if (!strcmp(kind, "kill")) {
     kill(getpid(), SIGKILL);
     pause();
+  }
+  if (!strcmp(kind, "stop")) {
+    kill(getpid(), SIGSTOP);
+    return 0;
   }
   errno = atoi(kind);
   return -1;

@@ -27,7 +27,7 @@ export interface Fault {
   /** Part of the paths that are meant. */
   path: string;
   op: 'write' | 'rename' | 'sync' | 'any';
-  kind: 'EIO' | 'ENOSPC' | 'short' | 'kill';
+  kind: 'EIO' | 'ENOSPC' | 'short' | 'kill' | 'stop';
   /** The how manieth of those calls, from 1. */
   at: number;
 }
@@ -40,6 +40,6 @@ export function faultEnvironment(fault?: Fault): NodeJS.ProcessEnv {
 
 /** For a process that is started already: its variables are read at each call. */
 export function faultVariables({ path, op, kind, at }: Fault): Record<string, string> {
-  const number = kind === 'short' || kind === 'kill' ? kind : String(constants.errno[kind]);
+  const number = kind === 'EIO' || kind === 'ENOSPC' ? String(constants.errno[kind]) : kind;
   return { FAULT_PATH: path, FAULT_OP: op, FAULT_KIND: number, FAULT_AT: String(at) };
 }
