@@ -1,7 +1,8 @@
 // One batch of CIFAR-10, 10,000 images of 32 x 32, in either of its official layouts.
 //
 // binary: per image  label (1 byte), 1024 red, 1024 green, 1024 blue pixels, row by row
-// python: a pickle   {'data': u8 [10000, 3072], red, green, blue as above, 'labels': [10000], ..}
+// python: a pickle   {'data': u8 [10000, 3072], red, green, blue as above, 'labels': [10000], ..}; others have written the same
+//                    with data of [10000, 3, 32, 32], and labels as an array
 //
 // Source: cs.toronto.edu/~kriz/cifar.html.
 import { FileError } from '../errors.ts';
@@ -41,17 +42,27 @@ export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batc
   const globals = new Map(numpyGlobals(name).map((global) => [global.name, global]));
   const { value } = unpickle(bytes, 0, { name, globals });
   const data = value instanceof Map ? value.get('data') : undefined;
-  const labels = value instanceof Map ? value.get('labels') : undefined;
   const array = data instanceof NumpyArray ? data.array : undefined;
-  const shape = [cifar10.batchImages, imageBytes];
-  if (array?.dtype !== 'u8' || array.shape.join() !== shape.join())
-    throw new FileError(name, `holds no "data" of uint8 [${shape.join(', ')}]; is it a batch of CIFAR-10?`);
-  if (!Array.isArray(labels) || labels.length !== cifar10.batchImages)
-    throw new FileError(name, `holds no list of ${cifar10.batchImages} "labels"; is it a batch of CIFAR-10?`);
+  const { batchImages, channels, side } = cifar10;
+  const shapes = [
+    [batchImages, imageBytes],
+    [batchImages, channels, side, side],
+  ];
+  if (array?.dtype !== 'u8' || !shapes.some((shape) => shape.join() === array.shape.join()))
+    throw new FileError(name, `holds no "data" of uint8 [${shapes[0].join(', ')}]; is it a batch of CIFAR-10?`);
+  const labels = value instanceof Map ? listOf(value.get('labels')) : undefined;
+  if (labels?.length !== batchImages)
+    throw new FileError(name, `holds no list of ${batchImages} "labels"; is it a batch of CIFAR-10?`);
   const batch = emptyBatch();
   const pixels = array.data as Uint8Array;
   labels.forEach((label, i) => setImage(batch, i, label, pixels.subarray(i * imageBytes, (i + 1) * imageBytes), name));
   return batch;
+}
+
+/** The elements of a list or of an array of one axis. */
+function listOf(value: unknown): readonly unknown[] | undefined {
+  if (!(value instanceof NumpyArray)) return Array.isArray(value) ? value : undefined;
+  return value.array.shape.length === 1 ? Array.from(value.array.data, Number) : undefined;
 }
 
 function emptyBatch(): Cifar10Batch {

@@ -42,18 +42,14 @@ function binary(first: number): Uint8Array {
 }
 
 // As Python 2 and NumPy 1 wrote the official files.
-function pickled(first: number, { labels = 10_000, shape = [10_000, 3072], type = 'u1' } = {}): Uint8Array {
+function pickled(
+  first: number,
+  { labels = 10_000, shape = [10_000, 3072], type = 'u1', labelType = '' } = {},
+): Uint8Array {
   const pickle = new PickleWriter();
   const text = (value: string) => pickle.bytes(Buffer.from(value));
   const numbers = (values: number[]) => pickle.tuple(() => values.forEach((value) => pickle.integer(value)));
-  pickle.dictionary(() => {
-    text('batch_label');
-    text('training batch 1 of 5');
-    text('labels');
-    pickle.list(() => {
-      for (let i = 0; i < labels; i++) pickle.integer(label(i, first));
-    });
-    text('data');
+  const array = (dims: number[], code: string, content: Uint8Array) => {
     pickle.call('numpy.core.multiarray', '_reconstruct', () => {
       pickle.global('numpy', 'ndarray');
       numbers([0]);
@@ -62,22 +58,35 @@ function pickled(first: number, { labels = 10_000, shape = [10_000, 3072], type 
     pickle.build(() =>
       pickle.tuple(() => {
         pickle.integer(1);
-        numbers(shape);
+        numbers(dims);
         pickle.call('numpy', 'dtype', () => {
-          text(type);
+          text(code);
           pickle.integer(0);
           pickle.integer(1);
         });
         pickle.build(() =>
           pickle.tuple(() => {
             pickle.integer(3);
-            text('|');
+            text(code === 'u1' ? '|' : '<');
           }),
         );
         pickle.boolean(false);
-        pickle.bytes(planes);
+        pickle.bytes(content);
       }),
     );
+  };
+  pickle.dictionary(() => {
+    text('batch_label');
+    text('training batch 1 of 5');
+    text('labels');
+    if (labelType)
+      array([labels], labelType, Buffer.from(Int32Array.from({ length: labels }, (_, i) => label(i, first)).buffer));
+    else
+      pickle.list(() => {
+        for (let i = 0; i < labels; i++) pickle.integer(label(i, first));
+      });
+    text('data');
+    array(shape, type, planes);
   });
   return pickle.end();
 }
@@ -102,6 +111,8 @@ describe('layouts', () => {
     ['the folder of the binary files', '.bin', () => ({ 'data_batch_4.bin': binary(3) })],
     ['the folder above', '.bin', () => ({ [`${above}-bin/data_batch_4.bin`]: binary(3) })],
     ['the folder of the pickled files', '', () => ({ data_batch_4: pickled(3) })],
+    ['data of four axes', '', () => ({ data_batch_4: pickled(3, { shape: [10_000, 3, 32, 32] }) })],
+    ['labels as an array', '', () => ({ data_batch_4: pickled(3, { labelType: 'i4' }) })],
     ['the folder above those', '', () => ({ [`${above}-py/data_batch_4`]: pickled(3) })],
     [
       'an archive',
@@ -145,6 +156,12 @@ describe('layouts', () => {
       /test_batch: holds no "data" of uint8 \[10000, 3072\]/,
     ],
     ['too few labels', () => ({ test_batch: pickled(0, { labels: 9 }) }), /holds no list of 10000 "labels"/],
+    [
+      'too few labels of an array',
+      () => ({ test_batch: pickled(0, { labels: 9, labelType: 'i4' }) }),
+      /10000 "labels"/,
+    ],
+    ['labels that are not whole', () => ({ test_batch: pickled(1, { labelType: 'f4' }) }), /record 0 has label 1\.40/],
     ['another shape', () => ({ test_batch: pickled(0, { shape: [20_000, 1536] }) }), /holds no "data" of uint8/],
     [
       'a shape that does not fit',

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { RectiflowError } from '../../src/errors.ts';
 import {
   encodeNpy,
@@ -106,8 +107,34 @@ async function seeds(): Promise<Seed[]> {
     }),
     await pickleOf('torch_zip.pth'),
     await pickleOf('torch_newer_protocol5.pth'),
+    ...['tar_ustar.tar.gz', 'tar_gnu.tar.gz', 'tar_pax.tar.gz'].map((name): Seed => {
+      const bytes = gunzipSync(fixture(name));
+      return { name: `tar of ${name}`, kind: 'tar.gz', bytes, wrap: (damaged) => packedTar(damaged, headersOf(bytes)) };
+    }),
     { name: 'npy within', kind: 'npz', bytes: encodeNpy(array), wrap: (bytes) => zip([{ name: 'x.npy', bytes }]) },
   ];
+}
+
+/** Where the headers of an archive begin. */
+function headersOf(tar: Buffer): number[] {
+  const headers: number[] = [];
+  for (let at = 0; tar[at] !== 0; ) {
+    headers.push(at);
+    const size = Number.parseInt(tar.toString('latin1', at + 124, at + 135), 8);
+    at += 512 + 512 * Math.ceil(size / 512);
+  }
+  return headers;
+}
+
+/** Packed, with checksums that are right where the headers were. */
+function packedTar(bytes: Uint8Array, headers: readonly number[]): Uint8Array {
+  const tar = Buffer.from(bytes);
+  for (const at of headers.filter((header) => header + 512 <= tar.length)) {
+    tar.fill(' ', at + 148, at + 156);
+    const sum = tar.subarray(at, at + 512).reduce((total, byte) => total + byte, 0);
+    tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148);
+  }
+  return gzipSync(tar, { level: 1 });
 }
 
 // The pickle of a file of PyTorch's, put back among its storages.
