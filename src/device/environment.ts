@@ -75,7 +75,6 @@ export const variables = {
   LIBCUDA_PATH: anyText('file of libcuda, the NVIDIA driver', 'a library'),
   LIBNVRTC_PATH: anyText('file of libnvrtc', 'a library'),
   LIBLAPACK_PATH: anyText('file of LAPACK', 'a library'),
-  LIBLMDB_PATH: anyText('file of liblmdb', 'a library'),
   // What follows is shared with other programs and only says where else to look: what is not there is passed over.
   CUDA_HOME: anyText('a CUDA toolkit in which libnvrtc is looked for', 'a folder'),
   CUDA_PATH: anyText('as CUDA_HOME', 'a folder'),

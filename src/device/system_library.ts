@@ -7,8 +7,6 @@ import { fromEnvironment, type VariableName } from './environment.ts';
 import { parseSignature } from './module.ts';
 import { ffiVersion, Library } from './native/loader.ts';
 
-export { readMemory } from './native/loader.ts';
-
 interface Kinds {
   /** An address, as another call returned it. */
   ptr: number;

@@ -157,18 +157,45 @@ function integerOrBoolean(input: PickleInput): number | bigint | boolean {
 function quotedString(input: PickleInput): string {
   const match = /^(?:'(.*)'|"(.*)")$/s.exec(input.line());
   if (!match) throw input.problem('holds a text without quotes');
-  const text = match[1] ?? match[2];
-  const single: Record<string, string> = { n: '\n', r: '\r', t: '\t' };
-  return text.replace(/\\(x[0-9a-f]{2}|[\s\S])/g, (_, escaped: string) =>
-    escaped.length > 1 ? String.fromCharCode(Number.parseInt(escaped.slice(1), 16)) : (single[escaped] ?? escaped),
-  );
+  const single: Record<string, number> = { n: 10, r: 13, t: 9 };
+  return unescaped(match[1] ?? match[2], (text, at) => {
+    const code = /^x([0-9a-f]{2})/.exec(text.slice(at + 1, at + 4));
+    if (code) return { point: Number.parseInt(code[1], 16), length: 4 };
+    return { point: single[text[at + 1]] ?? text.charCodeAt(at + 1), length: 2 };
+  });
 }
 
 // Python's raw-unicode-escape: Latin-1 with \uXXXX and \UXXXXXXXX.
 function rawUnicode(input: PickleInput): string {
-  return input.line().replace(/\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})/g, (_, short?: string, long?: string) => {
-    const point = Number.parseInt(short ?? long ?? '', 16);
+  return unescaped(input.line(), (text, at) => {
+    const code = /^(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))/.exec(text.slice(at + 1, at + 10));
+    if (!code) return { point: 92, length: 1 };
+    const point = Number.parseInt(code[1] ?? code[2], 16);
     if (point > 0x10ffff) throw input.problem('holds a character beyond Unicode');
-    return String.fromCodePoint(point);
+    return { point, length: code[0].length + 1 };
   });
+}
+
+/**
+ * A text without its escapes. Not by a regular expression over the whole, which makes a string of each match: a text may have megabytes.
+ * @param decode what begins with the backslash at `at` stands for, and its length
+ */
+function unescaped(text: string, decode: (text: string, at: number) => { point: number; length: number }): string {
+  if (!text.includes('\\')) return text;
+  const units = new Uint16Array(text.length);
+  let count = 0;
+  for (let at = 0; at < text.length; ) {
+    if (text.charCodeAt(at) !== 92) {
+      units[count++] = text.charCodeAt(at++);
+      continue;
+    }
+    const { point, length } = decode(text, at);
+    for (const unit of point > 0xffff ? [0xd7c0 + (point >> 10), 0xdc00 + (point & 0x3ff)] : [point])
+      units[count++] = unit;
+    at += length;
+  }
+  const pieces: string[] = [];
+  for (let at = 0; at < count; at += 8192)
+    pieces.push(String.fromCharCode(...units.subarray(at, Math.min(at + 8192, count))));
+  return pieces.join('');
 }

@@ -51,7 +51,6 @@ const rows: Record<VariableName, Row | typeof hint> = {
   LIBCUDA_PATH: [openDriver, '/nonexistent'],
   LIBNVRTC_PATH: [openNvrtc, '/nonexistent'],
   LIBLAPACK_PATH: [findEigenSolver, '/nonexistent'],
-  LIBLMDB_PATH: hint,
   CUDA_HOME: hint,
   CUDA_PATH: hint,
   CUDA_VISIBLE_DEVICES: hint,
