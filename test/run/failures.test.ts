@@ -24,6 +24,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { writePng } from '../../src/io/index.ts';
 import { loadCheckpoint } from '../../src/run/index.ts';
+import { full } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-failures-'));
@@ -47,10 +48,15 @@ interface Running {
   signal(name: NodeJS.Signals): void;
 }
 
-function start(workdir: string, extra: readonly string[] = [], options: { bound?: boolean } = {}): Running {
+function start(
+  workdir: string,
+  extra: readonly string[] = [],
+  options: { bound?: boolean; wrapper?: string[] } = {},
+): Running {
   const command = [bin, 'train', '--config', 'digits', '--threads', '1', '--workdir', workdir, ...small, ...extra];
   // Rights bind everybody but root, whose child gives its privilege up.
-  const wrapper = options.bound && root ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : [];
+  const bound = options.bound && root ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : [];
+  const wrapper = options.wrapper ?? bound;
   const [program, ...words] = [...wrapper, process.execPath, ...command];
   const child = spawn(program, words, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let stderr = '';
@@ -210,6 +216,21 @@ describe('a work directory', () => {
     expect(readFileSync(join(workdir, 'stdout.txt'), 'utf8')).not.toContain('in use');
   });
 
+  it('that is moved away in the middle of a run', async () => {
+    const workdir = join(folder, 'moved');
+    const running = start(workdir);
+    await untilStep(workdir, 12);
+    running.signal('SIGSTOP');
+    renameSync(workdir, `${workdir}.away`);
+    running.signal('SIGCONT');
+    await expectFailure(running, 1, /moved\/lock: the lock is gone; this process ends.*, and what was saved stays/);
+    expect(existsSync(workdir)).toBe(false);
+    renameSync(`${workdir}.away`, workdir);
+    expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
+    await expectDone(start(workdir));
+    await expectSameAsWhole(workdir);
+  });
+
   it('whose log is no file', async () => {
     const workdir = join(folder, 'log');
     await expectDone(start(workdir, ['--config.training.n_iters=10']));
@@ -224,6 +245,24 @@ describe('a work directory', () => {
     await expectSameAsWhole(workdir);
   });
 });
+
+it.runIf(full && process.platform === 'linux')(
+  'memory that runs out is said in words',
+  async (context) => {
+    if (spawnSync('prlimit', ['--version']).error) context.skip('needs prlimit');
+    const large = ['--config.model.nf=64', '--config.training.batch_size=4096', '--config.training.n_iters=1'];
+    for (const megabytes of [600, 900, 1500]) {
+      const running = start(join(folder, `memory-${megabytes}`), large, {
+        wrapper: ['prlimit', `--data=${megabytes * 1_000_000}`],
+      });
+      const { code, stderr, errors } = await running.ended;
+      expect([code, errors.length]).toEqual([1, 1]);
+      expect(errors[0]).toMatch(/memory/);
+      expect(stderr).not.toMatch(/^\s+at /m);
+    }
+  },
+  120_000,
+);
 
 describe('data', () => {
   const images = join(folder, 'images');

@@ -123,10 +123,12 @@ const moments: [Task, string, Omit<Fault, 'path' | 'kind'>][] = [
   ['shards', 'a shard gets its name', { op: 'rename', at: 5 }],
   ['shards', 'it adds to the journal', { op: 'write', at: 14 }],
 ];
+/** Not the last calls: the other would have nothing left to do. */
 const more: typeof moments = (['train', 'official', 'shards'] as const).flatMap((task) =>
-  (['rename', 'write', 'sync'] as const).flatMap((op) =>
-    [2, 4, 6, 8, 10].map((at): (typeof moments)[number] => [task, `${op} ${at}`, { op, at }]),
-  ),
+  (['rename', 'write', 'sync'] as const).flatMap((op) => {
+    const calls = op !== 'rename' || task === 'shards' ? [2, 4, 6, 8, 10] : task === 'train' ? [2, 4, 5] : [1, 2];
+    return calls.map((at): (typeof moments)[number] => [task, `${op} ${at}`, { op, at }]);
+  }),
 );
 
 describe('a process that is stopped, taken over and continued', { timeout: 120_000 }, () => {

@@ -42,7 +42,8 @@ static int fault(const char *op, const char *path) {
     pause();
   }
   if (!strcmp(kind, "stop")) {
-    kill(getpid(), SIGSTOP);
+    /* To this thread: it does not get beyond here before. */
+    raise(SIGSTOP);
     return 0;
   }
   errno = atoi(kind);

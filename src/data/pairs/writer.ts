@@ -130,9 +130,15 @@ export class PairWriter {
       await this.journal.appendFile(`${shardLine(shard)}\n`);
       await this.journal.datasync();
     } catch (error) {
-      throw asFileError(this.folder, error);
+      throw this.failure(error);
     }
     this.shards.push(shard);
+  }
+
+  /** What went wrong in its folder: that it is another's by now, before all else. */
+  private failure(error: unknown): unknown {
+    checkGuards(this.folder);
+    return asFileError(this.folder, error);
   }
 
   /**
@@ -144,10 +150,14 @@ export class PairWriter {
     const batches = batchCount(this.plan);
     if (this.done < batches)
       throw new ValueError(`[PairWriter.finish] expected ${batches} batches, got ${this.done} so far`);
-    await this.ends.finish(images);
-    await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
-    checkGuards(this.folder);
-    await unlink(join(this.folder, files.journal));
+    try {
+      await this.ends.finish(images);
+      await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
+      checkGuards(this.folder);
+      await unlink(join(this.folder, files.journal));
+    } catch (error) {
+      throw this.failure(error);
+    }
   }
 
   /** Closes its files; what is there stays. */
@@ -158,10 +168,12 @@ export class PairWriter {
 }
 
 async function remove(folder: string, patterns: readonly RegExp[]): Promise<void> {
-  const names = await readdir(folder).catch((error) => {
+  try {
+    for (const name of await readdir(folder))
+      if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
+  } catch (error) {
     throw asFileError(folder, error);
-  });
-  for (const name of names) if (patterns.some((pattern) => pattern.test(name))) await unlink(join(folder, name));
+  }
 }
 
 /** A new file with the batches that are kept: a process that lost the folder and still has the old one open does no harm. */
