@@ -7,7 +7,7 @@ import { fromEnvironment, type VariableName } from './environment.ts';
 import { parseSignature } from './module.ts';
 import { ffiVersion, Library } from './native/loader.ts';
 
-export { readMemory } from './native/loader.ts';
+export { ffiVersion, readMemory } from './native/loader.ts';
 
 interface Kinds {
   /** An address, as another call returned it. */
