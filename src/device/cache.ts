@@ -1,10 +1,12 @@
 // The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256; of
 // CUDA `<key>.cubin` or `.ptx` beside `<key>.cu`. Loading a library runs code, so the folder and each file in it must belong to this
-// user and be writable by nobody else. Where the folder is not so, or cannot be written, a private temporary folder serves this
-// process alone and `reason` says why. A file that is not so is compiled again.
+// user and be writable by nobody else, and so must the folders above, which may also be root's. Where that is not so, or the folder
+// cannot be written or is mounted noexec, `reason` says why: each file is then compiled in a private temporary folder, which goes
+// once it is loaded. A file that others may have written is compiled again.
 // Files are written under another name and renamed: any number of processes may share the folder.
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  accessSync,
   chmodSync,
   closeSync,
   constants,
@@ -14,6 +16,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   type Stats,
@@ -21,8 +24,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { DeviceError } from '../errors.ts';
 import { makeFolders } from '../folders.ts';
+import { atEnd } from './ending.ts';
 import { fromEnvironment, homeFolder } from './environment.ts';
 
 /** Raised whenever the meaning of a cached file changes. */
@@ -34,19 +39,32 @@ export interface Endings {
   binary: string;
 }
 
+const ANOTHER = 'RECTIFLOW_CACHE=DIR names another place';
+
 const BINARY = /\.(so|cubin|ptx)$/;
 
+/** The places of one entry while it is made. */
+export interface Staged {
+  source: string;
+  output: string;
+  /** Puts the binary where `find` sees it; of a private folder nothing is kept. @returns the folder's copy of the source */
+  commit(): string;
+  /** Removes what is there of it besides. */
+  discard(): void;
+}
+
 export class KernelCache {
-  readonly folder: string;
+  /** Undefined where no folder serves: then nothing is kept. */
+  readonly folder: string | undefined;
   /** Why the usual folder is not in use; undefined when it is. */
   readonly reason: string | undefined;
   private readonly endings: Endings;
 
   constructor(folder = defaultFolder(), endings: Endings = { source: 'c', binary: 'so' }) {
     this.endings = endings;
-    this.reason = reasonAgainst(folder);
-    // Never relative: a compiler would take a path that begins with a dash for an option.
-    this.folder = this.reason || folder === undefined ? privateFolder() : resolve(folder);
+    this.reason = reasonAgainst(folder, endings.binary === 'so');
+    // Links are followed once, here: the folders above the real one have been looked at.
+    this.folder = this.reason || folder === undefined ? undefined : realpathSync(folder);
   }
 
   /** Where the binary of this key is, verified, or undefined: absent or damaged (then it is removed). */
@@ -56,61 +74,71 @@ export class KernelCache {
 
   /** The verified binary itself. */
   read(key: string): Uint8Array<ArrayBuffer> | undefined {
-    const path = this.path(key, this.endings.binary);
+    if (this.folder === undefined) return undefined;
     try {
       const expected = new TextDecoder().decode(readOwn(this.path(key, 'sum'))).trim();
-      const binary = readOwn(path);
+      const binary = readOwn(this.path(key, this.endings.binary));
       if (expected === sha256(binary)) return binary;
-      rmSync(path, { force: true });
+      this.remove(key);
     } catch {
       // Absent, or being replaced by another process: compile it.
     }
     return undefined;
   }
 
-  /** Writes the source text and gives the places for a compiler: `commit` puts the binary where `find` sees it. */
-  stage(key: string, source: string): { source: string; output: string; commit: () => string; discard: () => void } {
+  /** For a binary that cannot be loaded. */
+  remove(key: string): void {
+    if (this.folder === undefined) return;
+    for (const ending of ['sum', this.endings.binary]) rmSync(this.path(key, ending), { force: true });
+  }
+
+  /**
+   * Writes the source text and gives the places for a compiler. What is neither committed nor discarded is removed when the process ends.
+   * @throws DeviceError where no folder serves, not even a temporary one
+   */
+  stage(key: string, source: string): Staged {
+    const { folder, endings } = this;
+    const own = folder === undefined ? privateFolder() : undefined;
     const unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
-    const { endings } = this;
-    const staged = {
-      source: this.path(`${key}.${unique}`, endings.source),
-      output: this.path(`${key}.${unique}`, endings.binary),
+    const place = (ending: string) => join(own ?? (folder as string), `${key}.${unique}.${ending}`);
+    const staged = { source: place(endings.source), output: place(endings.binary) };
+    const sum = place('sum');
+    const remove = () => {
+      for (const file of [staged.source, staged.output, sum]) rmSync(file, { force: true });
+      if (own) rmSync(own, { recursive: true, force: true });
     };
-    const sum = this.path(`${key}.${unique}`, 'sum');
+    const release = atEnd(remove);
     writeFileSync(staged.source, source, { mode: 0o600 });
     return {
       ...staged,
       commit: () => {
-        writeFileSync(sum, sha256(readFileSync(staged.output)), { mode: 0o600 });
+        if (own) return staged.source;
         chmodSync(staged.output, 0o700);
+        writeFileSync(sum, sha256(readOwn(staged.output)), { mode: 0o600 });
         renameSync(staged.source, this.path(key, endings.source));
         renameSync(staged.output, this.path(key, endings.binary));
         renameSync(sum, this.path(key, 'sum'));
-        return this.path(key, endings.binary);
+        return this.path(key, endings.source);
       },
       discard: () => {
-        for (const file of [staged.source, staged.output, sum]) rmSync(file, { force: true });
+        remove();
+        release();
       },
     };
-  }
-
-  /** Called when a binary has been loaded: a private folder has no further use for its files. */
-  loaded(key: string): void {
-    const { source, binary } = this.endings;
-    if (this.reason) for (const ending of [binary, source, 'sum']) rmSync(this.path(key, ending), { force: true });
   }
 
   /** Number of binaries and their bytes. */
   usage(): { files: number; bytes: number } {
-    const binaries = readdirSync(this.folder).filter((name) => BINARY.test(name));
+    const { folder } = this;
+    const binaries = folder === undefined ? [] : readdirSync(folder).filter((name) => BINARY.test(name));
     return {
       files: binaries.length,
-      bytes: binaries.reduce((sum, name) => sum + statSync(join(this.folder, name)).size, 0),
+      bytes: binaries.reduce((sum, name) => sum + statSync(join(folder as string, name)).size, 0),
     };
   }
 
   private path(key: string, ending: string): string {
-    return join(this.folder, `${key}.${ending}`);
+    return join(this.folder as string, `${key}.${ending}`);
   }
 }
 
@@ -133,10 +161,39 @@ function defaultFolder(): string | undefined {
 }
 
 /** Who may change what this entry of a file system holds, besides this user; undefined for nobody. */
-function othersWho({ uid, mode }: Stats): string | undefined {
+function othersWho({ uid, gid, mode }: Stats): string | undefined {
   if (!process.getuid) return undefined;
   if (uid !== process.getuid()) return 'belongs to another user';
-  return mode & 0o022 ? 'can be written by other users' : undefined;
+  const byOthers = mode & 0o002 || (mode & 0o020 && !isPrivateGroup(gid));
+  return byOthers ? 'can be written by other users' : undefined;
+}
+
+/**
+ * Whether a group has this user alone, as where each user gets a group of the same number and what they make is writable by it
+ * (umask 002). Not of root, whose group may have others.
+ */
+function isPrivateGroup(gid: number): boolean {
+  const uid = process.getuid?.();
+  if (gid === 0 || gid !== uid || gid !== process.getgid?.()) return false;
+  try {
+    const line = new RegExp(`^[^:]*:[^:]*:${gid}:(.*)$`, 'm').exec(readFileSync('/etc/group', 'utf8'));
+    return line !== null && line[1].trim() === '';
+  } catch {
+    return false;
+  }
+}
+
+/** The first folder above `path` in which others than this user and root can put something else in the place of what is below. */
+function openParent(path: string): string | undefined {
+  if (!process.getuid) return undefined;
+  for (let parent = dirname(path); ; parent = dirname(parent)) {
+    const info = statSync(parent);
+    const sticky = (info.mode & 0o1000) !== 0;
+    const mine = othersWho(info) === undefined;
+    const trusted = info.uid === process.getuid() || info.uid === 0;
+    if (!mine && !(trusted && (sticky || (info.mode & 0o022) === 0))) return parent;
+    if (parent === dirname(parent)) return undefined;
+  }
 }
 
 /** Reads a file that belongs to this user and that nobody else can write. @throws Error for any other, and for a link */
@@ -158,36 +215,62 @@ function sha256(data: Uint8Array): string {
 }
 
 /** Why a folder does not serve, or undefined. */
-function reasonAgainst(folder: string | undefined): string | undefined {
-  if (folder === undefined) return 'this user has no home folder (RECTIFLOW_CACHE=DIR names another place)';
-  return folder === 'off' ? 'RECTIFLOW_CACHE is off' : usableFolder(folder);
+function reasonAgainst(folder: string | undefined, forLibraries: boolean): string | undefined {
+  if (folder === undefined) return `this user has no home folder (${ANOTHER})`;
+  return folder === 'off' ? 'RECTIFLOW_CACHE is off' : unusable(resolve(folder), forLibraries);
 }
 
 /** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
-function usableFolder(folder: string): string | undefined {
+function unusable(folder: string, forLibraries: boolean): string | undefined {
   try {
     makeFolders(folder, 0o700);
     const info = lstatSync(folder);
     if (!info.isDirectory()) return `${folder} is not a folder`;
     const others = othersWho(info);
     if (others) return `${folder} ${others}, who may have put other code there (remove it, and it is made anew)`;
-    const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
-    writeFileSync(probe, '');
-    rmSync(probe);
-    return undefined;
+    const parent = openParent(realpathSync(folder));
+    if (parent)
+      return `${parent}, above ${folder}, can be changed by other users, who could put other code there (${ANOTHER})`;
+    return refusal(folder, forLibraries);
   } catch (error) {
     return `${folder} cannot be written (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`;
   }
 }
 
-let temporary: string | undefined;
-
-/** One folder a process, mode 0700; its files are removed as soon as they are loaded, the folder at the end. */
-function privateFolder(): string {
-  if (temporary === undefined) {
-    const made = mkdtempSync(join(tmpdir(), 'rectiflow-'));
-    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
-    temporary = made;
+/** Writes a file. @returns why libraries cannot be loaded from the folder, or undefined @throws the system's error */
+function refusal(folder: string, forLibraries: boolean): string | undefined {
+  const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
+  writeFileSync(probe, '', { mode: 0o700 });
+  try {
+    // Where a file system is mounted noexec, nobody may execute what has the permission, and nothing in it is mapped as code.
+    if (forLibraries) accessSync(probe, constants.X_OK);
+    return undefined;
+  } catch {
+    return `${folder} is on a file system that is mounted noexec, from which no library is loaded (${ANOTHER})`;
+  } finally {
+    rmSync(probe);
   }
-  return temporary;
+}
+
+/**
+ * A new folder of mode 0700, in the first of the temporary places that serves.
+ * @throws DeviceError with the reason against each
+ */
+export function privateFolder(): string {
+  const runtime = fromEnvironment('XDG_RUNTIME_DIR');
+  const places = [tmpdir(), runtime && resolve(runtime), '/tmp', '/var/tmp', '/dev/shm'];
+  const reasons: string[] = [];
+  for (const place of new Set(places.filter((name) => name !== undefined))) {
+    let made: string | undefined;
+    try {
+      made = mkdtempSync(join(place, 'rectiflow-'));
+      const reason = refusal(made, true);
+      if (!reason) return made;
+      reasons.push(reason.replace(` (${ANOTHER})`, ''));
+    } catch (error) {
+      reasons.push(`${place} cannot be written (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`);
+    }
+    if (made) rmSync(made, { recursive: true, force: true });
+  }
+  throw new DeviceError(`no folder can hold compiled kernels: ${reasons.join('; ')} (${ANOTHER})`);
 }

@@ -1,8 +1,8 @@
-// The host's C compiler: found once, run on one source at a time, its whole log in the error.
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+// The host's C compiler: found once, run on one source at a time within a limit of time, its whole log in the error.
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { CompileError } from '../errors.ts';
+import { type Outcome, run, runSync } from './command.ts';
 import { fromEnvironment } from './environment.ts';
 
 export interface Compiler {
@@ -18,6 +18,9 @@ const LINK = process.platform === 'darwin' ? [] : ['-Wl,-z,nodelete'];
 
 /** Where CC is not set, the first of these that runs. */
 const CANDIDATES = ['cc', 'gcc', 'clang'];
+
+/** Milliseconds after which a compiler is stopped: asked for its version, and compiling one file. */
+export const compilerLimits = { version: 30_000, file: 600_000 };
 
 /** By the words that were tried. */
 const found = new Map<string, Compiler>();
@@ -43,32 +46,58 @@ export function compilerMissing(tried: string): string {
  * @throws CompileError if CC names one that cannot be run: another in its place would be a surprise
  */
 export function lookForCompiler(): Compiler | { tried: string } {
+  const steps = search();
+  let step = steps.next();
+  while (!step.done) step = steps.next(answerOf(step.value, runSync(...versionCall(step.value))));
+  return step.value;
+}
+
+/** As lookForCompiler, which knows a compiler that was found here; the event loop goes on meanwhile. */
+export async function lookForCompilerAsync(): Promise<Compiler | { tried: string }> {
+  const steps = search();
+  let step = steps.next();
+  while (!step.done) step = steps.next(answerOf(step.value, await run(...versionCall(step.value))));
+  return step.value;
+}
+
+type Words = readonly [string, ...string[]];
+
+/** Yields the words of a compiler to ask for its version, takes its answer: the compiler, or why it does not run. */
+function* search(): Generator<Words, Compiler | { tried: string }, Compiler | string> {
   const named = fromEnvironment('CC');
   if (named !== undefined) {
-    const compiler = ask(named);
+    const compiler = found.get(named.join('\0')) ?? (yield named);
     if (typeof compiler !== 'string') return compiler;
     throw new CompileError(`CC names "${named.join(' ')}", which cannot be run: ${compiler}; mend it, or unset CC`);
   }
   const tried: string[] = [];
   for (const command of CANDIDATES) {
-    const compiler = ask([command]);
+    const compiler = found.get(command) ?? (yield [command]);
     if (typeof compiler !== 'string') return compiler;
     tried.push(`${command} (${compiler})`);
   }
   return { tried: tried.join(', ') };
 }
 
-/** The compiler of these words, or why it does not run. */
-function ask([command, ...leading]: readonly [string, ...string[]]): Compiler | string {
-  const key = [command, ...leading].join('\0');
-  const known = found.get(key);
-  if (known) return known;
-  const { status, signal, stdout, error } = spawnSync(command, [...leading, '--version'], { encoding: 'utf8' });
-  if (error) return (error as NodeJS.ErrnoException).code ?? error.message;
+function versionCall([command, ...leading]: Words): [string, string[], number] {
+  return [command, [...leading, '--version'], compilerLimits.version];
+}
+
+function answerOf([command, ...leading]: Words, { status, signal, stdout, error, late }: Outcome): Compiler | string {
+  if (late) return `it did not tell its version within ${seconds(compilerLimits.version)}`;
+  if (error) return isFolder(command) ? 'it is a folder' : (error.code ?? error.message);
   if (status !== 0) return status === null ? `${signal}` : `exit ${status}`;
   const compiler = { command, leading, version: stdout.split('\n')[0] };
-  found.set(key, compiler);
+  found.set([command, ...leading].join('\0'), compiler);
   return compiler;
+}
+
+function isFolder(path: string): boolean {
+  return path.includes('/') && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function seconds(milliseconds: number): string {
+  return `${milliseconds / 1000} s`;
 }
 
 /** As a person types it. */
@@ -102,39 +131,49 @@ function argumentsFor({ leading }: Compiler, source: string, output: string, fla
 export function compileSync(name: string, source: string, output: string, flags: readonly string[]): void {
   const compiler = findCompiler();
   const words = argumentsFor(compiler, source, output, flags);
-  const { status, stderr, error } = spawnSync(compiler.command, words, { encoding: 'utf8' });
-  if (status !== 0 || !existsSync(output)) throw failure(name, compiler, flags, stderr, error);
+  check(name, compiler, output, flags, runSync(compiler.command, words, compilerLimits.file));
 }
 
-/** As compileSync, in a process of its own. */
-export function compile(name: string, source: string, output: string, flags: readonly string[]): Promise<void> {
+/** As compileSync; the event loop goes on meanwhile. */
+export async function compile(name: string, source: string, output: string, flags: readonly string[]): Promise<void> {
   const compiler = findCompiler();
-  return new Promise((resolve, reject) => {
-    const words = argumentsFor(compiler, source, output, flags);
-    const child = spawn(compiler.command, words, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let log = '';
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      log += text;
-    });
-    child.on('error', (error) => reject(failure(name, compiler, flags, log, error)));
-    child.on('close', (status) =>
-      status === 0 && existsSync(output) ? resolve() : reject(failure(name, compiler, flags, log)),
-    );
-  });
+  const words = argumentsFor(compiler, source, output, flags);
+  check(name, compiler, output, flags, await run(compiler.command, words, compilerLimits.file));
 }
 
-function failure(name: string, compiler: Compiler, flags: readonly string[], log: string, cause?: Error): CompileError {
-  const own = `${compilerName(compiler)} (${compiler.version})`;
+function check(name: string, compiler: Compiler, output: string, flags: readonly string[], outcome: Outcome): void {
+  if (outcome.status !== 0 || !existsSync(output)) throw failure(name, compiler, flags, outcome);
+}
+
+function failure(
+  name: string,
+  compiler: Compiler,
+  flags: readonly string[],
+  { late, signal, stderr, error }: Outcome,
+): CompileError {
+  const own = compilerTitle(compiler);
+  if (late)
+    return new CompileError(
+      `${own} did not compile ${name}.c within ${seconds(compilerLimits.file)} and was stopped; name another by CC`,
+    );
   const march = flags.find((flag) => flag.startsWith('-march=')) as string;
   const set = march.slice('-march='.length);
   // Asked only now that something is wrong: without the instruction set, does an empty file compile?
-  const empty = (...more: string[]) =>
-    spawnSync(compiler.command, [...compiler.leading, ...more, '-E', '-x', 'c', '/dev/null']).status === 0;
-  if (empty() && !empty(march))
+  const empty = (...more: string[]) => {
+    const words = [...compiler.leading, ...more, '-E', '-x', 'c', '/dev/null'];
+    return runSync(compiler.command, words, compilerLimits.version).status === 0;
+  };
+  if (signal === null && empty() && !empty(march))
     return new CompileError(
-      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${log.trim()}`,
-      { cause },
+      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${stderr.trim()}`,
+      { cause: error },
     );
-  const detail = log?.trim() || cause?.message || 'it wrote no file, and no message';
-  return new CompileError(`${name}.c did not compile with ${own}:\n${detail}`, { cause });
+  const ended = signal === null ? 'it wrote no file, and no message' : `it was ended by ${signal}`;
+  const detail = stderr.trim() || error?.message || ended;
+  return new CompileError(`${name}.c did not compile with ${own}:\n${detail}`, { cause: error });
+}
+
+/** With its version, for messages. */
+export function compilerTitle(compiler: Compiler): string {
+  return `${compilerName(compiler)} (${compiler.version})`;
 }

@@ -1,10 +1,8 @@
 // The CPU device: kernels compiled by the host's C compiler, memory in huge-page slabs, threads in a spinning pool.
-import { availableParallelism } from 'node:os';
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
-import { cacheKey, KernelCache } from './cache.ts';
-import { compile, compilerFlags, compileSync, cpuIdentity, findCompiler } from './cc.ts';
-import { debugLevel, reportCompile, traceLaunch } from './debug.ts';
+import { CpuCompiler } from './cpu_compiler.ts';
+import { debugLevel, traceLaunch } from './debug.ts';
 import {
   type CompileProgress,
   type Device,
@@ -13,11 +11,10 @@ import {
   type Recording,
   registerDevice,
 } from './device.ts';
-import { fromEnvironment } from './environment.ts';
 import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
-import { Library } from './native/loader.ts';
-import { amalgamate, sourceUrl } from './source.ts';
+import { ffiVersion } from './native/loader.ts';
+import { sourceUrl } from './source.ts';
 import { Tables } from './tables.ts';
 import { defaultThreads } from './threads.ts';
 
@@ -35,13 +32,6 @@ const runtimeModule = {
   flags: [],
 } satisfies KernelModule;
 
-interface Compiled {
-  key: string;
-  flags: readonly string[];
-  source: string;
-  module: KernelModule;
-}
-
 export interface CpuOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
@@ -54,8 +44,11 @@ export interface CpuOptions {
 /** The pool width set last in this thread. */
 let activeThreads = 0;
 
-/** Libraries of this process by cache key: devices of several thread counts share them. */
-const libraries = new Map<string, Library>();
+function compilerOf({ march }: CpuOptions): CpuCompiler {
+  // Asked first: without it nothing need be compiled.
+  ffiVersion();
+  return new CpuCompiler(march);
+}
 
 export class CpuDevice implements Device {
   readonly precision = 'fp32';
@@ -64,8 +57,7 @@ export class CpuDevice implements Device {
   readonly exact: boolean;
   readonly workers: number;
   readonly description: string;
-  readonly cache = new KernelCache();
-  private readonly march: string;
+  private readonly compiler: CpuCompiler;
   private readonly runtime: Launchers<Exclude<keyof typeof runtimeModule.kernels, 'runtime_reserve'>>;
   private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
   private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
@@ -75,13 +67,13 @@ export class CpuDevice implements Device {
   private readonly tables: Tables;
 
   /** @throws CompileError without a C compiler, DeviceError without koffi */
-  constructor(options: CpuOptions = {}) {
+  constructor(options: CpuOptions = {}, compiler = compilerOf(options)) {
     registerDevice(this);
     this.workers = options.threads ?? defaultThreads();
     this.exact = options.exact ?? false;
-    this.march = options.march ?? fromEnvironment('RECTIFLOW_MARCH') ?? 'native';
+    this.compiler = compiler;
     this.description = `${this.workers} thread${this.workers === 1 ? '' : 's'}`;
-    const library = this.library(runtimeModule);
+    const library = compiler.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
     const reserve = bind('runtime_reserve');
     this.allocator = new CachingAllocator({ reserve: (bytes) => reserve(bytes) });
@@ -101,6 +93,13 @@ export class CpuDevice implements Device {
       allocate: (bytes) => this.allocator.allocate(bytes),
       upload: (address, source) => this.uploadTo(address, source, source.byteLength),
     });
+  }
+
+  /** As the constructor; where something is to be compiled, the event loop goes on meanwhile. */
+  static async open(options: CpuOptions = {}): Promise<CpuDevice> {
+    const compiler = compilerOf(options);
+    await compiler.prepare([runtimeModule]);
+    return new CpuDevice(options, compiler);
   }
 
   allocate(bytes: number): number {
@@ -142,7 +141,7 @@ export class CpuDevice implements Device {
     if (known) return known;
     if (module.language !== 'c')
       throw new DeviceError(`${module.name}.cu holds kernels of CUDA, not of the device cpu`);
-    const library = this.library(module);
+    const library = this.compiler.library(module);
     this.runtime.runtime_bind_pool(library.address('pool_bind'));
     const launchers: Record<string, (...values: number[]) => number> = {};
     for (const [name, signature] of Object.entries<string>(module.kernels)) {
@@ -153,21 +152,9 @@ export class CpuDevice implements Device {
   }
 
   async prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
-    const waiting = modules
-      .filter((module) => module.language === 'c')
-      .filter((module) => !this.loaded.has(module))
-      .map((module) => this.compilation(module));
-    const missing = waiting.filter(({ key }) => !libraries.has(key) && !this.cache.find(key));
-    const total = missing.length;
-    let done = 0;
-    const worker = async () => {
-      for (let next = missing.pop(); next; next = missing.pop()) {
-        await this.build(next);
-        onProgress?.({ done: ++done, total, module: next.module.name });
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(availableParallelism(), total) }, worker));
-    for (const { module } of waiting) this.load(module);
+    const own = modules.filter((module) => module.language === 'c').filter((module) => !this.loaded.has(module));
+    await this.compiler.prepare(own, onProgress);
+    for (const module of own) this.load(module);
   }
 
   table(values: readonly number[]): number {
@@ -197,53 +184,5 @@ export class CpuDevice implements Device {
       return kernel(...values);
     };
     return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
-  }
-
-  private compilation(module: KernelModule): Compiled {
-    const source = amalgamate(module.url);
-    const { version, leading } = findCompiler();
-    const flags = compilerFlags(module.flags, this.march);
-    return {
-      key: cacheKey(module.name, [source, version, ...leading, cpuIdentity(), ...flags]),
-      flags,
-      source,
-      module,
-    };
-  }
-
-  /** The shared library of a module, compiled now if neither this process nor the cache has it. */
-  private library(module: KernelModule): Library {
-    const compilation = this.compilation(module);
-    let library = libraries.get(compilation.key);
-    if (!library) {
-      library = new Library(this.cache.find(compilation.key) ?? this.buildSync(compilation));
-      libraries.set(compilation.key, library);
-      this.cache.loaded(compilation.key);
-    }
-    return library;
-  }
-
-  private buildSync({ key, flags, source, module }: Compiled): string {
-    const staged = this.cache.stage(key, source);
-    try {
-      const start = performance.now();
-      compileSync(module.name, staged.source, staged.output, flags);
-      reportCompile(module.name, performance.now() - start, staged.source);
-      return staged.commit();
-    } finally {
-      staged.discard();
-    }
-  }
-
-  private async build({ key, flags, source, module }: Compiled): Promise<void> {
-    const staged = this.cache.stage(key, source);
-    try {
-      const start = performance.now();
-      await compile(module.name, staged.source, staged.output, flags);
-      reportCompile(module.name, performance.now() - start, staged.source);
-      staged.commit();
-    } finally {
-      staged.discard();
-    }
   }
 }

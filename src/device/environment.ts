@@ -82,6 +82,10 @@ export const variables = {
   VIRTUAL_ENV: anyText('a Python environment in which libnvrtc is looked for', 'a folder'),
   CONDA_PREFIX: anyText('as VIRTUAL_ENV', 'a folder'),
   XDG_CACHE_HOME: anyText('the folder of caches, where it is absolute; default ~/.cache', 'an absolute folder'),
+  XDG_RUNTIME_DIR: anyText(
+    'where kernels are compiled if neither the cache nor the temporary folder serves',
+    'a folder',
+  ),
 } satisfies Record<string, Variable<unknown>>;
 
 export type VariableName = keyof typeof variables;

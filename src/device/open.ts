@@ -1,11 +1,14 @@
 // Opening a device by name, once per name and options.
+import { rmdirSync } from 'node:fs';
 import { checkArgument, checkOptions, kinds, oneOf } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
-import { compilerMissing, lookForCompiler } from './cc.ts';
+import { KernelCache, privateFolder } from './cache.ts';
+import { compilerMissing, lookForCompilerAsync } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import { type Device, deviceKind, type Precision, precisions } from './device.ts';
+import { ffiVersion } from './system_library.ts';
 import { checkThreads } from './threads.ts';
 import { WasmDevice } from './wasm.ts';
 import { nodeHost } from './wasm_node.ts';
@@ -66,9 +69,10 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
 }
 
 /**
- * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler.
+ * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler, where koffi
+ * does not load, or without any folder from which libraries are loaded.
  * @param onNotice told of that
- * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where there is neither a compiler nor the WebAssembly module
+ * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where the WebAssembly module is not there either
  */
 export async function openDefaultDevice(
   name: string,
@@ -76,17 +80,32 @@ export async function openDefaultDevice(
   onNotice: (text: string) => void,
 ): Promise<Device> {
   const { precision = 'fp32' } = options;
-  const compiler = name === 'cpu' && precision === 'fp32' ? lookForCompiler() : undefined;
-  if (compiler === undefined || !('tried' in compiler)) return openDevice(name, options);
-  const { tried } = compiler;
+  const obstacle = name === 'cpu' && precision === 'fp32' ? await obstacleToCpu() : undefined;
+  if (obstacle === undefined) return openDevice(name, options);
+  const { notice, remedy } = obstacle;
   const device = await openDevice('wasm', options).catch((cause) => {
     throw new DeviceError(
-      `no device can be opened. ${compilerMissing(tried)}. Or, for the same kernels in WebAssembly: ${cause.message}`,
+      `no device can be opened. ${remedy}. Or, for the same kernels in WebAssembly: ${cause.message}`,
       { cause },
     );
   });
-  onNotice(`no C compiler was found (tried ${tried}): computing in WebAssembly, on the device wasm`);
+  onNotice(`${notice}: computing in WebAssembly, on the device wasm`);
   return device;
+}
+
+/** Why the device cpu cannot be opened here, for which the user need not answer. */
+async function obstacleToCpu(): Promise<{ notice: string; remedy: string } | undefined> {
+  const compiler = await lookForCompilerAsync();
+  if ('tried' in compiler)
+    return { notice: `no C compiler was found (tried ${compiler.tried})`, remedy: compilerMissing(compiler.tried) };
+  try {
+    ffiVersion();
+    if (new KernelCache().folder === undefined) rmdirSync(privateFolder());
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { notice: error.message, remedy: error.message };
+  }
 }
 
 async function create(kind: string, index: number, options: OpenOptions): Promise<Device> {
@@ -100,7 +119,7 @@ async function deviceOf(
   index: number,
   { threads, precision, exact, march }: OpenOptions,
 ): Promise<Device> {
-  if (kind === 'cpu') return new CpuDevice({ threads, exact, march });
+  if (kind === 'cpu') return CpuDevice.open({ threads, exact, march });
   if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads, exact });
   return new CudaDevice(index, { precision });
 }

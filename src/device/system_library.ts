@@ -7,6 +7,8 @@ import { fromEnvironment, type VariableName } from './environment.ts';
 import { parseSignature } from './module.ts';
 import { ffiVersion, Library } from './native/loader.ts';
 
+export { ffiVersion } from './native/loader.ts';
+
 interface Kinds {
   /** An address, as another call returned it. */
   ptr: number;

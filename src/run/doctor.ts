@@ -2,13 +2,15 @@
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { KernelCache } from '../device/cache.ts';
-import { compilerMissing, compilerName, lookForCompiler } from '../device/cc.ts';
+import { compilerMissing, compilerName, lookForCompiler, lookForCompilerAsync } from '../device/cc.ts';
 import { CpuDevice } from '../device/cpu.ts';
+import { tryCompiler } from '../device/cpu_compiler.ts';
 import { type CudaPart, surveyCuda } from '../device/cuda/survey.ts';
 import { surveyEnvironment } from '../device/environment.ts';
 import { declaredModules } from '../device/module.ts';
 import { openDevice } from '../device/open.ts';
-import { openSystemLibrary } from '../device/system_library.ts';
+import { ffiVersion, openSystemLibrary } from '../device/system_library.ts';
+import { DeviceError } from '../errors.ts';
 import { lapack } from '../eval/lapack.ts';
 import { presetNames } from './config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
@@ -41,8 +43,8 @@ export async function examine(): Promise<Finding[]> {
     version(),
     machine(lacking),
     environment(),
-    ...libraryFindings(),
-    compiler(lacking),
+    ...libraryFindings(lacking),
+    await compiler(lacking),
     cache(),
     await cpu(lacking),
     module,
@@ -75,12 +77,16 @@ function machine(lacking: Lacking): Finding {
   };
 }
 
-function libraryFindings(): Finding[] {
+function libraryFindings(lacking: Lacking): Finding[] {
   const require = createRequire(import.meta.url);
   return Object.entries(libraries).map(([name, purpose]) => {
     try {
-      return { what: name, state: 'ok' as const, detail: installedVersion(require, name) };
-    } catch {
+      const version = installedVersion(require, name);
+      // There it may be without its binary for this system.
+      if (name === 'koffi') ffiVersion();
+      return { what: name, state: 'ok' as const, detail: version };
+    } catch (error) {
+      if (error instanceof DeviceError) return { what: name, state: lacking, detail: error.message };
       return { what: name, state: 'missing' as const, detail: purpose, remedy: `npm install ${name}` };
     }
   });
@@ -105,10 +111,10 @@ function environment(): Finding {
   return { what, state: 'ok', detail: set.join(', ') || 'no variable is set' };
 }
 
-function compiler(lacking: Lacking): Finding {
+async function compiler(lacking: Lacking): Promise<Finding> {
   const what = 'C compiler';
   try {
-    const result = lookForCompiler();
+    const result = await lookForCompilerAsync();
     if (!('tried' in result)) return { what, state: 'ok', detail: `${compilerName(result)}: ${result.version}` };
     const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
     return { what, state: lacking, detail: compilerMissing(result.tried), remedy };
@@ -123,23 +129,41 @@ function compiler(lacking: Lacking): Finding {
   }
 }
 
+/** Loads a library of one line from there, as kernels are. */
 function cache(): Finding {
+  const what = 'kernel cache';
   const kernels = new KernelCache();
   const { files, bytes } = kernels.usage();
+  const remedy = 'mend the folder, or name another by RECTIFLOW_CACHE';
+  const trial = attempt(() => tryCompiler(kernels));
+  if (kernels.reason) {
+    const detail = `${kernels.reason}; kernels are compiled again in every process${trial ? `; ${trial}` : ''}`;
+    return { what, state: 'note', detail, remedy };
+  }
   const detail = `${kernels.folder}: ${files} kernels, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
-  if (!kernels.reason) return { what: 'kernel cache', state: 'ok', detail };
-  return {
-    what: 'kernel cache',
-    state: 'note',
-    detail: `${kernels.reason}; kernels are compiled again in every process`,
-    remedy: 'mend the folder, or name another by RECTIFLOW_CACHE',
-  };
+  return trial ? { what, state: 'note', detail: `${detail}; ${trial}`, remedy } : { what, state: 'ok', detail };
+}
+
+/** What goes wrong; nothing where the compiler or koffi is the reason, which have lines of their own. */
+function attempt(work: () => void): string | undefined {
+  try {
+    ffiVersion();
+    lookForCompiler();
+  } catch {
+    return undefined;
+  }
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 async function cpu(lacking: Lacking): Promise<Finding> {
   try {
     const start = performance.now();
-    const device = new CpuDevice();
+    const device = await CpuDevice.open();
     await device.prepare(declaredModules());
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     return {

@@ -57,6 +57,7 @@ const rows: Record<VariableName, Row | typeof hint> = {
   VIRTUAL_ENV: hint,
   CONDA_PREFIX: hint,
   XDG_CACHE_HOME: hint,
+  XDG_RUNTIME_DIR: hint,
 };
 
 const cases = Object.entries(rows).flatMap(([name, row]) =>

@@ -24,6 +24,10 @@ export class CudaCompiler {
   readonly cache: KernelCache;
   private readonly nvrtc: Nvrtc;
   private readonly target: Target;
+  /** Keys of what was compiled here. */
+  private readonly own = new Set<string>();
+  /** What was compiled ahead of its first use. */
+  private readonly unused = new Map<string, Uint8Array>();
 
   constructor(nvrtc: Nvrtc, target: Target) {
     this.nvrtc = nvrtc;
@@ -36,13 +40,20 @@ export class CudaCompiler {
     const request = this.request(module);
     const { key, file, source, options } = request;
     const start = performance.now();
-    const image = this.cache.read(key) ?? this.store(request, this.nvrtc.compile(file, source, options), start);
-    this.cache.loaded(key);
-    return image;
+    const image = this.unused.get(key) ?? this.cache.read(key);
+    this.unused.delete(key);
+    return image ?? this.store(request, this.nvrtc.compile(file, source, options), start);
+  }
+
+  /** Forgets an image that the driver refused. @returns whether it is another process's, and may be compiled again */
+  forget(module: CudaModule): boolean {
+    const { key } = this.request(module);
+    this.cache.remove(key);
+    return !this.own.has(key);
   }
 
   /**
-   * Compiles into the cache what it lacks, a few files at a time.
+   * Compiles what the cache lacks, a few files at a time.
    * @throws CompileError with NVRTC's whole log
    */
   async fill(modules: readonly CudaModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
@@ -52,7 +63,8 @@ export class CudaCompiler {
     const worker = async () => {
       for (let next = missing.pop(); next; next = missing.pop()) {
         const start = performance.now();
-        this.store(next, await this.nvrtc.compileInBackground(next.file, next.source, next.options), start);
+        const compilation = await this.nvrtc.compileInBackground(next.file, next.source, next.options);
+        this.unused.set(next.key, this.store(next, compilation, start));
         onProgress?.({ done: ++done, total, module: next.name });
       }
     };
@@ -67,15 +79,18 @@ export class CudaCompiler {
   }
 
   private store({ key, file, source }: Request, { image }: Compilation, start: number): Uint8Array {
-    const staged = this.cache.stage(key, source);
-    try {
-      writeFileSync(staged.output, image, { mode: 0o600 });
-      const milliseconds = performance.now() - start;
-      const path = staged.commit().replace(/\.\w+$/, '.cu');
-      reportCompile(`${file} for ${this.target.name}`, milliseconds, path);
-    } finally {
-      staged.discard();
+    this.own.add(key);
+    let path = file;
+    if (this.cache.folder !== undefined) {
+      const staged = this.cache.stage(key, source);
+      try {
+        writeFileSync(staged.output, image, { mode: 0o600 });
+        path = staged.commit();
+      } finally {
+        staged.discard();
+      }
     }
+    reportCompile(`${file} for ${this.target.name}`, performance.now() - start, path);
     return image;
   }
 }

@@ -1,6 +1,6 @@
 // The CUDA device: the driver's primary context of one card, one stream, kernels compiled by NVRTC.
 // Each JavaScript thread that opens a card has a device of its own on the card's one context.
-import { DeviceError } from '../../errors.ts';
+import { CompileError, DeviceError } from '../../errors.ts';
 import { debugLevel, traceLaunch } from '../debug.ts';
 import {
   type CompileProgress,
@@ -229,10 +229,11 @@ export class CudaDevice implements Device {
   }
 
   private loadImage(module: CudaModule): LoadedModule {
-    const image = this.compiler.image(module);
     try {
-      return new LoadedModule(this.driver, image);
+      return new LoadedModule(this.driver, this.compiler.image(module));
     } catch (cause) {
+      if (cause instanceof CompileError) throw cause;
+      if (this.compiler.forget(module)) return this.loadImage(module);
       throw new DeviceError(
         `the driver refused ${module.name}.cu (${this.description}): ${(cause as Error).message}. A driver older than ` +
           'NVRTC does this: update the driver, or name an older NVRTC by LIBNVRTC_PATH',
