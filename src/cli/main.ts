@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 // The command line: finds the command, prints its result or its error. 0 done, 1 failed, 2 wrong usage.
+import { closeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/provenance.ts';
@@ -126,6 +128,12 @@ process.stderr.on('error', () => {});
 let lost: NodeJS.ErrnoException | undefined;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') lost ??= error;
+});
+
+// Node gives each terminal its settings back when it ends, and aborts over one that was closed meanwhile.
+const terminals = [0, 1, 2].filter(isatty);
+process.on('exit', () => {
+  for (const terminal of terminals) if (!isatty(terminal)) closeSync(terminal);
 });
 
 const status = await main(process.argv.slice(2)).catch(report);

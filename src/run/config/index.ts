@@ -109,7 +109,9 @@ async function runModule(file: string): Promise<unknown> {
     if (!/ts$/.test(file))
       return copyOfTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
     const { createJiti } = await import('jiti');
-    return copyOfTree(await createJiti(import.meta.url).import(file, { default: true }));
+    // Its cache may lie in a folder for temporary files, where others could have put programs.
+    const jiti = createJiti(import.meta.url, { fsCache: false });
+    return copyOfTree(await jiti.import(file, { default: true }));
   } catch (cause) {
     throw cannotBeRun(file, cause);
   }
