@@ -261,7 +261,7 @@ describe('a log', () => {
     // 5 + 18,000,000 + 3 + 1 lines.
     expectRead(
       path,
-      '562501 [{"step":0,"loss":0},{"step":5,"loss":0.625},{"step":5,"loss":0.625}] {"step":8,"loss":7}',
+      '562501 [{"step":0,"loss":0},{"step":5,"loss":0.625},{"step":5,"loss":0.625}] {"step":5,"loss":0.625}',
     );
   });
 
