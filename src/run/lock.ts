@@ -70,7 +70,6 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
 
 async function acquire(folder: string, path: string, me: Owner, options: LockOptions): Promise<void> {
   for (;;) {
-    options.signal?.throwIfAborted();
     if (create(path, me) && holds(path, me)) return;
     const seen = look(path);
     const silent = seen && (await untilSilent(folder, path, seen, options));
