@@ -148,9 +148,14 @@ function whole(value: number, least: number, most: number): number | undefined {
 }
 
 /** What a path names; undefined where there is nothing. */
-function kindOf(path: string): 'file' | 'folder' | undefined {
-  const info = statSync(path, { throwIfNoEntry: false });
-  return info && (info.isDirectory() ? 'folder' : 'file');
+/** What is there; 'nowhere' for a path that nothing can be at: below a file, in a circle of links, too long. */
+function kindOf(path: string): 'file' | 'folder' | 'nowhere' | undefined {
+  try {
+    const info = statSync(path, { throwIfNoEntry: false });
+    return info && (info.isDirectory() ? 'folder' : 'file');
+  } catch {
+    return 'nowhere';
+  }
 }
 
 /**

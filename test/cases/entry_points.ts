@@ -264,7 +264,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     host,
     ...['EventFile', 'Float', 'NpyRows', 'OrderedDict', 'Tuple', 'asFileError', 'crc32c', 'decodeNpy', 'decodePng'],
     ...['downloadFile', 'encodeNpy', 'encodePng', 'flattenTorch', 'imageGrid', 'readNpy', 'readNpz', 'readPng'],
-    ...['readPth', 'readSafetensors', 'readSafetensorsHeader', 'removeLeftovers', 'toFloat32', 'unflattenTorch'],
+    ...['readPth', 'readSafetensors', 'readSafetensorsHeader', 'removeLeftovers', 'requireWritable', 'toFloat32', 'unflattenTorch'],
     ...['writeFileAtomic', 'writeNpy', 'writeNpyRows', 'writeNpz', 'writePng', 'writePth', 'writeSafetensors'],
   ),
   run: {
@@ -287,7 +287,7 @@ export const claims: Record<string, Record<string, Claim>> = {
       ],
       ...['makeFolder', 'megabytes', 'missingKeys', 'openCheckpoint', 'pixels', 'presetNames', 'readCheckpointHeader'],
       ...['readLatents', 'readTuning', 'reportFlows', 'reportPlane', 'reportedFlows', 'requireLabels', 'resolveConfig'],
-      ...['sampleFromCheckpoint', 'sampleModel', 'sampleWriter', 'saveCheckpoint', 'scoreFeatures', 'statisticsPath'],
+      ...['sampleFromCheckpoint', 'sampleModel', 'sampleWriter', 'saveCheckpoint', 'scoreFeatures', 'serveSamples', 'statisticsPath'],
       ...['tune', 'tuningIdentity', 'unetOptions', 'useNamedTuning', 'watchSnapshots', 'writeTuning'],
     ),
   },

@@ -16,6 +16,7 @@ import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { sha256OfFile } from '../file_hash.ts';
+import { lockFolder } from '../lock.ts';
 import { sampleModel } from '../sample.ts';
 import { makeFolder } from '../workdir.ts';
 
@@ -92,10 +93,20 @@ interface Run {
   left_out: number[];
 }
 
+/** One process at a time: batches of another number of samples would be removed. */
 async function drawRun(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+  const folder = makeFolder(join(options.folder, runName(config)));
+  const unlock = await lockFolder(folder, { way: 'wait for it', signal: options.signal });
+  try {
+    return await drawInto(folder, model, config, options);
+  } finally {
+    await unlock();
+  }
+}
+
+async function drawInto(folder: string, model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
   const { device, signal, onProgress, onBatch, checkpoint } = options;
   const { num_samples: count, batch_size } = config.eval;
-  const folder = makeFolder(join(options.folder, runName(config)));
   const { sampling, seed } = config;
   const run: Run = {
     checkpoint,
