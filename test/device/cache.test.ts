@@ -299,6 +299,32 @@ function mounted(place: string, options: string, command: readonly string[], env
 const refusal = mounted(tmpdir(), 'noexec', ['true'], process.env);
 if (refusal.status !== 0) process.stderr.write(`skipped: caches that are mounted noexec. ${refusal.stderr}\n`);
 
+test.skipIf(refusal.status !== 0)(
+  'what the group of this user alone may write is no danger; what a group with others may, is',
+  () => {
+    chmodSync(folder, 0o755);
+    const home = join(folder, 'home');
+    mkdirSync(join(home, '.cache'), { recursive: true });
+    const text = `
+    import { KernelCache } from '${new URL('../../dist/device/cache.js', import.meta.url)}';
+    console.log(new KernelCache().reason ?? 'taken');`;
+    const script =
+      'mount --bind "$1/group" /etc/group && shift && umask 002 && exec setpriv --reuid 12345 --regid 12345 --clear-groups "$@"';
+    const answer = (groups: string) => {
+      writeFileSync(join(folder, 'group'), groups);
+      for (const path of [home, join(home, '.cache')]) {
+        chownSync(path, 12345, 12345);
+        chmodSync(path, 0o775);
+      }
+      const words = ['-m', 'sh', '-c', script, 'sh', folder, process.execPath, '--input-type=module', '-e', text];
+      return spawnSync('unshare', words, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: home } }).stdout;
+    };
+    expect(answer('root:x:0:\nsomebody:x:12345:\n')).toBe('taken\n');
+    expect(answer('root:x:0:\nsomebody:x:12345:other\n')).toContain('can be changed by other users');
+    expect(answer('root:x:0:\n')).toContain('can be changed by other users');
+  },
+);
+
 describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec', () => {
   const words = [process.execPath, '--input-type=module', '-e', program];
 
