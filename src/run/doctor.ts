@@ -45,7 +45,7 @@ export async function examine(): Promise<Finding[]> {
     environment(),
     ...libraryFindings(lacking),
     await compiler(lacking),
-    cache(),
+    cacheFinding(),
     await cpu(lacking),
     module,
     ...cuda(),
@@ -130,7 +130,7 @@ async function compiler(lacking: Lacking): Promise<Finding> {
 }
 
 /** Loads a library of one line from there, as kernels are. */
-function cache(): Finding {
+export function cacheFinding(): Finding {
   const what = 'kernel cache';
   const kernels = new KernelCache();
   const { files, bytes } = kernels.usage();

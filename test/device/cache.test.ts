@@ -13,9 +13,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cacheKey, KernelCache } from '../../src/device/cache.ts';
+import { buildWasm } from '../support/wasm.ts';
 
+const root = fileURLToPath(new URL('../..', import.meta.url));
 let folder: string;
 
 beforeEach(() => {
@@ -80,10 +83,10 @@ test('a damaged, truncated or emptied binary is compiled again, never loaded', (
   }
 });
 
-test('six processes at once on an empty folder all succeed and leave no stray file', async () => {
+test('eight processes at once on an empty folder all succeed and leave no stray file', async () => {
   const results = await Promise.all(
     Array.from(
-      { length: 6 },
+      { length: 8 },
       () =>
         new Promise<{ code: number | null; out: string }>((resolve) => {
           const child = spawn(process.execPath, ['--input-type=module', '-e', program], { env: environment(folder) });
@@ -212,3 +215,169 @@ test.skipIf(process.getuid?.() !== 0)(
     expect(readdirSync(folder)).toEqual([]);
   },
 );
+
+describe('the folders above', () => {
+  /** A cache two folders below one of this mode and owner. */
+  function below(mode: number, owner = process.getuid?.() as number): KernelCache {
+    const above = join(folder, `above-${mode.toString(8)}-${owner}`);
+    mkdirSync(above);
+    chmodSync(above, mode);
+    chownSync(above, owner, owner);
+    return new KernelCache(join(above, 'a', 'kernels'));
+  }
+
+  test.each([0o777, 0o775, 0o770, 0o757])('are writable by nobody else (mode %o is refused)', (mode) => {
+    expect(below(mode).reason).toMatch(/above-\d+-\d+, above .*kernels, can be changed by other users/);
+  });
+
+  test.each([0o755, 0o700, 0o1777, 0o1775])(
+    'may be read, and written where each keeps their own (mode %o is taken)',
+    (mode) => {
+      expect(below(mode).reason).toBeUndefined();
+    },
+  );
+
+  test.skipIf(process.getuid?.() !== 0)("are this user's or root's (only root can make others)", () => {
+    expect(below(0o755, 12345).reason).toContain('can be changed by other users');
+    expect(below(0o1777, 12345).reason).toContain('can be changed by other users');
+  });
+
+  test('are those that links lead to', () => {
+    const open = join(folder, 'open');
+    mkdirSync(join(open, 'a'), { recursive: true });
+    chmodSync(open, 0o777);
+    symlinkSync(join(open, 'a'), join(folder, 'link'));
+    expect(new KernelCache(join(folder, 'link', 'kernels')).reason).toContain(`${open}, above`);
+    chmodSync(open, 0o755);
+    // And later the link may lead elsewhere.
+    expect(new KernelCache(join(folder, 'link', 'kernels')).folder).toBe(join(open, 'a', 'kernels'));
+  });
+
+  test('are looked at for images of CUDA too', () => {
+    const open = join(folder, 'open');
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    const cuda = new KernelCache(join(open, 'kernels'), { source: 'cu', binary: 'cubin' });
+    expect(cuda.reason).toContain('can be changed by other users');
+    expect(cuda.read(key)).toBeUndefined();
+  });
+});
+
+test.skipIf(process.getuid?.() !== 0)(
+  'with umask 002 and a group of its own a user has a cache, which is read again (only root can be another user)',
+  () => {
+    chmodSync(folder, 0o755);
+    const home = join(folder, 'home');
+    mkdirSync(home);
+    chownSync(home, 12345, 12345);
+    const script = `umask 002; mkdir -p ${home}/.cache/x; exec "$0" --input-type=module -e "$1"`;
+    const start = (group: number) =>
+      spawnSync('/bin/sh', ['-c', script, process.execPath, program], {
+        encoding: 'utf8',
+        env: { PATH: process.env.PATH, HOME: home, TMPDIR: folder, RECTIFLOW_DEBUG: '1' },
+        uid: 12345,
+        gid: group,
+      });
+    // The group is not in the list of groups: others may be in it.
+    const unknown = start(12345);
+    expect(unknown.stdout, unknown.stderr).toBe('11,22,33\n');
+    expect(readdirSync(join(home, '.cache'))).not.toContain('kernels');
+    chmodSync(join(home, '.cache'), 0o755);
+    expect(start(12345).stderr).toContain('compiled');
+    const again = start(12345);
+    expect(again.stdout).toBe('11,22,33\n');
+    expect(again.stderr).not.toContain('compiled');
+  },
+);
+
+/** Runs a command with a file system of its own mounted at `place` with these options, which only root may. */
+function mounted(place: string, options: string, command: readonly string[], env: NodeJS.ProcessEnv) {
+  const script = 'mount -t tmpfs -o "$1,mode=0700" tmpfs "$2" && shift 2 && exec "$@"';
+  return spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', options, place, ...command], { encoding: 'utf8', env });
+}
+
+const refusal = mounted(tmpdir(), 'noexec', ['true'], process.env);
+if (refusal.status !== 0) process.stderr.write(`skipped: caches that are mounted noexec. ${refusal.stderr}\n`);
+
+test.skipIf(refusal.status !== 0)(
+  'what the group of this user alone may write is no danger; what a group with others may, is',
+  () => {
+    chmodSync(folder, 0o755);
+    const home = join(folder, 'home');
+    mkdirSync(join(home, '.cache'), { recursive: true });
+    const text = `
+    import { KernelCache } from '${new URL('../../dist/device/cache.js', import.meta.url)}';
+    console.log(new KernelCache().reason ?? 'taken');`;
+    const script =
+      'mount --bind "$1/group" /etc/group && shift && umask 002 && exec setpriv --reuid 12345 --regid 12345 --clear-groups "$@"';
+    const answer = (groups: string) => {
+      writeFileSync(join(folder, 'group'), groups);
+      for (const path of [home, join(home, '.cache')]) {
+        chownSync(path, 12345, 12345);
+        chmodSync(path, 0o775);
+      }
+      const words = ['-m', 'sh', '-c', script, 'sh', folder, process.execPath, '--input-type=module', '-e', text];
+      return spawnSync('unshare', words, { encoding: 'utf8', env: { PATH: process.env.PATH, HOME: home } }).stdout;
+    };
+    expect(answer('root:x:0:\nsomebody:x:12345:\n')).toBe('taken\n');
+    expect(answer('root:x:0:\nsomebody:x:12345:other\n')).toContain('can be changed by other users');
+    expect(answer('root:x:0:\n')).toContain('can be changed by other users');
+  },
+);
+
+describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec', () => {
+  const words = [process.execPath, '--input-type=module', '-e', program];
+
+  test('the cache is not used: kernels are compiled elsewhere, and doctor says so', () => {
+    const env = { ...environment(folder), TMPDIR: '/tmp' };
+    const { stdout, stderr } = mounted(folder, 'noexec', words, env);
+    expect(stdout, stderr).toBe('11,22,33\n');
+    const text = `
+      import { cacheFinding } from '${new URL('../../dist/run/doctor.js', import.meta.url)}';
+      console.log(JSON.stringify(cacheFinding()));`;
+    const doctor = mounted(folder, 'noexec', [process.execPath, '--input-type=module', '-e', text], env);
+    const reason = `${folder} is on a file system that is mounted noexec, from which no library is loaded (RECTIFLOW_CACHE=DIR names another place)`;
+    expect(JSON.parse(doctor.stdout)).toEqual({
+      what: 'kernel cache',
+      state: 'note',
+      detail: `${reason}; kernels are compiled again in every process`,
+      remedy: 'mend the folder, or name another by RECTIFLOW_CACHE',
+    });
+  });
+
+  test('the temporary folder is not used either', () => {
+    const { stdout, stderr } = mounted(folder, 'noexec', words, { ...environment('off'), TMPDIR: folder });
+    expect(stdout, stderr).toBe('11,22,33\n');
+  });
+
+  test('images of CUDA may lie there', () => {
+    const text = `
+      import { KernelCache } from '${new URL('../../dist/device/cache.js', import.meta.url)}';
+      console.log(new KernelCache(undefined, { source: 'cu', binary: 'cubin' }).folder);`;
+    const { stdout } = mounted(
+      folder,
+      'noexec',
+      [process.execPath, '--input-type=module', '-e', text],
+      environment(folder),
+    );
+    expect(stdout).toBe(`${folder}\n`);
+  });
+
+  test('with no other place the error names all of them, and a default device is wasm', () => {
+    buildWasm();
+    const text = `
+      import { openDefaultDevice, openDevice } from '/mnt/dist/device/open.js';
+      await openDevice('cpu').catch((error) => console.log(error.name, error.message));
+      console.log((await openDefaultDevice('cpu', { threads: 1 }, (text) => console.log(text))).kind);`;
+    const script =
+      'mount --bind "$1" /mnt && shift; for place in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o noexec tmpfs $place; done; exec "$@"';
+    const { stdout, stderr } = spawnSync(
+      'unshare',
+      ['-m', 'sh', '-c', script, 'sh', root, process.execPath, '--input-type=module', '-e', text],
+      { encoding: 'utf8', env: { PATH: process.env.PATH, RECTIFLOW_CACHE: 'off', TMPDIR: '/tmp' }, cwd: '/' },
+    );
+    expect(stdout, stderr).toMatch(
+      /^DeviceError no folder can hold compiled kernels: \/tmp.*noexec.*; \/var\/tmp.*; \/dev\/shm.*\(RECTIFLOW_CACHE=DIR names another place\)\nno folder .*: computing in WebAssembly, on the device wasm\nwasm\n$/,
+    );
+  });
+});

@@ -28,7 +28,7 @@ function loadKoffi(): typeof Koffi {
       return require('koffi') as typeof Koffi;
     } catch (cause) {
       throw new DeviceError(
-        `the package koffi, which native devices need, does not load: ${(cause as Error).message.trim()}. Its file for this ` +
+        `the package koffi, which native devices need, does not load (${(cause as Error).message.trim()}). Its file for this ` +
           `system (${process.platform} ${process.arch}) is an optional dependency: run \`npm install --include=optional koffi\``,
         { cause },
       );
