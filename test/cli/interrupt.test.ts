@@ -12,7 +12,11 @@ import { full, openTestDevice } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-interrupt-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true });
+});
 const checkpoint = join(folder, 'run/checkpoints/checkpoint_0.safetensors');
 
 beforeAll(async () => {
@@ -79,6 +83,7 @@ function start(line: string): {
   mkdirSync(workdir);
   const words = line.replaceAll(/\bW\b/g, workdir).split(' ');
   const child = spawn(process.execPath, [bin, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
   let text = '';
   let check = () => {};
   for (const stream of [child.stdout, child.stderr])

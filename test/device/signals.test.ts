@@ -1,9 +1,9 @@
 // Signals while the event loop is blocked. The process signals itself; a child tries what would end this one.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { checkBetweenKernels, interruptionPoint, uninterrupted } from '../../src/device/interruption.ts';
 import { watchSignals } from '../../src/device/signals.ts';
 import { mul, tensor } from '../../src/index.ts';
@@ -50,6 +50,11 @@ it.each(['cpu', 'wasm'] as const)(
 
 const module = (path: string) => JSON.stringify(fileURLToPath(new URL(`../../dist/${path}`, import.meta.url)));
 
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 /** A child whose work blocks the event loop for ever and swallows every interruption but the last. */
 function blocked(body: string) {
   const script = `
@@ -58,6 +63,7 @@ function blocked(body: string) {
     const ready = () => process.stdout.write('ready');
     ${body}`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
   const lines = createInterface({ input: child.stderr });
   return { child, ready: once(child.stdout, 'data'), said: once(lines, 'line'), ended: once(child, 'close') };
 }

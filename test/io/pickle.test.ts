@@ -172,5 +172,5 @@ it('a text of nothing but escapes takes memory in proportion to its length', () 
   const text = load(`V${'\\u0041'.repeat(count)}\\U0001f600\\\n.`) as string;
   expect(text.length).toBe(count + 3);
   expect(text.slice(-4)).toBe('A😀\\');
-  expect(load("S'" + '\\x41'.repeat(count) + "\\n\\q'\n.")).toBe(`${'A'.repeat(count)}\nq`);
+  expect(load(`S'${'\\x41'.repeat(count)}\\n\\q'\n.`)).toBe(`${'A'.repeat(count)}\nq`);
 });
