@@ -151,8 +151,15 @@ describe('an owner of which that cannot be known', () => {
     lockTiming.silence = 60_000;
     const { pid } = leave(elsewhere);
     const waiting = expect(lockFolder(folder)).rejects.toThrow(`in use by process ${pid} on elsewhere`);
-    await sleep(100);
-    writeFileSync(path, readFileSync(path, 'utf8').replace(/7\n$/, '8\n'));
+    let ended = false;
+    waiting.then(
+      () => (ended = true),
+      () => (ended = true),
+    );
+    for (let beat = 8; !ended; beat++) {
+      await sleep(20);
+      writeFileSync(path, readFileSync(path, 'utf8').replace(/\d+\n$/, `${beat}\n`));
+    }
     await waiting;
   });
 

@@ -114,10 +114,11 @@ describe('findState', () => {
 
   it('a name of a million parts takes no time', () => {
     const long = `${'a.'.repeat(1_000_000)}0.bias`;
-    const start = performance.now();
+    const before = process.cpuUsage();
     const { weights } = findState('x.pth', new Map([[long, one]]), known);
     expect([...weights.keys()]).toEqual(['0.bias']);
-    expect(performance.now() - start).toBeLessThan(2000);
+    // Microseconds of the processor, whatever else it does.
+    expect(process.cpuUsage(before).user).toBeLessThan(2e6);
   });
 
   it('leaves names that the network does not have as they are', () => {
