@@ -10,15 +10,16 @@ import { fileURLToPath } from 'node:url';
  */
 export const NUMERICS = 2;
 
-const root = new URL('../../', import.meta.url);
+// Asked when it is needed: a bundle in CommonJS has no place.
+const root = () => new URL('../../', import.meta.url);
 
 export function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(new URL('package.json', root()), 'utf8')) as { version: string }).version;
 }
 
 /** Short hash of HEAD, with "+" when the tree differs from it; undefined outside a checkout of this project. */
 export function gitRevision(): string | undefined {
-  const git = (...args: string[]) => spawnSync('git', args, { cwd: fileURLToPath(root), encoding: 'utf8' });
+  const git = (...args: string[]) => spawnSync('git', args, { cwd: fileURLToPath(root()), encoding: 'utf8' });
   // An installed package may lie inside somebody else's repository.
   if (git('rev-parse', '--show-prefix').stdout?.trim() !== '') return undefined;
   const head = git('rev-parse', '--short=12', 'HEAD');

@@ -21,12 +21,12 @@ export { isBooleanKey, isKey } from './tree.ts';
 const MAX_BYTES = 2 ** 20;
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
 
-// The same three steps up from src/run/config and from dist/run/config.
-const presetFolder = fileURLToPath(new URL('../../../configs/', import.meta.url));
+// The same three steps up from src/run/config and from dist/run/config. Asked when it is needed: a bundle in CommonJS has no place.
+const presetFolder = () => fileURLToPath(new URL('../../../configs/', import.meta.url));
 
 /** Names of the package's own configurations, as `--config` takes them. */
 export function presetNames(): string[] {
-  return readdirSync(presetFolder, { recursive: true, encoding: 'utf8' })
+  return readdirSync(presetFolder(), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
     .map((file) => file.slice(0, -3).replaceAll('\\', '/'))
     .sort();
@@ -47,7 +47,7 @@ export async function loadConfig(reference: string, notice: (text: string) => vo
     );
   const file = locate(reference, process.cwd());
   const config = checkConfig(await loadTree(file, []), reference);
-  const inert = file.startsWith(presetFolder) ? undefined : inertNotice(leaves(await readTree(file)));
+  const inert = file.startsWith(presetFolder()) ? undefined : inertNotice(leaves(await readTree(file)));
   if (inert) notice(`in ${reference}, ${inert}`);
   return config;
 }
@@ -56,7 +56,7 @@ export async function loadConfig(reference: string, notice: (text: string) => vo
 export async function resolveConfig(raw: unknown, origin: string): Promise<Config> {
   checkArgument('resolveConfig', 'origin', origin, kinds.text);
   if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is no table of keys`);
-  return checkConfig(merge(await loadTree(locate('base', presetFolder), []), raw), `in ${origin}`);
+  return checkConfig(merge(await loadTree(locate('base', presetFolder()), []), raw), `in ${origin}`);
 }
 
 /** The file a reference means. */
@@ -65,7 +65,7 @@ function locate(reference: string, folder: string): string {
   const wanted = pythonPreset(reference) ?? presetName(reference);
   const names = presetNames();
   const name = names.find((n) => n === wanted) ?? names.find((n) => n.split('/').at(-1) === wanted.split('/').at(-1));
-  if (name) return join(presetFolder, `${name}.ts`);
+  if (name) return join(presetFolder(), `${name}.ts`);
   const near = nearestName(
     wanted,
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
@@ -81,7 +81,7 @@ async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
   if (seen.includes(file))
     throw new ConfigError(`configurations are based on one another: ${[...seen, file].join(' -> ')}`);
   const { base = 'base', ...own } = await readTree(file);
-  if (file === join(presetFolder, 'base.ts')) return own;
+  if (file === join(presetFolder(), 'base.ts')) return own;
   if (typeof base !== 'string')
     throw new ConfigError(`${file}: base must be a name or a path, got ${describeValue(base)}`);
   const baseFile = locate(base, dirname(file));
@@ -89,7 +89,7 @@ async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
   if (
     extname(file) === '.json' &&
     extname(baseFile) !== '.json' &&
-    dirname(relative(presetFolder, baseFile)).startsWith('..')
+    dirname(relative(presetFolder(), baseFile)).startsWith('..')
   )
     throw new ConfigError(`${file}: base "${base}" is a module; a .json can be based on a preset or another .json`);
   return merge(await loadTree(baseFile, [...seen, file]), own);
