@@ -80,7 +80,8 @@ export async function readLog(path: string): Promise<LoggedStep[]> {
     for await (const lines of readLines(file))
       for (const line of lines) {
         const { step, loss } = parseLine(line) ?? {};
-        if (typeof step === 'number' && typeof loss === 'number') steps.push({ step, loss });
+        if (Number.isSafeInteger(step) && Number.isFinite(loss))
+          steps.push({ step: step as number, loss: loss as number });
       }
     return steps;
   });

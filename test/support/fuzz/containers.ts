@@ -124,9 +124,9 @@ const npyTypes = [
   '|V8',
 ];
 
-/** @param kept whether dtype and shape are left alone, so that more mutants are accepted */
 export function mutateNpy(draw: Draw, file: Uint8Array): Bytes {
   const bytes = Buffer.from(file);
+  if (bytes.length < 12 || bytes.toString('latin1', 1, 6) !== 'NUMPY') return mutateBytes(draw, bytes);
   const start = bytes[6] === 1 ? 10 : 12;
   const length = bytes[6] === 1 ? bytes.readUInt16LE(8) : bytes.readUInt32LE(8);
   const data = bytes.subarray(start + length);
@@ -138,7 +138,7 @@ export function mutateNpy(draw: Draw, file: Uint8Array): Bytes {
   const setShape = (list: readonly string[]) => {
     literal = literal.replace(/\([^)]*\)/, `(${list.map((dim) => `${dim},`).join(' ')})`);
   };
-  for (let changes = draw.int(1, 2); changes > 0; changes--)
+  for (let changes = draw.pick([1, 1, 2]); changes > 0; changes--)
     draw.oneOf<void>([
       [3, () => setShape(shape.map((dim) => (draw.chance(0.4) ? draw.pick(dims) : dim)))],
       [2, () => setShape(shape.toReversed())],
@@ -200,9 +200,10 @@ export function mutateNpy(draw: Draw, file: Uint8Array): Bytes {
         },
       ],
       [
-        3,
+        5,
         () => {
-          if (content.length > 0) content = Buffer.from(content.with(draw.int(0, content.length - 1), 0xff));
+          if (content.length > 0)
+            content = Buffer.from(content.with(draw.int(0, content.length - 1), draw.int(0, 255)));
         },
       ],
     ]);
@@ -345,14 +346,14 @@ export function mutatePng(draw: Draw, file: Uint8Array): Bytes {
       deflateSync(Buffer.alloc(draw.int(0, 1e5))),
     ]),
   });
+  const isPixels = ({ type }: { type: string }) => type === 'IDAT';
+  const raw = inflateSync(Buffer.concat(chunks.filter(isPixels).map(({ body }) => body)));
   const pixels = () => {
-    const data = chunks.filter(({ type }) => type === 'IDAT');
-    const raw = inflateSync(Buffer.concat(data.map(({ body }) => body)));
     const changed = draw.chance(0.6) ? raw.with(draw.int(0, raw.length - 1), draw.int(0, 255)) : mutateBytes(draw, raw);
     const packed = deflateSync(changed, { level: draw.int(0, 9) });
     const parts = draw.chance(0.3) ? [packed.subarray(0, 5), packed.subarray(5)] : [packed];
-    const at = chunks.findIndex(({ type }) => type === 'IDAT');
-    chunks.splice(at, data.length, ...parts.map((body) => ({ type: 'IDAT', body: Buffer.from(body) })));
+    const at = chunks.findIndex(isPixels);
+    if (at >= 0) chunks.splice(at, chunks.filter(isPixels).length, ...parts.map((body) => ({ type: 'IDAT', body })));
   };
   for (let changes = draw.int(1, 2); changes > 0; changes--)
     draw.oneOf<unknown>([

@@ -639,7 +639,7 @@ function dataFormats(): Record<string, Format> {
       mutate: (draw) => {
         const at = draw.int(0, table.length - 1);
         const text = draw.oneOf<string>([
-          [5, () => table.replace(/\d/g, (digit, place) => (place === at + draw.int(0, 3) ? '1' : digit))],
+          [5, () => `${table.slice(0, at)}${table.slice(at).replace(/\d/, '1')}`],
           [1, () => table.slice(0, at)],
           [2, () => `${table.slice(0, at)}${draw.pick(['x', '17', ',', '\n', '-1', ''])}${table.slice(at + 1)}`],
           [1, () => `${table}\n`],
@@ -702,6 +702,7 @@ async function pairFormats(): Promise<Record<string, Format>> {
         [1, () => delete store[name]],
         [1, () => Object.assign(store, { [data]: store[draw.pick(all)] })],
         [1, () => Object.assign(store, { 'pairs/8/z0.npy': bytes })],
+        [1, () => renameFolder(store, draw.pick(['-1', 'a b', 'a\nb', '\x1b[31m', '\u202e7', '7'.repeat(200)]))],
         [
           1,
           () =>
@@ -743,6 +744,13 @@ async function pairFormats(): Promise<Record<string, Format>> {
       command: ['pairs', 'pairs'],
     },
   };
+}
+
+function renameFolder(store: Files, name: string): void {
+  for (const [path, content] of Object.entries(store)) {
+    delete store[path];
+    store[path.replace('pairs/7/', `pairs/${name}/`)] = content;
+  }
 }
 
 /** What is a mutant already is changed as bytes. */
@@ -820,7 +828,7 @@ function textFormats({ config: whole, checkpoint }: Owned): Record<string, Forma
   const lines = Array.from({ length: 12 }, (_, step) => ({ step, loss: 1 / (step + 1), lr: 1e-3 }));
   return {
     'configuration (.json)': {
-      whole: { 'x.json': json(table) },
+      whole: { 'x.json': json(table), 'y.json': json({ base: './x.json' }) },
       mutate: (draw) => ({ 'x.json': jsonFile(draw, table), 'y.json': jsonFile(draw, { base: './x.json' }) }),
       read: async (folder) => {
         await loadConfig(join(folder, 'x.json'));
@@ -874,7 +882,8 @@ function textFormats({ config: whole, checkpoint }: Owned): Record<string, Forma
       read: async (folder) => {
         const path = join(folder, 'log.jsonl');
         for (const { step, loss } of await readLog(path))
-          if (typeof step !== 'number' || typeof loss !== 'number') throw new Error('a step is no number');
+          if (!Number.isSafeInteger(step) || !Number.isFinite(loss))
+            throw new Error(`holds step ${step}, loss ${loss}`);
         const log = await StepLog.open(path, 5);
         await log.write({ step: 5, loss: 1 });
         await log.close();

@@ -143,7 +143,7 @@ export function randomPickle(draw: Draw): Bytes {
 /** @param bytes one sound pickle */
 export function mutatePickle(draw: Draw, bytes: Bytes): Bytes {
   const { operations } = operationsOf(bytes);
-  for (let changes = draw.int(1, 2); changes > 0; changes--) {
+  for (let changes = draw.int(1, 2); changes > 0 && operations.length > 1; changes--) {
     const at = draw.int(1, operations.length - 1);
     const one = operations[at];
     draw.oneOf<unknown>([
