@@ -613,6 +613,7 @@ function dataFormats(): Record<string, Format> {
       mutate: (draw) => ({
         test_batch: draw.oneOf<Uint8Array>([
           [5, () => mutatePickle(draw, pickled)],
+          [3, () => pickled.with(draw.int(2 ** 20, 2 ** 24), draw.int(0, 127))],
           [2, () => randomPickle(draw)],
           [1, () => truncate(draw, pickled, [0, 2, 1000, 2 ** 20])],
         ]),
