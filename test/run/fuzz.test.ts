@@ -111,13 +111,13 @@ const formats = Object.entries(mutantCounts).filter(([name]) => wanted === undef
 function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.map(({ format, attempts, accepted, refused, commands, megabytes, slowest }) => [
     ...[format, attempts, accepted, refused, commands, megabytes.toFixed(0)],
-    `${slowest.seconds.toFixed(2)} (${slowest.number})`,
+    `  ${slowest.seconds.toFixed(2)} (${slowest.number})`,
   ]);
   const total = [0, 1, 2, 3].map((at) => rows.reduce((sum, row) => sum + Number(row[at + 1]), 0));
-  const head = ['format', 'attempts', 'accepted', 'refused', 'commands', 'peak MB', 'slowest s (number)'];
+  const head = ['format', 'attempts', 'accepted', 'refused', 'commands', 'peak MB', '  slowest s (number)'];
   return [head, ...rows, ['all', ...total, '', '']]
     .map(
-      ([name, ...numbers]) => `${String(name).padEnd(26)}${numbers.map((text) => String(text).padStart(10)).join('')}`,
+      ([name, ...numbers]) => `${String(name).padEnd(26)}${numbers.map((text) => String(text).padStart(12)).join('')}`,
     )
     .join('\n');
 }
