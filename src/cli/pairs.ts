@@ -49,9 +49,9 @@ export const pairsCommand: Command = {
     const broken = findings.some(({ state }) => state === 'broken');
     if (parsed.has('json')) process.stdout.write(`${shownJson({ root, broken, findings }, 2)}\n`);
     else {
-      const width = Math.max(...findings.map(({ what }) => what.length));
-      for (const { what, state, detail } of findings)
-        process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${shown(detail)}\n`);
+      const rows = findings.map(({ what, state, detail }) => [marks[state], shown(what), shown(detail)]);
+      const width = Math.max(...rows.map(([, what]) => what.length));
+      for (const [mark, what, detail] of rows) process.stdout.write(`${mark}  ${what.padEnd(width)}  ${detail}\n`);
     }
     return broken ? 1 : 0;
   },

@@ -1,6 +1,7 @@
 // What each operation of a pickle does, by its byte, in the order of Lib/pickle.py.
 //
-// Left out, and thereby refused: sets, extension codes and buffers outside of the pickle.
+// Left out, and thereby refused: extension codes and buffers outside of the pickle. A set becomes a list, as by the names of
+// python_globals.ts.
 import type { PickleInput } from './pickle_input.ts';
 import type { PickleMachine } from './pickle_machine.ts';
 
@@ -99,6 +100,12 @@ const byCode: Record<number, Operation> = {
   140: (machine, input) => machine.push(input.utf8(input.byte())),
   141: (machine, input) => machine.push(input.utf8(input.uint64())),
   142: (machine, input) => machine.pushContainer(input.raw(input.uint64())),
+  143: (machine) => machine.pushContainer([]),
+  144: (machine) => {
+    const values = machine.popToMark();
+    machine.append(values);
+  },
+  145: (machine) => machine.pushContainer(machine.popToMark()),
   146: (machine, input) => {
     const keywords = machine.pop();
     if (!(keywords instanceof Map) || keywords.size > 0) throw input.refusal('a call with keyword arguments');

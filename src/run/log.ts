@@ -86,12 +86,12 @@ export async function readLog(path: string): Promise<LoggedStep[]> {
     for await (const lines of readLines(file))
       for (const line of lines) {
         const { step, loss } = parseLine(line) ?? {};
-        if (typeof step !== 'number' || typeof loss !== 'number' || read++ % every !== 0) continue;
+        if (!Number.isSafeInteger(step) || !Number.isFinite(loss) || read++ % every !== 0) continue;
         if (steps.length === MOST_STEPS) {
           steps = steps.filter((_, i) => i % 2 === 0);
           every *= 2;
         }
-        steps.push({ step, loss });
+        steps.push({ step: step as number, loss: loss as number });
       }
     return steps;
   });

@@ -171,6 +171,10 @@ function adamMoments(
     notice(
       `${path}: ${without.length} parameters have no state of Adam and begin with zeros: ${without[0].official}, ...`,
     );
+  if ([...state.values()].some((one) => one instanceof Map && one.has('max_exp_avg_sq')))
+    notice(
+      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+    );
   for (const [index, entry] of entries.entries()) {
     if (!entry.trainable) continue;
     const one = state.get(index);

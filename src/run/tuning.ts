@@ -1,10 +1,10 @@
 // Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { fromEnvironment } from '../device/environment.ts';
-import { ArgumentError, FileError } from '../errors.ts';
+import { ArgumentError, FileError, formatShape } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { writeFileAtomic } from '../io/index.ts';
 import { parseJsonFile } from '../io/json.ts';
@@ -23,10 +23,10 @@ const grid = z
   .min(1)
   .max(64)
   .refine((values) => values.every((value, i) => i === 0 || value > values[i - 1]), 'expected ascending numbers');
-const rates = z.array(z.array(z.array(z.number().nonnegative())));
 const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
-const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, rates)) });
+// The rates themselves are looked at by faultOf: zod makes an issue of each wrong number, and a file may hold millions.
+const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, z.unknown())) });
 
 /** A table of 64 by 64 rates of each algorithm has less than one. */
 const MAX_BYTES = 2 ** 24;
@@ -49,16 +49,24 @@ function faultOf(value: unknown): string | undefined {
     return `${at.join('.') || 'it'}: ${message}`;
   }
   const { tiles, channels, rates: all } = parsed.data;
+  const shape = [tiles.length, channels.length, channels.length];
   for (const pass of passes)
     for (const algorithm of algorithms) {
-      const table = all[pass][algorithm];
-      const whole =
-        table.length === tiles.length &&
-        table.every((rows) => rows.length === channels.length && rows.every((row) => row.length === channels.length));
-      if (!whole)
-        return `rates.${pass}.${algorithm} is not of shape [${tiles.length}, ${channels.length}, ${channels.length}]`;
+      const at = `rates.${pass}.${algorithm}`;
+      if (!hasShape(all[pass][algorithm], shape)) return `${at} is not of shape ${formatShape(shape)}`;
+      const rates = all[pass][algorithm].flatMap((rows) => rows.flatMap((row) => Array.from(row)));
+      const wrong = rates.findIndex((rate) => !Number.isFinite(rate) || (rate as number) < 0);
+      if (wrong >= 0) return `${at} holds ${describeValue(rates[wrong])}, which is no rate`;
     }
   return undefined;
+}
+
+type Rates = readonly (readonly (readonly unknown[])[])[];
+
+/** Whether lists are nested so. */
+function hasShape(value: unknown, [length, ...inner]: readonly number[]): value is Rates {
+  if (length === undefined) return !Array.isArray(value);
+  return Array.isArray(value) && value.length === length && Array.from(value).every((item) => hasShape(item, inner));
 }
 
 const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };

@@ -98,6 +98,18 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
   return upload('arange', numbers, shape, checked);
 }
 
+/** The most numbers that lists stand for where one is in several places: a few of them can stand for more than memory holds. */
+const MOST_SHARED = 2 ** 24;
+
+/** Whether a list is in several places. */
+function sharesLists(list: unknown, seen: Set<unknown>): boolean {
+  if (!Array.isArray(list)) return false;
+  if (seen.has(list)) return true;
+  seen.add(list);
+  // Numbers are looked at by their first alone: that lists of them are whole is checked later.
+  return Array.isArray(list[0]) && list.some((item) => sharesLists(item, seen));
+}
+
 /** The numbers of a typed array or of nested lists, in order, and their shape. */
 function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; shape: Shape } {
   if (ArrayBuffer.isView(data)) {
@@ -112,8 +124,15 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
     if (shape.length > 64) throw new ShapeError('tensor', 'at most 64 axes', 'lists nested deeper');
   }
   // A few lists that hold one another many times stand for more numbers than there is memory.
-  checkShape('tensor', shape);
-  const numbers: number[] = [];
+  const size = sizeOf(checkShape('tensor', shape));
+  if (size > MOST_SHARED && sharesLists(data, new Set()))
+    throw new ShapeError(
+      'tensor',
+      `at most ${MOST_SHARED} numbers in lists that occur more than once`,
+      `lists that stand for ${size}`,
+    );
+  const numbers = hostArray<Float64Array>('tensor', Float64Array, size);
+  let count = 0;
   collect(data, 0);
   return { numbers, shape };
 
@@ -134,8 +153,8 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
         `nested lists of equal lengths, ${formatShape(shape)}`,
         `a list at depth ${depth}`,
       );
-    if (typeof item === 'number') numbers.push(item);
-    else if (typeof item === 'boolean' && dtype === 'bool') numbers.push(item ? 1 : 0);
+    if (typeof item === 'number') numbers[count++] = item;
+    else if (typeof item === 'boolean' && dtype === 'bool') numbers[count++] = item ? 1 : 0;
     else throw new ArgumentError('tensor', 'data to be numbers', describeValue(item));
   }
 }

@@ -153,7 +153,7 @@ describe('refusals', () => {
     [
       ['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'],
       1,
-      /no: holds none of data_batch_1/,
+      /no: there is no such folder; it is to hold data_batch_1/,
     ],
     [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],

@@ -31,6 +31,13 @@ it('prints what it finds, and ends with 1 where something is broken', async () =
   expect(broken.status).toBe(1);
 });
 
+it('escapes the name of a folder', async () => {
+  const root = await makePairs({ count: 2 }, { name: '\x1b[31m7\nok' });
+  const { stdout, stderr } = rectiflow('pairs', root);
+  expect(stdout).toContain('folder \\x1b[31m7\\x0aok  2 pairs');
+  expect(stdout + stderr).not.toContain('\x1b');
+});
+
 it('compares with a configuration and its data', async () => {
   const { noise } = planOf();
   const root = await makePairs({ shape: [1, 8, 8], noise: { ...noise, scale: 2 }, layout: 'official' });

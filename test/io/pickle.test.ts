@@ -61,6 +61,18 @@ it.each([0, 1, 2, 3, 4, 5])("reads Python's protocol %s", async (protocol) => {
   expect((value[31] as { array: unknown }).array).toEqual({ shape: [3], dtype: 'i16', data: Int16Array.of(0, 1, 2) });
 });
 
+it("reads Python's sets", () => {
+  // pickle.dumps({'a': {1}, 'b': frozenset([3]), 'c': set()}, 4)
+  const pickle = '8004951e000000000000007d94288c0161948f94284b01908c016294284b0391948c0163948f94752e';
+  expect(load(Buffer.from(pickle, 'hex'))).toEqual(
+    new Map([
+      ['a', [1]],
+      ['b', [3]],
+      ['c', []],
+    ]),
+  );
+});
+
 // By the descriptions of pickletools.
 it.each<[string, string, unknown]>([
   ['a mark taken away by POP', '(0N.', null],
@@ -85,6 +97,9 @@ it.each<[string, string, unknown]>([
   ['OBJ', '(ctest\nsum\nK\x01K\x02o.', 3],
   ['INST', '(K\x01K\x02itest\nsum\n.', 3],
   ['STACK_GLOBAL', '\x8c\x04test\x8c\x03sum\x93K\x04\x85R.', 4],
+  ['sets of protocol 4, as lists', '\x8f\x94(K\x01K\x02\x90.', [1, 2]],
+  ['a frozen set of protocol 4, as a list', '(K\x03K\x04\x91\x94.', [3, 4]],
+  ['an empty set', '\x8f.', []],
   ['BUILD', 'ctest\nbox\n)RK\x09b.', { state: 9 }],
 ])('reads %s', (_, pickle, value) => {
   expect(load(pickle)).toStrictEqual(value);
@@ -120,7 +135,9 @@ it.each([
   ['(N.', /lacks a mark|leaves values behind/],
   ['t.', /lacks a mark/],
   ['\x80\x06N.', /is of protocol 6/],
-  ['\x8f.', /unknown operation 0x8f/],
+  ['(K\x01\x90.', /takes a value that is not there/],
+  ['}(K\x01\x90.', /appends to what is no list/],
+  ['K\x01\x91.', /lacks a mark/],
   ['\x82\x01.', /unknown operation 0x82/],
   ['X\x02\x00\x00\x00\xff\xfe.', /no valid UTF-8/],
   ['X\xff\xff\xff\xffab.', /ends at byte 8 within/],

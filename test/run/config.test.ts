@@ -50,6 +50,16 @@ describe('files', () => {
     ['c.json', '[1]', /must hold/],
     ['c.json', '{"base": "no_such"}', /no configuration "no_such"/],
     ['c.ts', 'throw new Error("boom");', /cannot be run: boom/],
+    [
+      'c.mjs',
+      'throw new Error("a\\nrectiflow: all good\\n    at x")',
+      /c\.mjs: cannot be run: a rectiflow: all good at x$/,
+    ],
+    [
+      'c.ts',
+      'import "./nowhere.mjs";',
+      /cannot be run: Cannot find module '.\/nowhere\.mjs' Require stack: - \S+c\.ts$/,
+    ],
     ['c.ts', 'throw null;', /cannot be run: it threw null$/],
     ['c.mjs', 'throw null;', /cannot be run: it threw null$/],
     ['c.mjs', 'throw "text";', /cannot be run: it threw "text"$/],

@@ -207,6 +207,22 @@ describe('converting', () => {
     expect((tree.get('ema') as Map<string, TorchValue>).get('num_updates')).toBe(3);
   });
 
+  it('says that the largest second moments of amsgrad are left out', async () => {
+    const tree = (await readPth(checkpoint3)) as Map<string, TorchValue>;
+    const state = (tree.get('optimizer') as Map<string, TorchValue>).get('state') as Map<number, TorchValue>;
+    for (const one of state.values()) {
+      const moments = one as Map<string, TorchValue>;
+      moments.set('max_exp_avg_sq', moments.get('exp_avg_sq') as TorchValue);
+    }
+    const path = join(folder, 'amsgrad.pth');
+    await writePth(path, tree);
+    const notices: string[] = [];
+    await convert(path, join(folder, 'amsgrad.safetensors'), { config, onNotice: (text) => notices.push(text) });
+    expect(notices).toEqual([
+      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+    ]);
+  });
+
   it('refuses other endings and files', async () => {
     await expect(convert('a.txt', 'b.pth')).rejects.toThrow('got .txt to .pth');
     const plain = join(folder, 'plain.safetensors');

@@ -30,6 +30,10 @@ test.each(Object.entries(tunings))('the table %s is whole, and what is written i
 test('a table that is damaged, of another shape or no table is refused by name', async () => {
   const path = join(folder, 'damaged.json');
   const { tiles, channels, rates } = tunings.avx512;
+  const withDirect = (change: (rates: number[][][]) => unknown) => {
+    const direct = change(structuredClone(rates.forward.direct) as number[][][]);
+    return JSON.stringify({ tiles, channels, rates: { ...rates, forward: { ...rates.forward, direct } } });
+  };
   const refused: [string, RegExp][] = [
     ['{', /damaged\.json: is not JSON/],
     ['[]', /no table of `rectiflow tune`/],
@@ -39,6 +43,15 @@ test('a table that is damaged, of another shape or no table is refused by name',
       /rates\.forward\.direct is not of shape \[5, 4, 4\]/,
     ],
     [JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }), /rates\.forward/],
+    [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct is not of shape/],
+    [
+      withDirect((rates) => rates.map((rows) => rows.map((row) => row.with(1, -1)))),
+      /direct holds -1, which is no rate/,
+    ],
+    [
+      withDirect((rates) => rates.map((rows) => rows.map((row) => row.map(String)))),
+      /direct holds "\S+", which is no rate/,
+    ],
   ];
   for (const [text, message] of refused) {
     writeFileSync(path, text);
@@ -61,4 +74,20 @@ test.each([
   const { tuning } = await readCheckpointHeader(path);
   expect(tuning).toMatch(expected);
   expect(tuning).toBe(tuningIdentity(device));
+});
+
+test('a file of millions of values that are no rates is refused without an issue for each', async () => {
+  const path = join(folder, 'large.json');
+  const { tiles, channels, rates } = tunings.avx512;
+  const rows = `[${Array(2000).fill('""').join()}]`;
+  const direct = `[${Array(2000).fill(rows).join()}]`;
+  const text = JSON.stringify({
+    tiles,
+    channels,
+    rates: { ...rates, forward: { ...rates.forward, direct: 'DIRECT' } },
+  });
+  writeFileSync(path, text.replace('"DIRECT"', direct));
+  const before = process.memoryUsage().heapUsed;
+  await expect(readTuning(path)).rejects.toThrow(/rates\.forward\.direct is not of shape/);
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 28);
 });

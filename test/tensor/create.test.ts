@@ -76,6 +76,20 @@ describe('data', () => {
     for (const data of [own, deep]) expect(() => loose.tensor(data)).toThrow('expected at most 64 axes');
   });
 
+  it('lists that hold one another many times, which stand for more than memory holds, are refused', () => {
+    const doubled = (times: number) => {
+      let list: unknown = [1];
+      for (let level = 0; level < times; level++) list = [list, list];
+      return list;
+    };
+    for (const times of [25, 30]) expect(() => loose.tensor(doubled(times))).toThrow(ShapeError);
+    expect(() => loose.tensor(doubled(25))).toThrow(
+      'expected at most 16777216 numbers in lists that occur more than once, got lists that stand for 33554432',
+    );
+    using small = loose.tensor(doubled(10));
+    expect(small.size).toBe(1024);
+  });
+
   it.each<[unknown, string]>([
     [[1, '3'], 'got "3"'],
     [[1, undefined], 'got undefined'],

@@ -161,8 +161,10 @@ const isWhole = (value: unknown, least: number): value is number =>
 const isHash = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Evaluations in the mean over a batch. */
+const isCount = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0;
 const isShard = (value: unknown): value is PairShard =>
-  isFields(value) && isHash(value.sha256) && Number.isFinite(value.nfe) && isWhole(value.clipped, 0);
+  isFields(value) && isHash(value.sha256) && isCount(value.nfe) && isWhole(value.clipped, 0);
 const isRange = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) && value[0] < value[1];
 const isNoise = (value: unknown): boolean =>

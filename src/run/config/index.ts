@@ -119,7 +119,9 @@ async function runModule(file: string): Promise<unknown> {
 
 function cannotBeRun(file: string, cause: unknown): FileError {
   const text = cause instanceof Error ? cause.message : `it threw ${describeValue(cause)}`;
-  return new FileError(file, [`cannot be run: ${text.split('\n')[0]}`, ...text.split('\n').slice(1)], { cause });
+  // What a program throws may have lines that look like ours.
+  const lines = text.split(/[\r\n]+/).map((line) => line.trim());
+  return new FileError(file, `cannot be run: ${lines.filter((line) => line !== '').join(' ')}`, { cause });
 }
 
 const MAX_DEPTH = 20;

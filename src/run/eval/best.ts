@@ -56,7 +56,8 @@ async function readBest(path: string): Promise<Best | undefined> {
   try {
     const { checkpoint, step, score, value } = parseJsonFile(await readWhole(path, MAX_BYTES), path) as Partial<Best>;
     if (typeof checkpoint !== 'string' || typeof score !== 'string') return undefined;
-    return typeof step === 'number' && typeof value === 'number' ? { checkpoint, step, score, value } : undefined;
+    if (!Number.isSafeInteger(step) || !Number.isFinite(value)) return undefined;
+    return { checkpoint, score, step: step as number, value: value as number };
   } catch {
     // Cut off or not ours: it is written anew.
     return undefined;

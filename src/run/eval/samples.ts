@@ -178,11 +178,16 @@ async function readRun(path: string, now: Run): Promise<Pick<Run, 'nfe' | 'left_
     } = parseJsonFile(await readWhole(path, MAX_RUN_BYTES), path) as Run;
     const { nfe: __, left_out: ___, checkpoint: ____, ...same } = now;
     if (JSON.stringify(before) !== JSON.stringify(same)) return undefined;
-    return [nfe, left_out].every(Array.isArray) && nfe.length === left_out.length ? { nfe, left_out } : undefined;
+    const sound = areCounts(nfe, Number.isFinite) && areCounts(left_out, Number.isSafeInteger);
+    return sound && nfe.length === left_out.length ? { nfe, left_out } : undefined;
   } catch {
     // Cut off or not ours: the batches are drawn again.
     return undefined;
   }
+}
+
+function areCounts(values: unknown, isNumber: (value: unknown) => boolean): values is number[] {
+  return Array.isArray(values) && values.every((value) => isNumber(value) && value >= 0);
 }
 
 async function keptBatch(path: string, num: number) {

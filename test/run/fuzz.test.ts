@@ -1,0 +1,153 @@
+// Mutants of every format that this package reads (test/support/fuzz): no crash, no hang, little memory, and a refusal that is
+// one clear error. A mutant is a function of seed, format and number. RECTIFLOW_TEST_FULL=1 reads more than 20,000, a format in
+// a process of its own, and says what came of each; otherwise a few of each format are read.
+import { type ChildProcess, fork } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, it } from 'vitest';
+import { full } from '../support/devices.ts';
+import type { Failure, Message, Outcome, Run } from '../support/fuzz/child.ts';
+import { mutantCounts } from '../support/fuzz/counts.ts';
+
+const SEED = process.env.RECTIFLOW_FUZZ_SEED ?? '1';
+const program = fileURLToPath(new URL('../support/fuzz/child.ts', import.meta.url));
+const root = mkdtempSync(join(tmpdir(), 'rectiflow-fuzz-'));
+const failures: string[] = [];
+// What failed is kept.
+afterAll(() => {
+  if (failures.length === 0) rmSync(root, { recursive: true });
+});
+
+/** Seconds of processor time on one mutant, and of any time where it does not compute either. */
+const MOST = { computing: 10, waiting: 180 };
+const MEGABYTES = 700;
+
+/** Seconds of processor time that a process has taken; undefined where the system does not say. */
+function processorSeconds({ pid }: ChildProcess): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const [user, system] = stat.slice(stat.lastIndexOf(')')).split(' ').slice(12, 14).map(Number);
+    return (user + system) / 100;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Ended {
+  outcomes: Outcome[];
+  /** The mutant that it was at, where it did not come to its end, and why. */
+  stopped?: { format: string; failure: Failure };
+}
+
+function runChild(runs: readonly Run[]): Promise<Ended> {
+  const folder = mkdtempSync(join(root, 'child-'));
+  const child = fork(program, [SEED, folder, JSON.stringify(runs)], {
+    execArgv: ['--import', 'jiti/register'],
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  });
+  const outcomes: Outcome[] = [];
+  let at = { format: runs[0][0], number: -1 };
+  let since = { time: performance.now(), processor: 0 };
+  let hung = '';
+  let said = '';
+  child.stderr?.on('data', (data) => {
+    said = (said + data).slice(-2000);
+  });
+  child.on('message', (message: Message) => {
+    if ('outcome' in message) outcomes.push(message.outcome);
+    else at = message;
+    since = { time: performance.now(), processor: processorSeconds(child) ?? 0 };
+  });
+  const watch = setInterval(() => {
+    const computing = (processorSeconds(child) ?? 0) - since.processor;
+    const waiting = (performance.now() - since.time) / 1000;
+    if (computing < MOST.computing && waiting < MOST.waiting) return;
+    hung = `does not end: ${computing.toFixed(1)} s of processor time, ${waiting.toFixed(0)} s in all`;
+    child.kill('SIGKILL');
+  }, 200);
+  return new Promise((resolve) => {
+    child.once('close', (code, signal) => {
+      clearInterval(watch);
+      if (outcomes.length === runs.length) return resolve({ outcomes });
+      const kept = join(root, `${at.format.replaceAll(/\W+/g, '_')}-${at.number}`);
+      if (existsSync(join(folder, 'mutant'))) renameSync(join(folder, 'mutant'), kept);
+      const what = hung || `ended the process: ${signal ?? code} ${said}`;
+      resolve({ outcomes, stopped: { format: at.format, failure: { number: at.number, what, kept } } });
+    });
+  });
+}
+
+/** All of the runs; after a crash the rest of them in another process. */
+async function runAll(runs: readonly Run[]): Promise<Outcome[]> {
+  const done: Outcome[] = [];
+  let left = [...runs];
+  for (let crashes = 0; left.length > 0 && crashes < 5; ) {
+    const { outcomes, stopped } = await runChild(left);
+    done.push(...outcomes);
+    left = left.slice(outcomes.length);
+    if (!stopped) continue;
+    crashes++;
+    const [format, , to, commands] = left[0];
+    failures.push(reportOf(stopped.format, stopped.failure));
+    left[0] = [format, stopped.failure.number + 1, to, commands];
+    if (stopped.failure.number < 0) left = left.slice(1);
+  }
+  for (const { format, failures: found } of done) failures.push(...found.map((failure) => reportOf(format, failure)));
+  return done;
+}
+
+function reportOf(format: string, { number, what, kept }: Failure): string {
+  return (
+    `${format}, mutant ${number} of seed ${SEED}: ${what}\n  kept in ${kept}; again: node --import jiti/register ` +
+    `test/support/fuzz/child.ts ${SEED} FOLDER '${JSON.stringify([[format, number, number + 1, 1]])}'`
+  );
+}
+
+const wanted = process.env.RECTIFLOW_FUZZ_FORMAT;
+const formats = Object.entries(mutantCounts).filter(([name]) => wanted === undefined || name === wanted);
+
+function table(outcomes: readonly Outcome[]): string {
+  const rows = outcomes.map(({ format, attempts, accepted, refused, commands, megabytes, slowest }) => [
+    ...[format, attempts, accepted, refused, commands, megabytes.toFixed(0)],
+    `  ${slowest.seconds.toFixed(2)} (${slowest.number})`,
+  ]);
+  const total = [0, 1, 2, 3].map((at) => rows.reduce((sum, row) => sum + Number(row[at + 1]), 0));
+  const head = ['format', 'attempts', 'accepted', 'refused', 'commands', 'peak MB', '  slowest s (number)'];
+  return [head, ...rows, ['all', ...total, '', '']]
+    .map(
+      ([name, ...numbers]) => `${String(name).padEnd(26)}${numbers.map((text) => String(text).padStart(12)).join('')}`,
+    )
+    .join('\n');
+}
+
+function judge(outcomes: readonly Outcome[]): void {
+  expect(failures.join('\n')).toBe('');
+  const without = outcomes.filter(
+    ({ accepted, refused, format }) => accepted === 0 || (refused === 0 && !neverRefused.has(format)),
+  );
+  expect(without.map(({ format }) => format)).toEqual([]);
+  for (const { format, megabytes } of outcomes) expect(megabytes, format).toBeLessThan(MEGABYTES);
+}
+
+/** Read as far as they are sound. */
+const neverRefused = new Set(['log.jsonl', 'best.json', 'run.json', 'event files']);
+
+if (full)
+  it('more than 20,000 mutants of all formats', { timeout: 3_600_000 }, async () => {
+    const outcomes: Outcome[] = [];
+    for (const [name, count] of formats)
+      outcomes.push(...(await runAll([[name, 0, count, Math.max(20, Math.ceil(count / 20))]])));
+    console.log(table(outcomes));
+    judge(outcomes);
+    if (wanted === undefined) expect(outcomes.reduce((sum, { attempts }) => sum + attempts, 0)).toBeGreaterThan(20_000);
+  });
+else
+  it('some mutants of each format', { timeout: 120_000 }, async () => {
+    // An image set of 30 MB takes as long as a hundred small files.
+    const shareOf = (name: string, count: number) => (name.startsWith('cifar') ? 4 : Math.ceil(count / 25));
+    const commands = new Set(['checkpoint', 'official checkpoint', 'pth legacy', 'pairs', 'configuration (.json)']);
+    const runs = formats.map(([name, count]): Run => [name, 0, shareOf(name, count), commands.has(name) ? count : 0]);
+    judge(await runAll(runs));
+  });
