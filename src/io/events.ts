@@ -25,7 +25,7 @@ const imageNames = ['png', 'width', 'height', 'channels'] as const;
 export class EventFile {
   readonly path: string;
   private readonly handle: FileHandle;
-  /** Of the last event, in seconds; none is before another, whatever the clock does. */
+  /** The time of the last event, in seconds; none is before another, whatever the clock does. */
   private time: number;
 
   private constructor(sign: symbol, path: string, handle: FileHandle, time: number) {

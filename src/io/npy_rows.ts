@@ -24,7 +24,7 @@ export class NpyRows {
   readonly width: number;
   private readonly file: ReadableFile;
   private readonly header: NpyHeader;
-  /** Of a file in Fortran order: its elements row by row. */
+  /** The elements of a file in Fortran order, row by row. */
   private readonly rowMajor: Uint8Array | undefined;
 
   private constructor(sign: symbol, file: ReadableFile, header: NpyHeader, rowMajor: Uint8Array | undefined) {

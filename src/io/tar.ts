@@ -57,7 +57,7 @@ async function* tarFiles(
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
-  // Of the next file, where an entry before it says so.
+  // The name of the next file, where an entry before it gives one.
   let named: string | undefined;
   for (;;) {
     const header = await queue.take(block);

@@ -73,7 +73,7 @@ function keyAmong(path: string, root: Dict, keys: readonly string[]): string | u
   return there[0];
 }
 
-/** Of a file with none of the usual keys. */
+/** The state of a file with none of the usual keys. */
 function onlyDict(path: string, root: Dict): string | number {
   const dicts = [...root].filter(([, value]) => isState(value)).map(([key]) => key);
   const keys = root.size === 0 ? 'it is empty' : `its keys are ${quotedList([...root.keys()])}`;

@@ -36,7 +36,7 @@ const LARGEST_IMAGE = 2 ** 14;
 const LARGEST_BATCH = 2 ** 20;
 const MOST_STEPS = 1e7;
 const MOST_SCALES = 1e6;
-/** Of what is no count: well within f32. */
+/** The bound of what is no count: well within f32. */
 const LARGEST = 1e30;
 
 export const dataSets = [

@@ -89,7 +89,7 @@ interface Run {
   seed: number;
   /** Of each batch, in order. */
   nfe: number[];
-  /** Of each batch, how many samples are left out. */
+  /** How many samples of each batch are left out. */
   left_out: number[];
 }
 
