@@ -73,7 +73,7 @@ function keyAmong(path: string, root: Dict, keys: readonly string[]): string | u
   return there[0];
 }
 
-/** The state of a file with none of the usual keys. */
+/** The key of the one state in a file with none of the usual keys. @throws FileError where there is none, or more than one */
 function onlyDict(path: string, root: Dict): string | number {
   const dicts = [...root].filter(([, value]) => isState(value)).map(([key]) => key);
   const keys = root.size === 0 ? 'it is empty' : `its keys are ${quotedList([...root.keys()])}`;
