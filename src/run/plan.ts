@@ -17,8 +17,11 @@ import { machineMemory, megabytes } from './footprint.ts';
 /** Samples of the pass that memory is measured by. */
 const PROBED = 8;
 
-/** About how long a measurement of time may take. */
+/** About how long calls are repeated to be timed. */
 const PROBE_SECONDS = 0.3;
+
+/** How long a batch is likely to take at most, to be timed. */
+const LONGEST_PROBE = 4;
 
 /** Evaluations that RK45 is taken to need: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
 export const ASSUMED_NFE = 127;
@@ -83,11 +86,22 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
   const more = probe(options, some);
   const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
   const memory = one.bytes + (part - 1) * perSample;
-  // Samples of a small network take longer one by one than in the batch that they will be trained in.
-  const affordable = Math.floor((PROBE_SECONDS / more.seconds) * some);
-  const timed = memory > machineMemory() ? some : Math.max(some, Math.min(part, affordable));
-  const seconds = timed === some ? more.seconds : probe(options, timed).seconds;
-  return { memory, secondsPerSample: seconds / timed };
+  const most = memory > machineMemory() ? some : part;
+  return { memory, secondsPerSample: secondsPerSample(more.seconds, some, most, (n) => probe(options, n).seconds) };
+}
+
+/**
+ * Samples of a small network take longer a few at a time than in a large batch, above all on a busy machine: larger and larger batches are
+ * timed while that pays, up to `most` samples or a few seconds.
+ */
+function secondsPerSample(seconds: number, samples: number, most: number, time: (samples: number) => number): number {
+  let best = seconds / samples;
+  for (let n = 4 * samples; samples < most && best * Math.min(n, most) < LONGEST_PROBE; n *= 4) {
+    const now = time(Math.min(n, most)) / Math.min(n, most);
+    if (now > 0.8 * best || n >= most) return Math.min(best, now);
+    best = now;
+  }
+  return best;
 }
 
 /** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
@@ -109,7 +123,7 @@ function probe(options: Probed, n: number) {
   return { bytes, seconds };
 }
 
-/** A forward pass of a few samples, and of as many as are evaluated at once where that takes no longer than a moment. */
+/** Forward passes of a few samples, and of up to as many as are evaluated at once. */
 export function probeEvaluation(
   model: UNet,
   { data, eval: { batch_size } }: Config,
@@ -131,8 +145,11 @@ export function probeEvaluation(
     return { n, seconds: fastest(() => pass(n)), memory: device.memory().highWater };
   };
   const few = measure(Math.min(PROBED, batch_size));
-  const { n, seconds, memory } = 8 * few.seconds < 1 && batch_size > few.n ? measure(Math.min(64, batch_size)) : few;
-  return { secondsPerSample: seconds / n, memory };
+  const most = Math.min(64, batch_size);
+  return {
+    secondsPerSample: secondsPerSample(few.seconds, few.n, most, (n) => measure(n).seconds),
+    memory: few.memory,
+  };
 }
 
 /** Seconds of the fastest of some calls: others on the machine can only slow them down. */
