@@ -28,17 +28,17 @@ export const inspectCommand: Command = {
 
 async function network(config: Parameters<typeof inspectModel>[0], json: boolean): Promise<number> {
   const summary = inspectModel(config);
-  if (json) return print(shownJson(summary, 2));
+  if (json) return print([shownJson(summary, 2)]);
   const fixed = summary.fixed > 0 ? `, ${count(summary.fixed)} of them fixed` : '';
-  return print(...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`);
+  return print([...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`]);
 }
 
 async function file(reference: string, json: boolean): Promise<number> {
   const path = findCheckpoint(reference);
   const summary = await inspectFile(path);
-  if (json) return print(shownJson({ path, ...summary }, 2));
+  if (json) return print([shownJson({ path, ...summary }, 2)]);
   const { kind, tensors, elements, values, step, emaDecay, config, notFinite } = summary;
-  return print(
+  return print([
     shown(`${path}: ${kind}`),
     ...table(tensors),
     ...values.map(([name, text]) => shown(`${name}: ${text}`)),
@@ -47,7 +47,7 @@ async function file(reference: string, json: boolean): Promise<number> {
     ...(notFinite ? [shown(`not finite: ${describeNotFinite(notFinite)}`)] : []),
     `step: ${step ?? 'not stated'}`,
     `EMA decay: ${emaDecay ?? 'not stated'}`,
-  );
+  ]);
 }
 
 function table(tensors: readonly TensorLine[]): string[] {
@@ -60,7 +60,7 @@ function count(value: number): string {
   return value.toLocaleString('en-US');
 }
 
-function print(...lines: string[]): number {
+function print(lines: readonly string[]): number {
   process.stdout.write(`${lines.join('\n')}\n`);
   return 0;
 }

@@ -41,7 +41,12 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     signals.poll();
     if (now - first > GRACE_MS) throw controller.signal.reason;
   });
-  return await Promise.race([work(controller.signal), droppedWork(controller.signal)]);
+  try {
+    return await Promise.race([work(controller.signal), droppedWork(controller.signal)]);
+  } finally {
+    // What may still wait for a file or the network does not keep the process alive.
+    if (controller.signal.aborted) setTimeout(() => process.exit(), PATIENCE_MS).unref();
+  }
 }
 
 /** Rejects when work does not end by itself after the signal, unless it holds what is in no file yet. The work is then given up. */

@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { kind, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
+import { readWhole } from '../io/file.ts';
 import { checkIndices, type ImageDataset } from './dataset.ts';
 
 export interface DecodeOptions {
@@ -98,7 +99,9 @@ async function decoder({ size, channels, exifOrientation }: Wanted): Promise<Dec
     throw new RectiflowError('reading JPEG, PNG and WebP needs the package sharp: npm install sharp', { cause });
   });
   return async (source) => {
-    const image = sharp(source, { failOn: 'truncated' });
+    // Read here: what was an image may be a pipe by now, for which sharp would wait.
+    const bytes = typeof source === 'string' ? await readWhole(source) : source;
+    const image = sharp(bytes, { failOn: 'truncated' });
     const { width, height, orientation } = await image.metadata();
     const turn = (exifOrientation && turns[orientation ?? 1]) || turns[1];
     const side = Math.min(width, height);

@@ -177,6 +177,8 @@ export async function loadClassifier(path: string, options: { device: Device }):
   const hash = createHash('sha256').update(JSON.stringify([images, classes]));
   for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!(data instanceof Float32Array)) throw new FileError(path, `"${name}" is not of float32`);
+    const broken = data.findIndex((value) => !Number.isFinite(value));
+    if (broken >= 0) throw new FileError(path, `number ${broken} of "${name}" is ${data[broken]}`);
     values.set(name, { shape, data });
     hash.update(JSON.stringify([name, shape])).update(bytesOf(data));
   }

@@ -99,4 +99,6 @@ export function checkStatistics(op: string, statistics: GaussianStatistics): voi
     throw new ValueError(`a mean of ${mean.length} values does not go with a covariance of ${covariance.length}`);
   if (!mean.every(Number.isFinite) || !covariance.every(Number.isFinite))
     throw new ValueError('mean and covariance must be finite');
+  const negative = mean.findIndex((_, i) => covariance[i * (mean.length + 1)] < 0);
+  if (negative >= 0) throw new ValueError(`the variance of feature ${negative} is negative: that is no covariance`);
 }

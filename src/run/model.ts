@@ -12,7 +12,7 @@ import { inertKeys } from './config/official.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
 import { type Difference, differences } from './config/tree.ts';
-import { leastMemory, machineMemory, megabytes, type Use } from './footprint.ts';
+import { attentionMap, leastMemory, machineMemory, megabytes, type Use } from './footprint.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {
@@ -84,6 +84,12 @@ export function outlineModel(config: Config): UNet {
 export function requireMemory(config: Config, device: Device, use: Use): void {
   if (device.kind === 'cuda') return;
   using outline = outlineModel(config);
+  const map = attentionMap(outline.options);
+  if (map > 2 ** 31 - 1)
+    throw new DeviceError(
+      `attention between ${Math.sqrt(map)} pixels is a map of ${map} numbers, and the most is 2^31 - 1; lower data.image_size or ` +
+        'model.attn_resolutions, or add levels to model.ch_mult',
+    );
   const [needed, there] = [leastMemory(outline, use), machineMemory()];
   if (needed > there)
     throw new DeviceError(

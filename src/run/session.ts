@@ -106,7 +106,9 @@ export async function runStage(
       const numerics = state?.numerics ?? NUMERICS;
       const { unevaluated } = state ?? {};
       const opened = { config, workdir, model, optimizer, stage, from, numerics, unevaluated };
-      return await holdingUnsaved(() => session({ ...options, ...opened }));
+      // Opened before there is anything to save: a log may be long.
+      const recorder = await Recorder.open(workdir.path, config, from);
+      return await holdingUnsaved(() => session({ ...options, ...opened, recorder }));
     } finally {
       await stage?.close?.();
       optimizer?.dispose();
@@ -162,6 +164,7 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   model: UNet;
   optimizer: Adam;
   stage: Stage;
+  recorder: Recorder;
   from: number;
   /** The version of the arithmetic that the run began with. */
   numerics: number;
@@ -171,10 +174,9 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
 async function session(options: Session): Promise<TrainResult> {
-  const { config, workdir, model, optimizer, stage, from, numerics, device, signal } = options;
+  const { config, workdir, model, optimizer, stage, recorder, from, numerics, device, signal } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
   const total = last + 1;
-  const recorder = await Recorder.open(workdir.path, config, from);
   const recent: number[] = [];
   let peakMemory = 0;
   let { unevaluated } = options;

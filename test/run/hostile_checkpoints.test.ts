@@ -25,6 +25,7 @@ import {
   train,
 } from '../../src/run/index.ts';
 import { numberedFiles } from '../../src/run/stage.ts';
+import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-hostile-checkpoints-'));
@@ -123,7 +124,7 @@ describe('a configuration', () => {
       { path: ['data', 'image_size'], text: '16384' },
       { path: ['model', 'nf'], text: '1024' },
     ]);
-    expect(() => buildModel(huge, device)).toThrow(/needs at least 330\d\.\d GB for sampling/);
+    expect(() => buildModel(huge, device)).toThrow(/attention between \d+ pixels is a map of \d+ numbers/);
   });
 
   it('of a tensor that no kernel counts is refused by its shape', () => {
@@ -282,4 +283,12 @@ describe('numbers in names of files', () => {
       writeFileSync(join(place, 'checkpoints', `checkpoint_${number}.safetensors`), '');
     expect((await numberedCheckpoints(join(place, 'checkpoints'))).map(({ number }) => number)).toEqual([3]);
   });
+});
+
+it.each([
+  ['at a size that is named', { 'data.image_size': 4096, 'model.attn_resolutions': '[2048]' }],
+  ['at the lowest level', { 'data.image_size': 2048, 'model.ch_mult': '[1,1]' }],
+])('attention %s that no memory holds is refused before any is taken', async (_, keys) => {
+  const config = await configWith('digits', keys);
+  expect(() => buildModel(config, device)).toThrow(/attention between \d+ pixels is a map of \d+ numbers.*data\.image_size/);
 });

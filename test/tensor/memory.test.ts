@@ -31,9 +31,10 @@ it('lists parameters, moments and the results of ops by their bytes', async () =
       '1.0 MiB in 1 of parameters',
       '1.0 MiB in 1 of gradients of parameters',
       '1.0 MiB in 1 of moving average',
-    ].map((line) => `\n  ${' '.repeat(10 - line.indexOf(' '))}${line}`);
-    const message = `out of memory: 1.0 MiB asked${table.join('')}`;
-    expect(() => empty([2 ** 18], { device })).toThrow(new OutOfMemoryError(message));
+    ].map((line) => `  ${' '.repeat(10 - line.indexOf(' '))}${line}`);
+    expect(() => empty([2 ** 18], { device })).toThrow(
+      new OutOfMemoryError(['out of memory: 1.0 MiB asked', ...table]),
+    );
   } finally {
     (device as { allocate: Device['allocate'] }).allocate = allocate;
   }

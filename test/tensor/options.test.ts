@@ -173,7 +173,6 @@ it.each<[name: string, call: () => unknown]>([
   ['readPth', bound(io.readPth, 'x.pth', { weights_only: true })],
   ['writePth', bound(io.writePth, 'x.pth', 1, { pickle_protocol: 2 })],
   ['encodePng', bound(io.encodePng, {}, { level: 9 })],
-  ['readPng', bound(io.readPng, 'x.png', 'L')],
   ['writePng', bound(io.writePng, 'x.png', {}, { level: 9 })],
   ['encodeNpy', bound(io.encodeNpy, {}, 'F')],
   ['readNpy', bound(io.readNpy, 'x.npy', { mmap_mode: 'r' })],

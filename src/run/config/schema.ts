@@ -67,6 +67,9 @@ export const reflowTypes = [
 
 const ofSchedule = `expected t0, t1, uniform or a whole number from 1 to ${MOST_STEPS}`;
 
+/** Folders of a work directory that have a meaning of their own. */
+const runFolders = ['checkpoints', 'checkpoints-meta', 'samples', 'tensorboard'];
+
 export const configSchema = z.strictObject({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
   seed: whole(0, Number.MAX_SAFE_INTEGER),
@@ -173,7 +176,13 @@ export const configSchema = z.strictObject({
   }),
   eval: z.strictObject({
     /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
-    folder: z.string().regex(/^[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . -'),
+    folder: z
+      .string()
+      .regex(/^(?!\.)[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . - and no dot at its beginning')
+      .refine(
+        (name) => !runFolders.includes(name),
+        `expected another name than ${runFolders.join(', ')}, which training writes`,
+      ),
     /** Numbers of the snapshots to evaluate, both included. */
     begin_ckpt: whole(0, MANY),
     end_ckpt: whole(0, MANY),

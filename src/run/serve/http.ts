@@ -48,6 +48,9 @@ export interface Times {
 }
 
 const TIMES: Times = { headers: 10_000, request: 20_000, idle: 5_000, send: 30_000, rate: 64 };
+/** Requests that a client may send before it has read the answers to those before. */
+const MOST_PIPELINED = 64;
+
 const MOST_CONNECTIONS = 512;
 const MOST_HEADER_BYTES = 8 * 1024;
 /** Bytes of answers that clients have not taken yet, beyond which no order is taken. */
@@ -181,7 +184,11 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     const { socket } = request;
     const connection = connections.get(socket);
     // Gone while what it had sent was parsed.
-    if (!connection) return;
+    if (!connection || socket.destroyed) return;
+    if (connection.pending.size >= MOST_PIPELINED) {
+      socket.destroy();
+      return;
+    }
     const controller = new AbortController();
     connection.pending.set(request, controller);
     // A client that goes is told of by its socket.
