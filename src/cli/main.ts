@@ -123,17 +123,28 @@ function report(error: unknown): number {
 }
 
 // Work goes on where its progress cannot be written: the terminal may be closed, the disk full. Results that are lost are a failure,
-// but for a reader that closes the pipe early (| head).
+// but for a reader that closes the pipe early (| head), or a terminal that was closed.
 process.stderr.on('error', () => {});
 let lost: NodeJS.ErrnoException | undefined;
+const terminals = [0, 1, 2].filter(isatty);
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') lost ??= error;
+  const unread = error.code === 'EPIPE' || (error.code === 'EIO' && terminals.includes(1));
+  if (!unread) lost ??= error;
 });
 
 // Node gives each terminal its settings back when it ends, and aborts over one that was closed meanwhile.
-const terminals = [0, 1, 2].filter(isatty);
 process.on('exit', () => {
   for (const terminal of terminals) if (!isatty(terminal)) closeSync(terminal);
+});
+
+/** The exit code of Node where nothing is left that could end what is waited for. */
+const NOTHING_LEFT = 13;
+process.on('exit', () => {
+  if (process.exitCode !== NOTHING_LEFT) return;
+  process.stderr.write(
+    'rectiflow: what it waits for never comes: does a configuration await a promise that nothing settles?\n',
+  );
+  process.exitCode = 1;
 });
 
 const status = await main(process.argv.slice(2)).catch(report);

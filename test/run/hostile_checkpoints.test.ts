@@ -290,5 +290,7 @@ it.each([
   ['at the lowest level', { 'data.image_size': 2048, 'model.ch_mult': '[1,1]' }],
 ])('attention %s that no memory holds is refused before any is taken', async (_, keys) => {
   const config = await configWith('digits', keys);
-  expect(() => buildModel(config, device)).toThrow(/attention between \d+ pixels is a map of \d+ numbers.*data\.image_size/);
+  expect(() => buildModel(config, device)).toThrow(
+    /attention between \d+ pixels is a map of \d+ numbers.*data\.image_size/,
+  );
 });

@@ -2,7 +2,7 @@
 
 export interface Series {
   label: string;
-  /** Points (x, y), x ascending; non-finite points are left out. */
+  /** Points (x, y), x ascending; points that are not finite, or beyond 1e300, are left out. */
   points: readonly (readonly [number, number])[];
 }
 
@@ -21,13 +21,18 @@ export interface PlotOptions {
 const COLORS = ['#2563eb', '#dc2626', '#059669', '#d97706', '#7c3aed'];
 const MARGIN = { left: 64, right: 16, top: 32, bottom: 44 };
 
+/** Beyond it, differences of two values overflow. */
+const LARGEST = 1e300;
+
 /** A line plot with axes, ticks and a legend. */
 export function linePlot(series: readonly Series[], options: PlotOptions): string {
   const { width = 640, height = 320, logX = false, logY = false } = options;
   const across = logX ? Math.log10 : (x: number) => x;
   const usable = series.map(({ label, points }) => ({
     label,
-    points: points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!logX || x > 0) && (!logY || y > 0)),
+    points: points.filter(
+      ([x, y]) => Math.abs(x) < LARGEST && Math.abs(y) < LARGEST && (!logX || x > 0) && (!logY || y > 0),
+    ),
   }));
   const all = usable.flatMap(({ points }) => points);
   if (all.length === 0) return `<p>${escapeHtml(options.title)}: nothing to plot</p>`;
