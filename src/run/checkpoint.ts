@@ -40,6 +40,8 @@ export interface Checkpoint {
   numerics?: number;
   /** The step before `step`, where the run was stopped before that one was evaluated and recorded. */
   unevaluated?: TrainingStep;
+  /** How many images or pairs it was trained on; undefined where the file does not say. */
+  items?: number;
   /** Absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
@@ -57,6 +59,8 @@ interface TrainingState {
   numerics?: number;
   /** See Checkpoint. */
   unevaluated?: TrainingStep;
+  /** See Checkpoint. */
+  items?: number;
 }
 
 const stateKinds: OptionKinds<TrainingState> = {
@@ -72,6 +76,7 @@ const stateKinds: OptionKinds<TrainingState> = {
   moments: kinds.boolean,
   numerics: kinds.count,
   unevaluated: kinds.object,
+  items: kinds.whole,
 };
 
 /** Writes atomically: the old file stays until the new one is whole on the disk. */
@@ -111,7 +116,7 @@ export function checkpointParts({ model, ema, moments }: Checkpoint): Record<str
 
 /** @param checkpoint its path is where it goes @throws NonFiniteError where a number of it is not finite */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
-  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated } = checkpoint;
+  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated, items } = checkpoint;
   const { model, ema, moments } = checkpoint;
   refuseNotFinite(path, checkpointParts(checkpoint));
   const tensors = new Map<string, ArrayFile>();
@@ -128,6 +133,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
     ...(tuning !== undefined && { tuning }),
     numerics: String(numerics),
     ...(unevaluated && { unevaluated: JSON.stringify(unevaluated) }),
+    ...(items !== undefined && { items: String(items) }),
     ...provenance(),
   };
   await writeSafetensors(path, tensors, metadata);
@@ -140,7 +146,7 @@ export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolea
 
 export type CheckpointHeader = Pick<
   Checkpoint,
-  'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated'
+  'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated' | 'items'
 >;
 
 /** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
@@ -167,7 +173,10 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
   const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
   const unevaluated = unevaluatedOf(path, step, metadata.unevaluated);
-  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics, unevaluated };
+  const items = metadata.items === undefined ? undefined : Number(metadata.items);
+  if (items !== undefined && !kinds.whole.accepts(items))
+    throw new FileError(path, `its number of items is ${JSON.stringify(metadata.items)}`);
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics, unevaluated, items };
 }
 
 const stepFigures = ['step', 'total', 'loss', 'learningRate', 'gradientNorm', 'imagesPerSecond', 'dataShare'] as const;

@@ -24,6 +24,8 @@ const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);
 
 export interface ImageBatches {
+  /** Images of the part that is trained on. */
+  count: number;
   /** [H, W, C] */
   imageShape: [number, number, number];
   /** f32 [batch_size, H, W, C], a function of the step alone. */
@@ -106,6 +108,7 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
   const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
   const options = { seed: config.seed, centered, dequantize, flip };
   return {
+    count: dataset.count,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
     batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),

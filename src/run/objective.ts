@@ -45,7 +45,10 @@ interface ReflowOptions extends ObjectiveOptions {
 }
 
 /** From noise to images. */
-export function flowObjective(batches: ImageBatches, { model, config, device }: ObjectiveOptions): Objective {
+export function flowObjective(
+  batches: Omit<ImageBatches, 'count'>,
+  { model, config, device }: ObjectiveOptions,
+): Objective {
   const velocity = networkVelocity(model);
   const { seed, training, sampling } = config;
   return {

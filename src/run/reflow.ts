@@ -67,6 +67,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
       const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
       return {
         objective,
+        items: pairs?.count,
         evaluate: async (signal) => ({
           evaluation: await evaluateObjective(objective, common, signal),
           health: flowHealth(model, config, device, coupling),

@@ -61,6 +61,8 @@ export interface TrainResult {
 /** What sets one kind of training apart from another. */
 export interface Stage {
   objective: Objective;
+  /** How many images or pairs there are to train on, where they are counted. */
+  items?: number;
   /** Of the weights that the model holds now, in evaluation mode or not. */
   evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; health: Health }>;
   /** Frees what the stage opened. */
@@ -98,6 +100,10 @@ export async function runStage(
       optimizer = optimizerOf(model, config);
       const state = own ?? (await officialState(workdir, model, config, onNotice));
       if (state) restore(state, model, optimizer, config, onNotice);
+      if (state?.items !== undefined && state.items !== stage.items)
+        onNotice(
+          `there were ${state.items} images or pairs to train on, and there are ${stage.items}: the order of batches is another, and for images what is held out`,
+        );
       const from = state?.step ?? 0;
       if (from <= config.training.n_iters) {
         const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
@@ -192,6 +198,7 @@ async function session(options: Session): Promise<TrainResult> {
       moments: true,
       numerics,
       unevaluated,
+      items: stage.items,
     });
     await workdir.pruneStates();
   };

@@ -31,6 +31,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
     const z0 = gaugedNoise(config, device);
     return {
       objective: flowObjective(batches, { model, config, device }),
+      items: batches.count,
       evaluate: async (signal) => ({
         evaluation: await evaluationLoss(model, heldOut, config, { ...evaluated, signal }),
         health: flowHealth(model, config, device, { z0 }),

@@ -169,6 +169,8 @@ describe('a checkpoint', () => {
     ['step_empty', { step: '' }, /its step is ""/],
     ['decay', { ema_decay: 'NaN' }, /its EMA decay is "NaN"/],
     ['numerics', { numerics: '1e300' }, /its numerics is "1e300"/],
+    ['items', { items: '1e300' }, /its number of items is "1e300"/],
+    ['unevaluated', { unevaluated: '{"step":1}' }, /what it says of its last step is damaged/],
     [
       'deep',
       { config: `${'['.repeat(20_000)}${']'.repeat(20_000)}` },

@@ -1,16 +1,26 @@
 // Going on: a run that was killed any number of times ends with the bits of one that was not, and nothing that is wrong
 // with a work directory costs what it holds. RECTIFLOW_TEST_FULL=1 kills ten times over ten runs.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
-import { readSafetensors, writeSafetensors } from '../../src/io/index.ts';
+import { readSafetensors, writePng, writeSafetensors } from '../../src/io/index.ts';
 import { applyOverrides, loadCheckpoint, loadConfig, train } from '../../src/run/index.ts';
 import { lockTiming } from '../../src/run/lock.ts';
 import { NUMERICS } from '../../src/run/provenance.ts';
+import { configWith } from '../support/config.ts';
 import { full, openTestDevice } from '../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
@@ -231,4 +241,36 @@ it('a run that another version of the arithmetic began says so whenever it goes 
     ]);
   }
   expect((await loadCheckpoint(join(workdir, 'checkpoints', 'checkpoint_0.safetensors'))).numerics).toBe(1);
+});
+
+it('says that there are other images than before, whose batches and held-out part differ', async () => {
+  const images = join(folder, 'images');
+  mkdirSync(images);
+  for (let i = 0; i < 24; i++)
+    await writePng(join(images, `${i}.png`), {
+      width: 8,
+      height: 8,
+      channels: 1,
+      data: new Uint8Array(64).fill(10 * i),
+    });
+  const folderOf = async (last: number) =>
+    configWith('digits', {
+      ...values,
+      'data.dataset': 'FOLDER',
+      'data.root_path': images,
+      'training.batch_size': 4,
+      'training.n_iters': last,
+      'training.snapshot_sampling': false,
+    });
+  const workdir = join(folder, 'fewer');
+  await train(await folderOf(1), { workdir, device });
+  const notices: string[] = [];
+  const onNotice = (text: string) => notices.push(text);
+  await train(await folderOf(2), { workdir, device, onNotice });
+  expect(notices.join('\n')).not.toContain('images or pairs to train on');
+  for (const name of ['3.png', '8.png', '20.png']) rmSync(join(images, name));
+  await train(await folderOf(3), { workdir, device, onNotice });
+  expect(notices.join('\n')).toMatch(
+    /there were \d+ images or pairs to train on, and there are \d+: the order of batches/,
+  );
 });
