@@ -144,7 +144,7 @@ describe('refuses', () => {
     ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
     [
       `train ${base} --eval_folder ../x`,
-      'the configuration with the overrides of the command line is wrong:\n  eval.folder: expected the name of a folder: letters, digits, _ . -; got "../x"',
+      'the configuration with the overrides of the command line is wrong:\n  eval.folder: expected the name of a folder: letters, digits, _ . - and no dot at its beginning; got "../x"',
     ],
     [
       `train ${base} --config.seed None`,
