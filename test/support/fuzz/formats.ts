@@ -545,19 +545,7 @@ function dataFormats(): Record<string, Format> {
         using dataset = await openLsun(folder, { part: 'train', size: 8, channels: 3 });
         await dataset.load(Int32Array.of(0));
       },
-      command: [
-        'stats',
-        '--config',
-        'digits',
-        '--config.data.dataset',
-        'LSUN',
-        '--config.data.root_path',
-        '.',
-        '--config.eval.features',
-        'pixels',
-        '--out',
-        'y.npz',
-      ],
+      command: statisticsOf('LSUN'),
       leaves: /^y\.npz$/,
     },
     idx: {
@@ -579,19 +567,7 @@ function dataFormats(): Record<string, Format> {
         const dataset = await loadMnist(folder, 'train');
         await dataset.load(Int32Array.of(0, dataset.count - 1));
       },
-      command: [
-        'stats',
-        '--config',
-        'digits',
-        '--config.data.dataset',
-        'MNIST',
-        '--config.data.root_path',
-        '.',
-        '--config.eval.features',
-        'pixels',
-        '--out',
-        'y.npz',
-      ],
+      command: statisticsOf('MNIST'),
       leaves: /^y\.npz$/,
     },
     'cifar binary': {
@@ -1070,3 +1046,10 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
 
 /** A refusal of a reader that says so by undefined. */
 export class Refusal extends Error {}
+
+/** A command line that reads the data set of the folder it is run in. */
+function statisticsOf(dataset: string): string[] {
+  return `stats --config digits --config.data.dataset ${dataset} --config.data.root_path . --config.eval.features pixels --out y.npz`.split(
+    ' ',
+  );
+}
