@@ -107,6 +107,8 @@ function reportOf(format: string, { number, what, kept }: Failure): string {
 
 const wanted = process.env.RECTIFLOW_FUZZ_FORMAT;
 const formats = Object.entries(mutantCounts).filter(([name]) => wanted === undefined || name === wanted);
+if (formats.length === 0)
+  throw new Error(`no format is called ${wanted}; there are ${Object.keys(mutantCounts).join(', ')}`);
 
 function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.map(({ format, attempts, accepted, refused, commands, megabytes, slowest }) => [
