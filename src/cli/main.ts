@@ -147,6 +147,9 @@ process.on('exit', () => {
   process.exitCode = 1;
 });
 
+// A configuration's own code may fail after it has returned.
+process.on('unhandledRejection', (error) => process.exit(report(error)));
+
 const status = await main(process.argv.slice(2)).catch(report);
 process.exitCode = status;
 process.on('exit', () => {

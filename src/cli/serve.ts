@@ -29,18 +29,21 @@ export const serveCommand: Command = {
     },
     port: { value: 'PORT', help: 'default 8080; 0: any that is free' },
     queue: { value: 'N', help: 'requests that wait while one is computed, beyond which 503 is answered; default 16' },
+    timeout: { value: 'SECONDS', help: 'answers 503 to a request that is computed for longer; default 600' },
     ...deviceOptions,
   },
   async run(parsed) {
     const host = parsed.text('host');
     const port = parsed.whole('port', 0, LAST_PORT);
     const queue = parsed.whole('queue', 1);
+    const timeout = parsed.positive('timeout');
     const path = namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
     const device = await deviceOf(parsed, config);
     const partial = parsed.has('partial');
     await interruptible(async (signal) => {
-      const server = await serveSamples(path, config, { device, partial, host, port, queue, signal, onNotice: note });
+      const listening = { host, port, queue, timeout };
+      const server = await serveSamples(path, config, { device, partial, ...listening, signal, onNotice: note });
       process.stdout.write(`listening on ${server.url}\n`);
       await server.closed;
     });

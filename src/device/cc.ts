@@ -1,4 +1,4 @@
-// The host's C compiler: found once, run on one source at a time within a limit of time, its whole log in the error.
+// The host's C compiler: found once, run on one source at a time within a limit of time, its log in the error.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { CompileError } from '../errors.ts';
@@ -22,8 +22,8 @@ const CANDIDATES = ['cc', 'gcc', 'clang'];
 /** Milliseconds after which a compiler is stopped: asked for its version, and compiling one file. */
 export const compilerLimits = { version: 30_000, file: 600_000 };
 
-/** By the words that were tried. */
-const found = new Map<string, Compiler>();
+/** By the words that were tried: the compiler, or why it did not answer in time. That is not waited for again. */
+const known = new Map<string, Compiler | string>();
 
 /** @throws CompileError saying what was tried and what to install, or that CC cannot be run */
 export function findCompiler(): Compiler {
@@ -66,13 +66,13 @@ type Words = readonly [string, ...string[]];
 function* search(): Generator<Words, Compiler | { tried: string }, Compiler | string> {
   const named = fromEnvironment('CC');
   if (named !== undefined) {
-    const compiler = found.get(named.join('\0')) ?? (yield named);
+    const compiler = known.get(named.join('\0')) ?? (yield named);
     if (typeof compiler !== 'string') return compiler;
     throw new CompileError(`CC names "${named.join(' ')}", which cannot be run: ${compiler}; mend it, or unset CC`);
   }
   const tried: string[] = [];
   for (const command of CANDIDATES) {
-    const compiler = found.get(command) ?? (yield [command]);
+    const compiler = known.get(command) ?? (yield [command]);
     if (typeof compiler !== 'string') return compiler;
     tried.push(`${command} (${compiler})`);
   }
@@ -84,11 +84,16 @@ function versionCall([command, ...leading]: Words): [string, string[], number] {
 }
 
 function answerOf([command, ...leading]: Words, { status, signal, stdout, error, late }: Outcome): Compiler | string {
-  if (late) return `it did not tell its version within ${seconds(compilerLimits.version)}`;
+  const words = [command, ...leading].join('\0');
+  if (late) {
+    const reason = `it did not tell its version within ${seconds(compilerLimits.version)}`;
+    known.set(words, reason);
+    return reason;
+  }
   if (error) return isFolder(command) ? 'it is a folder' : (error.code ?? error.message);
   if (status !== 0) return status === null ? `${signal}` : `exit ${status}`;
   const compiler = { command, leading, version: stdout.split('\n')[0] };
-  found.set([command, ...leading].join('\0'), compiler);
+  known.set(words, compiler);
   return compiler;
 }
 
@@ -165,12 +170,21 @@ function failure(
   };
   if (signal === null && empty() && !empty(march))
     return new CompileError(
-      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${stderr.trim()}`,
+      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${shortened(stderr)}`,
       { cause: error },
     );
   const ended = signal === null ? 'it wrote no file, and no message' : `it was ended by ${signal}`;
-  const detail = stderr.trim() || error?.message || ended;
+  const detail = shortened(stderr) || error?.message || ended;
   return new CompileError(`${name}.c did not compile with ${own}:\n${detail}`, { cause: error });
+}
+
+/** How many lines of a compiler's log an error shows: the first ones tell what is wrong. */
+const MOST_LINES = 100;
+
+function shortened(log: string): string {
+  const lines = log.trim().split('\n');
+  if (lines.length <= MOST_LINES) return lines.join('\n');
+  return `${lines.slice(0, MOST_LINES).join('\n')}\n(${lines.length - MOST_LINES} more lines)`;
 }
 
 /** With its version, for messages. */

@@ -17,6 +17,8 @@ export interface Outcome {
 
 /** How long what is killed may take to remove its temporary files. */
 const GRACE_MS = 100;
+/** Bytes of output that are kept; a program that writes more is heard to its end. */
+const MOST_OUTPUT = 2 ** 22;
 /** How long output is waited for that processes left behind by the program may hold open. */
 const OUTPUT_MS = 1000;
 
@@ -49,7 +51,7 @@ export function run(command: string, words: readonly string[], limit: number): P
         const outcome: Outcome = { status: null, signal: null, stdout: '', stderr: '', late: false };
         for (const name of ['stdout', 'stderr'] as const)
           child[name].setEncoding('utf8').on('data', (text: string) => {
-            outcome[name] += text;
+            if (outcome[name].length < MOST_OUTPUT) outcome[name] += text;
           });
         const stop = () => child.pid !== undefined && killGroup(isMainThread ? -child.pid : child.pid);
         const release = atEnd(stop);

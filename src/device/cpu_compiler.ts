@@ -45,7 +45,7 @@ export class CpuCompiler {
     this.march = march;
   }
 
-  /** The library of a module; the calling thread waits. @throws CompileError with the compiler's whole log */
+  /** The library of a module; the calling thread waits. @throws CompileError with the first lines of the compiler's log */
   library(module: KernelModule): Library {
     const request = this.request(module);
     const known = this.known(request);

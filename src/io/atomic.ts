@@ -42,6 +42,7 @@ export async function writeFileAtomic(
 /**
  * Whether `writeFileAtomic` could write there now, asked before the work that makes what is to be written.
  * @param bytes that will be written, where that is known
+ * Removes what a killed process left of an earlier attempt to write the same file.
  * @throws FileError with path and cause, as the writing itself would, also for a disk that has not got so much free
  */
 export async function requireWritable(path: string, bytes = 0): Promise<void> {
@@ -52,6 +53,7 @@ export async function requireWritable(path: string, bytes = 0): Promise<void> {
     const trial = temporaryName(target);
     await (await open(trial, 'wx')).close();
     await unlink(trial);
+    await removeAbandoned(target);
     const { bavail, bsize } = await statfs(dirname(target));
     if (bavail * bsize < bytes)
       throw new FileError(path, `needs ${bytes} bytes, and its disk has ${bavail * bsize} free; give another path`);
@@ -60,9 +62,27 @@ export async function requireWritable(path: string, bytes = 0): Promise<void> {
   }
 }
 
-/** Beside the target: a rename stays within a file system. */
+/** The temporary file lies next to the target: a rename stays within a file system. */
 function temporaryName(target: string): string {
-  return join(dirname(target), `.${basename(target).slice(0, 50)}.${randomBytes(6).toString('hex')}.tmp`);
+  return join(dirname(target), `.${stemOf(target)}.${randomBytes(6).toString('hex')}.tmp`);
+}
+
+function stemOf(target: string): string {
+  return basename(target).slice(0, 50);
+}
+
+/** Milliseconds without a write after which a temporary file belongs to no process any more. */
+const ABANDONED_MS = 600_000;
+
+/** Removes temporary files of this target that no process writes to. Where it may not, they stay. */
+async function removeAbandoned(target: string): Promise<void> {
+  const folder = dirname(target);
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (/^\.(.+)\.[0-9a-f]{12}\.tmp$/.exec(name)?.[1] !== stemOf(target)) continue;
+    const path = join(folder, name);
+    const found = await lstat(path).catch(() => undefined);
+    if (found && Date.now() - found.mtimeMs > ABANDONED_MS) await removeOwn(path).catch(() => {});
+  }
 }
 
 /**

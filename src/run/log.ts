@@ -1,22 +1,27 @@
 // log.jsonl: one line a step. Going on from a step, lines from there on are cut, so that each step is there once.
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import { exists, openRegular, readLines, withFile } from '../io/file.ts';
 import { checkGuards } from '../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../io/index.ts';
 
 export class StepLog {
   private readonly path: string;
-  private readonly handle: FileHandle;
+  private handle: FileHandle;
+  private readonly notice: (text: string) => void;
 
-  private constructor(path: string, handle: FileHandle) {
+  private constructor(path: string, handle: FileHandle, notice: (text: string) => void) {
     this.path = path;
     this.handle = handle;
+    this.notice = notice;
   }
 
-  /** @param from the next step to be written */
-  static async open(path: string, from: number): Promise<StepLog> {
+  /**
+   * @param from the next step to be written
+   * @param notice told when the file has been removed or replaced meanwhile
+   */
+  static async open(path: string, from: number, notice: (text: string) => void = () => {}): Promise<StepLog> {
     await cut(path, from);
-    return new StepLog(path, await openRegular(path, 'append'));
+    return new StepLog(path, await openRegular(path, 'append'), notice);
   }
 
   async write(entry: { step: number } & Record<string, number>): Promise<void> {
@@ -29,11 +34,30 @@ export class StepLog {
     }
   }
 
-  /** Returns when all lines are on the disk: no saved state is ahead of its log. */
+  /**
+   * Returns when all lines are on the disk: no saved state is ahead of its log. Where another program has removed or replaced the
+   * file, says so and writes the next lines to the file that has its name now.
+   */
   async sync(): Promise<void> {
-    await this.handle.sync().catch((error) => {
+    checkGuards(this.path);
+    try {
+      await this.handle.sync();
+      if (await this.isInPlace()) return;
+      const handle = await openRegular(this.path, 'append');
+      await this.handle.close();
+      this.handle = handle;
+    } catch (error) {
       throw asFileError(this.path, error);
-    });
+    }
+    this.notice(`${this.path} was removed or replaced; the steps so far are no longer in it`);
+  }
+
+  private async isInPlace(): Promise<boolean> {
+    const [own, there] = await Promise.all([
+      this.handle.stat({ bigint: true }),
+      stat(this.path, { bigint: true }).catch(() => undefined),
+    ]);
+    return there !== undefined && own.ino === there.ino && own.dev === there.dev;
   }
 
   close(): Promise<void> {

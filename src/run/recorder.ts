@@ -3,6 +3,7 @@
 //   tensorboard/                   event files, one a session
 //   samples/iter_<step>/           sample.png, sample.npz, sample.np
 //   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   EventFile,
@@ -10,6 +11,7 @@ import {
   type Image,
   imageGrid,
   removeLeftovers,
+  requireWritable,
   writeFileAtomic,
   writePng,
 } from '../io/index.ts';
@@ -39,9 +41,22 @@ export class Recorder {
     this.events = events;
   }
 
-  /** @param from the first step of this session; what was recorded from there on is cut or purged */
-  static async open(workdir: string, config: Config, from: number): Promise<Recorder> {
-    const log = await StepLog.open(join(workdir, 'log.jsonl'), from);
+  /**
+   * @param from the first step of this session; what was recorded from there on is cut or purged
+   * @param notice told of records that another program has removed
+   * @throws FileError for what cannot be written, also where that is due only at a snapshot
+   */
+  static async open(
+    workdir: string,
+    config: Config,
+    from: number,
+    notice: (text: string) => void = () => {},
+  ): Promise<Recorder> {
+    if (config.training.snapshot_sampling) {
+      await requireFolders(join(workdir, 'samples'), /^iter_\d+$/);
+      await requireFolders(join(workdir, config.eval.folder), /^ckpt_\d+$/);
+    }
+    const log = await StepLog.open(join(workdir, 'log.jsonl'), from, notice);
     try {
       return new Recorder(workdir, config, log, await EventFile.open(join(workdir, 'tensorboard'), from));
     } catch (error) {
@@ -122,6 +137,13 @@ export class Recorder {
     await this.log.close();
     await this.events.close();
   }
+}
+
+/** Makes a folder. @throws FileError where something in it that is to be a folder is none, or nothing can be written there */
+async function requireFolders(folder: string, names: RegExp): Promise<void> {
+  makeFolder(folder);
+  await requireWritable(join(folder, 'trial'));
+  for (const name of await readdir(folder)) if (names.test(name)) makeFolder(join(folder, name));
 }
 
 async function eventImage(image: Image) {

@@ -113,7 +113,7 @@ export async function runStage(
       const { unevaluated } = state ?? {};
       const opened = { config, workdir, model, optimizer, stage, from, numerics, unevaluated };
       // Opened before there is anything to save: a log may be long.
-      const recorder = await Recorder.open(workdir.path, config, from);
+      const recorder = await Recorder.open(workdir.path, config, from, onNotice);
       return await holdingUnsaved(() => session({ ...options, ...opened, recorder }));
     } finally {
       await stage?.close?.();

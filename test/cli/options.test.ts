@@ -157,6 +157,7 @@ const rows: Record<string, Rows> = {
     host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
     port: [`${elsewhere} --port 70000`, /--port expects a whole number from 0 to 65535, got "70000"/],
     queue: [`${elsewhere} --queue 0`, /--queue expects a whole number from 1 to \d+, got "0"/],
+    timeout: [`${elsewhere} --timeout 1e6`, /expected timeout to be a number of seconds, above 0 and at most 86400/],
     ...device(elsewhere),
   },
   chain: {

@@ -104,6 +104,15 @@ describe('what a compiler wrote is not kept', () => {
   });
 });
 
+test('a compiler that says much is quoted from its beginning', () => {
+  const cc = compiler('cc', 'seq 200000 >&2; exit 1');
+  const { stderr, status } = run(cc);
+  expect(stderr).toMatch(/did not compile with .*:\n1\n2\n3\n/);
+  expect(stderr).toContain('\n100\n(199900 more lines)\n');
+  expect(stderr).not.toContain('\n101\n');
+  expect(status).toBe(1);
+});
+
 describe('a library of the cache that does not load is compiled again, once', () => {
   /** With a sum that is right: the file was so when it was kept, or what it needs is gone. */
   test.each([
@@ -136,6 +145,8 @@ describe('a compiler that hangs', () => {
     expect(alive()).toEqual([]);
     const found = run('', program({ version: 2500 }), { PATH: `${folder}:${process.env.PATH}` });
     expect(found.stdout, found.stderr).toBe('1,1,1\n');
+    // Asked once: a second time it would be waited for with the event loop blocked, and what it started would stay.
+    expect(alive()).toEqual([]);
   });
 
   test.each([
@@ -155,7 +166,7 @@ describe('a compiler that hangs', () => {
   });
 
   test('in a kernel that is compiled at its first use is stopped too', () => {
-    const cc = compiler('cc', `case "$out" in *accumulate*) sleep 1000;; esac; exec ${real} "$@"`);
+    const cc = compiler('cc', `case "$out" in *accumulate*) exec sleep 1000;; esac; exec ${real} "$@"`);
     const text = `${program()}
       compilerLimits.file = 300;
       import { accumulate } from '${dist('kernels/accumulate.js')}';

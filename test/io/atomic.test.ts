@@ -1,6 +1,6 @@
 // A write that fails leaves the old file, no temporary one, and one clear error.
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -128,6 +128,20 @@ describe('whether a file can be written is known before', () => {
     await mkdir(`${folder}/folder`);
     await expect(requireWritable(`${folder}/${name}`, size)).rejects.toThrow(says);
     expect((await readdir(folder)).sort()).toEqual(['file', 'folder']);
+  });
+
+  it('and what a killed process left of the same file 10 minutes ago is removed', async () => {
+    const folder = await temporaryFolder();
+    const left = (name: string) => `.${name}.0123456789ab.tmp`;
+    const old = new Date(Date.now() - 601_000);
+    for (const name of ['x.npz', 'y.npz']) {
+      await writeFile(`${folder}/${left(name)}`, '');
+      await utimes(`${folder}/${left(name)}`, old, old);
+    }
+    const written = '.x.npz.ba9876543210.tmp';
+    await writeFile(`${folder}/${written}`, 'another process writes this');
+    await requireWritable(`${folder}/x.npz`);
+    expect((await readdir(folder)).sort()).toEqual([written, left('y.npz')]);
   });
 
   it('and nothing is left where it can', async () => {

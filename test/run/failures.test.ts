@@ -238,12 +238,24 @@ describe('a work directory', () => {
     renameSync(log, `${log}.away`);
     mkdirSync(log);
     await expectFailure(start(workdir), 1, /log\.jsonl: is a folder, not a regular file/);
+    // A report says so before it draws samples, whose time it would announce first.
+    const { stderr } = spawnSync(process.execPath, [bin, 'report', '--workdir', workdir], { encoding: 'utf8' });
+    expect(stderr).toMatch(/^rectiflow: \S+log\.jsonl: is a folder, not a regular file.*\n$/);
     expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
     rmSync(log, { recursive: true });
     renameSync(`${log}.away`, log);
     await expectDone(start(workdir));
     await expectSameAsWhole(workdir);
   });
+});
+
+it('code of a configuration that fails after it has returned ends the command', async () => {
+  const path = join(folder, 'late.mjs');
+  writeFileSync(path, "Promise.reject(new TypeError('too late')); export default { seed: 1 };\n");
+  const { status, stderr } = spawnSync(process.execPath, [bin, 'train', '--config', path, '--workdir', `${path}.d`], {
+    encoding: 'utf8',
+  });
+  expect([status, stderr.split('\n')[0]]).toEqual([1, 'rectiflow: TypeError: too late']);
 });
 
 it.runIf(full && process.platform === 'linux')(

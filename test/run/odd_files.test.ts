@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -19,7 +20,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StepLog } from '../../src/run/log.ts';
@@ -121,18 +122,26 @@ describe.runIf(linux)('odd files', () => {
         timeout: 60_000,
         killSignal: 'SIGKILL',
       });
-    for (const name of ['lock', 'log.jsonl', 'stdout.txt']) {
-      const workdir = join(root, `run-${name}`);
-      mkdirSync(workdir);
+    const noFile = 'is not a regular file';
+    const noFolder = 'the folder cannot be made (EEXIST): there is something else of that name';
+    for (const [name, says] of [
+      ['lock', noFile],
+      ['log.jsonl', noFile],
+      ['stdout.txt', noFile],
+      // Snapshots are written there, much later.
+      ['samples', noFolder],
+      ['samples/iter_50000', noFolder],
+      ['eval', noFolder],
+      ['eval/ckpt_1', noFolder],
+    ]) {
+      const workdir = join(root, `run-${name.replace('/', '-')}`);
+      mkdirSync(dirname(join(workdir, name)), { recursive: true });
       symlinkSync(odd.pipe, join(workdir, name));
       const { status, stderr } = train(workdir);
       const lines = stderr.split('\n').filter((line) => line.startsWith('rectiflow: '));
-      expect([name, status, lines]).toEqual([
-        name,
-        1,
-        [expect.stringContaining(`${workdir}/${name}: is not a regular file`)],
-      ]);
+      expect([name, status, lines]).toEqual([name, 1, [expect.stringContaining(`${workdir}/${name}: ${says}`)]]);
       expect(stderr).not.toMatch(/^\s+at /m);
+      expect(stderr).not.toMatch(/step 1/);
     }
   });
 });
@@ -271,6 +280,29 @@ describe('a log', () => {
     writeFileSync(path, `${lines.join('')}{"step":50000,"lo`);
     await (await StepLog.open(path, 49_990)).close();
     expect(readFileSync(path, 'utf8')).toBe(lines.slice(0, 49_990).join(''));
+  });
+
+  it('that another program has removed or replaced is said once, and the next lines go to the new file', async () => {
+    const path = join(root, 'moved');
+    const said: string[] = [];
+    const log = await StepLog.open(path, 0, (text) => said.push(text));
+    await log.write({ step: 0, loss: 1 });
+    await log.sync();
+    expect(said).toEqual([]);
+    rmSync(path);
+    for (const step of [1, 2]) {
+      await log.write({ step, loss: step });
+      await log.sync();
+    }
+    expect(said).toEqual([`${path} was removed or replaced; the steps so far are no longer in it`]);
+    expect(readFileSync(path, 'utf8')).toBe('{"step":2,"loss":2}\n');
+    writeFileSync(`${path}-new`, 'x');
+    renameSync(`${path}-new`, path);
+    await log.sync();
+    await log.write({ step: 3, loss: 3 });
+    await log.close();
+    expect(said).toHaveLength(2);
+    expect(readFileSync(path, 'utf8')).toBe('x{"step":3,"loss":3}\n');
   });
 
   it('is a new file whenever a run goes on: who still has the old one open adds nothing', async () => {

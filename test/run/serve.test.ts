@@ -381,6 +381,18 @@ describe('the queue', () => {
     expect((await first.answer())?.body).toBe('first');
   });
 
+  it('ends an order that is computed for longer than the limit, and computes the next', async () => {
+    const { port, sampler } = await start({ timeout: 0.05 });
+    const refused = await ask(port, post('{}'));
+    expect([refused.status, JSON.parse(refused.body).error]).toEqual([
+      503,
+      'the samples took longer than 0.05 s; ask for fewer images or steps',
+    ]);
+    expect((await sampler.next()).signal.aborted).toBe(true);
+    sampler.free = true;
+    expect((await ask(port, post('{}'))).status).toBe(200);
+  });
+
   it('refuses with 503 and Retry-After when full, and takes orders again after', async () => {
     const { port, sampler } = await start();
     const clients = [1, 2, 3].map((seed) => new Client(port).send(post(`{"seed":${seed}}`)));

@@ -11,6 +11,7 @@ import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
+import { readLog } from '../log.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { ASSUMED_NFE, describeDuration, probeEvaluation } from '../plan.ts';
 import { provenance } from '../provenance.ts';
@@ -83,6 +84,8 @@ export async function reportFlows(
   requireConfig('reportFlows', config);
   const checked = checkOptions('reportFlows', options, optionKinds, ['workdir', 'device']);
   const { workdir, device, onProgress } = checked;
+  // Read before the samples are drawn: a log may be unreadable.
+  const losses = await Promise.all(flows.map(({ folder }) => readLog(join(folder, 'log.jsonl'))));
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
   const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
@@ -94,8 +97,10 @@ export async function reportFlows(
   const drawn: Config = { ...config, eval: { ...config.eval, num_samples: samples } };
   await sayTime(flows, drawn, checked);
   const measured: MeasuredFlow[] = [];
-  for (const flow of flows)
-    measured.push(await measureFlow(flow, drawn, { ...options, judge, onProgress: tell('samples') }));
+  for (const [i, flow] of flows.entries()) {
+    const figures = await measureFlow(flow, drawn, { ...options, judge, onProgress: tell('samples') });
+    measured.push({ ...figures, losses: losses[i] });
+  }
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),

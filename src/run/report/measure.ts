@@ -13,7 +13,7 @@ import { distanceOf, type Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
 import { evaluationName } from '../find_checkpoint.ts';
-import { type LoggedStep, readLog } from '../log.ts';
+import type { LoggedStep } from '../log.ts';
 import { loadModel } from '../open_checkpoint.ts';
 import { makeFolder } from '../workdir.ts';
 
@@ -84,9 +84,13 @@ export function samplesBytes({ data, eval: { num_samples: samples } }: Config): 
  * Measures one flow, on samples of a seed that no pair was made of.
  * @param report says how: seed, eval and sampling; the flow's own configuration says what network it is
  */
-export async function measureFlow(flow: ReportedFlow, report: Config, options: MeasureOptions): Promise<MeasuredFlow> {
+export async function measureFlow(
+  flow: ReportedFlow,
+  report: Config,
+  options: MeasureOptions,
+): Promise<Omit<MeasuredFlow, 'losses'>> {
   const { device, signal, onNotice } = options;
-  const { checkpoint: path, distilledTo = PATH_STEPS, folder } = flow;
+  const { checkpoint: path, distilledTo = PATH_STEPS } = flow;
   const config: Config = { ...flow.config, eval: report.eval, sampling: report.sampling, seed: report.seed + 1 };
   const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice });
   using model = loaded;
@@ -116,7 +120,6 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
       await trajectory(velocity, { ...common, count: PATHS, steps: PATH_STEPS, stops: STOPS }),
       config,
     ),
-    losses: await readLog(join(folder, 'log.jsonl')),
   };
 }
 

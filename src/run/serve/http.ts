@@ -64,6 +64,8 @@ export interface HttpOptions {
   host: string;
   port: number;
   queue: number;
+  /** Seconds that the samples of one request may take; default 600. */
+  timeout?: number;
   times?: Partial<Times>;
   /** Told of failures that are not the client's. */
   onFailure?: (error: unknown) => void;
@@ -104,7 +106,7 @@ const errorReply = (status: number, text: string, headers: Record<string, string
 
 /** @throws ValueError for a host or a port on which this machine cannot listen */
 export async function listen(options: HttpOptions): Promise<HttpServer> {
-  const { host, port, onFailure } = options;
+  const { host, port, timeout = 600, onFailure } = options;
   const times = { ...TIMES, ...options.times };
   const began = performance.now();
   const queue = new JobQueue(options.queue);
@@ -148,7 +150,20 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     if (queue.full) throw busy(`the queue is full: ${queue.limit} requests wait`);
     if (unsent > MOST_UNSENT) throw busy('too many answers wait for their clients');
     const { draw } = sampler;
-    return { status: 200, type, ...(await queue.run(() => draw(order, type, signal), signal)) };
+    const work = () => withinTime(signal, (limited) => draw(order, type, limited));
+    return { status: 200, type, ...(await queue.run(work, signal)) };
+  }
+
+  /** Does what is asked for, with a signal that also ends it when its time is over. @throws HttpError 503 */
+  async function withinTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const limit = new AbortController();
+    const text = `the samples took longer than ${timeout} s; ask for fewer images or steps`;
+    const timer = setTimeout(() => limit.abort(new HttpError(503, text)), 1000 * timeout);
+    try {
+      return await work(AbortSignal.any([signal, limit.signal]));
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   function refusal(error: unknown): Reply {

@@ -15,6 +15,8 @@ export interface ServeOptions extends Pick<LoadModelOptions, 'device' | 'partial
   port?: number;
   /** How many requests wait while one is computed; more are refused with 503. Default 16. */
   queue?: number;
+  /** Seconds that one request may be computed, after which it is answered with 503. Default 600. */
+  timeout?: number;
   /** Closes the server when aborted. */
   signal?: AbortSignal;
   /** Told what is worth knowing: that others reach the server, that an evaluation takes long, that a request has failed. */
@@ -40,6 +42,10 @@ const serveOptions: OptionKinds<ServeOptions> = {
   host: kind('a name or an address', (v) => typeof v === 'string' && /^[\w.:%-]+$/.test(v)),
   port: kind('a port from 0 to 65535', (v) => kinds.whole.accepts(v) && (v as number) <= 65535),
   queue: kinds.count,
+  timeout: kind(
+    'a number of seconds, above 0 and at most 86400',
+    (v) => kinds.positive.accepts(v) && (v as number) <= 86400,
+  ),
   signal: runOptions.signal,
   onNotice: runOptions.onNotice,
 };
@@ -66,11 +72,11 @@ export async function serveSamples(reference: string, config: Config, options: S
   checkArgument('serveSamples', 'reference', reference, kinds.path);
   requireConfig('serveSamples', config);
   const checked = checkOptions('serveSamples', options, serveOptions, ['device']);
-  const { host = '127.0.0.1', port = 8080, queue = 16, signal, onNotice, ...loading } = checked;
+  const { host = '127.0.0.1', port = 8080, queue = 16, timeout, signal, onNotice, ...loading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice?.(`a request failed: ${(error as Error)?.message ?? error}`);
   // The port is taken first: a network may take minutes to be read.
-  const http = await listen({ host, port, queue, onFailure });
+  const http = await listen({ host, port, queue, timeout, onFailure });
   const { address } = http.address;
   if (!isLoopback(address))
     onNotice?.(

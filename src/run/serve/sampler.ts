@@ -19,8 +19,8 @@ import type { Sampler } from './http.ts';
 import type { Order } from './request.ts';
 
 const MOST_COUNT = 256;
-/** Values of all the images of an order together. Their grid as a PNG blocks the event loop for less than a second or so. */
-const MOST_VALUES = 2 ** 22;
+/** Values of all the images of an order together. Their grid as a PNG blocks the event loop for about half a second. */
+const MOST_VALUES = 2 ** 21;
 const MOST_STEPS = 1000;
 /** How long one evaluation of the network should block the event loop, in seconds. */
 const PART_SECONDS = 0.1;
