@@ -13,7 +13,7 @@ import {
   lapackEigenSolver,
   ownEigenSolver,
 } from '../src/eval/index.ts';
-import { provenance } from '../src/run/provenance.ts';
+import { provenance } from '../src/run/machine/provenance.ts';
 import { normalRows } from '../test/eval/features.ts';
 
 const { values: flags } = parseArgs({

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { noGrad } from '../src/autograd/mode.ts';
 import { findCompiler } from '../src/device/cc.ts';
 import { openDevice, setDefaultDevice } from '../src/device/open.ts';
-import { provenance } from '../src/run/provenance.ts';
+import { provenance } from '../src/run/machine/provenance.ts';
 import { tensor } from '../src/tensor/create.ts';
 import { scope } from '../src/tensor/scope.ts';
 import type { Tensor } from '../src/tensor/tensor.ts';

@@ -136,7 +136,7 @@ async function buildGpu() {
   };
   writeFileSync(join(gpu, 'test/golden.json'), JSON.stringify(golden));
   cpSync(join(root, 'bench/pytorch'), join(gpu, 'pytorch'), { recursive: true });
-  const { provenance } = await import('../dist/run/provenance.js');
+  const { provenance } = await import('../dist/run/machine/provenance.js');
   writeFileSync(join(gpu, 'about.json'), JSON.stringify(provenance()));
   // Copied alone, dist is still a folder of modules.
   writeFileSync(join(root, 'dist/package.json'), '{ "type": "module" }\n');

@@ -1,4 +1,4 @@
-"""One training step of Rectified Flow in PyTorch, as src/run/update.ts does it: noise, loss, backward, clip, Adam, moving average."""
+"""One training step of Rectified Flow in PyTorch, as src/run/training/update.ts does it: noise, loss, backward, clip, Adam, moving average."""
 
 import torch
 

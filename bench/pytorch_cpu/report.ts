@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
-import { provenance } from '../../src/run/provenance.ts';
+import { provenance } from '../../src/run/machine/provenance.ts';
 import { OURS } from './comparison.ts';
 import { ABSENT, OTHER_NAMES } from './others.ts';
 import type { Profile, Results } from './run.ts';

@@ -1,5 +1,5 @@
 import { formatShape, UsageError } from '../errors.ts';
-import { describeNotFinite } from '../run/finite.ts';
+import { describeNotFinite } from '../run/checkpoints/finite.ts';
 import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
 import { shown, shownJson, shownName } from '../text.ts';
 import type { Command } from './arguments.ts';

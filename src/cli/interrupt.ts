@@ -2,7 +2,7 @@
 // is dropped between two kernels. One that follows ends the process at once.
 import { checkBetweenKernels } from '../device/interruption.ts';
 import { watchSignals } from '../device/signals.ts';
-import { holdsUnsaved } from '../run/unsaved.ts';
+import { holdsUnsaved } from '../run/workdir/unsaved.ts';
 import { endBar, say } from './screen.ts';
 
 /** How long what is running may go on after the first signal, in milliseconds. */

@@ -4,7 +4,7 @@ import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
-import { packageVersion } from '../run/provenance.ts';
+import { packageVersion } from '../run/machine/provenance.ts';
 import { shown } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';

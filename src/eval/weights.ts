@@ -7,7 +7,7 @@ import type { Device } from '../device/device.ts';
 import { FileError } from '../errors.ts';
 import { readPth, type TorchValue, toFloat32 } from '../io/index.ts';
 import { compareState, describeMismatch } from '../nn/module.ts';
-import { fromOfficial } from '../nn/official.ts';
+import { fromOfficial } from '../nn/official_names.ts';
 import { tensor } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import type { Device } from '../device/device.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../nn/index.ts';
-import { trainingLoop } from '../run/loop.ts';
+import { trainingLoop } from '../run/training/loop.ts';
 import { philox4x32 } from '../tensor/philox.ts';
 
 const BATCH = 32;

@@ -5,7 +5,7 @@ import { cudaModule } from '../device/module.ts';
 import { DeviceError } from '../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../nn/index.ts';
-import { trainingLoop } from '../run/loop.ts';
+import { trainingLoop } from '../run/training/loop.ts';
 import type { Outcome } from './session.ts';
 
 const emptyModule = cudaModule('gpu/empty.cu', { empty_kernel: '' });

@@ -2,7 +2,7 @@
 import type { Precision } from '../device/device.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../nn/index.ts';
-import { BatchUpdate } from '../run/update.ts';
+import { BatchUpdate } from '../run/training/update.ts';
 import { liveByOwner } from '../tensor/storage.ts';
 import { type PlannedNode, PlanningDevice } from './planning_device.ts';
 

@@ -19,6 +19,6 @@ export {
   type OfficialLayout,
   officialEntries,
   toOfficial,
-} from './official.ts';
+} from './official_names.ts';
 export { UNet } from './unet.ts';
 export { ddpmppCifar10, ncsnpp256, type UNetOptions } from './unet_options.ts';

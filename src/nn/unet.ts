@@ -1,5 +1,5 @@
 // The UNet of Score SDE (Song et al., ICLR 2021; models/ncsnpp.py): DDPM++, NCSN++ and the rest of that family, as the
-// official RectifiedFlow code configures them. Modules are made in the official order: official.ts counts on it.
+// official RectifiedFlow code configures them. Modules are made in the official order: official_names.ts counts on it.
 
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';

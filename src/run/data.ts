@@ -18,7 +18,7 @@ import { ConfigError } from '../errors.ts';
 import { given, missingKeys } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
-import { downloaded, userDataFolder } from './user_files.ts';
+import { downloaded, userDataFolder } from './machine/user_files.ts';
 
 const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);

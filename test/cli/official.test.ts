@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { given, inertKeys } from '../../src/run/config/official.ts';
+import { given, inertKeys } from '../../src/run/config/official_flags.ts';
 import { leafPaths } from '../../src/run/config/tree.ts';
 import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
 import { officialLines, second, teacher, wordsOf } from './official_lines.ts';

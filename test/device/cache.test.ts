@@ -333,7 +333,7 @@ describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec',
     const { stdout, stderr } = mounted(folder, 'noexec', words, env);
     expect(stdout, stderr).toBe('11,22,33\n');
     const text = `
-      import { cacheFinding } from '${new URL('../../dist/run/doctor.js', import.meta.url)}';
+      import { cacheFinding } from '${new URL('../../dist/run/machine/doctor.js', import.meta.url)}';
       console.log(JSON.stringify(cacheFinding()));`;
     const doctor = mounted(folder, 'noexec', [process.execPath, '--input-type=module', '-e', text], env);
     const reason = `${folder} is on a file system that is mounted noexec, from which no library is loaded (RECTIFLOW_CACHE=DIR names another place)`;

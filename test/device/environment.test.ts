@@ -17,8 +17,8 @@ import { defaultThreads } from '../../src/device/threads.ts';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
 import { findTorch } from '../../src/gpu/pytorch.ts';
-import { useNamedTuning } from '../../src/run/tuning.ts';
-import { userDataFolder } from '../../src/run/user_files.ts';
+import { useNamedTuning } from '../../src/run/machine/tuning.ts';
+import { userDataFolder } from '../../src/run/machine/user_files.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-environment-'));

@@ -13,7 +13,7 @@ import {
   type Velocity,
 } from '../../src/flow/index.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
-import { buildModel } from '../../src/run/model.ts';
+import { buildModel } from '../../src/run/checkpoints/model.ts';
 import { full as filled } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { configWith } from '../support/config.ts';

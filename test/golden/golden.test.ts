@@ -13,12 +13,12 @@ import {
   sample,
 } from '../../src/flow/index.ts';
 import { type ArrayFile, readNpz, toFloat32 } from '../../src/io/index.ts';
-import { fromOfficial, type OfficialEntry, officialEntries } from '../../src/nn/official.ts';
+import { fromOfficial, type OfficialEntry, officialEntries } from '../../src/nn/official_names.ts';
 import type { UNet } from '../../src/nn/unet.ts';
 import type { Config } from '../../src/run/config/index.ts';
 import { type Checkpoint, loadConfig, loadModel, openCheckpoint } from '../../src/run/index.ts';
-import { trainingLoop } from '../../src/run/loop.ts';
-import { optimizerOf } from '../../src/run/session.ts';
+import { trainingLoop } from '../../src/run/training/loop.ts';
+import { optimizerOf } from '../../src/run/training/session.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { deviceModes, full, openTestDevice } from '../support/devices.ts';

@@ -21,8 +21,8 @@ import {
   writeSafetensors,
 } from '../../src/io/index.ts';
 import { tarGzFiles } from '../../src/io/tar.ts';
+import { findState } from '../../src/run/checkpoints/wrappers.ts';
 import { findCheckpoint, loadConfig } from '../../src/run/index.ts';
-import { findState } from '../../src/run/wrappers.ts';
 import { shown, shownJson, shownName } from '../../src/text.ts';
 import { readFixture } from './files.ts';
 

@@ -9,7 +9,7 @@ import { keepBest } from '../../src/run/eval/best.ts';
 import type { EvalRow } from '../../src/run/eval/evaluator.ts';
 import { drawSamples } from '../../src/run/eval/samples.ts';
 import { buildModel } from '../../src/run/index.ts';
-import { readLog } from '../../src/run/log.ts';
+import { readLog } from '../../src/run/workdir/log.ts';
 import { configWith } from '../support/config.ts';
 import { openTestDevice } from '../support/devices.ts';
 

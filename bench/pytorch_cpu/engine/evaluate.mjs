@@ -2,7 +2,7 @@
 // zero, and would hide what lies before them. cpu.py does the same from the file that is written here.
 import { writeFileSync } from 'node:fs';
 import { mse, randn, scope, tensor } from '../../../dist/index.js';
-import { buildModel } from '../../../dist/run/model.js';
+import { buildModel } from '../../../dist/run/checkpoints/model.js';
 
 /**
  * Writes two files of f32, one array after the other: to `input` every parameter, images [N, H, W, C] and labels [N]; to `output`

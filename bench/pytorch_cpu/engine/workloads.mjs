@@ -3,10 +3,10 @@
 import { sample } from '../../../dist/flow/index.js';
 import { networkVelocity, replayable } from '../../../dist/flow/velocity.js';
 import { attention, conv2d, groupNorm, keep, matmul, noGrad, randn, scope } from '../../../dist/index.js';
-import { buildModel } from '../../../dist/run/model.js';
-import { flowObjective } from '../../../dist/run/objective.js';
-import { trainingState } from '../../../dist/run/session.js';
-import { BatchUpdate } from '../../../dist/run/update.js';
+import { buildModel } from '../../../dist/run/checkpoints/model.js';
+import { flowObjective } from '../../../dist/run/training/objective.js';
+import { trainingState } from '../../../dist/run/training/session.js';
+import { BatchUpdate } from '../../../dist/run/training/update.js';
 
 /** Seconds of a call. */
 function secondsOf(work) {

@@ -7,10 +7,10 @@ import { declaredModules } from '../../device/module.ts';
 import { evaluationsAStep } from '../../flow/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { pairBytes } from '../pairs.ts';
-import { ASSUMED_NFE, checkpointBytes, probeEvaluation, probeStep } from '../plan.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
-import { trainingState } from '../session.ts';
+import { pairBytes } from '../sampling/generate_pairs.ts';
+import { ASSUMED_NFE, checkpointBytes, probeEvaluation, probeStep } from '../training/plan.ts';
+import { trainingState } from '../training/session.ts';
 import { type ChainStage, chainStages, flowStages } from './stages.ts';
 
 export interface StageEstimate {

@@ -8,18 +8,18 @@ import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
 import { runOptions } from '../arguments.ts';
-import { trainClassifier } from '../classifier.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { openDistance } from '../distance.ts';
 import { openFeatures } from '../eval/features.ts';
-import { lockFolder } from '../lock.ts';
-import { generatePairs } from '../pairs.ts';
-import { trainReflow } from '../reflow.ts';
+import { trainClassifier } from '../eval/train_classifier.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
-import type { TrainOptions } from '../session.ts';
-import { train } from '../train.ts';
-import { makeFolder } from '../workdir.ts';
+import { generatePairs } from '../sampling/generate_pairs.ts';
+import { openDistance } from '../training/distance.ts';
+import { trainReflow } from '../training/reflow.ts';
+import type { TrainOptions } from '../training/session.ts';
+import { train } from '../training/train.ts';
+import { lockFolder } from '../workdir/lock.ts';
+import { makeFolder } from '../workdir/workdir.ts';
 import { type ChainStage, type ClassifierStage, chainFile, chainStages, flowStages, reportConfig } from './stages.ts';
 
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {

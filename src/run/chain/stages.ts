@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { snapshotNumber } from '../session.ts';
-import { snapshotPath } from '../workdir.ts';
+import { snapshotNumber } from '../training/session.ts';
+import { snapshotPath } from '../workdir/workdir.ts';
 
 /** In the folder of a chain: its merged configuration. */
 export const chainFile = 'chain.json';

@@ -7,12 +7,12 @@ import { checkArgument, checkArguments, describeValue, kinds } from '../../argum
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
-import { inertNotice, presetName, pythonPreset } from './official.ts';
+import { inertNotice, presetName, pythonPreset } from './official_flags.ts';
 import type { Config } from './schema.ts';
 import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 
 export { inertBeside } from './inert.ts';
-export { given, inertNotice } from './official.ts';
+export { given, inertNotice } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';

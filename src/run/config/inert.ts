@@ -1,6 +1,6 @@
 // Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
 import { checkArgument } from '../../arguments.ts';
-import { pathList } from './official.ts';
+import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import { type Config, encodedSets } from './schema.ts';
 

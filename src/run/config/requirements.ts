@@ -1,7 +1,7 @@
 // Which paths a task needs, asked before any model is built, each with the flag that sets it.
 import { checkArgument, oneOf } from '../../arguments.ts';
 import { ConfigError } from '../../errors.ts';
-import { given } from './official.ts';
+import { given } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import type { Config } from './schema.ts';
 

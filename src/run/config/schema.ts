@@ -237,7 +237,7 @@ export const configSchema = z.strictObject({
     reflow_type: z.enum(reflowTypes),
     /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
     reflow_t_schedule: z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule),
-    /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/distance.ts. */
+    /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/training/distance.ts. */
     reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
     /** The checkpoint of the flow to start from. */
     last_flow_ckpt: z.string(),

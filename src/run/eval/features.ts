@@ -6,10 +6,10 @@ import { ConfigError, formatShape, ShapeError, ValueError } from '../../errors.t
 import { rowsKind } from '../../eval/features.ts';
 import { extractFeatures, type FeatureRows, FidInception, loadClassifier } from '../../eval/index.ts';
 import { runOptions } from '../arguments.ts';
-import { classifierImages } from '../classifier.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { weightsFile } from '../user_files.ts';
+import { weightsFile } from '../machine/user_files.ts';
+import { classifierImages } from './train_classifier.ts';
 
 export interface Features {
   features: FeatureRows;

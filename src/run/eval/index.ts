@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
+import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { numberedCheckpoints } from '../find_checkpoint.ts';
 import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
 import { rangeOf, snapshotAt } from './range.ts';
 

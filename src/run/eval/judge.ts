@@ -5,7 +5,7 @@ import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { given } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
-import { dataStatistics, type FoundStatistics } from './statistics.ts';
+import { dataStatistics, type FoundStatistics } from './reference_statistics.ts';
 
 export interface Judge {
   network: FeatureNetwork;

@@ -15,10 +15,10 @@ import type { UNet } from '../../nn/unet.ts';
 import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
-import { sha256OfFile } from '../file_hash.ts';
-import { lockFolder } from '../lock.ts';
-import { sampleModel } from '../sample.ts';
-import { makeFolder } from '../workdir.ts';
+import { sha256OfFile } from '../machine/file_hash.ts';
+import { sampleModel } from '../sampling/sample.ts';
+import { lockFolder } from '../workdir/lock.ts';
+import { makeFolder } from '../workdir/workdir.ts';
 
 const COLUMNS = 10;
 /** Millions of batches. */

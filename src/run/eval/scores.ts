@@ -12,7 +12,7 @@ import {
 } from '../../eval/index.ts';
 import { writeFileAtomic, writeNpz } from '../../io/index.ts';
 import { checkFeatures, type Features } from './features.ts';
-import type { FoundStatistics } from './statistics.ts';
+import type { FoundStatistics } from './reference_statistics.ts';
 
 /** Precision and recall compare every pair: at most so many vectors of each side. */
 const MANIFOLD_ROWS = 10_000;

@@ -6,7 +6,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { microBatchFor } from '../memory.ts';
+import { microBatchFor } from '../sampling/memory.ts';
 
 /** Euler steps along each path. */
 export const PATH_STEPS = 100;

@@ -6,15 +6,15 @@ import { declaredModules } from '../../device/module.ts';
 import { ConfigError, ValueError } from '../../errors.ts';
 import { requireWritable, writeFileAtomic } from '../../io/index.ts';
 import { runOptions } from '../arguments.ts';
+import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
-import { readLog } from '../log.ts';
-import { loadModel } from '../open_checkpoint.ts';
-import { ASSUMED_NFE, describeDuration, probeEvaluation } from '../plan.ts';
-import { provenance } from '../provenance.ts';
+import { provenance } from '../machine/provenance.ts';
+import { ASSUMED_NFE, describeDuration, probeEvaluation } from '../training/plan.ts';
+import { readLog } from '../workdir/log.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';
 import {
   evaluationsOfReport,

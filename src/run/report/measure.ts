@@ -6,16 +6,16 @@ import { networkVelocity, replayable, type Trajectory, trajectory } from '../../
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { FlowStage } from '../chain/stages.ts';
+import { evaluationName } from '../checkpoints/find.ts';
+import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge } from '../eval/judge.ts';
 import { drawSamples } from '../eval/samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
-import { evaluationName } from '../find_checkpoint.ts';
-import type { LoggedStep } from '../log.ts';
-import { loadModel } from '../open_checkpoint.ts';
-import { makeFolder } from '../workdir.ts';
+import type { LoggedStep } from '../workdir/log.ts';
+import { makeFolder } from '../workdir/workdir.ts';
 
 /** A flow that a report is on. */
 export type ReportedFlow = Pick<FlowStage, 'name' | 'folder' | 'config' | 'checkpoint' | 'distilledTo'>;

@@ -1,9 +1,9 @@
 // `serve`: samples of a checkpoint over HTTP.
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { runOptions } from '../arguments.ts';
+import type { LoadModelOptions } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { LoadModelOptions } from '../open_checkpoint.ts';
 import { listen } from './http.ts';
 import { isLoopback } from './request.ts';
 import { openSampler } from './sampler.ts';

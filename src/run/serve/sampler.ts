@@ -9,12 +9,12 @@ import { encodePng, imageGrid } from '../../io/index.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { turn } from '../../turn.ts';
+import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
-import { microBatchFor } from '../memory.ts';
-import { type LoadModelOptions, loadModel } from '../open_checkpoint.ts';
-import { packageVersion } from '../provenance.ts';
-import { type SampledImages, sampleModel } from '../sample.ts';
+import { packageVersion } from '../machine/provenance.ts';
+import { microBatchFor } from '../sampling/memory.ts';
+import { type SampledImages, sampleModel } from '../sampling/sample.ts';
 import type { Sampler } from './http.ts';
 import type { Order } from './request.ts';
 

@@ -38,10 +38,12 @@ import {
 } from '../../../src/io/index.ts';
 import { tarGzFiles } from '../../../src/io/tar.ts';
 import { algorithms, passes } from '../../../src/kernels/conv/algorithm.ts';
-import { writeCheckpoint } from '../../../src/run/checkpoint.ts';
+import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
+import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';
+import { outlineModel } from '../../../src/run/checkpoints/model.ts';
+import { toOfficialCheckpoint } from '../../../src/run/checkpoints/official_checkpoint.ts';
 import { keepBest } from '../../../src/run/eval/best.ts';
 import { drawSamples } from '../../../src/run/eval/samples.ts';
-import { numberedCheckpoints } from '../../../src/run/find_checkpoint.ts';
 import {
   buildModel,
   type Config,
@@ -55,12 +57,10 @@ import {
   reportedFlows,
   resolveConfig,
 } from '../../../src/run/index.ts';
-import { lockFolder, lockTiming } from '../../../src/run/lock.ts';
-import { newOwner, ownerLine } from '../../../src/run/lock_owner.ts';
-import { readLog, StepLog } from '../../../src/run/log.ts';
-import { outlineModel } from '../../../src/run/model.ts';
-import { toOfficialCheckpoint } from '../../../src/run/official.ts';
-import { stageFolder } from '../../../src/run/stage.ts';
+import { lockFolder, lockTiming } from '../../../src/run/workdir/lock.ts';
+import { newOwner, ownerLine } from '../../../src/run/workdir/lock_owner.ts';
+import { readLog, StepLog } from '../../../src/run/workdir/log.ts';
+import { stageFolder } from '../../../src/run/workdir/stage_folder.ts';
 import { configWith } from '../config.ts';
 import { lmdbOf } from '../lmdb.ts';
 import { makePairs } from '../pairs.ts';

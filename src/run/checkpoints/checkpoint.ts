@@ -1,0 +1,235 @@
+// Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), where training is to go on Adam's
+// moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
+// git revision. What travels in a checkpoint is data and is never run.
+import { checkArgument, checkOptions, instanceOf, kind, kinds, type OptionKinds } from '../../arguments.ts';
+import { FileError } from '../../errors.ts';
+import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../io/index.ts';
+import { parseStrictJson } from '../../io/json.ts';
+import { Adam, type AdamState } from '../../nn/adam.ts';
+import { Module, type StateValues } from '../../nn/module.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { NUMERICS, provenance } from '../machine/provenance.ts';
+import { tuningIdentity } from '../machine/tuning.ts';
+import type { TrainingStep } from '../training/loop.ts';
+import type { StageIdentity } from '../workdir/stage_folder.ts';
+import { refuseNotFinite } from './finite.ts';
+
+const FORMAT = 'rectiflow-checkpoint-1';
+const SIGMAS = 'buffer.sigmas';
+
+export interface Checkpoint {
+  path: string;
+  /** As it lies in the file, unchecked; undefined for a file of the official code, which has none. */
+  config: unknown;
+  /** What it was trained by; undefined where the file does not say. */
+  stage?: StageIdentity;
+  /** Updates done. */
+  step: number;
+  model: StateValues;
+  /** The model with its parameters replaced by their exponential moving average. */
+  ema: StateValues;
+  /** Largest decay of that average. */
+  emaDecay?: number;
+  /** The buffer of noise scales in a file of the official code, kept for the way back. */
+  sigmas?: Float64Array;
+  /** What chose the convolutions' algorithms, of a run on the CPU: see tuningIdentity. */
+  tuning?: string;
+  /** The version of the arithmetic that its run began with: see NUMERICS; undefined for a file of the official code. */
+  numerics?: number;
+  /** The step before `step`, where the run was stopped before that one was evaluated and recorded. */
+  unevaluated?: TrainingStep;
+  /** How many images or pairs it was trained on; undefined where the file does not say. */
+  items?: number;
+  /** Absent from a snapshot. */
+  moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
+}
+
+interface TrainingState {
+  model: Module;
+  optimizer: Adam;
+  config: Config;
+  stage?: StageIdentity;
+  /** Updates done. */
+  step: number;
+  /** Whether Adam's moments go with it. */
+  moments?: boolean;
+  /** What its run began with; default: the present version. */
+  numerics?: number;
+  /** See Checkpoint. */
+  unevaluated?: TrainingStep;
+  /** See Checkpoint. */
+  items?: number;
+}
+
+const stateKinds: OptionKinds<TrainingState> = {
+  model: instanceOf(Module, 'a module'),
+  optimizer: instanceOf(Adam, 'an Adam'),
+  config: kinds.object,
+  stage: kind('{ name, teacher } of strings', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { name, teacher } = value as StageIdentity;
+    return typeof name === 'string' && (teacher === undefined || typeof teacher === 'string');
+  }),
+  step: kinds.whole,
+  moments: kinds.boolean,
+  numerics: kinds.count,
+  unevaluated: kinds.object,
+  items: kinds.whole,
+};
+
+/** Writes atomically: the old file stays until the new one is whole on the disk. */
+export async function saveCheckpoint(path: string, options: TrainingState): Promise<void> {
+  checkArgument('saveCheckpoint', 'path', path, kinds.path);
+  const required = ['model', 'optimizer', 'config', 'step'] as const;
+  const { model, optimizer, ...state } = checkOptions('saveCheckpoint', options, stateKinds, required);
+  requireConfig('saveCheckpoint', state.config);
+  const values = async (kind: AdamState): Promise<StateValues> => {
+    const found: StateValues = new Map();
+    for (const [name, tensor] of optimizer.state(kind)) {
+      found.set(name, await hostValue(tensor));
+      tensor.dispose();
+    }
+    return found;
+  };
+  const weights: StateValues = new Map();
+  for (const [name, tensor] of model.namedTensors()) weights.set(name, await hostValue(tensor));
+  const moments = state.moments
+    ? { exp_avg: await values('exp_avg'), exp_avg_sq: await values('exp_avg_sq') }
+    : undefined;
+  await writeCheckpoint({
+    path,
+    ...state,
+    model: weights,
+    ema: await values('ema'),
+    emaDecay: optimizer.options.emaRate,
+    tuning: tuningIdentity(optimizer.arena.values.device),
+    moments,
+  });
+}
+
+/** All of a checkpoint's numbers, by what they are called in messages. */
+export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
+  return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
+}
+
+/** @param checkpoint its path is where it goes @throws NonFiniteError where a number of it is not finite */
+export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
+  const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated, items } = checkpoint;
+  const { model, ema, moments } = checkpoint;
+  refuseNotFinite(path, checkpointParts(checkpoint));
+  const tensors = new Map<string, ArrayFile>();
+  for (const [group, values] of Object.entries({ model, ema, ...moments }))
+    for (const [name, { shape, data }] of values)
+      tensors.set(`${group}.${name}`, { shape: [...shape], dtype: 'f32', data });
+  if (sigmas) tensors.set(SIGMAS, { shape: [sigmas.length], dtype: 'f64', data: sigmas });
+  const metadata = {
+    format: FORMAT,
+    config: JSON.stringify(config),
+    step: String(step),
+    ...(stage && { stage: stage.name, ...(stage.teacher !== undefined && { teacher: stage.teacher }) }),
+    ...(emaDecay !== undefined && { ema_decay: String(emaDecay) }),
+    ...(tuning !== undefined && { tuning }),
+    numerics: String(numerics),
+    ...(unevaluated && { unevaluated: JSON.stringify(unevaluated) }),
+    ...(items !== undefined && { items: String(items) }),
+    ...provenance(),
+  };
+  await writeSafetensors(path, tensors, metadata);
+}
+
+/** Whether a safetensors file says that it is one of these. */
+export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolean {
+  return metadata.format === FORMAT;
+}
+
+export type CheckpointHeader = Pick<
+  Checkpoint,
+  'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated' | 'items'
+>;
+
+/** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
+export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
+  checkArgument('readCheckpointHeader', 'path', path, kinds.path);
+  return headerOf(path, (await readSafetensorsHeader(path)).metadata);
+}
+
+function headerOf(path: string, metadata: Readonly<Record<string, string>>): CheckpointHeader {
+  if (!isCheckpoint(metadata))
+    throw new FileError(
+      path,
+      `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
+    );
+  const step = Number(metadata.step || Number.NaN);
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
+  const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
+  if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
+    throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
+  const numerics = Number(metadata.numerics ?? 1);
+  if (!Number.isSafeInteger(numerics) || numerics < 1)
+    throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
+  const { stage: name, teacher, tuning } = metadata;
+  const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
+  const unevaluated = unevaluatedOf(path, step, metadata.unevaluated);
+  const items = metadata.items === undefined ? undefined : Number(metadata.items);
+  if (items !== undefined && !kinds.whole.accepts(items))
+    throw new FileError(path, `its number of items is ${JSON.stringify(metadata.items)}`);
+  return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics, unevaluated, items };
+}
+
+const stepFigures = ['step', 'total', 'loss', 'learningRate', 'gradientNorm', 'imagesPerSecond', 'dataShare'] as const;
+
+/** @throws FileError for anything but the figures of the step before `step` */
+function unevaluatedOf(path: string, step: number, text: string | undefined): TrainingStep | undefined {
+  if (text === undefined) return undefined;
+  let figures: Record<string, unknown> | null;
+  try {
+    figures = JSON.parse(text);
+  } catch {
+    figures = null;
+  }
+  if (figures?.step !== step - 1 || !stepFigures.every((name) => Number.isFinite(figures?.[name])))
+    throw new FileError(path, 'what it says of its last step is damaged');
+  return Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
+}
+
+/** @throws FileError for a file that is missing, damaged or not one of ours */
+export async function loadCheckpoint(path: string): Promise<Checkpoint> {
+  checkArgument('loadCheckpoint', 'path', path, kinds.path);
+  const { metadata, tensors } = await readSafetensors(path);
+  const header = headerOf(path, metadata);
+  const groups: Record<string, StateValues> = {
+    model: new Map(),
+    ema: new Map(),
+    exp_avg: new Map(),
+    exp_avg_sq: new Map(),
+  };
+  const sigmas = tensors.get(SIGMAS)?.data;
+  for (const [name, array] of tensors) {
+    if (name === SIGMAS && array.data instanceof Float64Array) continue;
+    if (!(array.data instanceof Float32Array)) throw new FileError(path, `"${name}" is ${array.dtype}, expected f32`);
+    const dot = name.indexOf('.');
+    const group = name.slice(0, dot);
+    if (!Object.hasOwn(groups, group)) throw new FileError(path, `holds an unknown tensor "${name}"`);
+    groups[group].set(name.slice(dot + 1), { shape: array.shape, data: array.data });
+  }
+  const { model, ema, exp_avg, exp_avg_sq } = groups;
+  // Constants (Fourier frequencies) have no average of their own.
+  for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
+  const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
+  return { path, ...header, model, ema, moments, ...(sigmas instanceof Float64Array && { sigmas }) };
+}
+
+function parseConfig(path: string, text: string | undefined): unknown {
+  try {
+    return parseStrictJson(text ?? '');
+  } catch (cause) {
+    throw new FileError(path, `its configuration is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function hostValue(tensor: Tensor) {
+  return { shape: tensor.shape, data: (await tensor.data()) as Float32Array };
+}

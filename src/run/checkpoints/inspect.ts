@@ -1,0 +1,103 @@
+// `inspect`: what a checkpoint file holds, or how large the network of a configuration is.
+import { extname } from 'node:path';
+import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
+import { type ArrayFile, flattenTorch, readSafetensors } from '../../io/index.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { isCheckpoint, readCheckpointHeader } from './checkpoint.ts';
+import { type NotFinite, notFiniteArrays } from './finite.ts';
+import { outlineModel } from './model.ts';
+import { readTorchTree } from './open.ts';
+
+export interface TensorLine {
+  name: string;
+  dtype: string;
+  shape: readonly number[];
+}
+
+export interface FileSummary {
+  kind: 'checkpoint of rectiflow' | 'file of PyTorch' | 'safetensors';
+  tensors: TensorLine[];
+  elements: number;
+  /** Values that are no tensors, by their path: numbers and texts of a .pth, metadata of a safetensors file. */
+  values: [path: string, text: string][];
+  step?: number;
+  emaDecay?: number;
+  config?: unknown;
+  /** Numbers that are NaN or infinite, where there are any. */
+  notFinite?: NotFinite;
+}
+
+/** @throws FileError for a file that is missing or damaged */
+export async function inspectFile(path: string): Promise<FileSummary> {
+  checkArgument('inspectFile', 'path', path, kinds.path);
+  if (extname(path) !== '.safetensors') return inspectTree(path);
+  const { metadata, tensors } = await readSafetensors(path);
+  if (metadata.tree !== undefined) return inspectTree(path);
+  const { tree: _, config: __, ...rest } = metadata;
+  const common = { ...linesOf(tensors), values: Object.entries(rest) };
+  if (!isCheckpoint(metadata)) return { kind: 'safetensors', ...common };
+  return { kind: 'checkpoint of rectiflow', ...common, ...(await readCheckpointHeader(path)) };
+}
+
+async function inspectTree(path: string): Promise<FileSummary> {
+  const { tensors, tree } = flattenTorch((await readTorchTree(path)) ?? null);
+  const values = scalars(JSON.parse(tree), '');
+  const number = (name: string) => {
+    const text = values.find(([key]) => key === name)?.[1];
+    return text !== undefined && Number.isFinite(Number(text)) ? Number(text) : undefined;
+  };
+  return { kind: 'file of PyTorch', ...linesOf(tensors), values, step: number('step'), emaDecay: number('ema.decay') };
+}
+
+function linesOf(tensors: ReadonlyMap<string, ArrayFile>): Pick<FileSummary, 'tensors' | 'elements' | 'notFinite'> {
+  const lines = Array.from(tensors, ([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const elements = lines.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0);
+  const notFinite = notFiniteArrays(tensors);
+  return { tensors: lines, elements, ...(notFinite && { notFinite }) };
+}
+
+/** The leaves of a flattened tree (io/torch_safetensors.ts) that are no tensors; lists of numbers in one line. */
+function scalars(json: unknown, path: string): [string, string][] {
+  const below = (key: unknown) => (path ? `${path}.${key}` : String(key));
+  if (Array.isArray(json)) {
+    if (json.every((item) => typeof item !== 'object' || item === null)) return [[path, listText(json)]];
+    return json.flatMap((item, i) => scalars(item, below(i)));
+  }
+  if (typeof json !== 'object' || json === null) return [[path, String(json)]];
+  const [[kind, content]] = Object.entries(json);
+  if (kind === 'tensor') return [];
+  if (kind === 'int' || kind === 'float') return [[path, String(content)]];
+  if (kind === 'tuple') return scalars(content, path);
+  return (content as [unknown, unknown][]).flatMap(([key, value]) => scalars(value, below(key)));
+}
+
+const LISTED = 8;
+
+function listText(items: readonly unknown[]): string {
+  const more = items.length > LISTED ? `, ... ${items.length} in all` : '';
+  return `[${items.slice(0, LISTED).join(', ')}${more}]`;
+}
+
+export interface ModelSummary {
+  /** All numbers of the network. */
+  parameters: number;
+  /** Those that training leaves alone: the frequencies of a Fourier embedding. */
+  fixed: number;
+  tensors: TensorLine[];
+}
+
+/** What the network of a configuration is made of. */
+export function inspectModel(config: Config): ModelSummary;
+export function inspectModel(config: Config, ...extra: unknown[]): ModelSummary {
+  refuseExtra('inspectModel', extra);
+  requireConfig('inspectModel', config);
+  using model = outlineModel(config);
+  const tensors = Array.from(model.namedTensors(), ([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  let [parameters, fixed] = [0, 0];
+  for (const [, tensor] of model.namedTensors()) {
+    parameters += tensor.size;
+    if (!tensor.requiresGrad) fixed += tensor.size;
+  }
+  return { parameters, fixed, tensors };
+}

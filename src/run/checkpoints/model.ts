@@ -1,0 +1,108 @@
+// From a configuration to the network it describes.
+
+import { checkArgument } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
+import { ConfigError, DeviceError, ShapeError } from '../../errors.ts';
+import { Initializer } from '../../nn/init.ts';
+import { outlineUNet } from '../../nn/outline.ts';
+import { UNet } from '../../nn/unet.ts';
+import type { UNetOptions } from '../../nn/unet_options.ts';
+import { runOptions } from '../arguments.ts';
+import { inertKeys } from '../config/official_flags.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { type Difference, differences } from '../config/tree.ts';
+import { attentionMap, leastMemory, machineMemory, megabytes, type Use } from './footprint.ts';
+
+/** The official key tree in the UNet's own terms. */
+export function unetOptions(config: Config): UNetOptions {
+  requireConfig('unetOptions', config);
+  const { data, model, seed } = config;
+  return {
+    imageSize: data.image_size,
+    channels: data.num_channels,
+    baseChannels: model.nf,
+    channelMultipliers: model.ch_mult,
+    residualBlocks: model.num_res_blocks,
+    attentionResolutions: model.attn_resolutions,
+    dropout: model.dropout,
+    embedding: model.embedding_type,
+    fourierScale: model.fourier_scale,
+    conditional: model.conditional,
+    centered: data.centered,
+    skipRescale: model.skip_rescale,
+    scaleBySigma: model.scale_by_sigma,
+    initScale: model.init_scale,
+    resblock: model.resblock_type,
+    nonlinearity: model.nonlinearity,
+    fir: model.fir,
+    firKernel: model.fir_kernel,
+    resampleWithConv: model.resamp_with_conv,
+    progressive: model.progressive,
+    progressiveInput: model.progressive_input,
+    progressiveCombine: model.progressive_combine,
+    sigmaMin: model.sigma_min,
+    sigmaMax: model.sigma_max,
+    numScales: model.num_scales,
+    activationCheckpointing: model.activation_checkpointing,
+    seed,
+  };
+}
+
+/** Keys of data and model that change neither which weights a network has nor what it computes from them. */
+const withoutTrace = [
+  'model.dropout',
+  'model.ema_rate',
+  'model.init_scale',
+  'model.fourier_scale',
+  'model.activation_checkpointing',
+  ...inertKeys,
+];
+
+/** Where two configurations are of different networks, or of data in another range; each may be unchecked. */
+export function architectureDifferences(a: unknown, b: unknown): Difference[] {
+  return differences(a, b).filter(
+    ({ path }) => /^(data\.(image_size|num_channels|centered)$|model\.)/.test(path) && !withoutTrace.includes(path),
+  );
+}
+
+/** Names and shapes of the network, without memory; the caller disposes it. @throws ConfigError for a tensor beyond int32 */
+export function outlineModel(config: Config): UNet {
+  const options = unetOptions(config);
+  try {
+    return outlineUNet(options);
+  } catch (cause) {
+    if (!(cause instanceof ShapeError)) throw cause;
+    throw new ConfigError(
+      `the network of this configuration has a tensor of more than 2^31 - 1 numbers, ${cause.got}; lower model.nf or model.ch_mult`,
+      { cause },
+    );
+  }
+}
+
+/** @throws DeviceError for a network that cannot fit this machine's memory; of a card, the card itself says what it lacks */
+export function requireMemory(config: Config, device: Device, use: Use): void {
+  if (device.kind === 'cuda') return;
+  using outline = outlineModel(config);
+  const map = attentionMap(outline.options);
+  if (map > 2 ** 31 - 1)
+    throw new DeviceError(
+      `attention between ${Math.sqrt(map)} pixels is a map of ${map} numbers, and the most is 2^31 - 1; lower data.image_size or ` +
+        'model.attn_resolutions, or add levels to model.ch_mult',
+    );
+  const [needed, there] = [leastMemory(outline, use), machineMemory()];
+  if (needed > there)
+    throw new DeviceError(
+      `the network of this configuration needs at least ${megabytes(needed)} for ${use}, the machine has ${megabytes(there)}; ` +
+        'lower model.nf, model.ch_mult, model.num_res_blocks or data.image_size',
+    );
+}
+
+/** A freshly initialised network; the caller owns it. @throws DeviceError where this machine has no memory for it */
+export function buildModel(config: Config, device: Device): UNet {
+  requireConfig('buildModel', config);
+  checkArgument('buildModel', 'device', device, runOptions.device);
+  requireMemory(config, device, 'sampling');
+  const options = unetOptions(config);
+  return new UNet(options, new Initializer({ seed: options.seed, device }));
+}

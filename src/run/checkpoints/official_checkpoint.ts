@@ -1,0 +1,287 @@
+// Checkpoints of the official code (utils.py save_checkpoint): {optimizer, model, ema, step}
+//   model      state dict, names "module.all_modules.<i>...." and the buffer "module.sigmas", f64
+//   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
+//   optimizer  Adam's state by the number of the parameter in that order, trainable or not
+import { FileError, formatShape } from '../../errors.ts';
+import {
+  type ArrayDtype,
+  type ArrayFile,
+  Float,
+  OrderedDict,
+  type TorchInput,
+  type TorchValue,
+  Tuple,
+  toFloat32,
+} from '../../io/index.ts';
+import { noiseScales } from '../../nn/embedding.ts';
+import type { StateValues } from '../../nn/module.ts';
+import { compareState, describeMismatch } from '../../nn/module.ts';
+import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '../../nn/official_names.ts';
+import type { UNet } from '../../nn/unet.ts';
+import type { Config } from '../config/schema.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { findState } from './wrappers.ts';
+
+const WRAPPER = 'module.';
+const SIGMAS = 'sigmas';
+const weightDtypes: readonly ArrayDtype[] = ['f32', 'f64', 'f16', 'bf16'];
+
+type Dict = Map<string | number, TorchValue>;
+
+export interface OfficialOptions {
+  /** Takes what fits; otherwise any difference is an error. */
+  partial?: boolean;
+  /** Told of a file found under another spelling, of what was left out with `partial`, of counts that do not agree. */
+  onNotice?: (text: string) => void;
+}
+
+/**
+ * An official checkpoint, or a bare state dict, in this package's names and layouts.
+ * @param model a network of the architecture that the checkpoint is of
+ * @throws FileError listing the names that are missing, unknown or of another shape
+ */
+export function fromOfficialCheckpoint(
+  path: string,
+  root: TorchValue,
+  model: UNet,
+  options: OfficialOptions = {},
+): Checkpoint {
+  const entries = officialEntries(model);
+  const found = findState(path, root, new Set(entries.map(({ official }) => official)));
+  for (const text of found.said) options.onNotice?.(`${path}: ${text}`);
+  const trainer = root as Dict;
+  const weights = modelValues(path, found.weights, entries, options);
+  const step = stepOf(path, trainer);
+  const average = trainer.get('ema');
+  const ema = found.average
+    ? { values: namedAverage(path, found.average, entries, weights, options), decay: undefined }
+    : average instanceof Map && average.has('shadow_params')
+      ? averageOf(path, average, entries, weights, options)
+      : undefined;
+  const sigmas = found.weights.get(SIGMAS);
+  const updates = average instanceof Map ? average.get('num_updates') : undefined;
+  if (typeof updates === 'number' && updates !== step)
+    options.onNotice?.(`${path}: its average counts ${updates} updates and the run ${step}; the run's count is used`);
+  const optimizer = trainer.get('optimizer');
+  return {
+    path,
+    config: undefined,
+    step,
+    model: weights,
+    ema: ema?.values ?? weights,
+    emaDecay: ema?.decay,
+    sigmas: sigmas?.data instanceof Float64Array ? sigmas.data : undefined,
+    moments: optimizer instanceof Map ? adamMoments(path, optimizer, entries, model, options.onNotice) : undefined,
+  };
+}
+
+/** The official code's count; Lightning's where there is none. */
+function stepOf(path: string, trainer: Dict): number {
+  if (trainer.has('step')) return wholeNumber(path, 'step', trainer.get('step') ?? 0);
+  return trainer.has('global_step') ? wholeNumber(path, 'global_step', trainer.get('global_step') ?? 0) : 0;
+}
+
+function modelValues(
+  path: string,
+  state: ReadonlyMap<string, ArrayFile>,
+  entries: readonly OfficialEntry[],
+  options: OfficialOptions,
+): StateValues {
+  const found = new Map(state);
+  found.delete(SIGMAS);
+  const own = new Map(entries.map((entry) => [entry.official, entry]));
+  const mismatch = describeMismatch(compareState(own, found));
+  if (mismatch.length > 0 && !options.partial) throw new FileError(path, ['does not fit this model:', ...mismatch]);
+  if (mismatch.length > 0) options.onNotice?.(fitsInPart(path, mismatch));
+  const values: StateValues = new Map();
+  for (const entry of entries) {
+    const array = found.get(entry.official);
+    if (!array || formatShape(array.shape) !== formatShape(entry.shape)) continue;
+    if (!weightDtypes.includes(array.dtype))
+      throw new FileError(path, `"${entry.official}" is of ${array.dtype}, expected ${weightDtypes.join(', ')}`);
+    values.set(entry.path, ours(entry, array));
+  }
+  return values;
+}
+
+/** An average by names; constants, and with `partial` what does not fit, are as in the weights. */
+function namedAverage(
+  path: string,
+  average: ReadonlyMap<string, ArrayFile>,
+  entries: readonly OfficialEntry[],
+  weights: StateValues,
+  options: OfficialOptions,
+): StateValues {
+  const averaged = entries.filter((entry) => entry.trainable || average.has(entry.official));
+  return new Map([...weights, ...modelValues(path, average, averaged, options)]);
+}
+
+/** A notice of what does not fit, in one line. */
+export function fitsInPart(path: string, mismatch: readonly string[]): string {
+  return `${path} fits in part: ${mismatch.map((line) => line.trim()).join('; ')}`;
+}
+
+/** With `partial`, undefined for an average that does not fit: a list without names cannot be matched in part. */
+function averageOf(
+  path: string,
+  average: Dict,
+  entries: readonly OfficialEntry[],
+  model: StateValues,
+  { partial, onNotice }: OfficialOptions,
+) {
+  try {
+    return emaValues(path, average, entries, model);
+  } catch (error) {
+    if (!partial || !(error instanceof FileError)) throw error;
+    onNotice?.(`${error.message}; its raw weights are used in place of the average`);
+    return undefined;
+  }
+}
+
+/** The list matched to the trainable parameters in order; constants have no average of their own. */
+function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], model: StateValues) {
+  const shadows = ema.get('shadow_params');
+  const trainable = entries.filter((entry) => entry.trainable);
+  if (!Array.isArray(shadows) || shadows.length !== trainable.length)
+    throw new FileError(
+      path,
+      `has ${Array.isArray(shadows) ? shadows.length : 'no'} averages for the ${trainable.length} trainable parameters`,
+    );
+  const values: StateValues = new Map(model);
+  for (const [i, entry] of trainable.entries())
+    values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
+  const decay = ema.get('decay');
+  return { values, decay: typeof decay === 'number' ? decay : undefined };
+}
+
+/** Zeros where a parameter has had no gradient, as before the first update; undefined for a file without moments. */
+function adamMoments(
+  path: string,
+  optimizer: Dict,
+  entries: readonly OfficialEntry[],
+  model: UNet,
+  notice: (text: string) => void = () => {},
+): Checkpoint['moments'] {
+  const state = optimizer.get('state');
+  if (!(state instanceof Map)) return undefined;
+  const moments = { exp_avg: new Map() as StateValues, exp_avg_sq: new Map() as StateValues };
+  const tensors = model.stateDict();
+  const without = entries.filter((entry, index) => entry.trainable && !state.has(index));
+  if (state.size > 0 && without.length > 0)
+    notice(
+      `${path}: ${without.length} parameters have no state of Adam and begin with zeros: ${without[0].official}, ...`,
+    );
+  if ([...state.values()].some((one) => one instanceof Map && one.has('max_exp_avg_sq')))
+    notice(
+      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+    );
+  for (const [index, entry] of entries.entries()) {
+    if (!entry.trainable) continue;
+    const one = state.get(index);
+    if (one !== undefined && !(one instanceof Map))
+      throw new FileError(path, `optimizer state ${index} is no dictionary`);
+    for (const kind of ['exp_avg', 'exp_avg_sq'] as const) {
+      const { shape, size } = tensors.get(entry.path) as { shape: readonly number[]; size: number };
+      const value = one
+        ? ours(entry, sized(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
+        : { shape, data: new Float32Array(size) };
+      moments[kind].set(entry.path, value);
+    }
+  }
+  return moments;
+}
+
+function sized(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
+  if (!isArray(value)) throw new FileError(path, `${what} (${entry.official}) is no tensor`);
+  if (formatShape(value.shape) !== formatShape(entry.shape))
+    throw new FileError(
+      path,
+      `${what} (${entry.official}) is ${formatShape(value.shape)}, expected ${formatShape(entry.shape)}`,
+    );
+  return value;
+}
+
+function ours(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
+  return fromOfficial(entry.layout, { shape: array.shape, data: toFloat32(array) });
+}
+
+function isArray(value: TorchValue | undefined): value is ArrayFile {
+  return typeof value === 'object' && value !== null && 'dtype' in value;
+}
+
+function wholeNumber(path: string, what: string, value: TorchValue): number {
+  const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
+  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0)
+    throw new FileError(path, `its ${what} is no whole number`);
+  return number;
+}
+
+/** A checkpoint as the official code's restore_checkpoint reads it. @param model of the checkpoint's architecture */
+export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchInput {
+  const entries = officialEntries(model);
+  const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {
+    const value = values.get(entry.path);
+    if (!value) throw new FileError(checkpoint.path, `lacks the tensor "${entry.path}"`);
+    const { shape, data } = toOfficial(entry.layout, value);
+    return { shape: [...shape], dtype: 'f32', data };
+  };
+  const sigmas = checkpoint.sigmas ?? noiseScales(model.options);
+  const state = new OrderedDict<string | number, TorchInput>([
+    [`${WRAPPER}${SIGMAS}`, { shape: [sigmas.length], dtype: 'f64', data: sigmas }],
+    ...entries.map((entry) => [`${WRAPPER}${entry.official}`, tensorOf(checkpoint.model, entry)] as const),
+  ]);
+  const trainable = entries.filter((entry) => entry.trainable);
+  return new Map<string, TorchInput>([
+    ['optimizer', adamState(checkpoint, entries, config, tensorOf)],
+    ['model', state],
+    [
+      'ema',
+      new Map<string, TorchInput>([
+        ['decay', new Float(checkpoint.emaDecay ?? config.model.ema_rate)],
+        ['num_updates', checkpoint.step],
+        ['shadow_params', trainable.map((entry) => tensorOf(checkpoint.ema, entry))],
+      ]),
+    ],
+    ['step', checkpoint.step],
+  ]);
+}
+
+function adamState(
+  { moments, step }: Checkpoint,
+  entries: readonly OfficialEntry[],
+  { optim }: Config,
+  tensorOf: (values: StateValues, entry: OfficialEntry) => ArrayFile,
+): TorchInput {
+  const state = new Map<number, TorchInput>();
+  if (moments && step > 0)
+    for (const [index, entry] of entries.entries())
+      if (entry.trainable)
+        state.set(
+          index,
+          new Map<string, TorchInput>([
+            ['step', { shape: [], dtype: 'f32', data: Float32Array.of(step) }],
+            ['exp_avg', tensorOf(moments.exp_avg, entry)],
+            ['exp_avg_sq', tensorOf(moments.exp_avg_sq, entry)],
+          ]),
+        );
+  // The rate of the last update, as the official loop leaves it there.
+  const share = optim.warmup > 0 ? Math.min(Math.max(step - 1, 0) / optim.warmup, 1) : 1;
+  const group = new Map<string, TorchInput>([
+    ['lr', new Float(optim.lr * share)],
+    ['betas', Tuple.of<TorchInput>(new Float(optim.beta1), new Float(0.999))],
+    ['eps', new Float(optim.eps)],
+    ['weight_decay', new Float(optim.weight_decay)],
+    ['amsgrad', false],
+    ['maximize', false],
+    ['foreach', null],
+    ['capturable', false],
+    ['differentiable', false],
+    ['fused', null],
+    ['decoupled_weight_decay', false],
+    ['params', entries.map((_, index) => index)],
+  ]);
+  return new Map<string, TorchInput>([
+    ['state', state],
+    ['param_groups', [group]],
+  ]);
+}

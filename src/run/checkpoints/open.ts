@@ -1,0 +1,113 @@
+// Opening a checkpoint of any kind for a network: ours, a .pth of the official code, or such a file converted to safetensors.
+import { existsSync } from 'node:fs';
+import { extname } from 'node:path';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
+import { FileError } from '../../errors.ts';
+import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../../io/index.ts';
+import { compareState, describeMismatch } from '../../nn/module.ts';
+import type { UNet } from '../../nn/unet.ts';
+import { runOptions, unetKind } from '../arguments.ts';
+import { resolveConfig } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
+import { findCheckpoint } from './find.ts';
+import { requireFinite } from './finite.ts';
+import { architectureDifferences, buildModel, outlineModel, requireMemory } from './model.ts';
+import { fitsInPart, fromOfficialCheckpoint, type OfficialOptions } from './official_checkpoint.ts';
+
+/** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
+export async function readTorchTree(path: string): Promise<TorchValue | undefined> {
+  if (extname(path) !== '.safetensors') return readPth(path);
+  const { metadata, tensors } = await readSafetensors(path);
+  return metadata.tree === undefined ? undefined : unflattenTorch(path, tensors, metadata.tree);
+}
+
+const officialOptions: OptionKinds<OfficialOptions> = { partial: kinds.boolean, onNotice: runOptions.onNotice };
+
+/**
+ * @param reference as on official command lines: see findCheckpoint
+ * @param model a network of its architecture, whose names the result has
+ * @param config of that network
+ * @throws FileError for a file that is missing, damaged or, by its tensors or its own configuration, of another network or
+ * of data in another range
+ */
+export async function openCheckpoint(
+  reference: string,
+  model: UNet,
+  config: Config,
+  options: OfficialOptions = {},
+): Promise<Checkpoint> {
+  checkArgument('openCheckpoint', 'reference', reference, kinds.path);
+  checkArgument('openCheckpoint', 'model', model, unetKind);
+  requireConfig('openCheckpoint', config);
+  const checked = checkOptions('openCheckpoint', options, officialOptions);
+  const path = findCheckpoint(reference);
+  if (path !== reference) checked.onNotice?.(`${reference} is taken to mean ${path}`);
+  if (await isOurs(path)) {
+    const checkpoint = await loadCheckpoint(path);
+    if (!checked.partial) await refuseOther(checkpoint, config);
+    const mismatch = describeMismatch(compareState(model.stateDict(), checkpoint.model));
+    if (mismatch.length > 0 && !checked.partial) throw new FileError(path, ['does not fit this model:', ...mismatch]);
+    if (mismatch.length > 0) checked.onNotice?.(fitsInPart(path, mismatch));
+    return checkpoint;
+  }
+  const tree = await readTorchTree(path);
+  if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');
+  return fromOfficialCheckpoint(path, tree, model, checked);
+}
+
+/** Weights of equal shapes may belong to different functions: centred data, another filter, another nonlinearity. */
+async function refuseOther({ path, config: own }: Checkpoint, config: Config): Promise<void> {
+  const changed = architectureDifferences(await resolveConfig(own, path), config);
+  if (changed.length === 0) return;
+  const lines = changed.map(({ path: key, a, b }) => `  ${key}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
+  throw new FileError(path, ['is of another network than the configuration:', ...lines]);
+}
+
+/** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
+export async function isOurs(path: string): Promise<boolean> {
+  checkArgument('isOurs', 'path', path, kinds.path);
+  if (extname(path) !== '.safetensors' || !existsSync(path)) return false;
+  return isCheckpoint((await readSafetensorsHeader(path)).metadata);
+}
+
+export interface LoadModelOptions extends OfficialOptions {
+  device: Device;
+  /** 'ema': the averaged weights, to sample from; 'raw': those that training goes on with. Default 'ema'. */
+  weights?: 'ema' | 'raw';
+}
+
+const loadOptions: OptionKinds<LoadModelOptions> = {
+  ...officialOptions,
+  device: runOptions.device,
+  weights: oneOf(['ema', 'raw']),
+};
+
+/** The network of a configuration with the weights of a checkpoint; the caller owns it. */
+export async function loadModel(
+  reference: string,
+  config: Config,
+  options: LoadModelOptions,
+): Promise<{ model: UNet; checkpoint: Checkpoint }> {
+  checkArgument('loadModel', 'reference', reference, kinds.path);
+  requireConfig('loadModel', config);
+  const { device, weights = 'ema', ...others } = checkOptions('loadModel', options, loadOptions, ['device']);
+  requireMemory(config, device, 'sampling');
+  // What the file holds is compared with what the network needs before that takes memory.
+  using outline = outlineModel(config);
+  const checkpoint = await openCheckpoint(reference, outline, config, others);
+  const values = weights === 'ema' ? checkpoint.ema : checkpoint.model;
+  requireFinite(checkpoint.path, { weights: values });
+  const model = buildModel(config, device);
+  try {
+    model.loadStateDict(values, checkpoint.path, {
+      partial: others.partial,
+    });
+    return { model, checkpoint };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}

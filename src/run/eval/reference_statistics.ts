@@ -1,0 +1,135 @@
+// The other side of a score: features of the data set, read from a file or made once and kept.
+//   eval.statistics             a file that is named
+//   assets/stats/<name>.npz     where the official code has it (Inception features only)
+//   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3),
+//                               and in `features` what made them
+
+import { hash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
+import { ConfigError } from '../../errors.ts';
+import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
+import { requireWritable } from '../../io/index.ts';
+import { turn } from '../../turn.ts';
+import { runOptions } from '../arguments.ts';
+import { given } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import { type Config, encodedSets } from '../config/schema.ts';
+import { closing, loadDataset } from '../data.ts';
+import { userDataFolder } from '../machine/user_files.ts';
+import { makeFolder } from '../workdir/workdir.ts';
+import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';
+
+/** Images decoded and taken through the network at once. */
+const BATCH = 256;
+
+export interface StatisticsOptions {
+  device: Device;
+  signal?: AbortSignal;
+  /** Told of images that cannot be read. */
+  onNotice?: (text: string) => void;
+  /** Images done, and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface FoundStatistics extends DataStatistics {
+  /** The file they are in. */
+  path: string;
+}
+
+const optionKinds: OptionKinds<StatisticsOptions> = runOptions;
+
+/**
+ * Of the training part of the configuration's data set.
+ * @throws FileError for a file that is damaged, or data that is not there; ConfigError for statistics of other features
+ */
+export async function dataStatistics(
+  config: Config,
+  network: FeatureNetwork,
+  options: StatisticsOptions,
+): Promise<FoundStatistics> {
+  requireConfig('dataStatistics', config);
+  checkArgument('dataStatistics', 'network', network, networkKind);
+  const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
+  const named = given(config.eval.statistics);
+  const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
+  const own = ownPath(config, network);
+  const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
+  if (path === undefined) await buildStatistics(config, network, own, checked);
+  const statistics = await readStatistics(path ?? own);
+  const { features = network.key } = statistics;
+  if (features !== network.key)
+    throw new ConfigError(`${path} holds statistics of ${features}, and eval.features is of ${network.key}`);
+  return { path: path ?? own, ...statistics };
+}
+
+/** Writes the feature vectors of every training image, at most eval.max_images of them, in the official layout. */
+export async function buildStatistics(
+  config: Config,
+  network: FeatureNetwork,
+  path: string,
+  options: StatisticsOptions,
+): Promise<number> {
+  requireConfig('buildStatistics', config);
+  checkArguments('buildStatistics', { network: [network, networkKind], path: [path, kinds.path] });
+  const checked = checkOptions('buildStatistics', options, optionKinds, ['device']);
+  const { signal, onNotice = () => {}, onProgress } = checked;
+  const dataset = await loadDataset(config, 'train', onNotice);
+  using _closed = closing(dataset);
+  const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
+  makeFolder(dirname(path));
+  await requireWritable(path);
+  const collected = new FeatureCollector();
+  for (let first = 0; first < total; first += BATCH) {
+    await turn(signal);
+    const n = Math.min(BATCH, total - first);
+    const images = await dataset.load(Int32Array.from({ length: n }, (_, i) => first + i));
+    const shape = [n, dataset.height, dataset.width, dataset.channels];
+    collected.add(await network.extract(images, shape, signal));
+    onProgress?.(first + n, total);
+  }
+  const { features } = collected.all();
+  await writeActivations(path, features, { features: network.key });
+  return features.rows;
+}
+
+/** As evaluation.load_dataset_stats names them. */
+function officialName({ data: { dataset, category, image_size } }: Config): string {
+  if (dataset === 'LSUN') return `lsun_${category}_${image_size}_stats`;
+  return `${dataset.toLowerCase().replace(/-pytorch$/, '')}_stats`;
+}
+
+/** Sets that are one and the same wherever they lie; of the others the folder is part of the name. */
+const known: readonly Config['data']['dataset'][] = [
+  'DIGITS',
+  'CIFAR10',
+  'LSUN',
+  'CelebA-HQ-Pytorch',
+  'AFHQ-CAT-Pytorch',
+];
+
+const keyedKind = kind(
+  'a feature network',
+  (v) => kinds.object.accepts(v) && kinds.text.accepts((v as FeatureNetwork).key),
+);
+
+/** Where `stats` puts them: data set, size, whether images were turned, part and features in the name. */
+export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
+  requireConfig('statisticsPath', config);
+  checkArgument('statisticsPath', 'network', network, keyedKind);
+  const {
+    dataset,
+    category,
+    image_size: size,
+    num_channels: channels,
+    root_path: root,
+    exif_orientation,
+  } = config.data;
+  const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
+  const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;
+  const upright = exif_orientation && encodedSets.includes(dataset) ? 'upright' : '';
+  const parts = [dataset, category, folder, size, upright, 'train', network.key].filter((part) => part !== '');
+  return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
+}

@@ -1,0 +1,183 @@
+// `classifier`: a small network trained to name the classes of a configuration's labelled images, whose last layer then serves
+// as the features of scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed gives the
+// same weights again.
+import { dirname } from 'node:path';
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { noGrad } from '../../autograd/mode.ts';
+import { type ImageDataset, sequentialBatch, trainingBatch } from '../../data/index.ts';
+import type { CompileProgress, Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { ConfigError, NonFiniteError } from '../../errors.ts';
+import { Classifier, type ClassifierImages, saveClassifier } from '../../eval/index.ts';
+import { requireWritable } from '../../io/index.ts';
+import { argmax } from '../../kernels/reduce.ts';
+import { crossEntropy } from '../../kernels/softmax.ts';
+import { Adam } from '../../nn/adam.ts';
+import { tensor } from '../../tensor/create.ts';
+import { scope } from '../../tensor/scope.ts';
+import { turn } from '../../turn.ts';
+import { runOptions } from '../arguments.ts';
+import type { Config } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import { closing, loadDataset } from '../data.ts';
+import { provenance } from '../machine/provenance.ts';
+import { makeFolder } from '../workdir/workdir.ts';
+
+const BATCH = 64;
+/** Passes over the training images, as long as that is no more than MOST_STEPS. */
+const EPOCHS = 30;
+const MOST_STEPS = 3000;
+/** Images at once when the held-out part is classified. */
+const EVALUATED = 256;
+const optimization = { learningRate: 2e-3, weightDecay: 1e-4, warmup: 20, gradientClip: 1, emaRate: 0.99 };
+
+/** Sets whose images have classes. */
+const labelled: readonly Config['data']['dataset'][] = ['DIGITS', 'MNIST', 'CIFAR10'];
+
+export interface ClassifierOptions {
+  device: Device;
+  /** The file it goes to. */
+  out: string;
+  /** Updates; default 30 passes over the images, 3000 at most. */
+  steps?: number;
+  /** Ends it between two steps, with the signal's reason; nothing is written. */
+  signal?: AbortSignal;
+  /** Told after each update. */
+  onStep?: (step: ClassifierStep) => void;
+  /** Told as kernels are compiled, before the first step. */
+  onCompile?: (progress: CompileProgress) => void;
+  /** Told of images that cannot be read. */
+  onNotice?: (text: string) => void;
+}
+
+export interface ClassifierStep {
+  step: number;
+  total: number;
+  /** Mean over this batch. */
+  loss: number;
+  imagesPerSecond: number;
+}
+
+export interface TrainedClassifier {
+  path: string;
+  /** The share of held-out images that it names rightly. */
+  accuracy: number;
+  classes: number;
+  steps: number;
+}
+
+const optionKinds: OptionKinds<ClassifierOptions> = {
+  device: runOptions.device,
+  out: kinds.path,
+  steps: kinds.count,
+  signal: runOptions.signal,
+  onStep: kinds.callback,
+  onCompile: kinds.callback,
+  onNotice: runOptions.onNotice,
+};
+
+/** @throws ConfigError for a data set without labels, FileError for one that cannot be read or a file that cannot be written */
+export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
+  requireConfig('trainClassifier', config);
+  const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
+  requireLabels(config);
+  const { device, out, onNotice } = checked;
+  const train = await loadDataset(config, 'train', onNotice);
+  using _train = closing(train);
+  const heldOut = await loadDataset(config, 'heldOut', onNotice);
+  using _heldOut = closing(heldOut);
+  makeFolder(dirname(out));
+  await requireWritable(out);
+  await device.prepare(declaredModules(), checked.onCompile);
+  const classes = labelsOf(train).reduce((most, label) => Math.max(most, label + 1), 2);
+  const network = new Classifier(classifierImages(config), classes, { device, seed: config.seed });
+  const optimizer = new Adam(network, optimization);
+  try {
+    const steps = checked.steps ?? Math.min(MOST_STEPS, Math.ceil((EPOCHS * train.count) / BATCH));
+    for (let step = 0; step < steps; step++)
+      await update(network, optimizer, train, config, { ...options, step, steps });
+    const accuracy = await optimizer.withEma(async () => {
+      const share = await shareRight(network, heldOut, config, checked.signal);
+      const { root_path: _, ...data } = config.data;
+      await saveClassifier(out, network, share, {
+        data: JSON.stringify(data),
+        seed: String(config.seed),
+        steps: String(steps),
+        ...provenance(),
+      });
+      return share;
+    });
+    return { path: out, accuracy, classes, steps };
+  } finally {
+    optimizer.dispose();
+    network.dispose();
+  }
+}
+
+/** @throws ConfigError for a data set without labels, by its name */
+export function requireLabels(config: Config): void {
+  requireConfig('requireLabels', config);
+  const { dataset } = config.data;
+  if (!labelled.includes(dataset))
+    throw new ConfigError(
+      `data.dataset ${dataset} has no labels to train a classifier on; those of ${labelled.join(', ')} have`,
+    );
+}
+
+/** What a classifier for this configuration is of. */
+export function classifierImages({ data }: Config): ClassifierImages {
+  return { imageSize: data.image_size, channels: data.num_channels, centered: data.centered };
+}
+
+function labelsOf({ name, labels }: Pick<ImageDataset, 'name' | 'labels'>): Int32Array {
+  if (!labels) throw new ConfigError(`${name} has no labels to train a classifier on`);
+  return labels;
+}
+
+async function update(
+  network: Classifier,
+  optimizer: Adam,
+  dataset: ImageDataset,
+  { seed, data: { centered, random_flip: flip, image_size: size, num_channels: channels } }: Config,
+  { device, signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
+): Promise<void> {
+  await turn(signal);
+  const start = performance.now();
+  const { images, labels } = await trainingBatch(dataset, step, BATCH, { seed, centered, flip });
+  const loss = scope(() => {
+    const x = tensor(images, { shape: [BATCH, size, size, channels], device });
+    const { logits } = network.scores(x);
+    const mean = crossEntropy(logits, tensor(labels as Int32Array, { shape: [BATCH], dtype: 'i32', device }));
+    const value = mean.item();
+    if (!Number.isFinite(value)) throw new NonFiniteError(`the loss is ${value} at step ${step}; look at the data`);
+    mean.backward();
+    optimizer.step();
+    return value;
+  });
+  const seconds = (performance.now() - start) / 1000;
+  onStep?.({ step, total: steps, loss, imagesPerSecond: BATCH / seconds });
+}
+
+/** The share of a data set's images whose largest score is that of their label. */
+async function shareRight(
+  network: Classifier,
+  dataset: ImageDataset,
+  config: Config,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { height, width, channels } = dataset;
+  let right = 0;
+  for (let first = 0; first < dataset.count; first += EVALUATED) {
+    await turn(signal);
+    const n = Math.min(EVALUATED, dataset.count - first);
+    const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
+    const guesses = scope(() =>
+      noGrad(() => {
+        const x = tensor(images, { shape: [n, height, width, channels], device: network.device });
+        return argmax(network.scores(x).logits, { axis: 1 }).dataSync();
+      }),
+    );
+    right += (labels as Int32Array).filter((label, i) => label === guesses[i]).length;
+  }
+  return right / dataset.count;
+}

@@ -1,0 +1,216 @@
+// `doctor`: what this machine offers, and what to do about what it lacks.
+import { createRequire } from 'node:module';
+import { availableParallelism, totalmem } from 'node:os';
+import { KernelCache } from '../../device/cache.ts';
+import { compilerMissing, compilerName, lookForCompiler, lookForCompilerAsync } from '../../device/cc.ts';
+import { CpuDevice } from '../../device/cpu.ts';
+import { tryCompiler } from '../../device/cpu_compiler.ts';
+import { type CudaPart, surveyCuda } from '../../device/cuda/survey.ts';
+import { surveyEnvironment } from '../../device/environment.ts';
+import { declaredModules } from '../../device/module.ts';
+import { openDevice } from '../../device/open.ts';
+import { ffiVersion, openSystemLibrary } from '../../device/system_library.ts';
+import { DeviceError } from '../../errors.ts';
+import { lapack } from '../../eval/lapack.ts';
+import { presetNames } from '../config/index.ts';
+import { gitRevision, packageVersion } from './provenance.ts';
+// Declares every kernel file.
+import '../../kernels/index.ts';
+
+export interface Finding {
+  what: string;
+  state: 'ok' | 'note' | 'missing';
+  detail: string;
+  /** What to do. */
+  remedy?: string;
+}
+
+const libraries: Record<string, string> = {
+  koffi: 'calls compiled kernels; without it no native device works',
+  zod: 'checks configurations',
+  jiti: 'loads .ts configurations',
+  'fast-png': 'PNG files',
+  yauzl: 'reads .npz',
+  yazl: 'writes .npz',
+};
+
+/** What this machine has and lacks, in the order in which `doctor` prints it. */
+export async function examine(): Promise<Finding[]> {
+  const module = await wasm();
+  // What the device cpu lacks is no more than noteworthy while another takes its place.
+  const lacking = module.state === 'ok' ? 'note' : 'missing';
+  return [
+    version(),
+    machine(lacking),
+    environment(),
+    ...libraryFindings(lacking),
+    await compiler(lacking),
+    cacheFinding(),
+    await cpu(lacking),
+    module,
+    ...cuda(),
+    systemLibrary(),
+    configurations(),
+  ];
+}
+
+function version(): Finding {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const supported = major > 20 || (major === 20 && minor >= 19);
+  return {
+    what: 'rectiflow',
+    state: supported ? 'ok' : 'missing',
+    detail: `${packageVersion()} (${gitRevision() ?? 'installed package'}), Node ${process.versions.node}`,
+    remedy: supported ? undefined : 'install Node 20.19 or later',
+  };
+}
+
+type Lacking = 'note' | 'missing';
+
+function machine(lacking: Lacking): Finding {
+  const native = process.platform === 'linux' || process.platform === 'darwin';
+  return {
+    what: 'machine',
+    state: native ? 'ok' : lacking,
+    detail: `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
+    remedy: native ? undefined : 'native devices need Linux or macOS; elsewhere the device wasm serves',
+  };
+}
+
+function libraryFindings(lacking: Lacking): Finding[] {
+  const require = createRequire(import.meta.url);
+  return Object.entries(libraries).map(([name, purpose]) => {
+    try {
+      const version = installedVersion(require, name);
+      // There it may be without its binary for this system.
+      if (name === 'koffi') ffiVersion();
+      return { what: name, state: 'ok' as const, detail: version };
+    } catch (error) {
+      if (error instanceof DeviceError) return { what: name, state: lacking, detail: error.message };
+      return { what: name, state: 'missing' as const, detail: purpose, remedy: `npm install ${name}` };
+    }
+  });
+}
+
+/** Some packages do not export their package.json: it is looked for above their entry. */
+function installedVersion(require: NodeJS.Require, name: string): string {
+  for (const folder of require.resolve.paths(name) ?? [])
+    try {
+      return (require(`${folder}/${name}/package.json`) as { version: string }).version;
+    } catch {
+      // Not in this folder.
+    }
+  throw new Error(`${name} is not installed`);
+}
+
+function environment(): Finding {
+  const { set, wrong, unknown } = surveyEnvironment();
+  const what = 'environment';
+  if (wrong.length > 0) return { what, state: 'missing', detail: wrong.join('; '), remedy: 'mend them, or unset them' };
+  if (unknown.length > 0) return { what, state: 'note', detail: unknown.join('; ') };
+  return { what, state: 'ok', detail: set.join(', ') || 'no variable is set' };
+}
+
+async function compiler(lacking: Lacking): Promise<Finding> {
+  const what = 'C compiler';
+  try {
+    const result = await lookForCompilerAsync();
+    if (!('tried' in result)) return { what, state: 'ok', detail: `${compilerName(result)}: ${result.version}` };
+    const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
+    return { what, state: lacking, detail: compilerMissing(result.tried), remedy };
+  } catch (error) {
+    // The device wasm does not step in for a compiler that was asked for.
+    return {
+      what,
+      state: 'missing',
+      detail: (error as Error).message,
+      remedy: 'name a compiler that runs, or unset CC',
+    };
+  }
+}
+
+/** Loads a library of one line from there, as kernels are. */
+export function cacheFinding(): Finding {
+  const what = 'kernel cache';
+  const kernels = new KernelCache();
+  const { files, bytes } = kernels.usage();
+  const remedy = 'mend the folder, or name another by RECTIFLOW_CACHE';
+  const trial = attempt(() => tryCompiler(kernels));
+  if (kernels.reason) {
+    const detail = `${kernels.reason}; kernels are compiled again in every process${trial ? `; ${trial}` : ''}`;
+    return { what, state: 'note', detail, remedy };
+  }
+  const detail = `${kernels.folder}: ${files} kernels, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  return trial ? { what, state: 'note', detail: `${detail}; ${trial}`, remedy } : { what, state: 'ok', detail };
+}
+
+/** What goes wrong; nothing where the compiler or koffi is the reason, which have lines of their own. */
+function attempt(work: () => void): string | undefined {
+  try {
+    ffiVersion();
+    lookForCompiler();
+  } catch {
+    return undefined;
+  }
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+async function cpu(lacking: Lacking): Promise<Finding> {
+  try {
+    const start = performance.now();
+    const device = await CpuDevice.open();
+    await device.prepare(declaredModules());
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    return {
+      what: 'device cpu',
+      state: 'ok',
+      detail: `${declaredModules().filter(({ language }) => language === 'c').length} kernel files ready in ${seconds} s`,
+    };
+  } catch (error) {
+    return { what: 'device cpu', state: lacking, detail: (error as Error).message };
+  }
+}
+
+/** Serves where there is no compiler. */
+async function wasm(): Promise<Finding> {
+  try {
+    const device = await openDevice('wasm');
+    await device.prepare(declaredModules());
+    return { what: 'device wasm', state: 'ok', detail: `the same kernels in WebAssembly, ${device.description}` };
+  } catch (error) {
+    return { what: 'device wasm', state: 'note', detail: (error as Error).message };
+  }
+}
+
+/** What the device cuda needs; without it the device cpu serves. */
+function cuda(): Finding[] {
+  const { driver, nvrtc, cards } = surveyCuda();
+  const finding = (what: string, part: CudaPart, remedy: string): Finding =>
+    part.works ? { what, state: 'ok', detail: part.text } : { what, state: 'note', detail: part.text, remedy };
+  return [
+    finding('CUDA driver', driver, 'install the NVIDIA driver, or set LIBCUDA_PATH; the device cpu works without it'),
+    finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; needed by cuda alone'),
+    ...cards.map((card, i) => finding(`device cuda:${i}`, card, 'use another card, or the device cpu')),
+  ];
+}
+
+/** What the operating system may have, and what uses it. */
+function systemLibrary(): Finding {
+  const what = lapack.name;
+  try {
+    openSystemLibrary<Readonly<Record<string, string>>>(lapack);
+    return { what, state: 'ok', detail: `there, for ${lapack.purpose}` };
+  } catch (error) {
+    const remedy = `${lapack.install}; only ${lapack.purpose} wants it`;
+    return { what, state: 'note', detail: (error as Error).message, remedy };
+  }
+}
+
+function configurations(): Finding {
+  return { what: 'configurations', state: 'ok', detail: presetNames().join(', ') };
+}

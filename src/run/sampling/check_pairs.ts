@@ -1,0 +1,65 @@
+// `pairs`: what a store of pairs is worth, beside a configuration that says what was planned and of which data.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import {
+  ChannelStatistics,
+  checkPairs,
+  type PairCheckOptions,
+  type PairFinding,
+  sequentialBatch,
+} from '../../data/index.ts';
+import { runOptions } from '../arguments.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { closing, loadDataset } from '../data.ts';
+
+/** Images of the data set that are compared with. */
+const COMPARED = 10_000;
+
+export interface ExaminePairsOptions extends Pick<PairCheckOptions, 'limit' | 'signal' | 'onProgress'> {
+  /** Says shape, number and noise of the pairs. */
+  config?: Config;
+  /** Compares z1 with the configuration's data set. */
+  data?: boolean;
+  /** Told of what the data set lacks. */
+  onNotice?: (text: string) => void;
+}
+
+const optionKinds: OptionKinds<ExaminePairsOptions> = {
+  limit: kinds.count,
+  signal: runOptions.signal,
+  onProgress: runOptions.onProgress,
+  config: kinds.object,
+  data: kinds.boolean,
+  onNotice: runOptions.onNotice,
+};
+
+/**
+ * Reads the pairs below `root`, line by line what is in order and what is not.
+ * @throws FileError for a root, or a data set, that cannot be read
+ */
+export async function examinePairs(root: string, options: ExaminePairsOptions = {}): Promise<PairFinding[]> {
+  checkArgument('examinePairs', 'root', root, kinds.path);
+  const { config, data, onNotice, ...rest } = checkOptions('examinePairs', options, optionKinds);
+  if (config) requireConfig('examinePairs', config);
+  if (!config) return checkPairs(root, rest);
+  return checkPairs(root, {
+    ...rest,
+    shape: [config.data.num_channels, config.data.image_size, config.data.image_size],
+    planned: config.reflow.total_number_of_samples,
+    noiseScale: config.sampling.init_noise_scale,
+    data: data ? await channelsOf(config, onNotice) : undefined,
+  });
+}
+
+async function channelsOf(config: Config, onNotice?: (text: string) => void): Promise<PairCheckOptions['data']> {
+  const dataset = await loadDataset(config, 'train', onNotice);
+  using _closed = closing(dataset);
+  const statistics = new ChannelStatistics(dataset.channels);
+  const count = Math.min(dataset.count, COMPARED);
+  const { centered } = config.data;
+  for (let first = 0; first < count; first += config.training.batch_size) {
+    const n = Math.min(config.training.batch_size, count - first);
+    statistics.add((await sequentialBatch(dataset, first, n, { centered })).images);
+  }
+  return statistics.facts();
+}

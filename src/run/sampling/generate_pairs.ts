@@ -1,0 +1,217 @@
+// `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}; with
+// generate_data_from_z1: images of the data set and where it takes them backwards.
+// A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
+import { join } from 'node:path';
+import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import {
+  type ImageDataset,
+  meanNfe,
+  type PairPlan,
+  PairWriter,
+  quantisedRange,
+  readManifest,
+  sequentialBatch,
+} from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { ConfigError } from '../../errors.ts';
+import type { UNet } from '../../nn/unet.ts';
+import { streams } from '../../tensor/streams.ts';
+import { turn } from '../../turn.ts';
+import { runOptions } from '../arguments.ts';
+import { findCheckpoint } from '../checkpoints/find.ts';
+import { megabytes } from '../checkpoints/footprint.ts';
+import { architectureDifferences } from '../checkpoints/model.ts';
+import { loadModel } from '../checkpoints/open.ts';
+import { requirePaths } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import { type Config, encodedSets } from '../config/schema.ts';
+import { type Difference, differences } from '../config/tree.ts';
+import { closing, loadDataset } from '../data.ts';
+import { sha256OfFile } from '../machine/file_hash.ts';
+import { packageVersion } from '../machine/provenance.ts';
+import { freeBytes } from '../training/plan.ts';
+import { lockFolder } from '../workdir/lock.ts';
+import { makeFolder } from '../workdir/workdir.ts';
+import { encodeModel, sampleModel } from './sample.ts';
+
+export interface GenerateOptions {
+  device: Device;
+  partial?: boolean;
+  /** Where the folder holds all of these pairs already: 'refuse' is an error (default), 'keep' returns them. */
+  complete?: 'refuse' | 'keep';
+  /** Stops; the batches that are done stay. */
+  signal?: AbortSignal;
+  /** Told of what was left out of a checkpoint with `partial`, and of going on. */
+  onNotice?: (text: string) => void;
+  /** Pairs solved so far, and in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface GeneratedPairs {
+  folder: string;
+  count: number;
+  /** Evaluations of the network a pair, in the mean over batches. */
+  nfe: number;
+}
+
+const optionKinds: OptionKinds<GenerateOptions> = {
+  ...runOptions,
+  partial: kinds.boolean,
+  complete: oneOf(['refuse', 'keep']),
+};
+
+/**
+ * Exactly reflow.total_number_of_samples pairs of seed `seed`, or of as many training images from the first one on,
+ * training.batch_size at a time and never more in memory.
+ * @throws FileError where the folder holds all of its pairs already (unless `complete` says to keep them), is in use or cannot
+ * be written; ConfigError where it holds pairs of another teacher, sampler or configuration, naming what differs,
+ * and where there are fewer images
+ */
+export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
+  requireConfig('generatePairs', config);
+  const checked = checkOptions('generatePairs', options, optionKinds, ['device']);
+  requirePaths(config, 'reflow');
+  const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
+  const { seed, reflow } = config;
+  const plan = await pairPlan(config, device);
+  if (complete === 'keep') {
+    const folder = join(reflow.data_root, String(seed));
+    const there = await readManifest(folder);
+    if (there && there.done === there.count) {
+      checkSame(folder, there, plan, onNotice);
+      return { folder, count: there.count, nfe: meanNfe(there, there.shards) };
+    }
+  }
+  const images = plan.solved === 'z0' ? await loadDataset(config, 'train', onNotice) : undefined;
+  using _images = closing(images ?? {});
+  if (images && images.count < plan.count)
+    throw new ConfigError(
+      `there are ${images.count} training images; lower reflow.total_number_of_samples, ${plan.count}, to that`,
+    );
+  await device.prepare(declaredModules());
+  const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
+  using model = teacher;
+  const folder = makeFolder(join(reflow.data_root, String(seed)));
+  const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
+  let writer: PairWriter | undefined;
+  try {
+    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));
+    const { count, batch } = plan;
+    const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
+    const free = await freeBytes(folder);
+    if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
+    if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
+    for (let first = writer.done * batch; first < count; first += batch) {
+      const num = Math.min(batch, count - first);
+      const { values, nfe } = images
+        ? await inverted(model, config, images, { num, first, device, signal })
+        : await solved(model, config, { num, first, seed, device, signal });
+      await writer.write(values, nfe);
+      onProgress?.(first + num, count);
+    }
+    await writer.finish(images && ends(images, config, plan));
+    return { folder, count, nfe: writer.nfe };
+  } finally {
+    await writer?.close();
+    await unlock();
+  }
+}
+
+type Request = { num: number; first: number; device: Device; signal?: AbortSignal };
+
+/** z1 of noise. */
+async function solved(model: UNet, config: Config, request: Request & { seed: number }) {
+  // A pair's number is that of its noise: none is left out.
+  const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
+  return { values, nfe };
+}
+
+/** z0 of images. */
+async function inverted(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
+  await turn(request.signal);
+  const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
+  const { latents: values, nfe } = await encodeModel(model, config, images, request);
+  return { values, nfe };
+}
+
+/** The images of those z0, as they stand in the data set. */
+async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: PairPlan) {
+  for (let first = 0; first < count; first += batch)
+    yield (await sequentialBatch(dataset, first, Math.min(batch, count - first), { centered: data.centered })).images;
+}
+
+/** What the pairs of a configuration take on the disk. */
+export function pairBytes({ data, reflow }: Config): number {
+  const numbers = data.num_channels * data.image_size ** 2 * reflow.total_number_of_samples;
+  return numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
+}
+
+async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
+  const { seed, data, training, sampling, reflow } = config;
+  return {
+    package: packageVersion(),
+    device: device.kind,
+    layout: reflow.pair_format,
+    ...(reflow.reflow_type === 'generate_data_from_z1' && { solved: 'z0' as const }),
+    dtype: reflow.pair_dtype,
+    ...(reflow.pair_dtype === 'u16' && { range: quantisedRange(data.centered) }),
+    shape: [data.num_channels, data.image_size, data.image_size],
+    count: reflow.total_number_of_samples,
+    batch: training.batch_size,
+    noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
+    teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)),
+    sampler: samplerOf(config),
+    config,
+  };
+}
+
+function samplerOf({ sampling, reflow }: Config): PairPlan['sampler'] {
+  const { use_ode_sampler: name, ode_tol: tolerance, sample_N: steps, sigma_variance, sde_drift } = sampling;
+  if (name === 'rk45') return { name, tolerance };
+  const noisy = name === 'euler' && sigma_variance > 0 && reflow.reflow_type !== 'generate_data_from_z1';
+  return noisy ? { name, steps, sigma_variance, sde_drift } : { name, steps };
+}
+
+/** Parts of a plan by the keys of the configuration that set them. */
+const keyOf: Record<string, string> = {
+  teacher: 'SHA-256 of reflow.last_flow_ckpt',
+  count: 'reflow.total_number_of_samples',
+  batch: 'training.batch_size',
+  layout: 'reflow.pair_format',
+  solved: 'reflow.reflow_type (the end that the ODE gives)',
+  'config.data.dataset': 'data.dataset',
+  'config.data.category': 'data.category',
+  'config.data.exif_orientation': 'data.exif_orientation',
+  dtype: 'reflow.pair_dtype',
+  'noise.seed': 'seed',
+  'noise.scale': 'sampling.init_noise_scale',
+  'sampler.name': 'sampling.use_ode_sampler',
+  'sampler.tolerance': 'sampling.ode_tol',
+  'sampler.steps': 'sampling.sample_N',
+  'sampler.sigma_variance': 'sampling.sigma_variance',
+  'sampler.sde_drift': 'sampling.sde_drift',
+};
+
+function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (text: string) => void): void {
+  const told = ({ path, a, b }: Difference) =>
+    `  ${keyOf[path] ?? path}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`;
+  const { dataset } = (plan.config as Config).data;
+  const ofFiles = plan.solved === 'z0' && encodedSets.includes(dataset);
+  // Pairs that were begun before there was that key have images as they are stored.
+  const counts = ({ path, a, b }: Difference) =>
+    path in keyOf && (path !== 'config.data.exif_orientation' || (ofFiles && (a ?? false) !== b));
+  const lines = [
+    ...differences(begun, plan).filter(counts),
+    // Of the configuration only what changes the teacher's function.
+    ...architectureDifferences(begun.config, plan.config),
+  ].map(told);
+  if (lines.length > 0)
+    throw new ConfigError([
+      `${folder} holds pairs of another run; give another --config.seed, or the same values:`,
+      ...lines,
+    ]);
+  for (const part of ['package', 'device'] as const)
+    if (begun[part] !== plan[part])
+      notice(`${folder} was begun with ${part} ${begun[part]}, now ${plan[part]}: pairs may differ by rounding`);
+}

@@ -1,0 +1,157 @@
+// `sample`: images from a checkpoint's averaged weights.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
+import { declaredModules } from '../../device/module.ts';
+import { DeviceError } from '../../errors.ts';
+import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../../flow/index.ts';
+import type { UNet } from '../../nn/unet.ts';
+import { runOptions, unetKind } from '../arguments.ts';
+import { machineMemory, megabytes } from '../checkpoints/footprint.ts';
+import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
+import type { Config } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import { microBatchFor } from './memory.ts';
+
+export interface SampleRequest
+  extends Pick<
+    SampleOptions,
+    | 'first'
+    | 'steps'
+    | 'tolerance'
+    | 'noiseScale'
+    | 'sigmaVariance'
+    | 'sdeDrift'
+    | 'notFinite'
+    | 'onProgress'
+    | 'signal'
+  > {
+  num: number;
+  /** The logical batch: RK45's error norm is over it. Default: num. */
+  batch?: number;
+  /** Samples evaluated at once; results do not depend on it. Default: as many as fit the memory budget. */
+  microBatch?: number;
+  /** Default: the configuration's, as for steps, tolerance and seed. */
+  solver?: SampleOptions['solver'];
+  seed?: number;
+  /** Start points [num, H, W, C] in place of noise of `seed`. */
+  latents?: Float32Array;
+  device: Device;
+}
+
+export interface SampledImages extends FlowSample {
+  /** [num, H, W, C]; without the samples that are left out, see sampling.not_finite. */
+  shape: [number, number, number, number];
+  seconds: number;
+}
+
+const requestKinds: OptionKinds<SampleRequest> = {
+  first: kinds.whole,
+  steps: kinds.count,
+  tolerance: kinds.positive,
+  noiseScale: kinds.notNegative,
+  sigmaVariance: kinds.notNegative,
+  sdeDrift: kinds.text,
+  notFinite: kinds.text,
+  onProgress: runOptions.onProgress,
+  signal: runOptions.signal,
+  num: kinds.int32Count,
+  batch: kinds.int32Count,
+  microBatch: kinds.int32Count,
+  solver: kinds.text,
+  seed: kinds.whole,
+  latents: kinds.float32,
+  device: runOptions.device,
+};
+
+type LoadingRequest = SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>;
+
+const loadingKinds: OptionKinds<LoadingRequest> = {
+  ...requestKinds,
+  partial: kinds.boolean,
+  onNotice: runOptions.onNotice,
+};
+
+/**
+ * @param reference a checkpoint of any kind
+ * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
+ */
+export async function sampleFromCheckpoint(
+  reference: string,
+  config: Config,
+  request: LoadingRequest,
+): Promise<SampledImages> {
+  checkArgument('sampleFromCheckpoint', 'reference', reference, kinds.path);
+  requireConfig('sampleFromCheckpoint', config);
+  const checked = checkOptions('sampleFromCheckpoint', request, loadingKinds, ['num', 'device']);
+  const { partial, onNotice, ...sampled } = checked;
+  const { device } = checked;
+  requireRoom(checked.num, config);
+  await device.prepare(declaredModules());
+  const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
+  using model = loaded;
+  // Awaited here: the model lives until this function returns.
+  return await sampleModel(model, config, sampled);
+}
+
+/**
+ * Images back to where their paths begin, as one batch, by the configuration's solver.
+ * @param images f32 [num, H, W, C] in network range
+ */
+export function encodeModel(
+  model: UNet,
+  config: Config,
+  images: Float32Array,
+  { num, device, signal }: Pick<SampleRequest, 'num' | 'device' | 'signal'>,
+): Promise<{ latents: Float32Array; nfe: number }> {
+  const { image_size: size, num_channels: channels } = config.data;
+  const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, memory_budget: budget } = config.sampling;
+  const shape = [size, size, channels] as const;
+  const velocity = replayable(networkVelocity(model.eval()));
+  const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
+  const how = solver === 'rk45' ? { solver, tolerance } : { solver, steps };
+  return encode(velocity, images, { shape, ...how, microBatch, device, signal });
+}
+
+/** @throws DeviceError for more images than the memory of this machine holds */
+function requireRoom(num: number, { data }: Config): void {
+  const [needed, there] = [4 * num * data.image_size ** 2 * data.num_channels, machineMemory()];
+  if (needed > there)
+    throw new DeviceError(
+      `${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; ask for fewer`,
+    );
+}
+
+/** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
+export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
+  checkArgument('sampleModel', 'model', model, unetKind);
+  requireConfig('sampleModel', config);
+  const checked = checkOptions('sampleModel', request, requestKinds, ['num', 'device']);
+  const { device, num, batch = num, first, latents, onProgress, signal } = checked;
+  requireRoom(num, config);
+  const { image_size: size, num_channels: channels } = config.data;
+  const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
+  const solver = checked.solver ?? config.sampling.use_ode_sampler;
+  const shape = [size, size, channels] as const;
+  const velocity = replayable(networkVelocity(model.eval()));
+  const start = performance.now();
+  // The official code has noise in its Euler sampler only.
+  const sigmaVariance = checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0);
+  const stochastic = sigmaVariance > 0;
+  const result = await sample(velocity, {
+    ...{ device, first, latents, onProgress, signal },
+    notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
+    solver,
+    sigmaVariance,
+    // Only what is read: the rest is refused where a caller asks for it.
+    noiseScale: checked.noiseScale ?? (latents && !stochastic ? undefined : init_noise_scale),
+    sdeDrift: checked.sdeDrift ?? (stochastic ? sde_drift : undefined),
+    steps: checked.steps ?? (solver === 'rk45' ? undefined : sample_N),
+    tolerance: checked.tolerance ?? (solver === 'rk45' ? ode_tol : undefined),
+    seed: checked.seed ?? config.seed,
+    shape,
+    count: num,
+    batch,
+    microBatch: checked.microBatch ?? microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
+  });
+  return { ...result, shape: [num - result.leftOut.length, ...shape], seconds: (performance.now() - start) / 1000 };
+}

@@ -1,0 +1,151 @@
+// What a training run tells the world beside its checkpoints:
+//   log.jsonl                      one line a step; where it was evaluated, with what diagnostics.ts measures
+//   tensorboard/                   event files, one a session
+//   samples/iter_<step>/           sample.png, sample.npz, sample.np
+//   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  EventFile,
+  encodePng,
+  type Image,
+  imageGrid,
+  removeLeftovers,
+  requireWritable,
+  writeFileAtomic,
+  writePng,
+} from '../../io/index.ts';
+import type { Config } from '../config/schema.ts';
+import { pixels } from '../data.ts';
+import { sampleWriter } from '../sampling/output.ts';
+import type { SampledImages } from '../sampling/sample.ts';
+import { StepLog } from '../workdir/log.ts';
+import { makeFolder } from '../workdir/workdir.ts';
+import type { Health } from './diagnostics.ts';
+import type { Evaluation } from './evaluation.ts';
+import type { TrainingStep } from './loop.ts';
+
+export class Recorder {
+  private readonly workdir: string;
+  private readonly config: Config;
+  private readonly log: StepLog;
+  private readonly events: EventFile;
+  private sinceLogged: TrainingStep[] = [];
+  /** Of the step that is not in the log yet. */
+  private evaluated: Record<string, number> = {};
+
+  private constructor(workdir: string, config: Config, log: StepLog, events: EventFile) {
+    this.workdir = workdir;
+    this.config = config;
+    this.log = log;
+    this.events = events;
+  }
+
+  /**
+   * @param from the first step of this session; what was recorded from there on is cut or purged
+   * @param notice told of records that another program has removed
+   * @throws FileError for what cannot be written, also where that is due only at a snapshot
+   */
+  static async open(
+    workdir: string,
+    config: Config,
+    from: number,
+    notice: (text: string) => void = () => {},
+  ): Promise<Recorder> {
+    if (config.training.snapshot_sampling) {
+      await requireFolders(join(workdir, 'samples'), /^iter_\d+$/);
+      await requireFolders(join(workdir, config.eval.folder), /^ckpt_\d+$/);
+    }
+    const log = await StepLog.open(join(workdir, 'log.jsonl'), from, notice);
+    try {
+      return new Recorder(workdir, config, log, await EventFile.open(join(workdir, 'tensorboard'), from));
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  /** Every step to the log, once it has been evaluated; their means to TensorBoard every training.log_freq steps. */
+  async step(info: TrainingStep): Promise<void> {
+    const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
+    await this.log.write({ step, loss, lr, grad_norm, images_per_s, ...this.evaluated });
+    this.evaluated = {};
+    this.sinceLogged.push(info);
+    if ((step + 1) % this.config.training.log_freq !== 0 && step + 1 !== info.total) return;
+    const mean = (value: (info: TrainingStep) => number) =>
+      this.sinceLogged.reduce((sum, one) => sum + value(one), 0) / this.sinceLogged.length;
+    await this.events.scalars(step, {
+      'train/loss': mean((one) => one.loss),
+      'train/learning_rate': lr,
+      'train/gradient_norm': mean((one) => one.gradientNorm),
+      'train/images_per_second': mean((one) => one.imagesPerSecond),
+      'train/share_of_time_waiting_for_data': mean((one) => one.dataShare),
+    });
+    this.sinceLogged = [];
+  }
+
+  /** @param step after whose update it was made */
+  async evaluation(step: number, { loss, byTime }: Evaluation, health: Health): Promise<void> {
+    const buckets = (health.byTime ?? byTime).flatMap((value, k) =>
+      Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
+    );
+    this.evaluated = {
+      eval_loss: loss,
+      straightness: health.straightness,
+      transport_cost: health.transportCost,
+      ...(health.couplingError !== undefined && { coupling_error: health.couplingError }),
+    };
+    await this.events.scalars(step, {
+      'eval/loss': loss,
+      'eval/straightness': health.straightness,
+      'eval/transport_cost': health.transportCost,
+      ...(health.couplingError !== undefined && { 'eval/coupling_error': health.couplingError }),
+      ...Object.fromEntries(buckets),
+    });
+  }
+
+  /** A snapshot's samples and evaluation: by step as the official code names its samples, by number its evaluation. */
+  async snapshot(taken: {
+    step: number;
+    number: number;
+    sampled: SampledImages;
+    evaluation: Evaluation;
+  }): Promise<void> {
+    const { step, number, evaluation } = taken;
+    const { images, shape, nfe } = taken.sampled;
+    const grid = imageGrid(pixels(images, this.config, 'nearest'), shape);
+    const iteration = makeFolder(join(this.workdir, 'samples', `iter_${step}`));
+    await removeLeftovers(iteration, /^sample\.(png|npz|np)$/);
+    await writePng(join(iteration, 'sample.png'), grid);
+    for (const name of ['sample.npz', 'sample.np'])
+      await sampleWriter(name)(join(iteration, name), images, shape, this.config);
+    await this.events.image(step, 'samples', await eventImage(grid));
+    await this.events.scalars(step, { 'samples/nfe': nfe });
+    const folder = makeFolder(join(this.workdir, this.config.eval.folder, `ckpt_${number}`));
+    await removeLeftovers(folder, /^(samples\.png|evaluation\.json)$/);
+    await writePng(join(folder, 'samples.png'), grid);
+    const report = { checkpoint: number, step, nfe, loss: evaluation.loss, images: evaluation.images };
+    await writeFileAtomic(join(folder, 'evaluation.json'), [Buffer.from(`${JSON.stringify(report, null, 2)}\n`)]);
+  }
+
+  /** Returns when the log is on the disk: no saved state is ahead of it. */
+  sync(): Promise<void> {
+    return this.log.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.log.close();
+    await this.events.close();
+  }
+}
+
+/** Makes a folder. @throws FileError where something in it that is to be a folder is none, or nothing can be written there */
+async function requireFolders(folder: string, names: RegExp): Promise<void> {
+  makeFolder(folder);
+  await requireWritable(join(folder, 'trial'));
+  for (const name of await readdir(folder)) if (names.test(name)) makeFolder(join(folder, name));
+}
+
+async function eventImage(image: Image) {
+  return { png: await encodePng(image), width: image.width, height: image.height, channels: image.channels };
+}

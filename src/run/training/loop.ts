@@ -1,0 +1,98 @@
+// The training loop: one optimiser update a step from an objective. It prints nothing.
+// Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { Adam } from '../../nn/adam.ts';
+import { runOptions, unetKind } from '../arguments.ts';
+import type { Objective } from './objective.ts';
+import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
+
+export interface TrainingStep extends UpdateResult {
+  step: number;
+  total: number;
+  imagesPerSecond: number;
+  /** Share of the step's time that went into waiting for its batch. */
+  dataShare: number;
+}
+
+export interface LoopOptions extends UpdateOptions {
+  /** First step and the number of the step to stop before. */
+  from: number;
+  total: number;
+  signal?: AbortSignal;
+  onStep?: (step: TrainingStep) => void | Promise<void>;
+}
+
+const arraysKind = kind('a list of arrays', Array.isArray);
+const shapesKind = listOf(listOf(kinds.whole, 'sizes'), 'shapes');
+
+const optionKinds: OptionKinds<LoopOptions> = {
+  model: unetKind,
+  optimizer: instanceOf(Adam, 'an Adam'),
+  objective: kind('an objective { shapes, fetch, loss }', (value) => {
+    if (!kinds.object.accepts(value)) return false;
+    const { shapes, fetch, loss } = value as Objective;
+    return shapesKind.accepts(shapes) && typeof fetch === 'function' && typeof loss === 'function';
+  }),
+  device: runOptions.device,
+  batchSize: kinds.int32Count,
+  accumulation: kinds.int32Count,
+  from: kinds.whole,
+  total: kinds.whole,
+  signal: runOptions.signal,
+  onNotice: runOptions.onNotice,
+  onStep: kinds.callback,
+};
+const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
+
+/** The same promise, rejected at once when the signal is aborted: data may be slow to come. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** Whether an error is what ended work because of this signal. */
+export function wasAborted(signal: AbortSignal | undefined, error: unknown): boolean {
+  return signal?.aborted === true && error === signal.reason;
+}
+
+/**
+ * @returns the step it stopped before: `total`, or less when `signal` was aborted. A step that the abort ends in its midst is not done:
+ * network and optimiser are those of the step before.
+ */
+export async function trainingLoop(options: LoopOptions): Promise<number> {
+  const checked = checkOptions('trainingLoop', options, optionKinds, required);
+  const { model, objective, from, total, batchSize, signal } = checked;
+  model.train();
+  using update = new BatchUpdate(checked);
+  for (let step = from; step < total; step++) {
+    // Lets signals and timers in between two steps, which block the event loop.
+    await nextTurn();
+    if (signal?.aborted) return step;
+    const start = performance.now();
+    let dataSeconds = 0;
+    let result: UpdateResult;
+    try {
+      const arrays = await unlessAborted(objective.fetch(step), signal);
+      checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
+      dataSeconds = (performance.now() - start) / 1000;
+      result = update.run(step, arrays);
+    } catch (error) {
+      if (wasAborted(signal, error)) return step;
+      throw error;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
+    await checked.onStep?.({ step, total, ...shares, ...result });
+  }
+  return total;
+}

@@ -1,0 +1,150 @@
+// `reflow`: what follows a trained flow (paper, section 2.2 and 3.2; official run_lib_reflow.py).
+//   generate_data_from_z0   pairs (z0, z1): noise and where the flow's average takes it (run/sampling/generate_pairs.ts)
+//   generate_data_from_z1   images and where it takes them backwards, the same way
+//   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
+//   train_online_reflow     the same from pairs that the flow's average makes in each step
+// A student starts from the raw weights of the flow, its average and its step count from nothing.
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { noGrad } from '../../autograd/mode.ts';
+import { PairSet, type PairShape, refuseBroken } from '../../data/index.ts';
+import type { Device } from '../../device/device.ts';
+import { FileError } from '../../errors.ts';
+import type { UNet } from '../../nn/unet.ts';
+import { tensor } from '../../tensor/create.ts';
+import { scope } from '../../tensor/scope.ts';
+import { turn } from '../../turn.ts';
+import { trainingOptions } from '../arguments.ts';
+import { requireFinite } from '../checkpoints/finite.ts';
+import { loadModel, openCheckpoint } from '../checkpoints/open.ts';
+import { requirePaths } from '../config/index.ts';
+import { requireConfig } from '../config/require.ts';
+import type { Config } from '../config/schema.ts';
+import { reflowStage } from '../workdir/stage_folder.ts';
+import { DeviceBatch } from './batch.ts';
+import { type Coupling, flowHealth, gaugedNoise, gaugedSamples } from './diagnostics.ts';
+import { openDistance } from './distance.ts';
+import type { Evaluation } from './evaluation.ts';
+import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
+import { runStage, type TrainOptions, type TrainResult } from './session.ts';
+
+/** Batches of an evaluation during training. */
+const EVALUATED_BATCHES = 4;
+
+type ReflowOptions = TrainOptions & { partial?: boolean };
+
+const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: kinds.boolean };
+
+/**
+ * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
+ * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
+ * cannot be read, and for pairs that are no noise and its ends
+ */
+export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
+  requireConfig('trainReflow', config);
+  const checked = checkOptions('trainReflow', options, optionKinds, ['workdir', 'device']);
+  requirePaths(config, 'reflow');
+  const { device, partial, onNotice } = checked;
+  const { reflow, data } = config;
+  const measure = await openDistance(config, checked);
+  using _measure = measure;
+  const stage = await reflowStage(config);
+  const offline = reflow.reflow_type === 'train_reflow';
+  const shape = [data.num_channels, data.image_size, data.image_size] as const;
+  const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
+  let real: PairSet | undefined;
+  let teacher: UNet | undefined;
+  try {
+    if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
+    if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
+    return await runStage(stage, config, checked, async (model) => {
+      const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
+      const weights = reflow.student === 'ema' ? flow.ema : flow.model;
+      requireFinite(flow.path, { weights });
+      model.loadStateDict(weights, flow.path, { partial });
+      if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
+      const common = { model, config, device, distance: measure.distance };
+      const objective = pairs ? pairObjective({ pairs, real }, common) : onlineObjective(teacher as UNet, common);
+      const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
+      return {
+        objective,
+        items: pairs?.count,
+        evaluate: async (signal) => ({
+          evaluation: await evaluateObjective(objective, common, signal),
+          health: flowHealth(model, config, device, coupling),
+        }),
+      };
+    });
+  } finally {
+    teacher?.dispose();
+    await pairs?.close();
+    await real?.close();
+  }
+}
+
+/** @throws FileError for pairs that are none of images, or not finite */
+async function openReal(
+  { reflow, sampling }: Config,
+  shape: PairShape,
+  notice?: (text: string) => void,
+): Promise<PairSet> {
+  const root = reflow.real_data_root;
+  const real = await PairSet.open(root, shape, notice);
+  try {
+    const drawn = real.folders.find(({ manifest }) => manifest?.solved !== 'z0');
+    if (drawn)
+      throw new FileError(
+        drawn.path,
+        'holds no pairs of images: make them with reflow.reflow_type generate_data_from_z1',
+      );
+    await refuseBroken(real, root, sampling.init_noise_scale);
+    return real;
+  } catch (error) {
+    await real.close();
+    throw error;
+  }
+}
+
+/** Pairs from everywhere in the store, the same in every run. */
+function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
+  const count = Math.min(gaugedSamples(config), pairs.count);
+  return pairs.load(Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)));
+}
+
+/** Noise of its own and where the teacher takes it. */
+function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
+  const { image_size: size, num_channels: channels } = config.data;
+  const z0 = gaugedNoise(config, device);
+  const z1 = scope(() => {
+    const start = tensor(z0, { shape: [gaugedSamples(config), size, size, channels], device });
+    return teacherEnds(teacher, start, config).dataSync() as Float32Array;
+  });
+  return { z0, z1 };
+}
+
+/** The loss over the batches that would follow the last step, with the weights that the model holds now. */
+async function evaluateObjective(
+  objective: Objective,
+  { model, config, device }: { model: UNet; config: Config; device: Device },
+  signal: AbortSignal | undefined,
+): Promise<Evaluation> {
+  const { batch_size: batchSize, accumulation, n_iters: last } = config.training;
+  const part = batchSize / accumulation;
+  const { training } = model;
+  using batch = new DeviceBatch(batchSize, objective.shapes, device);
+  model.eval();
+  try {
+    const batches: number[] = [];
+    for (let i = 1; i <= EVALUATED_BATCHES; i++) {
+      await turn(signal);
+      batch.load(last + i, await objective.fetch(last + i));
+      let sum = 0;
+      for (let first = 0; first < batchSize; first += part)
+        sum += scope(() => noGrad(() => objective.loss(batch.part(first, part)).item())) * (part / batchSize);
+      batches.push(sum);
+    }
+    const loss = batches.reduce((a, b) => a + b, 0) / batches.length;
+    return { loss, images: EVALUATED_BATCHES * batchSize, byTime: [], batches };
+  } finally {
+    model.train(training);
+  }
+}

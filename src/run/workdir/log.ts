@@ -1,0 +1,131 @@
+// log.jsonl: one line a step. Going on from a step, lines from there on are cut, so that each step is there once.
+import { type FileHandle, stat } from 'node:fs/promises';
+import { exists, openRegular, readLines, withFile } from '../../io/file.ts';
+import { checkGuards } from '../../io/guard.ts';
+import { asFileError, writeFileAtomic } from '../../io/index.ts';
+
+export class StepLog {
+  private readonly path: string;
+  private handle: FileHandle;
+  private readonly notice: (text: string) => void;
+
+  private constructor(path: string, handle: FileHandle, notice: (text: string) => void) {
+    this.path = path;
+    this.handle = handle;
+    this.notice = notice;
+  }
+
+  /**
+   * @param from the next step to be written
+   * @param notice told when the file has been removed or replaced meanwhile
+   */
+  static async open(path: string, from: number, notice: (text: string) => void = () => {}): Promise<StepLog> {
+    await cut(path, from);
+    return new StepLog(path, await openRegular(path, 'append'), notice);
+  }
+
+  async write(entry: { step: number } & Record<string, number>): Promise<void> {
+    checkGuards(this.path);
+    try {
+      // appendFile: on a disk that fills up, one write may store a part and report no error.
+      await this.handle.appendFile(`${JSON.stringify(entry)}\n`);
+    } catch (error) {
+      throw asFileError(this.path, error);
+    }
+  }
+
+  /**
+   * Returns when all lines are on the disk: no saved state is ahead of its log. Where another program has removed or replaced the
+   * file, says so and writes the next lines to the file that has its name now.
+   */
+  async sync(): Promise<void> {
+    checkGuards(this.path);
+    try {
+      await this.handle.sync();
+      if (await this.isInPlace()) return;
+      const handle = await openRegular(this.path, 'append');
+      await this.handle.close();
+      this.handle = handle;
+    } catch (error) {
+      throw asFileError(this.path, error);
+    }
+    this.notice(`${this.path} was removed or replaced; the steps so far are no longer in it`);
+  }
+
+  private async isInPlace(): Promise<boolean> {
+    const [own, there] = await Promise.all([
+      this.handle.stat({ bigint: true }),
+      stat(this.path, { bigint: true }).catch(() => undefined),
+    ]);
+    return there !== undefined && own.ino === there.ino && own.dev === there.dev;
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+/**
+ * Keeps the steps before `from`, in a new file always: a process that lost this folder and still has the old one open adds
+ * nothing here.
+ */
+async function cut(path: string, from: number): Promise<void> {
+  if (!(await exists(path))) return;
+  await withFile(path, (file) => {
+    async function* kept() {
+      for await (const lines of readLines(file))
+        yield Buffer.from(
+          lines
+            .filter((line) => stepOf(line) < from)
+            .map((line) => `${line}\n`)
+            .join(''),
+        );
+    }
+    return writeFileAtomic(path, kept());
+  });
+}
+
+/** Infinite for a line that is none, as the last one may be. */
+function stepOf(line: string): number {
+  const step = parseLine(line)?.step;
+  return typeof step === 'number' ? step : Number.POSITIVE_INFINITY;
+}
+
+export interface LoggedStep {
+  step: number;
+  loss: number;
+}
+
+const MOST_STEPS = 2 ** 20;
+
+/**
+ * The steps of a run's log; of more than a million every second one, or every fourth, and so on. None where there is no log.
+ * @throws FileError for one that cannot be read
+ */
+export async function readLog(path: string): Promise<LoggedStep[]> {
+  if (!(await exists(path))) return [];
+  return withFile(path, async (file) => {
+    let steps: LoggedStep[] = [];
+    let [every, read] = [1, 0];
+    for await (const lines of readLines(file))
+      for (const line of lines) {
+        const { step, loss } = parseLine(line) ?? {};
+        if (!Number.isSafeInteger(step) || !Number.isFinite(loss) || read++ % every !== 0) continue;
+        if (steps.length === MOST_STEPS) {
+          steps = steps.filter((_, i) => i % 2 === 0);
+          every *= 2;
+        }
+        steps.push({ step: step as number, loss: loss as number });
+      }
+    return steps;
+  });
+}
+
+/** undefined for a line that was cut off. */
+function parseLine(line: string): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,168 @@
+// The folder of one training run. One process at a time writes there, and only runs of one stage (stage_folder.ts) and one
+// configuration go on in it.
+//   config.json                                      the merged configuration
+//   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
+//   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
+//   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
+//   beside them what run/training/journal.ts writes
+import { unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkArgument, kinds } from '../../arguments.ts';
+import { ConfigError, FileError } from '../../errors.ts';
+import { makeFolders } from '../../folders.ts';
+import { checkGuards } from '../../io/guard.ts';
+import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
+import { type Checkpoint, checkpointParts, loadCheckpoint } from '../checkpoints/checkpoint.ts';
+import { requireFinite } from '../checkpoints/finite.ts';
+import { type Config, resolveConfig } from '../config/index.ts';
+import { differences } from '../config/tree.ts';
+import { lockFolder } from './lock.ts';
+import { describeStage, numberedFiles, type StageIdentity, sameStage, stageFolder } from './stage_folder.ts';
+
+const KEPT_STATES = 2;
+
+/** What is written there atomically, by folder. Nothing else of a killed process is removed, since a folder may be a link. */
+const written = {
+  '.': /^(config\.json|log\.jsonl|report\.(html|json))$/,
+  checkpoints: /^checkpoint_\d+\.safetensors$/,
+  'checkpoints-meta': /^state_\d+\.safetensors$/,
+};
+
+/** Keys that may change when a run goes on: they do not touch what has been learned. */
+const free = [
+  /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
+  /^eval\./,
+  /^sampling\.(?!init_noise_scale$)/,
+  /^(data\.root_path|training\.data_dir|reflow\.vgg16|device|precision|exact)$/,
+  /^chain\./,
+  /^model\.activation_checkpointing$/,
+  /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,
+  // Bound by its SHA-256, under any name.
+  /^reflow\.last_flow_ckpt$/,
+];
+
+export class WorkDirectory {
+  readonly path: string;
+  readonly stage: StageIdentity;
+  private readonly unlock: () => Promise<void>;
+
+  private constructor(path: string, stage: StageIdentity, unlock: () => Promise<void>) {
+    this.path = path;
+    this.stage = stage;
+    this.unlock = unlock;
+  }
+
+  /**
+   * @param asked the folder that was asked for; where another stage has it, one beside it is taken, or none
+   * @param notice told of that
+   * @param signal ends waiting for another process's lock
+   * @throws FileError when it cannot be written or another process is using it, ConfigError where another stage is refused
+   */
+  static async open(
+    asked: string,
+    stage: StageIdentity,
+    otherStage: 'beside' | 'refuse',
+    notice: (text: string) => void,
+    signal?: AbortSignal,
+  ): Promise<WorkDirectory> {
+    const path = await stageFolder(asked, stage, otherStage, notice);
+    const folders = Object.entries(written).map(([name, files]) => [makeFolder(join(path, name)), files] as const);
+    const workdir = new WorkDirectory(path, stage, await lockFolder(path, { signal, notice }));
+    try {
+      for (const [folder, files] of folders) await removeLeftovers(folder, files);
+    } catch (error) {
+      await workdir.close();
+      throw error;
+    }
+    return workdir;
+  }
+
+  close(): Promise<void> {
+    return this.unlock();
+  }
+
+  file(name: string): string {
+    return join(this.path, name);
+  }
+
+  snapshot(number: number): string {
+    return snapshotPath(this.path, number);
+  }
+
+  state(step: number): string {
+    return join(this.path, 'checkpoints-meta', `state_${step}.safetensors`);
+  }
+
+  /** Where the official code leaves its state. */
+  get officialState(): string {
+    return join(this.path, 'checkpoints-meta', 'checkpoint.pth');
+  }
+
+  /**
+   * The newest readable state, or undefined in a new directory.
+   * @param notice told of a newer one that is damaged
+   * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
+   */
+  async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
+    const steps = await this.stateSteps();
+    for (const [i, step] of steps.entries()) {
+      const path = this.state(step);
+      try {
+        const state = await loadCheckpoint(path);
+        if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+        // Another process may have begun there since the folder was chosen.
+        if (state.stage && !sameStage(state.stage, this.stage))
+          throw new ConfigError(`${this.path} now holds a run of ${describeStage(state.stage)}; start again`);
+        requireFinite(path, checkpointParts(state));
+        this.checkConfig(await resolveConfig(state.config, path), config);
+        return state;
+      } catch (error) {
+        if (!(error instanceof FileError) || i === steps.length - 1) throw error;
+        notice(`${error.message}; going on from step ${steps[i + 1]} instead`);
+      }
+    }
+    return undefined;
+  }
+
+  async writeConfig(config: Config): Promise<void> {
+    await writeFileAtomic(this.file('config.json'), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+  }
+
+  /** Removes all states but the newest ones. */
+  async pruneStates(): Promise<void> {
+    checkGuards(this.path);
+    for (const step of (await this.stateSteps()).slice(KEPT_STATES)) await unlink(this.state(step)).catch(() => {});
+  }
+
+  /** Newest first. */
+  private async stateSteps(): Promise<number[]> {
+    return (await numberedFiles(join(this.path, 'checkpoints-meta'), 'state')).reverse();
+  }
+
+  private checkConfig(before: unknown, now: Config): void {
+    const changed = differences(before, now).filter(({ path }) => !free.some((pattern) => pattern.test(path)));
+    if (changed.length === 0) return;
+    const lines = changed.map(({ path, a, b }) => `  ${path}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
+    throw new ConfigError([
+      `${this.path} holds a run of another configuration; give another --workdir, or the same values:`,
+      ...lines,
+    ]);
+  }
+}
+
+export function snapshotPath(workdir: string, number: number): string {
+  return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
+}
+
+/** @throws FileError when it cannot be made */
+export function makeFolder(path: string): string {
+  checkArgument('makeFolder', 'path', path, kinds.path);
+  try {
+    makeFolders(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === 'EEXIST' ? ': there is something else of that name' : '';
+    throw new FileError(path, `the folder cannot be made (${code})${why}`, { cause });
+  }
+  return path;
+}

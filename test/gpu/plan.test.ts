@@ -1,0 +1,152 @@
+// The step of training as one graph: how many kernels, how much memory. Counted for the official CIFAR-10 network at batch 128
+// on a device that does nothing (src/gpu/plan.ts), and held to what the driver captures of the same network, narrower and at
+// batch 2, whose losses are the CPU's.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import { type Device, type Precision, precisions } from '../../src/device/device.ts';
+import { describePlan, imageUpdate, planStep } from '../../src/gpu/plan.ts';
+import { tableLines, tableRows } from '../../src/gpu/table.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
+import { unetOptions } from '../../src/run/checkpoints/model.ts';
+import { loadConfig } from '../../src/run/index.ts';
+import type { BatchUpdate } from '../../src/run/training/update.ts';
+import { deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { random } from '../support/random.ts';
+
+/** What a step at batch 128 may launch. */
+const MOST_KERNELS = 600;
+
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-plan-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+
+describe.each([
+  ['any card from sm_80 on', false],
+  ['sm_90a', true],
+])('the official CIFAR-10 network at batch 128 in bf16 on %s', (card, hopper) => {
+  const plan = planStep(128, 'bf16', { hopper });
+
+  it('has one graph of that many kernels', () => {
+    expect(plan.kernelCount).toBeLessThanOrEqual(MOST_KERNELS);
+    expect(plan.kernels.reduce((sum, [, count]) => sum + count, 0)).toBe(plan.kernelCount);
+    expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
+    // All convolutions but the first and the last go by the kernels of sm_90a where they are.
+    const counts = new Map(plan.kernels);
+    expect([counts.get('conv_forward'), counts.get('conv_hopper_forward')]).toEqual(
+      hopper ? [2, 121] : [123, undefined],
+    );
+  });
+
+  it('is in docs/gpu.md', () => {
+    const gigabytes = [plan.highWater, plan.reserved].map((bytes) => `${(bytes / 1e9).toFixed(3)} GB`);
+    const row = [card, plan.kernelCount, plan.copies + plan.fills, ...gigabytes].join(' | ');
+    expect(readFileSync(path('docs/gpu.md'), 'utf8')).toContain(`\n| ${row} |\n`);
+  });
+
+  it('needs less than 6 GB', () => {
+    expect(plan.reserved).toBeLessThan(6e9);
+    expect(plan.highWater).toBeLessThanOrEqual(plan.reserved);
+    const owned = plan.owners.reduce((sum, [, bytes]) => sum + bytes, 0);
+    expect(Math.abs(owned / plan.highWater - 1)).toBeLessThan(0.02);
+    // 61,804,419 parameters and what fills cache lines, f32; moments are two.
+    const owners = new Map(plan.owners);
+    for (const name of ['parameters', 'gradients of parameters', 'moving average'])
+      expect(owners.get(name)).toBeCloseTo(4 * 61_804_419, -6);
+    expect(describePlan(plan).join('\n')).toContain('memory, computed: ');
+  });
+});
+
+describe('the official CIFAR-10 network at batch 128 in bf16', () => {
+  it('is the one of the configuration', async () => {
+    const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
+    expect(config.training.batch_size).toBe(128);
+    expect(unetOptions(config)).toMatchObject({ ...ddpmppCifar10, seed: config.seed });
+  });
+
+  it('is in docs/gpu.md as the generator prints it', () => {
+    const [, written] = readFileSync(path('docs/gpu.md'), 'utf8').split(/<!-- npm run gpu:table -->\n|<!-- end -->/);
+    expect(written.trim().split('\n')).toEqual(tableLines(path('bench/results')));
+    const rows = tableRows();
+    // PyTorch's counter says 8.33 TFLOP of the official module.
+    const flops = rows.reduce((sum, row) => sum + row.count * row.flops, 0);
+    expect(flops / 1e12).toBeCloseTo(8.33, 1);
+    for (const row of rows.filter(({ predicted }) => predicted !== undefined))
+      expect((row.predicted as number) * 790e12, row.name).toBeGreaterThanOrEqual(row.flops);
+  });
+
+  it('has measured times from results of a card alone', () => {
+    const [row] = tableRows();
+    const results = {
+      card: 'Card A',
+      items: [{ part: 'shapes', name: row.name, ok: true, values: { milliseconds: 0.25 } }],
+    };
+    writeFileSync(join(folder, 'card-a-2026-01-01.json'), JSON.stringify(results));
+    const lines = tableLines(folder);
+    expect(lines.filter((line) => line.endsWith('| 250.0 |'))).toHaveLength(1);
+    expect(lines.at(-1)).toContain('measured on Card A.');
+  });
+});
+
+/** Losses and gradient norms of a few steps on numbers that are drawn. */
+function train(device: Device, options: typeof narrow, batchSize: number, steps: number) {
+  const network = new UNet(options, new Initializer({ seed: options.seed, device }));
+  const optimizer = new Adam(network, { learningRate: 2e-4, gradientClip: 1, emaRate: 0.999 });
+  const update = imageUpdate(network, optimizer, batchSize);
+  const size = batchSize * options.imageSize ** 2 * options.channels;
+  const results: ReturnType<BatchUpdate['run']>[] = [];
+  const draw = random('images');
+  for (let step = 0; step < steps; step++) {
+    results.push(update.run(step, [Float32Array.from({ length: size }, () => 2 * draw() - 1)]));
+  }
+  update[Symbol.dispose]();
+  optimizer.dispose();
+  network.dispose();
+  return results;
+}
+
+const narrow = { ...ddpmppCifar10, baseChannels: 32, imageSize: full ? 32 : 16, initScale: 1, seed: 0 };
+/** Of a few layers, for all precisions. */
+const small = { ...narrow, baseChannels: 8, imageSize: 8, channelMultipliers: [1, 2], residualBlocks: 1 };
+const tolerances = { fp32: 1e-3, tf32: 1e-3, bf16: 1e-2 };
+
+const runs: [string, typeof narrow, Precision][] = [
+  ...precisions.map((precision): [string, typeof narrow, Precision] => ['a small network', small, precision]),
+  ...(full ? precisions : (['fp32'] as const)).map((precision): [string, typeof narrow, Precision] => [
+    'the official network with 32 channels',
+    narrow,
+    precision,
+  ]),
+  ['a small network with kernels of sm_90a', { ...small, baseChannels: 64 }, 'bf16'],
+];
+
+describe.runIf(deviceNames.includes('cuda-emulated'))('on the emulated card at batch 2', () => {
+  it.each(runs)(
+    '%s is captured as planned and has the losses of the CPU',
+    async (name, options, precision) => {
+      const card = await openTestDevice('cuda-emulated', { precision });
+      const log = join(folder, `${name} ${precision}`);
+      vi.stubEnv('FAKECUDA_CALLS', log);
+      const found = train(card, options, 2, 2);
+      vi.unstubAllEnvs();
+      const calls = readFileSync(log, 'utf8').split('\n');
+      const captured = calls.slice(calls.indexOf('cuStreamBeginCapture_v2'), calls.indexOf('cuStreamEndCapture'));
+      const count = (call: string) => captured.filter((one) => one === call).length;
+      const plan = planStep(2, precision, { network: options, hopper: card.tensorMaps !== undefined });
+      expect(count('cuLaunchKernelEx')).toBe(plan.kernelCount);
+      expect(count('cuMemcpyDtoDAsync_v2')).toBe(plan.copies);
+      expect(count('cuMemsetD8Async')).toBe(plan.fills);
+      expect(calls.filter((call) => call === 'cuGraphLaunch')).toHaveLength(1);
+      const expected = train(await openTestDevice('cpu'), options, 2, 2);
+      found.forEach(({ loss, gradientNorm }, step) => {
+        expect(Math.abs(loss / expected[step].loss - 1), `loss ${step}`).toBeLessThan(tolerances[precision]);
+        const off = Math.abs(gradientNorm / expected[step].gradientNorm - 1);
+        expect(off, `norm ${step}`).toBeLessThan(10 * tolerances[precision]);
+      });
+    },
+    600_000,
+  );
+});

@@ -1,0 +1,258 @@
+// The chain: its stages as data, killed at any moment and started again, its report in a browser, and what it will take.
+// RECTIFLOW_TEST_FULL=1 kills it 40 times; by default six times.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { readPng } from '../../../src/io/index.ts';
+import { chainStages, type ReportFigures } from '../../../src/run/index.ts';
+import { configWith } from '../../support/config.ts';
+import { full } from '../../support/devices.ts';
+import { type Fault, faultEnvironment, noFaults } from '../../support/faults.ts';
+
+const MOST_KILLS = full ? 40 : 6;
+const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
+const root = mkdtempSync(join(tmpdir(), 'rectiflow-chain-'));
+const values = {
+  'model.nf': 8,
+  'training.batch_size': 16,
+  'training.n_iters': 14,
+  'training.snapshot_freq': 10,
+  'training.snapshot_freq_for_preemption': 4,
+  'training.eval_freq': 1000,
+  'training.snapshot_sampling': false,
+  'chain.reflow_iters': 9,
+  'chain.distil_iters': 9,
+  'chain.pairs': 40,
+  'chain.pair_steps': 3,
+  'chain.classifier': false,
+  'eval.num_samples': full ? 72 : 16,
+  'eval.straightness_samples': full ? 64 : 4,
+};
+
+/** Each chain runs in a folder of its own under the same name: paths are part of configurations. */
+function start(folder: string, ...more: string[]) {
+  mkdirSync(join(root, folder), { recursive: true });
+  const overrides = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
+  const words = ['chain', '--config', 'digits', '--workdir', 'chain', '--threads', '1', ...overrides, ...more];
+  return [
+    words,
+    { cwd: join(root, folder), env: { ...process.env, RECTIFLOW_DATA: join(root, folder, 'data') } },
+  ] as const;
+}
+
+function run(folder: string, ...more: string[]) {
+  const [words, options] = start(folder, ...more);
+  return spawnSync(process.execPath, [bin, ...words], { ...options, encoding: 'utf8', timeout: 120_000 });
+}
+
+describe('stages', () => {
+  it('are what a configuration asks for, each with the teacher and the pairs of the one before', async () => {
+    const config = await configWith('cifar10_small', { 'chain.flows': 3, 'chain.distil_steps': 2, 'chain.pairs': 500 });
+    const stages = chainStages(config, 'W').filter((stage) => stage.kind !== 'classifier');
+    expect(stages.map(({ folder }) => folder)).toEqual([
+      'W/1_rectified_flow',
+      'W/1_rectified_flow_pairs',
+      'W/2_rectified_flow',
+      'W/2_rectified_flow_pairs',
+      'W/3_rectified_flow',
+      'W/3_rectified_flow_pairs',
+      'W/3_rectified_flow_k=2_distill',
+    ]);
+    expect(stages[4].config).toMatchObject({
+      training: { n_iters: 300_000 },
+      reflow: {
+        reflow_type: 'train_reflow',
+        reflow_t_schedule: 'uniform',
+        reflow_loss: 'l2',
+        last_flow_ckpt: 'W/2_rectified_flow/checkpoints/checkpoint_300.safetensors',
+        data_root: 'W/2_rectified_flow_pairs',
+        total_number_of_samples: 500,
+      },
+    });
+    expect(stages[5].config).toMatchObject({
+      sampling: { use_ode_sampler: 'rk45', ode_tol: 1e-5 },
+      reflow: {
+        reflow_type: 'generate_data_from_z0',
+        last_flow_ckpt: 'W/3_rectified_flow/checkpoints/checkpoint_300.safetensors',
+      },
+    });
+    expect(stages[6]).toMatchObject({
+      distilledTo: 2,
+      config: { training: { n_iters: 100_000 }, reflow: { reflow_t_schedule: 2 } },
+    });
+  });
+
+  it('a classifier first, where scores are by one; no pairs of a last flow that is not distilled', async () => {
+    const config = await configWith('digits', { 'chain.flows': 1, 'chain.distil_steps': 0 });
+    expect(chainStages(config, 'W').map(({ name }) => name)).toEqual(['classifier for scores', '1-rectified flow']);
+  });
+});
+
+describe('a chain on the digits', () => {
+  beforeAll(() => {
+    const { status, stderr } = run('whole');
+    expect(stderr).toContain('stage 6 of 6: report');
+    expect(status).toBe(0);
+  }, 120_000);
+
+  it('reports figures of every flow', () => {
+    const report = JSON.parse(readFileSync(join(root, 'whole/chain/report.json'), 'utf8')) as ReportFigures;
+    expect(report).toMatchObject({
+      features: 'pixels',
+      samples: values['eval.num_samples'],
+      seed: 43,
+      heldOut: { images: values['eval.num_samples'] },
+    });
+    expect(report.stages.map(({ name, steps }) => [name, steps])).toEqual([
+      ['1-rectified flow', 15],
+      ['2-rectified flow', 10],
+      ['distilled to 1 step', 10],
+    ]);
+    for (const { fd, straightness, nfe } of report.stages) {
+      expect(Object.keys(fd).sort()).toEqual(['1', '10', '100', '2', '4', 'rk45']);
+      expect(Object.values(fd).every((distance) => distance > 0)).toBe(true);
+      expect(straightness).toBeGreaterThanOrEqual(0);
+      expect(nfe).toBeGreaterThan(6);
+    }
+    // One step is a straight line.
+    expect(report.stages[2].straightness).toBeLessThan(1e-12);
+  });
+
+  it('its report is whole in a browser, from a file, with nothing to complain of', async () => {
+    const [picture, profile] = [join(root, 'report.png'), join(root, 'chromium')];
+    const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'];
+    const { status, stderr, error } = spawnSync(
+      'chromium',
+      [
+        ...flags,
+        `--user-data-dir=${profile}`,
+        '--enable-logging=stderr',
+        '--window-size=1100,3000',
+        `--screenshot=${picture}`,
+        `file://${join(root, 'whole/chain/report.html')}`,
+      ],
+      { encoding: 'utf8', timeout: 90_000 },
+    );
+    expect(error, 'chromium (Debian: chromium) is needed').toBeUndefined();
+    expect(status).toBe(0);
+    expect(stderr).not.toContain('CONSOLE');
+    const { data, channels, width, height } = await readPng(picture);
+    expect([width, height]).toEqual([1100, 3000]);
+    // Text and pictures in every part: dark pixels in each of six bands.
+    for (let band = 0; band < 6; band++) {
+      let dark = 0;
+      for (let at = (band * data.length) / 6; at < ((band + 1) * data.length) / 6; at += channels)
+        if (data[at] < 100) dark++;
+      expect(dark / (width * height)).toBeGreaterThan(0.001);
+    }
+  }, 100_000);
+
+  it('done, it is not done again', () => {
+    const before = filesOf('whole');
+    const { status, stderr } = run('whole');
+    expect(stderr).not.toMatch(/^train \d/m);
+    expect(status).toBe(0);
+    expect(filesOf('whole')).toEqual(before);
+  }, 60_000);
+
+  it('`report` makes it again, and one of a single run', () => {
+    rmSync(join(root, 'whole/chain/report.json'));
+    const options = { ...start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
+    const report = (workdir: string) =>
+      spawnSync(process.execPath, [bin, 'report', '--threads', '1', '--workdir', workdir], options);
+    expect(report('chain')).toMatchObject({ status: 0 });
+    expect(existsSync(join(root, 'whole/chain/report.json'))).toBe(true);
+    expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nflow +0\.\d/);
+    expect(report('chain/nothing')).toMatchObject({
+      status: 1,
+      stderr: 'rectiflow: chain/nothing: holds neither chain.json nor config.json: no chain and no run\n',
+    });
+  }, 120_000);
+
+  it(`kill -9 right before a call that writes, ${MOST_KILLS} times: the same files, byte for byte`, async (context) => {
+    if (noFaults !== undefined) context.skip(noFaults);
+    const whole = filesOf('whole');
+    // Of two flows three files of pairs, of three stages a snapshot and a state.
+    expect(Object.keys(whole).length).toBeGreaterThan(2 * 3 + 3 * 2);
+    const seed = full ? Date.now() : 5;
+    const random = seeded(seed);
+    for (let kills = 0, chain = 0; kills < MOST_KILLS; chain++) {
+      const folder = `killed${chain}`;
+      for (let ended: unknown; ended !== 0; ) {
+        const [words, options] = start(folder);
+        const at = 1 + Math.floor(60 * random());
+        const fault: Fault = { path: `${join(root, folder)}/`, op: 'any', kind: 'kill', at };
+        const env = { ...options.env, ...faultEnvironment(kills < MOST_KILLS ? fault : undefined) };
+        env.RECTIFLOW_DATA = options.env.RECTIFLOW_DATA;
+        const child = spawn(process.execPath, [bin, ...words], { ...options, env, stdio: 'ignore' });
+        ended = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
+        if (ended === 0) break;
+        expect(ended).toBe('SIGKILL');
+        kills++;
+      }
+      expect(filesOf(folder), `seed ${seed}`).toEqual(whole);
+    }
+  }, 900_000);
+});
+
+/**
+ * Of a chain: the SHA-256 of every file but those with the time of the day in them, a log's rates left out. Nothing that begins
+ * with a dot, so no temporary file, may be there.
+ */
+function filesOf(folder: string): Record<string, string> {
+  const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();
+  expect(files.filter((file) => /(^|\/)(\.|lock)|\.part$/.test(file))).toEqual([]);
+  const kept = files.filter((file) => /\.\w+$/.test(file) && !/tensorboard|report\.|stdout\.txt/.test(file));
+  const hash = (file: string) => {
+    const text = readFileSync(join(root, folder, 'chain', file), 'latin1');
+    const lasting = file.endsWith('log.jsonl') ? text.replace(/"images_per_s":[^,}]*/g, '') : text;
+    return createHash('sha256').update(lasting, 'latin1').digest('hex');
+  };
+  return Object.fromEntries(kept.map((file) => [file, hash(file)]));
+}
+
+/** Numbers in [0, 1) by a seed: Marsaglia's xorshift. */
+function seeded(seed: number): () => number {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state = (state ^ (state << 5)) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+it('looks for the weights that its last stage needs before it begins', () => {
+  const lpips = ['--config.reflow.reflow_loss=lpips', '--config.reflow.vgg16=none.pth', '--config.data.num_channels=3'];
+  const { status, stderr } = run('lpips', ...lpips);
+  expect(stderr).toBe(
+    'rectiflow: none.pth: no such file or folder; check the path; or add --config.reflow.reflow_loss l2\n',
+  );
+  expect(status).toBe(1);
+  expect(readdirSync(join(root, 'lpips/chain'))).toEqual(['chain.json']);
+});
+
+describe('estimate', () => {
+  it('times a step on this machine and multiplies; --dry-run of a chain shows the same', () => {
+    const { status, stdout, stderr } = run('estimate', '--dry-run', '--price', '2');
+    expect(stderr).toBe('');
+    const lines = stdout.split('\n');
+    const at = lines.findIndex((line) => line.startsWith('stage'));
+    expect(lines[at]).toMatch(/^stage +time +memory +disk +cost$/);
+    expect(lines.slice(at + 1, at + 8).map((line) => line.split(/ {2,}/)[0])).toEqual([
+      '1-rectified flow',
+      'pairs of the 1-rectified flow',
+      '2-rectified flow',
+      'pairs of the 2-rectified flow',
+      'distilled to 1 step',
+      'report',
+      'all of it',
+    ]);
+    expect(status).toBe(0);
+    expect(readdirSync(join(root, 'estimate'))).toEqual([]);
+  });
+});

@@ -1,0 +1,125 @@
+// Configurations: composition, overrides as text, and every refusal by its path and nearest name.
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { applyOverrides, loadConfig, presetNames, resolveConfig } from '../../../src/run/config/index.ts';
+
+const override = (path: string, text?: string) => [{ path: path.split('.'), text }];
+
+function file(name: string, text: string): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'rectiflow-config-')), name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('presets', () => {
+  it.each(presetNames())('%s is whole', async (name) => {
+    expect((await loadConfig(name)).optim.beta1).toBe(0.9);
+  });
+
+  it('are found without their folder and build on one another', async () => {
+    const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
+    expect(config.model).toMatchObject({ ema_rate: 0.999999, nf: 128, embedding_type: 'positional' });
+    expect((await loadConfig('digits')).data).toMatchObject({ centered: true, dataset: 'DIGITS' });
+  });
+
+  it('suggest the nearest name', async () => {
+    await expect(loadConfig('digit')).rejects.toThrow(/no configuration "digit"; did you mean "digits"\?/);
+  });
+});
+
+describe('files', () => {
+  it('take missing keys from the base', async () => {
+    const config = await loadConfig(file('c.json', '{"model": {"nf": 64}}'));
+    expect(config.model).toMatchObject({ nf: 64, dropout: 0.1 });
+  });
+
+  it('may be TypeScript', async () => {
+    const text = "const nf: number = 16;\nexport default { base: 'digits', model: { nf } };";
+    expect((await loadConfig(file('c.ts', text))).model).toMatchObject({ nf: 16, ch_mult: [1, 2] });
+  });
+
+  it.each([
+    ['c.json', '{"model": {"nff": 64}}', /unknown key model\.nff; did you mean model\.nf\?/],
+    ['c.json', '{"lr": 1}', /unknown key lr; did you mean optim\.lr\?/],
+    ['c.json', '{"__proto__": {"x": 1}}', /unknown key __proto__/],
+    ['c.json', '{"optim": {"lr": "fast"}}', /optim\.lr: .*number.*; got "fast"/],
+    ['c.json', '{"seed": 1, "seed": 2}', /is not JSON: the key "seed" occurs twice/],
+    ['c.json', '{"seed": ', /is not JSON/],
+    ['c.json', '[1]', /must hold/],
+    ['c.json', '{"base": "no_such"}', /no configuration "no_such"/],
+    ['c.ts', 'throw new Error("boom");', /cannot be run: boom/],
+    [
+      'c.mjs',
+      'throw new Error("a\\nrectiflow: all good\\n    at x")',
+      /c\.mjs: cannot be run: a rectiflow: all good at x$/,
+    ],
+    [
+      'c.ts',
+      'import "./nowhere.mjs";',
+      /cannot be run: Cannot find module '.\/nowhere\.mjs' Require stack: - \S+c\.ts$/,
+    ],
+    ['c.ts', 'throw null;', /cannot be run: it threw null$/],
+    ['c.mjs', 'throw null;', /cannot be run: it threw null$/],
+    ['c.mjs', 'throw "text";', /cannot be run: it threw "text"$/],
+    ['c.mjs', 'throw Object.create(null);', /cannot be run: it threw an empty object$/],
+    ['c.mjs', 'export default new Proxy({}, { ownKeys() { throw null } });', /cannot be run: it threw null$/],
+    ['c.mjs', 'export default { get model() { throw new Error("boom") } };', /cannot be run: boom$/],
+    ['c.mjs', 'const a = {}; a.model = a; export default a;', /configuration is nested deeper than 20$/],
+    ['c.mjs', 'export default new Map([["seed", 1]]);', /expected plain values, got an object of Map$/],
+  ])('%s %s is refused', async (name, text, message) => {
+    await expect(loadConfig(file(name, text))).rejects.toThrow(message);
+  });
+
+  it('that are deep or have long keys are refused', async () => {
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    await expect(loadConfig(file('c.json', deep))).rejects.toThrow(/is not JSON: it is nested deeper than 500$/);
+    const long = `{"${'k'.repeat(500_000)}": 1}`;
+    await expect(loadConfig(file('c.json', long))).rejects.toThrow(/unknown key k+…/);
+  });
+
+  it('that are based on one another are refused', async () => {
+    const path = file('c.json', '{"base": "c.json"}');
+    await expect(loadConfig(path)).rejects.toThrow(/based on one another/);
+  });
+
+  it('that are missing are named', async () => {
+    await expect(loadConfig('no/such.json')).rejects.toThrow(/no\/such\.json: no such file/);
+  });
+
+  it('inside a checkpoint are data', async () => {
+    await expect(resolveConfig(42, 'x.safetensors')).rejects.toThrow(/x\.safetensors is no table/);
+    expect((await resolveConfig({ seed: 7 }, 'x')).seed).toBe(7);
+  });
+});
+
+describe('overrides', () => {
+  it.each([
+    ['optim.lr', '1e-4', { optim: { lr: 1e-4 } }],
+    ['optim.grad_clip', '-1', { optim: { grad_clip: -1 } }],
+    ['training.n_iters', '1_000', { training: { n_iters: 1000 } }],
+    ['model.ch_mult', '(1,2,2,2)', { model: { ch_mult: [1, 2, 2, 2] } }],
+    ['model.ch_mult', '(4,)', { model: { ch_mult: [4] } }],
+    ['model.ch_mult', '[1, 2]', { model: { ch_mult: [1, 2] } }],
+    ['data.centered', 'False', { data: { centered: false } }],
+    ['data.random_flip', undefined, { data: { random_flip: true } }],
+    ['data.root_path', 'a=b', { data: { root_path: 'a=b' } }],
+  ])('%s %s', async (path, text, expected) => {
+    expect(applyOverrides(await loadConfig('digits'), override(path, text))).toMatchObject(expected);
+  });
+
+  it.each([
+    ['optim.lr', 'nan', /--config\.optim\.lr expects a number, got "nan"/],
+    ['optim.lr', undefined, /expects a value, got no value/],
+    ['optim.lr', '-1', /optim\.lr: .*; got -1/],
+    ['model.nff', '1', /unknown key model\.nff; did you mean model\.nf\?/],
+    ['model', '1', /model is a table; name one of its keys: /],
+    ['data.centered', 'maybe', /expects true or false/],
+    ['model.ch_mult', '(1,x)', /expects numbers/],
+    ['sampling.use_ode_sampler', 'eulr', /sampling\.use_ode_sampler/],
+  ])('%s %s is refused', async (path, text, message) => {
+    const config = await loadConfig('digits');
+    expect(() => applyOverrides(config, override(path, text))).toThrow(message);
+  });
+});

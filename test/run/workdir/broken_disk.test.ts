@@ -1,0 +1,173 @@
+/**
+ * Writing that fails: with any error at any call, a run ends with one clear error, what was saved stays readable, and the same
+ * run goes on to the bits of an undisturbed one. RECTIFLOW_TEST_FULL=1 fails at many more calls.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { full } from '../../support/devices.ts';
+import { type Fault, faultEnvironment, faultVariables, noFaults } from '../../support/faults.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'rectiflow-broken-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+const tasks = ['train', 'official', 'shards'] as const;
+type Task = (typeof tasks)[number];
+
+interface Scenario extends Omit<Fault, 'path'> {
+  task: Task;
+}
+
+interface Outcome {
+  /** Name and message of the error. */
+  error?: [string, string];
+  /** Checkpoints that cannot be read after it. */
+  unreadable: string[];
+  /** Whether a checkpoint was there. */
+  states: number;
+  /** What an error of going on says; undefined where it went on to the bits of the undisturbed run. */
+  differs?: string;
+}
+
+/** One process for all of them, since most of a run's time is its start. */
+const program = `
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openDevice } from ${dist('index.js')};
+import { applyOverrides, generatePairs, loadCheckpoint, loadConfig, train } from ${dist('run/index.js')};
+
+const [root, text] = process.argv.slice(1);
+const values = {
+  'model.nf': 8, 'model.num_res_blocks': 1, 'training.batch_size': 4, 'training.n_iters': 11, 'training.snapshot_freq': 8,
+  'training.snapshot_freq_for_preemption': 3, 'training.snapshot_sampling': false, 'training.eval_freq': 100,
+  'reflow.reflow_type': 'generate_data_from_z0', 'reflow.total_number_of_samples': 18,
+  'sampling.use_ode_sampler': 'euler', 'sampling.sample_N': 2,
+};
+const config = async (more) =>
+  applyOverrides(await loadConfig('digits'),
+    Object.entries({ ...values, ...more }).map(([path, value]) => ({ path: path.split('.'), text: String(value) })));
+const device = await openDevice('cpu', { threads: 1 });
+
+const work = async (task, workdir) => {
+  if (task === 'train') return train(await config(), { workdir, device });
+  const teacher = join(root, 'train-whole/checkpoints/checkpoint_1.safetensors');
+  const settings = { 'reflow.last_flow_ckpt': teacher, 'reflow.data_root': workdir, 'reflow.pair_format': task };
+  return generatePairs(await config(settings), { device, complete: 'keep' });
+};
+
+/** What is there, by name; of logs and manifests what does not depend on the time and the place. */
+const digest = (folder) => {
+  const found = {};
+  for (const name of readdirSync(folder, { recursive: true }).sort()) {
+    const path = join(folder, name);
+    if (/tfevents|config.json/.test(name) || !/[.]/.test(name)) continue;
+    let bytes = readFileSync(path);
+    if (name.endsWith('.safetensors')) bytes = bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
+    if (/json/.test(name)) bytes = bytes.toString().replaceAll(folder, '').replace(/"images_per_s":[^,}]*/g, '');
+    found[name] = createHash('sha256').update(bytes).digest('hex');
+  }
+  return JSON.stringify(found, null, 1);
+};
+
+const wholes = {};
+for (const task of ${JSON.stringify(tasks)}) {
+  await work(task, join(root, task + '-whole'));
+  wholes[task] = digest(join(root, task + '-whole'));
+}
+const outcomes = [];
+for (const [index, { task, variables }] of JSON.parse(text).entries()) {
+  const workdir = join(root, 'run' + index);
+  Object.assign(process.env, { ...variables, FAULT_PATH: workdir + '/', FAULT_RUN: String(index) });
+  const outcome = { unreadable: [], states: 0 };
+  await work(task, workdir).catch((error) => (outcome.error = [error.name, error.message]));
+  delete process.env.FAULT_PATH;
+  for (const name of task === 'train' ? readdirSync(workdir, { recursive: true }) : [])
+    if (/(state|checkpoint)_\\d+[.]safetensors$/.test(name)) {
+      outcome.states++;
+      await loadCheckpoint(join(workdir, name)).catch(() => outcome.unreadable.push(name));
+    }
+  try {
+    await work(task, workdir);
+    const now = digest(workdir);
+    if (now !== wholes[task]) outcome.differs = now + ' instead of ' + wholes[task];
+  } catch (error) {
+    outcome.differs = error.stack;
+  }
+  outcomes.push(outcome);
+}
+// Node complains of files that nobody closed.
+globalThis.gc();
+await new Promise((resolve) => setTimeout(resolve, 50));
+console.log(JSON.stringify(outcomes));
+`;
+
+function dist(name: string): string {
+  return JSON.stringify(new URL(`../../../dist/${name}`, import.meta.url).href);
+}
+
+/** Every kind of failure, at calls early and late. */
+function scenarios(): Scenario[] {
+  const found: Scenario[] = [];
+  for (const task of tasks)
+    for (const [op, kind] of [
+      ['write', 'EIO'],
+      ['write', 'ENOSPC'],
+      ['rename', 'EIO'],
+      ['sync', 'EIO'],
+    ] as const) {
+      if (!full && task !== 'train' && kind === 'ENOSPC') continue;
+      const few = { write: task === 'train' ? [3, 8] : [3], rename: [2], sync: [task === 'train' ? 6 : 3] }[op];
+      const at = full ? Array.from({ length: op === 'write' ? 24 : 10 }, (_, i) => i + 1) : few;
+      found.push(...at.map((call) => ({ task, op, kind, at: call })));
+    }
+  found.push(...tasks.map((task) => ({ task, op: 'write' as const, kind: 'short' as const, at: 1 })));
+  return found;
+}
+
+describe('a disk that fails', () => {
+  const all = scenarios();
+  let outcomes: Outcome[];
+  beforeEach((context) => {
+    if (noFaults !== undefined) context.skip(noFaults);
+  });
+  beforeAll(() => {
+    if (noFaults !== undefined) return;
+    const variables = all.map(({ task, ...fault }) => ({ task, variables: faultVariables({ ...fault, path: '' }) }));
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      ['--expose-gc', '--input-type=module', '-e', program, root, JSON.stringify(variables)],
+      { encoding: 'utf8', env: faultEnvironment(), timeout: 580_000, maxBuffer: 2 ** 27 },
+    );
+    expect([status, stderr]).toEqual([0, '']);
+    outcomes = JSON.parse(stdout);
+  }, 600_000);
+
+  const named = (test: (outcome: Outcome, scenario: Scenario) => unknown) =>
+    all.flatMap((scenario, i) => {
+      const found = test(outcomes[i], scenario);
+      return found === undefined || found === false ? [] : [{ ...scenario, found }];
+    });
+
+  it('ends the work with one line that names the file and the cause', () => {
+    const messages = { EIO: /^\S+: the disk or network drive reports/, ENOSPC: /^\S+: disk full; free some space/ };
+    const wrong = named(({ error }, { kind }) => {
+      if (kind !== 'EIO' && kind !== 'ENOSPC') return error;
+      // A call that there is not, as the twentieth renaming, does not fail.
+      return error && !(error[0] === 'FileError' && messages[kind].test(error[1]) && !error[1].includes('\n')) && error;
+    });
+    expect(wrong).toEqual([]);
+    expect(named(({ error }) => error !== undefined).length).toBeGreaterThan(all.length / 2);
+  });
+
+  it('leaves every checkpoint readable that was there', () => {
+    expect(named(({ unreadable }) => unreadable.length > 0 && unreadable)).toEqual([]);
+    expect(named(({ states, error }) => error !== undefined && states > 0).length).toBeGreaterThan(0);
+  });
+
+  it('and the work goes on to the bits of an undisturbed run', () => {
+    expect(named(({ differs }) => differs)).toEqual([]);
+  });
+});
