@@ -12,8 +12,8 @@
 // Source: cs.toronto.edu/~kriz/cifar.html.
 import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
+import { tarGzFiles } from '../io/archives/tar.ts';
 import { readWhole } from '../io/file.ts';
-import { tarGzFiles } from '../io/tar.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
 import { kindOf, Listing, lacking } from './listing.ts';

@@ -6,8 +6,8 @@
 //
 // Source: cs.toronto.edu/~kriz/cifar.html.
 import { FileError } from '../errors.ts';
-import { NumpyArray, numpyGlobals } from '../io/numpy_pickle.ts';
-import { unpickle } from '../io/pickle.ts';
+import { NumpyArray, numpyGlobals } from '../io/numpy/numpy_pickle.ts';
+import { unpickle } from '../io/torch/pickle.ts';
 
 export const cifar10 = { side: 32, channels: 3, batchImages: 10_000 };
 

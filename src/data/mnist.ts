@@ -6,8 +6,15 @@
 import { createGunzip } from 'node:zlib';
 import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError, formatShape, RectiflowError } from '../errors.ts';
+import {
+  allowedBytes,
+  SizeError,
+  unpackBeginning,
+  unpackExactly,
+  unpackLimit,
+  unpackOptions,
+} from '../io/archives/unpack.ts';
 import { readWhole } from '../io/file.ts';
-import { allowedBytes, SizeError, unpackBeginning, unpackExactly, unpackLimit, unpackOptions } from '../io/unpack.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
 import { Listing, lacking } from './listing.ts';
 

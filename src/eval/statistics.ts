@@ -10,7 +10,7 @@ import { checkArgument, checkOptions, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { isFloating } from '../io/array.ts';
 import { type ArrayFile, readNpz, toFloat32, writeNpz } from '../io/index.ts';
-import { npzNames } from '../io/npz.ts';
+import { npzNames } from '../io/numpy/npz.ts';
 import type { FeatureRows } from './features.ts';
 import { checkFeatures } from './features.ts';
 import { checkStatistics, type GaussianStatistics, gaussianOf } from './gaussian.ts';

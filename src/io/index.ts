@@ -7,13 +7,10 @@ export { crc32c, EventFile, type EventImage } from './events.ts';
 export { asFileError } from './file.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
 export type { Image } from './image.ts';
-export { decodeNpy, encodeNpy, readNpy, writeNpy } from './npy.ts';
-export { NpyRows, writeNpyRows } from './npy_rows.ts';
-export { type ReadNpzOptions, readNpz, writeNpz } from './npz.ts';
-export { Tuple } from './pickle_machine.ts';
+export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
+export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';
+export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';
 export { decodePng, encodePng, type ReadPngOptions, readPng, writePng } from './png.ts';
-export { readPth } from './pth.ts';
-export { writePth } from './pth_write.ts';
 export {
   readSafetensors,
   readSafetensorsHeader,
@@ -21,6 +18,9 @@ export {
   type TensorEntry,
   writeSafetensors,
 } from './safetensors.ts';
-export { OrderedDict } from './torch_pickle.ts';
-export { flattenTorch, unflattenTorch } from './torch_safetensors.ts';
-export { Float, type TorchInput, type TorchValue } from './torch_values.ts';
+export { Tuple } from './torch/pickle_machine.ts';
+export { readPth } from './torch/pth.ts';
+export { writePth } from './torch/pth_write.ts';
+export { OrderedDict } from './torch/torch_pickle.ts';
+export { flattenTorch, unflattenTorch } from './torch/torch_safetensors.ts';
+export { Float, type TorchInput, type TorchValue } from './torch/torch_values.ts';

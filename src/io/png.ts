@@ -8,10 +8,10 @@
 import { crc32, createInflate } from 'node:zlib';
 import { checkArgument, checkArguments, checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
+import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './archives/unpack.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
 import { checkImage, type Image } from './image.ts';
-import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './unpack.ts';
 
 const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
 const palette = 3;

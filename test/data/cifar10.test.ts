@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { downloadCifar10, loadCifar10 } from '../../src/data/index.ts';
 import { FileError } from '../../src/errors.ts';
-import { PickleWriter } from '../../src/io/pickle_writer.ts';
+import { PickleWriter } from '../../src/io/torch/pickle_writer.ts';
 import { fixture } from '../io/files.ts';
 
 function folderOf(files: Record<string, Uint8Array> = {}): string {

@@ -17,8 +17,8 @@ import { expect, it, onTestFinished } from 'vitest';
 import { checkPairs, openImageFolder, openLsun, PairSet } from '../../src/data/index.ts';
 import { listFiles } from '../../src/data/list_files.ts';
 import { FileError } from '../../src/errors.ts';
+import { storedZip } from '../../src/io/archives/zip_writer.ts';
 import { readNpz } from '../../src/io/index.ts';
-import { storedZip } from '../../src/io/zip_writer.ts';
 import { fixture, readFixture } from '../io/files.ts';
 import { makePairs } from '../support/pairs.ts';
 

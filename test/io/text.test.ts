@@ -9,6 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeValue } from '../../src/arguments.ts';
 import { CompileError, FileError, RectiflowError, UsageError } from '../../src/errors.ts';
+import { tarGzFiles } from '../../src/io/archives/tar.ts';
 import {
   type ArrayFile,
   readNpy,
@@ -20,7 +21,6 @@ import {
   writePth,
   writeSafetensors,
 } from '../../src/io/index.ts';
-import { tarGzFiles } from '../../src/io/tar.ts';
 import { findState } from '../../src/run/checkpoints/wrappers.ts';
 import { findCheckpoint, loadConfig } from '../../src/run/index.ts';
 import { shown, shownJson, shownName } from '../../src/text.ts';

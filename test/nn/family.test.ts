@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { toFloat32 } from '../../src/io/array.ts';
-import { readNpz } from '../../src/io/npz.ts';
+import { readNpz } from '../../src/io/numpy/npz.ts';
 import {
   ddpmppCifar10,
   fromOfficial,

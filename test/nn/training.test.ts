@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { toFloat32 } from '../../src/io/array.ts';
-import { readNpz } from '../../src/io/npz.ts';
+import { readNpz } from '../../src/io/numpy/npz.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { add, silu } from '../../src/kernels/elementwise.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { RectiflowError } from '../../src/errors.ts';
+import { tarGzFiles } from '../../src/io/archives/tar.ts';
+import { withZip } from '../../src/io/archives/zip.ts';
+import { type StoredEntry, storedZip } from '../../src/io/archives/zip_writer.ts';
 import {
   encodeNpy,
   readNpy,
@@ -15,9 +18,6 @@ import {
   writePth,
   writeSafetensors,
 } from '../../src/io/index.ts';
-import { tarGzFiles } from '../../src/io/tar.ts';
-import { withZip } from '../../src/io/zip.ts';
-import { type StoredEntry, storedZip } from '../../src/io/zip_writer.ts';
 import { loadConfig } from '../../src/run/config/index.ts';
 import { type HostileFile, hostileFiles } from './hostile_files.ts';
 import { mutate } from './mutate.ts';

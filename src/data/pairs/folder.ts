@@ -9,7 +9,7 @@ import { FileError, formatShape } from '../../errors.ts';
 import { bytesOf } from '../../io/array.ts';
 import { openRegular, readRange } from '../../io/file.ts';
 import { asFileError, NpyRows } from '../../io/index.ts';
-import { npyHeader } from '../../io/npy.ts';
+import { npyHeader } from '../../io/numpy/npy.ts';
 import { channelsLast } from '../layout.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import {

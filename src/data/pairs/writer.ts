@@ -13,7 +13,7 @@ import { FileError, ValueError } from '../../errors.ts';
 import { exists, openRegular, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { asFileError, writeFileAtomic } from '../../io/index.ts';
-import { npyHeader } from '../../io/npy.ts';
+import { npyHeader } from '../../io/numpy/npy.ts';
 import { drawStart, elementBytes, encodeEnds } from './elements.ts';
 import { shardLayout } from './folder.ts';
 import {

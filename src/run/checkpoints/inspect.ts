@@ -57,7 +57,7 @@ function linesOf(tensors: ReadonlyMap<string, ArrayFile>): Pick<FileSummary, 'te
   return { tensors: lines, elements, ...(notFinite && { notFinite }) };
 }
 
-/** The leaves of a flattened tree (io/torch_safetensors.ts) that are no tensors; lists of numbers in one line. */
+/** The leaves of a flattened tree (io/torch/torch_safetensors.ts) that are no tensors; lists of numbers in one line. */
 function scalars(json: unknown, path: string): [string, string][] {
   const below = (key: unknown) => (path ? `${path}.${key}` : String(key));
   if (Array.isArray(json)) {

@@ -83,7 +83,7 @@ describe.runIf(linux)('odd files', () => {
     import { join } from 'node:path';
     import { appendText, readWhole } from ${dist('io/file.js')};
     import { NpyRows, readNpz, readPng, readPth, readSafetensors, writeFileAtomic } from ${dist('io/index.js')};
-    import { tarGzFiles } from ${dist('io/tar.js')};
+    import { tarGzFiles } from ${dist('io/archives/tar.js')};
     import { readJournal, readManifest } from ${dist('data/pairs/manifest.js')};
     import { loadCheckpoint, loadConfig, readTuning } from ${dist('run/index.js')};
     import { sha256OfFile } from ${dist('run/machine/file_hash.js')};

@@ -19,6 +19,7 @@ import {
 import { KernelCache } from '../../../src/device/cache.ts';
 import type { Device } from '../../../src/device/device.ts';
 import { loadClassifier, readStatistics } from '../../../src/eval/index.ts';
+import { tarGzFiles } from '../../../src/io/archives/tar.ts';
 import {
   type ArrayFile,
   EventFile,
@@ -36,7 +37,6 @@ import {
   writePth,
   writeSafetensors,
 } from '../../../src/io/index.ts';
-import { tarGzFiles } from '../../../src/io/tar.ts';
 import { algorithms, passes } from '../../../src/kernels/conv/algorithm.ts';
 import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
 import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';

@@ -4,11 +4,11 @@
 // dtype: dtype('f4', False, True), then state (3, '<', None, None, None, -1, -1, 0)
 //
 // Source: numpy/_core/src/multiarray (methods.c, descriptor.c) and numpy/_core/numeric.py (_frombuffer, protocol 5).
-import { FileError, formatShape } from '../errors.ts';
-import { type ArrayDtype, type ArrayFile, arrayDtypes, byteLengthOf, elementsOf, toFloat32 } from './array.ts';
+import { FileError, formatShape } from '../../errors.ts';
+import { type ArrayDtype, type ArrayFile, arrayDtypes, byteLengthOf, elementsOf, toFloat32 } from '../array.ts';
+import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
+import { PickleGlobal } from '../torch/pickle_machine.ts';
 import { dtypeOfNpyCode } from './npy_header.ts';
-import { PickleGlobal } from './pickle_machine.ts';
-import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
 
 /** An element type of a pickle; its byte order comes with the state. */
 class NumpyDtype {

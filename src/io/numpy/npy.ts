@@ -3,13 +3,13 @@
 // file length = data offset + product(shape) * itemsize, data offset a multiple of 64
 //
 // Source: numpy.lib.format. Object arrays are pickles and are refused: nothing of a file is ever run.
-import { checkArgument, checkArguments, kinds, refuseExtra } from '../arguments.ts';
-import { FileError, formatShape, ValueError } from '../errors.ts';
-import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from './array.ts';
-import { writeFileAtomic } from './atomic.ts';
-import { readWhole } from './file.ts';
+import { checkArgument, checkArguments, kinds, refuseExtra } from '../../arguments.ts';
+import { FileError, formatShape, ValueError } from '../../errors.ts';
+import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from '../array.ts';
+import { writeFileAtomic } from '../atomic.ts';
+import { readWhole } from '../file.ts';
+import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
 import { npyCode, parseNpyHeader } from './npy_header.ts';
-import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
 
 /**
  * Reads the bytes of a .npy file of version 1 to 3, either byte order, C or Fortran order; the result is row-major.

@@ -9,8 +9,8 @@
 //
 // Source: POSIX ustar and pax, GNU tar.
 import { createGunzip } from 'node:zlib';
-import { FileError, RectiflowError } from '../errors.ts';
-import { asFileError, openRegular } from './file.ts';
+import { FileError, RectiflowError } from '../../errors.ts';
+import { asFileError, openRegular } from '../file.ts';
 import { allowedBytes, unpackLimit } from './unpack.ts';
 
 const block = 512;

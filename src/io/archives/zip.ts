@@ -4,8 +4,8 @@
 // cannot grow more than 1032 times, and unpacking stops where an entry exceeds what it declared.
 import { crc32, createInflateRaw } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
-import { FileError, RectiflowError } from '../errors.ts';
-import { asFileError, type ReadableFile, readRange, withFile } from './file.ts';
+import { FileError, RectiflowError } from '../../errors.ts';
+import { asFileError, type ReadableFile, readRange, withFile } from '../file.ts';
 import { SizeError, unpackBeginning, unpackExactly, unpackOptions } from './unpack.ts';
 
 const deflateRatio = 1032;

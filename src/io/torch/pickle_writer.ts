@@ -1,7 +1,7 @@
 // Pickles of protocol 2, piece by piece: what PyTorch writes and every Python since 2.3 reads. Nothing is memoised.
 //
 // Source: Lib/pickle.py of CPython.
-import { ValueError } from '../errors.ts';
+import { ValueError } from '../../errors.ts';
 
 export class PickleWriter {
   private readonly parts: Uint8Array[] = [Uint8Array.of(0x80, 2)];

@@ -1,10 +1,10 @@
 // .npy: files that NumPy wrote, round trips, and what is refused.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FileError, ValueError } from '../../src/errors.ts';
-import { type ArrayDtype, type ArrayFile, arrayDtypes } from '../../src/io/array.ts';
-import { decodeNpy, encodeNpy, readNpy, toFloat32, writeNpy } from '../../src/io/index.ts';
-import { damaged, fixture, readFixture, temporaryFolder } from './files.ts';
+import { FileError, ValueError } from '../../../src/errors.ts';
+import { type ArrayDtype, type ArrayFile, arrayDtypes } from '../../../src/io/array.ts';
+import { decodeNpy, encodeNpy, readNpy, toFloat32, writeNpy } from '../../../src/io/index.ts';
+import { damaged, fixture, readFixture, temporaryFolder } from '../files.ts';
 
 const to24 = Array.from({ length: 24 }, (_, i) => i);
 

@@ -2,7 +2,7 @@
 // than a tenth. So 64 MiB are always allowed, and beyond that 32 times the packed file, unless the caller allows more. What is
 // unpacked goes into memory of the size that a header declared, once, and unpacking stops where it would exceed that.
 import type { Transform } from 'node:stream';
-import { allocateBytes } from './file.ts';
+import { allocateBytes } from '../file.ts';
 
 const ALWAYS_BYTES = 2 ** 26;
 const MOST_RATIO = 32;

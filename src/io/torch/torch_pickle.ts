@@ -4,10 +4,10 @@
 // tensor:        _rebuild_tensor_v2(storage, offset, shape, strides, ..), counted in elements
 //
 // Source: torch/serialization.py and torch/_utils.py. Of what is there, tensors, shapes, dtypes and devices are read.
-import { checkArgument, kind, kinds } from '../arguments.ts';
-import { FileError, formatShape } from '../errors.ts';
-import { type ArrayDtype, arrayDtypes, byteLengthOf } from './array.ts';
-import { numpyGlobals } from './numpy_pickle.ts';
+import { checkArgument, kind, kinds } from '../../arguments.ts';
+import { FileError, formatShape } from '../../errors.ts';
+import { type ArrayDtype, arrayDtypes, byteLengthOf } from '../array.ts';
+import { numpyGlobals } from '../numpy/numpy_pickle.ts';
 import { PickleGlobal, Tuple, type UnpickleOptions } from './pickle_machine.ts';
 import { pythonGlobals } from './python_globals.ts';
 

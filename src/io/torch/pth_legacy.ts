@@ -4,8 +4,8 @@
 // then, per key: u64 count | elements, little-endian
 //
 // Source: torch/serialization.py (_legacy_save, _legacy_load).
-import { FileError } from '../errors.ts';
-import { type ReadableFile, readRange } from './file.ts';
+import { FileError } from '../../errors.ts';
+import { type ReadableFile, readRange } from '../file.ts';
 import { unpickle } from './pickle.ts';
 import { PickleCutOff } from './pickle_input.ts';
 import { type TorchStorage, torchUnpickling } from './torch_pickle.ts';

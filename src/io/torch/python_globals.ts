@@ -1,7 +1,7 @@
 // Classes of Python's and its trainers' whose objects lie beside tensors in checkpoints, such as the arguments of a command
 // line. An object becomes the data it is made of: attributes a dictionary, a set a list, a path its text. None of their code is
 // there to be run.
-import { FileError } from '../errors.ts';
+import { FileError } from '../../errors.ts';
 import { PickleGlobal } from './pickle_machine.ts';
 
 /** Objects that are their attributes, or dictionaries with other methods. */

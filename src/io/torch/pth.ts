@@ -3,13 +3,13 @@
 //
 // Nothing of a pickle is ever run: names that are no tensors or plain data, such as the class of a whole pickled module,
 // are refused.
-import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
-import { FileError } from '../errors.ts';
-import { readRange, withFile } from './file.ts';
+import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
+import { FileError } from '../../errors.ts';
+import { withZip } from '../archives/zip.ts';
+import { readRange, withFile } from '../file.ts';
 import { readLegacyPth } from './pth_legacy.ts';
 import { readZipPth } from './pth_zip.ts';
 import type { TorchValue } from './torch_values.ts';
-import { withZip } from './zip.ts';
 
 /**
  * The value that torch.save wrote. Storages are read one by one; tensors of one storage share its memory.

@@ -1,5 +1,5 @@
 // The stack, memo and names of the restricted unpickler. No call leaves the table of names it was given.
-import { checkArgument, kind } from '../arguments.ts';
+import { checkArgument, kind } from '../../arguments.ts';
 import type { PickleInput } from './pickle_input.ts';
 
 const tupleLength = kind('a whole number from 0 to 2^32 - 1', (v) => (v as number) >>> 0 === v);

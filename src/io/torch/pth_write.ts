@@ -4,16 +4,16 @@
 //
 // Source: torch/serialization.py (_save). An array becomes a storage of its own, so that a window of a large memory does
 // not bring all of it; arrays over the same bytes share one.
-import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
-import { ValueError } from '../errors.ts';
-import { type ArrayFile, bytesOf, checkArray } from './array.ts';
-import { writeFileAtomic } from './atomic.ts';
+import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
+import { ValueError } from '../../errors.ts';
+import { type StoredEntry, storedZip } from '../archives/zip_writer.ts';
+import { type ArrayFile, bytesOf, checkArray } from '../array.ts';
+import { writeFileAtomic } from '../atomic.ts';
+import { denseStrides } from '../strided.ts';
 import { Tuple } from './pickle_machine.ts';
 import { PickleWriter } from './pickle_writer.ts';
-import { denseStrides } from './strided.ts';
 import { OrderedDict, storageTypes, torchDtypes } from './torch_pickle.ts';
 import { Float, type TorchInput } from './torch_values.ts';
-import { type StoredEntry, storedZip } from './zip_writer.ts';
 
 const maxDepth = 100;
 

@@ -1,11 +1,11 @@
 // The restricted unpickler: every protocol of Python's, every operation by its definition, and nothing that is run.
 import { expect, it } from 'vitest';
-import { FileError } from '../../src/errors.ts';
-import { numpyGlobals } from '../../src/io/numpy_pickle.ts';
-import { unpickle } from '../../src/io/pickle.ts';
-import { PickleGlobal, Tuple } from '../../src/io/pickle_machine.ts';
-import { PickleWriter } from '../../src/io/pickle_writer.ts';
-import { readFixture } from './files.ts';
+import { FileError } from '../../../src/errors.ts';
+import { numpyGlobals } from '../../../src/io/numpy/numpy_pickle.ts';
+import { unpickle } from '../../../src/io/torch/pickle.ts';
+import { PickleGlobal, Tuple } from '../../../src/io/torch/pickle_machine.ts';
+import { PickleWriter } from '../../../src/io/torch/pickle_writer.ts';
+import { readFixture } from '../files.ts';
 
 const known = [
   ...numpyGlobals('x.pkl'),

@@ -1,13 +1,13 @@
 // A .npy file by rows of its first axis, for arrays larger than memory: written as rows come, read where they are asked for.
 import type { FileHandle } from 'node:fs/promises';
-import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../arguments.ts';
-import { FileError, formatShape, ValueError } from '../errors.ts';
-import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloating, toFloat32 } from './array.ts';
-import { writeFileAtomic } from './atomic.ts';
-import { asFileError, openRegular, type ReadableFile, readRange } from './file.ts';
+import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../../arguments.ts';
+import { FileError, formatShape, ValueError } from '../../errors.ts';
+import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloating, toFloat32 } from '../array.ts';
+import { writeFileAtomic } from '../atomic.ts';
+import { asFileError, openRegular, type ReadableFile, readRange } from '../file.ts';
+import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
 import { npyHeader } from './npy.ts';
 import { type NpyHeader, parseNpyHeader } from './npy_header.ts';
-import { denseStrides, isRowMajor, swapBytes, toRowMajor } from './strided.ts';
 
 const HEADER_BYTES = 2 ** 16;
 /** A file in Fortran order is read whole, since a row lies all over it. */

@@ -3,10 +3,10 @@
 //
 //   tensor {"tensor": "name"}   dict {"dict": [[key, value], ..]}, {"ordered": ..}   tuple {"tuple": [..]}   list [..]
 //   number, text, true, false, null as JSON; {"int": "digits"} and {"float": "nan"} for what JSON has no number for
-import { checkArgument, checkArguments, either, instanceOf, kinds } from '../arguments.ts';
-import { FileError, ValueError } from '../errors.ts';
-import { type ArrayFile, checkArray } from './array.ts';
-import { parseStrictJson } from './json.ts';
+import { checkArgument, checkArguments, either, instanceOf, kinds } from '../../arguments.ts';
+import { FileError, ValueError } from '../../errors.ts';
+import { type ArrayFile, checkArray } from '../array.ts';
+import { parseStrictJson } from '../json.ts';
 import { Tuple } from './pickle_machine.ts';
 import { OrderedDict } from './torch_pickle.ts';
 import type { TorchValue } from './torch_values.ts';

@@ -4,8 +4,8 @@ import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FileError, ValueError } from '../../src/errors.ts';
-import { type ArrayDtype, type ArrayFile, arrayDtypes } from '../../src/io/array.ts';
+import { FileError, ValueError } from '../../../src/errors.ts';
+import { type ArrayDtype, type ArrayFile, arrayDtypes } from '../../../src/io/array.ts';
 import {
   Float,
   OrderedDict,
@@ -15,8 +15,8 @@ import {
   Tuple,
   toFloat32,
   writePth,
-} from '../../src/io/index.ts';
-import { fixture, readFixture, temporaryFolder } from './files.ts';
+} from '../../../src/io/index.ts';
+import { fixture, readFixture, temporaryFolder } from '../files.ts';
 
 const to24 = Array.from({ length: 24 }, (_, i) => i);
 

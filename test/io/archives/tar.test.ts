@@ -2,9 +2,9 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { FileError } from '../../src/errors.ts';
-import { tarGzFiles } from '../../src/io/tar.ts';
-import { fixture, temporaryFolder } from './files.ts';
+import { FileError } from '../../../src/errors.ts';
+import { tarGzFiles } from '../../../src/io/archives/tar.ts';
+import { fixture, temporaryFolder } from '../files.ts';
 
 async function names(path: string, wanted: (name: string) => boolean = () => true, maxBytes = 1000) {
   const found: string[] = [];

@@ -3,15 +3,15 @@
 // What an archive unpacks to is bounded by zip.ts and unpack.ts. An array beyond 64 MiB must be as large as its own header says.
 import { Readable } from 'node:stream';
 import type { Entry } from 'yauzl';
-import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../arguments.ts';
-import { FileError, ValueError } from '../errors.ts';
-import { type ArrayFile, bytesOf, checkArrays } from './array.ts';
-import { writeFileAtomic } from './atomic.ts';
+import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { FileError, ValueError } from '../../errors.ts';
+import { allowedBytes, alwaysAllowed, unpackLimit } from '../archives/unpack.ts';
+import { withZip, type ZipArchive } from '../archives/zip.ts';
+import { type ArrayFile, bytesOf, checkArrays } from '../array.ts';
+import { writeFileAtomic } from '../atomic.ts';
+import { hasSystemName } from '../system_names.ts';
 import { checkElements, decodeNpy, npyHeader } from './npy.ts';
 import { parseNpyHeader } from './npy_header.ts';
-import { hasSystemName } from './system_names.ts';
-import { allowedBytes, alwaysAllowed, unpackLimit } from './unpack.ts';
-import { withZip, type ZipArchive } from './zip.ts';
 
 const MOST_BYTES = 2 ** 32;
 /** More than the header of an array of numbers can have. */

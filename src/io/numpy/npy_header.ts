@@ -3,8 +3,8 @@
 // {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 //
 // Source: NEP 1 and numpy.lib.format (versions 1.0, 2.0 and 3.0).
-import { FileError } from '../errors.ts';
-import { type ArrayDtype, arrayDtypes } from './array.ts';
+import { FileError } from '../../errors.ts';
+import { type ArrayDtype, arrayDtypes } from '../array.ts';
 
 export interface NpyHeader {
   dtype: ArrayDtype;

@@ -5,13 +5,13 @@
 //
 // Source: torch/serialization.py (_save, _load).
 import type { Entry } from 'yauzl';
-import { FileError } from '../errors.ts';
-import { arrayDtypes } from './array.ts';
+import { FileError } from '../../errors.ts';
+import type { ZipArchive } from '../archives/zip.ts';
+import { arrayDtypes } from '../array.ts';
+import { swapBytes } from '../strided.ts';
 import { unpickle } from './pickle.ts';
-import { swapBytes } from './strided.ts';
 import { type TorchStorage, torchUnpickling } from './torch_pickle.ts';
 import { type TorchValue, toTorchValue } from './torch_values.ts';
-import type { ZipArchive } from './zip.ts';
 
 const maxPickleBytes = 2 ** 28;
 const stored = 0;

@@ -1,10 +1,10 @@
 // What a file of PyTorch's holds, as JavaScript values, and the way there from an unpickled tree.
-import { checkArgument, kinds } from '../arguments.ts';
-import { FileError } from '../errors.ts';
-import { type ArrayFile, arrayDtypes, byteLengthOf, elementsOf } from './array.ts';
-import { NumpyArray } from './numpy_pickle.ts';
+import { checkArgument, kinds } from '../../arguments.ts';
+import { FileError } from '../../errors.ts';
+import { type ArrayFile, arrayDtypes, byteLengthOf, elementsOf } from '../array.ts';
+import { NumpyArray } from '../numpy/numpy_pickle.ts';
+import { isRowMajor, toRowMajor } from '../strided.ts';
 import { PickleGlobal, Tuple } from './pickle_machine.ts';
-import { isRowMajor, toRowMajor } from './strided.ts';
 import { OrderedDict, TorchStorage, TorchTensor } from './torch_pickle.ts';
 
 /**

@@ -1,7 +1,7 @@
 // The bytes of a pickle, taken from front to back: every length is checked against what is there before it is used.
 //
 // Source: the argument descriptions of Lib/pickletools.py in CPython.
-import { FileError } from '../errors.ts';
+import { FileError } from '../../errors.ts';
 
 /** The pickle goes on behind the bytes that were given. */
 export class PickleCutOff extends FileError {}

@@ -1,9 +1,9 @@
 // .npz: archives that NumPy and Python's zipfile wrote, round trips, bombs and damage.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { FileError, ValueError } from '../../src/errors.ts';
-import { type ArrayFile, readNpz, writeNpz } from '../../src/io/index.ts';
-import { damaged, fixture, readFixture, temporaryFolder } from './files.ts';
+import { FileError, ValueError } from '../../../src/errors.ts';
+import { type ArrayFile, readNpz, writeNpz } from '../../../src/io/index.ts';
+import { damaged, fixture, readFixture, temporaryFolder } from '../files.ts';
 
 const pool: ArrayFile = { shape: [2, 3, 4], dtype: 'f32', data: Float32Array.from({ length: 24 }, (_, i) => i / 8) };
 const labels: ArrayFile = { shape: [5], dtype: 'i64', data: BigInt64Array.of(0n, 1n, 2n, 3n, 4n) };
