@@ -80,15 +80,7 @@ export function readText(url) {
 /** Whether nothing that is built from is younger than the file that a build writes last. */
 function isCurrent() {
   const last = statSync(join(root, 'dist/package.json'), { throwIfNoEntry: false });
-  const files = [
-    'src',
-    'test',
-    'bench/pytorch',
-    'scripts/build.js',
-    'tsconfig.json',
-    'tsconfig.build.json',
-    'package.json',
-  ];
+  const files = ['src', 'test', 'bench', 'scripts/build.js', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
   const younger = (path) => {
     const stat = statSync(path);
     // A folder's own time tells of files that are gone.
@@ -98,7 +90,7 @@ function isCurrent() {
   return last !== undefined && !files.some((name) => younger(join(root, name)));
 }
 
-/** What `npm run gpu` has beside its program: the tests' op cases and golden networks, PyTorch's scripts, where it all is from. */
+/** `npm run gpu`, with the tests' op cases and golden networks, PyTorch's scripts, and what it was built from. */
 async function buildGpu() {
   const { default: ts } = await import('typescript');
   const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
@@ -117,14 +109,21 @@ async function buildGpu() {
   ];
   for (const folder of ['cases', 'support/reference'])
     files.push(...readdirSync(join(root, 'test', folder)).map((name) => join(folder, name)));
-  for (const file of files) {
-    const text = readFileSync(join(root, 'test', file), 'utf8');
-    const { outputText } = ts.transpileModule(text, { compilerOptions: options });
-    const target = join(gpu, 'test', file.replace(/ts$/, 'js'));
-    mkdirSync(dirname(target), { recursive: true });
-    // The built sources lie above dist/gpu/test, not beside a folder src.
-    writeFileSync(target, outputText.replace(/(from "(?:\.\.\/)+)src\//g, '$1../'));
-  }
+  /** @param sources what imports of src/ begin with in the file, and in the built one */
+  const transpile = (from, to, sources) => {
+    const { outputText } = ts.transpileModule(readFileSync(from, 'utf8'), { compilerOptions: options });
+    mkdirSync(dirname(to), { recursive: true });
+    writeFileSync(
+      to,
+      outputText.replace(new RegExp(`(from ['"])((?:\\.\\./)*)${sources[0]}`, 'g'), `$1$2${sources[1]}`),
+    );
+  };
+  for (const file of files)
+    transpile(join(root, 'test', file), join(gpu, 'test', file.replace(/ts$/, 'js')), ['\\.\\./src/', '../../']);
+  for (const file of readdirSync(join(root, 'bench/gpu')))
+    if (file.endsWith('.ts'))
+      transpile(join(root, 'bench/gpu', file), join(gpu, file.replace(/ts$/, 'js')), ['\\.\\./\\.\\./src/', '../']);
+    else cpSync(join(root, 'bench/gpu', file), join(gpu, file));
   const fixtures = join(root, 'test/fixtures/nn');
   const { readNpz } = await import('../dist/io/index.js');
   const arrays = [...(await readNpz(join(fixtures, 'family.npz')))].filter(([name]) => !name.endsWith('/keys'));

@@ -83,7 +83,7 @@ export function cudaModule<Names extends string>(
 
 function sourceOf(path: string): { name: string; url: URL } {
   const url = sourceUrl(path);
-  return { name: url.pathname.replace(/^.*\/kernels\//, '').replace(/\.\w+$/, ''), url };
+  return { name: url.pathname.replace(/^.*\/kernels\/|^.*\/(?!.*\/kernels\/)/, '').replace(/\.\w+$/, ''), url };
 }
 
 function declare<Module extends AnyModule>(module: Module): Module {

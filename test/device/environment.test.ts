@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, expect, it, vi } from 'vitest';
+import { findTorch } from '../../bench/gpu/pytorch.ts';
 import { KernelCache } from '../../src/device/cache.ts';
 import { compilerName, findCompiler } from '../../src/device/cc.ts';
 import { CpuDevice } from '../../src/device/cpu.ts';
@@ -16,7 +17,6 @@ import { openDefaultDevice } from '../../src/device/open.ts';
 import { defaultThreads } from '../../src/device/threads.ts';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
-import { findTorch } from '../../src/gpu/pytorch.ts';
 import { useNamedTuning } from '../../src/run/machine/tuning.ts';
 import { userDataFolder } from '../../src/run/machine/user_files.ts';
 

@@ -3,9 +3,9 @@
  * against the official implementation's numbers. The build compiles this file and what it needs into dist/gpu.
  */
 import { readFileSync } from 'node:fs';
+import type { Check, Timing } from '../../bench/gpu/checks.ts';
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Precision } from '../../src/device/device.ts';
-import type { Check, Timing } from '../../src/gpu/checks.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { describeCase } from '../cases/case.ts';

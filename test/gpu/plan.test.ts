@@ -1,14 +1,14 @@
 // The step of training as one graph: how many kernels, how much memory. Counted for the official CIFAR-10 network at batch 128
-// on a device that does nothing (src/gpu/plan.ts), and held to what the driver captures of the same network, narrower and at
+// on a device that does nothing (bench/gpu/plan.ts), and held to what the driver captures of the same network, narrower and at
 // batch 2, whose losses are the CPU's.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
+import { describePlan, imageUpdate, planStep } from '../../bench/gpu/plan.ts';
+import { tableLines, tableRows } from '../../bench/gpu/table.ts';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
-import { describePlan, imageUpdate, planStep } from '../../src/gpu/plan.ts';
-import { tableLines, tableRows } from '../../src/gpu/table.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { unetOptions } from '../../src/run/checkpoints/model.ts';
 import { loadConfig } from '../../src/run/index.ts';

@@ -1,15 +1,15 @@
 // `npm run gpu:sweep`: each pass of the network's convolutions on a card of sm_90a with every tile, the fastest of which go into
 // src/kernels/tuning/sm_90a_measured.ts. The weight gradients are those of the step's launches.
-import type { Device } from '../device/device.ts';
-import { DeviceError } from '../errors.ts';
-import { cast } from '../kernels/cast.ts';
-import { hopperBuilds, hopperForward, hopperInputGradient, keyOf, layerOf } from '../kernels/conv/hopper.ts';
-import { cutsOf, hopperWeightPartials } from '../kernels/conv/hopper_weight_gradients.ts';
-import { randn } from '../kernels/random.ts';
-import type { MeasuredTiles } from '../kernels/tuning/sm_90a.ts';
-import { scope } from '../tensor/scope.ts';
-import type { Shape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Device } from '../../src/device/device.ts';
+import { DeviceError } from '../../src/errors.ts';
+import { cast } from '../../src/kernels/cast.ts';
+import { hopperBuilds, hopperForward, hopperInputGradient, keyOf, layerOf } from '../../src/kernels/conv/hopper.ts';
+import { cutsOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { randn } from '../../src/kernels/random.ts';
+import type { MeasuredTiles } from '../../src/kernels/tuning/sm_90a.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import type { Shape } from '../../src/tensor/shape.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { medianTime } from './measure.ts';
 import type { Outcome } from './session.ts';
 import { hopperPasses, ofConvolution, type Pass } from './table.ts';

@@ -4,10 +4,10 @@
 // `measured` is filled from results of a card (bench/results), never from anything else.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseJsonFile } from '../io/json.ts';
-import { isSystemName } from '../io/system_names.ts';
-import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../kernels/conv/hopper.ts';
-import { cutOf } from '../kernels/conv/hopper_weight_gradients.ts';
+import { parseJsonFile } from '../../src/io/json.ts';
+import { isSystemName } from '../../src/io/system_names.ts';
+import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../../src/kernels/conv/hopper.ts';
+import { cutOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
 import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
 

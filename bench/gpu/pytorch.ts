@@ -1,8 +1,8 @@
 // The opponent: scripts of bench/pytorch, which the build puts beside this program, run by a Python that has torch with CUDA.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { fromEnvironment, variables } from '../device/environment.ts';
-import { ValueError } from '../errors.ts';
+import { fromEnvironment, variables } from '../../src/device/environment.ts';
+import { ValueError } from '../../src/errors.ts';
 import type { Outcome } from './session.ts';
 
 export const scripts = ['ceilings', 'cudnn', 'baselines'] as const;

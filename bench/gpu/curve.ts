@@ -1,12 +1,12 @@
-// 200 training steps whose losses are compared with the CPU's (curve.json, made by bench/gpu_curve.ts): the network of
+// 200 training steps whose losses are compared with the CPU's (curve.json, made by bench/gpu/make_curve.ts): the network of
 // configs/cifar10_small.ts on images made from numbers, so that nothing has to be at hand: discs of a colour on a slope between
 // two others, 32 x 32, in [-1, 1].
 import { readFileSync } from 'node:fs';
-import type { Device } from '../device/device.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
-import { Adam, ddpmppCifar10, Initializer, UNet } from '../nn/index.ts';
-import { trainingLoop } from '../run/training/loop.ts';
-import { philox4x32 } from '../tensor/philox.ts';
+import type { Device } from '../../src/device/device.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
+import { trainingLoop } from '../../src/run/training/loop.ts';
+import { philox4x32 } from '../../src/tensor/philox.ts';
 
 const BATCH = 32;
 const SIZE = 32;

@@ -1,5 +1,5 @@
 // The checks that the build puts beside this program: the op cases and golden networks of the tests, which src must not import.
-import type { Device, Precision } from '../device/device.ts';
+import type { Device, Precision } from '../../src/device/device.ts';
 
 export interface Check {
   name: string;

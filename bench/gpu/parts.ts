@@ -1,6 +1,6 @@
 // The parts of `npm run gpu`, each a list of items that are short enough to be done or left as one.
-import { type Precision, precisions } from '../device/device.ts';
-import { openDevice, setDefaultDevice } from '../device/open.ts';
+import { type Precision, precisions } from '../../src/device/device.ts';
+import { openDevice, setDefaultDevice } from '../../src/device/open.ts';
 import { type Check, loadChecks } from './checks.ts';
 import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
 import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';

@@ -4,10 +4,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { surveyCuda } from '../device/cuda/survey.ts';
-import { type Precision, precisions } from '../device/device.ts';
-import { openDevice } from '../device/open.ts';
-import { ValueError } from '../errors.ts';
+import { surveyCuda } from '../../src/device/cuda/survey.ts';
+import { type Precision, precisions } from '../../src/device/device.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { ValueError } from '../../src/errors.ts';
 import { builtFrom } from './about.ts';
 import { CUDNN, makeParts, type Part, partNames, usualParts } from './parts.ts';
 import { describePlan, planStep } from './plan.ts';

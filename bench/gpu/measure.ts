@@ -1,14 +1,14 @@
 // What the card does in how much time: memory, launches, the ops of the case table, a whole training step. Times are those of
 // the card, between two events.
-import type { Device } from '../device/device.ts';
-import { cudaModule } from '../device/module.ts';
-import { DeviceError } from '../errors.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
-import { Adam, ddpmppCifar10, Initializer, UNet } from '../nn/index.ts';
-import { trainingLoop } from '../run/training/loop.ts';
+import type { Device } from '../../src/device/device.ts';
+import { cudaModule } from '../../src/device/module.ts';
+import { DeviceError } from '../../src/errors.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
+import { trainingLoop } from '../../src/run/training/loop.ts';
 import type { Outcome } from './session.ts';
 
-const emptyModule = cudaModule('gpu/empty.cu', { empty_kernel: '' });
+const emptyModule = cudaModule(new URL('./empty.cu', import.meta.url).href, { empty_kernel: '' });
 const ROUNDS = 20;
 
 /** Milliseconds of `work`: the median of several rounds after one that warms up. */

@@ -1,10 +1,10 @@
 // Times of the network's convolutions, each pass by itself, at the shapes of docs/gpu.md: the column `measured`.
-import { noGrad } from '../autograd/mode.ts';
-import type { Device } from '../device/device.ts';
-import { conv2d } from '../kernels/conv/conv.ts';
-import { convInputGradient, convWeightGradient } from '../kernels/conv/cuda.ts';
-import { zeros } from '../tensor/create.ts';
-import { scope } from '../tensor/scope.ts';
+import { noGrad } from '../../src/autograd/mode.ts';
+import type { Device } from '../../src/device/device.ts';
+import { conv2d } from '../../src/kernels/conv/conv.ts';
+import { convInputGradient, convWeightGradient } from '../../src/kernels/conv/cuda.ts';
+import { zeros } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
 import { medianTime } from './measure.ts';
 import type { Outcome } from './session.ts';
 import { type TableRow, tableRows } from './table.ts';

@@ -1,13 +1,13 @@
-// node --import jiti/register bench/gpu_curve.ts
-// Makes src/gpu/curve.json: the losses on the CPU with which `npm run gpu` compares a card's.
+// node --import jiti/register bench/gpu/make_curve.ts
+// Makes bench/gpu/curve.json: the losses on the CPU with which `npm run gpu` compares a card's.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { openDevice } from '../src/device/open.ts';
-import { lossCurve } from '../src/gpu/curve.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { lossCurve } from './curve.ts';
 
 // The losses do not depend on the threads, and one is never in another's way.
 const losses = await lossCurve(await openDevice('cpu', { threads: 1 }), undefined, ({ length }) => {
   if (length % 20 === 0) console.log(`${length} steps`);
 });
-const path = fileURLToPath(new URL('../src/gpu/curve.json', import.meta.url));
+const path = fileURLToPath(new URL('./curve.json', import.meta.url));
 writeFileSync(path, `${JSON.stringify({ losses: losses.map((loss) => Number(loss.toPrecision(9))) })}\n`);

@@ -1,9 +1,9 @@
 // The step of training as it is captured: which kernels, how often, and what memory. Computed on a card that does nothing.
-import type { Precision } from '../device/device.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../flow/index.ts';
-import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../nn/index.ts';
-import { BatchUpdate } from '../run/training/update.ts';
-import { liveByOwner } from '../tensor/storage.ts';
+import type { Precision } from '../../src/device/device.ts';
+import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
+import { BatchUpdate } from '../../src/run/training/update.ts';
+import { liveByOwner } from '../../src/tensor/storage.ts';
 import { type PlannedNode, PlanningDevice } from './planning_device.ts';
 
 export interface StepPlan {

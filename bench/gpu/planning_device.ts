@@ -1,7 +1,7 @@
 // A card that does nothing: it hands out addresses and writes down what is enqueued, so that a step of training can be counted
 // and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
-import { CachingAllocator } from '../device/allocator.ts';
-import { PoolAllocator } from '../device/cuda/pool_allocator.ts';
+import { CachingAllocator } from '../../src/device/allocator.ts';
+import { PoolAllocator } from '../../src/device/cuda/pool_allocator.ts';
 import {
   type Device,
   type HostArray,
@@ -10,10 +10,10 @@ import {
   type Recording,
   registerDevice,
   type TensorMaps,
-} from '../device/device.ts';
-import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../device/module.ts';
-import { Tables } from '../device/tables.ts';
-import { DeviceError } from '../errors.ts';
+} from '../../src/device/device.ts';
+import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../../src/device/module.ts';
+import { Tables } from '../../src/device/tables.ts';
+import { DeviceError } from '../../src/errors.ts';
 
 /** A node of a graph: a kernel, a copy within the card or a fill. */
 export interface PlannedNode {
