@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { declaredModules } from '../src/device/module.ts';
 import { openNvrtc } from '../src/device/native/libnvrtc.ts';
 import '../src/kernels/index.ts';
-import '../src/kernels/linears.ts';
-import '../src/kernels/optimizer.ts';
+import '../src/kernels/inner/linears.ts';
+import '../src/kernels/inner/optimizer.ts';
 import { compileStatistics, type KernelStatistics, targetsOf } from './kernel_statistics.ts';
 
 const nvrtc = openNvrtc();

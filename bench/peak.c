@@ -1,5 +1,5 @@
 /* The machine's ceilings, measured: fused multiply-adds with everything in registers, and a copy from and to memory. */
-#include "../src/kernels/pool.h"
+#include "../src/kernels/include/pool.h"
 
 enum { CHAINS = 24, COPY_CHUNK = 1 << 18 };
 

@@ -23,7 +23,7 @@ import {
   workerFunctions,
 } from '../src/device/wasm_module.ts';
 import '../src/kernels/index.ts';
-import '../src/kernels/optimizer.ts';
+import '../src/kernels/inner/optimizer.ts';
 
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
 const target = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));

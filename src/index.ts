@@ -23,8 +23,8 @@ export {
   UseAfterFreeError,
   ValueError,
 } from './errors.ts';
-export { attention } from './kernels/attention.ts';
 export { cast } from './kernels/cast.ts';
+export { attention } from './kernels/composed/attention.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,

@@ -1,12 +1,12 @@
 // Reverse mode: a topological sort of the graph and a loop over it. Gradients accumulate in f32; a node's saved
-// tensors are freed as soon as its rule has run, unless a leaf's gradient waits for others (kernels/leaf_gradients.ts).
+// tensors are freed as soon as its rule has run, unless a leaf's gradient waits for others (kernels/inner/leaf_gradients.ts).
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ArgumentError, DeviceError, DtypeError, formatShape, NotDifferentiableError, ShapeError } from '../errors.ts';
-import { accumulate, accumulateScaled, assertFinite } from '../kernels/accumulate.ts';
-import { converted } from '../kernels/conversion.ts';
-import { joinedProduct } from '../kernels/joined_product.ts';
-import { LeafGradients } from '../kernels/leaf_gradients.ts';
-import { columnsOf } from '../kernels/strided.ts';
+import { accumulate, accumulateScaled, assertFinite } from '../kernels/inner/accumulate.ts';
+import { converted } from '../kernels/inner/conversion.ts';
+import { joinedProduct } from '../kernels/inner/joined_product.ts';
+import { LeafGradients } from '../kernels/inner/leaf_gradients.ts';
+import { columnsOf } from '../kernels/inner/strided.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { ones, zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';

@@ -93,5 +93,5 @@ EXPORT void runtime_limit_threads(int32_t threads) {
   thread_limit = threads < 1 ? 1 : threads > MOST_WORKERS ? MOST_WORKERS : threads;
 }
 
-/* Gives a kernel file its pool (pool_bind of kernels/pool.h). */
+/* Gives a kernel file its pool (pool_bind of kernels/include/pool.h). */
 EXPORT void runtime_bind_pool(void *bind) { ((void (*)(void (*)(pool_body, void *, int32_t)))bind)(pool_run); }

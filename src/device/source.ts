@@ -10,7 +10,7 @@ export function sourceUrl(path: string): URL {
   return new URL(path, textRoot);
 }
 
-/** @param url the file; `#include "x.h"` is looked for beside the includer, then in the folders above up to `kernels/` */
+/** @param url the file; `#include "x.h"` is looked for next to the includer, then in a folder `include` there or one level up */
 export function amalgamate(url: URL): string {
   const seen = new Set<string>();
   const expand = (file: URL, text: string): string => {
@@ -29,7 +29,7 @@ export function amalgamate(url: URL): string {
 }
 
 function findHeader(name: string, from: URL): { url: URL; text: string } {
-  for (const place of [name, `../${name}`]) {
+  for (const place of [name, `include/${name}`, `../include/${name}`]) {
     const url = new URL(place, from);
     try {
       return { url, text: readText(url) };

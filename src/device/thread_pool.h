@@ -1,4 +1,4 @@
-/* The pool of threads behind kernels/pool.h, for the system's threads and for WebAssembly's workers: how a job is
+/* The pool of threads behind kernels/include/pool.h, for the system's threads and for WebAssembly's workers: how a job is
  * published, shared out and ended.
  *
  * The caller takes part as worker 0; workers spin for a while after a job and then sleep. A job is published by one 64-bit

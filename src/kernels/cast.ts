@@ -3,7 +3,7 @@ import { refuseExtra } from '../arguments.ts';
 import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { castCuda, castKernels, converted } from './conversion.ts';
+import { castCuda, castKernels, converted } from './inner/conversion.ts';
 import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 
 /** The gradient of a rounding is taken as 1. It has the dtype of x where ops compute in that, else it is f32. */

@@ -9,11 +9,11 @@ import { zeros } from '../tensor/create.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, stridesOf } from '../tensor/shape.ts';
 import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { sumTo } from './inner/reduction.ts';
+import { mergeAxes } from './inner/strided.ts';
+import { perElement } from './launch/grid.ts';
+import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
-import { sumTo } from './reduction.ts';
-import { kernelsFor, storageModules } from './storage.ts';
-import { mergeAxes } from './strided.ts';
 
 const UNARY = [
   'elementwise_neg',

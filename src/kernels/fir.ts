@@ -15,9 +15,9 @@ import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { perElement } from './launch/grid.ts';
+import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
-import { kernelsFor, storageModules } from './storage.ts';
 
 export const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr ptr ptr' });
 

@@ -10,6 +10,9 @@ import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { sumAxes } from './inner/reduction.ts';
+import { kernelsFor, storageModules } from './launch/storage.ts';
+import { bitsOf, halvesOf } from './launch/words.ts';
 import { concat } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import {
@@ -20,9 +23,6 @@ import {
   drawnMask,
   dropoutWords,
 } from './random.ts';
-import { sumAxes } from './reduction.ts';
-import { kernelsFor, storageModules } from './storage.ts';
-import { bitsOf, halvesOf } from './words.ts';
 
 /** Words of a mask of dropout: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';

@@ -1,7 +1,8 @@
 // The op table: every op of the engine by the name its function has. A definition without kernels for each device, or
 // without a backward rule or the reason for having none, does not compile.
-import { attentionOp } from './attention.ts';
+
 import { castOp, castToWholeOp } from './cast.ts';
+import { attentionOp } from './composed/attention.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';

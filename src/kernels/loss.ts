@@ -6,7 +6,7 @@ import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { neg } from './elementwise.ts';
-import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
+import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { type LossOptions, lossOptions, type Reduction } from './softmax.ts';
 

@@ -8,12 +8,12 @@ import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { sumAxes, sumTo } from './inner/reduction.ts';
+import { copyStrided } from './inner/strided.ts';
+import { withWeight } from './inner/weight.ts';
+import { inChunks, launchOf, type ProductShape, productModules } from './launch/product.ts';
+import type { Activation } from './launch/storage.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
-import { inChunks, launchOf, type ProductShape, productModules } from './product.ts';
-import { sumAxes, sumTo } from './reduction.ts';
-import type { Activation } from './storage.ts';
-import { copyStrided } from './strided.ts';
-import { withWeight } from './weight.ts';
 
 export const matmulKernels = kernelModule('kernels/matmul.c', {
   matmul_packed_size: 'i32 i32 -> count',

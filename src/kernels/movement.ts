@@ -17,11 +17,11 @@ import {
 } from '../tensor/shape.ts';
 import { describeOperand, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { perElement } from './geometry.ts';
-import { firstOutside } from './indices.ts';
+import { firstOutside } from './inner/indices.ts';
+import { sumTo } from './inner/reduction.ts';
+import { copyStrided, movementCuda, movementKernels } from './inner/strided.ts';
+import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, checkSameDevice, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
-import { sumTo } from './reduction.ts';
-import { copyStrided, movementCuda, movementKernels } from './strided.ts';
 
 // ---------------------------------------------------------------- reshape
 

@@ -5,7 +5,7 @@ import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
+import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32 f32';

@@ -6,9 +6,9 @@ import type { CudaModule, KernelModule } from '../device/module.ts';
 import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { requireTensor, Tensor } from '../tensor/tensor.ts';
-import { assertFinite } from './accumulate.ts';
-import type { ProductModules } from './product.ts';
-import type { StorageModules } from './storage.ts';
+import { assertFinite } from './inner/accumulate.ts';
+import type { ProductModules } from './launch/product.ts';
+import type { StorageModules } from './launch/storage.ts';
 
 /** In the place of a backward rule: why there is none. */
 export interface NotDifferentiable {

@@ -6,9 +6,9 @@ import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { type Extent, extentKind, extents } from './inner/window.ts';
+import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
-import { type Extent, extentKind, extents } from './window.ts';
 
 export const poolingKernels = kernelModule('kernels/pooling.c', {
   pooling_max: 'ptr ptr ptr',

@@ -8,9 +8,9 @@ import { allocate, type TensorOptions } from '../tensor/allocate.ts';
 import { Counter, wordsOf } from '../tensor/counter.ts';
 import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { perElement } from './launch/grid.ts';
+import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
-import { kernelsFor, storageModules } from './storage.ts';
 
 const GENERATE = 'ptr i32 i32 ptr i32 i32 i32 i32 i32';
 

@@ -5,9 +5,9 @@ import { type AxisOptions, axesKind, axisOf, axisOptions, normalizeAxes, type Sh
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
+import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
 import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
-import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './reduction.ts';
 
 export interface ReduceOptions {
   /** Axes to reduce; default: all. Negative ones count from the end. */

@@ -4,9 +4,9 @@ import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { perElement } from './launch/grid.ts';
+import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
-import { kernelsFor, storageModules } from './storage.ts';
 
 export const resampleKernels = kernelModule('kernels/resample.c', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',

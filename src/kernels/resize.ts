@@ -4,7 +4,7 @@ import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
 export const resizeKernels = kernelModule('kernels/resize.c', {

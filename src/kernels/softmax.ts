@@ -7,12 +7,12 @@ import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { perWarp } from './geometry.ts';
-import { firstOutside } from './indices.ts';
+import { firstOutside } from './inner/indices.ts';
+import { perWarp } from './launch/grid.ts';
+import { type Activation, kernelsFor, storageModules } from './launch/storage.ts';
 import { permute } from './movement.ts';
 import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
-import { type Activation, kernelsFor, storageModules } from './storage.ts';
 
 export const softmaxKernels = kernelModule('kernels/softmax.c', {
   softmax_forward: 'ptr ptr i32 i32',

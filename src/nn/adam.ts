@@ -4,7 +4,7 @@
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { uninterrupted } from '../device/interruption.ts';
 import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
-import { adamStep, globalNorm, scheduleOf } from '../kernels/optimizer.ts';
+import { adamStep, globalNorm, scheduleOf } from '../kernels/inner/optimizer.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { keep, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';

@@ -4,7 +4,7 @@
 import { checkArgument, describeValue } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ValueError } from '../errors.ts';
-import { writeBf16 } from '../kernels/conversion.ts';
+import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { checkOperands } from '../kernels/op.ts';
 import { zeros } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';

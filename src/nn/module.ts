@@ -2,7 +2,7 @@
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
 import { checkArgument, checkOptions, describeValue, instanceOf, kind, kinds, listOf } from '../arguments.ts';
 import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
-import { writeBf16 } from '../kernels/conversion.ts';
+import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { shownName } from '../text.ts';

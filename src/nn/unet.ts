@@ -4,7 +4,7 @@
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { div, mul, sub } from '../kernels/elementwise.ts';
-import { linears } from '../kernels/linears.ts';
+import { linears } from '../kernels/inner/linears.ts';
 import { gather, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
 import { scope } from '../tensor/scope.ts';

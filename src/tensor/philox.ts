@@ -1,4 +1,4 @@
-// The random numbers of kernels/philox.h and kernels/random.c on the host, bit by bit: for data order and point sets, and
+// The random numbers of kernels/include/philox.h and kernels/random.c on the host, bit by bit: for data order and point sets, and
 // as the check that every device draws the same.
 
 /** 128 bits of Philox4x32-10 (Salmon et al., SC 2011). @returns four u32 */

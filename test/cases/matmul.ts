@@ -1,5 +1,5 @@
 /** Cases of matrix products and attention. */
-import { attention } from '../../src/kernels/attention.ts';
+import { attention } from '../../src/kernels/composed/attention.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { normal } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';

@@ -33,7 +33,7 @@ afterEach(() => {
 /** A process that opens the CPU device with this cache and runs one kernel; prints the result. */
 const program = `
 import { openDevice, tensor } from '${new URL('../../dist/index.js', import.meta.url)}';
-import { accumulate } from '${new URL('../../dist/kernels/accumulate.js', import.meta.url)}';
+import { accumulate } from '${new URL('../../dist/kernels/inner/accumulate.js', import.meta.url)}';
 await openDevice('cpu');
 const x = tensor([1, 2, 3]);
 accumulate(x, tensor([10, 20, 30]));
@@ -60,18 +60,20 @@ test('a key depends on every part and on where the parts are cut', () => {
 test('the second process compiles nothing; the source that ran lies beside the binary', () => {
   const first = run(folder);
   expect(first.stdout).toBe('11,22,33\n');
-  expect(first.stderr).toContain('compiled accumulate');
+  expect(first.stderr).toContain('compiled inner/accumulate');
   const second = run(folder);
   expect(second.stdout).toBe('11,22,33\n');
   expect(second.stderr).not.toContain('compiled');
-  const sources = readdirSync(folder).filter((name) => name.startsWith('accumulate') && name.endsWith('.c'));
+  const sources = readdirSync(folder).filter((name) => name.startsWith('inner_accumulate') && name.endsWith('.c'));
   expect(sources).toHaveLength(1);
   expect(readFileSync(join(folder, sources[0]), 'utf8')).toContain('accumulate_add');
 });
 
 test('a damaged, truncated or emptied binary is compiled again, never loaded', () => {
   run(folder);
-  const binary = readdirSync(folder).find((name) => name.startsWith('accumulate') && name.endsWith('.so')) as string;
+  const binary = readdirSync(folder).find(
+    (name) => name.startsWith('inner_accumulate') && name.endsWith('.so'),
+  ) as string;
   const good = readFileSync(join(folder, binary));
   const flipped = Buffer.from(good);
   flipped[good.length >> 1] ^= 255;
@@ -79,7 +81,7 @@ test('a damaged, truncated or emptied binary is compiled again, never loaded', (
     writeFileSync(join(folder, binary), damage);
     const { stdout, stderr } = run(folder);
     expect(stdout).toBe('11,22,33\n');
-    expect(stderr).toContain('compiled accumulate');
+    expect(stderr).toContain('compiled inner/accumulate');
   }
 });
 
@@ -142,7 +144,7 @@ test('a relative folder is one below the working directory, also where its name 
     env: environment('-o_x'),
   });
   expect(stdout, stderr).toBe('11,22,33\n');
-  expect(readdirSync(join(folder, '-o_x')).filter((name) => name.startsWith('accumulate'))).toHaveLength(3);
+  expect(readdirSync(join(folder, '-o_x')).filter((name) => name.startsWith('inner_accumulate'))).toHaveLength(3);
   expect(readdirSync(folder)).toEqual(['-o_x']);
 });
 

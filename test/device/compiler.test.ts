@@ -169,9 +169,9 @@ describe('a compiler that hangs', () => {
     const cc = compiler('cc', `case "$out" in *accumulate*) exec sleep 1000;; esac; exec ${real} "$@"`);
     const text = `${program()}
       compilerLimits.file = 300;
-      import { accumulate } from '${dist('kernels/accumulate.js')}';
+      import { accumulate } from '${dist('kernels/inner/accumulate.js')}';
       accumulate(ones([3]), ones([3]));`;
-    expect(run(cc, text).stderr).toMatch(/did not compile accumulate\.c within 0\.3 s and was stopped/);
+    expect(run(cc, text).stderr).toMatch(/did not compile inner\/accumulate\.c within 0\.3 s and was stopped/);
   });
 
   test.each(['off', 'cache'])(
@@ -260,7 +260,7 @@ describe('without a cache nothing stays in the temporary folder', () => {
     ['after process.exit', 'process.exit(0);'],
   ])('%s', (_, end) => {
     const text = `${program()}
-      import { accumulate } from '${dist('kernels/accumulate.js')}';
+      import { accumulate } from '${dist('kernels/inner/accumulate.js')}';
       import { readdirSync } from 'node:fs';
       accumulate(ones([3]), ones([3]));
       console.log(readdirSync('${temporary}').length, process.listenerCount('SIGINT'));

@@ -99,7 +99,8 @@ test('cards and drivers without them have no tensor maps', () => {
 
 /** Kernels in a text of their own beside the product's headers. */
 function written<Names extends string>(name: string, source: string, signatures: Record<Names, string>) {
-  for (const header of ['common.cuh', 'ptx_hopper.cuh']) copyFileSync(join(kernels, header), join(folder, header));
+  for (const header of ['common.cuh', 'ptx_hopper.cuh'])
+    copyFileSync(join(kernels, 'include', header), join(folder, header));
   const file = join(folder, `${name}.cu`);
   writeFileSync(file, source);
   return { language: 'cuda', name, url: pathToFileURL(file), kernels: signatures, flags: [] } as CudaModule<Names>;

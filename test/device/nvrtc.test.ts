@@ -12,8 +12,8 @@ import { type Nvrtc, openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { amalgamate } from '../../src/device/source.ts';
 import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import '../../src/kernels/index.ts';
-import '../../src/kernels/linears.ts';
-import '../../src/kernels/optimizer.ts';
+import '../../src/kernels/inner/linears.ts';
+import '../../src/kernels/inner/optimizer.ts';
 import { compileStatistics, targets, targetsOf } from '../../bench/kernel_statistics.ts';
 
 let nvrtc: Nvrtc | undefined;

@@ -33,7 +33,7 @@ function changed(
     recursive: true,
     filter: (path) => !/\.(ts|c|h)$/.test(path) || path.endsWith('generator.h'),
   });
-  const header = join(copy, 'tensor_tile.cuh');
+  const header = join(copy, 'include/tensor_tile.cuh');
   let text = readFileSync(header, 'utf8');
   for (const [line, into] of edits) {
     expect(text.split(line).length, `places of "${line}"`).toBe(2);

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import '../../src/fluent.ts';
-import { adamStep, scheduleOf } from '../../src/kernels/optimizer.ts';
+import { adamStep, scheduleOf } from '../../src/kernels/inner/optimizer.ts';
 import { full, tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 

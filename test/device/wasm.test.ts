@@ -93,7 +93,7 @@ describe('threads', () => {
   });
 
   test('a kernel that traps is an error, in this launch and the next, and nothing hangs', () => {
-    const kernels = fileURLToPath(new URL('../../dist/kernels/strided.js', import.meta.url));
+    const kernels = fileURLToPath(new URL('../../dist/kernels/inner/strided.js', import.meta.url));
     const { stdout, status } = program(`
       import { openDevice } from 'rectiflow';
       import { movementKernels } from '${kernels}';

@@ -1,4 +1,4 @@
-// The functions of src/kernels/ptx.cuh for g++: image.h takes that file out of a kernel's text, and these stand in its place.
+// The functions of src/kernels/include/ptx.cuh for g++: image.h takes that file out of a kernel's text, and these stand in its place.
 // Fragments are taken apart into whole matrices and put together again, by the layouts of the PTX manual.
 #pragma once
 #include "runtime.h"

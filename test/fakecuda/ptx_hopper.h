@@ -1,4 +1,4 @@
-// The functions of src/kernels/ptx_hopper.cuh for g++, as ptx.h has those of ptx.cuh. What they do is in hopper.h.
+// The functions of src/kernels/include/ptx_hopper.cuh for g++, as ptx.h has those of ptx.cuh. What they do is in hopper.h.
 #pragma once
 #include "runtime.h"
 

@@ -14,8 +14,8 @@ import {
   ShapeError,
   UseAfterFreeError,
 } from '../../src/errors.ts';
-import { attention } from '../../src/kernels/attention.ts';
 import { cast } from '../../src/kernels/cast.ts';
+import { attention } from '../../src/kernels/composed/attention.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import * as elementwise from '../../src/kernels/elementwise.ts';
 import { firResample, firUpsample } from '../../src/kernels/fir.ts';

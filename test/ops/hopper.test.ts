@@ -18,10 +18,10 @@ import {
 } from '../../src/kernels/conv/hopper.ts';
 import { cutOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
+import { sumAxes } from '../../src/kernels/inner/reduction.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
-import { sumAxes } from '../../src/kernels/reduction.ts';
 import { tensor, zeros } from '../../src/tensor/create.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';

@@ -8,7 +8,7 @@ import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { mul } from '../../src/kernels/elementwise.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
-import { linears } from '../../src/kernels/linears.ts';
+import { linears } from '../../src/kernels/inner/linears.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
 import { apply, defineOp } from '../../src/kernels/op.ts';

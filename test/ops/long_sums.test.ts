@@ -6,9 +6,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { mul } from '../../src/kernels/elementwise.ts';
+import { globalNorm } from '../../src/kernels/inner/optimizer.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
-import { globalNorm } from '../../src/kernels/optimizer.ts';
 import { mean, sum } from '../../src/kernels/reduce.ts';
 import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts';
 import { full, tensor } from '../../src/tensor/create.ts';

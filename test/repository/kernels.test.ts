@@ -8,8 +8,8 @@ import { expect, test } from 'vitest';
 import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import '../../src/kernels/index.ts';
-import '../../src/kernels/linears.ts';
-import '../../src/kernels/optimizer.ts';
+import '../../src/kernels/inner/linears.ts';
+import '../../src/kernels/inner/optimizer.ts';
 
 const compiler = findCompiler();
 /** What an exported kernel of each language begins with, preprocessed, and how its sources end. */
@@ -42,7 +42,16 @@ function prototypes(
   defines: readonly string[],
 ): Record<string, string> {
   const { begins, flags: own } = languages[language];
-  const flags = [...compiler.leading, '-E', '-P', ...own, ...defines, `-I${headers}`, `-I${dirname(path)}`, path];
+  const flags = [
+    ...compiler.leading,
+    '-E',
+    '-P',
+    ...own,
+    ...defines,
+    `-I${join(headers, 'include')}`,
+    `-I${dirname(path)}`,
+    path,
+  ];
   const text = execFileSync(compiler.command, flags, { encoding: 'utf8' });
   const found: Record<string, string> = {};
   const prototype = new RegExp(String.raw`${begins}\s+(\w+)\s*\(([^)]*)\)\s*\{`, 'g');
@@ -50,7 +59,7 @@ function prototypes(
     const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOf);
     found[name] = `${kinds.join(' ')}${returns === 'double' ? ' -> f64' : ''}`;
   }
-  // Every library has it, for the device: src/kernels/pool.h.
+  // Every library has it, for the device: src/kernels/include/pool.h.
   delete found.pool_bind;
   return found;
 }
@@ -65,7 +74,7 @@ test('inline assembly is in ptx.cuh and ptx_hopper.cuh alone, which include noth
   const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => /\.cuh?$/.test(file));
   const having = (pattern: RegExp) =>
     sources.filter((file) => pattern.test(readFileSync(join(headers, file), 'utf8').replace(/\/\*.*?\*\//gs, '')));
-  const assembly = ['ptx.cuh', 'ptx_hopper.cuh'];
+  const assembly = ['include/ptx.cuh', 'include/ptx_hopper.cuh'];
   expect(having(/\basm\b/).sort()).toEqual(assembly);
   expect(having(/#\s*include/)).not.toEqual(expect.arrayContaining(assembly));
 });

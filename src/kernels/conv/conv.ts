@@ -8,16 +8,16 @@ import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { converted } from '../conversion.ts';
 import { mul } from '../elementwise.ts';
+import { converted } from '../inner/conversion.ts';
+import { sumAxes } from '../inner/reduction.ts';
+import { withWeight } from '../inner/weight.ts';
+import { type Extent, extentKind, extents } from '../inner/window.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
-import { sumAxes } from '../reduction.ts';
-import { withWeight } from '../weight.ts';
-import { type Extent, extentKind, extents } from '../window.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
-import type { Geometry } from './geometry.ts';
+import type { Geometry } from './shape.ts';
 
 export interface Conv2dOptions {
   /** [Cout] f32 */

@@ -5,7 +5,7 @@ import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Algorithm, algorithmFor, type Pass } from './algorithm.ts';
 import { directForward, directInputGradient, directWeightGradient } from './direct.ts';
-import type { Epilogue, Geometry } from './geometry.ts';
+import type { Epilogue, Geometry } from './shape.ts';
 import { winogradForward, winogradInputGradient, winogradWeightGradient } from './winograd.ts';
 
 /** Height and width of an output tile; 0 of the direct sum. */

@@ -4,11 +4,11 @@ import { zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { inChunks, launchOf, productModules } from '../product.ts';
-import { sumAxes } from '../reduction.ts';
-import type { Epilogue, Geometry } from './geometry.ts';
+import { sumAxes } from '../inner/reduction.ts';
+import { inChunks, launchOf, productModules } from '../launch/product.ts';
 import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
+import type { Epilogue, Geometry } from './shape.ts';
 
 export const convKernels = productModules('kernels/conv/conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',

@@ -5,9 +5,9 @@ import { allocate } from '../../tensor/allocate.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
+import { sumAxes } from '../inner/reduction.ts';
 import { product } from '../matmul.ts';
-import { sumAxes } from '../reduction.ts';
-import type { Epilogue, Geometry } from './geometry.ts';
+import type { Epilogue, Geometry } from './shape.ts';
 
 export const convKernels = kernelModule('kernels/conv/conv.c', {
   conv_packed_size: 'ptr i32 -> count',

@@ -7,7 +7,7 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
 import { measuredTiles } from '../tuning/sm_90a_measured.ts';
-import type { Epilogue } from './geometry.ts';
+import type { Epilogue } from './shape.ts';
 
 /** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
 export const STEP = 64;

@@ -5,9 +5,9 @@ import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { halvesOf, inPieces, padded } from '../launch/words.ts';
 import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
 import { measuredTiles } from '../tuning/sm_90a_measured.ts';
-import { halvesOf, inPieces, padded } from '../words.ts';
 import {
   ENTRY_WORDS,
   hopperBuilds,

@@ -5,8 +5,8 @@ import type { CudaLaunchers } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { keep } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, launchOf, type ProductLaunch, productModules } from '../product.ts';
-import { halvesOf, inPieces, padded } from '../words.ts';
+import { inChunks, launchOf, type ProductLaunch, productModules } from '../launch/product.ts';
+import { halvesOf, inPieces, padded } from '../launch/words.ts';
 import { hopperMaps } from './hopper.ts';
 import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 

@@ -4,7 +4,7 @@ import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { Epilogue, Geometry } from './geometry.ts';
+import type { Epilogue, Geometry } from './shape.ts';
 
 export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
   winograd_panel: '-> count',

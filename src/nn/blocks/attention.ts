@@ -1,7 +1,7 @@
 // The attention block of the UNet (Score SDE, layerspp.py AttnBlockpp).
 import { formatShape, ShapeError } from '../../errors.ts';
-import { attention } from '../../kernels/attention.ts';
-import { linears } from '../../kernels/linears.ts';
+import { attention } from '../../kernels/composed/attention.ts';
+import { linears } from '../../kernels/inner/linears.ts';
 import { reshape } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';

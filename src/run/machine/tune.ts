@@ -13,7 +13,7 @@ import {
   type Tuning,
 } from '../../kernels/conv/algorithm.ts';
 import { convForward, convInputGradient, convWeightGradient } from '../../kernels/conv/cpu.ts';
-import type { Geometry } from '../../kernels/conv/geometry.ts';
+import type { Geometry } from '../../kernels/conv/shape.ts';
 import { randn } from '../../kernels/random.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

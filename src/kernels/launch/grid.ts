@@ -1,5 +1,5 @@
 // Launch geometry that the CUDA halves of ops share. Counts are at least 1.
-import type { Geometry } from '../device/module.ts';
+import type { Geometry } from '../../device/module.ts';
 
 const THREADS = 256;
 const WARP = 32;

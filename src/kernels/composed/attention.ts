@@ -1,14 +1,14 @@
 // Attention as one region: softmax(scale q k^T) v. The probabilities are kept for backward.
-import { checkOptions, kinds } from '../arguments.ts';
-import { noGrad } from '../autograd/mode.ts';
-import { formatShape, ShapeError } from '../errors.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { mul } from './elementwise.ts';
-import { product } from './matmul.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
-import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from './softmax.ts';
-import type { Activation } from './storage.ts';
+import { checkOptions, kinds } from '../../arguments.ts';
+import { noGrad } from '../../autograd/mode.ts';
+import { formatShape, ShapeError } from '../../errors.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { mul } from '../elementwise.ts';
+import type { Activation } from '../launch/storage.ts';
+import { product } from '../matmul.ts';
+import { apply, checkActivations, defineOp } from '../op.ts';
+import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
   name: 'attention',

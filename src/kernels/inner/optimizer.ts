@@ -1,19 +1,19 @@
 // The fused optimiser pass and the global norm of the gradient; nn/adam.ts gives them their schedules.
-import { cudaModule, kernelModule } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { oneWarp, perElement, perWarp, runFlag, runsOf } from './geometry.ts';
+import { cudaModule, kernelModule } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { oneWarp, perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
 
 const RATES = 'i32 f32 f32 f32 f32 f32 f32 f32 f32 i32';
 
-export const optimizerKernels = kernelModule('kernels/optimizer.c', {
+export const optimizerKernels = kernelModule('kernels/inner/optimizer.c', {
   optimizer_norm_scratch: 'i32 -> count',
   optimizer_norm: 'ptr ptr ptr i32 f64',
   optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ${RATES}`,
 });
 
 const cudaKernels = cudaModule(
-  'kernels/optimizer.cu',
+  'kernels/inner/optimizer.cu',
   {
     optimizer_norm_runs: 'ptr ptr i32 i32',
     optimizer_norm: 'ptr ptr i32 f64',

@@ -1,9 +1,9 @@
 // Launching products on CUDA (product.cuh): how to multiply follows from the operands' dtype and the device's precision, the
 // tile and the number of partial sums from the shape alone.
-import type { Precision } from '../device/device.ts';
-import { type CudaLaunchers, type CudaModule, cudaModule, type Geometry, type Signature } from '../device/module.ts';
-import { dtypes } from '../tensor/dtype.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Precision } from '../../device/device.ts';
+import { type CudaLaunchers, type CudaModule, cudaModule, type Geometry, type Signature } from '../../device/module.ts';
+import { dtypes } from '../../tensor/dtype.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 
 /** Edge of the piece of C that a block makes: of the exact product, and of the two on tensor cores. */
 const EXACT_TILE = 32;

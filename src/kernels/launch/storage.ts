@@ -1,8 +1,8 @@
 // Which build of a .cu file serves a tensor: one for each dtype that activations may have. On CUDA an op that says so takes
 // f32 and bf16; on the CPU bf16 is for storage only.
-import type { Device } from '../device/device.ts';
-import { type CudaLaunchers, type CudaModule, cudaModule, type Signature } from '../device/module.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Device } from '../../device/device.ts';
+import { type CudaLaunchers, type CudaModule, cudaModule, type Signature } from '../../device/module.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 
 /** A dtype that activations may have. */
 export type Activation = 'f32' | 'bf16';

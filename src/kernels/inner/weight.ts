@@ -1,7 +1,7 @@
 // Weights where they meet activations of another dtype.
-import type { Tensor } from '../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { checkOperands, checkSameDevice } from '../op.ts';
 import { converted } from './conversion.ts';
-import { checkOperands, checkSameDevice } from './op.ts';
 
 /**
  * Runs `f` with a weight in the dtype of the activations it meets: the copy that the optimiser keeps, or one made for this

@@ -1,19 +1,19 @@
 // The gradient of a tensor that several layers read, on CUDA: sum of dy_e W_e as one product.
-import type { ProductFlow } from '../autograd/flow.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { ProductFlow } from '../../autograd/flow.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { inChunks, launchOf, productModules } from '../launch/product.ts';
+import type { Activation } from '../launch/storage.ts';
+import { halvesOf, padded } from '../launch/words.ts';
 import { accumulate } from './accumulate.ts';
-import { inChunks, launchOf, productModules } from './product.ts';
 import { sumAxes } from './reduction.ts';
-import type { Activation } from './storage.ts';
-import { halvesOf, padded } from './words.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see joined_product.cu. */
 const TABLE = 576;
 const WORDS = 6;
 const MOST = Math.floor(TABLE / WORDS);
 
-const modules = productModules('kernels/joined_product.cu', {
+const modules = productModules('kernels/inner/joined_product.cu', {
   joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
 });
 

@@ -1,6 +1,6 @@
 // Options of ops whose windows move over images: kernel, stride and padding.
-import { copyOfList, either, kinds, listOf } from '../arguments.ts';
-import { ValueError } from '../errors.ts';
+import { copyOfList, either, kinds, listOf } from '../../arguments.ts';
+import { ValueError } from '../../errors.ts';
 
 /** Padding and strides beyond this are mistakes, and kernels count pixels in int32. */
 const LARGEST = 2 ** 28;

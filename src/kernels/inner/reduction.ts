@@ -1,12 +1,12 @@
 // Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
-import { kernelModule } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Dtype } from '../tensor/dtype.ts';
-import { type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { view } from '../tensor/view.ts';
-import { perElement, perWarp, runFlag, runsOf } from './geometry.ts';
-import { kernelsFor, storageModules } from './storage.ts';
+import { kernelModule } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Dtype } from '../../tensor/dtype.ts';
+import { type Shape, sameShape, sizeOf, stridesOf } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { view } from '../../tensor/view.ts';
+import { perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
+import { kernelsFor, storageModules } from '../launch/storage.ts';
 import { copyStrided } from './strided.ts';
 
 export const reduceKernels = kernelModule('kernels/reduce.c', {

@@ -1,10 +1,10 @@
 // The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
-import { cudaModule, kernelModule } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import { dtypes } from '../tensor/dtype.ts';
-import { sizeOf, stridesOf } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { cudaModule, kernelModule } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { dtypes } from '../../tensor/dtype.ts';
+import { sizeOf, stridesOf } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { perElement } from '../launch/grid.ts';
 
 export const movementKernels = kernelModule('kernels/movement.c', {
   movement_copy: 'ptr ptr ptr i32',

@@ -1,10 +1,10 @@
 // The check of indices on devices whose kernels return nothing: it waits for the device.
-import { cudaModule } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { cudaModule } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { perElement } from '../launch/grid.ts';
 
-const kernels = cudaModule('kernels/indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
+const kernels = cudaModule('kernels/inner/indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
 
 /** The first position of the i32 tensor whose value is outside [0, limit), or -1. */
 export function firstOutside(index: Tensor, limit: number): number {

@@ -1,18 +1,18 @@
 // Accumulation of gradients in place, and the check for NaN and infinity.
-import { kernelModule } from '../device/module.ts';
-import { DtypeError, formatShape, NonFiniteError, ShapeError } from '../errors.ts';
-import { zeros } from '../tensor/create.ts';
-import { sameShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
-import { kernelsFor, storageModules } from './storage.ts';
+import { kernelModule } from '../../device/module.ts';
+import { DtypeError, formatShape, NonFiniteError, ShapeError } from '../../errors.ts';
+import { zeros } from '../../tensor/create.ts';
+import { sameShape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { perElement } from '../launch/grid.ts';
+import { kernelsFor, storageModules } from '../launch/storage.ts';
 
-const kernels = kernelModule('kernels/accumulate.c', {
+const kernels = kernelModule('kernels/inner/accumulate.c', {
   accumulate_add: 'ptr ptr i32',
   accumulate_count_nonfinite: 'ptr i32 -> f64',
 });
 
-const cudaKernels = storageModules('kernels/accumulate.cu', {
+const cudaKernels = storageModules('kernels/inner/accumulate.cu', {
   accumulate_add: 'ptr ptr i32',
   accumulate_scaled: 'ptr ptr ptr f32 i32',
   accumulate_count_nonfinite: 'ptr ptr i32',

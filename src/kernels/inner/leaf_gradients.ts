@@ -1,16 +1,16 @@
 // Gradients of leaves that may be late: they are collected through backward and computed many at a time, weight gradients of
 // convolutions and matrix products in grouped launches (conv/weight_gradients.ts), and added to the leaves in one more. What
 // waits keeps its tensors, so that its sum is bounded.
-import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../autograd/flow.ts';
-import type { Device } from '../device/device.ts';
-import type { Geometry } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import { dtypes } from '../tensor/dtype.ts';
-import { keep } from '../tensor/scope.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { partialsOf } from './conv/weight_gradients.ts';
-import { type Activation, kernelsFor, storageModules } from './storage.ts';
-import { bitsOf, halvesOf, inPieces, padded } from './words.ts';
+import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/flow.ts';
+import type { Device } from '../../device/device.ts';
+import type { Geometry } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { dtypes } from '../../tensor/dtype.ts';
+import { keep } from '../../tensor/scope.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { partialsOf } from '../conv/weight_gradients.ts';
+import { type Activation, kernelsFor, storageModules } from '../launch/storage.ts';
+import { bitsOf, halvesOf, inPieces, padded } from '../launch/words.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see leaf_gradients.cu. */
 const TABLE = 960;
@@ -19,7 +19,7 @@ const THREADS = 256;
 /** Rows that one thread adds. */
 const ROWS_RUN = 128;
 
-export const leafGradientModules = storageModules('kernels/leaf_gradients.cu', {
+export const leafGradientModules = storageModules('kernels/inner/leaf_gradients.cu', {
   leaf_gradients_add: `words:${TABLE} i32`,
   leaf_gradients_rows: `words:${TABLE} i32`,
 });

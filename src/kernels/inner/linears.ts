@@ -1,22 +1,22 @@
 // Several layers on one tensor: x W_e^T + b_e each. On CUDA one launch forward, and the gradient of x is one product too
 // (joined_product.ts): attention's three maps, the projections of the time embedding.
-import { formatShape, ShapeError } from '../errors.ts';
-import { allocate } from '../tensor/allocate.ts';
-import { sameShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { matmul, matmulOp } from './matmul.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice } from './op.ts';
-import { inChunks, launchOf, productModules } from './product.ts';
-import type { Activation } from './storage.ts';
+import { formatShape, ShapeError } from '../../errors.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { sameShape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { inChunks, launchOf, productModules } from '../launch/product.ts';
+import type { Activation } from '../launch/storage.ts';
+import { halvesOf, padded } from '../launch/words.ts';
+import { matmul, matmulOp } from '../matmul.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice } from '../op.ts';
 import { withWeight } from './weight.ts';
-import { halvesOf, padded } from './words.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see linears.cu. */
 const TABLE = 576;
 const WORDS = 8;
 const MOST = TABLE / WORDS;
 
-const modules = productModules('kernels/linears.cu', {
+const modules = productModules('kernels/inner/linears.cu', {
   linears_forward: `words:${TABLE} i32 ptr i32 i32 i32`,
 });
 

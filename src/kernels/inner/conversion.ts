@@ -1,9 +1,9 @@
 // Conversion between dtypes without a gradient. f32 is the hub: other pairs go through it.
-import { cudaModule, kernelModule } from '../device/module.ts';
-import { allocate } from '../tensor/allocate.ts';
-import type { Dtype } from '../tensor/dtype.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { perElement } from './geometry.ts';
+import { cudaModule, kernelModule } from '../../device/module.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import type { Dtype } from '../../tensor/dtype.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { perElement } from '../launch/grid.ts';
 
 const CONVERSION = 'ptr ptr i32';
 
