@@ -10,7 +10,6 @@ export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint }
 export { type Conversion, type ConvertOptions, convert } from './checkpoints/convert.ts';
 export { findCheckpoint } from './checkpoints/find.ts';
 export type { NotFinite } from './checkpoints/finite.ts';
-export { megabytes } from './checkpoints/footprint.ts';
 export {
   type FileSummary,
   inspectFile,
@@ -20,6 +19,7 @@ export {
 } from './checkpoints/inspect.ts';
 export { buildModel, unetOptions } from './checkpoints/model.ts';
 export { isOurs, loadModel, openCheckpoint } from './checkpoints/open.ts';
+export type { TrainingStep } from './checkpoints/training_step.ts';
 export {
   applyOverrides,
   type Config,
@@ -54,6 +54,7 @@ export {
 } from './eval/train_classifier.ts';
 export { type WatchOptions, watchSnapshots } from './eval/watch.ts';
 export { examine, type Finding } from './machine/doctor.ts';
+export { describeDuration, megabytes } from './machine/resources.ts';
 export { type TuneOptions, tune } from './machine/tune.ts';
 export { readTuning, type TuningOrigin, tuningIdentity, useNamedTuning, writeTuning } from './machine/tuning.ts';
 export {
@@ -72,8 +73,8 @@ export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleMod
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';
 export { type Evaluation, evaluationLoss } from './training/evaluation.ts';
-export { type TrainingStep, trainingLoop } from './training/loop.ts';
-export { ASSUMED_NFE, describeDuration, describePlan, type TrainingPlan } from './training/plan.ts';
+export { trainingLoop } from './training/loop.ts';
+export { ASSUMED_NFE, describePlan, type TrainingPlan } from './training/plan.ts';
 export { trainReflow } from './training/reflow.ts';
 export type { TrainOptions, TrainResult } from './training/session.ts';
 export { train } from './training/train.ts';

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
+import type { ReportedFlow } from '../report/measure.ts';
 import { snapshotNumber } from '../training/session.ts';
 import { snapshotPath } from '../workdir/workdir.ts';
 
@@ -16,18 +17,10 @@ import { snapshotPath } from '../workdir/workdir.ts';
 export const chainFile = 'chain.json';
 
 /** A stage that ends with a checkpoint: a flow, or a generator distilled from one. */
-export interface FlowStage {
+export interface FlowStage extends ReportedFlow {
   kind: 'flow';
   /** What it is trained on. */
   source: 'data' | 'pairs';
-  /** "1-rectified flow", for people. */
-  name: string;
-  folder: string;
-  config: Config;
-  /** Where its last snapshot is, once it is done. */
-  checkpoint: string;
-  /** Euler steps that it was trained for; undefined for a flow, which serves any number. */
-  distilledTo?: number;
 }
 
 export interface PairStage {

@@ -12,9 +12,9 @@ import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { NUMERICS, provenance } from '../machine/provenance.ts';
 import { tuningIdentity } from '../machine/tuning.ts';
-import type { TrainingStep } from '../training/loop.ts';
-import type { StageIdentity } from '../workdir/stage_folder.ts';
 import { refuseNotFinite } from './finite.ts';
+import type { RunIdentity } from './identity.ts';
+import type { TrainingStep } from './training_step.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 const SIGMAS = 'buffer.sigmas';
@@ -24,7 +24,7 @@ export interface Checkpoint {
   /** As it lies in the file, unchecked; undefined for a file of the official code, which has none. */
   config: unknown;
   /** What it was trained by; undefined where the file does not say. */
-  stage?: StageIdentity;
+  stage?: RunIdentity;
   /** Updates done. */
   step: number;
   model: StateValues;
@@ -50,7 +50,7 @@ interface TrainingState {
   model: Module;
   optimizer: Adam;
   config: Config;
-  stage?: StageIdentity;
+  stage?: RunIdentity;
   /** Updates done. */
   step: number;
   /** Whether Adam's moments go with it. */
@@ -69,7 +69,7 @@ const stateKinds: OptionKinds<TrainingState> = {
   config: kinds.object,
   stage: kind('{ name, teacher } of strings', (value) => {
     if (!kinds.object.accepts(value)) return false;
-    const { name, teacher } = value as StageIdentity;
+    const { name, teacher } = value as RunIdentity;
     return typeof name === 'string' && (teacher === undefined || typeof teacher === 'string');
   }),
   step: kinds.whole,

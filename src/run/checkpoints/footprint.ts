@@ -1,14 +1,6 @@
 // The least memory that a network takes, known from its shapes before any is taken: a configuration out of a file may name a
 // network larger than any machine.
-import { totalmem } from 'node:os';
-import { checkArgument, kinds } from '../../arguments.ts';
 import type { UNet } from '../../nn/unet.ts';
-
-/** What this process may have: the machine's memory, or less where its container has a limit. */
-export function machineMemory(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
-}
 
 /** Copies of the weights: themselves; in training also gradients, two moments and the average. */
 const copies = { sampling: 1, training: 5 };
@@ -33,10 +25,4 @@ export function leastMemory(network: UNet, use: Use): number {
   for (const [, { size }] of network.namedTensors()) numbers += size;
   const features = imageSize ** 2 * (channels + MAPS * baseChannels);
   return 4 * (copies[use] * numbers + features + attentionMap(network.options));
-}
-
-/** "12 MB" or "1.2 GB". */
-export function megabytes(bytes: number): string {
-  checkArgument('megabytes', 'bytes', bytes, kinds.number);
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -12,7 +12,8 @@ import { inertKeys } from '../config/official_flags.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
-import { attentionMap, leastMemory, machineMemory, megabytes, type Use } from './footprint.ts';
+import { machineMemory, megabytes } from '../machine/resources.ts';
+import { attentionMap, leastMemory, type Use } from './footprint.ts';
 
 /** The official key tree in the UNet's own terms. */
 export function unetOptions(config: Config): UNetOptions {

@@ -13,7 +13,8 @@ import { closing, loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
 import { provenance } from '../machine/provenance.ts';
-import { ASSUMED_NFE, describeDuration, probeEvaluation } from '../training/plan.ts';
+import { describeDuration } from '../machine/resources.ts';
+import { ASSUMED_NFE, probeEvaluation } from '../training/plan.ts';
 import { readLog } from '../workdir/log.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';
 import {

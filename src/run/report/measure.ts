@@ -5,7 +5,6 @@ import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
-import type { FlowStage } from '../chain/stages.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
@@ -18,7 +17,16 @@ import type { LoggedStep } from '../workdir/log.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
 /** A flow that a report is on. */
-export type ReportedFlow = Pick<FlowStage, 'name' | 'folder' | 'config' | 'checkpoint' | 'distilledTo'>;
+export interface ReportedFlow {
+  /** "1-rectified flow", for people. */
+  name: string;
+  folder: string;
+  config: Config;
+  /** Where its last snapshot is, once it is done. */
+  checkpoint: string;
+  /** Euler steps that it was trained for; undefined for a flow, which serves any number. */
+  distilledTo?: number;
+}
 
 export interface SampledRow {
   /** "1", ..., "100" Euler steps, or "rk45". */

@@ -6,10 +6,10 @@ import { DeviceError } from '../../errors.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { runOptions, unetKind } from '../arguments.ts';
-import { machineMemory, megabytes } from '../checkpoints/footprint.ts';
 import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
+import { machineMemory, megabytes } from '../machine/resources.ts';
 import { microBatchFor } from './memory.ts';
 
 export interface SampleRequest

@@ -21,7 +21,7 @@ const SAMPLES = 16;
 /** Of a flow; a distilled one is asked for as many as it was distilled to. */
 const STEPS = 8;
 
-export interface Health {
+export interface Diagnostics {
   /** Mean per dimension, as the others. */
   straightness: number;
   transportCost: number;
@@ -51,12 +51,12 @@ export function gaugedNoise(config: Config, device: Device): Float32Array {
 }
 
 /** Of the weights that `model` holds now. @param coupling what its paths start from; of a 1-rectified flow, z0 alone */
-export function flowHealth(
+export function flowDiagnostics(
   model: UNet,
   config: Config,
   device: Device,
   coupling: Pick<Coupling, 'z0'> & Partial<Coupling>,
-): Health {
+): Diagnostics {
   const { image_size: size, num_channels: channels } = config.data;
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;

@@ -15,17 +15,17 @@ import {
   writeFileAtomic,
   writePng,
 } from '../../io/index.ts';
+import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { sampleWriter } from '../sampling/output.ts';
 import type { SampledImages } from '../sampling/sample.ts';
 import { StepLog } from '../workdir/log.ts';
 import { makeFolder } from '../workdir/workdir.ts';
-import type { Health } from './diagnostics.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
-import type { TrainingStep } from './loop.ts';
 
-export class Recorder {
+export class RunJournal {
   private readonly workdir: string;
   private readonly config: Config;
   private readonly log: StepLog;
@@ -51,14 +51,14 @@ export class Recorder {
     config: Config,
     from: number,
     notice: (text: string) => void = () => {},
-  ): Promise<Recorder> {
+  ): Promise<RunJournal> {
     if (config.training.snapshot_sampling) {
       await requireFolders(join(workdir, 'samples'), /^iter_\d+$/);
       await requireFolders(join(workdir, config.eval.folder), /^ckpt_\d+$/);
     }
     const log = await StepLog.open(join(workdir, 'log.jsonl'), from, notice);
     try {
-      return new Recorder(workdir, config, log, await EventFile.open(join(workdir, 'tensorboard'), from));
+      return new RunJournal(workdir, config, log, await EventFile.open(join(workdir, 'tensorboard'), from));
     } catch (error) {
       await log.close();
       throw error;
@@ -85,21 +85,21 @@ export class Recorder {
   }
 
   /** @param step after whose update it was made */
-  async evaluation(step: number, { loss, byTime }: Evaluation, health: Health): Promise<void> {
-    const buckets = (health.byTime ?? byTime).flatMap((value, k) =>
+  async evaluation(step: number, { loss, byTime }: Evaluation, diagnostics: Diagnostics): Promise<void> {
+    const buckets = (diagnostics.byTime ?? byTime).flatMap((value, k) =>
       Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
     );
     this.evaluated = {
       eval_loss: loss,
-      straightness: health.straightness,
-      transport_cost: health.transportCost,
-      ...(health.couplingError !== undefined && { coupling_error: health.couplingError }),
+      straightness: diagnostics.straightness,
+      transport_cost: diagnostics.transportCost,
+      ...(diagnostics.couplingError !== undefined && { coupling_error: diagnostics.couplingError }),
     };
     await this.events.scalars(step, {
       'eval/loss': loss,
-      'eval/straightness': health.straightness,
-      'eval/transport_cost': health.transportCost,
-      ...(health.couplingError !== undefined && { 'eval/coupling_error': health.couplingError }),
+      'eval/straightness': diagnostics.straightness,
+      'eval/transport_cost': diagnostics.transportCost,
+      ...(diagnostics.couplingError !== undefined && { 'eval/coupling_error': diagnostics.couplingError }),
       ...Object.fromEntries(buckets),
     });
   }

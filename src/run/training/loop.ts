@@ -4,16 +4,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { Adam } from '../../nn/adam.ts';
 import { runOptions, unetKind } from '../arguments.ts';
+import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Objective } from './objective.ts';
 import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
-
-export interface TrainingStep extends UpdateResult {
-  step: number;
-  total: number;
-  imagesPerSecond: number;
-  /** Share of the step's time that went into waiting for its batch. */
-  dataShare: number;
-}
 
 export interface LoopOptions extends UpdateOptions {
   /** First step and the number of the step to stop before. */

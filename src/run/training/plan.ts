@@ -1,18 +1,16 @@
 // What a training run will take, asked before it starts: passes of one and of a few samples measure memory and time on the
 // model itself; the disk is asked for what checkpoints need.
-import { statfs } from 'node:fs/promises';
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { DeviceError, FileError } from '../../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../../flow/index.ts';
-import { asFileError } from '../../io/index.ts';
 import type { Adam } from '../../nn/adam.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
-import { machineMemory, megabytes } from '../checkpoints/footprint.ts';
 import type { Config } from '../config/schema.ts';
+import { describeDuration, freeBytes, machineMemory, megabytes } from '../machine/resources.ts';
 
 /** Samples of the pass that memory is measured by. */
 const PROBED = 8;
@@ -174,16 +172,6 @@ export function checkpointBytes(parameters: number, { training }: Config, from: 
   return { snapshot, states, disk: states + snapshots * snapshot };
 }
 
-/** Of the file system that a folder is on. */
-export async function freeBytes(folder: string): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch (error) {
-    throw asFileError(folder, error);
-  }
-}
-
 const planKinds: OptionKinds<TrainingPlan> = {
   workdir: kinds.text,
   parameters: kinds.number,
@@ -210,12 +198,4 @@ export function describePlan(plan: TrainingPlan): string {
     `memory ${megabytes(memory)} of ${megabytes(totalMemory)}; ` +
     `checkpoints ${megabytes(disk)} of ${megabytes(freeDisk)} free disk${short}`
   );
-}
-
-/** "40 s", "12 min", "3.5 h", "2.1 days". */
-export function describeDuration(seconds: number): string {
-  checkArgument('describeDuration', 'seconds', seconds, kinds.number);
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} days`;
 }

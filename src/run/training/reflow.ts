@@ -15,17 +15,17 @@ import { scope } from '../../tensor/scope.ts';
 import { turn } from '../../turn.ts';
 import { trainingOptions } from '../arguments.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
+import { reflowIdentity } from '../checkpoints/identity.ts';
 import { loadModel, openCheckpoint } from '../checkpoints/open.ts';
 import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { reflowStage } from '../workdir/stage_folder.ts';
 import { DeviceBatch } from './batch.ts';
-import { type Coupling, flowHealth, gaugedNoise, gaugedSamples } from './diagnostics.ts';
+import { type Coupling, flowDiagnostics, gaugedNoise, gaugedSamples } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './evaluation.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
-import { runStage, type TrainOptions, type TrainResult } from './session.ts';
+import { runTask, type TrainOptions, type TrainResult } from './session.ts';
 
 /** Batches of an evaluation during training. */
 const EVALUATED_BATCHES = 4;
@@ -36,7 +36,7 @@ const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: k
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
- * @throws as runStage; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
+ * @throws as runTask; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
  * cannot be read, and for pairs that are no noise and its ends
  */
 export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
@@ -47,7 +47,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   const { reflow, data } = config;
   const measure = await openDistance(config, checked);
   using _measure = measure;
-  const stage = await reflowStage(config);
+  const identity = await reflowIdentity(config);
   const offline = reflow.reflow_type === 'train_reflow';
   const shape = [data.num_channels, data.image_size, data.image_size] as const;
   const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
@@ -56,7 +56,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
-    return await runStage(stage, config, checked, async (model) => {
+    return await runTask(identity, config, checked, async (model) => {
       const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
       const weights = reflow.student === 'ema' ? flow.ema : flow.model;
       requireFinite(flow.path, { weights });
@@ -70,7 +70,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
         items: pairs?.count,
         evaluate: async (signal) => ({
           evaluation: await evaluateObjective(objective, common, signal),
-          health: flowHealth(model, config, device, coupling),
+          diagnostics: flowDiagnostics(model, config, device, coupling),
         }),
       };
     });

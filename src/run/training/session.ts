@@ -8,18 +8,19 @@ import { Adam } from '../../nn/adam.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { type Checkpoint, checkpointParts, saveCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
+import type { RunIdentity } from '../checkpoints/identity.ts';
 import { buildModel, requireMemory } from '../checkpoints/model.ts';
 import { openCheckpoint } from '../checkpoints/open.ts';
+import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { NUMERICS } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
-import type { StageIdentity } from '../workdir/stage_folder.ts';
 import { holdingUnsaved } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
-import type { Health } from './diagnostics.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
-import { Recorder } from './journal.ts';
-import { type TrainingStep, trainingLoop, wasAborted } from './loop.ts';
+import { RunJournal } from './journal.ts';
+import { trainingLoop, wasAborted } from './loop.ts';
 import type { Objective } from './objective.ts';
 import { planTraining, type TrainingPlan } from './plan.ts';
 
@@ -59,18 +60,18 @@ export interface TrainResult {
 }
 
 /** What sets one kind of training apart from another. */
-export interface Stage {
+export interface TrainingTask {
   objective: Objective;
   /** How many images or pairs there are to train on, where they are counted. */
   items?: number;
   /** Of the weights that the model holds now, in evaluation mode or not. */
-  evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; health: Health }>;
+  evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; diagnostics: Diagnostics }>;
   /** Frees what the stage opened. */
   close?(): Promise<void>;
 }
 
 /** Called once the network is there, before it is restored: may give it weights to start from. */
-export type OpenStage = (model: UNet) => Promise<Stage>;
+export type OpenTask = (model: UNet) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample),
@@ -78,11 +79,11 @@ export type OpenStage = (model: UNet) => Promise<Stage>;
  * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
  * NonFiniteError naming step and op; the states in the work directory stay
  */
-export async function runStage(
-  identity: StageIdentity,
+export async function runTask(
+  identity: RunIdentity,
   config: Config,
   options: TrainOptions,
-  open: OpenStage,
+  open: OpenTask,
 ): Promise<TrainResult> {
   const { device, otherStage = 'beside', onNotice = () => {} } = options;
   requireMemory(config, device, 'training');
@@ -92,17 +93,17 @@ export async function runStage(
     await workdir.writeConfig(config);
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
-    let stage: Stage | undefined;
+    let task: TrainingTask | undefined;
     let optimizer: Adam | undefined;
     try {
-      stage = await open(model);
+      task = await open(model);
       // After the stage has given the network its first weights: the average starts from them.
       optimizer = optimizerOf(model, config);
       const state = own ?? (await officialState(workdir, model, config, onNotice));
       if (state) restore(state, model, optimizer, config, onNotice);
-      if (state?.items !== undefined && state.items !== stage.items)
+      if (state?.items !== undefined && state.items !== task.items)
         onNotice(
-          `there were ${state.items} images or pairs to train on, and there are ${stage.items}: the order of batches is another, and for images what is held out`,
+          `there were ${state.items} images or pairs to train on, and there are ${task.items}: the order of batches is another, and for images what is held out`,
         );
       const from = state?.step ?? 0;
       if (from <= config.training.n_iters) {
@@ -111,12 +112,12 @@ export async function runStage(
       }
       const numerics = state?.numerics ?? NUMERICS;
       const { unevaluated } = state ?? {};
-      const opened = { config, workdir, model, optimizer, stage, from, numerics, unevaluated };
+      const opened = { config, workdir, model, optimizer, task, from, numerics, unevaluated };
       // Opened before there is anything to save: a log may be long.
-      const recorder = await Recorder.open(workdir.path, config, from, onNotice);
-      return await holdingUnsaved(() => session({ ...options, ...opened, recorder }));
+      const journal = await RunJournal.open(workdir.path, config, from, onNotice);
+      return await holdingUnsaved(() => session({ ...options, ...opened, journal }));
     } finally {
-      await stage?.close?.();
+      await task?.close?.();
       optimizer?.dispose();
       model.dispose();
     }
@@ -169,8 +170,8 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   workdir: WorkDirectory;
   model: UNet;
   optimizer: Adam;
-  stage: Stage;
-  recorder: Recorder;
+  task: TrainingTask;
+  journal: RunJournal;
   from: number;
   /** The version of the arithmetic that the run began with. */
   numerics: number;
@@ -180,7 +181,7 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 
 /** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
 async function session(options: Session): Promise<TrainResult> {
-  const { config, workdir, model, optimizer, stage, recorder, from, numerics, device, signal } = options;
+  const { config, workdir, model, optimizer, task, journal, from, numerics, device, signal } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
   const total = last + 1;
   const recent: number[] = [];
@@ -188,7 +189,7 @@ async function session(options: Session): Promise<TrainResult> {
   let { unevaluated } = options;
 
   const saveState = async (updates: number) => {
-    await recorder.sync();
+    await journal.sync();
     await saveCheckpoint(workdir.state(updates), {
       model,
       optimizer,
@@ -198,13 +199,13 @@ async function session(options: Session): Promise<TrainResult> {
       moments: true,
       numerics,
       unevaluated,
-      items: stage.items,
+      items: task.items,
     });
     await workdir.pruneStates();
   };
   const evaluate = async (step: number) => {
-    const { evaluation, health } = await optimizer.withEma(() => stage.evaluate(signal));
-    await recorder.evaluation(step, evaluation, health);
+    const { evaluation, diagnostics } = await optimizer.withEma(() => task.evaluate(signal));
+    await journal.evaluation(step, evaluation, diagnostics);
     return evaluation;
   };
   /** A flow that cannot be sampled yet is trained on: its next snapshot may be sound. */
@@ -227,7 +228,7 @@ async function session(options: Session): Promise<TrainResult> {
       .withEma(() => sampleModel(model, config, { num: batchSize, device, signal }))
       .catch((error) => withoutSamples(number, error));
     const evaluation = await evaluate(step);
-    if (sampled) await recorder.snapshot({ step, number, sampled, evaluation });
+    if (sampled) await journal.snapshot({ step, number, sampled, evaluation });
     model.train();
   };
 
@@ -244,7 +245,7 @@ async function session(options: Session): Promise<TrainResult> {
       if (wasAborted(signal, error)) return;
       throw error;
     }
-    await recorder.step(info);
+    await journal.step(info);
     unevaluated = undefined;
   };
 
@@ -254,7 +255,7 @@ async function session(options: Session): Promise<TrainResult> {
       model,
       optimizer,
       device,
-      objective: stage.objective,
+      objective: task.objective,
       batchSize,
       accumulation,
       from,
@@ -266,7 +267,7 @@ async function session(options: Session): Promise<TrainResult> {
         peakMemory = Math.max(peakMemory, device.memory().highWater);
         const { step } = info;
         const evaluated = isPictured(step) || step % every.eval_freq === 0;
-        if (!evaluated) await recorder.step(info);
+        if (!evaluated) await journal.step(info);
         options.onStep?.(info);
         if (evaluated) await evaluateAndRecord(info);
         if (due(step, every.snapshot_freq_for_preemption) && step < last && !unevaluated) await saveState(step + 1);
@@ -282,7 +283,7 @@ async function session(options: Session): Promise<TrainResult> {
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
     return { workdir: workdir.path, steps, loss, checkpoint, stopped, peakMemory };
   } finally {
-    await recorder.close();
+    await journal.close();
   }
 }
 

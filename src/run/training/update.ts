@@ -1,6 +1,7 @@
 // One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch, sample
 // numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, recorded after the first step
 // and replayed from then on.
+
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, Recording } from '../../device/device.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../../errors.ts';
@@ -9,6 +10,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { empty, full } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { TrainingStep } from '../checkpoints/training_step.ts';
 import { DeviceBatch } from './batch.ts';
 import type { Objective } from './objective.ts';
 
@@ -24,13 +26,8 @@ export interface UpdateOptions {
   onNotice?: (text: string) => void;
 }
 
-export interface UpdateResult {
-  /** Mean over the batch. */
-  loss: number;
-  learningRate: number;
-  /** Global norm of the gradient before clipping. */
-  gradientNorm: number;
-}
+/** What an update says of itself. */
+export type UpdateResult = Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'>;
 
 export class BatchUpdate {
   private readonly options: UpdateOptions;

@@ -8,34 +8,7 @@ import { basename, join, resolve } from 'node:path';
 import { ConfigError, FileError } from '../../errors.ts';
 import { asFileError } from '../../io/index.ts';
 import { readCheckpointHeader } from '../checkpoints/checkpoint.ts';
-import { findCheckpoint } from '../checkpoints/find.ts';
-import type { Config } from '../config/schema.ts';
-import { sha256OfFile } from '../machine/file_hash.ts';
-
-/** What a checkpoint was trained by. Its architecture is in its configuration. */
-export interface StageIdentity {
-  /** "train", or reflow.reflow_type. */
-  name: string;
-  /** SHA-256 of the checkpoint of the flow that the stage starts from; `train` has none. */
-  teacher?: string;
-}
-
-/** Of `train`. */
-export const flowStage: StageIdentity = { name: 'train' };
-
-/** Of a student of reflow.last_flow_ckpt. @throws FileError where that cannot be read */
-export async function reflowStage({ reflow }: Config): Promise<StageIdentity> {
-  return { name: reflow.reflow_type, teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)) };
-}
-
-export function sameStage(a: StageIdentity, b: StageIdentity): boolean {
-  return a.name === b.name && a.teacher === b.teacher;
-}
-
-/** "train_reflow (teacher 0123456789ab)" */
-export function describeStage({ name, teacher }: StageIdentity): string {
-  return teacher === undefined ? name : `${name} (teacher ${teacher.slice(0, 12)})`;
-}
+import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 
 /**
  * The folder of a stage: `workdir` itself, or where another stage has checkpoints there, the first folder beside it that is
@@ -46,36 +19,36 @@ export function describeStage({ name, teacher }: StageIdentity): string {
  */
 export async function stageFolder(
   workdir: string,
-  stage: StageIdentity,
+  stage: RunIdentity,
   otherStage: 'beside' | 'refuse',
   notice: (text: string) => void,
 ): Promise<string> {
   const owner = await stageOf(workdir);
-  if (!owner || sameStage(owner, stage)) return workdir;
+  if (!owner || sameIdentity(owner, stage)) return workdir;
   if (otherStage === 'refuse')
     throw new ConfigError(
-      `${workdir} holds a run of ${describeStage(owner)}, not of ${describeStage(stage)}; remove it, or give another --workdir`,
+      `${workdir} holds a run of ${describeIdentity(owner)}, not of ${describeIdentity(stage)}; remove it, or give another --workdir`,
     );
   const folder = await folderBeside(workdir, stage);
-  notice(`${workdir} holds a run of ${describeStage(owner)}; ${describeStage(stage)} has its own in ${folder}`);
+  notice(`${workdir} holds a run of ${describeIdentity(owner)}; ${describeIdentity(stage)} has its own in ${folder}`);
   return folder;
 }
 
-async function folderBeside(workdir: string, stage: StageIdentity): Promise<string> {
+async function folderBeside(workdir: string, stage: RunIdentity): Promise<string> {
   // "." and ".." have no name to add to.
   const stem = /^\.{0,2}$/.test(basename(workdir)) ? resolve(workdir) : workdir.replace(/[\\/]+$/, '');
   let free: string | undefined;
   for (let number = 1; ; number++) {
     const folder = `${stem}_${stage.name}${number === 1 ? '' : `_${number}`}`;
     const owner = await stageOf(folder);
-    if (owner && sameStage(owner, stage)) return folder;
+    if (owner && sameIdentity(owner, stage)) return folder;
     if (!owner) free ??= folder;
     if (!existsSync(folder)) return free as string;
   }
 }
 
 /** By its newest readable state, else snapshot; undefined for a folder without checkpoints of ours that name a stage. */
-async function stageOf(workdir: string): Promise<StageIdentity | undefined> {
+async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
   for (const [folder, name] of [
     ['checkpoints-meta', 'state'],
     ['checkpoints', 'checkpoint'],

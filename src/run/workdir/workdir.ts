@@ -14,10 +14,11 @@ import { checkGuards } from '../../io/guard.ts';
 import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
 import { type Checkpoint, checkpointParts, loadCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
+import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 import { type Config, resolveConfig } from '../config/index.ts';
 import { differences } from '../config/tree.ts';
 import { lockFolder } from './lock.ts';
-import { describeStage, numberedFiles, type StageIdentity, sameStage, stageFolder } from './stage_folder.ts';
+import { numberedFiles, stageFolder } from './stage_folder.ts';
 
 const KEPT_STATES = 2;
 
@@ -43,10 +44,10 @@ const free = [
 
 export class WorkDirectory {
   readonly path: string;
-  readonly stage: StageIdentity;
+  readonly stage: RunIdentity;
   private readonly unlock: () => Promise<void>;
 
-  private constructor(path: string, stage: StageIdentity, unlock: () => Promise<void>) {
+  private constructor(path: string, stage: RunIdentity, unlock: () => Promise<void>) {
     this.path = path;
     this.stage = stage;
     this.unlock = unlock;
@@ -60,7 +61,7 @@ export class WorkDirectory {
    */
   static async open(
     asked: string,
-    stage: StageIdentity,
+    stage: RunIdentity,
     otherStage: 'beside' | 'refuse',
     notice: (text: string) => void,
     signal?: AbortSignal,
@@ -111,8 +112,8 @@ export class WorkDirectory {
         const state = await loadCheckpoint(path);
         if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
         // Another process may have begun there since the folder was chosen.
-        if (state.stage && !sameStage(state.stage, this.stage))
-          throw new ConfigError(`${this.path} now holds a run of ${describeStage(state.stage)}; start again`);
+        if (state.stage && !sameIdentity(state.stage, this.stage))
+          throw new ConfigError(`${this.path} now holds a run of ${describeIdentity(state.stage)}; start again`);
         requireFinite(path, checkpointParts(state));
         this.checkConfig(await resolveConfig(state.config, path), config);
         return state;

@@ -1,0 +1,29 @@
+// What a run is: which kind of training, from which teacher. Checkpoints carry it, and a work directory belongs to one.
+import type { Config } from '../config/schema.ts';
+import { sha256OfFile } from '../machine/file_hash.ts';
+import { findCheckpoint } from './find.ts';
+
+/** What a checkpoint was trained by. Its architecture is in its configuration. */
+export interface RunIdentity {
+  /** "train", or reflow.reflow_type. */
+  name: string;
+  /** SHA-256 of the checkpoint of the flow that the run starts from; `train` has none. */
+  teacher?: string;
+}
+
+/** The identity of `train`. */
+export const trainIdentity: RunIdentity = { name: 'train' };
+
+/** The identity of a student of reflow.last_flow_ckpt. @throws FileError where that cannot be read */
+export async function reflowIdentity({ reflow }: Config): Promise<RunIdentity> {
+  return { name: reflow.reflow_type, teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)) };
+}
+
+export function sameIdentity(a: RunIdentity, b: RunIdentity): boolean {
+  return a.name === b.name && a.teacher === b.teacher;
+}
+
+/** "train_reflow (teacher 0123456789ab)" */
+export function describeIdentity({ name, teacher }: RunIdentity): string {
+  return teacher === undefined ? name : `${name} (teacher ${teacher.slice(0, 12)})`;
+}
