@@ -1,7 +1,6 @@
-// A caching allocator: memory is taken from the system in reservations, a freed block goes to the free list of its size
-// class and is handed out again, so that a training step after the first takes nothing from the system.
-// Classes are eighths of a power of two (at most 12.5 % is lost to rounding); blocks are aligned to 64 bytes.
-// Reservations are kept, unless the system has no memory left and takes back those of which nothing is in use.
+// A caching allocator. It takes memory from the system in reservations and keeps freed blocks in free lists by size class, so that
+// every training step after the first takes nothing from the system. Size classes are eighths of a power of two (rounding loses at
+// most 12.5 %); blocks are aligned to 64 bytes. Reservations are kept; unused ones are returned only when the system runs out.
 import { DeviceError, OutOfMemoryError, RecordingError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
 
@@ -16,11 +15,11 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
-/** Memory as it was taken from the system: one large block, or a slab of small ones. */
+/** One piece of memory taken from the system: a large block, or a slab of small ones. */
 interface Reservation {
   readonly address: number;
   readonly bytes: number;
-  /** Blocks of it in use, or a pool's. */
+  /** Number of its blocks that are in use or belong to a pool. */
   live: number;
 }
 
@@ -28,14 +27,14 @@ interface Block {
   readonly address: number;
   readonly size: number;
   readonly reservation: Reservation;
-  /** That it goes back to. */
+  /** The pool that the block returns to when it is freed. */
   pool?: Pool;
 }
 
-/** Blocks of work that was recorded: nobody else is given them until it is released. */
+/** Blocks that belong to a recording. No other work gets them until the pool is released. */
 export interface Pool {
   readonly freeBlocks: Map<number, Block[]>;
-  /** The most bytes that were in use of it at once. */
+  /** Peak bytes in use from this pool. */
   highWater: number;
   released: boolean;
 }
@@ -43,7 +42,7 @@ export interface Pool {
 export interface MemorySource {
   /** Takes that many bytes from the system, aligned to a page; 0 when there are none. */
   reserve: (bytes: number) => number;
-  /** Gives a reservation back; absent where the system would not take it. */
+  /** Returns a reservation to the system; absent where the system takes nothing back. */
   release?: (address: number) => void;
 }
 
@@ -56,10 +55,10 @@ export class CachingAllocator {
   private slab: Reservation | undefined;
   private slabUsed = 0;
   private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
-  /** That blocks are taken for now, and the figures when it was opened. */
+  /** The open pool, and the memory figures when it was opened. */
   private open: { pool: Pool; live: number; highWater: number } | undefined;
 
-  /** @param mostBytes where there is a limit that is not the system's, as of WebAssembly's memory: for the error */
+  /** @param mostBytes a limit other than the system's, such as WebAssembly's address space; named in out-of-memory errors */
   constructor(source: MemorySource, mostBytes?: number) {
     this.source = source;
     this.mostBytes = mostBytes;
@@ -85,14 +84,16 @@ export class CachingAllocator {
     const block = this.blocks.get(address);
     if (block === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
     if (this.open && block.pool !== this.open.pool)
-      throw new RecordingError('freeing memory that was there before is not possible while work is recorded');
+      throw new RecordingError(
+        'freeing memory that was allocated before the recording is not possible while work is recorded',
+      );
     this.blocks.delete(address);
     this.figures.live -= block.size;
     if (block.pool && !block.pool.released) putAway(block, block.pool.freeBlocks);
     else this.giveBack(block);
   }
 
-  /** What is allocated until `closePool` goes back to this pool when it is freed, and is allocated from it first. */
+  /** Until `closePool`, allocations come from this pool first and return to it when they are freed. */
   openPool(): Pool {
     const pool: Pool = { freeBlocks: new Map(), highWater: 0, released: false };
     const { live, highWater } = this.figures;
@@ -109,12 +110,12 @@ export class CachingAllocator {
     this.open = undefined;
   }
 
-  /** Counts a pool as used as much as it was when it was open. */
+  /** Adds the pool's recorded peak to the high-water mark, as a replay uses it. */
   countPool(pool: Pool): void {
     this.figures.highWater = Math.max(this.figures.highWater, this.figures.live + pool.highWater);
   }
 
-  /** Its blocks are everybody's again; those in use when they are freed. */
+  /** Returns the pool's blocks to the allocator; blocks in use follow when they are freed. */
   releasePool(pool: Pool): void {
     pool.released = true;
     for (const blocks of pool.freeBlocks.values()) for (const block of blocks) this.giveBack(block);
@@ -127,7 +128,7 @@ export class CachingAllocator {
     putAway(block, this.freeBlocks);
   }
 
-  /** Whether it is in use as a block of this allocator. */
+  /** Whether the address is a block of this allocator that is in use. */
   owns(address: number): boolean {
     return this.blocks.has(address);
   }
@@ -140,7 +141,7 @@ export class CachingAllocator {
     this.figures.highWater = this.figures.live;
   }
 
-  /** Gives back every reservation of which nothing is in use. Returns the bytes. */
+  /** Returns every unused reservation to the system. @returns how many bytes that were */
   trim(): number {
     const { release } = this.source;
     if (!release) return 0;

@@ -1,10 +1,10 @@
-// Whether a file is a whole shared library for this machine. The system's loader maps what a header promises and is killed by SIGBUS
-// where the file is shorter, so that is looked at before it is asked.
+// Checks that a file is a complete shared library for this machine. The system's loader maps what the header promises and dies of
+// SIGBUS if the file is shorter, so the file is checked first.
 
-/** e_machine of ELF. */
+/** Values of ELF's e_machine. */
 const MACHINES: Partial<Record<NodeJS.Architecture, number>> = { x64: 62, arm64: 183, riscv64: 243, loong64: 258 };
 
-/** Why these bytes are none; undefined where they seem to be one. Knows ELF of 64 bits; other systems' loaders check for themselves. */
+/** Why these bytes are not a shared library, or undefined. Only 64-bit ELF is checked; other systems' loaders check for themselves. */
 export function libraryFault(bytes: Uint8Array): string | undefined {
   if (bytes.length === 0) return 'it is empty';
   const machine = MACHINES[process.arch];
@@ -14,7 +14,7 @@ export function libraryFault(bytes: Uint8Array): string | undefined {
   const isLibrary = view.getUint16(16, true) === 3;
   if (view.getUint8(4) !== 2 || view.getUint8(5) !== 1 || view.getUint16(18, true) !== machine)
     return `it is for another architecture than ${process.arch}`;
-  if (!isLibrary) return 'it is no shared library';
+  if (!isLibrary) return 'it is not a shared library';
   const offset = (at: number) => Number(view.getBigUint64(at, true));
   const table = (at: number, count: number, size: number) =>
     offset(at) + view.getUint16(count, true) * view.getUint16(size, true);

@@ -1,9 +1,9 @@
-// The cache of compiled kernels: `<key>.so` beside `<key>.c`, the text it was made from, and `<key>.sum`, its SHA-256; of
-// CUDA `<key>.cubin` or `.ptx` beside `<key>.cu`. Loading a library runs code, so the folder and each file in it must belong to this
-// user and be writable by nobody else, and so must the folders above, which may also be root's. Where that is not so, or the folder
-// cannot be written or is mounted noexec, `reason` says why: each file is then compiled in a private temporary folder, which goes
-// once it is loaded. A file that others may have written is compiled again.
-// Files are written under another name and renamed: any number of processes may share the folder.
+// The cache of compiled kernels: `<key>.so` with its source `<key>.c` and its SHA-256 `<key>.sum`; for CUDA `<key>.cubin` or `.ptx`
+// with `<key>.cu`. Loading a library runs code, so the folder and each file in it must belong to this user and be writable by nobody
+// else; the folders above it may also belong to root. If a folder fails this check, cannot be written or is mounted noexec, `reason`
+// says why, and each file is compiled in a private temporary folder that is deleted once the library is loaded. A file that others
+// may have written is compiled again. Files are written under a temporary name and renamed, so any number of processes may share
+// the folder.
 import { createHash, randomBytes } from 'node:crypto';
 import {
   accessSync,
@@ -30,10 +30,10 @@ import { makeFolders } from '../folders.ts';
 import { atEnd } from './ending.ts';
 import { fromEnvironment, homeFolder } from './environment.ts';
 
-/** Raised whenever the meaning of a cached file changes. */
+/** Increased whenever the meaning of a cached file changes. */
 const CACHE_VERSION = 1;
 
-/** How the files of an entry end. */
+/** File extensions of an entry. */
 export interface Endings {
   source: string;
   binary: string;
@@ -43,31 +43,31 @@ const ANOTHER = 'RECTIFLOW_CACHE=DIR names another place';
 
 const BINARY = /\.(so|cubin|ptx)$/;
 
-/** The places of one entry while it is made. */
+/** The files of one entry while it is being compiled. */
 export interface Staged {
   source: string;
   output: string;
-  /** Puts the binary where `find` sees it; of a private folder nothing is kept. @returns the folder's copy of the source */
+  /** Moves the binary to where `find` sees it; a private folder keeps nothing. @returns the path of the source */
   commit(): string;
-  /** Removes what is there of it besides. */
+  /** Removes the temporary files. */
   discard(): void;
 }
 
 export class KernelCache {
-  /** Undefined where no folder serves: then nothing is kept. */
+  /** Undefined if no folder can be used: nothing is kept then. */
   readonly folder: string | undefined;
-  /** Why the usual folder is not in use; undefined when it is. */
+  /** Why the usual folder is not used; undefined when it is. */
   readonly reason: string | undefined;
   private readonly endings: Endings;
 
   constructor(folder = defaultFolder(), endings: Endings = { source: 'c', binary: 'so' }) {
     this.endings = endings;
     this.reason = reasonAgainst(folder, endings.binary === 'so');
-    // Links are followed once, here: the folders above the real one have been looked at.
+    // Links are resolved once, here: the folders above the real path have been checked.
     this.folder = this.reason || folder === undefined ? undefined : realpathSync(folder);
   }
 
-  /** Where the binary of this key is, verified, or undefined: absent or damaged (then it is removed). */
+  /** The path of the verified binary; undefined if it is absent or damaged (a damaged one is removed). */
   find(key: string): string | undefined {
     return this.read(key) && this.path(key, this.endings.binary);
   }
@@ -81,20 +81,21 @@ export class KernelCache {
       if (expected === sha256(binary)) return binary;
       this.remove(key);
     } catch {
-      // Absent, or being replaced by another process: compile it.
+      // Absent, or another process is replacing it: the caller compiles it.
     }
     return undefined;
   }
 
-  /** For a binary that cannot be loaded. */
+  /** Removes a binary that cannot be loaded. */
   remove(key: string): void {
     if (this.folder === undefined) return;
     for (const ending of ['sum', this.endings.binary]) rmSync(this.path(key, ending), { force: true });
   }
 
   /**
-   * Writes the source text and gives the places for a compiler. What is neither committed nor discarded is removed when the process ends.
-   * @throws DeviceError where no folder serves, not even a temporary one
+   * Writes the source text and returns the paths for a compiler. Entries that are neither committed nor discarded are removed when
+   * the process ends.
+   * @throws DeviceError if no folder can be used, not even a temporary one
    */
   stage(key: string, source: string): Staged {
     const { folder, endings } = this;
@@ -127,7 +128,7 @@ export class KernelCache {
     };
   }
 
-  /** Number of binaries and their bytes. */
+  /** The number of binaries and their total bytes. */
   usage(): { files: number; bytes: number } {
     const { folder } = this;
     const binaries = folder === undefined ? [] : readdirSync(folder).filter((name) => BINARY.test(name));
@@ -142,25 +143,25 @@ export class KernelCache {
   }
 }
 
-/** A key for whatever goes into a binary; any difference gives another key. */
+/** A hash of everything that determines a binary; any difference gives another key. */
 export function cacheKey(name: string, parts: readonly string[]): string {
   const hash = createHash('sha256').update(String(CACHE_VERSION));
   for (const part of parts) hash.update(`\0${part.length}\0`).update(part);
   return `${name.replace(/\W+/g, '_')}-${hash.digest('hex').slice(0, 32)}`;
 }
 
-/** Undefined for a user who has no home folder. */
+/** Undefined if the user has no home folder. */
 function defaultFolder(): string | undefined {
   const named = fromEnvironment('RECTIFLOW_CACHE');
   if (named !== undefined) return named;
   const xdg = fromEnvironment('XDG_CACHE_HOME');
-  // Its specification has relative ones ignored.
+  // The XDG specification says to ignore relative paths.
   if (xdg !== undefined && isAbsolute(xdg)) return join(xdg, 'rectiflow', 'kernels');
   const home = homeFolder();
   return home && join(home, '.cache', 'rectiflow', 'kernels');
 }
 
-/** Who may change what this entry of a file system holds, besides this user; undefined for nobody. */
+/** How somebody else could change this file or folder; undefined if only this user can. */
 function othersWho({ uid, gid, mode }: Stats): string | undefined {
   if (!process.getuid) return undefined;
   if (uid !== process.getuid()) return 'belongs to another user';
@@ -169,8 +170,8 @@ function othersWho({ uid, gid, mode }: Stats): string | undefined {
 }
 
 /**
- * Whether a group has this user alone, as where each user gets a group of the same number and what they make is writable by it
- * (umask 002). Not of root, whose group may have others.
+ * Whether this user is the only member of a group, as on systems that give each user a group of the same number and make files
+ * group-writable (umask 002). Always false for root, whose group may have other members.
  */
 function isPrivateGroup(gid: number): boolean {
   const uid = process.getuid?.();
@@ -183,7 +184,7 @@ function isPrivateGroup(gid: number): boolean {
   }
 }
 
-/** The first folder above `path` in which others than this user and root can put something else in the place of what is below. */
+/** The first folder above `path` in which somebody other than this user or root can replace entries. */
 function openParent(path: string): string | undefined {
   if (!process.getuid) return undefined;
   for (let parent = dirname(path); ; parent = dirname(parent)) {
@@ -200,7 +201,7 @@ function openParent(path: string): string | undefined {
 function readOwn(path: string): Buffer<ArrayBuffer> {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
-    // fstat, since the name may lead to another file by now.
+    // The descriptor is checked, because the name may lead to another file by now.
     const info = fstatSync(file);
     const others = info.isFile() ? othersWho(info) : 'is not a file';
     if (others) throw new Error(`${path} ${others}`);
@@ -214,20 +215,20 @@ function sha256(data: Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
-/** Why a folder does not serve, or undefined. */
+/** Why a folder cannot be used, or undefined. */
 function reasonAgainst(folder: string | undefined, forLibraries: boolean): string | undefined {
   if (folder === undefined) return `this user has no home folder (${ANOTHER})`;
   return folder === 'off' ? 'RECTIFLOW_CACHE is off' : unusable(resolve(folder), forLibraries);
 }
 
-/** Makes the folder if need be; the reason why it cannot be trusted or written, or undefined. */
+/** Creates the folder if needed. @returns why it cannot be trusted or written, or undefined */
 function unusable(folder: string, forLibraries: boolean): string | undefined {
   try {
     makeFolders(folder, 0o700);
     const info = lstatSync(folder);
     if (!info.isDirectory()) return `${folder} is not a folder`;
     const others = othersWho(info);
-    if (others) return `${folder} ${others}, who may have put other code there (remove it, and it is made anew)`;
+    if (others) return `${folder} ${others}, who may have put other code there (remove it; it is created again)`;
     const parent = openParent(realpathSync(folder));
     if (parent)
       return `${parent}, above ${folder}, can be changed by other users, who could put other code there (${ANOTHER})`;
@@ -237,12 +238,12 @@ function unusable(folder: string, forLibraries: boolean): string | undefined {
   }
 }
 
-/** Writes a file. @returns why libraries cannot be loaded from the folder, or undefined @throws the system's error */
+/** Writes a probe file. @returns why libraries cannot be loaded from the folder, or undefined @throws the system's error */
 function refusal(folder: string, forLibraries: boolean): string | undefined {
   const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
   writeFileSync(probe, '', { mode: 0o700 });
   try {
-    // Where a file system is mounted noexec, nobody may execute what has the permission, and nothing in it is mapped as code.
+    // On a file system that is mounted noexec, X_OK fails even with the permission bit set, and no file can be mapped as code.
     if (forLibraries) accessSync(probe, constants.X_OK);
     return undefined;
   } catch {
@@ -253,8 +254,8 @@ function refusal(folder: string, forLibraries: boolean): string | undefined {
 }
 
 /**
- * A new folder of mode 0700, in the first of the temporary places that serves.
- * @throws DeviceError with the reason against each
+ * Creates a folder of mode 0700 in the first temporary location that can be used.
+ * @throws DeviceError with the reason for each location that cannot
  */
 export function privateFolder(): string {
   const runtime = fromEnvironment('XDG_RUNTIME_DIR');

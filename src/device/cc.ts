@@ -1,4 +1,4 @@
-// The host's C compiler: found once, run on one source at a time within a limit of time, its log in the error.
+// The host's C compiler: found once, run on one source at a time with a time limit; errors quote its log.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { CompileError } from '../errors.ts';
@@ -7,22 +7,22 @@ import { fromEnvironment } from './environment.ts';
 
 export interface Compiler {
   command: string;
-  /** Arguments ahead of all others, those of CC: `gcc` in `ccache gcc`. */
+  /** Arguments of CC that come first: `gcc` in `ccache gcc`. */
   leading: readonly string[];
-  /** First line of `--version`: part of the cache key. */
+  /** The first line of `--version`; part of the cache key. */
   version: string;
 }
 
 const FLAGS = ['-O3', '-fno-math-errno', '-fno-trapping-math', '-shared', '-fPIC', '-std=gnu11'];
 const LINK = process.platform === 'darwin' ? [] : ['-Wl,-z,nodelete'];
 
-/** Where CC is not set, the first of these that runs. */
+/** If CC is not set, the first of these that runs is used. */
 const CANDIDATES = ['cc', 'gcc', 'clang'];
 
-/** Milliseconds after which a compiler is stopped: asked for its version, and compiling one file. */
+/** Time limits in milliseconds for `--version` and for compiling one file. */
 export const compilerLimits = { version: 30_000, file: 600_000 };
 
-/** By the words that were tried: the compiler, or why it did not answer in time. That is not waited for again. */
+/** The compiler by command line, or why it did not answer in time; a hanging command is not tried twice. */
 const known = new Map<string, Compiler | string>();
 
 /** @throws CompileError saying what was tried and what to install, or that CC cannot be run */
@@ -32,7 +32,7 @@ export function findCompiler(): Compiler {
   return result;
 }
 
-/** What to do about it. */
+/** The error text for a machine without a C compiler. */
 export function compilerMissing(tried: string): string {
   return (
     `the device cpu needs a C compiler; tried ${tried}. Install one (Debian, Ubuntu: ` +
@@ -41,9 +41,9 @@ export function compilerMissing(tried: string): string {
 }
 
 /**
- * Looks for a compiler: that of CC, or the first that runs.
- * @returns what was tried, where there is none
- * @throws CompileError if CC names one that cannot be run: another in its place would be a surprise
+ * Looks for a compiler: the one that CC names, or the first candidate that runs.
+ * @returns what was tried, if there is none
+ * @throws CompileError if CC names a command that cannot be run; another compiler in its place would be a surprise
  */
 export function lookForCompiler(): Compiler | { tried: string } {
   const steps = search();
@@ -52,7 +52,7 @@ export function lookForCompiler(): Compiler | { tried: string } {
   return step.value;
 }
 
-/** As lookForCompiler, which knows a compiler that was found here; the event loop goes on meanwhile. */
+/** Same as lookForCompiler, without blocking the event loop. The result is shared with it. */
 export async function lookForCompilerAsync(): Promise<Compiler | { tried: string }> {
   const steps = search();
   let step = steps.next();
@@ -62,13 +62,13 @@ export async function lookForCompilerAsync(): Promise<Compiler | { tried: string
 
 type Words = readonly [string, ...string[]];
 
-/** Yields the words of a compiler to ask for its version, takes its answer: the compiler, or why it does not run. */
+/** Yields a command to be asked for its version and receives the answer: the compiler, or why it does not run. */
 function* search(): Generator<Words, Compiler | { tried: string }, Compiler | string> {
   const named = fromEnvironment('CC');
   if (named !== undefined) {
     const compiler = known.get(named.join('\0')) ?? (yield named);
     if (typeof compiler !== 'string') return compiler;
-    throw new CompileError(`CC names "${named.join(' ')}", which cannot be run: ${compiler}; mend it, or unset CC`);
+    throw new CompileError(`CC names "${named.join(' ')}", which cannot be run: ${compiler}; fix it, or unset CC`);
   }
   const tried: string[] = [];
   for (const command of CANDIDATES) {
@@ -105,25 +105,25 @@ function seconds(milliseconds: number): string {
   return `${milliseconds / 1000} s`;
 }
 
-/** As a person types it. */
+/** The command as a person types it. */
 export function compilerName({ command, leading }: Compiler): string {
   return [command, ...leading].join(' ');
 }
 
-/** The full flag list of a compilation with these extra flags, for the instruction set that the compiler knows by this name. */
+/** All flags of a compilation. @param extra the module's own flags @param march an instruction set by the compiler's name */
 export function compilerFlags(extra: readonly string[], march: string): string[] {
   const contraction = extra.some((flag) => flag.startsWith('-ffp-contract')) ? [] : ['-ffp-contract=fast'];
   return [...FLAGS, `-march=${march}`, ...contraction, ...extra];
 }
 
-/** What -march=native stands for here: binaries of one CPU type must not meet another that shares the home folder. */
+/** What -march=native means on this machine: two CPU types that share a home folder must not load each other's binaries. */
 export function cpuIdentity(): string {
   const model = cpus()[0]?.model ?? 'unknown';
   let flags = '';
   try {
     flags = /^(flags|Features)\s*:.*$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[0] ?? '';
   } catch {
-    // Not Linux: the model name has to do.
+    // Systems other than Linux: the model name has to suffice.
   }
   return `${process.platform} ${process.arch} ${model} ${flags}`;
 }
@@ -139,7 +139,7 @@ export function compileSync(name: string, source: string, output: string, flags:
   check(name, compiler, output, flags, runSync(compiler.command, words, compilerLimits.file));
 }
 
-/** As compileSync; the event loop goes on meanwhile. */
+/** Same as compileSync, without blocking the event loop. */
 export async function compile(name: string, source: string, output: string, flags: readonly string[]): Promise<void> {
   const compiler = findCompiler();
   const words = argumentsFor(compiler, source, output, flags);
@@ -163,7 +163,7 @@ function failure(
     );
   const march = flags.find((flag) => flag.startsWith('-march=')) as string;
   const set = march.slice('-march='.length);
-  // Asked only now that something is wrong: without the instruction set, does an empty file compile?
+  // Find out whether the instruction set is at fault: does an empty file compile without it?
   const empty = (...more: string[]) => {
     const words = [...compiler.leading, ...more, '-E', '-x', 'c', '/dev/null'];
     return runSync(compiler.command, words, compilerLimits.version).status === 0;
@@ -178,7 +178,7 @@ function failure(
   return new CompileError(`${name}.c did not compile with ${own}:\n${detail}`, { cause: error });
 }
 
-/** How many lines of a compiler's log an error shows: the first ones tell what is wrong. */
+/** How many lines of a compiler's log an error shows. The first ones say what is wrong. */
 const MOST_LINES = 100;
 
 function shortened(log: string): string {
@@ -187,7 +187,7 @@ function shortened(log: string): string {
   return `${lines.slice(0, MOST_LINES).join('\n')}\n(${lines.length - MOST_LINES} more lines)`;
 }
 
-/** With its version, for messages. */
+/** The command with its version, for messages. */
 export function compilerTitle(compiler: Compiler): string {
   return `${compilerName(compiler)} (${compiler.version})`;
 }

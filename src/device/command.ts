@@ -1,31 +1,31 @@
-// Running another program to its end, within a limit of time.
+// Runs another program to its end, with a time limit.
 import { spawn, spawnSync } from 'node:child_process';
 import { isMainThread } from 'node:worker_threads';
 import { atEnd, withSignals } from './ending.ts';
 
 export interface Outcome {
-  /** Null where a signal ended it, or where it did not start. */
+  /** Null if a signal ended it, or if it did not start. */
   status: number | null;
   signal: NodeJS.Signals | null;
   stdout: string;
   stderr: string;
   /** Why it did not start. */
   error?: NodeJS.ErrnoException;
-  /** Whether it was stopped at the limit. */
+  /** Whether it was stopped at the time limit. */
   late: boolean;
 }
 
-/** How long what is killed may take to remove its temporary files. */
+/** How long a killed program may take to remove its temporary files. */
 const GRACE_MS = 100;
-/** Bytes of output that are kept; a program that writes more is heard to its end. */
+/** Bytes of output that are kept. What comes after is read and dropped. */
 const MOST_OUTPUT = 2 ** 22;
-/** How long output is waited for that processes left behind by the program may hold open. */
+/** How long to wait for output that orphaned child processes may hold open. */
 const OUTPUT_MS = 1000;
 
 /** Runs a program. The calling thread waits. @param limit in milliseconds */
 export function runSync(command: string, words: readonly string[], limit: number): Outcome {
   const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
-  // In the group of this process: Ctrl-C in a terminal reaches it, while this thread waits.
+  // The child stays in this process group, so that Ctrl-C in a terminal reaches it while this thread waits.
   const ran = spawnSync(command, words, {
     encoding: 'utf8',
     stdio,
@@ -40,8 +40,8 @@ export function runSync(command: string, words: readonly string[], limit: number
 }
 
 /**
- * As runSync; meanwhile the event loop goes on. The program and all that it starts are one group of processes, which ends at the
- * limit, and with this process. A worker thread starts it in the group of the process, which a terminal's Ctrl-C ends.
+ * Same as runSync, without blocking the event loop. The program and its children form one process group, which is killed at the time
+ * limit and when this process ends. A worker thread starts it in the parent's group, which a terminal's Ctrl-C ends.
  */
 export function run(command: string, words: readonly string[], limit: number): Promise<Outcome> {
   return withSignals(
@@ -78,13 +78,13 @@ export function run(command: string, words: readonly string[], limit: number): P
   );
 }
 
-/** Ends a group of processes, or a process. */
+/** Kills a process group or a process. */
 function killGroup(id: number): void {
   try {
     process.kill(id, 'SIGTERM');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, GRACE_MS);
     process.kill(id, 'SIGKILL');
   } catch {
-    // It has ended.
+    // It has ended already.
   }
 }

@@ -1,5 +1,5 @@
-// From a C file to a library in this process: out of the cache, or by the compiler and into the cache. What a compiler wrote is loaded
-// before it is kept; what does not load is not kept.
+// Turns a C file into a library loaded in this process, from the cache or with the compiler. A compiled library enters the cache only
+// after it has been loaded.
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { CompileError } from '../errors.ts';
@@ -33,7 +33,7 @@ function defaultMarch(): string {
   return fromEnvironment('RECTIFLOW_MARCH') ?? 'native';
 }
 
-/** Libraries of this process by cache key: devices of several thread counts share them. */
+/** Libraries of this process by cache key. Devices with different thread counts share them. */
 const libraries = new Map<string, Library>();
 
 export class CpuCompiler {
@@ -60,7 +60,7 @@ export class CpuCompiler {
     }
   }
 
-  /** Loads the libraries of these modules, after compiling what the cache lacks; the event loop goes on meanwhile. */
+  /** Loads the libraries of these modules and compiles those that the cache lacks, without blocking the event loop. */
   async prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
     await lookForCompilerAsync();
     const missing = modules.map((module) => this.request(module)).filter((request) => !this.known(request));
@@ -83,7 +83,7 @@ export class CpuCompiler {
     return { key, flags, source, module };
   }
 
-  /** A library of this process, or of the cache; one there that does not load is removed. */
+  /** The library if this process or the cache has it. A cached file that does not load is removed. */
   private known({ key, module }: Request): Library | undefined {
     const known = libraries.get(key);
     if (known) return known;
@@ -113,7 +113,7 @@ export class CpuCompiler {
   }
 }
 
-/** Loads what was compiled and puts it into the cache. @throws CompileError naming the compiler, for what is no such library */
+/** Loads the compiler's output and puts it into the cache. @throws CompileError naming the compiler, if it is not a usable library */
 function keep({ key, module }: Request, staged: Staged, start: number): Library {
   let library: Library;
   try {
@@ -131,7 +131,7 @@ function keep({ key, module }: Request, staged: Staged, start: number): Library 
   return library;
 }
 
-/** @throws Error for a file that is no library of this machine, or lacks a kernel */
+/** @throws Error for a file that is not a library for this machine, or lacks a kernel */
 function load(path: string, { kernels }: KernelModule): Library {
   const fault = libraryFault(readFileSync(path));
   if (fault) throw new CompileError(`${path}: ${fault}`);
@@ -141,7 +141,7 @@ function load(path: string, { kernels }: KernelModule): Library {
 }
 
 /**
- * Compiles a file of one line and loads it from where kernels are loaded from.
+ * Compiles a one-line file and loads it from the folder that kernels are loaded from.
  * @throws CompileError, DeviceError saying what does not work
  */
 export function tryCompiler(cache: KernelCache): void {

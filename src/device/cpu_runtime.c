@@ -1,5 +1,5 @@
-/* The CPU device's own C: memory from the system, copies between JavaScript's arrays and device addresses, and the
- * system's threads as a pool. Compiled like a kernel file; needs libc and pthreads.
+/* The C part of the CPU device: memory from the system, copies between JavaScript arrays and device addresses, and a pool
+ * of system threads. Compiled like a kernel file; needs libc and pthreads.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -15,7 +15,7 @@
 /* ---------------------------------------------------------------- memory */
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Pages at an address that is a multiple of 2 MiB, asked to be huge ones; 0 when the system has none left. */
+/* Pages aligned to 2 MiB, with huge pages requested; 0 if the system has no memory left. */
 EXPORT double runtime_reserve(double bytes) {
   size_t size = (size_t)bytes + HUGE_PAGE;
   void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -88,10 +88,10 @@ static int32_t available_workers(int32_t wanted) {
 
 static void pool_run(pool_body body, void *context, int32_t tasks) { share_tasks(body, context, tasks, thread_limit); }
 
-/* How many threads kernels called from this thread may use, this one included. */
+/* How many threads kernels called from this thread may use, including this one. */
 EXPORT void runtime_limit_threads(int32_t threads) {
   thread_limit = threads < 1 ? 1 : threads > MOST_WORKERS ? MOST_WORKERS : threads;
 }
 
-/* Gives a kernel file its pool (pool_bind of kernels/include/pool.h). */
+/* Binds a kernel file to the pool (pool_bind of kernels/include/pool.h). */
 EXPORT void runtime_bind_pool(void *bind) { ((void (*)(void (*)(pool_body, void *, int32_t)))bind)(pool_run); }

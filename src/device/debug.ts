@@ -1,9 +1,9 @@
-// The one dial for insight, RECTIFLOW_DEBUG: 1 devices, cache and leaks, 2 each kernel with its time, 3 the source that ran.
-// It writes to standard error, and only when asked.
+// RECTIFLOW_DEBUG prints what the engine does to standard error: 1 devices, cache and leaks; 2 each kernel with its time; 3 the
+// source that ran.
 
 import { fromEnvironment } from './environment.ts';
 
-/** The dial's value now; 0 when it is not set. */
+/** The current level; 0 when the variable is not set. */
 export function debugLevel(): number {
   return fromEnvironment('RECTIFLOW_DEBUG') ?? 0;
 }

@@ -1,20 +1,20 @@
-// What a device is: memory, compiled kernels, a queue of work. It knows nothing of ops, shapes or gradients.
-// Addresses are opaque numbers of their device. Work is enqueued in order; reading waits for it.
+// The interface of a device: memory, compiled kernels, and a queue of work. A device knows nothing about ops, shapes or gradients.
+// Addresses are opaque numbers that only their device understands. Work is enqueued in order; reads wait for it.
 import { kind } from '../arguments.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
 export interface MemoryFigures {
-  /** Bytes in use by tensors now. */
+  /** Bytes that tensors use now. */
   live: number;
-  /** The most that were in use at once since the last reset. */
+  /** Peak bytes in use since the last reset. */
   highWater: number;
-  /** Bytes taken from the system and kept for reuse. */
+  /** Bytes taken from the system, including those kept for reuse. */
   reserved: number;
 }
 
-/** Work that was recorded once, to be done again and again on the same memory. */
+/** Work that was recorded once and can be replayed on the same memory. */
 export interface Recording extends Disposable {
   /** Enqueues all of it. */
   replay(): void;
@@ -27,24 +27,24 @@ export interface CompileProgress {
 }
 
 /**
- * How the products of convolutions, matrix products and attention are computed, and what networks store. `fp32`: exact f32.
- * `tf32`: f32 with factors rounded to 10 bits of fraction, on tensor cores. `bf16`: networks keep activations and copies of
- * their weights in bfloat16; products of f32 tensors are exact.
+ * How convolutions, matrix products and attention multiply, and what networks store. `fp32`: exact f32. `tf32`: f32 with the
+ * factors rounded to 10 bits of mantissa, on tensor cores. `bf16`: networks store activations and copies of their weights in
+ * bfloat16; products of f32 tensors stay exact.
  */
 export const precisions = ['fp32', 'tf32', 'bf16'] as const;
 export type Precision = (typeof precisions)[number];
 
 /**
- * Descriptions of bf16 tensors for a card's copy engine, whose pieces have 128 bytes of each row: 64 columns or channels,
- * swizzled. Each is the host's address of one, for a kernel argument `map`, and is good until a thousand others have been asked
- * for: what is launched keeps a copy. Tensors begin at multiples of 16 bytes.
+ * Tensor maps: descriptions of bf16 tensors for the card's copy engine (TMA). A tile has 128 bytes of each row, that is 64 columns
+ * or channels, swizzled. Each method returns a host address for a kernel argument `map`. The address is valid until a thousand
+ * other maps have been requested; a launch keeps its own copy. Tensors must begin at multiples of 16 bytes.
  */
 export interface TensorMaps {
-  /** Pieces of `count` rows of a matrix. */
+  /** Tiles of `count` rows of a matrix. */
   rows(address: number, shape: readonly [rows: number, columns: number], count: number): number;
   /**
-   * Of images [N, H, W, C], pieces of `count` patches, one pixel of each. Patches begin between the pixel `lower`, vertical first,
-   * and `upper` away from the last pixel: -padding and padding - (kernel - 1).
+   * Tiles of `count` patches of images [N, H, W, C], one pixel of each patch. Patches start between the pixel `lower` (vertical
+   * first) and the last pixel plus `upper`: -padding and padding - (kernel - 1).
    */
   patches(
     address: number,
@@ -53,71 +53,72 @@ export interface TensorMaps {
     upper: readonly [number, number],
     count: number,
   ): number;
-  /** Copies of these, at most 32, side by side, for an argument `maps:N`; good until it is asked for again. */
+  /** An array of at most 32 maps for an argument `maps:N`; valid until the next call. */
   together(maps: readonly number[]): number;
 }
 
 export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';
-  /** As given to openDevice: 'cpu', 'cuda:1'. */
+  /** The name given to openDevice: 'cpu', 'cuda:1'. */
   readonly name: string;
-  /** Of the CPU always fp32. */
+  /** Always fp32 on the CPU. */
   readonly precision: Precision;
   /**
-   * Whether every convolution is a direct sum. Otherwise those of 3 x 3 may go by Winograd's algorithm on the CPU and in
-   * WebAssembly: faster, with an error some ten times that of a sum. Of CUDA always true.
+   * Whether every convolution is a direct sum. If false, 3x3 convolutions may use Winograd's algorithm on the CPU and in
+   * WebAssembly: faster, with about ten times the rounding error of a direct sum. Always true on CUDA.
    */
   readonly exact: boolean;
-  /** What it is, in a few words, for people. */
+  /** A short description for people. */
   readonly description: string;
-  /** The most workers that run tasks of a kernel at once; per-worker scratch is sized by it. */
+  /** The maximum number of workers that run tasks of a kernel at once; per-worker scratch memory is sized by it. */
   readonly workers: number;
-  /** Of CUDA on sm_90a, where there are kernels that read by them. */
+  /** Present on CUDA devices of sm_90a, whose kernels read through tensor maps. */
   readonly tensorMaps?: TensorMaps;
 
   /** @throws DeviceError when no memory is left. */
   allocate(bytes: number): number;
-  /** Gives memory back for reuse. @throws DeviceError for an address that is not allocated */
+  /** Frees memory for reuse. @throws DeviceError for an address that is not allocated */
   free(address: number): void;
-  /** From the host; as many bytes as `source` has. */
+  /** Copies all of `source` from the host to the device. */
   upload(address: number, source: HostArray): void;
-  /** To the host, once all enqueued work is done. */
+  /** Copies from the device to the host after all enqueued work is done. */
   download(address: number, target: HostArray): void;
-  /** Within the device. */
+  /** Copies within the device. */
   copy(target: number, source: number, bytes: number): void;
-  /** Sets every byte. */
+  /** Sets every byte to `byte`. */
   fill(address: number, bytes: number, byte: number): void;
 
   /** The kernels of a module, compiled at first use. @throws CompileError, DeviceError for a module of another device */
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
-  /** As for the CPU's; the launchers take a grid and return nothing. */
+  /** The same for CUDA modules; the launchers take a grid first and return nothing. */
   load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
-  /** Compiles those of several modules that are written for this device, ahead of their first use. */
+  /** Compiles the modules that are written for this device before their first use. */
   prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
-  /** The address of an int32 table (strides, sizes) with these values; made once, kept for the device's life. */
+  /** The address of an int32 table (strides, sizes) with these values; uploaded once and kept for the device's lifetime. */
   table(values: readonly number[]): number;
 
   /**
-   * Notes what `work` enqueues, without doing it. Memory that `work` allocates belongs to the recording until that is disposed.
-   * What must not change between replays may be launch arguments, all else is read from memory that was there before.
-   * @throws RecordingError, naming the last kernel, where `work` reads or writes values of the host, compiles, or frees memory
-   * that was there before
-   * @param expectedBytes what `work` is likely to have in use at once: taken in one piece, of which nothing is lost between blocks
+   * Records what `work` enqueues without running it. Memory that `work` allocates belongs to the recording until it is disposed.
+   * Launch arguments are fixed at recording time; everything that changes between replays must be read from device memory that
+   * existed before.
+   * @throws RecordingError, naming the last kernel, if `work` reads values back, uploads values, compiles, or frees memory that was
+   * allocated before the recording
+   * @param expectedBytes estimated peak memory of `work`, reserved in one piece to avoid fragmentation
    */
   record(work: () => void, expectedBytes?: number): Recording;
-  /** Milliseconds that the device takes over what `work` enqueues; waits for it. Absent where the host's clock will do. */
+  /** Milliseconds that the device needs for what `work` enqueues; waits for it. Absent where the host's clock suffices. */
   time?(work: () => void): number;
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
-  /** Of this device, by all tensors of this thread. */
+  /** Memory that all tensors of this thread use on this device. */
   memory(): MemoryFigures;
-  /** Starts a new measurement of `highWater` from the bytes in use now. */
+  /** Resets `highWater` to the bytes in use now. */
   resetHighWater(): void;
 }
 
 const devices = new WeakSet<object>();
 
-/** Every device does this when it is made, so that arguments can be told from objects that only look like one. */
+/** Every device registers itself when it is created, so that arguments can be told from look-alike objects. */
 export function registerDevice(device: Device): void {
   devices.add(device);
 }

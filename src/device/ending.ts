@@ -1,5 +1,5 @@
-// What must not outlive this process: files that are of use to nobody else, and compilers that run. Signal handlers are there only
-// while such a program runs and the event loop is free: at all other times a signal ends the process at once, as by default.
+// Cleans up what must not outlive this process: temporary files and running compilers. Signal handlers are installed only while a
+// compiler runs and the event loop is free; at all other times a signal ends the process at once, which is the default.
 import { setImmediate } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
 
@@ -14,13 +14,13 @@ function endAll(): void {
 
 function onSignal(signal: NodeJS.Signals): void {
   endAll();
-  // Others listen: they decide whether the process ends.
+  // Other listeners decide whether the process ends.
   if (process.listenerCount(signal) > 1) return;
   process.off(signal, onSignal);
   process.kill(process.pid, signal);
 }
 
-/** Does this when the process ends, unless the returned function is called before. */
+/** Runs the action when the process ends, unless the returned function is called first. */
 export function atEnd(action: () => void): () => void {
   if (actions.size === 0) process.on('exit', endAll);
   actions.add(action);
@@ -29,14 +29,14 @@ export function atEnd(action: () => void): () => void {
   };
 }
 
-/** While `work` runs, SIGINT, SIGTERM and SIGHUP do what `atEnd` was told before they end the process. Workers get no signals. */
+/** While `work` runs, SIGINT, SIGTERM and SIGHUP run the actions of `atEnd` before they end the process. Workers get no signals. */
 export async function withSignals<Result>(work: () => Promise<Result>): Promise<Result> {
   if (!isMainThread) return work();
   if (holders++ === 0) for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
     return await work();
   } finally {
-    // A signal that has arrived is told of in the next turn of the event loop; without a listener it would be lost.
+    // Node reports a signal in the next turn of the event loop; without a listener it would be lost.
     await setImmediate();
     await setImmediate();
     if (--holders === 0) for (const signal of SIGNALS) process.off(signal, onSignal);

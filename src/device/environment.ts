@@ -1,18 +1,18 @@
-// Every environment variable that the package reads: what it means and which values it takes. Nothing else reads the
-// environment. A variable that is set to nothing counts as not set; one that is set to nonsense is an error wherever it is used.
+// Every environment variable that the package reads, with its meaning and its values. No other file reads the environment. An empty
+// variable counts as unset; an invalid value is an error wherever it is used.
 import { statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { nearestName, ValueError } from '../errors.ts';
 
-/** Threads of one device. */
+/** The maximum number of threads of one device. */
 export const MOST_THREADS = 256;
 
 interface Variable<T> {
   meaning: string;
   /** Completes "NAME must be ...". */
   expected: string;
-  /** The value, or undefined for a text that is none. */
+  /** Parses the text; undefined if it is invalid. */
   read(text: string): T | undefined;
 }
 
@@ -24,7 +24,7 @@ const oneOf = <T>(meaning: string, expected: string, values: Record<string, T>):
   read: (text) => (Object.hasOwn(values, text) ? values[text] : undefined),
 });
 
-/** A folder that is there or is yet to be made; relative ones are below the working directory. */
+/** A folder that exists or can be created; relative paths start at the working directory. */
 const folder = (meaning: string): Variable<string> => ({
   meaning,
   expected: 'a folder',
@@ -75,7 +75,7 @@ export const variables = {
   LIBCUDA_PATH: anyText('file of libcuda, the NVIDIA driver', 'a library'),
   LIBNVRTC_PATH: anyText('file of libnvrtc', 'a library'),
   LIBLAPACK_PATH: anyText('file of LAPACK', 'a library'),
-  // What follows is shared with other programs and only says where else to look: what is not there is passed over.
+  // The variables below are shared with other programs and only add places to look; missing folders are skipped.
   CUDA_HOME: anyText('a CUDA toolkit in which libnvrtc is looked for', 'a folder'),
   CUDA_PATH: anyText('as CUDA_HOME', 'a folder'),
   CUDA_VISIBLE_DEVICES: anyText('read by the NVIDIA driver; quoted where a card does not exist', 'numbers of cards'),
@@ -91,7 +91,7 @@ export const variables = {
 export type VariableName = keyof typeof variables;
 type ValueOf<Name extends VariableName> = NonNullable<ReturnType<(typeof variables)[Name]['read']>>;
 
-/** The value of a variable, undefined where it is not set. @throws ValueError naming variable, value and what is expected */
+/** The value of a variable; undefined if it is not set. @throws ValueError naming the variable, its value and what is expected */
 export function fromEnvironment<Name extends VariableName>(name: Name): ValueOf<Name> | undefined {
   const text = process.env[name];
   if (text === undefined || text === '') return undefined;
@@ -101,7 +101,7 @@ export function fromEnvironment<Name extends VariableName>(name: Name): ValueOf<
   return value as ValueOf<Name>;
 }
 
-/** Undefined for a user who has neither HOME nor an entry in the list of users, as in a container that runs under a number. */
+/** Undefined for a user without HOME and without a passwd entry, as in a container that runs with a numeric user id. */
 export function homeFolder(): string | undefined {
   try {
     return homedir();
@@ -110,13 +110,13 @@ export function homeFolder(): string | undefined {
   }
 }
 
-/** What the environment says, for whoever is to see it. */
+/** A summary of the environment for `doctor` and the CLI. */
 export interface EnvironmentSurvey {
-  /** Variables that are set and that no other program cares for, as "NAME=text". */
+  /** Variables of this package that are set, as "NAME=text". */
   set: string[];
-  /** Values that are none, a line each. */
+  /** Invalid values, one line each. */
   wrong: string[];
-  /** Names that begin as ours do and are not known, a line each: a slip of the pen would have no effect. */
+  /** Unknown names with our prefix, one line each: probably typos, which would have no effect. */
   unknown: string[];
 }
 
@@ -131,7 +131,7 @@ export function surveyEnvironment(): EnvironmentSurvey {
       return [(error as Error).message];
     }
   });
-  // Those of the tests are theirs.
+  // Variables of the tests are not checked here.
   const strange = Object.keys(process.env).filter(
     (name) => /^RECTIFLOW_(?!TEST_)/.test(name) && !Object.hasOwn(variables, name),
   );
@@ -147,8 +147,8 @@ function whole(value: number, least: number, most: number): number | undefined {
   return Number.isInteger(value) && value >= least && value <= most ? value : undefined;
 }
 
-/** What a path names; undefined where there is nothing. */
-/** What is there; 'nowhere' for a path that nothing can be at: below a file, in a circle of links, too long. */
+/** What a path names; undefined if nothing is there. */
+/** What a path names; 'nowhere' for a path that cannot exist: below a file, in a loop of links, or too long. */
 function kindOf(path: string): 'file' | 'folder' | 'nowhere' | undefined {
   try {
     const info = statSync(path, { throwIfNoEntry: false });
@@ -159,8 +159,8 @@ function kindOf(path: string): 'file' | 'folder' | 'nowhere' | undefined {
 }
 
 /**
- * The words of a command as a shell splits them, quotes understood and nothing expanded; a path with blanks that is there is
- * one word. undefined for no words or an open quote.
+ * Splits a command into words like a shell: quotes are understood, nothing is expanded. An existing path with blanks is one word.
+ * @returns undefined for no words or an unclosed quote
  */
 function commandWords(text: string): [string, ...string[]] | undefined {
   if (kindOf(text) === 'file') return [text];

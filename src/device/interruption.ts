@@ -1,15 +1,15 @@
-// Whether work that blocks the event loop is to end. Meanwhile no timer, no signal handler and no AbortSignal of JavaScript gets
-// its turn, so devices ask here before each kernel.
+// Interrupts work that blocks the event loop. While it is blocked, no timer, signal handler or AbortSignal runs, so devices check here
+// before each kernel.
 
 let check: (() => void) | undefined;
 let held = 0;
 
-/** Calls the check that is installed, which throws to end the work. Devices do this before each kernel, long loops of the host in between. */
+/** Calls the installed check, which throws to end the work. Devices call this before each kernel, long host loops in between. */
 export function interruptionPoint(): void {
   if (check !== undefined && held === 0) check();
 }
 
-/** Runs `fn` without interruption: for writes that must be made as a whole, as an optimiser's update of all parameters. */
+/** Runs `fn` without interruption, for writes that must not be left half done, such as an optimizer's update. */
 export function uninterrupted<T>(fn: () => T): T {
   held++;
   try {
@@ -19,12 +19,12 @@ export function uninterrupted<T>(fn: () => T): T {
   }
 }
 
-/** Whether this is called inside `uninterrupted`. */
+/** Whether the caller runs inside `uninterrupted`. */
 export function isUninterrupted(): boolean {
   return held > 0;
 }
 
-/** Has `fn` called before each kernel until the result is disposed; what it throws ends the work that launches kernels. */
+/** Calls `fn` before each kernel until the result is disposed. If `fn` throws, the work that launches kernels ends. */
 export function checkBetweenKernels(fn: () => void): Disposable {
   const before = check;
   check = fn;

@@ -1,5 +1,5 @@
-// Recording on devices whose kernels run in the calling thread: what a piece of work launches is noted with its arguments, and
-// launched again without the work that chose it. A step of a small network spends most of its time choosing.
+// Recording on devices whose kernels run in the calling thread. Launches are stored with their arguments and replayed without the
+// JavaScript that produced them, which takes most of the time of a small network's step.
 import { RecordingError } from '../errors.ts';
 import type { CachingAllocator } from './allocator.ts';
 import type { Recording } from './device.ts';
@@ -10,7 +10,7 @@ export type Launch = (...values: number[]) => number;
 
 export class LaunchRecorder {
   private readonly allocator: CachingAllocator;
-  /** Of the work that is being recorded. */
+  /** The launches of the work that is being recorded. */
   private noted: { name: string; launch: Launch; values: number[]; uninterrupted: boolean }[] | undefined;
 
   constructor(allocator: CachingAllocator) {
@@ -47,10 +47,10 @@ export class LaunchRecorder {
     };
   }
 
-  /** A launcher that notes its launches while work is recorded. */
+  /** Wraps a launcher so that it stores its launches while work is recorded. */
   noting(name: string, signature: Signature, launch: Launch): Launch {
     const { returns } = parseSignature(signature);
-    // Of shapes alone.
+    // The result depends on shapes alone.
     if (returns === 'count') return launch;
     if (returns !== 'void')
       return (...values) => {

@@ -1,10 +1,10 @@
-// WebAssembly's memory as a system that grants memory and takes it back: it grows and never shrinks, so what is given back
-// is kept here, neighbours joined, and granted again, lowest address first.
+// Page allocation in WebAssembly's memory, which can grow but not shrink. Freed ranges are kept here, merged with their neighbours,
+// and reused, lowest address first.
 import type { MemorySource } from './allocator.ts';
 
 export const PAGE_BYTES = 64 * 2 ** 10;
 
-/** What is asked of a WebAssembly.Memory. */
+/** The part of WebAssembly.Memory that is needed here. */
 export interface GrowingMemory {
   readonly buffer: { readonly byteLength: number };
   grow(pages: number): number;
@@ -17,7 +17,7 @@ interface Range {
 
 export class LinearMemory implements MemorySource {
   private readonly memory: GrowingMemory;
-  /** Disjoint, by address, no two adjacent. */
+  /** Free ranges, disjoint, sorted by address, no two adjacent. */
   private readonly unused: Range[] = [];
   private readonly granted = new Map<number, number>();
 

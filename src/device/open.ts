@@ -1,4 +1,4 @@
-// Opening a device by name, once per name and options.
+// Opens devices by name, once per name and options.
 import { rmdirSync } from 'node:fs';
 import { checkArgument, checkOptions, kinds, oneOf } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
@@ -14,15 +14,15 @@ import { WasmDevice } from './wasm.ts';
 import { nodeHost } from './wasm_node.ts';
 
 export interface OpenOptions {
-  /** CPU and WebAssembly: threads that kernels use, the calling one included. Results do not depend on it. */
+  /** CPU and WebAssembly: the number of threads, including the calling one. Results do not depend on it. */
   threads?: number;
-  /** CUDA: what convolutions and matrix products may round to; default `fp32`. One card may be open in several. */
+  /** CUDA: the precision of convolutions and matrix products; default `fp32`. One card may be open in several precisions. */
   precision?: Precision;
-  /** CPU and WebAssembly: convolutions by direct sums alone, never by Winograd's algorithm; default false. */
+  /** CPU and WebAssembly: compute all convolutions as direct sums, never by Winograd's algorithm; default false. */
   exact?: boolean;
   /**
-   * CPU: the instruction set of the kernels, by the compiler's name, for instance `x86-64-v3`; default RECTIFLOW_MARCH, or the
-   * processor's own. One that the processor lacks ends the process with an illegal instruction.
+   * CPU: the instruction set of the kernels by the compiler's name, such as `x86-64-v3`; default RECTIFLOW_MARCH, or the
+   * processor's own. An instruction set that the processor lacks ends the process with an illegal instruction.
    */
   march?: string;
 }
@@ -34,12 +34,12 @@ const openOptions = {
   march: kinds.text,
 };
 
-/** By what was asked for; settled ones, and those that are being opened. */
+/** Devices by name and options, open or being opened. */
 const open = new Map<string, Promise<Device>>();
 let current: Device | undefined;
 
 /**
- * Opens a device; the first one opened becomes the default of tensors made without one.
+ * Opens a device. The first one becomes the default device of new tensors.
  * @param name `'cpu'`; `'wasm'`, the same kernels in WebAssembly; `'cuda'`, the first card; `'cuda:1'`, the second
  * @throws DeviceError, CompileError saying what is missing and what to do
  */
@@ -69,9 +69,9 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
 }
 
 /**
- * As openDevice, for a name that is only a default: in the place of 'cpu' the device wasm, on a machine without C compiler, where koffi
- * does not load, or without any folder from which libraries are loaded.
- * @param onNotice told of that
+ * Same as openDevice, for a name that the user did not choose. If the machine has no C compiler, koffi does not load, or no folder can
+ * hold libraries, the device wasm is opened in place of 'cpu'.
+ * @param onNotice called with the reason
  * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where the WebAssembly module is not there either
  */
 export async function openDefaultDevice(
@@ -93,7 +93,7 @@ export async function openDefaultDevice(
   return device;
 }
 
-/** Why the device cpu cannot be opened here, for which the user need not answer. */
+/** Why the device cpu cannot be opened on this machine, apart from a wrong CC. */
 async function obstacleToCpu(): Promise<{ notice: string; remedy: string } | undefined> {
   const compiler = await lookForCompilerAsync();
   if ('tried' in compiler)
@@ -124,7 +124,7 @@ async function deviceOf(
   return new CudaDevice(index, { precision });
 }
 
-/** @throws DeviceError for a name that is none of a device */
+/** @throws DeviceError for a name that is not a device's */
 export function parseDeviceName(name: string): { kind: string; index: number } {
   const match = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name);
   if (!match) throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
@@ -132,7 +132,7 @@ export function parseDeviceName(name: string): { kind: string; index: number } {
   return { kind, index: Number(index) };
 }
 
-/** The device of tensors made without naming one. @throws DeviceError before openDevice */
+/** The device of tensors that are created without naming one. @throws DeviceError before openDevice */
 export function defaultDevice(): Device {
   if (!current) throw new DeviceError("no device is open: call `await openDevice('cpu')` first");
   return current;

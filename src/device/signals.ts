@@ -1,14 +1,14 @@
-// Signals of the process, also for work that blocks the event loop.
+// Watches signals of the process, also while work blocks the event loop.
 import { constants } from 'node:os';
 import { DeviceError } from '../errors.ts';
 import { SignalPoll } from './native/libuv.ts';
 
-/** How often the event loop asks, in milliseconds. */
+/** The polling interval of the event loop in milliseconds. */
 const POLL_MS = 20;
 
 /**
- * Tells of each signal by its number: in `poll`, for work that blocks the event loop, and whenever the event loop has its turn. Until it is
- * disposed, the signals have no other effect.
+ * Reports each signal by its number: from `poll`, which blocking work calls, and from the event loop. Until the watch is disposed,
+ * the signals have no other effect.
  */
 export function watchSignals(
   names: readonly NodeJS.Signals[],
@@ -29,7 +29,7 @@ export function watchSignals(
       },
     };
   } catch (error) {
-    // Without koffi a signal waits for the event loop: for the end of an evaluation or a step.
+    // Without koffi, a signal is seen when the event loop runs: after an evaluation or a step.
     if (!(error instanceof DeviceError)) throw error;
     const listeners = names.map((name, i) => [name, () => onSignal(numbers[i])] as const);
     for (const [name, listener] of listeners) process.on(name, listener);

@@ -1,11 +1,11 @@
-// A kernel file with the project's own headers put in its place: the very text that is hashed, compiled and kept beside
-// the binary. `#line` directives keep a compiler's messages pointing at the files a person edits.
+// Inlines the project's own headers into a kernel file. The resulting text is hashed, compiled and kept next to the binary. `#line`
+// directives keep a compiler's messages pointing at the files that a person edits.
 import { CompileError } from '../errors.ts';
 import { readText, textRoot } from './texts.ts';
 
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$/;
 
-/** Where a kernel file is. @param path below src/, or a URL */
+/** The URL of a kernel file. @param path below src/, or a URL */
 export function sourceUrl(path: string): URL {
   return new URL(path, textRoot);
 }
@@ -34,7 +34,7 @@ function findHeader(name: string, from: URL): { url: URL; text: string } {
     try {
       return { url, text: readText(url) };
     } catch {
-      // Look in the next place.
+      // Try the next place.
     }
   }
   throw new CompileError(`${from.pathname}: its header "${name}" is missing; reinstall the package`);

@@ -1,4 +1,4 @@
-// Libraries of the operating system, found and bound at run time: what code above device/ declares as data and calls.
+// Finds and binds system libraries at run time. Code above device/ declares them as data and calls them.
 //
 //   signature: kinds of the arguments, "->", kind of the result; e.g. 'ptr str u32 -> i32'. Pointers to results are arrays.
 import { RectiflowError } from '../errors.ts';
@@ -10,13 +10,13 @@ import { ffiVersion, Library } from './native/loader.ts';
 export { ffiVersion } from './native/loader.ts';
 
 interface Kinds {
-  /** An address, as another call returned it. */
+  /** An address that another call returned. */
   ptr: number;
   size: number;
   i32: number;
   u32: number;
   f64: number;
-  /** char *, ended by a zero. */
+  /** A zero-terminated char *. */
   str: string;
   /** A typed array, read and written in place for the duration of the call. */
   array: HostArray | BigUint64Array;
@@ -33,21 +33,21 @@ type Values<Words extends string> = Words extends `${infer K extends Kind} ${inf
     ? [Kinds[Words]]
     : [];
 
-/** The function that a signature stands for. */
+/** The TypeScript type of a signature. */
 type NativeFunction<S extends string> = S extends `${infer Words} -> ${infer R extends Kind}`
   ? (...values: Values<Words>) => Kinds[R]
   : (...values: Values<S>) => void;
 
 export interface SystemLibrary<Functions extends Readonly<Record<string, string>>> {
-  /** How messages call it. */
+  /** The library's name in messages. */
   readonly name: string;
-  /** What needs it, for the error of its absence: "LSUN's databases". */
+  /** What needs it, named in the error if it is missing: "LSUN's databases". */
   readonly purpose: string;
   /** File names or paths, tried in order where the system's loader looks. */
   readonly files: readonly string[];
-  /** Libraries that this one opens by their bare names: files to load ahead of `file`. */
+  /** Libraries that this one opens by bare name: files to load before `file`. */
   readonly companions?: (file: string) => readonly string[];
-  /** The environment variable that names the file instead. */
+  /** The environment variable that overrides the file. */
   readonly variable: VariableName & `LIB${string}`;
   /** How to install it. */
   readonly install: string;
@@ -59,7 +59,7 @@ export type NativeFunctions<Functions extends Readonly<Record<string, string>>> 
   readonly [Name in keyof Functions]: NativeFunction<Functions[Name]>;
 };
 
-/** By library and where it is looked for. Never emptied: a library is not unloaded. */
+/** Loaded libraries by name and place. Entries are never removed, because a library is not unloaded. */
 const opened = new Map<string, unknown>();
 
 /** @throws RectiflowError saying where it was looked for, which variable sets it and how to install it */
@@ -78,9 +78,9 @@ export function openSystemLibrary<const Functions extends Readonly<Record<string
 }
 
 function load(spec: SystemLibrary<Readonly<Record<string, string>>>, candidates: readonly string[]): Library {
-  // Asked first, so that what fails below is the library and not the package that opens it.
+  // Load koffi first, so that a failure below is the library's.
   ffiVersion();
-  /** Files by the loader's reason. */
+  /** Failed files by the loader's reason. */
   const tried = new Map<string, string[]>();
   for (const file of candidates) {
     let path = file;

@@ -1,7 +1,7 @@
-// Small int32 tables (strides, sizes) that kernels read: one copy on the device for each content, kept for its life.
+// Small int32 tables (strides, sizes) that kernels read. Each distinct table is uploaded once and kept for the device's lifetime.
 import type { Device } from './device.ts';
 
-/** Memory is taken for many at once, so that they do not keep pieces of memory from being given back. */
+/** Tables share large allocations, so that single tables do not keep reservations from being returned. */
 const CHUNK = 8192;
 const ALIGNMENT = 64;
 

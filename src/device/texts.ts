@@ -1,12 +1,11 @@
-// Texts that the package reads as they are: kernel sources, and the script of a worker. In the place of this module
-// scripts/build.js puts one that holds all of them, so that the package, and a program that a bundler made of it, needs no
-// file beside itself.
+// Reads the package's text files: kernel sources and a worker's script. scripts/build.js replaces this module with one that contains
+// all of them, so that the package, and a program bundled from it, needs no other files.
 import { readFileSync } from 'node:fs';
 
-/** What the paths of such texts are relative to. */
+/** The base URL of the text files. */
 export const textRoot = new URL('..', import.meta.url).href;
 
-/** @throws the system's error, or Error for a text that the package does not have */
+/** @throws the system's error, or Error for a text that the package does not contain */
 export function readText(url: URL): string {
   return readFileSync(url, 'utf8');
 }

@@ -1,11 +1,11 @@
-/* The pool of threads behind kernels/include/pool.h, for the system's threads and for WebAssembly's workers: how a job is
- * published, shared out and ended.
+/* The thread pool behind kernels/include/pool.h, for system threads and WebAssembly workers: how a job is published,
+ * distributed and finished.
  *
  * The caller takes part as worker 0; workers spin for a while after a job and then sleep. A job is published by one 64-bit
  * word (generation, participants), so that a late worker can never mistake one job for another. Tasks are handed out by
  * an atomic counter. A second thread that finds the pool busy runs its tasks by itself.
  *
- * Who includes this defines RELAX() (a pause within a spin), SPINS (before a worker sleeps), and the four functions below.
+ * The including file defines RELAX() (a pause within a spin), SPINS (before a worker sleeps), and the four functions below.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -20,9 +20,9 @@ static _Atomic uint64_t published; /* generation * 1024 + participants */
 /* Sleeps until `published` differs from `seen`. */
 static void sleep_while_published(uint64_t seen);
 static void wake_sleepers(void);
-/* Gives up the processor for a moment. */
+/* Yields the processor. */
 static void yield_processor(void);
-/* How many of `wanted` threads there are, the caller included; starts some where it can. */
+/* The number of available threads up to `wanted`, including the caller; starts more if it can. */
 static int32_t available_workers(int32_t wanted);
 
 static struct {
@@ -52,7 +52,7 @@ static uint64_t wait_for_job(uint64_t seen) {
   return atomic_load(&published);
 }
 
-/* A worker's life. `seen`: what was published before it counted as available. */
+/* The main loop of a worker. `seen` is what was published before the worker became available. */
 static _Noreturn void work(int32_t worker, uint64_t seen) {
   for (;;) {
     seen = wait_for_job(seen);
@@ -62,7 +62,7 @@ static _Noreturn void work(int32_t worker, uint64_t seen) {
   }
 }
 
-/* Runs the tasks by the calling thread and up to limit - 1 workers. */
+/* Runs the tasks on the calling thread and up to limit - 1 workers. */
 static void share_tasks(pool_body body, void *context, int32_t tasks, int32_t limit) {
   int32_t wanted = limit < tasks ? limit : tasks;
   if (wanted <= 1 || atomic_exchange_explicit(&busy, 1, memory_order_acquire)) {

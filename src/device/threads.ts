@@ -1,9 +1,9 @@
-// How many threads kernels use where nobody says so.
+// The default number of threads.
 import { availableParallelism } from 'node:os';
 import { ValueError } from '../errors.ts';
 import { fromEnvironment, MOST_THREADS } from './environment.ts';
 
-/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine are sooner done with their share each. */
+/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine finish sooner if they share the cores. */
 export function defaultThreads(): number {
   return fromEnvironment('RECTIFLOW_THREADS') ?? Math.min(availableParallelism(), MOST_THREADS);
 }

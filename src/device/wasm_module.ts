@@ -1,20 +1,19 @@
-// dist/wasm/kernels.js: every kernel of the CPU and src/device/wasm_runtime.c in one WebAssembly module, as
-// scripts/build_wasm.ts makes it and the device wasm reads it: compressed, as text in a JavaScript module, which bundlers take
-// along. It carries, in a section of its own, a hash of each source it was built of, so that one which is older than the
-// sources beside it is refused instead of misread.
+// Reads and writes dist/wasm/kernels.js: all CPU kernels and src/device/wasm_runtime.c in one WebAssembly module, built by
+// scripts/build_wasm.ts. It is compressed text in a JavaScript module, so that bundlers include it. A custom section has a hash of
+// each source, so that a module older than its sources is refused.
 import { createHash } from 'node:crypto';
 import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 import type { KernelModule } from './module.ts';
 import { amalgamate, sourceUrl } from './source.ts';
 
-/** Below the package's folder. */
+/** Path below the package's folder. */
 export const WASM_FILE = 'dist/wasm/kernels.js';
 
-/** Of each thread, at the lowest addresses: an overflow of the first one traps. */
+/** Stack size of each thread. The first stack is at the lowest addresses, so that its overflow traps. */
 export const STACK_BYTES = 2 ** 20;
-/** The first thread's stack and the module's own data. */
+/** Room for the first thread's stack and the module's data. */
 export const INITIAL_BYTES = 2 * 2 ** 20;
-/** One page below 4 GiB, so that the end of a block is an address too. */
+/** One page below 4 GiB, so that the end of a block is also an address. */
 export const MOST_BYTES = 2 ** 32 - 2 ** 16;
 
 /** Name of the custom section: JSON, module name -> source hash. */
@@ -32,17 +31,17 @@ export const wasmRuntime = {
   flags: [],
 } satisfies KernelModule;
 
-/** What a worker calls; see wasm_worker.js. */
+/** The exports that a worker calls; see wasm_worker.cjs. */
 export const workerFunctions = ['runtime_join', 'runtime_work', 'runtime_failed'] as const;
 
-/** The flags of a kernel's declaration are part of it. */
+/** A hash of the source and the flags of its declaration. */
 export function sourceHash({ url, flags }: KernelModule): string {
   return createHash('sha256')
     .update([amalgamate(url), ...flags].join('\0'))
     .digest('hex');
 }
 
-/** The hashes in a module; none in a file that this project did not build. */
+/** The hashes in a module; empty for a file that this project did not build. */
 export function builtSources(module: WebAssembly.Module): Readonly<Record<string, string>> {
   const [section] = WebAssembly.Module.customSections(module, SOURCES_SECTION);
   return section ? JSON.parse(new TextDecoder().decode(section)) : {};

@@ -1,5 +1,5 @@
-// The WebAssembly device under Node: its module from dist/wasm, its threads as workers. A page in a browser would bring
-// others; wasm.ts knows neither.
+// The Node host of the WebAssembly device: reads the module from dist/wasm and runs threads as workers. wasm.ts is independent of
+// the host, so that a browser can provide its own.
 import { Worker } from 'node:worker_threads';
 import { DeviceError } from '../errors.ts';
 import { debugLine } from './debug.ts';
@@ -11,7 +11,7 @@ import { builtSources, sourceHash, unpack, WASM_FILE } from './wasm_module.ts';
 
 const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
 
-/** @throws DeviceError when the module was not built, or is damaged */
+/** @throws DeviceError if the module was not built or is damaged */
 export async function nodeHost(): Promise<WasmHost> {
   const packed = await readPacked();
   const module = await compiled(packed).catch(damaged);
@@ -23,9 +23,9 @@ export async function nodeHost(): Promise<WasmHost> {
   };
 }
 
-/** Imported, not read: a bundler then puts it into the program. */
+/** The module is imported rather than read, so that bundlers include it. */
 async function readPacked(): Promise<string> {
-  // @ts-expect-error The build makes it; the path is the same from src/device and from dist/device.
+  // @ts-expect-error The build creates it; the path is the same from src/device and from dist/device.
   const imported = await import('../../dist/wasm/kernels.js').catch((cause: NodeJS.ErrnoException) =>
     cause.code === 'ERR_MODULE_NOT_FOUND' ? {} : damaged(cause),
   );
@@ -48,10 +48,10 @@ function checkSource(module: KernelModule, hash: string | undefined): void {
     throw new DeviceError(`${WASM_FILE} was built of another ${module.name}.c than the one that is here; ${remedy}`);
 }
 
-/** Settles once the worker has joined the pool. From then on it does not keep the process alive. */
+/** Resolves once the worker has joined the pool. From then on it does not keep the process alive. */
 function startWorker(start: WorkerStart): Promise<void> {
   return new Promise((resolve, reject) => {
-    // Run from its text, so that a bundled program has it. No flags of this process: a loader of TypeScript would start in every worker.
+    // The worker runs from its text, which bundles contain. It gets no flags of this process, which may load a TypeScript loader.
     const text = readText(sourceUrl('device/wasm_worker.cjs'));
     const worker = new Worker(text, { eval: true, workerData: start, execArgv: [] });
     worker.once('message', () => {

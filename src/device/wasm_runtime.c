@@ -1,8 +1,8 @@
-/* The WebAssembly device's own C: copies within its memory, and JavaScript's workers as a pool. Every worker has an
- * instance of the one module, on the one memory, with a stack of its own; function pointers mean the same in each.
+/* The C part of the WebAssembly device: copies within its memory, and a pool of JavaScript workers. Each worker has an
+ * instance of the same module on the same memory with its own stack; function pointers are the same in each.
  */
 #define RELAX() ((void)0)
-/* There is no pause instruction: as many as make the half millisecond that the system's threads spin. */
+/* WebAssembly has no pause instruction; this many iterations take about the half millisecond that system threads spin. */
 #define SPINS 400000
 
 #include "thread_pool.h"
@@ -33,13 +33,13 @@ static int32_t available_workers(int32_t wanted) {
   return there < wanted ? there : wanted;
 }
 
-/* Threads that kernels use, the calling one included, and whether that one may sleep. */
+/* The number of threads that kernels use, including the calling one, and whether that one may sleep. */
 EXPORT void runtime_configure(int32_t threads, int32_t sleep) {
   width = threads;
   may_sleep = sleep;
 }
 
-/* For a worker, once: its number. From here on jobs count on it. */
+/* Called once by each worker: returns its number. From here on it takes part in jobs. */
 EXPORT int32_t runtime_join(void) {
   uint64_t seen = atomic_load(&published);
   int32_t worker = atomic_fetch_add(&joined, 1);
@@ -47,10 +47,10 @@ EXPORT int32_t runtime_join(void) {
   return worker;
 }
 
-/* A worker's life. */
+/* The main loop of a worker. */
 EXPORT void runtime_work(int32_t worker) { work(worker, seen_by[worker]); }
 
-/* After a trap in a worker or in the calling thread: no job waits for that thread, and all that come end in a trap. */
+/* Called after a trap in any thread: no job waits for that thread, and every later job traps. */
 EXPORT void runtime_failed(void) {
   atomic_store(&failed, 1);
   atomic_fetch_add(&finished, 1);

@@ -1,5 +1,5 @@
-// A thread of the device wasm: the module on the device's memory, with a stack of its own, and tasks until the device
-// goes. Plain CommonJS, because Node runs it from its text, which is in the package (texts.ts).
+// A thread of the wasm device: instantiates the module on the device's memory with its own stack and runs tasks until the device
+// closes. Plain CommonJS, because Node runs it from its text, which is in the package (texts.ts).
 const { parentPort, workerData } = require('node:worker_threads');
 
 const { module: wasm, memory, stack } = workerData;

@@ -32,7 +32,7 @@ it.each([
   ['RECTIFLOW_THREADS', 'abc', 'RECTIFLOW_THREADS must be a whole number from 1 to 256, got abc'],
   ['RECTIFLOW_TUNING', 'none.json', 'RECTIFLOW_TUNING must be a file of `rectiflow tune`, got none.json'],
   ['RECTIFLOW_DEBUG', 'yes', 'RECTIFLOW_DEBUG must be 0, 1, 2 or 3, got yes'],
-  ['CC', 'no-such-cc -O1', 'CC names "no-such-cc -O1", which cannot be run: ENOENT; mend it, or unset CC'],
+  ['CC', 'no-such-cc -O1', 'CC names "no-such-cc -O1", which cannot be run: ENOENT; fix it, or unset CC'],
 ])('%s=%s ends it in one line', (name, text, message) => {
   const { stderr, status } = rectiflow('estimate --config digits', { [name]: text });
   expect(stderr).toBe(`rectiflow: ${message}\n`);
@@ -45,7 +45,7 @@ it('notes a cache folder that is not used', () => {
   chmodSync(shared, 0o777);
   const { stderr } = rectiflow('train --config digits --workdir w --device cuda:99', { RECTIFLOW_CACHE: shared });
   expect(stderr).toContain(
-    `note: ${shared} can be written by other users, who may have put other code there (remove it, and it is made anew): kernels are compiled again in every process\n`,
+    `note: ${shared} can be written by other users, who may have put other code there (remove it; it is created again): kernels are compiled again in every process\n`,
   );
 });
 

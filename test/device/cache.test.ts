@@ -199,7 +199,7 @@ test('a link in the place of a file is not followed', () => {
 test('a folder that others could write is to be removed: what it holds may be theirs', () => {
   chmodSync(folder, 0o777);
   expect(new KernelCache(folder).reason).toBe(
-    `${folder} can be written by other users, who may have put other code there (remove it, and it is made anew)`,
+    `${folder} can be written by other users, who may have put other code there (remove it; it is created again)`,
   );
 });
 

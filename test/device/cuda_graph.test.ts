@@ -99,7 +99,7 @@ test('what a recording cannot hold is refused by name, and the device works on',
   refused(/reading a value/, () => read(device, x, 1));
   refused(/writing values of the host/, () => floats(device, [1]));
   refused(/loading another/, () => device.load(another));
-  refused(/freeing memory that was there before/, () => device.free(x));
+  refused(/freeing memory that was allocated before the recording/, () => device.free(x));
   refused(/making a table/, () => device.table([1, 2, 3]));
   refused(/recording another graph/, () => device.record(() => {}));
   expect(read(device, x, 1)).toEqual([2]);

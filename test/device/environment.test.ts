@@ -115,7 +115,7 @@ it('relative folders are below the working directory', () => {
 it('a CC that does not run is no reason to compute elsewhere', async () => {
   vi.stubEnv('CC', 'no-such-cc');
   await expect(openDefaultDevice('cpu', {}, () => {})).rejects.toThrow(
-    'CC names "no-such-cc", which cannot be run: ENOENT; mend it, or unset CC',
+    'CC names "no-such-cc", which cannot be run: ENOENT; fix it, or unset CC',
   );
 });
 

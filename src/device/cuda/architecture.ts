@@ -1,14 +1,14 @@
-// What kernels are compiled for: the card's own architecture where NVRTC knows it, else PTX of the nearest older one,
-// which the driver translates.
+// Chooses the compilation target: the card's own architecture if NVRTC knows it, else PTX of the nearest older one, which the driver
+// translates.
 import { DeviceError } from '../../errors.ts';
 import type { Card } from '../native/libcuda.ts';
 import type { Nvrtc } from '../native/libnvrtc.ts';
 
-/** Ampere: the first with asynchronous copies and bf16 and tf32 matrix instructions. */
+/** Ampere, the first architecture with asynchronous copies and with bf16 and tf32 matrix instructions. */
 const OLDEST = 80;
-/** Whose own kernels are built for that target alone. */
+/** The architecture whose special kernels are built for that target alone. */
 export const HOPPER = 'sm_90a';
-/** Architectures that have instructions of their own, which their successors lack. */
+/** Architectures with instructions that their successors lack. */
 const SPECIFIC = new Set([90]);
 
 export interface Target {

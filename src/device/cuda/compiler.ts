@@ -1,4 +1,4 @@
-// From a .cu file to an image that the driver loads: through the cache, or through NVRTC and into the cache.
+// Turns a .cu file into an image that the driver loads, from the cache or with NVRTC.
 import { writeFileSync } from 'node:fs';
 import { cacheKey, KernelCache } from '../cache.ts';
 import { reportCompile } from '../debug.ts';
@@ -8,10 +8,10 @@ import type { Compilation, Nvrtc } from '../native/libnvrtc.ts';
 import { amalgamate } from '../source.ts';
 import type { Target } from './architecture.ts';
 
-/** Files that are compiled at once: as many as koffi has threads. */
+/** How many files are compiled at once: the number of koffi's threads. */
 const AT_ONCE = 4;
 
-/** One file to compile, and where its image belongs. */
+/** One file to compile, and where its image goes. */
 interface Request {
   key: string;
   name: string;
@@ -24,9 +24,9 @@ export class CudaCompiler {
   readonly cache: KernelCache;
   private readonly nvrtc: Nvrtc;
   private readonly target: Target;
-  /** Keys of what was compiled here. */
+  /** Keys of images that this process compiled. */
   private readonly own = new Set<string>();
-  /** What was compiled ahead of its first use. */
+  /** Images that were compiled before their first use. */
   private readonly unused = new Map<string, Uint8Array>();
 
   constructor(nvrtc: Nvrtc, target: Target) {
@@ -45,7 +45,7 @@ export class CudaCompiler {
     return image ?? this.store(request, this.nvrtc.compile(file, source, options), start);
   }
 
-  /** Forgets an image that the driver refused. @returns whether it is another process's, and may be compiled again */
+  /** Drops an image that the driver refused. @returns whether another process compiled it, so that compiling again may help */
   forget(module: CudaModule): boolean {
     const { key } = this.request(module);
     this.cache.remove(key);
@@ -53,7 +53,7 @@ export class CudaCompiler {
   }
 
   /**
-   * Compiles what the cache lacks, a few files at a time.
+   * Compiles the modules that the cache lacks, a few at a time.
    * @throws CompileError with NVRTC's whole log
    */
   async fill(modules: readonly CudaModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
@@ -95,7 +95,7 @@ export class CudaCompiler {
   }
 }
 
-/** The options of every .cu file, and those of this one. */
+/** The options of all .cu files plus those of this one. */
 export function cudaOptions(target: string, flags: readonly string[]): string[] {
   return [`--gpu-architecture=${target}`, '--std=c++17', ...flags];
 }

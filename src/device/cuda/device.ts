@@ -26,7 +26,7 @@ import { Recorder } from './recorder.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
 
-/** Polls without a pause before `synchronize` begins to sleep between them. */
+/** How often `synchronize` polls without a pause before it sleeps between polls. */
 const EAGER_POLLS = 200;
 
 export interface CudaOptions {
@@ -48,7 +48,7 @@ export class CudaDevice implements Device {
   readonly description: string;
   readonly card: Card;
   readonly tensorMaps: TensorMaps | undefined;
-  /** What kernels are compiled for: sm_90a. */
+  /** The compilation target, such as sm_90a. */
   private readonly target: string;
   private readonly driver: Driver;
   private readonly context: PrimaryContext;
@@ -60,7 +60,7 @@ export class CudaDevice implements Device {
   private readonly staging: Staging;
   private readonly recorder: Recorder;
 
-  /** @throws DeviceError when driver, NVRTC or card are missing or too old, saying what to do */
+  /** @throws DeviceError saying what to do if the driver, NVRTC or the card is missing or too old */
   constructor(index = 0, options: CudaOptions = {}) {
     registerDevice(this);
     const driver = openDriver();
@@ -100,7 +100,7 @@ export class CudaDevice implements Device {
   free(address: number): void {
     this.enter();
     if (this.recorder.free(address)) return;
-    this.recorder.refuse('freeing memory that was there before');
+    this.recorder.refuse('freeing memory that was allocated before the recording');
     this.allocator.free(address);
   }
 
@@ -166,7 +166,7 @@ export class CudaDevice implements Device {
 
   record(work: () => void, expectedBytes?: number): Recording {
     this.enter();
-    // What eager work has left over may serve the recording.
+    // Free memory of eager work may be enough for the recording.
     this.allocator.trim();
     const recording = this.recorder.record(work, expectedBytes);
     return {
@@ -211,7 +211,7 @@ export class CudaDevice implements Device {
     this.allocator.resetHighWater();
   }
 
-  /** Gives back all that is not in use. */
+  /** Returns all unused memory to the driver. */
   [Symbol.dispose](): void {
     this.enter();
     this.stream.wait();
@@ -223,7 +223,7 @@ export class CudaDevice implements Device {
     this.context[Symbol.dispose]();
   }
 
-  /** The driver's calls work on the context that is current on the calling thread. */
+  /** Driver calls use the context that is current on the calling thread. */
   private enter(): void {
     this.driver.enter(this.context.handle);
   }
@@ -242,7 +242,7 @@ export class CudaDevice implements Device {
     }
   }
 
-  /** Waits before and after, so that the time is the kernel's own, and a failure too. */
+  /** Waits before and after, so that the time, and an error, belong to this kernel. */
   private traced(name: string, launch: CudaLauncher): CudaLauncher {
     let geometry: Parameters<CudaLauncher>[0];
     const timed = traceLaunch(name, (...values) => {
@@ -255,7 +255,7 @@ export class CudaDevice implements Device {
       return 0;
     });
     return (where, ...values) => {
-      // What is recorded is not done now: there is no time to tell.
+      // Recorded work does not run now, so there is no time to report.
       if (this.recorder.recording) return launch(where, ...values);
       geometry = where;
       this.stream.wait();

@@ -8,7 +8,7 @@ import { addressOf } from '../native/loader.ts';
 
 const BYTES: Record<string, number> = { ptr: 8, i32: 4, f32: 4, f64: 8 };
 const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 * (mapsIn(kind) ?? 0);
-/** Dynamic shared memory that every kernel may have without asking. */
+/** Bytes of dynamic shared memory that every kernel may use without opting in. */
 const FREE_SHARED = 48 * 1024;
 /**
  * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream, where the attributes lie, and
@@ -18,7 +18,7 @@ const CONFIG = { stream: 4, attributes: 5, count: 6 } as const;
 const ATTRIBUTE = 8;
 const ARGUMENTS = ATTRIBUTE + 9;
 const CLUSTER_DIMENSION = 4;
-/** Smaller arrays may lie on JavaScript's own heap, where they move. */
+/** Smaller arrays may be on V8's heap, where the garbage collector moves them. */
 const LEAST_BLOCK = 128;
 
 export type CudaLauncher = (geometry: Geometry, ...values: number[]) => void;
@@ -37,12 +37,12 @@ export function bindKernel(
   const lengths = parameters.map(wordsIn);
   const mapped = parameters.map((kind) => mapsIn(kind) !== undefined);
   const count = lengths.reduce<number>((total, length) => total + (length ?? 1), 0);
-  /** Where each parameter lies, in slots of 8 bytes, and then their addresses. */
+  /** The 8-byte slot of each parameter; the slots of their addresses follow. */
   const slots = parameters.map(() => 0);
   let table = ARGUMENTS;
   parameters.forEach((kind, i) => {
     slots[i] = table;
-    // Maps are read where they lie.
+    // Maps are read in place.
     if (!mapsIn(kind)) table += Math.ceil(bytesOf(kind) / 8);
   });
   const buffer = new ArrayBuffer(Math.max(LEAST_BLOCK, 8 * (table + parameters.length)));
@@ -102,7 +102,7 @@ export function bindKernel(
   };
 }
 
-/** `sizes` are the driver's, where it can say. */
+/** @param sizes the driver's parameter sizes, if it reports them */
 function checkParameters(name: string, parameters: readonly string[], sizes: readonly number[] | undefined): void {
   if (!sizes) return;
   const declared = parameters.map(bytesOf);

@@ -1,5 +1,4 @@
-// Memory of a card. All work of a device is in one stream, so that a freed block may be handed out at once: what comes
-// after runs after.
+// Memory of a card. All work of a device is in one stream, so a freed block can be reused at once: later work runs later.
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
@@ -11,11 +10,11 @@ import { PoolAllocator } from './pool_allocator.ts';
 export interface CudaAllocator {
   allocate(bytes: number): number;
   free(address: number): void;
-  /** Whether it is in use as a block of this allocator. */
+  /** Whether the address is a block of this allocator that is in use. */
   owns(address: number): boolean;
   memory(): MemoryFigures;
   resetHighWater(): void;
-  /** Gives unused memory back to the driver. */
+  /** Returns unused memory to the driver. */
   trim(): number;
 }
 
@@ -31,7 +30,7 @@ export function openAllocator(driver: Driver, stream: Stream, caching: boolean):
   return caching ? new CachingAllocator(source) : new DirectAllocator(source);
 }
 
-/** 0 when the card has no memory left. */
+/** Returns 0 if the card has no memory left. */
 function allocateOrZero(driver: Driver, bytes: number): number {
   try {
     return driver.make('cuMemAlloc_v2', bytes);
@@ -42,8 +41,8 @@ function allocateOrZero(driver: Driver, bytes: number): number {
 }
 
 /**
- * Memory of a recorded graph: taken from the driver while it is captured, and given back when the graph is no more. Freed blocks
- * are used again within the graph, whose work is in one order, and by nobody else.
+ * Memory of a recorded graph, taken from the driver during capture and returned when the graph is destroyed. Freed blocks are reused
+ * within the graph, whose work runs in one order, and nowhere else.
  */
 export class GraphPool {
   readonly allocator: CudaAllocator;
@@ -51,7 +50,7 @@ export class GraphPool {
   private readonly reservations: number[] = [];
   private reserved = 0;
 
-  /** @param expectedBytes taken in one piece at the first allocation, where there are so many */
+  /** @param expectedBytes reserved in one piece at the first allocation, if the card has that much */
   constructor(driver: Driver, caching: boolean, expectedBytes = 0) {
     this.driver = driver;
     const reserve = (bytes: number) => {
@@ -62,7 +61,7 @@ export class GraphPool {
     };
     this.allocator = caching
       ? new PoolAllocator(reserve, expectedBytes)
-      : // What is freed stays reserved: the graph goes on using it.
+      : // Freed blocks stay reserved, because the graph uses them again.
         new DirectAllocator({ reserve, release: () => {} });
   }
 
@@ -70,7 +69,7 @@ export class GraphPool {
     return { ...this.allocator.memory(), reserved: this.reserved };
   }
 
-  /** Once the graph is destroyed and its last replay done. */
+  /** To be called after the graph is destroyed and its last replay is done. */
   release(): void {
     for (const address of this.reservations) this.driver.call('cuMemFree_v2', address);
   }

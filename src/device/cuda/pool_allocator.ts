@@ -1,15 +1,15 @@
-// The allocator of a recorded graph's memory: best fit, blocks cut to size and joined with their free neighbours. A recording
-// allocates once and is replayed for hours, so that it is worth the search; a few reservations hold all of it.
+// The allocator of a recorded graph's memory: best fit, with blocks split to size and merged with free neighbours. A recording
+// allocates once and is replayed for hours, so the search pays off; a few reservations hold everything.
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import { Counted } from './counted.ts';
 
 const ALIGNMENT = 256;
-/** A reservation is a part of all before it, within these bounds, or as large as what asks for it. */
+/** A new reservation is a fraction of all earlier ones, within these bounds, or as large as the request. */
 const PART = 8;
 const LEAST_RESERVATION = 32 * 2 ** 20;
 const MOST_RESERVATION = 256 * 2 ** 20;
 
-/** A piece of a reservation; its neighbours there. */
+/** A piece of a reservation, linked to its neighbours. */
 interface Piece {
   address: number;
   bytes: number;
@@ -25,8 +25,8 @@ export class PoolAllocator extends Counted {
   private readonly unused = new Set<Piece>();
 
   /**
-   * @param reserve takes bytes from the system for good; 0 when there are none
-   * @param first bytes of the first reservation; default: as of the others
+   * @param reserve takes bytes from the system permanently; returns 0 if there are none
+   * @param first bytes of the first reservation; default: the same rule as for later ones
    */
   constructor(reserve: (bytes: number) => number, first = 0) {
     super();
@@ -64,21 +64,21 @@ export class PoolAllocator extends Counted {
     if (piece.before?.free) this.join(piece.before, piece);
   }
 
-  /** Whether it is in use as a block of this allocator. */
+  /** Whether the address is a block of this allocator that is in use. */
   owns(address: number): boolean {
     return this.used.has(address);
   }
 
   private reserve(size: number): Piece {
     const { reserved } = this.figures;
-    // Beyond what was expected little is missing.
+    // Only a little is missing beyond the expected bytes.
     const most = this.first > 0 ? LEAST_RESERVATION : MOST_RESERVATION;
     const further = Math.min(most, Math.max(LEAST_RESERVATION, reserved / PART));
     const part = reserved === 0 && this.first > 0 ? this.first : further;
     const wanted = Math.max(size, Math.ceil(part / ALIGNMENT) * ALIGNMENT);
     let bytes = wanted;
     let address = this.reserveBytes(bytes);
-    // A card that is nearly full may still have what is asked.
+    // A nearly full card may still have exactly the requested bytes.
     if (!address && wanted > size) {
       bytes = size;
       address = this.reserveBytes(bytes);
@@ -91,7 +91,7 @@ export class PoolAllocator extends Counted {
     return { address, bytes, free: true, before: undefined, after: undefined };
   }
 
-  /** What is beyond `size` becomes a free piece. */
+  /** Splits off the part beyond `size` as a free piece. */
   private cut(piece: Piece, size: number): void {
     if (piece.bytes === size) return;
     const rest: Piece = {

@@ -1,4 +1,4 @@
-// Recording of what a device enqueues as a graph, and what is not possible meanwhile.
+// Records what a device enqueues as a CUDA graph, and refuses what a capture forbids.
 import { RecordingError } from '../../errors.ts';
 import type { MemoryFigures, Recording } from '../device.ts';
 import { interruptionPoint } from '../interruption.ts';
@@ -10,9 +10,9 @@ export class Recorder {
   private readonly driver: Driver;
   private readonly stream: Stream;
   private readonly caching: boolean;
-  /** Of the graph that is being recorded. */
+  /** Memory of the graph that is being recorded. */
   private active: GraphPool | undefined;
-  /** Of all graphs that live, and of those that are gone while something in their memory is still in use. */
+  /** Memory of all live graphs, and of destroyed graphs whose blocks are still in use. */
   private readonly pools = new Set<GraphPool>();
   private readonly retired = new Set<GraphPool>();
 
@@ -22,7 +22,7 @@ export class Recorder {
     this.caching = caching;
   }
 
-  /** @param expectedBytes what `work` is likely to have in use at once */
+  /** @param expectedBytes estimated peak memory of `work` */
   record(work: () => void, expectedBytes = 0): Recording {
     this.refuse('recording another graph');
     const pool = new GraphPool(this.driver, this.caching, expectedBytes);
@@ -57,7 +57,7 @@ export class Recorder {
     return this.active !== undefined;
   }
 
-  /** The memory of what is being recorded. */
+  /** The memory of the current recording. */
   get pool(): GraphPool['allocator'] | undefined {
     return this.active?.allocator;
   }
@@ -70,7 +70,7 @@ export class Recorder {
     throw new RecordingError(`${what} is not possible while work is recorded (${where})`);
   }
 
-  /** Frees a block of any graph's memory; false where it is none. */
+  /** Frees a block of any graph's memory. @returns false if the address belongs to none */
   free(address: number): boolean {
     for (const pool of this.pools)
       if (pool.allocator.owns(address)) {
@@ -81,7 +81,7 @@ export class Recorder {
     return false;
   }
 
-  /** `figures` and what the graphs have: each may need all of its memory at its next replay. */
+  /** Adds the graphs' memory to `figures`: each graph needs all of its memory at its next replay. */
   withGraphs({ live, highWater, reserved }: MemoryFigures): MemoryFigures {
     const pools = [...this.pools].map((pool) => pool.memory());
     const sum = (key: keyof MemoryFigures) => pools.reduce((total, figures) => total + figures[key], 0);

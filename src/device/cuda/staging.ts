@@ -1,11 +1,11 @@
-// Uploads through two pieces of pinned memory: JavaScript's array is copied there and the card fetches it from there, so that
-// an upload neither waits for the card nor keeps the array. A piece is filled again when the card has fetched all of it.
+// Uploads through two pinned buffers: the array is copied into one, and the card fetches it from there, so that an upload neither
+// waits for the card nor keeps the array. A buffer is reused after the card has fetched all of it.
 import type { HostArray } from '../device.ts';
 import { Event, PinnedMemory } from '../native/cuda_handles.ts';
 import type { Driver, Stream } from '../native/libcuda.ts';
 
 const PIECE_BYTES = 4 * 2 ** 20;
-/** Where a copy may begin within a piece. */
+/** Alignment of a copy within a buffer. */
 const ALIGNMENT = 64;
 
 interface Piece {
@@ -16,7 +16,7 @@ interface Piece {
 export class Staging {
   private readonly driver: Driver;
   private readonly stream: Stream;
-  /** The one being filled first; made at the first upload. */
+  /** The buffer being filled comes first. Allocated at the first upload. */
   private pieces: [Piece, Piece] | undefined;
   private used = 0;
 
@@ -25,7 +25,7 @@ export class Staging {
     this.stream = stream;
   }
 
-  /** `source` may change right after. */
+  /** The caller may change `source` as soon as this returns. */
   upload(target: number, source: HostArray): void {
     const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
     for (let from = 0; from < bytes.length; from += PIECE_BYTES) {
@@ -50,7 +50,7 @@ export class Staging {
     return place;
   }
 
-  /** All uploads are done. */
+  /** To be called when all uploads are done. */
   [Symbol.dispose](): void {
     for (const { memory, fetched } of this.pieces ?? []) {
       memory[Symbol.dispose]();

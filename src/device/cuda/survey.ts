@@ -1,4 +1,4 @@
-// What this machine has of CUDA, for `doctor`: driver, compiler, cards, each with what it is or why it does not serve.
+// Reports the machine's CUDA driver, compiler and cards for `doctor`, each with a description or the reason why it cannot be used.
 import { DeviceError } from '../../errors.ts';
 import { type Card, openDriver } from '../native/libcuda.ts';
 import { type Nvrtc, openNvrtc } from '../native/libnvrtc.ts';
@@ -28,8 +28,8 @@ export function surveyCuda(): { driver: CudaPart; nvrtc: CudaPart; cards: CudaPa
 }
 
 /**
- * A driver loads what an NVRTC of its own major version made, or of an older one.
- * @throws DeviceError where the compiler is newer
+ * A driver loads images from an NVRTC of the same or an older major version.
+ * @throws DeviceError if the compiler is newer
  */
 export function checkVersions(driver: string, nvrtc: string): void {
   const major = (version: string) => Number(version.split('.')[0]);

@@ -1,5 +1,5 @@
-// Tensor maps: what a card of sm_90 knows of a tensor whose pieces its copy engine (TMA) brings into shared memory, 128 bytes that
-// the driver writes. Kernels take them by value, so that a recorded graph holds copies of its own.
+// Tensor maps: 128-byte descriptions, written by the driver, of tensors whose tiles the copy engine (TMA) of sm_90 brings into shared
+// memory. Kernels take them by value, so that a recorded graph holds its own copies.
 import { DeviceError } from '../../errors.ts';
 import type { TensorMaps } from '../device.ts';
 import type { TensorMapEncoder } from '../native/libcuda.ts';
@@ -7,11 +7,11 @@ import { addressOf } from '../native/loader.ts';
 
 const MAP_BYTES = 128;
 const MAP_ALIGNMENT = 64;
-/** How many are kept. A training step of the official CIFAR-10 network has some 600. */
+/** How many maps are cached. A training step of the official CIFAR-10 network uses about 600. */
 const KEPT = 2048;
 const MOST_TOGETHER = 32;
 const BF16_BYTES = 2;
-/** Bytes of a row of a piece, which is the width of the swizzle. */
+/** Bytes of one row of a tile, which is the width of the swizzle. */
 const ROW_BYTES = 128;
 const ROW = ROW_BYTES / BF16_BYTES;
 
@@ -19,7 +19,7 @@ export class CudaTensorMaps implements TensorMaps {
   private readonly encoder: TensorMapEncoder;
   private readonly memory = new Uint8Array((KEPT + MOST_TOGETHER + 1) * MAP_BYTES);
   private readonly first: number;
-  /** By what they describe, the one that was asked for last at the end. */
+  /** Maps by what they describe, in order of last use. */
   private readonly known = new Map<string, number>();
 
   constructor(encoder: TensorMapEncoder) {

@@ -1,17 +1,17 @@
-// More of the CUDA driver's objects, each owned by whoever made it: events, pinned host memory, graphs.
+// Owned handles of the CUDA driver: events, pinned host memory, graphs.
 import { type Driver, DriverError, type Stream } from './libcuda.ts';
 import { memoryView } from './loader.ts';
 
-/** From CUstreamCaptureMode: which calls a capture forbids, and to whom. */
+/** Values of CUstreamCaptureMode: which calls a capture forbids, and on which threads. */
 const CAPTURE = { threadLocal: 1, relaxed: 2 } as const;
 const EVENT_WITHOUT_TIME = 2;
 
-/** A mark in a stream: a host may wait for it, another stream too. */
+/** An event in a stream, which the host or another stream can wait for. */
 export class Event {
   readonly handle: number;
   private readonly driver: Driver;
 
-  /** @param timed whether `since` will be asked */
+  /** @param timed whether `since` will be called */
   constructor(driver: Driver, timed = false) {
     this.driver = driver;
     this.handle = driver.make('cuEventCreate', timed ? 0 : EVENT_WITHOUT_TIME);
@@ -21,17 +21,17 @@ export class Event {
     this.driver.call('cuEventRecord', this.handle, stream.handle);
   }
 
-  /** Blocks until all that was enqueued before the mark is done; returns at once where there is no mark yet. */
+  /** Blocks until all work before the event is done; returns at once if the event was not recorded yet. */
   wait(): void {
     this.driver.call('cuEventSynchronize', this.handle);
   }
 
-  /** Lets what is enqueued in `stream` from now on wait for the mark. */
+  /** Makes work that is enqueued in `stream` from now on wait for the event. */
   hold(stream: Stream): void {
     this.driver.call('cuStreamWaitEvent', stream.handle, this.handle, 0);
   }
 
-  /** Milliseconds of the card from `start` to this mark, both of which it has passed. */
+  /** Milliseconds on the card from `start` to this event; both must have completed. */
   since(start: Event): number {
     const milliseconds = new Float32Array(1);
     this.driver.call('cuEventElapsedTime', milliseconds, start.handle, this.handle);
@@ -43,7 +43,7 @@ export class Event {
   }
 }
 
-/** Host memory that the card copies from by itself, while the host goes on. */
+/** Pinned host memory, from which the card copies asynchronously. */
 export class PinnedMemory {
   readonly bytes: Uint8Array;
   private readonly address: number;
@@ -61,15 +61,15 @@ export class PinnedMemory {
   }
 }
 
-/** What was enqueued while it was captured, as one piece of work. */
+/** Captured work as one executable graph. */
 export class Graph {
   private readonly handle: number;
   private readonly driver: Driver;
   private readonly stream: Stream;
 
   /**
-   * Nothing of what `work` enqueues is done; `replay` does it.
-   * @throws what `work` throws; DriverError when the driver gave the capture up
+   * Captures what `work` enqueues without running it; `replay` runs it.
+   * @throws what `work` throws; DriverError if the driver invalidated the capture
    */
   constructor(driver: Driver, stream: Stream, work: () => void) {
     this.driver = driver;
@@ -89,7 +89,7 @@ export class Graph {
     }
   }
 
-  /** Enqueues all of it. */
+  /** Enqueues the whole graph. */
   replay(): void {
     this.driver.call('cuGraphLaunch', this.handle, this.stream.handle);
   }
@@ -106,7 +106,7 @@ function endCapture(driver: Driver, stream: Stream): number {
   return Number(captured[0]);
 }
 
-/** Ends a capture whose work has failed; that the driver has given it up already is no news. */
+/** Ends a capture whose work has failed; the driver may have invalidated it already. */
 function abandonCapture(driver: Driver, stream: Stream): void {
   try {
     driver.call('cuGraphDestroy', endCapture(driver, stream));
@@ -115,7 +115,7 @@ function abandonCapture(driver: Driver, stream: Stream): void {
   }
 }
 
-/** Runs `fn`, which makes a call that captures of this thread forbid and that does no harm to them: an allocation. */
+/** Runs `fn`, which makes a call that captures forbid although it is harmless to them, such as an allocation. */
 export function duringCapture<T>(driver: Driver, fn: () => T): T {
   const mode = Int32Array.of(CAPTURE.relaxed);
   driver.call('cuThreadExchangeStreamCaptureMode', mode);

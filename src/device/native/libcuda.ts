@@ -6,7 +6,7 @@ import { fromEnvironment } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
 import { readText } from './loader.ts';
 
-/** The symbols that carry a suffix are the current versions of their calls; the plain names are older ones. */
+/** Symbols with a suffix are the current versions of their calls; the plain names are older versions. */
 const functions = {
   cuInit: 'u32 -> i32',
   cuDriverGetVersion: 'array -> i32',
@@ -61,14 +61,14 @@ const library = {
   functions,
 } satisfies SystemLibrary<typeof functions>;
 
-/** Since CUDA 12.4: what a kernel's parameters are. */
+/** Available since CUDA 12.4: the layout of a kernel's parameters. */
 const parameterLibrary = {
   ...library,
   name: 'libcuda of CUDA 12.4 or later',
   functions: { cuFuncGetParamInfo: 'ptr size array array -> i32' },
 } as const;
 
-/** Since CUDA 12.0. */
+/** Available since CUDA 12.0. */
 const tensorMapLibrary = {
   ...library,
   name: 'libcuda of CUDA 12 or later',
@@ -85,13 +85,13 @@ const SUCCESS = 0;
 const INVALID_VALUE = 1;
 const OUT_OF_MEMORY = 2;
 const NOT_READY = 600;
-/** From here to 719: a kernel went wrong, some time before the call that reports it, and the context is lost. */
+/** Codes from here to 719: a kernel failed some time before the call that reports it, and the context is lost. */
 const KERNEL_FAILURES = [700, 719] as const;
 const STREAM_NON_BLOCKING = 1;
 const ATTRIBUTE = { multiprocessors: 16, capabilityMajor: 75, capabilityMinor: 76, sharedMemoryOptIn: 97 } as const;
 const FUNCTION_MAX_DYNAMIC_SHARED = 8;
 
-/** A call that the driver refused, with its own name and text for the reason. */
+/** A failed driver call, with the driver's name and text for the reason. */
 export class DriverError extends DeviceError {
   readonly result: number;
 
@@ -115,13 +115,13 @@ export interface Card {
   readonly architecture: number;
   readonly multiprocessors: number;
   readonly memory: number;
-  /** The most shared memory a block may be given, in bytes. */
+  /** The maximum shared memory of a block in bytes. */
   readonly sharedMemory: number;
 }
 
 const drivers = new Map<string, Driver>();
 
-/** The driver, started. @throws DeviceError saying what was tried and what to set */
+/** Initializes the driver. @throws DeviceError saying what was tried and what to set */
 export function openDriver(): Driver {
   const key = fromEnvironment('LIBCUDA_PATH') ?? '';
   let driver = drivers.get(key);
@@ -133,7 +133,7 @@ export function openDriver(): Driver {
 }
 
 export class Driver {
-  /** "13.0": the newest CUDA that it serves. */
+  /** The newest CUDA version that the driver supports, such as "13.0". */
   readonly version: string;
   private readonly raw: Raw;
   private readonly word = new BigUint64Array(1);
@@ -158,7 +158,7 @@ export class Driver {
     if (result !== SUCCESS) throw this.failure(name, result);
   }
 
-  /** As `call`, for calls whose first argument is the place of a handle or an address: returns it. */
+  /** Same as `call`, for calls that write a handle or an address to their first argument; returns it. */
   make<N extends Name>(name: N, ...rest: Parameters<Raw[N]> extends [unknown, ...infer R] ? R : never): number {
     (this.call as (name: Name, ...values: unknown[]) => void).call(this, name, this.word, ...rest);
     const made = Number(this.word[0]);
@@ -211,7 +211,7 @@ export class Driver {
     this.current = context;
   }
 
-  /** Whether all work of a stream is done. */
+  /** Whether all work in a stream is done. */
   idle(stream: number): boolean {
     const result = this.raw.cuStreamQuery(stream);
     if (result !== SUCCESS && result !== NOT_READY) throw this.failure('cuStreamQuery', result);
@@ -227,7 +227,7 @@ export class Driver {
     if (result !== SUCCESS) throw this.failure('cuLaunchKernelEx', result);
   }
 
-  /** undefined where the driver has none. */
+  /** Undefined if the driver lacks it. */
   tensorMapEncoder(): TensorMapEncoder | undefined {
     try {
       return new TensorMapEncoder(this, openSystemLibrary(tensorMapLibrary));
@@ -236,7 +236,7 @@ export class Driver {
     }
   }
 
-  /** Bytes of each parameter of a kernel; undefined where the driver cannot say. */
+  /** Bytes of each parameter of a kernel; undefined if the driver cannot report them. */
   parameterSizes(kernel: number): number[] | undefined {
     let raw: NativeFunctions<typeof parameterLibrary.functions>;
     try {
@@ -255,7 +255,7 @@ export class Driver {
   }
 }
 
-/** The context that all users of a card in this process share. */
+/** The primary context, which all users of a card in this process share. */
 export class PrimaryContext {
   readonly handle: number;
   readonly driver: Driver;
@@ -273,10 +273,10 @@ export class PrimaryContext {
   }
 }
 
-/** A queue of work that runs in order; made and used while its context is current. */
+/** A stream: a queue of work that runs in order. Its context must be current. */
 export class Stream {
   readonly handle: number;
-  /** The kernel that was enqueued last, for messages. */
+  /** The last enqueued kernel, for messages. */
   lastKernel = '';
   private readonly driver: Driver;
 
@@ -285,7 +285,7 @@ export class Stream {
     this.handle = driver.make('cuStreamCreate', STREAM_NON_BLOCKING);
   }
 
-  /** Enqueued: `source` is pinned memory, which must stay as it is until the copy is done. */
+  /** Enqueues a copy. `source` is pinned memory, which must not change until the copy is done. */
   upload(target: number, source: HostArray): void {
     this.driver.call('cuMemcpyHtoDAsync_v2', target, source, source.byteLength, this.handle);
   }
@@ -315,7 +315,7 @@ export class LoadedModule {
     this.handle = driver.make('cuModuleLoadData', image);
   }
 
-  /** @throws DriverError when the image lacks it */
+  /** @throws DriverError if the image lacks the kernel */
   kernel(name: string): number {
     return this.driver.make('cuModuleGetFunction', this.handle, name);
   }
@@ -325,12 +325,12 @@ export class LoadedModule {
   }
 }
 
-/** Lets a kernel be launched with up to `bytes` of dynamic shared memory: beyond 48 KiB it must be asked for. */
+/** Allows a kernel to be launched with up to `bytes` of dynamic shared memory; more than 48 KiB needs this opt-in. */
 export function allowSharedMemory(driver: Driver, kernel: number, bytes: number): void {
   driver.call('cuFuncSetAttribute', kernel, FUNCTION_MAX_DYNAMIC_SHARED, bytes);
 }
 
-/** A tensor of bf16 in global memory, as a tensor map has it: the innermost axis first; bytes between neighbours of the others. */
+/** A bf16 tensor in global memory as a tensor map describes it: the innermost axis first; strides in bytes for the others. */
 export interface MappedTensor {
   address: number;
   extents: readonly number[];

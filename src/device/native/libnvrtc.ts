@@ -1,5 +1,5 @@
-// NVRTC, the compiler of CUDA: raw signatures, checked calls, and a program as an owned handle.
-// It opens libnvrtc-builtins by its bare name at the first compilation, so that file is loaded ahead of it.
+// NVRTC, the CUDA run-time compiler: raw signatures, checked calls, and a program as an owned handle. NVRTC opens libnvrtc-builtins by
+// bare name at the first compilation, so that file is loaded first.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DeviceError } from '../../errors.ts';
@@ -28,14 +28,14 @@ const BUILTINS = /^libnvrtc-builtins\.so(\.\d+)*$/;
 const SUCCESS = 0;
 const COMPILATION = 6;
 
-/** The files of a folder whose names match, the newest version first; none where there is no such folder. */
+/** The files of a folder whose names match, newest version first; empty if there is no such folder. */
 function filesIn(folder: string, pattern: RegExp): string[] {
   if (!existsSync(folder)) return [];
   const names = readdirSync(folder).filter((name) => pattern.test(name));
   return names.sort((a, b) => b.localeCompare(a, 'en', { numeric: true })).map((name) => join(folder, name));
 }
 
-/** Folders of installed Python packages: of the active environment, beside the working directory, the user's, the system's. */
+/** site-packages folders: the active environment's, one next to the working directory, the user's, the system's. */
 function packageFolders(): string[] {
   const home = homeFolder();
   const roots = [
@@ -55,7 +55,7 @@ function packageFolders(): string[] {
     );
 }
 
-/** lib folders of NVIDIA's wheels: nvidia/cuda_nvrtc/lib, nvidia/cu13/lib. */
+/** The lib folders of NVIDIA's wheels, such as nvidia/cuda_nvrtc/lib and nvidia/cu13/lib. */
 function wheelFolders(): string[] {
   return packageFolders().flatMap((folder) =>
     filesIn(join(folder, 'nvidia'), /^\w+$/).map((wheel) => join(wheel, 'lib')),
@@ -86,7 +86,7 @@ function specification(): SystemLibrary<typeof functions> {
   };
 }
 
-/** What a program was compiled to, and what the compiler said. */
+/** The compiled image and the compiler's log. */
 export interface Compilation {
   image: Uint8Array<ArrayBuffer>;
   log: string;
@@ -102,9 +102,9 @@ export function openNvrtc(): Nvrtc {
 }
 
 export class Nvrtc {
-  /** "13.0". */
+  /** The version, such as "13.0". */
   readonly version: string;
-  /** Architectures it compiles for, as 80 for sm_80, sorted. */
+  /** The architectures that it compiles for, sorted; 80 stands for sm_80. */
   readonly architectures: readonly number[];
   private readonly raw: NativeFunctions<typeof functions>;
 
@@ -125,7 +125,7 @@ export class Nvrtc {
 
   /**
    * Compiles one source to a cubin (`--gpu-architecture=sm_N`) or to PTX (`compute_N`).
-   * @param file how messages call it
+   * @param file the file name in messages
    * @throws CompileError with the whole log
    */
   compile(file: string, source: string, options: readonly string[]): Compilation {
@@ -134,7 +134,7 @@ export class Nvrtc {
     return this.outcome(program, result, file, options);
   }
 
-  /** As `compile`, on another thread. */
+  /** Same as `compile`, on another thread. */
   async compileInBackground(file: string, source: string, options: readonly string[]): Promise<Compilation> {
     using program = new Program(this.raw, this.check, file, source);
     const result = await inBackground(this.raw.nvrtcCompileProgram, program.handle, options.length, options);
@@ -185,7 +185,7 @@ class Program {
     return bytes;
   }
 
-  /** Without the zero at its end. */
+  /** The text without its terminating zero. */
   text(size: Size, content: Content): string {
     return new TextDecoder().decode(this.bytes(size, content)).replace(/\0+$/, '').trim();
   }

@@ -1,9 +1,9 @@
-// Signals while the event loop is blocked, by libuv, on which Node runs. libuv tells every loop that asks of a signal; Node's
-// loop has its turn only between two pieces of work, a loop of our own is asked in the midst of them.
+// Receives signals while the event loop is blocked. libuv, on which Node runs, reports a signal to every loop that watches it. Node's
+// own loop runs only between two pieces of work; a second loop of ours can be polled in the middle of one.
 import { DeviceError } from '../../errors.ts';
 import { callback, Library } from './loader.ts';
 
-/** UV_SIGNAL of uv_handle_type and UV_RUN_NOWAIT of uv_run_mode, in libuv 1. */
+/** UV_SIGNAL of uv_handle_type and UV_RUN_NOWAIT of uv_run_mode in libuv 1. */
 const UV_SIGNAL = 16;
 const UV_RUN_NOWAIT = 2;
 
@@ -15,8 +15,8 @@ export class SignalPoll implements Disposable {
   private readonly receive = callback(['ptr', 'i32'], (_handle, signal) => this.received.push(signal));
 
   /**
-   * From here on these signals, given by number, no longer have their default action.
-   * @throws DeviceError where libuv cannot be called
+   * Watches these signals, given by number, which lose their default action.
+   * @throws DeviceError if libuv cannot be called
    */
   constructor(signals: readonly number[]) {
     const { uv } = this;
@@ -30,13 +30,13 @@ export class SignalPoll implements Disposable {
     }
   }
 
-  /** The signals that came since the last call, in order. */
+  /** The signals that arrived since the last call, in order. */
   poll(): readonly number[] {
     this.uv.run(this.loop, UV_RUN_NOWAIT);
     return this.received.splice(0);
   }
 
-  /** Gives the signals their default action back. */
+  /** Restores the default action of the signals. */
   [Symbol.dispose](): void {
     const { uv } = this;
     for (const handle of this.handles) uv.close(handle, 0);
@@ -62,7 +62,7 @@ function bindLibuv() {
   };
 }
 
-/** Memory that stays where it is: arrays of at most 64 bytes may move. */
+/** Memory that does not move: arrays of at most 64 bytes may be moved by the garbage collector. */
 function memory(bytes: number): Uint8Array {
   return new Uint8Array(Math.max(bytes, 128));
 }

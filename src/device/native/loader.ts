@@ -1,6 +1,6 @@
-// The foreign-function interface, and the only importer of koffi: open a library, bind its functions to numbers.
-// koffi is loaded at the first native device, not when this package is imported. A library is never closed: its
-// threads may still run in it, and unloading one during a call is a crash.
+// The foreign-function interface: opens libraries and binds their functions. This is the only importer of koffi, which is loaded when
+// the first native device is opened, not when the package is imported. A library is never closed, because its threads may still run
+// in it.
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type * as Koffi from 'koffi';
@@ -14,10 +14,10 @@ function ffi(): typeof Koffi {
   return koffi;
 }
 
-/** @throws DeviceError saying whether koffi is absent or does not load, and what to do */
+/** @throws DeviceError saying whether koffi is absent or fails to load, and what to do */
 function loadKoffi(): typeof Koffi {
   for (const place of places()) {
-    // Asked for like this, since bundlers take calls of an imported createRequire for their own.
+    // Written this way because bundlers rewrite calls of an imported createRequire.
     const require = process.getBuiltinModule('node:module').createRequire(place);
     try {
       require.resolve('koffi');
@@ -38,8 +38,8 @@ function loadKoffi(): typeof Koffi {
 }
 
 /**
- * Files beside which koffi may be installed: this one, and the program, which may be a bundle that this one has become a part of.
- * There `import.meta.url` is nothing (CommonJS), or the place that the source had where the bundle was made.
+ * Files next to which koffi may be installed: this one, and the main program, which may be a bundle that contains this one. In a bundle
+ * `import.meta.url` is undefined (CommonJS) or the source's path on the machine that built the bundle.
  */
 function places(): string[] {
   const program = resolve(process.argv[1] ?? 'program');
@@ -67,21 +67,21 @@ const TYPES: Record<string, string> = {
 
 let copyMemory: ((target: Uint8Array, address: number, bytes: number) => void) | undefined;
 
-/** Copies from native memory. The caller answers for `address` being readable over the whole length of `target`. */
+/** Copies from native memory. The caller guarantees that the whole length of `target` is readable at `address`. */
 export function readMemory(address: number, target: Uint8Array): void {
   copyMemory ??= ffi().load(null).func('memcpy', 'void', ['void *', 'uintptr_t', 'size_t']);
-  // An empty array has no address of its own.
+  // An empty array has no address.
   if (target.byteLength > 0) copyMemory(target, address, target.byteLength);
 }
 
-/** Native memory as an array, without a copy. The caller answers for the memory living as long as the array. */
+/** A view of native memory as an array. The caller guarantees that the memory outlives the array. */
 export function memoryView(address: number, bytes: number): Uint8Array {
   return new Uint8Array(ffi().view(BigInt(address), bytes));
 }
 
 let stringLength: ((address: number) => number) | undefined;
 
-/** The text at an address, up to its zero. */
+/** The zero-terminated text at an address. */
 export function readText(address: number): string {
   stringLength ??= ffi().load(null).func('strlen', 'size_t', ['uintptr_t']);
   const bytes = new Uint8Array(Number(stringLength(address)));
@@ -89,12 +89,12 @@ export function readText(address: number): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** Where the elements of `array` lie. Its buffer must be larger than 64 bytes (smaller ones may move) and outlive the use. */
+/** The address of an array's elements. Its buffer must be larger than 64 bytes (smaller ones may move) and outlive the use. */
 export function addressOf(array: ArrayBufferView): number {
   return Number(ffi().address(array));
 }
 
-/** Calls a bound function on a thread of its own (four at a time); JavaScript goes on meanwhile. */
+/** Calls a bound function on another thread, at most four at a time, without blocking JavaScript. */
 export function inBackground<Values extends unknown[], Result>(
   bound: (...values: Values) => Result,
   ...values: Values
@@ -105,7 +105,7 @@ export function inBackground<Values extends unknown[], Result>(
   });
 }
 
-/** A function of JavaScript as a C function; its address is good until it is disposed. It runs on the thread of JavaScript. */
+/** Wraps a JavaScript function as a C function. Its address is valid until it is disposed. It runs on the JavaScript thread. */
 export function callback(
   parameters: readonly string[],
   fn: (...values: number[]) => void,
@@ -121,7 +121,7 @@ export class Library {
   private readonly handle: Koffi.LibraryHandle;
 
   /**
-   * @param path 'process': what this process has loaded already
+   * @param path 'process' stands for the symbols that this process has loaded already
    * @throws DeviceError naming the path and the loader's reason
    */
   constructor(path: string | 'process') {
@@ -134,15 +134,15 @@ export class Library {
     }
   }
 
-  /** Kinds as in a kernel's signature. @throws DeviceError when the symbol is missing */
+  /** Binds a function; the kinds are those of a kernel's signature. @throws DeviceError if the symbol is missing */
   bind(symbol: string, signature: Signature): (...values: number[]) => number {
     const { parameters, returns } = parseSignature(signature);
     return this.bindKinds(symbol, parameters, returns);
   }
 
   /**
-   * As `bind`, with more kinds: 'array', a typed array that is used in place for the duration of the call; 'str', a string
-   * that is copied; 'strs', a list of them; 'size' and 'u32'.
+   * Same as `bind`, with more kinds: 'array' is a typed array that is used in place during the call, 'str' a string that is copied,
+   * 'strs' a list of strings; also 'size' and 'u32'.
    */
   bindKinds<Value = number, Result = number>(
     symbol: string,
