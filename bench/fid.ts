@@ -1,6 +1,6 @@
 // npm run bench:fid [-- --columns N] [--rows N] [--repeats N] [--json FILE]
 // The Frechet distance at the size of Inception's features: its covariance, and the distance with eigenvalues by LAPACK and by
-// our own solver, whose share is timed apart. The solvers take turns, so that a neighbour who takes a core meets both. The
+// our own solver, timed separately. The solvers take turns, so that a noisy machine affects both. The
 // script writes bench/results/fid.json; without --json nothing is written.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -26,7 +26,7 @@ const { values: flags } = parseArgs({
 });
 const [columns, rows, repeats] = [flags.columns, flags.rows, flags.repeats].map(Number);
 
-/** Seconds, in the order they were taken. */
+/** Seconds, in the order of measurement. */
 const samples: Record<string, number[]> = {};
 const timed = <T>(what: string, work: () => T): T => {
   const start = performance.now();
@@ -78,7 +78,7 @@ if (flags.json) {
   writeFileSync(flags.json, `${JSON.stringify({ ...about, columns, rows, distance, seconds: samples }, null, 1)}\n`);
 }
 
-/** Deviations from 1 to 1/1000, as features have directions that matter and many that hardly do. */
+/** Standard deviations from 1 to 1/1000: as in real features, a few directions dominate. */
 function decaying(features: FeatureRows): FeatureRows {
   const values = features.values.map((value, i) => value * 10 ** ((-3 * (i % features.columns)) / features.columns));
   return { ...features, values };

@@ -1,4 +1,4 @@
-// What the CUDA compiler says of a kernel: registers of a thread, what does not fit into them, shared memory of a block.
+// The CUDA compiler's statistics of a kernel: registers and spills per thread, shared memory per block.
 import { cudaOptions } from '../src/device/cuda/compiler.ts';
 import type { AnyModule } from '../src/device/module.ts';
 import type { Nvrtc } from '../src/device/native/libnvrtc.ts';
@@ -6,16 +6,16 @@ import { amalgamate } from '../src/device/source.ts';
 
 export interface KernelStatistics {
   registers: number;
-  /** Bytes that a thread writes to memory for want of registers. */
+  /** Bytes that a thread spills to memory. */
   spilled: number;
-  /** Bytes, static; what a launch adds is in its geometry. */
+  /** Static bytes; a launch adds dynamic ones. */
   shared: number;
 }
 
-/** The architectures that are cared for: the oldest, and the fastest. */
+/** The supported architectures: the oldest and the fastest. */
 export const targets = ['sm_80', 'sm_90a'] as const;
 
-/** Those that a module is for. */
+/** The architectures that a module is built for. */
 export function targetsOf(module: AnyModule): string[] {
   return targets.filter((target) => module.language !== 'cuda' || !module.target || module.target === target);
 }
@@ -23,7 +23,7 @@ export function targetsOf(module: AnyModule): string[] {
 const report =
   /Compiling entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) bytes smem)?/gs;
 
-/** By kernel; also the compiler's whole log and the size of the binary. */
+/** Statistics by kernel, with the compiler's log and the size of the binary. */
 export function compileStatistics(
   nvrtc: Nvrtc,
   { name, url, flags }: AnyModule,

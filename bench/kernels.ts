@@ -18,6 +18,6 @@ for (const module of modules.toSorted((a, b) => (a.name < b.name ? -1 : 1)))
 
 const command = 'node --import jiti/register bench/kernels.ts';
 const text = JSON.stringify({ nvrtc: nvrtc.version, command, builds }, null, 1);
-// A kernel a line.
+// One kernel per line.
 const lines = text.replace(/\{\n\s+("registers".*)\n\s+(.*)\n\s+(.*)\n\s+\}/g, '{ $1 $2 $3 }');
 writeFileSync(new URL('results/kernels-static.json', import.meta.url), `${lines}\n`);

@@ -1,7 +1,7 @@
 // node --import jiti/register bench/pairs.ts [--pairs N] [--batches N] [--folder DIR] [--dense]
 // A store of a million CIFAR-size pairs in shards of 16 bits: how long it takes to open, how fast batches of 128 are read in
-// training's order, and how much memory that needs. Shards beyond the first are holes of the file system, as large as real
-// ones and without their bytes, unless --dense asks for 6 GB of them: then the store exceeds what a small machine caches.
+// training order, and how much memory that needs. Shards after the first are sparse files of full size, unless --dense writes all
+// 6 GB: then the store exceeds what a small machine caches.
 import { createHash, randomFillSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** Shards with real numbers, for the check. */
+/** How many shards hold real numbers, for the check. */
 const FILLED = 8;
 const BATCH = 128;
 const SEED = 3;

@@ -1,4 +1,4 @@
-// The ceilings that shares of peak refer to, measured in the same process.
+// Measures the peaks that shares refer to, in the same process.
 import type { Device } from '../src/device/device.ts';
 import { kernelModule } from '../src/device/module.ts';
 import { empty, zeros } from '../src/tensor/create.ts';

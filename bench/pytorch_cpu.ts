@@ -1,11 +1,11 @@
 // npm run bench:pytorch [-- --help]
-// Our CPU engine against PyTorch's: whole steps, single layers, how time grows, where it goes. Two processes live at once and work
-// in turns. docs/results.md says how it is measured, bench/results/pytorch-cpu.json holds what was.
+// Compares our CPU engine with PyTorch's: whole steps, single layers, scaling, and profiles. Two processes work in turns.
+// docs/results.md describes the method; bench/results/pytorch-cpu.json has the results.
 import { HELP, parseFlags } from './pytorch_cpu/flags.ts';
 import { report, writeResults } from './pytorch_cpu/report.ts';
 import { runBench } from './pytorch_cpu/run.ts';
 
-/** @returns the exit code: 1 for what went wrong, 2 for wrong usage */
+/** @returns the exit code: 1 after an error, 2 for wrong usage */
 async function main(args: string[]): Promise<number> {
   let flags: ReturnType<typeof parseFlags>;
   try {
@@ -29,5 +29,5 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-// Devices that are open keep threads of their own.
+// Open devices keep threads alive.
 process.exit(await main(process.argv.slice(2)));

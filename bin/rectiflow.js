@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command before and after the build.
+// The command line, from the build or from the sources.
 import { existsSync } from 'node:fs';
 
 const main = new URL('../dist/cli/main.js', import.meta.url);

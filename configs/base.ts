@@ -1,5 +1,5 @@
-// The values every other configuration starts from: configs/default_cifar10_configs.py of the official code, with what
-// its eleven runnable configurations have in common.
+// The values that every other configuration starts from: configs/default_cifar10_configs.py of the official code, plus what its
+// eleven runnable configurations share.
 import type { Config } from 'rectiflow/run';
 
 export default {

@@ -1,5 +1,5 @@
-// What the 256 x 256 configurations start from: configs/default_lsun_configs.py of the official code, with the NCSN++ that
-// its four configurations have in common.
+// The base of the 256x256 configurations: configs/default_lsun_configs.py of the official code, with the NCSN++ that its four
+// configurations share.
 import type { ConfigFile } from 'rectiflow/run';
 
 export default {

@@ -1,4 +1,4 @@
-// CIFAR-10 with a network of 1.3 million parameters: sees a loss fall on a laptop.
+// CIFAR-10 with a network of 1.3 million parameters, small enough to watch the loss fall on a laptop.
 import type { ConfigFile } from 'rectiflow/run';
 
 export default {

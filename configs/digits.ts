@@ -1,4 +1,4 @@
-// 1-rectified flow on the 8x8 handwritten digits: minutes on a laptop. The quickstart's configuration.
+// 1-rectified flow on the 8x8 handwritten digits, which trains in minutes on a laptop. The quickstart uses this configuration.
 import type { ConfigFile } from 'rectiflow/run';
 
 export default {

@@ -1,5 +1,5 @@
-// Builds dist: TypeScript to JavaScript, and one module of the texts that are read as they are: kernel sources and a worker's script.
-// dist/wasm is of `npm run build:wasm` and stays; a module that is older than the kernels is refused when it is opened.
+// Builds dist: compiles TypeScript and writes one module with the package's text files, that is kernel sources and a worker's script.
+// dist/wasm belongs to `npm run build:wasm` and stays; a module older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -19,20 +19,20 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 
-// npm prepares a package again when npx first runs it, and before tests: what is built already stays.
+// npm runs `prepare` again for npx and before tests; a current build is kept.
 if (process.argv.includes('--unless-current') && isCurrent()) process.exit(0);
 
 for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
   if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
 
-// Types are `npm run check`'s: a build is done sooner without.
+// `npm run check` checks types; skipping them makes the build faster.
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--noCheck'], {
   cwd: root,
   stdio: 'inherit',
 });
 if (status !== 0) process.exit(1);
 
-// The compiler rewrites the endings of imports in JavaScript, not in declarations, where only itself follows ./x.ts to x.d.ts.
+// TypeScript rewrites import extensions in JavaScript but not in declarations, where other tools do not resolve ./x.ts to x.d.ts.
 for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' }))
   if (file.endsWith('.d.ts')) {
     const path = join(root, 'dist', file);
@@ -44,7 +44,7 @@ for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: '
   if (file.endsWith('.json')) cpSync(join(root, 'src', file), join(root, 'dist', file));
 writeFileSync(join(root, 'dist/device/texts.js'), textsModule());
 rmSync(join(root, 'dist/device/texts.js.map'));
-// What the device wasm imports is there also where it was not built, so that a bundler finds it.
+// The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
 const wasm = join(root, 'dist/wasm/kernels.js');
 mkdirSync(dirname(wasm), { recursive: true });
 if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n');
@@ -52,7 +52,7 @@ if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n')
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
 
-/** In the place of src/device/texts.ts: the texts themselves, by their paths below src. */
+/** The replacement of src/device/texts.ts: all text files by their paths below src. */
 function textsModule() {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
   const entries = files
@@ -77,13 +77,13 @@ export function readText(url) {
 `;
 }
 
-/** Whether nothing that is built from is younger than the file that a build writes last. */
+/** Whether no input is newer than the file that a build writes last. */
 function isCurrent() {
   const last = statSync(join(root, 'dist/package.json'), { throwIfNoEntry: false });
   const files = ['src', 'test', 'bench', 'scripts/build.js', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
   const younger = (path) => {
     const stat = statSync(path);
-    // A folder's own time tells of files that are gone.
+    // A folder's own time changes when files are removed.
     if (stat.mtimeMs > last.mtimeMs) return true;
     return stat.isDirectory() && readdirSync(path).some((name) => younger(join(path, name)));
   };
@@ -109,7 +109,7 @@ async function buildGpu() {
   ];
   for (const folder of ['cases', 'support/reference'])
     files.push(...readdirSync(join(root, 'test', folder)).map((name) => join(folder, name)));
-  /** @param sources what imports of src/ begin with in the file, and in the built one */
+  /** @param sources how imports of src/ begin in the source and in the built file */
   const transpile = (from, to, sources) => {
     const { outputText } = ts.transpileModule(readFileSync(from, 'utf8'), { compilerOptions: options });
     mkdirSync(dirname(to), { recursive: true });
@@ -137,6 +137,6 @@ async function buildGpu() {
   cpSync(join(root, 'bench/pytorch'), join(gpu, 'pytorch'), { recursive: true });
   const { provenance } = await import('../dist/run/machine/provenance.js');
   writeFileSync(join(gpu, 'about.json'), JSON.stringify(provenance()));
-  // Copied alone, dist is still a folder of modules.
+  // dist must be a folder of ES modules even when it is copied on its own.
   writeFileSync(join(root, 'dist/package.json'), '{ "type": "module" }\n');
 }

@@ -1,6 +1,6 @@
-// `npm run build:wasm`: all C kernels and the runtime beneath them as one SIMD WebAssembly module on shared memory,
-// dist/wasm/kernels.js. Needs clang and wasm-ld (CLANG and WASM_LD name others). A module that is up to date stays.
-// Run with `node --import jiti/register`: it reads the kernels' declarations from the TypeScript sources.
+// `npm run build:wasm` compiles all C kernels and their runtime into one SIMD WebAssembly module with shared memory,
+// dist/wasm/kernels.js. It needs clang and wasm-ld (CLANG and WASM_LD name others). A current module is kept.
+// Run with `node --import jiti/register`, because it imports the kernels' declarations from TypeScript.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,8 +28,8 @@ import '../src/kernels/inner/optimizer.ts';
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
 const target = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));
 
-// Without relaxed SIMD, whose fused multiply-add may round once or twice as the engine likes: here every engine has the
-// same bits, and contraction has nothing to contract to.
+// Relaxed SIMD is off: its fused multiply-add may round once or twice depending on the engine. Without it every engine computes the
+// same bits.
 const compileFlags = [
   '--target=wasm32',
   '-O3',
@@ -85,7 +85,7 @@ function fail(text: string): never {
   process.exit(1);
 }
 
-/** What the module there is built of; nothing where there is none, or a damaged one. */
+/** The source hashes of the existing module; undefined if it is missing or damaged. */
 async function present(): Promise<Readonly<Record<string, string>> | undefined> {
   try {
     const { packed } = await import(pathToFileURL(target).href);
@@ -131,13 +131,13 @@ function build(): Buffer {
   }
 }
 
-/** Section 0 of the binary format: size, length of the name, name, content. */
+/** A custom section (id 0) of the binary format: size, length of the name, name, content. */
 function customSection(name: string, content: string): Buffer {
   const body = Buffer.concat([lebOf(Buffer.byteLength(name)), Buffer.from(name), Buffer.from(content)]);
   return Buffer.concat([Buffer.of(0), lebOf(body.length), body]);
 }
 
-/** An unsigned integer in groups of seven bits, the lowest first (LEB128). */
+/** An unsigned LEB128 integer: groups of seven bits, lowest first. */
 function lebOf(value: number): Buffer {
   const bytes: number[] = [];
   let rest = value;

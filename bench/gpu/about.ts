@@ -1,4 +1,4 @@
-// What this build was made from, written by the build: where it runs there may be no package.json and no git.
+// The version and revision of this build, written by the build: the target machine may have neither package.json nor git.
 import { readFileSync } from 'node:fs';
 
 export function builtFrom(): { version: string; revision: string } {

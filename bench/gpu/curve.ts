@@ -1,6 +1,6 @@
 // 200 training steps whose losses are compared with the CPU's (curve.json, made by bench/gpu/make_curve.ts): the network of
-// configs/cifar10_small.ts on images made from numbers, so that nothing has to be at hand: discs of a colour on a slope between
-// two others, 32 x 32, in [-1, 1].
+// configs/cifar10_small.ts on synthetic images, so that no data set is needed: coloured discs on a gradient between two colours,
+// 32 x 32, in [-1, 1].
 import { readFileSync } from 'node:fs';
 import type { Device } from '../../src/device/device.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
@@ -12,10 +12,10 @@ const BATCH = 32;
 const SIZE = 32;
 const SEED = 1;
 export const STEPS = 200;
-/** Losses are compared in the mean over so many steps. */
+/** Losses are compared by their mean over windows of this many steps. */
 export const WINDOW = 20;
 
-/** Losses of the steps on a device. @param onStep may throw to end it early */
+/** The losses of the steps on a device. @param onStep may throw to stop early */
 export async function lossCurve(
   device: Device,
   steps = STEPS,
@@ -65,7 +65,7 @@ export function expectedCurve(): number[] {
   return JSON.parse(readFileSync(new URL('./curve.json', import.meta.url), 'utf8')).losses;
 }
 
-/** Images number first, first + 1, ..., f32 [count, 32, 32, 3]. */
+/** Images first, first + 1, ..., f32 [count, 32, 32, 3]. */
 function images(first: number, count: number): Float32Array {
   const all = new Float32Array(count * SIZE * SIZE * 3);
   for (let n = 0; n < count; n++) {

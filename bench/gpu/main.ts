@@ -1,6 +1,6 @@
 // `npm run gpu`: checks and measures this package on a machine with an NVIDIA card that has Node, koffi and the built package and
-// nothing else. Writes bench/results/<card>-<date>.json and prints a table. 0: all is well; 1: something failed or is left to do;
-// 2: wrong usage.
+// nothing else. Writes bench/results/<card>-<date>.json and prints a table. Exit codes: 0 all done; 1 something failed or is left to
+// do; 2 wrong usage.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -177,7 +177,7 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
   return failed.length > 0 ? 1 : 0;
 }
 
-/** Writes the tiles that were the fastest, and prints them beside cuDNN. */
+/** Writes the fastest tiles and prints them next to cuDNN's times. */
 function keepSweep(path: string, session: Session, origin: { card: string; created: string }): void {
   const swept = session.items.filter(({ part, ok }) => part === 'sweep' && ok);
   const times = new Map(swept.map(({ name, values = {} }) => [name, values]));
@@ -188,7 +188,7 @@ function keepSweep(path: string, session: Session, origin: { card: string; creat
   console.log(`${sweepLines(passes, times, cudnn).join('\n')}\ntiles: ${path}; build again to use them`);
 }
 
-/** A line of the table. */
+/** One line of the table. */
 function report({ part, name, ok, seconds, detail, values = {} }: Item): void {
   const numbers = Object.entries(values).map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`);
   const text = [...numbers, ok && detail ? detail : ''].filter(Boolean).join('  ');

@@ -1,11 +1,11 @@
 // node --import jiti/register bench/gpu/make_curve.ts
-// Makes bench/gpu/curve.json: the losses on the CPU with which `npm run gpu` compares a card's.
+// Writes bench/gpu/curve.json: the CPU's losses, with which `npm run gpu` compares a card's.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openDevice } from '../../src/device/open.ts';
 import { lossCurve } from './curve.ts';
 
-// The losses do not depend on the threads, and one is never in another's way.
+// The losses do not depend on the number of threads; one thread is the most robust on a busy machine.
 const losses = await lossCurve(await openDevice('cpu', { threads: 1 }), undefined, ({ length }) => {
   if (length % 20 === 0) console.log(`${length} steps`);
 });

@@ -1,5 +1,5 @@
-// What the card does in how much time: memory, launches, the ops of the case table, a whole training step. Times are those of
-// the card, between two events.
+// Measures memory bandwidth, launches, the ops of the case table and a whole training step. Times are taken on the card, between two
+// events.
 import type { Device } from '../../src/device/device.ts';
 import { cudaModule } from '../../src/device/module.ts';
 import { DeviceError } from '../../src/errors.ts';
@@ -11,7 +11,7 @@ import type { Outcome } from './session.ts';
 const emptyModule = cudaModule(new URL('./empty.cu', import.meta.url).href, { empty_kernel: '' });
 const ROUNDS = 20;
 
-/** Milliseconds of `work`: the median of several rounds after one that warms up. */
+/** Milliseconds of `work`: the median of several rounds after a warm-up. */
 export function medianTime(device: Device, work: () => void, rounds = ROUNDS): number {
   const { time } = device;
   if (!time) throw new DeviceError(`the device ${device.name} cannot measure time`);
@@ -20,7 +20,7 @@ export function medianTime(device: Device, work: () => void, rounds = ROUNDS): n
   return samples[Math.floor(rounds / 2)];
 }
 
-/** GB/s of reading and writing together. */
+/** GB/s, reads and writes together. */
 export function copyRate(device: Device, bytes: number): Outcome {
   const [from, to] = [device.allocate(bytes), device.allocate(bytes)];
   try {
@@ -36,7 +36,7 @@ export function copyRate(device: Device, bytes: number): Outcome {
   }
 }
 
-/** Microseconds from one empty kernel to the next, enqueued one by one and within a graph. */
+/** Microseconds per empty kernel, launched one by one and within a graph. */
 export function launchGap(device: Device, launches = 1000): Outcome {
   if (device.kind !== 'cuda') throw new DeviceError(`the device ${device.name} records nothing`);
   const kernels = device.load(emptyModule);
@@ -49,7 +49,7 @@ export function launchGap(device: Device, launches = 1000): Outcome {
   return { values: { eagerMicroseconds: (1e3 * eager) / launches, graphMicroseconds: (1e3 * recorded) / launches } };
 }
 
-/** The official CIFAR-10 network's training step as the loop does it, on a batch of zeros. */
+/** A training step of the official CIFAR-10 network as the training loop runs it, on a batch of zeros. */
 export async function trainingRate(device: Device, batchSize: number, steps: number): Promise<Outcome> {
   using network = new UNet({ ...ddpmppCifar10, seed: 0 }, new Initializer({ device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });

@@ -1,4 +1,4 @@
-// The parts of `npm run gpu`, each a list of items that are short enough to be done or left as one.
+// The parts of `npm run gpu`. Each is a list of items that are short enough to be run or skipped as a whole.
 import { type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice, setDefaultDevice } from '../../src/device/open.ts';
 import { type Check, loadChecks } from './checks.ts';
@@ -20,9 +20,9 @@ export const partNames = [
   'pytorch',
   'sweep',
 ] as const;
-/** What is done where nothing is asked for. */
+/** The parts that run by default. */
 export const usualParts: readonly string[] = partNames.filter((name) => name !== 'sweep');
-/** The item of the sweep that is not ours. */
+/** The sweep's item that measures cuDNN. */
 export const CUDNN = 'cuDNN';
 
 export interface Part {
@@ -31,15 +31,15 @@ export interface Part {
   what: string;
   items: {
     name: string;
-    /** What it may need; it is not begun with less time left. */
+    /** Seconds that it may need; it is not started with less time left. */
     seconds: number;
     run(secondsLeft: number): Promise<Outcome> | Outcome;
   }[];
 }
 
 /**
- * What the mean loss of a window may be off, relative to the CPU's: noise and images are the same, rounding is not. Differences grow
- * with training: a rate changed by 1e-5 moves the first 40 steps' windows by 1e-6 and the later ones by up to 1.6e-2, on the CPU.
+ * Tolerance of a window's mean loss relative to the CPU's: noise and images are the same, rounding is not. Differences grow during
+ * training: on the CPU, a learning rate changed by 1e-5 moves the windows of the first 40 steps by 1e-6 and later ones by up to 1.6e-2.
  */
 const curveTolerance: Record<Precision, { early: number; late: number }> = {
   fp32: { early: 1e-3, late: 0.05 },
@@ -52,7 +52,7 @@ const NO_TORCH = 'no Python with torch for this card; RECTIFLOW_TORCH_PYTHON nam
 
 const MEBIBYTE = 2 ** 20;
 
-/** The first card, which becomes the default of tensors made without a device. */
+/** Opens the first card, which becomes the default device. */
 async function card(precision: Precision) {
   const device = await openDevice('cuda', { precision });
   setDefaultDevice(device);
@@ -175,7 +175,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
   ];
 }
 
-/** @throws Error naming the first window that is off by more */
+/** @throws Error naming the first window that exceeds the tolerance */
 function compareCurve(losses: readonly number[], { early, late }: { early: number; late: number }): Outcome {
   const expected = expectedCurve();
   let worst = 0;

@@ -1,4 +1,4 @@
-// The step of training as it is captured: which kernels, how often, and what memory. Computed on a card that does nothing.
+// Plans a training step as a card would capture it: kernels, their counts, and memory. Computed on a device that runs nothing.
 import type { Precision } from '../../src/device/device.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
@@ -7,25 +7,25 @@ import { liveByOwner } from '../../src/tensor/storage.ts';
 import { type PlannedNode, PlanningDevice } from './planning_device.ts';
 
 export interface StepPlan {
-  /** Of the graph, in order. */
+  /** The graph's nodes in order. */
   nodes: readonly PlannedNode[];
-  /** What the device's tables hold, by address. */
+  /** The device's tables by address. */
   tables: ReadonlyMap<number, readonly number[]>;
-  /** How often each kernel is launched, the most frequent first. */
+  /** Launches per kernel, the most frequent first. */
   kernels: readonly (readonly [name: string, count: number])[];
   kernelCount: number;
-  /** Copies within the card and fills. */
+  /** Number of copies within the card and of fills. */
   copies: number;
   fills: number;
-  /** Bytes that tensors have when most are in use. */
+  /** Peak bytes of tensors. */
   highWater: number;
-  /** Bytes taken from the driver: with what rounding and blocks kept for reuse add. */
+  /** Bytes taken from the driver, including rounding and blocks kept for reuse. */
   reserved: number;
-  /** What those tensors are for, at that moment, the largest first. */
+  /** What the tensors are for at the peak, the largest first. */
   owners: readonly (readonly [owner: string, bytes: number])[];
 }
 
-/** The update of a batch of images by the loss of rectified flow, in training: what is planned, and what a test captures. */
+/** One training update of a batch of images with the rectified flow loss: what is planned here and captured by a test. */
 export function imageUpdate(network: UNet, optimizer: Adam, batchSize: number): BatchUpdate {
   const velocity = networkVelocity(network);
   const { imageSize, channels } = network.options;
@@ -87,7 +87,7 @@ export function planStep(
   };
 }
 
-/** For people: a line a kernel, then the memory by owner. */
+/** Text for people: one line per kernel, then the memory by owner. */
 export function describePlan({ kernels, kernelCount, copies, fills, highWater, reserved, owners }: StepPlan): string[] {
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(3).padStart(7)} GB`;
   return [

@@ -1,5 +1,5 @@
-// A card that does nothing: it hands out addresses and writes down what is enqueued, so that a step of training can be counted
-// and its memory planned where no card, driver or compiler is. What is enqueued depends on shapes alone; numbers read are 0.
+// A card that runs nothing: it hands out addresses and logs what is enqueued, so that the kernels and memory of a training step can be
+// counted without a card, driver or compiler. Which work is enqueued depends on shapes alone; values read back are 0.
 import { CachingAllocator } from '../../src/device/allocator.ts';
 import { PoolAllocator } from '../../src/device/cuda/pool_allocator.ts';
 import {
@@ -18,7 +18,7 @@ import { DeviceError } from '../../src/errors.ts';
 /** A node of a graph: a kernel, a copy within the card or a fill. */
 export interface PlannedNode {
   kind: 'kernel' | 'copy' | 'fill';
-  /** Of a kernel its name; else what `kind` says. */
+  /** The kernel's name; otherwise `kind`. */
   name: string;
   geometry?: Geometry;
   arguments: readonly number[];
@@ -34,9 +34,9 @@ export class PlanningDevice implements Device {
   readonly workers = 132;
   readonly precision: Precision;
   readonly tensorMaps: TensorMaps | undefined;
-  /** What was enqueued since the last recording began, or since the beginning. */
+  /** Nodes enqueued since the last recording began, or since the start. */
   nodes: PlannedNode[] = [];
-  /** Told when more bytes are in use than ever before. */
+  /** Called when memory in use reaches a new peak. */
   onHighWater: (() => void) | undefined;
   private next = PAGE;
   private readonly reserve = (bytes: number) => {
@@ -47,12 +47,12 @@ export class PlanningDevice implements Device {
   private readonly allocator = new CachingAllocator({ reserve: this.reserve, release: () => {} });
   private readonly modules = new Map<AnyModule, unknown>();
   private pool: PoolAllocator | undefined;
-  /** Of the tables, by address. */
+  /** Tables by address. */
   readonly contents = new Map<number, readonly number[]>();
   private readonly tables = new Tables(this);
   private highest = 0;
 
-  /** @param hopper whether it is a card of sm_90a, else any from sm_80 on */
+  /** @param hopper whether to plan for sm_90a; otherwise any card from sm_80 on */
   constructor(precision: Precision, hopper: boolean) {
     registerDevice(this);
     this.precision = precision;
@@ -111,7 +111,7 @@ export class PlanningDevice implements Device {
     return address;
   }
 
-  /** As a card does: memory of the recording is a pool of its own, and what is free beside it is given back before. */
+  /** Like a card: a recording has its own memory pool, and free memory outside it is returned first. */
   record(work: () => void, expectedBytes?: number): Recording {
     this.allocator.trim();
     this.pool = new PoolAllocator(this.reserve, expectedBytes);

@@ -1,4 +1,4 @@
-// The opponent: scripts of bench/pytorch, which the build puts beside this program, run by a Python that has torch with CUDA.
+// Runs the opponent: scripts of bench/pytorch, which the build puts next to this program, with a Python that has torch with CUDA.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { fromEnvironment, variables } from '../../src/device/environment.ts';
@@ -8,7 +8,7 @@ import type { Outcome } from './session.ts';
 export const scripts = ['ceilings', 'cudnn', 'baselines'] as const;
 
 /**
- * The Python to ask: RECTIFLOW_TORCH_PYTHON, else the first on the path; undefined where it has no torch for a card.
+ * The Python to use: RECTIFLOW_TORCH_PYTHON, else the first on the PATH; undefined if it has no torch with CUDA.
  * @throws ValueError if RECTIFLOW_TORCH_PYTHON names a command that cannot be run
  */
 export function findTorch(): string | undefined {
@@ -22,9 +22,9 @@ export function findTorch(): string | undefined {
 }
 
 /**
- * Runs a script, which prints what it has after each measurement and ends by itself within about `seconds`; one that has to be
- * stopped gives what it had.
- * @throws Error with the end of what it said
+ * Runs a script, which prints its results after each measurement and ends by itself within about `seconds`. If it has to be stopped,
+ * the results so far are returned.
+ * @throws Error with the end of its standard error
  */
 export function runScript(python: string, name: (typeof scripts)[number], seconds: number): Outcome {
   const path = fileURLToPath(new URL(`./pytorch/${name}.py`, import.meta.url));

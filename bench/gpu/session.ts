@@ -1,13 +1,13 @@
-// What `npm run gpu` has done so far, kept in a file after each item, so that a run that was cut goes on where it was.
+// Saves what `npm run gpu` has done after each item, so that an interrupted run resumes.
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 
-/** One thing that was checked or measured. */
+/** One check or measurement. */
 export interface Item {
   part: string;
   name: string;
   ok: boolean;
   seconds: number;
-  /** Why it is not ok, or what was found. */
+  /** The error, or the result. */
   detail?: string;
   values?: Record<string, number>;
 }
@@ -20,11 +20,11 @@ export interface Outcome {
 export class Session {
   readonly items: Item[] = [];
   private readonly path: string;
-  /** Of what the items are: another machine or build starts anew. */
+  /** What the items belong to; another machine or build starts over. */
   private readonly identity: string;
   private readonly deadline: number;
 
-  /** @param minutes after which no item is begun */
+  /** @param minutes time after which no item is started */
   constructor(path: string, identity: string, minutes: number) {
     this.path = path;
     this.identity = identity;
@@ -33,7 +33,7 @@ export class Session {
       const before = JSON.parse(readFileSync(path, 'utf8')) as { identity: string; items: Item[] };
       if (before.identity === identity) this.items.push(...before.items);
     } catch {
-      // There is none, or half of one: nothing is done yet.
+      // The file is missing or incomplete: nothing has been done yet.
     }
   }
 
@@ -45,7 +45,7 @@ export class Session {
     return this.items.some((item) => item.part === part && item.name === name);
   }
 
-  /** Runs an item and keeps what came of it; an error makes it not ok and stops nothing. */
+  /** Runs an item and saves its outcome. An error marks the item as failed and stops nothing else. */
   async run(part: string, name: string, work: () => Promise<Outcome> | Outcome): Promise<Item> {
     const start = performance.now();
     const seconds = () => Math.round(performance.now() - start) / 1000;
@@ -63,7 +63,7 @@ export class Session {
     return item;
   }
 
-  /** All is done: the next run begins anew. */
+  /** Removes the file when everything is done, so that the next run starts over. */
   finish(): void {
     rmSync(this.path, { force: true });
   }

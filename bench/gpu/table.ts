@@ -1,7 +1,6 @@
-// The table of docs/gpu.md: every kernel of the official CIFAR-10 network's training step by shape, with what it has to do, the
-// least time that takes on an H200, and the time predicted for the tile that is chosen. The layers are those of the step that is
-// planned for sm_90a.
-// `measured` is filled from results of a card (bench/results), never from anything else.
+// The table that `npm run gpu:table` prints: every kernel of the official CIFAR-10 network's training step by shape, with its work, the
+// minimum time on an H200, and the predicted time of the chosen tile. The layers are those of the step planned for sm_90a.
+// The column `measured` comes only from results of a card (bench/results).
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseJsonFile } from '../../src/io/json.ts';
@@ -12,9 +11,9 @@ import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
 
 export interface TableRow {
-  /** What is computed, and the key of its measurement. */
+  /** What is computed; also the key of its measurement. */
   name: string;
-  /** How often in a step. */
+  /** Launches per step. */
   count: number;
   /** Of one. */
   flops: number;
@@ -26,10 +25,10 @@ export interface TableRow {
   convolution?: { table: readonly number[]; pass: Pass };
 }
 
-/** What an H200 was measured to reach by others: operations a second of dense bf16 products, bytes a second of copies. */
+/** Published measurements of an H200: operations per second of dense bf16 products, bytes per second of copies. */
 const h200 = { flops: 790e12, bandwidth: 4.3e12 } as const;
 
-/** Bytes of an activation, of a bf16 weight, of an f32. */
+/** Bytes of an activation, a bf16 weight and an f32. */
 const HALF = 2;
 const FULL = 4;
 const TABLE_BATCH = 128;
@@ -41,11 +40,11 @@ const LINEARS_WORDS = 8;
 const GRADIENTS = { first: 0, table: 880, words: 11, convolution: 6 };
 const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
 
-/** Seconds that no kernel can be under. */
+/** The minimum time of any kernel in seconds. */
 const floorOf = ({ flops, bytes }: Pick<TableRow, 'flops' | 'bytes'>) =>
   Math.max(flops / h200.flops, bytes / h200.bandwidth);
 
-/** Rows in the order in which their kernels first occur; the most expensive parts are the convolutions. */
+/** Rows in the order in which their kernels first occur. */
 export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
   const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
   const rows = new Map<string, TableRow>();
@@ -56,7 +55,7 @@ export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
       else {
         if (row.predicted !== undefined)
           known.predicted = ((known.predicted ?? 0) * known.count + row.predicted) / (known.count + 1);
-        // Weight gradients have the tile of the launch that they are in.
+        // Weight gradients use the tile of their shared launch.
         if (!known.tile.split(', ').includes(row.tile)) known.tile += `, ${row.tile}`;
         known.count++;
       }
@@ -96,19 +95,19 @@ function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables
     const [rows, tokens] = values.slice(3, 5);
     return [pass(`softmax of ${rows} x ${tokens}, gradient`, rows * tokens * (HALF + FULL + HALF))];
   }
-  // Values, gradients, two moments and the average, read and written, and the copies.
+  // Values, gradients, two moments and the average are read and written, and copies are written.
   if (name === 'optimizer_adam')
     return [pass('Adam, average, copies, zeroed gradients', values[8] * (10 * FULL + HALF))];
   if (name === 'optimizer_norm_runs') return [pass('norm of the gradient', values[2] * FULL)];
   return [];
 }
 
-/** A pass over memory. */
+/** A pass that is bound by memory. */
 function pass(name: string, bytes: number): TableRow {
   return { name, count: 1, flops: 0, bytes, tile: '' };
 }
 
-/** y [rows, columns] = x w^T, of which x has `read` elements. */
+/** y [rows, columns] = x w^T, where x has `read` elements. */
 interface Product {
   name: string;
   rows: number;
@@ -130,7 +129,7 @@ export function ofConvolution(table: readonly number[], kind: Pass): TableRow {
   return ofProduct(product, kind);
 }
 
-/** Those that one launch makes. Its time is shared out as their floors are. */
+/** The passes of one launch. Its time is split in proportion to their floors. */
 function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, tables: Tables): TableRow[] {
   const layers = convolutionsOf(values, place, tables);
   const rows = layers.map((table) => ofConvolution(table, 'weight'));
@@ -141,7 +140,7 @@ function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, t
   return rows.map((row) => ({ ...row, tile: nameOf(tile), predicted: slower * floorOf(row) }));
 }
 
-/** The tables of the convolutions whose weight gradients one launch makes. */
+/** The convolutions whose weight gradients one launch computes. */
 function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables) {
   return Array.from({ length: values[place.first + place.table] }, (_, e) => {
     const at = place.first + e * place.words + place.convolution;
@@ -149,7 +148,7 @@ function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tabl
   });
 }
 
-/** The passes of sm_90a's kernels in that step, each once: of a convolution, or the weight gradients of a launch. */
+/** The distinct passes of sm_90a's kernels in the step: those of a convolution, or the weight gradients of a launch. */
 export function hopperPasses(batchSize = TABLE_BATCH): { pass: Pass; tables: readonly (readonly number[])[] }[] {
   const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
   const found = nodes.flatMap(({ name, arguments: values }): ReturnType<typeof hopperPasses> => {
@@ -197,7 +196,7 @@ function ofProduct({ name, rows, columns, terms, read, table }: Product, kind: P
   };
 }
 
-/** What sm_90a makes a pass with that is a convolution, and how long that is predicted to take. */
+/** The tile with which sm_90a runs a convolution pass, and its predicted time. */
 function tileOf(
   table: readonly number[],
   kind: 'forward' | 'input',
@@ -215,7 +214,7 @@ function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableR
   return [pass(shape, HALF * (elements + written)), pass(`${shape}, gradient`, HALF * (elements + written + elements))];
 }
 
-/** An item of a card's results. */
+/** One item of a card's results. */
 interface Measured {
   part: string;
   name: string;
@@ -223,7 +222,7 @@ interface Measured {
   values?: Record<string, number>;
 }
 
-/** Milliseconds by name of what a card's results hold of the part `shapes`; the last file of them all, by name. */
+/** Milliseconds by name from the part `shapes` of a card's newest results file (the last by name). */
 export function measurements(folder: string): { card: string; times: Map<string, number> } | undefined {
   let files: string[];
   try {
@@ -246,7 +245,7 @@ export function measurements(folder: string): { card: string; times: Map<string,
   return undefined;
 }
 
-/** In Markdown. @param folder where results of cards are */
+/** The table in Markdown. @param folder the folder with results of cards */
 export function tableLines(folder: string, rows = tableRows()): string[] {
   const measured = measurements(folder);
   const micro = (seconds: number | undefined) => (seconds === undefined ? '' : (1e6 * seconds).toFixed(1));

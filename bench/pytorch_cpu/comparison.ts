@@ -1,4 +1,4 @@
-// One workload, done by our engine and by any number of opponents.
+// Runs one workload on our engine and on any number of opponents.
 import type { Config } from '../../src/run/config/index.ts';
 import { GAP_MILLISECONDS, SETTLING_SECONDS, type Side, type TurnOptions, takeTurns } from './turns.ts';
 import type { Worker } from './worker.ts';
@@ -6,7 +6,7 @@ import type { Worker } from './worker.ts';
 export interface Workers {
   engine: Worker;
   torch: Worker;
-  /** Absent where the other opponents could not be installed. */
+  /** Absent if the other opponents could not be installed. */
   others?: Worker;
 }
 
@@ -14,27 +14,27 @@ export type Layout = 'contiguous' | 'channels_last';
 
 export interface Opponent {
   worker: 'torch' | 'others';
-  /** What it is told beyond the workload. */
+  /** Options in addition to the workload's. */
   options: object;
 }
 
 export interface Comparison {
   name: string;
-  /** What every side is told: its kind, and that kind's options. */
+  /** The kind of the workload and its options, sent to every side. */
   workload: { kind: 'train' | 'sample' | 'layer' | 'optimizer'; config?: Config; batch?: number } & Record<
     string,
     unknown
   >;
   opponents: Record<string, Opponent>;
-  /** Floating-point operations of a call, counted as direct convolutions and plain products; 0 where time is all that counts. */
+  /** Floating-point operations of a call, counted as direct convolutions and plain products; 0 if only time matters. */
   flops: number;
   turns: TurnOptions;
 }
 
-/** What our samples are called. */
+/** The name of our samples. */
 export const OURS = 'rectiflow';
 
-/** PyTorch in each of the layouts, and in bf16 where `autocast`. */
+/** PyTorch in both memory layouts, and in bf16 if `autocast`. */
 export function torchSides(layouts: readonly Layout[], autocast?: boolean): Record<string, Opponent> {
   const precision = { true: 'bf16 ', false: 'fp32 ' }[String(autocast)] ?? '';
   return Object.fromEntries(
@@ -45,7 +45,7 @@ export function torchSides(layouts: readonly Layout[], autocast?: boolean): Reco
   );
 }
 
-/** @returns seconds of every counted call, by side */
+/** @returns the seconds of every counted call, by side */
 export function compare(
   { workload, opponents, turns }: Comparison,
   workers: Workers,
@@ -58,14 +58,14 @@ export function compare(
   return takeTurns(sides, turns);
 }
 
-/** Of the measured peak, what PyTorch is expected to reach: only for the estimate. */
+/** The share of the peak that PyTorch is expected to reach; used only for the time estimate. */
 const EXPECTED_SHARE = 0.5;
-/** Of the time of an opponent, what we are expected to take. */
+/** Our expected time relative to an opponent's; used only for the time estimate. */
 const EXPECTED_TIME = 0.5;
-/** Seconds to make a workload, at least. */
+/** Minimum seconds to set up a workload. */
 const OPENING = 0.02;
 
-/** Roughly how long a comparison takes. @param peak floating-point operations a second */
+/** Estimates how long a comparison takes. @param peak floating-point operations per second */
 export function expectedSeconds({ opponents, flops, turns, workload }: Comparison, peak: number): number {
   const { rounds, warmup, calls = 1 } = turns;
   const sides = EXPECTED_TIME + Object.keys(opponents).length;

@@ -1,10 +1,10 @@
-// The layers of the full network one by one, forward and backward, and their floating-point operations.
+// Times the layers of the full network one by one, forward and backward, and counts their floating-point operations.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, OURS, torchSides } from './comparison.ts';
 import { type Ratio, ratioOf } from './statistics.ts';
 import type { TurnOptions } from './turns.ts';
 
-/** A layer by shape, as bench/pytorch/layers.py finds it; `size` is the height and width of its images. */
+/** A layer's shape as bench/pytorch/layers.py reports it; `size` is the height and width of its images. */
 export type LayerShape =
   | { op: 'conv'; size: number; inputs: number; outputs: number; kernel: number }
   | { op: 'norm' | 'attention'; size: number; inputs: number }
@@ -19,7 +19,7 @@ export function layerFlops(layer: LayerShape): number {
   return layer.op === 'attention' ? 4 * layer.size ** 4 * layer.inputs : 0;
 }
 
-/** Of a network for one image, forward; a training step does three times as many. */
+/** Floating-point operations of a network's forward pass for one image; a training step does three times as many. */
 export function networkFlops(layers: readonly CountedLayer[]): number {
   return layers.reduce((sum, layer) => sum + layer.count * layerFlops(layer), 0);
 }
@@ -35,7 +35,7 @@ export interface LayerComparison extends Comparison {
   layer: CountedLayer | undefined;
 }
 
-/** Layers with more work first, then the pass of the optimiser. */
+/** Layers by decreasing work, then the optimizer's update. */
 export function layerComparisons(
   layers: readonly CountedLayer[],
   config: Config,
@@ -72,7 +72,7 @@ function layerComparison(layer: CountedLayer, batch: number, backward: boolean, 
 
 export interface LayerRow extends Ratio {
   name: string;
-  /** How often the network has it. */
+  /** How often it occurs in the network. */
   count: number;
   flops: number;
   /** Seconds by side. */

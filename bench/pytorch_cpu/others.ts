@@ -1,5 +1,5 @@
-// The other opponents, onnxruntime-node and TensorFlow.js in WebAssembly: packages that are installed beside the benches when
-// they are first asked for, and are no dependencies of this one.
+// The other opponents, onnxruntime-node and TensorFlow.js in WebAssembly. They are not dependencies: they are installed next to the
+// benchmarks at first use.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { Worker } from './worker.ts';
 const FOLDER = fileURLToPath(new URL('../.opponents', import.meta.url));
 const PACKAGES = ['onnxruntime-node@1.30.0', '@tensorflow/tfjs-core@4.22.0', '@tensorflow/tfjs-backend-wasm@4.22.0'];
 
-/** @param say told what takes long, and why they are not there @returns undefined where they cannot be installed */
+/** @param say receives progress and errors @returns undefined if they cannot be installed */
 export function startOthers(threads: number, say: (text: string) => void): Worker | undefined {
   if (!existsSync(join(FOLDER, 'node_modules')) && !install(say)) return undefined;
   const script = fileURLToPath(new URL('./engine/others.mjs', import.meta.url));
@@ -32,11 +32,11 @@ function install(say: (text: string) => void): boolean {
   return false;
 }
 
-/** What is said of an opponent that is not there. */
+/** The text for an opponent that is missing. */
 export const ABSENT = 'not there';
 export const OTHER_NAMES = ['onnxruntime-node', 'tfjs-backend-wasm'] as const;
 
-/** One convolution, forward, against everybody. */
+/** The forward pass of one convolution against all opponents. */
 export function convolutionComparison(
   shape: Extract<LayerShape, { op: 'conv' }>,
   batch: number,

@@ -1,4 +1,4 @@
-// A Python that has PyTorch: named, or of an environment that is made once beside the benches.
+// Finds a Python with PyTorch, or creates a virtual environment next to the benchmarks once.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,8 +8,8 @@ const ENVIRONMENT = fileURLToPath(new URL('../.venv', import.meta.url));
 const PACKAGES = ['torch==2.13.0', 'numpy'];
 
 /**
- * The one named, else that of RECTIFLOW_TORCH_PYTHON, else that of bench/.venv, which is made if it is not there.
- * @param say told what takes long
+ * The named Python, else RECTIFLOW_TORCH_PYTHON, else bench/.venv, which is created if it does not exist.
+ * @param say receives progress
  * @throws Error saying what is missing and what to do
  */
 export function findPython(named: string | undefined, say: (text: string) => void): string {

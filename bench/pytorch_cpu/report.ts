@@ -1,4 +1,4 @@
-// What the bench found, as tables to read and as a file.
+// Prints the results as tables and writes them to a file.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
@@ -10,14 +10,14 @@ import { growthTable } from './scaling.ts';
 import { median, quantile } from './statistics.ts';
 import { formatTable } from './table.ts';
 
-/** Kernels that a profile's table shows; the file has all. */
+/** How many kernels a profile's table shows; the file has all. */
 const SHOWN_KERNELS = 25;
 
 const milliseconds = (seconds: number): string => (1e3 * seconds).toFixed(seconds < 0.01 ? 3 : 1);
 const gigaflops = (flops: number, seconds: number): string => (flops > 0 ? (flops / seconds / 1e9).toFixed(0) : '');
 const spread = (low: number, high: number): string => `${low.toFixed(2)} - ${high.toFixed(2)}`;
 
-/** The tables of what was measured. */
+/** The results as text tables. */
 export function report(results: Results): string {
   const { ratios, steps, layers, others, scaling, growth, profiles } = results;
   const peakOf = (threads: number) => results.peaks[threads].flops;
@@ -130,7 +130,7 @@ function profileRows({ seconds, kernels }: Profile): string[][] {
   ];
 }
 
-/** One line for each row; ratios as plain numbers, their spreads beside them. @throws Error where it cannot be written */
+/** Writes one line per row, ratios with their spreads. @throws Error if the file cannot be written */
 export function writeResults(path: string, results: Results, command: string): void {
   const { ratios, steps, layers, others, scaling, profiles, threads, versions, allocator, peaks, same } = results;
   const of = <Value>(pick: (ratio: Results['ratios'][string]) => Value) =>

@@ -1,5 +1,4 @@
-// The bench from beginning to end: what is needed, the check that both sides compute the same, then the measurements, those of
-// the whole steps first.
+// Runs the whole benchmark: set-up, the check that both sides compute the same, then the measurements, whole steps first.
 import { fileURLToPath } from 'node:url';
 import { openDevice } from '../../src/device/open.ts';
 import type { Config } from '../../src/run/config/index.ts';
@@ -21,7 +20,7 @@ type Samples = Record<string, number[]>;
 
 export interface Profile {
   name: string;
-  /** Of each profiled step. */
+  /** Kernel times of each profiled step. */
   seconds: number[];
   kernels: { kernel: string; launches: number; seconds: number }[];
 }
@@ -30,20 +29,20 @@ export interface Results {
   threads: number;
   versions: Record<string, string>;
   allocator: Record<string, string>;
-  /** By threads; the best of before, between and after. */
+  /** Peaks by number of threads; the best of those measured before, between and after. */
   peaks: Record<number, Peaks>;
   same: Difference;
   ratios: Record<string, Pick<Ratio, 'ratio' | 'quartiles'> & Partial<Ratio>>;
   steps: { name: string; batch: number; flops: number; samples: Samples }[];
   layers: LayerRow[];
-  /** Undefined where it was not asked for. */
+  /** Undefined if it was not requested. */
   others: { name: string; flops: number; samples: Samples } | undefined;
   scaling: ScalingRow[];
   growth: Pick<ScalingOptions, 'growth' | 'base'>;
   profiles: Profile[];
 }
 
-/** glibc's allocator told to keep what it has: PyTorch's large tensors are otherwise unmapped and faulted in again and again. */
+/** Settings that make glibc's allocator keep its memory; otherwise PyTorch's large tensors are unmapped and faulted in repeatedly. */
 const ALLOCATOR = {
   MALLOC_MMAP_MAX_: '0',
   MALLOC_TRIM_THRESHOLD_: '1099511627776',
@@ -52,8 +51,8 @@ const ALLOCATOR = {
 const PROFILED_STEPS = 2;
 
 /**
- * @param say told of progress
- * @throws Error where Python, PyTorch or a worker fails, or the networks differ
+ * @param say receives progress
+ * @throws Error if Python, PyTorch or a worker fails, or the networks differ
  */
 export async function runBench(options: BenchOptions, say: Say): Promise<Results> {
   const { threads, rounds, only } = options;
@@ -127,7 +126,7 @@ export async function runBench(options: BenchOptions, say: Say): Promise<Results
   return results;
 }
 
-/** Ours, as built. */
+/** Starts our worker, as built. */
 export function startEngine(threads: number): Worker {
   const script = fileURLToPath(new URL('./engine.mjs', import.meta.url));
   return new Worker({
@@ -175,7 +174,7 @@ async function makePlan(sizes: Sizes, { rounds, threads, torch, bf16 }: PlanOpti
   };
 }
 
-/** Raises `peaks` to what is measured now, with one thread and with all. */
+/** Measures the peaks with one thread and with all, and keeps the maximum in `peaks`. */
 async function measureAllPeaks(peaks: Results['peaks'], threads: number): Promise<Results['peaks']> {
   for (const count of new Set([1, threads])) {
     const { flops, bandwidth } = measurePeaks(await openDevice('cpu', { threads: count }));

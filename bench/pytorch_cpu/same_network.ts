@@ -1,4 +1,4 @@
-// That both sides compute the same: one network's velocity and gradients from the same weights.
+// Checks that both sides compute the same: the velocity and gradients of one network from the same weights.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type { Workers } from './comparison.ts';
 export interface Difference {
   /** Of our network and PyTorch's. */
   parameters: [number, number];
-  /** Root mean square of the difference over that of PyTorch's values. */
+  /** RMS of the difference relative to the RMS of PyTorch's values. */
   velocity: number;
   gradients: number;
 }
@@ -37,10 +37,10 @@ export async function networkDifference(config: Config, { engine, torch }: Worke
   }
 }
 
-/** Single precision along some forty layers, and fast convolutions at ten times their rounding, stay below a tenth of this. */
+/** Tolerance. Single precision over about forty layers with fast convolutions stays below a tenth of it. */
 const ALLOWED = 1e-3;
 
-/** @throws Error saying in what the networks differ */
+/** @throws Error saying where the networks differ */
 export async function requireSameNetwork(config: Config, workers: Workers): Promise<Difference> {
   const found = await networkDifference(config, workers);
   const [ours, theirs] = found.parameters;

@@ -1,9 +1,9 @@
-// How the time of our training step grows with batch, channels, resolution and threads: one of them changed at a time.
+// Measures how the time of our training step grows with batch, channels, resolution and threads, one at a time.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, OURS } from './comparison.ts';
 import { median } from './statistics.ts';
 
-/** Of a training step. */
+/** The settings of a training step. */
 interface Setting {
   batch: number;
   channels: number;
@@ -26,7 +26,7 @@ export interface ScalingOptions {
 
 const TURNS = { rounds: 3, warmup: 2 };
 
-/** Every setting once, though the base is a value of each factor. */
+/** Every setting once; the base setting occurs in each series. */
 export function scalingComparisons({ config, growth, base, flopsOf }: ScalingOptions): Promise<ScalingComparison[]> {
   const settings = new Map<string, Setting>();
   for (const [factor, values] of Object.entries(growth))
@@ -68,7 +68,7 @@ export function scalingRow({ setting, flops }: ScalingComparison, samples: Recor
   return { ...setting, flops, samples: samples[OURS] };
 }
 
-/** Rows by what grows, for a table; those that were measured. */
+/** The measured rows, grouped by the factor that grows. */
 export function growthTable(
   rows: readonly ScalingRow[],
   { growth, base }: Pick<ScalingOptions, 'growth' | 'base'>,

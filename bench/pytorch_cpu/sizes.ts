@@ -1,4 +1,4 @@
-// What is measured: networks, batches, and what grows.
+// The sizes to measure: networks, batches, and scaling series.
 import type { Config } from '../../src/run/config/index.ts';
 import { loadConfig } from '../../src/run/config/index.ts';
 import type { LayerShape } from './layers.ts';
@@ -6,10 +6,10 @@ import type { Growth } from './scaling.ts';
 import type { StepConfigs } from './steps.ts';
 
 export interface Sizes extends StepConfigs {
-  /** Of the full network's steps, larger and smaller. */
+  /** Batch sizes of the full network's steps, larger and smaller. */
   batches: readonly [number, number];
   layerBatches: readonly number[];
-  /** What every opponent is asked for. */
+  /** The workload that every opponent runs. */
   convolution: Extract<LayerShape, { op: 'conv' }>;
   growth: Omit<Growth, 'threads'>;
 }
@@ -31,7 +31,7 @@ export async function fullSizes(): Promise<Sizes> {
   };
 }
 
-/** Seconds in all. */
+/** Total seconds. */
 export async function smallSizes(): Promise<Sizes> {
   const full = changed(await loadConfig('cifar10_rf_gaussian_ddpmpp'), { nf: 16, num_res_blocks: 1 }, 2);
   return {

@@ -1,6 +1,6 @@
-// Medians, quartiles, and ratios of times that were taken in turns.
+// Medians, quartiles, and ratios of interleaved timings.
 
-/** The value below which a share of the samples lies, between two of them by interpolation. */
+/** A quantile of the samples, linearly interpolated. */
 export function quantile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   const place = share * (sorted.length - 1);
@@ -16,18 +16,18 @@ export function geometricMean(values: readonly number[]): number {
 }
 
 export interface Ratio {
-  /** Median of the opponent's faster side over our median. */
+  /** The median of the opponent's fastest side divided by our median. */
   ratio: number;
-  /** Lower and upper quartile of the ratios of single rounds. */
+  /** Lower and upper quartile of the per-round ratios. */
   quartiles: [number, number];
-  /** The opponent's faster side. */
+  /** The opponent's fastest side. */
   against: string;
 }
 
 /**
- * How many times faster we are than the fastest of the opponent's sides.
- * @param ours seconds, one of each round
- * @param theirs the same of each side
+ * How many times faster we are than the opponent's fastest side.
+ * @param ours seconds, one per round
+ * @param theirs the same for each side
  */
 export function ratioOf(ours: readonly number[], theirs: Readonly<Record<string, readonly number[]>>): Ratio {
   const [[against, best]] = Object.entries(theirs).sort(([, a], [, b]) => median(a) - median(b));
@@ -39,7 +39,7 @@ export function ratioOf(ours: readonly number[], theirs: Readonly<Record<string,
   };
 }
 
-/** The geometric mean of ratios, and of the ends of their spreads. */
+/** The geometric mean of ratios and of their quartiles. */
 export function meanRatio(ratios: readonly Ratio[]): Pick<Ratio, 'ratio' | 'quartiles'> {
   const [low, high] = [0, 1].map((end) => geometricMean(ratios.map(({ quartiles }) => quartiles[end])));
   return { ratio: geometricMean(ratios.map(({ ratio }) => ratio)), quartiles: [low, high] };

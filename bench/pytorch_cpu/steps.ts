@@ -1,38 +1,38 @@
-// Whole steps: training and sampling with the official network and with small ones, and the ratios that are made of them.
+// Whole steps: training and sampling with the official network and with small ones, and their ratios.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, type Layout, OURS, torchSides } from './comparison.ts';
 import { meanRatio, type Ratio, ratioOf } from './statistics.ts';
 
 export interface StepComparison extends Comparison {
-  /** Name of a ratio, and the opponents that it is against: those whose names contain this. */
+  /** The name of a ratio and a substring of the opponents' names. */
   ratios: Record<string, string>;
 }
 
-/** Networks that are compared. */
+/** The networks to compare. */
 export interface StepConfigs {
   full: Config;
-  /** By name. */
+  /** Networks by name. */
   small: Record<string, Config>;
 }
 
 export interface StepOptions {
   rounds: number;
-  /** Of the full network: the larger one and the smaller one. */
+  /** Batch sizes of the full network, the larger and the smaller. */
   batches: readonly [number, number];
-  /** Whether PyTorch has kernels of bf16 for this processor; without them a step takes minutes and is not compared. */
+  /** Whether PyTorch has bf16 kernels for this processor; without them a step takes minutes and is skipped. */
   bf16: boolean;
   /** Floating-point operations of a network's forward for one image. */
   flopsOf(config: Config): Promise<number>;
 }
 
 const WARMUP = 2;
-/** Evaluations of a call: sampling as the product does it includes the solver's own work once an evaluation. */
+/** Network evaluations per call; sampling includes the solver's work at each one. */
 const EULER_STEPS = 2;
 const LAYOUTS: readonly Layout[] = ['contiguous', 'channels_last'];
 
 export const smallRatio = (name: string) => `small_train ${name}`;
 
-/** In the order of what they say. */
+/** Comparisons, the most informative first. */
 export function stepComparisons({ full, small }: StepConfigs, options: StepOptions): Promise<StepComparison[]> {
   const { batches, bf16 } = options;
   const [large, little] = batches;
@@ -80,7 +80,7 @@ export function stepRatios({ ratios }: StepComparison, samples: Record<string, n
   );
 }
 
-/** `small_train`, the geometric mean over the small networks; undefined where one of them was not measured. */
+/** `small_train`, the geometric mean over the small networks; undefined if one of them was not measured. */
 export function smallTrain(ratios: Record<string, Ratio>, names: readonly string[]) {
   const each = names.map((name) => ratios[smallRatio(name)]);
   return each.every((ratio) => ratio !== undefined) ? meanRatio(each) : undefined;

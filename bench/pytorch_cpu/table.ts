@@ -1,6 +1,6 @@
 // Text tables.
 
-/** Columns of equal width; the first one to the left, the others, which are numbers, to the right. */
+/** Aligns columns: the first to the left, the others, which are numbers, to the right. */
 export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));

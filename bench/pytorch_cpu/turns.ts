@@ -1,32 +1,32 @@
-// Several sides of one workload, timed in turns in one run: A B C A B C ... What slows the machine for a while meets all of them.
+// Times several sides of one workload in turns: A B C A B C ... A machine that is slow for a while affects all of them.
 import { setTimeout } from 'node:timers/promises';
 import type { Worker } from './worker.ts';
 
 export interface Side {
-  /** What the samples are called. */
+  /** The name of the samples. */
   name: string;
   worker: Worker;
-  /** The request that opens it. */
+  /** The request that sets up the workload. */
   workload: object;
 }
 
 export interface TurnOptions {
-  /** How often each side has its turn. */
+  /** The number of turns of each side. */
   rounds: number;
-  /** Calls before the first round that are not counted. */
+  /** Warm-up calls before the first round. */
   warmup: number;
-  /** Counted calls in a turn; a turn of several begins with some that are not: see SETTLING_SECONDS. Default 1. */
+  /** Counted calls per turn; a turn of several starts with uncounted ones, see SETTLING_SECONDS. Default 1. */
   calls?: number;
 }
 
-/** Threads of the side that was last wait in a loop for more work before they sleep, and would take a core from the next. */
+/** Threads of the previous side spin before they sleep, and would take a core from the next side. */
 export const GAP_MILLISECONDS = 25;
 
-/** A turn of short calls begins with so much of them that is not counted, one at least: the other side has had the caches, and
- * threads that slept may have been woken on one core, from where the system moves them after a while. */
+/** A turn of short calls starts with this much uncounted time, at least one call: the caches hold the other side's data, and woken
+ * threads may share one core until the system moves them. */
 export const SETTLING_SECONDS = 0.02;
 
-/** @returns seconds of every counted call by side, in order */
+/** @returns the seconds of every counted call by side, in order */
 export async function takeTurns(sides: readonly Side[], options: TurnOptions): Promise<Record<string, number[]>> {
   const { rounds, warmup, calls = 1 } = options;
   const samples: Record<string, number[]> = {};

@@ -1,13 +1,13 @@
-// A process that is asked by one line of JSON and answers by one: the two sides of the comparison, and its other opponents.
+// A worker process that answers each line of JSON with one line of JSON: both sides of the comparison and the other opponents.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 export interface WorkerOptions {
-  /** How messages call it. */
+  /** Its name in messages. */
   name: string;
   command: string;
   args: readonly string[];
-  /** Added to this process's variables. */
+  /** Environment variables in addition to this process's. */
   env?: Readonly<Record<string, string>>;
 }
 
@@ -16,14 +16,14 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Of what a process said on standard error so much is shown. */
+/** How much of a process's standard error an error message shows. */
 const LAST_WORDS = 4000;
 
 export class Worker {
   readonly name: string;
   private readonly child: ChildProcessWithoutNullStreams;
   private stderr = '';
-  /** Who waits for an answer, in order. */
+  /** Pending requests, in order. */
   private readonly waiting: Waiting[] = [];
   private failure: Error | undefined;
 
@@ -34,15 +34,15 @@ export class Worker {
       this.stderr = (this.stderr + text).slice(-LAST_WORDS);
     });
     this.child.on('error', ({ message }) => this.fail(`cannot be started: ${message}`));
-    // A process that is gone cannot be written to; why it is gone is told by 'close'.
+    // Writing to a process that has ended fails; 'close' reports why it ended.
     this.child.stdin.on('error', () => {});
     this.child.on('close', (status, signal) => this.fail(`ended with ${signal ?? `status ${status}`}`));
     createInterface({ input: this.child.stdout }).on('line', (line) => this.answer(line));
   }
 
   /**
-   * Its answer to one request; they are answered in order.
-   * @throws Error with what it said on standard error, where it ended or answered anything but an object of JSON
+   * Sends a request and returns the answer; requests are answered in order.
+   * @throws Error with the process's standard error, if it ended or answered anything but a JSON object
    */
   ask<Answer>(command: string, request: object = {}): Promise<Answer> {
     if (this.failure) return Promise.reject(this.failure);
