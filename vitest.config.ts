@@ -2,9 +2,23 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The files that take longest, in their order. */
-const long = ['ops/values', 'run/chain/chain', 'ops/determinism', 'cli/official_run', 'cli/cli', 'repository/package'].concat(
-  ['run/training/failures', 'run/training/steady', 'golden/golden', 'run/sampling/pairs', 'gpu/plan', 'run/training/resume', 'ops/wasm', 'repository/docs'],
-);
+const long = [
+  'ops/values',
+  'run/chain/chain',
+  'ops/determinism',
+  'cli/official_run',
+  'cli/cli',
+  'repository/package',
+].concat([
+  'run/training/failures',
+  'run/training/steady',
+  'golden/golden',
+  'run/sampling/pairs',
+  'gpu/plan',
+  'run/training/resume',
+  'ops/wasm',
+  'repository/docs',
+]);
 
 /** Long files first, so that both workers end at about the same time. */
 class LongFirst extends BaseSequencer {
