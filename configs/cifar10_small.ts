@@ -7,6 +7,6 @@ export default {
   optim: { lr: 1e-3, warmup: 50 },
   training: { batch_size: 32, n_iters: 5000, snapshot_freq: 1000, snapshot_freq_for_preemption: 250 },
   eval: { batch_size: 64, begin_ckpt: 0, end_ckpt: 1000 },
-  // Cheap pictures.
+  // Snapshots with samples that cost little.
   sampling: { use_ode_sampler: 'euler', sample_N: 20 },
 } satisfies ConfigFile;

@@ -3,7 +3,7 @@ import type { ConfigFile } from 'rectiflow/run';
 
 export default {
   base: 'cifar10_rf_gaussian_ddpmpp',
-  // Mirrored digits are no digits.
+  // A mirrored digit is not a digit.
   data: { dataset: 'DIGITS', image_size: 8, num_channels: 1, random_flip: false },
   model: { nf: 32, ch_mult: [1, 2], num_res_blocks: 1, attn_resolutions: [4], dropout: 0 },
   optim: { lr: 2e-3, warmup: 20 },

@@ -268,7 +268,7 @@ export function tableLines(folder: string, rows = tableRows()): string[] {
     '|---|--:|--:|--:|--:|---|--:|--:|',
     ...cells.map((row) => `| ${row.join(' | ')} |`),
     '',
-    `A step of these: floor ${(1e3 * total(floorOf)).toFixed(2)} ms, predicted ${(1e3 * total(time)).toFixed(2)} ms, ` +
+    `The whole step: floor ${(1e3 * total(floorOf)).toFixed(2)} ms, predicted ${(1e3 * total(time)).toFixed(2)} ms, ` +
       `measured ${measured ? `on ${measured.card}` : 'on no card yet'}.`,
   ];
 }

@@ -7,7 +7,7 @@ import { OURS } from './comparison.ts';
 import { ABSENT, OTHER_NAMES } from './others.ts';
 import type { Profile, Results } from './run.ts';
 import { growthTable } from './scaling.ts';
-import { median, quantile } from './statistics.ts';
+import { median, quantile, quartilesOf } from './statistics.ts';
 import { formatTable } from './table.ts';
 
 /** How many kernels a profile's table shows; the file has all. */
@@ -130,7 +130,10 @@ function profileRows({ seconds, kernels }: Profile): string[][] {
   ];
 }
 
-/** Writes one line per row, ratios with their spreads. @throws Error if the file cannot be written */
+/**
+ * Writes one line per row: ratios as plain numbers with their quartiles next to them, and the quartiles of the seconds of each side.
+ * @throws Error where it cannot be written
+ */
 export function writeResults(path: string, results: Results, command: string): void {
   const { ratios, steps, layers, others, scaling, profiles, threads, versions, allocator, peaks, same } = results;
   const of = <Value>(pick: (ratio: Results['ratios'][string]) => Value) =>
@@ -148,15 +151,21 @@ export function writeResults(path: string, results: Results, command: string): v
     ratios: of(({ ratio }) => ratio),
     quartiles: of(({ quartiles }) => quartiles),
     against: of(({ against }) => against),
-    steps,
-    layers,
-    ...(others && { others }),
-    scaling,
+    steps: steps.map(withQuartiles),
+    layers: layers.map(withQuartiles),
+    ...(others && { others: withQuartiles(others) }),
+    scaling: scaling.map(({ samples, ...row }) => ({ ...row, seconds: quartilesOf(samples) })),
     profiles,
   };
   const lines = Object.entries(file).map(([key, value]) => ` ${JSON.stringify(key)}: ${formatValue(value)}`);
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `{\n${lines.join(',\n')}\n}\n`);
+}
+
+/** A row with the quartiles of each side's seconds in place of its samples. */
+function withQuartiles<Row extends { samples: Record<string, number[]> }>({ samples, ...row }: Row) {
+  const seconds = Object.entries(samples).map(([side, values]) => [side, quartilesOf(values)]);
+  return { ...row, seconds: Object.fromEntries(seconds) };
 }
 
 function formatValue(value: unknown): string {

@@ -9,6 +9,13 @@ export function quantile(samples: readonly number[], share: number): number {
   return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
 }
 
+/** Lower quartile, median and upper quartile. */
+export type Quartiles = [lower: number, median: number, upper: number];
+
+export function quartilesOf(samples: readonly number[]): Quartiles {
+  return [quantile(samples, 0.25), quantile(samples, 0.5), quantile(samples, 0.75)];
+}
+
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
 
 export function geometricMean(values: readonly number[]): number {

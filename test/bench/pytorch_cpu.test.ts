@@ -14,7 +14,7 @@ import { startEngine, startTorch } from '../../bench/pytorch_cpu/run.ts';
 import { networkDifference } from '../../bench/pytorch_cpu/same_network.ts';
 import { scalingComparisons } from '../../bench/pytorch_cpu/scaling.ts';
 import { smallSizes } from '../../bench/pytorch_cpu/sizes.ts';
-import { geometricMean, meanRatio, quantile, ratioOf } from '../../bench/pytorch_cpu/statistics.ts';
+import { geometricMean, meanRatio, quantile, quartilesOf, ratioOf } from '../../bench/pytorch_cpu/statistics.ts';
 import { stepComparisons, stepRatios } from '../../bench/pytorch_cpu/steps.ts';
 import { SETTLING_SECONDS, takeTurns } from '../../bench/pytorch_cpu/turns.ts';
 import { Worker } from '../../bench/pytorch_cpu/worker.ts';
@@ -28,6 +28,7 @@ describe('statistics', () => {
     expect(quantile([4, 1, 3, 2], 0.5)).toBe(2.5);
     expect(quantile([5, 1, 3], 0.25)).toBe(2);
     expect(quantile([7], 0.75)).toBe(7);
+    expect(quartilesOf([5, 1, 3])).toEqual([2, 3, 4]);
     expect(geometricMean([1, 4, 16])).toBeCloseTo(4, 12);
   });
 
@@ -242,7 +243,7 @@ describe.skipIf(!python)('PyTorch itself (RECTIFLOW_TORCH_PYTHON)', () => {
       const results = JSON.parse(readFileSync(json, 'utf8'));
       expect(Object.keys(results.ratios)).toEqual(['train_fp32_b2', 'train_vs_bf16_b2', 'sample_b2']);
       expect(results).toMatchObject({ threads: 1, revision: expect.any(String), layers: [] });
-      expect(results.steps[0].samples.rectiflow).toHaveLength(1);
+      expect(results.steps[0].seconds.rectiflow).toHaveLength(3);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

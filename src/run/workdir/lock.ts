@@ -1,5 +1,5 @@
 // One process in a folder at a time, on file systems of every kind: the lock is a file that names its owner (lock_owner.ts) and
-// whose counter goes up while that one lives (lock_beat.ts). docs/design.md, "The lock", says why it is sound.
+// whose counter goes up while that one lives (lock_beat.ts). docs/decisions.md, "Locks", says why it is sound.
 import { createHash } from 'node:crypto';
 import {
   closeSync,
