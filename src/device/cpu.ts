@@ -53,6 +53,7 @@ function compilerOf({ march }: CpuOptions): CpuCompiler {
 export class CpuDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'cpu';
+  readonly computesBf16 = false;
   readonly name = 'cpu';
   readonly exact: boolean;
   readonly workers: number;

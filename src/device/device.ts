@@ -63,6 +63,8 @@ export interface Device {
   readonly name: string;
   /** Of the CPU always fp32. */
   readonly precision: Precision;
+  /** Whether ops compute on bf16 activations. Elsewhere bf16 is for storage only. */
+  readonly computesBf16: boolean;
   /**
    * Whether every convolution is a direct sum. Otherwise those of 3 x 3 may go by Winograd's algorithm on the CPU and in
    * WebAssembly: faster, with an error some ten times that of a sum. Of CUDA always true.

@@ -39,6 +39,7 @@ export interface WasmOptions {
 export class WasmDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'wasm';
+  readonly computesBf16 = false;
   readonly name = 'wasm';
   readonly exact: boolean;
   readonly workers: number;

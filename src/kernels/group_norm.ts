@@ -1,7 +1,7 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
-import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
+import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -111,12 +111,12 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     }
     // What x has so far is added in the same pass, in its own memory where nobody else reads it.
     const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
-    const flows = parts.map(({ shape, dtype }, i) => {
+    const joined = parts.map(({ shape, dtype }, i) => {
       const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
       const tensor = free?.tensor ?? allocate(shape, { device, dtype });
       const [n, width] = [samples, shape[shape.length - 1]];
       const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
-      return new Flow(tensor, { pixelSums, joined: others[i].length > 0 });
+      return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
     const { perBlock, geometry } = blocksFor(grad, samples, channels, groups);
@@ -124,22 +124,22 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       geometry,
       ...inputs,
       sums.address,
-      ...pair((i) => flows[i]?.tensor.address),
+      ...pair((i) => joined[i]?.tensor.address),
       ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
-      ...pair((i) => flows[i]?.pixelSums?.exact.address),
-      ...pair((i) => flows[i]?.pixelSums?.rounded.address),
+      ...pair((i) => joined[i]?.pixelSums?.exact.address),
+      ...pair((i) => joined[i]?.pixelSums?.rounded.address),
       device.table(table),
       perBlock,
       ...words,
     );
-    return [result(0), result(1), ...flows];
+    return [result(0), result(1), ...joined];
   },
 });
 
 /** A gradient as group_norm.cu adds it: two words of its address, which is 0 for none, its factor, elements from pixel to pixel. */
-function wordsOf(flow: Flow | undefined): number[] {
-  if (!flow) return [0, 0, 0, 0];
-  const { tensor, factor, columns } = flow;
+function wordsOf(gradient: ScaledGradient | undefined): number[] {
+  if (!gradient) return [0, 0, 0, 0];
+  const { tensor, factor, columns } = gradient;
   const address = tensor.address + (columns?.offset ?? 0) * dtypes[tensor.dtype].bytes;
   return [...halvesOf(address), bitsOf(factor), tensor.shape[tensor.rank - 1]];
 }

@@ -1,6 +1,6 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
-import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
+import { PendingProduct, SumOfRows, WeightProduct } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -217,7 +217,7 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
         : product({ ...left, transposed: !transposeA }, right, { dtype });
     };
     return [
-      needs[0] ? (layer && b.device.kind === 'cuda' ? new ProductFlow(grad, b) : sumTo(gradientA(), a.shape)) : null,
+      needs[0] ? (layer && b.device.kind === 'cuda' ? new PendingProduct(grad, b) : sumTo(gradientA(), a.shape)) : null,
       needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
       needs[2]
         ? defers[2]

@@ -1,6 +1,6 @@
 // Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
 import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
-import { Flow } from '../autograd/flow.ts';
+import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
@@ -197,7 +197,7 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
       const columns = { offset: at, count: shape[axis] };
       if (needs[i] && axis === grad.rank - 1 && grad.device.kind === 'cuda') {
         at += shape[axis];
-        return new Flow(grad, { columns });
+        return new ScaledGradient(grad, { columns });
       }
       const starts = shape.map((_, a) => (a === axis ? at : 0));
       at += shape[axis];

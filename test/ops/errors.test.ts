@@ -3,7 +3,7 @@
  * gradients that do not exist. Every message names the op.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { gradients } from '../../src/autograd/backward.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import {

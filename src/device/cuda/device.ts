@@ -41,6 +41,7 @@ export interface CudaOptions {
 
 export class CudaDevice implements Device {
   readonly kind = 'cuda';
+  readonly computesBf16 = true;
   readonly precision: Precision;
   readonly exact = true;
   readonly name: string;
