@@ -44,7 +44,7 @@ export function accumulateInLeaves(): LeafSink {
 function addToLeaf(leaf: Tensor, gradient: Tensor): void {
   if (leaf.grad) {
     arithmetic().accumulate(leaf.grad, gradient);
-    leaf.grad.storage.written();
+    leaf.grad.storage.markWritten();
     gradient.dispose();
   } else if (isExclusive(gradient)) {
     leaf.grad = gradient;

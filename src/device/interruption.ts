@@ -10,7 +10,7 @@ export function interruptionPoint(): void {
 }
 
 /** Runs `fn` without interruption: for writes that must be made as a whole, as an optimiser's update of all parameters. */
-export function uninterrupted<T>(fn: () => T): T {
+export function withoutInterruption<T>(fn: () => T): T {
   held++;
   try {
     return fn();
@@ -19,7 +19,7 @@ export function uninterrupted<T>(fn: () => T): T {
   }
 }
 
-/** Whether this is called inside `uninterrupted`. */
+/** Whether this is called inside `withoutInterruption`. */
 export function isUninterrupted(): boolean {
   return held > 0;
 }

@@ -47,8 +47,8 @@ export class LaunchRecorder {
     };
   }
 
-  /** A launcher that notes its launches while work is recorded. */
-  noting(name: string, signature: Signature, launch: Launch): Launch {
+  /** A launcher that takes down its launches while work is recorded. */
+  wrapLauncher(name: string, signature: Signature, launch: Launch): Launch {
     const { returns } = parseSignature(signature);
     // Of shapes alone.
     if (returns === 'count') return launch;

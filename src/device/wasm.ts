@@ -168,7 +168,7 @@ export class WasmDevice implements Device {
         });
       }
     };
-    return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
+    return this.recorder.wrapLauncher(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }
 
   private write(address: number, source: HostArray): void {

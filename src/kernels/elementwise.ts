@@ -295,7 +295,7 @@ function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
 }
 
 const pass = (dy: Tensor) => dy;
-const lowered = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
+const subtractOne = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
 export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass });
@@ -322,7 +322,7 @@ export const div = binary(divOp);
 export const powOp = binaryOp('pow', {
   saves: 'operands',
   // b a^(b-1), and 0 where b is 0, whatever a is
-  da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, lowered(b))))),
+  da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, subtractOne(b))))),
   // a^b ln a, and 0 where ln a has no value, though a^b be infinite or NaN there
   db: (dy, a, b) => wherePositive(a, product(dy, product(power(a, b), logOf(a)))),
 });

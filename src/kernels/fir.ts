@@ -59,7 +59,7 @@ const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
   before: taps.length - 1 - before,
 });
 
-function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
+function applyFilter(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
   const { device, dtype } = x;
   const y = allocate(out, { device, dtype });
   // A table holds int32 values: the bits of the taps.
@@ -76,7 +76,7 @@ export const firResampleOp = defineOp<FirAttributes>({
   name: 'fir_resample',
   cpu: firKernels,
   cuda: cudaKernels,
-  backward: ({ grad, attributes: { filter, shape } }) => [filtered(grad, adjoint(filter), shape)],
+  backward: ({ grad, attributes: { filter, shape } }) => [applyFilter(grad, adjoint(filter), shape)],
 });
 
 /**
@@ -96,7 +96,7 @@ export function firResample(x: Tensor, kernel: readonly number[], options: FirOp
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
     throw new ShapeError('fir_resample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
-  const y = filtered(x, filter, [n, ...extents, c]);
+  const y = applyFilter(x, filter, [n, ...extents, c]);
   return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
 }
 

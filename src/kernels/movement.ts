@@ -50,7 +50,7 @@ export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
 
 // ---------------------------------------------------------------- permute
 
-function permuted(x: Tensor, axes: readonly number[]): Tensor {
+function copyPermuted(x: Tensor, axes: readonly number[]): Tensor {
   const dims = axes.map((axis) => x.shape[axis]);
   const from = stridesOf(x.shape);
   const y = allocate(dims, { device: x.device, dtype: x.dtype });
@@ -64,7 +64,7 @@ export const permuteOp = defineOp<readonly number[]>({
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: axes }) => [
-    permuted(
+    copyPermuted(
       grad,
       axes.map((_, i) => axes.indexOf(i)),
     ),
@@ -80,7 +80,7 @@ export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[])
   normalizeAxes('permute', normal, x.shape);
   if (normal.length !== x.rank)
     throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(normal));
-  return apply(permuteOp, permuted(x, normal), { parents: [x], attributes: normal });
+  return apply(permuteOp, copyPermuted(x, normal), { parents: [x], attributes: normal });
 }
 
 /** Exchanges the last two axes; permute() exchanges others. */
@@ -105,16 +105,16 @@ function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
   return y;
 }
 
-/** A tensor of `value` with x put in at `starts`. */
-function placed(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
-  const y = filled(x, shape, value);
+/** A tensor of that shape filled with `value`, with x placed at `starts`. */
+function placeIn(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
+  const y = fillLike(x, shape, value);
   const strides = stridesOf(shape);
   const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
   copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, { tensor: y, offset, strides });
   return y;
 }
 
-function filled(like: Tensor, shape: Shape, value: number): Tensor {
+function fillLike(like: Tensor, shape: Shape, value: number): Tensor {
   if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
   const y = allocate(shape, { device: like.device, dtype: like.dtype });
   const { device, size } = y;
@@ -154,14 +154,14 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
     'pad',
     x.shape.map((dim, axis) => dim + pairs[axis][0] + pairs[axis][1]),
   );
-  return apply(padOp, placed(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
+  return apply(padOp, placeIn(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
 }
 
 export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'slice',
   cpu: movementKernels,
   cuda: movementCuda,
-  backward: ({ grad, attributes: { starts, shape } }) => [placed(grad, starts, shape)],
+  backward: ({ grad, attributes: { starts, shape } }) => [placeIn(grad, starts, shape)],
 });
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */

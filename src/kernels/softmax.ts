@@ -165,7 +165,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
-  return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
+  return applyReduction(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
 }
 
 /** One loss a row. Returns the first position of a label outside the classes, or -1. */
@@ -179,8 +179,8 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   return bad;
 }
 
-/** The loss per element as asked for. */
-export function reduced(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
+/** The mean, the sum, or the losses as they are. */
+function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
   if (reduction === 'none') return loss;
   return reduction === 'sum' ? sum(loss) : mean(loss);
 }
