@@ -374,8 +374,7 @@ function comparisonOp(name: string): Op {
   });
 }
 
-function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
-  const kernel = `elementwise_${op.name}` as Binary;
+function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor {
   return (a, b, ...extra: unknown[]) => {
     refuseExtra(op.name, extra);
     return apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
@@ -384,22 +383,22 @@ function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
 
 export const equalOp = comparisonOp('equal');
 /** a = b as bool, broadcast. */
-export const equal = comparison(equalOp);
-export const notEqualOp = comparisonOp('not_equal');
+export const equal = comparison(equalOp, 'elementwise_equal');
+export const notEqualOp = comparisonOp('notEqual');
 /** a != b as bool, broadcast. */
-export const notEqual = comparison(notEqualOp);
+export const notEqual = comparison(notEqualOp, 'elementwise_not_equal');
 export const lessOp = comparisonOp('less');
 /** a < b as bool, broadcast. */
-export const less = comparison(lessOp);
-export const lessEqualOp = comparisonOp('less_equal');
+export const less = comparison(lessOp, 'elementwise_less');
+export const lessEqualOp = comparisonOp('lessEqual');
 /** a <= b as bool, broadcast. */
-export const lessEqual = comparison(lessEqualOp);
+export const lessEqual = comparison(lessEqualOp, 'elementwise_less_equal');
 export const greaterOp = comparisonOp('greater');
 /** a > b as bool, broadcast. */
-export const greater = comparison(greaterOp);
-export const greaterEqualOp = comparisonOp('greater_equal');
+export const greater = comparison(greaterOp, 'elementwise_greater');
+export const greaterEqualOp = comparisonOp('greaterEqual');
 /** a >= b as bool, broadcast. */
-export const greaterEqual = comparison(greaterEqualOp);
+export const greaterEqual = comparison(greaterEqualOp, 'elementwise_greater_equal');
 
 // ---------------------------------------------------------------- where
 

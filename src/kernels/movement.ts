@@ -288,7 +288,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
 // ---------------------------------------------------------------- broadcast
 
 export const broadcastToOp = defineOp<Shape>({
-  name: 'broadcast_to',
+  name: 'broadcastTo',
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
@@ -297,11 +297,11 @@ export const broadcastToOp = defineOp<Shape>({
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor;
 export function broadcastTo(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
-  refuseExtra('broadcast_to', extra);
-  checkSameDtype('broadcast_to', [x]);
-  const dims = checkShape('broadcast_to', shape);
-  if (!sameShape(broadcastShapes('broadcast_to', x.shape, dims), dims))
-    throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(dims)}`, formatShape(x.shape));
+  refuseExtra('broadcastTo', extra);
+  checkSameDtype('broadcastTo', [x]);
+  const dims = checkShape('broadcastTo', shape);
+  if (!sameShape(broadcastShapes('broadcastTo', x.shape, dims), dims))
+    throw new ShapeError('broadcastTo', `a shape that broadcasts to ${formatShape(dims)}`, formatShape(x.shape));
   const own = stridesOf(x.shape);
   const lead = dims.length - x.rank;
   const strides = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
@@ -362,7 +362,7 @@ function gatherRows(x: Tensor, index: Tensor, y: Tensor): number {
 }
 
 export const oneHotOp = defineOp({
-  name: 'one_hot',
+  name: 'oneHot',
   cpu: movementKernels,
   cuda: movementCuda,
   backward: notDifferentiable('its operand is whole numbers'),
@@ -371,13 +371,13 @@ export const oneHotOp = defineOp({
 /** f32 [..., depth] with 1 at the index. index i32. */
 export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
-  refuseExtra('one_hot', extra);
-  const device = checkOperands('one_hot', [index], 'i32');
+  refuseExtra('oneHot', extra);
+  const device = checkOperands('oneHot', [index], 'i32');
   if (!Number.isSafeInteger(depth) || depth < 1)
-    throw new ValueError(`[one_hot] expected a depth >= 1, got ${describeValue(depth)}`);
+    throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = allocate([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
-  if (bad >= 0) throw indexError('one_hot', index, bad, depth);
+  if (bad >= 0) throw indexError('oneHot', index, bad, depth);
   return apply(oneHotOp, y, { parents: [index] });
 }
 
