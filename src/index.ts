@@ -1,7 +1,8 @@
 /// <reference types="node" preserve="true" />
 // The public names of the engine. Importing this file loads no package and opens no device.
-export { gradients } from './autograd/backward.ts';
+
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
+export { gradients } from './autograd/gradients.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
 export type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from './device/device.ts';
 export { type OpenOptions, openDevice } from './device/open.ts';

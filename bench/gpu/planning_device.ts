@@ -28,6 +28,7 @@ const PAGE = 2 * 2 ** 20;
 
 export class PlanningDevice implements Device {
   readonly kind = 'cuda';
+  readonly computesBf16 = true;
   readonly name = 'plan';
   readonly exact = true;
   readonly description = 'no card: what is enqueued is written down';

@@ -1,5 +1,5 @@
 // Activation checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): a part of the network runs
-// without recording and keeps its inputs alone; backward runs it once more, recording, and goes through that graph.
+// untraced and keeps only its inputs; backward runs it again, traced, and propagates through that graph.
 //
 // Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
 // order of the plain graph: the sums have the same bits.
@@ -11,7 +11,7 @@ import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
 import { assertUnwritten, attach, type BackwardRule, GraphNode } from './graph.ts';
-import { enableGrad, isRecording, type Witness, witnessed } from './mode.ts';
+import { enableGrad, isTracing, type Witness, withWitness } from './mode.ts';
 
 /** The part of a computation that is run twice: tensors in, one tensor or several out. */
 export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
@@ -53,8 +53,8 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     requireTensor('checkpoint', input, 'a list of input tensors');
     input.assertAlive('[checkpoint]');
   }
-  // Without recording there is nothing to save: its ops are seen one by one by whoever wants to know.
-  if (!isRecording()) return fn(...inputs);
+  // Untraced there is nothing to save. An active witness sees the ops of `fn` one by one.
+  if (!isTracing()) return fn(...inputs);
   const requires = inputs.map((input) => input.requiresGrad);
   const uses: (number | Tensor)[] = [];
   const { outputs, attached, single } = scope(() => {
@@ -82,7 +82,7 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
         for (const t of results) t.blocked = blocked;
       }
     };
-    const result = witnessed(witness, () => fn(...given));
+    const result = withWitness(witness, () => fn(...given));
     const made = listOf(result);
     // What is handed through unchanged is a use too.
     made.forEach(note);
@@ -117,22 +117,23 @@ const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }
     if (typeof use !== 'number') assertUnwritten('checkpoint', use, writes[i]);
   });
   const frozen = uses.find((use) => use instanceof Tensor && !use.requiresGrad);
-  if (frozen instanceof Tensor) throw changed(`use of ${frozen.describe()} with a gradient`, 'it requires none');
+  if (frozen instanceof Tensor) throw changeError(`use of ${frozen.describe()} with a gradient`, 'it requires none');
   const given = saved.map((t, i) => leafLike(t, requires[i]));
   const outputs = listOf(enableGrad(() => fn(...given)));
   if (outputs.length !== shapes.length || outputs.some((t, i) => !sameShape(t.shape, shapes[i])))
-    throw changed(shapes.map(formatShape).join(', '), outputs.map(({ shape }) => formatShape(shape)).join(', '));
+    throw changeError(shapes.map(formatShape).join(', '), outputs.map(({ shape }) => formatShape(shape)).join(', '));
 
   const results = new Array<Tensor | null>(uses.length).fill(null);
   const isUseOf = (leaf: Tensor) => (use: number | Tensor) => (typeof use === 'number' ? given[use] : use) === leaf;
   const deliver = (leaf: Tensor, gradient: Tensor) => {
     activeScope()?.adopt(gradient);
     const place = uses.findIndex((use, i) => results[i] === null && isUseOf(leaf)(use));
-    if (place < 0) throw changed(`${uses.length} uses of its inputs and parameters`, `another of ${leaf.describe()}`);
+    if (place < 0)
+      throw changeError(`${uses.length} uses of its inputs and parameters`, `another of ${leaf.describe()}`);
     results[place] = gradient;
   };
   const constant = outputs.findIndex((output, i) => grads[i] && !output.requiresGrad);
-  if (constant >= 0) throw changed(`output ${constant} with a gradient`, 'it has none');
+  if (constant >= 0) throw changeError(`output ${constant} with a gradient`, 'it has none');
   const seeds: Seed[] = [];
   for (const [i, output] of outputs.entries()) {
     const grad = grads[i];
@@ -169,6 +170,6 @@ function listOf(result: unknown): Tensor[] {
   return list;
 }
 
-function changed(before: string, now: string): ValueError {
+function changeError(before: string, now: string): ValueError {
   return new ValueError(`[checkpoint] the function must do the same in backward: it made ${before} before, now ${now}`);
 }

@@ -5,33 +5,31 @@ import { NotDifferentiableError } from '../errors.ts';
 import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { runBackward } from './backward.ts';
-import type { Deferred, Flow, ProductFlow } from './flow.ts';
+import type { RuleResult, ScaledGradient } from './gradient_parts.ts';
 
 export interface BackwardContext<Attributes> {
-  /** Gradient of the first output. */
+  /** The gradient of the first output that received one. */
   grad: Tensor;
-  /** One per output; null where nothing flowed back. */
+  /** One per output; null for an output that received none. */
   grads: readonly (Tensor | null)[];
   /** The tensors given to apply() as `saved`, in order. */
   saved: readonly Tensor[];
   attributes: Attributes;
   /** Whether parent i wants a gradient. */
   needs: readonly boolean[];
-  /** Whether parent i is a leaf whose gradient may be given as one that is yet to be computed. */
+  /** Whether parent i is a leaf for which the rule may return a deferred gradient. */
   defers: readonly boolean[];
   /**
-   * What parent i has so far of other nodes, at most two, the sum of which is meant: a rule that asks for them adds them to its own
-   * and gives a Flow that says so.
+   * What parent i has received from other nodes, at most two gradients to be summed. A rule that calls this adds them to its own
+   * gradient and returns a ScaledGradient marked `joined`.
    */
-  join: (i: number) => readonly Flow[];
-  /** Of an op that takes them, the gradients as they came: `grad` and `grads` are their tensors then, without the factor. */
-  flows: readonly (Flow | null)[];
+  join: (i: number) => readonly ScaledGradient[];
+  /** For an op that takes scaled gradients: the gradients with their factors, which `grad` and `grads` leave out. */
+  scaled: readonly (ScaledGradient | null)[];
 }
 
-/** Gives one gradient per parent, null where none is needed; runs without recording. */
-export type BackwardRule<Attributes> = (
-  context: BackwardContext<Attributes>,
-) => readonly (Tensor | Flow | ProductFlow | Deferred | null)[];
+/** Returns one gradient per parent, null where none is needed. Runs untraced. */
+export type BackwardRule<Attributes> = (context: BackwardContext<Attributes>) => readonly RuleResult[];
 
 /** Where a gradient goes: to the node that made a tensor, or to a leaf; nowhere when undefined. */
 export type Edge = { node: GraphNode; output: number } | { leaf: Tensor } | undefined;
@@ -42,10 +40,10 @@ export class GraphNode implements GradientSource {
   readonly outputs: number;
   readonly rule: BackwardRule<unknown>;
   readonly attributes: unknown;
-  /** Whether the rule minds the factors of its gradients. */
-  readonly takesFlows: boolean;
+  /** Whether the rule applies the factors of its gradients itself. */
+  readonly takesScaled: boolean;
   private savedTensors: Tensor[] | undefined;
-  /** How often each was written when it was saved. */
+  /** How often the memory of each had been written when it was saved. */
   private readonly writes: readonly number[];
   private references = 0;
 
@@ -56,13 +54,13 @@ export class GraphNode implements GradientSource {
     saved: readonly Tensor[];
     attributes: unknown;
     outputs: number;
-    takesFlows?: boolean;
+    takesScaled?: boolean;
   }) {
     this.name = options.name;
     this.rule = options.rule;
     this.attributes = options.attributes;
     this.outputs = options.outputs;
-    this.takesFlows = options.takesFlows ?? false;
+    this.takesScaled = options.takesScaled ?? false;
     this.edges = options.parents.map(edgeOf);
     for (const edge of this.edges) if (edge && 'node' in edge) edge.node.retain();
     // The caller's handles may be disposed before backward: keep references of our own.
@@ -114,7 +112,7 @@ export function assertUnwritten(op: string, t: Tensor, writes: number): void {
     );
 }
 
-/** Makes `outputs` the node's; undefined stands for one that carries no gradient. */
+/** Makes `node` the source of `outputs`; undefined stands for one that carries no gradient. */
 export function attach(node: GraphNode, outputs: readonly (Tensor | undefined)[]): void {
   outputs.forEach((output, index) => {
     if (!output) return;

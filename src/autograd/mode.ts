@@ -1,50 +1,51 @@
-// Whether ops record what their backward needs, and whether every result is checked.
+// Whether ops trace the gradient graph, and whether every result is checked.
 import { checkArgument, kinds } from '../arguments.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Told of each op that runs without being recorded: its operands, its results and, where it has no gradient, the reason. */
+/** Called for each op that runs untraced, with its operands, its results and, if it has no gradient, the reason. */
 export type Witness = (
   parents: readonly (Tensor | undefined)[],
   outputs: readonly Tensor[],
   noGradient: string | undefined,
 ) => void;
 
-let recording = true;
+let tracing = true;
 let witness: Witness | undefined;
 let checking = false;
 
-export function isRecording(): boolean {
-  return recording;
+/** Whether ops add themselves to the gradient graph. */
+export function isTracing(): boolean {
+  return tracing;
 }
 
-/** Runs `fn` without recording: its results carry no gradient. */
+/** Runs `fn` untraced: its results carry no gradient. */
 export function noGrad<T>(fn: () => T): T {
-  return withRecording(false, fn);
+  return withTracing(false, fn);
 }
 
-/** Runs `fn` with recording on, inside a noGrad. */
+/** Runs `fn` traced, inside a noGrad. */
 export function enableGrad<T>(fn: () => T): T {
-  return withRecording(true, fn);
+  return withTracing(true, fn);
 }
 
-/** Runs `fn` without recording, but tells `seen` of its ops, those in a noGrad of its own left out. */
-export function witnessed<T>(seen: Witness, fn: () => T): T {
-  return withRecording(false, fn, seen);
+/** Runs `fn` untraced and calls `seen` for each of its ops, except for those inside a noGrad of its own. */
+export function withWitness<T>(seen: Witness, fn: () => T): T {
+  return withTracing(false, fn, seen);
 }
 
 export function activeWitness(): Witness | undefined {
   return witness;
 }
 
-function withRecording<T>(value: boolean, fn: () => T, seen?: Witness): T {
+function withTracing<T>(value: boolean, fn: () => T, seen?: Witness): T {
   checkArgument(value ? 'enableGrad' : 'noGrad', 'its argument', fn, kinds.callback);
-  const before = { recording, witness };
-  recording = value;
+  const before = { tracing, witness };
+  tracing = value;
   witness = seen;
   try {
     return fn();
   } finally {
-    recording = before.recording;
+    tracing = before.tracing;
     witness = before.witness;
   }
 }

@@ -28,12 +28,12 @@ const known = new Map<string, Compiler | string>();
 /** @throws CompileError saying what was tried and what to install, or that CC cannot be run */
 export function findCompiler(): Compiler {
   const result = lookForCompiler();
-  if ('tried' in result) throw new CompileError(`${compilerMissing(result.tried)}. The device wasm needs none`);
+  if ('tried' in result) throw new CompileError(`${describeMissingCompiler(result.tried)}. The device wasm needs none`);
   return result;
 }
 
 /** The error text for a machine without a C compiler. */
-export function compilerMissing(tried: string): string {
+export function describeMissingCompiler(tried: string): string {
   return (
     `the device cpu needs a C compiler; tried ${tried}. Install one (Debian, Ubuntu: ` +
     '`apt-get install gcc libc6-dev`; Fedora: `dnf install gcc`; macOS: `xcode-select --install`) or name one by CC'
@@ -170,18 +170,18 @@ function failure(
   };
   if (signal === null && empty() && !empty(march))
     return new CompileError(
-      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${shortened(stderr)}`,
+      `RECTIFLOW_MARCH, or the option march, must be an instruction set that ${own} knows, got ${set}:\n${shorten(stderr)}`,
       { cause: error },
     );
   const ended = signal === null ? 'it wrote no file, and no message' : `it was ended by ${signal}`;
-  const detail = shortened(stderr) || error?.message || ended;
+  const detail = shorten(stderr) || error?.message || ended;
   return new CompileError(`${name}.c did not compile with ${own}:\n${detail}`, { cause: error });
 }
 
 /** How many lines of a compiler's log an error shows. The first ones say what is wrong. */
 const MOST_LINES = 100;
 
-function shortened(log: string): string {
+function shorten(log: string): string {
   const lines = log.trim().split('\n');
   if (lines.length <= MOST_LINES) return lines.join('\n');
   return `${lines.slice(0, MOST_LINES).join('\n')}\n(${lines.length - MOST_LINES} more lines)`;

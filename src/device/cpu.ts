@@ -53,6 +53,7 @@ function compilerOf({ march }: CpuOptions): CpuCompiler {
 export class CpuDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'cpu';
+  readonly computesBf16 = false;
   readonly name = 'cpu';
   readonly exact: boolean;
   readonly workers: number;
@@ -78,11 +79,11 @@ export class CpuDevice implements Device {
     const reserve = bind('runtime_reserve');
     this.allocator = new CachingAllocator({ reserve: (bytes) => reserve(bytes) });
     this.recorder = new LaunchRecorder(this.allocator);
-    const noted = (name: keyof typeof runtimeModule.kernels) =>
-      this.recorder.noting(name, runtimeModule.kernels[name], bind(name));
+    const wrap = (name: keyof typeof runtimeModule.kernels) =>
+      this.recorder.wrapLauncher(name, runtimeModule.kernels[name], bind(name));
     this.runtime = {
-      runtime_copy: noted('runtime_copy'),
-      runtime_fill: noted('runtime_fill'),
+      runtime_copy: wrap('runtime_copy'),
+      runtime_fill: wrap('runtime_fill'),
       runtime_limit_threads: bind('runtime_limit_threads'),
       runtime_bind_pool: bind('runtime_bind_pool'),
     };
@@ -183,6 +184,6 @@ export class CpuDevice implements Device {
       }
       return kernel(...values);
     };
-    return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
+    return this.recorder.wrapLauncher(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }
 }

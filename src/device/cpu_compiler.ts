@@ -48,7 +48,7 @@ export class CpuCompiler {
   /** The library of a module; the calling thread waits. @throws CompileError with the first lines of the compiler's log */
   library(module: KernelModule): Library {
     const request = this.request(module);
-    const known = this.known(request);
+    const known = this.find(request);
     if (known) return known;
     const staged = this.cache.stage(request.key, request.source);
     try {
@@ -63,7 +63,7 @@ export class CpuCompiler {
   /** Loads the libraries of these modules and compiles those that the cache lacks, without blocking the event loop. */
   async prepare(modules: readonly KernelModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
     await lookForCompilerAsync();
-    const missing = modules.map((module) => this.request(module)).filter((request) => !this.known(request));
+    const missing = modules.map((module) => this.request(module)).filter((request) => !this.find(request));
     const total = missing.length;
     let done = 0;
     const worker = async () => {
@@ -84,7 +84,7 @@ export class CpuCompiler {
   }
 
   /** The library if this process or the cache has it. A cached file that does not load is removed. */
-  private known({ key, module }: Request): Library | undefined {
+  private find({ key, module }: Request): Library | undefined {
     const known = libraries.get(key);
     if (known) return known;
     const path = this.cache.find(key);

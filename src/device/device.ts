@@ -63,6 +63,8 @@ export interface Device {
   readonly name: string;
   /** Always fp32 on the CPU. */
   readonly precision: Precision;
+  /** Whether ops compute on bf16 activations. Elsewhere bf16 is for storage only. */
+  readonly computesBf16: boolean;
   /**
    * Whether every convolution is a direct sum. If false, 3x3 convolutions may use Winograd's algorithm on the CPU and in
    * WebAssembly: faster, with about ten times the rounding error of a direct sum. Always true on CUDA.

@@ -10,7 +10,7 @@ export function interruptionPoint(): void {
 }
 
 /** Runs `fn` without interruption, for writes that must not be left half done, such as an optimizer's update. */
-export function uninterrupted<T>(fn: () => T): T {
+export function withoutInterruption<T>(fn: () => T): T {
   held++;
   try {
     return fn();
@@ -19,7 +19,7 @@ export function uninterrupted<T>(fn: () => T): T {
   }
 }
 
-/** Whether the caller runs inside `uninterrupted`. */
+/** Whether the caller runs inside `withoutInterruption`. */
 export function isUninterrupted(): boolean {
   return held > 0;
 }

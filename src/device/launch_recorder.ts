@@ -48,7 +48,7 @@ export class LaunchRecorder {
   }
 
   /** Wraps a launcher so that it stores its launches while work is recorded. */
-  noting(name: string, signature: Signature, launch: Launch): Launch {
+  wrapLauncher(name: string, signature: Signature, launch: Launch): Launch {
     const { returns } = parseSignature(signature);
     // The result depends on shapes alone.
     if (returns === 'count') return launch;

@@ -3,7 +3,7 @@ import { rmdirSync } from 'node:fs';
 import { checkArgument, checkOptions, kinds, oneOf } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
 import { KernelCache, privateFolder } from './cache.ts';
-import { compilerMissing, lookForCompilerAsync } from './cc.ts';
+import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
@@ -97,7 +97,10 @@ export async function openDefaultDevice(
 async function obstacleToCpu(): Promise<{ notice: string; remedy: string } | undefined> {
   const compiler = await lookForCompilerAsync();
   if ('tried' in compiler)
-    return { notice: `no C compiler was found (tried ${compiler.tried})`, remedy: compilerMissing(compiler.tried) };
+    return {
+      notice: `no C compiler was found (tried ${compiler.tried})`,
+      remedy: describeMissingCompiler(compiler.tried),
+    };
   try {
     ffiVersion();
     if (new KernelCache().folder === undefined) rmdirSync(privateFolder());

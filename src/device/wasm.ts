@@ -39,6 +39,7 @@ export interface WasmOptions {
 export class WasmDevice implements Device {
   readonly precision = 'fp32';
   readonly kind = 'wasm';
+  readonly computesBf16 = false;
   readonly name = 'wasm';
   readonly exact: boolean;
   readonly workers: number;
@@ -167,7 +168,7 @@ export class WasmDevice implements Device {
         });
       }
     };
-    return this.recorder.noting(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
+    return this.recorder.wrapLauncher(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }
 
   private write(address: number, source: HostArray): void {

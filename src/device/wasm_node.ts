@@ -14,7 +14,7 @@ const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
 /** @throws DeviceError if the module was not built or is damaged */
 export async function nodeHost(): Promise<WasmHost> {
   const packed = await readPacked();
-  const module = await compiled(packed).catch(damaged);
+  const module = await compile(packed).catch(throwDamaged);
   const built = builtSources(module);
   return {
     module,
@@ -27,18 +27,18 @@ export async function nodeHost(): Promise<WasmHost> {
 async function readPacked(): Promise<string> {
   // @ts-expect-error The build creates it; the path is the same from src/device and from dist/device.
   const imported = await import('../../dist/wasm/kernels.js').catch((cause: NodeJS.ErrnoException) =>
-    cause.code === 'ERR_MODULE_NOT_FOUND' ? {} : damaged(cause),
+    cause.code === 'ERR_MODULE_NOT_FOUND' ? {} : throwDamaged(cause),
   );
   const { packed } = imported as { packed?: string };
   if (packed === undefined) throw new DeviceError(`the device wasm needs ${WASM_FILE}, which is not there: ${remedy}`);
   return packed;
 }
 
-async function compiled(packed: string): Promise<WebAssembly.Module> {
+async function compile(packed: string): Promise<WebAssembly.Module> {
   return WebAssembly.compile(unpack(packed));
 }
 
-function damaged(cause: Error): never {
+function throwDamaged(cause: Error): never {
   throw new DeviceError(`${WASM_FILE} is damaged: ${cause.message}; ${remedy}`, { cause });
 }
 

@@ -4,7 +4,7 @@
 //   div v = e^T (dv/dx) e in the mean over probes e of +1 and -1 (Hutchinson), or the sum of that over all unit vectors.
 // x and the integral are one state of RK45, whose error norm runs over both and over the logical batch.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert } from '../arguments.ts';
-import { gradients } from '../autograd/backward.ts';
+import { gradients } from '../autograd/gradients.ts';
 import { enableGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';

@@ -1,6 +1,6 @@
 // Velocities that are evaluated again and again at points of one shape: the first time as they are, the second time recorded, from
 // then on replayed. A small network spends most of an evaluation choosing what to launch.
-import { isChecking, isRecording } from '../autograd/mode.ts';
+import { isChecking, isTracing } from '../autograd/mode.ts';
 import type { Recording } from '../device/device.ts';
 import { RecordingError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -19,7 +19,7 @@ interface Replay {
 }
 
 /**
- * The same velocity, replayed where no gradients are recorded; what it holds is given back when it is disposed. One evaluation is held at
+ * The same velocity, replayed where no gradients are traced; what it holds is given back when it is disposed. One evaluation is held at
  * most, that of the last shape: another shape gives its memory back, so that no more is in use than op by op.
  * @param replayed false: as it is
  */
@@ -52,7 +52,7 @@ class LastShape {
       return this.velocity(x, t);
     }
     // Checks are of results, op by op, and a replay has no graph.
-    if (isChecking() || isRecording()) return this.velocity(x, t);
+    if (isChecking() || isTracing()) return this.velocity(x, t);
     if (this.replay === 'met') this.replay = this.record(x, t);
     if (this.replay === 'none') return this.velocity(x, t);
     const { replay } = this;

@@ -3,7 +3,7 @@ import { refuseExtra } from '../arguments.ts';
 import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { castCuda, castKernels, converted } from './inner/conversion.ts';
+import { castCuda, castKernels, convert } from './inner/conversion.ts';
 import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 
 /** The gradient of a rounding is taken as 1. It has the dtype of x where ops compute in that, else it is f32. */
@@ -12,7 +12,7 @@ export const castOp = defineOp<Dtype>({
   cpu: castKernels,
   cuda: castCuda,
   backward: ({ grad, attributes: from }) => {
-    const dx = converted(grad, from === 'bf16' && grad.device.kind === 'cuda' ? 'bf16' : 'f32');
+    const dx = convert(grad, from === 'bf16' && grad.device.computesBf16 ? 'bf16' : 'f32');
     return [dx === grad ? view(grad, grad.shape) : dx];
   },
 });
@@ -30,7 +30,7 @@ export function cast(x: Tensor, dtype: Dtype, ...extra: unknown[]): Tensor {
   refuseExtra('cast', extra);
   checkSameDtype('cast', [x]);
   checkDtype('cast', dtype);
-  const y = x.dtype === dtype ? view(x, x.shape) : converted(x, dtype);
+  const y = x.dtype === dtype ? view(x, x.shape) : convert(x, dtype);
   if (!isFloating(dtype)) return apply(castToWholeOp, y, { parents: [x] });
   return apply(castOp, y, { parents: [x], attributes: x.dtype });
 }

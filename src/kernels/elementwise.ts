@@ -295,7 +295,7 @@ function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
 }
 
 const pass = (dy: Tensor) => dy;
-const lowered = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
+const subtractOne = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
 export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass });
@@ -322,7 +322,7 @@ export const div = binary(divOp);
 export const powOp = binaryOp('pow', {
   saves: 'operands',
   // b a^(b-1), and 0 where b is 0, whatever a is
-  da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, lowered(b))))),
+  da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, subtractOne(b))))),
   // a^b ln a, and 0 where ln a has no value, though a^b be infinite or NaN there
   db: (dy, a, b) => wherePositive(a, product(dy, product(power(a, b), logOf(a)))),
 });
@@ -374,8 +374,7 @@ function comparisonOp(name: string): Op {
   });
 }
 
-function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
-  const kernel = `elementwise_${op.name}` as Binary;
+function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor {
   return (a, b, ...extra: unknown[]) => {
     refuseExtra(op.name, extra);
     return apply(op, binaryKernel(op.name, kernel, a, b, 'bool'), { parents: [a, b].map(tensorOrNone) });
@@ -384,22 +383,22 @@ function comparison(op: Op): (a: Operand, b: Operand) => Tensor {
 
 export const equalOp = comparisonOp('equal');
 /** a = b as bool, broadcast. */
-export const equal = comparison(equalOp);
-export const notEqualOp = comparisonOp('not_equal');
+export const equal = comparison(equalOp, 'elementwise_equal');
+export const notEqualOp = comparisonOp('notEqual');
 /** a != b as bool, broadcast. */
-export const notEqual = comparison(notEqualOp);
+export const notEqual = comparison(notEqualOp, 'elementwise_not_equal');
 export const lessOp = comparisonOp('less');
 /** a < b as bool, broadcast. */
-export const less = comparison(lessOp);
-export const lessEqualOp = comparisonOp('less_equal');
+export const less = comparison(lessOp, 'elementwise_less');
+export const lessEqualOp = comparisonOp('lessEqual');
 /** a <= b as bool, broadcast. */
-export const lessEqual = comparison(lessEqualOp);
+export const lessEqual = comparison(lessEqualOp, 'elementwise_less_equal');
 export const greaterOp = comparisonOp('greater');
 /** a > b as bool, broadcast. */
-export const greater = comparison(greaterOp);
-export const greaterEqualOp = comparisonOp('greater_equal');
+export const greater = comparison(greaterOp, 'elementwise_greater');
+export const greaterEqualOp = comparisonOp('greaterEqual');
 /** a >= b as bool, broadcast. */
-export const greaterEqual = comparison(greaterEqualOp);
+export const greaterEqual = comparison(greaterEqualOp, 'elementwise_greater_equal');
 
 // ---------------------------------------------------------------- where
 

@@ -59,7 +59,7 @@ const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
   before: taps.length - 1 - before,
 });
 
-function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
+function applyFilter(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
   const { device, dtype } = x;
   const y = allocate(out, { device, dtype });
   // A table holds int32 values: the bits of the taps.
@@ -73,10 +73,10 @@ function filtered(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Te
 }
 
 export const firResampleOp = defineOp<FirAttributes>({
-  name: 'fir_resample',
+  name: 'firResample',
   cpu: firKernels,
   cuda: cudaKernels,
-  backward: ({ grad, attributes: { filter, shape } }) => [filtered(grad, adjoint(filter), shape)],
+  backward: ({ grad, attributes: { filter, shape } }) => [applyFilter(grad, adjoint(filter), shape)],
 });
 
 /**
@@ -85,18 +85,18 @@ export const firResampleOp = defineOp<FirAttributes>({
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
-  checkActivations('fir_resample', [x]);
-  const { up = 1, down = 1, padding = [0, 0] } = checkOptions('fir_resample', options, firOptions);
+  checkActivations('firResample', [x]);
+  const { up = 1, down = 1, padding = [0, 0] } = checkOptions('firResample', options, firOptions);
   const taps = tapsOf(kernel, up);
-  if (x.rank !== 4) throw new ShapeError('fir_resample', 'images [N, H, W, C]', formatShape(x.shape));
+  if (x.rank !== 4) throw new ShapeError('firResample', 'images [N, H, W, C]', formatShape(x.shape));
   const [n, h, w, c] = x.shape;
   const [before, after] = padding;
   const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - taps.length) / down) + 1);
   const widest = Math.max(h, w) * up + Math.abs(before) + Math.abs(after);
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
-    throw new ShapeError('fir_resample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
+    throw new ShapeError('firResample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
-  const y = filtered(x, filter, [n, ...extents, c]);
+  const y = applyFilter(x, filter, [n, ...extents, c]);
   return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
 }
 
@@ -105,7 +105,7 @@ function tapsOf(kernel: readonly number[], gain: number): Float32Array {
   const list = copyOfList(kernel) as number[] | undefined;
   const sum = list?.every((tap) => Number.isFinite(tap)) ? list.reduce((total, tap) => total + tap, 0) : Number.NaN;
   if (!list || !Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`[fir_resample] expected finite taps of a sum other than 0, got ${describeValue(kernel)}`);
+    throw new ValueError(`[firResample] expected finite taps of a sum other than 0, got ${describeValue(kernel)}`);
   return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
 }
 
@@ -120,9 +120,9 @@ function lengthOf(kernel: readonly number[]): number {
  */
 export function firUpsample(x: Tensor, kernel: readonly number[], margin?: number): Tensor;
 export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ...extra: unknown[]): Tensor {
-  refuseExtra('fir_upsample', extra);
+  refuseExtra('firUpsample', extra);
   const excess = lengthOf(kernel) - 2;
-  checkArgument('fir_upsample', 'margin', margin, kinds.int32);
+  checkArgument('firUpsample', 'margin', margin, kinds.int32);
   const padding = [Math.floor((excess + 1) / 2) + 1 + margin, Math.floor(excess / 2) + margin] as const;
   return firResample(x, kernel, { up: 2, padding });
 }
@@ -130,7 +130,7 @@ export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ..
 /** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
 export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor;
 export function firDownsample(x: Tensor, kernel: readonly number[], ...extra: unknown[]): Tensor {
-  refuseExtra('fir_downsample', extra);
+  refuseExtra('firDownsample', extra);
   const excess = lengthOf(kernel) - 2;
   return firResample(x, kernel, { down: 2, padding: [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] });
 }

@@ -1,7 +1,7 @@
 // Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
 // resampling by two. Several inputs stand for their concatenation on channels.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
-import { Flow, isExclusive, SumOfTerms } from '../autograd/flow.ts';
+import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -78,16 +78,16 @@ export interface GroupNormAttributes {
 const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 0, 1];
 
 function maskWords(dropout: DropoutOptions | undefined): readonly number[] {
-  return dropout ? dropoutWords('group_norm', dropout) : NO_DROPOUT;
+  return dropout ? dropoutWords('groupNorm', dropout) : NO_DROPOUT;
 }
 
 export const groupNormOp = defineOp<GroupNormAttributes>({
-  name: 'group_norm',
+  name: 'groupNorm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,
   backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, join }) {
     const { device } = weight;
-    if (dropout) assertSameMask('group_norm', dropout);
+    if (dropout) assertSameMask('groupNorm', dropout);
     const words = maskWords(dropout);
     const channels = weight.size;
     const [samples, , , , , groups] = table;
@@ -111,12 +111,12 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     }
     // What x has so far is added in the same pass, in its own memory where nobody else reads it.
     const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
-    const flows = parts.map(({ shape, dtype }, i) => {
+    const joined = parts.map(({ shape, dtype }, i) => {
       const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
       const tensor = free?.tensor ?? allocate(shape, { device, dtype });
       const [n, width] = [samples, shape[shape.length - 1]];
       const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
-      return new Flow(tensor, { pixelSums, joined: others[i].length > 0 });
+      return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
     const { perBlock, geometry } = blocksFor(grad, samples, channels, groups);
@@ -124,22 +124,22 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       geometry,
       ...inputs,
       sums.address,
-      ...pair((i) => flows[i]?.tensor.address),
+      ...pair((i) => joined[i]?.tensor.address),
       ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
-      ...pair((i) => flows[i]?.pixelSums?.exact.address),
-      ...pair((i) => flows[i]?.pixelSums?.rounded.address),
+      ...pair((i) => joined[i]?.pixelSums?.exact.address),
+      ...pair((i) => joined[i]?.pixelSums?.rounded.address),
       device.table(table),
       perBlock,
       ...words,
     );
-    return [result(0), result(1), ...flows];
+    return [result(0), result(1), ...joined];
   },
 });
 
 /** A gradient as group_norm.cu adds it: two words of its address, which is 0 for none, its factor, elements from pixel to pixel. */
-function wordsOf(flow: Flow | undefined): number[] {
-  if (!flow) return [0, 0, 0, 0];
-  const { tensor, factor, columns } = flow;
+function wordsOf(gradient: ScaledGradient | undefined): number[] {
+  if (!gradient) return [0, 0, 0, 0];
+  const { tensor, factor, columns } = gradient;
   const address = tensor.address + (columns?.offset ?? 0) * dtypes[tensor.dtype].bytes;
   return [...halvesOf(address), bitsOf(factor), tensor.shape[tensor.rank - 1]];
 }
@@ -158,22 +158,22 @@ export function groupNorm(
 ): Tensor {
   const given = Array.isArray(x) ? [...(x as Tensor[])] : [x as Tensor];
   const parts = given.length > 2 ? [given[0], concat(given.slice(1), -1)] : given;
-  const device = checkActivations('group_norm', parts);
-  checkOperands('group_norm', [weight, bias]);
-  checkSameDevice('group_norm', parts[0], weight);
-  const checked = checkOptions('group_norm', options, groupNormOptions, ['groups']);
+  const device = checkActivations('groupNorm', parts);
+  checkOperands('groupNorm', [weight, bias]);
+  checkSameDevice('groupNorm', parts[0], weight);
+  const checked = checkOptions('groupNorm', options, groupNormOptions, ['groups']);
   const { groups, eps = 1e-6, activation = 'none', resample = 'none' } = checked;
-  const dropout = checked.dropout && checkDropout('group_norm dropout', checked.dropout);
+  const dropout = checked.dropout && checkDropout('groupNorm dropout', checked.dropout);
   const [first] = parts;
   const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
   const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
   if (parts.some((part) => part.rank < 2 || !sameShape(part.shape.slice(0, -1), first.shape.slice(0, -1))))
-    throw new ShapeError('group_norm', 'x [N, ..., C], parts equal but for C', shapes);
+    throw new ShapeError('groupNorm', 'x [N, ..., C], parts equal but for C', shapes);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
-    throw new ShapeError('group_norm', `channels in groups, ${groups} of equal size`, shapes);
+    throw new ShapeError('groupNorm', `channels in groups, ${groups} of equal size`, shapes);
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))
-      throw new ShapeError('group_norm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));
+      throw new ShapeError('groupNorm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));
   const out = outputShape([...first.shape.slice(0, -1), channels], resample);
   const [height, width] = first.rank === 4 ? first.shape.slice(1, 3) : [1, sizeOf(first.shape.slice(1, -1))];
   const table = [
@@ -211,8 +211,8 @@ export function groupNorm(
 function outputShape(shape: number[], resample: 'none' | 'up' | 'down'): number[] {
   if (resample === 'none') return shape;
   const [n, h, w, c] = shape;
-  if (shape.length !== 4) throw new ShapeError('group_norm', 'images [N, H, W, C] to resample', formatShape(shape));
+  if (shape.length !== 4) throw new ShapeError('groupNorm', 'images [N, H, W, C] to resample', formatShape(shape));
   if (resample === 'up') return [n, 2 * h, 2 * w, c];
-  if (h % 2 || w % 2) throw new ShapeError('group_norm', 'even height and width to resample down', formatShape(shape));
+  if (h % 2 || w % 2) throw new ShapeError('groupNorm', 'even height and width to resample down', formatShape(shape));
   return [n, h / 2, w / 2, c];
 }

@@ -1,6 +1,6 @@
 // Matrix products of batches, either operand transposed, with an optional bias.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
-import { ProductFlow, SumOfRows, WeightProduct } from '../autograd/flow.ts';
+import { PendingProduct, SumOfRows, WeightProduct } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -48,7 +48,7 @@ export interface ProductOptions {
 /** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast; factors of one dtype. */
 export function product(a: Factor, b: Factor, options: ProductOptions = {}): Tensor {
   // Both at once is rare enough for a copy.
-  if (a.transposed && b.transposed) return product({ tensor: exchanged(a.tensor) }, b, options);
+  if (a.transposed && b.transposed) return product({ tensor: swapLastAxes(a.tensor) }, b, options);
   const { bias, dtype = a.tensor.dtype } = options;
   const [m, k] = matrixShape(a);
   const n = matrixShape(b)[1];
@@ -58,8 +58,8 @@ export function product(a: Factor, b: Factor, options: ProductOptions = {}): Ten
   const { device } = a.tensor;
   const shape = [...batch, m, n];
   if (sizeOf(shape) === 0) return allocate(shape, { device, dtype });
-  const left = stretched(a.tensor, batch);
-  const right = stretched(b.tensor, batch);
+  const left = repeatToBatch(a.tensor, batch);
+  const right = repeatToBatch(b.tensor, batch);
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
   const stepB = sizeOf(right.shape.slice(0, -2)) > 1 ? 1 : 0;
   // One matrix on the right: the batch of the left is more rows.
@@ -146,8 +146,8 @@ function matrixShape({ tensor: { shape, rank }, transposed }: Factor): [number, 
   return transposed ? [columns, rows] : [rows, columns];
 }
 
-/** x with the last two axes exchanged, as a copy. */
-function exchanged(x: Tensor): Tensor {
+/** A copy of x with its last two axes swapped. */
+function swapLastAxes(x: Tensor): Tensor {
   const { shape, rank } = x;
   const dims = [...shape.slice(0, -2), shape[rank - 1], shape[rank - 2]];
   const strides = stridesOf(shape);
@@ -157,8 +157,8 @@ function exchanged(x: Tensor): Tensor {
   return y;
 }
 
-/** x if it has one matrix or the whole batch, else repeated to the batch. */
-function stretched(x: Tensor, batch: Shape): Tensor {
+/** x if it has one matrix or the whole batch, otherwise a copy repeated to the batch. */
+function repeatToBatch(x: Tensor, batch: Shape): Tensor {
   const own = x.shape.slice(0, -2);
   if (sizeOf(own) === 1 || sizeOf(own) === sizeOf(batch)) return x;
   const dims = [...batch, ...x.shape.slice(-2)];
@@ -217,7 +217,7 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
         : product({ ...left, transposed: !transposeA }, right, { dtype });
     };
     return [
-      needs[0] ? (layer && b.device.kind === 'cuda' ? new ProductFlow(grad, b) : sumTo(gradientA(), a.shape)) : null,
+      needs[0] ? (layer && b.device.kind === 'cuda' ? new PendingProduct(grad, b) : sumTo(gradientA(), a.shape)) : null,
       needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
       needs[2]
         ? defers[2]
@@ -257,7 +257,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     throw new ShapeError('matmul', 'leading axes that broadcast together', both);
   if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
   // The transposed form has no epilogue: with a bias, a is exchanged first.
-  const left = transposeA && bias ? { tensor: exchanged(a) } : { tensor: a, transposed: transposeA };
+  const left = transposeA && bias ? { tensor: swapLastAxes(a) } : { tensor: a, transposed: transposeA };
   return withWeight('matmul', b, a, (right) => {
     const y = product(left, { tensor: right, transposed: transposeB }, { bias });
     const attributes = { transposeA, transposeB, dtypeB: b.dtype as Activation };

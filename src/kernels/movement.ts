@@ -1,6 +1,6 @@
 // Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
 import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
-import { Flow } from '../autograd/flow.ts';
+import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
@@ -50,7 +50,7 @@ export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
 
 // ---------------------------------------------------------------- permute
 
-function permuted(x: Tensor, axes: readonly number[]): Tensor {
+function copyPermuted(x: Tensor, axes: readonly number[]): Tensor {
   const dims = axes.map((axis) => x.shape[axis]);
   const from = stridesOf(x.shape);
   const y = allocate(dims, { device: x.device, dtype: x.dtype });
@@ -64,7 +64,7 @@ export const permuteOp = defineOp<readonly number[]>({
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: axes }) => [
-    permuted(
+    copyPermuted(
       grad,
       axes.map((_, i) => axes.indexOf(i)),
     ),
@@ -80,7 +80,7 @@ export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[])
   normalizeAxes('permute', normal, x.shape);
   if (normal.length !== x.rank)
     throw new ShapeError('permute', `${x.rank} axes for ${formatShape(x.shape)}`, formatShape(normal));
-  return apply(permuteOp, permuted(x, normal), { parents: [x], attributes: normal });
+  return apply(permuteOp, copyPermuted(x, normal), { parents: [x], attributes: normal });
 }
 
 /** Exchanges the last two axes; permute() exchanges others. */
@@ -105,16 +105,16 @@ function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
   return y;
 }
 
-/** A tensor of `value` with x put in at `starts`. */
-function placed(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
-  const y = filled(x, shape, value);
+/** A tensor of that shape filled with `value`, with x placed at `starts`. */
+function placeIn(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
+  const y = fillLike(x, shape, value);
   const strides = stridesOf(shape);
   const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
   copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, { tensor: y, offset, strides });
   return y;
 }
 
-function filled(like: Tensor, shape: Shape, value: number): Tensor {
+function fillLike(like: Tensor, shape: Shape, value: number): Tensor {
   if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
   const y = allocate(shape, { device: like.device, dtype: like.dtype });
   const { device, size } = y;
@@ -154,14 +154,14 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
     'pad',
     x.shape.map((dim, axis) => dim + pairs[axis][0] + pairs[axis][1]),
   );
-  return apply(padOp, placed(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
+  return apply(padOp, placeIn(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
 }
 
 export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'slice',
   cpu: movementKernels,
   cuda: movementCuda,
-  backward: ({ grad, attributes: { starts, shape } }) => [placed(grad, starts, shape)],
+  backward: ({ grad, attributes: { starts, shape } }) => [placeIn(grad, starts, shape)],
 });
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
@@ -197,7 +197,7 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
       const columns = { offset: at, count: shape[axis] };
       if (needs[i] && axis === grad.rank - 1 && grad.device.kind === 'cuda') {
         at += shape[axis];
-        return new Flow(grad, { columns });
+        return new ScaledGradient(grad, { columns });
       }
       const starts = shape.map((_, a) => (a === axis ? at : 0));
       at += shape[axis];
@@ -288,7 +288,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
 // ---------------------------------------------------------------- broadcast
 
 export const broadcastToOp = defineOp<Shape>({
-  name: 'broadcast_to',
+  name: 'broadcastTo',
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
@@ -297,11 +297,11 @@ export const broadcastToOp = defineOp<Shape>({
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor;
 export function broadcastTo(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
-  refuseExtra('broadcast_to', extra);
-  checkSameDtype('broadcast_to', [x]);
-  const dims = checkShape('broadcast_to', shape);
-  if (!sameShape(broadcastShapes('broadcast_to', x.shape, dims), dims))
-    throw new ShapeError('broadcast_to', `a shape that broadcasts to ${formatShape(dims)}`, formatShape(x.shape));
+  refuseExtra('broadcastTo', extra);
+  checkSameDtype('broadcastTo', [x]);
+  const dims = checkShape('broadcastTo', shape);
+  if (!sameShape(broadcastShapes('broadcastTo', x.shape, dims), dims))
+    throw new ShapeError('broadcastTo', `a shape that broadcasts to ${formatShape(dims)}`, formatShape(x.shape));
   const own = stridesOf(x.shape);
   const lead = dims.length - x.rank;
   const strides = dims.map((_, axis) => (axis < lead || x.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
@@ -362,7 +362,7 @@ function gatherRows(x: Tensor, index: Tensor, y: Tensor): number {
 }
 
 export const oneHotOp = defineOp({
-  name: 'one_hot',
+  name: 'oneHot',
   cpu: movementKernels,
   cuda: movementCuda,
   backward: notDifferentiable('its operand is whole numbers'),
@@ -371,13 +371,13 @@ export const oneHotOp = defineOp({
 /** f32 [..., depth] with 1 at the index. index i32. */
 export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
-  refuseExtra('one_hot', extra);
-  const device = checkOperands('one_hot', [index], 'i32');
+  refuseExtra('oneHot', extra);
+  const device = checkOperands('oneHot', [index], 'i32');
   if (!Number.isSafeInteger(depth) || depth < 1)
-    throw new ValueError(`[one_hot] expected a depth >= 1, got ${describeValue(depth)}`);
+    throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = allocate([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
-  if (bad >= 0) throw indexError('one_hot', index, bad, depth);
+  if (bad >= 0) throw indexError('oneHot', index, bad, depth);
   return apply(oneHotOp, y, { parents: [index] });
 }
 

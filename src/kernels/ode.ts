@@ -30,13 +30,13 @@ const STAGES = 7;
 
 /** Parents: x, and each stage that has a coefficient other than 0. */
 export const linearCombinationOp = defineOp<{ factors: readonly number[] }>({
-  name: 'linear_combination',
+  name: 'linearCombination',
   cpu: odeKernels,
   cuda: cudaKernels,
   backward: ({ grad, needs, attributes: { factors } }) =>
     [1, ...factors].map((factor, i) => {
       if (!needs[i]) return null;
-      return factor === 1 ? grad : combined(grad, undefined, [{ stage: grad, factor }]);
+      return factor === 1 ? grad : combine(grad, undefined, [{ stage: grad, factor }]);
     }),
 });
 
@@ -50,24 +50,24 @@ export function linearCombination(
   coefficients: readonly number[],
 ): Tensor {
   const operands = x ? [x, ...stages] : stages;
-  checkOperands('linear_combination', operands);
+  checkOperands('linearCombination', operands);
   const odd = operands.find(({ shape }) => !sameShape(shape, operands[0].shape));
   if (odd)
     throw new ShapeError(
-      'linear_combination',
+      'linearCombination',
       `tensors of one shape ${formatShape(operands[0].shape)}`,
       formatShape(odd.shape),
     );
   const terms = stages.map((stage, i) => ({ stage, factor: coefficients[i] })).filter(({ factor }) => factor !== 0);
   if (terms.length > STAGES)
-    throw new ValueError(`[linear_combination] expected at most ${STAGES} stages, got ${terms.length}`);
-  return apply(linearCombinationOp, combined(operands[0], x ?? undefined, terms), {
+    throw new ValueError(`[linearCombination] expected at most ${STAGES} stages, got ${terms.length}`);
+  return apply(linearCombinationOp, combine(operands[0], x ?? undefined, terms), {
     parents: [x ?? undefined, ...terms.map(({ stage }) => stage)],
     attributes: { factors: terms.map(({ factor }) => factor) },
   });
 }
 
-function combined(like: Tensor, x: Tensor | undefined, terms: readonly { stage: Tensor; factor: number }[]): Tensor {
+function combine(like: Tensor, x: Tensor | undefined, terms: readonly { stage: Tensor; factor: number }[]): Tensor {
   const y = allocate(like.shape, { device: like.device });
   const indices = Array.from({ length: STAGES }, (_, i) => i);
   const stages = indices.map((i) => terms[i]?.stage.address ?? 0);

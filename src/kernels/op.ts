@@ -1,16 +1,20 @@
 // What an op is: its kernels per device and its backward rule. A definition that lacks one does not compile.
+import { provideArithmetic } from '../autograd/arithmetic.ts';
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
-import { activeWitness, isChecking, isRecording } from '../autograd/mode.ts';
+import { activeWitness, isChecking, isTracing } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { CudaModule, KernelModule } from '../device/module.ts';
 import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { requireTensor, Tensor } from '../tensor/tensor.ts';
 import { assertFinite } from './inner/accumulate.ts';
+import { gradientArithmetic } from './inner/gradient_arithmetic.ts';
 import type { ProductModules } from './launch/product.ts';
 import type { StorageModules } from './launch/storage.ts';
 
-/** In the place of a backward rule: why there is none. */
+provideArithmetic(gradientArithmetic);
+
+/** Stands in place of a backward rule: why there is none. */
 export interface NotDifferentiable {
   readonly reason: string;
 }
@@ -28,8 +32,8 @@ export interface Op<Attributes = undefined> {
   readonly cpu: KernelModule | 'none';
   readonly cuda: CudaKernels | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
-  /** Whether that rule minds the factors of the gradients it gets; default false: it gets plain tensors. */
-  readonly takesFlows?: boolean;
+  /** Whether that rule applies the factors of its gradients itself; default false: it gets plain tensors. */
+  readonly takesScaled?: boolean;
 }
 
 export function defineOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
@@ -45,7 +49,7 @@ interface Application<Attributes> {
 }
 
 /**
- * Ends every op: records how its output came to be, if a parent requires a gradient and recording is on.
+ * Ends every op: adds it to the gradient graph if a parent requires a gradient and tracing is on.
  * Returns `output`.
  */
 export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
@@ -57,15 +61,15 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   for (const { storage } of outputs) if (storage.references === 1) storage.owner = op.name;
   if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
   const { parents, saved = [], attributes } = application;
-  if (!isRecording()) {
+  if (!isTracing()) {
     activeWitness()?.(parents, outputs, noGradientOf(op));
     return output;
   }
   const differentiable = parents.some((parent) => parent?.requiresGrad);
   if (differentiable && typeof op.backward === 'function') {
     const rule = op.backward as BackwardRule<unknown>;
-    const { name, takesFlows } = op;
-    attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesFlows }), outputs);
+    const { name, takesScaled } = op;
+    attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesScaled }), outputs);
   } else {
     const blocked = differentiable ? noGradientOf(op) : parents.find((parent) => parent?.blocked)?.blocked;
     for (const t of outputs) t.blocked = blocked;
@@ -113,7 +117,7 @@ export function checkActivations(op: string, operands: readonly Tensor[]): Devic
   const [first] = operands;
   if (!Tensor.is(first) || first.dtype !== 'bf16') return checkOperands(op, operands);
   const device = checkOperands(op, operands, 'bf16');
-  if (device.kind !== 'cuda')
+  if (!device.computesBf16)
     throw new DtypeError(
       op,
       `f32 operands (on ${device.name} bf16 is for storage only)`,

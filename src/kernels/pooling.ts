@@ -44,7 +44,7 @@ const poolOptions: OptionKinds<PoolOptions> = { kernel: extentKind, stride: exte
 type Table = readonly number[];
 
 export const maxPool2dOp = defineOp<Table>({
-  name: 'max_pool2d',
+  name: 'maxPool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,
   backward({ grad, saved: [x, y], attributes: values }) {
@@ -61,13 +61,13 @@ export const maxPool2dOp = defineOp<Table>({
  * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
-  const { y, table } = prepare('max_pool2d', x, checkOptions('max_pool2d', options, poolOptions, ['kernel']), true);
+  const { y, table } = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
   launch('pooling_max', [x, y], table);
   return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: table });
 }
 
 export const averagePool2dOp = defineOp<Table>({
-  name: 'average_pool2d',
+  name: 'averagePool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,
   backward({ grad, attributes: values }) {
@@ -80,8 +80,8 @@ export const averagePool2dOp = defineOp<Table>({
 /** The mean of every window. Otherwise as maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
-  const { countIncludePad = true, ...window } = checkOptions('average_pool2d', options, known, ['kernel']);
-  const { y, table } = prepare('average_pool2d', x, window, countIncludePad);
+  const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);
+  const { y, table } = prepare('averagePool2d', x, window, countIncludePad);
   launch('pooling_mean', [x, y], table);
   return apply(averagePool2dOp, y, { parents: [x], attributes: table });
 }

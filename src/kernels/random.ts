@@ -136,7 +136,7 @@ export function dropoutWords(op: string, options: DropoutOptions): number[] {
   return [...drawWords(op, options), Math.min(Math.round(p * 65536), 65535), 1 / (1 - p)];
 }
 
-function masked(x: Tensor, options: DropoutOptions): Tensor {
+function applyMask(x: Tensor, options: DropoutOptions): Tensor {
   const words = dropoutWords('dropout', options);
   const { device, dtype, size } = x;
   const y = allocate(x.shape, { device, dtype });
@@ -158,7 +158,7 @@ export const dropoutOp = defineOp<DrawnMask>({
   cuda: cudaKernels,
   backward({ grad, attributes: mask }) {
     assertSameMask('dropout', mask);
-    return [masked(grad, mask)];
+    return [applyMask(grad, mask)];
   },
 });
 
@@ -167,5 +167,5 @@ export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
   checkActivations('dropout', [x]);
   checkArgument('dropout', 'p', p, kinds.number);
   const attributes = drawnMask({ ...checkOptions('dropout', options, drawOptions, ['seed']), p });
-  return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
+  return apply(dropoutOp, applyMask(x, attributes), { parents: [x], attributes });
 }

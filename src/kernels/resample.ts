@@ -51,7 +51,7 @@ function launch(
 }
 
 export const upsampleNearestOp = defineOp<number>({
-  name: 'upsample_nearest',
+  name: 'upsampleNearest',
   cpu: resampleKernels,
   cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [sumPixels(grad, factor, 1)],
@@ -60,13 +60,13 @@ export const upsampleNearestOp = defineOp<number>({
 /** [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated. */
 export function upsampleNearest(x: Tensor, factor: number): Tensor;
 export function upsampleNearest(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
-  refuseExtra('upsample_nearest', extra);
-  checkImages('upsample_nearest', x, factor);
+  refuseExtra('upsampleNearest', extra);
+  checkImages('upsampleNearest', x, factor);
   return apply(upsampleNearestOp, repeatPixels(x, factor, 1), { parents: [x], attributes: factor });
 }
 
 export const downsampleMeanOp = defineOp<number>({
-  name: 'downsample_mean',
+  name: 'downsampleMean',
   cpu: resampleKernels,
   cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [repeatPixels(grad, factor, 1 / factor ** 2)],
@@ -75,10 +75,10 @@ export const downsampleMeanOp = defineOp<number>({
 /** [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
 export function downsampleMean(x: Tensor, factor: number): Tensor;
 export function downsampleMean(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
-  refuseExtra('downsample_mean', extra);
-  checkImages('downsample_mean', x, factor);
+  refuseExtra('downsampleMean', extra);
+  checkImages('downsampleMean', x, factor);
   if (x.shape[1] % factor || x.shape[2] % factor)
-    throw new ShapeError('downsample_mean', `height and width divisible by ${factor}`, formatShape(x.shape));
+    throw new ShapeError('downsampleMean', `height and width divisible by ${factor}`, formatShape(x.shape));
   return apply(downsampleMeanOp, sumPixels(x, factor, 1 / factor ** 2), { parents: [x], attributes: factor });
 }
 

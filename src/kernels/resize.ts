@@ -23,7 +23,7 @@ const sizeKind = listOf(kinds.int32Count, 'whole numbers >= 1', 2);
 type Table = readonly number[];
 
 export const resizeBilinearOp = defineOp<Table>({
-  name: 'resize_bilinear',
+  name: 'resizeBilinear',
   cpu: resizeKernels,
   cuda: cudaKernels,
   backward({ grad, attributes: values }) {
@@ -41,13 +41,13 @@ export const resizeBilinearOp = defineOp<Table>({
  */
 export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tensor;
 export function resizeBilinear(x: Tensor, size: readonly [number, number], ...extra: unknown[]): Tensor {
-  refuseExtra('resize_bilinear', extra);
-  const device = checkOperands('resize_bilinear', [x]);
+  refuseExtra('resizeBilinear', extra);
+  const device = checkOperands('resizeBilinear', [x]);
   const target = copyOfList(size) as number[] | undefined;
   const valid = x.rank === 4 && x.shape[1] > 0 && x.shape[2] > 0 && sizeKind.accepts(target);
   if (!valid || !target)
     throw new ShapeError(
-      'resize_bilinear',
+      'resizeBilinear',
       'images [N, H, W, C] with pixels and a size [height, width] of whole numbers >= 1',
       `${formatShape(x.shape)} and ${describeValue(size)}`,
     );

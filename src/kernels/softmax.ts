@@ -98,7 +98,7 @@ export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
 }
 
 export const logSoftmaxOp = defineOp({
-  name: 'log_softmax',
+  name: 'logSoftmax',
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [y] }) {
@@ -111,7 +111,7 @@ export const logSoftmaxOp = defineOp({
 
 /** x - log sum exp(x) along an axis, by default the last. */
 export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
-  return along('log_softmax', x, options, (last) => {
+  return along('logSoftmax', x, options, (last) => {
     const y = allocate(last.shape, { device: last.device });
     const [rows, n] = rowsOf(last);
     if (y.size > 0) onRows(y.device, 'softmax_log_forward', rows, [last.address, y.address, rows, n]);
@@ -131,7 +131,7 @@ export interface LossOptions {
 export const lossOptions: OptionKinds<LossOptions> = { reduction: oneOf(reductions) };
 
 export const crossEntropyOp = defineOp({
-  name: 'cross_entropy',
+  name: 'crossEntropy',
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [logits, labels] }) {
@@ -150,13 +150,13 @@ export const crossEntropyOp = defineOp({
  * @throws ValueError for a label outside [0, classes)
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
-  const device = checkOperands('cross_entropy', [logits]);
-  const { reduction } = checkOptions('cross_entropy', options, lossOptions);
-  checkOperands('cross_entropy', [labels], 'i32');
-  checkSameDevice('cross_entropy', logits, labels);
+  const device = checkOperands('crossEntropy', [logits]);
+  const { reduction } = checkOptions('crossEntropy', options, lossOptions);
+  checkOperands('crossEntropy', [labels], 'i32');
+  checkSameDevice('crossEntropy', logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
     throw new ShapeError(
-      'cross_entropy',
+      'crossEntropy',
       'logits [N, classes] and labels [N]',
       `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`,
     );
@@ -164,8 +164,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   const loss = allocate([rows], { device });
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
-    throw new ValueError(`[cross_entropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
-  return reduced(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
+    throw new ValueError(`[crossEntropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
+  return applyReduction(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
 }
 
 /** One loss a row. Returns the first position of a label outside the classes, or -1. */
@@ -179,8 +179,8 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   return bad;
 }
 
-/** The loss per element as asked for. */
-export function reduced(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
+/** The mean, the sum, or the losses as they are. */
+function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
   if (reduction === 'none') return loss;
   return reduction === 'sum' ? sum(loss) : mean(loss);
 }

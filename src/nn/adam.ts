@@ -2,7 +2,7 @@
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
 //   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
-import { uninterrupted } from '../device/interruption.ts';
+import { withoutInterruption } from '../device/interruption.ts';
 import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { adamStep, globalNorm, scheduleOf } from '../kernels/inner/optimizer.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -113,7 +113,7 @@ export class Adam {
   /** Takes back an `advance` whose update was not made, and zeroes the gradients. */
   abandon(): void {
     this.updates--;
-    uninterrupted(() => this.arena.zeroGradients());
+    withoutInterruption(() => this.arena.zeroGradients());
   }
 
   /**
@@ -121,7 +121,7 @@ export class Adam {
    * made.
    */
   update(): Tensor {
-    return uninterrupted(() => this.updateAll());
+    return withoutInterruption(() => this.updateAll());
   }
 
   private updateAll(): Tensor {
@@ -146,7 +146,7 @@ export class Adam {
         zeroGradients: true,
       },
     );
-    for (const { storage } of [arena.values, arena.gradients]) storage.written();
+    for (const { storage } of [arena.values, arena.gradients]) storage.markWritten();
     return view(norm, []);
   }
 
@@ -218,13 +218,13 @@ export class Adam {
     checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
     if (!this.ema) return fn();
     const { ema } = this;
-    this.aside ??= { trained: uninterrupted(() => this.exchange(ema)), users: 0 };
+    this.aside ??= { trained: withoutInterruption(() => this.exchange(ema)), users: 0 };
     this.aside.users++;
     try {
       return await fn();
     } finally {
       const { aside } = this;
-      uninterrupted(() => this.putBack(aside));
+      withoutInterruption(() => this.putBack(aside));
     }
   }
 
@@ -241,7 +241,7 @@ export class Adam {
   private put(weights: Tensor): void {
     const { values } = this.arena;
     values.device.copy(values.address, weights.address, values.size * 4);
-    values.storage.written();
+    values.storage.markWritten();
     this.arena.refreshCopies();
   }
 

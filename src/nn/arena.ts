@@ -110,7 +110,7 @@ export class ParameterArena {
   zeroGradients(): void {
     const { device, address, size } = this.gradients;
     device.fill(address, size * 4, 0);
-    this.gradients.storage.written();
+    this.gradients.storage.markWritten();
   }
 
   /** Frees all pieces; windows that others hold stay readable. */

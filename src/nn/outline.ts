@@ -13,6 +13,7 @@ import type { UNetOptions } from './unet_options.ts';
 /** Hands out addresses that stand for nothing. */
 class OutlineDevice implements Device {
   readonly kind = 'cpu';
+  readonly computesBf16 = false;
   readonly name = 'outline';
   readonly precision = 'fp32';
   readonly exact = true;

@@ -4,7 +4,7 @@ import { defaultDevice } from '../device/open.ts';
 import { type Dtype, dtypes, requireFloating } from './dtype.ts';
 import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
-import { checkedSize, type Shape } from './shape.ts';
+import { checkSize, type Shape } from './shape.ts';
 import { Storage } from './storage.ts';
 import { Tensor } from './tensor.ts';
 
@@ -25,7 +25,7 @@ export function allocate(
   { device = defaultDevice(), dtype = 'f32', requiresGrad = false }: TensorOptions,
 ): Tensor {
   if (requiresGrad) requireFloating('requireGrad', dtype);
-  const made = new Tensor(new Storage(device, checkedSize(shape) * dtypes[dtype].bytes), 0, shape, dtype);
+  const made = new Tensor(new Storage(device, checkSize(shape) * dtypes[dtype].bytes), 0, shape, dtype);
   made.requiresGrad = requiresGrad;
   activeScope()?.adopt(made);
   trackLeaks(made);

@@ -67,15 +67,15 @@ export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
 
 /** Every element `value`; f32, i32, u8 or bool. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  return filled('full', shape, value, options);
+  return createFilled('full', shape, value, options);
 }
 
 /** Every element 1; f32, i32, u8 or bool. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return filled('ones', shape, 1, options);
+  return createFilled('ones', shape, 1, options);
 }
 
-function filled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+function createFilled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
   const dims = checkShape(op, shape);
   const checked = checkOptions(op, options, tensorOptions);
   const { dtype = 'f32' } = checked;

@@ -21,7 +21,7 @@ const LARGEST = 2 ** 31 - 1;
 const MOST_AXES = 64;
 
 /** @throws ShapeError for a result of more elements than kernels can count */
-export function checkedSize(shape: Shape): number {
+export function checkSize(shape: Shape): number {
   const size = sizeOf(shape);
   if (!(size <= LARGEST)) throw new ShapeError('result', 'at most 2^31 - 1 elements', formatShape(shape));
   return size;

@@ -53,8 +53,8 @@ export class Storage {
     return this.#writes;
   }
 
-  /** Says that they are replaced now: a graph that saved them refuses to go on. */
-  written(): void {
+  /** Called when its contents are replaced. A graph that saved them then refuses backward(). */
+  markWritten(): void {
     this.#writes++;
   }
 

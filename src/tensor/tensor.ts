@@ -219,7 +219,7 @@ export class Tensor {
       throw new ArgumentError('write', `a ${array.name} of ${this.size} for ${this.describe()}`, describeValue(values));
     const isBool = this.dtype === 'bool';
     this.device.upload(this.address, isBool ? Uint8Array.from(plain, (value) => (value === 0 ? 0 : 1)) : plain);
-    this.#storage.written();
+    this.#storage.markWritten();
   }
 
   /** The one element of a tensor of size 1. */

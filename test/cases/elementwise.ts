@@ -135,7 +135,7 @@ function binary(op: Binary, a: (s: Shape) => Input, b: (s: Shape) => Input, tole
 
 const comparisons = Object.entries(reference.comparisonFunctions).map(([name, compare]) =>
   defineCase<[Shape, Shape]>({
-    op: name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+    op: name,
     name: '',
     dtype: 'bool',
     inputs: (operands) => operands.map((shape) => constant(lattice(shape))),

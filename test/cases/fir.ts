@@ -39,7 +39,7 @@ function doubling(name: 'up' | 'down'): Case {
   const [run, expected] =
     name === 'up' ? [firUpsample, reference.firUpsample] : [firDownsample, reference.firDownsample];
   return defineCase<Size>({
-    op: 'fir_resample',
+    op: 'firResample',
     name,
     inputs: ({ shape }) => [normal(shape)],
     run: ([x], { kernel }) => run(x, kernel),
@@ -56,7 +56,7 @@ function doubling(name: 'up' | 'down'): Case {
 }
 
 const general = defineCase<Size & { options: FirOptions }>({
-  op: 'fir_resample',
+  op: 'firResample',
   name: 'any factors and padding',
   inputs: ({ shape }) => [normal(shape)],
   run: ([x], { kernel, options }) => firResample(x, kernel, options),

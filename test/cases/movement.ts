@@ -90,7 +90,7 @@ const shapeCases = [
     bytes: moved,
   }),
   defineCase<[Shape, number[]]>({
-    op: 'broadcast_to',
+    op: 'broadcastTo',
     name: '',
     inputs: ([from]) => [normal(from)],
     run: ([x], [, to]) => ops.broadcastTo(x, to),
@@ -314,7 +314,7 @@ const indexCases = [
     random: (pick) => ({ shape: randomShape(pick, pick(1, 3), 1, 6), picks: pick(0, 8) }),
   }),
   defineCase<{ shape: Shape; depth: number }>({
-    op: 'one_hot',
+    op: 'oneHot',
     name: '',
     inputs: ({ shape, depth }) => [indices(shape, depth)],
     run: ([index], { depth }) => ops.oneHot(index, depth),

@@ -79,7 +79,7 @@ function groupNormCase(name: string, tail: Tail, check: Normalised[], time?: Nor
     return reference.groupNorm(x, weight, bias, { groups, eps, activation, resample, mask });
   };
   return defineCase<Normalised>({
-    op: 'group_norm',
+    op: 'groupNorm',
     name,
     inputs: ({ shape }) => {
       const channels = shape[shape.length - 1];
@@ -112,9 +112,9 @@ const pixels: Shape[] = [
 ];
 const randomPixels = (pick: Pick): Shape => [pick(0, 3), 2 * pick(1, 4), 2 * pick(1, 4), pick(1, 20)];
 
-function resampleCase(op: 'upsample_nearest' | 'downsample_mean'): Case {
+function resampleCase(op: 'upsampleNearest' | 'downsampleMean'): Case {
   const [run, expected] =
-    op === 'upsample_nearest'
+    op === 'upsampleNearest'
       ? [upsampleNearest, reference.upsampleNearest]
       : [downsampleMean, reference.downsampleMean];
   return defineCase<Shape>({
@@ -131,7 +131,7 @@ function resampleCase(op: 'upsample_nearest' | 'downsample_mean'): Case {
     check: pixels,
     random: randomPixels,
     time: [[4, 16, 16, 256]],
-    bytes: (shape) => reference.count(shape) * (op === 'upsample_nearest' ? 20 : 5),
+    bytes: (shape) => reference.count(shape) * (op === 'upsampleNearest' ? 20 : 5),
   });
 }
 
@@ -157,8 +157,8 @@ export const normCases: Case[] = [
   groupNormCase('silu, down', { activation: 'silu', resample: 'down' }, images, [layers[0]]),
   groupNormCase('silu, dropout', { activation: 'silu', dropout: 0.25 }, [...images, otherShapes[1]], [layers[0]]),
   groupNormCase('silu, dropout, up', { activation: 'silu', dropout: 0.25, resample: 'up' }, [images[1], images[4]]),
-  resampleCase('upsample_nearest'),
-  resampleCase('downsample_mean'),
+  resampleCase('upsampleNearest'),
+  resampleCase('downsampleMean'),
   dropoutCase(0.15),
   dropoutCase(0.5),
   dropoutCase(0),

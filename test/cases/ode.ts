@@ -24,7 +24,7 @@ const dormandPrince = [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84
 
 export const odeCases: readonly Case[] = [
   defineCase<Size>({
-    op: 'linear_combination',
+    op: 'linearCombination',
     name: '',
     inputs: ({ shape, coefficients, start, again }) => {
       const stages = (again ? coefficients.slice(0, -1) : coefficients).map((c) =>

@@ -50,7 +50,7 @@ const optionsOf = ({ kernel, stride, padding }: Pooled) => ({ kernel, stride, pa
 
 const averageCase = (countIncludePad: boolean): Case =>
   defineCase<Pooled>({
-    op: 'average_pool2d',
+    op: 'averagePool2d',
     name: countIncludePad ? '' : 'without the border',
     inputs: ({ shape }) => [normal(shape)],
     run: ([x], options) => averagePool2d(x, { ...optionsOf(options), countIncludePad }),
@@ -69,7 +69,7 @@ interface Resized {
 
 export const poolingCases: Case[] = [
   defineCase<Pooled>({
-    op: 'max_pool2d',
+    op: 'maxPool2d',
     name: '',
     inputs: ({ shape }) => [distinct(shape)],
     run: ([x], options) => maxPool2d(x, optionsOf(options)),
@@ -83,7 +83,7 @@ export const poolingCases: Case[] = [
   averageCase(true),
   averageCase(false),
   defineCase<Resized>({
-    op: 'resize_bilinear',
+    op: 'resizeBilinear',
     name: '',
     inputs: ({ shape }) => [normal(shape)],
     run: ([x], { size }) => resizeBilinear(x, size),

@@ -24,10 +24,10 @@ const gradients: Record<string, Tolerance> = {
       'sub',
       'sum',
       'mean',
-      'broadcast_to',
-      'upsample_nearest',
-      'downsample_mean',
-      'fir_resample',
+      'broadcastTo',
+      'upsampleNearest',
+      'downsampleMean',
+      'firResample',
       'dropout',
       'where',
     ].map((op) => [op, { relative: ROUNDED }]),
@@ -43,7 +43,7 @@ const gradients: Record<string, Tolerance> = {
     ['mul', 'div', 'pow', 'maximum', 'minimum'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
   ),
   // Statistics and sums are f32; dx is a difference of terms larger than itself.
-  group_norm: { relative: ROUNDED, ofLargest: 1e-4 },
+  groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
   // Sums of exact products; those of the weight and the bias stay f32.
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
   // What was broadcast over a batch is rounded before it is added up.
@@ -52,7 +52,7 @@ const gradients: Record<string, Tolerance> = {
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
 };
 
-const comparisons = ['equal', 'not_equal', 'less', 'less_equal', 'greater', 'greater_equal'];
+const comparisons = ['equal', 'notEqual', 'less', 'lessEqual', 'greater', 'greaterEqual'];
 
 function wider(tolerance: Tolerance, by: Tolerance): Tolerance {
   const { absolute = 0, relative = 0, ofLargest = 0 } = tolerance;

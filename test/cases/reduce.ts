@@ -112,7 +112,7 @@ const normalised: CaseTolerance = {
   reason: 'exp and the sum of its values, a few ulp each; probabilities are at most 1',
 };
 
-function softmaxCase(op: 'softmax' | 'log_softmax', offset: number): Case {
+function softmaxCase(op: 'softmax' | 'logSoftmax', offset: number): Case {
   const [run, expected] =
     op === 'softmax' ? [softmax.softmax, reference.softmax] : [softmax.logSoftmax, reference.logSoftmax];
   return defineCase<Axis>({
@@ -146,7 +146,7 @@ const reductions = ['mean', 'sum', 'none'] as const;
 
 const crossEntropyCases = reductions.map((kind) =>
   defineCase<[number, number]>({
-    op: 'cross_entropy',
+    op: 'crossEntropy',
     name: kind,
     inputs: ([samples, classes]) => [normal([samples, classes], 2), indices([samples], classes)],
     run: ([logits, labels]) => softmax.crossEntropy(logits, labels, { reduction: kind }),
@@ -193,8 +193,8 @@ export const reduceCases: Case[] = [
   ...argmaxCases,
   softmaxCase('softmax', 0),
   softmaxCase('softmax', 128),
-  softmaxCase('log_softmax', 0),
-  softmaxCase('log_softmax', -128),
+  softmaxCase('logSoftmax', 0),
+  softmaxCase('logSoftmax', -128),
   ...crossEntropyCases,
   ...mseCases,
 ];

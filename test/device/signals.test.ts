@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, it } from 'vitest';
-import { checkBetweenKernels, interruptionPoint, uninterrupted } from '../../src/device/interruption.ts';
+import { checkBetweenKernels, interruptionPoint, withoutInterruption } from '../../src/device/interruption.ts';
 import { watchSignals } from '../../src/device/signals.ts';
 import { mul, tensor } from '../../src/index.ts';
 import { openTestDevice } from '../support/devices.ts';
@@ -35,11 +35,11 @@ it.each(['cpu', 'wasm'] as const)(
       });
       expect(() => interruptionPoint()).toThrow('now');
       expect(() => mul(x, 2)).toThrow('now');
-      expect([...uninterrupted(() => mul(x, 2)).dataSync()]).toEqual([2, 4]);
+      expect([...withoutInterruption(() => mul(x, 2)).dataSync()]).toEqual([2, 4]);
       const recording = device.record(() => device.copy(x.address, x.address, 4));
       expect(() => recording.replay()).toThrow('now');
       recording[Symbol.dispose]();
-      const whole = uninterrupted(() => device.record(() => device.copy(x.address, x.address, 4)));
+      const whole = withoutInterruption(() => device.record(() => device.copy(x.address, x.address, 4)));
       whole.replay();
       whole[Symbol.dispose]();
     }

@@ -1,6 +1,6 @@
 // Time laws against their distribution functions, and the losses that go with them.
 import { beforeAll, describe, expect, it } from 'vitest';
-import { gradients } from '../../src/autograd/backward.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { drawTimes, pseudoHuber, rectifiedFlowLoss, TIME_EPSILON, type TimeLaw } from '../../src/flow/index.ts';
 import { tensor } from '../../src/tensor/create.ts';

@@ -3,7 +3,9 @@
  * of an op that is not there.
  */
 import { expect, test } from 'vitest';
+import * as engine from '../../src/index.ts';
 import { ops } from '../../src/kernels/index.ts';
+import { linearCombination } from '../../src/kernels/ode.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';
 
@@ -12,6 +14,23 @@ const elsewhere: Record<string, string> = {};
 
 const opNames = Object.values(ops).map(({ name }) => name);
 const covered = new Set(cases.map(({ op }) => op));
+
+/** The function of each op by name. That of solvers does not check its arguments as public functions do. */
+const functions: Record<string, unknown> = {
+  ...engine,
+  linearCombination: () => linearCombination(null, [], []),
+};
+
+test('every op has the name of its function, in the table and in messages', () => {
+  // Conversions to whole numbers are an op of their own, since they have no gradient.
+  const { castToWhole, ...others } = ops;
+  expect(castToWhole.name).toBe('cast');
+  for (const [key, { name }] of Object.entries(others)) {
+    expect(name).toBe(key);
+    expect(functions[name], name).toBeTypeOf('function');
+    expect(functions[name] as () => unknown, name).toThrow(`[${name}] `);
+  }
+});
 
 test('every op has a case or a reason to have none', () => {
   expect(opNames.filter((name) => !covered.has(name) && !(name in elsewhere))).toEqual([]);
@@ -49,7 +68,7 @@ test('every op that has a build for bf16 has a case in bf16, and one for tf32 a 
     const checked = new Set(casesIn(precision).map(({ op }) => op));
     const built = Object.values(ops).filter(({ cuda }) => typeof cuda === 'object' && precision in cuda);
     // The builds of these for bf16 serve attention and gradients; the ops themselves take f32 and say so.
-    const inner = ['argmax', 'cross_entropy', 'log_softmax', 'max', 'softmax'];
+    const inner = ['argmax', 'crossEntropy', 'logSoftmax', 'max', 'softmax'];
     expect(built.map(({ name }) => name).filter((name) => !checked.has(name) && !inner.includes(name))).toEqual([]);
   }
 });

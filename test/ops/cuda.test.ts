@@ -123,7 +123,7 @@ describe.each(cards)('%s', (name) => {
     const device = devices[1];
     const index = tensor([0, 1, 7, -1], { device, dtype: 'i32' });
     expect(() => gather(zeros([3, 2], { device }), index)).toThrow('[gather] index 7 at position 2 is outside [0, 3)');
-    expect(() => oneHot(index, 3)).toThrow('[one_hot] index 7 at position 2 is outside [0, 3)');
+    expect(() => oneHot(index, 3)).toThrow('[oneHot] index 7 at position 2 is outside [0, 3)');
     expect(() => crossEntropy(zeros([4, 3], { device }), index)).toThrow(/label 7 at position 2 is outside \[0, 3\)/);
   });
 });

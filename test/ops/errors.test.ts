@@ -3,7 +3,7 @@
  * gradients that do not exist. Every message names the op.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { gradients } from '../../src/autograd/backward.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import {
@@ -62,8 +62,8 @@ const wrongShapes: Refusal[] = [
   ['max', [[2, 0]], (f) => max(f(2, 0), { axes: 1 })],
   ['argmax', [[2, 3]], (f) => argmax(f(2, 3), { axis: -3 })],
   ['softmax', [[2, 3]], (f) => softmax(f(2, 3), { axis: 2 })],
-  ['log_softmax', [[2, 3]], (f) => logSoftmax(f(2, 3), { axis: -3 })],
-  ['cross_entropy', [[2, 3], [3]], (f, i) => crossEntropy(f(2, 3), i(3))],
+  ['logSoftmax', [[2, 3]], (f) => logSoftmax(f(2, 3), { axis: -3 })],
+  ['crossEntropy', [[2, 3], [3]], (f, i) => crossEntropy(f(2, 3), i(3))],
   [
     'mse',
     [
@@ -134,24 +134,24 @@ const wrongShapes: Refusal[] = [
   ['conv2d', [[5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { bias: f(5) })],
   ['conv2d', [[1, 5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { add: f(1, 5) })],
   ['conv2d', [[1, 5, 5, 4]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
-  ['group_norm', [[1, 2, 2, 6]], (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
-  ['group_norm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
-  ['fir_resample', [[2, 2, 3]], (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
-  ['fir_resample', [[1, 3, 2, 3]], (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
-  ['upsample_nearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
-  ['downsample_mean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
-  ['max_pool2d', [[2, 2, 3]], (f) => maxPool2d(f(2, 2, 3), { kernel: 2 })],
+  ['groupNorm', [[1, 2, 2, 6]], (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
+  ['groupNorm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
+  ['firResample', [[2, 2, 3]], (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
+  ['firResample', [[1, 3, 2, 3]], (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
+  ['upsampleNearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
+  ['downsampleMean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
+  ['maxPool2d', [[2, 2, 3]], (f) => maxPool2d(f(2, 2, 3), { kernel: 2 })],
   [
-    'max_pool2d',
+    'maxPool2d',
     [
       [1, 2, 5, 3],
       [3, 3],
     ],
     (f) => maxPool2d(f(1, 2, 5, 3), { kernel: 3 }),
   ],
-  ['average_pool2d', [[1, 0, 5, 3]], (f) => averagePool2d(f(1, 0, 5, 3), { kernel: 2, padding: 1 })],
+  ['averagePool2d', [[1, 0, 5, 3]], (f) => averagePool2d(f(1, 0, 5, 3), { kernel: 2, padding: 1 })],
   [
-    'resize_bilinear',
+    'resizeBilinear',
     [
       [1, 2, 5, 3],
       [0, 4],
@@ -190,7 +190,7 @@ const wrongShapes: Refusal[] = [
   ['split', [[2, 3]], (f) => split(f(2, 3), [1, 1], 1)],
   ['split', [[2, 3]], (f) => split(f(2, 3), 2, 1)],
   [
-    'broadcast_to',
+    'broadcastTo',
     [
       [2, 3],
       [2, 4],
@@ -204,18 +204,18 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['add', (f, i) => add(f(3), i(3))],
   ['where', (f) => where(f(3), f(3), f(3))],
   ['softmax', (_, i) => softmax(i(2, 3))],
-  ['cross_entropy', (f) => crossEntropy(f(2, 3), f(2))],
+  ['crossEntropy', (f) => crossEntropy(f(2, 3), f(2))],
   ['mse', (f, i) => mse(f(3), i(3))],
   ['matmul', (f, i) => matmul(f(2, 3), i(3, 4))],
   ['attention', (f, i) => attention(f(1, 4, 3), i(1, 5, 3), f(1, 5, 3))],
   ['conv2d', (f, i) => conv2d(f(1, 5, 5, 3), i(4, 3, 3, 3))],
-  ['group_norm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
-  ['fir_resample', (_, i) => firUpsample(i(1, 2, 2, 3), [1, 3, 3, 1])],
-  ['max_pool2d', (_, i) => maxPool2d(i(1, 2, 2, 3), { kernel: 2 })],
-  ['average_pool2d', (_, i) => averagePool2d(i(1, 2, 2, 3), { kernel: 2 })],
-  ['resize_bilinear', (_, i) => resizeBilinear(i(1, 2, 2, 3), [4, 4])],
+  ['groupNorm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
+  ['firResample', (_, i) => firUpsample(i(1, 2, 2, 3), [1, 3, 3, 1])],
+  ['maxPool2d', (_, i) => maxPool2d(i(1, 2, 2, 3), { kernel: 2 })],
+  ['averagePool2d', (_, i) => averagePool2d(i(1, 2, 2, 3), { kernel: 2 })],
+  ['resizeBilinear', (_, i) => resizeBilinear(i(1, 2, 2, 3), [4, 4])],
   ['gather', (f) => gather(f(4, 3), f(2))],
-  ['one_hot', (f) => oneHot(f(2), 5)],
+  ['oneHot', (f) => oneHot(f(2), 5)],
   ['concat', (f, i) => concat([f(2, 3), i(2, 3)], 0)],
 ];
 

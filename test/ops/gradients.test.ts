@@ -1,7 +1,7 @@
 /** gradients(): those of chosen leaves and values, and no rule that leads to none of them. */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { gradients } from '../../src/autograd/backward.ts';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { add, greater, mul } from '../../src/kernels/elementwise.ts';

@@ -1,7 +1,7 @@
 // What backward does in fewer launches on CUDA against the same in more: gradients that are added to what is there, factors and
 // columns that are read where they are, gradients of parameters that wait for each other, layers on one tensor.
 import { beforeAll, describe, expect, it } from 'vitest';
-import { gradients } from '../../src/autograd/backward.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';

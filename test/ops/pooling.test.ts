@@ -36,8 +36,8 @@ describe.each(deviceNames)('%s', (name) => {
     scope(() => {
       const x = zeros([1, 8, 8, 2], { device });
       expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow(ValueError);
-      expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow('[max_pool2d] expected a padding of at most half');
-      expect(() => averagePool2d(x, { kernel: 0 })).toThrow('[average_pool2d] expected a kernel of whole numbers >= 1');
+      expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow('[maxPool2d] expected a padding of at most half');
+      expect(() => averagePool2d(x, { kernel: 0 })).toThrow('[averagePool2d] expected a kernel of whole numbers >= 1');
       expect(() => averagePool2d(x, { kernel: 2, stride: [1, 0.5] })).toThrow(
         'expected a stride of whole numbers >= 1',
       );

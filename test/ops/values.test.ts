@@ -17,7 +17,7 @@ describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) =>
   }, 120_000);
 
   // Without fast algorithms only convolutions are anything else; of lesser instruction sets what is cut by the length of a vector.
-  const some = mode.march ? ['conv2d', 'matmul', 'attention', 'group_norm', 'softmax', 'sum'] : ['conv2d'];
+  const some = mode.march ? ['conv2d', 'matmul', 'attention', 'groupNorm', 'softmax', 'sum'] : ['conv2d'];
   const every = full || name.startsWith('cuda') || !(mode.exact || mode.march);
   const cases = casesIn(mode.precision).filter(({ op }) => every || some.includes(op));
 

@@ -203,7 +203,7 @@ describe('memory that was written after the forward pass', () => {
 
   it.each<[string, (index: Tensor) => Tensor]>([
     ['gather', (index) => sum(gather(tensor([[1], [2]], { device, requiresGrad: true }), index))],
-    ['cross_entropy', (index) => crossEntropy(tensor([[1], [2]], { device, requiresGrad: true }), index)],
+    ['crossEntropy', (index) => crossEntropy(tensor([[1], [2]], { device, requiresGrad: true }), index)],
   ])('of the indices of %s refuses backward, which would write beyond its memory', (name, loss) => {
     expect(
       inScope(() => {
@@ -242,7 +242,7 @@ describe('memory that was written after the forward pass', () => {
   it.each<[string, (x: Tensor, origin: Counter) => Tensor]>([
     ['dropout', (x, origin) => dropout(x, 0.5, { seed: 1, origin })],
     [
-      'group_norm',
+      'groupNorm',
       (x, origin) =>
         groupNorm(x, ones([2], { device }), ones([2], { device }), { groups: 1, dropout: { p: 0.5, seed: 1, origin } }),
     ],

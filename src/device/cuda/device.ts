@@ -41,6 +41,7 @@ export interface CudaOptions {
 
 export class CudaDevice implements Device {
   readonly kind = 'cuda';
+  readonly computesBf16 = true;
   readonly precision: Precision;
   readonly exact = true;
   readonly name: string;
@@ -143,7 +144,7 @@ export class CudaDevice implements Device {
     const launchers: Record<string, CudaLauncher> = {};
     for (const [name, signature] of Object.entries<string>(module.kernels)) {
       const launch = bindKernel(this.driver, this.stream, image.kernel(name), name, signature);
-      launchers[name] = debugLevel() >= 2 ? this.traced(name, launch) : launch;
+      launchers[name] = debugLevel() >= 2 ? this.trace(name, launch) : launch;
     }
     this.modules.set(module, { image, launchers });
     return launchers;
@@ -243,7 +244,7 @@ export class CudaDevice implements Device {
   }
 
   /** Waits before and after, so that the time, and an error, belong to this kernel. */
-  private traced(name: string, launch: CudaLauncher): CudaLauncher {
+  private trace(name: string, launch: CudaLauncher): CudaLauncher {
     let geometry: Parameters<CudaLauncher>[0];
     const timed = traceLaunch(name, (...values) => {
       launch(geometry, ...values);

@@ -13,18 +13,18 @@ export function surveyCuda(): { driver: CudaPart; nvrtc: CudaPart; cards: CudaPa
   let cards: Card[] = [];
   let served: string | undefined;
   let compiler: Nvrtc | undefined;
-  const driver = examined(() => {
+  const driver = examine(() => {
     const opened = openDriver();
     cards = Array.from({ length: opened.cards }, (_, i) => opened.card(i));
     served = opened.version;
     return `CUDA ${opened.version}, ${cards.length} card(s)`;
   });
-  const nvrtc = examined(() => {
+  const nvrtc = examine(() => {
     compiler = openNvrtc();
     if (served !== undefined) checkVersions(served, compiler.version);
     return `${compiler.version}, for sm_${compiler.architectures.join(', sm_')}`;
   });
-  return { driver, nvrtc, cards: cards.map((card) => examined(() => described(card, compiler))) };
+  return { driver, nvrtc, cards: cards.map((card) => examine(() => describe(card, compiler))) };
 }
 
 /**
@@ -40,12 +40,12 @@ export function checkVersions(driver: string, nvrtc: string): void {
     );
 }
 
-function described(card: Card, nvrtc: Nvrtc | undefined): string {
+function describe(card: Card, nvrtc: Nvrtc | undefined): string {
   const text = `${card.name}, ${(card.memory / 2 ** 30).toFixed(1)} GiB, sm_${card.architecture}`;
   return nvrtc ? `${text}; kernels for ${chooseTarget(card, nvrtc).name}` : text;
 }
 
-function examined(look: () => string): CudaPart {
+function examine(look: () => string): CudaPart {
   try {
     return { works: true, text: look() };
   } catch (error) {

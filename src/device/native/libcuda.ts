@@ -348,7 +348,7 @@ export class TensorMapEncoder {
   }
 
   tiled(map: number, { box, ...tensor }: MappedTensor & { box: readonly number[] }): void {
-    const { address, rank, extents, pitches, steps } = described(tensor);
+    const { address, rank, extents, pitches, steps } = describeTensor(tensor);
     const sizes = Uint32Array.from(box);
     const { cuTensorMapEncodeTiled: encode } = this.raw;
     const result = encode(map, TENSOR_BF16, rank, address, extents, pitches, sizes, steps, ...TENSOR_OPTIONS);
@@ -370,7 +370,7 @@ export class TensorMapEncoder {
       pixels: number;
     },
   ): void {
-    const { address, rank, extents, pitches, steps } = described(tensor);
+    const { address, rank, extents, pitches, steps } = describeTensor(tensor);
     const corners = [lower, upper].map((corner) => Int32Array.from(corner)) as [Int32Array, Int32Array];
     const { cuTensorMapEncodeIm2col: encode } = this.raw;
     const shape = [address, extents, pitches, ...corners, channels, pixels, steps] as const;
@@ -379,7 +379,7 @@ export class TensorMapEncoder {
   }
 }
 
-function described({ address, extents, pitches }: MappedTensor) {
+function describeTensor({ address, extents, pitches }: MappedTensor) {
   const words = (values: readonly number[]) => BigUint64Array.from(values, BigInt);
   const steps = new Uint32Array(extents.length).fill(1);
   return { address, rank: extents.length, extents: words(extents), pitches: words(pitches), steps };

@@ -1,7 +1,7 @@
 // Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
 // what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
-import { Flow, type PixelSums, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/flow.ts';
+import { type PixelSums, ScaledGradient, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
@@ -9,7 +9,7 @@ import { type Shape, sameShape } from '../../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { mul } from '../elementwise.ts';
-import { converted } from '../inner/conversion.ts';
+import { convert } from '../inner/conversion.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
@@ -54,11 +54,11 @@ export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
   cuda: cuda.convKernels,
-  takesFlows: true,
-  backward({ grad, flows, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs, defers }) {
+  takesScaled: true,
+  backward({ grad, scaled, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs, defers }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
     const [n, height, width, channels] = grad.shape;
-    const { factor, pixelSums } = flows[0] as Flow;
+    const { factor, pixelSums } = scaled[0] as ScaledGradient;
     const whole = scale * factor;
     const { convInputGradient, convWeightGradient } = launchersOf(grad.device);
     // Whoever made the gradient may have found its sums over pixels.
@@ -76,16 +76,16 @@ export const conv2dOp = defineOp<ConvAttributes>({
     const weightGradient = () =>
       defers[1]
         ? new WeightProduct(x, grad, geometry.table, whole)
-        : converted(convWeightGradient(x, grad, weight.shape, geometry, whole), weightDtype);
+        : convert(convWeightGradient(x, grad, weight.shape, geometry, whole), weightDtype);
     const residual = () => {
       if (whole === 1) return grad;
-      return grad.device.kind === 'cuda' ? new Flow(grad, { factor: whole, pixelSums }) : mul(grad, scale);
+      return grad.device.kind === 'cuda' ? new ScaledGradient(grad, { factor: whole, pixelSums }) : mul(grad, scale);
     };
     return [
       needsX ? convInputGradient(grad, weight, x.shape, geometry, whole) : null,
       needsWeight ? weightGradient() : null,
       needsBias ? bias() : null,
-      needsAdd ? (perSample ? converted(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
+      needsAdd ? (perSample ? convert(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
       needsResidual ? residual() : null,
     ];
   },

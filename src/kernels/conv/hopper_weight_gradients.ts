@@ -1,6 +1,6 @@
 // Weight gradients of convolutions of bf16 on sm_90a, several in one launch (hopper.cu): into which tiles and partial sums they are
 // cut, and the launch.
-import type { WeightProduct } from '../../autograd/flow.ts';
+import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sizeOf } from '../../tensor/shape.ts';

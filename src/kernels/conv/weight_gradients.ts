@@ -1,5 +1,5 @@
 // Weight gradients of convolutions and matrix products, many in one launch on CUDA.
-import type { WeightProduct } from '../../autograd/flow.ts';
+import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';

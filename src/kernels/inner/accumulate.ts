@@ -40,7 +40,7 @@ export function accumulateScaled(target: Tensor, value: Tensor | undefined, othe
 
 /** @throws NonFiniteError naming `op` when the tensor `t`, f32 or on CUDA bf16, holds a NaN or an infinity */
 export function assertFinite(op: string, t: Tensor, what: string): void {
-  if (t.size === 0 || !(t.dtype === 'f32' || (t.dtype === 'bf16' && t.device.kind === 'cuda'))) return;
+  if (t.size === 0 || !(t.dtype === 'f32' || (t.dtype === 'bf16' && t.device.computesBf16))) return;
   const count = countNonfinite(t);
   if (count > 0)
     throw new NonFiniteError(

@@ -1,5 +1,5 @@
 // The gradient of a tensor that several layers read, on CUDA: sum of dy_e W_e as one product.
-import type { ProductFlow } from '../../autograd/flow.ts';
+import type { PendingProduct } from '../../autograd/gradient_parts.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, launchOf, productModules } from '../launch/product.ts';
@@ -17,8 +17,8 @@ const modules = productModules('kernels/inner/joined_product.cu', {
   joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
 });
 
-/** Of pairs with as many rows and inputs, at least one; [..., inputs] in their dtype. */
-export function joinedProduct(pairs: readonly ProductFlow[]): Tensor {
+/** The sum of one or more products of equal rows and inputs: [..., inputs] in their dtype. */
+export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {
   if (pairs.length > MOST) {
     const sum = joinedProduct(pairs.slice(0, MOST));
     const rest = joinedProduct(pairs.slice(MOST));

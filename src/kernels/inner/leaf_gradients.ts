@@ -1,7 +1,8 @@
 // Gradients of leaves that may be late: they are collected through backward and computed many at a time, weight gradients of
 // convolutions and matrix products in grouped launches (conv/weight_gradients.ts), and added to the leaves in one more. What
 // waits keeps its tensors, so that its sum is bounded.
-import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/flow.ts';
+import type { DeferredGradients } from '../../autograd/arithmetic.ts';
+import { type DeferredGradient, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
 import type { Geometry } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
@@ -28,19 +29,19 @@ export const leafGradientModules = storageModules('kernels/inner/leaf_gradients.
 const MOST_WAITING = 640 * 2 ** 20;
 const MOST_ROWS = 64 * 2 ** 20;
 
-interface Waiting<Gradient extends Deferred> {
+interface Waiting<Gradient extends DeferredGradient> {
   target: Tensor;
   gradient: Gradient;
 }
 
 /** The gradients of one pass backward, on CUDA. */
-export class LeafGradients {
+export class LeafGradients implements DeferredGradients {
   private terms: Waiting<SumOfTerms>[] = [];
   private rows: Waiting<SumOfRows>[] = [];
   private products: Waiting<WeightProduct>[] = [];
 
   /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
-  add(target: Tensor, gradient: Deferred): void {
+  add(target: Tensor, gradient: DeferredGradient): void {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
     else this.products.push({ target, gradient });
@@ -77,7 +78,7 @@ export class LeafGradients {
   }
 }
 
-function bytesOf(waiting: readonly Waiting<Deferred>[]): number {
+function bytesOf(waiting: readonly Waiting<DeferredGradient>[]): number {
   let bytes = 0;
   for (const { gradient } of waiting)
     gradient.map((t) => {

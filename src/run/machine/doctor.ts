@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { KernelCache } from '../../device/cache.ts';
-import { compilerMissing, compilerName, lookForCompiler, lookForCompilerAsync } from '../../device/cc.ts';
+import { compilerName, describeMissingCompiler, lookForCompiler, lookForCompilerAsync } from '../../device/cc.ts';
 import { CpuDevice } from '../../device/cpu.ts';
 import { tryCompiler } from '../../device/cpu_compiler.ts';
 import { type CudaPart, surveyCuda } from '../../device/cuda/survey.ts';
@@ -117,7 +117,7 @@ async function compiler(lacking: Lacking): Promise<Finding> {
     const result = await lookForCompilerAsync();
     if (!('tried' in result)) return { what, state: 'ok', detail: `${compilerName(result)}: ${result.version}` };
     const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
-    return { what, state: lacking, detail: compilerMissing(result.tried), remedy };
+    return { what, state: lacking, detail: describeMissingCompiler(result.tried), remedy };
   } catch (error) {
     // The device wasm does not step in for a compiler that was asked for.
     return {

@@ -1,5 +1,5 @@
 // How many samples fit a memory budget: measured on the model itself, not guessed.
-import { gradients } from '../../autograd/backward.ts';
+import { gradients } from '../../autograd/gradients.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import type { Velocity } from '../../flow/index.ts';

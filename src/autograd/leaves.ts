@@ -1,0 +1,55 @@
+// Where the gradients of leaves go: a sink takes them from the backward pass. This one adds to `grad`.
+import type { Tensor } from '../tensor/tensor.ts';
+import { arithmetic } from './arithmetic.ts';
+import { type DeferredGradient, isExclusive } from './gradient_parts.ts';
+import type { GraphNode } from './graph.ts';
+import { isChecking } from './mode.ts';
+import { copyOf } from './pending.ts';
+
+export interface LeafSink {
+  wants(leaf: Tensor): boolean;
+  /** Called before the gradient of a leaf is computed. @throws UseAfterFreeError where it could not be taken */
+  assertReady?(leaf: Tensor): void;
+  /** Takes over ownership of `gradient`. */
+  take(leaf: Tensor, gradient: Tensor): void;
+  /** The tensor, if any, that is that output of `node` and whose own gradient is wanted too. */
+  watched?(node: GraphNode, output: number): Tensor | undefined;
+  /** Whether `takeDeferred` accepts a gradient for the leaf. */
+  defers?(leaf: Tensor): boolean;
+  /** Adds `gradient` to that of the leaf, at the latest in `finish`. Takes over ownership of `gradient`. */
+  takeDeferred?(leaf: Tensor, gradient: DeferredGradient): void;
+  finish?(): void;
+  /** Frees the deferred gradients that are left after a rule has thrown. */
+  abandon?(): void;
+}
+
+/** Adds to `grad` of the leaves. */
+export function accumulateInLeaves(): LeafSink {
+  const { canDefer, deferredGradients } = arithmetic();
+  const deferred = deferredGradients();
+  return {
+    wants: () => true,
+    assertReady(leaf) {
+      leaf.assertAlive('backward()');
+      leaf.grad?.assertAlive(`backward() into the grad of ${leaf.describe()}`);
+    },
+    take: addToLeaf,
+    defers: (leaf) => canDefer(leaf.device) && leaf.grad?.dtype === 'f32' && !isChecking(),
+    takeDeferred: (leaf, gradient) => deferred.add(leaf.grad as Tensor, gradient),
+    finish: () => deferred.flush(),
+    abandon: () => deferred.dispose(),
+  };
+}
+
+function addToLeaf(leaf: Tensor, gradient: Tensor): void {
+  if (leaf.grad) {
+    arithmetic().accumulate(leaf.grad, gradient);
+    leaf.grad.storage.markWritten();
+    gradient.dispose();
+  } else if (isExclusive(gradient)) {
+    leaf.grad = gradient;
+  } else {
+    leaf.grad = copyOf(gradient);
+    gradient.dispose();
+  }
+}

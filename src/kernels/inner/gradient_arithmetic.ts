@@ -1,0 +1,24 @@
+// The kernels behind autograd/arithmetic.ts.
+import type { GradientArithmetic } from '../../autograd/arithmetic.ts';
+import { allocate } from '../../tensor/allocate.ts';
+import { accumulate, accumulateScaled, assertFinite } from './accumulate.ts';
+import { convert } from './conversion.ts';
+import { joinedProduct } from './joined_product.ts';
+import { LeafGradients } from './leaf_gradients.ts';
+import { columnsOf } from './strided.ts';
+
+export const gradientArithmetic: GradientArithmetic = {
+  convert,
+  accumulate,
+  accumulateScaled: (target, value, factor) => accumulateScaled(target, target, value, factor),
+  scale(x, factor) {
+    const product = allocate(x.shape, { device: x.device, dtype: x.dtype });
+    accumulateScaled(product, undefined, x, factor);
+    return product;
+  },
+  copyColumns: columnsOf,
+  sumProducts: joinedProduct,
+  assertFinite,
+  canDefer: (device) => device.kind === 'cuda',
+  deferredGradients: () => new LeafGradients(),
+};
