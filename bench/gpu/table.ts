@@ -66,7 +66,7 @@ export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
 
 type Tables = ReadonlyMap<number, readonly number[]>;
 
-function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
+function rowsOf({ kind, name, launchGrid, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
   if (kind !== 'kernel') return [];
   const table = (at: number) => tables.get(values[at]) as readonly number[];
   if (name === 'conv_forward' || name === 'conv_hopper_forward') return [ofConvolution(table(6), 'forward')];
@@ -80,8 +80,8 @@ function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables
   if (name.startsWith('matmul_multiply')) {
     const [rows, terms, columns] = values.slice(4, 7);
     if (values[2] !== 0) return [ofProduct(linear(rows, terms, columns), 'forward')];
-    const edge = (geometry?.block[0] as number) / 2;
-    const batches = (geometry?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
+    const edge = (launchGrid?.block[0] as number) / 2;
+    const batches = (launchGrid?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
     const elements = rows * terms + terms * columns;
     const bytes = batches * (HALF * elements + (values[10] ? FULL : HALF) * rows * columns);
     const made = { count: 1, flops: 2 * batches * rows * terms * columns, bytes, tile: '' };

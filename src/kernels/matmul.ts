@@ -11,7 +11,7 @@ import { view } from '../tensor/view.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
 import { withWeight } from './inner/weight.ts';
-import { inChunks, launchOf, type ProductShape, productModules } from './launch/product.ts';
+import { inChunks, productLaunchOf, type ProductShape, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 
@@ -38,7 +38,7 @@ export interface Factor {
   transposed?: boolean;
 }
 
-export interface ProductOptions {
+interface ResultOptions {
   /** [n], f32. */
   bias?: Tensor;
   /** Of the result; default: that of the factors. */
@@ -46,7 +46,7 @@ export interface ProductOptions {
 }
 
 /** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast; factors of one dtype. */
-export function product(a: Factor, b: Factor, options: ProductOptions = {}): Tensor {
+export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tensor {
   // Both at once is rare enough for a copy.
   if (a.transposed && b.transposed) return product({ tensor: exchanged(a.tensor) }, b, options);
   const { bias, dtype = a.tensor.dtype } = options;
@@ -121,7 +121,7 @@ function multiplyOnCuda(
 ): Tensor {
   const { rows, columns, terms } = size;
   const { device } = left;
-  const { kernels, geometry, parts, run } = launchOf(matmulCuda, left, size, !bias);
+  const { kernels, launchGrid, parts, run } = productLaunchOf(matmulCuda, left, size, !bias);
   const kernel = orders[0]
     ? 'matmul_multiply_left_transposed'
     : orders[1]
@@ -131,7 +131,7 @@ function multiplyOnCuda(
     (inChunks(left, orders[0] ? rows : terms) ? 1 : 0) + (inChunks(right, orders[1] ? terms : columns) ? 2 : 0);
   const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   kernels[kernel](
-    geometry,
+    launchGrid,
     ...[left.address, right.address, bias?.address ?? 0, to.address],
     ...[rows, terms, columns, ...steps, run, to.dtype === 'f32' ? 1 : 0, chunked],
   );

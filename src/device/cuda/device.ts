@@ -22,7 +22,7 @@ import { chooseTarget, HOPPER } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
-import { Recorder } from './recorder.ts';
+import { GraphRecorder } from './graph_recorder.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
 
@@ -58,7 +58,7 @@ export class CudaDevice implements Device {
   private readonly modules = new Map<AnyModule, { image: LoadedModule; launchers: CudaLaunchers }>();
   private readonly tables: Tables;
   private readonly staging: Staging;
-  private readonly recorder: Recorder;
+  private readonly recorder: GraphRecorder;
 
   /** @throws DeviceError when driver, NVRTC or card are missing or too old, saying what to do */
   constructor(index = 0, options: CudaOptions = {}) {
@@ -88,7 +88,7 @@ export class CudaDevice implements Device {
     const { caching = fromEnvironment('RECTIFLOW_CUDA_CACHING') ?? true } = options;
     this.allocator = openAllocator(driver, this.stream, caching);
     this.staging = new Staging(driver, this.stream);
-    this.recorder = new Recorder(driver, this.stream, caching);
+    this.recorder = new GraphRecorder(driver, this.stream, caching);
     this.tables = new Tables(this);
   }
 
@@ -244,9 +244,9 @@ export class CudaDevice implements Device {
 
   /** Waits before and after, so that the time is the kernel's own, and a failure too. */
   private traced(name: string, launch: CudaLauncher): CudaLauncher {
-    let geometry: Parameters<CudaLauncher>[0];
+    let launchGrid: Parameters<CudaLauncher>[0];
     const timed = traceLaunch(name, (...values) => {
-      launch(geometry, ...values);
+      launch(launchGrid, ...values);
       try {
         this.stream.wait();
       } catch (cause) {
@@ -254,10 +254,10 @@ export class CudaDevice implements Device {
       }
       return 0;
     });
-    return (where, ...values) => {
+    return (grid, ...values) => {
       // What is recorded is not done now: there is no time to tell.
-      if (this.recorder.recording) return launch(where, ...values);
-      geometry = where;
+      if (this.recorder.recording) return launch(grid, ...values);
+      launchGrid = grid;
       this.stream.wait();
       timed(...values);
     };

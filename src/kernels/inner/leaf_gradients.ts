@@ -3,7 +3,7 @@
 // waits keeps its tensors, so that its sum is bounded.
 import { type Deferred, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/flow.ts';
 import type { Device } from '../../device/device.ts';
-import type { Geometry } from '../../device/module.ts';
+import type { LaunchGrid } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import { keep } from '../../tensor/scope.ts';
@@ -139,7 +139,7 @@ function launchInTables(
       blocks += Math.ceil(threads / THREADS);
       return [...pointers.flatMap(halvesOf), ...sizes, first, last];
     });
-    const geometry: Geometry = { grid: [blocks], block: [THREADS] };
-    kernelsFor(leafGradientModules, device, dtype)[kernel](geometry, ...padded(words, TABLE), some.length);
+    const launchGrid: LaunchGrid = { grid: [blocks], block: [THREADS] };
+    kernelsFor(leafGradientModules, device, dtype)[kernel](launchGrid, ...padded(words, TABLE), some.length);
   }
 }
