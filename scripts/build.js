@@ -1,4 +1,4 @@
-// Builds dist: TypeScript to JavaScript, and one module of the texts that are read as they are: kernel sources and a worker's script.
+// Builds dist: TypeScript to JavaScript, and one module of the texts that are read as they are: kernel sources, tables of measured rates and a worker's script.
 // dist/wasm is of `npm run build:wasm` and stays; a module that is older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
@@ -40,8 +40,6 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
     writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
   }
 
-for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
-  if (file.endsWith('.json')) cpSync(join(root, 'src', file), join(root, 'dist', file));
 writeFileSync(join(root, 'dist/device/texts.js'), textsModule());
 rmSync(join(root, 'dist/device/texts.js.map'));
 // What the device wasm imports is there also where it was not built, so that a bundler finds it.
@@ -56,7 +54,7 @@ await buildGpu();
 function textsModule() {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
   const entries = files
-    .filter((file) => /\.(c|h|cu|cuh|cjs)$/.test(file))
+    .filter((file) => /\.(c|h|cu|cuh|cjs|json)$/.test(file))
     .map((file) => file.split(sep).join('/'))
     .sort()
     .map((file) => {

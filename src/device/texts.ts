@@ -1,4 +1,4 @@
-// Texts that the package reads as they are: kernel sources, and the script of a worker. In the place of this module
+// Texts that the package reads as they are: kernel sources, tables of measured rates, and the script of a worker. In the place of this module
 // scripts/build.js puts one that holds all of them, so that the package, and a program that a bundler made of it, needs no
 // file beside itself.
 import { readFileSync } from 'node:fs';

@@ -8,10 +8,11 @@ import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { linearShape } from './conv/shape.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
 import { withWeight } from './inner/weight.ts';
-import { inChunks, productLaunchOf, type ProductShape, productModules } from './launch/product.ts';
+import { inChunks, type ProductShape, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 
@@ -206,7 +207,6 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
     const late = defers[1] && layer;
     const [rows, inputs] = asMatrix(a);
     const outputs = grad.shape[grad.rank - 1];
-    const pixels = [rows, 1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0];
     const gradientB = () => {
       // One b for a whole batch of a: the batch is part of the sum, which then is one product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
@@ -218,7 +218,11 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
     };
     return [
       needs[0] ? (layer && b.device.kind === 'cuda' ? new ProductFlow(grad, b) : sumTo(gradientA(), a.shape)) : null,
-      needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
+      needs[1]
+        ? late
+          ? new WeightProduct(a, grad, linearShape(rows, inputs, outputs))
+          : sumTo(gradientB(), b.shape)
+        : null,
       needs[2]
         ? defers[2]
           ? new SumOfRows(grad)

@@ -20,9 +20,9 @@ import { openNvrtc } from '../native/libnvrtc.ts';
 import { Tables } from '../tables.ts';
 import { chooseTarget, HOPPER } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
+import { GraphRecorder } from './graph_recorder.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
-import { GraphRecorder } from './graph_recorder.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
 

@@ -8,6 +8,7 @@ import { allocate } from '../../tensor/allocate.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import { keep } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { ConvShape } from '../conv/shape.ts';
 import { partialsOf } from '../conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from '../launch/storage.ts';
 import { bitsOf, halvesOf, inPieces, padded } from '../launch/words.ts';
@@ -37,13 +38,13 @@ interface Waiting<Gradient extends Deferred> {
 export class LeafGradients {
   private terms: Waiting<SumOfTerms>[] = [];
   private rows: Waiting<SumOfRows>[] = [];
-  private products: Waiting<WeightProduct>[] = [];
+  private products: Waiting<WeightProduct<ConvShape>>[] = [];
 
   /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
   add(target: Tensor, gradient: Deferred): void {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
-    else this.products.push({ target, gradient });
+    else this.products.push({ target, gradient: gradient as WeightProduct<ConvShape> });
     if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
     if (Math.max(bytesOf(this.products), bytesOf(this.terms)) > MOST_WAITING) this.addProducts();
   }

@@ -1,7 +1,13 @@
 // Launching products on CUDA (product.cuh): how to multiply follows from the operands' dtype and the device's precision, the
 // tile and the number of partial sums from the shape alone.
 import type { Precision } from '../../device/device.ts';
-import { type CudaLaunchers, type CudaModule, cudaModule, type LaunchGrid, type Signature } from '../../device/module.ts';
+import {
+  type CudaLaunchers,
+  type CudaModule,
+  cudaModule,
+  type LaunchGrid,
+  type Signature,
+} from '../../device/module.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
