@@ -8,7 +8,7 @@ export interface KernelStatistics {
   registers: number;
   /** Bytes that a thread writes to memory for want of registers. */
   spilled: number;
-  /** Bytes, static; what a launch adds is in its geometry. */
+  /** Bytes, static; dynamic memory is part of a LaunchGrid. */
   shared: number;
 }
 
