@@ -1,4 +1,5 @@
-// Builds dist: compiles TypeScript and writes one module with the package's text files, that is kernel sources and a worker's script.
+// Builds dist: compiles TypeScript and writes one module with the package's text files, that is kernel sources, tuning
+// tables and a worker's script.
 // dist/wasm belongs to `npm run build:wasm` and stays; a module older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
@@ -40,8 +41,6 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
     writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
   }
 
-for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }))
-  if (file.endsWith('.json')) cpSync(join(root, 'src', file), join(root, 'dist', file));
 writeFileSync(join(root, 'dist/device/texts.js'), textsModule());
 rmSync(join(root, 'dist/device/texts.js.map'));
 // The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
@@ -56,7 +55,7 @@ await buildGpu();
 function textsModule() {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
   const entries = files
-    .filter((file) => /\.(c|h|cu|cuh|cjs)$/.test(file))
+    .filter((file) => /\.(c|h|cu|cuh|cjs|json)$/.test(file))
     .map((file) => file.split(sep).join('/'))
     .sort()
     .map((file) => {

@@ -25,7 +25,7 @@ const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --minutes N          time after which nothing more is begun; default 10; run again to go on
   --state FILE         what is done so far; default .gpu-state.json
   --out FOLDER         where the results go; default bench/results
-  --tuning FILE        where the tiles go that a sweep found; default src/kernels/tuning/sm_90a_measured.ts
+  --tuning FILE        where the tiles go that a sweep found; default src/kernels/tuning/sm_90a_measured.json
 `;
 
 const PLANNED_BATCH = 128;
@@ -85,7 +85,7 @@ function parseOptions(args: string[]): Options | 'help' {
     minutes,
     state: values.state ?? '.gpu-state.json',
     out: values.out ?? join('bench', 'results'),
-    tuning: values.tuning ?? join('src', 'kernels', 'tuning', 'sm_90a_measured.ts'),
+    tuning: values.tuning ?? join('src', 'kernels', 'tuning', 'sm_90a_measured.json'),
   };
 }
 

@@ -11,7 +11,7 @@ import {
   registerDevice,
   type TensorMaps,
 } from '../../src/device/device.ts';
-import type { AnyModule, CudaLaunchers, Geometry, KernelModule, Launchers } from '../../src/device/module.ts';
+import type { AnyModule, CudaLaunchers, KernelModule, Launchers, LaunchGrid } from '../../src/device/module.ts';
 import { Tables } from '../../src/device/tables.ts';
 import { DeviceError } from '../../src/errors.ts';
 
@@ -20,7 +20,7 @@ export interface PlannedNode {
   kind: 'kernel' | 'copy' | 'fill';
   /** The kernel's name; otherwise `kind`. */
   name: string;
-  geometry?: Geometry;
+  launchGrid?: LaunchGrid;
   arguments: readonly number[];
 }
 
@@ -96,8 +96,8 @@ export class PlanningDevice implements Device {
     if (known) return known;
     const launcher =
       (name: string) =>
-      (geometry: Geometry, ...values: number[]) => {
-        this.nodes.push({ kind: 'kernel', name, geometry, arguments: values });
+      (launchGrid: LaunchGrid, ...values: number[]) => {
+        this.nodes.push({ kind: 'kernel', name, launchGrid, arguments: values });
       };
     const launchers = Object.fromEntries(Object.keys(module.kernels).map((name) => [name, launcher(name)]));
     this.modules.set(module, launchers);

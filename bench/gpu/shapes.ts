@@ -3,6 +3,7 @@ import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { convInputGradient, convWeightGradient } from '../../src/kernels/conv/cuda.ts';
+import { imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { medianTime } from './measure.ts';
@@ -18,19 +19,15 @@ export function timedRows(): Timed[] {
   return tableRows().filter((row): row is Timed => row.convolution !== undefined);
 }
 
-export function timeShape(device: Device, { convolution: { table, pass }, flops }: Timed): Outcome {
-  const [n, h, w, inputs, outH, outW, outputs, kh, kw, , , vertical, horizontal] = table;
+export function timeShape(device: Device, { convolution: { shape, pass }, flops }: Timed): Outcome {
   const milliseconds = scope(() => {
-    const [x, weight, dy] = [
-      [n, h, w, inputs],
-      [outputs, kh, kw, inputs],
-      [n, outH, outW, outputs],
-    ].map((shape) => zeros(shape, { device, dtype: 'bf16' }));
-    const geometry = { out: dy.shape, table };
+    const [x, weight, dy] = [imageShape(shape), weightShape(shape), outputShape(shape)].map((dims) =>
+      zeros(dims, { device, dtype: 'bf16' }),
+    );
     const work = {
-      forward: () => noGrad(() => conv2d(x, weight, { padding: [vertical, horizontal] })),
-      input: () => convInputGradient(dy, weight, x.shape, geometry, 1),
-      weight: () => convWeightGradient(x, dy, weight.shape, geometry, 1),
+      forward: () => noGrad(() => conv2d(x, weight, { padding: [shape.paddingY, shape.paddingX] })),
+      input: () => convInputGradient(dy, weight, shape, 1),
+      weight: () => convWeightGradient(x, dy, shape, 1),
     }[pass];
     const once = () => {
       scope(() => {

@@ -1,10 +1,11 @@
 // `npm run gpu:sweep`: each pass of the network's convolutions on a card of sm_90a with every tile, the fastest of which go into
-// src/kernels/tuning/sm_90a_measured.ts. The weight gradients are those of the step's launches.
+// src/kernels/tuning/sm_90a_measured.json. The weight gradients are those of the step's launches.
 import type { Device } from '../../src/device/device.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { cast } from '../../src/kernels/cast.ts';
-import { hopperBuilds, hopperForward, hopperInputGradient, keyOf, layerOf } from '../../src/kernels/conv/hopper.ts';
+import { hopperBuilds, hopperForward, hopperInputGradient, keyOf } from '../../src/kernels/conv/hopper.ts';
 import { cutsOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { type ConvShape, imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { randn } from '../../src/kernels/random.ts';
 import type { MeasuredTiles } from '../../src/kernels/tuning/sm_90a.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -18,16 +19,16 @@ export interface SweptPass {
   /** As in the table of docs/gpu.md; of several weight gradients a number. */
   name: string;
   pass: Pass;
-  /** Geometry's, one, or those of weight gradients that are made together. */
-  tables: readonly (readonly number[])[];
+  /** One, or those of the weight gradients that are computed in one launch. */
+  shapes: readonly ConvShape[];
 }
 
 /** All that the official CIFAR-10 network's training step has. */
 export function sweptPasses(): SweptPass[] {
-  return hopperPasses().map(({ pass, tables }, i) => ({
-    name: pass === 'weight' ? `${tables.length} weight gradients together, ${i}` : ofConvolution(tables[0], pass).name,
+  return hopperPasses().map(({ pass, shapes }, i) => ({
+    name: pass === 'weight' ? `${shapes.length} weight gradients together, ${i}` : ofConvolution(shapes[0], pass).name,
     pass,
-    tables,
+    shapes,
   }));
 }
 
@@ -41,21 +42,23 @@ export function assertSweepable(device: Device): void {
  * Microseconds with each tile, by its name.
  * @param time milliseconds of what is enqueued
  */
-export function sweepPass(device: Device, { pass, tables }: SweptPass, time: typeof medianTime = medianTime): Outcome {
+export function sweepPass(device: Device, { pass, shapes }: SweptPass, time: typeof medianTime = medianTime): Outcome {
   const maps = device.tensorMaps;
   if (!maps) throw new DeviceError(`${device.description}: no tensor maps`);
   return scope(() => {
     // Numbers, since products of zeros take less power and so less time.
     const drawn = (shape: Shape, stream: number) => cast(randn(shape, { device, seed: 1, stream }), 'bf16');
-    const operands = tables.map((table) => {
-      const { x, weight, out } = layerOf(table);
-      return { table, x: drawn(x, 0), weight: drawn(weight, 1), dy: drawn(out, 2) };
-    });
-    const [{ table, x, weight, dy }] = operands;
+    const operands = shapes.map((shape) => ({
+      shape,
+      x: drawn(imageShape(shape), 0),
+      weight: drawn(weightShape(shape), 1),
+      dy: drawn(outputShape(shape), 2),
+    }));
+    const [{ shape, x, weight, dy }] = operands;
     const work: Record<Pass, (build: number) => Tensor | Tensor[]> = {
-      forward: (i) => hopperForward(maps, x, weight, table, { scale: 1 }, hopperBuilds[i]),
-      input: (i) => hopperInputGradient(maps, dy, weight, table, 1, hopperBuilds[i]),
-      weight: (i) => hopperWeightPartials(maps, operands, cutsOf(tables)[i]),
+      forward: (i) => hopperForward(maps, x, weight, shape, { scale: 1 }, hopperBuilds[i]),
+      input: (i) => hopperInputGradient(maps, dy, weight, shape, 1, hopperBuilds[i]),
+      weight: (i) => hopperWeightPartials(maps, operands, cutsOf(shapes)[i]),
     };
     const once = (build: number) => () => {
       scope(() => {
@@ -74,29 +77,25 @@ const fastestOf = (times: Times) => Object.entries(times).reduce((best, one) => 
 /** @param times by the name of the pass: microseconds by the name of the tile */
 export function fastestTiles(passes: readonly SweptPass[], times: ReadonlyMap<string, Times>): MeasuredTiles {
   const found = { forward: {}, input: {}, weight: {} } as Record<Pass, Record<string, unknown>>;
-  for (const { name, pass, tables } of passes) {
+  for (const { name, pass, shapes } of passes) {
     const measured = times.get(name);
     if (!measured) continue;
     const [tile] = fastestOf(measured);
-    const cut = cutsOf(tables).find((one) => one.tile.name === tile);
-    found[pass][keyOf(tables)] = pass === 'weight' ? { tile, run: cut?.run } : tile;
+    const cut = cutsOf(shapes).find((one) => one.tile.name === tile);
+    found[pass][keyOf(shapes)] = pass === 'weight' ? { tile, run: cut?.run } : tile;
   }
   return found as unknown as MeasuredTiles;
 }
 
-/** The text of src/kernels/tuning/sm_90a_measured.ts. */
+/** The text of src/kernels/tuning/sm_90a_measured.json. */
 export function tuningText(tiles: MeasuredTiles): string {
-  return `// Written by \`npm run gpu:sweep\`.
-import type { MeasuredTiles } from './sm_90a.ts';
-
-export const measuredTiles: MeasuredTiles = ${JSON.stringify(tiles, null, 1)};
-`;
+  return `${JSON.stringify(tiles, null, 1)}\n`;
 }
 
 /** cuDNN's name of a pass, by bench/pytorch/cudnn.py. */
-function opponentOf({ pass, tables: [[, size, , inputs, , , outputs, kernel]] }: SweptPass): string {
+function opponentOf({ pass, shapes: [{ height: size, channels, outputs, kernelHeight: kernel }] }: SweptPass): string {
   const kind = { forward: 'forward', input: 'input_gradient', weight: 'weight_gradient' }[pass];
-  return `${size}x${size} ${inputs}->${outputs} k${kernel} ${kind} teraflops`;
+  return `${size}x${size} ${channels}->${outputs} k${kernel} ${kind} teraflops`;
 }
 
 /** In Markdown: the fastest tile of each pass, beside cuDNN where that was measured. @param cudnn values of cudnn.py */
@@ -105,8 +104,8 @@ export function sweepLines(passes: readonly SweptPass[], times: ReadonlyMap<stri
     const measured = times.get(one.name);
     if (!measured) return [];
     const [tile, microseconds] = fastestOf(measured);
-    const flops = one.tables.reduce((sum, table) => sum + ofConvolution(table, one.pass).flops, 0);
-    const other = one.tables.length === 1 ? cudnn[opponentOf(one)] : undefined;
+    const flops = one.shapes.reduce((sum, shape) => sum + ofConvolution(shape, one.pass).flops, 0);
+    const other = one.shapes.length === 1 ? cudnn[opponentOf(one)] : undefined;
     const cells = [
       one.name,
       tile,

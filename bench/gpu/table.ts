@@ -7,6 +7,9 @@ import { parseJsonFile } from '../../src/io/json.ts';
 import { isSystemName } from '../../src/io/system_names.ts';
 import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../../src/kernels/conv/hopper.ts';
 import { cutOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { type ConvShape, convTableOrder, imageShape } from '../../src/kernels/conv/shape.ts';
+import { normTableOrder } from '../../src/kernels/group_norm.ts';
+import { sizeOf } from '../../src/tensor/shape.ts';
 import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
 
@@ -21,8 +24,8 @@ export interface TableRow {
   tile: string;
   /** Seconds, predicted, the mean of all; undefined for passes whose time is taken to be the floor. */
   predicted?: number;
-  /** Which of a convolution's passes it is: see Geometry. */
-  convolution?: { table: readonly number[]; pass: Pass };
+  /** Which pass of which convolution it is. */
+  convolution?: { shape: ConvShape; pass: Pass };
 }
 
 /** Published measurements of an H200: operations per second of dense bf16 products, bytes per second of copies. */
@@ -65,22 +68,28 @@ export function tableRows(batchSize = TABLE_BATCH): TableRow[] {
 
 type Tables = ReadonlyMap<number, readonly number[]>;
 
-function rowsOf({ kind, name, geometry, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
+/** The numbers of the table at that address, by name. */
+function readTable<Name extends string>(tables: Tables, address: number, order: readonly Name[]): Record<Name, number> {
+  const table = tables.get(address) as readonly number[];
+  return Object.fromEntries(order.map((name, i) => [name, table[i]])) as Record<Name, number>;
+}
+
+function rowsOf({ kind, name, launchGrid, arguments: values }: PlannedNode, tables: Tables): TableRow[] {
   if (kind !== 'kernel') return [];
-  const table = (at: number) => tables.get(values[at]) as readonly number[];
-  if (name === 'conv_forward' || name === 'conv_hopper_forward') return [ofConvolution(table(6), 'forward')];
+  const shape = (at: number) => readTable(tables, values[at], convTableOrder);
+  if (name === 'conv_forward' || name === 'conv_hopper_forward') return [ofConvolution(shape(6), 'forward')];
   if (name === 'conv_input_gradient' || name === 'conv_hopper_input_gradient')
-    return [ofConvolution(table(3), 'input')];
+    return [ofConvolution(shape(3), 'input')];
   if (name === 'conv_weight_gradients') return ofWeightGradients(values, GRADIENTS, tables);
   if (name === 'conv_hopper_weight_gradients') return ofWeightGradients(values, HOPPER_GRADIENTS, tables);
-  if (name === 'group_norm_forward') return ofNorm(table(6));
+  if (name === 'group_norm_forward') return ofNorm(readTable(tables, values[6], normTableOrder));
   if (name === 'joined_product') return ofJoined(values);
   if (name === 'linears_forward') return ofLinears(values);
   if (name.startsWith('matmul_multiply')) {
     const [rows, terms, columns] = values.slice(4, 7);
     if (values[2] !== 0) return [ofProduct(linear(rows, terms, columns), 'forward')];
-    const edge = (geometry?.block[0] as number) / 2;
-    const batches = (geometry?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
+    const edge = (launchGrid?.block[0] as number) / 2;
+    const batches = (launchGrid?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
     const elements = rows * terms + terms * columns;
     const bytes = batches * (HALF * elements + (values[10] ? FULL : HALF) * rows * columns);
     const made = { count: 1, flops: 2 * batches * rows * terms * columns, bytes, tile: '' };
@@ -114,25 +123,27 @@ interface Product {
   columns: number;
   terms: number;
   read: number;
-  /** Of a convolution: its table. */
-  table?: readonly number[];
+  /** For convolutions. */
+  shape?: ConvShape;
 }
 
 export type Pass = 'forward' | 'input' | 'weight';
 const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
 
-export function ofConvolution(table: readonly number[], kind: Pass): TableRow {
-  const [n, h, w, inputs, outH, outW, columns, kh, kw] = table;
-  if (h * w * kh * kw === 1) return ofProduct(linear(n, inputs, columns), kind);
-  const name = `${kh} x ${kw} at ${h} x ${w}, ${inputs} → ${columns}`;
-  const product = { name, rows: n * outH * outW, columns, terms: kh * kw * inputs, read: n * h * w * inputs, table };
-  return ofProduct(product, kind);
+export function ofConvolution(shape: ConvShape, kind: Pass): TableRow {
+  const { batch, height, width, channels, outputs, kernelHeight, kernelWidth } = shape;
+  const taps = kernelHeight * kernelWidth;
+  if (height * width * taps === 1) return ofProduct(linear(batch, channels, outputs), kind);
+  const name = `${kernelHeight} x ${kernelWidth} at ${height} x ${width}, ${channels} → ${outputs}`;
+  const rows = batch * shape.outputHeight * shape.outputWidth;
+  const read = sizeOf(imageShape(shape));
+  return ofProduct({ name, rows, columns: outputs, terms: taps * channels, read, shape }, kind);
 }
 
 /** The passes of one launch. Its time is split in proportion to their floors. */
 function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, tables: Tables): TableRow[] {
   const layers = convolutionsOf(values, place, tables);
-  const rows = layers.map((table) => ofConvolution(table, 'weight'));
+  const rows = layers.map((shape) => ofConvolution(shape, 'weight'));
   if (place === GRADIENTS) return rows;
   const { tile, microseconds } = cutOf(layers);
   const floor = rows.reduce((sum, row) => sum + floorOf(row), 0);
@@ -141,24 +152,24 @@ function ofWeightGradients(values: readonly number[], place: typeof GRADIENTS, t
 }
 
 /** The convolutions whose weight gradients one launch computes. */
-function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables) {
+function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables): ConvShape[] {
   return Array.from({ length: values[place.first + place.table] }, (_, e) => {
     const at = place.first + e * place.words + place.convolution;
-    return tables.get(values[at] + values[at + 1] * 2 ** 32) as readonly number[];
+    return readTable(tables, values[at] + values[at + 1] * 2 ** 32, convTableOrder);
   });
 }
 
 /** The distinct passes of sm_90a's kernels in the step: those of a convolution, or the weight gradients of a launch. */
-export function hopperPasses(batchSize = TABLE_BATCH): { pass: Pass; tables: readonly (readonly number[])[] }[] {
+export function hopperPasses(batchSize = TABLE_BATCH): { pass: Pass; shapes: readonly ConvShape[] }[] {
   const { nodes, tables } = planStep(batchSize, 'bf16', { hopper: true });
   const found = nodes.flatMap(({ name, arguments: values }): ReturnType<typeof hopperPasses> => {
-    const table = (at: number) => [tables.get(values[at]) as readonly number[]];
-    if (name === 'conv_hopper_forward') return [{ pass: 'forward', tables: table(6) }];
-    if (name === 'conv_hopper_input_gradient') return [{ pass: 'input', tables: table(3) }];
+    const shapes = (at: number) => [readTable(tables, values[at], convTableOrder)];
+    if (name === 'conv_hopper_forward') return [{ pass: 'forward', shapes: shapes(6) }];
+    if (name === 'conv_hopper_input_gradient') return [{ pass: 'input', shapes: shapes(3) }];
     if (name !== 'conv_hopper_weight_gradients') return [];
-    return [{ pass: 'weight', tables: convolutionsOf(values, HOPPER_GRADIENTS, tables) }];
+    return [{ pass: 'weight', shapes: convolutionsOf(values, HOPPER_GRADIENTS, tables) }];
   });
-  return [...new Map(found.map((one) => [`${one.pass} ${keyOf(one.tables)}`, one])).values()];
+  return [...new Map(found.map((one) => [`${one.pass} ${keyOf(one.shapes)}`, one])).values()];
 }
 
 const nameOf = ({ rows, columns }: Tile) => `${rows} x ${columns}`;
@@ -183,7 +194,7 @@ function ofLinears(values: readonly number[]): TableRow[] {
   );
 }
 
-function ofProduct({ name, rows, columns, terms, read, table }: Product, kind: Pass): TableRow {
+function ofProduct({ name, rows, columns, terms, read, shape }: Product, kind: Pass): TableRow {
   const bytes = HALF * (read + rows * columns) + (kind === 'weight' ? FULL : HALF) * terms * columns;
   return {
     name: `${name}${passNames[kind]}`,
@@ -191,26 +202,23 @@ function ofProduct({ name, rows, columns, terms, read, table }: Product, kind: P
     flops: 2 * rows * columns * terms,
     bytes,
     tile: '',
-    ...(table && kind !== 'weight' && suitsHopper(table) && tileOf(table, kind, bytes)),
-    ...(table && { convolution: { table, pass: kind } }),
+    ...(shape && kind !== 'weight' && suitsHopper(shape) && tileOf(shape, kind, bytes)),
+    ...(shape && { convolution: { shape, pass: kind } }),
   };
 }
 
 /** The tile with which sm_90a runs a convolution pass, and its predicted time. */
-function tileOf(
-  table: readonly number[],
-  kind: 'forward' | 'input',
-  bytes: number,
-): Pick<TableRow, 'tile' | 'predicted'> {
-  const { tile, microseconds } = choiceOf(table, kind);
+function tileOf(shape: ConvShape, kind: 'forward' | 'input', bytes: number): Pick<TableRow, 'tile' | 'predicted'> {
+  const { tile, microseconds } = choiceOf(shape, kind);
   return { tile: nameOf(tile), predicted: Math.max(1e-6 * microseconds, bytes / h200.bandwidth) };
 }
 
-function ofNorm([n, h, w, first, second, , resample]: readonly number[]): TableRow[] {
-  const elements = n * h * w * (first + second);
+function ofNorm(norm: Record<(typeof normTableOrder)[number], number>): TableRow[] {
+  const { batch, height, width, firstChannels: first, secondChannels: second, resample } = norm;
+  const elements = batch * height * width * (first + second);
   const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample as 0 | 1 | 2];
   const how = ['', ', up', ', down'][resample];
-  const shape = `norm at ${h} x ${w}, ${second ? `${first} + ${second}` : first}${how}`;
+  const shape = `norm at ${height} x ${width}, ${second ? `${first} + ${second}` : first}${how}`;
   return [pass(shape, HALF * (elements + written)), pass(`${shape}, gradient`, HALF * (elements + written + elements))];
 }
 

@@ -125,22 +125,22 @@ export class SumOfRows {
 }
 
 /** The gradient of a weight: scale * that of a convolution. A matrix product counts as a convolution of single pixels. */
-export class WeightProduct {
+export class WeightProduct<ConvShape = unknown> {
   readonly x: Tensor;
   readonly dy: Tensor;
-  /** The shape of the convolution: see conv.cu. */
-  readonly table: readonly number[];
+  /** The sizes of the convolution, which only kernels read: see conv/shape.ts. */
+  readonly shape: ConvShape;
   readonly scale: number;
 
-  constructor(x: Tensor, dy: Tensor, table: readonly number[], scale = 1) {
+  constructor(x: Tensor, dy: Tensor, shape: ConvShape, scale = 1) {
     this.x = x;
     this.dy = dy;
-    this.table = table;
+    this.shape = shape;
     this.scale = scale;
   }
 
-  map(f: (t: Tensor) => Tensor): WeightProduct {
-    return new WeightProduct(f(this.x), f(this.dy), this.table, this.scale);
+  map(f: (t: Tensor) => Tensor): WeightProduct<ConvShape> {
+    return new WeightProduct(f(this.x), f(this.dy), this.shape, this.scale);
   }
 
   dispose(): void {

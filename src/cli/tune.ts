@@ -13,7 +13,7 @@ export const tuneCommand: Command = {
   summary: 'measures the convolution algorithms of this processor; RECTIFLOW_TUNING=FILE then uses the table',
   overrides: 'none',
   options: {
-    out: { value: 'FILE', help: 'X.json; X.ts as the tables of the package; needed' },
+    out: { value: 'FILE', help: 'the JSON file that the table is written to; needed' },
     turns: { value: 'N', help: 'times that each algorithm is timed on a shape; default 4' },
     device: { value: 'NAME', help: 'cpu or wasm; default cpu' },
     threads: deviceOptions.threads,

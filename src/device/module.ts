@@ -23,13 +23,11 @@ export interface KernelModule<Names extends string = string> {
 
 export type Launchers<Names extends string = string> = Readonly<Record<Names, (...values: number[]) => number>>;
 
-/** A grid of blocks of threads, and the bytes of dynamic shared memory of each block. Missing extents are 1. */
-export interface Geometry {
+/** How a CUDA kernel is launched: blocks, threads of a block, bytes of dynamic shared memory of a block. Missing extents are 1. */
+export interface LaunchGrid {
   readonly grid: readonly [x: number, y?: number, z?: number];
   readonly block: readonly [x: number, y?: number, z?: number];
   readonly shared?: number;
-  /** Blocks that run together and see each other's shared memory; from sm_90 on, and divisors of the grid. */
-  readonly cluster?: readonly [x: number, y?: number, z?: number];
 }
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
@@ -42,7 +40,7 @@ export interface CudaModule<Names extends string = string> extends Omit<KernelMo
 
 /** Kernels of CUDA are enqueued, over a grid, and return nothing. */
 export type CudaLaunchers<Names extends string = string> = Readonly<
-  Record<Names, (geometry: Geometry, ...values: number[]) => void>
+  Record<Names, (grid: LaunchGrid, ...values: number[]) => void>
 >;
 
 export type AnyModule = KernelModule | CudaModule;

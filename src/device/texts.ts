@@ -1,4 +1,4 @@
-// Reads the package's text files: kernel sources and a worker's script. scripts/build.js replaces this module with one that contains
+// Reads the package's text files: kernel sources, tuning tables and a worker's script. scripts/build.js replaces this module with one that contains
 // all of them, so that the package, and a program bundled from it, needs no other files.
 import { readFileSync } from 'node:fs';
 

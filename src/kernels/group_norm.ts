@@ -42,10 +42,10 @@ const LEAST_PIECE = 32;
 const MOST_GROUPS = 16;
 
 /** Groups of a sample that a block of CUDA serves, and its launch. */
-function blocksFor({ dtype }: Tensor, samples: number, channels: number, groups: number) {
-  const groupBytes = (channels / groups) * dtypes[dtype].bytes;
+function blocksFor({ dtype }: Tensor, { batch, firstChannels, secondChannels, groups }: NormShape) {
+  const groupBytes = ((firstChannels + secondChannels) / groups) * dtypes[dtype].bytes;
   const perBlock = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
-  return { perBlock, geometry: { grid: [samples * Math.ceil(groups / perBlock)], block: [256] } as const };
+  return { perBlock, launchGrid: { grid: [batch * Math.ceil(groups / perBlock)], block: [256] } as const };
 }
 
 export interface GroupNormOptions {
@@ -68,9 +68,40 @@ const groupNormOptions: OptionKinds<GroupNormOptions> = {
   resample: oneOf(['none', 'up', 'down']),
 };
 
+/** The sizes of a normalisation of [batch, height, width, channels] and what follows it. */
+export interface NormShape {
+  batch: number;
+  /** 1 for x that is not an image; `width` is then the number of its positions. */
+  height: number;
+  width: number;
+  /** Channels of both parts of x; the second are 0 for x of one part. */
+  firstChannels: number;
+  secondChannels: number;
+  groups: number;
+  resample: 'none' | 'up' | 'down';
+  activation: 'none' | 'silu';
+}
+
+/** The order in which the kernels read them: norm_of of group_norm.c. */
+export const normTableOrder = [
+  'batch',
+  'height',
+  'width',
+  'firstChannels',
+  'secondChannels',
+  'groups',
+  'resample',
+  'activation',
+] as const satisfies readonly (keyof NormShape)[];
+
+function toTable(shape: NormShape): number[] {
+  const resample = { none: 0, up: 1, down: 2 }[shape.resample];
+  const numbers = { ...shape, resample, activation: shape.activation === 'silu' ? 1 : 0 };
+  return normTableOrder.map((name) => numbers[name]);
+}
+
 export interface GroupNormAttributes {
-  /** N, H, W, channels of both parts, groups, resampling, SiLU: as group_norm.c reads it. */
-  table: readonly number[];
+  shape: NormShape;
   dropout: DrawnMask | undefined;
 }
 
@@ -85,12 +116,12 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   name: 'groupNorm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,
-  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { table, dropout }, needs, defers, join }) {
+  backward({ grad, saved: [weight, bias, stats, ...parts], attributes: { shape, dropout }, needs, defers, join }) {
     const { device } = weight;
     if (dropout) assertSameMask('groupNorm', dropout);
     const words = maskWords(dropout);
     const channels = weight.size;
-    const [samples, , , , , groups] = table;
+    const samples = shape.batch;
     // Without pixels no kernel runs, and what is summed is nothing.
     const sums = (grad.size > 0 ? allocate : zeros)([2, samples, channels], { device });
     const [x0, x1 = 0] = parts.map((part) => part.address);
@@ -101,34 +132,34 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       return defers[which] ? new SumOfTerms(terms) : sumAxes(terms, [0]);
     };
     if (device.kind !== 'cuda' || grad.size === 0) {
-      const gradients = parts.map(({ shape, dtype }) => allocate(shape, { device, dtype }));
+      const gradients = parts.map((part) => allocate(part.shape, { device, dtype: part.dtype }));
       const [dx0, dx1 = 0] = gradients.map((gradient) => gradient.address);
       if (grad.size > 0)
         device
           .load(groupNormKernels)
-          .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(table), ...words);
+          .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(toTable(shape)), ...words);
       return [result(0), result(1), ...gradients];
     }
     // What x has so far is added in the same pass, in its own memory where nobody else reads it.
     const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
-    const joined = parts.map(({ shape, dtype }, i) => {
+    const joined = parts.map(({ shape: dims, dtype }, i) => {
       const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
-      const tensor = free?.tensor ?? allocate(shape, { device, dtype });
-      const [n, width] = [samples, shape[shape.length - 1]];
+      const tensor = free?.tensor ?? allocate(dims, { device, dtype });
+      const [n, width] = [samples, dims[dims.length - 1]];
       const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
       return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
-    const { perBlock, geometry } = blocksFor(grad, samples, channels, groups);
+    const { perBlock, launchGrid } = blocksFor(grad, shape);
     kernelsFor(groupNormCuda, device, grad.dtype).group_norm_backward(
-      geometry,
+      launchGrid,
       ...inputs,
       sums.address,
       ...pair((i) => joined[i]?.tensor.address),
       ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
       ...pair((i) => joined[i]?.pixelSums?.exact.address),
       ...pair((i) => joined[i]?.pixelSums?.rounded.address),
-      device.table(table),
+      device.table(toTable(shape)),
       perBlock,
       ...words,
     );
@@ -174,41 +205,34 @@ export function groupNorm(
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))
       throw new ShapeError('groupNorm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));
-  const out = outputShape([...first.shape.slice(0, -1), channels], resample);
-  const [height, width] = first.rank === 4 ? first.shape.slice(1, 3) : [1, sizeOf(first.shape.slice(1, -1))];
-  const table = [
-    first.shape[0],
-    height,
-    width,
-    first.shape[first.rank - 1],
-    parts[1]?.shape[first.rank - 1] ?? 0,
-    groups,
-    { none: 0, up: 1, down: 2 }[resample],
-    activation === 'silu' ? 1 : 0,
-  ];
+  const out = resampledShape([...first.shape.slice(0, -1), channels], resample);
+  const [batch, ...rest] = first.shape;
+  const [height, width] = first.rank === 4 ? rest : [1, sizeOf(rest.slice(0, -1))];
+  const [firstChannels, secondChannels = 0] = parts.map((part) => part.shape[part.rank - 1]);
+  const shape: NormShape = { batch, height, width, firstChannels, secondChannels, groups, resample, activation };
   const words = maskWords(dropout);
   const y = allocate(out, { device, dtype: first.dtype });
-  const stats = allocate([3, first.shape[0], groups], { device });
+  const stats = allocate([3, batch, groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
     const kernels = kernelsFor(groupNormCuda, device, y.dtype);
-    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, device.table(table)];
-    const { perBlock, geometry } = blocksFor(first, first.shape[0], channels, groups);
-    kernels.group_norm_forward(geometry, ...operands, perBlock, eps, ...words);
+    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, device.table(toTable(shape))];
+    const { perBlock, launchGrid } = blocksFor(first, shape);
+    kernels.group_norm_forward(launchGrid, ...operands, perBlock, eps, ...words);
   } else if (y.size > 0) {
-    const operands = [weight.address, bias.address, y.address, stats.address, device.table(table)];
+    const operands = [weight.address, bias.address, y.address, stats.address, device.table(toTable(shape))];
     device.load(groupNormKernels).group_norm_forward(...inputs, ...operands, eps, ...words);
   }
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],
-    attributes: { table, dropout: dropout && drawnMask(dropout) },
+    attributes: { shape, dropout: dropout && drawnMask(dropout) },
   });
   stats.dispose();
   return y;
 }
 
-function outputShape(shape: number[], resample: 'none' | 'up' | 'down'): number[] {
+function resampledShape(shape: number[], resample: 'none' | 'up' | 'down'): number[] {
   if (resample === 'none') return shape;
   const [n, h, w, c] = shape;
   if (shape.length !== 4) throw new ShapeError('groupNorm', 'images [N, H, W, C] to resample', formatShape(shape));

@@ -8,10 +8,11 @@ import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { linearShape } from './conv/shape.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
 import { withWeight } from './inner/weight.ts';
-import { inChunks, launchOf, type ProductShape, productModules } from './launch/product.ts';
+import { inChunks, type ProductShape, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 
@@ -38,7 +39,7 @@ export interface Factor {
   transposed?: boolean;
 }
 
-export interface ProductOptions {
+interface ResultOptions {
   /** [n], f32. */
   bias?: Tensor;
   /** Of the result; default: that of the factors. */
@@ -46,7 +47,7 @@ export interface ProductOptions {
 }
 
 /** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast; factors of one dtype. */
-export function product(a: Factor, b: Factor, options: ProductOptions = {}): Tensor {
+export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tensor {
   // Both at once is rare enough for a copy.
   if (a.transposed && b.transposed) return product({ tensor: swapLastAxes(a.tensor) }, b, options);
   const { bias, dtype = a.tensor.dtype } = options;
@@ -121,7 +122,7 @@ function multiplyOnCuda(
 ): Tensor {
   const { rows, columns, terms } = size;
   const { device } = left;
-  const { kernels, geometry, parts, run } = launchOf(matmulCuda, left, size, !bias);
+  const { kernels, launchGrid, parts, run } = productLaunchOf(matmulCuda, left, size, !bias);
   const kernel = orders[0]
     ? 'matmul_multiply_left_transposed'
     : orders[1]
@@ -131,7 +132,7 @@ function multiplyOnCuda(
     (inChunks(left, orders[0] ? rows : terms) ? 1 : 0) + (inChunks(right, orders[1] ? terms : columns) ? 2 : 0);
   const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   kernels[kernel](
-    geometry,
+    launchGrid,
     ...[left.address, right.address, bias?.address ?? 0, to.address],
     ...[rows, terms, columns, ...steps, run, to.dtype === 'f32' ? 1 : 0, chunked],
   );
@@ -206,7 +207,6 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
     const late = defers[1] && layer;
     const [rows, inputs] = asMatrix(a);
     const outputs = grad.shape[grad.rank - 1];
-    const pixels = [rows, 1, 1, inputs, 1, 1, outputs, 1, 1, 1, 1, 0, 0];
     const gradientB = () => {
       // One b for a whole batch of a: the batch is part of the sum, which then is one product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
@@ -218,7 +218,11 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
     };
     return [
       needs[0] ? (layer && b.device.kind === 'cuda' ? new PendingProduct(grad, b) : sumTo(gradientA(), a.shape)) : null,
-      needs[1] ? (late ? new WeightProduct(a, grad, pixels) : sumTo(gradientB(), b.shape)) : null,
+      needs[1]
+        ? late
+          ? new WeightProduct(a, grad, linearShape(rows, inputs, outputs))
+          : sumTo(gradientB(), b.shape)
+        : null,
       needs[2]
         ? defers[2]
           ? new SumOfRows(grad)

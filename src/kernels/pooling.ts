@@ -40,16 +40,35 @@ export interface AveragePoolOptions extends PoolOptions {
 
 const poolOptions: OptionKinds<PoolOptions> = { kernel: extentKind, stride: extentKind, padding: extentKind };
 
-/** What pooling.c reads: see pooling_of. */
-type Table = readonly number[];
+/** The sizes of a pooling of [batch, height, width, channels]. */
+export interface PoolShape {
+  batch: number;
+  height: number;
+  width: number;
+  channels: number;
+  outputHeight: number;
+  outputWidth: number;
+  kernel: readonly [vertical: number, horizontal: number];
+  stride: readonly [vertical: number, horizontal: number];
+  padding: readonly [vertical: number, horizontal: number];
+  /** Whether a mean counts the border. */
+  withBorder: boolean;
+}
 
-export const maxPool2dOp = defineOp<Table>({
+/** The sizes as the kernels read them: pooling_of of pooling.c. */
+function toTable(shape: PoolShape): number[] {
+  const { batch, height, width, channels, outputHeight, outputWidth, kernel, stride, padding, withBorder } = shape;
+  const image = [batch, height, width, channels, outputHeight, outputWidth];
+  return [...image, ...kernel, ...stride, ...padding, withBorder ? 1 : 0];
+}
+
+export const maxPool2dOp = defineOp<PoolShape>({
   name: 'maxPool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,
-  backward({ grad, saved: [x, y], attributes: values }) {
+  backward({ grad, saved: [x, y], attributes: shape }) {
     const dx = allocate(x.shape, { device: x.device });
-    launch('pooling_max_gradient', [x, y, grad, dx], values);
+    launch('pooling_max_gradient', [x, y, grad, dx], shape);
     return [dx];
   },
 });
@@ -61,18 +80,19 @@ export const maxPool2dOp = defineOp<Table>({
  * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
-  const { y, table } = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
-  launch('pooling_max', [x, y], table);
-  return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: table });
+  const { y, shape } = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
+  launch('pooling_max', [x, y], shape);
+  return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: shape });
 }
 
-export const averagePool2dOp = defineOp<Table>({
+export const averagePool2dOp = defineOp<PoolShape>({
   name: 'averagePool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,
-  backward({ grad, attributes: values }) {
-    const dx = allocate(values.slice(0, 4), { device: grad.device });
-    launch('pooling_mean_gradient', [grad, dx], values);
+  backward({ grad, attributes: shape }) {
+    const { batch, height, width, channels } = shape;
+    const dx = allocate([batch, height, width, channels], { device: grad.device });
+    launch('pooling_mean_gradient', [grad, dx], shape);
     return [dx];
   },
 });
@@ -81,21 +101,21 @@ export const averagePool2dOp = defineOp<Table>({
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
   const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);
-  const { y, table } = prepare('averagePool2d', x, window, countIncludePad);
-  launch('pooling_mean', [x, y], table);
-  return apply(averagePool2dOp, y, { parents: [x], attributes: table });
+  const { y, shape } = prepare('averagePool2d', x, window, countIncludePad);
+  launch('pooling_mean', [x, y], shape);
+  return apply(averagePool2dOp, y, { parents: [x], attributes: shape });
 }
 
 /** The last tensor is the one that is written. */
-function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tensor[], values: Table): void {
+function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tensor[], shape: PoolShape): void {
   const { device, size } = tensors[tensors.length - 1];
   if (size === 0) return;
-  const operands = [...tensors.map(({ address }) => address), device.table(values)];
+  const operands = [...tensors.map(({ address }) => address), device.table(toTable(shape))];
   if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), ...operands, size);
   else device.load(poolingKernels)[kernel](...operands);
 }
 
-function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; table: Table } {
+function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; shape: PoolShape } {
   const device = checkOperands(op, [x]);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
   const kernel = extents(op, 'kernel', options.kernel, 1);
@@ -103,16 +123,17 @@ function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolea
   const padding = extents(op, 'padding', options.padding ?? 0, 0);
   if (padding.some((width, axis) => 2 * width > kernel[axis]))
     throw new ValueError(`[${op}] expected a padding of at most half the kernel, got ${padding} and ${kernel}`);
-  const [n, h, w, c] = x.shape;
-  const sizes = [h, w].map(
+  const [batch, height, width, channels] = x.shape;
+  const [outputHeight, outputWidth] = [height, width].map(
     (extent, axis) => Math.floor((extent + 2 * padding[axis] - kernel[axis]) / stride[axis]) + 1,
   );
-  if (sizes.some((extent) => extent < 1) || h * w === 0)
+  if (outputHeight < 1 || outputWidth < 1 || height * width === 0)
     throw new ShapeError(
       op,
       `images of at least ${formatShape(kernel)} pixels with padding ${formatShape(padding)}`,
       formatShape(x.shape),
     );
-  const y = allocate([n, ...sizes, c], { device });
-  return { y, table: [n, h, w, c, ...sizes, ...kernel, ...stride, ...padding, withBorder ? 1 : 0] };
+  const y = allocate([batch, outputHeight, outputWidth, channels], { device });
+  const image = { batch, height, width, channels, outputHeight, outputWidth };
+  return { y, shape: { ...image, kernel, stride, padding, withBorder } };
 }

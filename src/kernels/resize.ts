@@ -3,6 +3,7 @@ import { copyOfList, describeValue, kinds, listOf, refuseExtra } from '../argume
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
+import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
@@ -19,16 +20,24 @@ const cudaKernels = cudaModule('kernels/resize.cu', {
 
 const sizeKind = listOf(kinds.int32Count, 'whole numbers >= 1', 2);
 
-/** N, H, W, C, H', W' */
-type Table = readonly number[];
+/** The shapes of both images, [N, H, W, C] and [N, H', W', C]. */
+export interface ResizeShape {
+  from: Shape;
+  to: Shape;
+}
 
-export const resizeBilinearOp = defineOp<Table>({
+/** N, H, W, C, H', W', as the kernels read them. */
+function toTable({ from, to }: ResizeShape): number[] {
+  return [...from, to[1], to[2]];
+}
+
+export const resizeBilinearOp = defineOp<ResizeShape>({
   name: 'resizeBilinear',
   cpu: resizeKernels,
   cuda: cudaKernels,
-  backward({ grad, attributes: values }) {
-    const dx = allocate(values.slice(0, 4), { device: grad.device });
-    launch('resize_bilinear_gradient', grad, dx, values);
+  backward({ grad, attributes: shape }) {
+    const dx = allocate(shape.from, { device: grad.device });
+    launch('resize_bilinear_gradient', grad, dx, shape);
     return [dx];
   },
 });
@@ -52,16 +61,16 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number], ...ex
       `${formatShape(x.shape)} and ${describeValue(size)}`,
     );
   const [n, , , c] = x.shape;
-  const table = [...x.shape, ...target];
   const y = allocate([n, ...target, c], { device });
-  launch('resize_bilinear', x, y, table);
-  return apply(resizeBilinearOp, y, { parents: [x], attributes: table });
+  const shape = { from: x.shape, to: y.shape };
+  launch('resize_bilinear', x, y, shape);
+  return apply(resizeBilinearOp, y, { parents: [x], attributes: shape });
 }
 
-function launch(kernel: keyof typeof cudaKernels.kernels, x: Tensor, y: Tensor, values: Table): void {
+function launch(kernel: keyof typeof cudaKernels.kernels, x: Tensor, y: Tensor, shape: ResizeShape): void {
   const { device, size } = y;
   if (size === 0) return;
-  const operands = [x.address, y.address, device.table(values)];
+  const operands = [x.address, y.address, device.table(toTable(shape))];
   if (device.kind === 'cuda') device.load(cudaKernels)[kernel](perElement(size), ...operands, size);
   else device.load(resizeKernels)[kernel](...operands);
 }

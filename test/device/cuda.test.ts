@@ -266,19 +266,6 @@ describe('launches', () => {
     expect(read(device, x, 1)).toEqual([2]);
   });
 
-  test('clusters reach the driver, which refuses those that do not divide the grid', () => {
-    using device = new CudaDevice();
-    const x = filled(device, [1]);
-    const launch = (cluster: [number, number?]) =>
-      device.load(scale).scale({ grid: [4], block: [32], cluster }, x, 2, 1);
-    expect(() => launch([3])).toThrow(/scale \(grid 4, .*clusters of 3 blocks\) was not launched: .*INVALID_VALUE/);
-    // The emulated card has none.
-    expect(() => launch([2])).toThrow(/NOT_SUPPORTED/);
-    launch([1]);
-    device.load(scale).scale({ grid: [4], block: [32] }, x, 2, 1);
-    expect(read(device, x, 1)).toEqual([4]);
-  });
-
   test('warps exchange values and vote; atomics add up', () => {
     using device = new CudaDevice();
     const warps = written(

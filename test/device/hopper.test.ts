@@ -12,6 +12,7 @@ import type { CudaModule } from '../../src/device/module.ts';
 import { openDriver, type PrimaryContext } from '../../src/device/native/libcuda.ts';
 import { addressOf } from '../../src/device/native/loader.ts';
 import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
+import { convShapeOf, toTable } from '../../src/kernels/conv/shape.ts';
 import { full } from '../support/devices.ts';
 import { fakeCuda } from '../support/fakecuda.ts';
 
@@ -139,8 +140,8 @@ KERNEL dump(const __grid_constant__ tensor_map map, u16 *out, int rows, int is_b
       Uint16Array.from({ length: size }, (_, i) => i + 1),
     );
     const out = device.allocate(rows * 128);
-    const geometry = { grid: [1] as const, block: [32] as const, shared: rows * 128 + 1024 };
-    device.load(module).dump(geometry, map(device.tensorMaps as TensorMaps, address), out, rows, ...at);
+    const launchGrid = { grid: [1] as const, block: [32] as const, shared: rows * 128 + 1024 };
+    device.load(module).dump(launchGrid, map(device.tensorMaps as TensorMaps, address), out, rows, ...at);
     const raw = new Uint16Array(rows * 64);
     device.download(out, raw);
     for (const one of [address, out]) device.free(one);
@@ -242,11 +243,11 @@ describe('the convolution', () => {
         maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows),
         maps.rows(weights, [outputs, channels], columns),
         ...[y, 0, 0, 0],
-        device.table([1, height, width, channels, height, width, outputs, 1, 1, 1, 1, 0, 0]),
+        device.table(toTable(convShapeOf([1, height, width, channels], [outputs, 1, 1, channels]))),
         1,
       ];
-      const geometry = { grid: [1] as const, block: [384] as const, shared: 193 * 1024 };
-      device.load(module).conv_hopper_forward(geometry, ...operands);
+      const launchGrid = { grid: [1] as const, block: [384] as const, shared: 193 * 1024 };
+      device.load(module).conv_hopper_forward(launchGrid, ...operands);
       const result = new Uint16Array(pixels * outputs);
       device.download(y, result);
       return Array.from(new Float32Array(Uint32Array.from(result, (value) => value << 16).buffer));

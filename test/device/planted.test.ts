@@ -59,10 +59,10 @@ function product(of: CudaModule<'matmul_multiply_right_transposed'>): Float32Arr
   const [left, right, c] = [a, b, exact].map((values) => device.allocate(values.byteLength));
   device.upload(left, a);
   device.upload(right, b);
-  const geometry = { grid: [4] as const, block: [2 * tile] as const, shared: 3 * 2 * 80 * tile };
+  const launchGrid = { grid: [4] as const, block: [2 * tile] as const, shared: 3 * 2 * 80 * tile };
   const { matmul_multiply_right_transposed: multiply } = device.load(of);
   // Chunked, so that both operands are copied asynchronously.
-  multiply(geometry, left, right, 0, c, m, k, n, 0, 0, k, 1, 3);
+  multiply(launchGrid, left, right, 0, c, m, k, n, 0, 0, k, 1, 3);
   const result = new Float32Array(m * n);
   device.download(c, result);
   for (const address of [left, right, c]) device.free(address);

@@ -823,24 +823,14 @@ EXPORT int cuLaunchKernel(Function *function, unsigned gx, unsigned gy, unsigned
   return launch(function, {gx, gy, gz, bx, by, bz, shared}, stream, parameters, extra);
 }
 
-struct LaunchAttribute { int id; char pad[4]; unsigned value[16]; };
-static_assert(sizeof(LaunchAttribute) == 72, "CUlaunchAttribute");
-struct LaunchConfig { Extents extents; Stream *stream; LaunchAttribute *attributes; unsigned count; };
+struct LaunchConfig { Extents extents; Stream *stream; void *attributes; unsigned count; };
 static_assert(sizeof(LaunchConfig) == 56, "CUlaunchConfig");
 
 EXPORT int cuLaunchKernelEx(const LaunchConfig *config, Function *function, void **parameters, void **extra) {
   ENTER_CONTEXT
   if (!config) return INVALID_VALUE;
   CHECK_STREAM(config->stream)
-  for (unsigned i = 0; i < config->count; i++) {
-    const LaunchAttribute &attribute = config->attributes[i];
-    if (attribute.id == 6) continue; /* programmatic serialisation changes no result here */
-    if (attribute.id != 4) return INVALID_VALUE;
-    auto [x, y, z] = std::make_tuple(attribute.value[0], attribute.value[1], attribute.value[2]);
-    const Extents &e = config->extents;
-    if (!x || !y || !z || x * y * z > 8 || e.gx % x || e.gy % y || e.gz % z) return INVALID_VALUE;
-    if (capability() < 90 || x * y * z > 1) return NOT_SUPPORTED; /* clusters are not emulated */
-  }
+  if (config->count) return NOT_SUPPORTED; /* launch attributes are not emulated */
   return launch(function, config->extents, config->stream, parameters, extra);
 }
 

@@ -61,13 +61,22 @@ test('a convolution of the network is timed on the card', () => {
 
 test('a pass of the network is swept, and the fastest tile kept', () => {
   const pass = '1 x 1 at 4 x 4, 256 → 256, input gradient';
-  const { status, stdout } = gpu(['--only', 'sweep', '--filter', pass, '--out', 'swept', '--tuning', 'tiles/found.ts']);
+  const { status, stdout } = gpu([
+    '--only',
+    'sweep',
+    '--filter',
+    pass,
+    '--out',
+    'swept',
+    '--tuning',
+    'tiles/found.json',
+  ]);
   expect(status).toBe(0);
   const [{ values }] = readResults('swept').results.items;
   expect(Object.keys(values)).toEqual(hopperBuilds.map(({ name }) => name));
   const fastest = Object.entries<number>(values).reduce((best, one) => (one[1] < best[1] ? one : best));
   expect(stdout).toContain(`| ${pass} | ${fastest[0]} | ${fastest[1].toFixed(1)} | `);
-  const text = readFileSync(join(folder, 'tiles/found.ts'), 'utf8');
+  const text = readFileSync(join(folder, 'tiles/found.json'), 'utf8');
   expect(text).toContain(`"128 4 4 256 4 4 256 1 1 1 1 0 0": "${fastest[0]}"`);
 }, 300_000);
 
@@ -76,11 +85,11 @@ test('there is no sweep without a card of sm_90a', () => {
     [nowhere, /no card to run on: libcuda/],
     [{ ...fakeCuda(), FAKECUDA_ARCH: '80' }, /a sweep needs a card of sm_90a with CUDA 12 or later; this is .*sm_80/],
   ] as const) {
-    const { status, stderr } = gpu(['--only', 'sweep', '--tuning', 'none.ts'], variables);
+    const { status, stderr } = gpu(['--only', 'sweep', '--tuning', 'none.json'], variables);
     expect(status).toBe(1);
     expect(stderr).toMatch(reason);
   }
-  expect(existsSync(join(folder, 'none.ts'))).toBe(false);
+  expect(existsSync(join(folder, 'none.json'))).toBe(false);
 });
 
 test('without a card it fails and says which library was looked for, and where', () => {

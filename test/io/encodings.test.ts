@@ -8,7 +8,7 @@ import { PairSet, readManifest } from '../../src/data/index.ts';
 import { readJournal } from '../../src/data/pairs/manifest.ts';
 import { FileError } from '../../src/errors.ts';
 import { parseJsonFile } from '../../src/io/json.ts';
-import { tunings } from '../../src/kernels/tuning/index.ts';
+import { packagedTuning } from '../../src/kernels/tuning/index.ts';
 import { keepBest } from '../../src/run/eval/best.ts';
 import { loadConfig, readTuning } from '../../src/run/index.ts';
 import { configWith } from '../support/config.ts';
@@ -39,7 +39,7 @@ const readers: [name: string, ending: string, text: string, read: (path: string)
   ['a configuration', '.json', '{"base": "digits", "seed": 7}', loadConfig],
   ['a configuration in TypeScript', '.ts', "export default { base: 'digits', seed: 7 };", loadConfig],
   ['a configuration in JavaScript', '.mjs', "export default { base: 'digits', seed: 7 };", loadConfig],
-  ['a table of rates', '.json', JSON.stringify(tunings.avx2), readTuning],
+  ['a table of rates', '.json', JSON.stringify(packagedTuning('avx2')), readTuning],
 ];
 
 describe.each(readers)('%s', (_, ending, text, read) => {

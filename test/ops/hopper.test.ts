@@ -13,10 +13,10 @@ import {
   hopperBuilds,
   hopperForward,
   hopperInputGradient,
-  layerOf,
   MOST_TOGETHER,
 } from '../../src/kernels/conv/hopper.ts';
 import { cutOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { convShapeOf, imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { sumAxes } from '../../src/kernels/inner/reduction.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
@@ -42,6 +42,12 @@ function under({ schedule, copies }: (typeof conditions)[number]): void {
   vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
   vi.stubEnv('FAKECUDA_COPIES', copies);
 }
+
+/** A convolution of square kernels that keeps the size of images. */
+const sameSize = (image: readonly number[], outputs: number, kernel: number) => {
+  const padding = Math.floor(kernel / 2);
+  return convShapeOf(image, [outputs, kernel, kernel, image[3]], { paddings: [padding, padding] });
+};
 
 /** What the case table has no size of: more columns than a tile, few pixels in many images, kernels that are not square. */
 const layers = [
@@ -112,21 +118,19 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     { shape: [1, 9, 32, 192], outputs: 64, kernel: 1, parts: 3 },
   ])(
     'every tile gives the same sums: %j',
-    ({ shape: [n, height, width, channels], outputs, kernel, parts }) => {
+    ({ shape: image, outputs, kernel, parts }) => {
       scope(() => {
         const maps = device.tensorMaps as TensorMaps;
-        const padding = Math.floor(kernel / 2);
-        const table = [n, height, width, channels, height, width, outputs, kernel, kernel, 1, 1, padding, padding];
-        const layer = layerOf(table);
-        const run = Math.ceil((n * height * width) / 64 / parts);
-        const [x, w, residual] = [layer.x, layer.weight, layer.out].map((shape, i) => drawn(shape, i));
-        const dy = drawn(layer.out, 3);
+        const shape = sameSize(image, outputs, kernel);
+        const run = Math.ceil((shape.batch * shape.height * shape.width) / 64 / parts);
+        const [x, w, residual] = [image, weightShape(shape), outputShape(shape)].map((dims, i) => drawn(dims, i));
+        const dy = drawn(outputShape(shape), 3);
         const epilogue = { residual, scale: 0.5 };
         const passes = (tile: (typeof hopperBuilds)[number]) => {
-          const [partials] = hopperWeightPartials(maps, [{ x, dy, table }], { tile, run });
+          const [partials] = hopperWeightPartials(maps, [{ x, dy, shape }], { tile, run });
           expect(partials.shape[0]).toBe(parts);
-          const y = cast(hopperForward(maps, x, w, table, epilogue, tile), 'f32').dataSync();
-          const dx = cast(hopperInputGradient(maps, dy, w, table, 0.5, tile), 'f32').dataSync();
+          const y = cast(hopperForward(maps, x, w, shape, epilogue, tile), 'f32').dataSync();
+          const dx = cast(hopperInputGradient(maps, dy, w, shape, 0.5, tile), 'f32').dataSync();
           return { y, dx, dw: sumAxes(partials, [0]).dataSync() };
         };
         const results = hopperBuilds.flatMap((tile) =>
@@ -175,10 +179,9 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
         { x: [2, 3, 2, 128], outputs: 192, kernel: 1 },
         { x: [300, 1, 1, 64], outputs: 64, kernel: 1 },
       ];
-      const items = shapes.map(({ x: [n, h, w, channels], outputs, kernel }, i) => {
-        const padding = (kernel - 1) / 2;
-        const table = [n, h, w, channels, h, w, outputs, kernel, kernel, 1, 1, padding, padding];
-        return { x: drawn([n, h, w, channels], 2 * i), dy: drawn([n, h, w, outputs], 2 * i + 1), table };
+      const items = shapes.map(({ x, outputs, kernel }, i) => {
+        const shape = sameSize(x, outputs, kernel);
+        return { x: drawn(imageShape(shape), 2 * i), dy: drawn(outputShape(shape), 2 * i + 1), shape };
       });
       for (const tile of hopperBuilds) {
         const cut = { tile, run: 2 };
@@ -276,9 +279,8 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
 
 test('tiles of the layers of the official network, at batch 128', () => {
   const tileOf = (size: number, channels: number, outputs: number, kernel: number) => {
-    const padding = Math.floor(kernel / 2);
-    const table = [128, size, size, channels, size, size, outputs, kernel, kernel, 1, 1, padding, padding];
-    const { rows, columns, together } = choiceOf(table, 'forward').tile;
+    const shape = sameSize([128, size, size, channels], outputs, kernel);
+    const { rows, columns, together } = choiceOf(shape, 'forward').tile;
     return `${rows}x${columns}${together === 1 ? ' in turns' : ''}`;
   };
   expect(tileOf(32, 128, 128, 3)).toBe('256x128');
@@ -288,21 +290,7 @@ test('tiles of the layers of the official network, at batch 128', () => {
 });
 
 test('weight gradients are cut for the whole card, by the shapes alone', () => {
-  const layer = (size: number, channels: number, outputs: number) => [
-    128,
-    size,
-    size,
-    channels,
-    size,
-    size,
-    outputs,
-    3,
-    3,
-    1,
-    1,
-    1,
-    1,
-  ];
+  const layer = (size: number, channels: number, outputs: number) => sameSize([128, size, size, channels], outputs, 3);
   const cut = (...layers: ReturnType<typeof layer>[]) => {
     const { tile, run, microseconds } = cutOf(layers);
     return { tile: `${tile.rows}x${tile.columns}`, run, microseconds };

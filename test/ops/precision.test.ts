@@ -5,7 +5,8 @@ import type { CudaModule } from '../../src/device/module.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
-import { convKernels } from '../../src/kernels/conv/cuda.ts';
+import { convCuda } from '../../src/kernels/conv/cuda.ts';
+import { convShapeOf, toTable } from '../../src/kernels/conv/shape.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import type { ProductModules } from '../../src/kernels/launch/product.ts';
 import { matmul, matmulCuda } from '../../src/kernels/matmul.ts';
@@ -116,7 +117,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     const dtype = precision === 'bf16' ? 'bf16' : 'f32';
     const held = (shape: readonly number[], stream: number) => cast(drawn(shape, stream, device), dtype);
     const large = 128;
-    const geometry = (rows: number, columns: number) => ({
+    const gridOf = (rows: number, columns: number) => ({
       grid: [Math.ceil(rows / large) * Math.ceil(columns / large)] as const,
       block: [2 * large] as const,
       shared: 3 * 2 * 80 * large,
@@ -135,14 +136,14 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
         const y = conv2d(x, w, { padding: 1 });
         const dy = drawn(y.shape, 2, device);
         y.backward(dy);
-        const table = device.table([...image, 12, 11, outputs, 3, 3, 1, 1, 1, 1]);
+        const table = device.table(toTable(convShapeOf(image, w.shape, { paddings: [1, 1] })));
         const [got, dx] = [y, x].map(({ shape }) => empty(shape, { device, dtype }));
         const dw = empty(w.shape, { device });
         const grad = cast(dy, dtype);
-        const kernels = buildOf(convKernels);
-        kernels.conv_forward(geometry(132, outputs), x.address, w.address, got.address, 0, 0, 0, table, 1, 3);
-        kernels.conv_input_gradient(geometry(132, 72), grad.address, w.address, dx.address, table, 1, 3);
-        kernels.conv_weight_gradient(geometry(outputs, 648), x.address, grad.address, dw.address, table, 132, 3);
+        const kernels = buildOf(convCuda);
+        kernels.conv_forward(gridOf(132, outputs), x.address, w.address, got.address, 0, 0, 0, table, 1, 3);
+        kernels.conv_input_gradient(gridOf(132, 72), grad.address, w.address, dx.address, table, 1, 3);
+        kernels.conv_weight_gradient(gridOf(outputs, 648), x.address, grad.address, dw.address, table, 132, 3);
         same(got, y);
         same(dx, x.grad as Tensor);
         same(cast(dw, dtype), w.grad as Tensor);
@@ -164,7 +165,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
         const b = held(transposeB ? [n, k] : [k, n], 1);
         const c = empty([m, n], { device, dtype });
         const operands = [a.address, b.address, 0, c.address, m, k, n, 0, 0, k, dtype === 'f32' ? 1 : 0, 3];
-        buildOf(matmulCuda)[kernel](geometry(m, n), ...operands);
+        buildOf(matmulCuda)[kernel](gridOf(m, n), ...operands);
         same(c, matmul(a, b, { transposeA, transposeB }));
       });
     });

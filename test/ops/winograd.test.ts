@@ -6,9 +6,18 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
-import { type Algorithm, algorithmFor, panelOf, passes, useTuning } from '../../src/kernels/conv/algorithm.ts';
+import { algorithmFor, panelOf, useTuning } from '../../src/kernels/conv/algorithm.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { convForward, convInputGradient, convWeightGradient } from '../../src/kernels/conv/cpu.ts';
+import {
+  type ConvShape,
+  convShapeOf,
+  imageShape,
+  outputShape,
+  toTable,
+  weightShape,
+} from '../../src/kernels/conv/shape.ts';
+import { type Algorithm, convPasses } from '../../src/kernels/tuning/table.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { lesserSets } from '../support/devices.ts';
@@ -59,15 +68,15 @@ beforeAll(async () => {
 }, 240_000);
 
 /** The three passes on the host, in float64, of f32 numbers. */
-function reference(x: Float64Array, w: Float64Array, dy: Float64Array, table: readonly number[]): Float64Array[] {
-  const [n, h, wide, c, outH, outW, k, , , , , py, px] = table;
+function reference(x: Float64Array, w: Float64Array, dy: Float64Array, shape: ConvShape): Float64Array[] {
+  const { batch: n, height: h, width: wide, channels: c, outputHeight: outH, outputWidth: outW, outputs: k } = shape;
   const y = new Float64Array(dy.length);
   const dx = new Float64Array(x.length);
   const dw = new Float64Array(w.length);
   for (let out = 0; out < n * outH * outW; out++)
     for (let tap = 0; tap < 9; tap++) {
-      const iy = (Math.floor(out / outW) % outH) - py + Math.floor(tap / 3);
-      const ix = (out % outW) - px + (tap % 3);
+      const iy = (Math.floor(out / outW) % outH) - shape.paddingY + Math.floor(tap / 3);
+      const ix = (out % outW) - shape.paddingX + (tap % 3);
       if (iy < 0 || iy >= h || ix < 0 || ix >= wide) continue;
       const pixel = ((Math.floor(out / (outH * outW)) * h + iy) * wide + ix) * c;
       for (let o = 0; o < k; o++) {
@@ -96,16 +105,15 @@ function errors(got: Float32Array, want: Float64Array): { rms: number; largest: 
   return { rms: Math.sqrt(difference / size), largest: worst / most };
 }
 
-function runPasses(device: Device, algorithm: Algorithm, table: readonly number[], arrays: readonly Float64Array[]) {
-  const [n, h, w, c, outH, outW, k] = table;
+function runPasses(device: Device, algorithm: Algorithm, shape: ConvShape, arrays: readonly Float64Array[]) {
   return scope(() => {
-    const make = (i: number, shape: number[]) => tensor(Array.from(arrays[i]), { shape, device });
-    const [x, weight, dy] = [make(0, [n, h, w, c]), make(1, [k, 3, 3, c]), make(2, [n, outH, outW, k])];
-    const geometry = { out: dy.shape, table, algorithm };
+    const [x, weight, dy] = [imageShape(shape), weightShape(shape), outputShape(shape)].map((dims, i) =>
+      tensor(Array.from(arrays[i]), { shape: dims, device }),
+    );
     return [
-      convForward(x, weight, geometry, { scale: 1 }),
-      convInputGradient(dy, weight, x.shape, geometry, 1),
-      convWeightGradient(x, dy, weight.shape, geometry, 1),
+      convForward(x, weight, shape, { scale: 1 }, algorithm),
+      convInputGradient(dy, weight, shape, 1, algorithm),
+      convWeightGradient(x, dy, shape, 1, algorithm),
     ].map((t) => t.dataSync() as Float32Array);
   });
 }
@@ -119,18 +127,14 @@ describe.each(variants)('$algorithm, $march', ({ algorithm, march }) => {
     const devices = devicesOf[march];
     const panel = panelOf(devices[0]);
     const [c, k] = [inputs * panel, outputs * panel];
-    const [outH, outW] = [height + 2 * padding - 2, width + 2 * padding - 2];
-    const table = [n, height, width, c, outH, outW, k, 3, 3, 1, 1, padding, padding];
-    const draw = random(`winograd ${table}`);
-    const shapes = [
-      [n, height, width, c],
-      [k, 3, 3, c],
-      [n, outH, outW, k],
-    ];
-    const arrays = shapes.map((shape) => fill(normal(shape), draw).data as Float64Array);
-    const want = reference(arrays[0], arrays[1], arrays[2], table);
-    const [one, ...others] = devices.map((device) => runPasses(device, algorithm, table, arrays));
-    for (const [i, pass] of passes.entries()) {
+    const shape = convShapeOf([n, height, width, c], [k, 3, 3, c], { paddings: [padding, padding] });
+    const draw = random(`winograd ${toTable(shape)}`);
+    const arrays = [imageShape(shape), weightShape(shape), outputShape(shape)].map(
+      (dims) => fill(normal(dims), draw).data as Float64Array,
+    );
+    const want = reference(arrays[0], arrays[1], arrays[2], shape);
+    const [one, ...others] = devices.map((device) => runPasses(device, algorithm, shape, arrays));
+    for (const [i, pass] of convPasses.entries()) {
       const { rms, largest } = errors(one[i], want[i]);
       expect(rms, `${pass}, relative root mean square`).toBeLessThan(bounds[algorithm].rms);
       expect(largest, `${pass}, largest`).toBeLessThan(bounds[algorithm].largest);
@@ -148,14 +152,14 @@ test.each(Object.entries(reach) as [keyof typeof reach, number][])(
     const [device] = devicesOf.native;
     const c = panelOf(device);
     const size = 16;
-    const table = [1, size, size, c, size, size, c, 3, 3, 1, 1, 1, 1];
+    const shape = convShapeOf([1, size, size, c], [c, 3, 3, c], { paddings: [1, 1] });
     const ones = [size * size * c, c * 9 * c, size * size * c].map((count) => new Float64Array(count).fill(1));
     let furthest = 0;
     // Every place within a tile.
     for (let place = 5; place < 9; place++) {
       const x = ones[0].slice();
       x[(place * size + place) * c] = Number.POSITIVE_INFINITY;
-      const [y] = runPasses(device, algorithm, table, [x, ones[1], ones[2]]);
+      const [y] = runPasses(device, algorithm, shape, [x, ones[1], ones[2]]);
       for (let pixel = 0; pixel < size * size; pixel++) {
         const away = Math.max(Math.abs(Math.floor(pixel / size) - place), Math.abs((pixel % size) - place));
         const values = y.subarray(pixel * c, (pixel + 1) * c);
@@ -171,32 +175,32 @@ test.each(Object.entries(reach) as [keyof typeof reach, number][])(
 );
 
 describe('which algorithm', () => {
-  const tableOf = (size: number, c: number, k: number, kernel = 3, stride = 1) => {
+  const shapeOf = (size: number, c: number, k: number, kernel = 3, stride = 1) => {
     const padding = kernel >> 1;
-    const out = Math.floor((size + 2 * padding - kernel) / stride) + 1;
-    return [4, size, size, c, out, out, k, kernel, kernel, stride, stride, padding, padding];
+    const steps = { strides: [stride, stride], paddings: [padding, padding] } as const;
+    return convShapeOf([4, size, size, c], [k, kernel, kernel, c], steps);
   };
 
   test('the layers that hold most of the work go by Winograd, what he cannot do directly', () => {
     const [device] = devicesOf.native;
-    for (const pass of passes) {
-      expect(algorithmFor(device, tableOf(32, 128, 128), pass)).toBe('winograd4');
-      expect(algorithmFor(device, tableOf(16, 256, 256), pass)).toBe('winograd4');
-      for (const table of [
-        tableOf(32, 128, 128, 1),
-        tableOf(32, 128, 128, 5),
-        tableOf(32, 128, 128, 3, 2),
-        tableOf(32, 3, 128),
-        tableOf(32, 128, 3),
+    for (const pass of convPasses) {
+      expect(algorithmFor(device, shapeOf(32, 128, 128), pass)).toBe('winograd4');
+      expect(algorithmFor(device, shapeOf(16, 256, 256), pass)).toBe('winograd4');
+      for (const shape of [
+        shapeOf(32, 128, 128, 1),
+        shapeOf(32, 128, 128, 5),
+        shapeOf(32, 128, 128, 3, 2),
+        shapeOf(32, 3, 128),
+        shapeOf(32, 128, 3),
       ])
-        expect(algorithmFor(device, table, pass)).toBe('direct');
+        expect(algorithmFor(device, shape, pass)).toBe('direct');
     }
   });
 
   test('an exact device sums directly', async () => {
     const device = await openDevice('cpu', { threads: 1, exact: true });
     expect(device.exact).toBe(true);
-    for (const pass of passes) expect(algorithmFor(device, tableOf(32, 128, 128), pass)).toBe('direct');
+    for (const pass of convPasses) expect(algorithmFor(device, shapeOf(32, 128, 128), pass)).toBe('direct');
   });
 
   test("a table of the user's decides, and pixels of a tile beyond the image count against it", () => {
@@ -214,13 +218,13 @@ describe('which algorithm', () => {
     try {
       const [device] = devicesOf.native;
       const panel = panelOf(device);
-      expect(algorithmFor(device, tableOf(16, panel, panel), 'forward')).toBe('winograd4');
-      expect(algorithmFor(device, tableOf(16, panel, panel), 'inputGradient')).toBe('direct');
-      expect(algorithmFor(device, tableOf(16, panel, panel), 'weightGradient')).toBe('winograd2');
+      expect(algorithmFor(device, shapeOf(16, panel, panel), 'forward')).toBe('winograd4');
+      expect(algorithmFor(device, shapeOf(16, panel, panel), 'inputGradient')).toBe('direct');
+      expect(algorithmFor(device, shapeOf(16, panel, panel), 'weightGradient')).toBe('winograd2');
       // Of 6 x 6 pixels tiles of 4 x 4 use 36 of 64, of 5 x 5 those of 2 x 2 use 25 of 36.
-      expect(algorithmFor(device, tableOf(6, panel, panel), 'forward')).toBe('winograd2');
-      expect(algorithmFor(device, tableOf(5, panel, panel), 'forward')).toBe('winograd2');
-      expect(algorithmFor(device, tableOf(1, panel, panel), 'forward')).toBe('direct');
+      expect(algorithmFor(device, shapeOf(6, panel, panel), 'forward')).toBe('winograd2');
+      expect(algorithmFor(device, shapeOf(5, panel, panel), 'forward')).toBe('winograd2');
+      expect(algorithmFor(device, shapeOf(1, panel, panel), 'forward')).toBe('direct');
     } finally {
       useTuning(undefined);
     }

@@ -20,9 +20,9 @@ import { openNvrtc } from '../native/libnvrtc.ts';
 import { Tables } from '../tables.ts';
 import { chooseTarget, HOPPER } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
+import { GraphRecorder } from './graph_recorder.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
-import { Recorder } from './recorder.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
 
@@ -59,7 +59,7 @@ export class CudaDevice implements Device {
   private readonly modules = new Map<AnyModule, { image: LoadedModule; launchers: CudaLaunchers }>();
   private readonly tables: Tables;
   private readonly staging: Staging;
-  private readonly recorder: Recorder;
+  private readonly recorder: GraphRecorder;
 
   /** @throws DeviceError saying what to do if the driver, NVRTC or the card is missing or too old */
   constructor(index = 0, options: CudaOptions = {}) {
@@ -89,7 +89,7 @@ export class CudaDevice implements Device {
     const { caching = fromEnvironment('RECTIFLOW_CUDA_CACHING') ?? true } = options;
     this.allocator = openAllocator(driver, this.stream, caching);
     this.staging = new Staging(driver, this.stream);
-    this.recorder = new Recorder(driver, this.stream, caching);
+    this.recorder = new GraphRecorder(driver, this.stream, caching);
     this.tables = new Tables(this);
   }
 
@@ -245,9 +245,9 @@ export class CudaDevice implements Device {
 
   /** Waits before and after, so that the time, and an error, belong to this kernel. */
   private trace(name: string, launch: CudaLauncher): CudaLauncher {
-    let geometry: Parameters<CudaLauncher>[0];
+    let launchGrid: Parameters<CudaLauncher>[0];
     const timed = traceLaunch(name, (...values) => {
-      launch(geometry, ...values);
+      launch(launchGrid, ...values);
       try {
         this.stream.wait();
       } catch (cause) {
@@ -255,10 +255,10 @@ export class CudaDevice implements Device {
       }
       return 0;
     });
-    return (where, ...values) => {
-      // Recorded work does not run now, so there is no time to report.
-      if (this.recorder.recording) return launch(where, ...values);
-      geometry = where;
+    // Recorded work does not run now, so there is no time to report.
+    return (grid, ...values) => {
+      if (this.recorder.recording) return launch(grid, ...values);
+      launchGrid = grid;
       this.stream.wait();
       timed(...values);
     };

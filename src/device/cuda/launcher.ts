@@ -1,8 +1,8 @@
-// A kernel as a function: writes geometry and arguments into a block of native memory, which the driver reads during the launch,
+// A kernel as a function: writes the launch grid and the arguments into a block of native memory, which the driver reads during the launch,
 // and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
 import { DeviceError } from '../../errors.ts';
 import { interruptionPoint } from '../interruption.ts';
-import { type Geometry, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
+import { type LaunchGrid, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
 import { allowSharedMemory, type Driver, type Stream } from '../native/libcuda.ts';
 import { addressOf } from '../native/loader.ts';
 
@@ -11,17 +11,15 @@ const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 
 /** Bytes of dynamic shared memory that every kernel may use without opting in. */
 const FREE_SHARED = 48 * 1024;
 /**
- * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream, where the attributes lie, and
- * how many there are. Behind it the one attribute, CUlaunchAttribute: its number, u32, and in the next word its value.
+ * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream; the address and the number of
+ * launch attributes, of which there are none. The arguments follow it.
  */
-const CONFIG = { stream: 4, attributes: 5, count: 6 } as const;
-const ATTRIBUTE = 8;
-const ARGUMENTS = ATTRIBUTE + 9;
-const CLUSTER_DIMENSION = 4;
 /** Smaller arrays may be on V8's heap, where the garbage collector moves them. */
+const STREAM = 4;
+const ARGUMENTS = 7;
 const LEAST_BLOCK = 128;
 
-export type CudaLauncher = (geometry: Geometry, ...values: number[]) => void;
+export type CudaLauncher = (grid: LaunchGrid, ...values: number[]) => void;
 
 /** @throws DeviceError when the loaded kernel takes other arguments than `signature` says */
 export function bindKernel(
@@ -55,15 +53,13 @@ export function bindKernel(
     words[2 * slot + 1] = address / 2 ** 32;
   };
   const config = addressOf(words);
-  writePointer(CONFIG.stream, stream.handle);
-  writePointer(CONFIG.attributes, config + 8 * ATTRIBUTE);
-  words[2 * ATTRIBUTE] = CLUSTER_DIMENSION;
+  writePointer(STREAM, stream.handle);
   slots.forEach((slot, i) => {
     writePointer(table + i, config + 8 * slot);
   });
   let allowed = FREE_SHARED;
 
-  return ({ grid, block, cluster, shared = 0 }, ...values) => {
+  return ({ grid, block, shared = 0 }, ...values) => {
     if (values.length !== count)
       throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
     interruptionPoint();
@@ -90,14 +86,11 @@ export function bindKernel(
       words[3 + axis] = block[axis] ?? 1;
     }
     words[6] = shared;
-    words[2 * CONFIG.count] = cluster ? 1 : 0;
-    for (let axis = 0; axis < 3; axis++) words[2 * (ATTRIBUTE + 1) + axis] = cluster?.[axis] ?? 1;
     try {
       driver.launch(config, kernel, config + 8 * table);
     } catch (cause) {
-      const clusters = cluster ? `, clusters of ${cluster.join(' x ')} blocks` : '';
-      const geometry = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory${clusters}`;
-      throw new DeviceError(`${name} (${geometry}) was not launched: ${(cause as Error).message}`, { cause });
+      const launch = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory`;
+      throw new DeviceError(`${name} (${launch}) was not launched: ${(cause as Error).message}`, { cause });
     }
   };
 }

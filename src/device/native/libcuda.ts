@@ -4,7 +4,7 @@ import { DeviceError } from '../../errors.ts';
 import type { HostArray } from '../device.ts';
 import { fromEnvironment } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
-import { readText } from './loader.ts';
+import { readCString } from './loader.ts';
 
 /** Symbols with a suffix are the current versions of their calls; the plain names are older versions. */
 const functions = {
@@ -169,7 +169,7 @@ export class Driver {
   failure(name: string, result: number): DriverError {
     const text = (call: 'cuGetErrorName' | 'cuGetErrorString') => {
       const place = new BigUint64Array(1);
-      return this.raw[call](result, place) === SUCCESS ? readText(Number(place[0])) : 'unknown';
+      return this.raw[call](result, place) === SUCCESS ? readCString(Number(place[0])) : 'unknown';
     };
     const [first, last] = KERNEL_FAILURES;
     const hint =

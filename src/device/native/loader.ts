@@ -82,7 +82,7 @@ export function memoryView(address: number, bytes: number): Uint8Array {
 let stringLength: ((address: number) => number) | undefined;
 
 /** The zero-terminated text at an address. */
-export function readText(address: number): string {
+export function readCString(address: number): string {
   stringLength ??= ffi().load(null).func('strlen', 'size_t', ['uintptr_t']);
   const bytes = new Uint8Array(Number(stringLength(address)));
   readMemory(address, bytes);

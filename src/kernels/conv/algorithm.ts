@@ -2,43 +2,29 @@
 // measured rates. Nothing is timed when a convolution runs, so the same program gives the same bits; `rectiflow tune` measures.
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
-import { tunings } from '../tuning/index.ts';
+import { type InstructionSet, packagedTuning } from '../tuning/index.ts';
+import { type Algorithm, algorithms, type ConvPass, type Tuning } from '../tuning/table.ts';
+import { type ConvShape, isUnstrided } from './shape.ts';
 import { winogradKernels } from './winograd.ts';
-
-/** `winograd2`, `winograd4`: Winograd's minimal filtering with output tiles of 2 x 2 or 4 x 4 pixels. */
-export const algorithms = ['direct', 'winograd2', 'winograd4'] as const;
-export type Algorithm = (typeof algorithms)[number];
-
-export const passes = ['forward', 'inputGradient', 'weightGradient'] as const;
-export type Pass = (typeof passes)[number];
-
-/** Rates on a grid of shapes, in GFLOP/s of the direct sum's operations. */
-export interface Tuning {
-  /** Numbers of 4 x 4 output tiles of a batch, ascending. */
-  tiles: readonly number[];
-  /** Numbers of channels, ascending, of the input as of the output. */
-  channels: readonly number[];
-  /** [tiles][Cin][Cout] */
-  rates: Readonly<Record<Pass, Readonly<Record<Algorithm, readonly (readonly (readonly number[])[])[]>>>>;
-}
 
 let own: Tuning | undefined;
 
-/** Puts a table of the user's in the place of those of the package, for every CPU device; undefined: back to those. */
+/** Replaces the package's tables by a user's table, for every CPU device; undefined: back to the package's. */
 export function useTuning(tuning: Tuning | undefined): void {
   own = tuning;
 }
 
 /** The instruction set as tables are named: by the length of the vectors that the kernels were built with. */
-export function instructionSet(device: Device): keyof typeof tunings {
+export function instructionSet(device: Device): InstructionSet {
   if (device.kind === 'wasm') return 'wasm';
-  const name = { 32: 'avx512', 16: 'avx2', 8: 'simd128' }[panelOf(device)];
-  if (!name) throw new ValueError(`no table is named for panels of ${panelOf(device)} channels`);
-  return name as keyof typeof tunings;
+  const sets: Record<number, InstructionSet> = { 32: 'avx512', 16: 'avx2', 8: 'simd128' };
+  const set = sets[panelOf(device)];
+  if (!set) throw new ValueError(`no table is named for panels of ${panelOf(device)} channels`);
+  return set;
 }
 
 export function tuningOf(device: Device): Tuning {
-  return own ?? tunings[instructionSet(device)];
+  return own ?? packagedTuning(instructionSet(device));
 }
 
 /** Channels that the Winograd kernels handle at a time. */
@@ -47,22 +33,23 @@ export function panelOf(device: Device): number {
 }
 
 /** Whether Winograd's algorithms can do it: 3 x 3 at stride 1, channels in whole panels, at least one. */
-export function isWinograd(device: Device, [, , , c, , , k, kh, kw, sy, sx]: readonly number[]): boolean {
-  if (kh !== 3 || kw !== 3 || sy !== 1 || sx !== 1) return false;
+export function isWinograd(device: Device, shape: ConvShape): boolean {
+  const { channels, outputs, kernelHeight, kernelWidth } = shape;
+  if (kernelHeight !== 3 || kernelWidth !== 3 || !isUnstrided(shape)) return false;
   const panel = panelOf(device);
-  return c > 0 && c % panel === 0 && k % panel === 0;
+  return channels > 0 && channels % panel === 0 && outputs % panel === 0;
 }
 
-/** @param table of the geometry */
-export function algorithmFor(device: Device, table: readonly number[], pass: Pass): Algorithm {
-  if (device.exact || !isWinograd(device, table)) return 'direct';
-  const [n, h, w, c, outH, outW, k] = table;
-  // The input gradient makes the input's pixels.
-  const [height, width] = pass === 'inputGradient' ? [h, w] : [outH, outW];
+export function algorithmFor(device: Device, shape: ConvShape, pass: ConvPass): Algorithm {
+  if (device.exact || !isWinograd(device, shape)) return 'direct';
+  // The input gradient computes the input's pixels.
+  const [height, width] =
+    pass === 'inputGradient' ? [shape.height, shape.width] : [shape.outputHeight, shape.outputWidth];
   const { tiles, channels, rates } = tuningOf(device);
-  const at = (algorithm: Algorithm) =>
-    rates[pass][algorithm][nearest(tiles, (n * height * width) / 16)][nearest(channels, c)][nearest(channels, k)];
-  const useful = (tile: number) => (height * width) / (Math.ceil(height / tile) * Math.ceil(width / tile) * tile ** 2);
+  const tile = nearest(tiles, (shape.batch * height * width) / 16);
+  const [input, output] = [nearest(channels, shape.channels), nearest(channels, shape.outputs)];
+  const at = (algorithm: Algorithm) => rates[pass][algorithm][tile][input][output];
+  const useful = (edge: number) => (height * width) / (Math.ceil(height / edge) * Math.ceil(width / edge) * edge ** 2);
   const expected: Record<Algorithm, number> = {
     direct: at('direct'),
     winograd2: at('winograd2') * useful(2),

@@ -9,14 +9,14 @@
 
 enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, PIXELS_PER_CHUNK = 256, PIXELS_PER_PARTIAL = 2048 };
 
-struct geometry {
+struct conv_shape {
   int32_t n, h, w, c;                   /* input */
   int32_t out_h, out_w, out_c;          /* output */
   int32_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
 };
 
-INLINE struct geometry geometry_of(const int32_t *t) {
-  return (struct geometry){t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12]};
+INLINE struct conv_shape conv_shape_of(const int32_t *t) {
+  return (struct conv_shape){t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12]};
 }
 
 /* ---------------------------------------------------------------- gather: forward and input gradient */
@@ -150,7 +150,7 @@ static void run_gather(struct gather *g, int32_t samples) {
 /* y = scale (conv(x, w) + bias [Cout] + add [N, Cout] + residual [like y]); w packed by conv_pack */
 KERNEL void conv_forward(const float *x, const float *packed, float *y, const float *bias, const float *add,
                          const float *residual, const int32_t *table, float scale) {
-  struct geometry s = geometry_of(table);
+  struct conv_shape s = conv_shape_of(table);
   struct gather g = {.source = x, .weights = packed, .bias = bias, .add = add, .residual = residual, .target = y, .scale = scale};
   g.y = (struct axis){s.h, s.out_h, s.stride_h, -s.padding_h, 1, 1, s.kernel_h};
   g.x = (struct axis){s.w, s.out_w, s.stride_w, -s.padding_w, 1, 1, s.kernel_w};
@@ -161,7 +161,7 @@ KERNEL void conv_forward(const float *x, const float *packed, float *y, const fl
 
 /* dx = scale * the adjoint of conv applied to dy; w packed by conv_pack with transposed = 1 */
 KERNEL void conv_input_gradient(const float *dy, const float *packed, float *dx, const int32_t *table, float scale) {
-  struct geometry s = geometry_of(table);
+  struct conv_shape s = conv_shape_of(table);
   struct gather g = {.source = dy, .weights = packed, .target = dx, .scale = scale};
   g.y = (struct axis){s.out_h, s.h, 1, s.padding_h, -1, s.stride_h, s.kernel_h};
   g.x = (struct axis){s.out_w, s.w, 1, s.padding_w, -1, s.stride_w, s.kernel_w};
@@ -198,14 +198,14 @@ static void pack_task(void *context, int32_t task, int32_t worker) {
 
 /* Floats of packed weights: panels of [taps][rows][TILE_COLUMNS], and one row of zeros. */
 KERNEL double conv_packed_size(const int32_t *table, int32_t transposed) {
-  struct geometry s = geometry_of(table);
+  struct conv_shape s = conv_shape_of(table);
   int32_t rows = transposed ? s.out_c : s.c, columns = transposed ? s.c : s.out_c;
   return ((double)ceil_div(columns, TILE_COLUMNS) * s.kernel_h * s.kernel_w * TILE_COLUMNS + 1) * rows;
 }
 
 /* w [Cout, kh, kw, Cin] -> [panel][tap][Cin][TILE_COLUMNS of Cout], transposed: [panel][tap][Cout][TILE_COLUMNS of Cin] */
 KERNEL void conv_pack(const float *w, float *packed, const int32_t *table, int32_t transposed) {
-  struct geometry s = geometry_of(table);
+  struct conv_shape s = conv_shape_of(table);
   struct packing p = {w, packed, s.kernel_h * s.kernel_w, s.c, s.out_c, transposed};
   int32_t rows = transposed ? s.out_c : s.c, panels = ceil_div(transposed ? s.c : s.out_c, TILE_COLUMNS);
   pool_run(pack_task, &p, panels * p.taps);
@@ -217,7 +217,7 @@ KERNEL void conv_pack(const float *w, float *packed, const int32_t *table, int32
 
 /* How the sum over pixels is cut: tasks are (partial, tile of output channels, kernel row, group of panels). */
 struct weight_gradient {
-  struct geometry s;
+  struct conv_shape s;
   const float *x, *dy;
   float *dw; /* [partials][Cout, kh, kw, Cin] */
   int32_t row_tiles, panels, panel_groups, partials;
@@ -225,8 +225,8 @@ struct weight_gradient {
 };
 
 static struct weight_gradient weight_plan(const int32_t *table) {
-  struct weight_gradient g = {.s = geometry_of(table)};
-  struct geometry *s = &g.s;
+  struct weight_gradient g = {.s = conv_shape_of(table)};
+  struct conv_shape *s = &g.s;
   g.row_tiles = ceil_div(s->out_c, TILE_ROWS);
   g.panels = ceil_div(s->c, TILE_COLUMNS);
   int32_t tasks = g.row_tiles * s->kernel_h;
@@ -240,7 +240,7 @@ static struct weight_gradient weight_plan(const int32_t *table) {
 /* Over the rows of output pixels [first, last): dw[rows][columns] += dy^T x at one tap */
 INLINE void weight_tile(int32_t rows, const struct weight_gradient *g, int32_t first, int32_t last, int32_t channel,
                         int32_t ky, int32_t kx, int32_t column, float *dw, int32_t fresh) {
-  const struct geometry *s = &g->s;
+  const struct conv_shape *s = &g->s;
   int32_t width = min32(TILE_COLUMNS, s->c - column), there = s->c - column;
   int32_t shift = kx - s->padding_w;
   /* output columns whose input column ox * stride + shift lies inside */
@@ -269,7 +269,7 @@ INLINE void weight_tile(int32_t rows, const struct weight_gradient *g, int32_t f
 static void weight_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct weight_gradient *g = context;
-  const struct geometry *s = &g->s;
+  const struct conv_shape *s = &g->s;
   int32_t panel_group = task % g->panel_groups, rest = task / g->panel_groups;
   int32_t ky = rest % s->kernel_h;
   rest /= s->kernel_h;
@@ -305,12 +305,12 @@ KERNEL void conv_weight_gradient(const float *x, const float *dy, float *partial
 
 /* ---------------------------------------------------------------- patches */
 
-struct unfolding { struct geometry s; const float *x; float *patches; };
+struct unfolding { struct conv_shape s; const float *x; float *patches; };
 
 static void unfold_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct unfolding *g = context;
-  const struct geometry *s = &g->s;
+  const struct conv_shape *s = &g->s;
   int32_t sample = task / s->out_h, top = task % s->out_h * s->stride_h - s->padding_h;
   float *to = g->patches + (size_t)task * (size_t)(s->out_w * s->kernel_h * s->kernel_w) * (size_t)s->c;
   for (int32_t column = 0; column < s->out_w; column++)
@@ -325,6 +325,6 @@ static void unfold_task(void *context, int32_t task, int32_t worker) {
 
 /* patches [N, H', W', kh, kw, Cin] of x */
 KERNEL void conv_unfold(const float *x, float *patches, const int32_t *table) {
-  struct unfolding g = {geometry_of(table), x, patches};
+  struct unfolding g = {conv_shape_of(table), x, patches};
   pool_run(unfold_task, &g, g.s.n * g.s.out_h);
 }

@@ -17,7 +17,7 @@ import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } fro
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
-import type { Geometry } from './shape.ts';
+import { type ConvShape, convShapeOf, outputShape } from './shape.ts';
 
 export interface Conv2dOptions {
   /** [Cout] f32 */
@@ -44,7 +44,7 @@ const convOptions: OptionKinds<Conv2dOptions> = {
 };
 
 export interface ConvAttributes {
-  geometry: Geometry;
+  shape: ConvShape;
   scale: number;
   /** What its gradient has: a weight of bf16 activations may be f32. */
   weightDtype: Dtype;
@@ -53,9 +53,9 @@ export interface ConvAttributes {
 export const conv2dOp = defineOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
-  cuda: cuda.convKernels,
+  cuda: cuda.convCuda,
   takesScaled: true,
-  backward({ grad, scaled, saved: [x, weight], attributes: { geometry, scale, weightDtype }, needs, defers }) {
+  backward({ grad, scaled, saved: [x, weight], attributes: { shape, scale, weightDtype }, needs, defers }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
     const [n, height, width, channels] = grad.shape;
     const { factor, pixelSums } = scaled[0] as ScaledGradient;
@@ -75,14 +75,14 @@ export const conv2dOp = defineOp<ConvAttributes>({
     };
     const weightGradient = () =>
       defers[1]
-        ? new WeightProduct(x, grad, geometry.table, whole)
-        : convert(convWeightGradient(x, grad, weight.shape, geometry, whole), weightDtype);
+        ? new WeightProduct(x, grad, shape, whole)
+        : convert(convWeightGradient(x, grad, shape, whole), weightDtype);
     const residual = () => {
       if (whole === 1) return grad;
       return grad.device.kind === 'cuda' ? new ScaledGradient(grad, { factor: whole, pixelSums }) : mul(grad, scale);
     };
     return [
-      needsX ? convInputGradient(grad, weight, x.shape, geometry, whole) : null,
+      needsX ? convInputGradient(grad, weight, shape, whole) : null,
       needsWeight ? weightGradient() : null,
       needsBias ? bias() : null,
       needsAdd ? (perSample ? convert(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
@@ -112,22 +112,21 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     checkOperands('conv2d', [bias]);
     checkSameDevice('conv2d', x, bias);
   }
-  const geometry = geometryOf(x.shape, weight.shape, checked);
-  const { out } = geometry;
-  const expect = (what: string, t: Tensor | undefined, shape: Shape) => {
-    if (t && !sameShape(t.shape, shape))
-      throw new ShapeError('conv2d', `${what} ${formatShape(shape)}`, formatShape(t.shape));
+  const shape = checkShapes(x.shape, weight.shape, checked);
+  const expect = (what: string, t: Tensor | undefined, expected: Shape) => {
+    if (t && !sameShape(t.shape, expected))
+      throw new ShapeError('conv2d', `${what} ${formatShape(expected)}`, formatShape(t.shape));
   };
-  expect('a bias', bias, [out[3]]);
-  expect('an addend', add, [out[0], out[3]]);
-  expect('a residual', residual, out);
+  expect('a bias', bias, [shape.outputs]);
+  expect('an addend', add, [shape.batch, shape.outputs]);
+  expect('a residual', residual, outputShape(shape));
   if (!Number.isFinite(scale)) throw new ValueError(`[conv2d] expected a finite scale, got ${scale}`);
   return withWeight('conv2d', weight, x, (prepared) => {
-    const y = launchersOf(x.device).convForward(x, prepared, geometry, { bias, add, residual, scale });
+    const y = launchersOf(x.device).convForward(x, prepared, shape, { bias, add, residual, scale });
     return apply(conv2dOp, y, {
       parents: [x, weight, bias, add, residual],
       saved: [x, prepared],
-      attributes: { geometry, scale, weightDtype: weight.dtype },
+      attributes: { shape, scale, weightDtype: weight.dtype },
     });
   });
 }
@@ -136,7 +135,7 @@ function launchersOf(device: Device): Pick<typeof cpu, 'convForward' | 'convInpu
   return device.kind === 'cuda' ? cuda : cpu;
 }
 
-function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): Geometry {
+function checkShapes(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): ConvShape {
   if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3])
     throw new ShapeError(
       'conv2d',
@@ -145,15 +144,12 @@ function geometryOf(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2d
     );
   const strides = extents('conv2d', 'stride', stride, 1);
   const paddings = extents('conv2d', 'padding', padding, 0);
-  const sizes = [0, 1].map(
-    (axis) => Math.floor((x[axis + 1] + 2 * paddings[axis] - weight[axis + 1]) / strides[axis]) + 1,
-  );
-  if (sizes.some((extent) => extent < 1) || weight[1] * weight[2] === 0)
+  const shape = convShapeOf(x, weight, { strides, paddings });
+  if (shape.outputHeight < 1 || shape.outputWidth < 1 || shape.kernelHeight * shape.kernelWidth === 0)
     throw new ShapeError(
       'conv2d',
       `a kernel that fits the image with padding ${formatShape(paddings)}`,
       `${formatShape(x)} and ${formatShape(weight)}`,
     );
-  const out = [x[0], sizes[0], sizes[1], weight[0]];
-  return { out, table: [...x, ...out.slice(1), weight[1], weight[2], ...strides, ...paddings] };
+  return shape;
 }

@@ -5,12 +5,12 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
-import { inChunks, launchOf, productModules } from '../launch/product.ts';
+import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
-import type { Epilogue, Geometry } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, imageShape, outputShape, toTable, weightShape } from './shape.ts';
 
-export const convKernels = productModules('kernels/conv/conv.cu', {
+export const convCuda = productModules('kernels/conv/conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
   conv_input_gradient: 'ptr ptr ptr ptr f32 i32',
   conv_weight_gradient: 'ptr ptr ptr ptr i32 i32',
@@ -20,56 +20,57 @@ export const convKernels = productModules('kernels/conv/conv.cu', {
 const bits = (left: boolean, right: boolean) => (left ? 1 : 0) + (right ? 2 : 0);
 
 /** @param weight of x's dtype */
-export function convForward(x: Tensor, weight: Tensor, geometry: Geometry, epilogue: Epilogue): Tensor {
+export function convForward(x: Tensor, weight: Tensor, shape: ConvShape, epilogue: ConvEpilogue): Tensor {
   const { device, dtype } = x;
-  const { out, table } = geometry;
+  const out = outputShape(shape);
   const { bias, add, residual, scale } = epilogue;
   if (sizeOf(out) === 0) return allocate(out, { device, dtype });
-  const maps = hopperMaps(geometry.table, [x, weight, add, residual], bias);
-  if (maps) return hopperForward(maps, x, weight, geometry.table, epilogue);
+  const maps = hopperMaps(shape, [x, weight, add, residual], bias);
+  if (maps) return hopperForward(maps, x, weight, shape, epilogue);
   const y = allocate(out, { device, dtype });
-  const [columns, ...window] = weight.shape;
-  const product = { rows: y.size / columns, columns, terms: sizeOf(window) };
-  const { kernels, geometry: launch } = launchOf(convKernels, x, product);
+  const { outputs: columns, channels } = shape;
+  const product = { rows: y.size / columns, columns, terms: weight.size / columns };
+  const { kernels, launchGrid } = productLaunchOf(convCuda, x, product);
   const addends = [bias, add, residual].map((t) => t?.address ?? 0);
-  const operands = [x.address, weight.address, y.address, ...addends, device.table(table), scale];
-  const channels = x.shape[3];
-  kernels.conv_forward(launch, ...operands, bits(inChunks(x, channels), inChunks(weight, channels)));
+  const operands = [x.address, weight.address, y.address, ...addends, device.table(toTable(shape)), scale];
+  kernels.conv_forward(launchGrid, ...operands, bits(inChunks(x, channels), inChunks(weight, channels)));
   return y;
 }
 
 /** @param weight of dy's dtype */
-export function convInputGradient(dy: Tensor, weight: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
+export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device, dtype } = dy;
-  if (sizeOf(shape) === 0) return allocate(shape, { device, dtype });
-  const maps = hopperMaps(geometry.table, [dy, weight]);
-  if (maps) return hopperInputGradient(maps, dy, weight, geometry.table, scale);
-  const dx = allocate(shape, { device, dtype });
-  const [outputs, height, width, inputs] = weight.shape;
-  const product = { rows: dx.size / inputs, columns: inputs, terms: height * width * outputs };
-  const { kernels, geometry: launch } = launchOf(convKernels, dy, product);
-  const operands = [dy.address, weight.address, dx.address, device.table(geometry.table), scale];
-  kernels.conv_input_gradient(launch, ...operands, bits(inChunks(dy, outputs), inChunks(weight, inputs)));
+  const image = imageShape(shape);
+  if (sizeOf(image) === 0) return allocate(image, { device, dtype });
+  const maps = hopperMaps(shape, [dy, weight]);
+  if (maps) return hopperInputGradient(maps, dy, weight, shape, scale);
+  const dx = allocate(image, { device, dtype });
+  const { outputs, channels } = shape;
+  const product = { rows: dx.size / channels, columns: channels, terms: weight.size / channels };
+  const { kernels, launchGrid } = productLaunchOf(convCuda, dy, product);
+  const operands = [dy.address, weight.address, dx.address, device.table(toTable(shape)), scale];
+  kernels.conv_input_gradient(launchGrid, ...operands, bits(inChunks(dy, outputs), inChunks(weight, channels)));
   return dx;
 }
 
 /** f32, whatever the dtype of x and dy. */
-export function convWeightGradient(x: Tensor, dy: Tensor, shape: Shape, geometry: Geometry, scale: number): Tensor {
+export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = x;
-  if (x.size === 0 || dy.size === 0) return zeros(shape, { device });
-  const maps = hopperMaps(geometry.table, [x, dy]);
-  if (maps) return summed(hopperWeightPartials(maps, [{ x, dy, table: geometry.table }])[0], shape, scale);
-  const [outputs, , , inputs] = shape;
-  const product = { rows: outputs, columns: sizeOf(shape) / outputs, terms: dy.size / outputs };
-  const { kernels, geometry: launch, parts, run } = launchOf(convKernels, x, product, true);
-  const partials = allocate([parts, sizeOf(shape)], { device });
-  const operands = [x.address, dy.address, partials.address, device.table(geometry.table), run];
-  kernels.conv_weight_gradient(launch, ...operands, bits(inChunks(dy, outputs), inChunks(x, inputs)));
-  return summed(partials, shape, scale);
+  const weight = weightShape(shape);
+  if (x.size === 0 || dy.size === 0) return zeros(weight, { device });
+  const maps = hopperMaps(shape, [x, dy]);
+  if (maps) return sumPartials(hopperWeightPartials(maps, [{ x, dy, shape }])[0], weight, scale);
+  const { outputs, channels } = shape;
+  const product = { rows: outputs, columns: sizeOf(weight) / outputs, terms: dy.size / outputs };
+  const { kernels, launchGrid, parts, run } = productLaunchOf(convCuda, x, product, true);
+  const partials = allocate([parts, sizeOf(weight)], { device });
+  const operands = [x.address, dy.address, partials.address, device.table(toTable(shape)), run];
+  kernels.conv_weight_gradient(launchGrid, ...operands, bits(inChunks(dy, outputs), inChunks(x, channels)));
+  return sumPartials(partials, weight, scale);
 }
 
-/** scale times the sum of partial sums [parts, size], which it disposes of. */
-function summed(partials: Tensor, shape: Shape, scale: number): Tensor {
+/** scale times the sum of partial sums [parts, size], which it disposes. */
+function sumPartials(partials: Tensor, shape: Shape, scale: number): Tensor {
   if (partials.shape[0] === 1 && scale === 1) return view(partials, shape);
   const sum = sumAxes(partials, [0], scale);
   partials.dispose();

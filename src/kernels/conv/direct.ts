@@ -2,12 +2,20 @@
 // copy of the weights against N H W times as many multiplications.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { product } from '../matmul.ts';
-import type { Epilogue, Geometry } from './shape.ts';
+import {
+  type ConvEpilogue,
+  type ConvShape,
+  imageShape,
+  isPointwise,
+  outputShape,
+  toTable,
+  weightShape,
+} from './shape.ts';
 
 export const convKernels = kernelModule('kernels/conv/conv.c', {
   conv_packed_size: 'ptr i32 -> count',
@@ -31,28 +39,22 @@ function pack(weight: Tensor, table: number, transposed: boolean): Tensor {
 export function directForward(
   x: Tensor,
   weight: Tensor,
-  { out, table: values }: Geometry,
-  { bias, add, residual, scale }: Epilogue,
+  shape: ConvShape,
+  { bias, add, residual, scale }: ConvEpilogue,
 ): Tensor {
   const { device } = x;
-  const y = allocate(out, { device });
-  const table = device.table(values);
+  const y = allocate(outputShape(shape), { device });
+  const table = device.table(toTable(shape));
   using packed = pack(weight, table, false);
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
   device.load(convKernels).conv_forward(x.address, packed.address, y.address, biasAt, addAt, residualAt, table, scale);
   return y;
 }
 
-export function directInputGradient(
-  dy: Tensor,
-  weight: Tensor,
-  shape: Shape,
-  { table: values }: Geometry,
-  scale: number,
-): Tensor {
+export function directInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = dy;
-  const dx = allocate(shape, { device });
-  const table = device.table(values);
+  const dx = allocate(imageShape(shape), { device });
+  const table = device.table(toTable(shape));
   using packed = pack(weight, table, true);
   device.load(convKernels).conv_input_gradient(dy.address, packed.address, dx.address, table, scale);
   return dx;
@@ -61,43 +63,33 @@ export function directInputGradient(
 /** Fewer input channels than this leave most of a vector empty. */
 const FEW_CHANNELS = 8;
 
-export function directWeightGradient(
-  x: Tensor,
-  dy: Tensor,
-  shape: Shape,
-  { table: values }: Geometry,
-  scale: number,
-): Tensor {
+export function directWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = x;
-  const [, , , channels, , , outputs, height, width] = values;
-  const table = device.table(values);
+  const { channels, kernelHeight, kernelWidth } = shape;
+  const weight = weightShape(shape);
+  const table = device.table(toTable(shape));
   const kernels = device.load(convKernels);
-  const pixels = dy.size / outputs;
+  const pixels = dy.size / shape.outputs;
   // A gradient over pixels is a plain product where each pixel has one patch of its own in memory.
-  if (isPointwise(values)) {
+  if (isPointwise(shape)) {
     const plain = pixelProduct(dy, view(x, [pixels, channels]));
-    if (scale === 1) return view(plain, shape);
-    const scaled = sumAxes(view(plain, [1, sizeOf(shape)]), [0], scale);
+    if (scale === 1) return view(plain, weight);
+    const scaled = sumAxes(view(plain, [1, sizeOf(weight)]), [0], scale);
     plain.dispose();
-    return view(scaled, shape);
+    return view(scaled, weight);
   }
-  if (scale === 1 && channels < FEW_CHANNELS && height * width > 1) {
-    using patches = allocate([pixels, height * width * channels], { device });
+  if (scale === 1 && channels < FEW_CHANNELS && kernelHeight * kernelWidth > 1) {
+    using patches = allocate([pixels, kernelHeight * kernelWidth * channels], { device });
     kernels.conv_unfold(x.address, patches.address, table);
-    return view(pixelProduct(dy, patches), shape);
+    return view(pixelProduct(dy, patches), weight);
   }
   const count = kernels.conv_weight_partials(table);
-  const partials = allocate([count, sizeOf(shape)], { device });
+  const partials = allocate([count, sizeOf(weight)], { device });
   kernels.conv_weight_gradient(x.address, dy.address, partials.address, table);
-  if (count === 1 && scale === 1) return view(partials, shape);
+  if (count === 1 && scale === 1) return view(partials, weight);
   const sum = sumAxes(partials, [0], scale);
   partials.dispose();
-  return view(sum, shape);
-}
-
-/** Kernel 1 x 1 at stride 1 without padding: each output pixel is made from the pixel at its place. */
-function isPointwise(table: readonly number[]): boolean {
-  return table.slice(7).every((value, i) => value === (i < 4 ? 1 : 0));
+  return view(sum, weight);
 }
 
 /** dy^T times `pixels` [N H W, columns]: [Cout, columns]. */

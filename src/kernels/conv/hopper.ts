@@ -3,11 +3,18 @@
 import type { Device, TensorMaps } from '../../device/device.ts';
 import { cudaModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import { type Shape, sizeOf } from '../../tensor/shape.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
-import { measuredTiles } from '../tuning/sm_90a_measured.ts';
-import type { Epilogue } from './shape.ts';
+import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90a.ts';
+import {
+  type ConvEpilogue,
+  type ConvShape,
+  imageShape,
+  isUnstrided,
+  outputShape,
+  toTable,
+  weightShape,
+} from './shape.ts';
 
 /** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
 export const STEP = 64;
@@ -15,7 +22,7 @@ export const STEP = 64;
  * Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes (hopper.cu); a block for each
  * multiprocessor, which makes one tile after another.
  */
-export const launchOf = ({ workers }: Device, tiles: number) =>
+export const hopperGridOf = ({ workers }: Device, tiles: number) =>
   ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
 /** How far a patch may reach beyond the image: tensor maps have 8 bits for it. */
 const MOST_REACH = 127;
@@ -46,66 +53,46 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ),
 }));
 
-/** A convolution at stride 1. */
-export interface Layer {
-  /** [N, H, W, Cin] */
-  x: Shape;
-  /** [Cout, kh, kw, Cin] */
-  weight: Shape;
-  padding: readonly [number, number];
-  /** [N, H', W', Cout] */
-  out: Shape;
-}
-
 /** Whether the kernels do a convolution of this shape. */
-export function suitsHopper(table: readonly number[]): boolean {
-  const [, , , channels, , , outputs, kh, kw, strideY, strideX, padY, padX] = table;
+export function suitsHopper(shape: ConvShape): boolean {
+  const { channels, outputs, kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const whole = (count: number) => count > 0 && count % STEP === 0;
-  if (strideY !== 1 || strideX !== 1 || !whole(channels) || !whole(outputs)) return false;
+  if (!isUnstrided(shape) || !whole(channels) || !whole(outputs)) return false;
   // The input's gradient has paddings of kernel - 1 - padding.
-  return padY < kh && padX < kw && Math.max(kh, kw) <= MOST_REACH;
+  return paddingY < kernelHeight && paddingX < kernelWidth && Math.max(kernelHeight, kernelWidth) <= MOST_REACH;
 }
 
 /**
- * The maps that the kernels need, where they can do it all.
- * @param table Geometry's
- * @param tensors read in pieces of 16 bytes, bf16
- * @param bias read so, f32
+ * The maps that the kernels need; undefined where the kernels cannot do the convolution.
+ * @param tensors bf16, read in pieces of 16 bytes
+ * @param bias f32, read in the same way
  */
 export function hopperMaps(
-  table: readonly number[],
+  shape: ConvShape,
   tensors: readonly [Tensor, ...(Tensor | undefined)[]],
   bias?: Tensor,
 ): TensorMaps | undefined {
-  if (!suitsHopper(table)) return undefined;
+  if (!suitsHopper(shape)) return undefined;
   if (tensors[0].dtype !== 'bf16' || [...tensors, bias].some((t) => t && t.address % 16 !== 0)) return undefined;
   return tensors[0].device.tensorMaps;
 }
 
-/** @param table Geometry's */
-export function layerOf(table: readonly number[]): Layer {
-  const [n, height, width, channels, outHeight, outWidth, outputs, kh, kw, , , ...padding] = table;
+/** The convolution at stride 1 whose forward pass is the input's gradient of that one at stride 1. */
+function mirror(shape: ConvShape): ConvShape {
+  const { height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
   return {
-    x: [n, height, width, channels],
-    weight: [outputs, kh, kw, channels],
-    padding: padding as [number, number],
-    out: [n, outHeight, outWidth, outputs],
+    ...shape,
+    ...{ height: outputHeight, width: outputWidth, channels: outputs },
+    ...{ outputHeight: height, outputWidth: width, outputs: channels },
+    ...{ paddingY: kernelHeight - 1 - shape.paddingY, paddingX: kernelWidth - 1 - shape.paddingX },
   };
 }
 
-/** The layer whose forward pass is the input's gradient of that layer. */
-function mirrored({ x, weight: [outputs, kh, kw, channels], padding: [padY, padX], out }: Layer): Layer {
-  return { x: out, weight: [channels, kh, kw, outputs], padding: [kh - 1 - padY, kw - 1 - padX], out: x };
-}
-
-/** Of x, whose shape is the layer's. */
-export function patchesOf(
-  maps: TensorMaps,
-  { address }: Tensor,
-  { x, weight: [, kh, kw], padding: [padY, padX] }: Layer,
-  count: number,
-): number {
-  return maps.patches(address, x, [-padY, -padX], [padY - (kh - 1), padX - (kw - 1)], count);
+/** The tensor map of the patches of x, the image of a convolution at stride 1. */
+export function patchesOf(maps: TensorMaps, { address }: Tensor, shape: ConvShape, count: number): number {
+  const { kernelHeight, kernelWidth, paddingY, paddingX } = shape;
+  const upper = [paddingY - (kernelHeight - 1), paddingX - (kernelWidth - 1)] as const;
+  return maps.patches(address, imageShape(shape), [-paddingY, -paddingX], upper, count);
 }
 
 export type Tile = (typeof hopperBuilds)[number];
@@ -121,22 +108,22 @@ export function timeOf({ rows, columns, together, efficiency }: Tile, tiles: num
   return together === 1 ? Math.max(products, (products + tiles * writing) / 2) + writing : products + tiles * writing;
 }
 
-/** The key of convolutions in MeasuredTiles. @param tables Geometry's */
-export const keyOf = (tables: readonly (readonly number[])[]) => tables.map((table) => table.join(' ')).join(', ');
+/** The key of convolutions in MeasuredTiles. */
+export const keyOf = (shapes: readonly ConvShape[]) => shapes.map((shape) => toTable(shape).join(' ')).join(', ');
 
 /**
- * The tile of an output or an input gradient, by the shape alone (its sums are the same with each), and its predicted time: one that
- * was measured to be the fastest, else the one that is predicted to be.
- * @param table Geometry's
+ * The tile of an output or an input gradient, by the shape alone (its sums are the same with each), and its predicted time: the
+ * tile that was measured to be the fastest, else the one that is predicted to be.
  */
-export function choiceOf(table: readonly number[], pass: 'forward' | 'input', known: MeasuredTiles = measuredTiles) {
-  const layer = pass === 'input' ? mirrored(layerOf(table)) : layerOf(table);
-  const [outputs, ...window] = layer.weight;
+export function choiceOf(shape: ConvShape, pass: 'forward' | 'input', known: MeasuredTiles = measuredTiles()) {
+  const { batch, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } =
+    pass === 'input' ? mirror(shape) : shape;
   const choices = hopperBuilds.map((tile) => {
-    const waves = Math.ceil(tilesOf(tile, sizeOf(layer.out) / outputs, outputs) / hopperTuning.multiprocessors);
-    return { tile, microseconds: timeOf(tile, waves, waves * sizeOf(window)) };
+    const tiles = tilesOf(tile, batch * outputHeight * outputWidth, outputs);
+    const waves = Math.ceil(tiles / hopperTuning.multiprocessors);
+    return { tile, microseconds: timeOf(tile, waves, waves * kernelHeight * kernelWidth * channels) };
   });
-  const measured = known[pass][keyOf([table])];
+  const measured = known[pass][keyOf([shape])];
   return (
     choices.find(({ tile }) => tile.name === measured) ??
     choices.reduce((best, choice) => (choice.microseconds < best.microseconds ? choice : best))
@@ -148,24 +135,23 @@ export function hopperForward(
   maps: TensorMaps,
   x: Tensor,
   weight: Tensor,
-  table: readonly number[],
-  { bias, add, residual, scale }: Epilogue,
+  shape: ConvShape,
+  { bias, add, residual, scale }: ConvEpilogue,
   chosen?: Tile,
 ): Tensor {
   const { device } = x;
-  const layer = layerOf(table);
-  const tile = chosen ?? choiceOf(table, 'forward').tile;
-  const y = allocate(layer.out, { device, dtype: 'bf16' });
-  const [outputs, ...window] = layer.weight;
+  const { outputs } = shape;
+  const tile = chosen ?? choiceOf(shape, 'forward').tile;
+  const y = allocate(outputShape(shape), { device, dtype: 'bf16' });
   const operands = [
-    patchesOf(maps, x, layer, tile.rows),
-    maps.rows(weight.address, [outputs, sizeOf(window)], tile.columns),
+    patchesOf(maps, x, shape, tile.rows),
+    maps.rows(weight.address, [outputs, sizeOf(weightShape(shape)) / outputs], tile.columns),
     ...[y, bias, add, residual].map((t) => t?.address ?? 0),
-    device.table(table),
+    device.table(toTable(shape)),
     scale,
   ];
-  const geometry = launchOf(device, tilesOf(tile, y.size / outputs, outputs));
-  device.load(tile.module).conv_hopper_forward(geometry, ...operands);
+  const launchGrid = hopperGridOf(device, tilesOf(tile, y.size / outputs, outputs));
+  device.load(tile.module).conv_hopper_forward(launchGrid, ...operands);
   return y;
 }
 
@@ -174,23 +160,22 @@ export function hopperInputGradient(
   maps: TensorMaps,
   dy: Tensor,
   weight: Tensor,
-  table: readonly number[],
+  shape: ConvShape,
   scale: number,
   chosen?: Tile,
 ): Tensor {
   const { device } = dy;
-  const back = mirrored(layerOf(table));
-  const tile = chosen ?? choiceOf(table, 'input').tile;
-  const dx = allocate(back.out, { device, dtype: 'bf16' });
-  const [outputs, , , channels] = weight.shape;
+  const { channels, outputs } = shape;
+  const tile = chosen ?? choiceOf(shape, 'input').tile;
+  const dx = allocate(imageShape(shape), { device, dtype: 'bf16' });
   const operands = [
-    patchesOf(maps, dy, back, tile.rows),
-    maps.rows(weight.address, [outputs, weight.size / outputs], STEP),
+    patchesOf(maps, dy, mirror(shape), tile.rows),
+    maps.rows(weight.address, [outputs, sizeOf(weightShape(shape)) / outputs], STEP),
     dx.address,
-    device.table(table),
+    device.table(toTable(shape)),
     scale,
   ];
-  const geometry = launchOf(device, tilesOf(tile, dx.size / channels, channels));
-  device.load(tile.module).conv_hopper_input_gradient(geometry, ...operands);
+  const launchGrid = hopperGridOf(device, tilesOf(tile, dx.size / channels, channels));
+  device.load(tile.module).conv_hopper_input_gradient(launchGrid, ...operands);
   return dx;
 }

@@ -3,18 +3,14 @@
 import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { halvesOf, inPieces, padded } from '../launch/words.ts';
-import { hopperTuning, type MeasuredTiles } from '../tuning/sm_90a.ts';
-import { measuredTiles } from '../tuning/sm_90a_measured.ts';
+import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90a.ts';
 import {
   ENTRY_WORDS,
   hopperBuilds,
+  hopperGridOf,
   keyOf,
-  type Layer,
-  launchOf,
-  layerOf,
   MOST_TOGETHER,
   patchesOf,
   STEP,
@@ -22,6 +18,7 @@ import {
   tilesOf,
   timeOf,
 } from './hopper.ts';
+import { type ConvShape, toTable } from './shape.ts';
 
 /** Steps that a partial sum has at least where a sum is cut, and the most partial sums. */
 const LEAST_STEPS = 8;
@@ -38,13 +35,14 @@ export interface Cut {
 }
 
 /** A weight's gradient as a matrix product whose terms are output pixels. */
-function productOf({ weight: [outputs, ...window], out: [n, height, width] }: Layer) {
-  return { rows: outputs, columns: sizeOf(window), steps: Math.ceil((n * height * width) / STEP) };
+function productOf({ batch, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth, channels }: ConvShape) {
+  const steps = Math.ceil((batch * outputHeight * outputWidth) / STEP);
+  return { rows: outputs, columns: kernelHeight * kernelWidth * channels, steps };
 }
 
-/** What weight gradients that are made together may be cut into: the best predicted run with each tile. @param tables Geometry's */
-export function cutsOf(tables: readonly (readonly number[])[]): Cut[] {
-  const products = tables.map((table) => productOf(layerOf(table)));
+/** What weight gradients that are computed in one launch may be cut into: the best predicted run with each tile. */
+export function cutsOf(shapes: readonly ConvShape[]): Cut[] {
+  const products = shapes.map(productOf);
   const longest = Math.max(...products.map(({ steps }) => steps));
   const most = Math.min(MOST_PARTS, Math.max(1, Math.floor(longest / LEAST_STEPS)));
   const runs = Array.from({ length: most }, (_, i) => Math.ceil(longest / (i + 1)));
@@ -71,29 +69,21 @@ function predicted(products: readonly ReturnType<typeof productOf>[], tile: Tile
   return timeOf(tile, waves, most * STEP) + moved / bandwidth;
 }
 
-/** How weight gradients that are made together are cut, by the shapes alone: as measured to be the fastest, else as predicted. */
-export function cutOf(tables: readonly (readonly number[])[], known: MeasuredTiles = measuredTiles): Cut {
-  const measured = known.weight[keyOf(tables)];
+/** How weight gradients of one launch are cut, by the shapes alone: as measured to be the fastest, else as predicted. */
+export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measuredTiles()): Cut {
+  const measured = known.weight[keyOf(shapes)];
   const tile = hopperBuilds.find(({ name }) => name === measured?.tile);
-  if (!measured || !tile) return fastest(cutsOf(tables));
+  if (!measured || !tile) return fastest(cutsOf(shapes));
   const { run } = measured;
-  return {
-    tile,
-    run,
-    microseconds: predicted(
-      tables.map((table) => productOf(layerOf(table))),
-      tile,
-      run,
-    ),
-  };
+  return { tile, run, microseconds: predicted(shapes.map(productOf), tile, run) };
 }
 
 /** What a weight gradient is made of. */
-export type WeightFactors = Pick<WeightProduct, 'x' | 'dy' | 'table'>;
+export type WeightFactors = Pick<WeightProduct<ConvShape>, 'x' | 'dy' | 'shape'>;
 
 /** Those that are launched together: as many as a launch takes, of the most pixels first. */
 export function inLaunches<Item extends { gradient: WeightFactors }>(items: readonly Item[]): Item[][] {
-  const steps = ({ gradient }: Item) => productOf(layerOf(gradient.table)).steps;
+  const steps = ({ gradient }: Item) => productOf(gradient.shape).steps;
   return inPieces(
     items.toSorted((a, b) => steps(b) - steps(a)),
     MOST_TOGETHER,
@@ -104,7 +94,7 @@ export function inLaunches<Item extends { gradient: WeightFactors }>(items: read
 export function hopperWeightPartials(
   maps: TensorMaps,
   items: readonly WeightFactors[],
-  { tile, run }: Pick<Cut, 'tile' | 'run'> = cutOf(items.map(({ table }) => table)),
+  { tile, run }: Pick<Cut, 'tile' | 'run'> = cutOf(items.map(({ shape }) => shape)),
 ): Tensor[] {
   const [
     {
@@ -114,13 +104,12 @@ export function hopperWeightPartials(
   let tiles = 0;
   const words: number[] = [];
   const pairs: number[] = [];
-  const made = items.map(({ x, dy, table }) => {
-    const layer = layerOf(table);
-    const { rows, columns, steps } = productOf(layer);
+  const made = items.map(({ x, dy, shape }) => {
+    const { rows, columns, steps } = productOf(shape);
     const parts = Math.ceil(steps / run);
     const partials = allocate([parts, rows * columns], { device });
-    pairs.push(patchesOf(maps, x, layer, STEP), maps.rows(dy.address, [dy.size / rows, rows], STEP));
-    words.push(...halvesOf(partials.address), ...halvesOf(device.table(table)), tiles);
+    pairs.push(patchesOf(maps, x, shape, STEP), maps.rows(dy.address, [dy.size / rows, rows], STEP));
+    words.push(...halvesOf(partials.address), ...halvesOf(device.table(toTable(shape))), tiles);
     tiles += tilesOf(tile, rows, columns) * parts;
     return partials;
   });
@@ -128,6 +117,6 @@ export function hopperWeightPartials(
   const sizes = [items.length, tiles, run];
   device
     .load(tile.module)
-    .conv_hopper_weight_gradients(launchOf(device, tiles), maps.together(pairs), ...byValue, ...sizes);
+    .conv_hopper_weight_gradients(hopperGridOf(device, tiles), maps.together(pairs), ...byValue, ...sizes);
   return made;
 }

@@ -1,4 +1,4 @@
-/* A convolution as its launch code describes it: Geometry.table. */
+/* The sizes of a convolution as toTable of shape.ts writes them. */
 #ifndef RECTIFLOW_TABLE_CUH
 #define RECTIFLOW_TABLE_CUH
 

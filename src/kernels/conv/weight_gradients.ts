@@ -4,11 +4,13 @@ import type { TensorMaps } from '../../device/device.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { keep } from '../../tensor/scope.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, launchOf, type ProductLaunch, productModules } from '../launch/product.ts';
+import { inChunks, type ProductLaunch, productLaunchOf, productModules } from '../launch/product.ts';
 import { halvesOf, inPieces, padded } from '../launch/words.ts';
 import { hopperMaps } from './hopper.ts';
 import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
+import { type ConvShape, toTable, weightShape } from './shape.ts';
 
 /** Words of a table by value, all entries together, and of an entry: see weight_gradients.cu. */
 const TABLE = 880;
@@ -27,7 +29,7 @@ const LEAST_RUN = 1024;
 /** Stands for the others of a launch, so that the tile is one that needs them to fill the card. */
 const COMPANY = 128;
 
-type Item = { gradient: WeightProduct };
+type Item = { gradient: WeightProduct<ConvShape> };
 
 interface Planned<One extends Item> {
   item: One;
@@ -40,7 +42,7 @@ interface Planned<One extends Item> {
 /** Each with its partial sums [parts, Cout kh kw Cin], f32, which the caller owns. */
 export function partialsOf<One extends Item>(items: readonly One[]): (One & { partials: Tensor })[] {
   const some = items.filter(({ gradient: { x, dy } }) => x.size > 0 && dy.size > 0);
-  const mapsOf = ({ gradient: { x, dy, table } }: One) => hopperMaps(table, [x, dy]);
+  const mapsOf = ({ gradient: { x, dy, shape } }: One) => hopperMaps(shape, [x, dy]);
   const hopper = some.filter(mapsOf);
   const maps = hopper.length > 0 ? mapsOf(hopper[0]) : undefined;
   const made = (group: readonly One[], partials: readonly Tensor[]) =>
@@ -68,12 +70,12 @@ export function partialsOf<One extends Item>(items: readonly One[]): (One & { pa
 function portableLaunches<One extends Item>(items: readonly One[]): Planned<One>[][] {
   const groups = new Map<CudaLaunchers<Names>, Planned<One>[]>();
   for (const item of items) {
-    const { x, dy, table } = item.gradient;
-    const [, , , inputs, , , outputs, height, width] = table;
+    const { x, dy, shape } = item.gradient;
+    const { channels, outputs, kernelHeight, kernelWidth } = shape;
     const terms = dy.size / outputs;
-    const product = { rows: outputs, columns: height * width * inputs, terms, batches: COMPANY };
-    const launch = launchOf(weightGradientModules, x, product);
-    const planned = { item, launch, tiles: launch.geometry.grid[0] / COMPANY, terms };
+    const product = { rows: outputs, columns: kernelHeight * kernelWidth * channels, terms, batches: COMPANY };
+    const launch = productLaunchOf(weightGradientModules, x, product);
+    const planned = { item, launch, tiles: launch.launchGrid.grid[0] / COMPANY, terms };
     const group = groups.get(launch.kernels);
     if (group) group.push(planned);
     else groups.set(launch.kernels, [planned]);
@@ -88,18 +90,18 @@ function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
   let blocks = 0;
   const made: Tensor[] = [];
   const words = group.flatMap(({ item, tiles, terms }) => {
-    const { x, dy, table } = item.gradient;
-    const [, , , inputs, , , outputs, height, width] = table;
+    const { x, dy, shape } = item.gradient;
+    const { channels, outputs } = shape;
     const parts = Math.ceil(terms / run);
-    const partials = allocate([parts, outputs * height * width * inputs], { device: x.device });
+    const partials = allocate([parts, sizeOf(weightShape(shape))], { device: x.device });
     made.push(partials);
     const first = blocks;
     blocks += tiles * parts;
-    const chunked = (inChunks(dy, outputs) ? 1 : 0) + (inChunks(x, inputs) ? 2 : 0);
-    const pointers = [x.address, dy.address, partials.address, x.device.table(table)];
+    const chunked = (inChunks(dy, outputs) ? 1 : 0) + (inChunks(x, channels) ? 2 : 0);
+    const pointers = [x.address, dy.address, partials.address, x.device.table(toTable(shape))];
     return [...pointers.flatMap(halvesOf), run, chunked, first];
   });
   const [{ launch }] = group;
-  launch.kernels.conv_weight_gradients({ ...launch.geometry, grid: [blocks] }, ...padded(words, TABLE), group.length);
+  launch.kernels.conv_weight_gradients({ ...launch.launchGrid, grid: [blocks] }, ...padded(words, TABLE), group.length);
   return made;
 }

@@ -2,9 +2,8 @@
 // and goes back to the allocator: transformed weights of all calls together would be four times the weights.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { Epilogue, Geometry } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, imageShape, outputShape, toTable, weightShape } from './shape.ts';
 
 export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
   winograd_panel: '-> count',
@@ -19,14 +18,14 @@ export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
 export function winogradForward(
   x: Tensor,
   weight: Tensor,
-  { out, table: values }: Geometry,
-  { bias, add, residual, scale }: Epilogue,
+  shape: ConvShape,
+  { bias, add, residual, scale }: ConvEpilogue,
   tile: number,
 ): Tensor {
   const { device } = x;
   const kernels = device.load(winogradKernels);
-  const table = device.table(values);
-  const y = allocate(out, { device });
+  const table = device.table(toTable(shape));
+  const y = allocate(outputShape(shape), { device });
   using scratch = allocate([kernels.winograd_scratch(table, tile, 0, device.workers)], { device });
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
   const operands = [x.address, weight.address, y.address, biasAt, addAt, residualAt, scratch.address];
@@ -37,33 +36,25 @@ export function winogradForward(
 export function winogradInputGradient(
   dy: Tensor,
   weight: Tensor,
-  shape: Shape,
-  { table: values }: Geometry,
+  shape: ConvShape,
   scale: number,
   tile: number,
 ): Tensor {
   const { device } = dy;
   const kernels = device.load(winogradKernels);
-  const table = device.table(values);
-  const dx = allocate(shape, { device });
+  const table = device.table(toTable(shape));
+  const dx = allocate(imageShape(shape), { device });
   using scratch = allocate([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
   const operands = [dy.address, weight.address, dx.address, scratch.address];
   kernels.winograd_input_gradient(...operands, table, tile, device.workers, scale);
   return dx;
 }
 
-export function winogradWeightGradient(
-  x: Tensor,
-  dy: Tensor,
-  shape: Shape,
-  { table: values }: Geometry,
-  scale: number,
-  tile: number,
-): Tensor {
+export function winogradWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number, tile: number): Tensor {
   const { device } = x;
   const kernels = device.load(winogradKernels);
-  const table = device.table(values);
-  const dw = allocate(shape, { device });
+  const table = device.table(toTable(shape));
+  const dw = allocate(weightShape(shape), { device });
   using scratch = allocate([kernels.winograd_gradient_scratch(table, tile, device.workers)], { device });
   const operands = [x.address, dy.address, dw.address, scratch.address];
   kernels.winograd_weight_gradient(...operands, table, tile, device.workers, scale);

@@ -11,7 +11,7 @@ constexpr int CHUNK = 16 / sizeof(real); /* elements of one copy */
 constexpr int STEP = 4 * CHUNK;
 constexpr int FRAGMENT = 2 * CHUNK; /* terms of one matrix instruction */
 constexpr int WARP_ROWS = TILE / 2, WARP_COLUMNS = 32;
-constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding included; geometry.ts counts on it */
+constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding included; SHARED_PER_ROW of launch/product.ts counts on it */
 
 typedef unsigned char *shared_tiles;
 #define SHARED_TILES(name) extern __shared__ __align__(16) unsigned char name[]

@@ -2,7 +2,7 @@
 import type { PendingProduct } from '../../autograd/gradient_parts.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, launchOf, productModules } from '../launch/product.ts';
+import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padded } from '../launch/words.ts';
 import { accumulate } from './accumulate.ts';
@@ -42,10 +42,10 @@ export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {
     (pairs.every((pair) => inChunks(pair.dy, pair.weight.shape[0])) ? 1 : 0) +
     (pairs.every((pair) => inChunks(pair.weight, columns)) ? 2 : 0);
   if (rows * columns === 0) return allocate(shape, { device, dtype });
-  const { kernels, geometry, parts, run } = launchOf(modules, dy, { rows, columns, terms }, true);
+  const { kernels, launchGrid, parts, run } = productLaunchOf(modules, dy, { rows, columns, terms }, true);
   const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   const sizes = [to.address, rows, terms, columns, run, to.dtype === 'f32' ? 1 : 0, chunked];
-  kernels.joined_product(geometry, ...padded(words, TABLE), pairs.length, ...sizes);
+  kernels.joined_product(launchGrid, ...padded(words, TABLE), pairs.length, ...sizes);
   if (parts === 1) return to;
   const sum = sumAxes(to, [0], 1, dtype);
   to.dispose();

@@ -4,11 +4,12 @@
 import type { DeferredGradients } from '../../autograd/arithmetic.ts';
 import { type DeferredGradient, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
-import type { Geometry } from '../../device/module.ts';
+import type { LaunchGrid } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import { keep } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { ConvShape } from '../conv/shape.ts';
 import { partialsOf } from '../conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from '../launch/storage.ts';
 import { bitsOf, halvesOf, inPieces, padded } from '../launch/words.ts';
@@ -38,13 +39,13 @@ interface Waiting<Gradient extends DeferredGradient> {
 export class LeafGradients implements DeferredGradients {
   private terms: Waiting<SumOfTerms>[] = [];
   private rows: Waiting<SumOfRows>[] = [];
-  private products: Waiting<WeightProduct>[] = [];
+  private products: Waiting<WeightProduct<ConvShape>>[] = [];
 
   /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
   add(target: Tensor, gradient: DeferredGradient): void {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
-    else this.products.push({ target, gradient });
+    else this.products.push({ target, gradient: gradient as WeightProduct<ConvShape> });
     if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
     if (Math.max(bytesOf(this.products), bytesOf(this.terms)) > MOST_WAITING) this.addProducts();
   }
@@ -140,7 +141,7 @@ function launchInTables(
       blocks += Math.ceil(threads / THREADS);
       return [...pointers.flatMap(halvesOf), ...sizes, first, last];
     });
-    const geometry: Geometry = { grid: [blocks], block: [THREADS] };
-    kernelsFor(leafGradientModules, device, dtype)[kernel](geometry, ...padded(words, TABLE), some.length);
+    const launchGrid: LaunchGrid = { grid: [blocks], block: [THREADS] };
+    kernelsFor(leafGradientModules, device, dtype)[kernel](launchGrid, ...padded(words, TABLE), some.length);
   }
 }

@@ -4,7 +4,7 @@ import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, launchOf, productModules } from '../launch/product.ts';
+import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padded } from '../launch/words.ts';
 import { matmul, matmulOp } from '../matmul.ts';
@@ -61,9 +61,9 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   const rows = x.size / inputs;
   const columns = Math.max(...weights.map(({ shape }) => shape[0]));
   // The tile is that of the widest layer, with all of them to fill the card.
-  const { kernels, geometry } = launchOf(modules, x, { rows, columns, terms: inputs, batches: layers.length });
+  const { kernels, launchGrid } = productLaunchOf(modules, x, { rows, columns, terms: inputs, batches: layers.length });
   // The exact product's is 32; others have two threads a row.
-  const edge = geometry.shared ? geometry.block[0] / 2 : 32;
+  const edge = launchGrid.shared ? launchGrid.block[0] / 2 : 32;
   const tilesOf = (width: number) => Math.ceil(rows / edge) * Math.ceil(width / edge);
   let blocks = 0;
   const outputs = weights.map(({ shape }) => allocate([...x.shape.slice(0, -1), shape[0]], { device, dtype }));
@@ -75,7 +75,7 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   });
   const chunked = (inChunks(x, inputs) ? 1 : 0) + (weights.every((weight) => inChunks(weight, inputs)) ? 2 : 0);
   kernels.linears_forward(
-    { ...geometry, grid: [blocks] },
+    { ...launchGrid, grid: [blocks] },
     ...padded(words, TABLE),
     layers.length,
     x.address,

@@ -45,7 +45,7 @@ export function globalNorm(x: Tensor, maxNorm: number): Tensor {
 }
 
 /** Flat tensors of one size, f32 but for `copy`; `norm` is what `globalNorm` gives for the gradients, `schedule` what `scheduleOf` gives. */
-export interface AdamState {
+export interface AdamTensors {
   parameters: Tensor;
   gradients: Tensor;
   firstMoment: Tensor;
@@ -90,7 +90,7 @@ function momentOf(beta: number): [kept: number, rest: number, share: number] {
  * One update in place: clip, decay, Adam (Kingma, Ba 2015, with bias correction), moving average, zeroed gradients. Where the
  * norm is not finite nothing is updated; the gradients are zeroed all the same.
  */
-export function adamStep(state: AdamState, update: AdamUpdate): void {
+export function adamStep(state: AdamTensors, update: AdamUpdate): void {
   const { parameters, gradients, firstMoment, secondMoment, ema, copy, norm, schedule } = state;
   const { beta1, beta2, epsilon, weightDecay } = update;
   const { device, size } = parameters;

@@ -1,7 +1,13 @@
 // Launching products on CUDA (product.cuh): how to multiply follows from the operands' dtype and the device's precision, the
 // tile and the number of partial sums from the shape alone.
 import type { Precision } from '../../device/device.ts';
-import { type CudaLaunchers, type CudaModule, cudaModule, type Geometry, type Signature } from '../../device/module.ts';
+import {
+  type CudaLaunchers,
+  type CudaModule,
+  cudaModule,
+  type LaunchGrid,
+  type Signature,
+} from '../../device/module.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
@@ -55,7 +61,7 @@ export interface ProductShape {
 
 export interface ProductLaunch<Names extends string> {
   kernels: CudaLaunchers<Names>;
-  geometry: Geometry;
+  launchGrid: LaunchGrid;
   /** Partial sums, each over `run` terms. */
   parts: number;
   run: number;
@@ -66,7 +72,7 @@ export interface ProductLaunch<Names extends string> {
  * @param split whether the terms may be cut into partial sums, which the caller adds up: for products of many terms that
  * make few tiles
  */
-export function launchOf<Names extends string>(
+export function productLaunchOf<Names extends string>(
   modules: ProductModules<Names>,
   { device, dtype }: Tensor,
   { rows, columns, terms, batches = 1 }: ProductShape,
@@ -86,7 +92,7 @@ export function launchOf<Names extends string>(
   const parts = partsOf(tile);
   return {
     kernels: device.load(module),
-    geometry: {
+    launchGrid: {
       grid: [blocks(tile), parts],
       block: [tile === EXACT_TILE ? 256 : 2 * tile],
       shared: tile === EXACT_TILE ? 0 : SHARED_PER_ROW * tile,

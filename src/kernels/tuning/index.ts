@@ -1,8 +1,25 @@
-// Measured rates of the convolution algorithms, a table for each instruction set. `rectiflow tune --out src/kernels/tuning/X.ts`
-// makes one again. NEON goes by the table of 128-bit vectors, which was measured with SSE.
-import { avx2 } from './avx2.ts';
-import { avx512 } from './avx512.ts';
-import { simd128 } from './simd128.ts';
-import { wasm } from './wasm.ts';
+// The package's tables of measured rates, one for each instruction set. `rectiflow tune --out src/kernels/tuning/X.json` measures
+// one again. NEON uses the table of 128-bit vectors, which was measured with SSE.
+import { sourceUrl } from '../../device/source.ts';
+import { readText } from '../../device/texts.ts';
+import { requireTuning, type Tuning } from './table.ts';
 
-export const tunings = { avx512, avx2, simd128, wasm };
+export const instructionSets = ['avx512', 'avx2', 'simd128', 'wasm'] as const;
+export type InstructionSet = (typeof instructionSets)[number];
+
+/** The value of a JSON file of this folder: in a bundle it is one of the texts that the bundle holds. */
+export function readTable<Value>(name: string, check: (path: string, value: unknown) => Value): Value {
+  const path = `kernels/tuning/${name}.json`;
+  return check(path, JSON.parse(readText(sourceUrl(path))));
+}
+
+const read = new Map<InstructionSet, Tuning>();
+
+/** The package's table for an instruction set; its file is read once. */
+export function packagedTuning(set: InstructionSet): Tuning {
+  const known = read.get(set);
+  if (known) return known;
+  const tuning = readTable(set, requireTuning);
+  read.set(set, tuning);
+  return tuning;
+}

@@ -4,17 +4,11 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
-import {
-  type Algorithm,
-  algorithms,
-  isWinograd,
-  type Pass,
-  passes,
-  type Tuning,
-} from '../../kernels/conv/algorithm.ts';
+import { isWinograd } from '../../kernels/conv/algorithm.ts';
 import { convForward, convInputGradient, convWeightGradient } from '../../kernels/conv/cpu.ts';
-import type { Geometry } from '../../kernels/conv/shape.ts';
+import { convShapeOf } from '../../kernels/conv/shape.ts';
 import { randn } from '../../kernels/random.ts';
+import { type Algorithm, algorithms, type ConvPass, convPasses, type Tuning } from '../../kernels/tuning/table.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { turn } from '../../turn.ts';
@@ -56,8 +50,8 @@ export async function tune(device: Device, options: TuneOptions = {}): Promise<T
   if (device.kind === 'cuda')
     throw new ValueError('tune measures cpu and wasm; convolutions of cuda have one algorithm');
   const rates = Object.fromEntries(
-    passes.map((pass) => [pass, Object.fromEntries(algorithms.map((algorithm) => [algorithm, []]))]),
-  ) as unknown as Record<Pass, Record<Algorithm, number[][][]>>;
+    convPasses.map((pass) => [pass, Object.fromEntries(algorithms.map((algorithm) => [algorithm, []]))]),
+  ) as unknown as Record<ConvPass, Record<Algorithm, number[][][]>>;
   const total = tiles.length * channels.length ** 2;
   let done = 0;
   for (const [i, count] of tiles.entries())
@@ -68,7 +62,7 @@ export async function tune(device: Device, options: TuneOptions = {}): Promise<T
         await turn(signal);
         const [n, size] = images[count];
         const measured = measureShape(device, { n, size, inputs, outputs }, turns);
-        for (const pass of passes)
+        for (const pass of convPasses)
           for (const algorithm of algorithms) {
             const table = rates[pass][algorithm];
             table[i] ??= [];
@@ -88,28 +82,28 @@ interface Shape {
 }
 
 /** GFLOP/s, to three digits; 0 of an algorithm that cannot do the shape. */
-function measureShape(device: Device, shape: Shape, turns: number): Record<Pass, Record<Algorithm, number>> {
+function measureShape(device: Device, shape: Shape, turns: number): Record<ConvPass, Record<Algorithm, number>> {
   const { n, size, inputs, outputs } = shape;
   return scope(() => {
     const draw = (dims: number[], sample: number) => randn(dims, { seed: 0, sample, device });
     const x = draw([n, size, size, inputs], 0);
     const weight = draw([outputs, 3, 3, inputs], n);
     const dy = draw([n, size, size, outputs], 2 * n);
-    const table = [n, size, size, inputs, size, size, outputs, 3, 3, 1, 1, 1, 1];
-    const run: Record<Pass, (geometry: Geometry) => Tensor> = {
-      forward: (geometry) => convForward(x, weight, geometry, { scale: 1 }),
-      inputGradient: (geometry) => convInputGradient(dy, weight, x.shape, geometry, 1),
-      weightGradient: (geometry) => convWeightGradient(x, dy, weight.shape, geometry, 1),
+    const conv = convShapeOf(x.shape, weight.shape, { paddings: [1, 1] });
+    const run: Record<ConvPass, (algorithm: Algorithm) => Tensor> = {
+      forward: (algorithm) => convForward(x, weight, conv, { scale: 1 }, algorithm),
+      inputGradient: (algorithm) => convInputGradient(dy, weight, conv, 1, algorithm),
+      weightGradient: (algorithm) => convWeightGradient(x, dy, conv, 1, algorithm),
     };
-    const able = algorithms.filter((algorithm) => algorithm === 'direct' || isWinograd(device, table));
+    const able = algorithms.filter((algorithm) => algorithm === 'direct' || isWinograd(device, conv));
     const flops = 2 * n * size * size * inputs * outputs * 9;
-    const rate = (pass: Pass): Record<Algorithm, number> => {
+    const rate = (pass: ConvPass): Record<Algorithm, number> => {
       const best: Record<Algorithm, number> = { direct: 0, winograd2: 0, winograd4: 0 };
       // The first turn warms caches and is not counted.
       for (let turn = 0; turn <= turns; turn++)
         for (const algorithm of able) {
           const start = performance.now();
-          run[pass]({ out: dy.shape, table, algorithm }).dispose();
+          run[pass](algorithm).dispose();
           const milliseconds = performance.now() - start;
           if (turn > 0) best[algorithm] = Math.max(best[algorithm], flops / milliseconds / 1e6);
         }

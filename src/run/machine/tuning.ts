@@ -1,14 +1,14 @@
 // Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
-import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { fromEnvironment } from '../../device/environment.ts';
-import { ArgumentError, FileError, formatShape } from '../../errors.ts';
+import { ArgumentError, FileError } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { parseJsonFile } from '../../io/json.ts';
-import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../../kernels/conv/algorithm.ts';
+import { instructionSet, tuningOf, useTuning } from '../../kernels/conv/algorithm.ts';
+import { algorithms, convPasses, findTuningFault, requireTuning, type Tuning } from '../../kernels/tuning/table.ts';
 import { runOptions } from '../arguments.ts';
 
 /** Who measured it. */
@@ -18,55 +18,13 @@ export interface TuningOrigin {
   created: string;
 }
 
-const grid = z
-  .array(z.number().positive())
-  .min(1)
-  .max(64)
-  .refine((values) => values.every((value, i) => i === 0 || value > values[i - 1]), 'expected ascending numbers');
-const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
-  z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
-// The rates themselves are looked at by faultOf: zod makes an issue of each wrong number, and a file may hold millions.
-const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, z.unknown())) });
-
 /** A table of 64 by 64 rates of each algorithm has less than one. */
 const MAX_BYTES = 2 ** 24;
 
 /** @throws FileError naming what is wrong with it */
 export async function readTuning(path: string): Promise<Tuning> {
   checkArgument('readTuning', 'path', path, kinds.path);
-  const value = parseJsonFile(await readWhole(path, MAX_BYTES), path);
-  const fault = faultOf(value);
-  if (fault !== undefined) throw new FileError(path, `no table of \`rectiflow tune\`: ${fault}`);
-  const { tiles, channels, rates: table } = value as Tuning;
-  return { tiles, channels, rates: table };
-}
-
-/** What is wrong with a table; undefined where nothing is. */
-function faultOf(value: unknown): string | undefined {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) {
-    const [{ path: at, message }] = parsed.error.issues;
-    return `${at.join('.') || 'it'}: ${message}`;
-  }
-  const { tiles, channels, rates: all } = parsed.data;
-  const shape = [tiles.length, channels.length, channels.length];
-  for (const pass of passes)
-    for (const algorithm of algorithms) {
-      const at = `rates.${pass}.${algorithm}`;
-      if (!hasShape(all[pass][algorithm], shape)) return `${at} is not of shape ${formatShape(shape)}`;
-      const rates = all[pass][algorithm].flatMap((rows) => rows.flatMap((row) => Array.from(row)));
-      const wrong = rates.findIndex((rate) => !Number.isFinite(rate) || (rate as number) < 0);
-      if (wrong >= 0) return `${at} holds ${describeValue(rates[wrong])}, which is no rate`;
-    }
-  return undefined;
-}
-
-type Rates = readonly (readonly (readonly unknown[])[])[];
-
-/** Whether lists are nested so. */
-function hasShape(value: unknown, [length, ...inner]: readonly number[]): value is Rates {
-  if (length === undefined) return !Array.isArray(value);
-  return Array.isArray(value) && value.length === length && Array.from(value).every((item) => hasShape(item, inner));
+  return requireTuning(path, parseJsonFile(await readWhole(path, MAX_BYTES), path));
 }
 
 const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };
@@ -83,17 +41,13 @@ export async function useNamedTuning(): Promise<string | undefined> {
   return path;
 }
 
-/** As JSON, or as a module like those in kernels/tuning where the path ends in .ts. */
+/** Writes a table as JSON. */
 export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
   checkArgument('writeTuning', 'path', path, kinds.path);
-  const fault = faultOf(tuning);
+  const fault = findTuningFault(tuning);
   if (fault !== undefined) throw new ArgumentError('writeTuning', 'a table of tune()', fault);
-  const json = formatTuning(tuning, checkOptions('writeTuning', origin, originKinds, ['cpu', 'device', 'created']));
-  const name = path.replace(/^.*[/\\]|\.ts$/g, '');
-  const text = path.endsWith('.ts')
-    ? `// Measured by \`rectiflow tune\`.\nimport type { Tuning } from '../conv/algorithm.ts';\n\nexport const ${name}: Tuning & { origin: object } = ${json};\n`
-    : `${json}\n`;
-  await writeFileAtomic(path, [Buffer.from(text)]);
+  const checked = checkOptions('writeTuning', origin, originKinds, ['cpu', 'device', 'created']);
+  await writeFileAtomic(path, [Buffer.from(formatTuning(tuning, checked))]);
 }
 
 /** One line for each number of tiles and of input channels. */
@@ -104,7 +58,7 @@ function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningO
     ` ${JSON.stringify(pass)}: {\n${algorithms.map((algorithm) => `  ${JSON.stringify(algorithm)}: ${block(table[pass][algorithm])}`).join(',\n')}\n }`;
   return (
     `{\n"origin": ${JSON.stringify(origin)},\n"tiles": ${JSON.stringify(tiles)},\n"channels": ${JSON.stringify(channels)},\n` +
-    `"rates": {\n${passes.map(part).join(',\n')}\n}\n}`
+    `"rates": {\n${convPasses.map(part).join(',\n')}\n}\n}\n`
   );
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
-import { tunings } from '../../../src/kernels/tuning/index.ts';
+import { instructionSets, packagedTuning } from '../../../src/kernels/tuning/index.ts';
 import {
   applyOverrides,
   loadConfig,
@@ -19,7 +19,8 @@ import { trainingState } from '../../../src/run/training/session.ts';
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-tuning-'));
 const origin = { cpu: 'a processor', device: 'cpu, 2 threads', created: '2026-01-01' };
 
-test.each(Object.entries(tunings))('the table %s is whole, and what is written is read', async (name, tuning) => {
+test.each(instructionSets)('the table %s is complete, and a written table is read back', async (name) => {
+  const tuning = packagedTuning(name);
   const path = join(folder, `${name}.json`);
   await writeTuning(path, tuning, origin);
   const { tiles, channels, rates } = tuning;
@@ -27,30 +28,38 @@ test.each(Object.entries(tunings))('the table %s is whole, and what is written i
   expect(JSON.parse(readFileSync(path, 'utf8')).origin).toEqual(origin);
 });
 
-test('a table that is damaged, of another shape or no table is refused by name', async () => {
+test('refuses a file that is damaged, of another shape or not a table, and says why', async () => {
   const path = join(folder, 'damaged.json');
-  const { tiles, channels, rates } = tunings.avx512;
+  const { tiles, channels, rates } = packagedTuning('avx512');
   const withDirect = (change: (rates: number[][][]) => unknown) => {
     const direct = change(structuredClone(rates.forward.direct) as number[][][]);
     return JSON.stringify({ tiles, channels, rates: { ...rates, forward: { ...rates.forward, direct } } });
   };
   const refused: [string, RegExp][] = [
     ['{', /damaged\.json: is not JSON/],
-    ['[]', /no table of `rectiflow tune`/],
-    [JSON.stringify({ tiles: [4, 2], channels, rates }), /tiles: expected ascending numbers/],
+    ['[]', /is not a table of `rectiflow tune`: tiles: expected ascending numbers/],
+    [
+      JSON.stringify({ tiles: [4, 2], channels, rates }),
+      /tiles: expected ascending numbers > 0, 1 to 64 of them, got \[4, 2\]/,
+    ],
+    [JSON.stringify({ tiles: [], channels, rates }), /tiles: expected ascending numbers/],
+    [JSON.stringify({ tiles, channels, rates: { ...rates, other: 1 } }), /rates: expected an object of forward, /],
     [
       JSON.stringify({ tiles, channels: channels.slice(1), rates }),
       /rates\.forward\.direct is not of shape \[5, 4, 4\]/,
     ],
-    [JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }), /rates\.forward/],
+    [
+      JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }),
+      /rates\.forward: expected an object of direct, winograd2, winograd4/,
+    ],
     [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct is not of shape/],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.with(1, -1)))),
-      /direct holds -1, which is no rate/,
+      /direct holds -1, which is not a rate/,
     ],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.map(String)))),
-      /direct holds "\S+", which is no rate/,
+      /direct holds "\S+", which is not a rate/,
     ],
   ];
   for (const [text, message] of refused) {
@@ -78,7 +87,7 @@ test.each([
 
 test('a file of millions of values that are no rates is refused without an issue for each', async () => {
   const path = join(folder, 'large.json');
-  const { tiles, channels, rates } = tunings.avx512;
+  const { tiles, channels, rates } = packagedTuning('avx512');
   const rows = `[${Array(2000).fill('""').join()}]`;
   const direct = `[${Array(2000).fill(rows).join()}]`;
   const text = JSON.stringify({

@@ -37,7 +37,7 @@ import {
   writePth,
   writeSafetensors,
 } from '../../../src/io/index.ts';
-import { algorithms, passes } from '../../../src/kernels/conv/algorithm.ts';
+import { algorithms, convPasses } from '../../../src/kernels/tuning/table.ts';
 import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
 import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';
 import { outlineModel } from '../../../src/run/checkpoints/model.ts';
@@ -799,7 +799,7 @@ function textFormats({ config: whole, checkpoint }: Owned): Record<string, Forma
     tiles: [1, 4],
     channels: [8, 16],
     rates: Object.fromEntries(
-      passes.map((pass) => [pass, Object.fromEntries(algorithms.map((name, i) => [name, rate(i + 1)]))]),
+      convPasses.map((pass) => [pass, Object.fromEntries(algorithms.map((name, i) => [name, rate(i + 1)]))]),
     ),
   };
   const lines = Array.from({ length: 12 }, (_, step) => ({ step, loss: 1 / (step + 1), lr: 1e-3 }));

@@ -6,7 +6,7 @@ import { Graph } from '../native/cuda_handles.ts';
 import type { Driver, Stream } from '../native/libcuda.ts';
 import { GraphPool } from './memory.ts';
 
-export class Recorder {
+export class GraphRecorder {
   private readonly driver: Driver;
   private readonly stream: Stream;
   private readonly caching: boolean;
