@@ -1,4 +1,5 @@
-// `npm run check`: types, style and import rules (biome.json), and every kernel built for WebAssembly, where warnings are errors.
+// `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), and every kernel built for
+// WebAssembly, where warnings are errors.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -20,6 +21,7 @@ async function run(what, args) {
 const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
+  run('the lattice of imports', ['scripts/layers.js']),
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);
