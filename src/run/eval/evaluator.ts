@@ -12,7 +12,8 @@ import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import { writeNpz } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
@@ -189,5 +190,5 @@ function writeReport(
     ...(samples && { samples }),
     ...(scores && { scores }),
   };
-  return writeFileAtomic(path, [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  return writeJson(path, figures);
 }

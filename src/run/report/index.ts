@@ -5,6 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, ValueError } from '../../errors.ts';
 import { requireWritable, writeFileAtomic } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
@@ -113,7 +114,7 @@ export async function reportFlows(
     stages: measured.map(figuresOf),
   };
   await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, drawn))]);
-  await writeFileAtomic(join(workdir, 'report.json'), [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  await writeJson(join(workdir, 'report.json'), figures);
   return { path, figures };
 }
 

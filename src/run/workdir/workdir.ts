@@ -11,7 +11,8 @@ import { checkArgument, kinds } from '../../arguments.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { makeFolders } from '../../folders.ts';
 import { checkGuards } from '../../io/guard.ts';
-import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
+import { removeLeftovers } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { type Checkpoint, checkpointParts, loadCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
@@ -113,7 +114,7 @@ export class WorkDirectory {
   }
 
   async writeConfig(config: Config): Promise<void> {
-    await writeFileAtomic(this.file('config.json'), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+    await writeJson(this.file('config.json'), config);
   }
 
   /** Removes all states but the newest ones. */
