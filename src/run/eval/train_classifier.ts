@@ -19,7 +19,7 @@ import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
@@ -82,10 +82,8 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
   requireLabels(config);
   const { device, out, onNotice } = checked;
-  const train = await loadDataset(config, 'train', onNotice);
-  using _train = closing(train);
-  const heldOut = await loadDataset(config, 'heldOut', onNotice);
-  using _heldOut = closing(heldOut);
+  using train = await loadDataset(config, 'train', onNotice);
+  using heldOut = await loadDataset(config, 'heldOut', onNotice);
   makeFolder(dirname(out));
   await requireWritable(out);
   await device.prepare(declaredModules(), checked.onCompile);

@@ -10,7 +10,7 @@ import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
 import { provenance } from '../machine/provenance.ts';
@@ -156,8 +156,7 @@ async function heldOutDistance(
   { network, statistics }: Judge,
   { signal, onNotice }: ReportOptions,
 ): Promise<{ images: number; fd: number }> {
-  const dataset = await loadDataset(config, 'heldOut', onNotice);
-  using _dataset = closing(dataset);
+  using dataset = await loadDataset(config, 'heldOut', onNotice);
   const images = Math.min(dataset.count, config.eval.num_samples);
   const collected = new FeatureCollector();
   for (let first = 0; first < images; first += config.eval.batch_size) {

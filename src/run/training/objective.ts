@@ -46,7 +46,7 @@ interface ReflowOptions extends ObjectiveOptions {
 
 /** From noise to images. */
 export function flowObjective(
-  batches: Omit<ImageBatches, 'count'>,
+  batches: Pick<ImageBatches, 'imageShape' | 'batch'>,
   { model, config, device }: ObjectiveOptions,
 ): Objective {
   const velocity = networkVelocity(model);
