@@ -136,7 +136,7 @@ describe('refuses', () => {
       `train ${base} --config.optim 1`,
       '--config.optim: optim is a table; name one of its keys: optimizer, lr, beta1, eps, weight_decay, warmup, grad_clip',
     ],
-    [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 2147483647, got "0"'],
+    [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 256, got "0"'],
     [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got "257"'],
     [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
     [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only true-or-false keys take --noconfig'],

@@ -291,6 +291,11 @@ export const configSchema = table({
 /** A whole configuration. */
 export type Config = z.infer<typeof configSchema>;
 
+/** [image_size, image_size, num_channels]: the shape of one image as the network takes it. */
+export function imageShape({ data }: Config): [height: number, width: number, channels: number] {
+  return [data.image_size, data.image_size, data.num_channels];
+}
+
 /** The dotted path of a key. */
 export type KeyPath = {
   [Name in keyof Config]: Config[Name] extends string | number | boolean

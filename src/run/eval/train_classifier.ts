@@ -19,6 +19,7 @@ import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
+import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
@@ -136,14 +137,16 @@ async function update(
   network: Classifier,
   optimizer: Adam,
   dataset: ImageDataset,
-  { seed, data: { centered, random_flip: flip, image_size: size, num_channels: channels } }: Config,
+  config: Config,
   { device, signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
 ): Promise<void> {
+  const { seed, data } = config;
   await turn(signal);
   const start = performance.now();
+  const { centered, random_flip: flip } = data;
   const { images, labels } = await trainingBatch(dataset, step, BATCH, { seed, centered, flip });
   const loss = scope(() => {
-    const x = tensor(images, { shape: [BATCH, size, size, channels], device });
+    const x = tensor(images, { shape: [BATCH, ...imageShape(config)], device });
     const { logits } = network.scores(x);
     const mean = crossEntropy(logits, tensor(labels as Int32Array, { shape: [BATCH], dtype: 'i32', device }));
     const value = mean.item();
