@@ -109,6 +109,12 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   });
 }
 
+/** Adam's moments of a checkpoint that training is to resume from. @throws FileError where it has none */
+export function requireMoments({ path, moments }: Checkpoint): NonNullable<Checkpoint['moments']> {
+  if (!moments) throw new FileError(path, 'has no Adam moments, so training cannot resume from it');
+  return moments;
+}
+
 /** All of a checkpoint's numbers, by what they are called in messages. */
 export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
   return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };

@@ -13,7 +13,7 @@ import { makeFolders } from '../../folders.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { removeLeftovers } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
-import { type Checkpoint, checkpointParts, loadCheckpoint } from '../checkpoints/checkpoint.ts';
+import { type Checkpoint, checkpointParts, loadCheckpoint, requireMoments } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 import { type Config, resolveConfig } from '../config/index.ts';
@@ -98,7 +98,7 @@ export class WorkDirectory {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
-        if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+        requireMoments(state);
         // Another process may have begun there since the folder was chosen.
         if (state.stage && !sameIdentity(state.stage, this.stage))
           throw new ConfigError(`${this.path} now holds a run of ${describeIdentity(state.stage)}; start again`);
