@@ -1,8 +1,12 @@
-// `npm run check`: types, style and import rules (biome.json), and every kernel built for WebAssembly, where warnings are errors.
+// `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), and every kernel built for
+// WebAssembly, where warnings are errors.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+
+/** Whether comments and docs are held to scripts/prose.js. */
+const CHECK_PROSE = false;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { resolve } = createRequire(import.meta.url);
@@ -20,6 +24,8 @@ async function run(what, args) {
 const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
+  run('the lattice of imports', ['scripts/layers.js']),
+  CHECK_PROSE ? run('the wording of comments and docs', ['scripts/prose.js']) : true,
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);

@@ -16,8 +16,8 @@ export const kinds = {
   positive: kind('a finite number > 0', (v) => Number.isFinite(v) && (v as number) > 0),
   notNegative: kind('a finite number >= 0', (v) => Number.isFinite(v) && (v as number) >= 0),
   integer: kind('a whole number', Number.isSafeInteger),
-  whole: kind('a whole number >= 0', (v) => Number.isSafeInteger(v) && (v as number) >= 0),
-  count: kind('a whole number >= 1', (v) => Number.isSafeInteger(v) && (v as number) >= 1),
+  whole: kind('a whole number >= 0', (v) => isWhole(v)),
+  count: kind('a whole number >= 1', (v) => isWhole(v, 1)),
   int32: kind('a whole number of 32 bits', isInt32),
   int32Count: kind('a whole number >= 1', (v) => isInt32(v) && (v as number) >= 1),
   boolean: kind('true or false', (v) => typeof v === 'boolean'),
@@ -39,12 +39,22 @@ function isIterable(value: unknown): boolean {
   return typeof (async ?? sync) === 'function';
 }
 
+/** Whether it is a whole number within bounds, both included. */
+export function isWhole(value: unknown, least = 0, most: number = Number.MAX_SAFE_INTEGER): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
+}
+
 function isInt32(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) === ((value as number) | 0);
 }
 
 export function kind(expected: string, accepts: (value: unknown) => boolean): Kind {
   return { expected, accepts };
+}
+
+/** Whole numbers within bounds, both included. */
+export function wholeFrom(least: number, most: number): Kind {
+  return kind(`a whole number from ${least} to ${most}`, (v) => isWhole(v, least, most));
 }
 
 /** One of some strings or numbers. */
@@ -96,6 +106,13 @@ export function isDetached(view: ArrayBufferView): boolean {
 /** @throws ArgumentError "[op] expected NAME to be KIND, got VALUE" */
 export function checkArgument(op: string, name: string, value: unknown, { expected, accepts }: Kind): void {
   if (!accepts(value)) throw new ArgumentError(op, `${name} to be ${expected}`, describeValue(value));
+}
+
+/** @returns the value. @throws ValueError "NAME must be a whole number >= LEAST, got VALUE" */
+export function requireWhole(name: string, value: number, least: number, most?: number): number {
+  if (isWhole(value, least, most)) return value;
+  const bounds = most === undefined ? `>= ${least}` : `from ${least} to ${most}`;
+  throw new ValueError(`${name} must be a whole number ${bounds}, got ${describeValue(value)}`);
 }
 
 /** Several at once, by name. */

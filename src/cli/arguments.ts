@@ -4,6 +4,7 @@
 //   a boolean key alone, or before true or false; --noconfig.a.b; the mode as a word or as --mode, anywhere.
 // An option that takes a value takes the next word unless that is an option, so that `--config.optim.grad_clip -1` means
 // what it means there; util.parseArgs would read -1 as two short flags.
+import { isWhole } from '../arguments.ts';
 import { nearestName, UsageError } from '../errors.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
 
@@ -65,7 +66,7 @@ export class Parsed {
   /** A whole number from `least` to `most`. */
   whole(name: string, least: number, most = MOST): number | undefined {
     const expected = `a whole number from ${least} to ${most}`;
-    return this.number(name, expected, (value) => Number.isSafeInteger(value) && value >= least && value <= most);
+    return this.number(name, expected, (value) => isWhole(value, least, most));
   }
 
   positive(name: string): number | undefined {

@@ -59,9 +59,7 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
 
 /** Opens nothing. @throws UsageError for a value of --device or --threads that no machine takes */
 function checkDevice(parsed: Parsed): void {
-  const threads = parsed.whole('threads', 1);
-  if (threads !== undefined && threads > MOST_THREADS)
-    throw new UsageError(`--threads expects a whole number from 1 to ${MOST_THREADS}, got ${threads}`);
+  parsed.whole('threads', 1, MOST_THREADS);
   const name = parsed.text('device');
   if (name !== undefined) parseDeviceName(name);
 }

@@ -5,6 +5,7 @@
 //                    with data of [10000, 3, 32, 32], and labels as an array
 //
 // Source: cs.toronto.edu/~kriz/cifar.html.
+import { isWhole } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { NumpyArray, numpyGlobals } from '../io/numpy/numpy_pickle.ts';
 import { unpickle } from '../io/torch/pickle.ts';
@@ -71,7 +72,7 @@ function emptyBatch(): Cifar10Batch {
 }
 
 function setImage({ images, labels }: Cifar10Batch, i: number, label: unknown, planes: Uint8Array, name: string): void {
-  if (!Number.isInteger(label) || (label as number) < 0 || (label as number) > 9)
+  if (!isWhole(label, 0, 9))
     throw new FileError(
       name,
       `record ${i} has label ${typeof label === 'number' ? label : 'that is no number'}, expected 0..9`,

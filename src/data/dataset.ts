@@ -2,7 +2,7 @@
 import { checkArgument, checkArguments, kind, kinds, oneOf, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 
-export interface ImageDataset {
+export interface ImageDataset extends Disposable {
   readonly name: string;
   readonly count: number;
   readonly height: number;
@@ -12,8 +12,8 @@ export interface ImageDataset {
   readonly labels?: Int32Array;
   /** Images by index, u8 [B, H, W, C], in memory of the caller. */
   load(indices: Int32Array): Promise<Uint8Array>;
-  /** Closes what it reads from, for sets that hold a file open. */
-  [Symbol.dispose]?(): void;
+  /** Closes the files that it reads from. */
+  [Symbol.dispose](): void;
 }
 
 export const partKind = oneOf(['train', 'heldOut']);
@@ -61,6 +61,7 @@ export function memoryDataset(
       });
       return out;
     },
+    [Symbol.dispose]() {},
   };
 }
 

@@ -5,7 +5,7 @@
 // show them, unless `exifOrientation` is false, as PIL and torchvision read them. The small square is turned, not the large
 // picture: that would have to be in memory as a whole.
 import { existsSync } from 'node:fs';
-import { kind, kinds, type OptionKinds } from '../arguments.ts';
+import { kinds, type OptionKinds, wholeFrom } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { checkIndices, type ImageDataset } from './dataset.ts';
@@ -25,7 +25,7 @@ export interface DecodeOptions {
 const LARGEST = 16383;
 
 export const decodeOptions: OptionKinds<DecodeOptions> = {
-  size: kind(`a whole number from 1 to ${LARGEST}`, (v) => kinds.count.accepts(v) && (v as number) <= LARGEST),
+  size: wholeFrom(1, LARGEST),
   channels: kinds.count,
   exifOrientation: kinds.boolean,
   tolerated: kinds.notNegative,
@@ -87,6 +87,7 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
       await Promise.all(Array.from(indices, async (index, place) => pixels.set(await loadOne(index), place * bytes)));
       return pixels;
     },
+    [Symbol.dispose]() {},
   };
 }
 

@@ -6,7 +6,7 @@
 import { fstatSync, readSync, type Stats, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkArgument, describeValue, kinds } from '../arguments.ts';
+import { checkArgument, describeValue, isWhole, kinds } from '../arguments.ts';
 import { FileError, ValueError } from '../errors.ts';
 import { asFileError } from '../io/file.ts';
 import { type LmdbEntries, lmdbEntries } from './lmdb_pages.ts';
@@ -94,7 +94,7 @@ export class LmdbDatabase implements Disposable {
 
   private opened(index: number): FileHandle {
     if (!this.handle) throw new ValueError(`${this.path} was read after it was closed`);
-    if (!Number.isInteger(index) || index < 0 || index >= this.count)
+    if (!isWhole(index, 0, this.count - 1))
       throw new ValueError(`${this.path} has ${this.count} keys, none of index ${describeValue(index)}`);
     return this.handle;
   }

@@ -4,7 +4,7 @@
 //
 // Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
 // Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
-import { checkArguments, kind, kinds, refuseExtra } from '../arguments.ts';
+import { checkArguments, kinds, refuseExtra, wholeFrom } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
 import { randomBlock } from './random.ts';
@@ -84,10 +84,7 @@ export type PointSetName = keyof typeof pointSets;
 export const pointSetNames = Object.keys(pointSets) as PointSetName[];
 
 const MOST_POINTS = 2 ** 30;
-const pointCount = kind(
-  `a whole number from 0 to ${MOST_POINTS}`,
-  (v) => kinds.whole.accepts(v) && (v as number) <= MOST_POINTS,
-);
+const pointCount = wholeFrom(0, MOST_POINTS);
 
 /**
  * `count` points of a set.

@@ -1,6 +1,6 @@
 // Opens devices by name, once per name and options.
 import { rmdirSync } from 'node:fs';
-import { checkArgument, checkOptions, kinds, oneOf } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, oneOf, requireWhole } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
 import { KernelCache, privateFolder } from './cache.ts';
 import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
@@ -8,8 +8,8 @@ import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import { type Device, deviceKind, type Precision, precisions } from './device.ts';
+import { MOST_THREADS } from './environment.ts';
 import { ffiVersion } from './system_library.ts';
-import { checkThreads } from './threads.ts';
 import { WasmDevice } from './wasm.ts';
 import { nodeHost } from './wasm_node.ts';
 
@@ -51,7 +51,7 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
     exact = false,
     march,
   } = checkOptions<OpenOptions>('openDevice', options, openOptions);
-  if (threads !== undefined) checkThreads(threads, 'threads');
+  if (threads !== undefined) requireWhole('threads', threads, 1, MOST_THREADS);
   const { kind, index } = parseDeviceName(name);
   if (kind !== 'cuda' && precision !== 'fp32')
     throw new DeviceError(`precision ${precision} needs the device cuda; ${kind} computes in fp32`);

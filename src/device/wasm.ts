@@ -3,12 +3,11 @@
 // thread that calls takes part. Two JavaScript threads each open a device of their own, with a memory of its own.
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
-import { debugLevel, traceLaunch } from './debug.ts';
-import { type Device, type HostArray, type MemoryFigures, type Recording, registerDevice } from './device.ts';
-import { type Launch, LaunchRecorder } from './launch_recorder.ts';
+import type { HostArray } from './device.ts';
+import { HostDevice } from './host_device.ts';
+import type { Launch } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
-import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
-import { Tables } from './tables.ts';
+import type { AnyModule, KernelModule, Launchers } from './module.ts';
 import { defaultThreads } from './threads.ts';
 import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
@@ -36,40 +35,27 @@ export interface WasmOptions {
   exact?: boolean;
 }
 
-export class WasmDevice implements Device {
-  readonly precision = 'fp32';
-  readonly kind = 'wasm';
-  readonly computesBf16 = false;
-  readonly name = 'wasm';
-  readonly exact: boolean;
-  readonly workers: number;
-  readonly description: string;
+export class WasmDevice extends HostDevice {
+  protected readonly runtime: Launchers<keyof typeof wasmRuntime.kernels>;
   private readonly host: WasmHost;
   private readonly memoryOfDevice: WebAssembly.Memory;
   private readonly exports: WebAssembly.Instance['exports'];
-  private readonly runtime: Launchers<keyof typeof wasmRuntime.kernels>;
-  private readonly allocator: CachingAllocator;
-  private readonly loaded = new Map<AnyModule, Launchers>();
-  private readonly recorder: LaunchRecorder;
-  private readonly tables: Tables;
 
   private constructor(host: WasmHost, workers: number, exact: boolean) {
-    registerDevice(this);
+    const memory = createMemory();
+    const { exports } = new WebAssembly.Instance(host.module, { env: { memory } });
+    super({
+      kind: 'wasm',
+      description: `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`,
+      workers,
+      exact,
+      allocator: new CachingAllocator(new LinearMemory(memory), MOST_BYTES),
+    });
     this.host = host;
-    this.workers = workers;
-    this.exact = exact;
-    this.description = `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`;
-    this.memoryOfDevice = createMemory();
-    this.exports = new WebAssembly.Instance(host.module, { env: { memory: this.memoryOfDevice } }).exports;
-    this.allocator = new CachingAllocator(new LinearMemory(this.memoryOfDevice), MOST_BYTES);
-    this.recorder = new LaunchRecorder(this.allocator);
+    this.memoryOfDevice = memory;
+    this.exports = exports;
     this.runtime = this.load(wasmRuntime);
     this.runtime.runtime_configure(workers, maySleep() ? 1 : 0);
-    // Tables are made at once and for good, also while work is recorded.
-    this.tables = new Tables({
-      allocate: (bytes) => this.allocator.allocate(bytes),
-      upload: (address, source) => this.write(address, source),
-    });
   }
 
   /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
@@ -79,71 +65,8 @@ export class WasmDevice implements Device {
     return device;
   }
 
-  allocate(bytes: number): number {
-    return this.allocator.allocate(bytes);
-  }
-
-  free(address: number): void {
-    this.allocator.free(address);
-  }
-
-  upload(address: number, source: HostArray): void {
-    if (source.byteLength === 0) return;
-    this.recorder.refuse('writing values of the host');
-    this.write(address, source);
-  }
-
-  download(address: number, target: HostArray): void {
-    if (target.byteLength === 0) return;
-    this.recorder.refuse('reading a value');
-    bytesOf(target).set(this.bytes(address, target.byteLength));
-  }
-
-  copy(target: number, source: number, bytes: number): void {
-    this.runtime.runtime_copy(target, source, bytes);
-  }
-
-  fill(address: number, bytes: number, byte: number): void {
-    this.runtime.runtime_fill(address, byte, bytes);
-  }
-
-  record(work: () => void): Recording {
-    return this.recorder.record(work);
-  }
-
-  load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
-  load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
-  load(module: AnyModule): Launchers | CudaLaunchers {
-    const known = this.loaded.get(module);
-    if (known) return known;
-    if (module.language !== 'c')
-      throw new DeviceError(`${module.name}.cu holds kernels of CUDA, not of the device wasm`);
-    this.host.check(module);
-    const launchers = Object.fromEntries(
-      Object.entries<string>(module.kernels).map(([name, signature]) => [name, this.launcher(name, signature)]),
-    );
-    this.loaded.set(module, launchers);
-    return launchers;
-  }
-
   async prepare(modules: readonly AnyModule[]): Promise<void> {
-    for (const module of modules) if (module.language === 'c') this.load(module);
-  }
-
-  table(values: readonly number[]): number {
-    return this.tables.address(values);
-  }
-
-  async synchronize(): Promise<void> {
-    // Kernels run in the calling thread: when a launch has returned, its work is done.
-  }
-
-  memory(): MemoryFigures {
-    return this.allocator.memory();
-  }
-
-  resetHighWater(): void {
-    this.allocator.resetHighWater();
+    for (const module of this.unloaded(modules)) this.load(module);
   }
 
   private async startWorkers(): Promise<void> {
@@ -155,9 +78,19 @@ export class WasmDevice implements Device {
     await Promise.all(Array.from({ length: workers - 1 }, start));
   }
 
-  private launcher(name: string, signature: Signature): Launch {
+  protected bind(module: KernelModule): Launchers {
+    this.host.check(module);
+    return Object.fromEntries(
+      Object.entries<string>(module.kernels).map(([name, signature]) => {
+        return [name, this.launcher(name, signature, this.checked(name))];
+      }),
+    );
+  }
+
+  /** A kernel whose trap is an error that names it. */
+  private checked(name: string): Launch {
     const kernel = this.exports[name];
-    const launch = (...values: number[]) => {
+    return (...values) => {
       try {
         return kernel(...values);
       } catch (cause) {
@@ -168,11 +101,14 @@ export class WasmDevice implements Device {
         });
       }
     };
-    return this.recorder.wrapLauncher(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }
 
-  private write(address: number, source: HostArray): void {
+  protected write(address: number, source: HostArray): void {
     this.bytes(address, source.byteLength).set(bytesOf(source));
+  }
+
+  protected read(address: number, target: HostArray): void {
+    bytesOf(target).set(this.bytes(address, target.byteLength));
   }
 
   /** A view of the memory as it is now: growing it makes another buffer. */

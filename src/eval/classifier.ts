@@ -7,7 +7,15 @@
 // What it is of (size, channels and range of its images, classes) is part of its weights' meaning and travels with them.
 
 import { createHash } from 'node:crypto';
-import { checkArgument, checkArguments, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
+import {
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  instanceOf,
+  isWhole,
+  kinds,
+  type OptionKinds,
+} from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
@@ -169,7 +177,7 @@ export async function loadClassifier(path: string, options: { device: Device }):
     throw new FileError(path, `is no classifier: its metadata has format ${JSON.stringify(metadata.format ?? null)}`);
   const images = imagesOf(path, metadata.images);
   const [classes, accuracy] = [Number(metadata.classes), Number(metadata.accuracy)];
-  if (!(Number.isInteger(classes) && classes >= 2 && classes <= MOST))
+  if (!isWhole(classes, 2, MOST))
     throw new FileError(path, `its number of classes is ${JSON.stringify(metadata.classes)}`);
   if (!(accuracy >= 0 && accuracy <= 1))
     throw new FileError(path, `its accuracy is ${JSON.stringify(metadata.accuracy)}`);
@@ -198,9 +206,7 @@ function imagesOf(path: string, text: string | undefined): ClassifierImages {
     value = JSON.parse(text ?? '');
   } catch {}
   const { imageSize, channels, centered } = value ?? {};
-  const size = (given: unknown): given is number =>
-    Number.isInteger(given) && (given as number) >= 1 && (given as number) <= MOST;
-  if (!size(imageSize) || !size(channels) || typeof centered !== 'boolean')
+  if (!isWhole(imageSize, 1, MOST) || !isWhole(channels, 1, MOST) || typeof centered !== 'boolean')
     throw new FileError(path, `does not say what images it is of, but ${JSON.stringify(text ?? null)}`);
   return { imageSize, channels, centered };
 }

@@ -3,7 +3,7 @@
 // Batches are merged by their means and scatters S = sum (x - mean)(x - mean)^T:
 //   S = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = mean_b - mean_a; covariance = S / (n - 1)
 // Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
-import { checkArgument, kind, kinds, refuseExtra } from '../arguments.ts';
+import { checkArgument, kind, refuseExtra, wholeFrom } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { checkFeatures, type FeatureRows } from './features.ts';
 import { addProductOfRows, mirrorLower } from './matrix.ts';
@@ -20,7 +20,7 @@ export interface GaussianStatistics {
 const BLOCK_ROWS = 512;
 
 /** The covariance of the most takes 8 GiB. */
-const columnsKind = kind('a whole number from 1 to 32768', (v) => kinds.count.accepts(v) && (v as number) <= 32768);
+const columnsKind = wholeFrom(1, 32768);
 
 /** Takes features batch by batch; holds one matrix whatever their number. */
 export class GaussianAccumulator {

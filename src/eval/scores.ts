@@ -1,5 +1,5 @@
 // Scores of samples by their features, on the host in float64: Inception score, kernel Inception distance, precision and recall.
-import { checkArgument, checkOptions, kind, kinds } from '../arguments.ts';
+import { checkArgument, checkOptions, isWhole, kind, kinds } from '../arguments.ts';
 import { checkFeatures, checkPair, type FeatureRows, rowsAsFloat64, rowsKind } from './features.ts';
 import { addProductOfRows, squaredLengths } from './matrix.ts';
 
@@ -57,7 +57,7 @@ export interface KernelDistance {
 
 const KERNEL_BLOCK = 1000;
 
-const blockKind = kind('a whole number >= 2', (v) => kinds.count.accepts(v) && (v as number) >= 2);
+const blockKind = kind('a whole number >= 2', (v) => isWhole(v, 2));
 
 /** Rows that the kernel distance needs of each set: two a block. */
 export function kernelDistanceNeeds(real: FeatureRows, fake: FeatureRows, blockSize = KERNEL_BLOCK): number {

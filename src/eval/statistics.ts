@@ -6,7 +6,7 @@
 //   ours, with the vectors  pool_3 [N, d] f32, features: as above; the official code reads it too
 //
 // Numbers may be of any floating-point dtype. Other arrays, such as the images in files of guided-diffusion, are not read.
-import { checkArgument, checkOptions, kinds } from '../arguments.ts';
+import { checkArgument, checkOptions, isWhole, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { isFloating } from '../io/array.ts';
 import { type ArrayFile, readNpz, toFloat32, writeNpz } from '../io/index.ts';
@@ -126,8 +126,7 @@ function floatsIn(path: string, name: string, array: ArrayFile): Float32Array | 
 
 function wholeIn(path: string, { data }: ArrayFile): number {
   const value = Number(data[0]);
-  if (data.length !== 1 || !Number.isSafeInteger(value) || value < 0)
-    throw new FileError(path, 'count is no whole number');
+  if (data.length !== 1 || !isWhole(value)) throw new FileError(path, 'count is no whole number');
   return value;
 }
 

@@ -1,7 +1,7 @@
 // Work on many samples, one logical batch after the other: what a batch computes may depend on it as a whole (RK45's
 // error norm does), so its borders are part of the result.
-import { checkArgument, describeValue, kinds } from '../arguments.ts';
-import { formatShape, ShapeError, ValueError } from '../errors.ts';
+import { checkArgument, kinds, requireWhole } from '../arguments.ts';
+import { formatShape, ShapeError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { turn } from '../turn.ts';
 
@@ -19,9 +19,7 @@ export async function* logicalBatches(
 
 /** @throws ValueError unless each of the named numbers is whole and at least 1 */
 export function checkCounts(counts: Record<string, number>): void {
-  for (const [name, value] of Object.entries(counts))
-    if (!kinds.count.accepts(value))
-      throw new ValueError(`${name} must be a whole number >= 1, got ${describeValue(value)}`);
+  for (const [name, value] of Object.entries(counts)) requireWhole(name, value, 1);
 }
 
 /** How many samples of `shape` lie in `values`. @throws ShapeError for a part of one, or none */

@@ -4,6 +4,7 @@
 // Editors of Windows begin a file of UTF-8 with a byte-order mark (EF BB BF), which is no part of its text. Its older shells
 // write UTF-16 (FF FE, or without a mark a NUL beside each letter), which is refused, as is all that is no UTF-8.
 import { FileError } from '../errors.ts';
+import { writeFileAtomic } from './atomic.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -72,4 +73,9 @@ function repeatedKey(text: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Writes a value as JSON that people can read, whole or not at all. @throws FileError */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomic(path, [Buffer.from(`${JSON.stringify(value, null, 2)}\n`)]);
 }

@@ -3,7 +3,7 @@
 // u64 n | n bytes {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {..}} | elements
 //
 // Source: the format's description in huggingface/safetensors. Every size is checked before anything is allocated.
-import { checkArgument, kind, kinds, listOf } from '../arguments.ts';
+import { checkArgument, isWhole, kind, kinds, listOf } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import {
   type ArrayDtype,
@@ -164,5 +164,5 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return Array.isArray(value) && value.every((size) => isWhole(size));
 }

@@ -1,12 +1,12 @@
 // What the network is told of t, and what its output may be divided by. Labels are t * 999, as the official network
 // takes them.
-import { checkArgument, checkArguments, kind, kinds, refuseExtra } from '../arguments.ts';
+import { checkArgument, checkArguments, kind, kinds, refuseExtra, requireWhole } from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
-import { checkWhole, Module } from './module.ts';
+import { Module } from './module.ts';
 
 const dimKind = kind(
   'an even number >= 4',
@@ -40,7 +40,7 @@ export class FourierEmbedding extends Module {
   /** @param size number of frequencies; the embedding has twice as many entries */
   constructor(size: number, scale: number, init = new Initializer()) {
     super();
-    checkWhole('FourierEmbedding size', size);
+    requireWhole('FourierEmbedding size', size, 1);
     checkInitializer('FourierEmbedding', init);
     this.W = init.normal([size], scale).requireGrad(false);
   }

@@ -1,5 +1,5 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
-import { checkArguments, describeValue, kinds, wholeNumbers } from '../arguments.ts';
+import { checkArguments, describeValue, kinds, requireWhole, wholeNumbers } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
@@ -9,7 +9,7 @@ import { type DropoutOptions, dropout } from '../kernels/random.ts';
 import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
-import { checkWhole, Module } from './module.ts';
+import { Module } from './module.ts';
 
 /** y = x W^T + b over the last axis. Weight [out, in]. */
 export class Linear extends Module {
@@ -19,8 +19,8 @@ export class Linear extends Module {
   /** @param scale of the variance-scaling initialiser */
   constructor(inputs: number, outputs: number, init = new Initializer(), scale = 1) {
     super();
-    checkWhole('Linear inputs', inputs);
-    checkWhole('Linear outputs', outputs);
+    requireWhole('Linear inputs', inputs, 1);
+    requireWhole('Linear outputs', outputs, 1);
     checkInitializer('Linear', init);
     this.weight = init.varianceScaling([outputs, inputs], scale);
     this.bias = init.constant([outputs], 0);
@@ -44,9 +44,9 @@ export class Conv2d extends Module {
   constructor(inputs: number, outputs: number, kernel: number, init = new Initializer(), scale = 1) {
     super();
     checkInitializer('Conv2d', init);
-    checkWhole('Conv2d inputs', inputs);
-    checkWhole('Conv2d outputs', outputs);
-    this.weight = init.varianceScaling([outputs, checkWhole('Conv2d kernel', kernel), kernel, inputs], scale);
+    requireWhole('Conv2d inputs', inputs, 1);
+    requireWhole('Conv2d outputs', outputs, 1);
+    this.weight = init.varianceScaling([outputs, requireWhole('Conv2d kernel', kernel, 1), kernel, inputs], scale);
     this.bias = init.constant([outputs], 0);
     this.padding = (kernel - 1) / 2;
   }
@@ -68,7 +68,7 @@ export class GroupNorm extends Module {
 
   constructor(channels: number, init = new Initializer()) {
     super();
-    checkWhole('GroupNorm channels', channels);
+    requireWhole('GroupNorm channels', channels, 1);
     checkInitializer('GroupNorm', init);
     this.groups = Math.max(1, Math.min(Math.floor(channels / 4), 32));
     if (channels % this.groups)

@@ -1,6 +1,6 @@
 // A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
 // a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
-import { checkArgument, checkOptions, describeValue, instanceOf, kind, kinds, listOf } from '../arguments.ts';
+import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf } from '../arguments.ts';
 import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
@@ -184,13 +184,6 @@ function* childSlots(value: unknown, prefix: string): Generator<Slot> {
   if (value instanceof Module) yield* value.slots(prefix);
   else if (Array.isArray(value))
     for (const [index, item] of value.entries()) yield* childSlots(item, `${prefix}${index}.`);
-}
-
-/** @throws ValueError unless `value` is a whole number of at least `least` */
-export function checkWhole(what: string, value: number, least = 1): number {
-  if (!Number.isInteger(value) || value < least)
-    throw new ValueError(`${what} must be a whole number >= ${least}, got ${describeValue(value)}`);
-  return value;
 }
 
 /** The kind of an argument that is a module. */

@@ -1,9 +1,8 @@
 // What a UNet of the NCSN++ family is made of (Score SDE, Song et al. 2021, appendix H), the two networks that the
 // official RectifiedFlow configurations describe, and what is refused.
-import { checkOptions, kinds, listOf, type OptionKinds, oneOf } from '../arguments.ts';
+import { checkOptions, kinds, listOf, type OptionKinds, oneOf, requireWhole } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Nonlinearity, nonlinearities } from './activation.ts';
-import { checkWhole } from './module.ts';
 
 export interface UNetOptions {
   imageSize: number;
@@ -151,7 +150,7 @@ export function completeOptions(given: UNetOptions): Required<UNetOptions> {
   const sum = options.firKernel.reduce((total, tap) => total + tap, 0);
   if (!Number.isFinite(sum) || sum === 0)
     throw new ValueError(`firKernel must be numbers of a sum other than 0, got [${options.firKernel}]`);
-  checkWhole('numScales', options.numScales, 2);
+  requireWhole('numScales', options.numScales, 2);
   for (const name of ['sigmaMin', 'sigmaMax'] as const)
     if (!(options[name] > 0 && Number.isFinite(options[name])))
       throw new ValueError(`${name} must be a finite number > 0, got ${options[name]}`);
@@ -159,13 +158,13 @@ export function completeOptions(given: UNetOptions): Required<UNetOptions> {
 }
 
 function checkShapes(options: UNetOptions): void {
-  checkWhole('imageSize', options.imageSize);
-  checkWhole('channels', options.channels);
-  checkWhole('baseChannels', options.baseChannels, 4);
-  checkWhole('residualBlocks', options.residualBlocks);
+  requireWhole('imageSize', options.imageSize, 1);
+  requireWhole('channels', options.channels, 1);
+  requireWhole('baseChannels', options.baseChannels, 4);
+  requireWhole('residualBlocks', options.residualBlocks, 1);
   if (options.baseChannels % 2) throw new ValueError(`baseChannels must be even, got ${options.baseChannels}`);
   if (options.channelMultipliers.length === 0) throw new ValueError('channelMultipliers must name at least one level');
-  for (const multiplier of options.channelMultipliers) checkWhole('a channel multiplier', multiplier);
+  for (const multiplier of options.channelMultipliers) requireWhole('a channel multiplier', multiplier, 1);
   const halvings = options.channelMultipliers.length - 1;
   if (options.imageSize % 2 ** halvings)
     throw new ValueError(`imageSize ${options.imageSize} cannot be halved ${halvings} times, once per level`);

@@ -10,7 +10,6 @@ import {
   loadMnist,
   openImageFolder,
   openLsun,
-  sequentialBatch,
   toPixels,
   trainingBatch,
 } from '../data/index.ts';
@@ -23,7 +22,7 @@ import { downloaded, userDataFolder } from './machine/user_files.ts';
 const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);
 
-export interface ImageBatches {
+export interface ImageBatches extends Disposable {
   /** Images of the part that is trained on. */
   count: number;
   /** [H, W, C] */
@@ -31,7 +30,7 @@ export interface ImageBatches {
   /** f32 [batch_size, H, W, C], a function of the step alone. */
   batch(step: number): Promise<Float32Array>;
   /** Closes its data set. */
-  [Symbol.dispose]?(): void;
+  [Symbol.dispose](): void;
 }
 
 type Notice = (text: string) => void;
@@ -98,11 +97,6 @@ export async function loadDataset(
   return dataset;
 }
 
-/** For `using`: closes a data set, where it holds a file open, at the end of the block. */
-export function closing(source: Pick<ImageDataset, typeof Symbol.dispose>): Disposable {
-  return { [Symbol.dispose]: () => source[Symbol.dispose]?.() };
-}
-
 export async function trainingBatches(config: Config, notice?: Notice): Promise<ImageBatches> {
   const dataset = await loadDataset(config, 'train', notice);
   const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
@@ -110,7 +104,7 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
   return {
     count: dataset.count,
     imageShape: [dataset.height, dataset.width, dataset.channels],
-    [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
+    [Symbol.dispose]: () => dataset[Symbol.dispose](),
     batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
@@ -125,13 +119,6 @@ export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step
     next.batch.catch(() => {});
     return batch;
   };
-}
-
-/** All images of a part in network range, f32 [N, H, W, C]. */
-export async function allImages(config: Config, part: 'train' | 'heldOut'): Promise<Float32Array> {
-  const dataset = await loadDataset(config, part);
-  using _closed = closing(dataset);
-  return (await sequentialBatch(dataset, 0, dataset.count, { centered: config.data.centered })).images;
 }
 
 /** Network range to pixels: rounded down as the official sample files, or to the nearest as its picture grids. */

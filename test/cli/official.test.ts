@@ -7,8 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { given, inertKeys } from '../../src/run/config/official_flags.ts';
-import { leafPaths } from '../../src/run/config/tree.ts';
+import { given } from '../../src/run/config/official_flags.ts';
 import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
 import { officialLines, second, teacher, wordsOf } from './official_lines.ts';
 
@@ -150,11 +149,6 @@ describe('configurations', () => {
     expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(
       /there is no configuration "nothing\.py"/,
     );
-  });
-
-  it('keys without effect are keys', () => {
-    const known = leafPaths().map((path) => path.join('.'));
-    expect(inertKeys.filter((key) => !known.includes(key))).toEqual([]);
   });
 });
 

@@ -8,7 +8,7 @@
 // Batch b is pairs b * batch to min((b + 1) * batch, count) - 1. Its borders are part of the result: the error norm of RK45
 // is over the batch. No time and no machine is in it, so that a run that was killed ends with the same bytes.
 import { join } from 'node:path';
-import { checkArgument, checkArguments, describeValue, kind, kinds, listOf } from '../../arguments.ts';
+import { checkArgument, checkArguments, describeValue, isWhole, kind, kinds, listOf } from '../../arguments.ts';
 import { ArgumentError, FileError } from '../../errors.ts';
 import { byteLengthOf } from '../../io/array.ts';
 import { exists, readWhole } from '../../io/file.ts';
@@ -156,8 +156,6 @@ function parseShard(line: string): PairShard | undefined {
 
 type Fields = Record<string, unknown>;
 
-const isWhole = (value: unknown, least: number): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= least;
 const isHash = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

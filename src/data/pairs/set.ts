@@ -3,7 +3,7 @@
 //
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
 import { join } from 'node:path';
-import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, kinds } from '../../arguments.ts';
+import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, isWhole, kinds } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
 import { asFileError, writeNpyRows } from '../../io/index.ts';
 import { channelsFirst } from '../layout.ts';
@@ -101,7 +101,7 @@ export class PairSet {
 
   /** The folder of a pair of the set, and its number there. */
   locate(index: number): { folder: PairFolder; index: number } {
-    if (!Number.isInteger(index) || index < 0 || index >= this.count)
+    if (!isWhole(index, 0, this.count - 1))
       throw new ValueError(`the set has ${this.count} pairs, none of index ${describeValue(index)}`);
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };

@@ -3,7 +3,7 @@
 //
 // limits: k standard errors of the statistic for n independent normals, and a floor below which nobody would mind
 //   mean 6 / sqrt(n), variance 6 sqrt(2 / n), kurtosis 6 sqrt(24 / n), distance 2.5 / sqrt(n)
-import { checkArgument, kind, kinds } from '../../arguments.ts';
+import { checkArgument, kinds, wholeFrom } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 
 /** Distribution functions are compared at the borders of so many bins over [-REACH, REACH]. */
@@ -86,7 +86,7 @@ export function normalDistribution(x: number): number {
   return x < 0 ? tail : 1 - tail;
 }
 
-const channelCount = kind('a whole number from 1 to 65536', (v) => kinds.count.accepts(v) && (v as number) <= 65536);
+const channelCount = wholeFrom(1, 65536);
 
 /** Mean and deviation of each channel, over images [H, W, C]. */
 export class ChannelStatistics {

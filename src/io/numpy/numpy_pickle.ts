@@ -4,6 +4,7 @@
 // dtype: dtype('f4', False, True), then state (3, '<', None, None, None, -1, -1, 0)
 //
 // Source: numpy/_core/src/multiarray (methods.c, descriptor.c) and numpy/_core/numeric.py (_frombuffer, protocol 5).
+import { isWhole } from '../../arguments.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import { type ArrayDtype, type ArrayFile, arrayDtypes, byteLengthOf, elementsOf, toFloat32 } from '../array.ts';
 import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
@@ -115,9 +116,7 @@ function bytesOfText(value: unknown): Uint8Array | undefined {
 }
 
 function isShape(value: unknown): value is number[] {
-  return (
-    isList(value) && value.length <= maxRank && value.every((dim) => Number.isSafeInteger(dim) && (dim as number) >= 0)
-  );
+  return isList(value) && value.length <= maxRank && value.every((dim) => isWhole(dim));
 }
 
 function isList(value: unknown): value is unknown[] {

@@ -4,7 +4,7 @@
 // tensor:        _rebuild_tensor_v2(storage, offset, shape, strides, ..), counted in elements
 //
 // Source: torch/serialization.py and torch/_utils.py. Of what is there, tensors, shapes, dtypes and devices are read.
-import { checkArgument, kind, kinds } from '../../arguments.ts';
+import { checkArgument, isWhole, kind, kinds } from '../../arguments.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import { type ArrayDtype, arrayDtypes, byteLengthOf } from '../array.ts';
 import { numpyGlobals } from '../numpy/numpy_pickle.ts';
@@ -114,7 +114,7 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
   // Before torch 0.4 a storage could be a part of another: that is the last, otherwise absent, part of the id.
   const storageOf = (id: unknown): TorchStorage => {
     const [kind, type, key, , count, part] = Array.isArray(id) ? id : [];
-    if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string' || !isSize(count))
+    if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string' || !isWhole(count))
       throw refuse('a reference to a storage without type, key and size');
     if (part !== undefined && part !== null) throw new FileError(path, 'holds parts of storages, as torch 0.3 wrote');
     const untyped = type.name === untypedStorage;
@@ -128,7 +128,7 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
   };
 
   const tensor = (storage: unknown, offset: unknown, shape: unknown, strides: unknown, type?: unknown) => {
-    if (!(storage instanceof TorchStorage) || !isSize(offset) || !isSizes(shape) || !isSizes(strides))
+    if (!(storage instanceof TorchStorage) || !isWhole(offset) || !isSizes(shape) || !isSizes(strides))
       throw refuse('a tensor without storage, offset, shape and strides');
     const dtype = type instanceof PickleGlobal ? dtypeOfName.get(type.name) : storage.dtype;
     if (!dtype || (!storage.untyped && dtype !== storage.dtype))
@@ -179,7 +179,7 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
     }),
     new PickleGlobal('torch.device', ([kind, index]) => {
       if (typeof kind !== 'string') throw refuse('a torch.device without a name');
-      return isSize(index) ? `${kind}:${index}` : kind;
+      return isWhole(index) ? `${kind}:${index}` : kind;
     }),
     // A state_dict carries the versions of its modules as an attribute, which says nothing of the values.
     new PickleGlobal(
@@ -202,10 +202,6 @@ function orderedDict(items: unknown, refuse: (what: string) => FileError): Order
   return dict;
 }
 
-function isSize(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
 function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length <= maxRank && value.every(isSize);
+  return Array.isArray(value) && value.length <= maxRank && value.every((size) => isWhole(size));
 }

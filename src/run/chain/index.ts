@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
-import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
+import { removeLeftovers } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
@@ -62,7 +63,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
   try {
     await removeLeftovers(workdir, /^(chain|report)\.json$|^report\.html$|^classifier\.safetensors$/);
-    await writeFileAtomic(join(workdir, chainFile), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+    await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
     for (const [index, stage] of stages.entries()) {
       onStage?.({ name: stage.name, index, total });

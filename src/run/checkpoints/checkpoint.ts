@@ -1,7 +1,7 @@
 // Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), where training is to go on Adam's
 // moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
 // git revision. What travels in a checkpoint is data and is never run.
-import { checkArgument, checkOptions, instanceOf, kind, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkArgument, checkOptions, instanceOf, isWhole, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../io/index.ts';
 import { parseStrictJson } from '../../io/json.ts';
@@ -109,6 +109,12 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   });
 }
 
+/** Adam's moments of a checkpoint that training is to resume from. @throws FileError where it has none */
+export function requireMoments({ path, moments }: Checkpoint): NonNullable<Checkpoint['moments']> {
+  if (!moments) throw new FileError(path, 'has no Adam moments, so training cannot resume from it');
+  return moments;
+}
+
 /** All of a checkpoint's numbers, by what they are called in messages. */
 export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
   return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
@@ -162,19 +168,17 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
       `not a rectiflow checkpoint: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
     );
   const step = Number(metadata.step || Number.NaN);
-  if (!Number.isSafeInteger(step) || step < 0)
-    throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
+  if (!isWhole(step)) throw new FileError(path, `its step is ${JSON.stringify(metadata.step)}`);
   const emaDecay = metadata.ema_decay === undefined ? undefined : Number(metadata.ema_decay);
   if (emaDecay !== undefined && !(emaDecay >= 0 && emaDecay <= 1))
     throw new FileError(path, `its EMA decay is ${JSON.stringify(metadata.ema_decay)}`);
   const numerics = Number(metadata.numerics ?? 1);
-  if (!Number.isSafeInteger(numerics) || numerics < 1)
-    throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
+  if (!isWhole(numerics, 1)) throw new FileError(path, `its numerics is ${JSON.stringify(metadata.numerics)}`);
   const { stage: name, teacher, tuning } = metadata;
   const stage = name === undefined ? undefined : { name, ...(teacher !== undefined && { teacher }) };
   const unevaluated = unevaluatedOf(path, step, metadata.unevaluated);
   const items = metadata.items === undefined ? undefined : Number(metadata.items);
-  if (items !== undefined && !kinds.whole.accepts(items))
+  if (items !== undefined && !isWhole(items))
     throw new FileError(path, `its number of items is ${JSON.stringify(metadata.items)}`);
   return { config: parseConfig(path, metadata.config), stage, step, emaDecay, tuning, numerics, unevaluated, items };
 }

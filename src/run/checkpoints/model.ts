@@ -8,10 +8,9 @@ import { outlineUNet } from '../../nn/outline.ts';
 import { UNet } from '../../nn/unet.ts';
 import type { UNetOptions } from '../../nn/unet_options.ts';
 import { runOptions } from '../arguments.ts';
-import { inertKeys } from '../config/official_flags.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { type Difference, differences } from '../config/tree.ts';
+import { type Difference, differences, keyProperties } from '../config/tree.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { attentionMap, leastMemory, type Use } from './footprint.ts';
 
@@ -50,21 +49,12 @@ export function unetOptions(config: Config): UNetOptions {
   };
 }
 
-/** Keys of data and model that change neither which weights a network has nor what it computes from them. */
-const withoutTrace = [
-  'model.dropout',
-  'model.ema_rate',
-  'model.init_scale',
-  'model.fourier_scale',
-  'model.activation_checkpointing',
-  ...inertKeys,
-];
-
 /** Where two configurations are of different networks, or of data in another range; each may be unchecked. */
 export function architectureDifferences(a: unknown, b: unknown): Difference[] {
-  return differences(a, b).filter(
-    ({ path }) => /^(data\.(image_size|num_channels|centered)$|model\.)/.test(path) && !withoutTrace.includes(path),
-  );
+  return differences(a, b).filter(({ path }) => {
+    const properties = keyProperties(path);
+    return properties ? properties.binds === 'network' : path.startsWith('model.');
+  });
 }
 
 /** Names and shapes of the network, without memory; the caller disposes it. @throws ConfigError for a tensor beyond int32 */

@@ -2,6 +2,7 @@
 //   model      state dict, names "module.all_modules.<i>...." and the buffer "module.sigmas", f64
 //   ema        {decay, num_updates, shadow_params}: a list without names, the trainable parameters in their order
 //   optimizer  Adam's state by the number of the parameter in that order, trainable or not
+import { isWhole } from '../../arguments.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import {
   type ArrayDtype,
@@ -211,8 +212,7 @@ function isArray(value: TorchValue | undefined): value is ArrayFile {
 
 function wholeNumber(path: string, what: string, value: TorchValue): number {
   const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
-  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0)
-    throw new FileError(path, `its ${what} is no whole number`);
+  if (!isWhole(number)) throw new FileError(path, `its ${what} is no whole number`);
   return number;
 }
 

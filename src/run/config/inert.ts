@@ -1,11 +1,11 @@
-// Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
+// Keys that have no effect because of another key's value: they are checked and kept, and a notice names those set by hand.
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
-import { type Config, encodedSets } from './schema.ts';
+import { type Config, encodedSets, type KeyPath } from './schema.ts';
 
 /** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
-const beside: Record<string, (config: Config) => string | undefined> = {
+const conditions: { readonly [Path in KeyPath]?: (config: Config) => string | undefined } = {
   'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
   'data.exif_orientation': ({ data }) => unless(encodedSets.includes(data.dataset), 'data.dataset', data.dataset),
   'model.fourier_scale': ({ model }) =>
@@ -49,7 +49,7 @@ export function inertBeside(config: Config, keys: readonly string[]): string[] {
   requireConfig('inertBeside', config);
   checkArgument('inertBeside', 'keys', keys, pathList);
   return keys.flatMap((key) => {
-    const setting = Object.hasOwn(beside, key) ? beside[key](config) : undefined;
+    const setting = Object.hasOwn(conditions, key) ? conditions[key as KeyPath]?.(config) : undefined;
     return setting === undefined ? [] : [`${key} has no effect with ${setting}`];
   });
 }

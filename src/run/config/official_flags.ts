@@ -1,6 +1,7 @@
 // What a command line of the official code may hold that means something else here: placeholders, keys without effect,
 // names of Python files.
 import { checkArgument, kinds, listOf } from '../../arguments.ts';
+import { keyProperties, leafPaths } from './tree.ts';
 
 /** Texts that the official files hold where the user is to write a path. */
 const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
@@ -10,25 +11,14 @@ export function given(path: string): string | undefined {
   return path === '' || placeholders.includes(path) ? undefined : path;
 }
 
-/** Keys that the official code never reads (or reads for other models only); they are checked and do nothing here either. */
-export const inertKeys = [
-  'sampling.n_steps_each',
-  'sampling.noise_removal',
-  'sampling.probability_flow',
-  'sampling.snr',
-  'model.attention_type',
-  'model.beta_min',
-  'model.beta_max',
-  'model.conv_size',
-  'model.normalization',
-];
-
 export const pathList = listOf(kinds.text, 'dotted paths of keys');
 
 /** One sentence on the keys without effect among `paths`; undefined where there is none. */
 export function inertNotice(paths: readonly string[]): string | undefined {
   checkArgument('inertNotice', 'paths', paths, pathList);
-  const named = inertKeys.filter((key) => paths.includes(key));
+  const named = leafPaths()
+    .map((path) => path.join('.'))
+    .filter((key) => paths.includes(key) && keyProperties(key)?.inert);
   if (named.length === 0) return undefined;
   return `${named.join(', ')} ${named.length === 1 ? 'has' : 'have'} no effect, as in the official code`;
 }

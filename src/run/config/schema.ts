@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
+import { fixed, free, inert, network, table } from './keys.ts';
 
 /** A whole number within bounds: generous ones, beyond which is a slip of the pen or a file made to do harm. */
 function whole(least: number, most: number, expected = `expected a whole number from ${least} to ${most}`) {
@@ -70,221 +71,237 @@ const ofSchedule = `expected t0, t1, uniform or a whole number from 1 to ${MOST_
 /** Folders of a work directory that have a meaning of their own. */
 const runFolders = ['checkpoints', 'checkpoints-meta', 'samples', 'tensorboard'];
 
-export const configSchema = z.strictObject({
+export const configSchema = table({
   /** Of every random draw: initial weights, data order, noise, times, dropout. */
-  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  seed: fixed(whole(0, Number.MAX_SAFE_INTEGER)),
   /** Where to compute, unless --device says otherwise. */
-  device: z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N'),
+  device: free(z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N')),
   /** Ours: how products are computed and, of bf16, what activations are stored as; beyond fp32 on cuda only. */
-  precision: z.enum(precisions),
+  precision: free(z.enum(precisions)),
   /** Ours: convolutions by direct sums alone, where the CPU would choose Winograd's algorithm. Slower, ten times as exact. */
-  exact: z.boolean(),
-  data: z.strictObject({
-    dataset: z.enum(dataSets),
+  exact: free(z.boolean()),
+  data: table({
+    dataset: fixed(z.enum(dataSets)),
     /** Folder of the files, for sets that are not shipped. */
-    root_path: z.string(),
+    root_path: free(z.string()),
     /** Of LSUN: bedroom, church_outdoor, ... */
-    category: z.string(),
-    image_size: whole(1, LARGEST_IMAGE),
-    num_channels: whole(1, 1024),
-    random_flip: z.boolean(),
+    category: fixed(z.string()),
+    image_size: network(whole(1, LARGEST_IMAGE)),
+    num_channels: network(whole(1, 1024)),
+    random_flip: fixed(z.boolean()),
     /** Ours: turns image files upright as their EXIF orientation says, as viewers do; false: as PIL and torchvision read them. */
-    exif_orientation: z.boolean(),
+    exif_orientation: fixed(z.boolean()),
     /** true: the network sees [-1, 1]; false: [0, 1]. */
-    centered: z.boolean(),
-    uniform_dequantization: z.boolean(),
+    centered: network(z.boolean()),
+    uniform_dequantization: fixed(z.boolean()),
   }),
-  model: z.strictObject({
-    name: z.enum(['ncsnpp']),
-    ema_rate: rate,
-    dropout: rate,
-    normalization: z.enum(['GroupNorm']),
-    nonlinearity: z.enum(['swish', 'elu', 'relu', 'lrelu']),
-    nf: whole(4, 2 ** 14),
-    ch_mult: list(whole(1, 256), 1, 15),
-    num_res_blocks: whole(1, 256),
+  model: table({
+    name: network(z.enum(['ncsnpp'])),
+    ema_rate: fixed(rate),
+    dropout: fixed(rate),
+    normalization: inert(fixed(z.enum(['GroupNorm']))),
+    nonlinearity: network(z.enum(['swish', 'elu', 'relu', 'lrelu'])),
+    nf: network(whole(4, 2 ** 14)),
+    ch_mult: network(list(whole(1, 256), 1, 15)),
+    num_res_blocks: network(whole(1, 256)),
     /** Image heights at which blocks have attention. */
-    attn_resolutions: list(whole(1, LARGEST_IMAGE), 0, 64),
-    attention_type: z.enum(['ddpm']),
+    attn_resolutions: network(list(whole(1, LARGEST_IMAGE), 0, 64)),
+    attention_type: inert(fixed(z.enum(['ddpm']))),
     /** Whether the resampling between two levels has a convolution; of ddpm blocks. */
-    resamp_with_conv: z.boolean(),
+    resamp_with_conv: network(z.boolean()),
     /** Resampling by fir_kernel instead of nearest neighbour and mean. */
-    fir: z.boolean(),
-    fir_kernel: list(number(-LARGEST, LARGEST), 1, 64),
-    resblock_type: z.enum(['biggan', 'ddpm']),
-    progressive: z.enum(['none', 'output_skip', 'residual']),
-    progressive_input: z.enum(['none', 'input_skip', 'residual']),
-    progressive_combine: z.enum(['sum', 'cat']),
-    embedding_type: z.enum(['positional', 'fourier']),
-    fourier_scale: positive(LARGEST),
-    conditional: z.boolean(),
-    scale_by_sigma: z.boolean(),
-    skip_rescale: z.boolean(),
+    fir: network(z.boolean()),
+    fir_kernel: network(list(number(-LARGEST, LARGEST), 1, 64)),
+    resblock_type: network(z.enum(['biggan', 'ddpm'])),
+    progressive: network(z.enum(['none', 'output_skip', 'residual'])),
+    progressive_input: network(z.enum(['none', 'input_skip', 'residual'])),
+    progressive_combine: network(z.enum(['sum', 'cat'])),
+    embedding_type: network(z.enum(['positional', 'fourier'])),
+    fourier_scale: fixed(positive(LARGEST)),
+    conditional: network(z.boolean()),
+    scale_by_sigma: network(z.boolean()),
+    skip_rescale: network(z.boolean()),
     /** 0 stands for 1e-10, as in the official initialiser. */
-    init_scale: number(0, LARGEST),
-    conv_size: whole(1, 64),
+    init_scale: fixed(number(0, LARGEST)),
+    conv_size: inert(fixed(whole(1, 64))),
     /** Noise levels of Score SDE: the buffer `sigmas` of official checkpoints, from sigma_max to sigma_min. */
-    sigma_min: positive(LARGEST),
-    sigma_max: positive(LARGEST),
-    num_scales: whole(1, MOST_SCALES),
-    beta_min: positive(LARGEST),
-    beta_max: positive(LARGEST),
+    sigma_min: network(positive(LARGEST)),
+    sigma_max: network(positive(LARGEST)),
+    num_scales: network(whole(1, MOST_SCALES)),
+    beta_min: inert(fixed(positive(LARGEST))),
+    beta_max: inert(fixed(positive(LARGEST))),
     /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
-    activation_checkpointing: z.boolean(),
+    activation_checkpointing: free(z.boolean()),
   }),
-  optim: z.strictObject({
-    optimizer: z.enum(['Adam']),
-    lr: positive(LARGEST),
-    beta1: rate,
-    eps: positive(LARGEST),
-    weight_decay: number(0, LARGEST),
+  optim: table({
+    optimizer: fixed(z.enum(['Adam'])),
+    lr: fixed(positive(LARGEST)),
+    beta1: fixed(rate),
+    eps: fixed(positive(LARGEST)),
+    weight_decay: fixed(number(0, LARGEST)),
     /** Updates over which the rate rises from 0; 0 for none. */
-    warmup: whole(0, MANY),
+    warmup: fixed(whole(0, MANY)),
     /** Largest global norm of the gradient; negative for no clipping. */
-    grad_clip: number(-LARGEST, LARGEST),
+    grad_clip: fixed(number(-LARGEST, LARGEST)),
   }),
-  training: z.strictObject({
-    sde: z.enum(['rectified_flow']),
-    batch_size: whole(1, LARGEST_BATCH),
+  training: table({
+    sde: fixed(z.enum(['rectified_flow'])),
+    batch_size: fixed(whole(1, LARGEST_BATCH)),
     /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
-    accumulation: whole(1, LARGEST_BATCH),
+    accumulation: fixed(whole(1, LARGEST_BATCH)),
     /** Number of the last step. Steps are counted from 0, so there are n_iters + 1 updates, as in the official loop. */
-    n_iters: whole(0, MANY),
+    n_iters: free(whole(0, MANY)),
     /** Steps between two numbered snapshots: checkpoint_k is written at step k * snapshot_freq. */
-    snapshot_freq: whole(1, MANY),
+    snapshot_freq: free(whole(1, MANY)),
     /** Steps between two states to resume from; the last two are kept. */
-    snapshot_freq_for_preemption: whole(1, MANY),
+    snapshot_freq_for_preemption: free(whole(1, MANY)),
     /** Steps between two points of TensorBoard's curves. */
-    log_freq: whole(1, MANY),
+    log_freq: free(whole(1, MANY)),
     /** Steps between two evaluations on four held-out batches. */
-    eval_freq: whole(1, MANY),
+    eval_freq: free(whole(1, MANY)),
     /** Whether each snapshot is sampled from and evaluated. */
-    snapshot_sampling: z.boolean(),
+    snapshot_sampling: free(z.boolean()),
     /** The loss of an image is the mean over its dimensions; false: half the sum. */
-    reduce_mean: z.boolean(),
-    continuous: z.literal(false, 'Rectified Flow has no other loss; expected false'),
-    likelihood_weighting: z.literal(false, 'Rectified Flow has no other loss; expected false'),
+    reduce_mean: fixed(z.boolean()),
+    continuous: fixed(z.literal(false, 'Rectified Flow has no other loss; expected false')),
+    likelihood_weighting: fixed(z.literal(false, 'Rectified Flow has no other loss; expected false')),
     /** Ours: which times count how much, where the official code draws them uniformly; see src/flow/times.ts. */
-    time_law: z.enum(timeLaws),
+    time_law: fixed(z.enum(timeLaws)),
     /** Ours: mean and deviation of the logit of logit_normal. */
-    time_mean: number(-1000, 1000),
-    time_deviation: positive(1000),
+    time_mean: fixed(number(-1000, 1000)),
+    time_deviation: fixed(positive(1000)),
     /** Ours: of u_shaped. */
-    time_steepness: positive(1000),
+    time_steepness: fixed(positive(1000)),
     /** Where the folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch is, in the official code; data.root_path serves too. */
-    data_dir: z.string(),
+    data_dir: free(z.string()),
   }),
-  eval: z.strictObject({
+  eval: table({
     /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
-    folder: z
-      .string()
-      .regex(/^(?!\.)[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . - and no dot at its beginning')
-      .refine(
-        (name) => !runFolders.includes(name),
-        `expected another name than ${runFolders.join(', ')}, which training writes`,
-      ),
+    folder: free(
+      z
+        .string()
+        .regex(/^(?!\.)[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . - and no dot at its beginning')
+        .refine(
+          (name) => !runFolders.includes(name),
+          `expected another name than ${runFolders.join(', ')}, which training writes`,
+        ),
+    ),
     /** Numbers of the snapshots to evaluate, both included. */
-    begin_ckpt: whole(0, MANY),
-    end_ckpt: whole(0, MANY),
-    batch_size: whole(1, LARGEST_BATCH),
-    num_samples: whole(1, MOST_IMAGES),
-    enable_sampling: z.boolean(),
+    begin_ckpt: free(whole(0, MANY)),
+    end_ckpt: free(whole(0, MANY)),
+    batch_size: free(whole(1, LARGEST_BATCH)),
+    num_samples: free(whole(1, MOST_IMAGES)),
+    enable_sampling: free(z.boolean()),
     /** Ours: what samples are compared by: the Inception features of published scores, the pixels, or a classifier's file. */
-    features: z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
+    features: free(
+      z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
+    ),
     /** Ours: the file of the Inception weights; unset, it is looked for and downloaded: docs/from-pytorch.md. */
-    inception: z.string(),
+    inception: free(z.string()),
     /** Ours: the file of the data set's statistics; unset, assets/stats/ and the user's data folder are looked through. */
-    statistics: z.string(),
+    statistics: free(z.string()),
     /** Picture sheets and nothing else. */
-    enable_figures_only: z.boolean(),
+    enable_figures_only: free(z.boolean()),
     /** Whether `eval` computes the loss over the held-out part. */
-    enable_loss: z.boolean(),
+    enable_loss: free(z.boolean()),
     /** Whether `eval` computes bits per dimension. */
-    enable_bpd: z.boolean(),
+    enable_bpd: free(z.boolean()),
     /** Ours: whether `eval` computes how straight the flow's paths are. */
-    enable_straightness: z.boolean(),
+    enable_straightness: free(z.boolean()),
     /** Ours: over so many of them. */
-    straightness_samples: whole(1, MOST_IMAGES),
+    straightness_samples: free(whole(1, MOST_IMAGES)),
     /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
-    bpd_dataset: z.enum(['train', 'test']),
+    bpd_dataset: free(z.enum(['train', 'test'])),
     /** Ours: at most so many images of the data set, from its beginning; 0 for all. */
-    max_images: whole(0, MOST_IMAGES),
+    max_images: free(whole(0, MOST_IMAGES)),
   }),
-  sampling: z.strictObject({
-    method: z.enum(['rectified_flow']),
-    init_type: z.enum(['gaussian']),
+  sampling: table({
+    method: free(z.enum(['rectified_flow'])),
+    init_type: free(z.enum(['gaussian'])),
     /** Deviation of pi_0. */
-    init_noise_scale: positive(LARGEST),
-    use_ode_sampler: z.enum([...fixedSolvers, 'rk45']),
+    init_noise_scale: fixed(positive(LARGEST)),
+    use_ode_sampler: free(z.enum([...fixedSolvers, 'rk45'])),
     /** Absolute and relative tolerance of rk45. */
-    ode_tol: positive(1),
+    ode_tol: free(positive(1)),
     /** Steps of the other solvers. */
-    sample_N: whole(1, MOST_STEPS),
+    sample_N: free(whole(1, MOST_STEPS)),
     /** Above 0 Euler becomes a stochastic sampler: noise of deviation (1 - t) sigma_variance sqrt(dt) a step. */
-    sigma_variance: number(0, LARGEST),
+    sigma_variance: free(number(0, LARGEST)),
     /** Ours: the drift of that sampler; the official one does not keep the marginals. */
-    sde_drift: z.enum(['exact', 'legacy']),
+    sde_drift: free(z.enum(['exact', 'legacy'])),
     /** Ours: bytes that one evaluation of the network may take; larger batches are evaluated in parts. */
-    memory_budget: whole(1, 2 ** 50),
+    memory_budget: free(whole(1, 2 ** 50)),
     /** Ours: samples that are not finite are an error, or are left out and counted. Those of pairs are an error in any case. */
-    not_finite: z.enum(['refuse', 'leave_out']),
-    n_steps_each: whole(1, MOST_STEPS),
-    noise_removal: z.boolean(),
-    probability_flow: z.boolean(),
-    snr: positive(LARGEST),
+    not_finite: free(z.enum(['refuse', 'leave_out'])),
+    n_steps_each: inert(free(whole(1, MOST_STEPS))),
+    noise_removal: inert(free(z.boolean())),
+    probability_flow: inert(free(z.boolean())),
+    snr: inert(free(positive(LARGEST))),
   }),
-  reflow: z.strictObject({
-    reflow_type: z.enum(reflowTypes),
+  reflow: table({
+    reflow_type: fixed(z.enum(reflowTypes)),
     /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
-    reflow_t_schedule: z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule),
+    reflow_t_schedule: fixed(z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule)),
     /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/training/distance.ts. */
-    reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
-    /** The checkpoint of the flow to start from. */
-    last_flow_ckpt: z.string(),
+    reflow_loss: fixed(z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber'])),
+    /** The checkpoint of the flow to start from. A run knows it by its SHA-256, so it may be renamed. */
+    last_flow_ckpt: free(z.string()),
     /** Folder of pairs: {data_root}/{seed}/. */
-    data_root: z.string(),
-    total_number_of_samples: whole(1, MOST_IMAGES),
+    data_root: fixed(z.string()),
+    total_number_of_samples: free(whole(1, MOST_IMAGES)),
     /** Ours: the file of VGG16's weights for lpips; unset, it is looked for and downloaded: docs/from-pytorch.md. */
-    vgg16: z.string(),
+    vgg16: free(z.string()),
     /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
-    student: z.enum(['raw', 'ema']),
+    student: fixed(z.enum(['raw', 'ema'])),
     /** Ours: with t0 the network sees z0 itself, as it will when it samples, and not 0.999 z0 + 0.001 z1. */
-    exact_t0: z.boolean(),
+    exact_t0: fixed(z.boolean()),
     /** Ours: z0.npy and z1.npy, as the official code reads them, or a file of z1 a batch and z0 by its seed. */
-    pair_format: z.enum(['official', 'shards']),
+    pair_format: free(z.enum(['official', 'shards'])),
     /** Ours: z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
-    pair_dtype: z.enum(['f32', 'u16']),
+    pair_dtype: free(z.enum(['f32', 'u16'])),
     /** Ours: share of each batch of train_reflow that is pairs of real images, from generate_data_from_z1. */
-    real_data_ratio: number(0, 1),
+    real_data_ratio: fixed(number(0, 1)),
     /** Ours: folder of those pairs, apart from data_root. */
-    real_data_root: z.string(),
+    real_data_root: fixed(z.string()),
     /** Ours: mirrors both ends of each pair with probability 1/2. */
-    flip_pairs: z.boolean(),
+    flip_pairs: fixed(z.boolean()),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
-    online_steps: whole(1, MOST_STEPS),
+    online_steps: fixed(whole(1, MOST_STEPS)),
   }),
   /** Ours: `chain`, from data to a generator of few steps. Its stages take everything else from the keys above. */
-  chain: z.strictObject({
+  chain: table({
     /** Rectified flows: the first of the data, each next the reflow of the one before. */
-    flows: whole(1, 1000),
+    flows: free(whole(1, 1000)),
     /** Number of the last step of each reflow, as training.n_iters is of the first flow. */
-    reflow_iters: whole(0, MANY),
+    reflow_iters: free(whole(0, MANY)),
     /** Euler steps of the generator that the last flow is distilled to; 0 for none. */
-    distil_steps: whole(0, MOST_STEPS),
-    distil_iters: whole(0, MANY),
+    distil_steps: free(whole(0, MOST_STEPS)),
+    distil_iters: free(whole(0, MANY)),
     /** Pairs made of each flow for the stage that follows. */
-    pairs: whole(1, MOST_IMAGES),
+    pairs: free(whole(1, MOST_IMAGES)),
     /** How they are solved, as sampling.use_ode_sampler, sample_N and ode_tol say for everything else. */
-    pair_sampler: z.enum([...fixedSolvers, 'rk45']),
-    pair_steps: whole(1, MOST_STEPS),
-    pair_tol: positive(1),
+    pair_sampler: free(z.enum([...fixedSolvers, 'rk45'])),
+    pair_steps: free(whole(1, MOST_STEPS)),
+    pair_tol: free(positive(1)),
     /** Whether scores are by a classifier that is first trained on the data set's labels, and not by eval.features. */
-    classifier: z.boolean(),
+    classifier: free(z.boolean()),
   }),
 });
 
 /** A whole configuration. */
 export type Config = z.infer<typeof configSchema>;
+
+/** [image_size, image_size, num_channels]: the shape of one image as the network takes it. */
+export function imageShape({ data }: Config): [height: number, width: number, channels: number] {
+  return [data.image_size, data.image_size, data.num_channels];
+}
+
+/** The dotted path of a key. */
+export type KeyPath = {
+  [Name in keyof Config]: Config[Name] extends string | number | boolean
+    ? Name
+    : `${Name}.${keyof Config[Name] & string}`;
+}[keyof Config];
 
 /** What is wrong between several keys, each fault with its path. */
 export function disagreements({ training, reflow }: Config): string[] {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { describeValue } from '../../arguments.ts';
 import { ConfigError, nearestName } from '../../errors.ts';
+import { type KeyProperties, propertiesOf } from './keys.ts';
 import { type Config, configSchema, disagreements } from './schema.ts';
 
 export type Tree = { [key: string]: unknown };
@@ -120,16 +121,26 @@ export type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or tex
 
 /** What a path of the schema holds; undefined where it holds no value. */
 export function keyKind(path: readonly string[]): KeyKind | undefined {
-  const type = path.reduce<unknown>((at, key) => {
-    const shape = at instanceof z.ZodObject ? at.shape : undefined;
-    return shape && Object.hasOwn(shape, key) ? shape[key] : undefined;
-  }, configSchema);
+  const type = typeAt(path);
   if (type === undefined || type instanceof z.ZodObject) return undefined;
   if (type instanceof z.ZodBoolean || (type instanceof z.ZodLiteral && typeof type.value === 'boolean'))
     return 'boolean';
   if (type instanceof z.ZodArray) return 'numbers';
   if (type instanceof z.ZodNumber) return 'number';
   return type instanceof z.ZodUnion ? 'number or text' : 'text';
+}
+
+function typeAt(path: readonly string[]): z.ZodType | undefined {
+  return path.reduce<z.ZodType | undefined>((at, key) => {
+    const shape = at instanceof z.ZodObject ? at.shape : undefined;
+    return shape && Object.hasOwn(shape, key) ? shape[key] : undefined;
+  }, configSchema);
+}
+
+/** What a key states of itself, by its dotted path; undefined where the schema has no such key. */
+export function keyProperties(path: string): KeyProperties | undefined {
+  const type = typeAt(path.split('.'));
+  return type && propertiesOf(type);
 }
 
 /** Whether a path of the schema holds a value. */

@@ -3,8 +3,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { readWhole } from '../../io/file.ts';
-import { writeFileAtomic } from '../../io/index.ts';
-import { parseJsonFile } from '../../io/json.ts';
+import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { Config } from '../config/schema.ts';
 import type { EvalRow } from './evaluator.ts';
 
@@ -34,7 +33,7 @@ export async function keepBest(workdir: string, config: Config, rows: readonly E
     existsSync(join(workdir, before.checkpoint)) &&
     candidates.every(({ checkpoint }) => checkpoint !== before.checkpoint);
   const best = (stands ? [before, ...candidates] : candidates).reduce((a, b) => (b.value < a.value ? b : a));
-  await writeFileAtomic(path, [Buffer.from(`${JSON.stringify(best, null, 2)}\n`)]);
+  await writeJson(path, best);
   return true;
 }
 

@@ -12,12 +12,13 @@ import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import { writeNpz } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { type Evaluation, evaluationLoss } from '../training/evaluation.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
@@ -84,13 +85,11 @@ export async function withEvaluator<T>(
 ): Promise<T> {
   const { device, workdir, onNotice = () => {} } = options;
   const { enable_loss, enable_bpd, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset } = config.eval;
-  const heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
-  using _heldOut = closing(heldOut ?? {});
-  const dequantized =
+  using heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
+  using dequantized =
     enable_bpd && !figuresOnly
       ? await loadDataset(config, bpd_dataset === 'train' ? 'train' : 'heldOut', onNotice)
       : undefined;
-  using _dequantized = closing(dequantized ?? {});
   await device.prepare(declaredModules());
   const onStatistics = (done: number, total: number) =>
     options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total });
@@ -189,5 +188,5 @@ function writeReport(
     ...(samples && { samples }),
     ...(scores && { scores }),
   };
-  return writeFileAtomic(path, [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  return writeJson(path, figures);
 }

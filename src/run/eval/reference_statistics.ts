@@ -17,7 +17,7 @@ import { runOptions } from '../arguments.ts';
 import { given } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Config, encodedSets } from '../config/schema.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { userDataFolder } from '../machine/user_files.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';
@@ -76,8 +76,7 @@ export async function buildStatistics(
   checkArguments('buildStatistics', { network: [network, networkKind], path: [path, kinds.path] });
   const checked = checkOptions('buildStatistics', options, optionKinds, ['device']);
   const { signal, onNotice = () => {}, onProgress } = checked;
-  const dataset = await loadDataset(config, 'train', onNotice);
-  using _closed = closing(dataset);
+  using dataset = await loadDataset(config, 'train', onNotice);
   const total = Math.min(dataset.count, config.eval.max_images || dataset.count);
   makeFolder(dirname(path));
   await requireWritable(path);

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
-import { imageGrid, readNpz, writeFileAtomic, writeNpz, writePng } from '../../io/index.ts';
-import { parseJsonFile } from '../../io/json.ts';
+import { imageGrid, readNpz, writeNpz, writePng } from '../../io/index.ts';
+import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { turn } from '../../turn.ts';
 import type { Config } from '../config/schema.ts';
@@ -117,7 +117,7 @@ async function drawInto(folder: string, model: UNet, config: Config, options: Dr
     nfe: [],
     left_out: [],
   };
-  const writeRun = () => writeFileAtomic(join(folder, 'run.json'), [Buffer.from(`${JSON.stringify(run, null, 2)}\n`)]);
+  const writeRun = () => writeJson(join(folder, 'run.json'), run);
   const before = await readRun(join(folder, 'run.json'), run);
   if (before) Object.assign(run, before);
   // Before any batch is replaced: what lies there is another run's.

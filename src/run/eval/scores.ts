@@ -10,7 +10,8 @@ import {
   kernelDistanceNeeds,
   precisionRecall,
 } from '../../eval/index.ts';
-import { writeFileAtomic, writeNpz } from '../../io/index.ts';
+import { writeNpz } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { checkFeatures, type Features } from './features.ts';
 import type { FoundStatistics } from './reference_statistics.ts';
 
@@ -69,7 +70,7 @@ export function scoreFeatures(name: string, vectors: Features, data: FoundStatis
 
 /** scores-<features>.json beside the samples: those of other features have a file of their own. */
 export function writeScores(folder: string, key: string, scores: Scores): Promise<void> {
-  return writeFileAtomic(join(folder, `scores-${key}.json`), [Buffer.from(`${JSON.stringify(scores, null, 2)}\n`)]);
+  return writeJson(join(folder, `scores-${key}.json`), scores);
 }
 
 /** report_<k>.npz of the official code: IS (-1 where there is none), fid, kid. */

@@ -6,6 +6,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 
 /** Euler steps along each path. */
@@ -46,10 +47,9 @@ export async function evaluateStraightness(
   requireConfig('evaluateStraightness', config);
   const checked = checkOptions('evaluateStraightness', options, optionKinds, ['device']);
   const { device, steps = PATH_STEPS, signal, onProgress } = checked;
-  const { image_size: size, num_channels: channels } = config.data;
   const { straightness_samples: samples, batch_size } = config.eval;
   const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;
-  const shape = [size, size, channels];
+  const shape = imageShape(config);
   const velocity = replayable(networkVelocity(model.eval()));
   const batch = Math.min(batch_size, samples);
   const microBatch = microBatchFor(velocity, shape, { batch, budget, device });

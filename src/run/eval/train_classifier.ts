@@ -19,7 +19,8 @@ import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import { closing, loadDataset } from '../data.ts';
+import { imageShape } from '../config/schema.ts';
+import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
@@ -82,10 +83,8 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
   requireLabels(config);
   const { device, out, onNotice } = checked;
-  const train = await loadDataset(config, 'train', onNotice);
-  using _train = closing(train);
-  const heldOut = await loadDataset(config, 'heldOut', onNotice);
-  using _heldOut = closing(heldOut);
+  using train = await loadDataset(config, 'train', onNotice);
+  using heldOut = await loadDataset(config, 'heldOut', onNotice);
   makeFolder(dirname(out));
   await requireWritable(out);
   await device.prepare(declaredModules(), checked.onCompile);
@@ -138,14 +137,16 @@ async function update(
   network: Classifier,
   optimizer: Adam,
   dataset: ImageDataset,
-  { seed, data: { centered, random_flip: flip, image_size: size, num_channels: channels } }: Config,
+  config: Config,
   { device, signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
 ): Promise<void> {
+  const { seed, data } = config;
   await turn(signal);
   const start = performance.now();
+  const { centered, random_flip: flip } = data;
   const { images, labels } = await trainingBatch(dataset, step, BATCH, { seed, centered, flip });
   const loss = scope(() => {
-    const x = tensor(images, { shape: [BATCH, size, size, channels], device });
+    const x = tensor(images, { shape: [BATCH, ...imageShape(config)], device });
     const { logits } = network.scores(x);
     const mean = crossEntropy(logits, tensor(labels as Int32Array, { shape: [BATCH], dtype: 'i32', device }));
     const value = mean.item();

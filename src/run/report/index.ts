@@ -5,11 +5,12 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, ValueError } from '../../errors.ts';
 import { requireWritable, writeFileAtomic } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
 import { provenance } from '../machine/provenance.ts';
@@ -113,7 +114,7 @@ export async function reportFlows(
     stages: measured.map(figuresOf),
   };
   await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, drawn))]);
-  await writeFileAtomic(join(workdir, 'report.json'), [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  await writeJson(join(workdir, 'report.json'), figures);
   return { path, figures };
 }
 
@@ -155,8 +156,7 @@ async function heldOutDistance(
   { network, statistics }: Judge,
   { signal, onNotice }: ReportOptions,
 ): Promise<{ images: number; fd: number }> {
-  const dataset = await loadDataset(config, 'heldOut', onNotice);
-  using _dataset = closing(dataset);
+  using dataset = await loadDataset(config, 'heldOut', onNotice);
   const images = Math.min(dataset.count, config.eval.num_samples);
   const collected = new FeatureCollector();
   for (let first = 0; first < images; first += config.eval.batch_size) {

@@ -5,9 +5,11 @@ import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { FeatureCollector } from '../eval/features.ts';
 import { distanceOf, type Judge } from '../eval/judge.ts';
@@ -106,7 +108,7 @@ export async function measureFlow(
   const rows: SampledRow[] = [];
   for (const sampling of samplers(config.sampling))
     rows.push(await sampledRow(model, flow, { ...config, sampling }, options));
-  const shape = [config.data.image_size, config.data.image_size, config.data.num_channels];
+  const shape = imageShape(config);
   const velocity = replayable(networkVelocity(model));
   const common = {
     shape,
@@ -192,13 +194,12 @@ async function pathsPicture({ points, ends }: Trajectory, config: Config): Promi
 
 async function picture(
   images: Uint8Array,
-  { data: { image_size: size, num_channels: channels } }: Config,
+  config: Config,
   { count, columns, width }: { count: number; columns: number; width: number },
 ): Promise<Uint8Array> {
-  const numbers = size * size * channels;
+  const shape = imageShape(config);
+  const numbers = sizeOf(shape);
   const shown = Math.min(count, images.length / numbers);
-  const scale = Math.max(1, Math.floor(width / (columns * size)));
-  return encodePng(
-    imageGrid(images.subarray(0, shown * numbers), [shown, size, size, channels], { columns, padding: 1, scale }),
-  );
+  const scale = Math.max(1, Math.floor(width / (columns * config.data.image_size)));
+  return encodePng(imageGrid(images.subarray(0, shown * numbers), [shown, ...shape], { columns, padding: 1, scale }));
 }

@@ -5,6 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
 import { energyDistance, sample, straightness, trajectory, type Velocity } from '../../flow/index.ts';
 import { writeFileAtomic } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
@@ -99,7 +100,7 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
   };
   makeFolder(out);
   await writeFileAtomic(join(out, 'report.html'), [Buffer.from(planePage(title, plots, figures))]);
-  await writeFileAtomic(join(out, 'report.json'), [Buffer.from(`${JSON.stringify(figures, null, 2)}\n`)]);
+  await writeJson(join(out, 'report.json'), figures);
   return figures;
 }
 

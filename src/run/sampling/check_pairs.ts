@@ -10,7 +10,7 @@ import {
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 
 /** Images of the data set that are compared with. */
 const COMPARED = 10_000;
@@ -52,8 +52,7 @@ export async function examinePairs(root: string, options: ExaminePairsOptions = 
 }
 
 async function channelsOf(config: Config, onNotice?: (text: string) => void): Promise<PairCheckOptions['data']> {
-  const dataset = await loadDataset(config, 'train', onNotice);
-  using _closed = closing(dataset);
+  using dataset = await loadDataset(config, 'train', onNotice);
   const statistics = new ChannelStatistics(dataset.channels);
   const count = Math.min(dataset.count, COMPARED);
   const { centered } = config.data;

@@ -26,7 +26,7 @@ import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Config, encodedSets } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
-import { closing, loadDataset } from '../data.ts';
+import { loadDataset } from '../data.ts';
 import { sha256OfFile } from '../machine/file_hash.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
@@ -82,8 +82,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
       return { folder, count: there.count, nfe: meanNfe(there, there.shards) };
     }
   }
-  const images = plan.solved === 'z0' ? await loadDataset(config, 'train', onNotice) : undefined;
-  using _images = closing(images ?? {});
+  using images = plan.solved === 'z0' ? await loadDataset(config, 'train', onNotice) : undefined;
   if (images && images.count < plan.count)
     throw new ConfigError(
       `there are ${images.count} training images; lower reflow.total_number_of_samples, ${plan.count}, to that`,

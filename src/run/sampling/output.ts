@@ -11,6 +11,7 @@ import { isFloating } from '../../io/array.ts';
 import { imageGrid, readNpy, toFloat32, writeNpy, writeNpz, writePng } from '../../io/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 
 type Writer = (path: string, images: Float32Array, shape: ImagesShape, config: Config) => Promise<void>;
@@ -64,5 +65,5 @@ export async function readLatents(path: string, config: Config): Promise<{ count
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0)
     throw new FileError(path, `latent ${Math.floor((at * count) / values.length)} holds ${values[at]} as f32`);
-  return { count, data: channelsLast(values, [count, size, size, channels]) };
+  return { count, data: channelsLast(values, [count, ...imageShape(config)]) };
 }

@@ -5,10 +5,12 @@ import { declaredModules } from '../../device/module.ts';
 import { DeviceError } from '../../errors.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
+import { imageShape } from '../config/schema.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { microBatchFor } from './memory.ts';
 
@@ -103,9 +105,8 @@ export function encodeModel(
   images: Float32Array,
   { num, device, signal }: Pick<SampleRequest, 'num' | 'device' | 'signal'>,
 ): Promise<{ latents: Float32Array; nfe: number }> {
-  const { image_size: size, num_channels: channels } = config.data;
   const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, memory_budget: budget } = config.sampling;
-  const shape = [size, size, channels] as const;
+  const shape = imageShape(config);
   const velocity = replayable(networkVelocity(model.eval()));
   const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
   const how = solver === 'rk45' ? { solver, tolerance } : { solver, steps };
@@ -113,8 +114,8 @@ export function encodeModel(
 }
 
 /** @throws DeviceError for more images than the memory of this machine holds */
-function requireRoom(num: number, { data }: Config): void {
-  const [needed, there] = [4 * num * data.image_size ** 2 * data.num_channels, machineMemory()];
+function requireRoom(num: number, config: Config): void {
+  const [needed, there] = [4 * num * sizeOf(imageShape(config)), machineMemory()];
   if (needed > there)
     throw new DeviceError(
       `${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; ask for fewer`,
@@ -128,10 +129,9 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const checked = checkOptions('sampleModel', request, requestKinds, ['num', 'device']);
   const { device, num, batch = num, first, latents, onProgress, signal } = checked;
   requireRoom(num, config);
-  const { image_size: size, num_channels: channels } = config.data;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = checked.solver ?? config.sampling.use_ode_sampler;
-  const shape = [size, size, channels] as const;
+  const shape = imageShape(config);
   const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
   // The official code has noise in its Euler sampler only.

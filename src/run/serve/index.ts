@@ -1,5 +1,5 @@
 // `serve`: samples of a checkpoint over HTTP.
-import { checkArgument, checkOptions, kind, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkArgument, checkOptions, isWhole, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { runOptions } from '../arguments.ts';
 import type { LoadModelOptions } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
@@ -40,7 +40,7 @@ const serveOptions: OptionKinds<ServeOptions> = {
   device: runOptions.device,
   partial: kinds.boolean,
   host: kind('a name or an address', (v) => typeof v === 'string' && /^[\w.:%-]+$/.test(v)),
-  port: kind('a port from 0 to 65535', (v) => kinds.whole.accepts(v) && (v as number) <= 65535),
+  port: kind('a port from 0 to 65535', (v) => isWhole(v, 0, 65535)),
   queue: kinds.count,
   timeout: kind(
     'a number of seconds, above 0 and at most 86400',

@@ -1,6 +1,6 @@
 // What a client asks for, checked: headers, body, and the order for samples in it.
 import type { IncomingMessage } from 'node:http';
-import { checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkOptions, kinds, type OptionKinds, oneOf, wholeFrom } from '../../arguments.ts';
 import { ArgumentError } from '../../errors.ts';
 import { type SolverName, solverNames } from '../../flow/index.ts';
 
@@ -159,19 +159,12 @@ export function parseBody(body: Uint8Array): unknown {
   }
 }
 
-function upTo(most: number) {
-  return kind(
-    `a whole number from 1 to ${most}`,
-    (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= most,
-  );
-}
-
 /** The order that a body is. @throws HttpError 400 that names the key which is unknown, of a wrong type or out of its range */
 export function orderOf(body: unknown, rules: OrderRules): Order {
   const known: OptionKinds<Partial<Order>> = {
-    count: upTo(rules.mostCount),
+    count: wholeFrom(1, rules.mostCount),
     seed: kinds.whole,
-    steps: upTo(rules.mostSteps),
+    steps: wholeFrom(1, rules.mostSteps),
     sampler: oneOf(solverNames),
   };
   try {

@@ -8,9 +8,11 @@ import { networkVelocity, type Velocity } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { turn } from '../../turn.ts';
 import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { microBatchFor } from '../sampling/memory.ts';
@@ -32,12 +34,11 @@ export async function openSampler(
   options: Pick<LoadModelOptions, 'device' | 'partial' | 'onNotice'>,
 ): Promise<Sampler & Disposable> {
   const { device } = options;
-  const { image_size: size, num_channels: channels } = config.data;
   const { use_ode_sampler: sampler, sample_N: steps, memory_budget: budget } = config.sampling;
-  const shape = [size, size, channels] as const;
+  const shape = imageShape(config);
   await device.prepare(declaredModules());
   const { model, checkpoint } = await loadModel(reference, config, options);
-  const mostCount = Math.max(1, Math.min(MOST_COUNT, Math.floor(MOST_VALUES / (size * size * channels))));
+  const mostCount = Math.max(1, Math.min(MOST_COUNT, Math.floor(MOST_VALUES / sizeOf(shape))));
   const { microBatch, blocking } = disposedOnError(model, () => {
     const velocity = networkVelocity(model.eval());
     const fitting = microBatchFor(velocity, shape, { batch: mostCount, budget, device });

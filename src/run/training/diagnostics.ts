@@ -13,8 +13,10 @@ import { mean } from '../../kernels/reduce.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { streams } from '../../tensor/streams.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
 
 const SAMPLES = 16;
@@ -44,8 +46,8 @@ export function gaugedSamples({ training }: Config): number {
 
 /** z0 of those samples, apart from all that is trained on, f32 [N, H, W, C]. */
 export function gaugedNoise(config: Config, device: Device): Float32Array {
-  const { seed, data, sampling } = config;
-  const shape = [gaugedSamples(config), data.image_size, data.image_size, data.num_channels];
+  const { seed, sampling } = config;
+  const shape = [gaugedSamples(config), ...imageShape(config)];
   const draw = { seed, stream: streams.evaluation, noiseScale: sampling.init_noise_scale, device };
   return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
 }
@@ -57,15 +59,15 @@ export function flowDiagnostics(
   device: Device,
   coupling: Pick<Coupling, 'z0'> & Partial<Coupling>,
 ): Diagnostics {
-  const { image_size: size, num_channels: channels } = config.data;
+  const image = imageShape(config);
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
-  const samples = coupling.z0.length / (size * size * channels);
+  const samples = coupling.z0.length / sizeOf(image);
   using velocity = microBatched(replayable(networkVelocity(model.eval())), samples);
   try {
     return scope(() =>
       noGrad(() => {
-        const shape = [samples, size, size, channels];
+        const shape = [samples, ...image];
         const z0 = tensor(coupling.z0, { shape, device });
         if (!coupling.z1) {
           const { straightness, transportCost } = pathGauges(velocity, z0, { steps: STEPS });
@@ -79,7 +81,7 @@ export function flowDiagnostics(
         if (schedule !== 'uniform') return { ...gauges, couplingError };
         const half = Math.ceil(shape[0] / 2);
         const [x0, x1] = [coupling.z0, coupling.z1].map((values) =>
-          tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, size, size, channels], device }),
+          tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, ...image], device }),
         );
         const byTime = Array.from({ length: TIME_BUCKETS }, (_, k) =>
           scope(() => {

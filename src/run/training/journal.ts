@@ -12,9 +12,9 @@ import {
   imageGrid,
   removeLeftovers,
   requireWritable,
-  writeFileAtomic,
   writePng,
 } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
@@ -125,7 +125,7 @@ export class RunJournal {
     await removeLeftovers(folder, /^(samples\.png|evaluation\.json)$/);
     await writePng(join(folder, 'samples.png'), grid);
     const report = { checkpoint: number, step, nfe, loss: evaluation.loss, images: evaluation.images };
-    await writeFileAtomic(join(folder, 'evaluation.json'), [Buffer.from(`${JSON.stringify(report, null, 2)}\n`)]);
+    await writeJson(join(folder, 'evaluation.json'), report);
   }
 
   /** Returns when the log is on the disk: no saved state is ahead of it. */

@@ -17,10 +17,11 @@ import {
   type TimeLaw,
 } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
-import type { Shape } from '../../tensor/shape.ts';
+import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import { streams } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { type ImageBatches, prefetched } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
@@ -46,7 +47,7 @@ interface ReflowOptions extends ObjectiveOptions {
 
 /** From noise to images. */
 export function flowObjective(
-  batches: Omit<ImageBatches, 'count'>,
+  batches: Pick<ImageBatches, 'imageShape' | 'batch'>,
   { model, config, device }: ObjectiveOptions,
 ): Objective {
   const velocity = networkVelocity(model);
@@ -101,7 +102,7 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
 export async function pairBatch({ pairs, real }: PairSource, step: number, config: Config): Promise<PairBatch> {
   const { seed, training, data, reflow } = config;
   const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
-  const size = data.image_size ** 2 * data.num_channels;
+  const size = sizeOf(imageShape(config));
   if (real) await mixIn(real, batch, step, config);
   if (!reflow.flip_pairs) return batch;
   for (let place = 0; place < training.batch_size; place++)
@@ -175,8 +176,4 @@ function reflowLoss(
     distance,
     reduceMean: distance ? undefined : training.reduce_mean,
   });
-}
-
-function imageShape({ data: { image_size: size, num_channels: channels } }: Config): Shape {
-  return [size, size, channels];
 }

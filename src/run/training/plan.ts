@@ -10,6 +10,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { describeDuration, freeBytes, machineMemory, megabytes } from '../machine/resources.ts';
 
 /** Samples of the pass that memory is measured by. */
@@ -105,10 +106,9 @@ function secondsPerSample(seconds: number, samples: number, most: number, time: 
 /** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
 function probe(options: Probed, n: number) {
   const { model, optimizer, config, device } = options;
-  const { image_size: size, num_channels: channels } = config.data;
   const pass = () =>
     scope(() => {
-      const x = zeros([n, size, size, channels], { device });
+      const x = zeros([n, ...imageShape(config)], { device });
       rectifiedFlowLoss(networkVelocity(model), x, { seed: 0 }).backward();
     });
   model.train();
@@ -124,26 +124,21 @@ function probe(options: Probed, n: number) {
 /** Forward passes of a few samples, and of up to as many as are evaluated at once. */
 export function probeEvaluation(
   model: UNet,
-  { data, eval: { batch_size } }: Config,
+  config: Config,
   device: Device,
 ): { secondsPerSample: number; memory: number } {
   const velocity = networkVelocity(model.eval());
   const pass = (n: number) =>
     scope(() =>
-      noGrad(() =>
-        velocity(
-          zeros([n, data.image_size, data.image_size, data.num_channels], { device }),
-          ones([n], { device }),
-        ).dataSync(),
-      ),
+      noGrad(() => velocity(zeros([n, ...imageShape(config)], { device }), ones([n], { device })).dataSync()),
     );
   const measure = (n: number) => {
     pass(n);
     device.resetHighWater();
     return { n, seconds: fastest(() => pass(n)), memory: device.memory().highWater };
   };
-  const few = measure(Math.min(PROBED, batch_size));
-  const most = Math.min(64, batch_size);
+  const few = measure(Math.min(PROBED, config.eval.batch_size));
+  const most = Math.min(64, config.eval.batch_size);
   return {
     secondsPerSample: secondsPerSample(few.seconds, few.n, most, (n) => measure(n).seconds),
     memory: few.memory,

@@ -20,6 +20,7 @@ import { loadModel, openCheckpoint } from '../checkpoints/open.ts';
 import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, gaugedNoise, gaugedSamples } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
@@ -112,10 +113,9 @@ function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
 
 /** Noise of its own and where the teacher takes it. */
 function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
-  const { image_size: size, num_channels: channels } = config.data;
   const z0 = gaugedNoise(config, device);
   const z1 = scope(() => {
-    const start = tensor(z0, { shape: [gaugedSamples(config), size, size, channels], device });
+    const start = tensor(z0, { shape: [gaugedSamples(config), ...imageShape(config)], device });
     return teacherEnds(teacher, start, config).dataSync() as Float32Array;
   });
   return { z0, z1 };

@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { FileError, NonFiniteError } from '../../errors.ts';
+import { NonFiniteError } from '../../errors.ts';
 import { Adam } from '../../nn/adam.ts';
 import type { UNet } from '../../nn/unet.ts';
-import { type Checkpoint, checkpointParts, saveCheckpoint } from '../checkpoints/checkpoint.ts';
+import { type Checkpoint, checkpointParts, requireMoments, saveCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import type { RunIdentity } from '../checkpoints/identity.ts';
 import { buildModel, requireMemory } from '../checkpoints/model.ts';
@@ -147,8 +147,8 @@ function restore(
   config: Config,
   onNotice: (text: string) => void,
 ): void {
-  const { path, step, moments, ema, emaDecay } = state;
-  if (!moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+  const { path, step, ema, emaDecay } = state;
+  const moments = requireMoments(state);
   model.loadStateDict(state.model, path);
   optimizer.restore(step, { ...moments, ema }, path);
   if (emaDecay !== undefined && emaDecay !== config.model.ema_rate) {

@@ -4,7 +4,7 @@ import { trainingOptions } from '../arguments.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { closing, loadDataset, trainingBatches } from '../data.ts';
+import { loadDataset, trainingBatches } from '../data.ts';
 import { flowDiagnostics, gaugedNoise } from './diagnostics.ts';
 import { evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
@@ -20,10 +20,8 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   requireConfig('train', config);
   const checked = checkOptions('train', options, optionKinds, ['workdir', 'device']);
   const { device, onNotice } = checked;
-  const batches = await trainingBatches(config, onNotice);
-  using _batches = closing(batches);
-  const heldOut = await loadDataset(config, 'heldOut', onNotice);
-  using _heldOut = closing(heldOut);
+  using batches = await trainingBatches(config, onNotice);
+  using heldOut = await loadDataset(config, 'heldOut', onNotice);
   const { batch_size: batchSize, accumulation } = config.training;
   const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
   // Awaited here: the data sets stay open until it ends.

@@ -11,12 +11,13 @@ import { checkArgument, kinds } from '../../arguments.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { makeFolders } from '../../folders.ts';
 import { checkGuards } from '../../io/guard.ts';
-import { removeLeftovers, writeFileAtomic } from '../../io/index.ts';
-import { type Checkpoint, checkpointParts, loadCheckpoint } from '../checkpoints/checkpoint.ts';
+import { removeLeftovers } from '../../io/index.ts';
+import { writeJson } from '../../io/json.ts';
+import { type Checkpoint, checkpointParts, loadCheckpoint, requireMoments } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 import { type Config, resolveConfig } from '../config/index.ts';
-import { differences } from '../config/tree.ts';
+import { differences, keyProperties } from '../config/tree.ts';
 import { lockFolder } from './lock.ts';
 import { numberedFiles, stageFolder } from './stage_folder.ts';
 
@@ -28,19 +29,6 @@ const written = {
   checkpoints: /^checkpoint_\d+\.safetensors$/,
   'checkpoints-meta': /^state_\d+\.safetensors$/,
 };
-
-/** Keys that may change when a run goes on: they do not touch what has been learned. */
-const free = [
-  /^training\.(n_iters|snapshot_freq|snapshot_freq_for_preemption|log_freq|eval_freq|snapshot_sampling)$/,
-  /^eval\./,
-  /^sampling\.(?!init_noise_scale$)/,
-  /^(data\.root_path|training\.data_dir|reflow\.vgg16|device|precision|exact)$/,
-  /^chain\./,
-  /^model\.activation_checkpointing$/,
-  /^reflow\.(pair_format|pair_dtype|total_number_of_samples)$/,
-  // Bound by its SHA-256, under any name.
-  /^reflow\.last_flow_ckpt$/,
-];
 
 export class WorkDirectory {
   readonly path: string;
@@ -110,7 +98,7 @@ export class WorkDirectory {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
-        if (!state.moments) throw new FileError(path, 'lacks the moments of Adam; it is no state to go on from');
+        requireMoments(state);
         // Another process may have begun there since the folder was chosen.
         if (state.stage && !sameIdentity(state.stage, this.stage))
           throw new ConfigError(`${this.path} now holds a run of ${describeIdentity(state.stage)}; start again`);
@@ -126,7 +114,7 @@ export class WorkDirectory {
   }
 
   async writeConfig(config: Config): Promise<void> {
-    await writeFileAtomic(this.file('config.json'), [Buffer.from(`${JSON.stringify(config, null, 2)}\n`)]);
+    await writeJson(this.file('config.json'), config);
   }
 
   /** Removes all states but the newest ones. */
@@ -141,7 +129,7 @@ export class WorkDirectory {
   }
 
   private checkConfig(before: unknown, now: Config): void {
-    const changed = differences(before, now).filter(({ path }) => !free.some((pattern) => pattern.test(path)));
+    const changed = differences(before, now).filter(({ path }) => keyProperties(path)?.binds !== 'nothing');
     if (changed.length === 0) return;
     const lines = changed.map(({ path, a, b }) => `  ${path}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
     throw new ConfigError([

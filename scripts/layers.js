@@ -1,0 +1,92 @@
+// The lattice of src: which folder may import which. `npm run check` reports every import that it does not allow, and
+// docs/design.md shows it. A folder may always import its own files. An import of a type counts like any other.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+/** The files of src that every folder may import. */
+const base = ['arguments.ts', 'errors.ts', 'folders.ts', 'text.ts', 'turn.ts'];
+
+/** A line for each folder, or file outside of one, below what it may import. A room of run may also import what run may. */
+export const lattice = `
+base ->
+io -> base
+device -> base
+tensor -> base, device
+autograd -> base, tensor
+kernels -> base, device, tensor, autograd
+nn -> base, device, tensor, autograd, kernels
+flow -> base, device, tensor, autograd, kernels
+data -> base, io, tensor
+eval -> base, io, device, tensor, autograd, kernels, nn
+fluent.ts -> tensor, kernels
+index.ts -> base, device, tensor, autograd, kernels
+run -> base, io, device, tensor, autograd, kernels, nn, flow, data, eval
+run/arguments.ts ->
+run/config ->
+run/machine -> run/arguments.ts, run/config
+run/data.ts -> run/config, run/machine
+run/checkpoints -> run/arguments.ts, run/config, run/machine
+run/workdir -> run/config, run/checkpoints
+run/sampling -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir
+run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling
+run/eval -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
+run/report -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
+run/chain -> run/arguments.ts, run/config, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
+run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
+run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
+cli -> base, io, device, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/index.ts
+`.trim();
+
+const allowed = new Map(
+  lattice.split('\n').map((line) => {
+    const [folder, list] = line.split(/ ->\s?/);
+    return [folder, list === '' ? [] : list.split(', ')];
+  }),
+);
+
+/** The line of the lattice that a file belongs to, by its path from src: "kernels", "run/eval", "base". */
+function lineOf(path) {
+  if (base.includes(path)) return 'base';
+  const [first, second] = path.split('/');
+  return first === 'run' && second !== undefined ? `run/${second}` : first;
+}
+
+/** @returns what is wrong with an import of `target`, a path from the root or a package, by a file of src */
+function fault(file, target) {
+  if (target === 'koffi') return file.startsWith('src/device/native/') ? undefined : 'only device/native imports koffi';
+  if (!/^(src|test|bench)\//.test(target)) return undefined;
+  if (!target.startsWith('src/')) return 'the product does not import its tests and benchmarks';
+  if (target.startsWith('src/device/native/') && !file.startsWith('src/device/'))
+    return 'only device imports device/native';
+  const [from, to] = [file, target].map((path) => lineOf(path.slice('src/'.length)));
+  // TODO: delete this line once autograd/ asks kernels/op.ts to combine gradients.
+  if (from === 'autograd' && to === 'kernels') return undefined;
+  const list = allowed.get(from);
+  if (list === undefined) return `${from} has no line in scripts/layers.js`;
+  if (from === to || list.includes(to) || (from.startsWith('run/') && allowed.get('run').includes(to)))
+    return undefined;
+  return `${from} may import ${list.join(', ') || 'nothing'}`;
+}
+
+/** @returns a line for each import under root/src that the lattice does not allow: file, import, rule */
+export function violations(root) {
+  const found = [];
+  for (const name of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!/\.(c|m)?(ts|js)$/.test(name)) continue;
+    const file = `src/${name.replaceAll('\\', '/')}`;
+    for (const { fileName } of ts.preProcessFile(readFileSync(join(root, file), 'utf8')).importedFiles) {
+      const target = fileName.startsWith('.') ? posix.join(posix.dirname(file), fileName) : fileName;
+      const rule = fault(file, target);
+      if (rule !== undefined) found.push(`${file}: imports ${target}; ${rule}`);
+    }
+  }
+  return found;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const found = violations(fileURLToPath(new URL('..', import.meta.url)));
+  for (const line of found) console.error(line);
+  if (found.length > 0) process.exit(1);
+}
