@@ -114,7 +114,7 @@ describe('quickstart', () => {
     expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
   }, 240_000);
 
-  it('keeps its state and exits with 0 after Ctrl-C; the same command goes on', async () => {
+  it('keeps its state and exits with 0 after Ctrl-C; the same command resumes', async () => {
     const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
     let stdout = '';
     child.stdout.on('data', (text) => (stdout += text));
@@ -123,7 +123,7 @@ describe('quickstart', () => {
     );
     child.kill('SIGINT');
     expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
-    expect(stdout).toBe('stopped; the same command goes on\n');
+    expect(stdout).toBe('stopped; run the same command again to resume\n');
     expect(readdirSync(join(folder, 'halted/1_rectified_flow/checkpoints-meta'))).toHaveLength(1);
     expect(existsSync(join(folder, 'halted/report.html'))).toBe(false);
   });
@@ -137,12 +137,12 @@ describe('refusals', () => {
     [['inspect'], 2, /give a file, or --config NAME/],
     [['inspect', 'text.safetensors'], 1, /text\.safetensors: /],
     [['convert', 'a.pth'], 2, /give two files/],
-    [['convert', 'a.pth', 'b.safetensors', 'c'], 2, /"c" stands alone/],
+    [['convert', 'a.pth', 'b.safetensors', 'c'], 2, /unexpected argument "c"/],
     [['eval', '--config', 'digits', '--workdir', 'w'], 2, /nothing to evaluate; add --config\.eval\.enable_loss, /],
     [['eval', '--config', 'digits', '--workdir', 'w', '--config.eval.enable_loss'], 1, /w\/checkpoints: no such file/],
-    [['train'], 2, /--config is needed|--workdir is needed/],
+    [['train'], 2, /--config is required|--workdir is required/],
     [['train', '--confg', 'digits'], 2, /no option --confg; did you mean --config\?/],
-    [['train', '--config', 'digits', 'stray'], 2, /"stray" stands alone/],
+    [['train', '--config', 'digits', 'stray'], 2, /unexpected argument "stray"/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.model.nff', '3'], 2, /did you mean model\.nf/],
     [

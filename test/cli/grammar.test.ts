@@ -100,25 +100,25 @@ it('--mode leaves the first word to the command', async () => {
 
 describe('refuses', () => {
   it.each<[string, string]>([
-    ['trian --config digits', 'there is no command "trian"; did you mean train?'],
+    ['trian --config digits', 'unknown command "trian"; did you mean train?'],
     [
       'fly',
-      'there is no command "fly"; known are quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor',
+      'unknown command "fly"; the commands are quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor',
     ],
-    ['--mode trian', 'there is no command "trian"; did you mean train?'],
+    ['--mode trian', 'unknown command "trian"; did you mean train?'],
     ['--mode', '--mode needs a value: --mode quickstart|train|reflow|pairs|eval|sample|stats|convert|inspect|doctor'],
     [
       base,
       'no command; give one of quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor, or --mode train',
     ],
     [`eval --mode train ${base}`, 'two commands, train and eval; give one'],
-    ['train --workdir w', '--config is needed'],
+    ['train --workdir w', '--config is required'],
     ['train --config', '--config needs a value: --config CONFIG'],
     ['train --config --workdir w', '--config needs a value: --config CONFIG'],
     ['train --config=', '--config needs a value: --config CONFIG'],
     ['train --config digits --config digits', '--config is given twice'],
-    [`train ${base} stray`, '"stray" stands alone; options of train begin with --'],
-    [`train ${base} -1`, '"-1" stands alone; options of train begin with --'],
+    [`train ${base} stray`, 'unexpected argument "stray"; options of train begin with --'],
+    [`train ${base} -1`, 'unexpected argument "-1"; options of train begin with --'],
     [`train ${base} --wrokdir x`, 'train has no option --wrokdir; did you mean --workdir?'],
     [`train ${base} --frobnicate`, 'train has no option --frobnicate; see rectiflow train --help'],
     [`train ${base} --dry-run=yes`, '--dry-run takes no value, got "yes"'],
@@ -139,7 +139,7 @@ describe('refuses', () => {
     [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 2147483647, got "0"'],
     [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got 257'],
     [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
-    [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only true-or-false keys take --noconfig'],
+    [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only boolean keys take --noconfig'],
     [`train ${base} --noconfig.data.centered=1`, '--noconfig.data.centered takes no value, got "1"'],
     ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
     [

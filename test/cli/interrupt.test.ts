@@ -121,10 +121,10 @@ describe.each(Object.entries(commands).map(([name, command], i) => [name, i, ...
         await new Promise((resolve) => setTimeout(resolve, 20));
       child.kill(i % 2 ? 'SIGINT' : 'SIGTERM');
       const code = await ended;
-      expect(said()).toContain('stopping: what is running ends within about a second');
+      expect(said()).toContain('stopping within about a second');
       const trains = /^(train|online|chain)/.test(name);
       expect(code).toBe(trains ? 0 : 130);
-      expect(said()).toMatch(trains ? /the same command goes on|stopped; the same command/ : /^rectiflow: stopped$/m);
+      expect(said()).toMatch(trains ? /run the same command again to resume/ : /^rectiflow: stopped$/m);
       await expectIntact(workdir);
       expect(existsSync(join(workdir, 'lock'))).toBe(false);
     });

@@ -42,11 +42,11 @@ describe('the README of the official code', () => {
     ],
     [
       'reflowOnline',
-      `would train steps 0 to 1300001 in ./logs/2_rectified_flow on pairs made by 20 Euler steps of ${teacher}, times uniform, loss l2, from ${teacher}`,
+      `would train steps 0 to 1300001 in ./logs/2_rectified_flow on pairs from 20 Euler steps of ${teacher}, times uniform, loss l2, from ${teacher}`,
     ],
     [
       'distilOnline',
-      `would train steps 0 to 1300001 in ./logs/1_rectified_flow_k=1_distill on pairs made by 20 Euler steps of ${teacher}, times t0, loss lpips, from ${teacher}`,
+      `would train steps 0 to 1300001 in ./logs/1_rectified_flow_k=1_distill on pairs from 20 Euler steps of ${teacher}, times t0, loss lpips, from ${teacher}`,
     ],
     ['trainCelebaHq', 'first add --config.training.data_dir DIR: the folder of 0.jpg, 1.jpg, ...'],
     ['figures', 'would evaluate the snapshots 10 to 10 in ./logs/celebahq: picture sheets'],

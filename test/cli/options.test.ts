@@ -89,7 +89,7 @@ beforeAll(async () => {
   expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
   expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
-  expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('as the official code reads it');
+  expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('in the format of the official code');
   expect(await rectiflow(`convert ${at('c.pth')} ${at('tree.safetensors')}`)).toContain(
     'under the names of the official',
   );
@@ -103,8 +103,8 @@ const device = (line: string): Rows => ({
   threads: [`${line} --threads 0`, /--threads expects a whole number/],
 });
 const official = (name: string, line = `${name} ${tiny} --workdir w`): Rows => ({
-  config: [`${name} --workdir w`, /--config is needed/],
-  workdir: [`${name} ${tiny}`, /--workdir is needed/],
+  config: [`${name} --workdir w`, /--config is required/],
+  workdir: [`${name} ${tiny}`, /--workdir is required/],
   eval_folder: [`${line} --dry-run --eval_folder other`, /"folder": "other"/],
   'dry-run': [`${line} --dry-run`, /\nwould /],
 });
@@ -131,8 +131,8 @@ const rows: Record<string, Rows> = {
     ],
   },
   sample: {
-    checkpoint: [`sample --out x.png`, /--checkpoint is needed/],
-    out: [sample, /--out is needed/],
+    checkpoint: [`sample --out x.png`, /--checkpoint is required/],
+    out: [sample, /--out is required/],
     config: [
       `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')}`,
       /does not fit/,
@@ -151,7 +151,7 @@ const rows: Record<string, Rows> = {
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
   },
   serve: {
-    checkpoint: ['serve', /--checkpoint is needed/],
+    checkpoint: ['serve', /--checkpoint is required/],
     config: [`serve --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --port 0`, /does not fit/],
     partial: [`${elsewhere} --port 0 --partial`, /this machine does not have that address/],
     host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
@@ -166,7 +166,7 @@ const rows: Record<string, Rows> = {
     price: [`chain ${tiny} --workdir w --dry-run --price 2`, / cost\n/],
   },
   estimate: {
-    config: ['estimate', /--config is needed/],
+    config: ['estimate', /--config is required/],
     price: [`estimate ${tiny} --price 2`, / cost\n/],
     ...device(`estimate ${tiny}`),
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
@@ -176,7 +176,7 @@ const rows: Record<string, Rows> = {
     ...device(`quickstart --out ${nowhere}`),
   },
   report: {
-    workdir: ['report', /--workdir is needed/],
+    workdir: ['report', /--workdir is required/],
     budget: [
       `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
       /1000000 samples by each of 6 samplers take about .*, and the budget is 0\.001 min; lower eval\.num_samples/,
@@ -184,15 +184,15 @@ const rows: Record<string, Rows> = {
     ...device(`report --workdir ${run}`),
   },
   stats: {
-    config: ['stats', /--config is needed/],
+    config: ['stats', /--config is required/],
     out: [`stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`, /images in .*stats\.npz/],
     ...device('stats --config digits'),
   },
   classifier: {
-    config: [`classifier --out ${at('c.safetensors')}`, /--config is needed/],
-    out: ['classifier --config digits', /--out is needed/],
+    config: [`classifier --out ${at('c.safetensors')}`, /--config is required/],
+    out: ['classifier --config digits', /--out is required/],
     steps: [`classifier --config digits --out ${at('c.safetensors')} --steps 2`, /, 2 steps:/],
-    'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier of DIGITS/],
+    'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier on DIGITS/],
     ...device(`classifier --config digits --out ${at('c.safetensors')}`),
   },
   pairs: {
@@ -202,7 +202,7 @@ const rows: Record<string, Rows> = {
     json: [`pairs ${at('pairs')} --json`, /^\{\n {2}"root"/m],
   },
   convert: {
-    config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a checkpoint to sample from/],
+    config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a rectiflow checkpoint/],
     partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits in part/],
   },
   inspect: {
@@ -210,7 +210,7 @@ const rows: Record<string, Rows> = {
     json: ['inspect --config digits --json', /"parameters": /],
   },
   tune: {
-    out: ['tune', /--out is needed/],
+    out: ['tune', /--out is required/],
     turns: [`tune --out ${at('t.json')} --turns 0`, /--turns expects/],
     ...device(`tune --out ${at('t.json')}`),
   },
@@ -248,9 +248,9 @@ describe('refuses what would have no effect', () => {
     ],
     [`${sample} --out x.png --noconfig.eval.enable_loss`, /--config\.eval\.enable_loss has no effect on sample/],
     ['inspect --config digits --config.seed 3', /--config\.seed has no effect on inspect/],
-    [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
-    [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
-    [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial needs --config CONFIG/],
+    [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial requires --config CONFIG/],
     [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect on the way to a \.pth/],
     [
       `convert ${at('tree.safetensors')} ${at('x.pth')} ${tiny}`,
@@ -259,10 +259,10 @@ describe('refuses what would have no effect', () => {
     ['classifier --config digits --out x.safetensors --config.optim.lr 1', /has no effect on classifier/],
     ['stats --config digits --config.seed 1', /--config\.seed has no effect on stats/],
     [`pairs ${at('pairs')} --config digits --config.optim.lr 1`, /has no effect on pairs/],
-    [`pairs ${at('pairs')} --config.data.image_size 16`, /--data and --config\.KEY need --config CONFIG/],
+    [`pairs ${at('pairs')} --config.data.image_size 16`, /--data and --config\.KEY require --config CONFIG/],
     ['tune --out x.json --config.seed 1', /tune has no option --config\.seed/],
     ['doctor --json', /doctor has no option --json/],
-    [`chain ${tiny} --workdir w --price 2`, /--price needs --dry-run/],
+    [`chain ${tiny} --workdir w --price 2`, /--price requires --dry-run/],
     [`${sample} --out x.npy --sampler rk45 --steps 3`, /--steps has no effect with the sampler rk45; give --tol/],
     [`${elsewhere} --port NaN`, /--port expects a whole number from 0 to 65535, got "NaN"/],
     [`${elsewhere} --port -1`, /--port expects a whole number from 0 to 65535, got "-1"/],
@@ -271,10 +271,10 @@ describe('refuses what would have no effect', () => {
     [`${euler} --out x.npy --latents ${at('z0.npy')} --seed 1`, /--seed has no effect with --latents/],
     [
       `${euler} --out x.npy --steps 2 --config.sampling.sample_N 3`,
-      /--steps and --config\.sampling\.sample_N say the same/,
+      /--steps and --config\.sampling\.sample_N set the same key/,
     ],
-    [`${euler} --out x.npy --seed 2 --config.seed 3`, /--seed and --config\.seed say the same/],
-    [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device say the same/],
+    [`${euler} --out x.npy --seed 2 --config.seed 3`, /--seed and --config\.seed set the same key/],
+    [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device set the same key/],
     [
       `train ${tiny} --workdir w --eval_folder a --config.eval.folder b`,
       /--eval_folder and --config\.eval\.folder say/,
@@ -283,8 +283,8 @@ describe('refuses what would have no effect', () => {
       `${judged} --checkpoint ${checkpoint} --config.eval.end_ckpt 3`,
       /--config\.eval\.end_ckpt has no effect with --checkpoint/,
     ],
-    [`${judged} --checkpoint ${checkpoint} --watch`, /--watch is for the snapshots/],
-    [`${judged} --watch-timeout 3`, /--watch-timeout needs --watch/],
+    [`${judged} --checkpoint ${checkpoint} --watch`, /--watch evaluates the snapshots/],
+    [`${judged} --watch-timeout 3`, /--watch-timeout requires --watch/],
   ])('%s', async (line, says) => {
     const said = await rectiflow(line);
     expect(said).toMatch(says);
@@ -353,7 +353,7 @@ describe('samples that are not finite', () => {
     const large = `${sample.replace('--num 2', '')} --sampler euler --steps 2 --latents ${at('large.npy')} --out ${at('some.npy')}`;
     expect(await rectiflow(large)).toMatch(/NonFiniteError: 1 of 4 samples are not finite/);
     const said = await rectiflow(`${large} --config.sampling.not_finite leave_out`);
-    expect(said).toContain('note: 1 of 4 samples are not finite and left out');
+    expect(said).toContain('note: 1 of 4 samples are not finite and were left out');
     expect(said).toContain('3 images in');
     expect((await readNpy(at('some.npy'))).shape).toEqual([3, 1, 8, 8]);
     await writeNpy(at('large.npy'), { shape: [4, 1, 8, 8], dtype: 'f32', data: new Float32Array(4 * 64).fill(3e38) });

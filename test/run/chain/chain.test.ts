@@ -250,7 +250,7 @@ describe('estimate', () => {
       'pairs of the 2-rectified flow',
       'distilled to 1 step',
       'report',
-      'all of it',
+      'total',
     ]);
     expect(status).toBe(0);
     expect(readdirSync(join(root, 'estimate'))).toEqual([]);
