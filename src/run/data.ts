@@ -1,4 +1,4 @@
-// From a configuration to images: the data set it names, its training batches, and pixels of what was sampled.
+// Images of a configuration: the data set it names, its training batches, and conversion of samples to pixels.
 
 import { join } from 'node:path';
 import { checkArguments, kinds, oneOf } from '../arguments.ts';
@@ -24,13 +24,13 @@ const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);
 
 export interface ImageBatches {
-  /** Images of the part that is trained on. */
+  /** Number of training images. */
   count: number;
   /** [H, W, C] */
   imageShape: [number, number, number];
-  /** f32 [batch_size, H, W, C], a function of the step alone. */
+  /** The batch of a step, f32 [batch_size, H, W, C]; it depends on nothing but the step. */
   batch(step: number): Promise<Float32Array>;
-  /** Closes its data set. */
+  /** Closes the data set. */
   [Symbol.dispose]?(): void;
 }
 
@@ -55,14 +55,14 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
 
-/** The archive in the user's data folder. */
+/** The CIFAR-10 archive in the user's data folder, downloaded if it is missing. */
 function downloadedCifar10(notice: Notice): Promise<string> {
   const folder = join(userDataFolder(), 'cifar-10');
   const path = join(folder, 'cifar-10-binary.tar.gz');
   return downloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
 }
 
-/** The folder of the files; the official *-Pytorch sets have a key of their own for it. */
+/** The folder of the data set's files. The official *-Pytorch sets have a separate key for it. */
 function rootOf(config: Config): string {
   const { data, training } = config;
   const root = (/pytorch/i.test(data.dataset) && given(training.data_dir)) || given(data.root_path);
@@ -80,7 +80,7 @@ function imageFolder(
   return openImageFolder(folder, { size, channels, exifOrientation, part, notice, pattern });
 }
 
-/** @throws FileError, or ConfigError when its images are not of the size that the configuration states */
+/** @throws FileError for data that cannot be read, ConfigError if its images do not have the configured size */
 export async function loadDataset(
   config: Config,
   part: 'train' | 'heldOut',
@@ -115,13 +115,13 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
   };
 }
 
-/** Begins the next batch when one is asked for: what decodes it works on while a step computes. */
+/** Starts on the next batch whenever one is requested, so that it decodes while the step computes. */
 export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
   let next: { step: number; batch: Promise<Batch> } | undefined;
   return (step) => {
     const batch = next?.step === step ? next.batch : make(step);
     next = { step: step + 1, batch: make(step + 1) };
-    // Reported to whoever asks for that step.
+    // The error is reported when that step is requested.
     next.batch.catch(() => {});
     return batch;
   };
@@ -134,7 +134,7 @@ export async function allImages(config: Config, part: 'train' | 'heldOut'): Prom
   return (await sequentialBatch(dataset, 0, dataset.count, { centered: config.data.centered })).images;
 }
 
-/** Network range to pixels: rounded down as the official sample files, or to the nearest as its picture grids. */
+/** Converts network range to u8 pixels, rounding down as in official sample files or to nearest as in official image grids. */
 export function pixels(values: Float32Array, config: Config, rounding: 'floor' | 'nearest'): Uint8Array {
   requireConfig('pixels', config);
   checkArguments('pixels', { values: [values, kinds.float32], rounding: [rounding, roundings] });

@@ -45,7 +45,7 @@ it('notes a cache folder that is not used', () => {
   chmodSync(shared, 0o777);
   const { stderr } = rectiflow('train --config digits --workdir w --device cuda:99', { RECTIFLOW_CACHE: shared });
   expect(stderr).toContain(
-    `note: ${shared} can be written by other users, who may have put other code there (remove it, and it is made anew): kernels are compiled again in every process\n`,
+    `note: ${shared} can be written by other users, who may have put other code there (remove it, and it is made anew): every process compiles the kernels again\n`,
   );
 });
 

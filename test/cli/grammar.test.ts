@@ -141,18 +141,18 @@ describe('refuses', () => {
     [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
     [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only boolean keys take --noconfig'],
     [`train ${base} --noconfig.data.centered=1`, '--noconfig.data.centered takes no value, got "1"'],
-    ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
+    ['train --config digit --workdir w', 'unknown configuration "digit"; did you mean "digits"?'],
     [
       `train ${base} --eval_folder ../x`,
-      'the configuration with the overrides of the command line is wrong:\n  eval.folder: expected the name of a folder: letters, digits, _ . - and no dot at its beginning; got "../x"',
+      'invalid configuration with the overrides of the command line:\n  eval.folder: expected the name of a folder: letters, digits, _ . - without a leading dot; got "../x"',
     ],
     [
       `train ${base} --config.seed None`,
-      'the configuration with the overrides of the command line is wrong:\n  seed: expected a number; got null',
+      'invalid configuration with the overrides of the command line:\n  seed: expected a number; got null',
     ],
     [
       `train ${base} --config.training.n_iters 1.5`,
-      'the configuration with the overrides of the command line is wrong:\n  training.n_iters: expected a whole number; got 1.5',
+      'invalid configuration with the overrides of the command line:\n  training.n_iters: expected a whole number; got 1.5',
     ],
   ])('%s', async (line, message) => {
     await expect(meaning(line)).rejects.toThrow(expect.objectContaining({ message }));

@@ -82,7 +82,7 @@ it('a precision that neither device has is named as such', () => {
 it('doctor says what computes', () => {
   const { stdout, status } = rectiflow(['doctor']);
   expect(stdout).toMatch(/^note +C compiler +the device cpu needs a C compiler/m);
-  expect(stdout).toMatch(/-> install one, or set CC; until then commands use the device wasm/);
+  expect(stdout).toMatch(/-> install one, or set CC; without one, commands use the device wasm/);
   expect(stdout).toMatch(/^ok +device wasm +the same kernels in WebAssembly, \d+ threads?/m);
   expect(status).toBe(0);
 });

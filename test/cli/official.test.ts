@@ -141,15 +141,13 @@ describe('configurations', () => {
       'train --config mine/cifar10_rf_gaussian_ddpmpp.py --workdir w --config.sampling.snr 0.1 --dry-run',
     );
     expect(stderr).toBe(
-      'note: mine/cifar10_rf_gaussian_ddpmpp.py is Python and is not read: changes in it have no effect; ' +
+      'note: mine/cifar10_rf_gaussian_ddpmpp.py is Python and is not read, so changes in it have no effect; ' +
         'the configuration "mine/cifar10_rf_gaussian_ddpmpp" is used\n' +
         'note: sampling.snr has no effect, as in the official code\n',
     );
     expect(status).toBe(0);
     expect(readdirSync(folder)).toEqual(['mine']);
-    expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(
-      /there is no configuration "nothing\.py"/,
-    );
+    expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(/unknown configuration "nothing\.py"/);
   });
 
   it('keys without effect are keys', () => {
@@ -181,7 +179,7 @@ describe('what a task needs is asked before anything is built', () => {
     ['cifar10_rf_gaussian_reflow_train', 'x.pth', [`${flag.pairs}the folder of the pairs`]],
     ['cifar10_rf_gaussian_reflow_train_online', '', [`${flag.teacher}the checkpoint of the flow to start from`]],
     ['cifar10_rf_gaussian_reflow_train_online', 'x.pth', []],
-    ['cifar10_rf_gaussian_reflow_generate_data', 'x.pth', [`${flag.pairs}where the pairs go`]],
+    ['cifar10_rf_gaussian_reflow_generate_data', 'x.pth', [`${flag.pairs}the folder to write the pairs to`]],
   ])('reflow with %s, last_flow_ckpt "%s"', async (name, text, missing) => {
     const config = applyOverrides(await loadConfig(name), [{ path: ['reflow', 'last_flow_ckpt'], text }]);
     expect(missingKeys(config, 'reflow')).toEqual(missing);

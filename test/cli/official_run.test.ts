@@ -108,7 +108,7 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     const { stderr } = await rectiflow(officialLines.generate, generated);
     await expectPairs(1);
     expect(stderr).toContain(
-      'checkpoint-10.pth is taken to mean logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors',
+      'reading logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors for checkpoint-10.pth',
     );
   });
 
@@ -141,7 +141,7 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     const before = files('logs/2_rectified_flow/checkpoints-meta');
     const { stderr } = await rectiflow(officialLines.reflowOnline, distilled);
     expect(stderr).toMatch(
-      /\.\/logs\/2_rectified_flow holds a run of train_reflow .*; train_online_reflow .* has its own in \.\/logs\/2_rectified_flow_train_online_reflow\n/,
+      /\.\/logs\/2_rectified_flow holds a run of train_reflow .*; train_online_reflow .* uses \.\/logs\/2_rectified_flow_train_online_reflow\n/,
     );
     expect(checkpoints('2_rectified_flow_train_online_reflow')).toEqual(numbered(1, 1));
     expect(files('logs/2_rectified_flow_train_online_reflow')).toContain('stdout.txt');

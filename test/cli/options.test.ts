@@ -114,7 +114,7 @@ const rows: Record<string, Rows> = {
   reflow: {
     ...official('reflow'),
     ...device(pairsOf(tiny, at('none'))),
-    partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits in part/],
+    partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits only in part/],
   },
   eval: {
     ...official('eval', judged),
@@ -122,7 +122,7 @@ const rows: Record<string, Rows> = {
     checkpoint: [`${judged} --checkpoint ${at('none')}`, /none: no such file/],
     partial: [
       `eval ${wider} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16 --partial --checkpoint ${checkpoint}`,
-      /fits in part/,
+      /fits only in part/,
     ],
     watch: [`${judged} --config.eval.end_ckpt 0 --config.eval.begin_ckpt 0 --watch`, /loss .* over 16 images/],
     'watch-timeout': [
@@ -139,7 +139,7 @@ const rows: Record<string, Rows> = {
     ],
     partial: [
       `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')} --num 1 --steps 1 --sampler euler --partial`,
-      /fits in part/,
+      /fits only in part/,
     ],
     num: [`${euler} --steps 1 --out ${at('x.npy')}`, /2 images in/],
     batch: [`${euler} --steps 1 --out ${at('x.npy')} --batch 0`, /--batch expects/],
@@ -172,14 +172,14 @@ const rows: Record<string, Rows> = {
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
   },
   quickstart: {
-    out: [`quickstart --out ${nowhere}`, /x: the folder cannot be made/],
+    out: [`quickstart --out ${nowhere}`, /x: cannot make the folder/],
     ...device(`quickstart --out ${nowhere}`),
   },
   report: {
     workdir: ['report', /--workdir is required/],
     budget: [
       `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
-      /1000000 samples by each of 6 samplers take about .*, and the budget is 0\.001 min; lower eval\.num_samples/,
+      /1000000 samples with each of 6 samplers take about .*, but the budget is 0\.001 min; lower eval\.num_samples/,
     ],
     ...device(`report --workdir ${run}`),
   },
@@ -203,7 +203,7 @@ const rows: Record<string, Rows> = {
   },
   convert: {
     config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a rectiflow checkpoint/],
-    partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits in part/],
+    partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits only in part/],
   },
   inspect: {
     config: [`inspect ${tiny.replace(/--config\.training.*/, '')}`, /parameters/],
@@ -251,7 +251,7 @@ describe('refuses what would have no effect', () => {
     [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
     [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
     [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial requires --config CONFIG/],
-    [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect on the way to a \.pth/],
+    [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect when converting to \.pth/],
     [
       `convert ${at('tree.safetensors')} ${at('x.pth')} ${tiny}`,
       /a configuration has no effect on .*tree\.safetensors/,
@@ -340,7 +340,9 @@ describe('says before any work that its results cannot be written', () => {
     `stats --config digits --config.eval.features pixels --out ${nowhere}.npz`,
     `tune --out ${at('none')}/x.json`,
   ])('%s', async (line) => {
-    expect(await rectiflow(line)).toMatch(/FileError: .*(no such file or folder|a file, not a folder|cannot be made)/);
+    expect(await rectiflow(line)).toMatch(
+      /FileError: .*(no such file or folder|a file, not a folder|cannot make the folder)/,
+    );
   });
 });
 

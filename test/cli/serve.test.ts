@@ -126,7 +126,7 @@ describe('answers', () => {
 
   it('by what fits of a checkpoint of another network, where that is asked for', async () => {
     const { url, said } = await serve('--config.model.nf', '16', '--partial');
-    expect(said()).toMatch(/^note: .* fits in part/m);
+    expect(said()).toMatch(/^note: .* fits only in part/m);
     expect((await fetch(`${url}/sample`, order({ count: 1, steps: 1 }))).status).toBe(200);
   });
 
@@ -148,7 +148,7 @@ describe('ends', () => {
     const code = end(signal);
     for (const answer of await Promise.all(orders)) {
       expect(answer.status).toBe(503);
-      expect(await answer.json()).toEqual({ error: 'the server is ending' });
+      expect(await answer.json()).toEqual({ error: 'the server is shutting down' });
     }
     expect(await code).toBe(0);
   });
@@ -164,12 +164,12 @@ describe('says where it cannot listen, and who can reach it', () => {
     const { status, stdout, stderr } = rectiflow(...line, '--port', String(port));
     other.close();
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toMatch(`rectiflow: cannot listen on 127.0.0.1:${port}: another program listens there\n`);
+    expect(stderr).toMatch(`rectiflow: cannot listen on 127.0.0.1:${port}: the port is in use by another program\n`);
   });
 
   it('notes an address that others reach, and no other', async () => {
     const open = await serve('--host', '0.0.0.0');
-    expect(open.said()).toMatch(/^note: .*0\.0\.0\.0:\d+ .*anyone who reaches it may use/m);
+    expect(open.said()).toMatch(/^note: .*0\.0\.0\.0:\d+ .*this server has no password/m);
     expect(await open.end('SIGTERM')).toBe(0);
     const own = await serve();
     expect(own.said()).not.toMatch(/^note: /m);

@@ -176,7 +176,7 @@ it('states what a bigint in a configuration is', async () => {
 
 it('refuses features of another width, and to join none', () => {
   const collector = new run.FeatureCollector();
-  expect(() => collector.all()).toThrow('[FeatureCollector.all] expected a batch, got none so far');
+  expect(() => collector.all()).toThrow('[FeatureCollector.all] expected at least one batch, got none');
   collector.add({ features: rows });
   expect(() => collector.add({ features: { ...rows, rows: 2, columns: 4 } })).toThrow(
     '[FeatureCollector.add] expected features of 2 columns, no classes, got features of 4 columns, no classes',
@@ -198,7 +198,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
   [
     () => run.train({} as never, { workdir: 'w', device }),
     ConfigError,
-    /^the configuration handed to train is wrong:\n {2}seed: .*is missing/,
+    /^invalid configuration passed to train:\n {2}seed: .*is missing/,
   ],
   [
     () => run.train(5 as never, { workdir: 'w', device }),
@@ -221,7 +221,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
     /model\.nf: .*got "many"/,
   ],
   [() => run.loadConfig(5 as never), ArgumentError, /^\[loadConfig\] expected reference to be a path, got 5$/],
-  [() => run.resolveConfig(5, 'here'), ConfigError, /^the configuration in here is no table of keys$/],
+  [() => run.resolveConfig(5, 'here'), ConfigError, /^the configuration in here is not a table of keys$/],
   [
     () => run.sampleModel(model, config, { num: 1, device, sampler: 'euler' } as never),
     ArgumentError,

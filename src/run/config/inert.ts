@@ -1,10 +1,10 @@
-// Keys without effect beside the value of another: they are checked and kept, and whoever sets one by hand is told.
+// Keys that have no effect with certain values of other keys. They are validated and kept; setting one by hand causes a notice.
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import { type Config, encodedSets } from './schema.ts';
 
-/** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
+/** By key: the setting that makes it ineffective, as "key value"; undefined if it has an effect. */
 const beside: Record<string, (config: Config) => string | undefined> = {
   'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
   'data.exif_orientation': ({ data }) => unless(encodedSets.includes(data.dataset), 'data.dataset', data.dataset),
@@ -44,7 +44,7 @@ function unless(effective: boolean, key: string, value: unknown): string | undef
   return effective ? undefined : `${key} ${value}`;
 }
 
-/** A line for each of these keys that has no effect beside the others: "sampling.ode_tol has no effect with ...". */
+/** One line for each of these keys that has no effect in a configuration: "sampling.ode_tol has no effect with ...". */
 export function inertBeside(config: Config, keys: readonly string[]): string[] {
   requireConfig('inertBeside', config);
   checkArgument('inertBeside', 'keys', keys, pathList);

@@ -1,16 +1,15 @@
-// What a command line of the official code may hold that means something else here: placeholders, keys without effect,
-// names of Python files.
+// Parts of official command lines that need interpretation: placeholders, keys without effect, names of Python files.
 import { checkArgument, kinds, listOf } from '../../arguments.ts';
 
-/** Texts that the official files hold where the user is to write a path. */
+/** Texts in the official files that stand for a path of the user. */
 const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
 
-/** A path that was really given; undefined for an empty one and for the official placeholders. */
+/** Returns a path, or undefined for an empty one and for the official placeholders. */
 export function given(path: string): string | undefined {
   return path === '' || placeholders.includes(path) ? undefined : path;
 }
 
-/** Keys that the official code never reads (or reads for other models only); they are checked and do nothing here either. */
+/** Keys that the official code does not read, or reads for other models only. They are validated and have no effect. */
 export const inertKeys = [
   'sampling.n_steps_each',
   'sampling.noise_removal',
@@ -25,7 +24,7 @@ export const inertKeys = [
 
 export const pathList = listOf(kinds.text, 'dotted paths of keys');
 
-/** One sentence on the keys without effect among `paths`; undefined where there is none. */
+/** One sentence that names the keys without effect among `paths`; undefined if there are none. */
 export function inertNotice(paths: readonly string[]): string | undefined {
   checkArgument('inertNotice', 'paths', paths, pathList);
   const named = inertKeys.filter((key) => paths.includes(key));
@@ -38,7 +37,7 @@ export function pythonPreset(reference: string): string | undefined {
   return /\.py$/.test(reference) ? presetName(reference.slice(0, -3)) : undefined;
 }
 
-/** "./configs/x" as "x": how the official README writes the configurations that are shipped. */
+/** "./configs/x", as the official README writes preset names, as "x". */
 export function presetName(reference: string): string {
   return reference.replace(/^(\.\/)?(.*\/)?configs\//, '').replace(/^\.\//, '');
 }

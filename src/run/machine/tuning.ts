@@ -1,4 +1,4 @@
-// Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
+// Files of measured rates: `rectiflow tune` writes them, and RECTIFLOW_TUNING names one to use.
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds } from '../../arguments.ts';
@@ -11,7 +11,7 @@ import { parseJsonFile } from '../../io/json.ts';
 import { algorithms, instructionSet, passes, type Tuning, tuningOf, useTuning } from '../../kernels/conv/algorithm.ts';
 import { runOptions } from '../arguments.ts';
 
-/** Who measured it. */
+/** Where a table was measured. */
 export interface TuningOrigin {
   cpu: string;
   device: string;
@@ -25,45 +25,45 @@ const grid = z
   .refine((values) => values.every((value, i) => i === 0 || value > values[i - 1]), 'expected ascending numbers');
 const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
-// The rates themselves are looked at by faultOf: zod makes an issue of each wrong number, and a file may hold millions.
+// faultOf checks the rates themselves, because zod would report an issue for each wrong number and a file may hold millions.
 const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, z.unknown())) });
 
-/** A table of 64 by 64 rates of each algorithm has less than one. */
+/** Largest size of a file. A table of 64 x 64 rates per algorithm is smaller. */
 const MAX_BYTES = 2 ** 24;
 
-/** @throws FileError naming what is wrong with it */
+/** @throws FileError naming the first fault of the file */
 export async function readTuning(path: string): Promise<Tuning> {
   checkArgument('readTuning', 'path', path, kinds.path);
   const value = parseJsonFile(await readWhole(path, MAX_BYTES), path);
   const fault = faultOf(value);
-  if (fault !== undefined) throw new FileError(path, `no table of \`rectiflow tune\`: ${fault}`);
+  if (fault !== undefined) throw new FileError(path, `not a table of \`rectiflow tune\`: ${fault}`);
   const { tiles, channels, rates: table } = value as Tuning;
   return { tiles, channels, rates: table };
 }
 
-/** What is wrong with a table; undefined where nothing is. */
+/** The first fault of a table; undefined if it is valid. */
 function faultOf(value: unknown): string | undefined {
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const [{ path: at, message }] = parsed.error.issues;
-    return `${at.join('.') || 'it'}: ${message}`;
+    return `${at.join('.') || 'the file'}: ${message}`;
   }
   const { tiles, channels, rates: all } = parsed.data;
   const shape = [tiles.length, channels.length, channels.length];
   for (const pass of passes)
     for (const algorithm of algorithms) {
       const at = `rates.${pass}.${algorithm}`;
-      if (!hasShape(all[pass][algorithm], shape)) return `${at} is not of shape ${formatShape(shape)}`;
+      if (!hasShape(all[pass][algorithm], shape)) return `${at} does not have shape ${formatShape(shape)}`;
       const rates = all[pass][algorithm].flatMap((rows) => rows.flatMap((row) => Array.from(row)));
       const wrong = rates.findIndex((rate) => !Number.isFinite(rate) || (rate as number) < 0);
-      if (wrong >= 0) return `${at} holds ${describeValue(rates[wrong])}, which is no rate`;
+      if (wrong >= 0) return `${at} holds ${describeValue(rates[wrong])}, which is not a rate`;
     }
   return undefined;
 }
 
 type Rates = readonly (readonly (readonly unknown[])[])[];
 
-/** Whether lists are nested so. */
+/** Whether a nested array has the given shape. */
 function hasShape(value: unknown, [length, ...inner]: readonly number[]): value is Rates {
   if (length === undefined) return !Array.isArray(value);
   return Array.isArray(value) && value.length === length && Array.from(value).every((item) => hasShape(item, inner));
@@ -71,19 +71,19 @@ function hasShape(value: unknown, [length, ...inner]: readonly number[]): value 
 
 const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };
 
-/** Uses the table that RECTIFLOW_TUNING names from now on, if it names one. @returns its path */
+/** Makes convolutions use the table that RECTIFLOW_TUNING names. @returns its path; undefined if the variable is not set */
 export async function useNamedTuning(): Promise<string | undefined> {
   const path = fromEnvironment('RECTIFLOW_TUNING');
   if (path === undefined) return undefined;
   const tuning = await readTuning(path).catch((cause) => {
     if (!(cause instanceof FileError)) throw cause;
-    throw new FileError(path, `named by RECTIFLOW_TUNING, ${cause.problem}`, { cause });
+    throw new FileError(path, `the file of RECTIFLOW_TUNING: ${cause.problem}`, { cause });
   });
   useTuning(tuning);
   return path;
 }
 
-/** As JSON, or as a module like those in kernels/tuning where the path ends in .ts. */
+/** Writes JSON, or a module like those in kernels/tuning if the path ends in .ts. */
 export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
   checkArgument('writeTuning', 'path', path, kinds.path);
   const fault = faultOf(tuning);
@@ -96,7 +96,7 @@ export async function writeTuning(path: string, tuning: Tuning, origin: TuningOr
   await writeFileAtomic(path, [Buffer.from(text)]);
 }
 
-/** One line for each number of tiles and of input channels. */
+/** Formats a table with one line per number of tiles and of input channels. */
 function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningOrigin): string {
   const block = (rows: readonly (readonly (readonly number[])[])[]) =>
     `[\n${rows.map((row) => `   ${JSON.stringify(row)}`).join(',\n')}\n  ]`;
@@ -108,7 +108,10 @@ function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningO
   );
 }
 
-/** What decides the bits of convolutions beyond the program: as a checkpoint states it. undefined on CUDA. */
+/**
+ * What the bits of convolutions depend on besides the program, in the form that checkpoints store: instruction set and hash of
+ * the tuning table, or "exact". undefined on CUDA.
+ */
 export function tuningIdentity(device: Device): string | undefined {
   checkArgument('tuningIdentity', 'device', device, runOptions.device);
   if (device.kind === 'cuda') return undefined;

@@ -169,7 +169,8 @@ describe('a chain on the digits', () => {
     expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nflow +0\.\d/);
     expect(report('chain/nothing')).toMatchObject({
       status: 1,
-      stderr: 'rectiflow: chain/nothing: holds neither chain.json nor config.json: no chain and no run\n',
+      stderr:
+        'rectiflow: chain/nothing: holds neither chain.json nor config.json: it is not the folder of a chain or a run\n',
     });
   }, 120_000);
 

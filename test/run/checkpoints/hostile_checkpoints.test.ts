@@ -79,7 +79,7 @@ describe('a configuration', () => {
   ])('with %s is refused by key, value and bounds (%#)', (key, text, message) => {
     const refused = () => applyOverrides(config, [{ path: key.split('.'), text }]);
     expect(refused).toThrow(ConfigError);
-    expect(refused).toThrow(`the configuration with the overrides of the command line is wrong:\n  ${key}: ${message}`);
+    expect(refused).toThrow(`invalid configuration with the overrides of the command line:\n  ${key}: ${message}`);
   });
 
   it.each([
@@ -124,7 +124,7 @@ describe('a configuration', () => {
       { path: ['data', 'image_size'], text: '16384' },
       { path: ['model', 'nf'], text: '1024' },
     ]);
-    expect(() => buildModel(huge, device)).toThrow(/attention between \d+ pixels is a map of \d+ numbers/);
+    expect(() => buildModel(huge, device)).toThrow(/attention over \d+ pixels needs a map of \d+ numbers/);
   });
 
   it('of a tensor that no kernel counts is refused by its shape', () => {
@@ -170,7 +170,7 @@ describe('a checkpoint', () => {
     ['decay', { ema_decay: 'NaN' }, /its EMA decay is "NaN"/],
     ['numerics', { numerics: '1e300' }, /its numerics is "1e300"/],
     ['items', { items: '1e300' }, /its number of items is "1e300"/],
-    ['unevaluated', { unevaluated: '{"step":1}' }, /what it says of its last step is damaged/],
+    ['unevaluated', { unevaluated: '{"step":1}' }, /the record of its last step is damaged/],
     [
       'deep',
       { config: `${'['.repeat(20_000)}${']'.repeat(20_000)}` },
@@ -191,7 +191,7 @@ describe('a checkpoint', () => {
 
   it('asked for more images than memory holds says so before it is read', async () => {
     const asked = sampleFromCheckpoint('gone.safetensors', config, { num: 2 ** 31 - 1, device });
-    await expect(asked).rejects.toThrow(/2147483647 images need 549\.8 GB, the machine has \d+\.\d GB; ask for fewer/);
+    await expect(asked).rejects.toThrow(/2147483647 images need 549\.8 GB, the machine has \d+\.\d GB; sample fewer/);
   });
 });
 
@@ -246,7 +246,7 @@ describe('numbers that are not finite', () => {
     const writing = writeCheckpoint({ ...checkpoint, path: join(folder, 'again.safetensors') });
     await expect(writing).rejects.toThrow(NonFiniteError);
     await expect(writing).rejects.toThrow(
-      /again\.safetensors is not written: it would hold averages that are not finite/,
+      /again\.safetensors was not written, because it would hold averages that are not finite/,
     );
   });
 
@@ -268,7 +268,7 @@ describe('numbers that are not finite', () => {
     await train(small, { workdir, device, onNotice: (text) => notices.push(text) });
     expect(notices).toContainEqual(
       expect.stringMatching(
-        /state_4.*holds first moments that are not finite: 1 number in "convIn\.weight"; going on from step 3/,
+        /state_4.*holds first moments that are not finite: 1 number in "convIn\.weight"; resuming from step 3/,
       ),
     );
   });
@@ -293,6 +293,6 @@ it.each([
 ])('attention %s that no memory holds is refused before any is taken', async (_, keys) => {
   const config = await configWith('digits', keys);
   expect(() => buildModel(config, device)).toThrow(
-    /attention between \d+ pixels is a map of \d+ numbers.*data\.image_size/,
+    /attention over \d+ pixels needs a map of \d+ numbers.*data\.image_size/,
   );
 });

@@ -62,7 +62,7 @@ describe('findCheckpoint', () => {
     expect(findCheckpoint(other)).toBe(other);
     expect(() => findCheckpoint(join(folder, 'names'))).toThrow(/names: is a folder; name a checkpoint in it/);
     expect(() => findCheckpoint(join(folder, 'names/checkpoint_2.safetensors'))).toThrow(
-      /may mean .*checkpoint_2\.pth or .*checkpoint-2\.pth; name the one you mean/,
+      /matches .*checkpoint_2\.pth and .*checkpoint-2\.pth; give one of these names/,
     );
     expect(() => findCheckpoint(join(folder, 'names/checkpoint-10.pth'))).toThrow(
       /checkpoint-10\.pth: no such file, nor under another spelling: checkpoint_10\.safetensors, /,
@@ -89,7 +89,7 @@ describe('strict', () => {
     const onNotice = (text: string) => notices.push(text);
     const { model: partial } = await loadModel(path, config, { device, weights: 'raw', partial: true, onNotice });
     expect(notices).toEqual([
-      `${path} fits in part: 1 missing: all_modules.1.weight; 1 unknown: all_modules.99.weight; ` +
+      `${path} fits only in part: 1 missing: all_modules.1.weight; 1 unknown: all_modules.99.weight; ` +
         '1 of another shape: all_modules.2.bias is [3], expected [64]',
     ]);
     partial.dispose();
@@ -164,10 +164,10 @@ describe('checkpoints of other trainers', () => {
     expect(read.step).toBe(3);
     expect(notices.join()).toMatch(
       name.startsWith('torch')
-        ? /"module\._orig_mod\." was taken off its names/
+        ? /removed "module\._orig_mod\." from its names/
         : name.startsWith('L')
           ? /under "state_dict".*"model\."/
-          : /its average is under "ema"/,
+          : /reading its average under "ema"/,
     );
     expected.model.dispose();
   });
@@ -219,7 +219,7 @@ describe('converting', () => {
     const notices: string[] = [];
     await convert(path, join(folder, 'amsgrad.safetensors'), { config, onNotice: (text) => notices.push(text) });
     expect(notices).toEqual([
-      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+      `${path}: was trained by AMSGrad; its maxima of second moments are dropped, and training continues with Adam`,
     ]);
   });
 
@@ -228,7 +228,7 @@ describe('converting', () => {
     const plain = join(folder, 'plain.safetensors');
     const { writeSafetensors } = await import('../../../src/io/index.ts');
     await writeSafetensors(plain, { a: { shape: [1], dtype: 'f32', data: new Float32Array(1) } });
-    await expect(convert(plain, join(folder, 'x.pth'))).rejects.toThrow(/neither a checkpoint of rectiflow nor/);
+    await expect(convert(plain, join(folder, 'x.pth'))).rejects.toThrow(/neither a rectiflow checkpoint nor/);
   });
 });
 
@@ -287,7 +287,7 @@ describe('going on from an official state', () => {
     expect(notices[0]).toMatch(
       /the average keeps the decay 0\.999 of .*checkpoint\.pth; model\.ema_rate 0\.99 has no effect/,
     );
-    expect(notices[1]).toBe('going on from step 3');
+    expect(notices[1]).toBe('resuming from step 3');
     const lines = readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n');
     expect(lines.map((line) => JSON.parse(line).step)).toEqual([3, 4]);
     // Beyond the warm-up of two updates the rate is whole.

@@ -23,13 +23,13 @@ async function found(name: string) {
 describe('findState', () => {
   it.each([
     ['ddp', []],
-    ['ddp_twice', ['"module.module." was taken off its names']],
-    ['compiled', ['"_orig_mod." was taken off its names']],
-    ['compiled_ddp', ['"_orig_mod.module." was taken off its names']],
-    ['ddp_compiled', ['"module._orig_mod." was taken off its names']],
-    ['compiled_layer', ['"_orig_mod." was taken off its names']],
+    ['ddp_twice', ['removed "module.module." from its names']],
+    ['compiled', ['removed "_orig_mod." from its names']],
+    ['compiled_ddp', ['removed "_orig_mod.module." from its names']],
+    ['ddp_compiled', ['removed "module._orig_mod." from its names']],
+    ['compiled_layer', ['removed "_orig_mod." from its names']],
     ['swa', []],
-    ['lightning', ['its weights are those under "state_dict"', '"model." was taken off its names']],
+    ['lightning', ['reading its weights under "state_dict"', 'removed "model." from its names']],
     ['arguments', []],
     ['arguments_protocol4', []],
     ['float64', []],
@@ -43,14 +43,14 @@ describe('findState', () => {
   });
 
   it.each([
-    ['model_and_ema', ['its average is under "ema"']],
-    ['timm', ['its weights are those under "state_dict"', 'its average is under "state_dict_ema"']],
+    ['model_and_ema', ['reading its average under "ema"']],
+    ['timm', ['reading its weights under "state_dict"', 'reading its average under "state_dict_ema"']],
     [
       'lightning_ema',
       [
-        'its weights are those under "state_dict"',
-        '"net." was taken off its names',
-        '"ema_net." was taken off those of its average',
+        'reading its weights under "state_dict"',
+        'removed "net." from its names',
+        'removed "ema_net." from the names of its average',
       ],
     ],
   ])('tells weights and average of %s apart', async (name, said) => {
@@ -62,12 +62,12 @@ describe('findState', () => {
 
   it('takes an average that is alone for the weights', async () => {
     const { weights, average, said } = await found('ema_alone');
-    expect([plain(weights), average, said]).toEqual([averages, undefined, ['its weights are those under "ema"']]);
+    expect([plain(weights), average, said]).toEqual([averages, undefined, ['reading its weights under "ema"']]);
   });
 
   it.each([
-    ['unclear', 'holds state dicts under "generator", "discriminator", and which is meant is unclear'],
-    ['unclear_prefix', 'holds the network under the prefixes "left.", "right.", and which is meant is unclear'],
+    ['unclear', 'is ambiguous: it holds state dicts under "generator", "discriminator"'],
+    ['unclear_prefix', 'is ambiguous: it holds the network under the prefixes "left.", "right."'],
   ])('refuses %s by the names that it holds', async (name, message) => {
     const error = await found(name).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
@@ -76,7 +76,7 @@ describe('findState', () => {
 
   const one: ArrayFile = { shape: [1], dtype: 'f32', data: new Float32Array(1) };
   it.each<[string, TorchValue, string]>([
-    ['no dictionary', [1], 'is no checkpoint: it holds no dictionary'],
+    ['no dictionary', [1], 'is not a checkpoint: it does not hold a dictionary'],
     ['no tensor', new Map([['epoch', 3]]), 'holds no state dict: its keys are "epoch"'],
     ['nothing', new Map(), 'holds no state dict: it is empty'],
     [
@@ -85,7 +85,7 @@ describe('findState', () => {
         ['0.bias', one],
         ['0.weight', 1],
       ]),
-      '"0.weight" is no tensor',
+      '"0.weight" is not a tensor',
     ],
     [
       'two spellings of one name',

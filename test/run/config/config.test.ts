@@ -89,7 +89,7 @@ describe('files', () => {
   });
 
   it('inside a checkpoint are data', async () => {
-    await expect(resolveConfig(42, 'x.safetensors')).rejects.toThrow(/x\.safetensors is no table/);
+    await expect(resolveConfig(42, 'x.safetensors')).rejects.toThrow(/x\.safetensors is not a table/);
     expect((await resolveConfig({ seed: 7 }, 'x')).seed).toBe(7);
   });
 });

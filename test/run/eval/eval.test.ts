@@ -262,7 +262,7 @@ describe('scores', () => {
       expect(row.scores).toBeUndefined();
       expect(row.samples?.count).toBe(4);
       expect(notices.at(-1)).toMatch(
-        /^samples are written, not scored: .*pt_inception.*; or set --config\.eval\.inception FILE$/,
+        /^samples are written but not scored: .*pt_inception.*; or set --config\.eval\.inception FILE$/,
       );
     } finally {
       process.env.RECTIFLOW_DATA = join(workdir, 'data');

@@ -96,7 +96,7 @@ describe('counts', () => {
     const three = await evaluated('few', { 'eval.num_samples': 3 });
     expect(three.row.scores?.frechetDistance).toBeGreaterThan(0);
     expect([three.row.scores?.kernelDistance, three.row.scores?.precision]).toEqual([undefined, undefined]);
-    expect(three.notices).toEqual(['3 samples are too few for a kernel distance to this data set']);
+    expect(three.notices).toEqual(['no kernel distance: 3 samples are too few for this data set']);
     expect((await readNpz(join(workdir, 'few/report_0.npz'))).get('kid')?.data[0]).toBeNaN();
     const four = await evaluated('few', { 'eval.num_samples': 4 });
     expect(four.row.scores?.kernelDistance?.mean).toBeDefined();

@@ -130,7 +130,7 @@ describe('watching', () => {
       { 'eval.enable_figures_only': true, 'eval.num_samples': 2, 'sampling.sample_N': 1 },
     );
     expect(stepsOf(rows)).toEqual([13]);
-    expect(notices).toEqual(['no best.json, which needs scores of samples or --config.eval.enable_loss']);
+    expect(notices).toEqual(['best.json is not written: it requires scores of samples or --config.eval.enable_loss']);
   });
 
   it('a snapshot of another network ends it', async () => {

@@ -129,7 +129,7 @@ describe('as features', () => {
     const mixed = await configOf('digits.safetensors', { 'eval.statistics': path });
     using classifier = await openFeatures(mixed, { device });
     await expect(dataStatistics(mixed, classifier, { device })).rejects.toThrow(
-      `${path} holds statistics of pixels, and eval.features is of ${classifier.key}`,
+      `${path} holds statistics of pixels, but eval.features is ${classifier.key}`,
     );
   });
 
@@ -141,7 +141,7 @@ describe('as features', () => {
     const wrong = opened('digits.safetensors', values);
     await expect(wrong).rejects.toThrow(ConfigError);
     await expect(wrong).rejects.toThrow(
-      `the classifier ${at('digits.safetensors')} is of images 8 x 8 of 1 channels in [-1, 1]; those of this configuration are ${wanted}`,
+      `the classifier ${at('digits.safetensors')} expects images 8 x 8 of 1 channels in [-1, 1], but this configuration has ${wanted}`,
     );
   });
 

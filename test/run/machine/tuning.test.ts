@@ -36,7 +36,7 @@ test('a table that is damaged, of another shape or no table is refused by name',
   };
   const refused: [string, RegExp][] = [
     ['{', /damaged\.json: is not JSON/],
-    ['[]', /no table of `rectiflow tune`/],
+    ['[]', /not a table of `rectiflow tune`/],
     [JSON.stringify({ tiles: [4, 2], channels, rates }), /tiles: expected ascending numbers/],
     [
       JSON.stringify({ tiles, channels: channels.slice(1), rates }),
@@ -46,11 +46,11 @@ test('a table that is damaged, of another shape or no table is refused by name',
     [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct is not of shape/],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.with(1, -1)))),
-      /direct holds -1, which is no rate/,
+      /direct holds -1, which is not a rate/,
     ],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.map(String)))),
-      /direct holds "\S+", which is no rate/,
+      /direct holds "\S+", which is not a rate/,
     ],
   ];
   for (const [text, message] of refused) {

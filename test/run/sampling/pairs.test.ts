@@ -232,7 +232,7 @@ describe('killed at any moment, it ends with the same bytes', () => {
     writeFileSync(join(own, '.z1_000003.npy.0123456789ab.tmp'), 'half');
     const notices: string[] = [];
     await generatePairs(settings, { device, onNotice: (text) => notices.push(text) });
-    expect(notices).toEqual([`going on from pair ${name === 'official' ? 16 : 12} of 38`]);
+    expect(notices).toEqual([`resuming from pair ${name === 'official' ? 16 : 12} of 38`]);
     const expected = { ...bytesOf(join(whole, `${seed}`)), 'manifest.json': manifestFor(root, join(whole, `${seed}`)) };
     expect(bytesOf(own)).toEqual(expected);
     // As a process leaves it that is killed before the last manifest is there.
@@ -319,7 +319,7 @@ describe('refuses', { timeout: 180_000 }, () => {
     mkdirSync(join(root, '42'), { recursive: true });
     const unlock = await lockFolder(join(root, '42'));
     await expect(generatePairs(one, { device })).rejects.toThrow(
-      /in use by process \d+ on .*; give another --config\.seed or end that one/,
+      /in use by process \d+ on .*; give another --config\.seed or end that process/,
     );
     expect(readdirSync(join(root, '42'))).toEqual(['lock']);
     await unlock();
@@ -331,7 +331,7 @@ describe('refuses', { timeout: 180_000 }, () => {
 
   it('16 bits in official files, and leaves no trace of a teacher that is not there', async () => {
     await expect(config({ 'reflow.pair_dtype': 'u16' })).rejects.toThrow(
-      /reflow\.pair_dtype: official files hold f32; add reflow\.pair_format shards; got u16/,
+      /reflow\.pair_dtype: expected f32 unless reflow\.pair_format is shards; got u16/,
     );
     const root = join(folder, 'none');
     const gone = await config({ 'reflow.data_root': root, 'reflow.last_flow_ckpt': join(folder, 'gone.pth') });

@@ -87,7 +87,7 @@ describe('pairs of images', () => {
     );
     const notices: string[] = [];
     await generatePairs(settings, { device, onNotice: (text) => notices.push(text) });
-    expect(notices).toEqual(['going on from pair 8 of 22']);
+    expect(notices).toEqual(['resuming from pair 8 of 22']);
     const whole = bytesOf(join(real, '42'));
     const manifest = Buffer.from(whole['manifest.json'], 'hex').toString().replaceAll(real, root);
     const expected = manifest.replace(`"real_data_root": "${root}"`, `"real_data_root": "${real}"`);
@@ -120,11 +120,8 @@ describe('pairs of images', () => {
   });
 
   it.each<[Record<string, unknown>, RegExp]>([
-    [
-      { 'reflow.total_number_of_samples': 9999 },
-      /there are 1400 training images; lower reflow\.total_number_of_samples/,
-    ],
-    [{ 'reflow.pair_format': 'shards' }, /reflow\.pair_format: pairs of images store both ends, expected official/],
+    [{ 'reflow.total_number_of_samples': 9999 }, /but there are only 1400 training images/],
+    [{ 'reflow.pair_format': 'shards' }, /reflow\.pair_format: expected official for pairs of images/],
   ])('%j is refused', async (values, message) => {
     const make = async () => generatePairs(await config({ ...reversed, seed: 1, ...values }), { device });
     await expect(make()).rejects.toThrow(message);
@@ -175,13 +172,15 @@ describe('mixed in', () => {
       workdir: join(folder, 'x'),
       device,
     });
-    await expect(wrong).rejects.toThrow(/drawn\/42: holds no pairs of images: make them with reflow\.reflow_type/);
+    await expect(wrong).rejects.toThrow(
+      /drawn\/42: does not hold pairs of images; generate them with reflow\.reflow_type/,
+    );
     expect(readdirSync(folder)).not.toContain('x');
     expect(missingKeys(await config({ ...mixed, 'reflow.real_data_root': '' }), 'reflow')).toEqual([
       'add --config.reflow.real_data_root DIR: the folder of the pairs of real images',
     ]);
     await expect(config({ ...mixed, 'reflow.reflow_type': 'train_online_reflow' })).rejects.toThrow(
-      /reflow\.real_data_ratio: is for stored pairs, expected 0; got 0\.5/,
+      /reflow\.real_data_ratio: expected 0 for train_online_reflow; got 0\.5/,
     );
   });
 });

@@ -254,7 +254,7 @@ describe('POST /sample', () => {
     ['another charset', post('{}', 'Content-Type: application/json; charset=latin1\r\n'), 415, /UTF-8/],
     ['a compressed body', post('{}', `${json}Content-Encoding: gzip\r\n`), 415, /compressed/],
     ['an answer as text', post('{}', `${json}Accept: text/html, image/*;q=0\r\n`), 406, /image\/png or application/],
-    ['a query', post('{}', json, '/sample?count=4'), 400, /read from the body/],
+    ['a query', post('{}', json, '/sample?count=4'), 400, /from a JSON body, not from a query/],
     ['a long body', post(' '.repeat(16385), json), 413, /at most 16384 bytes/],
   ];
   it.each(refused)('refuses %s', async (_, text, status, says) => {
@@ -400,7 +400,7 @@ describe('the queue', () => {
     await untilHealth(port, { queue: 2 });
     const refused = await ask(port, post('{}'));
     expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': expect.stringMatching(/^[1-9]\d*$/) } });
-    expect(JSON.parse(refused.body).error).toMatch(/queue is full: 2 requests wait/);
+    expect(JSON.parse(refused.body).error).toMatch(/queue is full: 2 requests are waiting/);
     held.finish('');
     const next = await sampler.next();
     const late = new Client(port).send(post('{"seed":4}'));
@@ -502,8 +502,8 @@ describe('failures', () => {
     const { port, sampler, failures } = await start();
     const errors: [error: unknown, says: RegExp][] = [
       [new NonFiniteError('3 of 4 samples are not finite'), /^3 of 4 samples are not finite$/],
-      [new TypeError('x is not a function at /home/somebody'), /^a fault of the server$/],
-      [undefined, /^a fault of the server$/],
+      [new TypeError('x is not a function at /home/somebody'), /^internal server error$/],
+      [undefined, /^internal server error$/],
     ];
     for (const [error, says] of errors) {
       const client = new Client(port).send(post('{}'));
@@ -567,7 +567,7 @@ describe('slow clients', () => {
     }
     const refused = await ask(port, post('{}'));
     expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
-    expect(JSON.parse(refused.body).error).toMatch(/answers wait/);
+    expect(JSON.parse(refused.body).error).toMatch(/answers are waiting/);
     clients[0].socket.destroy();
     await untilHealth(port, { connections: 5 });
     sampler.free = true;
@@ -624,7 +624,7 @@ describe('listening', () => {
     [
       'a port that is taken',
       async () => ({ port: (await start()).port }),
-      /^cannot listen on 127\.0\.0\.1:\d+: another program/,
+      /^cannot listen on 127\.0\.0\.1:\d+: the port is in use/,
     ],
     [
       'an address of another machine',

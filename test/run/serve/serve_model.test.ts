@@ -116,7 +116,7 @@ describe('serveSamples', () => {
     await (await start({ onNotice })).close();
     expect(notices).toEqual([]);
     const open = await start({ onNotice, host: '0.0.0.0' });
-    expect(notices).toEqual([expect.stringMatching(/^http:\/\/0\.0\.0\.0:\d+ .*anyone who reaches it/)]);
+    expect(notices).toEqual([expect.stringMatching(/^http:\/\/0\.0\.0\.0:\d+ .*this server has no password/)]);
     await open.close();
   });
 });

@@ -170,7 +170,7 @@ describe('a disk', () => {
 
   it('that is too small from the start', async (context) => {
     const disk = smallDisk(context, 'tiny', '1m');
-    await expectFailure(start(join(disk, 'run')), 1, /has 1 MB free; the next checkpoints alone need/);
+    await expectFailure(start(join(disk, 'run')), 1, /has 1 MB free, but the next checkpoints alone need/);
   });
 });
 
@@ -208,7 +208,7 @@ describe('a work directory', () => {
     await expectFailure(
       start(workdir),
       1,
-      /shared: in use by process \d+ on .*; give another --workdir or end that one/,
+      /shared: in use by process \d+ on .*; give another --workdir or end that process/,
     );
     first.signal('SIGCONT');
     await expectDone(first);
@@ -223,7 +223,7 @@ describe('a work directory', () => {
     running.signal('SIGSTOP');
     renameSync(workdir, `${workdir}.away`);
     running.signal('SIGCONT');
-    await expectFailure(running, 1, /moved\/lock: the lock is gone; this process ends.*, and what was saved stays/);
+    await expectFailure(running, 1, /moved\/lock: the lock is gone.*; this process stops, saved files stay/);
     expect(existsSync(workdir)).toBe(false);
     renameSync(`${workdir}.away`, workdir);
     expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');

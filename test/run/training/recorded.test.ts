@@ -146,7 +146,7 @@ describe.runIf(card !== undefined)('on the card', () => {
     expect(steps).toHaveLength(3);
     expect(notices).toHaveLength(1);
     expect(notices[0]).toMatch(
-      /done op by op, which is slower: tensor of mse f32 \[\]: reading a value is not possible while work is recorded \(after the kernel loss_squares_sum\)/,
+      /steps run op by op, which is slower: tensor of mse f32 \[\]: reading a value is not possible while work is recorded \(after the kernel loss_squares_sum\)/,
     );
     const uploading = (objective: Objective): Objective => ({
       ...objective,

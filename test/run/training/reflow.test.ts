@@ -161,7 +161,7 @@ describe('a student', () => {
       await config({ 'reflow.last_flow_ckpt': spelt, 'training.n_iters': 0, 'training.snapshot_sampling': false }),
       { workdir: join(folder, 'spelt'), device, onNotice: (text) => notices.push(text) },
     );
-    expect(notices).toContain(`${spelt} is taken to mean ${flow}`);
+    expect(notices).toContain(`reading ${flow} for ${spelt}`);
   });
 
   it.each<[Record<string, unknown>, RegExp]>([
@@ -169,7 +169,10 @@ describe('a student', () => {
       { 'reflow.reflow_loss': 'lpips' },
       /compares images, so it needs reflow\.reflow_t_schedule t0; or add .*reflow_loss l2/,
     ],
-    [{ 'reflow.reflow_loss': 'lpips+l2', 'reflow.reflow_t_schedule': 't0' }, /for images of 3 channels, not 1; or add/],
+    [
+      { 'reflow.reflow_loss': 'lpips+l2', 'reflow.reflow_t_schedule': 't0' },
+      /expects images of 3 channels, got 1; or add/,
+    ],
     [
       {
         'reflow.reflow_loss': 'lpips',

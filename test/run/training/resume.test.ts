@@ -127,7 +127,7 @@ it('a signal stops it with a state from which it goes on; more steps later go on
     onNotice: (t) => notices.push(t),
   });
   expect(second).toMatchObject({ steps: 40, stopped: false });
-  expect(notices).toEqual(['going on from step 31']);
+  expect(notices).toEqual(['resuming from step 31']);
   await train(await config(), { workdir, device });
   expect(logged(workdir)).toEqual(logged(whole));
 });
@@ -140,7 +140,7 @@ it('a damaged state is named and the one before it serves', async () => {
   writeFileSync(join(workdir, 'log.jsonl'), `${readFileSync(join(workdir, 'log.jsonl'), 'utf8')}{"step": 21, "lo`);
   const notices: string[] = [];
   await train(await config(), { workdir, device, onNotice: (text) => notices.push(text) });
-  expect(notices[0]).toMatch(/state_21\.safetensors: .*going on from step 15 instead/);
+  expect(notices[0]).toMatch(/state_21\.safetensors: .*resuming from step 15 instead/);
   await expectSameAsWhole(workdir);
 });
 
@@ -236,8 +236,8 @@ it('a run that another version of the arithmetic began says so whenever it goes 
     const notices: string[] = [];
     await train(await config({ 'training.n_iters': last }), { workdir, device, onNotice: (t) => notices.push(t) });
     expect(notices).toEqual([
-      `going on from step ${from}`,
-      expect.stringContaining('was begun with another version of the arithmetic'),
+      `resuming from step ${from}`,
+      expect.stringContaining('started with another version of the arithmetic'),
     ]);
   }
   expect((await loadCheckpoint(join(workdir, 'checkpoints', 'checkpoint_0.safetensors'))).numerics).toBe(1);
@@ -270,7 +270,5 @@ it('says that there are other images than before, whose batches and held-out par
   expect(notices.join('\n')).not.toContain('images or pairs to train on');
   for (const name of ['3.png', '8.png', '20.png']) rmSync(join(images, name));
   await train(await folderOf(3), { workdir, device, onNotice });
-  expect(notices.join('\n')).toMatch(
-    /there were \d+ images or pairs to train on, and there are \d+: the order of batches/,
-  );
+  expect(notices.join('\n')).toMatch(/the training set had \d+ images or pairs and now has \d+: the order of batches/);
 });

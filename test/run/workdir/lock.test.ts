@@ -66,7 +66,9 @@ async function expectTaken(options: LockOptions = {}): Promise<void> {
 it('is held by one, named in the refusal of the other, and given back', async () => {
   const unlock = await lockFolder(folder);
   await expect(lockFolder(folder)).rejects.toThrow(
-    linux ? `in use by process ${process.pid} on ${hostname()}; give another --workdir or end that one` : 'in use by',
+    linux
+      ? `in use by process ${process.pid} on ${hostname()}; give another --workdir or end that process`
+      : 'in use by',
   );
   await unlock();
   expect(readdirSync(folder)).toEqual([]);
@@ -220,7 +222,7 @@ describe('while it is held', () => {
     [
       'taken over',
       () => leave(elsewhere),
-      'process \\d+ on elsewhere took the lock over while this process stood still',
+      'process \\d+ on elsewhere took over the lock while this process was suspended',
     ],
     ['removed', () => rmSync(path), 'the lock is gone'],
   ])('and is %s, nothing is written any more, and nothing of the other is removed', async (_, change, message) => {
@@ -270,7 +272,7 @@ describe('what is no lock is refused at once and left alone', () => {
     make();
     const error = await lockFolder(folder).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
-    expect(error.message).toMatch(/lock: .*: it is no lock of this program; move it away$/);
+    expect(error.message).toMatch(/lock: .*: it is not a lock of this program; move it away$/);
     expect(error.message.length).toBeLessThan(300);
     expect(readdirSync(folder)).toEqual(['lock']);
   });

@@ -81,7 +81,7 @@ describe('a training stage in the folder of another', () => {
       (await readCheckpointHeader(join(folder, 'second/checkpoints-meta/state_3.safetensors'))).stage ?? {};
     const short = `(teacher ${teacher?.slice(0, 12)})`;
     const own = join(folder, 'second_train_online_reflow');
-    const line = `${join(folder, 'second')} holds a run of train_reflow ${short}; train_online_reflow ${short} has its own in ${own}`;
+    const line = `${join(folder, 'second')} holds a run of train_reflow ${short}; train_online_reflow ${short} uses ${own}`;
     expect(await run(trainReflow, online, 'second')).toEqual({
       where: 'second_train_online_reflow',
       steps: 3,
@@ -91,7 +91,7 @@ describe('a training stage in the folder of another', () => {
     expect(await run(trainReflow, longer, 'second/')).toMatchObject({
       where: 'second_train_online_reflow',
       steps: 5,
-      notices: [`${line.replace('second holds', 'second/ holds')}`, 'going on from step 3'],
+      notices: [`${line.replace('second holds', 'second/ holds')}`, 'resuming from step 3'],
     });
     expect(files('second')).toEqual(before);
     expect((await loadCheckpoint(join(own, 'checkpoints-meta/state_5.safetensors'))).stage).toEqual({
@@ -101,7 +101,7 @@ describe('a training stage in the folder of another', () => {
     // Named itself, that folder is its own.
     expect(await run(trainReflow, longer, 'second_train_online_reflow')).toMatchObject({
       where: 'second_train_online_reflow',
-      notices: ['going on from step 5'],
+      notices: ['resuming from step 5'],
     });
   });
 
@@ -119,12 +119,12 @@ describe('a training stage in the folder of another', () => {
     expect(await run(trainReflow, student, 'third')).toEqual({
       where: 'third',
       steps: 3,
-      notices: ['going on from step 3'],
+      notices: ['resuming from step 3'],
     });
     await train(await config({ seed: 8 }), { workdir: join(folder, 'flow8'), device });
     const third = { ...offline, 'reflow.last_flow_ckpt': join(folder, 'flow8/checkpoints/checkpoint_0.safetensors') };
     expect((await run(trainReflow, third, 'third')).where).toBe('third_train_reflow_2');
-    expect((await run(trainReflow, third, 'third')).notices.at(-1)).toBe('going on from step 3');
+    expect((await run(trainReflow, third, 'third')).notices.at(-1)).toBe('resuming from step 3');
   });
 
   it('is refused where its folder must be the one that is named', async () => {

@@ -164,8 +164,8 @@ describe('a process that is stopped, taken over and continued', { timeout: 120_0
     expect(notices[0]).toBe(`waiting up to 0.2 s for the lock of process ${pid} on elsewhere (${folder}/lock)`);
     await ended;
     expect(output).toBe(
-      `LockLostError: ${folder}/lock: process ${process.pid} on ${lock.split(' ')[0]} took the lock over while this process stood still; ` +
-        'this one ends, and what was saved stays\n',
+      `LockLostError: ${folder}/lock: process ${process.pid} on ${lock.split(' ')[0]} took over the lock while this process was suspended; ` +
+        'this process stops, saved files stay\n',
     );
     expect(digest(workdir)).toEqual(wholes[task]);
   });
