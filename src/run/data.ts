@@ -15,10 +15,10 @@ import {
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
-import { given, missingKeys } from './config/index.ts';
+import { missingKeys, userPath } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
-import { downloaded, userDataFolder } from './machine/user_files.ts';
+import { ensureDownloaded, userDataFolder } from './machine/user_files.ts';
 
 const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);
@@ -40,7 +40,7 @@ type Loader = (config: Config, part: 'train' | 'heldOut', notice: Notice) => Pro
 const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
   CIFAR10: async (config, part, notice) => {
-    const root = given(config.data.root_path) ?? (await downloadedCifar10(notice));
+    const root = userPath(config.data.root_path) ?? (await downloadedCifar10(notice));
     const { dataset, missing } = await loadCifar10(root, part);
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
@@ -59,13 +59,13 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
 function downloadedCifar10(notice: Notice): Promise<string> {
   const folder = join(userDataFolder(), 'cifar-10');
   const path = join(folder, 'cifar-10-binary.tar.gz');
-  return downloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
+  return ensureDownloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
 }
 
 /** The folder of the data set's files. The official *-Pytorch sets have a separate key for it. */
 function rootOf(config: Config): string {
   const { data, training } = config;
-  const root = (/pytorch/i.test(data.dataset) && given(training.data_dir)) || given(data.root_path);
+  const root = (/pytorch/i.test(data.dataset) && userPath(training.data_dir)) || userPath(data.root_path);
   if (!root) throw new ConfigError(missingKeys(config, 'train'));
   return root;
 }
@@ -111,12 +111,12 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
     count: dataset.count,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
-    batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
+    batch: prefetch(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
 
 /** Starts on the next batch whenever one is requested, so that it decodes while the step computes. */
-export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
+export function prefetch<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
   let next: { step: number; batch: Promise<Batch> } | undefined;
   return (step) => {
     const batch = next?.step === step ? next.batch : make(step);

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { given, inertKeys } from '../../src/run/config/official_flags.ts';
+import { inertKeys, userPath } from '../../src/run/config/official_flags.ts';
 import { leafPaths } from '../../src/run/config/tree.ts';
 import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
 import { officialLines, second, teacher, wordsOf } from './official_lines.ts';
@@ -158,7 +158,7 @@ describe('configurations', () => {
 
 describe('what a task needs is asked before anything is built', () => {
   it.each(['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR', ''])('"%s" is no path', (text) => {
-    expect(given(text)).toBeUndefined();
+    expect(userPath(text)).toBeUndefined();
   });
 
   const flag = {

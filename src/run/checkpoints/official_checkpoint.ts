@@ -99,7 +99,7 @@ function modelValues(
     if (!array || formatShape(array.shape) !== formatShape(entry.shape)) continue;
     if (!weightDtypes.includes(array.dtype))
       throw new FileError(path, `"${entry.official}" is of ${array.dtype}, expected ${weightDtypes.join(', ')}`);
-    values.set(entry.path, ours(entry, array));
+    values.set(entry.path, toOurs(entry, array));
   }
   return values;
 }
@@ -149,7 +149,7 @@ function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], m
     );
   const values: StateValues = new Map(model);
   for (const [i, entry] of trainable.entries())
-    values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
+    values.set(entry.path, toOurs(entry, requireShape(path, `average ${i}`, shadows[i], entry)));
   const decay = ema.get('decay');
   return { values, decay: typeof decay === 'number' ? decay : undefined };
 }
@@ -183,7 +183,7 @@ function adamMoments(
     for (const kind of ['exp_avg', 'exp_avg_sq'] as const) {
       const { shape, size } = tensors.get(entry.path) as { shape: readonly number[]; size: number };
       const value = one
-        ? ours(entry, sized(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
+        ? toOurs(entry, requireShape(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
         : { shape, data: new Float32Array(size) };
       moments[kind].set(entry.path, value);
     }
@@ -191,7 +191,7 @@ function adamMoments(
   return moments;
 }
 
-function sized(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
+function requireShape(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
   if (!isArray(value)) throw new FileError(path, `${what} (${entry.official}) is not a tensor`);
   if (formatShape(value.shape) !== formatShape(entry.shape))
     throw new FileError(
@@ -201,7 +201,7 @@ function sized(path: string, what: string, value: TorchValue | undefined, entry:
   return value;
 }
 
-function ours(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
+function toOurs(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
   return fromOfficial(entry.layout, { shape: array.shape, data: toFloat32(array) });
 }
 

@@ -105,7 +105,7 @@ function split(path: string, dict: Dict, known: ReadonlySet<string>) {
     if (names.has(name)) throw new FileError(path, `holds "${name}" twice, with and without the names of a wrapper`);
     names.set(name, value);
   }
-  const [prefix, averagePrefix] = chosen(path, prefixesOf(names.keys(), known));
+  const [prefix, averagePrefix] = choosePrefixes(path, prefixesOf(names.keys(), known));
   const weights = new Map<string, ArrayFile>();
   const average = averagePrefix === undefined ? undefined : new Map<string, ArrayFile>();
   for (const [name, value] of names)
@@ -150,7 +150,10 @@ function prefixesOf(names: Iterable<string>, known: ReadonlySet<string>): Map<st
 }
 
 /** The prefix of the network and, if there are two and one contains "ema", that of its average. */
-function chosen(path: string, counts: ReadonlyMap<string, number>): [prefix: string, average: string | undefined] {
+function choosePrefixes(
+  path: string,
+  counts: ReadonlyMap<string, number>,
+): [prefix: string, average: string | undefined] {
   const most = [...counts.values()].reduce((a, b) => Math.max(a, b), 0);
   const full = [...counts.keys()].filter((prefix) => 2 * (counts.get(prefix) as number) > most);
   if (full.length === 0) return ['', undefined];

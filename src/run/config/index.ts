@@ -12,7 +12,7 @@ import type { Config } from './schema.ts';
 import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 
 export { inertBeside } from './inert.ts';
-export { given, inertNotice } from './official_flags.ts';
+export { inertNotice, userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';

@@ -4,8 +4,8 @@ import { checkArgument, kinds, listOf } from '../../arguments.ts';
 /** Texts in the official files that stand for a path of the user. */
 const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
 
-/** Returns a path, or undefined for an empty one and for the official placeholders. */
-export function given(path: string): string | undefined {
+/** The path that the user set; undefined for an empty one and for the official placeholders. */
+export function userPath(path: string): string | undefined {
   return path === '' || placeholders.includes(path) ? undefined : path;
 }
 

@@ -1,7 +1,7 @@
 // The paths that a task requires, checked before any network is built, and the flags that set them.
 import { checkArgument, oneOf } from '../../arguments.ts';
 import { ConfigError } from '../../errors.ts';
-import { given } from './official_flags.ts';
+import { userPath } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import type { Config } from './schema.ts';
 
@@ -54,15 +54,15 @@ function dataRequirements({ data, training }: Config): Requirement[] {
     {
       flag: official ? '--config.training.data_dir DIR' : '--config.data.root_path DIR',
       what,
-      missing: !given(data.root_path) && !(official && given(training.data_dir)),
+      missing: !userPath(data.root_path) && !(official && userPath(training.data_dir)),
     },
   ];
 }
 
 function reflowRequirements(reflow: Config['reflow']): Requirement[] {
   const { reflow_type, last_flow_ckpt, data_root, real_data_ratio, real_data_root } = reflow;
-  const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !given(last_flow_ckpt) };
-  const pairs = { flag: '--config.reflow.data_root DIR', missing: !given(data_root) };
+  const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !userPath(last_flow_ckpt) };
+  const pairs = { flag: '--config.reflow.data_root DIR', missing: !userPath(data_root) };
   if (reflow_type.startsWith('generate'))
     return [
       { ...teacher, what: 'the checkpoint of the flow that generates the pairs' },
@@ -73,7 +73,7 @@ function reflowRequirements(reflow: Config['reflow']): Requirement[] {
   const real = {
     flag: '--config.reflow.real_data_root DIR',
     what: 'the folder of the pairs of real images',
-    missing: real_data_ratio > 0 && !given(real_data_root),
+    missing: real_data_ratio > 0 && !userPath(real_data_root),
   };
   return [student, { ...pairs, what: 'the folder of the pairs' }, real];
 }

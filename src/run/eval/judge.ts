@@ -2,7 +2,7 @@
 import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { frechetDistance, gaussianOf } from '../../eval/index.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
 import { dataStatistics, type FoundStatistics } from './reference_statistics.ts';
@@ -37,7 +37,7 @@ export async function openJudge(config: Config, options: JudgeOptions): Promise<
   } catch (error) {
     network?.[Symbol.dispose]();
     // A file that the configuration names must exist and be valid.
-    const named = given(config.eval.inception) ?? given(config.eval.statistics) ?? classifierFile(config);
+    const named = userPath(config.eval.inception) ?? userPath(config.eval.statistics) ?? classifierFile(config);
     if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
     onNotice(`samples are written but not scored: ${error.message}`);
     return undefined;

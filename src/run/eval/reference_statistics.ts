@@ -15,7 +15,7 @@ import { type DataStatistics, readStatistics, writeActivations } from '../../eva
 import { requireWritable } from '../../io/index.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Config, encodedSets } from '../config/schema.ts';
 import { closing, loadDataset } from '../data.ts';
@@ -54,7 +54,7 @@ export async function dataStatistics(
   requireConfig('dataStatistics', config);
   checkArgument('dataStatistics', 'network', network, networkKind);
   const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
-  const named = given(config.eval.statistics);
+  const named = userPath(config.eval.statistics);
   const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = ownPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));

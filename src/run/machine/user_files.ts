@@ -7,7 +7,7 @@ import { fromEnvironment, homeFolder } from '../../device/environment.ts';
 import { FileError, ValueError } from '../../errors.ts';
 import { withFile } from '../../io/file.ts';
 import { downloadFile } from '../../io/index.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import { sha256OfFile } from './file_hash.ts';
 
 type Notice = (text: string) => void;
@@ -22,7 +22,7 @@ export function userDataFolder(): string {
 }
 
 /** Downloads a file unless it exists. An error also names the configuration key that takes its place. */
-export async function downloaded(
+export async function ensureDownloaded(
   path: string,
   key: string,
   notice: Notice,
@@ -60,13 +60,13 @@ export async function weightsFile(
   notice: Notice = () => {},
 ): Promise<string> {
   const { key, file, folder } = published[name];
-  const own = given(path);
+  const own = userPath(path);
   if (own !== undefined) {
     await checkNamedHash(own);
     return own;
   }
   const target = join(userDataFolder(), 'weights', file);
-  await downloaded(target, `${key} FILE`, notice, () =>
+  await ensureDownloaded(target, `${key} FILE`, notice, () =>
     downloadFile(`${folder}/${file}`, target, { sha256: namedHash(file) as string }),
   );
   await checkNamedHash(target);

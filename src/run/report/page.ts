@@ -103,8 +103,8 @@ function lossPlot({ flow, losses }: MeasuredFlow): string {
   const points = losses.map(({ step, loss }) => [step, loss] as const);
   return linePlot(
     [
-      { label: 'batch', points: thinned(points) },
-      { label: 'mean of 25', points: thinned(smooth(points, 25)) },
+      { label: 'batch', points: thin(points) },
+      { label: 'mean of 25', points: thin(smooth(points, 25)) },
     ],
     { title: flow.name, xLabel: 'step', yLabel: 'loss', height: 220 },
   );
@@ -122,7 +122,7 @@ function smooth(points: readonly (readonly [number, number])[], width: number): 
 }
 
 /** At most a thousand evenly spaced points, more than a plot can resolve. */
-function thinned<T>(points: readonly T[]): T[] {
+function thin<T>(points: readonly T[]): T[] {
   const every = Math.ceil(points.length / 1000);
   return points.filter((_, i) => i % every === 0);
 }

@@ -104,8 +104,8 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
       const { values, nfe } = images
-        ? await inverted(model, config, images, { num, first, device, signal })
-        : await solved(model, config, { num, first, seed, device, signal });
+        ? await invertImages(model, config, images, { num, first, device, signal })
+        : await solvePairs(model, config, { num, first, seed, device, signal });
       await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
@@ -120,14 +120,14 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
 type Request = { num: number; first: number; device: Device; signal?: AbortSignal };
 
 /** Solves from noise to z1. */
-async function solved(model: UNet, config: Config, request: Request & { seed: number }) {
+async function solvePairs(model: UNet, config: Config, request: Request & { seed: number }) {
   // The index of a pair is that of its noise, so no sample may be left out.
   const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
   return { values, nfe };
 }
 
 /** Solves backwards from images to z0. */
-async function inverted(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
+async function invertImages(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
   await turn(request.signal);
   const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
   const { latents: values, nfe } = await encodeModel(model, config, images, request);

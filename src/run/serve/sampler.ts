@@ -38,7 +38,7 @@ export async function openSampler(
   await device.prepare(declaredModules());
   const { model, checkpoint } = await loadModel(reference, config, options);
   const mostCount = Math.max(1, Math.min(MOST_COUNT, Math.floor(MOST_VALUES / (size * size * channels))));
-  const { microBatch, blocking } = disposedOnError(model, () => {
+  const { microBatch, blocking } = disposeOnError(model, () => {
     const velocity = networkVelocity(model.eval());
     const fitting = microBatchFor(velocity, shape, { batch: mostCount, budget, device });
     const seconds = secondsOf(velocity, shape, device);
@@ -60,7 +60,7 @@ export async function openSampler(
   };
 }
 
-function disposedOnError<T>(owned: { dispose(): void }, work: () => T): T {
+function disposeOnError<T>(owned: { dispose(): void }, work: () => T): T {
   try {
     return work();
   } catch (error) {

@@ -38,14 +38,14 @@ export interface Coupling {
 }
 
 /** Number of samples: at most as many as a training step evaluates at once. */
-export function gaugedSamples({ training }: Config): number {
+export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
 /** z0 of these samples, drawn from a stream that training does not use, f32 [N, H, W, C]. */
-export function gaugedNoise(config: Config, device: Device): Float32Array {
+export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, data, sampling } = config;
-  const shape = [gaugedSamples(config), data.image_size, data.image_size, data.num_channels];
+  const shape = [probeCount(config), data.image_size, data.image_size, data.num_channels];
   const draw = { seed, stream: streams.evaluation, noiseScale: sampling.init_noise_scale, device };
   return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
 }

@@ -21,7 +21,7 @@ import type { Shape } from '../../tensor/shape.ts';
 import { streams } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
-import { type ImageBatches, prefetched } from '../data.ts';
+import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
 export interface Objective {
@@ -86,7 +86,7 @@ export interface PairSource {
 /** The objective of a flow between the ends of stored pairs. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config } = options;
-  const batch = prefetched((step) => pairBatch(source, step, config));
+  const batch = prefetch((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
     fetch: async (step) => {

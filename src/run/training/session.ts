@@ -15,7 +15,7 @@ import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { NUMERICS } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
-import { holdingUnsaved } from '../workdir/unsaved.ts';
+import { withUnsavedWork } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
@@ -112,7 +112,7 @@ export async function runTask(
       const opened = { config, workdir, model, optimizer, task, from, numerics, unevaluated };
       // Opened while there is nothing to save yet, because reading a long log takes time.
       const journal = await RunJournal.open(workdir.path, config, from, onNotice);
-      return await holdingUnsaved(() => session({ ...options, ...opened, journal }));
+      return await withUnsavedWork(() => session({ ...options, ...opened, journal }));
     } finally {
       await task?.close?.();
       optimizer?.dispose();

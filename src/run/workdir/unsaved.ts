@@ -4,7 +4,7 @@
 let holders = 0;
 
 /** Runs work that saves its results before it returns, even if its signal is aborted. */
-export async function holdingUnsaved<T>(work: () => Promise<T>): Promise<T> {
+export async function withUnsavedWork<T>(work: () => Promise<T>): Promise<T> {
   holders++;
   try {
     return await work();
