@@ -26,7 +26,7 @@ beforeAll(() => {
 }, 240_000);
 
 describe('train', () => {
-  it('writes a checkpoint and a line a step', () => {
+  it('writes a checkpoint and one log line per step', () => {
     const lines = readFileSync(join(folder, 'run/log.jsonl'), 'utf8')
       .trim()
       .split('\n')
@@ -86,7 +86,7 @@ describe('sample', () => {
     await writeNpy(join(folder, 'z0.npy'), { shape: [6, 1, 8, 8], dtype: 'f32', data: new Float32Array(6 * 64) });
     expect(sample('b.npy', '--latents', 'z0.npy', '--steps', '2').status).toBe(0);
     const { data } = await readNpy(join(folder, 'b.npy'));
-    // Equal starts end equal.
+    // Equal start points give equal samples.
     expect(data.slice(64, 128)).toEqual(data.slice(0, 64));
   });
 
@@ -102,7 +102,7 @@ describe('quickstart', () => {
     ...['chain.classifier=false', `eval.num_samples=${full ? 70 : 12}`, 'eval.straightness_samples=4'],
   ].map((override) => `--config.${override}`);
 
-  it('writes a report that fetches nothing, and a line of distances for each flow', () => {
+  it('writes a report that fetches nothing, and one line of distances per flow', () => {
     const { status, stdout } = rectiflow('quickstart', ...tiny.slice(2), ...short, '--out', 'quick');
     const number = String.raw`[\d.]+`;
     for (const flow of ['1-rectified flow', '2-rectified flow', 'distilled to 1 step'])
@@ -197,7 +197,7 @@ describe('help', () => {
     expect(status).toBe(0);
   });
 
-  it('doctor finds this machine in order', () => {
+  it('doctor finds nothing missing on this machine', () => {
     const { status, stdout } = rectiflow('doctor');
     expect(stdout).toContain('C compiler');
     expect(stdout).toMatch(/^(ok|note) +LAPACK +.*eigenvalues/m);

@@ -1,4 +1,4 @@
-// What the command says of its environment: nonsense and misspelt names, a compiler that does not run, a cache out of use.
+// Messages about the environment: invalid and misspelt variables, a compiler that does not run, a cache that is not used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ function rectiflow(line: string, env: NodeJS.ProcessEnv) {
 
 beforeAll(buildWasm, 120_000);
 
-it('notes a name that is not known, and goes on', () => {
+it('notes an unknown variable and continues', () => {
   const { stderr, status } = rectiflow('inspect --config digits', { RECTIFLOW_THREAD: '2' });
   expect(stderr).toBe(
     'note: the environment variable RECTIFLOW_THREAD has no effect; did you mean RECTIFLOW_THREADS?\n',
@@ -33,7 +33,7 @@ it.each([
   ['RECTIFLOW_TUNING', 'none.json', 'RECTIFLOW_TUNING must be a file of `rectiflow tune`, got none.json'],
   ['RECTIFLOW_DEBUG', 'yes', 'RECTIFLOW_DEBUG must be 0, 1, 2 or 3, got yes'],
   ['CC', 'no-such-cc -O1', 'CC names "no-such-cc -O1", which cannot be run: ENOENT; mend it, or unset CC'],
-])('%s=%s ends it in one line', (name, text, message) => {
+])('%s=%s fails with one line', (name, text, message) => {
   const { stderr, status } = rectiflow('estimate --config digits', { [name]: text });
   expect(stderr).toBe(`rectiflow: ${message}\n`);
   expect(status).toBe(1);
@@ -49,7 +49,7 @@ it('notes a cache folder that is not used', () => {
   );
 });
 
-it('doctor tells the same', () => {
+it('doctor reports the same faults', () => {
   const broken = rectiflow('doctor', { CC: 'no-such-cc', RECTIFLOW_DATA: bin });
   expect(broken.stdout).toMatch(/^MISSING +C compiler +CC names "no-such-cc", which cannot be run: ENOENT/m);
   expect(broken.stdout).toMatch(/^MISSING +environment +RECTIFLOW_DATA must be a folder, got /m);

@@ -1,4 +1,4 @@
-// The built command: a classifier for scores, and evaluations by it.
+// The built command: training a classifier for scores, and evaluating with it.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -59,7 +59,7 @@ describe('eval', () => {
   const evaluate = (...args: string[]) =>
     rectiflow('eval', ...tiny, '--workdir', 'run', '--config.eval.num_samples', '12', ...args);
 
-  it('by a classifier: says which one, and calls nothing FID', () => {
+  it('names the classifier and does not call its scores FID', () => {
     const features = ['--config.eval.enable_sampling', '--config.eval.features', 'classifier:made/digits.safetensors'];
     const { status, stdout } = evaluate(...features);
     expect(stdout).toMatch(
@@ -71,7 +71,7 @@ describe('eval', () => {
     expect(report.scores.features).toMatch(/^classifier digits\.safetensors \([0-9a-f]{8}\)$/);
   });
 
-  it('--watch takes what is there, and ends with 0 after its timeout', () => {
+  it('--watch evaluates existing snapshots and exits with 0 after its timeout', () => {
     const { status, stdout } = evaluate('--config.eval.enable_loss', '--watch', '--watch-timeout', '0.001');
     expect(stdout).toMatch(/^checkpoint_0 {2}loss [\d.]+ over 397 images\n$/);
     expect(JSON.parse(readFileSync(join(folder, 'run/eval/best.json'), 'utf8'))).toMatchObject({
@@ -81,7 +81,7 @@ describe('eval', () => {
     expect(status).toBe(0);
   });
 
-  it('--watch ends with 0 at Ctrl-C', async () => {
+  it('--watch exits with 0 on Ctrl-C', async () => {
     const watch = ['eval', ...tiny, '--workdir', 'run', '--config.eval.enable_loss', '--watch'];
     const child = spawn(process.execPath, [bin, ...watch], { cwd: folder, env });
     await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));

@@ -1,5 +1,5 @@
-// The command grammar, line by line: what each accepted form means, and the exact refusal of each wrong one. It is the
-// official one: absl flags over a locked configuration.
+// The command grammar, line by line: the meaning of each accepted form, and the exact message for each wrong one. It is the
+// official grammar: absl flags over a locked configuration.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ import { trainCommand } from '../../src/cli/train.ts';
 
 const names = ['quickstart', 'train', 'reflow', 'pairs', 'eval', 'sample', 'stats', 'convert', 'inspect', 'doctor'];
 
-/** Words as a shell splits them, single quotes understood. */
+/** Splits a line into words as a shell does, with single quotes. */
 function split(line: string): string[] {
   return [...line.matchAll(/(?:'[^']*'|[^\s'])+/g)].map(([word]) => word.replaceAll("'", ''));
 }
@@ -166,7 +166,7 @@ it('tells options from values', () => {
   expect(optionOf('--a=b=c')).toEqual({ name: 'a', attached: 'b=c' });
 });
 
-it('--dry-run prints the whole configuration and what would run, and runs nothing', () => {
+it('--dry-run prints the whole configuration and what would run, but runs nothing', () => {
   const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
   const words = split(`---mode train --config digits --workdir /nowhere/w --config.seed=7 --dry-run`);
   const { stdout, stderr, status } = spawnSync(process.execPath, [bin, ...words], { encoding: 'utf8' });

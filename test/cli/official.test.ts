@@ -1,5 +1,5 @@
-// Command lines of the official README, with its program replaced by ours and nothing else: each is understood. And what of
-// the official configurations means something else here.
+// The command lines of the official README are understood with only the program replaced. Also tests the parts of the official
+// configurations that have another meaning here.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -61,7 +61,7 @@ describe('the README of the official code', () => {
 });
 
 describe('configurations', () => {
-  it('are all there under their official names', () => {
+  it('exist under all official names', () => {
     const names = presetNames().filter((name) => name.startsWith('rectified_flow/'));
     expect(names.map((name) => name.split('/')[1])).toEqual([
       'afhq_cat_pytorch_rf_gaussian',
@@ -78,7 +78,7 @@ describe('configurations', () => {
     ]);
   });
 
-  // What the official files say, by name: snapshots, average, dropout, centred, schedule, loss.
+  // Values in the official files, by name: snapshots, average, dropout, centred, schedule, loss.
   it.each<[string, Record<string, unknown>]>([
     [
       'cifar10_rf_gaussian_ddpmpp',
@@ -121,7 +121,7 @@ describe('configurations', () => {
       ).toEqual(value);
   });
 
-  it.each(['t0', 't1', 'uniform', '1', '4'])('reflow_t_schedule %s in any of them', async (text) => {
+  it.each(['t0', 't1', 'uniform', '1', '4'])('every configuration accepts reflow_t_schedule %s', async (text) => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     const changed = applyOverrides(config, [{ path: ['reflow', 'reflow_t_schedule'], text }]);
     expect(changed.reflow.reflow_t_schedule).toBe(/^\d/.test(text) ? Number(text) : text);
@@ -134,7 +134,7 @@ describe('configurations', () => {
     );
   });
 
-  it('a Python file that lies there is never run, and that is said', async () => {
+  it('an existing Python file is not executed, with a notice', async () => {
     await mkdir(join(folder, 'mine'), { recursive: true });
     writeFileSync(join(folder, 'mine/cifar10_rf_gaussian_ddpmpp.py'), 'import os; os.system("touch ran")');
     const { stderr, status } = rectiflow(
@@ -150,16 +150,19 @@ describe('configurations', () => {
     expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(/unknown configuration "nothing\.py"/);
   });
 
-  it('keys without effect are keys', () => {
+  it('keys without effect are accepted', () => {
     const known = leafPaths().map((path) => path.join('.'));
     expect(inertKeys.filter((key) => !known.includes(key))).toEqual([]);
   });
 });
 
-describe('what a task needs is asked before anything is built', () => {
-  it.each(['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR', ''])('"%s" is no path', (text) => {
-    expect(userPath(text)).toBeUndefined();
-  });
+describe('paths that a task requires are checked before anything is built', () => {
+  it.each(['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR', ''])(
+    '"%s" is not a path',
+    (text) => {
+      expect(userPath(text)).toBeUndefined();
+    },
+  );
 
   const flag = {
     teacher: 'add --config.reflow.last_flow_ckpt FILE: ',
@@ -185,7 +188,7 @@ describe('what a task needs is asked before anything is built', () => {
     expect(missingKeys(config, 'reflow')).toEqual(missing);
   });
 
-  it('and ends with 2 naming the flags', () => {
+  it('a missing path exits with 2 and names the flag', () => {
     const { stderr, status } = rectiflow('reflow --config cifar10_rf_gaussian_reflow_train --workdir w');
     expect(stderr).toBe(
       `rectiflow: ${flag.teacher}the checkpoint of the flow to start from\n${flag.pairs}the folder of the pairs\n`,

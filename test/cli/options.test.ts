@@ -1,5 +1,5 @@
-// Every option of every command: each has an effect that is shown here, or is refused. So has each key of the configuration
-// for the commands that read only some of them.
+// Every option of every command has an effect that is tested here, or is refused. The same holds for each configuration key of
+// commands that read only some keys.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ const commands: readonly Command[] = [
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);
 
-/** Runs a command line in this process. @returns what it says, its error at the end */
+/** Runs a command line in this process. @returns its output, with the error at the end */
 async function rectiflow(line: string): Promise<string> {
   const [name, ...words] = line.trim().split(/\s+/);
   const command = commands.find((one) => one.name === name) as Command;
@@ -75,13 +75,13 @@ const run = at('run');
 const checkpoint = join(run, 'checkpoints/checkpoint_0.safetensors');
 const sample = `sample --checkpoint ${checkpoint} --num 2`;
 const euler = `${sample} --sampler euler`;
-/** On an address for documentation, which no machine has. */
+/** An address reserved for documentation, which no machine has. */
 const elsewhere = `serve --checkpoint ${checkpoint} --host 192.0.2.1`;
 const pairsOf = (config: string, root: string) =>
   `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
 const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
-/** A place where nothing can be written. */
+/** A folder that cannot be written. */
 const nowhere = at('file/x');
 
 beforeAll(async () => {
@@ -91,11 +91,11 @@ beforeAll(async () => {
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
   expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('in the format of the official code');
   expect(await rectiflow(`convert ${at('c.pth')} ${at('tree.safetensors')}`)).toContain(
-    'under the names of the official',
+    'with the tensor names of the official code',
   );
 }, 120_000);
 
-/** By option: a line with it, or with nonsense in its place, and what it brings about. */
+/** By option: a line with the option, or with an invalid value, and its effect. */
 type Rows = Record<string, [line: string, says: RegExp]>;
 
 const device = (line: string): Rows => ({
@@ -214,11 +214,11 @@ const rows: Record<string, Rows> = {
     turns: [`tune --out ${at('t.json')} --turns 0`, /--turns expects/],
     ...device(`tune --out ${at('t.json')}`),
   },
-  // It has none.
+  // doctor has no options.
   doctor: {},
 };
 
-it('the table has all commands and all their options', () => {
+it('the table lists all commands and all their options', () => {
   const options = commands.map(({ name, options: own }) => [name, Object.keys(own).sort()]);
   expect(Object.entries(rows).map(([name, row]) => [name, Object.keys(row).sort()])).toEqual(options);
 });
@@ -233,7 +233,7 @@ describe.each(Object.entries(rows).filter(([name]) => name !== 'doctor'))('%s', 
   );
 });
 
-describe('refuses what would have no effect', () => {
+describe('refuses options that would have no effect', () => {
   it.each<[string, RegExp | string]>([
     [
       `report --workdir ${run} --config.optim.lr 1`,
@@ -292,7 +292,7 @@ describe('refuses what would have no effect', () => {
   });
 });
 
-describe('notes keys without effect beside others', () => {
+describe('notes keys that have no effect with other keys', () => {
   const plan = `train ${tiny} --workdir w --dry-run`;
   it.each<[string, string[]]>([
     [
@@ -332,7 +332,7 @@ describe('notes keys without effect beside others', () => {
   );
 });
 
-describe('says before any work that its results cannot be written', () => {
+describe('reports before any work that its results cannot be written', () => {
   it.each([
     `${euler} --steps 1 --out ${at('none')}/x.npy`,
     `${euler} --steps 1 --out ${nowhere}.png`,
@@ -347,7 +347,7 @@ describe('says before any work that its results cannot be written', () => {
 });
 
 describe('samples that are not finite', () => {
-  it('are an error that counts them, or are left out and counted where a key says so', async () => {
+  it('are counted in an error, or left out and counted with sampling.not_finite', async () => {
     const z0 = new Float32Array(4 * 64).fill(0.5);
     z0[64] = 3e38;
     z0[65] = -3e38;
@@ -364,7 +364,7 @@ describe('samples that are not finite', () => {
 });
 
 describe('report', () => {
-  it('draws as many samples as it is told, by the seed and into the folder that it is told', async () => {
+  it('draws the requested number of samples with the requested seed into the requested folder', async () => {
     const keys = { num_samples: 16, batch_size: 10, straightness_samples: 2, features: 'pixels', folder: 'other' };
     const overrides = Object.entries(keys).map(([key, value]) => `--config.eval.${key} ${value}`);
     const said = await rectiflow(
@@ -382,7 +382,7 @@ describe('report', () => {
   }, 120_000);
 });
 
-it('sample takes its seed, and the sampler of the configuration', async () => {
+it('sample uses its seed and the sampler of the configuration', async () => {
   const noise = async (more: string) => {
     await rectiflow(`${sample} --out ${at('s.npy')} ${more}`);
     return [...(await readNpy(at('s.npy'))).data].join();

@@ -1,4 +1,4 @@
-// `rectiflow pairs` from outside: the table, JSON, exit codes.
+// `rectiflow pairs` as a process: the table, JSON, exit codes.
 import { spawnSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { makePairs, planOf } from '../support/pairs.ts';
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const rectiflow = (...args: string[]) => spawnSync(process.execPath, [bin, ...args], { encoding: 'utf8' });
 
-it('prints what it finds, and ends with 1 where something is broken', async () => {
+it('prints its findings, and exits with 1 if a check fails', async () => {
   const root = await makePairs();
   const whole = rectiflow('pairs', root);
   expect(whole.status).toBe(0);
@@ -65,8 +65,8 @@ it.each<[string[], number, RegExp]>([
   expect(status).toBe(code);
 });
 
-it('has help', () => {
+it('prints help', () => {
   const { status, stdout } = rectiflow('pairs', '--help');
-  expect(stdout).toMatch(/^rectiflow pairs DIR - whether stored pairs are fit to train on/);
+  expect(stdout).toMatch(/^rectiflow pairs DIR - check whether stored pairs are fit for training/);
   expect(status).toBe(0);
 });

@@ -1,5 +1,5 @@
-// Checkpoints of other trainers: where their state dict is, what is taken off its names, what is refused. The files are those of
-// fixtures/checkpoints, written by PyTorch's own wrappers.
+// Checkpoints of other trainers: where their state dict is, which prefixes are removed, what is refused. The files in
+// fixtures/checkpoints were written by PyTorch's own wrappers.
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { FileError } from '../../../src/errors.ts';
@@ -35,7 +35,7 @@ describe('findState', () => {
     ['float64', []],
     ['float16', []],
     ['bfloat16', []],
-  ])('takes the wrappers of %s off and says so', async (name, said) => {
+  ])('removes the wrappers of %s with a notice', async (name, said) => {
     const state = await found(name);
     expect(plain(state.weights)).toEqual(values);
     expect(state.average).toBeUndefined();
@@ -53,14 +53,14 @@ describe('findState', () => {
         'removed "ema_net." from the names of its average',
       ],
     ],
-  ])('tells weights and average of %s apart', async (name, said) => {
+  ])('separates weights and average of %s', async (name, said) => {
     const state = await found(name);
     expect(plain(state.weights)).toEqual(values);
     expect(plain(state.average as Map<string, ArrayFile>)).toEqual(averages);
     expect(state.said).toEqual(said);
   });
 
-  it('takes an average that is alone for the weights', async () => {
+  it('uses an average as the weights if the file has no others', async () => {
     const { weights, average, said } = await found('ema_alone');
     expect([plain(weights), average, said]).toEqual([averages, undefined, ['reading its weights under "ema"']]);
   });
@@ -68,7 +68,7 @@ describe('findState', () => {
   it.each([
     ['unclear', 'is ambiguous: it holds state dicts under "generator", "discriminator"'],
     ['unclear_prefix', 'is ambiguous: it holds the network under the prefixes "left.", "right."'],
-  ])('refuses %s by the names that it holds', async (name, message) => {
+  ])('refuses %s and lists its names', async (name, message) => {
     const error = await found(name).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
     expect(error.message).toContain(message);
@@ -96,7 +96,7 @@ describe('findState', () => {
       'holds "0.bias" twice, with and without the names of a wrapper',
     ],
     [
-      'a name with and without the prefix of all',
+      'a name with and without the common prefix',
       new Map<string, TorchValue>(['net.0.bias', 'net.0.weight', 'net.1.bias', '0.bias'].map((name) => [name, one])),
       'holds "0.bias" twice, with and without "net."',
     ],
@@ -112,16 +112,16 @@ describe('findState', () => {
     expect(() => findState('x.pth', root, known)).toThrow(`x.pth: ${message}`);
   });
 
-  it('a name of a million parts takes no time', () => {
+  it('handles a name of a million parts quickly', () => {
     const long = `${'a.'.repeat(1_000_000)}0.bias`;
     const before = process.cpuUsage();
     const { weights } = findState('x.pth', new Map([[long, one]]), known);
     expect([...weights.keys()]).toEqual(['0.bias']);
-    // Microseconds of the processor, whatever else it does.
+    // CPU time in microseconds, independent of other load.
     expect(process.cpuUsage(before).user).toBeLessThan(2e6);
   });
 
-  it('leaves names that the network does not have as they are', () => {
+  it('does not change names that the network does not have', () => {
     const root = new Map<string, TorchValue>(
       ['net.0.bias', 'net.0.weight', 'loss.scale', 'net.extra'].map((name) => [name, one]),
     );
@@ -129,8 +129,8 @@ describe('findState', () => {
   });
 });
 
-describe('objects beside tensors', () => {
-  it('become the data that they are made of', async () => {
+describe('objects next to tensors', () => {
+  it('become plain data', async () => {
     const root = (await readPth(fixture('arguments'))) as Map<string, TorchValue>;
     expect(root.get('args')).toEqual(
       new Map<string, TorchValue>([
@@ -151,7 +151,7 @@ describe('objects beside tensors', () => {
     );
   });
 
-  it('tensors lose their attributes and keep their numbers', async () => {
+  it('tensors lose their attributes and keep their values', async () => {
     const root = (await readPth(fixture('attributes'))) as Map<string, ArrayFile | Map<string, ArrayFile>>;
     expect([...(root.get('tensor') as ArrayFile).data]).toEqual([0, 1, 2]);
     expect([...(root.get('parameter') as ArrayFile).data]).toEqual([0, 1]);
@@ -159,11 +159,11 @@ describe('objects beside tensors', () => {
     expect([...((root.get('state') as Map<string, ArrayFile>).get('count') as ArrayFile).data]).toEqual([0, 1, 2, 3]);
   });
 
-  it("a trainer's own class of tensors is refused by name", async () => {
+  it('a custom tensor class is refused by name', async () => {
     await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; a pickle is read as data');
   });
 
-  it('inspect shows them', async () => {
+  it('are shown by inspect', async () => {
     const { values } = await inspectFile(fixture('lightning'));
     expect(values).toContainEqual(['hyper_parameters.data', '/data/x']);
     expect(values).toContainEqual(['pytorch-lightning_version', '2.5.0']);

@@ -1,4 +1,4 @@
-/** Tables of rates: measured, written, read again, refused where they are damaged. */
+/** Tables of rates: measured, written, read again, and refused if damaged. */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ test.each(Object.entries(tunings))('the table %s is whole, and what is written i
   expect(JSON.parse(readFileSync(path, 'utf8')).origin).toEqual(origin);
 });
 
-test('a table that is damaged, of another shape or no table is refused by name', async () => {
+test('a file that is damaged, of another shape or not a table is refused by name', async () => {
   const path = join(folder, 'damaged.json');
   const { tiles, channels, rates } = tunings.avx512;
   const withDirect = (change: (rates: number[][][]) => unknown) => {
@@ -63,7 +63,7 @@ test('a table that is damaged, of another shape or no table is refused by name',
 test.each([
   [false, /^(avx512|avx2|simd128) [0-9a-f]{12}$/],
   [true, /^exact$/],
-])('a checkpoint says what chose the algorithms; exact %s', async (exact, expected) => {
+])('a checkpoint stores what chose its algorithms; exact %s', async (exact, expected) => {
   const device = await openDevice('cpu', { threads: 1, exact });
   const path = join(folder, `exact_${exact}.safetensors`);
   const config = applyOverrides(await loadConfig('digits'), [{ path: ['model', 'nf'], text: '8' }]);
@@ -76,7 +76,7 @@ test.each([
   expect(tuning).toBe(tuningIdentity(device));
 });
 
-test('a file of millions of values that are no rates is refused without an issue for each', async () => {
+test('a file of millions of invalid rates is refused without a zod issue for each', async () => {
   const path = join(folder, 'large.json');
   const { tiles, channels, rates } = tunings.avx512;
   const rows = `[${Array(2000).fill('""').join()}]`;
