@@ -2,8 +2,8 @@
 // grammar is that of the official code (absl flags over an ml_collections configuration):
 //   --name value or --name=value, with one dash or two; --config.a.b value sets a key of the configuration;
 //   a boolean key alone, or followed by true or false; --noconfig.a.b; the mode as a word or as --mode, anywhere.
-// An option that takes a value consumes the next word unless that word is an option itself. `--config.optim.grad_clip -1`
-// therefore sets -1, as in the official code; util.parseArgs would read -1 as a short flag.
+// An option that takes a value consumes the next word unless that word is an option itself. `--config.optim.grad_clip
+// -1` therefore sets -1, as in the official code; util.parseArgs would read -1 as a short flag.
 import { nearestName, UsageError } from '../errors.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
 
@@ -22,8 +22,9 @@ export interface Command {
   /** Names of the positional arguments, in order, as --help shows them. Default: none. */
   operands?: readonly string[];
   /**
-   * Which `--config.a.b value` are accepted: none, all, or a list of the keys that the command reads, where 'model.' stands
-   * for every key below model. Other keys are an error. Commands that save the configuration with their output accept all.
+   * Which `--config.a.b value` are accepted: none, all, or a list of the keys that the command reads, where 'model.'
+   * stands for every key below model. Other keys are an error. Commands that save the configuration with their output
+   * accept all.
    */
   overrides: 'none' | 'all' | readonly string[];
   run(parsed: Parsed): Promise<number>;
@@ -132,7 +133,9 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   return parsed;
 }
 
-/** @throws UsageError for a key that the command does not read. Keys that do not exist are reported by applyOverrides */
+/**
+ * @throws UsageError for a key that the command does not read. Keys that do not exist are reported by applyOverrides
+ */
 function refuseUnread({ name, overrides }: Command, path: readonly string[]): void {
   const key = path.join('.');
   if (typeof overrides === 'string' || !isKey(path)) return;

@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM. The first one stops the work cleanly: it aborts an AbortSignal, and a second later it also interrupts a
-// computation between two kernels. The next one ends the process immediately.
+// Ctrl-C and SIGTERM. The first one stops the work cleanly: it aborts an AbortSignal, and a second later it also
+// interrupts a computation between two kernels. The next one ends the process immediately.
 import { checkBetweenKernels } from '../device/interruption.ts';
 import { watchSignals } from '../device/signals.ts';
 import { holdsUnsaved } from '../run/workdir/unsaved.ts';
@@ -49,7 +49,10 @@ export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise
   }
 }
 
-/** Rejects if the work has not ended some time after the signal, unless it holds unsaved results; the work is then abandoned. */
+/**
+ * Rejects if the work has not ended some time after the signal, unless it holds unsaved results; the work is then
+ * abandoned.
+ */
 function rejectAfterGrace(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Entry point of the command line: finds the command and prints its result or its error. Exit codes: 0 success, 1 failure,
-// 2 usage error.
+// Entry point of the command line: finds the command and prints its result or its error. Exit codes: 0 success, 1
+// failure, 2 usage error.
 import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
@@ -123,8 +123,8 @@ function report(error: unknown): number {
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }
 
-// Work continues when its progress cannot be written, because the terminal is closed or the disk is full. Lost results are a
-// failure, unless the reader closed the pipe early (| head) or the terminal was closed.
+// Work continues when its progress cannot be written, because the terminal is closed or the disk is full. Lost results
+// are a failure, unless the reader closed the pipe early (| head) or the terminal was closed.
 process.stderr.on('error', () => {});
 let lost: NodeJS.ErrnoException | undefined;
 const terminals = [0, 1, 2].filter(isatty);

@@ -1,5 +1,5 @@
-// Finds the command of a command line: the first word, `--mode NAME` as in the official code, or a command name anywhere that
-// is not the value of an option.
+// Finds the command of a command line: the first word, `--mode NAME` as in the official code, or a command name
+// anywhere that is not the value of an option.
 import { nearestName, UsageError } from '../errors.ts';
 import { shown } from '../text.ts';
 import { optionOf } from './arguments.ts';

@@ -1,5 +1,5 @@
-// Progress with the estimated time left, on standard error: a bar on a terminal, otherwise a line every few seconds. Results go
-// to standard output.
+// Progress with the estimated time left, on standard error: a bar on a terminal, otherwise a line every few seconds.
+// Results go to standard output.
 import { describeDuration } from '../run/index.ts';
 import { endBar, showBar } from './screen.ts';
 
@@ -16,7 +16,9 @@ export function startProgress(title: string, total: number): Progress {
 }
 
 const BAR = 30;
-/** Least milliseconds between two drawings. Updates draw the bar, not a timer, because the work blocks the event loop. */
+/**
+ * Least milliseconds between two drawings. Updates draw the bar, not a timer, because the work blocks the event loop.
+ */
 const DRAW_EVERY_MS = 50;
 
 function bar(title: string, total: number): Progress {

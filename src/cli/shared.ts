@@ -37,7 +37,9 @@ export const deviceOptions: Record<string, Option> = {
   },
 };
 
-/** Opens --device, or the device of the configuration; if that is cpu and there is no C compiler, wasm, with a notice. */
+/**
+ * Opens --device, or the device of the configuration; if that is cpu and there is no C compiler, wasm, with a notice.
+ */
 export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
   checkDevice(parsed);
   const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
@@ -58,7 +60,10 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
   return device;
 }
 
-/** Checks --device and --threads without opening a device. @throws UsageError for a value that is invalid on any machine */
+/**
+ * Checks --device and --threads without opening a device.
+ * @throws UsageError for a value that is invalid on any machine
+ */
 function checkDevice(parsed: Parsed): void {
   const threads = parsed.whole('threads', 1);
   if (threads !== undefined && threads > MOST_THREADS)

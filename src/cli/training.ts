@@ -7,7 +7,10 @@ import { runInterruptible } from './interrupt.ts';
 import { say } from './screen.ts';
 import { TrainingDisplay } from './shared.ts';
 
-/** The messages of a run with their times. Nothing is written until the run owns its work directory, so a refused run leaves no file. */
+/**
+ * The messages of a run with their times. Nothing is written until the run owns its work directory, so a refused run
+ * leaves no file.
+ */
 class Transcript {
   private path: string | undefined;
   private waiting: string[] = [];

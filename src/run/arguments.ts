@@ -1,5 +1,5 @@
-// Argument kinds that the functions of this folder share. This module imports no npm package, because training on a bare
-// machine loads it.
+// Argument kinds that the functions of this folder share. This module imports no npm package, because training on a
+// bare machine loads it.
 import { kind, kinds, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { UNet } from '../nn/unet.ts';

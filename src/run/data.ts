@@ -134,7 +134,10 @@ export async function allImages(config: Config, part: 'train' | 'heldOut'): Prom
   return (await sequentialBatch(dataset, 0, dataset.count, { centered: config.data.centered })).images;
 }
 
-/** Converts network range to u8 pixels, rounding down as in official sample files or to nearest as in official image grids. */
+/**
+ * Converts network range to u8 pixels, rounding down as in official sample files or to nearest as in official image
+ * grids.
+ */
 export function pixels(values: Float32Array, config: Config, rounding: 'floor' | 'nearest'): Uint8Array {
   requireConfig('pixels', config);
   checkArguments('pixels', { values: [values, kinds.float32], rounding: [rounding, roundings] });

@@ -1,4 +1,5 @@
-// Messages about the environment: invalid and misspelt variables, a compiler that does not run, a cache that is not used.
+// Messages about the environment: invalid and misspelt variables, a compiler that does not run, a cache that is not
+// used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// The command grammar, line by line: the meaning of each accepted form, and the exact message for each wrong one. It is the
-// official grammar: absl flags over a locked configuration.
+// The command grammar, line by line: the meaning of each accepted form, and the exact message for each wrong one. It is
+// the official grammar: absl flags over a locked configuration.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

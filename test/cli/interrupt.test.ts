@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM end every long-running command cleanly. RECTIFLOW_TEST_FULL=1 interrupts each at ten random moments in its
-// first seconds, including its start.
+// Ctrl-C and SIGTERM end every long-running command cleanly. RECTIFLOW_TEST_FULL=1 interrupts each at ten random
+// moments in its first seconds, including its start.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// The command lines of the official README are understood with only the program replaced. Also tests the parts of the official
-// configurations that have another meaning here.
+// The command lines of the official README are understood with only the program replaced. Also tests the parts of the
+// official configurations that have another meaning here.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';

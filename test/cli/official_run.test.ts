@@ -1,6 +1,6 @@
-// Runs the command lines of the official README one after another in one folder. Only options that make them small and that give
-// the paths of data and weights are appended. Each exits with 0 and writes the files that its users expect. Images are noise and
-// published weights follow a formula (test/golden/README.md), so nothing is downloaded.
+// Runs the command lines of the official README one after another in one folder. Only options that make them small and
+// that give the paths of data and weights are appended. Each exits with 0 and writes the files that its users expect.
+// Images are noise and published weights follow a formula (test/golden/README.md), so nothing is downloaded.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// Every option of every command has an effect that is tested here, or is refused. The same holds for each configuration key of
-// commands that read only some keys.
+// Every option of every command has an effect that is tested here, or is refused. The same holds for each configuration
+// key of commands that read only some keys.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Every export of rectiflow/run reports wrong arguments with a RectiflowError that names function, expectation and value, before it
-// touches any file. Functions that would take long are only called with an option that they refuse.
+// Every export of rectiflow/run reports wrong arguments with a RectiflowError that names function, expectation and
+// value, before it touches any file. Functions that would take long are only called with an option that they refuse.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
-// Mutants of every format that this package reads (test/support/fuzz) cause no crash and no hang, use little memory, and are refused
-// with one clear error. A mutant is a function of seed, format and index. RECTIFLOW_TEST_FULL=1 reads more than 20,000, each format in
-// its own process, and prints the outcomes; by default a few of each format are read.
+// Mutants of every format that this package reads (test/support/fuzz) cause no crash and no hang, use little memory,
+// and are refused with one clear error. A mutant is a function of seed, format and index. RECTIFLOW_TEST_FULL=1 reads
+// more than 20,000, each format in its own process, and prints the outcomes; by default a few of each format are read.
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// Estimates the cost of each stage of a chain before it starts, from a timed training step and a timed evaluation of the network.
-// Samples and evaluations during training, the classifier and file reads are not included.
+// Estimates the cost of each stage of a chain before it starts, from a timed training step and a timed evaluation of
+// the network. Samples and evaluations during training, the classifier and file reads are not included.
 
 import { checkArgument } from '../../arguments.ts';
 import { type Device, deviceKind } from '../../device/device.ts';

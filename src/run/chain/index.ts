@@ -1,5 +1,6 @@
-// `chain`: trains a few-step generator from data, one stage after another, each as its own command would run it. An interrupted
-// chain, even a killed one, resumes: completed stages are kept, and the current stage continues from its last state.
+// `chain`: trains a few-step generator from data, one stage after another, each as its own command would run it. An
+// interrupted chain, even a killed one, resumes: completed stages are kept, and the current stage continues from its
+// last state.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';

@@ -1,5 +1,5 @@
-// The stages of a chain as data: each has a folder below the work directory and the configuration that it runs with, the same as
-// for `train` and `reflow` by hand.
+// The stages of a chain as data: each has a folder below the work directory and the configuration that it runs with,
+// the same as for `train` and `reflow` by hand.
 //   classifier.safetensors         with chain.classifier: features for scores, trained on the labels
 //   1_rectified_flow               trained on the data
 //   1_rectified_flow_pairs         (z0, z1) of that flow

@@ -1,6 +1,6 @@
-// Checkpoints: safetensors files with the model ("model.<path>"), its EMA ("ema.<path>") and, in states to resume from, Adam's
-// moments ("exp_avg.<path>", "exp_avg_sq.<path>"). The metadata hold the whole configuration, step, package version and git
-// revision. A checkpoint is data; nothing in it is executed.
+// Checkpoints: safetensors files with the model ("model.<path>"), its EMA ("ema.<path>") and, in states to resume from,
+// Adam's moments ("exp_avg.<path>", "exp_avg_sq.<path>"). The metadata hold the whole configuration, step, package
+// version and git revision. A checkpoint is data; nothing in it is executed.
 import { checkArgument, checkOptions, instanceOf, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../io/index.ts';

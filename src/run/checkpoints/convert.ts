@@ -1,6 +1,6 @@
 // Conversion between checkpoints of rectiflow and of the official code.
-//   .pth -> .safetensors   with a configuration: a rectiflow checkpoint; without: a lossless copy of the tree under its own
-//                          names, which every command that takes a checkpoint can open
+//   .pth -> .safetensors   with a configuration: a rectiflow checkpoint; without: a lossless copy of the tree under its
+//                          own names, which every command that takes a checkpoint can open
 //   .safetensors -> .pth   a rectiflow checkpoint in the form that the official restore_checkpoint reads; a copied tree
 //                          becomes the .pth that it was
 import { extname } from 'node:path';
@@ -35,7 +35,10 @@ const optionKinds: OptionKinds<ConvertOptions> = {
   onNotice: runOptions.onNotice,
 };
 
-/** Converts a file. @throws UsageError for other extensions, FileError for a file that is damaged or of another network */
+/**
+ * Converts a file.
+ * @throws UsageError for other extensions, FileError for a file that is damaged or of another network
+ */
 export async function convert(from: string, to: string, options: ConvertOptions = {}): Promise<Conversion> {
   checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });
   const checked = checkOptions('convert', options, optionKinds);

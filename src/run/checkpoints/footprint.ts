@@ -1,5 +1,5 @@
-// A lower bound of the memory that a network needs, computed from its shapes before anything is allocated: the configuration
-// in a file may describe a network larger than any machine.
+// A lower bound of the memory that a network needs, computed from its shapes before anything is allocated: the
+// configuration in a file may describe a network larger than any machine.
 import type { UNet } from '../../nn/unet.ts';
 
 /** Copies of the weights in memory. Training also has gradients, two moments and the average. */
@@ -9,7 +9,9 @@ export type Use = keyof typeof copies;
 /** Feature maps of the first level that a block holds at once. */
 const MAPS = 3;
 
-/** Size of the largest attention map of one image: one number per pair of pixels. The lowest level always has attention. */
+/**
+ * Size of the largest attention map of one image: one number per pair of pixels. The lowest level always has attention.
+ */
 export function attentionMap({ imageSize, channelMultipliers, attentionResolutions }: UNet['options']): number {
   const sizes = channelMultipliers.map((_, level) => imageSize >> level);
   const largest = Math.max(

@@ -1,4 +1,5 @@
-// The identity of a run: the kind of training and its teacher. Checkpoints store it, and a work directory belongs to one.
+// The identity of a run: the kind of training and its teacher. Checkpoints store it, and a work directory belongs to
+// one.
 import type { Config } from '../config/schema.ts';
 import { sha256OfFile } from '../machine/file_hash.ts';
 import { findCheckpoint } from './find.ts';

@@ -60,7 +60,9 @@ const withoutTrace = [
   ...inertKeys,
 ];
 
-/** Differences of two configurations that concern the network or the range of its data. Neither needs to be validated. */
+/**
+ * Differences of two configurations that concern the network or the range of its data. Neither needs to be validated.
+ */
 export function architectureDifferences(a: unknown, b: unknown): Difference[] {
   return differences(a, b).filter(
     ({ path }) => /^(data\.(image_size|num_channels|centered)$|model\.)/.test(path) && !withoutTrace.includes(path),

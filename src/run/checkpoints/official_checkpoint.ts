@@ -121,7 +121,10 @@ export function fitsInPart(path: string, mismatch: readonly string[]): string {
   return `${path} fits only in part: ${mismatch.map((line) => line.trim()).join('; ')}`;
 }
 
-/** The average of a checkpoint. With `partial`, undefined if it does not fit: a list without names cannot be matched in part. */
+/**
+ * The average of a checkpoint. With `partial`, undefined if it does not fit: a list without names cannot be matched in
+ * part.
+ */
 function averageOf(
   path: string,
   average: Dict,
@@ -216,7 +219,10 @@ function wholeNumber(path: string, what: string, value: TorchValue): number {
   return number;
 }
 
-/** Converts to the form that the official restore_checkpoint reads. @param model a network of the checkpoint's architecture */
+/**
+ * Converts to the form that the official restore_checkpoint reads.
+ * @param model a network of the checkpoint's architecture
+ */
 export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchInput {
   const entries = officialEntries(model);
   const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {

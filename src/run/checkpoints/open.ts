@@ -1,4 +1,5 @@
-// Opens any kind of checkpoint: a rectiflow checkpoint, a .pth of the official code, or such a .pth converted to safetensors.
+// Opens any kind of checkpoint: a rectiflow checkpoint, a .pth of the official code, or such a .pth converted to
+// safetensors.
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
@@ -31,8 +32,8 @@ const officialOptions: OptionKinds<OfficialOptions> = { partial: kinds.boolean, 
  * @param reference a path, or a spelling of official command lines: see findCheckpoint
  * @param model a network of the checkpoint's architecture
  * @param config configuration of that network
- * @throws FileError for a file that is missing or damaged, or whose tensors or configuration belong to another network or
- * another range of data
+ * @throws FileError for a file that is missing or damaged, or whose tensors or configuration belong to another network
+ * or another range of data
  */
 export async function openCheckpoint(
   reference: string,
@@ -59,7 +60,10 @@ export async function openCheckpoint(
   return fromOfficialCheckpoint(path, tree, model, checked);
 }
 
-/** Compares configurations, since weights of equal shapes may belong to another function: other data range, filter, activation. */
+/**
+ * Compares configurations, since weights of equal shapes may belong to another function: other data range, filter,
+ * activation.
+ */
 async function refuseOther({ path, config: own }: Checkpoint, config: Config): Promise<void> {
   const changed = architectureDifferences(await resolveConfig(own, path), config);
   if (changed.length === 0) return;

@@ -1,4 +1,5 @@
-// Finds the state dict of a network in the checkpoint of any trainer, and the prefix that the trainer added to its names:
+// Finds the state dict of a network in the checkpoint of any trainer, and the prefix that the trainer added to its
+// names:
 //   official code      {model, ema: {shadow_params}, optimizer, step}, "module.all_modules.0.weight"
 //   a bare state dict  the file itself
 //   Lightning          {state_dict, pytorch-lightning_version, ...}, "model.all_modules.0.weight"
@@ -74,7 +75,10 @@ function keyAmong(path: string, root: Dict, keys: readonly string[]): string | u
   return there[0];
 }
 
-/** The key of the only state dict in a file without the usual keys. @throws FileError if there is none, or more than one */
+/**
+ * The key of the only state dict in a file without the usual keys.
+ * @throws FileError if there is none, or more than one
+ */
 function onlyDict(path: string, root: Dict): string | number {
   const dicts = [...root].filter(([, value]) => isState(value)).map(([key]) => key);
   const keys = root.size === 0 ? 'it is empty' : `its keys are ${quotedList([...root.keys()])}`;

@@ -1,5 +1,5 @@
-// Loads and validates a configuration by name or file. A module (.ts, .js) is the user's code and is executed; a .json, and the
-// configuration in a checkpoint, are data.
+// Loads and validates a configuration by name or file. A module (.ts, .js) is the user's code and is executed; a .json,
+// and the configuration in a checkpoint, are data.
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -21,7 +21,8 @@ export { isBooleanKey, isKey } from './tree.ts';
 const MAX_BYTES = 2 ** 20;
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
 
-// The same three steps up from src/run/config and from dist/run/config. A function, since a CommonJS bundle has no import.meta.url.
+// The same three steps up from src/run/config and from dist/run/config. A function, since a CommonJS bundle has no
+// import.meta.url.
 const presetFolder = () => fileURLToPath(new URL('../../../configs/', import.meta.url));
 
 /** Names of the presets of this package, as `--config` takes them. */
@@ -34,8 +35,8 @@ export function presetNames(): string[] {
 
 /**
  * Loads a configuration.
- * @param reference name of a preset, with or without its folder, or path of a .json, .ts or .js file. "X.py", as in official
- * command lines, means the preset X; Python is never executed
+ * @param reference name of a preset, with or without its folder, or path of a .json, .ts or .js file. "X.py", as in
+ * official command lines, means the preset X; Python is never executed
  * @param notice reports an existing Python file, which is not read, and keys without effect
  * @throws ConfigError for an unknown name or an invalid configuration, FileError for a file that cannot be read
  */
@@ -104,7 +105,8 @@ async function readTree(file: string): Promise<Tree> {
 }
 
 async function runModule(file: string): Promise<unknown> {
-  // Read first for clear errors: a module loader reports a stack for a missing file, and an unexpected character for UTF-16.
+  // Read first for clear errors: a module loader reports a stack for a missing file, and an unexpected character for
+  // UTF-16.
   refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
     if (!/ts$/.test(file))

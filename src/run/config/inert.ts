@@ -1,4 +1,5 @@
-// Keys that have no effect with certain values of other keys. They are validated and kept; setting one by hand causes a notice.
+// Keys that have no effect with certain values of other keys. They are validated and kept; setting one by hand causes a
+// notice.
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';

@@ -1,5 +1,5 @@
-// Applies `--config.a.b value` of a command line to a configuration. The type of the key decides how the text is parsed: numbers,
-// booleans and None as in Python or JavaScript, lists as (1, 2), [1, 2] or 1,2.
+// Applies `--config.a.b value` of a command line to a configuration. The type of the key decides how the text is
+// parsed: numbers, booleans and None as in Python or JavaScript, lists as (1, 2), [1, 2] or 1,2.
 import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
 import { requireConfig } from './require.ts';
@@ -23,7 +23,10 @@ const overridesKind = listOf(
   'overrides { path, text }',
 );
 
-/** Applies overrides. @throws UsageError for an unknown key or a value of the wrong type, ConfigError for one out of range */
+/**
+ * Applies overrides.
+ * @throws UsageError for an unknown key or a value of the wrong type, ConfigError for one out of range
+ */
 export function applyOverrides(config: Config, overrides: readonly Override[]): Config {
   requireConfig('applyOverrides', config);
   checkArgument('applyOverrides', 'overrides', overrides, overridesKind);

@@ -1,5 +1,6 @@
-// The schema of a configuration. Names and nesting are those of the official code (configs/default_cifar10_configs.py and
-// configs/rectified_flow/*), so that its command lines work unchanged. "Ours" marks keys that the official code does not have.
+// The schema of a configuration. Names and nesting are those of the official code (configs/default_cifar10_configs.py
+// and configs/rectified_flow/*), so that its command lines work unchanged. "Ours" marks keys that the official code
+// does not have.
 import { z } from 'zod';
 import { precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
@@ -129,7 +130,10 @@ export const configSchema = z.strictObject({
     num_scales: whole(1, MOST_SCALES),
     beta_min: positive(LARGEST),
     beta_max: positive(LARGEST),
-    /** Ours: recompute the activations of blocks in backward instead of keeping them. Less memory, bit-identical results. */
+    /**
+     * Ours: recompute the activations of blocks in backward instead of keeping them. Less memory, bit-identical
+     * results.
+     */
     activation_checkpointing: z.boolean(),
   }),
   optim: z.strictObject({
@@ -189,7 +193,10 @@ export const configSchema = z.strictObject({
     batch_size: whole(1, LARGEST_BATCH),
     num_samples: whole(1, MOST_IMAGES),
     enable_sampling: z.boolean(),
-    /** Ours: features that samples are compared in: those of Inception, as published scores use, pixels, or a classifier file. */
+    /**
+     * Ours: features that samples are compared in: those of Inception, as published scores use, pixels, or a classifier
+     * file.
+     */
     features: z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
     /** Ours: file of the Inception weights; if empty, found or downloaded: docs/from-pytorch.md. */
     inception: z.string(),
@@ -226,7 +233,10 @@ export const configSchema = z.strictObject({
     sde_drift: z.enum(['exact', 'legacy']),
     /** Ours: bytes that one evaluation of the network may use; larger batches are evaluated in parts. */
     memory_budget: whole(1, 2 ** 50),
-    /** Ours: whether samples that are not finite are an error or are left out and counted. In pairs they are always an error. */
+    /**
+     * Ours: whether samples that are not finite are an error or are left out and counted. In pairs they are always an
+     * error.
+     */
     not_finite: z.enum(['refuse', 'leave_out']),
     n_steps_each: whole(1, MOST_STEPS),
     noise_removal: z.boolean(),
@@ -235,7 +245,9 @@ export const configSchema = z.strictObject({
   }),
   reflow: z.strictObject({
     reflow_type: z.enum(reflowTypes),
-    /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
+    /**
+     * uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise.
+     */
     reflow_t_schedule: z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule),
     /** Distance of velocities or, with lpips, of images: src/run/training/distance.ts. Those with huber are ours. */
     reflow_loss: z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber']),
@@ -246,11 +258,15 @@ export const configSchema = z.strictObject({
     total_number_of_samples: whole(1, MOST_IMAGES),
     /** Ours: file of the VGG16 weights for lpips; if empty, found or downloaded: docs/from-pytorch.md. */
     vgg16: z.string(),
-    /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
+    /**
+     * Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average.
+     */
     student: z.enum(['raw', 'ema']),
     /** Ours: with t0, feed the network z0 itself, as in sampling, instead of 0.999 z0 + 0.001 z1. */
     exact_t0: z.boolean(),
-    /** Ours: z0.npy and z1.npy as the official code reads them, or one file of z1 per batch with z0 given by its seed. */
+    /**
+     * Ours: z0.npy and z1.npy as the official code reads them, or one file of z1 per batch with z0 given by its seed.
+     */
     pair_format: z.enum(['official', 'shards']),
     /** Ours: store z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
     pair_dtype: z.enum(['f32', 'u16']),
@@ -265,7 +281,9 @@ export const configSchema = z.strictObject({
   }),
   /** Ours: options of `chain`. Its stages take everything else from the keys above. */
   chain: z.strictObject({
-    /** Number of rectified flows: the first is trained on the data, each further one is the reflow of the one before. */
+    /**
+     * Number of rectified flows: the first is trained on the data, each further one is the reflow of the one before.
+     */
     flows: whole(1, 1000),
     /** Index of the last step of each reflow, like training.n_iters for the first flow. */
     reflow_iters: whole(0, MANY),
@@ -305,5 +323,8 @@ export function disagreements({ training, reflow }: Config): string[] {
 
 type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;
 
-/** The default export of a configuration file: its differences from `base`, a name or a path from the file; default "base". */
+/**
+ * The default export of a configuration file: its differences from `base`, a name or a path from the file; default
+ * "base".
+ */
 export type ConfigFile = Partial<Config> & { base?: string };

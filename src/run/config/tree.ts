@@ -52,7 +52,10 @@ const LISTED = 20;
 /** Most lines of one message. */
 const MOST_FAULTS = 50;
 
-/** Validates a tree. @throws ConfigError with one line per fault: path, expected value and, for an unknown key, the nearest name */
+/**
+ * Validates a tree.
+ * @throws ConfigError with one line per fault: path, expected value and, for an unknown key, the nearest name
+ */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);
   const faults = result.success

@@ -1,4 +1,5 @@
-// <eval folder>/best.json: the best snapshot so far, by the Frechet distance of its samples or, without scores, by its loss.
+// <eval folder>/best.json: the best snapshot so far, by the Frechet distance of its samples or, without scores, by its
+// loss.
 import { existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { readWhole } from '../../io/file.ts';
@@ -19,8 +20,8 @@ export interface Best {
 }
 
 /**
- * Writes the best of `rows` and of the previous best. The previous one is dropped if it has another kind of score, is among
- * `rows`, or its checkpoint no longer exists.
+ * Writes the best of `rows` and of the previous best. The previous one is dropped if it has another kind of score, is
+ * among `rows`, or its checkpoint no longer exists.
  * @returns whether any row has a score
  */
 export async function keepBest(workdir: string, config: Config, rows: readonly EvalRow[]): Promise<boolean> {

@@ -1,5 +1,6 @@
-// Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe per image and pass. As in the
-// official evaluation, there are five passes over the test part, each with new noise and probes, or one over the training part.
+// Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe per image and pass.
+// As in the official evaluation, there are five passes over the test part, each with new noise and probes, or one over
+// the training part.
 
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';

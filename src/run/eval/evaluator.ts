@@ -1,5 +1,5 @@
-// Evaluates snapshots one after another, as the configuration enables. Data sets and the feature network are opened once. The
-// files are named as in the official code, below workdir/<eval folder>:
+// Evaluates snapshots one after another, as the configuration enables. Data sets and the feature network are opened
+// once. The files are named as in the official code, below workdir/<eval folder>:
 //   ckpt_<k>_loss.npz                    all_losses (one per batch), mean_loss
 //   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
 //   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C], and (ours) scores-<features>.json
@@ -74,7 +74,8 @@ export interface Snapshot {
 
 /**
  * Opens what an evaluation needs, and closes it when `work` ends.
- * @throws FileError for data that cannot be read; `evaluate` throws it for a checkpoint that is damaged or of another network
+ * @throws FileError for data that cannot be read; `evaluate` throws it for a checkpoint that is damaged or of another
+ * network
  */
 export async function withEvaluator<T>(
   config: Config,

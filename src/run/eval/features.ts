@@ -1,5 +1,5 @@
-// Features of images that scores are computed from. Every report names them, because scores in different features cannot be
-// compared.
+// Features of images that scores are computed from. Every report names them, because scores in different features
+// cannot be compared.
 import { basename } from 'node:path';
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, wholeNumbers } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -66,8 +66,8 @@ const openOptions: OptionKinds<OpenOptions> = { device: runOptions.device, onNot
 
 /**
  * Opens the feature network that eval.features selects.
- * @throws FileError for weights that cannot be read or downloaded, naming their source; ConfigError for a classifier of other
- * images
+ * @throws FileError for weights that cannot be read or downloaded, naming their source; ConfigError for a classifier of
+ * other images
  */
 export async function openFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
   requireConfig('openFeatures', config);

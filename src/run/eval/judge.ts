@@ -26,7 +26,10 @@ export interface JudgeOptions {
   onStatistics?: (done: number, total: number) => void;
 }
 
-/** Opens network and statistics; undefined, with a notice, if weights or data are not available. Samples are then not scored. */
+/**
+ * Opens network and statistics; undefined, with a notice, if weights or data are not available. Samples are then not
+ * scored.
+ */
 export async function openJudge(config: Config, options: JudgeOptions): Promise<Judge | undefined> {
   const { device, signal, onNotice = () => {}, onStatistics: onProgress } = options;
   let network: FeatureNetwork | undefined;

@@ -1,9 +1,9 @@
-// The data set's features that scores compare with. They are read from the first of these files that exists, or computed once
-// and stored in the last:
+// The data set's features that scores compare with. They are read from the first of these files that exists, or
+// computed once and stored in the last:
 //   eval.statistics             the file that this key names
 //   assets/stats/<name>.npz     the path of the official code (Inception features only)
-//   <data folder>/statistics/   written by `stats` and by the first evaluation: the feature vectors in the official layout
-//                               (pool_3), and in `features` the key of their network
+//   <data folder>/statistics/   written by `stats` and by the first evaluation: the feature vectors in the official
+//                               layout (pool_3), and in `features` the key of their network
 
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -66,7 +66,10 @@ export async function dataStatistics(
   return { path: path ?? own, ...statistics };
 }
 
-/** Writes the feature vectors of the first eval.max_images training images (0: all) in the official layout. @returns their number */
+/**
+ * Writes the feature vectors of the first eval.max_images training images (0: all) in the official layout.
+ * @returns their number
+ */
 export async function buildStatistics(
   config: Config,
   network: FeatureNetwork,

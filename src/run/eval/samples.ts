@@ -1,8 +1,9 @@
 // Draws samples of a checkpoint to disk, with at most one batch in memory.
-//   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x), and run.json
+//   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x);
+//             and run.json
 //   figures   <folder>/figs/<round>.png, ten images per row
-// run.json describes the run, so that samples of different runs never mix: a repeated evaluation keeps only the batches of an
-// identical run and removes files after its last batch.
+// run.json describes the run, so that samples of different runs never mix: a repeated evaluation keeps only the batches
+// of an identical run and removes files after its last batch.
 import { existsSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';

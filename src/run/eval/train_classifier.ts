@@ -1,5 +1,6 @@
-// `classifier`: trains a small network to classify the labelled images of a configuration. Its last layer then provides features
-// for scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed reproduces the weights.
+// `classifier`: trains a small network to classify the labelled images of a configuration. Its last layer then provides
+// features for scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed reproduces
+// the weights.
 import { dirname } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
@@ -77,7 +78,8 @@ const optionKinds: OptionKinds<ClassifierOptions> = {
 
 /**
  * Trains a classifier and writes it to `out`.
- * @throws ConfigError for a data set without labels, FileError for data that cannot be read or a file that cannot be written
+ * @throws ConfigError for a data set without labels, FileError for data that cannot be read or a file that cannot be
+ * written
  */
 export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
   requireConfig('trainClassifier', config);

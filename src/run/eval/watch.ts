@@ -1,5 +1,5 @@
-// `eval --watch`: evaluates snapshots as training writes them. A snapshot appears complete, by a rename. The folder is polled
-// every few seconds, because file system notifications do not work on network file systems.
+// `eval --watch`: evaluates snapshots as training writes them. A snapshot appears complete, by a rename. The folder is
+// polled every few seconds, because file system notifications do not work on network file systems.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -28,9 +28,9 @@ const optionKinds: OptionKinds<WatchOptions> = {
 };
 
 /**
- * Evaluates the snapshots in the range, present and future, until eval.end_ckpt is done, none has appeared for the timeout, or
- * `signal` is aborted. A replaced snapshot is evaluated again; a notice names one that is removed before its turn. The best so
- * far is recorded in <eval folder>/best.json.
+ * Evaluates the snapshots in the range, present and future, until eval.end_ckpt is done, none has appeared for the
+ * timeout, or `signal` is aborted. A replaced snapshot is evaluated again; a notice names one that is removed before
+ * its turn. The best so far is recorded in <eval folder>/best.json.
  * @returns the latest results of each snapshot; empty if none appeared
  * @throws FileError for a snapshot that is damaged or of another network
  */

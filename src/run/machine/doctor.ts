@@ -144,7 +144,10 @@ export function cacheFinding(): Finding {
   return trial ? { what, state: 'note', detail: `${detail}; ${trial}`, remedy } : { what, state: 'ok', detail };
 }
 
-/** The error message of the work; undefined if it succeeds, or if compiler or koffi, which have their own lines, are missing. */
+/**
+ * The error message of the work; undefined if it succeeds, or if compiler or koffi, which have their own lines, are
+ * missing.
+ */
 function attempt(work: () => void): string | undefined {
   try {
     ffiVersion();

@@ -4,9 +4,10 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /**
- * Version of the arithmetic, raised by every change after which the same run gives other bits. A state stores the version that
- * its run started with.
- * 1: states without a version. 2: Adam's constants in double, frequencies of time embeddings rounded as in the official code,
+ * Version of the arithmetic, raised by every change after which the same run gives other bits. A state stores the
+ * version that its run started with.
+ * 1: states without a version. 2: Adam's constants in double, frequencies of time embeddings rounded as in the official
+ * code,
  * exact means in group norm, exp, sin and cos at the ends of their range, sums in short stretches.
  */
 export const NUMERICS = 2;
@@ -28,7 +29,10 @@ export function gitRevision(): string | undefined {
   return head.stdout.trim() + (git('status', '--porcelain', '-uno').stdout?.trim() ? '+' : '');
 }
 
-/** Version and revision, as checkpoints and reports store them. It has no date, so that a repeated run gives the same bytes. */
+/**
+ * Version and revision, as checkpoints and reports store them. It has no date, so that a repeated run gives the same
+ * bytes.
+ */
 export function provenance(): { version: string; revision: string } {
   return { version: packageVersion(), revision: gitRevision() ?? 'unknown' };
 }

@@ -1,5 +1,6 @@
-// Measures the rates that kernels/conv/algorithm.ts chooses convolution algorithms by: each algorithm and pass on a grid of
-// shapes. The algorithms take turns and the best of several turns counts, so that a short load on the machine does not decide.
+// Measures the rates that kernels/conv/algorithm.ts chooses convolution algorithms by: each algorithm and pass on a
+// grid of shapes. The algorithms take turns and the best of several turns counts, so that a short load on the machine
+// does not decide.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';

@@ -25,7 +25,8 @@ const grid = z
   .refine((values) => values.every((value, i) => i === 0 || value > values[i - 1]), 'expected ascending numbers');
 const ofEach = <Name extends string, Value extends z.ZodType>(names: readonly Name[], value: Value) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, value])) as Record<Name, Value>);
-// faultOf checks the rates themselves, because zod would report an issue for each wrong number and a file may hold millions.
+// faultOf checks the rates themselves, because zod would report an issue for each wrong number and a file may hold
+// millions.
 const schema = z.object({ tiles: grid, channels: grid, rates: ofEach(passes, ofEach(algorithms, z.unknown())) });
 
 /** Largest size of a file. A table of 64 x 64 rates per algorithm is smaller. */
@@ -71,7 +72,10 @@ function hasShape(value: unknown, [length, ...inner]: readonly number[]): value 
 
 const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };
 
-/** Makes convolutions use the table that RECTIFLOW_TUNING names. @returns its path; undefined if the variable is not set */
+/**
+ * Makes convolutions use the table that RECTIFLOW_TUNING names.
+ * @returns its path; undefined if the variable is not set
+ */
 export async function useNamedTuning(): Promise<string | undefined> {
   const path = fromEnvironment('RECTIFLOW_TUNING');
   if (path === undefined) return undefined;
@@ -109,8 +113,8 @@ function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningO
 }
 
 /**
- * What the bits of convolutions depend on besides the program, in the form that checkpoints store: instruction set and hash of
- * the tuning table, or "exact". undefined on CUDA.
+ * What the bits of convolutions depend on besides the program, in the form that checkpoints store: instruction set and
+ * hash of the tuning table, or "exact". undefined on CUDA.
  */
 export function tuningIdentity(device: Device): string | undefined {
   checkArgument('tuningIdentity', 'device', device, runOptions.device);

@@ -1,6 +1,6 @@
-// Files that are too large for the package or that we may not redistribute: data sets, published weights. Each is read from the
-// path in its configuration key, else from the user's data folder (RECTIFLOW_DATA, by default in the user's cache), where it
-// is downloaded if missing.
+// Files that are too large for the package or that we may not redistribute: data sets, published weights. Each is read
+// from the path in its configuration key, else from the user's data folder (RECTIFLOW_DATA, by default in the user's
+// cache), where it is downloaded if missing.
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fromEnvironment, homeFolder } from '../../device/environment.ts';

@@ -71,8 +71,8 @@ function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFl
 /**
  * Writes report.html and report.json on a list of flows.
  * @param config how they are measured: seed, data set, eval and sampling
- * @throws FileError for missing checkpoints; ConfigError if the samples would take longer than the budget; the signal's reason
- * when aborted
+ * @throws FileError for missing checkpoints; ConfigError if the samples would take longer than the budget; the signal's
+ * reason when aborted
  */
 export async function reportFlows(
   flows: readonly ReportedFlow[],

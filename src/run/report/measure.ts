@@ -1,5 +1,5 @@
-// Measures one flow for a report: pictures and scores for several numbers of steps from the same noise, straightness, and a few
-// paths. Samples are written to {folder}/{eval folder}/ckpt_<k>/ and reused from there.
+// Measures one flow for a report: pictures and scores for several numbers of steps from the same noise, straightness,
+// and a few paths. Samples are written to {folder}/{eval folder}/ckpt_<k>/ and reused from there.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';

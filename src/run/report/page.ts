@@ -1,4 +1,5 @@
-// The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and provenance.
+// The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
+// provenance.
 import type { Config } from '../config/schema.ts';
 import type { ReportFigures } from './figures.ts';
 import { figure, page, paragraph, row, section, table } from './html.ts';

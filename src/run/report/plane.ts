@@ -1,4 +1,5 @@
-// The report on flows in the plane: plots of their paths, and the same figures as for images, all from the same start points.
+// The report on flows in the plane: plots of their paths, and the same figures as for images, all from the same start
+// points.
 import { join } from 'node:path';
 import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';

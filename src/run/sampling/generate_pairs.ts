@@ -1,6 +1,6 @@
-// `reflow` with generate_data_from_z0 writes pairs (z0, z1) to {data_root}/{seed}: noise, and where the EMA of the flow takes it.
-// With generate_data_from_z1, z1 are images of the data set and z0 is where the reverse ODE takes them.
-// An interrupted run, even a killed one, resumes after its last batch. Runs with different seeds can run at the same time.
+// `reflow` with generate_data_from_z0 writes pairs (z0, z1) to {data_root}/{seed}: noise, and where the EMA of the flow
+// takes it. With generate_data_from_z1, z1 are images of the data set and z0 is where the reverse ODE takes them. An
+// interrupted run, even a killed one, resumes after its last batch. Runs with different seeds can run at the same time.
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import {
@@ -61,11 +61,11 @@ const optionKinds: OptionKinds<GenerateOptions> = {
 };
 
 /**
- * Generates exactly reflow.total_number_of_samples pairs, from noise of seed `seed` or from the first training images. It holds
- * at most training.batch_size of them in memory.
- * @throws FileError if the folder already holds all pairs (unless `complete` is 'keep'), is in use or cannot be written;
- * ConfigError if it holds pairs of another teacher, sampler or configuration, naming the differences, or if the data set has
- * fewer images
+ * Generates exactly reflow.total_number_of_samples pairs, from noise of seed `seed` or from the first training images.
+ * It holds at most training.batch_size of them in memory.
+ * @throws FileError if the folder already holds all pairs (unless `complete` is 'keep'), is in use or cannot be
+ * written; ConfigError if it holds pairs of another teacher, sampler or configuration, naming the differences, or if
+ * the data set has fewer images
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
   requireConfig('generatePairs', config);

@@ -7,8 +7,9 @@ import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 
 /**
- * The largest micro-batch, at least 1, whose forward pass needs at most `budget` bytes beyond those in use now. With `gradient`,
- * the pass includes the gradient with respect to x. Passes over one and two samples give the bytes per sample.
+ * The largest micro-batch, at least 1, whose forward pass needs at most `budget` bytes beyond those in use now. With
+ * `gradient`, the pass includes the gradient with respect to x. Passes over one and two samples give the bytes per
+ * sample.
  */
 export function microBatchFor(
   velocity: Velocity,

@@ -28,7 +28,10 @@ const writers: Record<string, Writer> = {
   },
 };
 
-/** The writer for a path. Call it before sampling, so that a wrong name fails early. @throws UsageError for other extensions */
+/**
+ * The writer for a path. Call it before sampling, so that a wrong name fails early.
+ * @throws UsageError for other extensions
+ */
 export function sampleWriter(path: string): Writer {
   checkArgument('sampleWriter', 'path', path, kinds.path);
   const writer = writers[extname(path).toLowerCase()];

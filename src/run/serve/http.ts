@@ -1,5 +1,5 @@
-// The HTTP layer of the sampling server. Everything a client can send has a limit in time, bytes and number, and nothing is
-// computed for clients that have disconnected.
+// The HTTP layer of the sampling server. Everything a client can send has a limit in time, bytes and number, and
+// nothing is computed for clients that have disconnected.
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { RectiflowError, ValueError } from '../../errors.ts';
@@ -88,7 +88,10 @@ interface Reply {
   headers?: Record<string, string>;
 }
 
-/** Answers a request. @param proceed must be called before reading the body; sends "100 Continue" if the client expects it */
+/**
+ * Answers a request.
+ * @param proceed must be called before reading the body; sends "100 Continue" if the client expects it
+ */
 type Answer = (request: IncomingMessage, signal: AbortSignal, proceed: () => void) => Promise<Reply>;
 
 /** A connection: its unanswered requests, and the bytes of its unsent answers. */

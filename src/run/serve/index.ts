@@ -30,8 +30,8 @@ export interface SampleServer {
   /** Resolves when the server is closed, by `close` or by its signal. */
   readonly closed: Promise<void>;
   /**
-   * Stops listening, answers pending requests with status 503, and frees the network. Resolves when that is done, within a second
-   * or after the current evaluation of the network.
+   * Stops listening, answers pending requests with status 503, and frees the network. Resolves when that is done,
+   * within a second or after the current evaluation of the network.
    */
   close(): Promise<void>;
 }
@@ -51,9 +51,9 @@ const serveOptions: OptionKinds<ServeOptions> = {
 };
 
 /**
- * Serves samples of a checkpoint over HTTP, with its averaged weights: `GET /healthz` and `POST /sample`, see docs/library.md.
- * The images are bit-identical to those of `sampleFromCheckpoint` with the same options. They are computed on this thread, one
- * request at a time; other requests are handled between two evaluations of the network.
+ * Serves samples of a checkpoint over HTTP, with its averaged weights: `GET /healthz` and `POST /sample`, see
+ * docs/library.md. The images are bit-identical to those of `sampleFromCheckpoint` with the same options. They are
+ * computed on this thread, one request at a time; other requests are handled between two evaluations of the network.
  *
  * ```js
  * const server = await serveSamples('checkpoint_1.safetensors', config, { device: await openDevice('cpu'), port: 0 });

@@ -31,7 +31,8 @@ export class JobQueue {
 
   /**
    * Runs a job after those before it. The queue must not be full.
-   * @param signal removes a waiting job from the queue. A running job must watch the signal itself; it blocks the queue until it ends
+   * @param signal removes a waiting job from the queue. A running job must watch the signal itself; it blocks the queue
+   * until it ends
    * @throws the signal's reason immediately when aborted; any error of the job
    */
   run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {

@@ -52,8 +52,8 @@ export function targetOf({ url = '' }: IncomingMessage): { path: string; query: 
 }
 
 /**
- * Refuses requests of other web pages through the browser of a local user (CSRF, DNS rebinding). A browser sends the page's origin
- * in Origin and the server's name in Host; a page can make its own name resolve to this machine.
+ * Refuses requests of other web pages through the browser of a local user (CSRF, DNS rebinding). A browser sends the
+ * page's origin in Origin and the server's name in Host; a page can make its own name resolve to this machine.
  * @param ownNames accepted values of Host if the server listens on the loopback interface only; undefined accepts any
  * @throws HttpError 400, 403, 421
  */

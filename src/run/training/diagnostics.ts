@@ -3,8 +3,8 @@
 //   transport cost   mean of (z1 - z0)^2 over its own coupling, which reflow lowers and never raises
 //   coupling error   reflow only: mean squared distance between where the flow takes z0 and the z1 of the pair
 //   loss by time     reflow only: squared error of the velocity on the straight lines of the pairs, by tenths of t
-// It uses at most 16 samples, 8 steps, and 10 times of half the samples. With the default eval_freq of 100, that is below 1 % of
-// the passes of training with batch size 128, and below 5 % with any batch size.
+// It uses at most 16 samples, 8 steps, and 10 times of half the samples. With the default eval_freq of 100, that is
+// below 1 % of the passes of training with batch size 128, and below 5 % with any batch size.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { initialNoise, interpolate, microBatched, networkVelocity, pathGauges, replayable } from '../../flow/index.ts';
@@ -50,7 +50,10 @@ export function probeNoise(config: Config, device: Device): Float32Array {
   return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
 }
 
-/** Measures the weights that `model` holds now. @param coupling the pairs of reflow, or for a 1-rectified flow only z0 */
+/**
+ * Measures the weights that `model` holds now.
+ * @param coupling the pairs of reflow, or for a 1-rectified flow only z0
+ */
 export function flowDiagnostics(
   model: UNet,
   config: Config,

@@ -28,8 +28,8 @@ export interface OpenDistance extends Disposable {
 
 /**
  * Opens the distance of a configuration. Runs call it first, because the weights of LPIPS are not part of the package.
- * @throws ConfigError for a schedule that the distance does not support, or for images without 3 channels; FileError for weights
- * that cannot be read or downloaded
+ * @throws ConfigError for a schedule that the distance does not support, or for images without 3 channels; FileError
+ * for weights that cannot be read or downloaded
  */
 export async function openDistance(
   config: Config,
@@ -54,7 +54,8 @@ export async function openDistance(
   const image = (x: Tensor) => (centered ? x : sub(mul(x, 2), 1));
   const perceptual: Perceptual = (a, b) => lpips.forward(image(a), image(b));
   const measure = loss === 'lpips-huber' ? lpipsHuber(perceptual) : oneStep(perceptual, loss === 'lpips+l2');
-  // As in the official code, a distance of images is halved without reduce_mean, although it is not a sum over dimensions.
+  // As in the official code, a distance of images is halved without reduce_mean, although it is not a sum over
+  // dimensions.
   const scale = config.training.reduce_mean ? 1 : 0.5;
   return {
     distance: (v, x0, x1, t) => mul(measure(v, x0, x1, t), scale),

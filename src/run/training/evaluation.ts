@@ -1,5 +1,5 @@
-// The evaluation loss: the training objective over held-out images. Noise and time depend on the index of the image only, so two
-// evaluations of one model are bit-identical, and different models see the same draws.
+// The evaluation loss: the training objective over held-out images. Noise and time depend on the index of the image
+// only, so two evaluations of one model are bit-identical, and different models see the same draws.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';

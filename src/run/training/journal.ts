@@ -139,7 +139,10 @@ export class RunJournal {
   }
 }
 
-/** Makes a folder. @throws FileError if it cannot be written, or if an entry whose name matches `names` is not a folder */
+/**
+ * Makes a folder.
+ * @throws FileError if it cannot be written, or if an entry whose name matches `names` is not a folder
+ */
 async function requireFolders(folder: string, names: RegExp): Promise<void> {
   makeFolder(folder);
   await requireWritable(join(folder, 'trial'));

@@ -60,8 +60,8 @@ export function wasAborted(signal: AbortSignal | undefined, error: unknown): boo
 
 /**
  * Runs the steps from `from` to `total`.
- * @returns the next step to run: `total`, or less if `signal` was aborted. A step that is interrupted by the signal leaves network
- * and optimiser as they were before it
+ * @returns the next step to run: `total`, or less if `signal` was aborted. A step that is interrupted by the signal
+ * leaves network and optimiser as they were before it
  */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);

@@ -1,5 +1,5 @@
-// Training objectives: the arrays of a step's batch, which are prefetched, and the loss of a part of the batch. Every draw is a
-// function of (seed, sample), where samples are numbered through the run.
+// Training objectives: the arrays of a step's batch, which are prefetched, and the loss of a part of the batch. Every
+// draw is a function of (seed, sample), where samples are numbered through the run.
 //   a flow from noise to data     z0 drawn, z1 images
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
@@ -39,7 +39,10 @@ interface ObjectiveOptions {
   device: Device;
 }
 
-/** `distance` compares the velocity with the straight line, or the images that they lead to; default: squared difference. */
+/**
+ * `distance` compares the velocity with the straight line, or the images that they lead to; default: squared
+ * difference.
+ */
 interface ReflowOptions extends ObjectiveOptions {
   distance?: Distance;
 }
@@ -112,8 +115,8 @@ export async function pairBatch({ pairs, real }: PairSource, step: number, confi
 }
 
 /**
- * Replaces each pair by a pair of real images with probability reflow.real_data_ratio, as a function of (seed, sample). Real data
- * in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
+ * Replaces each pair by a pair of real images with probability reflow.real_data_ratio, as a function of (seed, sample).
+ * Real data in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
  */
 async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Config): Promise<void> {
   const { seed, training, reflow } = config;

@@ -1,5 +1,5 @@
-// Estimates what a training run needs, before it starts. Passes over one and over a few samples measure memory and time on the
-// model; the disk space for checkpoints follows from their sizes.
+// Estimates what a training run needs, before it starts. Passes over one and over a few samples measure memory and time
+// on the model; the disk space for checkpoints follows from their sizes.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
@@ -89,8 +89,8 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
 }
 
 /**
- * Seconds per sample in a large batch. A small network is slower per sample in small batches, above all on a loaded machine, so
- * larger batches are timed while they are faster, up to `most` samples or a few seconds.
+ * Seconds per sample in a large batch. A small network is slower per sample in small batches, above all on a loaded
+ * machine, so larger batches are timed while they are faster, up to `most` samples or a few seconds.
  */
 function secondsPerSample(seconds: number, samples: number, most: number, time: (samples: number) => number): number {
   let best = seconds / samples;

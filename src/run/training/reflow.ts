@@ -1,7 +1,8 @@
 // `reflow`: training on the pairs of a trained flow (paper, sections 2.2 and 3.2; official run_lib_reflow.py).
 //   generate_data_from_z0   pairs (z0, z1) of noise and where the flow's EMA takes it (run/sampling/generate_pairs.ts)
 //   generate_data_from_z1   pairs of images z1 and where the reverse ODE takes them
-//   train_reflow            trains the next flow, or a distilled one, on stored pairs, optionally mixed with pairs of images
+//   train_reflow            trains the next flow, or a distilled one, on stored pairs, optionally mixed with pairs of
+//                           images
 //   train_online_reflow     the same, on pairs that the flow's EMA generates in each step
 // A student starts from the raw weights of the flow, with a new average and step count.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
@@ -36,8 +37,8 @@ const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: k
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt, or resumes an interrupted run.
- * @throws as runTask; ConfigError for a loss that the schedule or data do not support; FileError for weights, pairs or a
- * checkpoint that cannot be read, and for pairs that fail the checks
+ * @throws as runTask; ConfigError for a loss that the schedule or data do not support; FileError for weights, pairs or
+ * a checkpoint that cannot be read, and for pairs that fail the checks
  */
 export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
   requireConfig('trainReflow', config);

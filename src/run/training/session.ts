@@ -1,5 +1,5 @@
-// Runs one training stage in a work directory: resumes from its state if there is one, runs the loop, and writes states,
-// snapshots and records. The TrainingTask provides the objective and its evaluation.
+// Runs one training stage in a work directory: resumes from its state if there is one, runs the loop, and writes
+// states, snapshots and records. The TrainingTask provides the objective and its evaluation.
 import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
@@ -37,7 +37,10 @@ export interface TrainOptions {
   onCompile?: (progress: CompileProgress) => void;
   /** Called before the first step with the estimated needs of the run. */
   onPlan?: (plan: TrainingPlan) => void;
-  /** Reports what is unusual but not an error: missing files, a damaged state, another stage's folder, resuming from a step. */
+  /**
+   * Reports what is unusual but not an error: missing files, a damaged state, another stage's folder, resuming from a
+   * step.
+   */
   onNotice?: (text: string) => void;
 }
 
@@ -71,8 +74,8 @@ export interface TrainingTask {
 export type OpenTask = (model: UNet) => Promise<TrainingTask>;
 
 /**
- * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of (seed, step,
- * sample), so an interrupted run, even a killed one, resumes to bit-identical results.
+ * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of
+ * (seed, step, sample), so an interrupted run, even a killed one, resumes to bit-identical results.
  * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or not writable,
  * NonFiniteError naming step and op. Saved states remain
  */

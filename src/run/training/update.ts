@@ -1,6 +1,6 @@
-// One optimiser update from a batch: loss and gradient of its parts, then Adam. What differs between steps (batch, sample indices,
-// Adam's schedule) is written to device memory first. The rest is the same work in every step; it is recorded after the first
-// step and then replayed.
+// One optimiser update from a batch: loss and gradient of its parts, then Adam. What differs between steps (batch,
+// sample indices, Adam's schedule) is written to device memory first. The rest is the same work in every step; it is
+// recorded after the first step and then replayed.
 
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, Recording } from '../../device/device.ts';
@@ -35,7 +35,10 @@ export class BatchUpdate {
   /** First sample of each part. */
   private readonly parts: readonly number[];
   private readonly partSize: number;
-  /** A part's share of the batch, as a number and as the cotangent of its loss, so that gradients add up to that of the mean. */
+  /**
+   * A part's share of the batch, as a number and as the cotangent of its loss, so that gradients add up to that of the
+   * mean.
+   */
   private readonly share: number;
   private readonly cotangent: Tensor;
   /** The loss of each part, followed by the gradient norm. */
@@ -61,8 +64,8 @@ export class BatchUpdate {
   /**
    * Makes the update of a step. All tensors that it creates are freed.
    * @param arrays the arrays that the objective fetched
-   * @throws NonFiniteError naming step and op; the update is skipped if its gradient is not finite. If an interrupt between two
-   * kernels throws, the network keeps the weights of the step before
+   * @throws NonFiniteError naming step and op; the update is skipped if its gradient is not finite. If an interrupt
+   * between two kernels throws, the network keeps the weights of the step before
    */
   run(step: number, arrays: readonly Float32Array[]): UpdateResult {
     const { optimizer } = this.options;

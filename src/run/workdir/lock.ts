@@ -1,6 +1,6 @@
 // Gives one process at a time exclusive use of a folder, on any file system. The lock is a file that names its owner
-// (lock_owner.ts) and holds a counter that the owner increments while it lives (lock_beat.ts). docs/design.md, "The lock",
-// proves it sound.
+// (lock_owner.ts) and holds a counter that the owner increments while it lives (lock_beat.ts). docs/design.md, "The
+// lock", proves it sound.
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -43,10 +43,11 @@ export interface LockOptions {
 }
 
 /**
- * Locks a folder. It waits for another owner only if nothing but its heartbeat can show whether it lives. While the lock is
- * held, every atomic write below the folder first checks that it still is (io/guard.ts).
+ * Locks a folder. It waits for another owner only if nothing but its heartbeat can show whether it lives. While the
+ * lock is held, every atomic write below the folder first checks that it still is (io/guard.ts).
  * @returns a function that releases the lock
- * @throws FileError if another live process holds the lock, or if the file is not a lock; the signal's reason when aborted
+ * @throws FileError if another live process holds the lock, or if the file is not a lock; the signal's reason when
+ * aborted
  */
 export async function lockFolder(folder: string, options: LockOptions = {}): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
@@ -80,8 +81,8 @@ async function acquire(folder: string, path: string, me: Owner, options: LockOpt
 }
 
 /**
- * Replaces the lock of an owner that is gone. A process must first create the claim on that very lock; renaming the claim makes
- * it the lock. Which process won is then read from the lock.
+ * Replaces the lock of an owner that is gone. A process must first create the claim on that very lock; renaming the
+ * claim makes it the lock. Which process won is then read from the lock.
  */
 async function takeOver(folder: string, path: string, seen: Seen, me: Owner, options: LockOptions): Promise<boolean> {
   const claim = claimOn(path, seen.line);

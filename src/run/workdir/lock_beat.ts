@@ -1,5 +1,6 @@
-// The heartbeat of a lock: its second line is a counter that increases while the process lives and is not suspended. A separate
-// thread increments it, because kernels block the event loop of the main thread for as long as a training step takes.
+// The heartbeat of a lock: its second line is a counter that increases while the process lives and is not suspended. A
+// separate thread increments it, because kernels block the event loop of the main thread for as long as a training step
+// takes.
 import { Worker } from 'node:worker_threads';
 
 /** The thread's program, as a string so that it works in a bundle and from TypeScript sources too. */

@@ -1,7 +1,8 @@
 // The owner of a lock as its file names it, and whether that process is known to be alive or gone.
 //
-// First line: HOST PID START TOKEN BOOT SPACE, with "-" for what the system does not provide. START is in clock ticks since boot
-// (/proc/PID/stat), BOOT the kernel's boot id, SPACE the inode of the process's pid namespace. Second line: a counter.
+// First line: HOST PID START TOKEN BOOT SPACE, with "-" for what the system does not provide. START is in clock ticks
+// since boot (/proc/PID/stat), BOOT the kernel's boot id, SPACE the inode of the process's pid namespace. Second line:
+// a counter.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -42,8 +43,8 @@ export function parseOwner(line: string): Owner | undefined {
 }
 
 /**
- * Whether an owner lives. 'gone' and 'lives' are certain. 'unknown' is a process on another machine or in another container, or
- * one whose start time this system does not provide: its pid may belong to another process by now.
+ * Whether an owner lives. 'gone' and 'lives' are certain. 'unknown' is a process on another machine or in another
+ * container, or one whose start time this system does not provide: its pid may belong to another process by now.
  */
 export function stateOf(owner: Owner): 'lives' | 'gone' | 'unknown' {
   if (!onThisSystem(owner)) return 'unknown';

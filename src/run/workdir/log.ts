@@ -1,4 +1,5 @@
-// log.jsonl, one line per step. Resuming from a step removes the lines from that step on, so that each step appears once.
+// log.jsonl, one line per step. Resuming from a step removes the lines from that step on, so that each step appears
+// once.
 import { type FileHandle, stat } from 'node:fs/promises';
 import { exists, openRegular, readLines, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
@@ -35,8 +36,8 @@ export class StepLog {
   }
 
   /**
-   * Resolves when all lines are on disk, so that no saved state is ahead of its log. If another program removed or replaced the
-   * file, a notice says so and further lines go to the file that now has its name.
+   * Resolves when all lines are on disk, so that no saved state is ahead of its log. If another program removed or
+   * replaced the file, a notice says so and further lines go to the file that now has its name.
    */
   async sync(): Promise<void> {
     checkGuards(this.path);
@@ -66,8 +67,8 @@ export class StepLog {
 }
 
 /**
- * Keeps the steps before `from`. It always writes a new file, so that a process that lost this folder and still has the old
- * file open adds nothing to the new one.
+ * Keeps the steps before `from`. It always writes a new file, so that a process that lost this folder and still has the
+ * old file open adds nothing to the new one.
  */
 async function cut(path: string, from: number): Promise<void> {
   if (!(await exists(path))) return;
@@ -99,7 +100,8 @@ export interface LoggedStep {
 const MOST_STEPS = 2 ** 20;
 
 /**
- * Reads the steps of a run's log. Above a million steps, it keeps every second, every fourth, and so on. Empty without a log.
+ * Reads the steps of a run's log. Above a million steps, it keeps every second, every fourth, and so on. Empty without
+ * a log.
  * @throws FileError for a log that cannot be read
  */
 export async function readLog(path: string): Promise<LoggedStep[]> {

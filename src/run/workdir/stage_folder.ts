@@ -1,5 +1,5 @@
-// Chooses the work directory of a training stage. The official README runs reflow on stored pairs and online reflow in one
-// folder. A stage must never resume from the state of another, so the second stage gets a sibling folder:
+// Chooses the work directory of a training stage. The official README runs reflow on stored pairs and online reflow in
+// one folder. A stage must never resume from the state of another, so the second stage gets a sibling folder:
 //   logs/2_rectified_flow                        train_reflow, which came first
 //   logs/2_rectified_flow_train_online_reflow    the second stage; further ones (with another teacher) add _2, _3, ...
 import { existsSync } from 'node:fs';
@@ -11,8 +11,8 @@ import { readCheckpointHeader } from '../checkpoints/checkpoint.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 
 /**
- * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs to this
- * stage or to none.
+ * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs
+ * to this stage or to none.
  * @param otherStage 'beside' uses a sibling folder, 'refuse' throws instead
  * @param notice reports, in one line, a folder other than `workdir`
  * @throws FileError for a folder that cannot be read, ConfigError for a folder of another stage with 'refuse'
@@ -66,8 +66,8 @@ async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
 }
 
 /**
- * The numbers n of the files <name>_<n>.safetensors, ascending; empty if the folder does not exist. Numbers with leading zeros
- * or beyond the safe integers are skipped: this package does not write them.
+ * The numbers n of the files <name>_<n>.safetensors, ascending; empty if the folder does not exist. Numbers with
+ * leading zeros or beyond the safe integers are skipped: this package does not write them.
  */
 export async function numberedFiles(folder: string, name: string): Promise<number[]> {
   if (!existsSync(folder)) return [];

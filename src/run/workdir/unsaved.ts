@@ -1,5 +1,5 @@
-// Tracks whether the process holds results that are not in a file yet, such as the training steps since the last state. The
-// command line checks this before it ends the process on a signal.
+// Tracks whether the process holds results that are not in a file yet, such as the training steps since the last state.
+// The command line checks this before it ends the process on a signal.
 
 let holders = 0;
 

@@ -1,5 +1,5 @@
-// The folder of one training run. One process at a time writes to it, and only a run of the same stage (stage_folder.ts) and
-// configuration can resume in it.
+// The folder of one training run. One process at a time writes to it, and only a run of the same stage
+// (stage_folder.ts) and configuration can resume in it.
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
 //   checkpoints-meta/state_<updates>.safetensors     states to resume from, the last two: model, EMA, Adam's moments
@@ -23,8 +23,8 @@ import { numberedFiles, stageFolder } from './stage_folder.ts';
 const KEPT_STATES = 2;
 
 /**
- * Files that are written atomically, by folder. Only their temporary files are removed after a killed process, because a folder
- * may be a link.
+ * Files that are written atomically, by folder. Only their temporary files are removed after a killed process, because
+ * a folder may be a link.
  */
 const written = {
   '.': /^(config\.json|log\.jsonl|report\.(html|json))$/,
@@ -60,7 +60,8 @@ export class WorkDirectory {
    * @param asked the requested folder; see stageFolder for one that belongs to another stage
    * @param notice reports a folder other than `asked`
    * @param signal ends the wait for another process's lock
-   * @throws FileError if the folder cannot be written or another process uses it, ConfigError for another stage with 'refuse'
+   * @throws FileError if the folder cannot be written or another process uses it, ConfigError for another stage with
+   * 'refuse'
    */
   static async open(
     asked: string,

@@ -201,8 +201,8 @@ describe('a chain on the digits', () => {
 });
 
 /**
- * The SHA-256 of every file of a chain, except files that contain the time of day, and without the rates in logs. Checks that there
- * are no files that begin with a dot, so no temporary files.
+ * The SHA-256 of every file of a chain, except files that contain the time of day, and without the rates in logs.
+ * Checks that there are no files that begin with a dot, so no temporary files.
  */
 function filesOf(folder: string): Record<string, string> {
   const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();

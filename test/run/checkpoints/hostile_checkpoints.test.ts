@@ -1,5 +1,5 @@
-// Checkpoints and configurations with sizes beyond any machine, or with values that are not numbers: each is refused with a line that
-// names the key, before memory is allocated.
+// Checkpoints and configurations with sizes beyond any machine, or with values that are not numbers: each is refused
+// with a line that names the key, before memory is allocated.
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

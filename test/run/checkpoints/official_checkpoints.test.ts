@@ -1,5 +1,5 @@
-// Official checkpoints: found under any spelling, refused if they do not fit, converted both ways bit for bit, and resumed. The files
-// in test/golden were written by the official code.
+// Official checkpoints: found under any spelling, refused if they do not fit, converted both ways bit for bit, and
+// resumed. The files in test/golden were written by the official code.
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

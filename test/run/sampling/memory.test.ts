@@ -1,5 +1,5 @@
-// Two ways to train in less memory: activation checkpointing is bit-identical, and a batch in parts has the same draws and, up to
-// rounding, the same weights.
+// Two ways to train in less memory: activation checkpointing is bit-identical, and a batch in parts has the same draws
+// and, up to rounding, the same weights.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,7 +61,8 @@ async function outcome(overrides: Record<string, unknown>, steps: number) {
 }
 
 describe('activation checkpointing', () => {
-  // A batch size at which activations dominate memory, rather than the scratch of convolutions, which does not grow with the batch.
+  // A batch size at which activations dominate memory, rather than the scratch of convolutions, which does not grow
+  // with the batch.
   const deep = { 'model.nf': 16, 'model.num_res_blocks': 3, 'model.init_scale': 1, 'training.batch_size': 128 };
 
   it('has the same losses and weights after 3 steps in less than 0.4 of the memory', async () => {

@@ -1,5 +1,5 @@
-// Generating pairs: identical bytes after any interruption, refusals, and both layouts as one set. RECTIFLOW_TEST_FULL=1 kills ten
-// runs instead of two.
+// Generating pairs: identical bytes after any interruption, refusals, and both layouts as one set.
+// RECTIFLOW_TEST_FULL=1 kills ten runs instead of two.
 import { spawn } from 'node:child_process';
 import {
   cpSync,
@@ -179,7 +179,8 @@ describe('a run killed at any moment resumes to identical bytes', () => {
         let stderr = '';
         child.stderr.on('data', (text) => (stderr += text));
         const kill = () => child.kill('SIGKILL');
-        // Even rounds kill at any moment, including the start; odd rounds soon after a batch, in the next one or in the journal.
+        // Even rounds kill at any moment, including the start; odd rounds soon after a batch, in the next one or in the
+        // journal.
         const delay = patience * (round % 2 === 0 ? 400 + Math.random() * 600 : Math.random() * 120);
         const started = Date.now();
         const before = batchesIn(join(root, `${seed}`));

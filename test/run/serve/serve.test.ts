@@ -1,4 +1,5 @@
-// The HTTP layer of the sampling server, over raw sockets, with a sampler that the test controls, so that no test depends on speed.
+// The HTTP layer of the sampling server, over raw sockets, with a sampler that the test controls, so that no test
+// depends on speed.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -91,7 +92,10 @@ class Client {
     return this;
   }
 
-  /** The next answer; undefined if the connection ends without one. @param bodiless whether it answers a HEAD request */
+  /**
+   * The next answer; undefined if the connection ends without one.
+   * @param bodiless whether it answers a HEAD request
+   */
   async answer(bodiless = false): Promise<Answer | undefined> {
     for (;;) {
       const [, head, rest] = /^(.*?)\r\n\r\n(.*)$/s.exec(this.text) ?? [];

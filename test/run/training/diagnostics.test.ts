@@ -153,7 +153,8 @@ describe('a run', () => {
       workdir: join(folder, 'online'),
       device,
     });
-    // The raw weights, and after so few steps also the average, are those of the teacher; the first learning rate is not 0.
+    // The raw weights, and after so few steps also the average, are those of the teacher; the first learning rate is
+    // not 0.
     expect(logged('online')[0].coupling_error).toBeGreaterThan(0);
     const still = await config({ ...online, 'reflow.online_steps': 8, 'optim.warmup': 9 });
     await trainReflow(still, { workdir: join(folder, 'still'), device });

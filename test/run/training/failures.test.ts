@@ -1,5 +1,5 @@
-// Failures around a training run, through the built command: each ends with one line that says what to do and the right exit code,
-// saved files stay readable, and the same command resumes to the bits of an undisturbed run.
+// Failures around a training run, through the built command: each ends with one line that says what to do and the right
+// exit code, saved files stay readable, and the same command resumes to the bits of an undisturbed run.
 import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,

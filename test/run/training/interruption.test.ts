@@ -1,5 +1,5 @@
-// An interrupt during a training step, a snapshot or an evaluation: the step is dropped, or the snapshot or evaluation is repeated on
-// resuming, and the resumed run is bit-identical to an uninterrupted one.
+// An interrupt during a training step, a snapshot or an evaluation: the step is dropped, or the snapshot or evaluation
+// is repeated on resuming, and the resumed run is bit-identical to an uninterrupted one.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -77,7 +77,8 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
       }
   }
 
-  // Step 0 runs op by op, later steps are replayed. Steps 4, 6 and 8 are evaluated, so the kernels after step 5 are those of step 6.
+  // Step 0 runs op by op, later steps are replayed. Steps 4, 6 and 8 are evaluated, so the kernels after step 5 are
+  // those of step 6.
   it.each([
     ['the first kernel of a step', 1, 0],
     ['the middle of a step', 1, 60],

@@ -1,5 +1,5 @@
-// A training step as one recorded graph, on the emulated card: the losses of the CPU, and after the first step no allocation,
-// compilation or launch other than that of the graph.
+// A training step as one recorded graph, on the emulated card: the losses of the CPU, and after the first step no
+// allocation, compilation or launch other than that of the graph.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Resuming: a run that was killed any number of times is bit-identical to an uninterrupted one, and no fault of a work directory loses
-// saved files. RECTIFLOW_TEST_FULL=1 kills each of ten runs ten times.
+// Resuming: a run that was killed any number of times is bit-identical to an uninterrupted one, and no fault of a work
+// directory loses saved files. RECTIFLOW_TEST_FULL=1 kills each of ten runs ten times.
 import { spawn } from 'node:child_process';
 import {
   existsSync,

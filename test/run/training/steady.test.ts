@@ -1,5 +1,5 @@
-// Long training: the same losses for any number of threads with every algorithm, no growth of memory after any step, and no growth of
-// page faults.
+// Long training: the same losses for any number of threads with every algorithm, no growth of memory after any step,
+// and no growth of page faults.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../../src/index.ts';
 import { flowObjective } from '../../../src/run/training/objective.ts';
@@ -11,8 +11,8 @@ import { full } from '../../support/devices.ts';
 const steps = full ? 999 : 30;
 const batchSize = 4;
 /**
- * Allowed growth of the JavaScript heap, in pages of 4 KiB, in the last third of the steps beyond that in the second. Activations that
- * were unmapped and faulted in again would cause about 500 faults per step.
+ * Allowed growth of the JavaScript heap, in pages of 4 KiB, in the last third of the steps beyond that in the second.
+ * Activations that were unmapped and faulted in again would cause about 500 faults per step.
  */
 const HEAP_PAGES = 8192;
 

@@ -1,6 +1,6 @@
 /**
- * Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and writer refuses them
- * immediately, and long logs are read in little memory.
+ * Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
+ * writer refuses them immediately, and long logs are read in little memory.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -56,7 +56,9 @@ beforeAll(() => {
 });
 
 describe.runIf(linux)('odd files', () => {
-  /** Every function that opens a file in a work directory, in a store of pairs, or one that a key or a variable names. */
+  /**
+   * Every function that opens a file in a work directory, in a store of pairs, or one that a key or a variable names.
+   */
   const calls: Record<string, string> = {
     readLog: '(path) => readLog(path)',
     'StepLog.open': '(path) => StepLog.open(path, 3)',

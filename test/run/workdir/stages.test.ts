@@ -1,5 +1,5 @@
-// A work directory belongs to one stage: another stage uses a sibling folder, in any order, and finds it again. Commands that do not
-// train may use any of them.
+// A work directory belongs to one stage: another stage uses a sibling folder, in any order, and finds it again.
+// Commands that do not train may use any of them.
 import {
   copyFileSync,
   existsSync,
