@@ -9,10 +9,10 @@ import { nearestName, UsageError } from '../errors.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
 
 export interface Option {
-  /** What stands for the value in help; without it the option is a switch. */
+  /** Placeholder for the value in --help; an option without one is a switch. */
   value?: string;
   help: string;
-  /** The key of the configuration that it sets too: both at once are refused. */
+  /** The configuration key that this option also sets. Giving both is an error. */
   key?: string;
 }
 
@@ -20,22 +20,23 @@ export interface Command {
   name: string;
   summary: string;
   options: Record<string, Option>;
-  /** What words without a dash stand for, in order: names for help. Default none. */
+  /** Names of the positional arguments, in order, as --help shows them. Default: none. */
   operands?: readonly string[];
   /**
-   * Which `--config.a.b value` are understood: none, all, or the keys that the command reads, 'model.' being all below model.
-   * A key that it does not read is refused. All are understood where the configuration is kept with what is made.
+   * Which `--config.a.b value` are accepted: none, all, or a list of the keys that the command reads, where 'model.'
+   * stands for every key below model. Other keys are an error. Commands that save the configuration with their output
+   * accept all.
    */
   overrides: 'none' | 'all' | readonly string[];
   run(parsed: Parsed): Promise<number>;
 }
 
-/** What counts of images, steps and the like are held in. */
+/** Default upper bound of whole numbers: counts of images, steps and the like are int32. */
 const MOST = 2 ** 31 - 1;
 
 export class Parsed {
   readonly overrides: Override[] = [];
-  /** Words without a dash, as many as the command has operands or fewer. */
+  /** Positional arguments, at most as many as the command declares. */
   readonly operands: string[] = [];
   private readonly values = new Map<string, string>();
 
@@ -48,7 +49,7 @@ export class Parsed {
     return this.values.has(name);
   }
 
-  /** Whether an override is of this key. */
+  /** Whether an override sets this key. */
   sets(key: string): boolean {
     return this.overrides.some(({ path }) => path.join('.') === key);
   }
@@ -59,11 +60,11 @@ export class Parsed {
 
   required(name: string): string {
     const value = this.values.get(name);
-    if (value === undefined) throw new UsageError(`--${name} is needed`);
+    if (value === undefined) throw new UsageError(`--${name} is required`);
     return value;
   }
 
-  /** A whole number from `least` to `most`. */
+  /** The value of an option as a whole number from `least` to `most`. @throws UsageError for anything else */
   whole(name: string, least: number, most = MOST): number | undefined {
     const expected = `a whole number from ${least} to ${most}`;
     return this.number(name, expected, (value) => isWhole(value, least, most));
@@ -78,7 +79,7 @@ export class Parsed {
     if (value === undefined || choices.includes(value as T)) return value as T | undefined;
     const near = nearestName(value, choices);
     throw new UsageError(
-      `--${name} is one of ${choices.join(', ')}; got "${value}"${near ? `, did you mean ${near}?` : ''}`,
+      `--${name} expects one of ${choices.join(', ')}, got "${value}"${near ? `; did you mean ${near}?` : ''}`,
     );
   }
 
@@ -91,7 +92,7 @@ export class Parsed {
   }
 }
 
-/** @returns undefined where help was asked for. @throws UsageError for anything the command does not know */
+/** @returns undefined if the words contain --help. @throws UsageError for anything the command does not accept */
 export function parseArguments(command: Command, words: readonly string[]): Parsed | undefined {
   if (words.includes('--help') || words.includes('-h')) return undefined;
   const parsed = new Parsed();
@@ -101,13 +102,13 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
       parsed.operands.push(words[at]);
       continue;
     }
-    if (!option) throw new UsageError(`"${words[at]}" stands alone; options of ${command.name} begin with --`);
+    if (!option) throw new UsageError(`unexpected argument "${words[at]}"; options of ${command.name} begin with --`);
     const { name, attached } = option;
     const next = () => attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
     const path = command.overrides !== 'none' ? /^(?:no)?config\.(.+)$/.exec(name)?.[1].split('.') : undefined;
     if (path) refuseUnread(command, path);
     if (path && name.startsWith('noconfig.')) {
-      if (!isBooleanKey(path)) throw new UsageError(`--${name}: only true-or-false keys take --noconfig`);
+      if (!isBooleanKey(path)) throw new UsageError(`--${name}: only boolean keys take --noconfig`);
       if (attached !== undefined) throw new UsageError(`--${name} takes no value, got "${attached}"`);
       parsed.overrides.push({ path, text: 'false' });
     } else if (path) {
@@ -129,11 +130,13 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   }
   for (const [name, { key }] of Object.entries(command.options))
     if (key !== undefined && parsed.has(name) && parsed.sets(key))
-      throw new UsageError(`--${name} and --config.${key} say the same; give one`);
+      throw new UsageError(`--${name} and --config.${key} set the same key; give only one`);
   return parsed;
 }
 
-/** @throws UsageError for a key that the command does not read; a key that does not exist is for the overrides to refuse */
+/**
+ * @throws UsageError for a key that the command does not read. Keys that do not exist are reported by applyOverrides
+ */
 function refuseUnread({ name, overrides }: Command, path: readonly string[]): void {
   const key = path.join('.');
   if (typeof overrides === 'string' || !isKey(path)) return;
@@ -145,7 +148,7 @@ function keyList(keys: readonly string[]): string {
   return keys.map((key) => (key.endsWith('.') ? `${key}*` : key)).join(', ');
 }
 
-/** Name and what follows "=" of a word such as --name, -name or ---name=value; undefined for a value, such as -1. */
+/** Splits a word such as --name, -name or ---name=value; undefined for a value such as -1. */
 export function optionOf(word: string): { name: string; attached: string | undefined } | undefined {
   const [, name, attached] = /^-{1,3}([a-zA-Z][^=]*)(?:=(.*))?$/s.exec(word) ?? [];
   return name === undefined ? undefined : { name, attached };
@@ -171,10 +174,10 @@ export function commandHelp(command: Command): string {
     rows.push([
       '--config.KEY VALUE',
       overrides === 'all'
-        ? 'overrides one key of the configuration, e.g. --config.optim.lr 1e-4'
-        : `overrides one key of ${keyList(overrides)}`,
+        ? 'override one key of the configuration, e.g. --config.optim.lr 1e-4'
+        : `override one of the keys ${keyList(overrides)}`,
     ]);
-  rows.push(['--help', 'this text']);
+  rows.push(['--help', 'show this text']);
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
   const usage = [command.name, ...(command.operands ?? [])].join(' ');

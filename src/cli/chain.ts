@@ -14,25 +14,25 @@ import {
 } from '../run/index.ts';
 import { shown, shownJson } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { say } from './screen.ts';
 import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './shared.ts';
 
-/** What a report uses beside any sampler: it has a row of RK45. */
+/** Keys that a report reads whatever the sampler is: its tables always have an RK45 column. */
 export const reportKeys = ['sampling.ode_tol'];
 
-export const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
+export const priceOption: Option = { value: 'N', help: 'price of an hour on this machine; adds a cost column' };
 
 export const chainCommand: Command = {
   name: 'chain',
-  summary: 'from data to a generator of few steps: flow, pairs, reflow, distillation, report; see the keys of chain',
+  summary: 'train a few-step generator from data: flow, pairs, reflow, distillation, report (see the keys chain.*)',
   overrides: 'all',
   options: { ...runOptions, price: priceOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
     if (parsed.has('price') && !parsed.has('dry-run'))
-      throw new UsageError('--price needs --dry-run: a chain that runs prints no estimate');
+      throw new UsageError('--price requires --dry-run: a chain that runs prints no estimate');
     const config = await configOf(parsed, reportKeys);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device);
@@ -43,7 +43,7 @@ export const chainCommand: Command = {
 
 export const estimateCommand: Command = {
   name: 'estimate',
-  summary: 'time, memory, disk and cost of each stage of a chain, from a short measurement on this machine',
+  summary: 'estimate time, memory, disk and cost of each stage of a chain from a short measurement on this machine',
   overrides: 'all',
   options: { config: runOptions.config, price: priceOption, device: runOptions.device, threads: runOptions.threads },
   async run(parsed) {
@@ -52,11 +52,11 @@ export const estimateCommand: Command = {
   },
 };
 
-/** Runs the stages that are not done yet. @returns the exit code */
+/** Runs the stages that are not complete yet. @returns the exit code */
 export async function runChainCommand(config: Config, workdir: string, device: Device): Promise<number> {
   requireKeys(config, 'train');
   const display = new ChainDisplay();
-  const { report } = await interruptible((signal) =>
+  const { report } = await runInterruptible((signal) =>
     runChain(config, {
       workdir,
       device,
@@ -73,7 +73,7 @@ export async function runChainCommand(config: Config, workdir: string, device: D
     }).finally(() => display.stop()),
   );
   if (!report) {
-    process.stdout.write('stopped; the same command goes on\n');
+    process.stdout.write('stopped; run the same command again to resume\n');
     return 0;
   }
   for (const line of describeFigures(report.figures)) process.stdout.write(`${shown(line)}\n`);
@@ -85,7 +85,7 @@ async function printEstimate(config: Config, device: Device, parsed: Parsed): Pr
   const price = parsed.positive('price');
   const stages = await estimateChain(config, device);
   const all: StageEstimate = {
-    name: 'all of it',
+    name: 'total',
     seconds: sum(stages.map(({ seconds }) => seconds)),
     memory: Math.max(...stages.map(({ memory }) => memory)),
     disk: sum(stages.map(({ disk }) => disk)),
@@ -100,13 +100,13 @@ async function printEstimate(config: Config, device: Device, parsed: Parsed): Pr
   const header = ['stage', 'time', 'memory', 'disk', ...(price === undefined ? [] : ['cost'])];
   for (const line of alignedTable([header, ...cells])) process.stdout.write(`${line}\n`);
   process.stdout.write(
-    `on ${device.description}; RK45 is taken to need ${ASSUMED_NFE} evaluations\n` +
-      (price === undefined ? '--price N adds the cost, N an hour\n' : ''),
+    `on ${device.description}; assumes ${ASSUMED_NFE} evaluations per RK45 solve\n` +
+      (price === undefined ? '--price N adds a cost column, at N per hour\n' : ''),
   );
   return 0;
 }
 
-/** A line a stage; without scores, straightness alone. */
+/** A table with one line per stage; without scores it has straightness only. */
 export function describeFigures({ features, heldOut, samples, stages }: ReportFigures): string[] {
   const samplers = Object.keys(stages[0].fd);
   const header = ['', 'straightness', ...samplers.map((sampler) => (sampler === 'rk45' ? 'RK45' : `N = ${sampler}`))];
@@ -117,13 +117,13 @@ export function describeFigures({ features, heldOut, samples, stages }: ReportFi
   ]);
   const what = features
     ? [
-        `Frechet distance of ${samples} samples (${features}); ${heldOut?.images} real ones: ${heldOut?.fd.toPrecision(4)}`,
+        `Frechet distance of ${samples} samples (${features}); of ${heldOut?.images} real images: ${heldOut?.fd.toPrecision(4)}`,
       ]
     : [];
   return [...alignedTable([header, ...rows]), ...what];
 }
 
-/** The first column to the left, the others to the right. */
+/** Aligns the first column left and the others right. */
 function alignedTable(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   return rows.map((row) =>
@@ -138,7 +138,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** One stage after the other: its name, then its bar. */
+/** Shows one stage at a time: its name, then its progress bar. */
 export class ChainDisplay {
   readonly training = new TrainingDisplay();
   private bar: Progress | undefined;

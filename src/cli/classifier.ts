@@ -1,7 +1,7 @@
 import { requireLabels, trainClassifier } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import {
   configHelp,
   configOf,
@@ -16,13 +16,13 @@ import {
 export const classifierCommand: Command = {
   name: 'classifier',
   summary:
-    'train a small classifier of labelled images, whose features serve eval (--config.eval.features classifier:FILE)',
+    'train a small classifier on labelled images; its features can score samples (--config.eval.features classifier:FILE)',
   overrides: ['seed', 'device', 'precision', 'exact', 'data.', 'training.data_dir'],
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; needed` },
-    out: { value: 'FILE', help: 'X.safetensors; needed' },
-    steps: { value: 'N', help: 'updates; default 30 passes over the images, 3000 at most' },
-    'dry-run': { help: 'prints the merged configuration and what would run, and ends' },
+    config: { value: 'CONFIG', help: `${configHelp}; required` },
+    out: { value: 'FILE', help: 'X.safetensors; required' },
+    steps: { value: 'N', help: 'number of updates; default: 30 epochs, at most 3000' },
+    'dry-run': { help: 'print the merged configuration and what would run, then exit' },
     ...deviceOptions,
   },
   async run(parsed) {
@@ -31,17 +31,17 @@ export const classifierCommand: Command = {
     const config = await configOf(parsed);
     requireLabels(config);
     if (parsed.has('dry-run'))
-      return showPlan(config, `train a classifier of ${config.data.dataset} and write ${out}`, 'train');
+      return showPlan(config, `train a classifier on ${config.data.dataset} and write ${out}`, 'train');
     requireKeys(config, 'train');
     const device = await deviceOf(parsed, config);
     const display = new TrainingDisplay();
     const { onStep, onCompile } = display;
-    const trained = await interruptible((signal) =>
+    const trained = await runInterruptible((signal) =>
       trainClassifier(config, { device, out, steps, signal, onStep, onCompile, onNotice: note }),
     ).finally(() => display.stop());
     const { accuracy, classes, path } = trained;
     process.stdout.write(
-      `${(100 * accuracy).toFixed(1)} % of the held-out images right, ${classes} classes, ${trained.steps} steps: ${shown(path)}\n` +
+      `${(100 * accuracy).toFixed(1)} % accuracy on held-out images, ${classes} classes, ${trained.steps} steps: ${shown(path)}\n` +
         `rectiflow eval ... --config.eval.features classifier:${shown(path)}\n`,
     );
     return 0;

@@ -5,18 +5,18 @@ import type { Command } from './arguments.ts';
 import { configHelp, configOf, note, partialOption } from './shared.ts';
 
 const kinds = {
-  checkpoint: 'a checkpoint to sample from and go on with',
-  tree: 'under the names of the official code; with --config NAME it becomes a checkpoint of rectiflow',
-  official: 'as the official code reads it',
+  checkpoint: 'a rectiflow checkpoint',
+  tree: 'with the tensor names of the official code; --config NAME would make it a rectiflow checkpoint',
+  official: 'in the format of the official code',
 };
 
 export const convertCommand: Command = {
   name: 'convert',
-  summary: 'a checkpoint of the official code (.pth) to .safetensors, and back',
+  summary: 'convert a checkpoint of the official code (.pth) to .safetensors, or back',
   operands: ['FROM', 'TO'],
   overrides: 'all',
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}: the network it is of` },
+    config: { value: 'CONFIG', help: `${configHelp}; the configuration of its network` },
     partial: partialOption,
   },
   async run(parsed) {
@@ -24,9 +24,9 @@ export const convertCommand: Command = {
     if (from === undefined || to === undefined)
       throw new UsageError('give two files: rectiflow convert checkpoint_8.pth checkpoint_8.safetensors');
     const named = parsed.text('config') !== undefined;
-    if (!named && parsed.overrides.length > 0) throw new UsageError('--config.KEY needs --config CONFIG');
+    if (!named && parsed.overrides.length > 0) throw new UsageError('--config.KEY requires --config CONFIG');
     if (!named && parsed.has('partial'))
-      throw new UsageError('--partial needs --config CONFIG: only a network can be fitted in part');
+      throw new UsageError('--partial requires --config CONFIG, which names the network to fit');
     const path = findCheckpoint(from);
     const config = named ? await configOf(parsed) : undefined;
     const result = await convert(path, to, { config, partial: parsed.has('partial'), onNotice: note });

@@ -6,7 +6,7 @@ const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   '
 
 export const doctorCommand: Command = {
   name: 'doctor',
-  summary: 'devices, compilers, libraries, cache, versions: what is there, what is missing, what to do',
+  summary: 'check devices, compilers, libraries, cache and versions; say what is missing and how to fix it',
   overrides: 'none',
   options: {},
   async run() {

@@ -11,7 +11,7 @@ import {
 } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import {
   configOf,
@@ -32,19 +32,22 @@ const kinds = {
   enable_figures_only: 'picture sheets',
 } as const;
 
-/** Minutes: snapshots may be hours apart. */
+/** Default of --watch-timeout in minutes; snapshots may be hours apart. */
 const WATCH_TIMEOUT = 240;
 
 export const evalCommand: Command = {
   name: 'eval',
-  summary: 'loss, bits per dimension, straightness, samples of the snapshots from eval.begin_ckpt to eval.end_ckpt',
+  summary: 'evaluate the snapshots eval.begin_ckpt to eval.end_ckpt: loss, bits per dimension, straightness, samples',
   overrides: 'all',
   options: {
     ...runOptions,
-    checkpoint: { value: 'FILE', help: 'this one instead of the snapshots in the work directory' },
+    checkpoint: { value: 'FILE', help: 'evaluate this checkpoint instead of the snapshots in the work directory' },
     partial: partialOption,
-    watch: { help: 'also those that training is yet to write, up to eval.end_ckpt; the best stands in best.json' },
-    'watch-timeout': { value: 'MINUTES', help: `ends --watch when for so long none came; default ${WATCH_TIMEOUT}` },
+    watch: { help: 'also wait for the snapshots that training writes, up to eval.end_ckpt; best.json names the best' },
+    'watch-timeout': {
+      value: 'MINUTES',
+      help: `end --watch after this long without a snapshot; default ${WATCH_TIMEOUT}`,
+    },
   },
   async run(parsed) {
     const workdir = parsed.required('workdir');
@@ -56,26 +59,28 @@ export const evalCommand: Command = {
       throw new UsageError(
         `nothing to evaluate; add ${Object.keys(kinds)
           .map((key) => `--config.eval.${key}`)
-          .join(', ')} or several of them`,
+          .join(', ')} or more than one of them`,
       );
     const checkpoint = parsed.text('checkpoint') === undefined ? undefined : namedCheckpoint(parsed);
     const timeoutMinutes = parsed.positive('watch-timeout');
     const watch = parsed.has('watch');
     if (watch && checkpoint !== undefined)
-      throw new UsageError('--watch is for the snapshots of a work directory, --checkpoint names one');
+      throw new UsageError(
+        '--watch evaluates the snapshots of a work directory and cannot be combined with --checkpoint',
+      );
     for (const key of ['eval.begin_ckpt', 'eval.end_ckpt'])
       if (checkpoint !== undefined && parsed.sets(key))
-        throw new UsageError(`--config.${key} has no effect with --checkpoint, which names the one to evaluate`);
-    if (!watch && timeoutMinutes !== undefined) throw new UsageError('--watch-timeout needs --watch');
+        throw new UsageError(`--config.${key} has no effect with --checkpoint`);
+    if (!watch && timeoutMinutes !== undefined) throw new UsageError('--watch-timeout requires --watch');
     const { begin_ckpt: begin, end_ckpt: end } = config.eval;
     if (parsed.has('dry-run')) {
-      const what = checkpoint ?? `the snapshots ${begin} to ${end} in ${workdir}${watch ? ' as they come' : ''}`;
+      const what = checkpoint ?? `the snapshots ${begin} to ${end} in ${workdir}${watch ? ' as they appear' : ''}`;
       return showPlan(config, `evaluate ${what}: ${wanted.join(', ')}`, taskOf(config));
     }
     requireKeys(config, taskOf(config));
     const device = await deviceOf(parsed, config);
     const bars = new Bars();
-    const rows = await interruptible((signal) => {
+    const rows = await runInterruptible((signal) => {
       const common: EvalOptions = {
         workdir,
         device,
@@ -92,17 +97,17 @@ export const evalCommand: Command = {
         ? watchSnapshots(config, { ...common, timeoutMinutes: timeoutMinutes ?? WATCH_TIMEOUT })
         : evaluateSnapshots(config, { ...common, checkpoint });
     }).finally(() => bars.stop());
-    if (rows.length === 0) process.stderr.write(`no snapshot ${begin} to ${end} came in ${shown(workdir)}\n`);
+    if (rows.length === 0) process.stderr.write(`no snapshot from ${begin} to ${end} appeared in ${shown(workdir)}\n`);
     return rows.length > 0 ? 0 : 1;
   },
 };
 
-/** Pictures need no data. */
+/** The paths that the configuration must name: sample sheets alone need no data set. */
 function taskOf({ eval: { enable_figures_only, enable_loss, enable_bpd } }: Config): Task {
   return !enable_figures_only && (enable_loss || enable_bpd) ? 'evaluate data' : 'evaluate samples';
 }
 
-/** One bar after the other: a checkpoint's loss, its likelihood, its samples. */
+/** Shows one progress bar at a time: a checkpoint's loss, then its likelihood, then its samples. */
 class Bars {
   private bar: Progress | undefined;
   private title = '';
@@ -151,7 +156,7 @@ function describeScores({
   precision,
   recall,
 }: Scores): string {
-  // The published names are for Inception's features alone.
+  // FID, IS and KID are names for scores in Inception features only.
   const [frechet, classes, kernel] =
     features === 'inception'
       ? ['FID', 'IS', 'KID']

@@ -7,19 +7,19 @@ import { configHelp, configOf } from './shared.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
-  summary: 'what a checkpoint holds, or with --config how large a network is',
+  summary: 'list the contents of a checkpoint, or with --config the tensors of a network',
   operands: ['[FILE]'],
   overrides: ['data.image_size', 'data.num_channels', 'model.'],
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; instead of a file` },
-    json: { help: 'the same as JSON' },
+    config: { value: 'CONFIG', help: `${configHelp}; in place of a file` },
+    json: { help: 'print JSON' },
   },
   async run(parsed) {
     const [reference] = parsed.operands;
     if ((reference === undefined) === (parsed.text('config') === undefined))
       throw new UsageError('give a file, or --config NAME: rectiflow inspect checkpoint_8.pth');
     if (reference !== undefined && parsed.overrides.length > 0)
-      throw new UsageError('--config.KEY needs --config CONFIG: a file is shown as it is');
+      throw new UsageError('--config.KEY requires --config CONFIG; it does not apply to a file');
     return reference === undefined
       ? network(await configOf(parsed), parsed.has('json'))
       : file(reference, parsed.has('json'));

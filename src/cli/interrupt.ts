@@ -1,31 +1,31 @@
-// Ctrl-C and SIGTERM. The first ends the work in good order: AbortSignal first, and a second later what is still being computed
-// is dropped between two kernels. One that follows ends the process at once.
+// Ctrl-C and SIGTERM. The first one stops the work cleanly: it aborts an AbortSignal, and a second later it also
+// interrupts a computation between two kernels. The next one ends the process immediately.
 import { checkBetweenKernels } from '../device/interruption.ts';
 import { watchSignals } from '../device/signals.ts';
 import { holdsUnsaved } from '../run/workdir/unsaved.ts';
 import { endBar, say } from './screen.ts';
 
-/** How long what is running may go on after the first signal, in milliseconds. */
+/** Milliseconds that a computation may continue after the first signal. */
 const GRACE_MS = 1000;
 
-/** How long what is not computing, but waiting for a file, a compiler or the network, may go on after that. */
+/** Further milliseconds for work that waits for a file, a compiler or the network. */
 const PATIENCE_MS = 500;
 
-/** Signals that come so soon after the first are the same one: npm passes on what the terminal has sent to all. */
+/** Signals within this many milliseconds count as one: npm forwards a Ctrl-C that the terminal also sends directly. */
 const SAME_MS = 500;
 
-/** How often signals are asked for between kernels, in milliseconds. */
+/** Milliseconds between two polls for signals while kernels run. */
 const POLL_MS = 20;
 
 /** Runs `work` with a signal that the first interrupt aborts. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   let first = Number.POSITIVE_INFINITY;
   const onSignal = (signal: number) => {
     const now = performance.now();
     if (first === Number.POSITIVE_INFINITY) {
       first = now;
-      say('stopping: what is running ends within about a second, then results are written; once more to stop at once');
+      say('stopping within about a second, then saving results; interrupt again to stop immediately');
       controller.abort();
     } else if (now - first > SAME_MS) {
       endBar();
@@ -42,15 +42,18 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     if (now - first > GRACE_MS) throw controller.signal.reason;
   });
   try {
-    return await Promise.race([work(controller.signal), droppedWork(controller.signal)]);
+    return await Promise.race([work(controller.signal), rejectAfterGrace(controller.signal)]);
   } finally {
-    // What may still wait for a file or the network does not keep the process alive.
+    // Abandoned work that still waits for a file or the network must not keep the process alive.
     if (controller.signal.aborted) setTimeout(() => process.exit(), PATIENCE_MS).unref();
   }
 }
 
-/** Rejects when work does not end by itself after the signal, unless it holds what is in no file yet. The work is then given up. */
-function droppedWork(signal: AbortSignal): Promise<never> {
+/**
+ * Rejects if the work has not ended some time after the signal, unless it holds unsaved results; the work is then
+ * abandoned.
+ */
+function rejectAfterGrace(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {
       const drop = () => (holdsUnsaved() ? undefined : reject(signal.reason));

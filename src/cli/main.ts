@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The command line: finds the command, prints its result or its error. 0 done, 1 failed, 2 wrong usage.
+// Entry point of the command line: finds the command and prints its result or its error. Exit codes: 0 success, 1
+// failure, 2 usage error.
 import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
@@ -10,64 +11,64 @@ import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';
 import { endBar, say } from './screen.ts';
 
-// Loaded when asked for: `rectiflow --help` needs none of the libraries.
+// Commands are loaded on demand, so that `rectiflow --help` loads no libraries.
 const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
   quickstart: {
-    summary: 'the whole chain on handwritten digits, in minutes',
+    summary: 'run a whole chain on handwritten digits, in minutes',
     load: async () => (await import('./quickstart.ts')).quickstartCommand,
   },
   chain: {
-    summary: 'from data to a generator of few steps, in one resumable run',
+    summary: 'train a few-step generator from data, in one resumable run',
     load: async () => (await import('./chain.ts')).chainCommand,
   },
   estimate: {
-    summary: 'what a chain will take: time, memory, disk, cost',
+    summary: 'estimate time, memory, disk and cost of a chain',
     load: async () => (await import('./chain.ts')).estimateCommand,
   },
   train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
   reflow: {
-    summary: 'pairs of a trained flow; reflow and distillation from them',
+    summary: 'generate pairs from a trained flow, then reflow or distil on them',
     load: async () => (await import('./reflow.ts')).reflowCommand,
   },
   pairs: {
-    summary: 'whether stored pairs are fit to train on',
+    summary: 'check whether stored pairs are fit for training',
     load: async () => (await import('./pairs.ts')).pairsCommand,
   },
   eval: {
-    summary: 'loss, bits per dimension, straightness, samples of snapshots',
+    summary: 'evaluate snapshots: loss, bits per dimension, straightness, samples',
     load: async () => (await import('./eval.ts')).evalCommand,
   },
-  sample: { summary: 'images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
+  sample: { summary: 'sample images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
   serve: {
-    summary: 'images from a checkpoint, over HTTP',
+    summary: 'sample images from a checkpoint over HTTP',
     load: async () => (await import('./serve.ts')).serveCommand,
   },
   report: {
-    summary: 'a page on a chain or a run',
+    summary: 'write an HTML report on a chain or a run',
     load: async () => (await import('./report.ts')).reportCommand,
   },
   stats: {
-    summary: 'features of a data set, for scores',
+    summary: 'compute the data set features that scores compare with',
     load: async () => (await import('./stats.ts')).statsCommand,
   },
   classifier: {
-    summary: 'a small network as the features of scores, where Inception does not fit',
+    summary: 'train a small feature network for scores, where Inception does not fit',
     load: async () => (await import('./classifier.ts')).classifierCommand,
   },
   convert: {
-    summary: 'checkpoints of the official code to ours and back',
+    summary: 'convert checkpoints of the official code to rectiflow and back',
     load: async () => (await import('./convert.ts')).convertCommand,
   },
   inspect: {
-    summary: 'what a checkpoint holds, how large a network is',
+    summary: 'list the contents of a checkpoint or the tensors of a network',
     load: async () => (await import('./inspect.ts')).inspectCommand,
   },
   tune: {
-    summary: 'measure which convolution algorithms suit this processor',
+    summary: 'measure the convolution algorithms on this processor',
     load: async () => (await import('./tune.ts')).tuneCommand,
   },
   doctor: {
-    summary: 'what is there, what is missing, what to do',
+    summary: 'check this machine; say what is missing and how to fix it',
     load: async () => (await import('./doctor.ts')).doctorCommand,
   },
 };
@@ -77,7 +78,7 @@ function help(): string {
   return (
     `rectiflow ${packageVersion()} - Rectified Flow on an engine that compiles its own kernels\n\n` +
     `Usage: rectiflow COMMAND [options]\n\nCommands:\n${lines.join('\n')}\n\n` +
-    '`rectiflow COMMAND --help` lists the options of one. RECTIFLOW_DEBUG=1, 2 or 3 shows devices, kernels, sources.\n'
+    '`rectiflow COMMAND --help` lists the options of a command. RECTIFLOW_DEBUG=1, 2 or 3 logs devices, kernels, sources.\n'
   );
 }
 
@@ -101,15 +102,15 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(commandHelp(command));
     return 0;
   }
-  // doctor has a line on it.
+  // doctor reports them itself.
   if (name !== 'doctor') for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${shown(text)}\n`);
   return command.run(parsed);
 }
 
-/** The exit code of work that was stopped and has nothing to go on from, as shells have it for Ctrl-C. */
+/** The exit code of work that was stopped and cannot be resumed; shells use it for Ctrl-C. */
 const STOPPED = 130;
 
-/** Errors of ours are for the user; anything else is a fault of this program and shows where. */
+/** Prints the message of a RectiflowError, or the stack of any other error, which is a bug in this program. */
 function report(error: unknown): number {
   endBar();
   if (error instanceof Error && error.name === 'AbortError') {
@@ -122,8 +123,8 @@ function report(error: unknown): number {
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }
 
-// Work goes on where its progress cannot be written: the terminal may be closed, the disk full. Results that are lost are a failure,
-// but for a reader that closes the pipe early (| head), or a terminal that was closed.
+// Work continues when its progress cannot be written, because the terminal is closed or the disk is full. Lost results
+// are a failure, unless the reader closed the pipe early (| head) or the terminal was closed.
 process.stderr.on('error', () => {});
 let lost: NodeJS.ErrnoException | undefined;
 const terminals = [0, 1, 2].filter(isatty);
@@ -132,30 +133,30 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (!unread) lost ??= error;
 });
 
-// Node gives each terminal its settings back when it ends, and aborts over one that was closed meanwhile.
+// On exit, Node restores the settings of each terminal, and aborts if one of them was closed in the meantime.
 process.on('exit', () => {
   for (const terminal of terminals) if (!isatty(terminal)) closeSync(terminal);
 });
 
-/** The exit code of Node where nothing is left that could end what is waited for. */
+/** Node's exit code when the event loop is empty and a top-level await is still pending. */
 const NOTHING_LEFT = 13;
 process.on('exit', () => {
   if (process.exitCode !== NOTHING_LEFT) return;
   process.stderr.write(
-    'rectiflow: what it waits for never comes: does a configuration await a promise that nothing settles?\n',
+    'rectiflow: ended while waiting for a promise that never settles; does a configuration await one?\n',
   );
   process.exitCode = 1;
 });
 
-// A configuration's own code may fail after it has returned.
+// Code of a configuration may still fail after its module was loaded.
 process.on('unhandledRejection', (error) => process.exit(report(error)));
 
 const status = await main(process.argv.slice(2)).catch(report);
 process.exitCode = status;
 process.on('exit', () => {
   if (!lost || status !== 0) return;
-  process.stderr.write(`rectiflow: the results cannot be written (${lost.code})\n`);
+  process.stderr.write(`rectiflow: cannot write the results (${lost.code})\n`);
   process.exitCode = 1;
 });
-// Work that was given up may still wait for something.
+// Abandoned work may still be waiting for something.
 if (status === STOPPED) process.exit();

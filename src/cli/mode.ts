@@ -1,10 +1,10 @@
-// Which command a command line means: its first word, `--mode NAME` as in the official code, or a command's name standing
-// anywhere where no option can have taken it as a value.
+// Finds the command of a command line: the first word, `--mode NAME` as in the official code, or a command name
+// anywhere that is not the value of an option.
 import { nearestName, UsageError } from '../errors.ts';
 import { shown } from '../text.ts';
 import { optionOf } from './arguments.ts';
 
-/** @returns the command's name and the words without it. @throws UsageError where there is none, or two */
+/** @returns the command's name and the words without it. @throws UsageError if there is no command, or two */
 export async function findCommand(words: readonly string[], names: readonly string[]): Promise<[string, string[]]> {
   const rest = [...words];
   const found: string[] = [];
@@ -17,7 +17,7 @@ export async function findCommand(words: readonly string[], names: readonly stri
     found.push(value);
     rest.splice(at, attached === undefined ? 2 : 1);
   }
-  // After --mode a first word may be an operand, such as the folder of `pairs`.
+  // After --mode, the first word may be an operand such as the folder of `pairs`.
   for (const [i, word] of rest.entries())
     if (
       optionOf(word) === undefined &&
@@ -33,7 +33,7 @@ export async function findCommand(words: readonly string[], names: readonly stri
   if (!names.includes(name)) {
     const near = nearestName(name, names);
     throw new UsageError(
-      `there is no command "${name}"${near ? `; did you mean ${near}?` : `; known are ${names.join(', ')}`}`,
+      `unknown command "${name}"${near ? `; did you mean ${near}?` : `; the commands are ${names.join(', ')}`}`,
     );
   }
   return [name, rest];

@@ -2,7 +2,7 @@ import { UsageError } from '../errors.ts';
 import { examinePairs, type PairFinding } from '../run/index.ts';
 import { shown, shownJson } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
 import { configHelp, configOf, note } from './shared.ts';
 
@@ -10,7 +10,7 @@ const marks: Record<PairFinding['state'], string> = { ok: 'ok    ', note: 'note 
 
 export const pairsCommand: Command = {
   name: 'pairs',
-  summary: 'whether stored pairs are fit to train on: noise, order, duplicates, checksums, NFE',
+  summary: 'check whether stored pairs are fit for training: noise, order, duplicates, checksums, NFE',
   operands: ['DIR'],
   overrides: [
     'data.',
@@ -20,20 +20,20 @@ export const pairsCommand: Command = {
     'sampling.init_noise_scale',
   ],
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; says shape, number and noise scale of the pairs` },
-    data: { help: 'compares z1 with the data set of --config' },
-    limit: { value: 'N', help: 'at most N pairs of each folder, from its beginning; default all' },
-    json: { help: 'the same as JSON' },
+    config: { value: 'CONFIG', help: `${configHelp}; gives shape, number and noise scale of the pairs` },
+    data: { help: 'compare z1 with the data set of --config' },
+    limit: { value: 'N', help: 'check at most the first N pairs of each folder; default: all' },
+    json: { help: 'print JSON' },
   },
   async run(parsed) {
     const [root] = parsed.operands;
     if (root === undefined)
       throw new UsageError('give the folder of the pairs: rectiflow pairs DIR (reflow.data_root)');
     if (parsed.text('config') === undefined && (parsed.has('data') || parsed.overrides.length > 0))
-      throw new UsageError('--data and --config.KEY need --config CONFIG');
+      throw new UsageError('--data and --config.KEY require --config CONFIG');
     const config = parsed.text('config') === undefined ? undefined : await configOf(parsed);
     let progress: ReturnType<typeof startProgress> | undefined;
-    const findings = await interruptible((signal) =>
+    const findings = await runInterruptible((signal) =>
       examinePairs(root, {
         config,
         data: parsed.has('data'),

@@ -1,10 +1,10 @@
-// Progress on standard error, with the time left: a bar on a terminal, a plain line every few seconds elsewhere. Results go to
-// standard output.
+// Progress with the estimated time left, on standard error: a bar on a terminal, otherwise a line every few seconds.
+// Results go to standard output.
 import { describeDuration } from '../run/index.ts';
 import { endBar, showBar } from './screen.ts';
 
 export interface Progress {
-  /** `done` of the total, with a few words on how it goes. */
+  /** Reports that `done` of the total is complete. @param text figures to show after the time */
   update(done: number, text: string): void;
   stop(): void;
 }
@@ -16,7 +16,9 @@ export function startProgress(title: string, total: number): Progress {
 }
 
 const BAR = 30;
-/** The work blocks the event loop: no timer draws the bar, updates do, if the last is that long ago. */
+/**
+ * Least milliseconds between two drawings. Updates draw the bar, not a timer, because the work blocks the event loop.
+ */
 const DRAW_EVERY_MS = 50;
 
 function bar(title: string, total: number): Progress {
@@ -63,7 +65,7 @@ function lines(title: string, total: number): Progress {
   };
 }
 
-/** "40 s left", from what this session has done: a run that goes on does not begin at 0. Nothing before that is known. */
+/** "40 s left", from the speed of this session: a resumed run does not start at 0. Empty until the speed is known. */
 function timeLeft(total: number): (done: number) => string {
   let first: { done: number; time: number } | undefined;
   return (done) => {

@@ -5,10 +5,10 @@ import { deviceOf, deviceOptions, withOverrides } from './shared.ts';
 
 export const quickstartCommand: Command = {
   name: 'quickstart',
-  summary: 'the whole chain on handwritten digits: a flow, its reflow, a one-step generator, a report (minutes)',
+  summary: 'run a whole chain on handwritten digits, in minutes: a flow, its reflow, a one-step generator, a report',
   overrides: 'all',
   options: {
-    out: { value: 'DIR', help: 'folder of the chain and its report; default runs/quickstart' },
+    out: { value: 'DIR', help: 'folder for the chain and its report; default runs/quickstart' },
     ...deviceOptions,
   },
   async run(parsed) {

@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import { type Config, generatePairs, trainReflow } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
 import { configOf, deviceOf, note, partialOption, requireKeys, runOptions, showPlan } from './shared.ts';
 import { runTraining } from './training.ts';
 
 export const reflowCommand: Command = {
   name: 'reflow',
-  summary: 'pairs of a trained flow, and flows or one-step generators trained on them: see reflow.reflow_type',
+  summary: 'generate pairs from a trained flow, or train a flow or one-step generator on them: see reflow.reflow_type',
   overrides: 'all',
   options: { ...runOptions, partial: partialOption },
   async run(parsed) {
@@ -22,7 +22,7 @@ export const reflowCommand: Command = {
     if (!config.reflow.reflow_type.startsWith('generate'))
       return runTraining(config, (options) => trainReflow(config, { ...options, workdir, device, partial }));
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
-    const { folder, count, nfe } = await interruptible((signal) =>
+    const { folder, count, nfe } = await runInterruptible((signal) =>
       generatePairs(config, {
         device,
         partial,
@@ -39,13 +39,13 @@ export const reflowCommand: Command = {
 function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
   const { reflow_type, total_number_of_samples, reflow_t_schedule, reflow_loss, online_steps } = reflow;
   if (reflow_type.startsWith('generate')) {
-    const kind = reflow_type === 'generate_data_from_z1' ? 'pairs of images' : `pairs of seed ${seed}`;
+    const kind = reflow_type === 'generate_data_from_z1' ? 'pairs of images' : `pairs with seed ${seed}`;
     return `write ${total_number_of_samples} ${kind} to ${join(reflow.data_root || 'DIR', String(seed))}`;
   }
   const pairs =
     reflow_type === 'train_reflow'
       ? `the pairs in ${reflow.data_root || 'DIR'}`
-      : `pairs made by ${online_steps} Euler steps of ${reflow.last_flow_ckpt || 'FILE'}`;
+      : `pairs from ${online_steps} Euler steps of ${reflow.last_flow_ckpt || 'FILE'}`;
   return (
     `train steps 0 to ${training.n_iters} in ${workdir} on ${pairs}, ` +
     `times ${reflow_t_schedule}, loss ${reflow_loss}, from ${reflow.last_flow_ckpt || 'FILE'}`

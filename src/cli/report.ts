@@ -2,16 +2,16 @@ import { reportedFlows, reportFlows } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { deviceOf, deviceOptions, note, withOverrides } from './shared.ts';
 
-/** So long a report may take unless more is allowed. */
+/** Default of --budget. */
 const BUDGET_MINUTES = 60;
 
 export const reportCommand: Command = {
   name: 'report',
   summary:
-    'report.html and report.json of a chain, as far as it is done, or of one run: samples, scores, straightness, paths',
+    'write report.html and report.json on a chain, complete or not, or on one run: samples, scores, straightness, paths',
   overrides: [
     'seed',
     'device',
@@ -32,10 +32,10 @@ export const reportCommand: Command = {
     'sampling.memory_budget',
   ],
   options: {
-    workdir: { value: 'DIR', help: 'folder of the chain or the run; needed' },
+    workdir: { value: 'DIR', help: 'folder of the chain or the run; required' },
     budget: {
       value: 'MINUTES',
-      help: `refuses a report whose samples take longer; default ${BUDGET_MINUTES}, --config.eval.num_samples N takes fewer`,
+      help: `most minutes that its samples may take; default ${BUDGET_MINUTES}. --config.eval.num_samples N draws fewer`,
     },
     ...deviceOptions,
   },
@@ -46,7 +46,7 @@ export const reportCommand: Command = {
     const config = withOverrides(parsed, own, reportKeys);
     const device = await deviceOf(parsed, config);
     const display = new ChainDisplay();
-    const { path, figures } = await interruptible((signal) =>
+    const { path, figures } = await runInterruptible((signal) =>
       reportFlows(flows, config, {
         workdir,
         device,

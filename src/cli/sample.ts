@@ -4,7 +4,7 @@ import { requireWritable } from '../io/index.ts';
 import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
 import {
   checkpointOption,
@@ -22,7 +22,7 @@ const LARGEST_DEFAULT_BATCH = 256;
 
 export const sampleCommand: Command = {
   name: 'sample',
-  summary: 'images from a checkpoint, with its averaged weights',
+  summary: 'sample images from a checkpoint, with its averaged weights',
   overrides: [
     'seed',
     'device',
@@ -36,23 +36,27 @@ export const sampleCommand: Command = {
   ],
   options: {
     checkpoint: checkpointOption,
-    out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; needed' },
-    config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
+    out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; required' },
+    config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
     partial: partialOption,
-    num: { value: 'N', help: `images; default ${DEFAULT_NUM}, or as many as there are latents` },
+    num: { value: 'N', help: `number of images; default ${DEFAULT_NUM}, or the number of latents` },
     batch: {
       value: 'B',
-      help: `images solved together, whose rk45 step is one; default num, at most ${LARGEST_DEFAULT_BATCH}`,
+      help: `images per batch, which share the step size of rk45; default: num, at most ${LARGEST_DEFAULT_BATCH}`,
     },
     sampler: {
       value: 'NAME',
       help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler`,
       key: 'sampling.use_ode_sampler',
     },
-    steps: { value: 'N', help: 'steps of all but rk45; default: sampling.sample_N', key: 'sampling.sample_N' },
+    steps: {
+      value: 'N',
+      help: 'steps of the fixed-step samplers; default: sampling.sample_N',
+      key: 'sampling.sample_N',
+    },
     tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
-    seed: { value: 'S', help: 'of the noise; default: the seed of the configuration', key: 'seed' },
-    latents: { value: 'FILE', help: 'z0.npy: f32, f64 or f16 [N, C, H, W] to start from in place of noise' },
+    seed: { value: 'S', help: 'seed of the noise; default: the seed of the configuration', key: 'seed' },
+    latents: { value: 'FILE', help: 'z0.npy: f32, f64 or f16 [N, C, H, W], start points in place of noise' },
     ...deviceOptions,
   },
   async run(parsed) {
@@ -71,14 +75,16 @@ export const sampleCommand: Command = {
     const { use_ode_sampler: solver, sigma_variance: noise } = config.sampling;
     const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
     if (parsed.has(inert))
-      throw new UsageError(`--${inert} has no effect with the sampler ${solver}; give --${instead}, or --sampler NAME`);
+      throw new UsageError(
+        `--${inert} has no effect with the sampler ${solver}; give --${instead}, or another --sampler`,
+      );
     if (parsed.has('latents') && parsed.has('seed') && !(solver === 'euler' && noise > 0))
       throw new UsageError('--seed has no effect with --latents: no noise is drawn');
     const latentsFile = parsed.text('latents');
     const latents = latentsFile ? await readLatents(latentsFile, config) : undefined;
     const num = wanted ?? latents?.count ?? DEFAULT_NUM;
     if (latents && num > latents.count)
-      throw new UsageError(`--num ${num} is more than the ${latents.count} latents of ${latentsFile}`);
+      throw new UsageError(`--num ${num} is more than the ${latents.count} latents in ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
     await requireWritable(out);
     const device = await deviceOf(parsed, config);
@@ -87,7 +93,7 @@ export const sampleCommand: Command = {
     const progress = startProgress('sample', num);
     const onProgress = ({ done, t, nfe }: { done: number; t: number; nfe: number }) =>
       progress.update(done, `t ${t.toFixed(3)}  NFE ${nfe}`);
-    const result = await interruptible(async (signal) => {
+    const result = await runInterruptible(async (signal) => {
       const sampled = await sampleFromCheckpoint(path, config, {
         partial: parsed.has('partial'),
         onNotice: note,
@@ -106,7 +112,7 @@ export const sampleCommand: Command = {
     });
     const speed = (num / result.seconds).toPrecision(3);
     const written = num - result.leftOut.length;
-    if (written < num) note(`${num - written} of ${num} samples are not finite and left out`);
+    if (written < num) note(`${num - written} of ${num} samples are not finite and were left out`);
     process.stdout.write(
       `NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${shown(out)}\n`,
     );

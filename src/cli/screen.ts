@@ -1,31 +1,31 @@
-// What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
+// Output on standard error while work runs: lines of text and, on a terminal, a progress bar below them.
 import { shown } from '../text.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
 let bar: string | undefined;
 
-/** Writes a line of text, above the bar; what it may quote from a file cannot move the cursor. */
+/** Writes a line of text above the bar. Control characters, which may come from a file, are escaped. */
 export function say(text: string): void {
   if (bar === undefined) process.stderr.write(`${shown(text)}\n`);
-  else process.stderr.write(`${CLEAR_LINE}${shown(text)}\n${fitted(bar)}`);
+  else process.stderr.write(`${CLEAR_LINE}${shown(text)}\n${fitToTerminal(bar)}`);
 }
 
-/** Draws the bar in place of the one on the screen. */
+/** Draws the bar over the present one. */
 export function showBar(line: string): void {
   bar = line;
-  process.stderr.write(CLEAR_LINE + fitted(line));
+  process.stderr.write(CLEAR_LINE + fitToTerminal(line));
 }
 
-/** Leaves the bar as it stands; what follows is below it. @param line how it stands; default: as it was drawn last */
+/** Ends the bar: later output appears below it. @param line its final text; default: as last drawn */
 export function endBar(line = bar): void {
   if (line === undefined) return;
   bar = undefined;
-  process.stderr.write(`${CLEAR_LINE}${fitted(line)}\n`);
+  process.stderr.write(`${CLEAR_LINE}${fitToTerminal(line)}\n`);
 }
 
-/** As much of a line as the terminal shows without a second row. */
-function fitted(line: string): string {
+/** Cuts a line to the width of the terminal. */
+function fitToTerminal(line: string): string {
   const { columns } = process.stderr;
   return columns > 0 ? line.slice(0, columns - 1) : line;
 }

@@ -1,6 +1,6 @@
 import { serveSamples } from '../run/index.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { sampleCommand } from './sample.ts';
 import {
   checkpointOption,
@@ -17,19 +17,19 @@ const LAST_PORT = 65535;
 
 export const serveCommand: Command = {
   name: 'serve',
-  summary: 'images from a checkpoint, over HTTP: GET /healthz, POST /sample {count, seed, steps, sampler}',
+  summary: 'sample images from a checkpoint over HTTP: GET /healthz, POST /sample {count, seed, steps, sampler}',
   overrides: sampleCommand.overrides,
   options: {
     checkpoint: checkpointOption,
-    config: { value: 'CONFIG', help: `${configHelp}; default: the one in the checkpoint` },
+    config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
     partial: partialOption,
     host: {
       value: 'HOST',
-      help: 'address to listen on; default 127.0.0.1, which this machine alone reaches. There is no password',
+      help: 'address to listen on; default 127.0.0.1, reachable from this machine only. There is no password',
     },
-    port: { value: 'PORT', help: 'default 8080; 0: any that is free' },
-    queue: { value: 'N', help: 'requests that wait while one is computed, beyond which 503 is answered; default 16' },
-    timeout: { value: 'SECONDS', help: 'answers 503 to a request that is computed for longer; default 600' },
+    port: { value: 'PORT', help: 'port to listen on; default 8080, 0 for any free port' },
+    queue: { value: 'N', help: 'requests that may wait; further ones get status 503; default 16' },
+    timeout: { value: 'SECONDS', help: 'longest computation of one request, which then gets status 503; default 600' },
     ...deviceOptions,
   },
   async run(parsed) {
@@ -41,7 +41,7 @@ export const serveCommand: Command = {
     const config = await configOfCheckpoint(parsed, path);
     const device = await deviceOf(parsed, config);
     const partial = parsed.has('partial');
-    await interruptible(async (signal) => {
+    await runInterruptible(async (signal) => {
       const listening = { host, port, queue, timeout };
       const server = await serveSamples(path, config, { device, partial, ...listening, signal, onNotice: note });
       process.stdout.write(`listening on ${server.url}\n`);

@@ -1,4 +1,4 @@
-// What several commands have in common.
+// Options and helpers that several commands share.
 import { KernelCache } from '../device/cache.ts';
 import type { Device } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
@@ -28,50 +28,56 @@ import { say } from './screen.ts';
 export const deviceOptions: Record<string, Option> = {
   device: {
     value: 'NAME',
-    help: 'where to compute; default: the key device of the configuration (cpu)',
+    help: 'device to compute on; default: the key device of the configuration (cpu)',
     key: 'device',
   },
   threads: {
     value: 'N',
-    help: 'threads of cpu and wasm; default: RECTIFLOW_THREADS, or all that the system grants. Results do not depend on it',
+    help: 'threads of cpu and wasm; default: RECTIFLOW_THREADS, or all that are available. Does not affect results',
   },
 };
 
-/** The device of --device, or of the configuration; without C compiler wasm for the latter's cpu, which is said. */
+/**
+ * Opens --device, or the device of the configuration; if that is cpu and there is no C compiler, wasm, with a notice.
+ */
 export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
   checkDevice(parsed);
   const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
   const tuning = await useNamedTuning();
-  if (tuning !== undefined) note(`convolution algorithms by the table ${tuning}`);
+  if (tuning !== undefined) note(`convolution algorithms are chosen by the table ${tuning}`);
   const cache = fromEnvironment('RECTIFLOW_CACHE');
   const reason = cache === undefined || cache === 'off' ? undefined : new KernelCache().reason;
-  if (reason !== undefined) note(`${reason}: kernels are compiled again in every process`);
+  if (reason !== undefined) note(`${reason}: every process compiles the kernels again`);
   const named = parsed.text('device');
   const device = await (named === undefined
     ? openDefaultDevice(config.device, options, note)
     : openDevice(named, options));
   if (device.kind === 'cuda') {
     if (parsed.has('threads')) throw new UsageError('--threads has no effect on the device cuda; leave it out');
-    if (parsed.sets('exact')) note('exact has no effect on the device cuda, whose convolutions are direct sums');
+    if (parsed.sets('exact'))
+      note('exact has no effect on the device cuda, which always computes convolutions directly');
   }
   return device;
 }
 
-/** Opens nothing. @throws UsageError for a value of --device or --threads that no machine takes */
+/**
+ * Checks --device and --threads without opening a device.
+ * @throws UsageError for a value that is invalid on any machine
+ */
 function checkDevice(parsed: Parsed): void {
   parsed.whole('threads', 1, MOST_THREADS);
   const name = parsed.text('device');
   if (name !== undefined) parseDeviceName(name);
 }
 
-export const configHelp = 'a name (see rectiflow doctor) or a .json, .ts or .js file';
+export const configHelp = 'name of a configuration (see rectiflow doctor), or a .json, .ts or .js file';
 
-/** What the modes of the official program have in common. */
+/** Options that the modes of the official program share. */
 export const runOptions: Record<string, Option> = {
-  config: { value: 'CONFIG', help: `${configHelp}; needed` },
-  workdir: { value: 'DIR', help: 'folder of the run; needed' },
-  eval_folder: { value: 'NAME', help: 'folder of evaluations below it; default eval', key: 'eval.folder' },
-  'dry-run': { help: 'prints the merged configuration and what would run, and ends' },
+  config: { value: 'CONFIG', help: `${configHelp}; required` },
+  workdir: { value: 'DIR', help: 'folder of the run; required' },
+  eval_folder: { value: 'NAME', help: 'subfolder for evaluations; default eval', key: 'eval.folder' },
+  'dry-run': { help: 'print the merged configuration and what would run, then exit' },
   ...deviceOptions,
 };
 
@@ -79,7 +85,7 @@ export function note(text: string): void {
   say(`note: ${text}`);
 }
 
-/** The configuration that is named, with the overrides. @param used as of withOverrides */
+/** The configuration of --config, with the overrides. @param used see withOverrides */
 export async function configOf(parsed: Parsed, used: readonly string[] = []): Promise<Config> {
   checkDevice(parsed);
   const config = withOverrides(parsed, await loadConfig(parsed.required('config'), note), used);
@@ -88,8 +94,8 @@ export async function configOf(parsed: Parsed, used: readonly string[] = []): Pr
 }
 
 /**
- * A configuration with the overrides of the command line; those without effect are noted.
- * @param used keys that the command uses whatever the others say
+ * Applies the overrides of the command line to a configuration, with a notice for those without effect.
+ * @param used keys that the command reads whatever the values of other keys
  */
 export function withOverrides(parsed: Parsed, config: Config, used: readonly string[] = []): Config {
   const merged = applyOverrides(config, parsed.overrides);
@@ -103,41 +109,41 @@ export function withOverrides(parsed: Parsed, config: Config, used: readonly str
 
 export const checkpointOption: Option = {
   value: 'FILE',
-  help: 'a checkpoint: ours, or a .pth of the official code (then --config says of what network); needed',
+  help: 'a rectiflow checkpoint, or a .pth of the official code with --config for its network; required',
 };
 
-export const partialOption: Option = { help: 'takes what fits of a checkpoint of another network' };
+export const partialOption: Option = { help: 'load the tensors that fit from a checkpoint of another network' };
 
-/** The file that --checkpoint means; printed, since its name may be spelt in several ways. */
+/** The file of --checkpoint. Its path is printed, because a checkpoint is found under several spellings. */
 export function namedCheckpoint(parsed: Parsed): string {
   const path = findCheckpoint(parsed.required('checkpoint'));
   say(`checkpoint: ${path}`);
   return path;
 }
 
-/** The configuration that is named, or the one in the checkpoint, with the overrides. */
+/** The configuration of --config, or else the one in the checkpoint, with the overrides. */
 export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
   const named = parsed.text('config');
   if (named) return withOverrides(parsed, await loadConfig(named, note));
   if (!(await isOurs(path)))
-    throw new UsageError(`${path} carries no configuration; add --config NAME for the network it is of`);
+    throw new UsageError(`${path} holds no configuration; give that of its network by --config NAME`);
   return withOverrides(parsed, await resolveConfig((await readCheckpointHeader(path)).config, path));
 }
 
-/** @throws ConfigError naming each flag that the task needs and that is not given */
+/** @throws ConfigError naming each flag that the task requires and the command line lacks */
 export function requireKeys(config: Config, task: Task): void {
   const missing = missingKeys(config, task);
   if (missing.length > 0) throw new ConfigError(missing);
 }
 
-/** For --dry-run: what would run, and what would have to be added before. */
+/** Prints what would run and which flags are still missing, for --dry-run. */
 export function showPlan(config: Config, what: string, task?: Task): number {
   process.stdout.write(`${shownJson(config, 2)}\nwould ${shown(what)}\n`);
   for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${shown(missing)}\n`);
   return 0;
 }
 
-/** Shows kernels being compiled and steps being trained. */
+/** Shows the progress of compiling kernels and of training steps. */
 export class TrainingDisplay {
   private training: Progress | undefined;
   private compiling: Progress | undefined;

@@ -1,13 +1,13 @@
 import { buildStatistics, openFeatures, statisticsPath } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { configHelp, configOf, deviceOf, deviceOptions, note, requireKeys } from './shared.ts';
 
 export const statsCommand: Command = {
   name: 'stats',
-  summary: "features of a data set's training images, which scores of samples are measured against",
+  summary: "compute the features of a data set's training images, which scores of samples are measured against",
   overrides: [
     'device',
     'precision',
@@ -19,10 +19,10 @@ export const statsCommand: Command = {
     'eval.max_images',
   ],
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; needed` },
+    config: { value: 'CONFIG', help: `${configHelp}; required` },
     out: {
       value: 'FILE',
-      help: "X.npz in the official layout (pool_3); default: in the user's data folder, where eval finds it",
+      help: "X.npz in the official layout (pool_3); default: a file in the user's data folder, where eval finds it",
     },
     ...deviceOptions,
   },
@@ -34,7 +34,7 @@ export const statsCommand: Command = {
     using _network = network;
     const path = parsed.text('out') ?? statisticsPath(config, network);
     let progress: Progress | undefined;
-    const rows = await interruptible((signal) =>
+    const rows = await runInterruptible((signal) =>
       buildStatistics(config, network, path, {
         device,
         signal,
@@ -45,7 +45,7 @@ export const statsCommand: Command = {
         },
       }),
     ).finally(() => progress?.stop());
-    process.stdout.write(`${network.name} features of ${rows} images in ${shown(path)}\n`);
+    process.stdout.write(`${network.name} features of ${rows} images written to ${shown(path)}\n`);
     return 0;
   },
 };

@@ -5,7 +5,7 @@ import { runTraining } from './training.ts';
 
 export const trainCommand: Command = {
   name: 'train',
-  summary: 'train a 1-rectified flow, going on from what the work directory holds',
+  summary: 'train a 1-rectified flow; resumes if the work directory holds a run',
   overrides: 'all',
   options: runOptions,
   async run(parsed) {

@@ -1,13 +1,16 @@
-// What the commands that train have in common: progress on the screen, a transcript in the work directory, a summary.
+// Shared by the commands that train: progress on the screen, a transcript in the work directory, a summary.
 import { join } from 'node:path';
 import { appendText } from '../io/file.ts';
 import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
 import { shown } from '../text.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { say } from './screen.ts';
 import { TrainingDisplay } from './shared.ts';
 
-/** What is said, with the time. Written once the run has its work directory: a run that is refused leaves no trace there. */
+/**
+ * The messages of a run with their times. Nothing is written until the run owns its work directory, so a refused run
+ * leaves no file.
+ */
 class Transcript {
   private path: string | undefined;
   private waiting: string[] = [];
@@ -17,13 +20,13 @@ class Transcript {
     this.write();
   }
 
-  /** From here on it is written to this folder, with what was said before. */
+  /** Starts writing to stdout.txt in this folder, beginning with the messages so far. */
   begin(workdir: string): void {
     this.path = join(workdir, 'stdout.txt');
     this.write();
   }
 
-  /** The last line; where it cannot be written, what it says is on the screen. */
+  /** Writes the last line. Failure to write is ignored, because the screen shows the same text. */
   end(text: string): void {
     try {
       this.add(text);
@@ -48,7 +51,7 @@ export async function runTraining(
     say(text);
     transcript.add(shown(text));
   };
-  const result = await interruptible((signal) =>
+  const result = await runInterruptible((signal) =>
     work({
       signal,
       onCompile: display.onCompile,
@@ -76,12 +79,12 @@ export async function runTraining(
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);
   if (!stopped) process.stdout.write(`checkpoint: ${shown(checkpoint)}\n`);
-  else if (steps === 0) process.stdout.write('the same command begins again\n');
-  else process.stdout.write(`the same command goes on from ${shown(checkpoint)}\n`);
+  else if (steps === 0) process.stdout.write('run the same command again to start over\n');
+  else process.stdout.write(`run the same command again to resume from ${shown(checkpoint)}\n`);
   return 0;
 }
 
-/** The numbers of the steps that are done: training.n_iters is the last one's, and the first is 0. */
+/** The numbers of the completed steps; the first is 0, and training.n_iters is the last of a run. */
 function describeSteps(steps: number): string {
   return steps === 0 ? 'none' : `0 to ${steps - 1}`;
 }

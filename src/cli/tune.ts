@@ -4,18 +4,18 @@ import { requireWritable } from '../io/index.ts';
 import { tune, writeTuning } from '../run/index.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { interruptible } from './interrupt.ts';
+import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { deviceOptions } from './shared.ts';
 
 export const tuneCommand: Command = {
   name: 'tune',
-  summary: 'measures the convolution algorithms of this processor; RECTIFLOW_TUNING=FILE then uses the table',
+  summary: 'measure the convolution algorithms on this processor; RECTIFLOW_TUNING=FILE then uses the table',
   overrides: 'none',
   options: {
-    out: { value: 'FILE', help: 'the JSON file that the table is written to; needed' },
-    turns: { value: 'N', help: 'times that each algorithm is timed on a shape; default 4' },
-    device: { value: 'NAME', help: 'cpu or wasm; default cpu' },
+    out: { value: 'FILE', help: 'the JSON file that the table is written to; required' },
+    turns: { value: 'N', help: 'measurements of each algorithm on each shape; default 4' },
+    device: { value: 'NAME', help: 'device to measure, cpu or wasm; default cpu' },
     threads: deviceOptions.threads,
   },
   async run(parsed) {
@@ -23,7 +23,7 @@ export const tuneCommand: Command = {
     await requireWritable(out);
     const device = await openDevice(parsed.text('device') ?? 'cpu', { threads: parsed.whole('threads', 1) });
     let progress: Progress | undefined;
-    const tuning = await interruptible((signal) =>
+    const tuning = await runInterruptible((signal) =>
       tune(device, {
         turns: parsed.whole('turns', 1),
         signal,
@@ -38,7 +38,9 @@ export const tuneCommand: Command = {
       device: `${device.name}, ${device.description}`,
       created: new Date().toISOString().slice(0, 10),
     });
-    process.stdout.write(`rates of ${device.name} in ${shown(out)}; RECTIFLOW_TUNING=${shown(out)} uses them\n`);
+    process.stdout.write(
+      `rates of ${device.name} written to ${shown(out)}; set RECTIFLOW_TUNING=${shown(out)} to use them\n`,
+    );
     return 0;
   },
 };

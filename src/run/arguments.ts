@@ -1,11 +1,12 @@
-// Kinds of arguments that the functions of this folder share. It loads no package: training on a bare machine comes by here.
+// Argument kinds that the functions of this folder share. This module imports no npm package, because training on a
+// bare machine loads it.
 import { kind, kinds, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { UNet } from '../nn/unet.ts';
 
 export const unetKind = kind('a UNet', (v) => v instanceof UNet);
 
-/** What most of them take as options. */
+/** Options that most of these functions take. */
 export const runOptions = {
   device: deviceKind,
   signal: kinds.signal,
@@ -13,7 +14,7 @@ export const runOptions = {
   onProgress: kinds.callback,
 } as const;
 
-/** What training takes beside those. */
+/** The options of training. */
 export const trainingOptions = {
   workdir: kinds.path,
   otherStage: oneOf(['beside', 'refuse']),

@@ -1,4 +1,4 @@
-// From a configuration to images: the data set it names, its training batches, and pixels of what was sampled.
+// Images of a configuration: the data set it names, its training batches, and conversion of samples to pixels.
 
 import { join } from 'node:path';
 import { checkArguments, kinds, oneOf } from '../arguments.ts';
@@ -14,20 +14,20 @@ import {
   trainingBatch,
 } from '../data/index.ts';
 import { ConfigError } from '../errors.ts';
-import { given, missingKeys } from './config/index.ts';
+import { missingKeys, userPath } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
 import type { Config } from './config/schema.ts';
-import { downloaded, userDataFolder } from './machine/user_files.ts';
+import { ensureDownloaded, userDataFolder } from './machine/user_files.ts';
 
 const partKind = oneOf(['train', 'heldOut']);
 const roundings = oneOf(['floor', 'nearest']);
 
 export interface ImageBatches extends Disposable {
-  /** Images of the part that is trained on. */
+  /** Number of training images. */
   count: number;
   /** [H, W, C] */
   imageShape: [number, number, number];
-  /** f32 [batch_size, H, W, C], a function of the step alone. */
+  /** The batch of a step, f32 [batch_size, H, W, C]; it depends on nothing but the step. */
   batch(step: number): Promise<Float32Array>;
   /** Closes its data set. */
   [Symbol.dispose](): void;
@@ -39,7 +39,7 @@ type Loader = (config: Config, part: 'train' | 'heldOut', notice: Notice) => Pro
 const loaders: Record<Config['data']['dataset'], Loader> = {
   DIGITS: (_, part) => digitsDataset(part),
   CIFAR10: async (config, part, notice) => {
-    const root = given(config.data.root_path) ?? (await downloadedCifar10(notice));
+    const root = userPath(config.data.root_path) ?? (await downloadedCifar10(notice));
     const { dataset, missing } = await loadCifar10(root, part);
     if (missing.length > 0) notice(`${root} lacks ${missing.join(', ')}; training on ${dataset.count} images`);
     return dataset;
@@ -54,17 +54,17 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
 
-/** The archive in the user's data folder. */
+/** The CIFAR-10 archive in the user's data folder, downloaded if it is missing. */
 function downloadedCifar10(notice: Notice): Promise<string> {
   const folder = join(userDataFolder(), 'cifar-10');
   const path = join(folder, 'cifar-10-binary.tar.gz');
-  return downloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
+  return ensureDownloaded(path, 'data.root_path DIR', notice, () => downloadCifar10(folder));
 }
 
-/** The folder of the files; the official *-Pytorch sets have a key of their own for it. */
+/** The folder of the data set's files. The official *-Pytorch sets have a separate key for it. */
 function rootOf(config: Config): string {
   const { data, training } = config;
-  const root = (/pytorch/i.test(data.dataset) && given(training.data_dir)) || given(data.root_path);
+  const root = (/pytorch/i.test(data.dataset) && userPath(training.data_dir)) || userPath(data.root_path);
   if (!root) throw new ConfigError(missingKeys(config, 'train'));
   return root;
 }
@@ -79,7 +79,7 @@ function imageFolder(
   return openImageFolder(folder, { size, channels, exifOrientation, part, notice, pattern });
 }
 
-/** @throws FileError, or ConfigError when its images are not of the size that the configuration states */
+/** @throws FileError for data that cannot be read, ConfigError if its images do not have the configured size */
 export async function loadDataset(
   config: Config,
   part: 'train' | 'heldOut',
@@ -105,23 +105,26 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
     count: dataset.count,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose](),
-    batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
+    batch: prefetch(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
 
-/** Begins the next batch when one is asked for: what decodes it works on while a step computes. */
-export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
+/** Starts on the next batch whenever one is requested, so that it decodes while the step computes. */
+export function prefetch<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
   let next: { step: number; batch: Promise<Batch> } | undefined;
   return (step) => {
     const batch = next?.step === step ? next.batch : make(step);
     next = { step: step + 1, batch: make(step + 1) };
-    // Reported to whoever asks for that step.
+    // The error is reported when that step is requested.
     next.batch.catch(() => {});
     return batch;
   };
 }
 
-/** Network range to pixels: rounded down as the official sample files, or to the nearest as its picture grids. */
+/**
+ * Converts network range to u8 pixels, rounding down as in official sample files or to nearest as in official image
+ * grids.
+ */
 export function pixels(values: Float32Array, config: Config, rounding: 'floor' | 'nearest'): Uint8Array {
   requireConfig('pixels', config);
   checkArguments('pixels', { values: [values, kinds.float32], rounding: [rounding, roundings] });

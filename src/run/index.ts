@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// What the command line does, as functions: the public names of `rectiflow/run`. They print nothing and never exit.
+// Public names of `rectiflow/run`: the functions behind the command line. They print nothing and never end the process.
 
 export type { PairFinding } from '../data/index.ts';
 export { estimateChain, type StageEstimate } from './chain/estimate.ts';

@@ -26,7 +26,7 @@ beforeAll(() => {
 }, 240_000);
 
 describe('train', () => {
-  it('writes a checkpoint and a line a step', () => {
+  it('writes a checkpoint and one log line per step', () => {
     const lines = readFileSync(join(folder, 'run/log.jsonl'), 'utf8')
       .trim()
       .split('\n')
@@ -86,7 +86,7 @@ describe('sample', () => {
     await writeNpy(join(folder, 'z0.npy'), { shape: [6, 1, 8, 8], dtype: 'f32', data: new Float32Array(6 * 64) });
     expect(sample('b.npy', '--latents', 'z0.npy', '--steps', '2').status).toBe(0);
     const { data } = await readNpy(join(folder, 'b.npy'));
-    // Equal starts end equal.
+    // Equal start points give equal samples.
     expect(data.slice(64, 128)).toEqual(data.slice(0, 64));
   });
 
@@ -102,7 +102,7 @@ describe('quickstart', () => {
     ...['chain.classifier=false', `eval.num_samples=${full ? 70 : 12}`, 'eval.straightness_samples=4'],
   ].map((override) => `--config.${override}`);
 
-  it('writes a report that fetches nothing, and a line of distances for each flow', () => {
+  it('writes a report that fetches nothing, and one line of distances per flow', () => {
     const { status, stdout } = rectiflow('quickstart', ...tiny.slice(2), ...short, '--out', 'quick');
     const number = String.raw`[\d.]+`;
     for (const flow of ['1-rectified flow', '2-rectified flow', 'distilled to 1 step'])
@@ -114,7 +114,7 @@ describe('quickstart', () => {
     expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
   }, 240_000);
 
-  it('keeps its state and exits with 0 after Ctrl-C; the same command goes on', async () => {
+  it('keeps its state and exits with 0 after Ctrl-C; the same command resumes', async () => {
     const child = spawn(process.execPath, [bin, 'quickstart', ...tiny.slice(2), '--out', 'halted'], { cwd: folder });
     let stdout = '';
     child.stdout.on('data', (text) => (stdout += text));
@@ -123,7 +123,7 @@ describe('quickstart', () => {
     );
     child.kill('SIGINT');
     expect(await new Promise((resolve) => child.on('close', resolve))).toBe(0);
-    expect(stdout).toBe('stopped; the same command goes on\n');
+    expect(stdout).toBe('stopped; run the same command again to resume\n');
     expect(readdirSync(join(folder, 'halted/1_rectified_flow/checkpoints-meta'))).toHaveLength(1);
     expect(existsSync(join(folder, 'halted/report.html'))).toBe(false);
   });
@@ -137,12 +137,12 @@ describe('refusals', () => {
     [['inspect'], 2, /give a file, or --config NAME/],
     [['inspect', 'text.safetensors'], 1, /text\.safetensors: /],
     [['convert', 'a.pth'], 2, /give two files/],
-    [['convert', 'a.pth', 'b.safetensors', 'c'], 2, /"c" stands alone/],
+    [['convert', 'a.pth', 'b.safetensors', 'c'], 2, /unexpected argument "c"/],
     [['eval', '--config', 'digits', '--workdir', 'w'], 2, /nothing to evaluate; add --config\.eval\.enable_loss, /],
     [['eval', '--config', 'digits', '--workdir', 'w', '--config.eval.enable_loss'], 1, /w\/checkpoints: no such file/],
-    [['train'], 2, /--config is needed|--workdir is needed/],
+    [['train'], 2, /--config is required|--workdir is required/],
     [['train', '--confg', 'digits'], 2, /no option --confg; did you mean --config\?/],
-    [['train', '--config', 'digits', 'stray'], 2, /"stray" stands alone/],
+    [['train', '--config', 'digits', 'stray'], 2, /unexpected argument "stray"/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.model.nff', '3'], 2, /did you mean model\.nf/],
     [
@@ -155,12 +155,12 @@ describe('refusals', () => {
       1,
       /no: there is no such folder; it is to hold data_batch_1/,
     ],
-    [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /the folder cannot be made/],
+    [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /cannot make the folder/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],
     [['train', '--config', 'digits', '--workdir', 'w', '--device', 'tpu'], 1, /unknown device "tpu"/],
     [['sample', '--checkpoint', 'none', '--out', 'x.png'], 1, /none: no such file/],
     [['sample', '--checkpoint', 'text.safetensors', '--out', 'x.png'], 1, /text\.safetensors: /],
-    [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /written as \.png, \.npz, \.np, \.npy/],
+    [['sample', '--checkpoint', checkpoint, '--out', 'x.gif'], 2, /ending in \.png, \.npz, \.np, \.npy/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--sampler', 'eular'], 2, /did you mean euler\?/],
     [['sample', '--checkpoint', checkpoint, '--out', 'x.png', '--latents', 'none.npy'], 1, /none\.npy: no such file/],
     [
@@ -197,7 +197,7 @@ describe('help', () => {
     expect(status).toBe(0);
   });
 
-  it('doctor finds this machine in order', () => {
+  it('doctor finds nothing missing on this machine', () => {
     const { status, stdout } = rectiflow('doctor');
     expect(stdout).toContain('C compiler');
     expect(stdout).toMatch(/^(ok|note) +LAPACK +.*eigenvalues/m);

@@ -1,4 +1,5 @@
-// What the command says of its environment: nonsense and misspelt names, a compiler that does not run, a cache out of use.
+// Messages about the environment: invalid and misspelt variables, a compiler that does not run, a cache that is not
+// used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +21,7 @@ function rectiflow(line: string, env: NodeJS.ProcessEnv) {
 
 beforeAll(buildWasm, 120_000);
 
-it('notes a name that is not known, and goes on', () => {
+it('notes an unknown variable and continues', () => {
   const { stderr, status } = rectiflow('inspect --config digits', { RECTIFLOW_THREAD: '2' });
   expect(stderr).toBe(
     'note: the environment variable RECTIFLOW_THREAD has no effect; did you mean RECTIFLOW_THREADS?\n',
@@ -45,11 +46,11 @@ it('notes a cache folder that is not used', () => {
   chmodSync(shared, 0o777);
   const { stderr } = rectiflow('train --config digits --workdir w --device cuda:99', { RECTIFLOW_CACHE: shared });
   expect(stderr).toContain(
-    `note: ${shared} can be written by other users, who may have put other code there (remove it; it is created again): kernels are compiled again in every process\n`,
+    `note: ${shared} can be written by other users, who may have put other code there (remove it; it is created again): every process compiles the kernels again\n`,
   );
 });
 
-it('doctor tells the same', () => {
+it('doctor reports the same faults', () => {
   const broken = rectiflow('doctor', { CC: 'no-such-cc', RECTIFLOW_DATA: bin });
   expect(broken.stdout).toMatch(/^MISSING +C compiler +CC names "no-such-cc", which cannot be run: ENOENT/m);
   expect(broken.stdout).toMatch(/^MISSING +environment +RECTIFLOW_DATA must be a folder, got /m);

@@ -1,4 +1,4 @@
-// The built command: a classifier for scores, and evaluations by it.
+// The built command: training a classifier for scores, and evaluating with it.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ beforeAll(() => {
   const shown = rectiflow('classifier', '--config', 'digits', '--out', 'made/digits.safetensors', '--steps', '40');
   expect(shown.stderr).toContain('train 40/40');
   expect(shown.stdout).toMatch(
-    /^\d+\.\d % of the held-out images right, 10 classes, 40 steps: made\/digits\.safetensors\n/,
+    /^\d+\.\d % accuracy on held-out images, 10 classes, 40 steps: made\/digits\.safetensors\n/,
   );
   expect(shown.status).toBe(0);
   expect(rectiflow('train', ...tiny, '--workdir', 'run', '--config.training.n_iters', '2').status).toBe(0);
@@ -28,13 +28,13 @@ beforeAll(() => {
 describe('classifier', () => {
   it('--dry-run says what it would do and writes nothing', () => {
     const { status, stdout } = rectiflow('classifier', '--config', 'digits', '--out', 'dry.safetensors', '--dry-run');
-    expect(stdout).toContain('would train a classifier of DIGITS and write dry.safetensors');
+    expect(stdout).toContain('would train a classifier on DIGITS and write dry.safetensors');
     expect(status).toBe(0);
     expect(existsSync(join(folder, 'dry.safetensors'))).toBe(false);
   });
 
   it.each<[string[], number, RegExp]>([
-    [['--config', 'digits'], 2, /--out is needed/],
+    [['--config', 'digits'], 2, /--out is required/],
     [['--config', 'digits', '--out', 'x', '--steps', '0'], 2, /--steps expects a whole number from 1 to 2147483647/],
     [
       ['--config', 'church_rf_gaussian', '--out', 'x'],
@@ -59,7 +59,7 @@ describe('eval', () => {
   const evaluate = (...args: string[]) =>
     rectiflow('eval', ...tiny, '--workdir', 'run', '--config.eval.num_samples', '12', ...args);
 
-  it('by a classifier: says which one, and calls nothing FID', () => {
+  it('names the classifier and does not call its scores FID', () => {
     const features = ['--config.eval.enable_sampling', '--config.eval.features', 'classifier:made/digits.safetensors'];
     const { status, stdout } = evaluate(...features);
     expect(stdout).toMatch(
@@ -71,7 +71,7 @@ describe('eval', () => {
     expect(report.scores.features).toMatch(/^classifier digits\.safetensors \([0-9a-f]{8}\)$/);
   });
 
-  it('--watch takes what is there, and ends with 0 after its timeout', () => {
+  it('--watch evaluates existing snapshots and exits with 0 after its timeout', () => {
     const { status, stdout } = evaluate('--config.eval.enable_loss', '--watch', '--watch-timeout', '0.001');
     expect(stdout).toMatch(/^checkpoint_0 {2}loss [\d.]+ over 397 images\n$/);
     expect(JSON.parse(readFileSync(join(folder, 'run/eval/best.json'), 'utf8'))).toMatchObject({
@@ -81,7 +81,7 @@ describe('eval', () => {
     expect(status).toBe(0);
   });
 
-  it('--watch ends with 0 at Ctrl-C', async () => {
+  it('--watch exits with 0 on Ctrl-C', async () => {
     const watch = ['eval', ...tiny, '--workdir', 'run', '--config.eval.enable_loss', '--watch'];
     const child = spawn(process.execPath, [bin, ...watch], { cwd: folder, env });
     await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
@@ -101,14 +101,14 @@ describe('eval', () => {
     [
       ['--config.eval.enable_loss', '--config.eval.begin_ckpt', '5', '--watch', '--watch-timeout', '0.001'],
       1,
-      /no snapshot 5 to 1000 came in run/,
+      /no snapshot from 5 to 1000 appeared in run/,
     ],
-    [['--config.eval.enable_loss', '--watch-timeout', '3'], 2, /--watch-timeout needs --watch/],
+    [['--config.eval.enable_loss', '--watch-timeout', '3'], 2, /--watch-timeout requires --watch/],
     [['--config.eval.enable_loss', '--watch', '--watch-timeout', 'x'], 2, /--watch-timeout expects a number > 0/],
     [
       ['--config.eval.enable_loss', '--watch', '--checkpoint', 'run/checkpoints/checkpoint_0.safetensors'],
       2,
-      /--watch is for the snapshots/,
+      /--watch evaluates the snapshots/,
     ],
   ])('%j', (args, code, message) => {
     const { status, stderr } = evaluate(...args);

@@ -1,5 +1,5 @@
-// The command grammar, line by line: what each accepted form means, and the exact refusal of each wrong one. It is the
-// official one: absl flags over a locked configuration.
+// The command grammar, line by line: the meaning of each accepted form, and the exact message for each wrong one. It is
+// the official grammar: absl flags over a locked configuration.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ import { trainCommand } from '../../src/cli/train.ts';
 
 const names = ['quickstart', 'train', 'reflow', 'pairs', 'eval', 'sample', 'stats', 'convert', 'inspect', 'doctor'];
 
-/** Words as a shell splits them, single quotes understood. */
+/** Splits a line into words as a shell does, with single quotes. */
 function split(line: string): string[] {
   return [...line.matchAll(/(?:'[^']*'|[^\s'])+/g)].map(([word]) => word.replaceAll("'", ''));
 }
@@ -100,25 +100,25 @@ it('--mode leaves the first word to the command', async () => {
 
 describe('refuses', () => {
   it.each<[string, string]>([
-    ['trian --config digits', 'there is no command "trian"; did you mean train?'],
+    ['trian --config digits', 'unknown command "trian"; did you mean train?'],
     [
       'fly',
-      'there is no command "fly"; known are quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor',
+      'unknown command "fly"; the commands are quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor',
     ],
-    ['--mode trian', 'there is no command "trian"; did you mean train?'],
+    ['--mode trian', 'unknown command "trian"; did you mean train?'],
     ['--mode', '--mode needs a value: --mode quickstart|train|reflow|pairs|eval|sample|stats|convert|inspect|doctor'],
     [
       base,
       'no command; give one of quickstart, train, reflow, pairs, eval, sample, stats, convert, inspect, doctor, or --mode train',
     ],
     [`eval --mode train ${base}`, 'two commands, train and eval; give one'],
-    ['train --workdir w', '--config is needed'],
+    ['train --workdir w', '--config is required'],
     ['train --config', '--config needs a value: --config CONFIG'],
     ['train --config --workdir w', '--config needs a value: --config CONFIG'],
     ['train --config=', '--config needs a value: --config CONFIG'],
     ['train --config digits --config digits', '--config is given twice'],
-    [`train ${base} stray`, '"stray" stands alone; options of train begin with --'],
-    [`train ${base} -1`, '"-1" stands alone; options of train begin with --'],
+    [`train ${base} stray`, 'unexpected argument "stray"; options of train begin with --'],
+    [`train ${base} -1`, 'unexpected argument "-1"; options of train begin with --'],
     [`train ${base} --wrokdir x`, 'train has no option --wrokdir; did you mean --workdir?'],
     [`train ${base} --frobnicate`, 'train has no option --frobnicate; see rectiflow train --help'],
     [`train ${base} --dry-run=yes`, '--dry-run takes no value, got "yes"'],
@@ -139,20 +139,20 @@ describe('refuses', () => {
     [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 256, got "0"'],
     [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got "257"'],
     [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
-    [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only true-or-false keys take --noconfig'],
+    [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only boolean keys take --noconfig'],
     [`train ${base} --noconfig.data.centered=1`, '--noconfig.data.centered takes no value, got "1"'],
-    ['train --config digit --workdir w', 'there is no configuration "digit"; did you mean "digits"?'],
+    ['train --config digit --workdir w', 'unknown configuration "digit"; did you mean "digits"?'],
     [
       `train ${base} --eval_folder ../x`,
-      'the configuration with the overrides of the command line is wrong:\n  eval.folder: expected the name of a folder: letters, digits, _ . - and no dot at its beginning; got "../x"',
+      'invalid configuration with the overrides of the command line:\n  eval.folder: expected the name of a folder: letters, digits, _ . - without a leading dot; got "../x"',
     ],
     [
       `train ${base} --config.seed None`,
-      'the configuration with the overrides of the command line is wrong:\n  seed: expected a number; got null',
+      'invalid configuration with the overrides of the command line:\n  seed: expected a number; got null',
     ],
     [
       `train ${base} --config.training.n_iters 1.5`,
-      'the configuration with the overrides of the command line is wrong:\n  training.n_iters: expected a whole number; got 1.5',
+      'invalid configuration with the overrides of the command line:\n  training.n_iters: expected a whole number; got 1.5',
     ],
   ])('%s', async (line, message) => {
     await expect(meaning(line)).rejects.toThrow(expect.objectContaining({ message }));
@@ -166,7 +166,7 @@ it('tells options from values', () => {
   expect(optionOf('--a=b=c')).toEqual({ name: 'a', attached: 'b=c' });
 });
 
-it('--dry-run prints the whole configuration and what would run, and runs nothing', () => {
+it('--dry-run prints the whole configuration and what would run, but runs nothing', () => {
   const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
   const words = split(`---mode train --config digits --workdir /nowhere/w --config.seed=7 --dry-run`);
   const { stdout, stderr, status } = spawnSync(process.execPath, [bin, ...words], { encoding: 'utf8' });

@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM end every command that works long, in good order. RECTIFLOW_TEST_FULL=1 interrupts each at ten random moments of
-// its first seconds, also while it starts.
+// Ctrl-C and SIGTERM end every long-running command cleanly. RECTIFLOW_TEST_FULL=1 interrupts each at ten random
+// moments in its first seconds, including its start.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -33,7 +33,7 @@ const digits = '--config digits --device cpu --config.model.nf 8 --config.traini
 const endless = `${digits} --config.training.n_iters 1000000`;
 const teacher = `--config.reflow.last_flow_ckpt ${checkpoint}`;
 
-/** By name: a command that would run for hours, and what its progress begins with. W is a folder of its own. */
+/** By name: a command that would run for hours, and the beginning of its progress. W stands for a new folder. */
 const commands: Record<string, [line: string, progress: RegExp]> = {
   train: [`train ${endless} --workdir W`, /^train \d+\//m],
   'train, in its pictures': [
@@ -103,7 +103,7 @@ function start(line: string): {
   return { child, said: () => text, until, ended, workdir };
 }
 
-/** No state, snapshot or picture is damaged, and nothing temporary is left. */
+/** Checks that no state, snapshot or picture is damaged and that no temporary file is left. */
 async function expectIntact(workdir: string) {
   const files = readdirSync(workdir, { recursive: true, encoding: 'utf8' });
   expect(files.filter((file) => file.endsWith('.tmp'))).toEqual([]);
@@ -113,18 +113,18 @@ async function expectIntact(workdir: string) {
 describe.each(Object.entries(commands).map(([name, command], i) => [name, i, ...command] as const))(
   '%s',
   (name, i, line, progress) => {
-    it('ends once it works', async () => {
+    it('ends after it has started to work', async () => {
       const { child, said, until, ended, workdir } = start(line);
       await until(progress);
-      // Its progress is not said while pictures are made.
+      // There is no progress output while samples are drawn.
       while (name.includes('pictures') && !existsSync(join(workdir, 'checkpoints/checkpoint_1.safetensors')))
         await new Promise((resolve) => setTimeout(resolve, 20));
       child.kill(i % 2 ? 'SIGINT' : 'SIGTERM');
       const code = await ended;
-      expect(said()).toContain('stopping: what is running ends within about a second');
+      expect(said()).toContain('stopping within about a second');
       const trains = /^(train|online|chain)/.test(name);
       expect(code).toBe(trains ? 0 : 130);
-      expect(said()).toMatch(trains ? /the same command goes on|stopped; the same command/ : /^rectiflow: stopped$/m);
+      expect(said()).toMatch(trains ? /run the same command again to resume/ : /^rectiflow: stopped$/m);
       await expectIntact(workdir);
       expect(existsSync(join(workdir, 'lock'))).toBe(false);
     });
@@ -136,7 +136,7 @@ describe.each(Object.entries(commands).map(([name, command], i) => [name, i, ...
           const { child, ended, workdir } = start(line);
           await new Promise((resolve) => setTimeout(resolve, Math.random() * 6000));
           child.kill(i % 2 ? 'SIGINT' : 'SIGTERM');
-          // Before the program listens, a signal ends it as any other.
+          // Before the program installs its handler, a signal ends it like any other process.
           expect([0, 130, 'SIGINT', 'SIGTERM']).toContain(await ended);
           await expectIntact(workdir);
         }

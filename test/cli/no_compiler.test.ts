@@ -1,4 +1,4 @@
-// Commands where no C compiler is: they compute in WebAssembly and say so, and with the device cpu named they fail.
+// Commands without a C compiler: they compute in WebAssembly with a notice, and fail if --device cpu is given.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ const overrides = (values: Record<string, unknown>) =>
   Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
 const tiny = overrides({ 'model.nf': 8, 'training.batch_size': 16, 'training.n_iters': 4 });
 
-it('the quickstart goes through, and its first line says on what', () => {
+it('quickstart completes, and its first line names the device', () => {
   const stages = { 'chain.reflow_iters': 4, 'chain.distil_iters': 4, 'chain.pairs': 40, 'chain.pair_steps': 3 };
   const rest = { 'chain.classifier': false, 'eval.num_samples': 12, 'eval.straightness_samples': 2 };
   const { stdout, stderr, status } = rectiflow([
@@ -48,7 +48,7 @@ it('the quickstart goes through, and its first line says on what', () => {
   expect(status, stderr).toBe(0);
 }, 240_000);
 
-it('training has the losses of the device wasm', () => {
+it('training gives the losses of the device wasm', () => {
   const losses = [[], ['--device', 'wasm', '--threads', '1']].map((more, i) => {
     const words = ['train', '--config', 'digits', '--workdir', `run${i}`, ...tiny, ...more];
     const { stderr, status } = rectiflow(words);
@@ -63,7 +63,7 @@ it('training has the losses of the device wasm', () => {
   expect(losses[1]).toEqual(losses[0]);
 }, 120_000);
 
-it('a device cpu that was named is an error', () => {
+it('--device cpu is an error', () => {
   const words = ['train', '--config', 'digits', '--workdir', 'named', ...tiny, '--device', 'cpu'];
   const { stderr, status } = rectiflow(words);
   expect(stderr).toMatch(
@@ -72,22 +72,22 @@ it('a device cpu that was named is an error', () => {
   expect(status).toBe(1);
 });
 
-it('a precision that neither device has is named as such', () => {
+it('a precision that neither device supports is an error', () => {
   const words = ['train', '--config', 'digits', '--workdir', 'precise', ...tiny, '--config.precision=bf16'];
   const { stderr, status } = rectiflow(words);
   expect(stderr).toBe('rectiflow: precision bf16 needs the device cuda; cpu computes in fp32\n');
   expect(status).toBe(1);
 });
 
-it('doctor says what computes', () => {
+it('doctor reports the device that is used', () => {
   const { stdout, status } = rectiflow(['doctor']);
   expect(stdout).toMatch(/^note +C compiler +the device cpu needs a C compiler/m);
-  expect(stdout).toMatch(/-> install one, or set CC; until then commands use the device wasm/);
+  expect(stdout).toMatch(/-> install one, or set CC; without one, commands use the device wasm/);
   expect(stdout).toMatch(/^ok +device wasm +the same kernels in WebAssembly, \d+ threads?/m);
   expect(status).toBe(0);
 });
 
-it('without the WebAssembly module too, the error names both remedies, and doctor fails', () => {
+it('if the WebAssembly module is missing too, the error names both remedies and doctor fails', () => {
   const copy = join(folder, 'copy');
   for (const name of ['dist', 'bin', 'configs', 'assets', 'package.json'])
     cpSync(join(root, name), join(copy, name), { recursive: true });

@@ -1,5 +1,5 @@
-// Command lines of the official README, with its program replaced by ours and nothing else: each is understood. And what of
-// the official configurations means something else here.
+// The command lines of the official README are understood with only the program replaced. Also tests the parts of the
+// official configurations that have another meaning here.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { given } from '../../src/run/config/official_flags.ts';
+import { userPath } from '../../src/run/config/official_flags.ts';
 import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
 import { officialLines, second, teacher, wordsOf } from './official_lines.ts';
 
@@ -41,11 +41,11 @@ describe('the README of the official code', () => {
     ],
     [
       'reflowOnline',
-      `would train steps 0 to 1300001 in ./logs/2_rectified_flow on pairs made by 20 Euler steps of ${teacher}, times uniform, loss l2, from ${teacher}`,
+      `would train steps 0 to 1300001 in ./logs/2_rectified_flow on pairs from 20 Euler steps of ${teacher}, times uniform, loss l2, from ${teacher}`,
     ],
     [
       'distilOnline',
-      `would train steps 0 to 1300001 in ./logs/1_rectified_flow_k=1_distill on pairs made by 20 Euler steps of ${teacher}, times t0, loss lpips, from ${teacher}`,
+      `would train steps 0 to 1300001 in ./logs/1_rectified_flow_k=1_distill on pairs from 20 Euler steps of ${teacher}, times t0, loss lpips, from ${teacher}`,
     ],
     ['trainCelebaHq', 'first add --config.training.data_dir DIR: the folder of 0.jpg, 1.jpg, ...'],
     ['figures', 'would evaluate the snapshots 10 to 10 in ./logs/celebahq: picture sheets'],
@@ -60,7 +60,7 @@ describe('the README of the official code', () => {
 });
 
 describe('configurations', () => {
-  it('are all there under their official names', () => {
+  it('exist under all official names', () => {
     const names = presetNames().filter((name) => name.startsWith('rectified_flow/'));
     expect(names.map((name) => name.split('/')[1])).toEqual([
       'afhq_cat_pytorch_rf_gaussian',
@@ -77,7 +77,7 @@ describe('configurations', () => {
     ]);
   });
 
-  // What the official files say, by name: snapshots, average, dropout, centred, schedule, loss.
+  // Values in the official files, by name: snapshots, average, dropout, centred, schedule, loss.
   it.each<[string, Record<string, unknown>]>([
     [
       'cifar10_rf_gaussian_ddpmpp',
@@ -120,7 +120,7 @@ describe('configurations', () => {
       ).toEqual(value);
   });
 
-  it.each(['t0', 't1', 'uniform', '1', '4'])('reflow_t_schedule %s in any of them', async (text) => {
+  it.each(['t0', 't1', 'uniform', '1', '4'])('every configuration accepts reflow_t_schedule %s', async (text) => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     const changed = applyOverrides(config, [{ path: ['reflow', 'reflow_t_schedule'], text }]);
     expect(changed.reflow.reflow_t_schedule).toBe(/^\d/.test(text) ? Number(text) : text);
@@ -133,29 +133,30 @@ describe('configurations', () => {
     );
   });
 
-  it('a Python file that lies there is never run, and that is said', async () => {
+  it('an existing Python file is not executed, with a notice', async () => {
     await mkdir(join(folder, 'mine'), { recursive: true });
     writeFileSync(join(folder, 'mine/cifar10_rf_gaussian_ddpmpp.py'), 'import os; os.system("touch ran")');
     const { stderr, status } = rectiflow(
       'train --config mine/cifar10_rf_gaussian_ddpmpp.py --workdir w --config.sampling.snr 0.1 --dry-run',
     );
     expect(stderr).toBe(
-      'note: mine/cifar10_rf_gaussian_ddpmpp.py is Python and is not read: changes in it have no effect; ' +
+      'note: mine/cifar10_rf_gaussian_ddpmpp.py is Python and is not read, so changes in it have no effect; ' +
         'the configuration "mine/cifar10_rf_gaussian_ddpmpp" is used\n' +
         'note: sampling.snr has no effect, as in the official code\n',
     );
     expect(status).toBe(0);
     expect(readdirSync(folder)).toEqual(['mine']);
-    expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(
-      /there is no configuration "nothing\.py"/,
-    );
+    expect(rectiflow('train --config nothing.py --workdir w').stderr).toMatch(/unknown configuration "nothing\.py"/);
   });
 });
 
-describe('what a task needs is asked before anything is built', () => {
-  it.each(['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR', ''])('"%s" is no path', (text) => {
-    expect(given(text)).toBeUndefined();
-  });
+describe('paths that a task requires are checked before anything is built', () => {
+  it.each(['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR', ''])(
+    '"%s" is not a path',
+    (text) => {
+      expect(userPath(text)).toBeUndefined();
+    },
+  );
 
   const flag = {
     teacher: 'add --config.reflow.last_flow_ckpt FILE: ',
@@ -175,13 +176,13 @@ describe('what a task needs is asked before anything is built', () => {
     ['cifar10_rf_gaussian_reflow_train', 'x.pth', [`${flag.pairs}the folder of the pairs`]],
     ['cifar10_rf_gaussian_reflow_train_online', '', [`${flag.teacher}the checkpoint of the flow to start from`]],
     ['cifar10_rf_gaussian_reflow_train_online', 'x.pth', []],
-    ['cifar10_rf_gaussian_reflow_generate_data', 'x.pth', [`${flag.pairs}where the pairs go`]],
+    ['cifar10_rf_gaussian_reflow_generate_data', 'x.pth', [`${flag.pairs}the folder to write the pairs to`]],
   ])('reflow with %s, last_flow_ckpt "%s"', async (name, text, missing) => {
     const config = applyOverrides(await loadConfig(name), [{ path: ['reflow', 'last_flow_ckpt'], text }]);
     expect(missingKeys(config, 'reflow')).toEqual(missing);
   });
 
-  it('and ends with 2 naming the flags', () => {
+  it('a missing path exits with 2 and names the flag', () => {
     const { stderr, status } = rectiflow('reflow --config cifar10_rf_gaussian_reflow_train --workdir w');
     expect(stderr).toBe(
       `rectiflow: ${flag.teacher}the checkpoint of the flow to start from\n${flag.pairs}the folder of the pairs\n`,

@@ -1,7 +1,7 @@
-// The command lines of the official README, in its order, with its program left out: they are typed as they stand there.
+// The command lines of the official README, verbatim and in order, without the program.
 const configs = './configs/rectified_flow';
 
-/** As the README names the tenth checkpoint; the program writes checkpoint_10. */
+/** The README's name of the tenth checkpoint; the program writes checkpoint_10. */
 export const teacher = './logs/1_rectified_flow/checkpoints/checkpoint-10.pth';
 export const second = './logs/2_rectified_flow/checkpoints/checkpoint-10.pth';
 const pairs = (flow: number) => `"./assets/reflow_data/${flow}_rectified_flow/"`;
@@ -22,7 +22,7 @@ export const officialLines = {
   evaluatePretrained: `--config ${configs}/cifar10_rf_gaussian_ddpmpp.py --eval_folder eval --mode eval --workdir ./logs/1_rectified_flow --config.eval.enable_sampling  --config.eval.batch_size 1024 --config.eval.num_samples 50000 --config.eval.begin_ckpt 8`,
 } as const;
 
-/** Words as a shell splits them, double quotes understood. */
+/** Splits a line into words as a shell does, with double quotes. */
 export function wordsOf(line: string): string[] {
   return [...line.matchAll(/(?:"[^"]*"|[^\s"])+/g)].map(([word]) => word.replaceAll('"', ''));
 }

@@ -1,6 +1,6 @@
-// The command lines of the official README, typed as they stand there, one after the other in one folder: only what makes
-// them small and says where data and weights lie is appended. Each ends with 0 and leaves the files that its users look for.
-// Images are noise, published weights a formula (test/golden/README.md): nothing is fetched.
+// Runs the command lines of the official README one after another in one folder. Only options that make them small and
+// that give the paths of data and weights are appended. Each exits with 0 and writes the files that its users expect.
+// Images are noise and published weights follow a formula (test/golden/README.md), so nothing is downloaded.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,10 +23,10 @@ const solver = '--config.sampling.ode_tol 0.1';
 const images = `--config.data.root_path ${cifar}`;
 /** Eleven steps and ten checkpoints. */
 const trained =
-  // One thread: steps this small are done sooner by it.
+  // Steps this small are faster with one thread.
   `--threads 1 ${network} ${solver} --config.training.batch_size 2 --config.training.n_iters 10 ` +
   '--config.training.snapshot_freq 1 --config.training.eval_freq 5';
-/** Without samples of each checkpoint. */
+/** No samples of each checkpoint. */
 const unsampled = '--config.training.snapshot_sampling false';
 /** Three steps and a checkpoint. */
 const distilled = `${trained} ${unsampled} --config.training.n_iters 2 --config.training.snapshot_freq 2`;
@@ -36,7 +36,7 @@ const evaluated =
   `--config.eval.max_images 4 --config.eval.inception ${inception}`;
 const face = `${trained} --config.data.image_size 16 --config.training.data_dir ${faces}`;
 
-/** @returns what the command printed on standard output, and on standard error */
+/** @returns standard output and standard error of the command */
 async function rectiflow(line: string, appended: string) {
   const words = [...wordsOf(line), ...appended.split(' ')];
   const env = { ...process.env, RECTIFLOW_DATA: join(folder, 'data') };
@@ -54,7 +54,7 @@ const numbered = (from: number, to: number) =>
 
 beforeAll(async () => {
   for (const path of [cifar, faces]) mkdirSync(path, { recursive: true });
-  // A batch of the official files: 10,000 records of a label and 3 x 32 x 32 bytes.
+  // A batch file of CIFAR-10: 10,000 records of a label and 3 x 32 x 32 bytes.
   const batch = Buffer.alloc(10_000 * 3073);
   for (let i = 0; i < batch.length; i++) batch[i] = i % 3073 === 0 ? 7 : Math.imul(i, 0x9e3779b1) >>> 24;
   for (const name of ['data_batch_1.bin', 'test_batch.bin']) writeFileSync(join(cifar, name), batch);
@@ -66,7 +66,7 @@ beforeAll(async () => {
   await writeFormulaWeights('vgg16', vgg16);
 }, 60_000);
 
-/** What an evaluation leaves of checkpoint `k`, whose samples are in a folder named after their sampler and seed. */
+/** The files that an evaluation of checkpoint `k` writes. Samples are in a folder named after sampler and seed. */
 async function expectEvaluated(run: string, k: number, sampler: string) {
   const own = join('logs', run, 'eval', `ckpt_${k}`);
   expect(files(join(own, sampler)).filter((name) => name.endsWith('.npz'))).toEqual(['samples_0.npz', 'samples_1.npz']);
@@ -108,7 +108,7 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     const { stderr } = await rectiflow(officialLines.generate, generated);
     await expectPairs(1);
     expect(stderr).toContain(
-      'checkpoint-10.pth is taken to mean logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors',
+      'reading logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors for checkpoint-10.pth',
     );
   });
 
@@ -117,7 +117,7 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     expect(checkpoints('2_rectified_flow')).toEqual(numbered(1, 10));
   });
 
-  it('evaluates that with one step', async () => {
+  it('evaluates the reflowed model with one step', async () => {
     await rectiflow(officialLines.evaluateOneStep, `${evaluated} --config.eval.end_ckpt 2`);
     await expectEvaluated('2_rectified_flow', 2, 'euler-1-42');
   });
@@ -137,11 +137,11 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     expect(checkpoints('2_rectified_flow_k=2_distill')).toEqual(numbered(1, 1));
   });
 
-  it('reflows online, beside the flow whose folder is named', async () => {
+  it('reflows online, in a folder next to the named one', async () => {
     const before = files('logs/2_rectified_flow/checkpoints-meta');
     const { stderr } = await rectiflow(officialLines.reflowOnline, distilled);
     expect(stderr).toMatch(
-      /\.\/logs\/2_rectified_flow holds a run of train_reflow .*; train_online_reflow .* has its own in \.\/logs\/2_rectified_flow_train_online_reflow\n/,
+      /\.\/logs\/2_rectified_flow holds a run of train_reflow .*; train_online_reflow .* uses \.\/logs\/2_rectified_flow_train_online_reflow\n/,
     );
     expect(checkpoints('2_rectified_flow_train_online_reflow')).toEqual(numbered(1, 1));
     expect(files('logs/2_rectified_flow_train_online_reflow')).toContain('stdout.txt');

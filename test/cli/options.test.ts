@@ -1,5 +1,5 @@
-// Every option of every command: each has an effect that is shown here, or is refused. So has each key of the configuration
-// for the commands that read only some of them.
+// Every option of every command has an effect that is tested here, or is refused. The same holds for each configuration
+// key of commands that read only some keys.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ const commands: readonly Command[] = [
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);
 
-/** Runs a command line in this process. @returns what it says, its error at the end */
+/** Runs a command line in this process. @returns its output, with the error at the end */
 async function rectiflow(line: string): Promise<string> {
   const [name, ...words] = line.trim().split(/\s+/);
   const command = commands.find((one) => one.name === name) as Command;
@@ -75,13 +75,13 @@ const run = at('run');
 const checkpoint = join(run, 'checkpoints/checkpoint_0.safetensors');
 const sample = `sample --checkpoint ${checkpoint} --num 2`;
 const euler = `${sample} --sampler euler`;
-/** On an address for documentation, which no machine has. */
+/** An address reserved for documentation, which no machine has. */
 const elsewhere = `serve --checkpoint ${checkpoint} --host 192.0.2.1`;
 const pairsOf = (config: string, root: string) =>
   `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
 const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
-/** A place where nothing can be written. */
+/** A folder that cannot be written. */
 const nowhere = at('file/x');
 
 beforeAll(async () => {
@@ -89,13 +89,13 @@ beforeAll(async () => {
   expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
   expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
-  expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('as the official code reads it');
+  expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('in the format of the official code');
   expect(await rectiflow(`convert ${at('c.pth')} ${at('tree.safetensors')}`)).toContain(
-    'under the names of the official',
+    'with the tensor names of the official code',
   );
 }, 120_000);
 
-/** By option: a line with it, or with nonsense in its place, and what it brings about. */
+/** By option: a line with the option, or with an invalid value, and its effect. */
 type Rows = Record<string, [line: string, says: RegExp]>;
 
 const device = (line: string): Rows => ({
@@ -103,8 +103,8 @@ const device = (line: string): Rows => ({
   threads: [`${line} --threads 0`, /--threads expects a whole number/],
 });
 const official = (name: string, line = `${name} ${tiny} --workdir w`): Rows => ({
-  config: [`${name} --workdir w`, /--config is needed/],
-  workdir: [`${name} ${tiny}`, /--workdir is needed/],
+  config: [`${name} --workdir w`, /--config is required/],
+  workdir: [`${name} ${tiny}`, /--workdir is required/],
   eval_folder: [`${line} --dry-run --eval_folder other`, /"folder": "other"/],
   'dry-run': [`${line} --dry-run`, /\nwould /],
 });
@@ -114,7 +114,7 @@ const rows: Record<string, Rows> = {
   reflow: {
     ...official('reflow'),
     ...device(pairsOf(tiny, at('none'))),
-    partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits in part/],
+    partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits only in part/],
   },
   eval: {
     ...official('eval', judged),
@@ -122,7 +122,7 @@ const rows: Record<string, Rows> = {
     checkpoint: [`${judged} --checkpoint ${at('none')}`, /none: no such file/],
     partial: [
       `eval ${wider} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16 --partial --checkpoint ${checkpoint}`,
-      /fits in part/,
+      /fits only in part/,
     ],
     watch: [`${judged} --config.eval.end_ckpt 0 --config.eval.begin_ckpt 0 --watch`, /loss .* over 16 images/],
     'watch-timeout': [
@@ -131,15 +131,15 @@ const rows: Record<string, Rows> = {
     ],
   },
   sample: {
-    checkpoint: [`sample --out x.png`, /--checkpoint is needed/],
-    out: [sample, /--out is needed/],
+    checkpoint: [`sample --out x.png`, /--checkpoint is required/],
+    out: [sample, /--out is required/],
     config: [
       `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')}`,
       /does not fit/,
     ],
     partial: [
       `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')} --num 1 --steps 1 --sampler euler --partial`,
-      /fits in part/,
+      /fits only in part/,
     ],
     num: [`${euler} --steps 1 --out ${at('x.npy')}`, /2 images in/],
     batch: [`${euler} --steps 1 --out ${at('x.npy')} --batch 0`, /--batch expects/],
@@ -151,7 +151,7 @@ const rows: Record<string, Rows> = {
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
   },
   serve: {
-    checkpoint: ['serve', /--checkpoint is needed/],
+    checkpoint: ['serve', /--checkpoint is required/],
     config: [`serve --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --port 0`, /does not fit/],
     partial: [`${elsewhere} --port 0 --partial`, /this machine does not have that address/],
     host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
@@ -166,33 +166,33 @@ const rows: Record<string, Rows> = {
     price: [`chain ${tiny} --workdir w --dry-run --price 2`, / cost\n/],
   },
   estimate: {
-    config: ['estimate', /--config is needed/],
+    config: ['estimate', /--config is required/],
     price: [`estimate ${tiny} --price 2`, / cost\n/],
     ...device(`estimate ${tiny}`),
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
   },
   quickstart: {
-    out: [`quickstart --out ${nowhere}`, /x: the folder cannot be made/],
+    out: [`quickstart --out ${nowhere}`, /x: cannot make the folder/],
     ...device(`quickstart --out ${nowhere}`),
   },
   report: {
-    workdir: ['report', /--workdir is needed/],
+    workdir: ['report', /--workdir is required/],
     budget: [
       `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
-      /1000000 samples by each of 6 samplers take about .*, and the budget is 0\.001 min; lower eval\.num_samples/,
+      /1000000 samples with each of 6 samplers take about .*, but the budget is 0\.001 min; lower eval\.num_samples/,
     ],
     ...device(`report --workdir ${run}`),
   },
   stats: {
-    config: ['stats', /--config is needed/],
+    config: ['stats', /--config is required/],
     out: [`stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`, /images in .*stats\.npz/],
     ...device('stats --config digits'),
   },
   classifier: {
-    config: [`classifier --out ${at('c.safetensors')}`, /--config is needed/],
-    out: ['classifier --config digits', /--out is needed/],
+    config: [`classifier --out ${at('c.safetensors')}`, /--config is required/],
+    out: ['classifier --config digits', /--out is required/],
     steps: [`classifier --config digits --out ${at('c.safetensors')} --steps 2`, /, 2 steps:/],
-    'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier of DIGITS/],
+    'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier on DIGITS/],
     ...device(`classifier --config digits --out ${at('c.safetensors')}`),
   },
   pairs: {
@@ -202,23 +202,23 @@ const rows: Record<string, Rows> = {
     json: [`pairs ${at('pairs')} --json`, /^\{\n {2}"root"/m],
   },
   convert: {
-    config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a checkpoint to sample from/],
-    partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits in part/],
+    config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a rectiflow checkpoint/],
+    partial: [`convert ${at('c.pth')} ${at('d.safetensors')} ${wider} --partial`, /fits only in part/],
   },
   inspect: {
     config: [`inspect ${tiny.replace(/--config\.training.*/, '')}`, /parameters/],
     json: ['inspect --config digits --json', /"parameters": /],
   },
   tune: {
-    out: ['tune', /--out is needed/],
+    out: ['tune', /--out is required/],
     turns: [`tune --out ${at('t.json')} --turns 0`, /--turns expects/],
     ...device(`tune --out ${at('t.json')}`),
   },
-  // It has none.
+  // doctor has no options.
   doctor: {},
 };
 
-it('the table has all commands and all their options', () => {
+it('the table lists all commands and all their options', () => {
   const options = commands.map(({ name, options: own }) => [name, Object.keys(own).sort()]);
   expect(Object.entries(rows).map(([name, row]) => [name, Object.keys(row).sort()])).toEqual(options);
 });
@@ -233,7 +233,7 @@ describe.each(Object.entries(rows).filter(([name]) => name !== 'doctor'))('%s', 
   );
 });
 
-describe('refuses what would have no effect', () => {
+describe('refuses options that would have no effect', () => {
   it.each<[string, RegExp | string]>([
     [
       `report --workdir ${run} --config.optim.lr 1`,
@@ -248,10 +248,10 @@ describe('refuses what would have no effect', () => {
     ],
     [`${sample} --out x.png --noconfig.eval.enable_loss`, /--config\.eval\.enable_loss has no effect on sample/],
     ['inspect --config digits --config.seed 3', /--config\.seed has no effect on inspect/],
-    [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
-    [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY needs --config CONFIG/],
-    [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial needs --config CONFIG/],
-    [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect on the way to a \.pth/],
+    [`inspect ${checkpoint} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --config.model.nf 16`, /--config\.KEY requires --config CONFIG/],
+    [`convert ${at('c.pth')} ${at('x.safetensors')} --partial`, /--partial requires --config CONFIG/],
+    [`convert ${checkpoint} ${at('x.pth')} ${tiny} --partial`, /partial has no effect when converting to \.pth/],
     [
       `convert ${at('tree.safetensors')} ${at('x.pth')} ${tiny}`,
       /a configuration has no effect on .*tree\.safetensors/,
@@ -259,10 +259,10 @@ describe('refuses what would have no effect', () => {
     ['classifier --config digits --out x.safetensors --config.optim.lr 1', /has no effect on classifier/],
     ['stats --config digits --config.seed 1', /--config\.seed has no effect on stats/],
     [`pairs ${at('pairs')} --config digits --config.optim.lr 1`, /has no effect on pairs/],
-    [`pairs ${at('pairs')} --config.data.image_size 16`, /--data and --config\.KEY need --config CONFIG/],
+    [`pairs ${at('pairs')} --config.data.image_size 16`, /--data and --config\.KEY require --config CONFIG/],
     ['tune --out x.json --config.seed 1', /tune has no option --config\.seed/],
     ['doctor --json', /doctor has no option --json/],
-    [`chain ${tiny} --workdir w --price 2`, /--price needs --dry-run/],
+    [`chain ${tiny} --workdir w --price 2`, /--price requires --dry-run/],
     [`${sample} --out x.npy --sampler rk45 --steps 3`, /--steps has no effect with the sampler rk45; give --tol/],
     [`${elsewhere} --port NaN`, /--port expects a whole number from 0 to 65535, got "NaN"/],
     [`${elsewhere} --port -1`, /--port expects a whole number from 0 to 65535, got "-1"/],
@@ -271,10 +271,10 @@ describe('refuses what would have no effect', () => {
     [`${euler} --out x.npy --latents ${at('z0.npy')} --seed 1`, /--seed has no effect with --latents/],
     [
       `${euler} --out x.npy --steps 2 --config.sampling.sample_N 3`,
-      /--steps and --config\.sampling\.sample_N say the same/,
+      /--steps and --config\.sampling\.sample_N set the same key/,
     ],
-    [`${euler} --out x.npy --seed 2 --config.seed 3`, /--seed and --config\.seed say the same/],
-    [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device say the same/],
+    [`${euler} --out x.npy --seed 2 --config.seed 3`, /--seed and --config\.seed set the same key/],
+    [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device set the same key/],
     [
       `train ${tiny} --workdir w --eval_folder a --config.eval.folder b`,
       /--eval_folder and --config\.eval\.folder say/,
@@ -283,8 +283,8 @@ describe('refuses what would have no effect', () => {
       `${judged} --checkpoint ${checkpoint} --config.eval.end_ckpt 3`,
       /--config\.eval\.end_ckpt has no effect with --checkpoint/,
     ],
-    [`${judged} --checkpoint ${checkpoint} --watch`, /--watch is for the snapshots/],
-    [`${judged} --watch-timeout 3`, /--watch-timeout needs --watch/],
+    [`${judged} --checkpoint ${checkpoint} --watch`, /--watch evaluates the snapshots/],
+    [`${judged} --watch-timeout 3`, /--watch-timeout requires --watch/],
   ])('%s', async (line, says) => {
     const said = await rectiflow(line);
     expect(said).toMatch(says);
@@ -292,7 +292,7 @@ describe('refuses what would have no effect', () => {
   });
 });
 
-describe('notes keys without effect beside others', () => {
+describe('notes keys that have no effect with other keys', () => {
   const plan = `train ${tiny} --workdir w --dry-run`;
   it.each<[string, string[]]>([
     [
@@ -332,7 +332,7 @@ describe('notes keys without effect beside others', () => {
   );
 });
 
-describe('says before any work that its results cannot be written', () => {
+describe('reports before any work that its results cannot be written', () => {
   it.each([
     `${euler} --steps 1 --out ${at('none')}/x.npy`,
     `${euler} --steps 1 --out ${nowhere}.png`,
@@ -340,12 +340,14 @@ describe('says before any work that its results cannot be written', () => {
     `stats --config digits --config.eval.features pixels --out ${nowhere}.npz`,
     `tune --out ${at('none')}/x.json`,
   ])('%s', async (line) => {
-    expect(await rectiflow(line)).toMatch(/FileError: .*(no such file or folder|a file, not a folder|cannot be made)/);
+    expect(await rectiflow(line)).toMatch(
+      /FileError: .*(no such file or folder|a file, not a folder|cannot make the folder)/,
+    );
   });
 });
 
 describe('samples that are not finite', () => {
-  it('are an error that counts them, or are left out and counted where a key says so', async () => {
+  it('are counted in an error, or left out and counted with sampling.not_finite', async () => {
     const z0 = new Float32Array(4 * 64).fill(0.5);
     z0[64] = 3e38;
     z0[65] = -3e38;
@@ -353,7 +355,7 @@ describe('samples that are not finite', () => {
     const large = `${sample.replace('--num 2', '')} --sampler euler --steps 2 --latents ${at('large.npy')} --out ${at('some.npy')}`;
     expect(await rectiflow(large)).toMatch(/NonFiniteError: 1 of 4 samples are not finite/);
     const said = await rectiflow(`${large} --config.sampling.not_finite leave_out`);
-    expect(said).toContain('note: 1 of 4 samples are not finite and left out');
+    expect(said).toContain('note: 1 of 4 samples are not finite and were left out');
     expect(said).toContain('3 images in');
     expect((await readNpy(at('some.npy'))).shape).toEqual([3, 1, 8, 8]);
     await writeNpy(at('large.npy'), { shape: [4, 1, 8, 8], dtype: 'f32', data: new Float32Array(4 * 64).fill(3e38) });
@@ -362,7 +364,7 @@ describe('samples that are not finite', () => {
 });
 
 describe('report', () => {
-  it('draws as many samples as it is told, by the seed and into the folder that it is told', async () => {
+  it('draws the requested number of samples with the requested seed into the requested folder', async () => {
     const keys = { num_samples: 16, batch_size: 10, straightness_samples: 2, features: 'pixels', folder: 'other' };
     const overrides = Object.entries(keys).map(([key, value]) => `--config.eval.${key} ${value}`);
     const said = await rectiflow(
@@ -380,7 +382,7 @@ describe('report', () => {
   }, 120_000);
 });
 
-it('sample takes its seed, and the sampler of the configuration', async () => {
+it('sample uses its seed and the sampler of the configuration', async () => {
   const noise = async (more: string) => {
     await rectiflow(`${sample} --out ${at('s.npy')} ${more}`);
     return [...(await readNpy(at('s.npy'))).data].join();

@@ -1,4 +1,4 @@
-/** Commands whose output cannot be written: progress is dropped, work goes on, exit codes tell the truth. */
+/** Commands whose output cannot be written: progress is dropped, work continues, and exit codes are correct. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const command = `'${process.execPath}' '${fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url))}'`;
 
-/** The exit code of the command, not of what it is piped into. */
+/** The exit code of the command itself, not that of the pipe. */
 function run(words: string, redirection: string) {
   const script = `set -o pipefail; { ${command} ${words}; echo $? > status; } ${redirection}; cat status`;
   const { stdout } = spawnSync('bash', ['-c', script], { cwd: folder, encoding: 'utf8' });
@@ -24,9 +24,9 @@ const train = (workdir: string) =>
 
 describe.runIf(existsSync('/dev/full'))('training', () => {
   it.each([
-    ['goes on without a reader of its progress', 'reader', '2>&1 | head -c 1'],
-    ['goes on where progress meets a full disk', 'full', '2>/dev/full'],
-    ['goes on without standard error', 'closed', '2>&-'],
+    ['continues if nobody reads its progress', 'reader', '2>&1 | head -c 1'],
+    ['continues if the disk for its progress is full', 'full', '2>/dev/full'],
+    ['continues without standard error', 'closed', '2>&-'],
   ])('%s', (_, workdir, redirection) => {
     expect(run(train(workdir), redirection)).toBe(0);
     expect(readdirSync(join(folder, workdir, 'checkpoints')).sort()).toContain('checkpoint_2.safetensors');
@@ -34,11 +34,11 @@ describe.runIf(existsSync('/dev/full'))('training', () => {
 });
 
 describe.runIf(existsSync('/dev/full'))('results', () => {
-  it('that a full disk does not take are a failure', () => {
+  it('that do not fit on the disk are a failure', () => {
     expect(run('inspect --config digits', '>/dev/full 2>error')).toBe(1);
   });
 
-  it('that nobody reads are none', () => {
+  it('that nobody reads are not a failure', () => {
     expect(run('inspect --config digits', '| true')).toBe(0);
   });
 });

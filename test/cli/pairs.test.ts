@@ -1,4 +1,4 @@
-// `rectiflow pairs` from outside: the table, JSON, exit codes.
+// `rectiflow pairs` as a process: the table, JSON, exit codes.
 import { spawnSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { makePairs, planOf } from '../support/pairs.ts';
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const rectiflow = (...args: string[]) => spawnSync(process.execPath, [bin, ...args], { encoding: 'utf8' });
 
-it('prints what it finds, and ends with 1 where something is broken', async () => {
+it('prints its findings, and exits with 1 if a check fails', async () => {
   const root = await makePairs();
   const whole = rectiflow('pairs', root);
   expect(whole.status).toBe(0);
@@ -57,7 +57,7 @@ it('compares with a configuration and its data', async () => {
 it.each<[string[], number, RegExp]>([
   [['pairs'], 2, /give the folder of the pairs: rectiflow pairs DIR/],
   [['pairs', 'gone'], 1, /gone: no such file or folder; check the path/],
-  [['pairs', 'gone', '--data'], 2, /--data and --config\.KEY need --config CONFIG/],
+  [['pairs', 'gone', '--data'], 2, /--data and --config\.KEY require --config CONFIG/],
   [['pairs', 'gone', '--limit', '0'], 2, /--limit expects a whole number from 1 to 2147483647, got "0"/],
 ])('%j', (args, code, message) => {
   const { status, stderr } = rectiflow(...args);
@@ -65,8 +65,8 @@ it.each<[string[], number, RegExp]>([
   expect(status).toBe(code);
 });
 
-it('has help', () => {
+it('prints help', () => {
   const { status, stdout } = rectiflow('pairs', '--help');
-  expect(stdout).toMatch(/^rectiflow pairs DIR - whether stored pairs are fit to train on/);
+  expect(stdout).toMatch(/^rectiflow pairs DIR - check whether stored pairs are fit for training/);
   expect(status).toBe(0);
 });

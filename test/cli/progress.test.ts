@@ -1,4 +1,4 @@
-// Plain lines of progress: the first at once, then one every five seconds and the last, with the time left.
+// Progress as plain lines: the first immediately, then one every five seconds and the last, with the time left.
 import { afterEach, expect, it, vi } from 'vitest';
 import { startProgress } from '../../src/cli/progress.ts';
 import { say } from '../../src/cli/screen.ts';
@@ -8,7 +8,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('a run that goes on from step 100 counts the time of its own steps', () => {
+it('a run resumed from step 100 estimates time from its own steps', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   const written: string[] = [];
   vi.spyOn(process.stderr, 'write').mockImplementation((text) => written.push(String(text)) > 0);
@@ -28,7 +28,7 @@ it('a run that goes on from step 100 counts the time of its own steps', () => {
   ]);
 });
 
-it('text stands above the bar, which never wraps, and what a file holds cannot move the cursor', () => {
+it('text appears above the bar, which never wraps, and text from a file cannot move the cursor', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   const { isTTY, columns } = process.stderr;
   Object.assign(process.stderr, { isTTY: true, columns: 60 });

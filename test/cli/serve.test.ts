@@ -1,4 +1,4 @@
-// `rectiflow serve` from outside: what it prints, what it answers, how it ends, and that it stands a load among slow clients.
+// `rectiflow serve` as a process: its output, its answers, its end, and a load test with slow clients.
 // RECTIFLOW_TEST_FULL=1 loads it for five minutes instead of four seconds.
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ interface Running {
   url: string;
   child: ChildProcessWithoutNullStreams;
   said: () => string;
-  /** Sends a signal, if any, and waits for the end. */
+  /** Sends a signal, if given, and waits for the process to end. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -70,7 +70,7 @@ async function untilHealth(url: string, wanted: Record<string, unknown>): Promis
   }
 }
 
-/** Takes the network minutes, and is meant to be given up. */
+/** An order that takes minutes to compute and is meant to be abandoned. */
 const endless = { count: 256, steps: 1000, sampler: 'rk4' };
 
 beforeAll(() => {
@@ -82,7 +82,7 @@ beforeAll(() => {
 }, 120_000);
 
 describe('answers', () => {
-  it('with the images that `sample` draws, as a grid or one by one', async () => {
+  it('with the images that `sample` draws, as a grid or separately', async () => {
     const { url, end } = await serve('--config.sampling.sample_N', '3');
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect(await health(url)).toMatchObject({ status: 'ok', device: 'cpu', checkpoint: 'checkpoint_0.safetensors' });
@@ -109,7 +109,7 @@ describe('answers', () => {
     expect(await end('SIGTERM')).toBe(0);
   });
 
-  it('others while it computes, and drops what is abandoned', async () => {
+  it('other requests while it computes, and drops abandoned orders', async () => {
     const { url } = await serve('--queue', '1');
     const gone = new AbortController();
     const orders = [1, 2].map((seed) => fetch(`${url}/sample`, order({ ...endless, seed }, { signal: gone.signal })));
@@ -124,13 +124,13 @@ describe('answers', () => {
     expect((await fetch(`${url}/sample`, order({ count: 1 }))).status).toBe(200);
   });
 
-  it('by what fits of a checkpoint of another network, where that is asked for', async () => {
+  it('from the tensors that fit of another network with --partial', async () => {
     const { url, said } = await serve('--config.model.nf', '16', '--partial');
-    expect(said()).toMatch(/^note: .* fits in part/m);
+    expect(said()).toMatch(/^note: .* fits only in part/m);
     expect((await fetch(`${url}/sample`, order({ count: 1, steps: 1 }))).status).toBe(200);
   });
 
-  it('500 where samples are not finite, and goes on', async () => {
+  it('with 500 if samples are not finite, and continues', async () => {
     const { url, said } = await serve('--config.sampling.init_noise_scale', '1e30');
     const answer = await fetch(`${url}/sample`, order({ count: 3 }));
     expect(answer.status).toBe(500);
@@ -141,42 +141,42 @@ describe('answers', () => {
 });
 
 describe('ends', () => {
-  it.each<NodeJS.Signals>(['SIGINT', 'SIGTERM'])('at once by %s, also while it computes', async (signal) => {
+  it.each<NodeJS.Signals>(['SIGINT', 'SIGTERM'])('immediately on %s, even while it computes', async (signal) => {
     const { url, end } = await serve();
     const orders = [1, 2].map((seed) => fetch(`${url}/sample`, order({ ...endless, seed })));
     await untilHealth(url, { busy: true, queue: 1 });
     const code = end(signal);
     for (const answer of await Promise.all(orders)) {
       expect(answer.status).toBe(503);
-      expect(await answer.json()).toEqual({ error: 'the server is ending' });
+      expect(await answer.json()).toEqual({ error: 'the server is shutting down' });
     }
     expect(await code).toBe(0);
   });
 });
 
-describe('says where it cannot listen, and who can reach it', () => {
+describe('reports where it cannot listen, and who can reach it', () => {
   const line = ['serve', '--checkpoint', checkpoint];
 
-  it('a port that is taken', async () => {
+  it('a port in use', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as { port: number };
     const { status, stdout, stderr } = rectiflow(...line, '--port', String(port));
     other.close();
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toMatch(`rectiflow: cannot listen on 127.0.0.1:${port}: another program listens there\n`);
+    expect(stderr).toMatch(`rectiflow: cannot listen on 127.0.0.1:${port}: the port is in use by another program\n`);
   });
 
-  it('notes an address that others reach, and no other', async () => {
+  it('notes only addresses that other machines can reach', async () => {
     const open = await serve('--host', '0.0.0.0');
-    expect(open.said()).toMatch(/^note: .*0\.0\.0\.0:\d+ .*anyone who reaches it may use/m);
+    expect(open.said()).toMatch(/^note: .*0\.0\.0\.0:\d+ .*this server has no password/m);
     expect(await open.end('SIGTERM')).toBe(0);
     const own = await serve();
     expect(own.said()).not.toMatch(/^note: /m);
   });
 });
 
-/** Sends a byte now and then, for ever; comes again when it is thrown out. */
+/** Sends a byte from time to time forever, and reconnects when it is disconnected. */
 class SlowClient {
   private readonly text = 'POST /sample HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n{"count":4}';
   private readonly port: number;
@@ -244,7 +244,7 @@ it.runIf(process.platform === 'linux')(
     };
     await Promise.all([watch(), ...asks.map((_, i) => ask(i))]);
     for (const client of slow) client.end();
-    // Those that have gone are "TimeoutError"; nothing else fails.
+    // Disconnected clients fail with "TimeoutError"; no other request fails.
     expect(
       [...statuses.keys()].filter((status) => ![200, 400, 404, 413, 503, 'TimeoutError'].includes(status)),
     ).toEqual([]);

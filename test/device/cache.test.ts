@@ -342,8 +342,8 @@ describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec',
     expect(JSON.parse(doctor.stdout)).toEqual({
       what: 'kernel cache',
       state: 'note',
-      detail: `${reason}; kernels are compiled again in every process`,
-      remedy: 'mend the folder, or name another by RECTIFLOW_CACHE',
+      detail: `${reason}; every process compiles the kernels again`,
+      remedy: 'repair the folder, or set RECTIFLOW_CACHE to another',
     });
   });
 

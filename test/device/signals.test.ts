@@ -58,7 +58,7 @@ afterAll(() => {
 /** A child whose work blocks the event loop for ever and swallows every interruption but the last. */
 function blocked(body: string) {
   const script = `
-    import { interruptible } from ${module('cli/interrupt.js')};
+    import { runInterruptible } from ${module('cli/interrupt.js')};
     import { interruptionPoint } from ${module('device/interruption.js')};
     const ready = () => process.stdout.write('ready');
     ${body}`;
@@ -73,11 +73,11 @@ it.each([
   ['SIGTERM', 143],
 ] as const)('the second %s ends work that the first does not end', async (signal, code) => {
   const { child, ready, said, ended } = blocked(
-    'await interruptible(async () => { ready(); for (;;) try { interruptionPoint(); } catch {} });',
+    'await runInterruptible(async () => { ready(); for (;;) try { interruptionPoint(); } catch {} });',
   );
   await ready;
   child.kill(signal);
-  expect((await said)[0]).toMatch(/^stopping: .*once more to stop at once$/);
+  expect((await said)[0]).toMatch(/^stopping: .*interrupt again to stop immediately$/);
   // Signals that follow at once are the first: npm passes on what the terminal has sent.
   child.kill(signal);
   await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -88,7 +88,7 @@ it.each([
 
 it('the first ends work that computes, between two kernels', async () => {
   const { child, ready, ended } = blocked(`
-    await interruptible(async () => { ready(); for (;;) interruptionPoint(); }).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
+    await runInterruptible(async () => { ready(); for (;;) interruptionPoint(); }).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
   await ready;
   child.kill('SIGINT');
   expect((await ended)[0]).toBe(7);
@@ -97,7 +97,7 @@ it('the first ends work that computes, between two kernels', async () => {
 it('the first ends work that waits', async () => {
   const { child, ready, ended } = blocked(`
     setInterval(() => {}, 1000);
-    await interruptible(() => new Promise(ready)).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
+    await runInterruptible(() => new Promise(ready)).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
   await ready;
   child.kill('SIGTERM');
   expect((await ended)[0]).toBe(7);

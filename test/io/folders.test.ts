@@ -35,8 +35,8 @@ try { console.log(await ${call}); } catch (error) { console.log(error.name, erro
 
 describe.runIf(existsSync('/proc/self'))('where the system makes no folder', () => {
   it.each([
-    ["makeFolder('/proc/nope')", 'FileError /proc/nope: the folder cannot be made (ENOENT)'],
-    ["makeFolder('/proc/self/nope/deep')", 'FileError /proc/self/nope/deep: the folder cannot be made (ENOENT)'],
+    ["makeFolder('/proc/nope')", 'FileError /proc/nope: cannot make the folder (ENOENT)'],
+    ["makeFolder('/proc/self/nope/deep')", 'FileError /proc/self/nope/deep: cannot make the folder (ENOENT)'],
     ["EventFile.open('/proc/nope')", 'FileError /proc/nope: '],
     ["new KernelCache('/proc/nope/x').reason", '/proc/nope/x cannot be written (ENOENT)'],
   ])('%s ends', (call, message) => {

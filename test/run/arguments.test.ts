@@ -1,5 +1,5 @@
-// Every export of rectiflow/run answers wrong arguments with a RectiflowError that names function, expectation and value, before
-// any file is touched. What would take long is only begun with an option that is refused.
+// Every export of rectiflow/run reports wrong arguments with a RectiflowError that names function, expectation and
+// value, before it touches any file. Functions that would take long are only called with an option that they refuse.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ const optimizer = new Adam(model, { learningRate: 1e-3 });
 const dataset = await digitsDataset('train');
 const network = await run.openFeatures(config, { device });
 
-/** Refused, after everything before it was read. */
+/** An option that is refused only after everything before it was read. */
 const refused = { device: 5 };
 const rows = { values: new Float32Array(8), rows: 4, columns: 2 };
 const statistics = {
@@ -118,7 +118,7 @@ const valid = {
   makeFolder: [['a']],
 };
 
-it('refuses garbage by name, leaves no file, ends', async () => {
+it('refuses invalid values by name, leaves no file, and returns', async () => {
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('there is no network here')));
   const instances = {
     network,
@@ -132,13 +132,13 @@ it('refuses garbage by name, leaves no file, ends', async () => {
   expect(await faultsOf(run, { valid, instances, excluded })).toEqual([]);
 });
 
-it('tune refuses all but a device and its options', async () => {
+it('tune refuses everything but a device and its options', async () => {
   for (const values of [[], [5], [null], [device, 5], [device, { turns: 0 }], [device, { turn: 1 }]])
     await expect((run.tune as (...v: unknown[]) => unknown)(...values)).rejects.toThrow(ArgumentError);
 });
 
-/** Every option of every function: a value of the wrong kind names the option. */
-it('names each option that is of the wrong kind', async () => {
+/** Every option of every function: a value of the wrong type names the option. */
+it('names each option of the wrong type', async () => {
   const options = { workdir: 'w', device, otherStage: 'refuse', signal: AbortSignal.abort() };
   const keys = ['workdir', 'device', 'otherStage', 'signal', 'onStep', 'onCompile', 'onPlan', 'onNotice'];
   for (const key of keys)
@@ -147,7 +147,7 @@ it('names each option that is of the wrong kind', async () => {
     );
 });
 
-it('refuses a batch that an objective fetched in another size', async () => {
+it('refuses a batch of the wrong size from an objective', async () => {
   const wrong = { ...objective, fetch: async () => [new Float32Array(2)] };
   const looped = run.trainingLoop({
     model,
@@ -161,7 +161,7 @@ it('refuses a batch that an objective fetched in another size', async () => {
   await expect(looped).rejects.toThrow(/\[write\] expected a Float32Array of 1 .*, got a Float32Array of 2/);
 });
 
-it('refuses what an objective returns of another kind', async () => {
+it('refuses a return value of the wrong type from an objective', async () => {
   const loop = (wrong: object) =>
     run.trainingLoop({ model, optimizer, objective: wrong as never, device, batchSize: 1, from: 0, total: 1 });
   await expect(loop({ ...objective, fetch: async () => undefined })).rejects.toThrow(
@@ -170,13 +170,13 @@ it('refuses what an objective returns of another kind', async () => {
   await expect(loop(objective)).rejects.toThrow('[trainingLoop] expected a tensor from objective.loss, got undefined');
 });
 
-it('states what a bigint in a configuration is', async () => {
+it('describes a bigint in a configuration', async () => {
   await expect(run.resolveConfig({ model: { nf: 10n } }, 'here')).rejects.toThrow(/model\.nf: .*got 10n/);
 });
 
-it('refuses features of another width, and to join none', () => {
+it('refuses features of another width, and to join no batches', () => {
   const collector = new run.FeatureCollector();
-  expect(() => collector.all()).toThrow('[FeatureCollector.all] expected a batch, got none so far');
+  expect(() => collector.all()).toThrow('[FeatureCollector.all] expected at least one batch, got none');
   collector.add({ features: rows });
   expect(() => collector.add({ features: { ...rows, rows: 2, columns: 4 } })).toThrow(
     '[FeatureCollector.add] expected features of 2 columns, no classes, got features of 4 columns, no classes',
@@ -198,7 +198,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
   [
     () => run.train({} as never, { workdir: 'w', device }),
     ConfigError,
-    /^the configuration handed to train is wrong:\n {2}seed: .*is missing/,
+    /^invalid configuration passed to train:\n {2}seed: .*is missing/,
   ],
   [
     () => run.train(5 as never, { workdir: 'w', device }),
@@ -221,7 +221,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
     /model\.nf: .*got "many"/,
   ],
   [() => run.loadConfig(5 as never), ArgumentError, /^\[loadConfig\] expected reference to be a path, got 5$/],
-  [() => run.resolveConfig(5, 'here'), ConfigError, /^the configuration in here is no table of keys$/],
+  [() => run.resolveConfig(5, 'here'), ConfigError, /^the configuration in here is not a table of keys$/],
   [
     () => run.sampleModel(model, config, { num: 1, device, sampler: 'euler' } as never),
     ArgumentError,
@@ -251,7 +251,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
   expect((error as Error).message).toMatch(message);
 });
 
-it('touches no file before all is checked', async () => {
+it('touches no file before all arguments are checked', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-run-arguments-'));
   const workdir = join(folder, 'run');
   await expect(run.train({ ...config, seed: -1 }, { workdir, device })).rejects.toThrow(ConfigError);

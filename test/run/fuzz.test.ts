@@ -1,6 +1,6 @@
-// Mutants of every format that this package reads (test/support/fuzz): no crash, no hang, little memory, and a refusal that is
-// one clear error. A mutant is a function of seed, format and number. RECTIFLOW_TEST_FULL=1 reads more than 20,000, a format in
-// a process of its own, and says what came of each; otherwise a few of each format are read.
+// Mutants of every format that this package reads (test/support/fuzz) cause no crash and no hang, use little memory,
+// and are refused with one clear error. A mutant is a function of seed, format and index. RECTIFLOW_TEST_FULL=1 reads
+// more than 20,000, each format in its own process, and prints the outcomes; by default a few of each format are read.
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,16 +15,16 @@ const SEED = process.env.RECTIFLOW_FUZZ_SEED ?? '1';
 const program = fileURLToPath(new URL('../support/fuzz/child.ts', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-fuzz-'));
 const failures: string[] = [];
-// What failed is kept.
+// Keeps the mutants that failed.
 afterAll(() => {
   if (failures.length === 0) rmSync(root, { recursive: true });
 });
 
-/** Seconds of processor time on one mutant, and of any time where it does not compute either. */
+/** Limits for one mutant: seconds of CPU time, and seconds of real time if it does not compute. */
 const MOST = { computing: 10, waiting: 180 };
 const MEGABYTES = 700;
 
-/** Seconds of processor time that a process has taken; undefined where the system does not say. */
+/** CPU seconds that a process has used; undefined if the system does not provide them. */
 function processorSeconds({ pid }: ChildProcess): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -37,7 +37,7 @@ function processorSeconds({ pid }: ChildProcess): number | undefined {
 
 interface Ended {
   outcomes: Outcome[];
-  /** The mutant that it was at, where it did not come to its end, and why. */
+  /** The mutant at which the process failed, and why. */
   stopped?: { format: string; failure: Failure };
 }
 
@@ -79,7 +79,7 @@ function runChild(runs: readonly Run[]): Promise<Ended> {
   });
 }
 
-/** All of the runs; after a crash the rest of them in another process. */
+/** Runs all mutants; after a crash, the remaining ones in another process. */
 async function runAll(runs: readonly Run[]): Promise<Outcome[]> {
   const done: Outcome[] = [];
   let left = [...runs];
@@ -133,7 +133,7 @@ function judge(outcomes: readonly Outcome[]): void {
   for (const { format, megabytes } of outcomes) expect(megabytes, format).toBeLessThan(MEGABYTES);
 }
 
-/** Read as far as they are sound. */
+/** Formats that are read as far as they are valid and never refused. */
 const neverRefused = new Set(['log.jsonl', 'best.json', 'run.json', 'event files']);
 
 if (full)
@@ -147,7 +147,7 @@ if (full)
   });
 else
   it('some mutants of each format', { timeout: 120_000 }, async () => {
-    // An image set of 30 MB takes as long as a hundred small files.
+    // An image set of 30 MB takes as long as a hundred small files do.
     const shareOf = (name: string, count: number) => (name.startsWith('cifar') ? 4 : Math.ceil(count / 25));
     const commands = new Set(['checkpoint', 'official checkpoint', 'pth legacy', 'pairs', 'configuration (.json)']);
     const runs = formats.map(([name, count]): Run => [name, 0, shareOf(name, count), commands.has(name) ? count : 0]);

@@ -1,5 +1,4 @@
-// Files that an earlier run left, with numbers that no run writes: they are passed over, and what they would have said is made
-// anew.
+// Files of an earlier run with numbers that no run writes: they are ignored, and their contents are computed again.
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +19,7 @@ beforeAll(async () => {
 });
 
 describe('best.json', () => {
-  it.each(['-1e999', '1e999', '"0"', 'null'])('of the value %s', async (value) => {
+  it.each(['-1e999', '1e999', '"0"', 'null'])('with the value %s is ignored', async (value) => {
     const config = await configWith('digits', {});
     const workdir = mkdtempSync(join(folder, 'best-'));
     mkdirSync(join(workdir, 'eval'));
@@ -43,7 +42,7 @@ describe('run.json', () => {
     ['left_out', '[0.5, 0]'],
     ['left_out', '["0", 0]'],
     ['left_out', '[-1, 0]'],
-  ])('of %s %s', async (key, list) => {
+  ])('with %s %s is ignored', async (key, list) => {
     const config = await configWith('digits', {
       ...{ 'model.nf': 8, 'model.ch_mult': '[1]', 'model.num_res_blocks': 1, 'model.attn_resolutions': '[]' },
       ...{ 'eval.num_samples': 3, 'eval.batch_size': 2, 'sampling.sample_N': 1 },
@@ -62,7 +61,7 @@ describe('run.json', () => {
   });
 });
 
-it('steps of log.jsonl', async () => {
+it('invalid steps in log.jsonl are ignored', async () => {
   const path = join(folder, 'log.jsonl');
   const lines = [
     '0, "loss": 1',

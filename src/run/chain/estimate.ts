@@ -1,5 +1,5 @@
-// What a chain will take, stage by stage, before it is begun: a training step and an evaluation of the network are timed on
-// this machine and multiplied. Pictures on the way, evaluations on held-out data, a classifier and reading files are not in it.
+// Estimates the cost of each stage of a chain before it starts, from a timed training step and a timed evaluation of
+// the network. Samples and evaluations during training, the classifier and file reads are not included.
 
 import { checkArgument } from '../../arguments.ts';
 import { type Device, deviceKind } from '../../device/device.ts';
@@ -16,13 +16,13 @@ import { type ChainStage, chainStages, flowStages } from './stages.ts';
 export interface StageEstimate {
   name: string;
   seconds: number;
-  /** Bytes of device memory at the peak. */
+  /** Peak bytes of device memory. */
   memory: number;
-  /** Bytes on the disk. */
+  /** Bytes on disk. */
   disk: number;
 }
 
-/** The chain's stages and its report. @throws DeviceError when not even a few samples fit the memory */
+/** Estimates the chain's stages and its report. @throws DeviceError if not even a few samples fit into memory */
 export async function estimateChain(config: Config, device: Device): Promise<StageEstimate[]> {
   requireConfig('estimateChain', config);
   checkArgument('estimateChain', 'device', device, deviceKind);

@@ -1,6 +1,6 @@
-// `chain`: from data to a generator of few steps, one stage after the other, each as its own command would run it. A chain that
-// was stopped, even by force, goes on where it was: stages that are done are kept, and the one that was running goes on from
-// its last state.
+// `chain`: trains a few-step generator from data, one stage after another, each as its own command would run it. An
+// interrupted chain, even a killed one, resumes: completed stages are kept, and the current stage continues from its
+// last state.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
@@ -26,9 +26,9 @@ import { type ChainStage, type ClassifierStage, chainFile, chainStages, flowStag
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
   workdir: string;
   device: Device;
-  /** Told as each stage begins, the report being the last one. */
+  /** Called when each stage begins; the last stage is the report. */
   onStage?: (stage: { name: string; index: number; total: number }) => void;
-  /** Told how far a stage is that is no training of a flow. */
+  /** Called with the progress of stages that do not train a flow. */
   onProgress?: (progress: ChainProgress) => void;
 }
 
@@ -40,7 +40,7 @@ export interface ChainProgress {
 
 export interface ChainResult {
   stages: ChainStage[];
-  /** Absent when `signal` ended it early. */
+  /** Absent if `signal` ended the chain early. */
   report?: FlowReport;
 }
 
@@ -53,7 +53,7 @@ const optionKinds: OptionKinds<ChainOptions> = {
   onStage: kinds.callback,
 };
 
-/** @throws as train, trainReflow and generatePairs; what is done stays */
+/** Runs a chain. @throws as train, trainReflow and generatePairs. Completed work stays */
 export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
   requireConfig('runChain', config);
   const checked = checkOptions('runChain', options, optionKinds, ['workdir', 'device']);
@@ -74,7 +74,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
     const reported = { workdir, device, signal, onNotice, onProgress };
     return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), reported) };
   } catch (error) {
-    // What is stopped between two batches says so by the signal's reason.
+    // Work that is stopped between two batches throws the signal's reason.
     if (signal?.aborted && error === signal.reason) return { stages };
     throw error;
   } finally {
@@ -82,7 +82,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   }
 }
 
-/** Files that a later stage needs and that may be missing are looked for before the first one begins. */
+/** Checks, before the first stage begins, the files that a later stage needs. */
 async function lookAhead(stages: readonly ChainStage[], config: Config, options: ChainOptions): Promise<void> {
   for (const stage of flowStages(stages))
     if (stage.source === 'pairs') (await openDistance(stage.config, options))[Symbol.dispose]();
@@ -92,7 +92,7 @@ async function lookAhead(stages: readonly ChainStage[], config: Config, options:
     (await openFeatures(config, { device, onNotice }))[Symbol.dispose]();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    options.onNotice?.(`the report will have no distances: ${error.message}`);
+    options.onNotice?.(`the report will not have distances: ${error.message}`);
   }
 }
 
@@ -100,7 +100,7 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
   const { device, signal, onStep, onCompile, onPlan, onNotice, onProgress } = options;
   const { config } = stage;
   if (stage.kind === 'flow')
-    // What follows looks for its checkpoint in that folder.
+    // The next stages look for the checkpoint in exactly this folder.
     await (stage.source === 'data' ? train : trainReflow)(config, {
       workdir: stage.folder,
       otherStage: 'refuse',
@@ -132,5 +132,5 @@ async function chainClassifier({ path, config }: ClassifierStage, options: Chain
     onNotice,
     onStep: ({ step, total }) => onProgress?.({ what: 'classifier steps', done: step + 1, total }),
   });
-  onNotice?.(`the classifier names ${(100 * trained.accuracy).toFixed(1)} % of the held-out images rightly`);
+  onNotice?.(`the classifier has ${(100 * trained.accuracy).toFixed(1)} % accuracy on the held-out images`);
 }

@@ -1,10 +1,10 @@
-// What a chain consists of, as data: each stage with its folder below the work directory and the configuration it runs with,
-// the same that `train` and `reflow` would be given by hand.
-//   classifier.safetensors         with chain.classifier: features for scores, from the labels
-//   1_rectified_flow               from the data
+// The stages of a chain as data: each has a folder below the work directory and the configuration that it runs with,
+// the same as for `train` and `reflow` by hand.
+//   classifier.safetensors         with chain.classifier: features for scores, trained on the labels
+//   1_rectified_flow               trained on the data
 //   1_rectified_flow_pairs         (z0, z1) of that flow
-//   2_rectified_flow               trained on them; and so on, chain.flows of them
-//   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, from the pairs of the last flow
+//   2_rectified_flow               trained on these pairs; and so on, up to chain.flows
+//   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, trained on pairs of the last flow
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { requireConfig } from '../config/require.ts';
@@ -13,7 +13,7 @@ import type { ReportedFlow } from '../report/measure.ts';
 import { snapshotNumber } from '../training/session.ts';
 import { snapshotPath } from '../workdir/workdir.ts';
 
-/** In the folder of a chain: its merged configuration. */
+/** File in the folder of a chain that holds its merged configuration. */
 export const chainFile = 'chain.json';
 
 /** A stage that ends with a checkpoint: a flow, or a generator distilled from one. */
@@ -30,11 +30,11 @@ export interface PairStage {
   config: Config;
 }
 
-/** The classifier whose features scores are in. */
+/** The stage that trains the classifier for scores. */
 export interface ClassifierStage {
   kind: 'classifier';
   name: string;
-  /** The file. */
+  /** The classifier's file. */
   path: string;
   config: Config;
 }
@@ -75,12 +75,12 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
   return [...stages, pairs, { ...student, distilledTo: k }];
 }
 
-/** Those that end with a flow. */
+/** The stages that end with a flow. */
 export function flowStages(stages: readonly ChainStage[]): FlowStage[] {
   return stages.filter((stage) => stage.kind === 'flow');
 }
 
-/** The configuration that a chain's report is made with. */
+/** The configuration for the report of a chain. */
 export function reportConfig(config: Config, stages: readonly ChainStage[]): Config {
   const classifier = stages.find((stage) => stage.kind === 'classifier');
   return classifier ? { ...config, eval: { ...config.eval, features: `classifier:${classifier.path}` } } : config;
@@ -118,7 +118,7 @@ function pairStage(config: Config, workdir: string, flow: number, teacher: FlowS
   };
 }
 
-/** Reflow is over all times and in the squared distance; reflow.reflow_loss is for distillation. */
+/** Reflow uses all times and the squared difference; reflow.reflow_loss applies to distillation only. */
 function reflowConfig(config: Config, pairs: PairStage, teacher: FlowStage): Config {
   return studentConfig(config, pairs, teacher, config.chain.reflow_iters, {
     reflow_t_schedule: 'uniform',

@@ -1,6 +1,6 @@
-// Checkpoints: safetensors holding the model ("model.<path>"), its EMA ("ema.<path>"), where training is to go on Adam's
-// moments ("exp_avg.<path>", "exp_avg_sq.<path>"), and in the metadata the whole configuration, step, package version and
-// git revision. What travels in a checkpoint is data and is never run.
+// Checkpoints: safetensors files with the model ("model.<path>"), its EMA ("ema.<path>") and, in states to resume from,
+// Adam's moments ("exp_avg.<path>", "exp_avg_sq.<path>"). The metadata hold the whole configuration, step, package
+// version and git revision. A checkpoint is data; nothing in it is executed.
 import { checkArgument, checkOptions, instanceOf, isWhole, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../io/index.ts';
@@ -21,28 +21,28 @@ const SIGMAS = 'buffer.sigmas';
 
 export interface Checkpoint {
   path: string;
-  /** As it lies in the file, unchecked; undefined for a file of the official code, which has none. */
+  /** The configuration in the file, not validated; undefined for a file of the official code, which has none. */
   config: unknown;
-  /** What it was trained by; undefined where the file does not say. */
+  /** The run that wrote it; undefined if the file does not say. */
   stage?: RunIdentity;
-  /** Updates done. */
+  /** Number of updates so far. */
   step: number;
   model: StateValues;
   /** The model with its parameters replaced by their exponential moving average. */
   ema: StateValues;
-  /** Largest decay of that average. */
+  /** Final decay of that average. */
   emaDecay?: number;
-  /** The buffer of noise scales in a file of the official code, kept for the way back. */
+  /** The buffer of noise scales in a file of the official code, kept for conversion back. */
   sigmas?: Float64Array;
-  /** What chose the convolutions' algorithms, of a run on the CPU: see tuningIdentity. */
+  /** For a run on the CPU: what chose its convolution algorithms, see tuningIdentity. */
   tuning?: string;
-  /** The version of the arithmetic that its run began with: see NUMERICS; undefined for a file of the official code. */
+  /** Version of the arithmetic that its run started with, see NUMERICS; undefined for a file of the official code. */
   numerics?: number;
-  /** The step before `step`, where the run was stopped before that one was evaluated and recorded. */
+  /** The last update, if the run was stopped before that update was evaluated and logged. */
   unevaluated?: TrainingStep;
-  /** How many images or pairs it was trained on; undefined where the file does not say. */
+  /** Number of images or pairs in its training set; undefined if the file does not say. */
   items?: number;
-  /** Absent from a snapshot. */
+  /** Adam's moments; absent from a snapshot. */
   moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
 }
 
@@ -51,11 +51,11 @@ interface TrainingState {
   optimizer: Adam;
   config: Config;
   stage?: RunIdentity;
-  /** Updates done. */
+  /** Number of updates so far. */
   step: number;
-  /** Whether Adam's moments go with it. */
+  /** Whether to save Adam's moments; default false. */
   moments?: boolean;
-  /** What its run began with; default: the present version. */
+  /** Version of the arithmetic that the run started with; default: the present one. */
   numerics?: number;
   /** See Checkpoint. */
   unevaluated?: TrainingStep;
@@ -79,7 +79,7 @@ const stateKinds: OptionKinds<TrainingState> = {
   items: kinds.whole,
 };
 
-/** Writes atomically: the old file stays until the new one is whole on the disk. */
+/** Writes a checkpoint atomically: the old file stays until the new one is completely on disk. */
 export async function saveCheckpoint(path: string, options: TrainingState): Promise<void> {
   checkArgument('saveCheckpoint', 'path', path, kinds.path);
   const required = ['model', 'optimizer', 'config', 'step'] as const;
@@ -115,12 +115,12 @@ export function requireMoments({ path, moments }: Checkpoint): NonNullable<Check
   return moments;
 }
 
-/** All of a checkpoint's numbers, by what they are called in messages. */
+/** The tensors of a checkpoint by the names that messages use. */
 export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
   return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
 }
 
-/** @param checkpoint its path is where it goes @throws NonFiniteError where a number of it is not finite */
+/** Writes a checkpoint to its `path`. @throws NonFiniteError if one of its numbers is not finite */
 export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
   const { path, config, stage, step, emaDecay, sigmas, tuning, numerics = NUMERICS, unevaluated, items } = checkpoint;
   const { model, ema, moments } = checkpoint;
@@ -145,7 +145,7 @@ export async function writeCheckpoint(checkpoint: Checkpoint): Promise<void> {
   await writeSafetensors(path, tensors, metadata);
 }
 
-/** Whether a safetensors file says that it is one of these. */
+/** Whether the metadata of a safetensors file mark it as a rectiflow checkpoint. */
 export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolean {
   return metadata.format === FORMAT;
 }
@@ -155,7 +155,7 @@ export type CheckpointHeader = Pick<
   'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated' | 'items'
 >;
 
-/** What a checkpoint says of itself, without its tensors. @throws FileError as loadCheckpoint */
+/** Reads the metadata of a checkpoint without its tensors. @throws FileError as loadCheckpoint */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
   checkArgument('readCheckpointHeader', 'path', path, kinds.path);
   return headerOf(path, (await readSafetensorsHeader(path)).metadata);
@@ -185,7 +185,7 @@ function headerOf(path: string, metadata: Readonly<Record<string, string>>): Che
 
 const stepFigures = ['step', 'total', 'loss', 'learningRate', 'gradientNorm', 'imagesPerSecond', 'dataShare'] as const;
 
-/** @throws FileError for anything but the figures of the step before `step` */
+/** Parses the figures of the last update. @throws FileError for anything else */
 function unevaluatedOf(path: string, step: number, text: string | undefined): TrainingStep | undefined {
   if (text === undefined) return undefined;
   let figures: Record<string, unknown> | null;
@@ -195,11 +195,11 @@ function unevaluatedOf(path: string, step: number, text: string | undefined): Tr
     figures = null;
   }
   if (figures?.step !== step - 1 || !stepFigures.every((name) => Number.isFinite(figures?.[name])))
-    throw new FileError(path, 'what it says of its last step is damaged');
+    throw new FileError(path, 'the record of its last step is damaged');
   return Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
 }
 
-/** @throws FileError for a file that is missing, damaged or not one of ours */
+/** Reads a rectiflow checkpoint. @throws FileError for a file that is missing, damaged or of another kind */
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   checkArgument('loadCheckpoint', 'path', path, kinds.path);
   const { metadata, tensors } = await readSafetensors(path);
@@ -220,7 +220,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
     groups[group].set(name.slice(dot + 1), { shape: array.shape, data: array.data });
   }
   const { model, ema, exp_avg, exp_avg_sq } = groups;
-  // Constants (Fourier frequencies) have no average of their own.
+  // Constants such as Fourier frequencies have no average.
   for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
   const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
   return { path, ...header, model, ema, moments, ...(sigmas instanceof Float64Array && { sigmas }) };

@@ -1,7 +1,8 @@
-// Checkpoints between this package's files and those of the official code.
-//   .pth -> .safetensors   with a configuration: a checkpoint of ours, in our names; without: the same tree under its own
-//                          names, without loss, which is opened wherever a checkpoint is named
-//   .safetensors -> .pth   a checkpoint of ours as the official restore_checkpoint reads it; a converted tree as it was
+// Conversion between checkpoints of rectiflow and of the official code.
+//   .pth -> .safetensors   with a configuration: a rectiflow checkpoint; without: a lossless copy of the tree under its
+//                          own names, which every command that takes a checkpoint can open
+//   .safetensors -> .pth   a rectiflow checkpoint in the form that the official restore_checkpoint reads; a copied tree
+//                          becomes the .pth that it was
 import { extname } from 'node:path';
 import { checkArguments, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError, UsageError } from '../../errors.ts';
@@ -18,13 +19,13 @@ import { fromOfficialCheckpoint, type OfficialOptions, toOfficialCheckpoint } fr
 import { isOurs, readTorchTree } from './open.ts';
 
 export interface ConvertOptions extends OfficialOptions {
-  /** Configuration of the network; a checkpoint of ours carries its own. */
+  /** Configuration of the network; default for a rectiflow checkpoint: the one that it contains. */
   config?: Config;
 }
 
 export interface Conversion {
   tensors: number;
-  /** 'checkpoint': in this package's names; 'tree': under the names of the file it was read from; 'official': as a .pth. */
+  /** 'checkpoint': a rectiflow checkpoint; 'tree': a copy under the names of the .pth; 'official': a .pth. */
   kind: 'checkpoint' | 'tree' | 'official';
 }
 
@@ -34,7 +35,10 @@ const optionKinds: OptionKinds<ConvertOptions> = {
   onNotice: runOptions.onNotice,
 };
 
-/** @throws UsageError for other endings, FileError for a file that is damaged or of another network */
+/**
+ * Converts a file.
+ * @throws UsageError for other extensions, FileError for a file that is damaged or of another network
+ */
 export async function convert(from: string, to: string, options: ConvertOptions = {}): Promise<Conversion> {
   checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });
   const checked = checkOptions('convert', options, optionKinds);
@@ -42,7 +46,7 @@ export async function convert(from: string, to: string, options: ConvertOptions 
   const endings = `${extname(from)} to ${extname(to)}`;
   if (endings === '.safetensors to .pth') return toPth(from, to, checked);
   if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, checked);
-  throw new UsageError(`converts .pth to .safetensors and .safetensors to .pth; got ${endings}`);
+  throw new UsageError(`convert expects .pth to .safetensors or .safetensors to .pth, got ${endings}`);
 }
 
 async function fromPth(from: string, to: string, { config, ...options }: ConvertOptions): Promise<Conversion> {
@@ -60,7 +64,7 @@ async function fromPth(from: string, to: string, { config, ...options }: Convert
 }
 
 async function toPth(from: string, to: string, { config, partial }: ConvertOptions): Promise<Conversion> {
-  if (partial) throw new UsageError('partial has no effect on the way to a .pth, which takes the whole checkpoint');
+  if (partial) throw new UsageError('partial has no effect when converting to .pth: the whole checkpoint is written');
   if (await isOurs(from)) {
     const checkpoint = await loadCheckpoint(from);
     requireFinite(from, checkpointParts(checkpoint));
@@ -72,8 +76,9 @@ async function toPth(from: string, to: string, { config, partial }: ConvertOptio
     return { tensors: checkpoint.model.size, kind: 'official' };
   }
   const tree = await readTorchTree(from);
-  if (tree === undefined) throw new UsageError(`${from} is neither a checkpoint of rectiflow nor a converted .pth`);
-  if (config) throw new UsageError(`a configuration has no effect on ${from}, which becomes the .pth that it was`);
+  if (tree === undefined) throw new UsageError(`${from} is neither a rectiflow checkpoint nor a converted .pth`);
+  if (config)
+    throw new UsageError(`a configuration has no effect on ${from}: it is converted back to the original .pth`);
   await writePth(to, tree);
   return { tensors: flattenTorch(tree).tensors.size, kind: 'official' };
 }

@@ -1,5 +1,5 @@
-// Finding checkpoints: official command lines write checkpoint-10.pth where the official program writes checkpoint_10.pth,
-// and ours ends in .safetensors. The name as given comes first.
+// Finding checkpoints by name. Official command lines say checkpoint-10.pth where the official program writes
+// checkpoint_10.pth, and ours end in .safetensors. A file of the exact name comes first.
 import { existsSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -7,10 +7,10 @@ import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { asFileError } from '../../io/index.ts';
 
-/** checkpoint_10.safetensors, checkpoint-10.pth, ...: the number is the first group. */
+/** Matches checkpoint_10.safetensors, checkpoint-10.pth, ...; the first group is the number. */
 const pattern = /^checkpoint[-_](\d{1,15})\.(?:safetensors|pth)$/;
 
-/** @throws FileError for a folder, and where there is none, or two that differ in spelling only */
+/** The path of a checkpoint. @throws FileError for a folder, no match, or two matches that differ in spelling only */
 export function findCheckpoint(reference: string): string {
   checkArgument('findCheckpoint', 'reference', reference, kinds.path);
   if (existsSync(reference)) {
@@ -22,7 +22,7 @@ export function findCheckpoint(reference: string): string {
     number === undefined ? [] : spellings(dirname(reference), number).filter((path) => existsSync(path));
   if (candidates.length === 1) return candidates[0];
   if (candidates.length > 1)
-    throw new FileError(reference, `may mean ${candidates.join(' or ')}; name the one you mean`);
+    throw new FileError(reference, `matches ${candidates.join(' and ')}; give one of these names`);
   const tried = number === undefined ? '' : `, nor under another spelling: ${spellings('', number).join(', ')}`;
   throw new FileError(reference, `no such file${tried}`);
 }
@@ -34,8 +34,8 @@ function spellings(folder: string, number: string): string[] {
 }
 
 /**
- * The numbered checkpoints of a folder, ascending.
- * @throws FileError for a folder that cannot be read, or for two files of one number
+ * The numbered checkpoints in a folder, ascending.
+ * @throws FileError for a folder that cannot be read, or two files with the same number
  */
 export async function numberedCheckpoints(folder: string): Promise<{ number: number; path: string }[]> {
   const files = await readdir(folder).catch((error) => {
@@ -52,7 +52,7 @@ export async function numberedCheckpoints(folder: string): Promise<{ number: num
   return [...numbers].sort(([a], [b]) => a - b).map(([number, file]) => ({ number, path: join(folder, file) }));
 }
 
-/** "ckpt_3" of checkpoint_3 or its file: what evaluations of it are called, as in the official code. */
+/** The name of a checkpoint's evaluations, as in the official code: "ckpt_3" for checkpoint_3 or its file. */
 export function evaluationName(checkpoint: string): string {
   return basename(checkpoint)
     .replace(/^checkpoint[-_]/, 'ckpt_')

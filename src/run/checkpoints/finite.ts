@@ -1,17 +1,17 @@
-// Whether the numbers of a checkpoint are numbers: one NaN in the weights makes every sample NaN.
+// Check that the numbers in a checkpoint are finite: a single NaN in the weights makes every sample NaN.
 import { FileError, NonFiniteError } from '../../errors.ts';
 import { type ArrayFile, toFloat32 } from '../../io/index.ts';
 import type { StateValues } from '../../nn/module.ts';
 
 export interface NotFinite {
-  /** Numbers that are NaN or infinite, and the tensors that hold them. */
+  /** How many numbers are NaN or infinite, and how many tensors hold them. */
   count: number;
   tensors: number;
-  /** The name of the first of those. */
+  /** Name of the first of these tensors. */
   first: string;
 }
 
-/** undefined where all are finite. */
+/** Counts NaN and infinite numbers; undefined if there are none. */
 export function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): NotFinite | undefined {
   let found: NotFinite | undefined;
   for (const [name, data] of values) {
@@ -25,7 +25,7 @@ export function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): No
   return found;
 }
 
-/** As findNotFinite, of the arrays of a file that hold fractions. */
+/** Like findNotFinite, over the floating-point arrays of a file. */
 export function notFiniteArrays(arrays: ReadonlyMap<string, ArrayFile>): NotFinite | undefined {
   return findNotFinite(fractions(arrays));
 }
@@ -43,7 +43,7 @@ export function describeNotFinite({ count, tensors, first }: NotFinite): string 
   return tensors === 1 ? `${numbers} in "${first}"` : `${numbers} in ${tensors} tensors, the first "${first}"`;
 }
 
-/** Parts of a checkpoint by what they are called: "weights", "average". */
+/** Parts of a checkpoint by the names that messages use, such as "weights". */
 type Parts = Readonly<Record<string, StateValues | undefined>>;
 
 /** "weights that are not finite: 1 number in "convIn.weight"" */
@@ -55,14 +55,14 @@ function faultIn(parts: Parts): string | undefined {
   return undefined;
 }
 
-/** @throws FileError naming count and first tensor of what is not finite */
+/** @throws FileError naming the count of numbers that are not finite and their first tensor */
 export function requireFinite(path: string, parts: Parts): void {
   const fault = faultIn(parts);
   if (fault) throw new FileError(path, `holds ${fault}`);
 }
 
-/** @throws NonFiniteError before a checkpoint is written that nothing could be done with */
+/** @throws NonFiniteError if a checkpoint about to be written has numbers that are not finite */
 export function refuseNotFinite(path: string, parts: Parts): void {
   const fault = faultIn(parts);
-  if (fault) throw new NonFiniteError(`${path} is not written: it would hold ${fault}`);
+  if (fault) throw new NonFiniteError(`${path} was not written, because it would hold ${fault}`);
 }

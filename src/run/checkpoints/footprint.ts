@@ -1,15 +1,17 @@
-// The least memory that a network takes, known from its shapes before any is taken: a configuration out of a file may name a
-// network larger than any machine.
+// A lower bound of the memory that a network needs, computed from its shapes before anything is allocated: the
+// configuration in a file may describe a network larger than any machine.
 import type { UNet } from '../../nn/unet.ts';
 
-/** Copies of the weights: themselves; in training also gradients, two moments and the average. */
+/** Copies of the weights in memory. Training also has gradients, two moments and the average. */
 const copies = { sampling: 1, training: 5 };
 export type Use = keyof typeof copies;
 
-/** Feature maps of the first level that a block needs at once. */
+/** Feature maps of the first level that a block holds at once. */
 const MAPS = 3;
 
-/** Numbers of the largest map of attention for one image: a pair of pixels each; the lowest level always has one. */
+/**
+ * Size of the largest attention map of one image: one number per pair of pixels. The lowest level always has attention.
+ */
 export function attentionMap({ imageSize, channelMultipliers, attentionResolutions }: UNet['options']): number {
   const sizes = channelMultipliers.map((_, level) => imageSize >> level);
   const largest = Math.max(
@@ -18,7 +20,7 @@ export function attentionMap({ imageSize, channelMultipliers, attentionResolutio
   return largest ** 4;
 }
 
-/** Bytes of the weights, and of features and attention of one image. @param network may be an outline */
+/** Bytes of the weights and of one image's features and attention map. @param network a network or its outline */
 export function leastMemory(network: UNet, use: Use): number {
   const { imageSize, channels, baseChannels } = network.options;
   let numbers = 0;

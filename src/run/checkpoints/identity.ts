@@ -1,20 +1,21 @@
-// What a run is: which kind of training, from which teacher. Checkpoints carry it, and a work directory belongs to one.
+// The identity of a run: the kind of training and its teacher. Checkpoints store it, and a work directory belongs to
+// one.
 import type { Config } from '../config/schema.ts';
 import { sha256OfFile } from '../machine/file_hash.ts';
 import { findCheckpoint } from './find.ts';
 
-/** What a checkpoint was trained by. Its architecture is in its configuration. */
+/** The run that a checkpoint comes from. The architecture is in its configuration. */
 export interface RunIdentity {
   /** "train", or reflow.reflow_type. */
   name: string;
-  /** SHA-256 of the checkpoint of the flow that the run starts from; `train` has none. */
+  /** SHA-256 of the checkpoint that the run starts from; absent for `train`. */
   teacher?: string;
 }
 
 /** The identity of `train`. */
 export const trainIdentity: RunIdentity = { name: 'train' };
 
-/** The identity of a student of reflow.last_flow_ckpt. @throws FileError where that cannot be read */
+/** The identity of a student of reflow.last_flow_ckpt. @throws FileError if that file cannot be read */
 export async function reflowIdentity({ reflow }: Config): Promise<RunIdentity> {
   return { name: reflow.reflow_type, teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)) };
 }

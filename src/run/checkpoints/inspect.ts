@@ -1,4 +1,4 @@
-// `inspect`: what a checkpoint file holds, or how large the network of a configuration is.
+// `inspect`: lists the contents of a checkpoint file, or the tensors of a configuration's network.
 import { extname } from 'node:path';
 import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
 import { type ArrayFile, flattenTorch, readSafetensors } from '../../io/index.ts';
@@ -19,12 +19,12 @@ export interface FileSummary {
   kind: 'checkpoint of rectiflow' | 'file of PyTorch' | 'safetensors';
   tensors: TensorLine[];
   elements: number;
-  /** Values that are no tensors, by their path: numbers and texts of a .pth, metadata of a safetensors file. */
+  /** Values that are not tensors, by path: numbers and strings in a .pth, the metadata of a safetensors file. */
   values: [path: string, text: string][];
   step?: number;
   emaDecay?: number;
   config?: unknown;
-  /** Numbers that are NaN or infinite, where there are any. */
+  /** NaN and infinite numbers, if there are any. */
   notFinite?: NotFinite;
 }
 
@@ -57,7 +57,7 @@ function linesOf(tensors: ReadonlyMap<string, ArrayFile>): Pick<FileSummary, 'te
   return { tensors: lines, elements, ...(notFinite && { notFinite }) };
 }
 
-/** The leaves of a flattened tree (io/torch/torch_safetensors.ts) that are no tensors; lists of numbers in one line. */
+/** Leaves of a flattened tree (io/torch/torch_safetensors.ts) that are not tensors; a list of numbers is one leaf. */
 function scalars(json: unknown, path: string): [string, string][] {
   const below = (key: unknown) => (path ? `${path}.${key}` : String(key));
   if (Array.isArray(json)) {
@@ -75,19 +75,19 @@ function scalars(json: unknown, path: string): [string, string][] {
 const LISTED = 8;
 
 function listText(items: readonly unknown[]): string {
-  const more = items.length > LISTED ? `, ... ${items.length} in all` : '';
+  const more = items.length > LISTED ? `, ... ${items.length} in total` : '';
   return `[${items.slice(0, LISTED).join(', ')}${more}]`;
 }
 
 export interface ModelSummary {
-  /** All numbers of the network. */
+  /** Number of all parameters. */
   parameters: number;
-  /** Those that training leaves alone: the frequencies of a Fourier embedding. */
+  /** How many of them training does not change: the frequencies of a Fourier embedding. */
   fixed: number;
   tensors: TensorLine[];
 }
 
-/** What the network of a configuration is made of. */
+/** The tensors of a configuration's network. */
 export function inspectModel(config: Config): ModelSummary;
 export function inspectModel(config: Config, ...extra: unknown[]): ModelSummary {
   refuseExtra('inspectModel', extra);

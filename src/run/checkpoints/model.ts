@@ -1,4 +1,4 @@
-// From a configuration to the network it describes.
+// Builds the network that a configuration describes.
 
 import { checkArgument } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -14,7 +14,7 @@ import { type Difference, differences, keyProperties } from '../config/tree.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { attentionMap, leastMemory, type Use } from './footprint.ts';
 
-/** The official key tree in the UNet's own terms. */
+/** Translates the official keys into the options of UNet. */
 export function unetOptions(config: Config): UNetOptions {
   requireConfig('unetOptions', config);
   const { data, model, seed } = config;
@@ -49,7 +49,9 @@ export function unetOptions(config: Config): UNetOptions {
   };
 }
 
-/** Where two configurations are of different networks, or of data in another range; each may be unchecked. */
+/**
+ * Differences of two configurations that concern the network or the range of its data. Neither needs to be validated.
+ */
 export function architectureDifferences(a: unknown, b: unknown): Difference[] {
   return differences(a, b).filter(({ path }) => {
     const properties = keyProperties(path);
@@ -57,7 +59,10 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
   });
 }
 
-/** Names and shapes of the network, without memory; the caller disposes it. @throws ConfigError for a tensor beyond int32 */
+/**
+ * The names and shapes of the network, without allocating its tensors. The caller disposes it.
+ * @throws ConfigError for a tensor of more than 2^31 - 1 numbers
+ */
 export function outlineModel(config: Config): UNet {
   const options = unetOptions(config);
   try {
@@ -71,14 +76,14 @@ export function outlineModel(config: Config): UNet {
   }
 }
 
-/** @throws DeviceError for a network that cannot fit this machine's memory; of a card, the card itself says what it lacks */
+/** @throws DeviceError for a network larger than this machine's memory. A CUDA device reports that when it allocates */
 export function requireMemory(config: Config, device: Device, use: Use): void {
   if (device.kind === 'cuda') return;
   using outline = outlineModel(config);
   const map = attentionMap(outline.options);
   if (map > 2 ** 31 - 1)
     throw new DeviceError(
-      `attention between ${Math.sqrt(map)} pixels is a map of ${map} numbers, and the most is 2^31 - 1; lower data.image_size or ` +
+      `attention over ${Math.sqrt(map)} pixels needs a map of ${map} numbers, and the limit is 2^31 - 1; lower data.image_size or ` +
         'model.attn_resolutions, or add levels to model.ch_mult',
     );
   const [needed, there] = [leastMemory(outline, use), machineMemory()];
@@ -89,7 +94,7 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
     );
 }
 
-/** A freshly initialised network; the caller owns it. @throws DeviceError where this machine has no memory for it */
+/** A newly initialised network, which the caller owns. @throws DeviceError if this machine lacks the memory for it */
 export function buildModel(config: Config, device: Device): UNet {
   requireConfig('buildModel', config);
   checkArgument('buildModel', 'device', device, runOptions.device);

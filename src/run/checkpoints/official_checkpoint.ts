@@ -30,16 +30,16 @@ const weightDtypes: readonly ArrayDtype[] = ['f32', 'f64', 'f16', 'bf16'];
 type Dict = Map<string | number, TorchValue>;
 
 export interface OfficialOptions {
-  /** Takes what fits; otherwise any difference is an error. */
+  /** Loads only the tensors that fit; by default any mismatch is an error. */
   partial?: boolean;
-  /** Told of a file found under another spelling, of what was left out with `partial`, of counts that do not agree. */
+  /** Reports a file found under another spelling, tensors skipped by `partial`, and step counts that disagree. */
   onNotice?: (text: string) => void;
 }
 
 /**
- * An official checkpoint, or a bare state dict, in this package's names and layouts.
- * @param model a network of the architecture that the checkpoint is of
- * @throws FileError listing the names that are missing, unknown or of another shape
+ * Converts an official checkpoint, or a bare state dict, to the names and layouts of this package.
+ * @param model a network of the checkpoint's architecture
+ * @throws FileError listing the tensors that are missing, unknown or of another shape
  */
 export function fromOfficialCheckpoint(
   path: string,
@@ -76,7 +76,7 @@ export function fromOfficialCheckpoint(
   };
 }
 
-/** The official code's count; Lightning's where there is none. */
+/** The step count of the official code, or else that of Lightning. */
 function stepOf(path: string, trainer: Dict): number {
   if (trainer.has('step')) return wholeNumber(path, 'step', trainer.get('step') ?? 0);
   return trainer.has('global_step') ? wholeNumber(path, 'global_step', trainer.get('global_step') ?? 0) : 0;
@@ -100,12 +100,12 @@ function modelValues(
     if (!array || formatShape(array.shape) !== formatShape(entry.shape)) continue;
     if (!weightDtypes.includes(array.dtype))
       throw new FileError(path, `"${entry.official}" is of ${array.dtype}, expected ${weightDtypes.join(', ')}`);
-    values.set(entry.path, ours(entry, array));
+    values.set(entry.path, toOurs(entry, array));
   }
   return values;
 }
 
-/** An average by names; constants, and with `partial` what does not fit, are as in the weights. */
+/** An average with names. Constants, and with `partial` tensors that do not fit, are taken from the weights. */
 function namedAverage(
   path: string,
   average: ReadonlyMap<string, ArrayFile>,
@@ -117,12 +117,15 @@ function namedAverage(
   return new Map([...weights, ...modelValues(path, average, averaged, options)]);
 }
 
-/** A notice of what does not fit, in one line. */
+/** A one-line notice that lists what does not fit. */
 export function fitsInPart(path: string, mismatch: readonly string[]): string {
-  return `${path} fits in part: ${mismatch.map((line) => line.trim()).join('; ')}`;
+  return `${path} fits only in part: ${mismatch.map((line) => line.trim()).join('; ')}`;
 }
 
-/** With `partial`, undefined for an average that does not fit: a list without names cannot be matched in part. */
+/**
+ * The average of a checkpoint. With `partial`, undefined if it does not fit: a list without names cannot be matched in
+ * part.
+ */
 function averageOf(
   path: string,
   average: Dict,
@@ -134,12 +137,12 @@ function averageOf(
     return emaValues(path, average, entries, model);
   } catch (error) {
     if (!partial || !(error instanceof FileError)) throw error;
-    onNotice?.(`${error.message}; its raw weights are used in place of the average`);
+    onNotice?.(`${error.message}; using its raw weights in place of the average`);
     return undefined;
   }
 }
 
-/** The list matched to the trainable parameters in order; constants have no average of their own. */
+/** Matches the list to the trainable parameters in order. Constants have no average. */
 function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], model: StateValues) {
   const shadows = ema.get('shadow_params');
   const trainable = entries.filter((entry) => entry.trainable);
@@ -150,12 +153,12 @@ function emaValues(path: string, ema: Dict, entries: readonly OfficialEntry[], m
     );
   const values: StateValues = new Map(model);
   for (const [i, entry] of trainable.entries())
-    values.set(entry.path, ours(entry, sized(path, `average ${i}`, shadows[i], entry)));
+    values.set(entry.path, toOurs(entry, requireShape(path, `average ${i}`, shadows[i], entry)));
   const decay = ema.get('decay');
   return { values, decay: typeof decay === 'number' ? decay : undefined };
 }
 
-/** Zeros where a parameter has had no gradient, as before the first update; undefined for a file without moments. */
+/** Adam's moments, zeros for a parameter that never had a gradient; undefined for a file without moments. */
 function adamMoments(
   path: string,
   optimizer: Dict,
@@ -170,21 +173,21 @@ function adamMoments(
   const without = entries.filter((entry, index) => entry.trainable && !state.has(index));
   if (state.size > 0 && without.length > 0)
     notice(
-      `${path}: ${without.length} parameters have no state of Adam and begin with zeros: ${without[0].official}, ...`,
+      `${path}: ${without.length} parameters have no Adam state and start from zeros: ${without[0].official}, ...`,
     );
   if ([...state.values()].some((one) => one instanceof Map && one.has('max_exp_avg_sq')))
     notice(
-      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+      `${path}: was trained by AMSGrad; its maxima of second moments are dropped, and training continues with Adam`,
     );
   for (const [index, entry] of entries.entries()) {
     if (!entry.trainable) continue;
     const one = state.get(index);
     if (one !== undefined && !(one instanceof Map))
-      throw new FileError(path, `optimizer state ${index} is no dictionary`);
+      throw new FileError(path, `optimizer state ${index} is not a dictionary`);
     for (const kind of ['exp_avg', 'exp_avg_sq'] as const) {
       const { shape, size } = tensors.get(entry.path) as { shape: readonly number[]; size: number };
       const value = one
-        ? ours(entry, sized(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
+        ? toOurs(entry, requireShape(path, `optimizer state ${index} ${kind}`, one.get(kind), entry))
         : { shape, data: new Float32Array(size) };
       moments[kind].set(entry.path, value);
     }
@@ -192,8 +195,8 @@ function adamMoments(
   return moments;
 }
 
-function sized(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
-  if (!isArray(value)) throw new FileError(path, `${what} (${entry.official}) is no tensor`);
+function requireShape(path: string, what: string, value: TorchValue | undefined, entry: OfficialEntry): ArrayFile {
+  if (!isArray(value)) throw new FileError(path, `${what} (${entry.official}) is not a tensor`);
   if (formatShape(value.shape) !== formatShape(entry.shape))
     throw new FileError(
       path,
@@ -202,7 +205,7 @@ function sized(path: string, what: string, value: TorchValue | undefined, entry:
   return value;
 }
 
-function ours(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
+function toOurs(entry: OfficialEntry, array: ArrayFile): { shape: readonly number[]; data: Float32Array } {
   return fromOfficial(entry.layout, { shape: array.shape, data: toFloat32(array) });
 }
 
@@ -212,11 +215,14 @@ function isArray(value: TorchValue | undefined): value is ArrayFile {
 
 function wholeNumber(path: string, what: string, value: TorchValue): number {
   const number = isArray(value) && value.data.length === 1 ? Number(value.data[0]) : value;
-  if (!isWhole(number)) throw new FileError(path, `its ${what} is no whole number`);
+  if (!isWhole(number)) throw new FileError(path, `its ${what} is not a whole number`);
   return number;
 }
 
-/** A checkpoint as the official code's restore_checkpoint reads it. @param model of the checkpoint's architecture */
+/**
+ * Converts to the form that the official restore_checkpoint reads.
+ * @param model a network of the checkpoint's architecture
+ */
 export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchInput {
   const entries = officialEntries(model);
   const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {
@@ -264,7 +270,7 @@ function adamState(
             ['exp_avg_sq', tensorOf(moments.exp_avg_sq, entry)],
           ]),
         );
-  // The rate of the last update, as the official loop leaves it there.
+  // The learning rate of the last update, which the official loop leaves in the optimizer.
   const share = optim.warmup > 0 ? Math.min(Math.max(step - 1, 0) / optim.warmup, 1) : 1;
   const group = new Map<string, TorchInput>([
     ['lr', new Float(optim.lr * share)],

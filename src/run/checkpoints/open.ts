@@ -1,4 +1,5 @@
-// Opening a checkpoint of any kind for a network: ours, a .pth of the official code, or such a file converted to safetensors.
+// Opens any kind of checkpoint: a rectiflow checkpoint, a .pth of the official code, or such a .pth converted to
+// safetensors.
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
@@ -17,7 +18,7 @@ import { requireFinite } from './finite.ts';
 import { architectureDifferences, buildModel, outlineModel, requireMemory } from './model.ts';
 import { fitsInPart, fromOfficialCheckpoint, type OfficialOptions } from './official_checkpoint.ts';
 
-/** What a file that is no checkpoint of ours holds, where it is one of PyTorch's or a conversion of one. */
+/** The contents of a PyTorch file or of one converted to safetensors; undefined for another safetensors file. */
 export async function readTorchTree(path: string): Promise<TorchValue | undefined> {
   if (extname(path) !== '.safetensors') return readPth(path);
   const { metadata, tensors } = await readSafetensors(path);
@@ -27,11 +28,12 @@ export async function readTorchTree(path: string): Promise<TorchValue | undefine
 const officialOptions: OptionKinds<OfficialOptions> = { partial: kinds.boolean, onNotice: runOptions.onNotice };
 
 /**
- * @param reference as on official command lines: see findCheckpoint
- * @param model a network of its architecture, whose names the result has
- * @param config of that network
- * @throws FileError for a file that is missing, damaged or, by its tensors or its own configuration, of another network or
- * of data in another range
+ * Reads a checkpoint into the names of `model`.
+ * @param reference a path, or a spelling of official command lines: see findCheckpoint
+ * @param model a network of the checkpoint's architecture
+ * @param config configuration of that network
+ * @throws FileError for a file that is missing or damaged, or whose tensors or configuration belong to another network
+ * or another range of data
  */
 export async function openCheckpoint(
   reference: string,
@@ -44,7 +46,7 @@ export async function openCheckpoint(
   requireConfig('openCheckpoint', config);
   const checked = checkOptions('openCheckpoint', options, officialOptions);
   const path = findCheckpoint(reference);
-  if (path !== reference) checked.onNotice?.(`${reference} is taken to mean ${path}`);
+  if (path !== reference) checked.onNotice?.(`reading ${path} for ${reference}`);
   if (await isOurs(path)) {
     const checkpoint = await loadCheckpoint(path);
     if (!checked.partial) await refuseOther(checkpoint, config);
@@ -54,19 +56,22 @@ export async function openCheckpoint(
     return checkpoint;
   }
   const tree = await readTorchTree(path);
-  if (tree === undefined) throw new FileError(path, 'is a safetensors file, but no checkpoint of a flow');
+  if (tree === undefined) throw new FileError(path, 'is a safetensors file, but not a checkpoint of a flow');
   return fromOfficialCheckpoint(path, tree, model, checked);
 }
 
-/** Weights of equal shapes may belong to different functions: centred data, another filter, another nonlinearity. */
+/**
+ * Compares configurations, since weights of equal shapes may belong to another function: other data range, filter,
+ * activation.
+ */
 async function refuseOther({ path, config: own }: Checkpoint, config: Config): Promise<void> {
   const changed = architectureDifferences(await resolveConfig(own, path), config);
   if (changed.length === 0) return;
   const lines = changed.map(({ path: key, a, b }) => `  ${key}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
-  throw new FileError(path, ['is of another network than the configuration:', ...lines]);
+  throw new FileError(path, ['belongs to another network than the configuration:', ...lines]);
 }
 
-/** Whether the file is a checkpoint of this package. @throws FileError for a damaged safetensors file */
+/** Whether a file is a rectiflow checkpoint. @throws FileError for a damaged safetensors file */
 export async function isOurs(path: string): Promise<boolean> {
   checkArgument('isOurs', 'path', path, kinds.path);
   if (extname(path) !== '.safetensors' || !existsSync(path)) return false;
@@ -75,7 +80,7 @@ export async function isOurs(path: string): Promise<boolean> {
 
 export interface LoadModelOptions extends OfficialOptions {
   device: Device;
-  /** 'ema': the averaged weights, to sample from; 'raw': those that training goes on with. Default 'ema'. */
+  /** 'ema': the averaged weights, for sampling; 'raw': the weights that training updates. Default 'ema'. */
   weights?: 'ema' | 'raw';
 }
 
@@ -85,7 +90,7 @@ const loadOptions: OptionKinds<LoadModelOptions> = {
   weights: oneOf(['ema', 'raw']),
 };
 
-/** The network of a configuration with the weights of a checkpoint; the caller owns it. */
+/** Builds the network of a configuration with the weights of a checkpoint. The caller owns it. */
 export async function loadModel(
   reference: string,
   config: Config,
@@ -95,7 +100,7 @@ export async function loadModel(
   requireConfig('loadModel', config);
   const { device, weights = 'ema', ...others } = checkOptions('loadModel', options, loadOptions, ['device']);
   requireMemory(config, device, 'sampling');
-  // What the file holds is compared with what the network needs before that takes memory.
+  // Compares the file with the network before the network is allocated.
   using outline = outlineModel(config);
   const checkpoint = await openCheckpoint(reference, outline, config, others);
   const values = weights === 'ema' ? checkpoint.ema : checkpoint.model;

@@ -1,15 +1,15 @@
 /** The figures of one update. */
 export interface TrainingStep {
-  /** Number of the update, from 0. */
+  /** Index of the update, from 0. */
   step: number;
-  /** The number of the step to stop before. */
+  /** Index of the step at which the run ends, exclusive. */
   total: number;
-  /** Mean over the batch. */
+  /** Mean loss of the batch. */
   loss: number;
   learningRate: number;
   /** Global norm of the gradient before clipping. */
   gradientNorm: number;
   imagesPerSecond: number;
-  /** Share of the step's time that went into waiting for its batch. */
+  /** Share of the step's time spent waiting for its batch, 0 to 1. */
   dataShare: number;
 }

@@ -1,9 +1,10 @@
-// Where the state dict of a network is in a checkpoint of any trainer, and what that trainer put before its names:
+// Finds the state dict of a network in the checkpoint of any trainer, and the prefix that the trainer added to its
+// names:
 //   official code      {model, ema: {shadow_params}, optimizer, step}, "module.all_modules.0.weight"
 //   a bare state dict  the file itself
 //   Lightning          {state_dict, pytorch-lightning_version, ...}, "model.all_modules.0.weight"
 //   timm and others    {model | state_dict | model_state_dict, ema | model_ema | state_dict_ema}
-// DDP puts "module." before names, once or more; torch.compile, FSDP and checkpointing put a segment anywhere in them.
+// DDP prefixes names with "module.", once or more; torch.compile, FSDP and checkpointing insert a segment anywhere.
 import { FileError } from '../../errors.ts';
 import type { ArrayFile, TorchValue } from '../../io/index.ts';
 import { shownName } from '../../text.ts';
@@ -11,38 +12,39 @@ import { shownName } from '../../text.ts';
 type Dict = Map<string | number, TorchValue>;
 
 export interface FoundState {
-  /** Under the names of the network, as far as they are known; others as they are. */
+  /** The weights; known names without their prefix, unknown names unchanged. */
   weights: Map<string, ArrayFile>;
-  /** A moving average with names. */
+  /** The moving average, if the file has one with names. */
   average?: Map<string, ArrayFile>;
-  /** What was taken off, in words; empty for what the official code and a bare state dict have. */
+  /** Notices about removed prefixes; empty for files of the official code and for a bare state dict. */
   said: string[];
 }
 
 const weightKeys = ['model', 'state_dict', 'model_state_dict'];
 const averageKeys = ['ema', 'model_ema', 'ema_model', 'state_dict_ema', 'ema_state_dict'];
 const insertedSegments = new Set(['_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module']);
-/** What AveragedModel of torch.optim.swa_utils has beside the names of its network. */
+/** The counter that AveragedModel of torch.optim.swa_utils adds to the tensors of its network. */
 const updateCount = 'n_averaged';
 const usualPrefixes = ['', 'module.'];
 const LISTED = 5;
 
 /**
+ * Finds weights and average in a checkpoint.
  * @param known names of the network's tensors
- * @throws FileError for a file without a state dict, or with several of which none is known to be meant
+ * @throws FileError for a file without a state dict, or with several candidates
  */
 export function findState(path: string, root: TorchValue, known: ReadonlySet<string>): FoundState {
-  if (!(root instanceof Map)) throw new FileError(path, 'is no checkpoint: it holds no dictionary');
+  if (!(root instanceof Map)) throw new FileError(path, 'is not a checkpoint: it does not hold a dictionary');
   const [weightKey, averageKey] = [keyAmong(path, root, weightKeys), keyAmong(path, root, averageKeys)];
   const key = weightKey ?? averageKey ?? (isState(root) ? undefined : onlyDict(path, root));
   const dict = key === undefined ? root : namedIn(root.get(key) as Dict);
-  const said = key === undefined || key === 'model' ? [] : [`its weights are those under "${shownName(String(key))}"`];
+  const said = key === undefined || key === 'model' ? [] : [`reading its weights under "${shownName(String(key))}"`];
   const { weights, average, prefix, averagePrefix } = split(path, dict, known);
-  if (!usualPrefixes.includes(prefix)) said.push(`"${shownName(prefix)}" was taken off its names`);
-  if (averagePrefix !== undefined) said.push(`"${shownName(averagePrefix)}" was taken off those of its average`);
+  if (!usualPrefixes.includes(prefix)) said.push(`removed "${shownName(prefix)}" from its names`);
+  if (averagePrefix !== undefined) said.push(`removed "${shownName(averagePrefix)}" from the names of its average`);
   if (average || weightKey === undefined || averageKey === undefined) return { weights, average, said };
   const named = split(path, namedIn(root.get(averageKey) as Dict), known);
-  said.push(`its average is under "${averageKey}"`);
+  said.push(`reading its average under "${averageKey}"`);
   return { weights, average: named.weights, said };
 }
 
@@ -50,14 +52,14 @@ function isTensor(value: TorchValue | undefined): value is ArrayFile {
   return typeof value === 'object' && value !== null && 'dtype' in value;
 }
 
-/** Whether most of what it holds are tensors by name. */
+/** Whether a value is a dictionary in which at least half of the values are tensors. */
 function isState(value: TorchValue | undefined): boolean {
   if (!(value instanceof Map)) return false;
   const tensors = [...value.values()].filter(isTensor).length;
   return tensors > 0 && 2 * tensors >= value.size;
 }
 
-/** A state dict may lie one level deeper, as that of an average beside its decay. */
+/** The state dict in a dictionary. It may be one level deeper, like that of an average stored next to its decay. */
 function namedIn(dict: Dict): Dict {
   const inner = isState(dict) ? undefined : [...dict.values()].find(isState);
   return (inner as Dict | undefined) ?? dict;
@@ -73,7 +75,10 @@ function keyAmong(path: string, root: Dict, keys: readonly string[]): string | u
   return there[0];
 }
 
-/** The key of the one state in a file with none of the usual keys. @throws FileError where there is none, or more than one */
+/**
+ * The key of the only state dict in a file without the usual keys.
+ * @throws FileError if there is none, or more than one
+ */
 function onlyDict(path: string, root: Dict): string | number {
   const dicts = [...root].filter(([, value]) => isState(value)).map(([key]) => key);
   const keys = root.size === 0 ? 'it is empty' : `its keys are ${quotedList([...root.keys()])}`;
@@ -83,7 +88,7 @@ function onlyDict(path: string, root: Dict): string | number {
 }
 
 function ambiguous(path: string, what: string): FileError {
-  return new FileError(path, `holds ${what}, and which is meant is unclear; save the one that is`);
+  return new FileError(path, `is ambiguous: it holds ${what}; save only one of them`);
 }
 
 function quotedList(names: readonly (string | number)[]): string {
@@ -94,17 +99,17 @@ function quotedList(names: readonly (string | number)[]): string {
     .join(', ')}${more}`;
 }
 
-/** The network's tensors by its own names, and of a state dict that also has an average of it, that one apart. */
+/** Splits a state dict into the network's weights and, if it holds both, their average, each without its prefix. */
 function split(path: string, dict: Dict, known: ReadonlySet<string>) {
   const names = new Map<string, ArrayFile>();
   for (const [key, value] of dict) {
     if (key === updateCount) continue;
-    if (!isTensor(value)) throw new FileError(path, `"${key}" is no tensor`);
+    if (!isTensor(value)) throw new FileError(path, `"${key}" is not a tensor`);
     const name = withoutInserted(String(key));
     if (names.has(name)) throw new FileError(path, `holds "${name}" twice, with and without the names of a wrapper`);
     names.set(name, value);
   }
-  const [prefix, averagePrefix] = chosen(path, prefixesOf(names.keys(), known));
+  const [prefix, averagePrefix] = choosePrefixes(path, prefixesOf(names.keys(), known));
   const weights = new Map<string, ArrayFile>();
   const average = averagePrefix === undefined ? undefined : new Map<string, ArrayFile>();
   for (const [name, value] of names)
@@ -126,7 +131,7 @@ function withoutInserted(key: string): string {
     .join('.');
 }
 
-/** "module._orig_mod." of "module._orig_mod.all_modules.0.weight", where "module." is the prefix without what is inserted. */
+/** The prefix with inserted segments: "module._orig_mod." for "module._orig_mod.all_modules.0.weight" and "module.". */
 function wrapperOf(key: string, prefix: string): string {
   const rest = withoutInserted(key).slice(prefix.length);
   return key.endsWith(rest)
@@ -134,7 +139,7 @@ function wrapperOf(key: string, prefix: string): string {
     : `${[...insertedSegments].find((s) => key.includes(s))}.`;
 }
 
-/** How many known names stand behind each prefix. */
+/** The number of known names after each prefix. */
 function prefixesOf(names: Iterable<string>, known: ReadonlySet<string>): Map<string, number> {
   const counts = new Map<string, number>();
   const longest = [...known].reduce((most, name) => Math.max(most, name.length), 0);
@@ -148,8 +153,11 @@ function prefixesOf(names: Iterable<string>, known: ReadonlySet<string>): Map<st
   return counts;
 }
 
-/** The prefix of the network, and of its average where the other of two says so by "ema". */
-function chosen(path: string, counts: ReadonlyMap<string, number>): [prefix: string, average: string | undefined] {
+/** The prefix of the network and, if there are two and one contains "ema", that of its average. */
+function choosePrefixes(
+  path: string,
+  counts: ReadonlyMap<string, number>,
+): [prefix: string, average: string | undefined] {
   const most = [...counts.values()].reduce((a, b) => Math.max(a, b), 0);
   const full = [...counts.keys()].filter((prefix) => 2 * (counts.get(prefix) as number) > most);
   if (full.length === 0) return ['', undefined];

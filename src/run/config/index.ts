@@ -1,5 +1,5 @@
-// From a name or a file to a whole, checked configuration. A module (.ts, .js) is the user's code and is run; a .json,
-// and whatever travels inside a checkpoint, is data.
+// Loads and validates a configuration by name or file. A module (.ts, .js) is the user's code and is executed; a .json,
+// and the configuration in a checkpoint, are data.
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -12,7 +12,7 @@ import type { Config } from './schema.ts';
 import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
 
 export { inertBeside } from './inert.ts';
-export { given, inertNotice } from './official_flags.ts';
+export { inertNotice, userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile } from './schema.ts';
@@ -21,10 +21,11 @@ export { isBooleanKey, isKey } from './tree.ts';
 const MAX_BYTES = 2 ** 20;
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
 
-// The same three steps up from src/run/config and from dist/run/config. Asked when it is needed: a bundle in CommonJS has no place.
+// The same three steps up from src/run/config and from dist/run/config. A function, since a CommonJS bundle has no
+// import.meta.url.
 const presetFolder = () => fileURLToPath(new URL('../../../configs/', import.meta.url));
 
-/** Names of the package's own configurations, as `--config` takes them. */
+/** Names of the presets of this package, as `--config` takes them. */
 export function presetNames(): string[] {
   return readdirSync(presetFolder(), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
@@ -33,17 +34,18 @@ export function presetNames(): string[] {
 }
 
 /**
- * @param reference a preset's name, with or without its folder, or the path of a .json, .ts or .js file; "X.py", as the
- * official command lines have it, means the preset X: Python is never run
- * @param notice told of a Python file that lies there and is not read, and of keys without effect in a file
- * @throws ConfigError for an unknown name or a wrong configuration, FileError for a file that cannot be read
+ * Loads a configuration.
+ * @param reference name of a preset, with or without its folder, or path of a .json, .ts or .js file. "X.py", as in
+ * official command lines, means the preset X; Python is never executed
+ * @param notice reports an existing Python file, which is not read, and keys without effect
+ * @throws ConfigError for an unknown name or an invalid configuration, FileError for a file that cannot be read
  */
 export async function loadConfig(reference: string, notice: (text: string) => void = () => {}): Promise<Config> {
   checkArguments('loadConfig', { reference: [reference, kinds.path], notice: [notice, kinds.callback] });
   const preset = pythonPreset(reference);
   if (preset !== undefined && existsSync(reference))
     notice(
-      `${reference} is Python and is not read: changes in it have no effect; the configuration "${preset}" is used`,
+      `${reference} is Python and is not read, so changes in it have no effect; using the configuration "${preset}"`,
     );
   const file = locate(reference, process.cwd());
   const config = checkConfig(await loadTree(file, []), reference);
@@ -52,14 +54,14 @@ export async function loadConfig(reference: string, notice: (text: string) => vo
   return config;
 }
 
-/** A configuration that travelled as data, e.g. in a checkpoint; missing keys take the base's values. */
+/** Validates a configuration from data, such as a checkpoint. Missing keys take the values of the preset base. */
 export async function resolveConfig(raw: unknown, origin: string): Promise<Config> {
   checkArgument('resolveConfig', 'origin', origin, kinds.text);
-  if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is no table of keys`);
+  if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is not a table of keys`);
   return checkConfig(merge(await loadTree(locate('base', presetFolder()), []), raw), `in ${origin}`);
 }
 
-/** The file a reference means. */
+/** The file of a reference. */
 function locate(reference: string, folder: string): string {
   if (extensions.includes(extname(reference))) return resolve(folder, reference);
   const wanted = pythonPreset(reference) ?? presetName(reference);
@@ -71,21 +73,21 @@ function locate(reference: string, folder: string): string {
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
   );
   throw new ConfigError(
-    `there is no configuration "${reference}"; ${
-      near ? `did you mean "${near}"?` : `known are ${names.join(', ')}, or give the path of a .json, .ts or .js file`
+    `unknown configuration "${reference}"; ${
+      near ? `did you mean "${near}"?` : `expected one of ${names.join(', ')}, or the path of a .json, .ts or .js file`
     }`,
   );
 }
 
 async function loadTree(file: string, seen: readonly string[]): Promise<Tree> {
   if (seen.includes(file))
-    throw new ConfigError(`configurations are based on one another: ${[...seen, file].join(' -> ')}`);
+    throw new ConfigError(`configurations are based on each other: ${[...seen, file].join(' -> ')}`);
   const { base = 'base', ...own } = await readTree(file);
   if (file === join(presetFolder(), 'base.ts')) return own;
   if (typeof base !== 'string')
     throw new ConfigError(`${file}: base must be a name or a path, got ${describeValue(base)}`);
   const baseFile = locate(base, dirname(file));
-  // A .json is data: it may name a preset or another .json, and cannot have a module run.
+  // A .json is data. It may be based on a preset or another .json, but must not cause a module to be executed.
   if (
     extname(file) === '.json' &&
     extname(baseFile) !== '.json' &&
@@ -103,13 +105,14 @@ async function readTree(file: string): Promise<Tree> {
 }
 
 async function runModule(file: string): Promise<unknown> {
-  // Read first for its clear errors: a module loader says "cannot find module" with a stack, and of UTF-16 an unexpected sign.
+  // Read first for clear errors: a module loader reports a stack for a missing file, and an unexpected character for
+  // UTF-16.
   refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
     if (!/ts$/.test(file))
       return copyOfTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
     const { createJiti } = await import('jiti');
-    // Its cache may lie in a folder for temporary files, where others could have put programs.
+    // The cache of jiti may be in a folder for temporary files, where other users could place code.
     const jiti = createJiti(import.meta.url, { fsCache: false });
     return copyOfTree(await jiti.import(file, { default: true }));
   } catch (cause) {
@@ -119,14 +122,14 @@ async function runModule(file: string): Promise<unknown> {
 
 function cannotBeRun(file: string, cause: unknown): FileError {
   const text = cause instanceof Error ? cause.message : `it threw ${describeValue(cause)}`;
-  // What a program throws may have lines that look like ours.
+  // Joined, because lines of the program's message could imitate lines of ours.
   const lines = text.split(/[\r\n]+/).map((line) => line.trim());
   return new FileError(file, `cannot be run: ${lines.filter((line) => line !== '').join(' ')}`, { cause });
 }
 
 const MAX_DEPTH = 20;
 
-/** The values that a module exports, without its accessors and proxies: what is read of it later is data. */
+/** Copies the exported values without accessors and proxies, so that later reads run no code. */
 function copyOfTree(value: unknown, depth = 0): unknown {
   if (depth > MAX_DEPTH) throw new RangeError(`its configuration is nested deeper than ${MAX_DEPTH}`);
   if (Array.isArray(value)) return Array.from(value, (item) => copyOfTree(item, depth + 1));

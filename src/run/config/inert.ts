@@ -1,4 +1,5 @@
-// Keys that have no effect because of another key's value: they are checked and kept, and a notice names those set by hand.
+// Keys that have no effect with certain values of other keys. They are validated and kept; setting one by hand causes a
+// notice.
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
@@ -44,7 +45,7 @@ function unless(effective: boolean, key: string, value: unknown): string | undef
   return effective ? undefined : `${key} ${value}`;
 }
 
-/** A line for each of these keys that has no effect beside the others: "sampling.ode_tol has no effect with ...". */
+/** One line for each of these keys that has no effect in a configuration: "sampling.ode_tol has no effect with ...". */
 export function inertBeside(config: Config, keys: readonly string[]): string[] {
   requireConfig('inertBeside', config);
   checkArgument('inertBeside', 'keys', keys, pathList);

@@ -1,19 +1,18 @@
-// What a command line of the official code may hold that means something else here: placeholders, keys without effect,
-// names of Python files.
+// Parts of official command lines that need interpretation: placeholders, keys without effect, names of Python files.
 import { checkArgument, kinds, listOf } from '../../arguments.ts';
 import { keyProperties, leafPaths } from './tree.ts';
 
-/** Texts that the official files hold where the user is to write a path. */
+/** Texts in the official files that stand for a path of the user. */
 const placeholders = ['ckpt_path', 'data_path', 'DATA_DIR', 'YOUR_ROOT_PATH', 'YOUR_DATA_DIR'];
 
-/** A path that was really given; undefined for an empty one and for the official placeholders. */
-export function given(path: string): string | undefined {
+/** The path that the user set; undefined for an empty one and for the official placeholders. */
+export function userPath(path: string): string | undefined {
   return path === '' || placeholders.includes(path) ? undefined : path;
 }
 
 export const pathList = listOf(kinds.text, 'dotted paths of keys');
 
-/** One sentence on the keys without effect among `paths`; undefined where there is none. */
+/** One sentence that names the keys without effect among `paths`; undefined if there are none. */
 export function inertNotice(paths: readonly string[]): string | undefined {
   checkArgument('inertNotice', 'paths', paths, pathList);
   const named = leafPaths()
@@ -28,7 +27,7 @@ export function pythonPreset(reference: string): string | undefined {
   return /\.py$/.test(reference) ? presetName(reference.slice(0, -3)) : undefined;
 }
 
-/** "./configs/x" as "x": how the official README writes the configurations that are shipped. */
+/** "./configs/x", as the official README writes preset names, as "x". */
 export function presetName(reference: string): string {
   return reference.replace(/^(\.\/)?(.*\/)?configs\//, '').replace(/^\.\//, '');
 }

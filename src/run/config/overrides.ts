@@ -1,5 +1,5 @@
-// `--config.a.b value` of a command line, laid over a configuration. The text is read by the type of the key: numbers,
-// booleans and None as Python or JavaScript write them, lists as (1, 2), [1, 2] or 1,2.
+// Applies `--config.a.b value` of a command line to a configuration. The type of the key decides how the text is
+// parsed: numbers, booleans and None as in Python or JavaScript, lists as (1, 2), [1, 2] or 1,2.
 import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
 import { requireConfig } from './require.ts';
@@ -7,7 +7,7 @@ import type { Config } from './schema.ts';
 import { checkConfig, keyKind, merge, type Tree, unknownKey } from './tree.ts';
 
 export interface Override {
-  /** ['model', 'nf'] */
+  /** Path of the key, such as ['model', 'nf']. */
   path: readonly string[];
   /** undefined for a bare flag, which means true. */
   text: string | undefined;
@@ -23,7 +23,10 @@ const overridesKind = listOf(
   'overrides { path, text }',
 );
 
-/** @throws UsageError for a key that does not exist or a value of another type; ConfigError for one out of range */
+/**
+ * Applies overrides.
+ * @throws UsageError for an unknown key or a value of the wrong type, ConfigError for one out of range
+ */
 export function applyOverrides(config: Config, overrides: readonly Override[]): Config {
   requireConfig('applyOverrides', config);
   checkArgument('applyOverrides', 'overrides', overrides, overridesKind);

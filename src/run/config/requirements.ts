@@ -1,7 +1,7 @@
-// Which paths a task needs, asked before any model is built, each with the flag that sets it.
+// The paths that a task requires, checked before any network is built, and the flags that set them.
 import { checkArgument, oneOf } from '../../arguments.ts';
 import { ConfigError } from '../../errors.ts';
-import { given } from './official_flags.ts';
+import { userPath } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import type { Config } from './schema.ts';
 
@@ -16,13 +16,13 @@ interface Requirement {
   missing: boolean;
 }
 
-/** @throws ConfigError with those lines */
+/** @throws ConfigError with the lines of missingKeys */
 export function requirePaths(config: Config, task: Task): void {
   const missing = missingKeys(config, task);
   if (missing.length > 0) throw new ConfigError(missing);
 }
 
-/** One line per path that the task needs and that is not set: the flag to add and what it is. */
+/** One line for each required path that is not set, with the flag to add and its meaning. */
 export function missingKeys(config: Config, task: Task): string[] {
   requireConfig('missingKeys', config);
   checkArgument('missingKeys', 'task', task, taskKind);
@@ -41,7 +41,7 @@ function requirements(config: Config, task: Task): Requirement[] {
 const dataFolders: Partial<Record<Config['data']['dataset'], string>> = {
   LSUN: 'the folder of <category>_train_lmdb and <category>_val_lmdb',
   'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
-  'AFHQ-CAT-Pytorch': 'the folder in which cat/ lies',
+  'AFHQ-CAT-Pytorch': 'the folder that contains cat/',
   FOLDER: 'a folder of images',
   MNIST: 'the folder of the IDX files (train-images-idx3-ubyte ...)',
 };
@@ -54,26 +54,26 @@ function dataRequirements({ data, training }: Config): Requirement[] {
     {
       flag: official ? '--config.training.data_dir DIR' : '--config.data.root_path DIR',
       what,
-      missing: !given(data.root_path) && !(official && given(training.data_dir)),
+      missing: !userPath(data.root_path) && !(official && userPath(training.data_dir)),
     },
   ];
 }
 
 function reflowRequirements(reflow: Config['reflow']): Requirement[] {
   const { reflow_type, last_flow_ckpt, data_root, real_data_ratio, real_data_root } = reflow;
-  const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !given(last_flow_ckpt) };
-  const pairs = { flag: '--config.reflow.data_root DIR', missing: !given(data_root) };
+  const teacher = { flag: '--config.reflow.last_flow_ckpt FILE', missing: !userPath(last_flow_ckpt) };
+  const pairs = { flag: '--config.reflow.data_root DIR', missing: !userPath(data_root) };
   if (reflow_type.startsWith('generate'))
     return [
-      { ...teacher, what: 'the checkpoint whose flow makes the pairs' },
-      { ...pairs, what: 'where the pairs go' },
+      { ...teacher, what: 'the checkpoint of the flow that generates the pairs' },
+      { ...pairs, what: 'the folder to write the pairs to' },
     ];
   const student = { ...teacher, what: 'the checkpoint of the flow to start from' };
   if (reflow_type === 'train_online_reflow') return [student];
   const real = {
     flag: '--config.reflow.real_data_root DIR',
     what: 'the folder of the pairs of real images',
-    missing: real_data_ratio > 0 && !given(real_data_root),
+    missing: real_data_ratio > 0 && !userPath(real_data_root),
   };
   return [student, { ...pairs, what: 'the folder of the pairs' }, real];
 }

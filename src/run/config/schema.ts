@@ -1,12 +1,13 @@
-// What a configuration holds. Names and nesting are those of the official code (configs/default_cifar10_configs.py and
-// configs/rectified_flow/*), so that its command lines keep working; keys of our own are marked.
+// The schema of a configuration. Names and nesting are those of the official code (configs/default_cifar10_configs.py
+// and configs/rectified_flow/*), so that its command lines work unchanged. "Ours" marks keys that the official code
+// does not have.
 import { z } from 'zod';
 import { precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
 import { fixed, free, inert, network, table } from './keys.ts';
 
-/** A whole number within bounds: generous ones, beyond which is a slip of the pen or a file made to do harm. */
+/** A whole number within bounds. The bounds are generous; larger values are typing errors or hostile files. */
 function whole(least: number, most: number, expected = `expected a whole number from ${least} to ${most}`) {
   return z.int(expected).min(least, expected).max(most, expected);
 }
@@ -29,15 +30,15 @@ function positive(most: number) {
 const ofRate = 'expected a number from 0 to below 1';
 const rate = z.number(ofRate).min(0, ofRate).lt(1, ofRate);
 
-/** The largest step, count of images, and so on. */
+/** Bound of step numbers and similar counts. */
 const MANY = 1e12;
-/** Images that are counted by int32. */
+/** Bound of image counts, which are int32. */
 const MOST_IMAGES = 2 ** 31 - 1;
 const LARGEST_IMAGE = 2 ** 14;
 const LARGEST_BATCH = 2 ** 20;
 const MOST_STEPS = 1e7;
 const MOST_SCALES = 1e6;
-/** The bound of what is no count: well within f32. */
+/** Bound of real numbers, well within f32. */
 const LARGEST = 1e30;
 
 export const dataSets = [
@@ -50,7 +51,7 @@ export const dataSets = [
   'DIGITS',
 ] as const;
 
-/** Those whose images are encoded files (JPEG, PNG, WebP), which may state an EXIF orientation. */
+/** Data sets of encoded files (JPEG, PNG, WebP), which may have an EXIF orientation. */
 export const encodedSets: readonly (typeof dataSets)[number][] = [
   'LSUN',
   'CelebA-HQ-Pytorch',
@@ -60,7 +61,7 @@ export const encodedSets: readonly (typeof dataSets)[number][] = [
 
 export const reflowTypes = [
   'generate_data_from_z0',
-  /** Ours: z1 images of the data set, z0 where the ODE takes them backwards. */
+  /** Ours: z1 are images of the data set, and z0 is where the reverse ODE takes them. */
   'generate_data_from_z1',
   'train_reflow',
   'train_online_reflow',
@@ -68,28 +69,28 @@ export const reflowTypes = [
 
 const ofSchedule = `expected t0, t1, uniform or a whole number from 1 to ${MOST_STEPS}`;
 
-/** Folders of a work directory that have a meaning of their own. */
+/** Folders in a work directory that training writes. */
 const runFolders = ['checkpoints', 'checkpoints-meta', 'samples', 'tensorboard'];
 
 export const configSchema = table({
-  /** Of every random draw: initial weights, data order, noise, times, dropout. */
+  /** Seed of every random draw: initial weights, data order, noise, times, dropout. */
   seed: fixed(whole(0, Number.MAX_SAFE_INTEGER)),
   /** Where to compute, unless --device says otherwise. */
   device: free(z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N')),
-  /** Ours: how products are computed and, of bf16, what activations are stored as; beyond fp32 on cuda only. */
+  /** Ours: precision of matrix products and, for bf16, of stored activations. Precisions other than fp32 need cuda. */
   precision: free(z.enum(precisions)),
-  /** Ours: convolutions by direct sums alone, where the CPU would choose Winograd's algorithm. Slower, ten times as exact. */
+  /** Ours: never use Winograd convolutions on the CPU. Slower, with about a tenth of the error. */
   exact: free(z.boolean()),
   data: table({
     dataset: fixed(z.enum(dataSets)),
-    /** Folder of the files, for sets that are not shipped. */
+    /** Folder of the files, for data sets that are not in the package. */
     root_path: free(z.string()),
-    /** Of LSUN: bedroom, church_outdoor, ... */
+    /** LSUN only: bedroom, church_outdoor, ... */
     category: fixed(z.string()),
     image_size: network(whole(1, LARGEST_IMAGE)),
     num_channels: network(whole(1, 1024)),
     random_flip: fixed(z.boolean()),
-    /** Ours: turns image files upright as their EXIF orientation says, as viewers do; false: as PIL and torchvision read them. */
+    /** Ours: rotate image files by their EXIF orientation, as viewers do; false: read them like PIL and torchvision. */
     exif_orientation: fixed(z.boolean()),
     /** true: the network sees [-1, 1]; false: [0, 1]. */
     centered: network(z.boolean()),
@@ -107,9 +108,9 @@ export const configSchema = table({
     /** Image heights at which blocks have attention. */
     attn_resolutions: network(list(whole(1, LARGEST_IMAGE), 0, 64)),
     attention_type: inert(fixed(z.enum(['ddpm']))),
-    /** Whether the resampling between two levels has a convolution; of ddpm blocks. */
+    /** Whether resampling between two levels includes a convolution; ddpm blocks only. */
     resamp_with_conv: network(z.boolean()),
-    /** Resampling by fir_kernel instead of nearest neighbour and mean. */
+    /** Resample with fir_kernel instead of nearest neighbour and mean. */
     fir: network(z.boolean()),
     fir_kernel: network(list(number(-LARGEST, LARGEST), 1, 64)),
     resblock_type: network(z.enum(['biggan', 'ddpm'])),
@@ -121,7 +122,7 @@ export const configSchema = table({
     conditional: network(z.boolean()),
     scale_by_sigma: network(z.boolean()),
     skip_rescale: network(z.boolean()),
-    /** 0 stands for 1e-10, as in the official initialiser. */
+    /** 0 means 1e-10, as in the official initialiser. */
     init_scale: fixed(number(0, LARGEST)),
     conv_size: inert(fixed(whole(1, 64))),
     /** Noise levels of Score SDE: the buffer `sigmas` of official checkpoints, from sigma_max to sigma_min. */
@@ -130,7 +131,10 @@ export const configSchema = table({
     num_scales: network(whole(1, MOST_SCALES)),
     beta_min: inert(fixed(positive(LARGEST))),
     beta_max: inert(fixed(positive(LARGEST))),
-    /** Ours: training computes the blocks' activations twice instead of keeping them; less memory, the same bits. */
+    /**
+     * Ours: recompute the activations of blocks in backward instead of keeping them. Less memory, bit-identical
+     * results.
+     */
     activation_checkpointing: free(z.boolean()),
   }),
   optim: table({
@@ -139,44 +143,44 @@ export const configSchema = table({
     beta1: fixed(rate),
     eps: fixed(positive(LARGEST)),
     weight_decay: fixed(number(0, LARGEST)),
-    /** Updates over which the rate rises from 0; 0 for none. */
+    /** Updates over which the learning rate rises from 0; 0 for none. */
     warmup: fixed(whole(0, MANY)),
-    /** Largest global norm of the gradient; negative for no clipping. */
+    /** Largest global norm of the gradient; negative disables clipping. */
     grad_clip: fixed(number(-LARGEST, LARGEST)),
   }),
   training: table({
     sde: fixed(z.enum(['rectified_flow'])),
     batch_size: fixed(whole(1, LARGEST_BATCH)),
-    /** Ours: parts, one after the other, in which a batch is evaluated; memory is that of one part. */
+    /** Ours: number of parts in which a batch is evaluated, one after another. Memory is needed for one part only. */
     accumulation: fixed(whole(1, LARGEST_BATCH)),
-    /** Number of the last step. Steps are counted from 0, so there are n_iters + 1 updates, as in the official loop. */
+    /** Index of the last step. Steps count from 0, so there are n_iters + 1 updates, as in the official loop. */
     n_iters: free(whole(0, MANY)),
     /** Steps between two numbered snapshots: checkpoint_k is written at step k * snapshot_freq. */
     snapshot_freq: free(whole(1, MANY)),
     /** Steps between two states to resume from; the last two are kept. */
     snapshot_freq_for_preemption: free(whole(1, MANY)),
-    /** Steps between two points of TensorBoard's curves. */
+    /** Steps between two points in TensorBoard. */
     log_freq: free(whole(1, MANY)),
     /** Steps between two evaluations on four held-out batches. */
     eval_freq: free(whole(1, MANY)),
-    /** Whether each snapshot is sampled from and evaluated. */
+    /** Whether to sample and evaluate each snapshot. */
     snapshot_sampling: free(z.boolean()),
     /** The loss of an image is the mean over its dimensions; false: half the sum. */
     reduce_mean: fixed(z.boolean()),
     continuous: fixed(z.literal(false, 'Rectified Flow has no other loss; expected false')),
     likelihood_weighting: fixed(z.literal(false, 'Rectified Flow has no other loss; expected false')),
-    /** Ours: which times count how much, where the official code draws them uniformly; see src/flow/times.ts. */
+    /** Ours: distribution of the training times, see src/flow/times.ts; the official code draws them uniformly. */
     time_law: fixed(z.enum(timeLaws)),
-    /** Ours: mean and deviation of the logit of logit_normal. */
+    /** Ours: mean and deviation of the logit, for logit_normal. */
     time_mean: fixed(number(-1000, 1000)),
     time_deviation: fixed(positive(1000)),
-    /** Ours: of u_shaped. */
+    /** Ours: steepness, for u_shaped. */
     time_steepness: fixed(positive(1000)),
-    /** Where the folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch is, in the official code; data.root_path serves too. */
+    /** Folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch in the official code; data.root_path works too. */
     data_dir: free(z.string()),
   }),
   eval: table({
-    /** Ours: folder below the work directory; the official code takes it as --eval_folder. */
+    /** Ours: folder below the work directory; the official code has --eval_folder. */
     folder: free(
       z
         .string()
@@ -192,15 +196,18 @@ export const configSchema = table({
     batch_size: free(whole(1, LARGEST_BATCH)),
     num_samples: free(whole(1, MOST_IMAGES)),
     enable_sampling: free(z.boolean()),
-    /** Ours: what samples are compared by: the Inception features of published scores, the pixels, or a classifier's file. */
+    /**
+     * Ours: features that samples are compared in: those of Inception, as published scores use, pixels, or a classifier
+     * file.
+     */
     features: free(
       z.string().regex(/^(inception|pixels|classifier:.+)$/s, 'expected inception, pixels or classifier:FILE'),
     ),
-    /** Ours: the file of the Inception weights; unset, it is looked for and downloaded: docs/from-pytorch.md. */
+    /** Ours: file of the Inception weights; if empty, found or downloaded: docs/from-pytorch.md. */
     inception: free(z.string()),
-    /** Ours: the file of the data set's statistics; unset, assets/stats/ and the user's data folder are looked through. */
+    /** Ours: file of the data set's statistics; if empty, searched in assets/stats/ and the user's data folder. */
     statistics: free(z.string()),
-    /** Picture sheets and nothing else. */
+    /** Write image sheets and nothing else. */
     enable_figures_only: free(z.boolean()),
     /** Whether `eval` computes the loss over the held-out part. */
     enable_loss: free(z.boolean()),
@@ -208,11 +215,11 @@ export const configSchema = table({
     enable_bpd: free(z.boolean()),
     /** Ours: whether `eval` computes how straight the flow's paths are. */
     enable_straightness: free(z.boolean()),
-    /** Ours: over so many of them. */
+    /** Ours: number of paths for the straightness. */
     straightness_samples: free(whole(1, MOST_IMAGES)),
-    /** Passes over it: 5 of test, 1 of train, each with noise of its own. */
+    /** Part for the bits per dimension: 5 passes over test or 1 over train, each with new noise. */
     bpd_dataset: free(z.enum(['train', 'test'])),
-    /** Ours: at most so many images of the data set, from its beginning; 0 for all. */
+    /** Ours: use at most this many images of the data set, from the first one; 0 for all. */
     max_images: free(whole(0, MOST_IMAGES)),
   }),
   sampling: table({
@@ -225,13 +232,16 @@ export const configSchema = table({
     ode_tol: free(positive(1)),
     /** Steps of the other solvers. */
     sample_N: free(whole(1, MOST_STEPS)),
-    /** Above 0 Euler becomes a stochastic sampler: noise of deviation (1 - t) sigma_variance sqrt(dt) a step. */
+    /** Above 0, Euler becomes a stochastic sampler with noise of deviation (1 - t) sigma_variance sqrt(dt) per step. */
     sigma_variance: free(number(0, LARGEST)),
-    /** Ours: the drift of that sampler; the official one does not keep the marginals. */
+    /** Ours: drift of that sampler; the official one, legacy, does not preserve the marginals. */
     sde_drift: free(z.enum(['exact', 'legacy'])),
-    /** Ours: bytes that one evaluation of the network may take; larger batches are evaluated in parts. */
+    /** Ours: bytes that one evaluation of the network may use; larger batches are evaluated in parts. */
     memory_budget: free(whole(1, 2 ** 50)),
-    /** Ours: samples that are not finite are an error, or are left out and counted. Those of pairs are an error in any case. */
+    /**
+     * Ours: whether samples that are not finite are an error or are left out and counted. In pairs they are always an
+     * error.
+     */
     not_finite: free(z.enum(['refuse', 'leave_out'])),
     n_steps_each: inert(free(whole(1, MOST_STEPS))),
     noise_removal: inert(free(z.boolean())),
@@ -240,50 +250,58 @@ export const configSchema = table({
   }),
   reflow: table({
     reflow_type: fixed(z.enum(reflowTypes)),
-    /** uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise. */
+    /**
+     * uniform: reflow; t0: distil to one step; k >= 1: distil to k steps; t1: the reverse, one step from data to noise.
+     */
     reflow_t_schedule: fixed(z.union([z.enum(['t0', 't1', 'uniform']), whole(1, MOST_STEPS, ofSchedule)], ofSchedule)),
-    /** Between velocity and straight line, or (lpips) between images; those with huber are ours: src/run/training/distance.ts. */
+    /** Distance of velocities or, with lpips, of images: src/run/training/distance.ts. Those with huber are ours. */
     reflow_loss: fixed(z.enum(['l2', 'lpips', 'lpips+l2', 'pseudo-huber', 'lpips-huber'])),
-    /** The checkpoint of the flow to start from. A run knows it by its SHA-256, so it may be renamed. */
+    /** The checkpoint of the flow to start from. */
     last_flow_ckpt: free(z.string()),
     /** Folder of pairs: {data_root}/{seed}/. */
     data_root: fixed(z.string()),
     total_number_of_samples: free(whole(1, MOST_IMAGES)),
-    /** Ours: the file of VGG16's weights for lpips; unset, it is looked for and downloaded: docs/from-pytorch.md. */
+    /** Ours: file of the VGG16 weights for lpips; if empty, found or downloaded: docs/from-pytorch.md. */
     vgg16: free(z.string()),
-    /** Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average. */
+    /**
+     * Ours: whether a student starts from the raw weights of the flow, as in the official code, or from their average.
+     */
     student: fixed(z.enum(['raw', 'ema'])),
-    /** Ours: with t0 the network sees z0 itself, as it will when it samples, and not 0.999 z0 + 0.001 z1. */
+    /** Ours: with t0, feed the network z0 itself, as in sampling, instead of 0.999 z0 + 0.001 z1. */
     exact_t0: fixed(z.boolean()),
-    /** Ours: z0.npy and z1.npy, as the official code reads them, or a file of z1 a batch and z0 by its seed. */
+    /**
+     * Ours: z0.npy and z1.npy as the official code reads them, or one file of z1 per batch with z0 given by its seed.
+     */
     pair_format: free(z.enum(['official', 'shards'])),
-    /** Ours: z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
+    /** Ours: store z1 in shards as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). */
     pair_dtype: free(z.enum(['f32', 'u16'])),
-    /** Ours: share of each batch of train_reflow that is pairs of real images, from generate_data_from_z1. */
+    /** Ours: share of pairs of real images, from generate_data_from_z1, in each batch of train_reflow. */
     real_data_ratio: fixed(number(0, 1)),
-    /** Ours: folder of those pairs, apart from data_root. */
+    /** Ours: folder of the pairs of real images. */
     real_data_root: fixed(z.string()),
-    /** Ours: mirrors both ends of each pair with probability 1/2. */
+    /** Ours: mirror both ends of each pair with probability 1/2. */
     flip_pairs: fixed(z.boolean()),
     /** Ours: Euler steps of the teacher of train_online_reflow. */
     online_steps: fixed(whole(1, MOST_STEPS)),
   }),
-  /** Ours: `chain`, from data to a generator of few steps. Its stages take everything else from the keys above. */
+  /** Ours: options of `chain`. Its stages take everything else from the keys above. */
   chain: table({
-    /** Rectified flows: the first of the data, each next the reflow of the one before. */
+    /**
+     * Number of rectified flows: the first is trained on the data, each further one is the reflow of the one before.
+     */
     flows: free(whole(1, 1000)),
-    /** Number of the last step of each reflow, as training.n_iters is of the first flow. */
+    /** Index of the last step of each reflow, like training.n_iters for the first flow. */
     reflow_iters: free(whole(0, MANY)),
     /** Euler steps of the generator that the last flow is distilled to; 0 for none. */
     distil_steps: free(whole(0, MOST_STEPS)),
     distil_iters: free(whole(0, MANY)),
-    /** Pairs made of each flow for the stage that follows. */
+    /** Number of pairs generated from each flow for the next stage. */
     pairs: free(whole(1, MOST_IMAGES)),
-    /** How they are solved, as sampling.use_ode_sampler, sample_N and ode_tol say for everything else. */
+    /** Sampler of the pairs, like sampling.use_ode_sampler, sample_N and ode_tol for everything else. */
     pair_sampler: free(z.enum([...fixedSolvers, 'rk45'])),
     pair_steps: free(whole(1, MOST_STEPS)),
     pair_tol: free(positive(1)),
-    /** Whether scores are by a classifier that is first trained on the data set's labels, and not by eval.features. */
+    /** Whether to score with a classifier that is first trained on the data set's labels, instead of eval.features. */
     classifier: free(z.boolean()),
   }),
 });
@@ -303,22 +321,27 @@ export type KeyPath = {
     : `${Name}.${keyof Config[Name] & string}`;
 }[keyof Config];
 
-/** What is wrong between several keys, each fault with its path. */
+/** Inconsistencies between keys, each with its path. */
 export function disagreements({ training, reflow }: Config): string[] {
   const { accumulation, batch_size } = training;
   const faults: string[] = [];
   if (batch_size % accumulation !== 0)
     faults.push(`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`);
   if (reflow.pair_dtype !== 'f32' && reflow.pair_format === 'official')
-    faults.push(`reflow.pair_dtype: official files hold f32; add reflow.pair_format shards; got ${reflow.pair_dtype}`);
+    faults.push(`reflow.pair_dtype: expected f32 unless reflow.pair_format is shards; got ${reflow.pair_dtype}`);
   if (reflow.reflow_type === 'generate_data_from_z1' && reflow.pair_format !== 'official')
-    faults.push(`reflow.pair_format: pairs of images store both ends, expected official; got ${reflow.pair_format}`);
+    faults.push(
+      `reflow.pair_format: expected official for pairs of images, which store both ends; got ${reflow.pair_format}`,
+    );
   if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
-    faults.push(`reflow.real_data_ratio: is for stored pairs, expected 0; got ${reflow.real_data_ratio}`);
+    faults.push(`reflow.real_data_ratio: expected 0 for train_online_reflow; got ${reflow.real_data_ratio}`);
   return faults;
 }
 
 type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;
 
-/** What a configuration file exports: what differs from its base, by name or by path from the file; default "base". */
+/**
+ * The default export of a configuration file: its differences from `base`, a name or a path from the file; default
+ * "base".
+ */
 export type ConfigFile = Partial<Config> & { base?: string };

@@ -1,4 +1,4 @@
-// Configurations as trees of plain values: laid over one another, checked against the schema, every fault named.
+// Configurations as trees of plain values: merging, differences, and validation against the schema.
 import { z } from 'zod';
 import { describeValue } from '../../arguments.ts';
 import { ConfigError, nearestName } from '../../errors.ts';
@@ -11,12 +11,12 @@ export function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `over` laid upon `base`: trees key by key, everything else whole. Neither is changed. */
+/** Merges `over` into a copy of `base`: trees key by key, other values as a whole. */
 export function merge(base: Tree, over: Tree): Tree {
   const merged: Tree = { ...base };
   for (const [key, value] of Object.entries(over)) {
     const old = Object.hasOwn(base, key) ? base[key] : undefined;
-    // A key named __proto__ becomes an ordinary one, for the schema to refuse.
+    // Makes __proto__ an ordinary key, which the schema refuses.
     Object.defineProperty(merged, key, {
       value: isTree(old) && isTree(value) ? merge(old, value) : value,
       enumerable: true,
@@ -34,26 +34,29 @@ export function leaves(tree: Tree, above = ''): string[] {
   );
 }
 
-/** A leaf in which two trees differ, by its dotted path. */
+/** A leaf in which two trees differ. */
 export interface Difference {
   path: string;
   a: unknown;
   b: unknown;
 }
 
-/** Where two trees differ; a missing leaf is undefined. */
+/** The leaves in which two trees differ; a missing leaf is undefined. */
 export function differences(a: unknown, b: unknown, above = ''): Difference[] {
   if (!isTree(a) || !isTree(b)) return JSON.stringify(a) === JSON.stringify(b) ? [] : [{ path: above, a, b }];
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].flatMap((key) => differences(a[key], b[key], above ? `${above}.${key}` : key));
 }
 
-/** Unknown keys of one table that are named. */
+/** Most unknown keys of one table that a message names. */
 const LISTED = 20;
-/** Lines of one message. */
+/** Most lines of one message. */
 const MOST_FAULTS = 50;
 
-/** @throws ConfigError with one line a fault: path, what is wrong, for an unknown key the nearest name */
+/**
+ * Validates a tree.
+ * @throws ConfigError with one line per fault: path, expected value and, for an unknown key, the nearest name
+ */
 export function checkConfig(tree: unknown, origin: string): Config {
   const result = configSchema.safeParse(tree);
   const faults = result.success
@@ -62,10 +65,10 @@ export function checkConfig(tree: unknown, origin: string): Config {
   if (result.success && faults.length === 0) return result.data;
   const more = faults.length > MOST_FAULTS ? [`and ${faults.length - MOST_FAULTS} more faults`] : [];
   const lines = [...faults.slice(0, MOST_FAULTS), ...more].map((fault) => `  ${fault}`);
-  throw new ConfigError([`the configuration ${origin} is wrong:`, ...lines]);
+  throw new ConfigError([`invalid configuration ${origin}:`, ...lines]);
 }
 
-/** What the schema's types are called in messages. */
+/** Names of the schema's types in messages. */
 const words: Readonly<Record<string, string>> = {
   int: 'a whole number',
   number: 'a number',
@@ -98,7 +101,7 @@ export function unknownKey(path: readonly string[]): string {
   const siblings = keysAt(path.slice(0, -1)) ?? Object.keys(configSchema.shape);
   const elsewhere = leafPaths().filter((leaf) => leaf.at(-1) === path.at(-1));
   const near = elsewhere.length > 0 ? elsewhere[0].join('.') : sibling(path, siblings);
-  return `unknown key ${path.join('.')}${near ? `; did you mean ${near}?` : `; known there: ${siblings.join(', ')}`}`;
+  return `unknown key ${path.join('.')}${near ? `; did you mean ${near}?` : `; the keys there are ${siblings.join(', ')}`}`;
 }
 
 function sibling(path: readonly string[], siblings: readonly string[]): string | undefined {
@@ -106,7 +109,7 @@ function sibling(path: readonly string[], siblings: readonly string[]): string |
   return near && [...path.slice(0, -1), near].join('.');
 }
 
-/** Names below a path of the schema; undefined where there is no such table. */
+/** The keys below a path of the schema; undefined if it is not a table. */
 function keysAt(path: readonly string[]): string[] | undefined {
   let shape: Tree = configSchema.shape;
   for (const key of path) {
@@ -119,7 +122,7 @@ function keysAt(path: readonly string[]): string[] | undefined {
 
 export type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
 
-/** What a path of the schema holds; undefined where it holds no value. */
+/** The type of a key in the schema; undefined if the path is not a key. */
 export function keyKind(path: readonly string[]): KeyKind | undefined {
   const type = typeAt(path);
   if (type === undefined || type instanceof z.ZodObject) return undefined;
@@ -143,17 +146,17 @@ export function keyProperties(path: string): KeyProperties | undefined {
   return type && propertiesOf(type);
 }
 
-/** Whether a path of the schema holds a value. */
+/** Whether a path is a key of the schema. */
 export function isKey(path: readonly string[]): boolean {
   return keyKind(path) !== undefined;
 }
 
-/** Whether a path of the schema holds true or false. */
+/** Whether a path is a boolean key of the schema. */
 export function isBooleanKey(path: readonly string[]): boolean {
   return keyKind(path) === 'boolean';
 }
 
-/** Every path of the schema that holds a value. */
+/** Every key of the schema. */
 export function leafPaths(): string[][] {
   const walk = (shape: Tree, above: string[]): string[][] =>
     Object.entries(shape).flatMap(([key, type]) =>

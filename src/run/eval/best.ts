@@ -1,5 +1,5 @@
-// <eval folder>/best.json: the snapshot that is best so far, by the Frechet distance of its samples where there are scores, else
-// by its loss.
+// <eval folder>/best.json: the best snapshot so far, by the Frechet distance of its samples or, without scores, by its
+// loss.
 import { existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { readWhole } from '../../io/file.ts';
@@ -8,20 +8,20 @@ import type { Config } from '../config/schema.ts';
 import type { EvalRow } from './evaluator.ts';
 
 export interface Best {
-  /** From the work directory. */
+  /** Path relative to the work directory. */
   checkpoint: string;
-  /** Updates done. */
+  /** Number of updates. */
   step: number;
-  /** Of what, over how many, by which sampler: only equal ones are compared. */
+  /** Kind of score, sample count and sampler. Only values with the same score are compared. */
   score: string;
   /** Lower is better. */
   value: number;
 }
 
 /**
- * Writes the best of `rows` and of what stands there, unless that is of another score, was evaluated again among `rows`, or
- * its checkpoint is gone.
- * @returns whether there is any
+ * Writes the best of `rows` and of the previous best. The previous one is dropped if it has another kind of score, is
+ * among `rows`, or its checkpoint no longer exists.
+ * @returns whether any row has a score
  */
 export async function keepBest(workdir: string, config: Config, rows: readonly EvalRow[]): Promise<boolean> {
   const path = join(workdir, config.eval.folder, 'best.json');
@@ -58,7 +58,7 @@ async function readBest(path: string): Promise<Best | undefined> {
     if (!Number.isSafeInteger(step) || !Number.isFinite(value)) return undefined;
     return { checkpoint, score, step: step as number, value: value as number };
   } catch {
-    // Cut off or not ours: it is written anew.
+    // Truncated or of another program: it will be overwritten.
     return undefined;
   }
 }

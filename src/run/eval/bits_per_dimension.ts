@@ -1,6 +1,6 @@
-// Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe an image and pass.
-// Five passes over the test part, each with noise and probes of its own, one over the training part, as the official
-// evaluation.
+// Bits per dimension of a data set under a flow: uniformly dequantised images, one Hutchinson probe per image and pass.
+// As in the official evaluation, there are five passes over the test part, each with new noise and probes, or one over
+// the training part.
 
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
@@ -13,13 +13,13 @@ import { microBatchFor } from '../sampling/memory.ts';
 const PASSES = { test: 5, train: 1 };
 
 export interface BitsPerDimension {
-  /** Over images and passes. */
+  /** Mean over images and passes. */
   mean: number;
-  /** Of the mean, over images: deviation of the images' own means / sqrt(images). */
+  /** Standard error of the mean: standard deviation of the images' means / sqrt(images). */
   standardError: number;
   images: number;
   passes: number;
-  /** Evaluations of velocity and divergence. */
+  /** Evaluations of velocity and divergence per image. */
   nfe: number;
 }
 
@@ -27,11 +27,11 @@ export interface BitsOptions {
   device: Device;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
-  /** Each batch's bits per dimension, f32 [B]; rounds count through all passes. */
+  /** Called with the bits per dimension of each batch, f32 [B]. Rounds are numbered through all passes. */
   onBatch?: (round: number, values: ArrayFile) => Promise<void>;
 }
 
-/** Of the weights that `model` holds now. */
+/** Evaluates the weights that `model` holds now. */
 export async function evaluateBitsPerDimension(
   model: UNet,
   dataset: ImageDataset,

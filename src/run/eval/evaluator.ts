@@ -1,12 +1,11 @@
-// The evaluation of one snapshot after the other, by what the configuration enables; data sets and feature network are opened
-// once for all. Files as the official code names them, below workdir/<eval folder>:
-//   ckpt_<k>_loss.npz                    all_losses (a batch each), mean_loss
+// Evaluates snapshots one after another, as the configuration enables. Data sets and the feature network are opened
+// once. The files are named as in the official code, below workdir/<eval folder>:
+//   ckpt_<k>_loss.npz                    all_losses (one per batch), mean_loss
 //   <split>_ckpt_<k>_bpd_<round>.npz     bits per dimension of a batch's images
-//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C]; each sampler has its own, and beside them
-//                                        scores-<features>.json, ours
-//   report_<k>.npz                       IS, fid, kid of those samples; of the latest run
-//   ckpt_<k>/figs/<round>.png            sheets of samples, ten a row
-//   ckpt_<k>/report.json                 ours: all figures of the latest run, with the checkpoint they are of
+//   ckpt_<k>/<sampler>-<N>-<seed>/       samples_<round>.npz, u8 [B, H, W, C], and (ours) scores-<features>.json
+//   report_<k>.npz                       IS, fid, kid of the latest samples
+//   ckpt_<k>/figs/<round>.png            sheets of samples, ten per row
+//   ckpt_<k>/report.json                 (ours) all results of the latest run and the path of the checkpoint
 import { join } from 'node:path';
 import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
@@ -31,12 +30,12 @@ import { evaluateStraightness, type Straightness } from './straightness.ts';
 export interface EvaluatorOptions {
   workdir: string;
   device: Device;
-  /** Loads what fits of a checkpoint of another network. */
+  /** Loads the tensors that fit from a checkpoint of another network. */
   partial?: boolean;
   signal?: AbortSignal;
-  /** Told of snapshots outside the range, and of images that cannot be read. */
+  /** Reports snapshots outside the range and images that cannot be read. */
   onNotice?: (text: string) => void;
-  /** Told after each batch. */
+  /** Called after each batch. */
   onProgress?: (progress: EvalProgress) => void;
 }
 
@@ -54,29 +53,30 @@ export interface EvalProgress {
 }
 
 export interface EvalRow {
-  /** Name without folder and ending, such as "checkpoint_3". */
+  /** Name without folder and extension, such as "checkpoint_3". */
   name: string;
   checkpoint: string;
-  /** Updates done. */
+  /** Number of updates. */
   step: number;
   loss?: Evaluation;
   bitsPerDimension?: BitsPerDimension;
   straightness?: Straightness;
   samples?: DrawnSamples;
-  /** Of those samples; absent where the features or the data cannot be had. */
+  /** Scores of the samples; absent if the features or the data set are not available. */
   scores?: Scores;
 }
 
 /** A checkpoint to evaluate. */
 export interface Snapshot {
-  /** Name without folder and ending, such as "checkpoint_3". */
+  /** Name without folder and extension, such as "checkpoint_3". */
   name: string;
   path: string;
 }
 
 /**
- * Opens what the evaluation needs, and closes it when `work` is done.
- * @throws FileError for data that cannot be read; `evaluate` for a checkpoint that is damaged or of another network
+ * Opens what an evaluation needs, and closes it when `work` ends.
+ * @throws FileError for data that cannot be read; `evaluate` throws it for a checkpoint that is damaged or of another
+ * network
  */
 export async function withEvaluator<T>(
   config: Config,
@@ -96,7 +96,7 @@ export async function withEvaluator<T>(
   const judge = enable_sampling && !figuresOnly ? await openJudge(config, { ...options, onStatistics }) : undefined;
   using _judge = judge?.network;
   const folder = makeFolder(join(workdir, config.eval.folder));
-  // Awaited here: what is open stays so until it ends.
+  // Awaited here, so that data sets and networks stay open until `work` ends.
   return await work((snapshot) => evaluateOne(snapshot, config, { ...options, folder, heldOut, dequantized, judge }));
 }
 
@@ -155,7 +155,7 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
     else if (judge) {
       row.scores = scoreFeatures(judge.network.name, collected.all(), judge.statistics);
       if (judge.statistics.activations && !row.scores.kernelDistance)
-        onNotice?.(`${row.samples.count} samples are too few for a kernel distance to this data set`);
+        onNotice?.(`no kernel distance: ${row.samples.count} samples are too few for this data set`);
       await writeScores(row.samples.folder, judge.network.key, row.scores);
       await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
     }

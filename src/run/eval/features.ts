@@ -1,4 +1,5 @@
-// What samples are compared by: features of images, named in every report because scores of different features do not compare.
+// Features of images that scores are computed from. Every report names them, because scores in different features
+// cannot be compared.
 import { basename } from 'node:path';
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, wholeNumbers } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -13,17 +14,17 @@ import { classifierImages } from './train_classifier.ts';
 
 export interface Features {
   features: FeatureRows;
-  /** Of the classes, for the Inception score. */
+  /** Class logits, for the Inception score. */
   logits?: FeatureRows;
 }
 
 export interface FeatureNetwork extends Disposable {
-  /** For people: "inception", "pixels", "classifier digits.safetensors (1a2b3c4d)". */
+  /** Display name: "inception", "pixels", "classifier digits.safetensors (1a2b3c4d)". */
   readonly name: string;
-  /** What it computes, whatever its file is called: statistics are kept under it. */
+  /** Identifies what the network computes, independent of its file name. Statistics are stored under it. */
   readonly key: string;
   /**
-   * The features of images, in their order.
+   * The features of images, in order.
    * @param images u8 [N, H, W, C]
    */
   extract(images: Uint8Array, shape: readonly number[], signal?: AbortSignal): Promise<Features>;
@@ -36,7 +37,7 @@ const wholeRows = kind(`${rowsKind.expected}, as many as rows * columns`, (value
 });
 const featureKinds: OptionKinds<Features> = { features: wholeRows, logits: wholeRows };
 
-/** @throws ArgumentError unless they are features, each with as many values as it says */
+/** @throws ArgumentError unless these are features with rows * columns values each */
 export function checkFeatures(op: string, features: Features): Features {
   return checkOptions(op, features, featureKinds, ['features']);
 }
@@ -47,7 +48,7 @@ export const networkKind = kind('a feature network of openFeatures()', (value) =
   return typeof name === 'string' && typeof key === 'string' && typeof extract === 'function';
 });
 
-/** @throws ArgumentError, ShapeError unless they are images u8 [N, H, W, C], N >= 1 */
+/** @throws ArgumentError or ShapeError unless these are images u8 [N, H, W, C], N >= 1 */
 function checkImages(images: Uint8Array, shape: readonly number[], signal?: AbortSignal): void {
   checkArgument('extract', 'images', images, kinds.bytes);
   const dims = wholeNumbers('extract', 'shape', shape);
@@ -64,8 +65,9 @@ interface OpenOptions {
 const openOptions: OptionKinds<OpenOptions> = { device: runOptions.device, onNotice: runOptions.onNotice };
 
 /**
- * As eval.features says.
- * @throws FileError for weights that cannot be had, saying where to get them; ConfigError for a classifier of other images
+ * Opens the feature network that eval.features selects.
+ * @throws FileError for weights that cannot be read or downloaded, naming their source; ConfigError for a classifier of
+ * other images
  */
 export async function openFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
   requireConfig('openFeatures', config);
@@ -75,7 +77,7 @@ export async function openFeatures(config: Config, options: OpenOptions): Promis
   return path === undefined ? inceptionFeatures(config, checked) : classifierFeatures(path, config, checked);
 }
 
-/** The file that eval.features names. */
+/** The classifier file that eval.features names; undefined if it names none. */
 export function classifierFile({ eval: { features } }: Config): string | undefined {
   return features.startsWith('classifier:') ? features.slice('classifier:'.length) : undefined;
 }
@@ -111,7 +113,7 @@ async function classifierFeatures(path: string, config: Config, { device }: Open
   if (of !== wanted) {
     network.dispose();
     throw new ConfigError(
-      `eval.features: the classifier ${path} is of images ${of}; those of this configuration are ${wanted}`,
+      `eval.features: the classifier ${path} expects images ${of}, but this configuration has ${wanted}`,
     );
   }
   return {
@@ -122,7 +124,7 @@ async function classifierFeatures(path: string, config: Config, { device }: Open
   };
 }
 
-/** The image itself, each value in [0, 1]: for small images, and where no weights are at hand. */
+/** The pixels themselves, each in [0, 1], for small images or if no weights are available. */
 const pixelFeatures: FeatureNetwork = {
   name: 'pixels',
   key: 'pixels',
@@ -136,16 +138,16 @@ const pixelFeatures: FeatureNetwork = {
   [Symbol.dispose]() {},
 };
 
-/** "features of 64 columns, classes of 10" */
+/** "features of 64 columns, 10 classes" */
 function columnsOf({ features, logits }: Features): string {
-  return `features of ${features.columns} columns, ${logits ? `classes of ${logits.columns}` : 'no classes'}`;
+  return `features of ${features.columns} columns, ${logits ? `${logits.columns} classes` : 'no classes'}`;
 }
 
-/** Rows of several batches as one. */
+/** Collects the feature rows of several batches. */
 export class FeatureCollector {
   private readonly batches: Features[] = [];
 
-  /** Those of the next batch. */
+  /** Appends the features of a batch. */
   add(features: Features): void {
     const batch = checkFeatures('FeatureCollector.add', features);
     const before = this.batches[0] ?? batch;
@@ -154,9 +156,9 @@ export class FeatureCollector {
     this.batches.push(batch);
   }
 
-  /** @throws ValueError before the first batch */
+  /** All rows so far. @throws ValueError before the first batch */
   all(): Features {
-    if (this.batches.length === 0) throw new ValueError('[FeatureCollector.all] expected a batch, got none so far');
+    if (this.batches.length === 0) throw new ValueError('[FeatureCollector.all] expected at least one batch, got none');
     const joined = (pick: (features: Features) => FeatureRows | undefined): FeatureRows | undefined => {
       const parts = this.batches.map(pick);
       if (parts.length === 0 || parts.some((part) => part === undefined)) return undefined;

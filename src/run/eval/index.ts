@@ -1,4 +1,4 @@
-// `eval`: what the snapshots of a work directory are worth: those from eval.begin_ckpt to eval.end_ckpt, or one that is named.
+// `eval`: evaluates the snapshots of a work directory from eval.begin_ckpt to eval.end_ckpt, or one named checkpoint.
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
@@ -11,9 +11,9 @@ import { rangeOf, snapshotAt } from './range.ts';
 export type { EvalProgress, EvalRow } from './evaluator.ts';
 
 export interface EvalOptions extends EvaluatorOptions {
-  /** One checkpoint instead of the snapshots of the work directory. */
+  /** Evaluates this checkpoint instead of the snapshots of the work directory. */
   checkpoint?: string;
-  /** Told of each as it is done. */
+  /** Called with the results of each snapshot. */
   onRow?: (row: EvalRow) => void;
 }
 
@@ -23,7 +23,7 @@ const optionKinds: OptionKinds<EvalOptions> = {
   onRow: kinds.callback,
 };
 
-/** @throws FileError where there is no snapshot in the range, or one is damaged or of another network */
+/** Evaluates snapshots. @throws FileError if there is none in the range, or if one is damaged or of another network */
 export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
   requireConfig('evaluateSnapshots', config);
   const checked = checkOptions('evaluateSnapshots', options, optionKinds, ['workdir', 'device']);
@@ -39,7 +39,7 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
   });
 }
 
-/** Those from eval.begin_ckpt to eval.end_ckpt; the others are named. */
+/** The snapshots from eval.begin_ckpt to eval.end_ckpt. A notice lists the others. */
 async function snapshotsInRange(config: Config, { workdir, onNotice }: EvalOptions): Promise<Snapshot[]> {
   const folder = join(workdir, 'checkpoints');
   const { chosen, outside, range } = rangeOf(await numberedCheckpoints(folder), config);
@@ -48,8 +48,8 @@ async function snapshotsInRange(config: Config, { workdir, onNotice }: EvalOptio
     throw new FileError(
       folder,
       others === ''
-        ? 'holds no checkpoint_<k>.safetensors or .pth; train first'
-        : `holds no checkpoint in ${range}, only ${others}; change --config.eval.begin_ckpt or end_ckpt`,
+        ? 'has no checkpoint_<k>.safetensors or .pth; train first'
+        : `has no checkpoint in ${range}, only ${others}; change --config.eval.begin_ckpt or end_ckpt`,
     );
   if (others !== '') onNotice?.(`not evaluated, outside ${range}: ${others}`);
   return chosen.map(({ path }) => snapshotAt(path));

@@ -1,8 +1,8 @@
-// What samples are scored against: a feature network and the data set's statistics in its features.
+// The reference that samples are scored against: a feature network and the data set's statistics in its features.
 import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { frechetDistance, gaussianOf } from '../../eval/index.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
 import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
 import { dataStatistics, type FoundStatistics } from './reference_statistics.ts';
@@ -12,7 +12,7 @@ export interface Judge {
   statistics: FoundStatistics;
 }
 
-/** The Frechet distance of what was collected, in the judge's features. */
+/** The Frechet distance between collected features and the data set. */
 export function distanceOf(collected: FeatureCollector, { statistics }: Pick<Judge, 'statistics'>): number {
   return frechetDistance(statistics.gaussian, gaussianOf(collected.all().features));
 }
@@ -20,13 +20,16 @@ export function distanceOf(collected: FeatureCollector, { statistics }: Pick<Jud
 export interface JudgeOptions {
   device: Device;
   signal?: AbortSignal;
-  /** Told what is missing, where there is no judge. */
+  /** Reports what is missing if samples cannot be scored. */
   onNotice?: (text: string) => void;
-  /** Images of the data set taken through the network, and in all. */
+  /** Called with the number of data set images processed and their total. */
   onStatistics?: (done: number, total: number) => void;
 }
 
-/** undefined, with a notice, where weights or data cannot be had: then samples are made and not scored. */
+/**
+ * Opens network and statistics; undefined, with a notice, if weights or data are not available. Samples are then not
+ * scored.
+ */
 export async function openJudge(config: Config, options: JudgeOptions): Promise<Judge | undefined> {
   const { device, signal, onNotice = () => {}, onStatistics: onProgress } = options;
   let network: FeatureNetwork | undefined;
@@ -36,10 +39,10 @@ export async function openJudge(config: Config, options: JudgeOptions): Promise<
     return { network, statistics };
   } catch (error) {
     network?.[Symbol.dispose]();
-    // A file that was named must be there and in order.
-    const named = given(config.eval.inception) ?? given(config.eval.statistics) ?? classifierFile(config);
+    // A file that the configuration names must exist and be valid.
+    const named = userPath(config.eval.inception) ?? userPath(config.eval.statistics) ?? classifierFile(config);
     if (named !== undefined || !(error instanceof FileError || error instanceof ConfigError)) throw error;
-    onNotice(`samples are written, not scored: ${error.message}`);
+    onNotice(`samples are written but not scored: ${error.message}`);
     return undefined;
   }
 }

@@ -1,11 +1,11 @@
-// Which of a work directory's numbered snapshots an evaluation is of.
+// Selects the numbered snapshots to evaluate.
 import { basename } from 'node:path';
 import type { Config } from '../config/schema.ts';
 import type { Snapshot } from './evaluator.ts';
 
 type Numbered = { number: number; path: string };
 
-/** Those from eval.begin_ckpt to eval.end_ckpt, the others, and the range in words. */
+/** The snapshots from eval.begin_ckpt to eval.end_ckpt, the others, and the range in words. */
 export function rangeOf(
   all: readonly Numbered[],
   { eval: { begin_ckpt: begin, end_ckpt: end } }: Config,

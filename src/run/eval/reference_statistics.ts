@@ -1,8 +1,9 @@
-// The other side of a score: features of the data set, read from a file or made once and kept.
-//   eval.statistics             a file that is named
-//   assets/stats/<name>.npz     where the official code has it (Inception features only)
-//   <data folder>/statistics/   what `stats` and the first evaluation leave: the feature vectors, official layout (pool_3),
-//                               and in `features` what made them
+// The data set's features that scores compare with. They are read from the first of these files that exists, or
+// computed once and stored in the last:
+//   eval.statistics             the file that this key names
+//   assets/stats/<name>.npz     the path of the official code (Inception features only)
+//   <data folder>/statistics/   written by `stats` and by the first evaluation: the feature vectors in the official
+//                               layout (pool_3), and in `features` the key of their network
 
 import { hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -14,7 +15,7 @@ import { type DataStatistics, readStatistics, writeActivations } from '../../eva
 import { requireWritable } from '../../io/index.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Config, encodedSets } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
@@ -22,28 +23,28 @@ import { userDataFolder } from '../machine/user_files.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';
 
-/** Images decoded and taken through the network at once. */
+/** Images decoded and evaluated at once. */
 const BATCH = 256;
 
 export interface StatisticsOptions {
   device: Device;
   signal?: AbortSignal;
-  /** Told of images that cannot be read. */
+  /** Reports images that cannot be read. */
   onNotice?: (text: string) => void;
-  /** Images done, and in all. */
+  /** Called with the number of images processed and their total. */
   onProgress?: (done: number, total: number) => void;
 }
 
 export interface FoundStatistics extends DataStatistics {
-  /** The file they are in. */
+  /** The file that they were read from. */
   path: string;
 }
 
 const optionKinds: OptionKinds<StatisticsOptions> = runOptions;
 
 /**
- * Of the training part of the configuration's data set.
- * @throws FileError for a file that is damaged, or data that is not there; ConfigError for statistics of other features
+ * Statistics of the training part of the configuration's data set.
+ * @throws FileError for a damaged file or missing data, ConfigError for statistics of other features
  */
 export async function dataStatistics(
   config: Config,
@@ -53,7 +54,7 @@ export async function dataStatistics(
   requireConfig('dataStatistics', config);
   checkArgument('dataStatistics', 'network', network, networkKind);
   const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
-  const named = given(config.eval.statistics);
+  const named = userPath(config.eval.statistics);
   const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = ownPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
@@ -61,11 +62,14 @@ export async function dataStatistics(
   const statistics = await readStatistics(path ?? own);
   const { features = network.key } = statistics;
   if (features !== network.key)
-    throw new ConfigError(`${path} holds statistics of ${features}, and eval.features is of ${network.key}`);
+    throw new ConfigError(`${path} holds statistics of ${features}, but eval.features is ${network.key}`);
   return { path: path ?? own, ...statistics };
 }
 
-/** Writes the feature vectors of every training image, at most eval.max_images of them, in the official layout. */
+/**
+ * Writes the feature vectors of the first eval.max_images training images (0: all) in the official layout.
+ * @returns their number
+ */
 export async function buildStatistics(
   config: Config,
   network: FeatureNetwork,
@@ -94,13 +98,13 @@ export async function buildStatistics(
   return features.rows;
 }
 
-/** As evaluation.load_dataset_stats names them. */
+/** The file name in the official evaluation.load_dataset_stats. */
 function officialName({ data: { dataset, category, image_size } }: Config): string {
   if (dataset === 'LSUN') return `lsun_${category}_${image_size}_stats`;
   return `${dataset.toLowerCase().replace(/-pytorch$/, '')}_stats`;
 }
 
-/** Sets that are one and the same wherever they lie; of the others the folder is part of the name. */
+/** Data sets with fixed contents. For the others, the folder is part of the file name. */
 const known: readonly Config['data']['dataset'][] = [
   'DIGITS',
   'CIFAR10',
@@ -114,7 +118,7 @@ const keyedKind = kind(
   (v) => kinds.object.accepts(v) && kinds.text.accepts((v as FeatureNetwork).key),
 );
 
-/** Where `stats` puts them: data set, size, whether images were turned, part and features in the name. */
+/** The file that `stats` writes. Its name contains data set, size, EXIF rotation, part and features. */
 export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
   requireConfig('statisticsPath', config);
   checkArgument('statisticsPath', 'network', network, keyedKind);

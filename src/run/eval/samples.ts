@@ -1,8 +1,9 @@
-// Samples of one checkpoint on the disk, batch by batch: never more than a batch in memory.
-//   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x), and run.json
-//   figures   <folder>/figs/<round>.png, ten images a row
-// Samples of one run are never mixed with another's: run.json says what they are of, only batches of the same are kept when an
-// evaluation is started again, and files beyond its last batch go.
+// Draws samples of a checkpoint to disk, with at most one batch in memory.
+//   samples   <folder>/<sampler>-<N or tolerance>-<seed>/samples_<round>.npz, u8 [B, H, W, C], floor(255 x);
+//             and run.json
+//   figures   <folder>/figs/<round>.png, ten images per row
+// run.json describes the run, so that samples of different runs never mix: a repeated evaluation keeps only the batches
+// of an identical run and removes files after its last batch.
 import { existsSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,7 +22,7 @@ import { lockFolder } from '../workdir/lock.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
 const COLUMNS = 10;
-/** Millions of batches. */
+/** Largest run.json that is read; it has room for millions of batches. */
 const MAX_RUN_BYTES = 2 ** 26;
 
 export interface DrawOptions {
@@ -32,16 +33,16 @@ export interface DrawOptions {
   device: Device;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
-  /** Takes each batch, u8 [B, H, W, C]. */
+  /** Called with each batch, u8 [B, H, W, C]. */
   onBatch?: (images: Uint8Array, shape: readonly number[]) => Promise<void>;
 }
 
 export interface DrawnSamples {
-  /** eval.num_samples, less those that are left out. */
+  /** eval.num_samples minus `leftOut`. */
   count: number;
-  /** Samples that are not finite and are left out; see sampling.not_finite. */
+  /** Number of samples left out because they are not finite; see sampling.not_finite. */
   leftOut: number;
-  /** Evaluations of the network a sample, in the mean over batches. */
+  /** Network evaluations per sample, averaged over batches. */
   nfe: number;
   folder: string;
   files: string[];
@@ -87,13 +88,13 @@ interface Run {
   batch_size: number;
   sampling: Config['sampling'];
   seed: number;
-  /** Of each batch, in order. */
+  /** Network evaluations per sample of each batch, in order. */
   nfe: number[];
-  /** How many samples of each batch are left out. */
+  /** Number of samples left out of each batch. */
   left_out: number[];
 }
 
-/** One process at a time: batches of another number of samples would be removed. */
+/** Draws under a lock on the folder, because a run with another number of samples would remove batches. */
 async function drawRun(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
   const folder = makeFolder(join(options.folder, runName(config)));
   const unlock = await lockFolder(folder, { way: 'wait for it', signal: options.signal });
@@ -120,7 +121,7 @@ async function drawInto(folder: string, model: UNet, config: Config, options: Dr
   const writeRun = () => writeJson(join(folder, 'run.json'), run);
   const before = await readRun(join(folder, 'run.json'), run);
   if (before) Object.assign(run, before);
-  // Before any batch is replaced: what lies there is another run's.
+  // Written before any batch is replaced, because the existing batches belong to another run.
   else await writeRun();
   const draw = async (round: number, first: number, num: number, path: string) => {
     const { images, shape, nfe, leftOut } = await sampleModel(model, config, { num, first, device, signal });
@@ -151,13 +152,13 @@ async function drawInto(folder: string, model: UNet, config: Config, options: Dr
   return { count: count - leftOut, leftOut, nfe: evaluations / count, folder, files };
 }
 
-/** "euler-10-42", "rk45-0.00001-42". */
+/** The folder name of a run: "euler-10-42", "rk45-0.00001-42". */
 function runName({ sampling, seed }: Config): string {
   const { use_ode_sampler: solver, sample_N, ode_tol } = sampling;
   return [solver, solver === 'rk45' ? ode_tol : sample_N, seed].join('-');
 }
 
-/** Removes <prefix><round><ending> of rounds from `count` on, which an earlier and longer run left. */
+/** Removes the files <prefix><round><ending> with round >= `count`, which an earlier and longer run left. */
 export async function removeFrom(folder: string, prefix: string, ending: string, count: number): Promise<void> {
   for (const file of await readdir(folder)) {
     if (!file.startsWith(prefix) || !file.endsWith(ending)) continue;
@@ -166,7 +167,7 @@ export async function removeFrom(folder: string, prefix: string, ending: string,
   }
 }
 
-/** What is known of the batches that an earlier run left, if it was the same run. */
+/** Reads the batch records of an earlier run; undefined unless it was the same run. */
 async function readRun(path: string, now: Run): Promise<Pick<Run, 'nfe' | 'left_out'> | undefined> {
   if (!existsSync(path)) return undefined;
   try {
@@ -181,7 +182,7 @@ async function readRun(path: string, now: Run): Promise<Pick<Run, 'nfe' | 'left_
     const sound = areCounts(nfe, Number.isFinite) && areCounts(left_out, Number.isSafeInteger);
     return sound && nfe.length === left_out.length ? { nfe, left_out } : undefined;
   } catch {
-    // Cut off or not ours: the batches are drawn again.
+    // Truncated or of another program: the batches are drawn again.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-// Scores of samples: Frechet distance, kernel distance, Inception score, precision and recall, in float64 on the host.
+// Scores of samples, in float64 on the host: Frechet distance, kernel distance, Inception score, precision and recall.
 import { join } from 'node:path';
 import { checkArguments, kind, kinds } from '../../arguments.ts';
 import { checkStatistics } from '../../eval/gaussian.ts';
@@ -15,23 +15,23 @@ import { writeJson } from '../../io/json.ts';
 import { checkFeatures, type Features } from './features.ts';
 import type { FoundStatistics } from './reference_statistics.ts';
 
-/** Precision and recall compare every pair: at most so many vectors of each side. */
+/** Most vectors per side for precision and recall, which compare every pair. */
 const MANIFOLD_ROWS = 10_000;
 const NEIGHBOURS = 3;
-/** A covariance has none of fewer. */
+/** A covariance needs at least two samples. */
 export const LEAST_SAMPLES = 2;
 
 export interface Scores {
-  /** What the features are of; scores of different features do not compare. */
+  /** Name of the features; scores in different features cannot be compared. */
   features: string;
   samples: number;
   /** The file of the data set's statistics. */
   statistics: string;
   /** Frechet distance: with Inception features, the FID. */
   frechetDistance: number;
-  /** Where the features come with classes. */
+  /** Absent if the features have no classes. */
   inceptionScore?: number;
-  /** Where the statistics hold the vectors themselves, and the samples are not too few, as for precision and recall. */
+  /** Absent, like precision and recall, if there are too few samples or the statistics lack the feature vectors. */
   kernelDistance?: { mean: number; standardError: number | undefined };
   precision?: number;
   recall?: number;
@@ -41,7 +41,7 @@ const statisticsKind = kind('the statistics of dataStatistics()', (value) => {
   return kinds.object.accepts(value) && typeof (value as FoundStatistics).path === 'string';
 });
 
-/** @throws ValueError for features that do not go together, or of a single sample */
+/** Computes the scores of samples. @throws ValueError for features of different widths, or for a single sample */
 export function scoreFeatures(name: string, vectors: Features, data: FoundStatistics): Scores {
   checkArguments('scoreFeatures', { name: [name, kinds.text], data: [data, statisticsKind] });
   checkStatistics('scoreFeatures', data.gaussian);
@@ -68,12 +68,12 @@ export function scoreFeatures(name: string, vectors: Features, data: FoundStatis
   return scores;
 }
 
-/** scores-<features>.json beside the samples: those of other features have a file of their own. */
+/** Writes scores-<features>.json next to the samples, one file per kind of features. */
 export function writeScores(folder: string, key: string, scores: Scores): Promise<void> {
   return writeJson(join(folder, `scores-${key}.json`), scores);
 }
 
-/** report_<k>.npz of the official code: IS (-1 where there is none), fid, kid. */
+/** Writes report_<k>.npz of the official code: IS (-1 if not available), fid, kid. */
 export function writeOfficialReport(path: string, scores: Scores): Promise<void> {
   const scalar = (value: number) => ({ shape: [], dtype: 'f64' as const, data: Float64Array.of(value) });
   return writeNpz(path, {

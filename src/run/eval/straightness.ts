@@ -1,4 +1,4 @@
-// How straight a flow's paths are (src/flow/straightness.ts), on the noise that samples start from.
+// Straightness of a flow's paths (src/flow/straightness.ts), starting from the noise that samples start from.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
@@ -13,11 +13,11 @@ import { microBatchFor } from '../sampling/memory.ts';
 export const PATH_STEPS = 100;
 
 export interface Straightness {
-  /** E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions, paths and times; 0 is straight. */
+  /** E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions, paths and times; 0 means straight. */
   straightness: number;
-  /** Paths, those of the first samples of the seed. */
+  /** Number of paths. They start from the first samples of the seed. */
   samples: number;
-  /** The same at each of the times i / steps. */
+  /** The mean over dimensions and paths at each of the times i / steps. */
   perStep: number[];
 }
 
@@ -26,7 +26,7 @@ export interface StraightnessOptions {
   /** Euler steps along each path; default 100. */
   steps?: number;
   signal?: AbortSignal;
-  /** Paths done, and in all. */
+  /** Called with the number of paths done and their total. */
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -37,7 +37,7 @@ const optionKinds: OptionKinds<StraightnessOptions> = {
   onProgress: runOptions.onProgress,
 };
 
-/** Over eval.straightness_samples paths of the weights that `model` holds now. */
+/** Evaluates the weights that `model` holds now, over eval.straightness_samples paths. */
 export async function evaluateStraightness(
   model: UNet,
   config: Config,

@@ -1,6 +1,6 @@
-// `classifier`: a small network trained to name the classes of a configuration's labelled images, whose last layer then serves
-// as the features of scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed gives the
-// same weights again.
+// `classifier`: trains a small network to classify the labelled images of a configuration. Its last layer then provides
+// features for scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed reproduces
+// the weights.
 import { dirname } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
@@ -25,43 +25,43 @@ import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
 const BATCH = 64;
-/** Passes over the training images, as long as that is no more than MOST_STEPS. */
+/** Default passes over the training images, limited to MOST_STEPS updates. */
 const EPOCHS = 30;
 const MOST_STEPS = 3000;
-/** Images at once when the held-out part is classified. */
+/** Batch size for the held-out part. */
 const EVALUATED = 256;
 const optimization = { learningRate: 2e-3, weightDecay: 1e-4, warmup: 20, gradientClip: 1, emaRate: 0.99 };
 
-/** Sets whose images have classes. */
+/** Data sets whose images have labels. */
 const labelled: readonly Config['data']['dataset'][] = ['DIGITS', 'MNIST', 'CIFAR10'];
 
 export interface ClassifierOptions {
   device: Device;
-  /** The file it goes to. */
+  /** The file to write. */
   out: string;
-  /** Updates; default 30 passes over the images, 3000 at most. */
+  /** Number of updates; default: 30 epochs, at most 3000. */
   steps?: number;
-  /** Ends it between two steps, with the signal's reason; nothing is written. */
+  /** Ends training between two steps by throwing the signal's reason; nothing is written. */
   signal?: AbortSignal;
-  /** Told after each update. */
+  /** Called after each update. */
   onStep?: (step: ClassifierStep) => void;
-  /** Told as kernels are compiled, before the first step. */
+  /** Called while kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
-  /** Told of images that cannot be read. */
+  /** Reports images that cannot be read. */
   onNotice?: (text: string) => void;
 }
 
 export interface ClassifierStep {
   step: number;
   total: number;
-  /** Mean over this batch. */
+  /** Mean loss of this batch. */
   loss: number;
   imagesPerSecond: number;
 }
 
 export interface TrainedClassifier {
   path: string;
-  /** The share of held-out images that it names rightly. */
+  /** Accuracy on the held-out images, 0 to 1. */
   accuracy: number;
   classes: number;
   steps: number;
@@ -77,7 +77,11 @@ const optionKinds: OptionKinds<ClassifierOptions> = {
   onNotice: runOptions.onNotice,
 };
 
-/** @throws ConfigError for a data set without labels, FileError for one that cannot be read or a file that cannot be written */
+/**
+ * Trains a classifier and writes it to `out`.
+ * @throws ConfigError for a data set without labels, FileError for data that cannot be read or a file that cannot be
+ * written
+ */
 export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
   requireConfig('trainClassifier', config);
   const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
@@ -113,17 +117,17 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   }
 }
 
-/** @throws ConfigError for a data set without labels, by its name */
+/** @throws ConfigError if the data set is not one of those with labels */
 export function requireLabels(config: Config): void {
   requireConfig('requireLabels', config);
   const { dataset } = config.data;
   if (!labelled.includes(dataset))
     throw new ConfigError(
-      `data.dataset ${dataset} has no labels to train a classifier on; those of ${labelled.join(', ')} have`,
+      `data.dataset ${dataset} has no labels to train a classifier on; ${labelled.join(', ')} have labels`,
     );
 }
 
-/** What a classifier for this configuration is of. */
+/** The images that a classifier for this configuration expects. */
 export function classifierImages({ data }: Config): ClassifierImages {
   return { imageSize: data.image_size, channels: data.num_channels, centered: data.centered };
 }
@@ -159,7 +163,7 @@ async function update(
   onStep?.({ step, total: steps, loss, imagesPerSecond: BATCH / seconds });
 }
 
-/** The share of a data set's images whose largest score is that of their label. */
+/** Accuracy on a data set, 0 to 1. */
 async function shareRight(
   network: Classifier,
   dataset: ImageDataset,

@@ -1,5 +1,5 @@
-// `eval --watch`: evaluates snapshots as training writes them. A snapshot appears whole, by a rename, so the folder is looked at
-// every few seconds; notifications of the file system do not reach across networks.
+// `eval --watch`: evaluates snapshots as training writes them. A snapshot appears complete, by a rename. The folder is
+// polled every few seconds, because file system notifications do not work on network file systems.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,11 +12,11 @@ import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, w
 import { rangeOf, snapshotAt } from './range.ts';
 
 export interface WatchOptions extends EvaluatorOptions {
-  /** Ends it when for so long no snapshot came. */
+  /** Ends the watch after this long without a new snapshot. */
   timeoutMinutes: number;
-  /** Between two looks; default 5. */
+  /** Time between two polls; default 5. */
   pollSeconds?: number;
-  /** Told of each as it is done. */
+  /** Called with the results of each snapshot. */
   onRow?: (row: EvalRow) => void;
 }
 
@@ -28,9 +28,10 @@ const optionKinds: OptionKinds<WatchOptions> = {
 };
 
 /**
- * Those of the range, present and to come, until eval.end_ckpt is done, none came for the timeout, or `signal` is aborted. One that
- * is replaced is evaluated again, one that is removed before its turn is named. The best so far stands in <eval folder>/best.json.
- * @returns the latest of each; empty where none came
+ * Evaluates the snapshots in the range, present and future, until eval.end_ckpt is done, none has appeared for the
+ * timeout, or `signal` is aborted. A replaced snapshot is evaluated again; a notice names one that is removed before
+ * its turn. The best so far is recorded in <eval folder>/best.json.
+ * @returns the latest results of each snapshot; empty if none appeared
  * @throws FileError for a snapshot that is damaged or of another network
  */
 export async function watchSnapshots(config: Config, options: WatchOptions): Promise<EvalRow[]> {
@@ -55,7 +56,7 @@ export async function watchSnapshots(config: Config, options: WatchOptions): Pro
         onRow?.(row);
         rows.set(row.name, row);
         if (!(await keepBest(workdir, config, [...rows.values()])) && rows.size === 1)
-          onNotice?.('no best.json, which needs scores of samples or --config.eval.enable_loss');
+          onNotice?.('best.json is not written: it requires scores of samples or --config.eval.enable_loss');
         quietSince = performance.now();
       }
       if (fresh.length > 0) continue;
@@ -67,9 +68,9 @@ export async function watchSnapshots(config: Config, options: WatchOptions): Pro
   });
 }
 
-/** What lies in <workdir>/checkpoints, and what of it has been handed out. */
+/** The folder <workdir>/checkpoints, and which of its snapshots were returned already. */
 class SnapshotFolder {
-  /** Whether the last of the range was handed out. */
+  /** Whether the last snapshot of the range was returned. */
   ended = false;
   private readonly path: string;
   private readonly config: Config;
@@ -82,9 +83,9 @@ class SnapshotFolder {
     this.notice = notice;
   }
 
-  /** The snapshots of the range that are new, or not the file that they were. */
+  /** The snapshots of the range that are new or were replaced. */
   async fresh(): Promise<Snapshot[]> {
-    // Training makes the folder.
+    // Training creates the folder.
     if (!existsSync(this.path)) return [];
     const { chosen, outside, range } = rangeOf(await numberedCheckpoints(this.path), this.config);
     const strangers = outside.filter(({ path }) => this.isNew(path)).map(({ number }) => number);

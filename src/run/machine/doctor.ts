@@ -1,4 +1,4 @@
-// `doctor`: what this machine offers, and what to do about what it lacks.
+// `doctor`: checks what this machine offers and says how to install what it lacks.
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { KernelCache } from '../../device/cache.ts';
@@ -21,12 +21,12 @@ export interface Finding {
   what: string;
   state: 'ok' | 'note' | 'missing';
   detail: string;
-  /** What to do. */
+  /** How to fix it. */
   remedy?: string;
 }
 
 const libraries: Record<string, string> = {
-  koffi: 'calls compiled kernels; without it no native device works',
+  koffi: 'calls compiled kernels; no native device works without it',
   zod: 'checks configurations',
   jiti: 'loads .ts configurations',
   'fast-png': 'PNG files',
@@ -34,10 +34,10 @@ const libraries: Record<string, string> = {
   yazl: 'writes .npz',
 };
 
-/** What this machine has and lacks, in the order in which `doctor` prints it. */
+/** Examines this machine. @returns the findings in the order in which `doctor` prints them */
 export async function examine(): Promise<Finding[]> {
   const module = await wasm();
-  // What the device cpu lacks is no more than noteworthy while another takes its place.
+  // What the device cpu lacks is only a note while wasm can replace it.
   const lacking = module.state === 'ok' ? 'note' : 'missing';
   return [
     version(),
@@ -73,7 +73,7 @@ function machine(lacking: Lacking): Finding {
     what: 'machine',
     state: native ? 'ok' : lacking,
     detail: `${process.platform} ${process.arch}, ${availableParallelism()} threads, ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
-    remedy: native ? undefined : 'native devices need Linux or macOS; elsewhere the device wasm serves',
+    remedy: native ? undefined : 'native devices need Linux or macOS; the device wasm works everywhere',
   };
 }
 
@@ -82,7 +82,7 @@ function libraryFindings(lacking: Lacking): Finding[] {
   return Object.entries(libraries).map(([name, purpose]) => {
     try {
       const version = installedVersion(require, name);
-      // There it may be without its binary for this system.
+      // The package may be installed without its binary for this system.
       if (name === 'koffi') ffiVersion();
       return { what: name, state: 'ok' as const, detail: version };
     } catch (error) {
@@ -92,7 +92,7 @@ function libraryFindings(lacking: Lacking): Finding[] {
   });
 }
 
-/** Some packages do not export their package.json: it is looked for above their entry. */
+/** Reads package.json from the search path of modules, because some packages do not export it. */
 function installedVersion(require: NodeJS.Require, name: string): string {
   for (const folder of require.resolve.paths(name) ?? [])
     try {
@@ -106,7 +106,7 @@ function installedVersion(require: NodeJS.Require, name: string): string {
 function environment(): Finding {
   const { set, wrong, unknown } = surveyEnvironment();
   const what = 'environment';
-  if (wrong.length > 0) return { what, state: 'missing', detail: wrong.join('; '), remedy: 'mend them, or unset them' };
+  if (wrong.length > 0) return { what, state: 'missing', detail: wrong.join('; '), remedy: 'correct or unset them' };
   if (unknown.length > 0) return { what, state: 'note', detail: unknown.join('; ') };
   return { what, state: 'ok', detail: set.join(', ') || 'no variable is set' };
 }
@@ -116,35 +116,38 @@ async function compiler(lacking: Lacking): Promise<Finding> {
   try {
     const result = await lookForCompilerAsync();
     if (!('tried' in result)) return { what, state: 'ok', detail: `${compilerName(result)}: ${result.version}` };
-    const remedy = 'install one, or set CC; until then commands use the device wasm unless --device names another';
+    const remedy = 'install one, or set CC; without one, commands use the device wasm unless --device names another';
     return { what, state: lacking, detail: describeMissingCompiler(result.tried), remedy };
   } catch (error) {
-    // The device wasm does not step in for a compiler that was asked for.
+    // The device wasm does not replace a compiler that CC names.
     return {
       what,
       state: 'missing',
       detail: (error as Error).message,
-      remedy: 'name a compiler that runs, or unset CC',
+      remedy: 'set CC to a working compiler, or unset it',
     };
   }
 }
 
-/** Loads a library of one line from there, as kernels are. */
+/** Compiles and loads a one-line library in the cache folder, as kernels are. */
 export function cacheFinding(): Finding {
   const what = 'kernel cache';
   const kernels = new KernelCache();
   const { files, bytes } = kernels.usage();
-  const remedy = 'mend the folder, or name another by RECTIFLOW_CACHE';
+  const remedy = 'repair the folder, or set RECTIFLOW_CACHE to another';
   const trial = attempt(() => tryCompiler(kernels));
   if (kernels.reason) {
-    const detail = `${kernels.reason}; kernels are compiled again in every process${trial ? `; ${trial}` : ''}`;
+    const detail = `${kernels.reason}; every process compiles the kernels again${trial ? `; ${trial}` : ''}`;
     return { what, state: 'note', detail, remedy };
   }
   const detail = `${kernels.folder}: ${files} kernels, ${(bytes / 2 ** 20).toFixed(1)} MiB`;
   return trial ? { what, state: 'note', detail: `${detail}; ${trial}`, remedy } : { what, state: 'ok', detail };
 }
 
-/** What goes wrong; nothing where the compiler or koffi is the reason, which have lines of their own. */
+/**
+ * The error message of the work; undefined if it succeeds, or if compiler or koffi, which have their own lines, are
+ * missing.
+ */
 function attempt(work: () => void): string | undefined {
   try {
     ffiVersion();
@@ -176,7 +179,7 @@ async function cpu(lacking: Lacking): Promise<Finding> {
   }
 }
 
-/** Serves where there is no compiler. */
+/** The device that replaces cpu where there is no compiler. */
 async function wasm(): Promise<Finding> {
   try {
     const device = await openDevice('wasm');
@@ -187,26 +190,26 @@ async function wasm(): Promise<Finding> {
   }
 }
 
-/** What the device cuda needs; without it the device cpu serves. */
+/** What the device cuda needs. */
 function cuda(): Finding[] {
   const { driver, nvrtc, cards } = surveyCuda();
   const finding = (what: string, part: CudaPart, remedy: string): Finding =>
     part.works ? { what, state: 'ok', detail: part.text } : { what, state: 'note', detail: part.text, remedy };
   return [
     finding('CUDA driver', driver, 'install the NVIDIA driver, or set LIBCUDA_PATH; the device cpu works without it'),
-    finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; needed by cuda alone'),
+    finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; only cuda needs it'),
     ...cards.map((card, i) => finding(`device cuda:${i}`, card, 'use another card, or the device cpu')),
   ];
 }
 
-/** What the operating system may have, and what uses it. */
+/** The optional LAPACK of the operating system. */
 function systemLibrary(): Finding {
   const what = lapack.name;
   try {
     openSystemLibrary<Readonly<Record<string, string>>>(lapack);
-    return { what, state: 'ok', detail: `there, for ${lapack.purpose}` };
+    return { what, state: 'ok', detail: `found; used by ${lapack.purpose}` };
   } catch (error) {
-    const remedy = `${lapack.install}; only ${lapack.purpose} wants it`;
+    const remedy = `${lapack.install}; only ${lapack.purpose} uses it`;
     return { what, state: 'note', detail: (error as Error).message, remedy };
   }
 }

@@ -1,4 +1,4 @@
-// What a file is, whatever it is called: teachers of pairs and of reflow, checkpoints of samples.
+// Identity of a file independent of its name: teachers of pairs and of reflow, checkpoints behind samples.
 import { createHash } from 'node:crypto';
 import { readPieces, withFile } from '../../io/file.ts';
 

@@ -1,16 +1,16 @@
-// How much memory and disk there is, and amounts as people read them.
+// Memory and disk of this machine, and formatting of sizes and durations.
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { asFileError } from '../../io/index.ts';
 
-/** What this process may have: the machine's memory, or less where its container has a limit. */
+/** Bytes of memory available to this process: the machine's memory or the limit of its container. */
 export function machineMemory(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
-/** Of the file system that a folder is on. */
+/** Free bytes of the file system that holds a folder. @throws FileError */
 export async function freeBytes(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);

@@ -1,6 +1,6 @@
-// Measures what the choice of convolution algorithms stands on (kernels/conv/algorithm.ts): the rate of each algorithm and pass
-// on a grid of shapes, on an open CPU device. Algorithms take turns, and the best of several turns counts, so that a neighbour
-// who takes the processor for a while does not decide.
+// Measures the rates that kernels/conv/algorithm.ts chooses convolution algorithms by: each algorithm and pass on a
+// grid of shapes. The algorithms take turns and the best of several turns counts, so that a short load on the machine
+// does not decide.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
@@ -14,7 +14,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 
-/** Images whose batch has that many tiles of 4 x 4 outputs: [N, height and width]. */
+/** By number of 4 x 4 output tiles: a batch that has that many, as [N, height and width]. */
 const images: Readonly<Record<number, readonly [number, number]>> = {
   4: [4, 4],
   16: [4, 8],
@@ -26,11 +26,11 @@ const tiles = Object.keys(images).map(Number);
 const channels = [32, 64, 128, 256, 512];
 
 export interface TuneOptions {
-  /** Turns of each algorithm; default 4. */
+  /** Measurements of each algorithm on each shape; default 4. */
   turns?: number;
-  /** Told after each shape. */
+  /** Called after each shape. */
   onProgress?: (done: number, total: number) => void;
-  /** Stops it between two shapes. */
+  /** Stops the measurement between two shapes. */
   signal?: AbortSignal;
 }
 
@@ -41,8 +41,8 @@ const optionKinds: OptionKinds<TuneOptions> = {
 };
 
 /**
- * Some minutes of all the device's threads.
- * @throws ValueError for a device without such a choice
+ * Measures the convolution algorithms of a CPU or WebAssembly device. It takes some minutes of all its threads.
+ * @throws ValueError for a CUDA device, which has one algorithm
  */
 export async function tune(device: Device, options: TuneOptions = {}): Promise<Tuning> {
   checkArgument('tune', 'device', device, runOptions.device);
@@ -57,7 +57,7 @@ export async function tune(device: Device, options: TuneOptions = {}): Promise<T
   for (const [i, count] of tiles.entries())
     for (const [j, inputs] of channels.entries())
       for (const outputs of channels) {
-        // Timers and signals get their turn.
+        // Lets timers and signals run.
         await new Promise((resolve) => setImmediate(resolve));
         await turn(signal);
         const [n, size] = images[count];
@@ -81,7 +81,7 @@ interface Shape {
   outputs: number;
 }
 
-/** GFLOP/s, to three digits; 0 of an algorithm that cannot do the shape. */
+/** GFLOP/s to three digits, by pass and algorithm; 0 for an algorithm that does not support the shape. */
 function measureShape(device: Device, shape: Shape, turns: number): Record<ConvPass, Record<Algorithm, number>> {
   const { n, size, inputs, outputs } = shape;
   return scope(() => {
@@ -99,7 +99,7 @@ function measureShape(device: Device, shape: Shape, turns: number): Record<ConvP
     const flops = 2 * n * size * size * inputs * outputs * 9;
     const rate = (pass: ConvPass): Record<Algorithm, number> => {
       const best: Record<Algorithm, number> = { direct: 0, winograd2: 0, winograd4: 0 };
-      // The first turn warms caches and is not counted.
+      // The first turn warms the caches and does not count.
       for (let turn = 0; turn <= turns; turn++)
         for (const algorithm of able) {
           const start = performance.now();

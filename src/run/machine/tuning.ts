@@ -1,4 +1,4 @@
-// Tables of measured rates as files: written by `rectiflow tune`, read where RECTIFLOW_TUNING names one.
+// Files of measured rates: `rectiflow tune` writes them, and RECTIFLOW_TUNING names one to use.
 import { createHash } from 'node:crypto';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -11,17 +11,17 @@ import { instructionSet, tuningOf, useTuning } from '../../kernels/conv/algorith
 import { algorithms, convPasses, findTuningFault, requireTuning, type Tuning } from '../../kernels/tuning/table.ts';
 import { runOptions } from '../arguments.ts';
 
-/** Who measured it. */
+/** Where a table was measured. */
 export interface TuningOrigin {
   cpu: string;
   device: string;
   created: string;
 }
 
-/** A table of 64 by 64 rates of each algorithm has less than one. */
+/** Largest size of a file. A table of 64 x 64 rates per algorithm is smaller. */
 const MAX_BYTES = 2 ** 24;
 
-/** @throws FileError naming what is wrong with it */
+/** @throws FileError naming the first fault of the file */
 export async function readTuning(path: string): Promise<Tuning> {
   checkArgument('readTuning', 'path', path, kinds.path);
   return requireTuning(path, parseJsonFile(await readWhole(path, MAX_BYTES), path));
@@ -29,19 +29,22 @@ export async function readTuning(path: string): Promise<Tuning> {
 
 const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.text, created: kinds.text };
 
-/** Uses the table that RECTIFLOW_TUNING names from now on, if it names one. @returns its path */
+/**
+ * Makes convolutions use the table that RECTIFLOW_TUNING names.
+ * @returns its path; undefined if the variable is not set
+ */
 export async function useNamedTuning(): Promise<string | undefined> {
   const path = fromEnvironment('RECTIFLOW_TUNING');
   if (path === undefined) return undefined;
   const tuning = await readTuning(path).catch((cause) => {
     if (!(cause instanceof FileError)) throw cause;
-    throw new FileError(path, `named by RECTIFLOW_TUNING, ${cause.problem}`, { cause });
+    throw new FileError(path, `the file of RECTIFLOW_TUNING: ${cause.problem}`, { cause });
   });
   useTuning(tuning);
   return path;
 }
 
-/** Writes a table as JSON. */
+/** Writes JSON, or a module like those in kernels/tuning if the path ends in .ts. */
 export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
   checkArgument('writeTuning', 'path', path, kinds.path);
   const fault = findTuningFault(tuning);
@@ -50,7 +53,7 @@ export async function writeTuning(path: string, tuning: Tuning, origin: TuningOr
   await writeFileAtomic(path, [Buffer.from(formatTuning(tuning, checked))]);
 }
 
-/** One line for each number of tiles and of input channels. */
+/** Formats a table with one line per number of tiles and of input channels. */
 function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningOrigin): string {
   const block = (rows: readonly (readonly (readonly number[])[])[]) =>
     `[\n${rows.map((row) => `   ${JSON.stringify(row)}`).join(',\n')}\n  ]`;
@@ -62,7 +65,10 @@ function formatTuning({ tiles, channels, rates: table }: Tuning, origin: TuningO
   );
 }
 
-/** What decides the bits of convolutions beyond the program: as a checkpoint states it. undefined on CUDA. */
+/**
+ * What the bits of convolutions depend on besides the program, in the form that checkpoints store: instruction set and
+ * hash of the tuning table, or "exact". undefined on CUDA.
+ */
 export function tuningIdentity(device: Device): string | undefined {
   checkArgument('tuningIdentity', 'device', device, runOptions.device);
   if (device.kind === 'cuda') return undefined;

@@ -1,36 +1,35 @@
-// Files that are too large for the package or not ours to give: a data set, published weights. They are looked for where a key
-// of the configuration says, then in the user's data folder (RECTIFLOW_DATA, by default in the user's cache), and downloaded
-// there when there is internet.
+// Files that are too large for the package or that we may not redistribute: data sets, published weights. Each is read
+// from the path in its configuration key, else from the user's data folder (RECTIFLOW_DATA, by default in the user's
+// cache), where it is downloaded if missing.
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fromEnvironment, homeFolder } from '../../device/environment.ts';
 import { FileError, ValueError } from '../../errors.ts';
 import { withFile } from '../../io/file.ts';
 import { downloadFile } from '../../io/index.ts';
-import { given } from '../config/index.ts';
+import { userPath } from '../config/index.ts';
 import { sha256OfFile } from './file_hash.ts';
 
 type Notice = (text: string) => void;
 
-/** Where downloads and data set statistics go. @throws ValueError for a user without a home folder who names none */
+/** Folder of downloads and data set statistics. @throws ValueError without both RECTIFLOW_DATA and a home folder */
 export function userDataFolder(): string {
   const named = fromEnvironment('RECTIFLOW_DATA');
   if (named !== undefined) return named;
   const home = homeFolder();
-  if (home === undefined)
-    throw new ValueError('this user has no home folder for downloads; RECTIFLOW_DATA=DIR names another place');
+  if (home === undefined) throw new ValueError('this user has no home folder for downloads; set RECTIFLOW_DATA=DIR');
   return join(home, '.cache', 'rectiflow', 'data');
 }
 
-/** Runs a download; a failure also names the key that stands in for it. */
-export async function downloaded(
+/** Downloads a file unless it exists. An error also names the configuration key that takes its place. */
+export async function ensureDownloaded(
   path: string,
   key: string,
   notice: Notice,
   download: () => Promise<unknown>,
 ): Promise<string> {
   if (existsSync(path)) return path;
-  notice(`downloading ${basename(path)} to ${path}; --config.${key} names one that is there already`);
+  notice(`downloading ${basename(path)} to ${path}; --config.${key} uses an existing copy`);
   try {
     await download();
   } catch (error) {
@@ -40,7 +39,7 @@ export async function downloaded(
   return path;
 }
 
-/** Published weights by the name of their file, whose last part is the beginning of its SHA-256. */
+/** Published weights. The last part of each file name is the beginning of its SHA-256. */
 const published = {
   inception: {
     key: 'eval.inception',
@@ -51,9 +50,9 @@ const published = {
 } as const;
 
 /**
- * The file of published weights.
- * @param path what the key of the configuration holds
- * @throws FileError for a file that is missing or whose SHA-256 is not what its name says
+ * Path of published weights, downloaded if necessary.
+ * @param path the value of the configuration key; empty or a placeholder means the user's data folder
+ * @throws FileError for a missing file, or one whose SHA-256 differs from the hash in its name
  */
 export async function weightsFile(
   name: keyof typeof published,
@@ -61,25 +60,25 @@ export async function weightsFile(
   notice: Notice = () => {},
 ): Promise<string> {
   const { key, file, folder } = published[name];
-  const own = given(path);
+  const own = userPath(path);
   if (own !== undefined) {
     await checkNamedHash(own);
     return own;
   }
   const target = join(userDataFolder(), 'weights', file);
-  await downloaded(target, `${key} FILE`, notice, () =>
+  await ensureDownloaded(target, `${key} FILE`, notice, () =>
     downloadFile(`${folder}/${file}`, target, { sha256: namedHash(file) as string }),
   );
   await checkNamedHash(target);
   return target;
 }
 
-/** "397923af" of "vgg16-397923af.pth", PyTorch's way to name a file; undefined for other names. */
+/** The hash in a file name of PyTorch's form: "397923af" in "vgg16-397923af.pth". undefined for other names. */
 function namedHash(file: string): string | undefined {
   return /-([0-9a-f]{8,64})\.\w+$/.exec(basename(file))?.[1];
 }
 
-/** @throws FileError for a file that is not what its name says; a name without a hash says nothing */
+/** @throws FileError if a file cannot be read, or if its name contains a hash that is not its own */
 async function checkNamedHash(path: string): Promise<void> {
   const expected = namedHash(path);
   if (expected === undefined) return withFile(path, async () => {});
@@ -87,6 +86,6 @@ async function checkNamedHash(path: string): Promise<void> {
   if (!found.startsWith(expected))
     throw new FileError(
       path,
-      `has SHA-256 ${found.slice(0, 16)}..., its name says ${expected}; it is damaged or another file`,
+      `has SHA-256 ${found.slice(0, 16)}..., but its name says ${expected}; the file is damaged or misnamed`,
     );
 }

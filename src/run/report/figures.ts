@@ -1,16 +1,16 @@
-// What report.json holds.
+// The contents of report.json.
 export interface ReportFigures {
   version: string;
   revision: string;
   created: string;
   device: string;
-  /** Of the samples' noise. */
+  /** Seed of the samples' noise. */
   seed: number;
-  /** Of each flow and number of steps. */
+  /** Number of samples for each flow and number of steps. */
   samples: number;
-  /** What the Frechet distances are of; absent where nothing could be scored. */
+  /** Features of the Frechet distances; absent if samples were not scored. */
   features?: string;
-  /** Of real held-out images: what no generator is expected to go below. */
+  /** Distance of real held-out images, the lowest that a generator can be expected to reach. */
   heldOut?: { images: number; fd: number };
   stages: StageFigures[];
 }
@@ -18,13 +18,13 @@ export interface ReportFigures {
 export interface StageFigures {
   name: string;
   checkpoint: string;
-  /** Updates done. */
+  /** Number of updates. */
   steps: number;
   straightness: number;
-  /** Euler steps that it is the mean over. */
+  /** Number of Euler steps that straightness is averaged over. */
   straightness_steps: number;
-  /** Frechet distance by number of Euler steps, and of rk45. */
+  /** Frechet distance by number of Euler steps, and for "rk45". */
   fd: Record<string, number>;
-  /** Of rk45: evaluations of the network a sample. */
+  /** Network evaluations per sample of rk45. */
   nfe: number;
 }

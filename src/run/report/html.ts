@@ -1,7 +1,7 @@
-// A report as one self-contained HTML page: text, tables, plots, pictures; nothing is fetched when it opens.
+// Building blocks of a self-contained HTML page: text, tables, plots and pictures. The page fetches nothing.
 import { escapeHtml } from './svg.ts';
 
-/** A table; numbers are right-aligned. */
+/** A table with right-aligned numbers. */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const head = header.map((cell) => `<th>${escapeHtml(cell)}</th>`).join('');
   const body = rows.map(
@@ -11,7 +11,7 @@ export function table(header: readonly string[], rows: readonly (readonly (strin
   return `<table><thead><tr>${head}</tr></thead><tbody>${body.join('\n')}</tbody></table>`;
 }
 
-/** A PNG inside the page, with a caption. */
+/** An embedded PNG with a caption. */
 export function figure(png: Uint8Array, caption: string): string {
   const data = Buffer.from(png).toString('base64');
   return `<figure><img src="data:image/png;base64,${data}" alt="${escapeHtml(caption)}"><figcaption>${escapeHtml(caption)}</figcaption></figure>`;

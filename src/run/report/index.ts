@@ -1,4 +1,4 @@
-// The report of a chain, or of one run: report.html, a page that opens anywhere, and beside it report.json with its figures.
+// The report on a chain or on one run: report.html, a self-contained page, and report.json with its figures.
 import { join } from 'node:path';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -32,7 +32,7 @@ export type { ReportFigures, StageFigures } from './figures.ts';
 export type { ReportedFlow } from './measure.ts';
 
 export interface FlowReport {
-  /** The page. */
+  /** Path of report.html. */
   path: string;
   figures: ReportFigures;
 }
@@ -44,18 +44,18 @@ export interface ReportProgress {
 }
 
 export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgress'> {
-  /** Where the report goes. */
+  /** Folder of the report. */
   workdir: string;
   device: Device;
-  /** The report is refused where its samples would take longer than so many minutes; default: no limit. */
+  /** Most minutes that the samples may take; a longer report is refused. Default: no limit. */
   budgetMinutes?: number;
-  /** Told after each batch of images. */
+  /** Called after each batch of images. */
   onProgress?: (progress: ReportProgress) => void;
 }
 
 const optionKinds: OptionKinds<ReportOptions> = { ...runOptions, workdir: kinds.path, budgetMinutes: kinds.positive };
 
-/** Samples where nothing scores them: enough for the pictures and for the evaluations that RK45 needs. */
+/** Number of samples if they are not scored: enough for the pictures and to measure the NFE of RK45. */
 const UNSCORED_SAMPLES = 64;
 const flowsKind = listOf(kind('a flow', kinds.object.accepts), 'flows of reportedFlows() or chainStages()');
 
@@ -70,10 +70,10 @@ function checkFlow({ name, folder, checkpoint, distilledTo, config }: ReportedFl
 }
 
 /**
- * Writes report.html and report.json on some flows.
+ * Writes report.html and report.json on a list of flows.
  * @param config how they are measured: seed, data set, eval and sampling
- * @throws FileError for checkpoints that are not there; ConfigError for samples that take longer than the budget; the signal's reason
- * when aborted
+ * @throws FileError for missing checkpoints; ConfigError if the samples would take longer than the budget; the signal's
+ * reason when aborted
  */
 export async function reportFlows(
   flows: readonly ReportedFlow[],
@@ -86,7 +86,7 @@ export async function reportFlows(
   requireConfig('reportFlows', config);
   const checked = checkOptions('reportFlows', options, optionKinds, ['workdir', 'device']);
   const { workdir, device, onProgress } = checked;
-  // Read before the samples are drawn: a log may be unreadable.
+  // Read before samples are drawn, so that an unreadable log fails early.
   const losses = await Promise.all(flows.map(({ folder }) => readLog(join(folder, 'log.jsonl'))));
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
@@ -118,7 +118,7 @@ export async function reportFlows(
   return { path, figures };
 }
 
-/** Says what the samples will take. @throws ConfigError where that is more than the budget */
+/** Reports the estimated time of the samples. @throws ConfigError if it exceeds the budget */
 async function sayTime(flows: readonly ReportedFlow[], config: Config, options: ReportOptions): Promise<void> {
   const { device, onNotice, budgetMinutes = Number.POSITIVE_INFINITY } = options;
   const [{ checkpoint, config: own }] = flows;
@@ -127,11 +127,11 @@ async function sayTime(flows: readonly ReportedFlow[], config: Config, options: 
   const { secondsPerSample } = probeEvaluation(model, { ...own, eval: config.eval }, device);
   const seconds = flows.length * secondsPerSample * evaluationsOfReport(config, ASSUMED_NFE);
   const { num_samples: samples } = config.eval;
-  const what = `${samples} samples by each of ${samplers(config.sampling).length} samplers take about ${describeDuration(seconds)}`;
+  const what = `${samples} samples with each of ${samplers(config.sampling).length} samplers take about ${describeDuration(seconds)}`;
   if (seconds <= 60 * budgetMinutes) return onNotice?.(what);
   const fitting = Math.floor((60 * budgetMinutes * samples) / seconds);
   throw new ConfigError(
-    `${what}, and the budget is ${budgetMinutes} min; lower eval.num_samples${fitting > 0 ? ` to ${fitting}` : ''}, or allow more`,
+    `${what}, but the budget is ${budgetMinutes} min; lower eval.num_samples${fitting > 0 ? ` to ${fitting}` : ''} or raise the budget`,
   );
 }
 
@@ -150,7 +150,7 @@ function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: Measu
   };
 }
 
-/** As many real images as there are samples, or all. */
+/** The distance of real held-out images, as many as there are samples if possible. */
 async function heldOutDistance(
   config: Config,
   { network, statistics }: Judge,

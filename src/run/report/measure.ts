@@ -1,5 +1,5 @@
-// What a report says of one flow: pictures and scores for several numbers of steps, all from the same noise, straightness, and a
-// few of its paths. Samples go to {folder}/{eval folder}/ckpt_<k>/, where they are found again.
+// Measures one flow for a report: pictures and scores for several numbers of steps from the same noise, straightness,
+// and a few paths. Samples are written to {folder}/{eval folder}/ckpt_<k>/ and reused from there.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
@@ -18,39 +18,39 @@ import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
 import type { LoggedStep } from '../workdir/log.ts';
 import { makeFolder } from '../workdir/workdir.ts';
 
-/** A flow that a report is on. */
+/** A flow to report on. */
 export interface ReportedFlow {
-  /** "1-rectified flow", for people. */
+  /** Display name, such as "1-rectified flow". */
   name: string;
   folder: string;
   config: Config;
-  /** Where its last snapshot is, once it is done. */
+  /** Path of its last snapshot, which exists once it is complete. */
   checkpoint: string;
-  /** Euler steps that it was trained for; undefined for a flow, which serves any number. */
+  /** Number of Euler steps that it was distilled to; undefined for a flow, which works with any number. */
   distilledTo?: number;
 }
 
 export interface SampledRow {
-  /** "1", ..., "100" Euler steps, or "rk45". */
+  /** Number of Euler steps, "1" to "100", or "rk45". */
   sampler: string;
-  /** Evaluations of the network a sample. */
+  /** Network evaluations per sample. */
   nfe: number;
-  /** Frechet distance to the data set; absent where there is nothing to judge by. */
+  /** Frechet distance to the data set; absent if samples are not scored. */
   distance?: number;
-  /** A PNG of the first samples. */
+  /** PNG of the first samples. */
   picture: Uint8Array;
 }
 
 export interface MeasuredFlow {
   flow: ReportedFlow;
   parameters: number;
-  /** Updates done. */
+  /** Number of updates. */
   steps: number;
   rows: SampledRow[];
-  /** Mean per dimension over `straightnessSteps` Euler steps: those that it was distilled to, 100 for a flow. */
+  /** Mean per dimension over `straightnessSteps` Euler steps: 100, or the number that it was distilled to. */
   straightness: number;
   straightnessSteps: number;
-  /** A PNG: of a few samples, Z_t and below it where the path would end. */
+  /** PNG with two rows for each of a few samples: Z_t, and where a straight path from it would end. */
   paths: Uint8Array;
   losses: LoggedStep[];
 }
@@ -59,23 +59,23 @@ export interface MeasureOptions {
   device: Device;
   judge?: Judge;
   signal?: AbortSignal;
-  /** Told of what is not as expected and no reason to stop. */
+  /** Reports what is unusual but not an error. */
   onNotice?: (text: string) => void;
-  /** Images done, of the data set or of samples, and in all. */
+  /** Called with the number of images done, of the data set or of samples, and their total. */
   onProgress?: (done: number, total: number) => void;
 }
 
 const EULER_STEPS = [1, 2, 4, 10, 100];
-/** Paths of which straightness is the mean; fewer where an evaluation takes fewer. */
+/** Most paths that straightness is averaged over. */
 const STRAIGHTNESS_SAMPLES = 64;
 const PICTURED = 36;
 const PATHS = 4;
 const STOPS = 5;
-/** Pictures are about as wide as this, or as their pixels. */
+/** Approximate widths of pictures, which are at least as wide as their pixels. */
 const SAMPLES_WIDTH = 144;
 const PATHS_WIDTH = 288;
 
-/** Evaluations of the network, samples times steps, for one flow. @param rk45 what RK45 takes a sample */
+/** Network evaluations for one flow, as samples times steps. @param rk45 evaluations per RK45 solve */
 export function evaluationsOfReport(config: Config, rk45: number): number {
   const perSample = EULER_STEPS.reduce((sum, steps) => sum + steps, rk45);
   return config.eval.num_samples * perSample + 2 * PATH_STEPS * straightnessSamples(config) + PATHS * PATH_STEPS;
@@ -85,14 +85,14 @@ function straightnessSamples({ eval: { straightness_samples: samples } }: Config
   return Math.min(samples, STRAIGHTNESS_SAMPLES);
 }
 
-/** Of the samples that a report leaves of one flow. */
+/** Bytes of the samples that a report writes for one flow. */
 export function samplesBytes({ data, eval: { num_samples: samples } }: Config): number {
   return (EULER_STEPS.length + 1) * samples * data.image_size ** 2 * data.num_channels;
 }
 
 /**
- * Measures one flow, on samples of a seed that no pair was made of.
- * @param report says how: seed, eval and sampling; the flow's own configuration says what network it is
+ * Measures one flow, on samples of a seed that no pair was made from.
+ * @param report gives seed, eval and sampling; the flow's own configuration describes its network
  */
 export async function measureFlow(
   flow: ReportedFlow,
@@ -133,7 +133,7 @@ export async function measureFlow(
   };
 }
 
-/** Those that samples are drawn by. */
+/** The samplers of a report. */
 export function samplers(sampling: Config['sampling']): Config['sampling'][] {
   const plain = { ...sampling, sigma_variance: 0 };
   return [

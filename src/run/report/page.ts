@@ -1,4 +1,5 @@
-// The page of a report: what came out, pictures from the same noise, distance against evaluations, paths, losses, provenance.
+// The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
+// provenance.
 import type { Config } from '../config/schema.ts';
 import type { ReportFigures } from './figures.ts';
 import { figure, page, paragraph, row, section, table } from './html.ts';
@@ -10,7 +11,7 @@ export function reportPage(flows: readonly MeasuredFlow[], figures: ReportFigure
   return page(
     `Rectified flow on ${dataset}`,
     paragraph(introduction(flows)),
-    section('What came out', ...summary(flows, figures)),
+    section('Results', ...summary(flows, figures)),
     section(
       'Samples from the same noise',
       ...flows.flatMap(({ flow, rows }) => [
@@ -21,14 +22,14 @@ export function reportPage(flows: readonly MeasuredFlow[], figures: ReportFigure
     section(
       'Paths',
       paragraph(
-        'Along 100 Euler steps, times 0, 0.2, ..., 1 from left to right, two rows a sample: Z_t, and below it where the path ' +
-          'would end if it went straight on from there, Z_t + (1 - t) v(Z_t, t). Where paths are straight the lower row does not change.',
+        'Paths of 100 Euler steps at times 0, 0.2, ..., 1 from left to right, with two rows per sample: Z_t, and below it where ' +
+          'a straight path from there would end, Z_t + (1 - t) v(Z_t, t). If a path is straight, its lower row does not change.',
       ),
       row(...flows.map(({ flow, paths }) => figure(paths, flow.name))),
     ),
     ...(figures.features ? [section('Distance against evaluations', distancePlot(flows, figures.features))] : []),
     section('Training loss', ...flows.map(lossPlot)),
-    section('How it was made', ...provenanceOf(flows, figures, config)),
+    section('Provenance', ...provenanceOf(flows, figures, config)),
   );
 }
 
@@ -37,8 +38,9 @@ function introduction(flows: readonly MeasuredFlow[]): string {
   const parameters = first.parameters.toLocaleString('en');
   return (
     `A network of ${parameters} parameters learned the velocity that carries Gaussian noise (t = 0) to images (t = 1). ` +
-    'Reflow trains the next flow on the pairs of noise and image of the one before, which straightens the paths; distillation ' +
-    'then asks for the end of the path in few steps. Every picture below is from the same noise, which no stage was trained on.'
+    'Reflow trains the next flow on pairs of noise and image from the flow before, which straightens the paths; distillation ' +
+    'then trains a generator to reach the end of the path in few steps. All samples below start from the same noise, which no ' +
+    'stage was trained on.'
   );
 }
 
@@ -57,14 +59,15 @@ function summary(flows: readonly MeasuredFlow[], { features, samples, heldOut }:
     table(header, rows),
     paragraph(
       (features
-        ? `Under each number of steps: the Frechet distance between ${samples} samples and the training images in the features ` +
-          `"${features}"; ${heldOut?.images} real held-out images are at ${heldOut?.fd.toPrecision(4)}. ` +
-          (features === 'inception' ? '' : 'It is no FID and compares only with distances in the same features. ')
-        : 'No distances: the features or the data that they need were not there (see the notices of the run). ') +
-        'Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and 100 Euler steps; 0 is straight.' +
+        ? `The columns per number of steps give the Frechet distance between ${samples} samples and the training images in the ` +
+          `features "${features}"; that of ${heldOut?.images} real held-out images is ${heldOut?.fd.toPrecision(4)}. ` +
+          (features === 'inception' ? '' : 'This is not an FID; compare it only with distances in the same features. ')
+        : 'There are no distances, because their features or data were not available (see the notices of the run). ') +
+        'Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and 100 Euler steps; 0 means straight.' +
         (distilled
-          ? ` A generator distilled to ${distilled.flow.distilledTo} is measured over the steps that it was made for (one step is ` +
-            'straight by its nature) and was not trained at other times: its samples with other numbers of steps say little.'
+          ? ` For the generator distilled to ${distilled.flow.distilledTo}, it is the mean over the steps of its schedule (a single ` +
+            'step is always straight). The generator was not trained at other times, so its results with other numbers of steps ' +
+            'mean little.'
           : ''),
     ),
   ];
@@ -101,14 +104,14 @@ function lossPlot({ flow, losses }: MeasuredFlow): string {
   const points = losses.map(({ step, loss }) => [step, loss] as const);
   return linePlot(
     [
-      { label: 'batch', points: thinned(points) },
-      { label: 'mean of 25', points: thinned(smooth(points, 25)) },
+      { label: 'batch', points: thin(points) },
+      { label: 'mean of 25', points: thin(smooth(points, 25)) },
     ],
     { title: flow.name, xLabel: 'step', yLabel: 'loss', height: 220 },
   );
 }
 
-/** Means of `width` successive values, at the last one's step. */
+/** Moving averages of `width` values, each at the step of its last value. */
 function smooth(points: readonly (readonly [number, number])[], width: number): [number, number][] {
   const means: [number, number][] = [];
   let sum = 0;
@@ -119,8 +122,8 @@ function smooth(points: readonly (readonly [number, number])[], width: number): 
   return means;
 }
 
-/** At most a thousand, evenly chosen: more than that no plot shows. */
-function thinned<T>(points: readonly T[]): T[] {
+/** At most a thousand evenly spaced points, more than a plot can resolve. */
+function thin<T>(points: readonly T[]): T[] {
   const every = Math.ceil(points.length / 1000);
   return points.filter((_, i) => i % every === 0);
 }

@@ -1,4 +1,5 @@
-// The report of flows in the plane: their paths as they are, and the same figures as for images, from the same starts.
+// The report on flows in the plane: plots of their paths, and the same figures as for images, all from the same start
+// points.
 import { join } from 'node:path';
 import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
@@ -19,19 +20,19 @@ const PATH_STEPS = 100;
 
 export interface PlaneFlow {
   name: string;
-  /** (x [N, 2], t [N]) to [N, 2]. */
+  /** Maps (x [N, 2], t [N]) to [N, 2]. */
   velocity: Velocity;
-  /** Updates done. */
+  /** Number of updates. */
   steps: number;
 }
 
 export interface PlaneReportOptions {
-  /** Folder of report.html and report.json. */
+  /** Folder for report.html and report.json. */
   out: string;
   title: string;
-  /** Points of the law that the flows are to end in, f32 [M, 2]; not those that were trained on. */
+  /** Points of the target distribution, f32 [M, 2], other than the training points. */
   data: Float32Array;
-  /** Seed of the starts; default 1. */
+  /** Seed of the start points; default 1. */
   seed?: number;
   device: Device;
   signal?: AbortSignal;
@@ -58,7 +59,8 @@ const flowsKind = listOf(
 );
 
 /**
- * @returns what report.json holds: `fd` is the energy distance to the data, over as many samples
+ * Writes the report.
+ * @returns the contents of report.json, where `fd` is the energy distance between the data and as many samples
  * @throws FileError for a folder that cannot be written; the signal's reason when aborted
  */
 export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneReportOptions): Promise<ReportFigures> {
@@ -111,12 +113,12 @@ function planePage(title: string, plots: readonly string[], { stages, samples, .
     section(
       'Paths',
       paragraph(
-        `From ${PATHS} starts, the same for every flow (hollow), to their ends (full), over points of the data (grey).`,
+        `Paths from ${PATHS} start points (hollow), the same for every flow, to their ends (filled), over data points (grey).`,
       ),
       row(...plots),
     ),
     section(
-      'What came out',
+      'Results',
       table(
         [
           'flow',
@@ -132,19 +134,19 @@ function planePage(title: string, plots: readonly string[], { stages, samples, .
         ]),
       ),
       paragraph(
-        `Under each number of steps: the energy distance between ${samples} samples and as many points of the data, 0 for equal ` +
-          'laws. Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over both coordinates; 0 is straight.',
+        `The columns per number of steps give the energy distance between ${samples} samples and as many data points, which is 0 ` +
+          'for equal distributions. Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over both coordinates; 0 means straight.',
       ),
     ),
     section(
-      'How it was made',
+      'Provenance',
       table(
         ['what', 'value'],
         [
           ['version', `${made.version} (${made.revision})`],
           ['date', made.created],
           ['device', made.device],
-          ['seed of the starts', made.seed],
+          ['seed of the start points', made.seed],
         ],
       ),
     ),

@@ -1,8 +1,8 @@
-// Small plots as SVG text, for reports that must open anywhere.
+// Small plots as SVG text, for self-contained reports.
 
 export interface Series {
   label: string;
-  /** Points (x, y), x ascending; points that are not finite, or beyond 1e300, are left out. */
+  /** Points (x, y), x ascending. Points that are not finite or beyond 1e300 are left out. */
   points: readonly (readonly [number, number])[];
 }
 
@@ -12,7 +12,7 @@ export interface PlotOptions {
   yLabel: string;
   logX?: boolean;
   logY?: boolean;
-  /** Where the x axis is labelled; default about five round numbers. */
+  /** Labels of the x axis; default: about five round numbers. */
   xTicks?: readonly number[];
   width?: number;
   height?: number;
@@ -21,7 +21,7 @@ export interface PlotOptions {
 const COLORS = ['#2563eb', '#dc2626', '#059669', '#d97706', '#7c3aed'];
 const MARGIN = { left: 64, right: 16, top: 32, bottom: 44 };
 
-/** Beyond it, differences of two values overflow. */
+/** Largest plotted value; differences of larger ones could overflow. */
 const LARGEST = 1e300;
 
 /** A line plot with axes, ticks and a legend. */
@@ -77,8 +77,8 @@ export function linePlot(series: readonly Series[], options: PlotOptions): strin
 }
 
 /**
- * Paths in the plane, one a start, in equal units on both axes.
- * @param points the points that all paths have reached, [count, 2] each, from the first to the last
+ * A plot of paths in the plane, with equal units on both axes.
+ * @param points the positions of all paths, [count, 2] each, in order of time
  */
 export function pathPlot(
   points: readonly Float32Array[],
@@ -115,7 +115,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** Lowest and highest value, a little apart when they are equal. */
+/** Lowest and highest value; equal ones are moved apart. */
 function spread(values: readonly number[]): [number, number] {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;

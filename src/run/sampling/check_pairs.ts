@@ -1,4 +1,4 @@
-// `pairs`: what a store of pairs is worth, beside a configuration that says what was planned and of which data.
+// `pairs`: checks a store of pairs, optionally against the configuration that it was made for.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import {
   ChannelStatistics,
@@ -12,15 +12,15 @@ import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 
-/** Images of the data set that are compared with. */
+/** Number of images of the data set that z1 is compared with. */
 const COMPARED = 10_000;
 
 export interface ExaminePairsOptions extends Pick<PairCheckOptions, 'limit' | 'signal' | 'onProgress'> {
-  /** Says shape, number and noise of the pairs. */
+  /** Gives the shape, number and noise scale of the pairs. */
   config?: Config;
-  /** Compares z1 with the configuration's data set. */
+  /** Whether to compare z1 with the configuration's data set; default false. */
   data?: boolean;
-  /** Told of what the data set lacks. */
+  /** Reports missing parts of the data set. */
   onNotice?: (text: string) => void;
 }
 
@@ -34,8 +34,9 @@ const optionKinds: OptionKinds<ExaminePairsOptions> = {
 };
 
 /**
- * Reads the pairs below `root`, line by line what is in order and what is not.
- * @throws FileError for a root, or a data set, that cannot be read
+ * Checks the pairs below `root`.
+ * @returns one finding per check
+ * @throws FileError if the root or the data set cannot be read
  */
 export async function examinePairs(root: string, options: ExaminePairsOptions = {}): Promise<PairFinding[]> {
   checkArgument('examinePairs', 'root', root, kinds.path);

@@ -1,6 +1,6 @@
-// `reflow` with generate_data_from_z0: pairs (z0, z1), noise and where the flow's average takes it, in {data_root}/{seed}; with
-// generate_data_from_z1: images of the data set and where it takes them backwards.
-// A run that was stopped, even by force, goes on behind its last batch; one of another seed may run beside it.
+// `reflow` with generate_data_from_z0 writes pairs (z0, z1) to {data_root}/{seed}: noise, and where the EMA of the flow
+// takes it. With generate_data_from_z1, z1 are images of the data set and z0 is where the reverse ODE takes them. An
+// interrupted run, even a killed one, resumes after its last batch. Runs with different seeds can run at the same time.
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import {
@@ -37,20 +37,20 @@ import { encodeModel, sampleModel } from './sample.ts';
 export interface GenerateOptions {
   device: Device;
   partial?: boolean;
-  /** Where the folder holds all of these pairs already: 'refuse' is an error (default), 'keep' returns them. */
+  /** What to do if the folder already holds all of these pairs: 'refuse' throws (default), 'keep' returns them. */
   complete?: 'refuse' | 'keep';
-  /** Stops; the batches that are done stay. */
+  /** Stops the run; completed batches stay. */
   signal?: AbortSignal;
-  /** Told of what was left out of a checkpoint with `partial`, and of going on. */
+  /** Reports tensors that `partial` skipped, and resuming. */
   onNotice?: (text: string) => void;
-  /** Pairs solved so far, and in all. */
+  /** Called with the number of pairs solved and their total. */
   onProgress?: (done: number, total: number) => void;
 }
 
 export interface GeneratedPairs {
   folder: string;
   count: number;
-  /** Evaluations of the network a pair, in the mean over batches. */
+  /** Network evaluations per pair, averaged over batches. */
   nfe: number;
 }
 
@@ -61,11 +61,11 @@ const optionKinds: OptionKinds<GenerateOptions> = {
 };
 
 /**
- * Exactly reflow.total_number_of_samples pairs of seed `seed`, or of as many training images from the first one on,
- * training.batch_size at a time and never more in memory.
- * @throws FileError where the folder holds all of its pairs already (unless `complete` says to keep them), is in use or cannot
- * be written; ConfigError where it holds pairs of another teacher, sampler or configuration, naming what differs,
- * and where there are fewer images
+ * Generates exactly reflow.total_number_of_samples pairs, from noise of seed `seed` or from the first training images.
+ * It holds at most training.batch_size of them in memory.
+ * @throws FileError if the folder already holds all pairs (unless `complete` is 'keep'), is in use or cannot be
+ * written; ConfigError if it holds pairs of another teacher, sampler or configuration, naming the differences, or if
+ * the data set has fewer images
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
   requireConfig('generatePairs', config);
@@ -85,7 +85,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   using images = plan.solved === 'z0' ? await loadDataset(config, 'train', onNotice) : undefined;
   if (images && images.count < plan.count)
     throw new ConfigError(
-      `there are ${images.count} training images; lower reflow.total_number_of_samples, ${plan.count}, to that`,
+      `reflow.total_number_of_samples is ${plan.count}, but there are only ${images.count} training images`,
     );
   await device.prepare(declaredModules());
   const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
@@ -99,12 +99,12 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
     const free = await freeBytes(folder);
     if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
-    if (writer.done > 0) onNotice(`going on from pair ${Math.min(writer.done * batch, count)} of ${count}`);
+    if (writer.done > 0) onNotice(`resuming from pair ${Math.min(writer.done * batch, count)} of ${count}`);
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
       const { values, nfe } = images
-        ? await inverted(model, config, images, { num, first, device, signal })
-        : await solved(model, config, { num, first, seed, device, signal });
+        ? await invertImages(model, config, images, { num, first, device, signal })
+        : await solvePairs(model, config, { num, first, seed, device, signal });
       await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
@@ -118,28 +118,28 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
 
 type Request = { num: number; first: number; device: Device; signal?: AbortSignal };
 
-/** z1 of noise. */
-async function solved(model: UNet, config: Config, request: Request & { seed: number }) {
-  // A pair's number is that of its noise: none is left out.
+/** Solves from noise to z1. */
+async function solvePairs(model: UNet, config: Config, request: Request & { seed: number }) {
+  // The index of a pair is that of its noise, so no sample may be left out.
   const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
   return { values, nfe };
 }
 
-/** z0 of images. */
-async function inverted(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
+/** Solves backwards from images to z0. */
+async function invertImages(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
   await turn(request.signal);
   const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
   const { latents: values, nfe } = await encodeModel(model, config, images, request);
   return { values, nfe };
 }
 
-/** The images of those z0, as they stand in the data set. */
+/** The images, in the order of the data set, in batches. */
 async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: PairPlan) {
   for (let first = 0; first < count; first += batch)
     yield (await sequentialBatch(dataset, first, Math.min(batch, count - first), { centered: data.centered })).images;
 }
 
-/** What the pairs of a configuration take on the disk. */
+/** Bytes on disk that the pairs of a configuration need. */
 export function pairBytes({ data, reflow }: Config): number {
   const numbers = data.num_channels * data.image_size ** 2 * reflow.total_number_of_samples;
   return numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
@@ -171,7 +171,7 @@ function samplerOf({ sampling, reflow }: Config): PairPlan['sampler'] {
   return noisy ? { name, steps, sigma_variance, sde_drift } : { name, steps };
 }
 
-/** Parts of a plan by the keys of the configuration that set them. */
+/** The configuration key that sets each part of a plan. Only these parts are compared. */
 const keyOf: Record<string, string> = {
   teacher: 'SHA-256 of reflow.last_flow_ckpt',
   count: 'reflow.total_number_of_samples',
@@ -196,20 +196,20 @@ function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (tex
     `  ${keyOf[path] ?? path}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`;
   const { dataset } = (plan.config as Config).data;
   const ofFiles = plan.solved === 'z0' && encodedSets.includes(dataset);
-  // Pairs that were begun before there was that key have images as they are stored.
+  // Pairs from before exif_orientation existed used images as stored.
   const counts = ({ path, a, b }: Difference) =>
     path in keyOf && (path !== 'config.data.exif_orientation' || (ofFiles && (a ?? false) !== b));
   const lines = [
     ...differences(begun, plan).filter(counts),
-    // Of the configuration only what changes the teacher's function.
+    // From the configuration, only the keys that change the teacher's function count.
     ...architectureDifferences(begun.config, plan.config),
   ].map(told);
   if (lines.length > 0)
     throw new ConfigError([
-      `${folder} holds pairs of another run; give another --config.seed, or the same values:`,
+      `${folder} holds pairs of another run; give another --config.seed or the same values:`,
       ...lines,
     ]);
   for (const part of ['package', 'device'] as const)
     if (begun[part] !== plan[part])
-      notice(`${folder} was begun with ${part} ${begun[part]}, now ${plan[part]}: pairs may differ by rounding`);
+      notice(`${folder} was started with ${part} ${begun[part]}, now ${plan[part]}: pairs may differ by rounding`);
 }

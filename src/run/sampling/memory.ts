@@ -1,4 +1,4 @@
-// How many samples fit a memory budget: measured on the model itself, not guessed.
+// The number of samples that fit a memory budget, measured on the model.
 import { gradients } from '../../autograd/gradients.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
@@ -7,8 +7,9 @@ import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 
 /**
- * The largest micro-batch whose forward pass (with `gradient`: that and the gradient by x) stays within `budget` bytes
- * beyond what is in use now; at least 1. Two passes, of one and two samples, give the bytes per sample.
+ * The largest micro-batch, at least 1, whose forward pass needs at most `budget` bytes beyond those in use now. With
+ * `gradient`, the pass includes the gradient with respect to x. Passes over one and two samples give the bytes per
+ * sample.
  */
 export function microBatchFor(
   velocity: Velocity,

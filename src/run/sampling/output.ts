@@ -1,7 +1,7 @@
-// Samples and latents as files. Samples by extension:
-//   .png  a grid of all, pixels to the nearest
-//   .npz  "samples", u8 [N, H, W, C], floor(255 x) as the official evaluation writes
-//   .np   the same as a .npy file, as the official training writes
+// Files of samples and latents. The format of samples depends on the extension:
+//   .png  a grid of all images, pixels rounded to nearest
+//   .npz  "samples", u8 [N, H, W, C], floor(255 x), as the official evaluation writes them
+//   .np   the same array in .npy format, as the official training writes it
 //   .npy  f32 [N, C, H, W] in data range, not clipped
 import { extname } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../../arguments.ts';
@@ -29,11 +29,14 @@ const writers: Record<string, Writer> = {
   },
 };
 
-/** Asked before the work, so that a wrong name does not cost it. @throws UsageError for another extension */
+/**
+ * The writer for a path. Call it before sampling, so that a wrong name fails early.
+ * @throws UsageError for other extensions
+ */
 export function sampleWriter(path: string): Writer {
   checkArgument('sampleWriter', 'path', path, kinds.path);
   const writer = writers[extname(path).toLowerCase()];
-  if (!writer) throw new UsageError(`samples are written as ${Object.keys(writers).join(', ')}; got "${path}"`);
+  if (!writer) throw new UsageError(`expected a file name ending in ${Object.keys(writers).join(', ')}, got "${path}"`);
   return async (target, images, shape, config) => {
     checkArguments('sampleWriter', { path: [target, kinds.path], images: [images, kinds.float32] });
     const dims = wholeNumbers('sampleWriter', 'shape', shape);
@@ -45,8 +48,9 @@ export function sampleWriter(path: string): Writer {
 }
 
 /**
- * Start points from a .npy file [N, C, H, W] of floating-point numbers, as f32 in our layout.
- * @throws FileError for whole numbers, another shape, and values that are not finite in f32
+ * Reads start points from a floating-point .npy file [N, C, H, W].
+ * @returns f32 [N, H, W, C]
+ * @throws FileError for integers, another shape, or values that are not finite in f32
  */
 export async function readLatents(path: string, config: Config): Promise<{ count: number; data: Float32Array }> {
   checkArgument('readLatents', 'path', path, kinds.path);
@@ -59,7 +63,7 @@ export async function readLatents(path: string, config: Config): Promise<{ count
   if (!fits || !isFloating(dtype))
     throw new FileError(
       path,
-      `latents must be f32 [N, ${channels}, ${size}, ${size}], or f16 or f64, got ${dtype} ${formatShape(shape)}`,
+      `expected latents f16, f32 or f64 [N, ${channels}, ${size}, ${size}], got ${dtype} ${formatShape(shape)}`,
     );
   const values = toFloat32(array);
   const at = values.findIndex((value) => !Number.isFinite(value));

@@ -1,4 +1,4 @@
-// `sample`: images from a checkpoint's averaged weights.
+// `sample`: samples images from a checkpoint's averaged weights.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
@@ -28,11 +28,11 @@ export interface SampleRequest
     | 'signal'
   > {
   num: number;
-  /** The logical batch: RK45's error norm is over it. Default: num. */
+  /** Images per batch, over which RK45 takes its error norm. Default: num. */
   batch?: number;
-  /** Samples evaluated at once; results do not depend on it. Default: as many as fit the memory budget. */
+  /** Samples evaluated at once; does not affect results. Default: as many as fit the memory budget. */
   microBatch?: number;
-  /** Default: the configuration's, as for steps, tolerance and seed. */
+  /** Default: that of the configuration, as for steps, tolerance and seed. */
   solver?: SampleOptions['solver'];
   seed?: number;
   /** Start points [num, H, W, C] in place of noise of `seed`. */
@@ -41,7 +41,7 @@ export interface SampleRequest
 }
 
 export interface SampledImages extends FlowSample {
-  /** [num, H, W, C]; without the samples that are left out, see sampling.not_finite. */
+  /** [N, H, W, C], where N is num minus the samples left out: see sampling.not_finite. */
   shape: [number, number, number, number];
   seconds: number;
 }
@@ -74,6 +74,7 @@ const loadingKinds: OptionKinds<LoadingRequest> = {
 };
 
 /**
+ * Samples images from a checkpoint.
  * @param reference a checkpoint of any kind
  * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
  */
@@ -91,12 +92,12 @@ export async function sampleFromCheckpoint(
   await device.prepare(declaredModules());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
-  // Awaited here: the model lives until this function returns.
+  // Awaited here, so that the model lives until sampling ends.
   return await sampleModel(model, config, sampled);
 }
 
 /**
- * Images back to where their paths begin, as one batch, by the configuration's solver.
+ * Solves backwards from images to the start of their paths, as one batch, with the configuration's solver.
  * @param images f32 [num, H, W, C] in network range
  */
 export function encodeModel(
@@ -113,16 +114,14 @@ export function encodeModel(
   return encode(velocity, images, { shape, ...how, microBatch, device, signal });
 }
 
-/** @throws DeviceError for more images than the memory of this machine holds */
+/** @throws DeviceError for more images than fit into this machine's memory */
 function requireRoom(num: number, config: Config): void {
   const [needed, there] = [4 * num * sizeOf(imageShape(config)), machineMemory()];
   if (needed > there)
-    throw new DeviceError(
-      `${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; ask for fewer`,
-    );
+    throw new DeviceError(`${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; sample fewer`);
 }
 
-/** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
+/** Samples from the weights that `model` holds now, in as many parts as the memory budget requires. */
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
@@ -134,7 +133,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const shape = imageShape(config);
   const velocity = replayable(networkVelocity(model.eval()));
   const start = performance.now();
-  // The official code has noise in its Euler sampler only.
+  // The official code adds noise in its Euler sampler only.
   const sigmaVariance = checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0);
   const stochastic = sigmaVariance > 0;
   const result = await sample(velocity, {
@@ -142,7 +141,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
     solver,
     sigmaVariance,
-    // Only what is read: the rest is refused where a caller asks for it.
+    // Passes only options that the solver reads; sample() refuses the others.
     noiseScale: checked.noiseScale ?? (latents && !stochastic ? undefined : init_noise_scale),
     sdeDrift: checked.sdeDrift ?? (stochastic ? sde_drift : undefined),
     steps: checked.steps ?? (solver === 'rk45' ? undefined : sample_N),

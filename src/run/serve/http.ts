@@ -1,5 +1,5 @@
-// The sampling server's HTTP. What is slow, large or wrong costs the sender: everything has a limit, in time, in bytes and in number,
-// and whoever has gone is not computed for.
+// The HTTP layer of the sampling server. Everything a client can send has a limit in time, bytes and number, and
+// nothing is computed for clients that have disconnected.
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { RectiflowError, ValueError } from '../../errors.ts';
@@ -19,45 +19,45 @@ import {
   targetOf,
 } from './request.ts';
 
-/** What a server answers from. */
+/** The source of the server's samples. */
 export interface Sampler {
   rules: OrderRules;
-  /** Told by /healthz. */
+  /** Reported by /healthz. */
   about: { version: string; device: string; checkpoint: string; shape: readonly number[] };
-  /** The longest that it may block the event loop at a time, in seconds. */
+  /** Longest time for which it blocks the event loop at once, in seconds. */
   blocking: number;
-  /** An answer of that type. @throws the signal's reason soon after it is aborted */
+  /** Computes an answer of the given type. @throws the signal's reason soon after it is aborted */
   draw(order: Order, type: AnswerType, signal: AbortSignal): Promise<Drawn>;
 }
 
-/** The body of an answer, and headers that belong to it. */
+/** Body and additional headers of an answer. */
 export type Drawn = Pick<Reply, 'body' | 'headers'>;
 
-/** What a client may take, in milliseconds. */
+/** Time limits for clients, in milliseconds. */
 export interface Times {
-  /** Until the headers of a request are there. */
+  /** Time to receive the headers of a request. */
   headers: number;
-  /** Until the whole request is there. */
+  /** Time to receive a whole request. */
   request: number;
-  /** How long a connection may lie idle between two requests. */
+  /** Time for which a connection may be idle between two requests. */
   idle: number;
-  /** How long an answer may take to be sent, beside the time that its size takes at the least rate. */
+  /** Time to send an answer, in addition to its size divided by `rate`. */
   send: number;
-  /** That rate: bytes a millisecond. */
+  /** Lowest rate at which a client may read an answer, in bytes per millisecond. */
   rate: number;
 }
 
 const TIMES: Times = { headers: 10_000, request: 20_000, idle: 5_000, send: 30_000, rate: 64 };
-/** Requests that a client may send before it has read the answers to those before. */
+/** Most requests that a connection may pipeline without reading their answers. */
 const MOST_PIPELINED = 64;
 
 const MOST_CONNECTIONS = 512;
 const MOST_HEADER_BYTES = 8 * 1024;
-/** Bytes of answers that clients have not taken yet, beyond which no order is taken. */
+/** Bytes of unsent answers above which no further order is accepted. */
 const MOST_UNSENT = 2 ** 27;
-/** How long what still comes on a connection is read, so that its client gets to the last answer. */
+/** Milliseconds for which a refused connection is still read, so that its client receives the answer. */
 const LINGER_MS = 1000;
-/** How long the answers to interrupted requests may take to be sent when the server ends. */
+/** Milliseconds to send the answers to interrupted requests when the server closes. */
 const FAREWELL_MS = 500;
 
 export interface HttpOptions {
@@ -67,17 +67,17 @@ export interface HttpOptions {
   /** Seconds that the samples of one request may take; default 600. */
   timeout?: number;
   times?: Partial<Times>;
-  /** Told of failures that are not the client's. */
+  /** Called with errors that the client did not cause. */
   onFailure?: (error: unknown) => void;
 }
 
 export interface HttpServer {
   url: string;
-  /** Where it listens in truth, also for a name or port 0. */
+  /** The actual address and port, resolved from a name or port 0. */
   address: AddressInfo;
-  /** Answers orders from now on; before, they are refused with 503. */
+  /** Starts to serve samples; before this call, orders get status 503. */
   begin(sampler: Sampler): void;
-  /** Stops listening and ends all requests. Resolves when no connection is left and nothing is computed. */
+  /** Stops listening and ends all requests. Resolves when all connections are closed and nothing is being computed. */
   close(): Promise<void>;
 }
 
@@ -88,10 +88,13 @@ interface Reply {
   headers?: Record<string, string>;
 }
 
-/** @param proceed is to be called before a body is read */
+/**
+ * Answers a request.
+ * @param proceed must be called before reading the body; sends "100 Continue" if the client expects it
+ */
 type Answer = (request: IncomingMessage, signal: AbortSignal, proceed: () => void) => Promise<Reply>;
 
-/** A connection: its requests without an answer, and the bytes of answers that its client has not taken. */
+/** A connection: its unanswered requests, and the bytes of its unsent answers. */
 interface Connection {
   pending: Map<IncomingMessage, AbortController>;
   unsent: number;
@@ -104,7 +107,7 @@ const errorReply = (status: number, text: string, headers: Record<string, string
   headers,
 });
 
-/** @throws ValueError for a host or a port on which this machine cannot listen */
+/** Starts to listen. @throws ValueError for a host or port on which this machine cannot listen */
 export async function listen(options: HttpOptions): Promise<HttpServer> {
   const { host, port, timeout = 600, onFailure } = options;
   const times = { ...TIMES, ...options.times };
@@ -117,7 +120,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   let closed: Promise<void> | undefined;
 
   const busy = (text: string) => new HttpError(503, text, { 'retry-after': String(queue.retrySeconds) });
-  const ending = () => new HttpError(503, 'the server is ending', { connection: 'close' });
+  const ending = () => new HttpError(503, 'the server is shutting down', { connection: 'close' });
 
   const routes: Record<string, Record<string, Answer>> = {
     '/': { GET: async () => ({ status: 200, type: 'text/plain; charset=utf-8', body: usage(sampler?.rules) }) },
@@ -141,20 +144,20 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   async function sample(...[request, signal, proceed]: Parameters<Answer>): Promise<Reply> {
     const type = answerType(request);
     if (targetOf(request).query !== '')
-      throw new HttpError(400, 'what to sample is read from the body, as JSON, and not from a query');
+      throw new HttpError(400, '/sample reads its options from a JSON body, not from a query');
     checkBody(request);
     proceed();
     const body = parseBody(await readBody(request, signal));
-    if (!sampler) throw busy('the checkpoint is being loaded');
+    if (!sampler) throw busy('the checkpoint is still loading');
     const order = orderOf(body, sampler.rules);
-    if (queue.full) throw busy(`the queue is full: ${queue.limit} requests wait`);
-    if (unsent > MOST_UNSENT) throw busy('too many answers wait for their clients');
+    if (queue.full) throw busy(`the queue is full: ${queue.limit} requests are waiting`);
+    if (unsent > MOST_UNSENT) throw busy('too many answers are waiting to be read by their clients');
     const { draw } = sampler;
     const work = () => withinTime(signal, (limited) => draw(order, type, limited));
     return { status: 200, type, ...(await queue.run(work, signal)) };
   }
 
-  /** Does what is asked for, with a signal that also ends it when its time is over. @throws HttpError 503 */
+  /** Runs work with a signal that also aborts after `timeout`. @throws HttpError 503 */
   async function withinTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const limit = new AbortController();
     const text = `the samples took longer than ${timeout} s; ask for fewer images or steps`;
@@ -169,21 +172,22 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   function refusal(error: unknown): Reply {
     if (error instanceof HttpError) return errorReply(error.status, error.message, error.headers);
     onFailure?.(error);
-    return errorReply(500, error instanceof RectiflowError ? error.message.split('\n')[0] : 'a fault of the server');
+    return errorReply(500, error instanceof RectiflowError ? error.message.split('\n')[0] : 'internal server error');
   }
 
   async function answer(...[request, signal, proceed]: Parameters<Answer>): Promise<Reply> {
     if (closed) throw ending();
     const { expect = '100-continue' } = request.headers;
-    if (expect.toLowerCase() !== '100-continue') throw new HttpError(417, 'only 100-continue may be expected');
+    if (expect.toLowerCase() !== '100-continue')
+      throw new HttpError(417, 'the only supported expectation is 100-continue');
     refuseForeignPages(request, ownNames);
     const { path } = targetOf(request);
     const methods = Object.hasOwn(routes, path) ? routes[path] : path === '*' ? {} : undefined;
-    if (!methods) throw new HttpError(404, `there is nothing at this path; try ${Object.keys(routes).join(', ')}`);
+    if (!methods) throw new HttpError(404, `not found; the paths are ${Object.keys(routes).join(', ')}`);
     const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
     if (Object.hasOwn(methods, method)) return methods[method](request, signal, proceed);
     const allowed = Object.keys(methods).flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]));
-    throw new HttpError(405, `this path takes ${allowed.join(' and ') || 'no such method'}`, {
+    throw new HttpError(405, `method not allowed; this path allows ${allowed.join(', ') || 'none'}`, {
       allow: allowed.join(', '),
     });
   }
@@ -198,7 +202,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   async function handle(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
     const { socket } = request;
     const connection = connections.get(socket);
-    // Gone while what it had sent was parsed.
+    // The client disconnected while its request was parsed.
     if (!connection || socket.destroyed) return;
     if (connection.pending.size >= MOST_PIPELINED) {
       socket.destroy();
@@ -206,7 +210,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     }
     const controller = new AbortController();
     connection.pending.set(request, controller);
-    // A client that goes is told of by its socket.
+    // The socket's close event handles a client that disconnects.
     request.on('error', () => {});
     response.on('error', () => {});
     let continued = !awaitsContinue;
@@ -224,7 +228,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
       'content-length': body.length,
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
-      // A client that was not told to go on may send its body or not.
+      // A client that received no "100 Continue" may or may not send its body.
       ...((closed || !continued) && { connection: 'close' }),
       ...headers,
     });
@@ -235,18 +239,18 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
       const timer = setTimeout(() => socket.destroy(), times.send + body.length / times.rate);
       response.once('close', () => {
         clearTimeout(timer);
-        // The end of its connection has settled the account of all its answers.
+        // The close of the connection already subtracted all of its answers.
         if (!connections.has(socket)) return;
         unsent -= body.length;
         connection.unsent -= body.length;
       });
     };
-    // Behind others on the same connection an answer has no socket yet.
+    // A pipelined answer has no socket until those before it are sent.
     if (response.socket) limitSending();
     else response.once('socket', limitSending);
   }
 
-  /** Answers what is no request that HTTP's parser understands, and ends the connection. */
+  /** Answers a request that the HTTP parser rejects, and ends the connection. */
   function refuseRaw(socket: Socket, status: number, text: string, headers = ''): void {
     if (socket.writableEnded) return;
     const body = errorReply(status, text).body;
@@ -264,7 +268,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
       requestTimeout: times.request,
       keepAliveTimeout: times.idle,
       connectionsCheckingInterval: Math.min(1000, times.headers),
-      // Checked with an answer of ours.
+      // refuseForeignPages checks it and answers in JSON.
       requireHostHeader: false,
     },
     (request, response) => take(request, response, false),
@@ -273,7 +277,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   server.on('checkContinue', (request, response) => take(request, response, true));
   server.on('checkExpectation', (request, response) => take(request, response, true));
   server.on('connect', (_, socket) =>
-    refuseRaw(socket as Socket, 405, 'this is no proxy', 'allow: GET, HEAD, POST\r\n'),
+    refuseRaw(socket as Socket, 405, 'this server is not a proxy', 'allow: GET, HEAD, POST\r\n'),
   );
   server.on('connection', (socket) => {
     const connection: Connection = { pending: new Map(), unsent: 0 };
@@ -282,19 +286,20 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     socket.once('close', () => {
       connections.delete(socket);
       unsent -= connection.unsent;
-      for (const controller of connection.pending.values()) controller.abort(new HttpError(499, 'the client has gone'));
+      for (const controller of connection.pending.values())
+        controller.abort(new HttpError(499, 'the client disconnected'));
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
     const socket = duplex as Socket;
     const pending = [...(connections.get(socket)?.pending.keys() ?? [])];
-    // An answer to a whole request would be taken for this one's.
+    // Otherwise the client would take this answer for that of an earlier request.
     const foremost = pending.length === 0 || (pending.length === 1 && !pending[0].complete);
     if (!socket.writable || error.code === 'ECONNRESET' || !foremost) socket.destroy();
-    else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseRaw(socket, 408, 'the request did not come in time');
+    else if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') refuseRaw(socket, 408, 'the request was not received in time');
     else if (error.code === 'HPE_HEADER_OVERFLOW')
-      refuseRaw(socket, 431, `the headers of a request have at most ${MOST_HEADER_BYTES} bytes`);
-    else refuseRaw(socket, 400, 'this is not a request of HTTP/1.1');
+      refuseRaw(socket, 431, `the headers of a request may have at most ${MOST_HEADER_BYTES} bytes`);
+    else refuseRaw(socket, 400, 'not an HTTP/1.1 request');
   });
 
   await new Promise<void>((resolve, reject) => {
@@ -313,7 +318,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
     address,
     begin(ready) {
       sampler = ready;
-      // What has come while the event loop was blocked is not late.
+      // Raises the limits, so that requests received while the event loop was blocked do not count as late.
       const least = 4000 * ready.blocking;
       server.headersTimeout = Math.max(times.headers, least);
       server.requestTimeout = Math.max(times.request, least);
@@ -336,10 +341,10 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
 }
 
 const reasons: Record<string, string> = {
-  EADDRINUSE: 'another program listens there',
-  EACCES: 'this user may not listen there',
+  EADDRINUSE: 'the port is in use by another program',
+  EACCES: 'permission denied',
   EADDRNOTAVAIL: 'this machine does not have that address',
-  ENOTFOUND: 'there is no such host',
+  ENOTFOUND: 'unknown host',
 };
 
 function addressText(host: string, port: number): string {
@@ -354,7 +359,7 @@ function usage(rules: OrderRules | undefined): string {
   return (
     'rectiflow: samples of a rectified flow\n\n' +
     'GET /healthz  the state of this server, as JSON\n' +
-    'POST /sample  a PNG grid, or JSON where Accept says application/json; the body is a JSON object of\n' +
+    'POST /sample  a PNG grid, or JSON for Accept: application/json; the body is a JSON object with the optional keys\n' +
     orders
   );
 }

@@ -1,4 +1,4 @@
-// `serve`: samples of a checkpoint over HTTP.
+// `serve`: serves samples of a checkpoint over HTTP.
 import { checkArgument, checkOptions, isWhole, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { runOptions } from '../arguments.ts';
 import type { LoadModelOptions } from '../checkpoints/open.ts';
@@ -9,17 +9,17 @@ import { isLoopback } from './request.ts';
 import { openSampler } from './sampler.ts';
 
 export interface ServeOptions extends Pick<LoadModelOptions, 'device' | 'partial'> {
-  /** A name or an address of this machine; default 127.0.0.1, which only programs of this machine reach. */
+  /** Name or address to listen on; default 127.0.0.1, which is reachable from this machine only. */
   host?: string;
-  /** 0: any that is free. Default 8080. */
+  /** Port to listen on, 0 for any free port. Default 8080. */
   port?: number;
-  /** How many requests wait while one is computed; more are refused with 503. Default 16. */
+  /** Most requests that wait while one is computed; further ones get status 503. Default 16. */
   queue?: number;
-  /** Seconds that one request may be computed, after which it is answered with 503. Default 600. */
+  /** Most seconds to compute one request, which then gets status 503. Default 600. */
   timeout?: number;
   /** Closes the server when aborted. */
   signal?: AbortSignal;
-  /** Told what is worth knowing: that others reach the server, that an evaluation takes long, that a request has failed. */
+  /** Reports that other machines can reach the server, that one evaluation takes long, or that a request failed. */
   onNotice?: (text: string) => void;
 }
 
@@ -27,11 +27,11 @@ export interface SampleServer {
   /** http://HOST:PORT */
   readonly url: string;
   readonly port: number;
-  /** Resolves when the server has been closed, by `close` or by its signal. */
+  /** Resolves when the server is closed, by `close` or by its signal. */
   readonly closed: Promise<void>;
   /**
-   * Stops listening, answers what waits and what is computed with 503, and frees the network. Resolves when all that is done:
-   * within a second, or after the evaluation of the network that is running.
+   * Stops listening, answers pending requests with status 503, and frees the network. Resolves when that is done,
+   * within a second or after the current evaluation of the network.
    */
   close(): Promise<void>;
 }
@@ -51,9 +51,9 @@ const serveOptions: OptionKinds<ServeOptions> = {
 };
 
 /**
- * Serves samples of a checkpoint over HTTP, with its averaged weights: `GET /healthz`, `POST /sample`; docs/library.md describes both.
- * Images are those of `sampleFromCheckpoint` with the same numbers. They are computed on this thread, one request at a time; between
- * two evaluations of the network other requests have their turn.
+ * Serves samples of a checkpoint over HTTP, with its averaged weights: `GET /healthz` and `POST /sample`, see
+ * docs/library.md. The images are bit-identical to those of `sampleFromCheckpoint` with the same options. They are
+ * computed on this thread, one request at a time; other requests are handled between two evaluations of the network.
  *
  * ```js
  * const server = await serveSamples('checkpoint_1.safetensors', config, { device: await openDevice('cpu'), port: 0 });
@@ -64,9 +64,9 @@ const serveOptions: OptionKinds<ServeOptions> = {
  * ```
  *
  * @param reference a checkpoint of any kind
- * @returns a server that answers
- * @throws ValueError for a host or a port on which this machine cannot listen; FileError for weights that do not fit the
- * configuration; the signal's reason when aborted before the server answers
+ * @returns a running server
+ * @throws ValueError for a host or port on which this machine cannot listen; FileError for weights that do not fit the
+ * configuration; the signal's reason if aborted before the server is ready
  */
 export async function serveSamples(reference: string, config: Config, options: ServeOptions): Promise<SampleServer> {
   checkArgument('serveSamples', 'reference', reference, kinds.path);
@@ -75,13 +75,11 @@ export async function serveSamples(reference: string, config: Config, options: S
   const { host = '127.0.0.1', port = 8080, queue = 16, timeout, signal, onNotice, ...loading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice?.(`a request failed: ${(error as Error)?.message ?? error}`);
-  // The port is taken first: a network may take minutes to be read.
+  // Listens first, because loading the network may take minutes.
   const http = await listen({ host, port, queue, timeout, onFailure });
   const { address } = http.address;
   if (!isLoopback(address))
-    onNotice?.(
-      `${http.url} is not of this machine alone: anyone who reaches it may use this server, without a password`,
-    );
+    onNotice?.(`${http.url} may be reachable from other machines, and this server has no password`);
   const sampler = await openSampler(reference, config, { ...loading, onNotice }).catch(async (error) => {
     await http.close();
     throw error;
@@ -108,7 +106,7 @@ export async function serveSamples(reference: string, config: Config, options: S
   http.begin(sampler);
   if (sampler.blocking > 1)
     onNotice?.(
-      `one image takes the network ${sampler.blocking.toFixed(1)} s, for which other requests wait: they are read between two images`,
+      `one evaluation of the network takes ${sampler.blocking.toFixed(1)} s per image, and other requests wait that long`,
     );
   return { url: http.url, port: http.address.port, closed, close };
 }

@@ -1,6 +1,6 @@
-// Jobs for a device, which does one at a time.
+// A queue of jobs for a device, which runs one at a time.
 
-/** Does one job at a time, in the order in which they came; at most `limit` wait. */
+/** Runs one job at a time, in order of arrival. At most `limit` jobs wait. */
 export class JobQueue {
   readonly limit: number;
   private readonly jobs: (() => Promise<void>)[] = [];
@@ -11,7 +11,7 @@ export class JobQueue {
     this.limit = limit;
   }
 
-  /** How many jobs wait; the one that is being done is not counted. */
+  /** Number of waiting jobs, without the running one. */
   get waiting(): number {
     return this.jobs.length;
   }
@@ -24,15 +24,16 @@ export class JobQueue {
     return this.busy && this.jobs.length >= this.limit;
   }
 
-  /** Seconds until there may be room again, by the time that the last job took; from 1 to 60. */
+  /** Estimated seconds until there is room, 1 to 60: the duration of the last job. */
   get retrySeconds(): number {
     return Math.min(60, Math.max(1, Math.ceil(this.lastSeconds)));
   }
 
   /**
-   * Does the job when those before it are done. The queue must not be full.
-   * @param signal takes a waiting job out of the queue. A job that runs watches it by itself, and keeps its place until it has ended
-   * @throws the signal's reason at once when aborted; what the job throws
+   * Runs a job after those before it. The queue must not be full.
+   * @param signal removes a waiting job from the queue. A running job must watch the signal itself; it blocks the queue
+   * until it ends
+   * @throws the signal's reason immediately when aborted; any error of the job
    */
   run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -58,7 +59,7 @@ export class JobQueue {
     });
   }
 
-  /** Resolves when no job is being done. */
+  /** Resolves when no job is running. */
   async idle(): Promise<void> {
     await this.working;
   }

@@ -1,10 +1,10 @@
-// What a client asks for, checked: headers, body, and the order for samples in it.
+// Validation of requests: headers, body, and the order for samples in it.
 import type { IncomingMessage } from 'node:http';
 import { checkOptions, kinds, type OptionKinds, oneOf, wholeFrom } from '../../arguments.ts';
 import { ArgumentError } from '../../errors.ts';
 import { type SolverName, solverNames } from '../../flow/index.ts';
 
-/** A request that is refused: its status, a text for the client, and headers that belong to it. */
+/** A refused request: status, message for the client, and additional headers. */
 export class HttpError extends Error {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -16,16 +16,16 @@ export class HttpError extends Error {
   }
 }
 
-/** Samples that a client orders. */
+/** A client's order for samples. */
 export interface Order {
   count: number;
   seed: number;
   sampler: SolverName;
-  /** Undefined for rk45, which chooses its own. */
+  /** undefined for rk45, which chooses its own steps. */
   steps: number | undefined;
 }
 
-/** What an order may ask for, and what it means where it leaves something out. */
+/** Limits and defaults of an order. */
 export interface OrderRules {
   mostCount: number;
   mostSteps: number;
@@ -34,15 +34,15 @@ export interface OrderRules {
   steps: number;
 }
 
-/** Without "count", as many as this or as the limit allows. */
+/** Default of "count", unless the limit is lower. */
 const DEFAULT_COUNT = 16;
 
-/** The longest body in bytes; an order has less than 100. */
+/** Longest body in bytes; an order has less than 100. */
 export const MOST_BODY = 16 * 1024;
 
-/** @returns the path that is asked for, and the query behind it. @throws HttpError 400 for a target that is no path */
+/** @returns path and query of a request. @throws HttpError 400 for a target that is not a path */
 export function targetOf({ url = '' }: IncomingMessage): { path: string; query: string } {
-  // A second slash would begin a host's name; proxies send whole URLs, which servers must take.
+  // After two slashes, a host name would follow. Proxies send absolute URLs, which servers must accept.
   if (url === '*') return { path: url, query: '' };
   if (!url.startsWith('//') && URL.canParse(url, 'http://localhost')) {
     const { pathname, search } = new URL(url, 'http://localhost');
@@ -52,26 +52,26 @@ export function targetOf({ url = '' }: IncomingMessage): { path: string; query: 
 }
 
 /**
- * Refuses what other web pages send through the browser of a user of this machine. A browser names the page in Origin, and the name
- * under which it has found the server in Host; a page may have had its own name resolve to this machine.
- * @param ownNames what Host may be where the server listens on the loopback interface alone; undefined: anything
+ * Refuses requests of other web pages through the browser of a local user (CSRF, DNS rebinding). A browser sends the
+ * page's origin in Origin and the server's name in Host; a page can make its own name resolve to this machine.
+ * @param ownNames accepted values of Host if the server listens on the loopback interface only; undefined accepts any
  * @throws HttpError 400, 403, 421
  */
 export function refuseForeignPages({ headers, httpVersion }: IncomingMessage, ownNames?: readonly string[]): void {
   const { host, origin } = headers;
   if (host === undefined) {
-    if (httpVersion === '1.1') throw new HttpError(400, 'a request of HTTP/1.1 needs the header Host');
+    if (httpVersion === '1.1') throw new HttpError(400, 'an HTTP/1.1 request requires the header Host');
   } else {
     if (!URL.canParse(`http://${host}`)) throw new HttpError(400, 'the header Host is not a host');
     const { hostname } = new URL(`http://${host}`);
     if (ownNames && !isLoopback(hostname) && !ownNames.includes(hostname))
-      throw new HttpError(421, 'this server listens on the loopback interface and answers to localhost alone');
+      throw new HttpError(421, 'this server listens on the loopback interface and accepts only localhost as Host');
   }
   if (origin !== undefined && !(URL.canParse(origin) && new URL(origin).host === host))
-    throw new HttpError(403, 'requests of web pages of other origins are not served');
+    throw new HttpError(403, 'cross-origin requests are not allowed');
 }
 
-/** Whether a name or an address, IPv6 in brackets or not, is this machine's own, which others cannot reach. */
+/** Whether a name or address, IPv6 with or without brackets, is a loopback one, which other machines cannot reach. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|.+\.localhost|(::ffff:)?127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(host);
 }
@@ -79,7 +79,7 @@ export function isLoopback(host: string): boolean {
 const types = ['image/png', 'application/json'] as const;
 export type AnswerType = (typeof types)[number];
 
-/** The type that a client likes best, by RFC 9110, 12.5.1. @throws HttpError 406 where it takes neither */
+/** The type that a client prefers, by RFC 9110, 12.5.1. @throws HttpError 406 if it accepts neither */
 export function answerType({ headers }: IncomingMessage): AnswerType {
   const ranges = (headers.accept?.trim() || '*/*').split(',').map((text) => {
     const [range, ...parameters] = text.split(';').map((part) => part.trim().toLowerCase());
@@ -96,27 +96,27 @@ export function answerType({ headers }: IncomingMessage): AnswerType {
   });
   const [best] = ranked.sort((a, b) => b.weight - a.weight || a.vague - b.vague);
   if (best.weight > 0) return best.type;
-  throw new HttpError(406, `samples come as ${types.join(' or ')}`);
+  throw new HttpError(406, `samples are available as ${types.join(' or ')}`);
 }
 
-const tooLong = () => new HttpError(413, `a body has at most ${MOST_BODY} bytes`);
+const tooLong = () => new HttpError(413, `the body may have at most ${MOST_BODY} bytes`);
 
-/** Refuses a body by its headers, before it is read. @throws HttpError 413, 415 */
+/** Checks the headers of a body before it is read. @throws HttpError 413, 415 */
 export function checkBody({ headers }: IncomingMessage): void {
   const length = Number(headers['content-length'] ?? 0);
-  // Without a body, all is left to the defaults.
+  // Without a body, all options have their defaults.
   if (length === 0 && headers['transfer-encoding'] === undefined) return;
   if (length > MOST_BODY) throw tooLong();
   const [type, ...parameters] = (headers['content-type'] ?? '').split(';').map((part) => part.trim().toLowerCase());
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice('charset='.length);
   if (type !== 'application/json' || (charset !== undefined && !/^("?)utf-?8\1$/.test(charset)))
-    throw new HttpError(415, 'the body must be of the Content-Type application/json, in UTF-8');
+    throw new HttpError(415, 'the body must have the Content-Type application/json, in UTF-8');
   if ((headers['content-encoding'] ?? 'identity') !== 'identity')
     throw new HttpError(415, 'the body must not be compressed');
 }
 
 /**
- * The body of a request. What comes beyond `MOST_BODY` bytes is not kept.
+ * Reads the body of a request. Bytes after the first `MOST_BODY` are discarded.
  * @throws HttpError 413; the signal's reason when aborted
  */
 export function readBody(request: IncomingMessage, signal: AbortSignal): Promise<Uint8Array> {
@@ -126,7 +126,7 @@ export function readBody(request: IncomingMessage, signal: AbortSignal): Promise
     const end = (settle: () => void) => {
       request.off('data', onData).off('end', onEnd);
       signal.removeEventListener('abort', onAbort);
-      // What still comes is read and forgotten, so that the client gets to its answer.
+      // The rest is read and discarded, so that the client receives its answer.
       request.resume();
       settle();
     };
@@ -142,12 +142,12 @@ export function readBody(request: IncomingMessage, signal: AbortSignal): Promise
   });
 }
 
-/** @throws HttpError 400 for what is not JSON in UTF-8. Nothing at all is taken for {} */
+/** Parses a body; an empty one means {}. @throws HttpError 400 for anything but JSON in UTF-8 */
 export function parseBody(body: Uint8Array): unknown {
   if (body.length === 0) return {};
   let text: string;
   try {
-    // A byte order mark is passed over.
+    // The decoder skips a byte order mark.
     text = new TextDecoder('utf-8', { fatal: true }).decode(body);
   } catch {
     throw new HttpError(400, 'the body is not UTF-8');
@@ -159,7 +159,7 @@ export function parseBody(body: Uint8Array): unknown {
   }
 }
 
-/** The order that a body is. @throws HttpError 400 that names the key which is unknown, of a wrong type or out of its range */
+/** Reads the order in a body. @throws HttpError 400 naming a key that is unknown, of the wrong type or out of range */
 export function orderOf(body: unknown, rules: OrderRules): Order {
   const known: OptionKinds<Partial<Order>> = {
     count: wholeFrom(1, rules.mostCount),
@@ -169,7 +169,7 @@ export function orderOf(body: unknown, rules: OrderRules): Order {
   };
   try {
     const { count, seed, steps, sampler } = checkOptions('sample', body as Partial<Order>, known);
-    // Steps belong to the samplers of equal steps.
+    // Only fixed-step samplers take steps.
     const chosen = sampler ?? (steps !== undefined && rules.sampler === 'rk45' ? 'euler' : rules.sampler);
     if (chosen === 'rk45' && steps !== undefined)
       throw new ArgumentError('sample', 'no steps with the sampler rk45, which chooses its own', String(steps));

@@ -1,4 +1,4 @@
-// A network that answers orders for samples.
+// The network behind the sampling server.
 
 import { basename } from 'node:path';
 import { noGrad } from '../../autograd/mode.ts';
@@ -21,13 +21,13 @@ import type { Sampler } from './http.ts';
 import type { Order } from './request.ts';
 
 const MOST_COUNT = 256;
-/** Values of all the images of an order together. Their grid as a PNG blocks the event loop for about half a second. */
+/** Most pixel values of one order. Encoding that many as a PNG blocks the event loop for about half a second. */
 const MOST_VALUES = 2 ** 21;
 const MOST_STEPS = 1000;
-/** How long one evaluation of the network should block the event loop, in seconds. */
+/** Target time for which one evaluation of the network blocks the event loop, in seconds. */
 const PART_SECONDS = 0.1;
 
-/** @throws as loadModel */
+/** Loads a checkpoint and measures how long its network blocks the event loop. @throws as loadModel */
 export async function openSampler(
   reference: string,
   config: Config,
@@ -39,7 +39,7 @@ export async function openSampler(
   await device.prepare(declaredModules());
   const { model, checkpoint } = await loadModel(reference, config, options);
   const mostCount = Math.max(1, Math.min(MOST_COUNT, Math.floor(MOST_VALUES / sizeOf(shape))));
-  const { microBatch, blocking } = disposedOnError(model, () => {
+  const { microBatch, blocking } = disposeOnError(model, () => {
     const velocity = networkVelocity(model.eval());
     const fitting = microBatchFor(velocity, shape, { batch: mostCount, budget, device });
     const seconds = secondsOf(velocity, shape, device);
@@ -61,7 +61,7 @@ export async function openSampler(
   };
 }
 
-function disposedOnError<T>(owned: { dispose(): void }, work: () => T): T {
+function disposeOnError<T>(owned: { dispose(): void }, work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -70,14 +70,14 @@ function disposedOnError<T>(owned: { dispose(): void }, work: () => T): T {
   }
 }
 
-/** The time that the network takes for one image. */
+/** Seconds that the network takes for one image. */
 function secondsOf(velocity: Velocity, shape: readonly number[], device: Device): number {
   const evaluate = () => {
     const start = performance.now();
     scope(() => noGrad(() => velocity(zeros([1, ...shape], { device }), ones([1], { device })).dataSync()));
     return (performance.now() - start) / 1000;
   };
-  // The first time of an evaluation brings work with it that is not done again.
+  // The first evaluation includes one-time work.
   evaluate();
   return Math.min(evaluate(), evaluate());
 }
@@ -96,19 +96,19 @@ async function asJson(order: Order, drawn: SampledImages, config: Config, signal
   return `${JSON.stringify(answer)}\n`;
 }
 
-/** What `POST /sample` answers where Accept says application/json. */
+/** The answer to `POST /sample` with Accept: application/json. */
 export interface SampleAnswer {
-  /** [N, H, W, C], N being the count without those that are left out. */
+  /** [N, H, W, C], where N is `count` minus the number of samples left out. */
   shape: readonly number[];
-  /** Evaluations of the velocity for each image. */
+  /** Network evaluations per image. */
   nfe: number;
   count: number;
   seed: number;
   sampler: string;
   /** null for rk45. */
   steps: number | null;
-  /** Numbers of the samples that were not finite, with sampling.not_finite leave_out; otherwise they are an error. */
+  /** Indices of samples that are not finite, with sampling.not_finite leave_out; otherwise these are an error. */
   leftOut: number[];
-  /** Each image as a PNG file, in base64. */
+  /** Each image as a base64 PNG file. */
   images: string[];
 }

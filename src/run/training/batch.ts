@@ -1,4 +1,4 @@
-// A batch in device memory: the same memory for every step, so that a recorded step finds its data there.
+// A batch in device memory. Every step uses the same memory, so that a recorded step can be replayed on new data.
 import type { Device } from '../../device/device.ts';
 import { Counter } from '../../tensor/counter.ts';
 import { empty } from '../../tensor/create.ts';
@@ -7,24 +7,24 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 
-/** Some samples of a batch. */
+/** A range of the samples of a batch. */
 export interface BatchPart {
-  /** Of each array of the batch those samples, [count, ...]. */
+  /** These samples of each array of the batch, [count, ...]. */
   tensors: readonly Tensor[];
   count: number;
-  /** Number of the first one in the run, counted from `origin`: what draws for these samples start at. */
+  /** Offset of the first sample from `origin`, which draws for these samples start at. */
   sample: number;
   origin: Counter;
 }
 
 export class DeviceBatch {
-  /** Number in the run of the batch's first sample. */
+  /** Index in the run of the batch's first sample. */
   readonly origin: Counter;
   private readonly size: number;
   private readonly shapes: readonly Shape[];
   private readonly tensors: readonly Tensor[];
 
-  /** @param shapes of one sample of each array */
+  /** @param shapes shape of one sample of each array */
   constructor(size: number, shapes: readonly Shape[], device: Device) {
     this.size = size;
     this.shapes = shapes;
@@ -32,13 +32,13 @@ export class DeviceBatch {
     this.tensors = shapes.map((shape) => keep(empty([size, ...shape], { device })));
   }
 
-  /** Puts the batch of a step there. */
+  /** Loads the batch of a step. */
   load(step: number, arrays: readonly Float32Array[]): void {
     this.origin.set(step * this.size);
     this.tensors.forEach((target, i) => target.write(arrays[i]));
   }
 
-  /** Samples [first, first + count), as windows that the open scope owns. */
+  /** Samples [first, first + count), as views that the open scope owns. */
   part(first: number, count: number): BatchPart {
     const tensors = this.tensors.map((whole, i) =>
       view(whole, [count, ...this.shapes[i]], first * sizeOf(this.shapes[i])),

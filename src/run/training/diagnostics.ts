@@ -1,10 +1,10 @@
-// How a flow is doing while it is trained, at each evaluation, from few fixed samples:
-//   straightness     of its paths; 0: one step is exact
-//   transport cost   mean of (z1 - z0)^2 of its own coupling: it falls with reflow, and never rises
-//   coupling error   of reflow: mean squared distance between where it takes z0 and the z1 that belongs to it
-//   loss by time     of reflow: squared error of the velocity on the straight lines of those pairs, by tenths of t
-// At most 16 samples, 8 steps and 10 times of half of them: with the default eval_freq of 100 less than a hundredth of the
-// passes of training with a batch of 128, and less than a twentieth with any.
+// Measures a flow at each evaluation during training, from a few fixed samples:
+//   straightness     straightness of its paths; if it is 0, one step is exact
+//   transport cost   mean of (z1 - z0)^2 over its own coupling, which reflow lowers and never raises
+//   coupling error   reflow only: mean squared distance between where the flow takes z0 and the z1 of the pair
+//   loss by time     reflow only: squared error of the velocity on the straight lines of the pairs, by tenths of t
+// It uses at most 16 samples, 8 steps, and 10 times of half the samples. With the default eval_freq of 100, that is
+// below 1 % of the passes of training with batch size 128, and below 5 % with any batch size.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { initialNoise, interpolate, microBatched, networkVelocity, pathGauges, replayable } from '../../flow/index.ts';
@@ -20,39 +20,42 @@ import { imageShape } from '../config/schema.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
 
 const SAMPLES = 16;
-/** Of a flow; a distilled one is asked for as many as it was distilled to. */
+/** Euler steps for a flow; a distilled one uses the number that it is distilled to. */
 const STEPS = 8;
 
 export interface Diagnostics {
-  /** Mean per dimension, as the others. */
+  /** Mean per dimension, like the other figures. */
   straightness: number;
   transportCost: number;
-  /** Of reflow. */
+  /** Reflow only. */
   couplingError?: number;
-  /** Of reflow with times of its own: see Evaluation. */
+  /** Reflow with uniform times only: see Evaluation. */
   byTime?: number[];
 }
 
-/** Ends of some paths, f32 [N, H, W, C] each. */
+/** The ends of some paths, f32 [N, H, W, C] each. */
 export interface Coupling {
   z0: Float32Array;
   z1: Float32Array;
 }
 
-/** How many samples are looked at: no more than a step of training takes at once. */
-export function gaugedSamples({ training }: Config): number {
+/** Number of samples: at most as many as a training step evaluates at once. */
+export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
 /** z0 of those samples, apart from all that is trained on, f32 [N, H, W, C]. */
-export function gaugedNoise(config: Config, device: Device): Float32Array {
+export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, sampling } = config;
-  const shape = [gaugedSamples(config), ...imageShape(config)];
+  const shape = [probeCount(config), ...imageShape(config)];
   const draw = { seed, stream: streams.evaluation, noiseScale: sampling.init_noise_scale, device };
   return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
 }
 
-/** Of the weights that `model` holds now. @param coupling what its paths start from; of a 1-rectified flow, z0 alone */
+/**
+ * Measures the weights that `model` holds now.
+ * @param coupling the pairs of reflow, or for a 1-rectified flow only z0
+ */
 export function flowDiagnostics(
   model: UNet,
   config: Config,

@@ -1,12 +1,11 @@
-// What reflow.reflow_loss stands for (official losses.py): the squared difference of velocities is part of the loss itself,
-// here are the others.
-//   pseudo-huber   of velocities
+// The distances that reflow.reflow_loss selects (official losses.py), except l2, which is part of the loss itself.
+//   pseudo-huber   pseudo-Huber distance of velocities
 //   lpips          LPIPS of the images x0 + v and x1, for distillation from t = 0 to one step
-//   lpips+l2       their sum
+//   lpips+l2       sum of LPIPS and the squared difference
 //   lpips-huber    t H(v - (x1 - x0)) + LPIPS(x_t + (1 - t) v, x1) / (1 - t),
 //                  H(e) = (sqrt(||e||^2 + c^2) - c) / d, c = 0.00054 d, d dimensions, at every time: Lee, Lin, Fanti 2024,
-//                  section 4.2, with the 1/t of their best CIFAR-10 configuration (their time is 1 - t; they
-//                  enlarge the images to 224, which is left out). At t0 H's share is 1e-3: LPIPS is all but alone
+//                  section 4.2, with the 1/t of their best CIFAR-10 configuration. Their time is 1 - t. They also
+//                  upsample the images to 224, which this code does not. At t0, H has weight 1e-3, so LPIPS dominates
 import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { Lpips } from '../../eval/index.ts';
@@ -19,17 +18,18 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
 import { weightsFile } from '../machine/user_files.ts';
 
-/** Least 1 - t that lpips-huber divides by, as in its published code. */
+/** Lower bound of the 1 - t that lpips-huber divides by, as in its published code. */
 const NEAREST = 1e-5;
 
 export interface OpenDistance extends Disposable {
-  /** undefined: the squared difference. */
+  /** undefined for l2, the squared difference. */
   distance: Distance | undefined;
 }
 
 /**
- * Asked before anything else of a run: the weights of LPIPS are not part of the package.
- * @throws ConfigError for images at times that have none or grey images, FileError for weights that cannot be had
+ * Opens the distance of a configuration. Runs call it first, because the weights of LPIPS are not part of the package.
+ * @throws ConfigError for a schedule that the distance does not support, or for images without 3 channels; FileError
+ * for weights that cannot be read or downloaded
  */
 export async function openDistance(
   config: Config,
@@ -43,18 +43,19 @@ export async function openDistance(
     throw new ConfigError(
       `reflow.reflow_loss ${loss} compares images, so it ` +
         `${loss === 'lpips-huber' ? 'cannot have' : 'needs'} reflow.reflow_t_schedule ` +
-        `${loss === 'lpips-huber' ? 't1, which ends in noise' : 't0'}; ${wayOn}`,
+        `${loss === 'lpips-huber' ? 't1, which ends at noise' : 't0'}; ${wayOn}`,
     );
   if (config.data.num_channels !== 3)
     throw new ConfigError(
-      `reflow.reflow_loss ${loss} is for images of 3 channels, not ${config.data.num_channels}; ${wayOn}`,
+      `reflow.reflow_loss ${loss} expects images of 3 channels, got ${config.data.num_channels}; ${wayOn}`,
     );
   const lpips = await openLpips(vgg16, wayOn, options);
   const { centered } = config.data;
   const image = (x: Tensor) => (centered ? x : sub(mul(x, 2), 1));
   const perceptual: Perceptual = (a, b) => lpips.forward(image(a), image(b));
   const measure = loss === 'lpips-huber' ? lpipsHuber(perceptual) : oneStep(perceptual, loss === 'lpips+l2');
-  // As the official code: a distance of images is no sum over dimensions, but it is halved with one.
+  // As in the official code, a distance of images is halved without reduce_mean, although it is not a sum over
+  // dimensions.
   const scale = config.training.reduce_mean ? 1 : 0.5;
   return {
     distance: (v, x0, x1, t) => mul(measure(v, x0, x1, t), scale),
@@ -62,7 +63,7 @@ export async function openDistance(
   };
 }
 
-/** [N] of two batches of images in network range. */
+/** Distances [N] between two batches of images in network range. */
 type Perceptual = (a: Tensor, b: Tensor) => Tensor;
 
 function oneStep(perceptual: Perceptual, squared: boolean): Distance {
@@ -76,7 +77,7 @@ function lpipsHuber(perceptual: Perceptual): Distance {
   return (v, x0, x1, t) => {
     const dimensions = x1.size / x1.shape[0];
     const rest = sub(1, t);
-    // x_t + (1 - t) v, the end of a straight path from here.
+    // x_t + (1 - t) v: where a straight path from x_t ends.
     const end = add(x1, mul(reshape(rest, [t.size, ...x1.shape.slice(1).map(() => 1)]), sub(v, sub(x1, x0))));
     const huber = div(pseudoHubers(v, x0, x1, 0.00054 * dimensions), dimensions);
     return mean(add(mul(t, huber), div(perceptual(end, x1), maximum(rest, NEAREST))));

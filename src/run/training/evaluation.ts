@@ -1,5 +1,5 @@
-// The evaluation loss: the training objective on held-out images with the averaged weights, each image once, with noise and
-// time drawn by its number, so that two evaluations of one model agree to the bit and two models meet the same draws.
+// The evaluation loss: the training objective over held-out images. Noise and time depend on the index of the image
+// only, so two evaluations of one model are bit-identical, and different models see the same draws.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';
@@ -18,24 +18,24 @@ import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 
-/** Times are counted in tenths. */
+/** Number of equal intervals of [0, 1] that losses are reported by. */
 export const TIME_BUCKETS = 10;
 
 export interface Evaluation {
-  /** Mean over images of the loss as training.reduce_mean has it. */
+  /** Mean loss over images, reduced as training.reduce_mean says. */
   loss: number;
   images: number;
-  /** Mean loss of the images whose time fell into [k / 10, (k + 1) / 10); NaN where there was none. */
+  /** Mean loss of the images whose time is in [k / 10, (k + 1) / 10); NaN if there is none. */
   byTime: number[];
-  /** Mean over each batch, in order; the last may be smaller. */
+  /** Mean loss of each batch, in order. */
   batches: number[];
 }
 
 export interface EvaluateOptions {
   device: Device;
-  /** Images at once; the last batch may be smaller. */
+  /** Images per batch; the last batch may be smaller. */
   batchSize: number;
-  /** At most so many images from the beginning; default all. */
+  /** Largest number of images, from the first one; default: all. */
   images?: number;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
@@ -49,7 +49,7 @@ const optionKinds: OptionKinds<EvaluateOptions> = {
   onProgress: runOptions.onProgress,
 };
 
-/** Of the weights that `model` holds now. */
+/** Evaluates the weights that `model` holds now. */
 export async function evaluationLoss(
   model: UNet,
   dataset: ImageDataset,
@@ -67,7 +67,7 @@ export async function evaluationLoss(
   const counts = new Float64Array(TIME_BUCKETS);
   const batches: number[] = [];
   const training = model.training;
-  // Half the sum over the dimensions, or their mean.
+  // Mean over dimensions, or half their sum.
   const scale = config.training.reduce_mean ? 1 : (dataset.height * dataset.width * dataset.channels) / 2;
   model.eval();
   try {

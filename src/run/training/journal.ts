@@ -1,8 +1,8 @@
-// What a training run tells the world beside its checkpoints:
-//   log.jsonl                      one line a step; where it was evaluated, with what diagnostics.ts measures
-//   tensorboard/                   event files, one a session
+// The records of a training run, apart from its checkpoints:
+//   log.jsonl                      one line per step; for evaluated steps, with the figures of diagnostics.ts
+//   tensorboard/                   event files, one per session
 //   samples/iter_<step>/           sample.png, sample.npz, sample.np
-//   <eval_folder>/ckpt_<k>/        evaluation.json, samples.png of each snapshot
+//   <eval_folder>/ckpt_<k>/        evaluation.json and samples.png of each snapshot
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -31,7 +31,7 @@ export class RunJournal {
   private readonly log: StepLog;
   private readonly events: EventFile;
   private sinceLogged: TrainingStep[] = [];
-  /** Of the step that is not in the log yet. */
+  /** Figures of the step that is about to be logged. */
   private evaluated: Record<string, number> = {};
 
   private constructor(workdir: string, config: Config, log: StepLog, events: EventFile) {
@@ -42,9 +42,9 @@ export class RunJournal {
   }
 
   /**
-   * @param from the first step of this session; what was recorded from there on is cut or purged
-   * @param notice told of records that another program has removed
-   * @throws FileError for what cannot be written, also where that is due only at a snapshot
+   * @param from the first step of this session; earlier records of later steps are removed
+   * @param notice reports records that another program removed
+   * @throws FileError for a file or folder that cannot be written, including those that only snapshots write
    */
   static async open(
     workdir: string,
@@ -65,7 +65,7 @@ export class RunJournal {
     }
   }
 
-  /** Every step to the log, once it has been evaluated; their means to TensorBoard every training.log_freq steps. */
+  /** Logs a step, after its evaluation if it has one; every training.log_freq steps, writes means to TensorBoard. */
   async step(info: TrainingStep): Promise<void> {
     const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
     await this.log.write({ step, loss, lr, grad_norm, images_per_s, ...this.evaluated });
@@ -84,7 +84,7 @@ export class RunJournal {
     this.sinceLogged = [];
   }
 
-  /** @param step after whose update it was made */
+  /** Records an evaluation. @param step the update after which it was made */
   async evaluation(step: number, { loss, byTime }: Evaluation, diagnostics: Diagnostics): Promise<void> {
     const buckets = (diagnostics.byTime ?? byTime).flatMap((value, k) =>
       Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
@@ -104,7 +104,7 @@ export class RunJournal {
     });
   }
 
-  /** A snapshot's samples and evaluation: by step as the official code names its samples, by number its evaluation. */
+  /** Writes a snapshot's samples, named by step as in the official code, and its evaluation, named by number. */
   async snapshot(taken: {
     step: number;
     number: number;
@@ -128,7 +128,7 @@ export class RunJournal {
     await writeJson(join(folder, 'evaluation.json'), report);
   }
 
-  /** Returns when the log is on the disk: no saved state is ahead of it. */
+  /** Resolves when the log is on disk, so that no saved state is ahead of it. */
   sync(): Promise<void> {
     return this.log.sync();
   }
@@ -139,7 +139,10 @@ export class RunJournal {
   }
 }
 
-/** Makes a folder. @throws FileError where something in it that is to be a folder is none, or nothing can be written there */
+/**
+ * Makes a folder.
+ * @throws FileError if it cannot be written, or if an entry whose name matches `names` is not a folder
+ */
 async function requireFolders(folder: string, names: RegExp): Promise<void> {
   makeFolder(folder);
   await requireWritable(join(folder, 'trial'));

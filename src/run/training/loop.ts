@@ -1,5 +1,5 @@
-// The training loop: one optimiser update a step from an objective. It prints nothing.
-// Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so a run can be repeated bit by bit.
+// The training loop: one optimiser update per step. It prints nothing.
+// Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so repeated runs are bit-identical.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { Adam } from '../../nn/adam.ts';
@@ -9,7 +9,7 @@ import type { Objective } from './objective.ts';
 import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
 
 export interface LoopOptions extends UpdateOptions {
-  /** First step and the number of the step to stop before. */
+  /** First step, and the step at which to stop, exclusive. */
   from: number;
   total: number;
   signal?: AbortSignal;
@@ -38,7 +38,7 @@ const optionKinds: OptionKinds<LoopOptions> = {
 };
 const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
 
-/** The same promise, rejected at once when the signal is aborted: data may be slow to come. */
+/** Resolves like `promise`, but rejects as soon as the signal is aborted: data may load slowly. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   let stop = () => {};
@@ -53,14 +53,15 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   }
 }
 
-/** Whether an error is what ended work because of this signal. */
+/** Whether an error is the reason of this aborted signal. */
 export function wasAborted(signal: AbortSignal | undefined, error: unknown): boolean {
   return signal?.aborted === true && error === signal.reason;
 }
 
 /**
- * @returns the step it stopped before: `total`, or less when `signal` was aborted. A step that the abort ends in its midst is not done:
- * network and optimiser are those of the step before.
+ * Runs the steps from `from` to `total`.
+ * @returns the next step to run: `total`, or less if `signal` was aborted. A step that is interrupted by the signal
+ * leaves network and optimiser as they were before it
  */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);
@@ -68,7 +69,7 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
   model.train();
   using update = new BatchUpdate(checked);
   for (let step = from; step < total; step++) {
-    // Lets signals and timers in between two steps, which block the event loop.
+    // Lets signals and timers run, because steps block the event loop.
     await nextTurn();
     if (signal?.aborted) return step;
     const start = performance.now();

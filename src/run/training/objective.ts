@@ -1,5 +1,5 @@
-// What a training step minimises, as the loop sees it: a batch that is fetched ahead, and the loss of a part of it. Every draw
-// is a function of (seed, sample), samples numbered through the run.
+// Training objectives: the arrays of a step's batch, which are prefetched, and the loss of a part of the batch. Every
+// draw is a function of (seed, sample), where samples are numbered through the run.
 //   a flow from noise to data     z0 drawn, z1 images
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
@@ -22,7 +22,7 @@ import { streams } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
-import { type ImageBatches, prefetched } from '../data.ts';
+import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
 export interface Objective {
@@ -30,7 +30,7 @@ export interface Objective {
   readonly shapes: readonly Shape[];
   /** The arrays of a step's batch, f32 [batch_size, ...shape] each. */
   fetch(step: number): Promise<readonly Float32Array[]>;
-  /** The mean loss over the samples of a part. All it does is done on the device, so that it can be recorded. */
+  /** The mean loss over the samples of a part. It works on the device only, so that it can be recorded. */
   loss(part: BatchPart): Tensor;
 }
 
@@ -40,12 +40,15 @@ interface ObjectiveOptions {
   device: Device;
 }
 
-/** Of reflow: what sets velocity and straight line, or their images, apart; the squared difference where it is undefined. */
+/**
+ * `distance` compares the velocity with the straight line, or the images that they lead to; default: squared
+ * difference.
+ */
 interface ReflowOptions extends ObjectiveOptions {
   distance?: Distance;
 }
 
-/** From noise to images. */
+/** The objective of a flow from noise to images. */
 export function flowObjective(
   batches: Pick<ImageBatches, 'imageShape' | 'batch'>,
   { model, config, device }: ObjectiveOptions,
@@ -66,7 +69,7 @@ export function flowObjective(
   };
 }
 
-/** As training.time_* say. */
+/** The law of training times that training.time_* select. */
 function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
   switch (time_law) {
     case 'logit_normal':
@@ -78,16 +81,16 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
   }
 }
 
-/** Where pairs come from: of noise, and for a share of them (reflow.real_data_ratio) of real images. */
+/** The stored pairs: of noise and, for a share reflow.real_data_ratio of each batch, of real images. */
 export interface PairSource {
   pairs: PairSet;
   real?: PairSet;
 }
 
-/** From the stored start of each pair to its end. */
+/** The objective of a flow between the ends of stored pairs. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config } = options;
-  const batch = prefetched((step) => pairBatch(source, step, config));
+  const batch = prefetch((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
     fetch: async (step) => {
@@ -98,7 +101,7 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
   };
 }
 
-/** The pairs of a step: shuffled and, as asked, mixed with those of real images and mirrored. */
+/** The pairs of a step: shuffled and, if configured, mixed with pairs of real images and randomly mirrored. */
 export async function pairBatch({ pairs, real }: PairSource, step: number, config: Config): Promise<PairBatch> {
   const { seed, training, data, reflow } = config;
   const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
@@ -113,8 +116,8 @@ export async function pairBatch({ pairs, real }: PairSource, step: number, confi
 }
 
 /**
- * Puts pairs of images in place of each pair with probability reflow.real_data_ratio, a function of (seed, sample). Real data
- * in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
+ * Replaces each pair by a pair of real images with probability reflow.real_data_ratio, as a function of (seed, sample).
+ * Real data in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
  */
 async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Config): Promise<void> {
   const { seed, training, reflow } = config;
@@ -131,7 +134,7 @@ async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Conf
   }
 }
 
-/** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
+/** The objective of a flow from drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
 export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
   const { config, device } = options;
   const { seed, sampling } = config;

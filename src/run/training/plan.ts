@@ -1,5 +1,5 @@
-// What a training run will take, asked before it starts: passes of one and of a few samples measure memory and time on the
-// model itself; the disk is asked for what checkpoints need.
+// Estimates what a training run needs, before it starts. Passes over one and over a few samples measure memory and time
+// on the model; the disk space for checkpoints follows from their sizes.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
@@ -13,38 +13,38 @@ import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
 import { describeDuration, freeBytes, machineMemory, megabytes } from '../machine/resources.ts';
 
-/** Samples of the pass that memory is measured by. */
+/** Samples in the pass that measures memory. */
 const PROBED = 8;
 
-/** About how long calls are repeated to be timed. */
+/** Approximate seconds for which a timed call is repeated. */
 const PROBE_SECONDS = 0.3;
 
-/** How long a batch is likely to take at most, to be timed. */
+/** Longest expected seconds of a batch that is timed. */
 const LONGEST_PROBE = 4;
 
-/** Evaluations that RK45 is taken to need: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
+/** Assumed evaluations of an RK45 solve: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
 export const ASSUMED_NFE = 127;
 
 export interface TrainingPlan {
-  /** Where the run writes. */
+  /** Folder of the run. */
   workdir: string;
   parameters: number;
-  /** First step and the one to stop before. */
+  /** First step, and the step at which the run ends, exclusive. */
   from: number;
   total: number;
-  /** Bytes that snapshots and states still to be written take, and what is free. */
+  /** Bytes of the snapshots and states still to be written, and free bytes. */
   disk: number;
   freeDisk: number;
-  /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and what the machine has. */
+  /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and the machine's memory. */
   memory: number;
   totalMemory: number;
-  /** Time of all steps left, without pictures and evaluations. */
+  /** Estimated seconds of all remaining steps, without samples and evaluations. */
   seconds: number;
 }
 
 /**
- * For a run that has steps left.
- * @throws FileError when not even the next checkpoint fits, DeviceError when a step cannot fit the memory
+ * Plans a run that has steps left.
+ * @throws FileError if the disk has no room for the next checkpoint, DeviceError if a step does not fit into memory
  */
 export async function planTraining(options: Probed & { workdir: string; from: number }): Promise<TrainingPlan> {
   const { model, config, workdir, from } = options;
@@ -56,8 +56,8 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
   if (freeDisk < states + snapshot)
     throw new FileError(
       workdir,
-      `has ${megabytes(freeDisk)} free; the next checkpoints alone need ${megabytes(states + snapshot)}. ` +
-        'Free some space or give another --workdir',
+      `has ${megabytes(freeDisk)} free, but the next checkpoints alone need ${megabytes(states + snapshot)}; ` +
+        'free some space or give another --workdir',
     );
   const part = batch / accumulation;
   const { memory, secondsPerSample } = probeStep(options, part);
@@ -78,7 +78,7 @@ interface Probed {
   device: Device;
 }
 
-/** Bytes in use at the peak of a step of `part` samples at once, and the seconds that a sample takes. */
+/** Measures the bytes at the peak of a step with `part` samples at once, and the seconds per sample. */
 export function probeStep(options: Probed, part: number): { memory: number; secondsPerSample: number } {
   const some = Math.min(part, PROBED);
   const one = probe(options, 1);
@@ -90,8 +90,8 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
 }
 
 /**
- * Samples of a small network take longer a few at a time than in a large batch, above all on a busy machine: larger and larger batches are
- * timed while that pays, up to `most` samples or a few seconds.
+ * Seconds per sample in a large batch. A small network is slower per sample in small batches, above all on a loaded
+ * machine, so larger batches are timed while they are faster, up to `most` samples or a few seconds.
  */
 function secondsPerSample(seconds: number, samples: number, most: number, time: (samples: number) => number): number {
   let best = seconds / samples;
@@ -103,7 +103,7 @@ function secondsPerSample(seconds: number, samples: number, most: number, time: 
   return best;
 }
 
-/** Peak bytes in use and seconds of a forward and backward pass; leaves no gradient. */
+/** Peak bytes and seconds of a forward and backward pass. It leaves the gradients zero. */
 function probe(options: Probed, n: number) {
   const { model, optimizer, config, device } = options;
   const pass = () =>
@@ -121,7 +121,7 @@ function probe(options: Probed, n: number) {
   return { bytes, seconds };
 }
 
-/** Forward passes of a few samples, and of up to as many as are evaluated at once. */
+/** Measures memory and seconds per sample of forward passes. */
 export function probeEvaluation(
   model: UNet,
   config: Config,
@@ -145,7 +145,7 @@ export function probeEvaluation(
   };
 }
 
-/** Seconds of the fastest of some calls: others on the machine can only slow them down. */
+/** Seconds of the fastest of a few calls, since other load on the machine only makes calls slower. */
 function fastest(work: () => void): number {
   let best = Number.POSITIVE_INFINITY;
   const begin = performance.now();
@@ -157,11 +157,11 @@ function fastest(work: () => void): number {
   return best;
 }
 
-/** Of one snapshot, of the states that are there at once, and of all that a run from step `from` leaves. */
+/** Bytes of one snapshot, of the states that exist at one time, and of all checkpoints of a run from step `from`. */
 export function checkpointBytes(parameters: number, { training }: Config, from: number) {
   const { n_iters: last, snapshot_freq: every } = training;
   const snapshot = 2 * 4 * parameters;
-  // Two states stay while a third is written; each has the moments too.
+  // Two states remain while a third is written. Each also holds the moments.
   const states = 3 * 2 * snapshot;
   const snapshots = Math.floor(last / every) - Math.floor(from / every) + 1;
   return { snapshot, states, disk: states + snapshots * snapshot };
@@ -179,7 +179,7 @@ const planKinds: OptionKinds<TrainingPlan> = {
   seconds: kinds.number,
 };
 
-/** One line for people. */
+/** Formats a plan in one line. */
 export function describePlan(plan: TrainingPlan): string {
   const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = checkOptions(
     'describePlan',

@@ -1,9 +1,10 @@
-// `reflow`: what follows a trained flow (paper, section 2.2 and 3.2; official run_lib_reflow.py).
-//   generate_data_from_z0   pairs (z0, z1): noise and where the flow's average takes it (run/sampling/generate_pairs.ts)
-//   generate_data_from_z1   images and where it takes them backwards, the same way
-//   train_reflow            the next flow, or a distilled one, from stored pairs, some of them of images as asked
-//   train_online_reflow     the same from pairs that the flow's average makes in each step
-// A student starts from the raw weights of the flow, its average and its step count from nothing.
+// `reflow`: training on the pairs of a trained flow (paper, sections 2.2 and 3.2; official run_lib_reflow.py).
+//   generate_data_from_z0   pairs (z0, z1) of noise and where the flow's EMA takes it (run/sampling/generate_pairs.ts)
+//   generate_data_from_z1   pairs of images z1 and where the reverse ODE takes them
+//   train_reflow            trains the next flow, or a distilled one, on stored pairs, optionally mixed with pairs of
+//                           images
+//   train_online_reflow     the same, on pairs that the flow's EMA generates in each step
+// A student starts from the raw weights of the flow, with a new average and step count.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { PairSet, type PairShape, refuseBroken } from '../../data/index.ts';
@@ -22,13 +23,13 @@ import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
 import { DeviceBatch } from './batch.ts';
-import { type Coupling, flowDiagnostics, gaugedNoise, gaugedSamples } from './diagnostics.ts';
+import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './evaluation.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult } from './session.ts';
 
-/** Batches of an evaluation during training. */
+/** Batches per evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
 type ReflowOptions = TrainOptions & { partial?: boolean };
@@ -36,9 +37,9 @@ type ReflowOptions = TrainOptions & { partial?: boolean };
 const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: kinds.boolean };
 
 /**
- * Trains a student of the flow in reflow.last_flow_ckpt; a run that was stopped goes on.
- * @throws as runTask; ConfigError for a loss that does not go with the rest, FileError for weights, pairs or a checkpoint that
- * cannot be read, and for pairs that are no noise and its ends
+ * Trains a student of the flow in reflow.last_flow_ckpt, or resumes an interrupted run.
+ * @throws as runTask; ConfigError for a loss that the schedule or data do not support; FileError for weights, pairs or
+ * a checkpoint that cannot be read, and for pairs that fail the checks
  */
 export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
   requireConfig('trainReflow', config);
@@ -82,7 +83,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   }
 }
 
-/** @throws FileError for pairs that are none of images, or not finite */
+/** Opens the pairs of real images. @throws FileError for pairs that start from drawn noise, or that are not finite */
 async function openReal(
   { reflow, sampling }: Config,
   shape: PairShape,
@@ -95,7 +96,7 @@ async function openReal(
     if (drawn)
       throw new FileError(
         drawn.path,
-        'holds no pairs of images: make them with reflow.reflow_type generate_data_from_z1',
+        'does not hold pairs of images; generate them with reflow.reflow_type generate_data_from_z1',
       );
     await refuseBroken(real, root, sampling.init_noise_scale);
     return real;
@@ -105,23 +106,23 @@ async function openReal(
   }
 }
 
-/** Pairs from everywhere in the store, the same in every run. */
+/** Pairs spread evenly over the store, the same in every run. */
 function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
-  const count = Math.min(gaugedSamples(config), pairs.count);
+  const count = Math.min(probeCount(config), pairs.count);
   return pairs.load(Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)));
 }
 
-/** Noise of its own and where the teacher takes it. */
+/** Noise that training does not use, and where the teacher takes it. */
 function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
-  const z0 = gaugedNoise(config, device);
+  const z0 = probeNoise(config, device);
   const z1 = scope(() => {
-    const start = tensor(z0, { shape: [gaugedSamples(config), ...imageShape(config)], device });
+    const start = tensor(z0, { shape: [probeCount(config), ...imageShape(config)], device });
     return teacherEnds(teacher, start, config).dataSync() as Float32Array;
   });
   return { z0, z1 };
 }
 
-/** The loss over the batches that would follow the last step, with the weights that the model holds now. */
+/** The loss of the weights that the model holds now, over the batches that would follow the last step. */
 async function evaluateObjective(
   objective: Objective,
   { model, config, device }: { model: UNet; config: Config; device: Device },

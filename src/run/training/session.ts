@@ -1,5 +1,5 @@
-// One training stage in a work directory: opens it, goes on from the state that is there, runs the loop, and writes
-// states, snapshots and records on the way. What is minimised, and how it is evaluated, is the stage's own.
+// Runs one training stage in a work directory: resumes from its state if there is one, runs the loop, and writes
+// states, snapshots and records. The TrainingTask provides the objective and its evaluation.
 import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
@@ -15,7 +15,7 @@ import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { NUMERICS } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
-import { holdingUnsaved } from '../workdir/unsaved.ts';
+import { withUnsavedWork } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
@@ -26,58 +26,58 @@ import { planTraining, type TrainingPlan } from './plan.ts';
 
 export interface TrainOptions {
   workdir: string;
-  /** Where another stage has that folder: 'beside' takes one beside it (default), 'refuse' is an error. */
+  /** What to do if another stage owns that folder: 'beside' uses a sibling folder (default), 'refuse' throws. */
   otherStage?: 'beside' | 'refuse';
   device: Device;
-  /** Stops after the step that is running, with a state to go on from. */
+  /** Stops after the current step and saves a state to resume from. */
   signal?: AbortSignal;
-  /** Told after each update. */
+  /** Called after each update. */
   onStep?: (step: TrainingStep) => void;
-  /** Told as kernels are compiled, before the first step. */
+  /** Called while kernels are compiled, before the first step. */
   onCompile?: (progress: CompileProgress) => void;
-  /** Told before the first step what the run will take. */
+  /** Called before the first step with the estimated needs of the run. */
   onPlan?: (plan: TrainingPlan) => void;
   /**
-   * Told of what is not as expected and no reason to stop: missing batches, a damaged state, a work directory of another
-   * stage, going on from a step.
+   * Reports what is unusual but not an error: missing files, a damaged state, another stage's folder, resuming from a
+   * step.
    */
   onNotice?: (text: string) => void;
 }
 
 export interface TrainResult {
-  /** `workdir`, or the folder beside it where that one is of another stage. */
+  /** `workdir`, or its sibling if `workdir` belongs to another stage. */
   workdir: string;
-  /** Updates done, those of earlier sessions included. */
+  /** Number of updates so far, including earlier sessions. */
   steps: number;
-  /** Mean loss over the last 50 steps of this session; NaN when there was none to do. */
+  /** Mean loss over the last 50 steps of this session; NaN if it had no steps. */
   loss: number;
-  /** Path of the last snapshot, or where it stopped early of the state to go on from. */
+  /** Path of the last snapshot or, if stopped, of the state to resume from. */
   checkpoint: string;
-  /** Whether `signal` ended it early. */
+  /** Whether `signal` ended the run early. */
   stopped: boolean;
-  /** Bytes of device memory at the peak of this session's steps; 0 when there was none to do. */
+  /** Peak bytes of device memory during this session's steps; 0 if it had no steps. */
   peakMemory: number;
 }
 
-/** What sets one kind of training apart from another. */
+/** What differs between kinds of training. */
 export interface TrainingTask {
   objective: Objective;
-  /** How many images or pairs there are to train on, where they are counted. */
+  /** Number of images or pairs in the training set, if it is finite. */
   items?: number;
-  /** Of the weights that the model holds now, in evaluation mode or not. */
+  /** Evaluates the weights that the model holds now, in training or evaluation mode. */
   evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; diagnostics: Diagnostics }>;
   /** Frees what the stage opened. */
   close?(): Promise<void>;
 }
 
-/** Called once the network is there, before it is restored: may give it weights to start from. */
+/** Called with the new network before a state is restored. It may set the initial weights. */
 export type OpenTask = (model: UNet) => Promise<TrainingTask>;
 
 /**
- * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample),
- * so a run that was interrupted, even by force, and goes on ends with the same bits as one that was not.
- * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or unwritable,
- * NonFiniteError naming step and op; the states in the work directory stay
+ * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of
+ * (seed, step, sample), so an interrupted run, even a killed one, resumes to bit-identical results.
+ * @throws ConfigError for a work directory of another configuration, FileError for one that is in use or not writable,
+ * NonFiniteError naming step and op. Saved states remain
  */
 export async function runTask(
   identity: RunIdentity,
@@ -97,13 +97,13 @@ export async function runTask(
     let optimizer: Adam | undefined;
     try {
       task = await open(model);
-      // After the stage has given the network its first weights: the average starts from them.
+      // Created after the task has set the initial weights, because the average starts from them.
       optimizer = optimizerOf(model, config);
       const state = own ?? (await officialState(workdir, model, config, onNotice));
       if (state) restore(state, model, optimizer, config, onNotice);
       if (state?.items !== undefined && state.items !== task.items)
         onNotice(
-          `there were ${state.items} images or pairs to train on, and there are ${task.items}: the order of batches is another, and for images what is held out`,
+          `the training set had ${state.items} images or pairs and now has ${task.items}: the order of batches changes and, for images, the held-out part`,
         );
       const from = state?.step ?? 0;
       if (from <= config.training.n_iters) {
@@ -113,9 +113,9 @@ export async function runTask(
       const numerics = state?.numerics ?? NUMERICS;
       const { unevaluated } = state ?? {};
       const opened = { config, workdir, model, optimizer, task, from, numerics, unevaluated };
-      // Opened before there is anything to save: a log may be long.
+      // Opened while there is nothing to save yet, because reading a long log takes time.
       const journal = await RunJournal.open(workdir.path, config, from, onNotice);
-      return await holdingUnsaved(() => session({ ...options, ...opened, journal }));
+      return await withUnsavedWork(() => session({ ...options, ...opened, journal }));
     } finally {
       await task?.close?.();
       optimizer?.dispose();
@@ -126,7 +126,7 @@ export async function runTask(
   }
 }
 
-/** The state that the official code left in the work directory, if there is one. */
+/** The state of the official code in the work directory, if there is one. */
 async function officialState(
   workdir: WorkDirectory,
   model: UNet,
@@ -152,16 +152,16 @@ function restore(
   model.loadStateDict(state.model, path);
   optimizer.restore(step, { ...moments, ema }, path);
   if (emaDecay !== undefined && emaDecay !== config.model.ema_rate) {
-    // As the official restore: the file's decay, whatever the configuration says.
+    // As in the official restore, the decay in the file overrides the configuration.
     optimizer.options.emaRate = emaDecay;
     onNotice(
       `the average keeps the decay ${emaDecay} of ${path}; model.ema_rate ${config.model.ema_rate} has no effect`,
     );
   }
-  onNotice(`going on from step ${step}`);
+  onNotice(`resuming from step ${step}`);
   if (state.numerics !== undefined && state.numerics !== NUMERICS)
     onNotice(
-      "this run was begun with another version of the arithmetic (Adam's constants, means of group norms); it goes on with the present one, and will not have the bits of a run of one version",
+      "this run started with another version of the arithmetic (Adam's constants, means of group norms); it continues with the present version, so its results will not be bit-identical to a run with either",
     );
 }
 
@@ -173,13 +173,13 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   task: TrainingTask;
   journal: RunJournal;
   from: number;
-  /** The version of the arithmetic that the run began with. */
+  /** Version of the arithmetic that the run started with. */
   numerics: number;
-  /** The last step of the session before, if that one was stopped before it was evaluated. */
+  /** The last step of the previous session, if that was stopped before the step was evaluated. */
   unevaluated: TrainingStep | undefined;
 }
 
-/** Steps from `from` to the end or the signal, with everything that is recorded on the way. */
+/** Runs and records the steps from `from` until the end or the signal. */
 async function session(options: Session): Promise<TrainResult> {
   const { config, workdir, model, optimizer, task, journal, from, numerics, device, signal } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
@@ -208,7 +208,7 @@ async function session(options: Session): Promise<TrainResult> {
     await journal.evaluation(step, evaluation, diagnostics);
     return evaluation;
   };
-  /** A flow that cannot be sampled yet is trained on: its next snapshot may be sound. */
+  /** Training continues if a snapshot gives no finite samples, because the next one may. */
   const withoutSamples = (number: number, error: unknown): undefined => {
     if (!(error instanceof NonFiniteError)) throw error;
     options.onNotice?.(`snapshot ${number} has no samples: ${error.message}`);
@@ -234,7 +234,7 @@ async function session(options: Session): Promise<TrainResult> {
 
   const due = (step: number, frequency: number) => step > 0 && step % frequency === 0;
   const isPictured = (step: number) => due(step, every.snapshot_freq) || step === last;
-  /** Takes the pictures of a step and evaluates it, then records it: its line of the log has what the evaluation says. */
+  /** Samples and evaluates a step, then logs it, so that its line includes the results of the evaluation. */
   const evaluateAndRecord = async (info: TrainingStep) => {
     const { step } = info;
     unevaluated = info;
@@ -287,12 +287,12 @@ async function session(options: Session): Promise<TrainResult> {
   }
 }
 
-/** The number in the name of the snapshot written at a step; the one after the last step may replace one before. */
+/** Number of the snapshot written at a step. That of the last step may replace an earlier one. */
 export function snapshotNumber(step: number, config: Config): number {
   return Math.floor(step / config.training.snapshot_freq);
 }
 
-/** Network and optimiser as the configuration describes them; the caller disposes both. */
+/** New network and optimiser of a configuration. The caller disposes both. */
 export function trainingState(config: Config, device: Device): { model: UNet; optimizer: Adam } {
   const model = buildModel(config, device);
   return { model, optimizer: optimizerOf(model, config) };

@@ -1,21 +1,21 @@
-// `train`: a 1-rectified flow from a configuration, in a work directory, going on from the state that is there.
+// `train`: trains a 1-rectified flow in a work directory, resuming from its state if there is one.
 import { checkOptions, type OptionKinds } from '../../arguments.ts';
 import { trainingOptions } from '../arguments.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
-import { flowDiagnostics, gaugedNoise } from './diagnostics.ts';
+import { flowDiagnostics, probeNoise } from './diagnostics.ts';
 import { evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult } from './session.ts';
 
-/** Held-out batches of an evaluation during training. */
+/** Held-out batches per evaluation during training. */
 const EVALUATED_BATCHES = 4;
 
 const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
 
-/** @throws as runTask; FileError for data that cannot be read */
+/** Trains a 1-rectified flow. @throws as runTask; FileError for data that cannot be read */
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   requireConfig('train', config);
   const checked = checkOptions('train', options, optionKinds, ['workdir', 'device']);
@@ -24,9 +24,9 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   using heldOut = await loadDataset(config, 'heldOut', onNotice);
   const { batch_size: batchSize, accumulation } = config.training;
   const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
-  // Awaited here: the data sets stay open until it ends.
+  // Awaited here, so that the data sets stay open until training ends.
   return await runTask(trainIdentity, config, checked, async (model) => {
-    const z0 = gaugedNoise(config, device);
+    const z0 = probeNoise(config, device);
     return {
       objective: flowObjective(batches, { model, config, device }),
       items: batches.count,

@@ -1,6 +1,6 @@
-// One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch, sample
-// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, recorded after the first step
-// and replayed from then on.
+// One optimiser update from a batch: loss and gradient of its parts, then Adam. What differs between steps (batch,
+// sample indices, Adam's schedule) is written to device memory first. The rest is the same work in every step; it is
+// recorded after the first step and then replayed.
 
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, Recording } from '../../device/device.ts';
@@ -20,13 +20,13 @@ export interface UpdateOptions {
   objective: Objective;
   device: Device;
   batchSize: number;
-  /** Parts, one after the other, in which a batch is evaluated; default 1. */
+  /** Number of equal parts in which a batch is evaluated, one after another; default 1. */
   accumulation?: number;
-  /** Told when a step cannot be recorded, and why; it then goes on op by op. */
+  /** Reports why a step cannot be recorded; steps then run op by op. */
   onNotice?: (text: string) => void;
 }
 
-/** What an update says of itself. */
+/** The figures of an update. */
 export type UpdateResult = Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'>;
 
 export class BatchUpdate {
@@ -35,21 +35,24 @@ export class BatchUpdate {
   /** First sample of each part. */
   private readonly parts: readonly number[];
   private readonly partSize: number;
-  /** What share of the batch a part is, and the same as the cotangent of its loss: the gradient of a mean is a mean. */
+  /**
+   * A part's share of the batch, as a number and as the cotangent of its loss, so that gradients add up to that of the
+   * mean.
+   */
   private readonly share: number;
   private readonly cotangent: Tensor;
-  /** The loss of each part, then the gradient's norm. */
+  /** The loss of each part, followed by the gradient norm. */
   private readonly results: Tensor;
-  /** undefined before the first step, 'none' where steps are done op by op. */
+  /** undefined before the first step, 'none' if steps run op by op. */
   private recording: Recording | 'none' | undefined;
 
-  /** @throws ValueError when the batch cannot be cut into equal parts */
+  /** @throws ValueError if the batch cannot be divided into equal parts */
   constructor(options: UpdateOptions) {
     const { objective, device, batchSize, accumulation = 1 } = options;
     this.options = options;
     this.partSize = batchSize / accumulation;
     if (!Number.isInteger(this.partSize))
-      throw new ValueError(`a batch of ${batchSize} cannot be cut into ${accumulation} equal parts`);
+      throw new ValueError(`a batch of ${batchSize} cannot be divided into ${accumulation} equal parts`);
     this.parts = Array.from({ length: accumulation }, (_, i) => i * this.partSize);
     this.share = this.partSize / batchSize;
     this.batch = new DeviceBatch(batchSize, objective.shapes, device);
@@ -59,10 +62,10 @@ export class BatchUpdate {
   }
 
   /**
-   * The update of a step; everything it makes is freed when it returns.
-   * @param arrays what the objective fetched
-   * @throws NonFiniteError naming step and op; an update whose gradient is not finite is not made. What ends the work between two
-   * kernels: the network is then that of the step before.
+   * Makes the update of a step. All tensors that it creates are freed.
+   * @param arrays the arrays that the objective fetched
+   * @throws NonFiniteError naming step and op; the update is skipped if its gradient is not finite. If an interrupt
+   * between two kernels throws, the network keeps the weights of the step before
    */
   run(step: number, arrays: readonly Float32Array[]): UpdateResult {
     const { optimizer } = this.options;
@@ -85,7 +88,7 @@ export class BatchUpdate {
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    // After a first step op by op, which has compiled and allocated all that it needs outside the recording.
+    // Recorded after a first step op by op, which has compiled and allocated everything outside the recording.
     if (first) this.recording = this.record(device.memory().highWater - live);
     return { loss, learningRate, gradientNorm };
   }
@@ -96,7 +99,7 @@ export class BatchUpdate {
       return device.record(() => this.work(), expectedBytes);
     } catch (error) {
       if (!(error instanceof RecordingError)) throw error;
-      onNotice?.(`steps are done op by op, which is slower: ${error.message}`);
+      onNotice?.(`steps run op by op, which is slower: ${error.message}`);
       return 'none';
     }
   }
@@ -121,7 +124,7 @@ export class BatchUpdate {
     return loss;
   }
 
-  /** Looks for the op that made it first: the same once more, without the update, with every result checked. */
+  /** Repeats the step without the update and checks every result, to name the first op that is not finite. */
   private nonFinite(what: string, step: number): NonFiniteError {
     let op = '';
     try {
@@ -132,7 +135,7 @@ export class BatchUpdate {
       if (!(error instanceof NonFiniteError)) throw error;
       op = `: ${error.message}`;
     }
-    return new NonFiniteError(`${what} at step ${step}${op}. Lower optim.lr, or look at the data`);
+    return new NonFiniteError(`${what} at step ${step}${op}; lower optim.lr, or check the data`);
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
-// One process in a folder at a time, on file systems of every kind: the lock is a file that names its owner (lock_owner.ts) and
-// whose counter goes up while that one lives (lock_beat.ts). docs/decisions.md, "Locks", says why it is sound.
+// Gives one process at a time exclusive use of a folder, on any file system. The lock is a file that names its owner
+// (lock_owner.ts) and holds a counter that the owner increments while it lives (lock_beat.ts). docs/design.md, "The
+// lock", proves it sound.
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -20,32 +21,33 @@ import { asFileError } from '../../io/index.ts';
 import { firstBeat, startBeat } from './lock_beat.ts';
 import { newOwner, type Owner, ownerLine, parseOwner, stateOf } from './lock_owner.ts';
 
-/** Milliseconds. Tests of the lock alone change them. */
+/** Intervals in milliseconds. Only tests of the lock change them. */
 export const lockTiming = {
-  /** Between two heartbeats. */
+  /** Time between two heartbeats. */
   beat: 10_000,
-  /** Without a heartbeat, until an owner of which nothing else is known counts as gone. */
+  /** Time without a heartbeat after which an owner that cannot be checked otherwise counts as gone. */
   silence: 60_000,
-  /** Between two looks at the lock of such an owner. */
+  /** Time between two reads of such an owner's lock. */
   look: 500,
-  /** How long a lock without a whole line may be one that is being written. */
+  /** Time for which a lock without a complete first line may still be being written. */
   written: 2_000,
 };
 
 export interface LockOptions {
-  /** What to do instead, for the error. */
+  /** Advice for the error message; default: give another --workdir. */
   way?: string;
-  /** Ends the waiting. */
+  /** Ends the wait for another process. */
   signal?: AbortSignal;
-  /** Told of waiting, and of a heartbeat that fails. */
+  /** Reports that it waits, and that the heartbeat failed. */
   notice?: (text: string) => void;
 }
 
 /**
- * Waits for the owner of a lock only where it cannot be known otherwise whether that one lives. From then on every atomic write
- * below the folder is refused once the lock is another's (io/guard.ts).
- * @returns what releases the lock
- * @throws FileError when another process that lives holds it, or what is there is no lock; the signal's reason
+ * Locks a folder. It waits for another owner only if nothing but its heartbeat can show whether it lives. While the
+ * lock is held, every atomic write below the folder first checks that it still is (io/guard.ts).
+ * @returns a function that releases the lock
+ * @throws FileError if another live process holds the lock, or if the file is not a lock; the signal's reason when
+ * aborted
  */
 export async function lockFolder(folder: string, options: LockOptions = {}): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
@@ -58,7 +60,7 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
     throw asFileError(folder, error);
   }
   const stopBeat = startBeat(path, ownerLine(me), lockTiming.beat, (error) =>
-    options.notice?.(`${path}: the heartbeat has failed (${error.message}); another machine may take the folder over`),
+    options.notice?.(`${path}: the heartbeat failed (${error.message}); another machine may take over the folder`),
   );
   const unguard = guardFolder(folder, () => requireLock(path, me));
   return async () => {
@@ -79,8 +81,8 @@ async function acquire(folder: string, path: string, me: Owner, options: LockOpt
 }
 
 /**
- * Replaces the lock of an owner that is gone. Only who has made the claim on that very lock may: a claim becomes the lock by its
- * renaming. Whose it is then, the lock says.
+ * Replaces the lock of an owner that is gone. A process must first create the claim on that very lock; renaming the
+ * claim makes it the lock. Which process won is then read from the lock.
  */
 async function takeOver(folder: string, path: string, seen: Seen, me: Owner, options: LockOptions): Promise<boolean> {
   const claim = claimOn(path, seen.line);
@@ -96,13 +98,13 @@ async function takeOver(folder: string, path: string, seen: Seen, me: Owner, opt
   try {
     renameSync(claim, path);
   } catch (error) {
-    // Taken from us, since we stood still for too long.
+    // This process was suspended for so long that another one removed its claim.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asFileError(path, error);
   }
   return holds(path, me);
 }
 
-/** By way of a claim on the own lock: whoever is about to take it over has made that one. */
+/** Removes the own lock under a claim on it, so that no other process is taking it over at that moment. */
 async function release(path: string, me: Owner): Promise<void> {
   const claim = claimOn(path, ownerLine(me).trimEnd());
   try {
@@ -113,34 +115,34 @@ async function release(path: string, me: Owner): Promise<void> {
       } else await sleep(100);
     }
   } catch {
-    // Its folder is gone or cannot be written: a lock that stays is that of a process that is gone.
+    // The folder is gone or not writable. A lock that remains will count as that of a process that is gone.
   }
 }
 
-/** @throws LockLostError where the lock is another's or is gone, FileError where that cannot be known */
+/** @throws LockLostError if another process owns the lock or it is gone, FileError if it cannot be read */
 function requireLock(path: string, me: Owner): void {
   const owner = look(path)?.owner;
   if (owner?.token === me.token) return;
   throw new LockLostError(
     owner
-      ? `${path}: ${describe(owner)} took the lock over while this process stood still; this one ends, and what was saved stays`
-      : `${path}: the lock is gone; this process ends, since another may be writing, and what was saved stays`,
+      ? `${path}: ${describe(owner)} took over the lock while this process was suspended; this process stops, saved files stay`
+      : `${path}: the lock is gone and another process may be writing; this process stops, saved files stay`,
   );
 }
 
-/** What lies at the place of a lock. */
+/** The contents of a lock file. */
 interface Seen {
   text: string;
-  /** The first line, or what there is of it. */
+  /** The first line, possibly incomplete. */
   line: string;
-  /** undefined for one that was never written whole, as after a power cut. */
+  /** undefined for a lock that was not written completely, for example after a power failure. */
   owner: Owner | undefined;
 }
 
 const MOST_BYTES = 1024;
 const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
-/** undefined where there is nothing. @throws FileError for what is no lock of this program */
+/** Reads a lock; undefined if there is no file. @throws FileError for a file that is not a lock of this program */
 function look(path: string): Seen | undefined {
   let text: string;
   try {
@@ -159,7 +161,7 @@ function look(path: string): Seen | undefined {
   }
   const [line, ...rest] = text.split('\n');
   const owner = rest.length > 0 ? parseOwner(line) : undefined;
-  // Blocks that never reached the disk are zeros.
+  // A block that never reached the disk reads as zeros.
   if (rest.length > 0 && !owner && !line.includes('\0')) throw notOurs(path, 'names no process');
   return { text, line, owner };
 }
@@ -171,12 +173,13 @@ function regularFile(path: string) {
 }
 
 function notOurs(path: string, what: string): FileError {
-  return new FileError(path, `${what}: it is no lock of this program; move it away`);
+  return new FileError(path, `${what}: it is not a lock of this program; move it away`);
 }
 
 /**
- * Returns the lock once its owner is gone, undefined once the lock is another one or none.
- * @throws FileError when the owner lives
+ * Waits until the owner of a lock is known to be gone.
+ * @returns the lock; undefined if it was replaced or removed in the meantime
+ * @throws FileError if the owner lives
  */
 async function untilSilent(
   folder: string,
@@ -186,13 +189,13 @@ async function untilSilent(
 ): Promise<Seen | undefined> {
   const { owner } = first;
   const inUse = () =>
-    new FileError(folder, `in use by ${describe(owner as Owner)}; ${way} or end that one (lock: ${path})`);
+    new FileError(folder, `in use by ${describe(owner as Owner)}; ${way} or end that process (lock: ${path})`);
   const state = owner && stateOf(owner);
   if (state === 'gone') return first;
   if (state === 'lives') throw inUse();
   const limit = owner ? lockTiming.silence : lockTiming.written;
   if (owner) notice?.(`waiting up to ${limit / 1000} s for the lock of ${describe(owner)} (${path})`);
-  // Time counts only while this process runs: it may have been stopped together with the owner.
+  // Counts only time in which this process runs, because it may have been suspended together with the owner.
   for (let silent = 0, before = performance.now(); silent < limit; ) {
     await pause(Math.min(lockTiming.look, limit), signal);
     const seen = look(path);
@@ -209,7 +212,7 @@ function describe({ pid, host }: Owner): string {
   return `process ${pid} on ${host}`;
 }
 
-/** Whether it was made: not where there is something already. @throws FileError */
+/** Creates a lock or claim. @returns false if the file exists already @throws FileError */
 function create(path: string, owner: Owner): boolean {
   let file: number;
   try {
@@ -234,12 +237,12 @@ function holds(path: string, me: Owner): boolean {
   return look(path)?.owner?.token === me.token;
 }
 
-/** The file by which the lock with that line is taken over. */
+/** Path of the claim on the lock with the given first line. */
 function claimOn(path: string, line: string): string {
   return `${path}.${createHash('sha256').update(line).digest('hex').slice(0, 16)}`;
 }
 
-/** Claims on locks that are no more: who made one and was ended there cannot come back to it. */
+/** Removes claims on earlier locks, left by processes that were killed in a takeover. */
 function removeClaims(folder: string): void {
   for (const name of readdirSync(folder)) if (/^lock\.[0-9a-f]{16}$/.test(name)) remove(join(folder, name));
 }
@@ -248,7 +251,7 @@ function remove(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // Removed by another, or it stays and is looked at again.
+    // Another process removed it, or it remains and will be read again.
   }
 }
 

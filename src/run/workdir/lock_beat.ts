@@ -1,8 +1,9 @@
-// The heartbeat of a lock: its second line counts up for as long as the process lives and is not stopped. It is counted on a
-// thread of its own, since kernels block the event loop of the thread that runs them for as long as a training step takes.
+// The heartbeat of a lock: its second line is a counter that increases while the process lives and is not suspended. A
+// separate thread increments it, because kernels block the event loop of the main thread for as long as a training step
+// takes.
 import { Worker } from 'node:worker_threads';
 
-/** As text: what runs on a thread must be found in a bundle and from TypeScript sources too. */
+/** The thread's program, as a string so that it works in a bundle and from TypeScript sources too. */
 const program = `
 const { closeSync, constants, openSync, readSync, writeSync } = require('node:fs');
 const { path, line, every } = require('node:worker_threads').workerData;
@@ -14,7 +15,7 @@ function beat() {
   try {
     const found = Buffer.alloc(owner.length);
     readSync(file, found, 0, found.length, 0);
-    // Into the file that was opened: one that has taken its place meanwhile is not touched.
+    // Writes to the opened file, so that a file that replaced it in the meantime is not changed.
     if (found.equals(owner)) writeSync(file, String(++count).padStart(12, '0') + '\\n', owner.length);
   } finally {
     closeSync(file);
@@ -24,19 +25,20 @@ setInterval(() => {
   try {
     beat();
   } catch {
-    // A beat that is missed is silence; the process asks for its lock itself before it writes.
+    // A missed beat only looks like silence; the process checks its lock before it writes.
   }
 }, every);
 `;
 
-/** The second line of a lock that is new. */
+/** The second line of a new lock. */
 export const firstBeat = `${'0'.repeat(12)}\n`;
 
 /**
- * @param line the first line of the lock that is kept alive
- * @param every milliseconds
- * @param failed told when there is no heartbeat any more
- * @returns what ends it
+ * Starts the heartbeat of a lock.
+ * @param line first line of the lock
+ * @param every milliseconds between beats
+ * @param failed called if the heartbeat ends by an error
+ * @returns a function that ends the heartbeat
  */
 export function startBeat(
   path: string,

@@ -1,7 +1,8 @@
-// Who holds a lock, as its file says it, and whether that process is known to live or to be gone.
+// The owner of a lock as its file names it, and whether that process is known to be alive or gone.
 //
-// First line: HOST PID START TOKEN BOOT SPACE, with "-" for what a system does not say. START is in clock ticks since boot
-// (/proc/PID/stat), BOOT the kernel's id of this boot, SPACE the inode of the process's pid namespace. Second line: a counter.
+// First line: HOST PID START TOKEN BOOT SPACE, with "-" for what the system does not provide. START is in clock ticks
+// since boot (/proc/PID/stat), BOOT the kernel's boot id, SPACE the inode of the process's pid namespace. Second line:
+// a counter.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -10,13 +11,13 @@ export interface Owner {
   host: string;
   pid: number;
   start: string;
-  /** Random: two locks are never alike. */
+  /** Random, so that no two locks are equal. */
   token: string;
   boot: string;
   space: string;
 }
 
-/** This process, with a token of its own. */
+/** This process as an owner, with a new token. */
 export function newOwner(): Owner {
   return {
     host: hostname().replace(/\s/g, '_') || '-',
@@ -28,12 +29,12 @@ export function newOwner(): Owner {
   };
 }
 
-/** Its line in the file, with the line break. */
+/** The first line of the owner's lock, with the line break. */
 export function ownerLine({ host, pid, start, token, boot, space }: Owner): string {
   return `${host} ${pid} ${start} ${token} ${boot} ${space}\n`;
 }
 
-/** undefined for a line that is none; earlier versions wrote neither boot nor namespace. */
+/** Parses a first line; undefined if it is not valid. Earlier versions wrote neither boot nor namespace. */
 export function parseOwner(line: string): Owner | undefined {
   const [host, pid, start, token, boot = '-', space = '-', ...rest] = line.split(' ');
   if (!host || !/^[1-9]\d{0,9}$/.test(pid) || !start || !/^[0-9a-f]{1,64}$/.test(token ?? '') || rest.length > 0)
@@ -42,8 +43,8 @@ export function parseOwner(line: string): Owner | undefined {
 }
 
 /**
- * 'gone' and 'lives' are proofs; 'unknown' is a process of another machine or container, or one of which this system does not
- * say when it started: its number may be another process's by now.
+ * Whether an owner lives. 'gone' and 'lives' are certain. 'unknown' is a process on another machine or in another
+ * container, or one whose start time this system does not provide: its pid may belong to another process by now.
  */
 export function stateOf(owner: Owner): 'lives' | 'gone' | 'unknown' {
   if (!onThisSystem(owner)) return 'unknown';
@@ -54,11 +55,11 @@ export function stateOf(owner: Owner): 'lives' | 'gone' | 'unknown' {
   }
   const now = procIsOurs() ? processAt(owner.pid) : undefined;
   if (!now || owner.start === '-') return 'unknown';
-  // Z and X: it has ended, and its parent has not asked yet.
+  // Z and X: it has exited, and its parent has not waited for it yet.
   return now.start === owner.start && !/[ZX]/.test(now.state) ? 'lives' : 'gone';
 }
 
-/** Whether its number means the same process here. */
+/** Whether the owner's pid refers to the same process on this system. */
 function onThisSystem({ host, boot, space }: Owner): boolean {
   if (boot !== '-') return boot === bootId() && space === pidNamespace();
   return bootId() === '-' || space === '-' ? host === hostname() : false;
@@ -76,15 +77,15 @@ function pidNamespace(): string {
   }
 }
 
-/** Not where /proc is that of another pid namespace: its numbers are other processes'. */
+/** Whether /proc shows the pid namespace of this process; in another namespace, pids refer to other processes. */
 function procIsOurs(): boolean {
   return readText('/proc/self/stat')?.split(' ', 1)[0] === String(process.pid);
 }
 
-/** State and start of a process; undefined where the system does not say. */
+/** State and start time of a process; undefined if the system does not provide them. */
 function processAt(pid: number | 'self'): { state: string; start: string } | undefined {
   const stat = readText(`/proc/${pid}/stat`);
-  // The name before it may hold anything.
+  // The process name, in parentheses before these fields, may contain any character.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields && fields.length > 19 ? { state: fields[0], start: fields[19] } : undefined;
 }

@@ -1,4 +1,5 @@
-// log.jsonl: one line a step. Going on from a step, lines from there on are cut, so that each step is there once.
+// log.jsonl, one line per step. Resuming from a step removes the lines from that step on, so that each step appears
+// once.
 import { type FileHandle, stat } from 'node:fs/promises';
 import { exists, openRegular, readLines, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
@@ -17,7 +18,7 @@ export class StepLog {
 
   /**
    * @param from the next step to be written
-   * @param notice told when the file has been removed or replaced meanwhile
+   * @param notice reports that another program removed or replaced the file
    */
   static async open(path: string, from: number, notice: (text: string) => void = () => {}): Promise<StepLog> {
     await cut(path, from);
@@ -27,7 +28,7 @@ export class StepLog {
   async write(entry: { step: number } & Record<string, number>): Promise<void> {
     checkGuards(this.path);
     try {
-      // appendFile: on a disk that fills up, one write may store a part and report no error.
+      // Not write(), which on a full disk may store only a part and report no error.
       await this.handle.appendFile(`${JSON.stringify(entry)}\n`);
     } catch (error) {
       throw asFileError(this.path, error);
@@ -35,8 +36,8 @@ export class StepLog {
   }
 
   /**
-   * Returns when all lines are on the disk: no saved state is ahead of its log. Where another program has removed or replaced the
-   * file, says so and writes the next lines to the file that has its name now.
+   * Resolves when all lines are on disk, so that no saved state is ahead of its log. If another program removed or
+   * replaced the file, a notice says so and further lines go to the file that now has its name.
    */
   async sync(): Promise<void> {
     checkGuards(this.path);
@@ -66,8 +67,8 @@ export class StepLog {
 }
 
 /**
- * Keeps the steps before `from`, in a new file always: a process that lost this folder and still has the old one open adds
- * nothing here.
+ * Keeps the steps before `from`. It always writes a new file, so that a process that lost this folder and still has the
+ * old file open adds nothing to the new one.
  */
 async function cut(path: string, from: number): Promise<void> {
   if (!(await exists(path))) return;
@@ -85,7 +86,7 @@ async function cut(path: string, from: number): Promise<void> {
   });
 }
 
-/** Infinite for a line that is none, as the last one may be. */
+/** The step of a line; infinite if the line is invalid, as the last one may be. */
 function stepOf(line: string): number {
   const step = parseLine(line)?.step;
   return typeof step === 'number' ? step : Number.POSITIVE_INFINITY;
@@ -99,8 +100,9 @@ export interface LoggedStep {
 const MOST_STEPS = 2 ** 20;
 
 /**
- * The steps of a run's log; of more than a million every second one, or every fourth, and so on. None where there is no log.
- * @throws FileError for one that cannot be read
+ * Reads the steps of a run's log. Above a million steps, it keeps every second, every fourth, and so on. Empty without
+ * a log.
+ * @throws FileError for a log that cannot be read
  */
 export async function readLog(path: string): Promise<LoggedStep[]> {
   if (!(await exists(path))) return [];
@@ -121,7 +123,7 @@ export async function readLog(path: string): Promise<LoggedStep[]> {
   });
 }
 
-/** undefined for a line that was cut off. */
+/** Parses a line; undefined if it is truncated. */
 function parseLine(line: string): Record<string, unknown> | undefined {
   try {
     return JSON.parse(line) as Record<string, unknown>;

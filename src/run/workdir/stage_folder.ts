@@ -1,7 +1,7 @@
-// Which stage of a chain a work directory belongs to. The official README runs reflow on stored pairs and online reflow in
-// one folder; a stage must never go on from the state of another, so the second takes a folder beside it:
-//   logs/2_rectified_flow                        train_reflow, the first one there
-//   logs/2_rectified_flow_train_online_reflow    the other; one more (another teacher's) would add _2, _3, ...
+// Chooses the work directory of a training stage. The official README runs reflow on stored pairs and online reflow in
+// one folder. A stage must never resume from the state of another, so the second stage gets a sibling folder:
+//   logs/2_rectified_flow                        train_reflow, which came first
+//   logs/2_rectified_flow_train_online_reflow    the second stage; further ones (with another teacher) add _2, _3, ...
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -11,11 +11,11 @@ import { readCheckpointHeader } from '../checkpoints/checkpoint.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 
 /**
- * The folder of a stage: `workdir` itself, or where another stage has checkpoints there, the first folder beside it that is
- * this stage's or nobody's.
- * @param otherStage 'refuse' takes no folder beside it
- * @param notice told of a folder other than `workdir`, in one line
- * @throws FileError for a folder that cannot be read, ConfigError for another stage's that is refused
+ * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs
+ * to this stage or to none.
+ * @param otherStage 'beside' uses a sibling folder, 'refuse' throws instead
+ * @param notice reports, in one line, a folder other than `workdir`
+ * @throws FileError for a folder that cannot be read, ConfigError for a folder of another stage with 'refuse'
  */
 export async function stageFolder(
   workdir: string,
@@ -30,12 +30,12 @@ export async function stageFolder(
       `${workdir} holds a run of ${describeIdentity(owner)}, not of ${describeIdentity(stage)}; remove it, or give another --workdir`,
     );
   const folder = await folderBeside(workdir, stage);
-  notice(`${workdir} holds a run of ${describeIdentity(owner)}; ${describeIdentity(stage)} has its own in ${folder}`);
+  notice(`${workdir} holds a run of ${describeIdentity(owner)}; ${describeIdentity(stage)} uses ${folder}`);
   return folder;
 }
 
 async function folderBeside(workdir: string, stage: RunIdentity): Promise<string> {
-  // "." and ".." have no name to add to.
+  // "." and ".." have no name to extend.
   const stem = /^\.{0,2}$/.test(basename(workdir)) ? resolve(workdir) : workdir.replace(/[\\/]+$/, '');
   let free: string | undefined;
   for (let number = 1; ; number++) {
@@ -47,7 +47,7 @@ async function folderBeside(workdir: string, stage: RunIdentity): Promise<string
   }
 }
 
-/** By its newest readable state, else snapshot; undefined for a folder without checkpoints of ours that name a stage. */
+/** The stage of the newest readable state, or else snapshot, in a folder; undefined if none names a stage. */
 async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
   for (const [folder, name] of [
     ['checkpoints-meta', 'state'],
@@ -56,7 +56,7 @@ async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
     for (const number of (await numberedFiles(join(workdir, folder), name)).reverse()) {
       const path = join(workdir, folder, `${name}_${number}.safetensors`);
       const header = await readCheckpointHeader(path).catch((error) => {
-        // Damaged: whoever goes on from there is told.
+        // The file is damaged. A run that resumes from it reports that.
         if (error instanceof FileError) return undefined;
         throw error;
       });
@@ -66,8 +66,8 @@ async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
 }
 
 /**
- * The numbers n of the files <name>_<n>.safetensors, ascending; none in a folder that is not there. A file whose number has zeros
- * in front, or is beyond the whole numbers, is none that this package wrote.
+ * The numbers n of the files <name>_<n>.safetensors, ascending; empty if the folder does not exist. Numbers with
+ * leading zeros or beyond the safe integers are skipped: this package does not write them.
  */
 export async function numberedFiles(folder: string, name: string): Promise<number[]> {
   if (!existsSync(folder)) return [];

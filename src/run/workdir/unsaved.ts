@@ -1,10 +1,10 @@
-// Whether the process holds results that are in no file yet: the steps of a training since its last state. A program that is told to
-// stop asks before it ends itself.
+// Tracks whether the process holds results that are not in a file yet, such as the training steps since the last state.
+// The command line checks this before it ends the process on a signal.
 
 let holders = 0;
 
-/** Runs work that will save what it holds before it returns, also when its signal is aborted. */
-export async function holdingUnsaved<T>(work: () => Promise<T>): Promise<T> {
+/** Runs work that saves its results before it returns, even if its signal is aborted. */
+export async function withUnsavedWork<T>(work: () => Promise<T>): Promise<T> {
   holders++;
   try {
     return await work();
@@ -13,7 +13,7 @@ export async function holdingUnsaved<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether such work is running. */
+/** Whether work with unsaved results is running. */
 export function holdsUnsaved(): boolean {
   return holders > 0;
 }

@@ -1,10 +1,10 @@
-// The folder of one training run. One process at a time writes there, and only runs of one stage (stage_folder.ts) and one
-// configuration go on in it.
+// The folder of one training run. One process at a time writes to it, and only a run of the same stage
+// (stage_folder.ts) and configuration can resume in it.
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
-//   checkpoints-meta/state_<updates>.safetensors     to go on from, the last two: model, EMA, Adam's moments
-//   checkpoints-meta/checkpoint.pth                  where the official code left it: read when there is no state of ours
-//   beside them what run/training/journal.ts writes
+//   checkpoints-meta/state_<updates>.safetensors     states to resume from, the last two: model, EMA, Adam's moments
+//   checkpoints-meta/checkpoint.pth                  a state of the official code, read if there is none of ours
+// and the files of run/training/journal.ts.
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
@@ -23,7 +23,10 @@ import { numberedFiles, stageFolder } from './stage_folder.ts';
 
 const KEPT_STATES = 2;
 
-/** What is written there atomically, by folder. Nothing else of a killed process is removed, since a folder may be a link. */
+/**
+ * Files that are written atomically, by folder. Only their temporary files are removed after a killed process, because
+ * a folder may be a link.
+ */
 const written = {
   '.': /^(config\.json|log\.jsonl|report\.(html|json))$/,
   checkpoints: /^checkpoint_\d+\.safetensors$/,
@@ -42,10 +45,11 @@ export class WorkDirectory {
   }
 
   /**
-   * @param asked the folder that was asked for; where another stage has it, one beside it is taken, or none
-   * @param notice told of that
-   * @param signal ends waiting for another process's lock
-   * @throws FileError when it cannot be written or another process is using it, ConfigError where another stage is refused
+   * @param asked the requested folder; see stageFolder for one that belongs to another stage
+   * @param notice reports a folder other than `asked`
+   * @param signal ends the wait for another process's lock
+   * @throws FileError if the folder cannot be written or another process uses it, ConfigError for another stage with
+   * 'refuse'
    */
   static async open(
     asked: string,
@@ -82,15 +86,15 @@ export class WorkDirectory {
     return join(this.path, 'checkpoints-meta', `state_${step}.safetensors`);
   }
 
-  /** Where the official code leaves its state. */
+  /** Path of the official code's state. */
   get officialState(): string {
     return join(this.path, 'checkpoints-meta', 'checkpoint.pth');
   }
 
   /**
-   * The newest readable state, or undefined in a new directory.
-   * @param notice told of a newer one that is damaged
-   * @throws ConfigError when it is of another configuration, FileError when there are states and none can be read
+   * Loads the newest readable state; undefined in a new directory.
+   * @param notice reports a newer state that is damaged
+   * @throws ConfigError if it belongs to another configuration, FileError if there are states and none can be read
    */
   async latestState(config: Config, notice: (text: string) => void): Promise<Checkpoint | undefined> {
     const steps = await this.stateSteps();
@@ -99,15 +103,17 @@ export class WorkDirectory {
       try {
         const state = await loadCheckpoint(path);
         requireMoments(state);
-        // Another process may have begun there since the folder was chosen.
+        // Another process may have started there since the folder was chosen.
         if (state.stage && !sameIdentity(state.stage, this.stage))
-          throw new ConfigError(`${this.path} now holds a run of ${describeIdentity(state.stage)}; start again`);
+          throw new ConfigError(
+            `${this.path} now holds a run of ${describeIdentity(state.stage)}; run the command again`,
+          );
         requireFinite(path, checkpointParts(state));
         this.checkConfig(await resolveConfig(state.config, path), config);
         return state;
       } catch (error) {
         if (!(error instanceof FileError) || i === steps.length - 1) throw error;
-        notice(`${error.message}; going on from step ${steps[i + 1]} instead`);
+        notice(`${error.message}; resuming from step ${steps[i + 1]} instead`);
       }
     }
     return undefined;
@@ -117,13 +123,13 @@ export class WorkDirectory {
     await writeJson(this.file('config.json'), config);
   }
 
-  /** Removes all states but the newest ones. */
+  /** Removes all states except the two newest. */
   async pruneStates(): Promise<void> {
     checkGuards(this.path);
     for (const step of (await this.stateSteps()).slice(KEPT_STATES)) await unlink(this.state(step)).catch(() => {});
   }
 
-  /** Newest first. */
+  /** The steps of all states, newest first. */
   private async stateSteps(): Promise<number[]> {
     return (await numberedFiles(join(this.path, 'checkpoints-meta'), 'state')).reverse();
   }
@@ -133,7 +139,7 @@ export class WorkDirectory {
     if (changed.length === 0) return;
     const lines = changed.map(({ path, a, b }) => `  ${path}: ${JSON.stringify(a)} there, ${JSON.stringify(b)} now`);
     throw new ConfigError([
-      `${this.path} holds a run of another configuration; give another --workdir, or the same values:`,
+      `${this.path} holds a run of another configuration; give another --workdir or the same values:`,
       ...lines,
     ]);
   }
@@ -143,15 +149,15 @@ export function snapshotPath(workdir: string, number: number): string {
   return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
 }
 
-/** @throws FileError when it cannot be made */
+/** Makes a folder and its parents. @returns its path @throws FileError if it cannot be made */
 export function makeFolder(path: string): string {
   checkArgument('makeFolder', 'path', path, kinds.path);
   try {
     makeFolders(path);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    const why = code === 'EEXIST' ? ': there is something else of that name' : '';
-    throw new FileError(path, `the folder cannot be made (${code})${why}`, { cause });
+    const why = code === 'EEXIST' ? ': something else has that name' : '';
+    throw new FileError(path, `cannot make the folder (${code})${why}`, { cause });
   }
   return path;
 }

@@ -1,5 +1,5 @@
-// The chain: its stages as data, killed at any moment and started again, its report in a browser, and what it will take.
-// RECTIFLOW_TEST_FULL=1 kills it 40 times; by default six times.
+// The chain: its stages as data, resuming after kills at any moment, its report in a browser, and its estimate.
+// RECTIFLOW_TEST_FULL=1 kills it 40 times; the default is six times.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -33,7 +33,7 @@ const values = {
   'eval.straightness_samples': full ? 64 : 4,
 };
 
-/** Each chain runs in a folder of its own under the same name: paths are part of configurations. */
+/** Each chain runs in its own folder under the same relative name, because paths are part of configurations. */
 function start(folder: string, ...more: string[]) {
   mkdirSync(join(root, folder), { recursive: true });
   const overrides = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
@@ -50,7 +50,7 @@ function run(folder: string, ...more: string[]) {
 }
 
 describe('stages', () => {
-  it('are what a configuration asks for, each with the teacher and the pairs of the one before', async () => {
+  it('follow from the configuration, each with the teacher and the pairs of the stage before', async () => {
     const config = await configWith('cifar10_small', { 'chain.flows': 3, 'chain.distil_steps': 2, 'chain.pairs': 500 });
     const stages = chainStages(config, 'W').filter((stage) => stage.kind !== 'classifier');
     expect(stages.map(({ folder }) => folder)).toEqual([
@@ -86,7 +86,7 @@ describe('stages', () => {
     });
   });
 
-  it('a classifier first, where scores are by one; no pairs of a last flow that is not distilled', async () => {
+  it('begin with a classifier if scores use one, and have no pairs of a last flow that is not distilled', async () => {
     const config = await configWith('digits', { 'chain.flows': 1, 'chain.distil_steps': 0 });
     expect(chainStages(config, 'W').map(({ name }) => name)).toEqual(['classifier for scores', '1-rectified flow']);
   });
@@ -99,7 +99,7 @@ describe('a chain on the digits', () => {
     expect(status).toBe(0);
   }, 120_000);
 
-  it('reports figures of every flow', () => {
+  it('reports figures for every flow', () => {
     const report = JSON.parse(readFileSync(join(root, 'whole/chain/report.json'), 'utf8')) as ReportFigures;
     expect(report).toMatchObject({
       features: 'pixels',
@@ -118,11 +118,11 @@ describe('a chain on the digits', () => {
       expect(straightness).toBeGreaterThanOrEqual(0);
       expect(nfe).toBeGreaterThan(6);
     }
-    // One step is a straight line.
+    // A single step is a straight line.
     expect(report.stages[2].straightness).toBeLessThan(1e-12);
   });
 
-  it('its report is whole in a browser, from a file, with nothing to complain of', async () => {
+  it('its report renders completely in a browser, from a file, without warnings', async () => {
     const [picture, profile] = [join(root, 'report.png'), join(root, 'chromium')];
     const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'];
     const { status, stderr, error } = spawnSync(
@@ -151,7 +151,7 @@ describe('a chain on the digits', () => {
     }
   }, 100_000);
 
-  it('done, it is not done again', () => {
+  it('does not repeat completed stages', () => {
     const before = filesOf('whole');
     const { status, stderr } = run('whole');
     expect(stderr).not.toMatch(/^train \d/m);
@@ -159,7 +159,7 @@ describe('a chain on the digits', () => {
     expect(filesOf('whole')).toEqual(before);
   }, 60_000);
 
-  it('`report` makes it again, and one of a single run', () => {
+  it('`report` rebuilds its report, and writes one on a single run', () => {
     rmSync(join(root, 'whole/chain/report.json'));
     const options = { ...start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
     const report = (workdir: string) =>
@@ -169,14 +169,15 @@ describe('a chain on the digits', () => {
     expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nflow +0\.\d/);
     expect(report('chain/nothing')).toMatchObject({
       status: 1,
-      stderr: 'rectiflow: chain/nothing: holds neither chain.json nor config.json: no chain and no run\n',
+      stderr:
+        'rectiflow: chain/nothing: holds neither chain.json nor config.json: it is not the folder of a chain or a run\n',
     });
   }, 120_000);
 
-  it(`kill -9 right before a call that writes, ${MOST_KILLS} times: the same files, byte for byte`, async (context) => {
+  it(`gives byte-identical files after kill -9 right before a writing call, ${MOST_KILLS} times`, async (context) => {
     if (noFaults !== undefined) context.skip(noFaults);
     const whole = filesOf('whole');
-    // Of two flows three files of pairs, of three stages a snapshot and a state.
+    // Three files of pairs for each of two flows; a snapshot and a state for each of three stages.
     expect(Object.keys(whole).length).toBeGreaterThan(2 * 3 + 3 * 2);
     const seed = full ? Date.now() : 5;
     const random = seeded(seed);
@@ -200,8 +201,8 @@ describe('a chain on the digits', () => {
 });
 
 /**
- * Of a chain: the SHA-256 of every file but those with the time of the day in them, a log's rates left out. Nothing that begins
- * with a dot, so no temporary file, may be there.
+ * The SHA-256 of every file of a chain, except files that contain the time of day, and without the rates in logs.
+ * Checks that there are no files that begin with a dot, so no temporary files.
  */
 function filesOf(folder: string): Record<string, string> {
   const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();
@@ -215,7 +216,7 @@ function filesOf(folder: string): Record<string, string> {
   return Object.fromEntries(kept.map((file) => [file, hash(file)]));
 }
 
-/** Numbers in [0, 1) by a seed: Marsaglia's xorshift. */
+/** Pseudorandom numbers in [0, 1): Marsaglia's xorshift. */
 function seeded(seed: number): () => number {
   let state = seed >>> 0 || 1;
   return () => {
@@ -226,7 +227,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-it('looks for the weights that its last stage needs before it begins', () => {
+it('checks the weights for its last stage before it begins', () => {
   const lpips = ['--config.reflow.reflow_loss=lpips', '--config.reflow.vgg16=none.pth', '--config.data.num_channels=3'];
   const { status, stderr } = run('lpips', ...lpips);
   expect(stderr).toBe(
@@ -237,7 +238,7 @@ it('looks for the weights that its last stage needs before it begins', () => {
 });
 
 describe('estimate', () => {
-  it('times a step on this machine and multiplies; --dry-run of a chain shows the same', () => {
+  it('multiplies the time of a step on this machine; --dry-run of a chain shows the same table', () => {
     const { status, stdout, stderr } = run('estimate', '--dry-run', '--price', '2');
     expect(stderr).toBe('');
     const lines = stdout.split('\n');
@@ -250,7 +251,7 @@ describe('estimate', () => {
       'pairs of the 2-rectified flow',
       'distilled to 1 step',
       'report',
-      'all of it',
+      'total',
     ]);
     expect(status).toBe(0);
     expect(readdirSync(join(root, 'estimate'))).toEqual([]);

@@ -1,5 +1,5 @@
-// Checkpoints and configurations that name more than a machine has, or what is no number: each is refused in a line that names
-// the key, before memory is taken.
+// Checkpoints and configurations with sizes beyond any machine, or with values that are not numbers: each is refused
+// with a line that names the key, before memory is allocated.
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ beforeAll(async () => {
   ({ metadata, tensors } = await readSafetensors(sound));
 });
 
-/** The sound checkpoint with something else in its metadata. */
+/** The valid checkpoint with changed metadata. */
 async function changed(name: string, change: Record<string, string>): Promise<string> {
   const path = join(folder, `${name}.safetensors`);
   await writeSafetensors(path, tensors, { ...metadata, ...change });
@@ -79,7 +79,7 @@ describe('a configuration', () => {
   ])('with %s is refused by key, value and bounds (%#)', (key, text, message) => {
     const refused = () => applyOverrides(config, [{ path: key.split('.'), text }]);
     expect(refused).toThrow(ConfigError);
-    expect(refused).toThrow(`the configuration with the overrides of the command line is wrong:\n  ${key}: ${message}`);
+    expect(refused).toThrow(`invalid configuration with the overrides of the command line:\n  ${key}: ${message}`);
   });
 
   it.each([
@@ -87,11 +87,11 @@ describe('a configuration', () => {
     [{ nf: Number.NaN }, /model\.nf: expected a number; got NaN/],
     [{ num_res_blocks: 2 ** 53 }, /model\.num_res_blocks: expected a whole number from 1 to 256; got 9007199254740992/],
     [{ fir_kernel: Array(1000).fill(1) }, /model\.fir_kernel: expected a list of 1 to 64 numbers; got a list of 1000/],
-  ])('out of a file is refused, too (%#)', async (model, message) => {
+  ])('from a file is refused, too (%#)', async (model, message) => {
     await expect(resolveConfig({ model }, 'x.safetensors')).rejects.toThrow(message);
   });
 
-  it('names no fault twice, and few of many', async () => {
+  it('reports no fault twice, and a limited number of faults', async () => {
     const error = await resolveConfig(
       { model: { ch_mult: Array(15).fill(2 ** 60) }, data: { image_size: 1e300 } },
       'x',
@@ -105,7 +105,7 @@ describe('a configuration', () => {
     { path: ['model', 'num_res_blocks'], text: '256' },
   ];
 
-  it('of a network larger than the machine is refused before it is built, and has a size', async () => {
+  it('of a network larger than the machine is refused before it is built, and inspect shows its size', async () => {
     const huge = applyOverrides(config, large);
     device.resetHighWater();
     const before = device.memory().highWater;
@@ -119,15 +119,15 @@ describe('a configuration', () => {
     expect(device.memory().highWater).toBe(before);
   });
 
-  it('of an image larger than the machine, too', () => {
+  it('of an image larger than the machine is refused, too', () => {
     const huge = applyOverrides(config, [
       { path: ['data', 'image_size'], text: '16384' },
       { path: ['model', 'nf'], text: '1024' },
     ]);
-    expect(() => buildModel(huge, device)).toThrow(/attention between \d+ pixels is a map of \d+ numbers/);
+    expect(() => buildModel(huge, device)).toThrow(/attention over \d+ pixels needs a map of \d+ numbers/);
   });
 
-  it('of a tensor that no kernel counts is refused by its shape', () => {
+  it('of a tensor beyond the limits of the kernels is refused by its shape', () => {
     const huge = applyOverrides(config, [{ path: ['model', 'nf'], text: '16384' }]);
     expect(() => buildModel(huge, device)).toThrow(/a tensor of more than 2\^31 - 1 numbers, \[65536, 65536\]; lower/);
   });
@@ -140,7 +140,7 @@ describe('a checkpoint', () => {
     ['nf', { nf: 4096 }],
     ['levels', { nf: 32, ch_mult: [16, 16] }],
     ['blocks', { num_res_blocks: 256 }],
-  ])('whose configuration says more %s than it holds is compared before a network is built', async (name, keys) => {
+  ])('whose configuration has more %s than the file is refused before a network is built', async (name, keys) => {
     const path = await changed(name, { config: withModel(keys) });
     const own = await resolveConfig((await readCheckpointHeader(path)).config, path);
     const before = device.memory().highWater;
@@ -150,11 +150,11 @@ describe('a checkpoint', () => {
     );
     await expect(convert(path, join(folder, 'x.pth'))).rejects.toThrow(/does not fit this model:/);
     expect(device.memory().highWater).toBe(before);
-    // Microseconds of the processor, whatever else it does.
+    // CPU time in microseconds, independent of other load.
     expect(process.cpuUsage(cpu).user).toBeLessThan(5e6);
   });
 
-  it('of the official code too', async () => {
+  it('of the official code is refused in the same way', async () => {
     const path = join(folder, 'small.pth');
     await writePth(path, new Map([['all_modules.0.weight', { shape: [1], dtype: 'f32', data: new Float32Array(1) }]]));
     const wide = applyOverrides(config, [{ path: ['model', 'nf'], text: '1024' }]);
@@ -170,7 +170,7 @@ describe('a checkpoint', () => {
     ['decay', { ema_decay: 'NaN' }, /its EMA decay is "NaN"/],
     ['numerics', { numerics: '1e300' }, /its numerics is "1e300"/],
     ['items', { items: '1e300' }, /its number of items is "1e300"/],
-    ['unevaluated', { unevaluated: '{"step":1}' }, /what it says of its last step is damaged/],
+    ['unevaluated', { unevaluated: '{"step":1}' }, /the record of its last step is damaged/],
     [
       'deep',
       { config: `${'['.repeat(20_000)}${']'.repeat(20_000)}` },
@@ -183,20 +183,20 @@ describe('a checkpoint', () => {
     await expect(inspectFile(path)).rejects.toThrow(message);
   });
 
-  it('with a tree deeper than any is refused', async () => {
+  it('with too deep a tree is refused', async () => {
     const path = join(folder, 'tree.safetensors');
     await writeSafetensors(path, new Map(), { tree: `${'['.repeat(20_000)}${']'.repeat(20_000)}` });
     await expect(inspectFile(path)).rejects.toThrow(/its tree is not JSON/);
   });
 
-  it('asked for more images than memory holds says so before it is read', async () => {
+  it('is not read if the samples would not fit into memory', async () => {
     const asked = sampleFromCheckpoint('gone.safetensors', config, { num: 2 ** 31 - 1, device });
-    await expect(asked).rejects.toThrow(/2147483647 images need 549\.8 GB, the machine has \d+\.\d GB; ask for fewer/);
+    await expect(asked).rejects.toThrow(/2147483647 images need 549\.8 GB, the machine has \d+\.\d GB; sample fewer/);
   });
 });
 
 describe('numbers that are not finite', () => {
-  /** The sound checkpoint with `value` in some tensors of one part. */
+  /** The valid checkpoint with `value` in some tensors of one part. */
   async function spoilt(name: string, part: string, value: number, count = 1): Promise<string> {
     const path = join(folder, `${name}.safetensors`);
     const bad = new Map(
@@ -207,7 +207,7 @@ describe('numbers that are not finite', () => {
     return path;
   }
 
-  it('are named by count and tensor where weights are read', async () => {
+  it('are reported with count and tensor when weights are read', async () => {
     const ema = await spoilt('ema', 'ema', Number.NaN, 3);
     await expect(loadModel(ema, config, { device })).rejects.toThrow(FileError);
     await expect(loadModel(ema, config, { device })).rejects.toThrow(
@@ -218,7 +218,7 @@ describe('numbers that are not finite', () => {
     await expect(loadModel(raw, config, { device, weights: 'raw' })).rejects.toThrow(
       /weights that are not finite: 1 number in "convIn\.weight"/,
     );
-    // What is not used does no harm.
+    // Parts that are not used may hold them.
     (await loadModel(raw, config, { device })).model.dispose();
   });
 
@@ -246,11 +246,11 @@ describe('numbers that are not finite', () => {
     const writing = writeCheckpoint({ ...checkpoint, path: join(folder, 'again.safetensors') });
     await expect(writing).rejects.toThrow(NonFiniteError);
     await expect(writing).rejects.toThrow(
-      /again\.safetensors is not written: it would hold averages that are not finite/,
+      /again\.safetensors was not written, because it would hold averages that are not finite/,
     );
   });
 
-  it('of a state have training go on from the one before', async () => {
+  it('in a state make training resume from the state before', async () => {
     const small = applyOverrides(config, [
       { path: ['training', 'n_iters'], text: '3' },
       { path: ['training', 'batch_size'], text: '4' },
@@ -268,14 +268,14 @@ describe('numbers that are not finite', () => {
     await train(small, { workdir, device, onNotice: (text) => notices.push(text) });
     expect(notices).toContainEqual(
       expect.stringMatching(
-        /state_4.*holds first moments that are not finite: 1 number in "convIn\.weight"; going on from step 3/,
+        /state_4.*holds first moments that are not finite: 1 number in "convIn\.weight"; resuming from step 3/,
       ),
     );
   });
 });
 
 describe('numbers in names of files', () => {
-  it('beyond the whole numbers are no numbers of ours', async () => {
+  it('beyond the safe integers are ignored', async () => {
     const place = mkdtempSync(join(folder, 'names-'));
     for (const number of ['1', '20', '007', '99999999999999999999999', '9007199254740993', '-1', '1.5'])
       writeFileSync(join(place, `state_${number}.safetensors`), '');
@@ -288,11 +288,11 @@ describe('numbers in names of files', () => {
 });
 
 it.each([
-  ['at a size that is named', { 'data.image_size': 4096, 'model.attn_resolutions': '[2048]' }],
+  ['at a configured size', { 'data.image_size': 4096, 'model.attn_resolutions': '[2048]' }],
   ['at the lowest level', { 'data.image_size': 2048, 'model.ch_mult': '[1,1]' }],
-])('attention %s that no memory holds is refused before any is taken', async (_, keys) => {
+])('attention %s that does not fit into memory is refused before allocation', async (_, keys) => {
   const config = await configWith('digits', keys);
   expect(() => buildModel(config, device)).toThrow(
-    /attention between \d+ pixels is a map of \d+ numbers.*data\.image_size/,
+    /attention over \d+ pixels needs a map of \d+ numbers.*data\.image_size/,
   );
 });

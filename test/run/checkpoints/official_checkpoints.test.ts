@@ -1,5 +1,5 @@
-// Official checkpoints in use: found under any spelling, refused where they do not fit, converted both ways bit by bit, gone on
-// with. The files are those of test/golden, written by the official code.
+// Official checkpoints: found under any spelling, refused if they do not fit, converted both ways bit for bit, and
+// resumed. The files in test/golden were written by the official code.
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,7 +48,7 @@ describe('findCheckpoint', () => {
     return path;
   };
 
-  it('takes the name as given, then the other spellings', () => {
+  it('tries the exact name, then the other spellings', () => {
     mkdirSync(join(folder, 'names'));
     const exact = place('names/checkpoint_1.safetensors');
     const official = place('names/checkpoint_2.pth');
@@ -56,13 +56,13 @@ describe('findCheckpoint', () => {
     expect(findCheckpoint(join(folder, 'names/checkpoint-1.pth'))).toBe(exact);
     expect(findCheckpoint(join(folder, 'names/checkpoint_1.pth'))).toBe(exact);
     expect(findCheckpoint(join(folder, 'names/checkpoint-2.safetensors'))).toBe(official);
-    // Both spellings are there: the exact one wins, a third is unclear.
+    // Both spellings exist: the exact name wins, a third spelling is ambiguous.
     const other = place('names/checkpoint-2.pth');
     expect(findCheckpoint(official)).toBe(official);
     expect(findCheckpoint(other)).toBe(other);
     expect(() => findCheckpoint(join(folder, 'names'))).toThrow(/names: is a folder; name a checkpoint in it/);
     expect(() => findCheckpoint(join(folder, 'names/checkpoint_2.safetensors'))).toThrow(
-      /may mean .*checkpoint_2\.pth or .*checkpoint-2\.pth; name the one you mean/,
+      /matches .*checkpoint_2\.pth and .*checkpoint-2\.pth; give one of these names/,
     );
     expect(() => findCheckpoint(join(folder, 'names/checkpoint-10.pth'))).toThrow(
       /checkpoint-10\.pth: no such file, nor under another spelling: checkpoint_10\.safetensors, /,
@@ -72,7 +72,7 @@ describe('findCheckpoint', () => {
 });
 
 describe('strict', () => {
-  it('every tensor that is missing, unknown or of another shape is named', async () => {
+  it('lists every tensor that is missing, unknown or of another shape', async () => {
     const root = (await readPth(checkpoint0)) as Map<string, TorchValue>;
     const model = root.get('model') as Map<string, TorchValue>;
     const changed = new OrderedDict<string | number, TorchValue>(model);
@@ -89,20 +89,20 @@ describe('strict', () => {
     const onNotice = (text: string) => notices.push(text);
     const { model: partial } = await loadModel(path, config, { device, weights: 'raw', partial: true, onNotice });
     expect(notices).toEqual([
-      `${path} fits in part: 1 missing: all_modules.1.weight; 1 unknown: all_modules.99.weight; ` +
+      `${path} fits only in part: 1 missing: all_modules.1.weight; 1 unknown: all_modules.99.weight; ` +
         '1 of another shape: all_modules.2.bias is [3], expected [64]',
     ]);
     partial.dispose();
   });
 
-  it('another network is refused', async () => {
+  it('refuses another network', async () => {
     const other = applyOverrides(config, [{ path: ['model', 'nf'], text: '8' }]);
     await expect(loadModel(checkpoint0, other, { device })).rejects.toThrow(
       /of another shape: all_modules\.0\.W is \[16\], /,
     );
   });
 
-  it('a bare state dict, without wrapper and average', async () => {
+  it('loads a bare state dict, without wrapper and average', async () => {
     const root = (await readPth(checkpoint0)) as Map<string, TorchValue>;
     const bare = new OrderedDict(
       [...(root.get('model') as Map<string, TorchValue>)].map(([name, value]) => [name.replace('module.', ''), value]),
@@ -164,34 +164,34 @@ describe('checkpoints of other trainers', () => {
     expect(read.step).toBe(3);
     expect(notices.join()).toMatch(
       name.startsWith('torch')
-        ? /"module\._orig_mod\." was taken off its names/
+        ? /removed "module\._orig_mod\." from its names/
         : name.startsWith('L')
           ? /under "state_dict".*"model\."/
-          : /its average is under "ema"/,
+          : /reading its average under "ema"/,
     );
     expected.model.dispose();
   });
 });
 
-/** Every tensor of a file by name. */
+/** All tensors of a file by name. */
 async function tensorsOf(path: string) {
   return flattenTorch(await readPth(path));
 }
 
 describe('converting', () => {
-  it('without a configuration keeps the tree, bit by bit', async () => {
+  it('without a configuration keeps the tree bit for bit', async () => {
     const there = join(folder, 'tree.safetensors');
     const back = join(folder, 'tree.pth');
     expect((await convert(checkpoint3, there)).kind).toBe('tree');
     expect((await convert(there, back)).kind).toBe('official');
     expect(await tensorsOf(back)).toEqual(await tensorsOf(checkpoint3));
-    // And serves wherever a checkpoint does.
+    // The result also works as a checkpoint.
     const { checkpoint, model } = await loadModel(there, config, { device });
     expect(checkpoint.step).toBe(3);
     model.dispose();
   });
 
-  it('with one makes a checkpoint of ours, and the way back has every bit', async () => {
+  it('with a configuration gives a rectiflow checkpoint, and converts back bit for bit', async () => {
     const there = join(folder, 'ours.safetensors');
     const back = join(folder, 'ours.pth');
     expect(await convert(checkpoint3, there, { config })).toEqual({ kind: 'checkpoint', tensors: 225 });
@@ -207,7 +207,7 @@ describe('converting', () => {
     expect((tree.get('ema') as Map<string, TorchValue>).get('num_updates')).toBe(3);
   });
 
-  it('says that the largest second moments of amsgrad are left out', async () => {
+  it('reports that the maxima of second moments of AMSGrad are dropped', async () => {
     const tree = (await readPth(checkpoint3)) as Map<string, TorchValue>;
     const state = (tree.get('optimizer') as Map<string, TorchValue>).get('state') as Map<number, TorchValue>;
     for (const one of state.values()) {
@@ -219,16 +219,16 @@ describe('converting', () => {
     const notices: string[] = [];
     await convert(path, join(folder, 'amsgrad.safetensors'), { config, onNotice: (text) => notices.push(text) });
     expect(notices).toEqual([
-      `${path}: its Adam is of the kind amsgrad; the largest second moments are left out, and training goes on by Adam`,
+      `${path}: was trained by AMSGrad; its maxima of second moments are dropped, and training continues with Adam`,
     ]);
   });
 
-  it('refuses other endings and files', async () => {
+  it('refuses other extensions and files', async () => {
     await expect(convert('a.txt', 'b.pth')).rejects.toThrow('got .txt to .pth');
     const plain = join(folder, 'plain.safetensors');
     const { writeSafetensors } = await import('../../../src/io/index.ts');
     await writeSafetensors(plain, { a: { shape: [1], dtype: 'f32', data: new Float32Array(1) } });
-    await expect(convert(plain, join(folder, 'x.pth'))).rejects.toThrow(/neither a checkpoint of rectiflow nor/);
+    await expect(convert(plain, join(folder, 'x.pth'))).rejects.toThrow(/neither a rectiflow checkpoint nor/);
   });
 });
 
@@ -242,7 +242,7 @@ describe('inspecting', () => {
     expect(Object.fromEntries(summary.values)['optimizer.param_groups.0.betas']).toBe('[0.9, 0.999]');
   });
 
-  it('one of ours, and a converted tree', async () => {
+  it('a rectiflow checkpoint and a converted tree', async () => {
     const ours = await inspectFile(join(folder, 'ours.safetensors'));
     expect(ours).toMatchObject({ kind: 'checkpoint of rectiflow', step: 3, emaDecay: 0.999 });
     expect((ours.config as Config).model.nf).toBe(16);
@@ -257,7 +257,7 @@ describe('inspecting', () => {
   });
 });
 
-describe('going on from an official state', () => {
+describe('resuming from an official state', () => {
   const images = join(folder, 'images');
   beforeAll(async () => {
     mkdirSync(images);
@@ -267,7 +267,7 @@ describe('going on from an official state', () => {
     }
   });
 
-  it('weights, moments, average and step; the decay of the file', async () => {
+  it('restores weights, moments, average, step, and the decay in the file', async () => {
     const workdir = join(folder, 'work');
     mkdirSync(join(workdir, 'checkpoints-meta'), { recursive: true });
     copyFileSync(checkpoint3, join(workdir, 'checkpoints-meta/checkpoint.pth'));
@@ -287,13 +287,13 @@ describe('going on from an official state', () => {
     expect(notices[0]).toMatch(
       /the average keeps the decay 0\.999 of .*checkpoint\.pth; model\.ema_rate 0\.99 has no effect/,
     );
-    expect(notices[1]).toBe('going on from step 3');
+    expect(notices[1]).toBe('resuming from step 3');
     const lines = readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n');
     expect(lines.map((line) => JSON.parse(line).step)).toEqual([3, 4]);
-    // Beyond the warm-up of two updates the rate is whole.
+    // After the warm-up of two updates, the learning rate is full.
     expect(lines.map((line) => JSON.parse(line).lr)).toEqual([2e-4, 2e-4]);
     expect(await loadCheckpoint(result.checkpoint)).toMatchObject({ step: 5, emaDecay: 0.999 });
-    // Again: now from a state of ours, with the same decay.
+    // Resumes again, now from a rectiflow state with the same decay.
     const longer = applyOverrides(changed, [{ path: ['training', 'n_iters'], text: '5' }]);
     expect((await train(longer, { workdir, device })).steps).toBe(6);
     const state = join(workdir, 'checkpoints-meta/state_6.safetensors');

@@ -1,5 +1,5 @@
-// Checkpoints of other trainers: where their state dict is, what is taken off its names, what is refused. The files are those of
-// fixtures/checkpoints, written by PyTorch's own wrappers.
+// Checkpoints of other trainers: where their state dict is, which prefixes are removed, what is refused. The files in
+// fixtures/checkpoints were written by PyTorch's own wrappers.
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { FileError } from '../../../src/errors.ts';
@@ -23,19 +23,19 @@ async function found(name: string) {
 describe('findState', () => {
   it.each([
     ['ddp', []],
-    ['ddp_twice', ['"module.module." was taken off its names']],
-    ['compiled', ['"_orig_mod." was taken off its names']],
-    ['compiled_ddp', ['"_orig_mod.module." was taken off its names']],
-    ['ddp_compiled', ['"module._orig_mod." was taken off its names']],
-    ['compiled_layer', ['"_orig_mod." was taken off its names']],
+    ['ddp_twice', ['removed "module.module." from its names']],
+    ['compiled', ['removed "_orig_mod." from its names']],
+    ['compiled_ddp', ['removed "_orig_mod.module." from its names']],
+    ['ddp_compiled', ['removed "module._orig_mod." from its names']],
+    ['compiled_layer', ['removed "_orig_mod." from its names']],
     ['swa', []],
-    ['lightning', ['its weights are those under "state_dict"', '"model." was taken off its names']],
+    ['lightning', ['reading its weights under "state_dict"', 'removed "model." from its names']],
     ['arguments', []],
     ['arguments_protocol4', []],
     ['float64', []],
     ['float16', []],
     ['bfloat16', []],
-  ])('takes the wrappers of %s off and says so', async (name, said) => {
+  ])('removes the wrappers of %s with a notice', async (name, said) => {
     const state = await found(name);
     expect(plain(state.weights)).toEqual(values);
     expect(state.average).toBeUndefined();
@@ -43,32 +43,32 @@ describe('findState', () => {
   });
 
   it.each([
-    ['model_and_ema', ['its average is under "ema"']],
-    ['timm', ['its weights are those under "state_dict"', 'its average is under "state_dict_ema"']],
+    ['model_and_ema', ['reading its average under "ema"']],
+    ['timm', ['reading its weights under "state_dict"', 'reading its average under "state_dict_ema"']],
     [
       'lightning_ema',
       [
-        'its weights are those under "state_dict"',
-        '"net." was taken off its names',
-        '"ema_net." was taken off those of its average',
+        'reading its weights under "state_dict"',
+        'removed "net." from its names',
+        'removed "ema_net." from the names of its average',
       ],
     ],
-  ])('tells weights and average of %s apart', async (name, said) => {
+  ])('separates weights and average of %s', async (name, said) => {
     const state = await found(name);
     expect(plain(state.weights)).toEqual(values);
     expect(plain(state.average as Map<string, ArrayFile>)).toEqual(averages);
     expect(state.said).toEqual(said);
   });
 
-  it('takes an average that is alone for the weights', async () => {
+  it('uses an average as the weights if the file has no others', async () => {
     const { weights, average, said } = await found('ema_alone');
-    expect([plain(weights), average, said]).toEqual([averages, undefined, ['its weights are those under "ema"']]);
+    expect([plain(weights), average, said]).toEqual([averages, undefined, ['reading its weights under "ema"']]);
   });
 
   it.each([
-    ['unclear', 'holds state dicts under "generator", "discriminator", and which is meant is unclear'],
-    ['unclear_prefix', 'holds the network under the prefixes "left.", "right.", and which is meant is unclear'],
-  ])('refuses %s by the names that it holds', async (name, message) => {
+    ['unclear', 'is ambiguous: it holds state dicts under "generator", "discriminator"'],
+    ['unclear_prefix', 'is ambiguous: it holds the network under the prefixes "left.", "right."'],
+  ])('refuses %s and lists its names', async (name, message) => {
     const error = await found(name).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
     expect(error.message).toContain(message);
@@ -76,7 +76,7 @@ describe('findState', () => {
 
   const one: ArrayFile = { shape: [1], dtype: 'f32', data: new Float32Array(1) };
   it.each<[string, TorchValue, string]>([
-    ['no dictionary', [1], 'is no checkpoint: it holds no dictionary'],
+    ['no dictionary', [1], 'is not a checkpoint: it does not hold a dictionary'],
     ['no tensor', new Map([['epoch', 3]]), 'holds no state dict: its keys are "epoch"'],
     ['nothing', new Map(), 'holds no state dict: it is empty'],
     [
@@ -85,7 +85,7 @@ describe('findState', () => {
         ['0.bias', one],
         ['0.weight', 1],
       ]),
-      '"0.weight" is no tensor',
+      '"0.weight" is not a tensor',
     ],
     [
       'two spellings of one name',
@@ -96,7 +96,7 @@ describe('findState', () => {
       'holds "0.bias" twice, with and without the names of a wrapper',
     ],
     [
-      'a name with and without the prefix of all',
+      'a name with and without the common prefix',
       new Map<string, TorchValue>(['net.0.bias', 'net.0.weight', 'net.1.bias', '0.bias'].map((name) => [name, one])),
       'holds "0.bias" twice, with and without "net."',
     ],
@@ -112,16 +112,16 @@ describe('findState', () => {
     expect(() => findState('x.pth', root, known)).toThrow(`x.pth: ${message}`);
   });
 
-  it('a name of a million parts takes no time', () => {
+  it('handles a name of a million parts quickly', () => {
     const long = `${'a.'.repeat(1_000_000)}0.bias`;
     const before = process.cpuUsage();
     const { weights } = findState('x.pth', new Map([[long, one]]), known);
     expect([...weights.keys()]).toEqual(['0.bias']);
-    // Microseconds of the processor, whatever else it does.
+    // CPU time in microseconds, independent of other load.
     expect(process.cpuUsage(before).user).toBeLessThan(2e6);
   });
 
-  it('leaves names that the network does not have as they are', () => {
+  it('does not change names that the network does not have', () => {
     const root = new Map<string, TorchValue>(
       ['net.0.bias', 'net.0.weight', 'loss.scale', 'net.extra'].map((name) => [name, one]),
     );
@@ -129,8 +129,8 @@ describe('findState', () => {
   });
 });
 
-describe('objects beside tensors', () => {
-  it('become the data that they are made of', async () => {
+describe('objects next to tensors', () => {
+  it('become plain data', async () => {
     const root = (await readPth(fixture('arguments'))) as Map<string, TorchValue>;
     expect(root.get('args')).toEqual(
       new Map<string, TorchValue>([
@@ -151,7 +151,7 @@ describe('objects beside tensors', () => {
     );
   });
 
-  it('tensors lose their attributes and keep their numbers', async () => {
+  it('tensors lose their attributes and keep their values', async () => {
     const root = (await readPth(fixture('attributes'))) as Map<string, ArrayFile | Map<string, ArrayFile>>;
     expect([...(root.get('tensor') as ArrayFile).data]).toEqual([0, 1, 2]);
     expect([...(root.get('parameter') as ArrayFile).data]).toEqual([0, 1]);
@@ -159,11 +159,11 @@ describe('objects beside tensors', () => {
     expect([...((root.get('state') as Map<string, ArrayFile>).get('count') as ArrayFile).data]).toEqual([0, 1, 2, 3]);
   });
 
-  it("a trainer's own class of tensors is refused by name", async () => {
+  it('a custom tensor class is refused by name', async () => {
     await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; a pickle is read as data');
   });
 
-  it('inspect shows them', async () => {
+  it('are shown by inspect', async () => {
     const { values } = await inspectFile(fixture('lightning'));
     expect(values).toContainEqual(['hyper_parameters.data', '/data/x']);
     expect(values).toContainEqual(['pytorch-lightning_version', '2.5.0']);

@@ -1,4 +1,4 @@
-// Configurations: composition, overrides as text, and every refusal by its path and nearest name.
+// Configurations: composition, overrides as text, and error messages with path and nearest name.
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ describe('presets', () => {
     expect((await loadConfig(name)).optim.beta1).toBe(0.9);
   });
 
-  it('are found without their folder and build on one another', async () => {
+  it('are found without their folder and are based on each other', async () => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     expect(config.model).toMatchObject({ ema_rate: 0.999999, nf: 128, embedding_type: 'positional' });
     expect((await loadConfig('digits')).data).toMatchObject({ centered: true, dataset: 'DIGITS' });
@@ -79,7 +79,7 @@ describe('files', () => {
     await expect(loadConfig(file('c.json', long))).rejects.toThrow(/unknown key k+…/);
   });
 
-  it('that are based on one another are refused', async () => {
+  it('that are based on each other are refused', async () => {
     const path = file('c.json', '{"base": "c.json"}');
     await expect(loadConfig(path)).rejects.toThrow(/based on one another/);
   });
@@ -89,7 +89,7 @@ describe('files', () => {
   });
 
   it('inside a checkpoint are data', async () => {
-    await expect(resolveConfig(42, 'x.safetensors')).rejects.toThrow(/x\.safetensors is no table/);
+    await expect(resolveConfig(42, 'x.safetensors')).rejects.toThrow(/x\.safetensors is not a table/);
     expect((await resolveConfig({ seed: 7 }, 'x')).seed).toBe(7);
   });
 });

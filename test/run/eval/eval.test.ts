@@ -1,4 +1,4 @@
-// `eval`: which snapshots, which files, how many of each.
+// `eval`: the snapshots that it selects, and the files that it writes.
 import {
   existsSync,
   mkdirSync,
@@ -30,7 +30,7 @@ async function config(values: Record<string, unknown> = {}) {
     'training.snapshot_freq': 4,
     'eval.folder': 'scores',
     'eval.batch_size': 20,
-    // Inception's weights are never fetched in a test.
+    // Tests never download the Inception weights.
     'eval.features': 'pixels',
     ...values,
   };
@@ -45,7 +45,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe('snapshots', () => {
-  it('are those in the range; the others are named', async () => {
+  it('are those in the range; a notice lists the others', async () => {
     const notices: string[] = [];
     const chosen = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 2, 'eval.end_ckpt': 26 });
     const rows = await evaluateSnapshots(chosen, { workdir, device, onNotice: (text) => notices.push(text) });
@@ -54,7 +54,7 @@ describe('snapshots', () => {
     expect(notices).toEqual(['not evaluated, outside eval.begin_ckpt 2 to eval.end_ckpt 26: 1']);
   });
 
-  it('none in the range is an error that says which there are', async () => {
+  it('outside the range are listed in the error if there is none inside', async () => {
     const beyond = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 9, 'eval.end_ckpt': 26 });
     await expect(evaluateSnapshots(beyond, { workdir, device })).rejects.toThrow(
       /holds no checkpoint in eval\.begin_ckpt 9 to eval\.end_ckpt 26, only 1, 2, 3; change --config\.eval\.begin_ckpt/,
@@ -63,7 +63,7 @@ describe('snapshots', () => {
 });
 
 describe('files', () => {
-  it('the loss of every held-out image, the last batch included', async () => {
+  it('hold the loss of every held-out image, including the last batch', async () => {
     const one = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 3 });
     const [{ loss }] = await evaluateSnapshots(one, { workdir, device });
     expect(loss?.images).toBe(397);
@@ -72,7 +72,7 @@ describe('files', () => {
     expect(file.get('mean_loss')?.data[0]).toBe(loss?.loss);
   });
 
-  it('exactly as many samples as asked, and the same whatever the batch', async () => {
+  it('hold exactly the requested number of samples, independent of the batch size', async () => {
     const drawn = async (batch: number, folder: string) => {
       const values = {
         'eval.enable_sampling': true,
@@ -98,7 +98,7 @@ describe('files', () => {
     expect(b.images).toEqual(a.images);
   });
 
-  it('a run goes on with the batches that are there, and never with those of another', async () => {
+  it('of an interrupted run are reused, and those of another run never are', async () => {
     const values = {
       'eval.enable_sampling': true,
       'eval.num_samples': 30,
@@ -118,7 +118,7 @@ describe('files', () => {
     const second = stamps();
     expect([second[0], second[2]]).toEqual([first[0], first[2]]);
     expect(second[1]).toBeGreaterThan(first[1]);
-    // Another number of a batch is another run: everything is drawn anew.
+    // Another batch size is another run: everything is drawn again.
     const other = await config({
       ...values,
       'eval.folder': 'goes_on',
@@ -128,7 +128,7 @@ describe('files', () => {
     expect(stamps()[0]).toBeGreaterThan(second[0]);
   });
 
-  it('picture sheets of ten a row, without data', async () => {
+  it('are sheets of ten images per row, without data', async () => {
     const figures = await config({
       'eval.enable_figures_only': true,
       'eval.enable_loss': true,
@@ -147,7 +147,7 @@ describe('files', () => {
     expect(existsSync(join(workdir, 'figures/ckpt_3_loss.npz'))).toBe(false);
   });
 
-  it('bits per dimension: five passes over the test part, with their standard error', async () => {
+  it('hold bits per dimension of five passes over the test part, with their standard error', async () => {
     const bpd = await config({
       'eval.enable_bpd': true,
       'eval.max_images': 3,
@@ -169,13 +169,13 @@ describe('files', () => {
     }
     expect(bitsPerDimension?.mean).toBeCloseTo(sum / 15, 4);
     expect(bitsPerDimension?.standardError).toBeGreaterThan(0);
-    // An untrained flow is near the Gaussian, whose bits for images in [-1, 1] lie between 8 and 10.
+    // An untrained flow is close to the Gaussian, which has between 8 and 10 bits for images in [-1, 1].
     expect(most).toBeLessThan(11);
   }, 120_000);
 });
 
 describe('straightness', () => {
-  it('is that of the flow, in batches, with neither data nor samples', async () => {
+  it('is that of the flow, computed in batches without data or samples', async () => {
     const straight = await config({
       'eval.enable_straightness': true,
       'eval.straightness_samples': 3,
@@ -198,7 +198,7 @@ describe('straightness', () => {
 });
 
 describe('scores', () => {
-  it('by pixels: statistics are made once, kept and found again; the official report', async () => {
+  it('in pixels: statistics are computed once, stored and reused; writes the official report', async () => {
     const data = mkdtempSync(join(tmpdir(), 'rectiflow-data-'));
     process.env.RECTIFLOW_DATA = data;
     try {
@@ -220,7 +220,7 @@ describe('scores', () => {
       const report = await readNpz(join(workdir, 'scored/report_3.npz'));
       expect(report.get('fid')?.data[0]).toBe(scores?.frechetDistance);
       expect(report.get('IS')?.data[0]).toBe(-1);
-      // The same features through the library.
+      // The same features, computed through the library.
       const { values, rows, columns } = {
         values: (await readNpz(path)).get('pool_3')?.data as Float32Array,
         rows: 1400,
@@ -244,8 +244,8 @@ describe('scores', () => {
     }
   });
 
-  it('without weights samples are written, and it is said what is missing', async () => {
-    // A file where the folder of weights should be: nothing can be downloaded into it.
+  it('without weights, samples are written and a notice names what is missing', async () => {
+    // A file in place of the folder of weights prevents a download.
     process.env.RECTIFLOW_DATA = join(workdir, 'blocked');
     mkdirSync(process.env.RECTIFLOW_DATA);
     writeFileSync(join(process.env.RECTIFLOW_DATA, 'weights'), '');
@@ -262,7 +262,7 @@ describe('scores', () => {
       expect(row.scores).toBeUndefined();
       expect(row.samples?.count).toBe(4);
       expect(notices.at(-1)).toMatch(
-        /^samples are written, not scored: .*pt_inception.*; or set --config\.eval\.inception FILE$/,
+        /^samples are written but not scored: .*pt_inception.*; or set --config\.eval\.inception FILE$/,
       );
     } finally {
       process.env.RECTIFLOW_DATA = join(workdir, 'data');

@@ -1,4 +1,4 @@
-// `eval`: results that stay apart, exact counts whatever was there before, statistics of every kind, every preset.
+// `eval`: separate results, exact counts independent of earlier runs, statistics of every kind, every preset.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ process.env.RECTIFLOW_DATA = join(workdir, 'data');
 const configOf = (values: Record<string, unknown> = {}) =>
   configWith('digits', {
     'model.nf': 8,
-    // So that the velocity of fresh weights is not 0.
+    // Makes the velocity of new weights nonzero.
     'model.init_scale': 1,
     'eval.batch_size': 20,
     'eval.enable_sampling': true,
@@ -36,7 +36,7 @@ const configOf = (values: Record<string, unknown> = {}) =>
     ...values,
   });
 
-/** A snapshot of weights as they are drawn. */
+/** A snapshot of newly initialised weights. */
 async function untrained(config: Config, number: number, folder = workdir): Promise<void> {
   const { model, optimizer } = trainingState(config, device);
   mkdirSync(join(folder, 'checkpoints'), { recursive: true });
@@ -62,7 +62,7 @@ async function evaluated(folder: string, values: Record<string, unknown> = {}, a
 }
 
 describe('counts', () => {
-  it('a shorter run leaves no sample of a longer one before it', async () => {
+  it('a shorter run removes the samples of a longer one before it', async () => {
     await evaluated('counts', { 'eval.num_samples': 50 });
     const { row, files } = await evaluated('counts', { 'eval.num_samples': 30 });
     expect(row.samples).toMatchObject({ count: 30, nfe: 1 });
@@ -71,12 +71,12 @@ describe('counts', () => {
     expect(last.get('samples')?.shape).toEqual([10, 8, 8, 1]);
   });
 
-  it('nor a picture sheet, nor bits per dimension', async () => {
+  it('a shorter run removes image sheets and bits per dimension, too', async () => {
     const sheets = { 'eval.enable_figures_only': true };
     await evaluated('sheets', { ...sheets, 'eval.num_samples': 41 });
     const { files } = await evaluated('sheets', { ...sheets, 'eval.num_samples': 20 });
     expect(files('ckpt_0/figs')).toEqual(['0.png']);
-    // Of a velocity that is 0, which is integrated in a few steps.
+    // With a velocity of 0, which is integrated in a few steps.
     const bits = {
       'model.init_scale': 0,
       'eval.enable_sampling': false,
@@ -89,14 +89,14 @@ describe('counts', () => {
     expect(again.files('.')).toEqual(['ckpt_0', 'train_ckpt_0_bpd_0.npz']);
   });
 
-  it('of few samples what can be computed is', async () => {
+  it('few samples give the scores that can be computed', async () => {
     const one = await evaluated('few', { 'eval.num_samples': 1 });
     expect(one.row.scores).toBeUndefined();
     expect(one.notices).toEqual(['a single sample cannot be scored']);
     const three = await evaluated('few', { 'eval.num_samples': 3 });
     expect(three.row.scores?.frechetDistance).toBeGreaterThan(0);
     expect([three.row.scores?.kernelDistance, three.row.scores?.precision]).toEqual([undefined, undefined]);
-    expect(three.notices).toEqual(['3 samples are too few for a kernel distance to this data set']);
+    expect(three.notices).toEqual(['no kernel distance: 3 samples are too few for this data set']);
     expect((await readNpz(join(workdir, 'few/report_0.npz'))).get('kid')?.data[0]).toBeNaN();
     const four = await evaluated('few', { 'eval.num_samples': 4 });
     expect(four.row.scores?.kernelDistance?.mean).toBeDefined();
@@ -105,7 +105,7 @@ describe('counts', () => {
 });
 
 describe('results', () => {
-  it('of each sampler, N, tolerance and seed stay apart; report_<k>.npz is the latest', async () => {
+  it('of each sampler, N, tolerance and seed are separate; report_<k>.npz has the latest', async () => {
     const scored = async (values: Record<string, unknown>) => {
       const { row } = await evaluated('apart', { 'eval.num_samples': 20, ...values });
       return row.scores?.frechetDistance as number;
@@ -128,7 +128,7 @@ describe('results', () => {
 });
 
 describe('statistics', () => {
-  it('mu and sigma of another tool give the same distance, and no kernel distance', async () => {
+  it('mu and sigma of another tool give the same distance but no kernel distance', async () => {
     const own = await evaluated('activations', { 'eval.num_samples': 20 });
     const { gaussian } = await readStatistics(own.row.scores?.statistics as string);
     const path = join(workdir, 'mu_sigma.npz');
@@ -140,7 +140,7 @@ describe('statistics', () => {
     expect(own.row.scores?.kernelDistance?.standardError).toBeGreaterThan(0);
   });
 
-  it('the official file in ./assets/stats comes before what was kept, for Inception features alone', async () => {
+  it('the official file in ./assets/stats takes precedence, for Inception features only', async () => {
     const inception: FeatureNetwork = {
       name: 'inception',
       key: 'inception',
@@ -173,7 +173,7 @@ describe('statistics', () => {
     }
   });
 
-  it('of two folders of images are never taken for one another', async () => {
+  it('of two folders of images are never confused', async () => {
     const at = async (values: Record<string, unknown>) => statisticsPath(await configOf(values), { key: 'pixels' });
     const folder = { 'data.dataset': 'FOLDER' };
     const paths = [
@@ -188,7 +188,7 @@ describe('statistics', () => {
   });
 });
 
-describe('picture sheets', () => {
+describe('image sheets', () => {
   it.each(presetNames())('of %s, in small, with neither data nor weights of Inception', async (preset) => {
     const config = await configWith(preset, {
       'data.image_size': 8,

@@ -1,4 +1,4 @@
-// `eval --watch`: snapshots that come, are replaced and go away, and the pointer to the best.
+// `eval --watch`: snapshots that appear, are replaced and disappear, and the record of the best.
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ beforeAll(async () => {
 
 const snapshot = (workdir: string, number: number) => join(workdir, `checkpoints/checkpoint_${number}.safetensors`);
 
-/** As training writes a snapshot: whole, by a rename. */
+/** Writes a snapshot as training does: complete, by a rename. */
 function place(workdir: string, number: number, from = number): void {
   mkdirSync(join(workdir, 'checkpoints'), { recursive: true });
   copyFileSync(snapshot(trained, from), snapshot(workdir, 99));
@@ -58,7 +58,7 @@ const stepsOf = (rows: EvalRow[]) => rows.map(({ step }) => step);
 const best = (name: string) => JSON.parse(readFileSync(join(root, name, 'eval/best.json'), 'utf8'));
 
 describe('watching', () => {
-  it('takes snapshots as they come, ends with the last of the range, and keeps the best by its loss', async () => {
+  it('evaluates snapshots as they appear, ends with the last of the range, and records the best by loss', async () => {
     const workdir = join(root, 'comes');
     const pointers: string[] = [];
     setTimeout(() => place(workdir, 1), 100);
@@ -81,7 +81,7 @@ describe('watching', () => {
     expect(pointers[0]).toBe('checkpoints/checkpoint_1.safetensors');
   });
 
-  it('evaluates one that is replaced again, and names one that was removed and those outside the range', async () => {
+  it('evaluates a replaced snapshot again, and reports removed ones and those outside the range', async () => {
     const workdir = join(root, 'changes');
     for (const number of [1, 2]) place(workdir, number);
     place(workdir, 7, 3);
@@ -103,13 +103,13 @@ describe('watching', () => {
     ]);
   });
 
-  it('ends after the timeout, with nothing where nothing came', async () => {
+  it('ends after the timeout, with no rows if nothing appeared', async () => {
     expect((await watched('nothing', { timeoutMinutes: 0.002 })).rows).toEqual([]);
     place(join(root, 'one'), 1);
     expect(stepsOf((await watched('one', { timeoutMinutes: 0.002 })).rows)).toEqual([5]);
   });
 
-  it('ends at once when it is told to, waiting or evaluating, with what it has', async () => {
+  it('ends immediately on its signal, waiting or evaluating, with the results so far', async () => {
     const controller = new AbortController();
     const { signal } = controller;
     for (const number of [1, 2]) place(join(root, 'told'), number);
@@ -122,7 +122,7 @@ describe('watching', () => {
     expect((await watched('waits', { signal: waiting.signal })).rows).toEqual([]);
   });
 
-  it('says that without loss and scores there is no best', async () => {
+  it('reports that there is no best without loss and scores', async () => {
     place(join(root, 'sheets'), 3);
     const { rows, notices } = await watched(
       'sheets',
@@ -130,13 +130,13 @@ describe('watching', () => {
       { 'eval.enable_figures_only': true, 'eval.num_samples': 2, 'sampling.sample_N': 1 },
     );
     expect(stepsOf(rows)).toEqual([13]);
-    expect(notices).toEqual(['no best.json, which needs scores of samples or --config.eval.enable_loss']);
+    expect(notices).toEqual(['best.json is not written: it requires scores of samples or --config.eval.enable_loss']);
   });
 
-  it('a snapshot of another network ends it', async () => {
+  it('throws for a snapshot of another network', async () => {
     place(join(root, 'other'), 1);
     await expect(watched('other', {}, { 'model.nf': 16 })).rejects.toThrow(
-      'is of another network than the configuration',
+      'belongs to another network than the configuration',
     );
   });
 });
@@ -155,7 +155,7 @@ describe('the best', () => {
     return best('best');
   };
 
-  it('is by the Frechet distance where there is one, and outlives a restart', async () => {
+  it('is chosen by the Frechet distance if there is one, and is kept across restarts', async () => {
     mkdirSync(join(workdir, 'eval'), { recursive: true });
     for (const number of [1, 2, 3]) place(workdir, number);
     const score = 'Frechet distance of pixels over 50 samples of euler-1-42';
@@ -169,7 +169,7 @@ describe('the best', () => {
     expect(await kept(row(3, 1))).toMatchObject({ step: 30, value: 1 });
   });
 
-  it('gives way where it was evaluated again, its checkpoint is gone, or the score is another', async () => {
+  it('is replaced if it was evaluated again, its checkpoint is gone, or the score is of another kind', async () => {
     expect(await kept(row(3, 5))).toMatchObject({ step: 30, value: 5 });
     rmSync(snapshot(workdir, 3));
     expect(await kept(row(1, 6))).toMatchObject({ step: 10, value: 6 });

@@ -1,4 +1,4 @@
-// `classifier`: how well it learns the digits, what its file says, and that it is never taken for another as features.
+// `classifier`: its accuracy on the digits, its file, and that its features are never confused with others.
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe('training', () => {
-  it('names at least 95 % of the held-out digits rightly; the file says of what it is', async () => {
+  it('has at least 95 % accuracy on the held-out digits; the file describes its data', async () => {
     const losses: number[] = [];
     const trained = await train('digits.safetensors', { onStep: ({ loss }) => losses.push(loss) });
     expect(trained).toMatchObject({ path: at('digits.safetensors'), classes: 10, steps: losses.length });
@@ -43,7 +43,7 @@ describe('training', () => {
     expect(JSON.parse(metadata.images)).toEqual({ imageSize: 8, channels: 1, centered: true });
     expect(JSON.parse(metadata.data)).toMatchObject({ dataset: 'DIGITS', image_size: 8, num_channels: 1 });
     expect(metadata).toMatchObject({ classes: '10', accuracy: String(trained.accuracy), seed: '42' });
-    // As it was loaded it is as good as it was said to be.
+    // The loaded network has the stated accuracy.
     const { network, accuracy } = await loadClassifier(trained.path, { device });
     using classifier = network;
     const heldOut = await digitsDataset('heldOut');
@@ -58,7 +58,7 @@ describe('training', () => {
     expect(accuracy).toBe(trained.accuracy);
   });
 
-  it('a seed gives the same weights, another seed others', async () => {
+  it('equal seeds give equal weights, different seeds different ones', async () => {
     const weights = async (name: string, seed: number) => {
       await train(name, { steps: 5 }, { seed });
       return [...(await readSafetensors(at(name))).tensors];
@@ -91,7 +91,7 @@ describe('as features', () => {
   const opened = async (name: string, values?: Record<string, unknown>) =>
     openFeatures(await configOf(name, values), { device });
 
-  it('are known by their weights, not by their file', async () => {
+  it('are identified by their weights, not by their file', async () => {
     copyFileSync(at('digits.safetensors'), at('copy.safetensors'));
     const [digits, copy, other] = await Promise.all(
       ['digits', 'copy', 'a'].map((name) => opened(`${name}.safetensors`)),
@@ -120,7 +120,7 @@ describe('as features', () => {
     expect(bad.inceptionScore).toBeLessThan(4);
   });
 
-  it('statistics of other features are refused, though they have as many columns', async () => {
+  it('statistics of other features are refused even with the same number of columns', async () => {
     const pixels = await configWith('digits', { 'eval.features': 'pixels' });
     using network = await openFeatures(pixels, { device });
     const { path, features, activations } = await dataStatistics(pixels, network, { device });
@@ -129,7 +129,7 @@ describe('as features', () => {
     const mixed = await configOf('digits.safetensors', { 'eval.statistics': path });
     using classifier = await openFeatures(mixed, { device });
     await expect(dataStatistics(mixed, classifier, { device })).rejects.toThrow(
-      `${path} holds statistics of pixels, and eval.features is of ${classifier.key}`,
+      `${path} holds statistics of pixels, but eval.features is ${classifier.key}`,
     );
   });
 
@@ -141,11 +141,11 @@ describe('as features', () => {
     const wrong = opened('digits.safetensors', values);
     await expect(wrong).rejects.toThrow(ConfigError);
     await expect(wrong).rejects.toThrow(
-      `the classifier ${at('digits.safetensors')} is of images 8 x 8 of 1 channels in [-1, 1]; those of this configuration are ${wanted}`,
+      `the classifier ${at('digits.safetensors')} expects images 8 x 8 of 1 channels in [-1, 1], but this configuration has ${wanted}`,
     );
   });
 
-  it('files that are none', async () => {
+  it('files that are not classifiers are refused', async () => {
     const refused = async (name: string, text: string | RegExp) => {
       await expect(opened(name)).rejects.toThrow(FileError);
       await expect(opened(name)).rejects.toThrow(text);
@@ -176,7 +176,7 @@ it.each([
   [5, 3],
   [28, 1],
   [32, 3],
-])('images of %i pixels and %i channels have 64 features', async (imageSize, channels) => {
+])('images of %i pixels and %i channels give 64 features', async (imageSize, channels) => {
   using network = new Classifier({ imageSize, channels, centered: false }, 3, { device });
   const images = new Uint8Array(2 * imageSize * imageSize * channels).fill(7);
   const { features, logits } = await extractFeatures(network, images, [2, imageSize, imageSize, channels]);
@@ -189,7 +189,7 @@ it.each([
 });
 
 describe.each(deviceNames)('on %s', (name) => {
-  it('has the features that it has on the CPU', async () => {
+  it('has the same features as on the CPU', async () => {
     const other = await openTestDevice(name);
     const heldOut = await digitsDataset('heldOut');
     const images = await heldOut.load(Int32Array.of(0, 1));

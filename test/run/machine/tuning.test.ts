@@ -1,4 +1,4 @@
-/** Tables of rates: measured, written, read again, refused where they are damaged. */
+/** Tables of rates: measured, written, read again, and refused if damaged. */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,7 +72,7 @@ test('refuses a file that is damaged, of another shape or not a table, and says 
 test.each([
   [false, /^(avx512|avx2|simd128) [0-9a-f]{12}$/],
   [true, /^exact$/],
-])('a checkpoint says what chose the algorithms; exact %s', async (exact, expected) => {
+])('a checkpoint stores what chose its algorithms; exact %s', async (exact, expected) => {
   const device = await openDevice('cpu', { threads: 1, exact });
   const path = join(folder, `exact_${exact}.safetensors`);
   const config = applyOverrides(await loadConfig('digits'), [{ path: ['model', 'nf'], text: '8' }]);
@@ -85,7 +85,7 @@ test.each([
   expect(tuning).toBe(tuningIdentity(device));
 });
 
-test('a file of millions of values that are no rates is refused without an issue for each', async () => {
+test('a file of millions of invalid rates is refused without a zod issue for each', async () => {
   const path = join(folder, 'large.json');
   const { tiles, channels, rates } = packagedTuning('avx512');
   const rows = `[${Array(2000).fill('""').join()}]`;

@@ -1,4 +1,4 @@
-// The two ways to train within less memory: activation checkpointing has the same bits, a batch in parts the same draws
+// Two ways to train in less memory: activation checkpointing is bit-identical, and a batch in parts has the same draws
 // and, up to rounding, the same weights.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ import { trainingState } from '../../../src/run/training/session.ts';
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-memory-'));
 let device: Device;
 beforeAll(async () => {
-  // Results do not depend on it, and small kernels are faster without waiting for one another.
+  // Does not affect results, and small kernels are faster without synchronisation.
   device = await openDevice('cpu', { threads: 1 });
 });
 
@@ -27,7 +27,7 @@ async function digits(overrides: Record<string, unknown>): Promise<Config> {
   return applyOverrides(await loadConfig('digits'), list);
 }
 
-/** `steps` updates from the start: losses, all weights in one list, bytes at the peak beyond what stays. */
+/** Makes `steps` updates. @returns losses, all weights in one list, and peak bytes beyond those that stay in use */
 async function outcome(overrides: Record<string, unknown>, steps: number) {
   const config = await digits(overrides);
   const { model, optimizer } = trainingState(config, device);
@@ -61,7 +61,8 @@ async function outcome(overrides: Record<string, unknown>, steps: number) {
 }
 
 describe('activation checkpointing', () => {
-  // A batch of which activations are what fills memory, not the scratch of convolutions, which does not grow with it.
+  // A batch size at which activations dominate memory, rather than the scratch of convolutions, which does not grow
+  // with the batch.
   const deep = { 'model.nf': 16, 'model.num_res_blocks': 3, 'model.init_scale': 1, 'training.batch_size': 128 };
 
   it('has the same losses and weights after 3 steps in less than 0.4 of the memory', async () => {
@@ -73,7 +74,7 @@ describe('activation checkpointing', () => {
     expect(checkpointed.peak).toBeLessThan(0.4 * plain.peak);
   });
 
-  it('may be switched when a run goes on', async () => {
+  it('may be switched when a run resumes', async () => {
     const options = { workdir: join(folder, 'switched'), device };
     const small = { 'model.nf': 8, 'training.batch_size': 16 };
     const short = await digits({ ...small, 'training.n_iters': 1 });
@@ -102,7 +103,7 @@ describe('a batch in parts', () => {
     );
   });
 
-  it('is what the plan counts, as it does the memory of checkpointing', async () => {
+  it('is accounted for in the plan, like the memory of checkpointing', async () => {
     const memory = async (overrides: Record<string, unknown>) => {
       const config = await digits({
         'model.nf': 8,

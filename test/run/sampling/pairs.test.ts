@@ -1,4 +1,4 @@
-// Making pairs: the same bytes whatever happens on the way, refusals, and both layouts as one set.
+// Generating pairs: identical bytes after any interruption, refusals, and both layouts as one set.
 // RECTIFLOW_TEST_FULL=1 kills ten runs instead of two.
 import { spawn } from 'node:child_process';
 import {
@@ -65,7 +65,7 @@ const layouts = {
 type Layout = keyof typeof layouts;
 const names = Object.keys(layouts) as Layout[];
 
-/** Every file of a folder with its bytes. */
+/** The bytes of every file in a folder. */
 function bytesOf(path: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(path)
@@ -76,7 +76,7 @@ function bytesOf(path: string): Record<string, string> {
 
 let device: Device;
 beforeAll(async () => {
-  // Small batches are done sooner by one thread, and the bits are those of any number.
+  // Small batches are faster with one thread, and results do not depend on the number of threads.
   device = await openDevice('cpu', { threads: 1 });
   await train(await config({ 'training.batch_size': 16, 'training.snapshot_sampling': false }), {
     workdir: join(folder, 'flow'),
@@ -86,13 +86,13 @@ beforeAll(async () => {
 }, 300_000);
 
 describe('a folder of pairs', () => {
-  it('holds what its layout says', () => {
+  it('has the files of its layout', () => {
     expect(readdirSync(join(whole, '1')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
     const shards = Array.from({ length: 10 }, (_, i) => `z1_00000${i}.npy`);
     for (const seed of ['2', '3']) expect(readdirSync(join(whole, seed)).sort()).toEqual(['manifest.json', ...shards]);
   });
 
-  it('says in its manifest where it comes from', () => {
+  it('states its origin in the manifest', () => {
     const manifest = JSON.parse(readFileSync(join(whole, '3/manifest.json'), 'utf8'));
     expect(manifest).toMatchObject({
       format: 'rectiflow pairs',
@@ -114,7 +114,7 @@ describe('a folder of pairs', () => {
     for (const { nfe, sha256 } of manifest.shards) expect([nfe > 1, sha256.length]).toEqual([true, 64]);
   });
 
-  it('is opened with the others as one set; z0 has the bits of the device', async () => {
+  it('is opened with the others as one set; z0 is bit-identical to the noise of the device', async () => {
     const set = await PairSet.open(whole, [1, 8, 8]);
     expect(set.count).toBe(3 * pairs);
     const { z0, z1 } = await set.load(Int32Array.from({ length: 3 * pairs }, (_, i) => i));
@@ -126,7 +126,7 @@ describe('a folder of pairs', () => {
     await set.close();
   });
 
-  it('of 16 bits has the values of f32 up to half a step', async () => {
+  it('with 16 bits has the values of f32 up to half a step', async () => {
     const root = join(folder, 'f32');
     await generatePairs(await config({ ...layouts.u16, 'reflow.pair_dtype': 'f32', 'reflow.data_root': root }), {
       device,
@@ -148,7 +148,7 @@ describe('a folder of pairs', () => {
   });
 });
 
-describe('killed at any moment, it ends with the same bytes', () => {
+describe('a run killed at any moment resumes to identical bytes', () => {
   const rounds = full ? 10 : 2;
   const cases = (full ? names : (['official', 'u16'] as const)).flatMap((name) =>
     Array.from({ length: rounds }, (_, round) => [name, round] as const),
@@ -179,7 +179,8 @@ describe('killed at any moment, it ends with the same bytes', () => {
         let stderr = '';
         child.stderr.on('data', (text) => (stderr += text));
         const kill = () => child.kill('SIGKILL');
-        // Even rounds kill at any moment, the start included; odd ones soon after a batch: in the next, or in the journal.
+        // Even rounds kill at any moment, including the start; odd rounds soon after a batch, in the next one or in the
+        // journal.
         const delay = patience * (round % 2 === 0 ? 400 + Math.random() * 600 : Math.random() * 120);
         const started = Date.now();
         const before = batchesIn(join(root, `${seed}`));
@@ -193,12 +194,12 @@ describe('killed at any moment, it ends with the same bytes', () => {
         const code = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
         clearInterval(watch);
         if (code === 0 && kills === 0) {
-          // A quick machine was done before the kill: once more, and sooner.
+          // On a fast machine the run completed before the kill: repeats with an earlier kill.
           patience /= 2;
           rmSync(root, { recursive: true });
           continue;
         }
-        // Killed behind the last write: there is nothing left to do.
+        // Killed after the last write: nothing is left to do.
         if (code === 0 || (code === 1 && /is there already/.test(stderr))) break;
         expect(`${code} ${stderr}`).toMatch(/^SIGKILL/);
         kills++;
@@ -212,7 +213,7 @@ describe('killed at any moment, it ends with the same bytes', () => {
     120_000,
   );
 
-  it.each(names)('%s, cut off within a batch, within the journal, and behind the last rename', async (name) => {
+  it.each(names)('%s, cut off within a batch, within the journal, and after the last rename', async (name) => {
     const root = join(folder, `cut-${name}`);
     const { seed } = layouts[name];
     const settings = await config({ ...layouts[name], 'reflow.data_root': root });
@@ -232,10 +233,10 @@ describe('killed at any moment, it ends with the same bytes', () => {
     writeFileSync(join(own, '.z1_000003.npy.0123456789ab.tmp'), 'half');
     const notices: string[] = [];
     await generatePairs(settings, { device, onNotice: (text) => notices.push(text) });
-    expect(notices).toEqual([`going on from pair ${name === 'official' ? 16 : 12} of 38`]);
+    expect(notices).toEqual([`resuming from pair ${name === 'official' ? 16 : 12} of 38`]);
     const expected = { ...bytesOf(join(whole, `${seed}`)), 'manifest.json': manifestFor(root, join(whole, `${seed}`)) };
     expect(bytesOf(own)).toEqual(expected);
-    // As a process leaves it that is killed before the last manifest is there.
+    // The state after a kill before the last manifest is written.
     const manifest = JSON.parse(readFileSync(join(own, 'manifest.json'), 'utf8'));
     writeFileSync(journal, manifest.shards.map((shard: unknown) => `${JSON.stringify(shard)}\n`).join(''));
     writeFileSync(join(own, 'manifest.json'), JSON.stringify({ ...manifest, done: 0, shards: [] }));
@@ -246,20 +247,20 @@ describe('killed at any moment, it ends with the same bytes', () => {
   });
 });
 
-/** Whole lines of the journal. */
+/** The complete lines of the journal. */
 function batchesIn(path: string): number {
   const journal = join(path, 'progress.jsonl');
   return existsSync(journal) ? readFileSync(journal, 'utf8').split('\n').length - 1 : 0;
 }
 
-/** The manifest of the run that was not interrupted, as it would be for another root. */
+/** The manifest of the uninterrupted run, adapted to another root. */
 function manifestFor(root: string, path: string): string {
   const text = readFileSync(join(path, 'manifest.json'), 'utf8');
   return Buffer.from(text.replace(JSON.stringify(whole), JSON.stringify(root))).toString('hex');
 }
 
 describe('refuses', { timeout: 180_000 }, () => {
-  it('to go on with another teacher, sampler or batch, naming each', async () => {
+  it('to resume with another teacher, sampler or batch size, naming each', async () => {
     const root = join(folder, 'other');
     const begun = await config({ 'reflow.data_root': root });
     const controller = new AbortController();
@@ -277,7 +278,7 @@ describe('refuses', { timeout: 180_000 }, () => {
       'sampling.use_ode_sampler': 'euler',
       'sampling.sample_N': 3,
       'training.batch_size': 5,
-      // Of no consequence for pairs.
+      // Keys that do not affect pairs.
       'optim.lr': 0.5,
       'training.n_iters': 9,
     };
@@ -294,32 +295,32 @@ describe('refuses', { timeout: 180_000 }, () => {
     expect(bytesOf(join(root, '42'))).toEqual(before);
   });
 
-  it('nobody to begin anew where no batch is there yet', async () => {
+  it('no run if there is no complete batch yet', async () => {
     const root = join(folder, 'anew');
     const controller = new AbortController();
     controller.abort();
     const shards = await config({ ...layouts.shards, 'reflow.data_root': root });
     await expect(generatePairs(shards, { device, signal: controller.signal })).rejects.toThrow(/abort/);
-    // Killed between the shard and its line.
+    // Killed between writing the shard and its journal line.
     cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
     await generatePairs(await config({ seed: 2, 'reflow.data_root': root, 'reflow.total_number_of_samples': 5 }), {
       device,
     });
     expect(readdirSync(join(root, '2')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
-    // Shards that no manifest describes are somebody's work.
+    // Shards without a manifest may be of value and are not overwritten.
     rmSync(join(root, '2'), { recursive: true });
     cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
     await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: is there already/);
   });
 
-  it('a second process of the same seed, not one of another', async () => {
+  it('a second process with the same seed, but not with another seed', async () => {
     const root = join(folder, 'two');
     const one = await config({ 'reflow.data_root': root });
     const two = await config({ 'reflow.data_root': root, seed: 43 });
     mkdirSync(join(root, '42'), { recursive: true });
     const unlock = await lockFolder(join(root, '42'));
     await expect(generatePairs(one, { device })).rejects.toThrow(
-      /in use by process \d+ on .*; give another --config\.seed or end that one/,
+      /in use by process \d+ on .*; give another --config\.seed or end that process/,
     );
     expect(readdirSync(join(root, '42'))).toEqual(['lock']);
     await unlock();
@@ -329,9 +330,9 @@ describe('refuses', { timeout: 180_000 }, () => {
     await set.close();
   });
 
-  it('16 bits in official files, and leaves no trace of a teacher that is not there', async () => {
+  it('16 bits in official files; leaves no files for a missing teacher', async () => {
     await expect(config({ 'reflow.pair_dtype': 'u16' })).rejects.toThrow(
-      /reflow\.pair_dtype: official files hold f32; add reflow\.pair_format shards; got u16/,
+      /reflow\.pair_dtype: expected f32 unless reflow\.pair_format is shards; got u16/,
     );
     const root = join(folder, 'none');
     const gone = await config({ 'reflow.data_root': root, 'reflow.last_flow_ckpt': join(folder, 'gone.pth') });
@@ -354,7 +355,7 @@ describe('training', { timeout: 180_000 }, () => {
     expect(losses[1]).toBe(losses[0]);
   });
 
-  it('refuses pairs whose z0 is no noise of the stated deviation, and leaves the work directory as it was', async () => {
+  it('refuses pairs whose z0 does not have the stated deviation, without changing the work directory', async () => {
     const root = join(folder, 'no-manifest');
     cpSync(join(whole, '1'), join(root, '1'), { recursive: true });
     rmSync(join(root, '1/manifest.json'));
@@ -367,7 +368,7 @@ describe('training', { timeout: 180_000 }, () => {
     expect(existsSync(workdir)).toBe(false);
   });
 
-  it('mirrors both ends of a pair or neither, by seed and item', async () => {
+  it('mirrors both ends of a pair or neither, as a function of seed and index', async () => {
     const set = await PairSet.open(whole);
     const plain = await pairBatch({ pairs: set }, 7, await config({ 'training.batch_size': 16 }));
     const flipped = await config({ 'training.batch_size': 16, 'reflow.flip_pairs': true });

@@ -1,5 +1,4 @@
-// Reflow that sees real images: pairs (z0, z1) with z1 from the data set and z0 where the ODE takes it backwards, and how
-// they are mixed with those of noise.
+// Reflow with real images: pairs (z0, z1) of images z1 and where the reverse ODE takes them, mixed with pairs of noise.
 import { cpSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,7 +45,7 @@ const mixed = { 'reflow.reflow_type': 'train_reflow', 'reflow.real_data_ratio': 
 
 let device: Device;
 beforeAll(async () => {
-  // Small batches are done sooner by one thread.
+  // Small batches are faster with one thread.
   device = await openDevice('cpu', { threads: 1 });
   await train(await config(), { workdir: join(folder, 'flow'), device });
   await generatePairs(await config(), { device });
@@ -57,7 +56,7 @@ const bytesOf = (path: string) =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name), 'hex')]));
 
 describe('pairs of images', () => {
-  it('are the images and where the ODE takes them, batch by batch', async () => {
+  it('hold the images and where the ODE takes them, batch by batch', async () => {
     expect(readdirSync(join(real, '42')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
     const chosen = await config();
     const dataset = await loadDataset(chosen, 'train');
@@ -73,7 +72,7 @@ describe('pairs of images', () => {
     expect(z0).toEqual(latents);
   });
 
-  it('go on behind the last batch, and end with the same bytes', async () => {
+  it('resume after the last batch and end with identical bytes', async () => {
     const root = join(folder, 'stopped');
     const settings = await config({ ...reversed, 'reflow.data_root': root });
     const controller = new AbortController();
@@ -87,14 +86,14 @@ describe('pairs of images', () => {
     );
     const notices: string[] = [];
     await generatePairs(settings, { device, onNotice: (text) => notices.push(text) });
-    expect(notices).toEqual(['going on from pair 8 of 22']);
+    expect(notices).toEqual(['resuming from pair 8 of 22']);
     const whole = bytesOf(join(real, '42'));
     const manifest = Buffer.from(whole['manifest.json'], 'hex').toString().replaceAll(real, root);
     const expected = manifest.replace(`"real_data_root": "${root}"`, `"real_data_root": "${real}"`);
     expect(bytesOf(join(root, '42'))).toEqual({ ...whole, 'manifest.json': Buffer.from(expected).toString('hex') });
   });
 
-  it('are checked as what they are: sums, no drawn noise, the images as they stand', async () => {
+  it('pass the checks of their kind: checksums, z0 not drawn, z1 equal to the images', async () => {
     const findings = await checkPairs(real);
     const stateOf = Object.fromEntries(findings.map(({ what, state }) => [what, state]));
     expect(stateOf).toMatchObject({ checksums: 'ok', finite: 'ok', 'z1 channels': 'ok' });
@@ -102,13 +101,13 @@ describe('pairs of images', () => {
     expect(Object.keys(stateOf)).not.toContain('z0 is noise');
     expect(findings.filter(({ state }) => state === 'broken')).toEqual([]);
     expect(findings[0].detail).toContain('z0 from images');
-    // Beside drawn ones, each is judged by its own.
+    // Next to drawn pairs, each folder is checked by its own rules.
     const both = join(folder, 'both');
     cpSync(join(real, '42'), join(both, 'images'), { recursive: true });
     cpSync(join(drawn, '42'), join(both, 'noise'), { recursive: true });
     const named = (await checkPairs(both)).map(({ what }) => what);
     expect(named).toEqual(expect.arrayContaining(['z0 of images', 'z0 is noise', 'z0 of noise']));
-    // A byte of z0 is changed.
+    // Changes a byte of z0.
     const damaged = join(folder, 'damaged/42');
     cpSync(join(real, '42'), damaged, { recursive: true });
     const bytes = readFileSync(join(damaged, 'z0.npy'));
@@ -120,11 +119,8 @@ describe('pairs of images', () => {
   });
 
   it.each<[Record<string, unknown>, RegExp]>([
-    [
-      { 'reflow.total_number_of_samples': 9999 },
-      /there are 1400 training images; lower reflow\.total_number_of_samples/,
-    ],
-    [{ 'reflow.pair_format': 'shards' }, /reflow\.pair_format: pairs of images store both ends, expected official/],
+    [{ 'reflow.total_number_of_samples': 9999 }, /but there are only 1400 training images/],
+    [{ 'reflow.pair_format': 'shards' }, /reflow\.pair_format: expected official for pairs of images/],
   ])('%j is refused', async (values, message) => {
     const make = async () => generatePairs(await config({ ...reversed, seed: 1, ...values }), { device });
     await expect(make()).rejects.toThrow(message);
@@ -133,7 +129,7 @@ describe('pairs of images', () => {
 });
 
 describe('mixed in', () => {
-  it('with the asked share, by (seed, sample) alone, in whole pairs', async () => {
+  it('with the configured share, as a function of (seed, sample), in whole pairs', async () => {
     const share = Array.from({ length: 20_000 }, (_, item) => isReal(7, item, 0.3)).filter(Boolean).length / 20_000;
     // Three standard errors.
     expect(Math.abs(share - 0.3)).toBeLessThan(0.01);
@@ -155,7 +151,7 @@ describe('mixed in', () => {
     await images.close();
   });
 
-  it('a run that was stopped goes on with the same bits, and others than without', async () => {
+  it('a stopped run resumes to bit-identical results, which differ from those without mixing', async () => {
     const end = async (workdir: string) =>
       loadCheckpoint(join(folder, workdir, 'checkpoints/checkpoint_0.safetensors'));
     await trainReflow(await config(mixed), { workdir: join(folder, 'mixed'), device });
@@ -170,18 +166,20 @@ describe('mixed in', () => {
     expect((await end('plain')).model).not.toEqual((await end('mixed')).model);
   });
 
-  it('from a folder of drawn pairs, or none, or online, is refused', async () => {
+  it('is refused for a folder of drawn pairs, a missing folder, or online reflow', async () => {
     const wrong = trainReflow(await config({ ...mixed, 'reflow.real_data_root': drawn }), {
       workdir: join(folder, 'x'),
       device,
     });
-    await expect(wrong).rejects.toThrow(/drawn\/42: holds no pairs of images: make them with reflow\.reflow_type/);
+    await expect(wrong).rejects.toThrow(
+      /drawn\/42: does not hold pairs of images; generate them with reflow\.reflow_type/,
+    );
     expect(readdirSync(folder)).not.toContain('x');
     expect(missingKeys(await config({ ...mixed, 'reflow.real_data_root': '' }), 'reflow')).toEqual([
       'add --config.reflow.real_data_root DIR: the folder of the pairs of real images',
     ]);
     await expect(config({ ...mixed, 'reflow.reflow_type': 'train_online_reflow' })).rejects.toThrow(
-      /reflow\.real_data_ratio: is for stored pairs, expected 0; got 0\.5/,
+      /reflow\.real_data_ratio: expected 0 for train_online_reflow; got 0\.5/,
     );
   });
 });

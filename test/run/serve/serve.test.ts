@@ -1,5 +1,5 @@
-// The sampling server's HTTP, over raw sockets, in front of a sampler that a test holds and lets go: no test depends on how fast
-// anything is.
+// The HTTP layer of the sampling server, over raw sockets, with a sampler that the test controls, so that no test
+// depends on speed.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { NonFiniteError } from '../../../src/errors.ts';
 import { type Drawn, type HttpOptions, type HttpServer, listen, type Sampler } from '../../../src/run/serve/http.ts';
 import type { AnswerType, Order } from '../../../src/run/serve/request.ts';
 
-/** An order that the sampler has been given, and how it ends. */
+/** An order received by the sampler, and the functions that end it. */
 interface Held {
   order: Order;
   type: AnswerType;
@@ -16,13 +16,13 @@ interface Held {
   fail: (error: unknown) => void;
 }
 
-/** A sampler whose orders wait for the test. */
+/** A sampler whose orders wait until the test ends them. */
 class HeldSampler implements Sampler {
   rules = { mostCount: 20, mostSteps: 1000, seed: 7, sampler: 'euler' as const, steps: 10 };
   about = { version: '1.2.3', device: 'cpu', checkpoint: 'c.safetensors', shape: [8, 8, 1] };
   blocking = 0;
   readonly all: Held[] = [];
-  /** Answers at once, with what was ordered as JSON. */
+  /** Whether to answer immediately, with the order as JSON. */
   free = false;
   private readonly arrivals: ((held: Held) => void)[] = [];
   private taken = 0;
@@ -38,7 +38,7 @@ class HeldSampler implements Sampler {
     });
   };
 
-  /** The next order that comes. */
+  /** Waits for the next order. */
   next(): Promise<Held> {
     const held = this.all[this.taken++];
     return held ? Promise.resolve(held) : new Promise((resolve) => this.arrivals.push(resolve));
@@ -68,7 +68,7 @@ interface Answer {
   body: string;
 }
 
-/** A client that sends bytes as they are and reads answers one by one. */
+/** A client that sends raw bytes and reads answers one at a time. */
 class Client {
   readonly socket: Socket;
   private text = '';
@@ -92,7 +92,10 @@ class Client {
     return this;
   }
 
-  /** The next answer; undefined where the connection ends without one. @param bodiless it answers HEAD */
+  /**
+   * The next answer; undefined if the connection ends without one.
+   * @param bodiless whether it answers a HEAD request
+   */
   async answer(bodiless = false): Promise<Answer | undefined> {
     for (;;) {
       const [, head, rest] = /^(.*?)\r\n\r\n(.*)$/s.exec(this.text) ?? [];
@@ -127,7 +130,7 @@ async function ask(port: number, text: string): Promise<Answer> {
   return answer;
 }
 
-/** Asks until the state of the server is as wanted: what comes is certain, when is not. */
+/** Polls until the server has the expected state, which it reaches at an unknown time. */
 async function untilHealth(port: number, wanted: object): Promise<void> {
   for (;;) {
     const health = JSON.parse((await ask(port, get('/healthz'))).body) as Record<string, unknown>;
@@ -136,7 +139,7 @@ async function untilHealth(port: number, wanted: object): Promise<void> {
 }
 
 describe('GET', () => {
-  it('/healthz says in what state the server is', async () => {
+  it('/healthz reports the state of the server', async () => {
     const { port, sampler } = await start();
     const { status, headers, body } = await ask(port, get('/healthz'));
     expect(status).toBe(200);
@@ -162,7 +165,7 @@ describe('GET', () => {
     expect(await ask(port, post('{}'))).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
   });
 
-  it('HEAD has the headers of GET and no body', async () => {
+  it('HEAD returns the headers of GET and no body', async () => {
     const { port } = await start();
     const client = new Client(port).send(get('/healthz').replace('GET', 'HEAD') + get('/'));
     const head = await client.answer(true);
@@ -192,7 +195,7 @@ describe('POST /sample', () => {
     expect(JSON.parse(answer.body)).toEqual(order);
   });
 
-  it('takes steps for euler where the sampler of the configuration is rk45', async () => {
+  it('uses euler for steps if the sampler of the configuration is rk45', async () => {
     const { port, sampler } = await start();
     sampler.free = true;
     (sampler.rules as { sampler: string }).sampler = 'rk45';
@@ -241,7 +244,7 @@ describe('POST /sample', () => {
     expect(answer.headers['content-type']).toBe('application/json');
     expect(Object.keys(JSON.parse(answer.body))).toEqual(['error']);
     expect(JSON.parse(answer.body).error).toMatch(says);
-    // Whatever was sent, a terminal gets no control characters.
+    // Answers contain no control characters, whatever was sent.
     expect(answer.body.trimEnd()).toMatch(/^[\x20-\x7e]*$/);
     expect(sampler.all).toEqual([]);
   });
@@ -254,7 +257,7 @@ describe('POST /sample', () => {
     ['another charset', post('{}', 'Content-Type: application/json; charset=latin1\r\n'), 415, /UTF-8/],
     ['a compressed body', post('{}', `${json}Content-Encoding: gzip\r\n`), 415, /compressed/],
     ['an answer as text', post('{}', `${json}Accept: text/html, image/*;q=0\r\n`), 406, /image\/png or application/],
-    ['a query', post('{}', json, '/sample?count=4'), 400, /read from the body/],
+    ['a query', post('{}', json, '/sample?count=4'), 400, /from a JSON body, not from a query/],
     ['a long body', post(' '.repeat(16385), json), 413, /at most 16384 bytes/],
   ];
   it.each(refused)('refuses %s', async (_, text, status, says) => {
@@ -273,24 +276,24 @@ describe('POST /sample', () => {
     ['Accept: image/png;q=0.1, application/*;q=0.2\r\n', 'application/json'],
     ['Accept: application/json;q=0, */*\r\n', 'image/png'],
     ['Accept: IMAGE/PNG, application/json\r\n', 'image/png'],
-  ])('answers "%s" by %s', async (accept, type) => {
+  ])('answers "%s" with %s', async (accept, type) => {
     const { port, sampler } = await start();
     sampler.free = true;
     expect((await ask(port, post('{}', json + accept))).headers['content-type']).toBe(type);
   });
 
-  it('takes a body in chunks, and no more of it than fits', async () => {
+  it('accepts a chunked body up to the limit', async () => {
     const { port, sampler } = await start();
     sampler.free = true;
     const head = `POST /sample HTTP/1.1\r\nHost: localhost\r\n${json}Transfer-Encoding: chunked\r\n\r\n`;
     const client = new Client(port).send(`${head}5\r\n{"cou\r\n`).send('6\r\nnt":3}\r\n0\r\n\r\n');
     expect(JSON.parse((await client.answer())?.body ?? '')).toMatchObject({ count: 3 });
-    // Never ends, and is answered all the same.
+    // This body never ends, but the request is answered.
     client.send(head).send(`4000\r\n${' '.repeat(0x4000)}\r\n`.repeat(3));
     expect(await client.answer()).toMatchObject({ status: 413 });
   });
 
-  it('says that a body may come only where it is wanted', async () => {
+  it('sends 100 Continue only if it will read the body', async () => {
     const { port, sampler } = await start();
     sampler.free = true;
     const head = (length: number, path = '/sample', what = '100-continue') =>
@@ -307,7 +310,7 @@ describe('POST /sample', () => {
   });
 });
 
-describe('what is no request of this server', () => {
+describe('invalid requests are refused', () => {
   const long = 'x'.repeat(9000);
   it.each<[what: string, text: string, status: number, allow?: string]>([
     ['DELETE /sample', 'DELETE /sample HTTP/1.1\r\nHost: localhost\r\n\r\n', 405, 'post'],
@@ -324,13 +327,13 @@ describe('what is no request of this server', () => {
     ['//', get('//'), 400],
     ['http://[', get('http://['), 400],
     ['a name of another host', get('/healthz').replace('localhost', 'example.org'), 421],
-    ['a name that begins as ours', get('/healthz').replace('localhost', 'localhost.example.org'), 421],
-    ['a Host that is none', get('/healthz').replace('localhost', 'a b'), 400],
+    ['a name that begins like ours', get('/healthz').replace('localhost', 'localhost.example.org'), 421],
+    ['an invalid Host', get('/healthz').replace('localhost', 'a b'), 400],
     ['no Host', 'GET /healthz HTTP/1.1\r\n\r\n', 400],
     ['another web page', get('/healthz', 'Origin: https://example.org\r\n'), 403],
     ['a file as a web page', get('/healthz', 'Origin: null\r\n'), 403],
-    ['no HTTP', 'hello\r\n\r\n', 400],
-    ['a greeting of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],
+    ['bytes that are not HTTP', 'hello\r\n\r\n', 400],
+    ['a TLS handshake', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],
     ['another version', 'GET / HTTP/9.9\r\nHost: localhost\r\n\r\n', 400],
     [
       'two lengths',
@@ -357,17 +360,17 @@ describe('what is no request of this server', () => {
   it.each([
     ['a whole URL', 'GET http://localhost:80/healthz?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n'],
     ['an address for a name', get('/healthz').replace('localhost', '127.0.0.1:8080')],
-    ['a page of its own', get('/healthz', 'Origin: http://localhost\r\n')],
+    ['a page of the same origin', get('/healthz', 'Origin: http://localhost\r\n')],
     ['HTTP/1.0 without Host', 'GET /healthz HTTP/1.0\r\n\r\n'],
-    ['a wish for another protocol', get('/healthz', 'Connection: upgrade\r\nUpgrade: h2c\r\n')],
-  ])('but %s is', async (_, text) => {
+    ['an upgrade to another protocol', get('/healthz', 'Connection: upgrade\r\nUpgrade: h2c\r\n')],
+  ])('but %s is accepted', async (_, text) => {
     const { port } = await start();
     expect((await ask(port, text)).status).toBe(200);
   });
 });
 
 describe('the queue', () => {
-  it('is worked off in order; two clients get what each has ordered', async () => {
+  it('is processed in order; two clients each get their own order', async () => {
     const { port, sampler } = await start();
     const first = new Client(port).send(post('{"seed":1}'));
     const one = await sampler.next();
@@ -381,7 +384,7 @@ describe('the queue', () => {
     expect((await first.answer())?.body).toBe('first');
   });
 
-  it('ends an order that is computed for longer than the limit, and computes the next', async () => {
+  it('ends an order that exceeds the time limit, and computes the next', async () => {
     const { port, sampler } = await start({ timeout: 0.05 });
     const refused = await ask(port, post('{}'));
     expect([refused.status, JSON.parse(refused.body).error]).toEqual([
@@ -393,14 +396,14 @@ describe('the queue', () => {
     expect((await ask(port, post('{}'))).status).toBe(200);
   });
 
-  it('refuses with 503 and Retry-After when full, and takes orders again after', async () => {
+  it('refuses with 503 and Retry-After when full, and accepts orders again later', async () => {
     const { port, sampler } = await start();
     const clients = [1, 2, 3].map((seed) => new Client(port).send(post(`{"seed":${seed}}`)));
     const held = await sampler.next();
     await untilHealth(port, { queue: 2 });
     const refused = await ask(port, post('{}'));
     expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': expect.stringMatching(/^[1-9]\d*$/) } });
-    expect(JSON.parse(refused.body).error).toMatch(/queue is full: 2 requests wait/);
+    expect(JSON.parse(refused.body).error).toMatch(/queue is full: 2 requests are waiting/);
     held.finish('');
     const next = await sampler.next();
     const late = new Client(port).send(post('{"seed":4}'));
@@ -412,7 +415,7 @@ describe('the queue', () => {
     }
   });
 
-  it('forgets clients that have gone, and stops what is computed for them', async () => {
+  it('drops the orders of disconnected clients, including the running one', async () => {
     const { port, sampler } = await start();
     const gone = new Client(port).send(post('{"seed":1}'));
     const held = await sampler.next();
@@ -427,7 +430,7 @@ describe('the queue', () => {
     expect(sampler.all).toHaveLength(1);
   });
 
-  it('takes a client that closes its half of the connection for one that has gone', async () => {
+  it('treats a client that closes its half of the connection as disconnected', async () => {
     const { port, sampler } = await start();
     const client = new Client(port).send(post('{}'));
     const held = await sampler.next();
@@ -436,7 +439,7 @@ describe('the queue', () => {
     await stopped;
   });
 
-  it('does not begin the next order before the sampler has let go of one whose client has gone', async () => {
+  it('does not begin the next order before the sampler has ended that of a disconnected client', async () => {
     const { port, sampler } = await start();
     let release = () => {};
     const begun = new Promise<void>((resolve) => {
@@ -463,7 +466,7 @@ describe('the queue', () => {
     expect(port).not.toBe(deaf.address.port);
   });
 
-  it('survives 300 orders that are abandoned at once', async () => {
+  it('survives 300 orders that are abandoned at the same time', async () => {
     const { port, sampler } = await start();
     const clients = Array.from({ length: 300 }, () => new Client(port).send(post('{}')));
     const held = await sampler.next();
@@ -475,7 +478,7 @@ describe('the queue', () => {
     expect((await ask(port, post('{}'))).status).toBe(200);
   });
 
-  it('answers requests in a row on one connection in their order', async () => {
+  it('answers pipelined requests in order', async () => {
     const { port, sampler } = await start();
     const client = new Client(port).send(post('{"seed":1}') + post('{"seed":2}') + get('/healthz') + get('/none'));
     const one = await sampler.next();
@@ -487,7 +490,7 @@ describe('the queue', () => {
     expect(answers.slice(0, 2).map((answer) => answer?.body)).toEqual(['one', 'two']);
   });
 
-  it('drops the orders of a connection on which rubbish follows', async () => {
+  it('drops the orders of a connection that then sends an invalid request', async () => {
     const { port, sampler } = await start();
     const client = new Client(port).send(post('{"seed":1}'));
     const held = await sampler.next();
@@ -498,12 +501,12 @@ describe('the queue', () => {
 });
 
 describe('failures', () => {
-  it('are 500 with a text, and do not end the server', async () => {
+  it('are reported with status 500 and a message, and do not end the server', async () => {
     const { port, sampler, failures } = await start();
     const errors: [error: unknown, says: RegExp][] = [
       [new NonFiniteError('3 of 4 samples are not finite'), /^3 of 4 samples are not finite$/],
-      [new TypeError('x is not a function at /home/somebody'), /^a fault of the server$/],
-      [undefined, /^a fault of the server$/],
+      [new TypeError('x is not a function at /home/somebody'), /^internal server error$/],
+      [undefined, /^internal server error$/],
     ];
     for (const [error, says] of errors) {
       const client = new Client(port).send(post('{}'));
@@ -519,18 +522,18 @@ describe('failures', () => {
 
 describe('slow clients', () => {
   it.each([
-    ['says nothing', ''],
-    ['begins a line', 'GET /heal'],
-    ['begins headers', 'GET /healthz HTTP/1.1\r\nHost: loc'],
-    ['begins a body', `${post('{"count":4}').slice(0, -3)}`],
-  ])('one that %s gets 408', async (_, text) => {
+    ['sends nothing', ''],
+    ['sends half a line', 'GET /heal'],
+    ['sends half of its headers', 'GET /healthz HTTP/1.1\r\nHost: loc'],
+    ['sends half of its body', `${post('{"count":4}').slice(0, -3)}`],
+  ])('a client that %s gets 408', async (_, text) => {
     const { port } = await start({ times: { headers: 100, request: 200 } });
     const client = new Client(port).send(text);
     expect(await client.answer()).toMatchObject({ status: 408, headers: { connection: 'close' } });
     await client.closed();
   });
 
-  it('one that dribbles gets no longer', async () => {
+  it('a client that sends byte by byte gets no extra time', async () => {
     const { port } = await start({ times: { headers: 100, request: 200 } });
     const client = new Client(port).send(get('/healthz').slice(0, -2));
     const timer = setInterval(() => client.send('a: b\r\n'), 20);
@@ -538,24 +541,24 @@ describe('slow clients', () => {
     clearInterval(timer);
   });
 
-  it('one that lies idle after an answer is let go', async () => {
+  it('a client that is idle after an answer is disconnected', async () => {
     const { port } = await start({ times: { idle: 50 } });
     const client = new Client(port).send(get('/healthz'));
     expect(await client.answer()).toMatchObject({ status: 200 });
     await client.closed();
   });
 
-  it('one that does not take its answer is let go', async () => {
+  it('a client that does not read its answer is disconnected', async () => {
     const { port, sampler } = await start({ times: { send: 50, rate: 1e6 } });
     const client = new Client(port).send(post('{}'));
     const held = await sampler.next();
     client.socket.pause();
-    // More than the system keeps for a client that does not read.
+    // More than the socket buffers hold for a client that does not read.
     held.finish(new Uint8Array(2 ** 25));
     await untilHealth(port, { busy: false, connections: 1 });
   });
 
-  it('are not computed for while more than 128 MiB of answers wait for them', async () => {
+  it('are refused while more than 128 MiB of answers are unread', async () => {
     const { port, sampler } = await start();
     const clients = Array.from({ length: 5 }, () => new Client(port));
     for (const client of clients) {
@@ -567,14 +570,14 @@ describe('slow clients', () => {
     }
     const refused = await ask(port, post('{}'));
     expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
-    expect(JSON.parse(refused.body).error).toMatch(/answers wait/);
+    expect(JSON.parse(refused.body).error).toMatch(/answers are waiting/);
     clients[0].socket.destroy();
     await untilHealth(port, { connections: 5 });
     sampler.free = true;
     expect((await ask(port, post('{}'))).status).toBe(200);
   });
 
-  it('200 of them keep nobody from being served', async () => {
+  it('200 slow clients do not block another client', async () => {
     const { port, sampler } = await start();
     sampler.free = true;
     const slow = Array.from({ length: 200 }, (_, i) => new Client(port).send(post('{"count":4}').slice(0, i % 120)));
@@ -584,8 +587,8 @@ describe('slow clients', () => {
   });
 });
 
-describe('the end', () => {
-  it('is told to all who wait, and nothing listens after it', async () => {
+describe('closing', () => {
+  it('is reported to all waiting clients, and the port is free afterwards', async () => {
     const { port, server, sampler } = await start();
     const [solved, waiting] = [1, 2].map((seed) => new Client(port).send(post(`{"seed":${seed}}`)));
     await sampler.next();
@@ -607,7 +610,7 @@ describe('the end', () => {
     expect(error.code).toBe('ECONNREFUSED');
   });
 
-  it('does not wait for clients that do not read or write', async () => {
+  it('does not wait for clients that neither read nor write', async () => {
     const { port, server, sampler } = await start();
     const client = new Client(port).send(post('{}'));
     client.socket.pause();
@@ -622,9 +625,9 @@ describe('the end', () => {
 describe('listening', () => {
   it.each([
     [
-      'a port that is taken',
+      'a port in use',
       async () => ({ port: (await start()).port }),
-      /^cannot listen on 127\.0\.0\.1:\d+: another program/,
+      /^cannot listen on 127\.0\.0\.1:\d+: the port is in use/,
     ],
     [
       'an address of another machine',
@@ -635,12 +638,12 @@ describe('listening', () => {
     await expect(listen({ host: '127.0.0.1', port: 0, queue: 1, ...(await options()) })).rejects.toThrow(says);
   });
 
-  it('answers to any name where it listens for others', async () => {
+  it('accepts any Host if it listens for other machines', async () => {
     const { port } = await start({ host: '0.0.0.0' });
     expect((await ask(port, get('/healthz').replace('localhost', 'example.org'))).status).toBe(200);
   });
 
-  it('writes an address of IPv6 in brackets', async (context) => {
+  it('writes an IPv6 address in brackets', async (context) => {
     const server = await listen({ host: '::1', port: 0, queue: 1 }).catch(() =>
       context.skip('this machine has no IPv6'),
     );

@@ -1,4 +1,4 @@
-// The sampling server as a function, on a small network: the images, the memory and the end.
+// serveSamples on a small network: images, memory and closing.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,13 +61,13 @@ describe('serveSamples', () => {
     await server.close();
   });
 
-  it('has the bits of any micro-batch', async () => {
+  it('gives the same bits for any micro-batch', async () => {
     const request = { num: 30, seed: 3, device };
     const { images } = await sampleFromCheckpoint(checkpoint, config, request);
     expect((await sampleFromCheckpoint(checkpoint, config, { ...request, microBatch: 7 })).images).toEqual(images);
   });
 
-  it('leaves no memory of the device behind: not of answers, not of abandoned orders, not of itself', async () => {
+  it('frees the device memory of answers, of abandoned orders, and of the server itself', async () => {
     const before = device.memory().live;
     const server = await start();
     await draw(server.url, { count: 5 });
@@ -81,14 +81,14 @@ describe('serveSamples', () => {
       abandoned.abort();
       await ended;
     }
-    // It waits for those to be given up.
+    // Waits until the abandoned orders have ended.
     expect((await draw(server.url, { count: 5 })).status).toBe(200);
     expect(device.memory().live).toBe(served);
     await server.close();
     expect(device.memory().live).toBe(before);
   });
 
-  it('ends by its signal, while it computes too', async () => {
+  it('closes on its signal, even while it computes', async () => {
     const controller = new AbortController();
     const server = await start({ signal: controller.signal });
     const order = draw(server.url, { count: 256, steps: 1000, sampler: 'rk4' });
@@ -99,7 +99,7 @@ describe('serveSamples', () => {
     await expect(fetch(server.url)).rejects.toThrow();
   });
 
-  it('does not begin with a signal that is aborted', async () => {
+  it('does not start with an aborted signal', async () => {
     const reason = new Error('before');
     await expect(start({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
@@ -110,13 +110,13 @@ describe('serveSamples', () => {
     expect(device.memory().live).toBe(before);
   });
 
-  it('says that others reach it', async () => {
+  it('reports that other machines can reach it', async () => {
     const notices: string[] = [];
     const onNotice = (text: string) => notices.push(text);
     await (await start({ onNotice })).close();
     expect(notices).toEqual([]);
     const open = await start({ onNotice, host: '0.0.0.0' });
-    expect(notices).toEqual([expect.stringMatching(/^http:\/\/0\.0\.0\.0:\d+ .*anyone who reaches it/)]);
+    expect(notices).toEqual([expect.stringMatching(/^http:\/\/0\.0\.0\.0:\d+ .*this server has no password/)]);
     await open.close();
   });
 });

@@ -1,4 +1,4 @@
-// The command on the emulated card: trains, goes on with the same bits after a stop, and samples what the CPU samples.
+// The command on the emulated card: it trains, resumes to bit-identical results, and samples the images of the CPU.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,21 +43,21 @@ function checkpoint(workdir: string): string {
   return join(workdir, 'checkpoints', names.sort().at(-1) as string);
 }
 
-/** Its tensors, without the header, which holds times and names. */
+/** The tensors of a file, without the header, which holds times and names. */
 function weights(path: string): Buffer {
   const file = readFileSync(join(folder, path));
   return file.subarray(8 + Number(file.readBigUInt64LE(0)));
 }
 
 describe.runIf(deviceNames.includes('cuda-emulated'))('cuda-emulated', () => {
-  it('goes on after a stop as if there had been none', () => {
+  it('resumes to bit-identical results after a stop', () => {
     train('straight', 3);
     train('stopped', 1);
     train('stopped', 3);
     expect(weights(checkpoint('stopped')).equals(weights(checkpoint('straight')))).toBe(true);
   }, 120_000);
 
-  it('samples what the CPU samples from the same checkpoint', async () => {
+  it('samples the images that the CPU samples from the same checkpoint', async () => {
     const samples = await Promise.all(
       ['cpu', 'cuda'].map(async (device) => {
         const file = `${device}.npy`;

@@ -1,4 +1,4 @@
-// What a run says of its flow at each evaluation: the same numbers by hand, in the log and in TensorBoard's files.
+// The diagnostics of each evaluation: the same numbers computed by hand, in the log, and in the TensorBoard files.
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ async function config(values: Record<string, unknown> = {}) {
 
 let device: Device;
 beforeAll(async () => {
-  // Small batches are done sooner by one thread.
+  // Small batches are faster with one thread.
   device = await openDevice('cpu', { threads: 1 });
   await train(await config(), { workdir: join(folder, 'flow'), device });
   await generatePairs(await config(), { device });
@@ -68,7 +68,7 @@ function scalars(workdir: string): string[] {
 
 const meanSquare = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + (v - b[i]) ** 2, 0) / a.length;
 
-it('one pass of Euler knows end, straightness and transport cost', async () => {
+it('one Euler solve gives end, straightness and transport cost', async () => {
   const bent: Velocity = (x, t) => add(mul(x, reshape(t, [t.size, 1])), 0.5);
   const given = { shape: [3], count: 50, seed: 2, device };
   const expected = await straightness(bent, { ...given, steps: 5 });
@@ -79,14 +79,14 @@ it('one pass of Euler knows end, straightness and transport cost', async () => {
     expect(end.dataSync()).toEqual(z1);
     expect(found.straightness).toBeCloseTo(expected.straightness, 6);
     expect(found.transportCost).toBeCloseTo(meanSquare(z0.dataSync() as Float32Array, z1), 6);
-    // Back from there, by as many steps.
+    // The reverse direction, with as many steps.
     expect(pathGauges(bent, end, { steps: 5, reverse: true }).transportCost).toBeGreaterThan(0);
     expect(pathGauges(bent, z0, { steps: 1 }).straightness).toBeLessThan(1e-6);
   });
 });
 
 describe('a run', () => {
-  it('of a flow states straightness and transport cost where it is evaluated', async () => {
+  it('of a flow logs straightness and transport cost at each evaluation', async () => {
     const log = logged('flow');
     const fields = ['step', 'loss', 'lr', 'grad_norm', 'images_per_s'];
     const gauges = ['eval_loss', 'straightness', 'transport_cost'];
@@ -105,7 +105,7 @@ describe('a run', () => {
     expect(scalars('flow')).not.toContain('eval/coupling_error');
   });
 
-  it('of reflow also how far it ends from the stored pairs, and the loss by time', async () => {
+  it('of reflow also logs the distance to the stored pairs and the loss by time', async () => {
     const chosen = await config();
     const { checkpoint } = await trainReflow(chosen, { workdir: join(folder, 'second'), device });
     const pairs = await PairSet.open(chosen.reflow.data_root);
@@ -126,7 +126,7 @@ describe('a run', () => {
     ['t0', 1],
     [2, 2],
     ['t1', 1],
-  ] as const)('of distillation at times %s, by %i steps: as many as it is for', async (schedule, steps) => {
+  ] as const)('of distillation at times %s uses the %i steps that it distils to', async (schedule, steps) => {
     const chosen = await config({ 'reflow.reflow_t_schedule': schedule, 'training.n_iters': 0 });
     const workdir = `distilled-${schedule}`;
     const { checkpoint } = await trainReflow(chosen, { workdir: join(folder, workdir), device });
@@ -147,13 +147,14 @@ describe('a run', () => {
     expect(scalars(workdir)).toEqual(['eval/coupling_error', 'eval/loss', 'eval/straightness', 'eval/transport_cost']);
   });
 
-  it('of online reflow how far it ends from where its teacher does', async () => {
+  it('of online reflow logs the distance to the ends of its teacher', async () => {
     const online = { 'reflow.reflow_type': 'train_online_reflow', 'training.n_iters': 0 };
     await trainReflow(await config({ ...online, 'reflow.online_steps': 8 }), {
       workdir: join(folder, 'online'),
       device,
     });
-    // Its raw weights, and of so short a flow the average, are those of the teacher; the first rate is not 0.
+    // The raw weights, and after so few steps also the average, are those of the teacher; the first learning rate is
+    // not 0.
     expect(logged('online')[0].coupling_error).toBeGreaterThan(0);
     const still = await config({ ...online, 'reflow.online_steps': 8, 'optim.warmup': 9 });
     await trainReflow(still, { workdir: join(folder, 'still'), device });

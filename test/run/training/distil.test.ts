@@ -1,4 +1,4 @@
-// Distillation to one step by LPIPS, with a VGG16 trunk whose weights are a formula (test/golden/README.md).
+// Distillation to one step with LPIPS, whose VGG16 weights follow a formula (test/golden/README.md).
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ beforeAll(async () => {
   await generatePairs(own, { device });
 }, 120_000);
 
-it('lpips-huber weighs its parts by the time', async () => {
+it('lpips-huber weights its parts by the time', async () => {
   const chosen = await config({ 'reflow.reflow_loss': 'lpips-huber', 'reflow.reflow_t_schedule': 'uniform' });
   const measure = await openDistance(chosen, { device });
   const lpips = await Lpips.load(vgg16, { device });
@@ -88,7 +88,7 @@ it('lpips-huber weighs its parts by the time', async () => {
 });
 
 describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
-  it('is the LPIPS of z0 + v and z1, in the mean over the batch', async () => {
+  it('is the LPIPS of z0 + v and z1, averaged over the batch', async () => {
     const chosen = await config({ 'reflow.reflow_loss': loss, 'reflow.exact_t0': true });
     const { model } = await loadModel(flow, chosen, { device, weights: 'raw' });
     const pairs = await PairSet.open(chosen.reflow.data_root, [3, 16, 16]);
@@ -97,14 +97,14 @@ describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
     using batch = new DeviceBatch(4, objective.shapes, device);
     batch.load(0, await objective.fetch(0));
     const got = scope(() => objective.loss(batch.part(0, 4)).item());
-    // Once more by hand.
+    // Computed again by hand.
     const lpips = await Lpips.load(vgg16, { device });
     const { z0, z1 } = await pairs.load(batchIndices(0, 4, 8, chosen.seed));
     const expected = scope(() => {
       const [x0, x1] = [z0, z1].map((data) => tensor(data, { shape: [4, 16, 16, 3], device }));
       const v = model.forward(x0, tensor(new Float32Array(4).fill(0.001 * 999), { device })).dataSync();
       const errors = z0.map((value, i) => v[i] - (z1[i] - value));
-      // lpips-huber looks along the rest of the way, 1 - t of it.
+      // lpips-huber extrapolates over the remaining time 1 - t.
       const ends = errors.map((error, i) => (loss === 'lpips-huber' ? z1[i] + 0.999 * error : z0[i] + v[i]));
       const perceptual = lpips.forward(tensor(ends, { shape: [4, 16, 16, 3], device }), x1).dataSync();
       const mean = (values: ArrayLike<number>) => Array.from(values).reduce((x, y) => x + y, 0) / values.length;
@@ -123,7 +123,7 @@ describe.each(['lpips', 'lpips+l2', 'lpips-huber'] as const)('%s', (loss) => {
     model.dispose();
   });
 
-  it('falls', async () => {
+  it('decreases', async () => {
     const losses: number[] = [];
     await trainReflow(await config({ 'reflow.reflow_loss': loss }), {
       workdir: join(folder, loss),

@@ -1,5 +1,5 @@
-// What can go wrong around a training run, through the built command: each failure ends in one line that says what to do and
-// the right exit code, what was saved stays readable, and the same command goes on to the bits of an undisturbed run.
+// Failures around a training run, through the built command: each ends with one line that says what to do and the right
+// exit code, saved files stay readable, and the same command resumes to the bits of an undisturbed run.
 import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -29,7 +29,7 @@ import { full } from '../../support/devices.ts';
 const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-failures-'));
 const root = process.getuid?.() === 0;
-/** Number of the last step, and of the snapshot after it. */
+/** Index of the last step, and number of its snapshot. */
 const LAST = 40;
 const SNAPSHOT = 2;
 
@@ -54,7 +54,7 @@ function start(
   options: { bound?: boolean; wrapper?: string[] } = {},
 ): Running {
   const command = [bin, 'train', '--config', 'digits', '--threads', '1', '--workdir', workdir, ...small, ...extra];
-  // Rights bind everybody but root, whose child gives its privilege up.
+  // Permissions do not bind root, so a child of root drops its privileges.
   const bound = options.bound && root ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : [];
   const wrapper = options.wrapper ?? bound;
   const [program, ...words] = [...wrapper, process.execPath, ...command];
@@ -69,7 +69,7 @@ function start(
   return { ended, signal: (name) => child.kill(name) };
 }
 
-/** Ends as said, in one line without a stack. */
+/** Expects the command to end with one line, without a stack, and the given code. */
 async function expectFailure({ ended }: Running, code: number, message: RegExp): Promise<void> {
   const result = await ended;
   expect(result.stderr).toMatch(message);
@@ -95,12 +95,12 @@ async function untilStep(workdir: string, step: number): Promise<void> {
   while (logLines(workdir).length <= step) await sleep(2);
 }
 
-/** All of them, by name. */
+/** The bytes of all checkpoints, by name. */
 async function readableCheckpoints(workdir: string): Promise<string[]> {
   const found: string[] = [];
   for (const sub of ['checkpoints', 'checkpoints-meta'])
     for (const name of readdirSync(join(workdir, sub))) {
-      // No temporary file is left either.
+      // No temporary file may be left.
       expect(name).toMatch(/^(checkpoint|state)_\d+\.safetensors$/);
       await loadCheckpoint(join(workdir, sub, name));
       found.push(name);
@@ -125,7 +125,7 @@ describe('a disk', () => {
     for (const path of mounted) spawnSync('umount', [path]);
   });
 
-  /** A file system of its own; where the system grants none the test is skipped, and says so. */
+  /** A separate file system. If the system does not permit one, the test is skipped with a message. */
   function smallDisk(context: TestContext, name: string, size: string): string {
     const path = join(folder, name);
     mkdirSync(path);
@@ -137,7 +137,7 @@ describe('a disk', () => {
     return path;
   }
 
-  /** Takes all space but `spare` bytes. */
+  /** Fills all space except `spare` bytes. */
   function fill(disk: string, spare: number): () => void {
     const ballast = join(disk, 'ballast');
     const file = openSync(ballast, 'w');
@@ -153,9 +153,9 @@ describe('a disk', () => {
     return () => unlinkSync(ballast);
   }
 
-  // No room for a line of the log, and room for the log but not for a state.
+  // Room for not even a line of the log; then room for the log but not for a state.
   for (const spare of [0, 300_000])
-    it(`that fills up in the middle of a run, ${spare} bytes spare`, async (context) => {
+    it(`that fills up during a run, with ${spare} bytes spare`, async (context) => {
       const disk = smallDisk(context, `disk${spare}`, '12m');
       const workdir = join(disk, 'run');
       const running = start(workdir);
@@ -170,12 +170,12 @@ describe('a disk', () => {
 
   it('that is too small from the start', async (context) => {
     const disk = smallDisk(context, 'tiny', '1m');
-    await expectFailure(start(join(disk, 'run')), 1, /has 1 MB free; the next checkpoints alone need/);
+    await expectFailure(start(join(disk, 'run')), 1, /has 1 MB free, but the next checkpoints alone need/);
   });
 });
 
 describe('a work directory', () => {
-  it.each(['new', 'begun'])('that may not be written, %s', async (state) => {
+  it.each(['new', 'begun'])('that is not writable, %s', async (state) => {
     const workdir = join(folder, `readonly-${state}`);
     mkdirSync(workdir);
     if (state === 'begun') await expectDone(start(workdir, ['--config.training.n_iters=10']));
@@ -203,12 +203,12 @@ describe('a work directory', () => {
     const workdir = join(folder, 'shared');
     const first = start(workdir);
     await untilStep(workdir, 2);
-    // Held meanwhile: it would else depend on the machine which of the two ends first.
+    // Held meanwhile, because otherwise the machine would decide which of the two ends first.
     first.signal('SIGSTOP');
     await expectFailure(
       start(workdir),
       1,
-      /shared: in use by process \d+ on .*; give another --workdir or end that one/,
+      /shared: in use by process \d+ on .*; give another --workdir or end that process/,
     );
     first.signal('SIGCONT');
     await expectDone(first);
@@ -216,14 +216,14 @@ describe('a work directory', () => {
     expect(readFileSync(join(workdir, 'stdout.txt'), 'utf8')).not.toContain('in use');
   });
 
-  it('that is moved away in the middle of a run', async () => {
+  it('that is moved away during a run', async () => {
     const workdir = join(folder, 'moved');
     const running = start(workdir);
     await untilStep(workdir, 12);
     running.signal('SIGSTOP');
     renameSync(workdir, `${workdir}.away`);
     running.signal('SIGCONT');
-    await expectFailure(running, 1, /moved\/lock: the lock is gone; this process ends.*, and what was saved stays/);
+    await expectFailure(running, 1, /moved\/lock: the lock is gone.*; this process stops, saved files stay/);
     expect(existsSync(workdir)).toBe(false);
     renameSync(`${workdir}.away`, workdir);
     expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
@@ -231,14 +231,14 @@ describe('a work directory', () => {
     await expectSameAsWhole(workdir);
   });
 
-  it('whose log is no file', async () => {
+  it('whose log is not a file', async () => {
     const workdir = join(folder, 'log');
     await expectDone(start(workdir, ['--config.training.n_iters=10']));
     const log = join(workdir, 'log.jsonl');
     renameSync(log, `${log}.away`);
     mkdirSync(log);
     await expectFailure(start(workdir), 1, /log\.jsonl: is a folder, not a regular file/);
-    // A report says so before it draws samples, whose time it would announce first.
+    // A report fails before it draws samples, whose estimated time it would print first.
     const { stderr } = spawnSync(process.execPath, [bin, 'report', '--workdir', workdir], { encoding: 'utf8' });
     expect(stderr).toMatch(/^rectiflow: \S+log\.jsonl: is a folder, not a regular file.*\n$/);
     expect(await readableCheckpoints(workdir)).toContain('state_11.safetensors');
@@ -249,7 +249,7 @@ describe('a work directory', () => {
   });
 });
 
-it('code of a configuration that fails after it has returned ends the command', async () => {
+it('code of a configuration that fails after loading ends the command', async () => {
   const path = join(folder, 'late.mjs');
   writeFileSync(path, "Promise.reject(new TypeError('too late')); export default { seed: 1 };\n");
   const { status, stderr } = spawnSync(process.execPath, [bin, 'train', '--config', path, '--workdir', `${path}.d`], {
@@ -259,7 +259,7 @@ it('code of a configuration that fails after it has returned ends the command', 
 });
 
 it.runIf(full && process.platform === 'linux')(
-  'memory that runs out is said in words',
+  'reports that memory has run out',
   async (context) => {
     if (spawnSync('prlimit', ['--version']).error) context.skip('needs prlimit');
     const large = ['--config.model.nf=64', '--config.training.batch_size=4096', '--config.training.n_iters=1'];
@@ -282,14 +282,14 @@ describe('data', () => {
 
   beforeAll(async () => {
     mkdirSync(images);
-    // More than the decoder keeps in its cache.
+    // More images than the decoder caches.
     for (let i = 0; i < 300; i++) {
       const data = Uint8Array.from({ length: 64 }, (_, p) => (37 * i + 11 * p) % 256);
       await writePng(join(images, `${i}.png`), { width: 8, height: 8, channels: 1, data });
     }
   });
 
-  it('that vanishes in the middle of a run, or between two', async () => {
+  it('that disappears during a run, or between two runs', async () => {
     const undisturbed = join(folder, 'images-whole');
     await expectDone(start(undisturbed, fromFolder));
     const workdir = join(folder, 'images-gone');
@@ -304,7 +304,7 @@ describe('data', () => {
     expect(losses(workdir)).toEqual(losses(undisturbed));
   });
 
-  it('of CIFAR-10 that is cut off', async () => {
+  it('of CIFAR-10 that is truncated', async () => {
     const cifar = join(folder, 'cifar');
     mkdirSync(cifar);
     const record = 3073;

@@ -1,5 +1,5 @@
-// An interrupt in the midst of a training step, of a snapshot or of an evaluation: the step is dropped or what was going on is made up
-// for later, and the run that goes on ends with the bits of one that was never stopped.
+// An interrupt during a training step, a snapshot or an evaluation: the step is dropped, or the snapshot or evaluation
+// is repeated on resuming, and the resumed run is bit-identical to an uninterrupted one.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ const values = {
   'sampling.sample_N': 3,
 };
 
-/** Trains, and aborts before kernel number `kernel` of those that follow the end of step `step`. */
+/** Trains, and aborts before the kernel with index `kernel` after the end of step `step`. */
 async function interrupted(config: Config, workdir: string, device: Device, step: number, kernel: number) {
   const controller = new AbortController();
   let armed = false;
@@ -77,10 +77,11 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
       }
   }
 
-  // Step 0 runs op by op, later ones are replayed. Step 4, 6 and 8 are evaluated, so the kernels after step 5 are those of step 6.
+  // Step 0 runs op by op, later steps are replayed. Steps 4, 6 and 8 are evaluated, so the kernels after step 5 are
+  // those of step 6.
   it.each([
     ['the first kernel of a step', 1, 0],
-    ['the midst of a step', 1, 60],
+    ['the middle of a step', 1, 60],
     ['the second half of a step', 9, 250],
   ])('drops the step that is interrupted at %s', async (name, step, kernel) => {
     const workdir = at(name.replaceAll(' ', '-'));
@@ -101,10 +102,10 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
 
   it.each([
     ['an evaluation', 4, 10],
-    ['the pictures of a snapshot', 6, 30],
-    ['the evaluation after the pictures', 6, 600],
+    ['the samples of a snapshot', 6, 30],
+    ['the evaluation after the samples', 6, 600],
     ['the last snapshot', 11, 5],
-  ])('makes up for %s that was interrupted', async (name, step, kernel) => {
+  ])('repeats %s that was interrupted', async (name, step, kernel) => {
     const workdir = at(name.replaceAll(' ', '-'));
     const first = await interrupted(config, workdir, device, step, kernel);
     expect(first).toMatchObject({ fired: true, stopped: true, steps: step + 1 });

@@ -1,5 +1,5 @@
-// A training step as one recorded graph, on the emulated card: the losses of the CPU, and after the first step no allocation,
-// compilation or launch beside the graph's.
+// A training step as one recorded graph, on the emulated card: the losses of the CPU, and after the first step no
+// allocation, compilation or launch other than that of the graph.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ const card = deviceNames.find((name) => name.startsWith('cuda'));
 
 interface Run {
   steps: TrainingStep[];
-  /** Calls of the fake driver by step. */
+  /** Calls to the fake driver, by step. */
   calls: string[][];
   notices: string[];
   memory: number[];
@@ -70,7 +70,7 @@ async function train(
 }
 
 const relative = (a: number, b: number) => Math.abs(a / b - 1);
-/** What a step may ask of the driver once it is recorded: copies of batch and results, the graph, waiting. */
+/** Driver calls that a recorded step may make: copies of batch and results, the graph launch, synchronisation. */
 const afterwards = [
   'cuGraphLaunch',
   'cuMemcpyHtoDAsync_v2',
@@ -92,7 +92,7 @@ describe.runIf(card !== undefined)('on the card', () => {
     [20, 8, 1, 'fp32', 1e-3],
     [4, 4, 2, 'fp32', 1e-3],
     [3, 2, 1, 'tf32', 1e-3],
-    // Every activation is rounded to 8 bits.
+    // Activations are rounded to 8 bits.
     [3, 2, 1, 'bf16', 1e-2],
   ] as const)(
     '%i steps of batch %i in %i parts in %s have the losses of the CPU, to %f, and are one graph after the first',
@@ -109,7 +109,7 @@ describe.runIf(card !== undefined)('on the card', () => {
         expect(learningRate).toBe(expected.steps[i].learningRate);
       });
       expect(new Set(memory).size).toBe(1);
-      // Constants and tables stay for the device's life.
+      // Constants and tables stay allocated as long as the device is open.
       expect(device.memory().live - before).toBeLessThan(20_000);
       if (card !== 'cuda-emulated') return;
       expect(calls[0]).toContain('cuStreamBeginCapture_v2');
@@ -122,7 +122,7 @@ describe.runIf(card !== undefined)('on the card', () => {
   );
 
   it('a loss that is not finite names step and op', async () => {
-    // The third batch is divided by zero.
+    // Divides the third batch by zero.
     const spoiled = (objective: Objective): Objective => ({
       ...objective,
       fetch: async (step) => (await objective.fetch(step)).map((values) => values.fill(step === 2 ? 0 : 1)),
@@ -133,7 +133,7 @@ describe.runIf(card !== undefined)('on the card', () => {
     await expect(losses).rejects.toThrow(/the loss is NaN at step 2: \[div\] made \d+ non-finite/);
   }, 120_000);
 
-  it('a step that cannot be recorded is done op by op, and says why', async () => {
+  it('a step that cannot be recorded runs op by op, with a notice that says why', async () => {
     const reading = (objective: Objective): Objective => ({
       ...objective,
       loss: (part) => {
@@ -146,7 +146,7 @@ describe.runIf(card !== undefined)('on the card', () => {
     expect(steps).toHaveLength(3);
     expect(notices).toHaveLength(1);
     expect(notices[0]).toMatch(
-      /done op by op, which is slower: tensor of mse f32 \[\]: reading a value is not possible while work is recorded \(after the kernel loss_squares_sum\)/,
+      /steps run op by op, which is slower: tensor of mse f32 \[\]: reading a value is not possible while work is recorded \(after the kernel loss_squares_sum\)/,
     );
     const uploading = (objective: Objective): Objective => ({
       ...objective,

@@ -1,4 +1,4 @@
-// Pairs of a flow and students of it, on a tiny network.
+// Pairs of a flow and its students, on a tiny network.
 import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe('pairs of a flow', () => {
-  it('are exactly as many as asked, z1 being the flow from z0', async () => {
+  it('have the requested number, and z1 is where the flow takes z0', async () => {
     expect(readdirSync(join(root, '3')).sort()).toEqual(['manifest.json', 'z0.npy', 'z1.npy']);
     const [z0, z1] = [await readNpy(join(root, '3/z0.npy')), await readNpy(join(root, '3/z1.npy'))];
     expect([z0.shape, z1.shape]).toEqual([
@@ -57,12 +57,12 @@ describe('pairs of a flow', () => {
     expect(Array.from(z1.data as Float32Array)).toEqual(Array.from(images));
   });
 
-  it('are never written over', async () => {
+  it('are never overwritten', async () => {
     const again = generatePairs(await config({ seed: 3 }), { device });
     await expect(again).rejects.toThrow(/z0\.npy: is there already; give another --config\.seed/);
   });
 
-  it('do not depend on the batch', async () => {
+  it('do not depend on the batch size', async () => {
     const other = await config({ seed: 3, 'training.batch_size': 5, 'reflow.data_root': join(folder, 'pairs5') });
     const { count, folder: made } = await generatePairs(other, { device });
     expect(count).toBe(37);
@@ -73,7 +73,7 @@ describe('pairs of a flow', () => {
 describe('a student', () => {
   it.each(['train_reflow', 'train_online_reflow'])('of %s starts from the raw weights', async (type) => {
     const workdir = join(folder, type);
-    // The first update has the rate 0.
+    // The first update has learning rate 0.
     const { checkpoint } = await trainReflow(
       await config({ 'reflow.reflow_type': type, 'training.n_iters': 0, 'training.snapshot_sampling': false }),
       { workdir, device },
@@ -81,7 +81,7 @@ describe('a student', () => {
     const [student, teacher] = [await loadCheckpoint(checkpoint), await loadCheckpoint(flow)];
     expect(student.step).toBe(1);
     expect(student.model).toEqual(teacher.model);
-    // Its average starts there too, not from the teacher's.
+    // Its average starts there too, not from that of the teacher.
     for (const [name, { data }] of student.ema) expect(data, name).toEqual(teacher.model.get(name)?.data);
     expect([...teacher.ema.values()]).not.toEqual([...teacher.model.values()]);
   });
@@ -97,7 +97,7 @@ describe('a student', () => {
     expect(student.ema).toEqual(teacher.ema);
   });
 
-  // By [t, share of z0, share of z1]: the times and inputs of the official code, and z0 itself where that is asked for.
+  // [t, weight of z0, weight of z1]: times and inputs of the official code, and z0 itself with exact_t0.
   it.each<[Record<string, unknown>, [number, number, number][]]>([
     [{ 'reflow.reflow_t_schedule': 't0' }, [[0.001, 0.999, 0.001]]],
     [{ 'reflow.reflow_t_schedule': 't0', 'reflow.exact_t0': true }, [[0.001, 1, 0]]],
@@ -109,7 +109,7 @@ describe('a student', () => {
         [0.5005, 0.4995, 0.5005],
       ],
     ],
-  ])('of %j is asked at %j', async (values, expected) => {
+  ])('with %j is evaluated at %j', async (values, expected) => {
     const chosen = await config(values);
     const pairs = await PairSet.open(root);
     const seen: { x: ArrayLike<number>; labels: ArrayLike<number> }[] = [];
@@ -136,7 +136,7 @@ describe('a student', () => {
     expect(found.size).toBe(expected.length);
   });
 
-  it('learns its pairs, and goes on where it was stopped with the same bits', async () => {
+  it('learns its pairs, and resumes to bit-identical results', async () => {
     const changes = {
       'reflow.reflow_type': 'train_reflow',
       'training.n_iters': 30,
@@ -150,18 +150,18 @@ describe('a student', () => {
     const rest = await trainReflow(await config(changes), { workdir, device });
     const [a, b] = [await loadCheckpoint(whole.checkpoint), await loadCheckpoint(rest.checkpoint)];
     expect({ ...b, path: a.path }).toEqual(a);
-    // The pairs of an untrained flow are straight: their loss is far below that of noise to images.
+    // The pairs of an untrained flow are straight, so their loss is far below that from noise to images.
     expect(whole.loss).toBeLessThan(0.1);
   });
 
-  it('says which file was found under another spelling', async () => {
+  it('reports a file that was found under another spelling', async () => {
     const notices: string[] = [];
     const spelt = join(folder, 'flow/checkpoints/checkpoint-0.pth');
     await trainReflow(
       await config({ 'reflow.last_flow_ckpt': spelt, 'training.n_iters': 0, 'training.snapshot_sampling': false }),
       { workdir: join(folder, 'spelt'), device, onNotice: (text) => notices.push(text) },
     );
-    expect(notices).toContain(`${spelt} is taken to mean ${flow}`);
+    expect(notices).toContain(`reading ${flow} for ${spelt}`);
   });
 
   it.each<[Record<string, unknown>, RegExp]>([
@@ -169,7 +169,10 @@ describe('a student', () => {
       { 'reflow.reflow_loss': 'lpips' },
       /compares images, so it needs reflow\.reflow_t_schedule t0; or add .*reflow_loss l2/,
     ],
-    [{ 'reflow.reflow_loss': 'lpips+l2', 'reflow.reflow_t_schedule': 't0' }, /for images of 3 channels, not 1; or add/],
+    [
+      { 'reflow.reflow_loss': 'lpips+l2', 'reflow.reflow_t_schedule': 't0' },
+      /expects images of 3 channels, got 1; or add/,
+    ],
     [
       {
         'reflow.reflow_loss': 'lpips',
@@ -179,13 +182,13 @@ describe('a student', () => {
       },
       /^\/nowhere\/vgg16-397923af\.pth: no such file.*; or add --config\.reflow\.reflow_loss l2$/,
     ],
-  ])('%j is refused before anything else, with the way on', async (values, message) => {
+  ])('%j is refused before anything else, with advice', async (values, message) => {
     const refused = trainReflow(await config(values), { workdir: join(folder, 'x'), device });
     await expect(refused).rejects.toThrow(message);
     expect(readdirSync(folder)).not.toContain('x');
   });
 
-  it('with weights that are not what their name says is refused', async () => {
+  it('with weights whose hash differs from their name is refused', async () => {
     const path = join(folder, 'vgg16-397923af.pth');
     await writePth(path, new Map());
     const values = {
@@ -210,7 +213,7 @@ describe('times and losses', () => {
     expect(new Set(times('t1'))).toEqual(new Set([1]));
   });
 
-  it.each([1, 2, 4])('k = %i asks at the times of Euler with k steps, each equally often', (k) => {
+  it.each([1, 2, 4])('k = %i uses the times of k Euler steps equally often', (k) => {
     const found = times(k);
     const expected = Array.from({ length: k }, (_, i) => (i * (1 - TIME_EPSILON)) / k + TIME_EPSILON);
     for (const t of expected) {

@@ -1,5 +1,5 @@
-// Going on: a run that was killed any number of times ends with the bits of one that was not, and nothing that is wrong
-// with a work directory costs what it holds. RECTIFLOW_TEST_FULL=1 kills ten times over ten runs.
+// Resuming: a run that was killed any number of times is bit-identical to an uninterrupted one, and no fault of a work
+// directory loses saved files. RECTIFLOW_TEST_FULL=1 kills each of ten runs ten times.
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -29,7 +29,7 @@ const values = {
   'model.nf': 8,
   'model.dropout': 0.1,
   'training.batch_size': 16,
-  // The number of the last of 60 steps.
+  // Index of the last of 60 steps.
   'training.n_iters': 59,
   'training.snapshot_freq': 25,
   'training.snapshot_freq_for_preemption': 7,
@@ -66,7 +66,7 @@ async function expectSameAsWhole(workdir: string) {
   }
 }
 
-it('writes numbered snapshots, the last two states, and a line a step', () => {
+it('writes numbered snapshots, the last two states, and one log line per step', () => {
   expect(readdirSync(join(whole, 'checkpoints')).sort()).toEqual([
     'checkpoint_1.safetensors',
     'checkpoint_2.safetensors',
@@ -88,7 +88,7 @@ it.each(Array.from({ length: runs }, (_, i) => i))(
     let patience = 1;
     for (;;) {
       const child = spawn(process.execPath, command, { stdio: 'ignore' });
-      // The first moments fall into the start, later ones into steps, states and snapshots.
+      // The first kills hit the start, later ones steps, states and snapshots.
       const timer = setTimeout(
         () => child.kill('SIGKILL'),
         kills < (full ? 10 : 4) ? patience * (250 + Math.random() * 500) : 60_000,
@@ -96,7 +96,7 @@ it.each(Array.from({ length: runs }, (_, i) => i))(
       const code = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
       clearTimeout(timer);
       if (code === 0 && kills === 0) {
-        // A quick machine was done before the kill: once more, and sooner.
+        // On a fast machine the run completed before the kill: repeats with an earlier kill.
         patience /= 2;
         rmSync(workdir, { recursive: true });
         continue;
@@ -114,7 +114,7 @@ it.each(Array.from({ length: runs }, (_, i) => i))(
   120_000,
 );
 
-it('a signal stops it with a state from which it goes on; more steps later go on too', async () => {
+it('a signal stops it with a state to resume from; later runs can add steps', async () => {
   const workdir = join(folder, 'stopped');
   const controller = new AbortController();
   const onStep = ({ step }: { step: number }) => step === 30 && controller.abort();
@@ -127,12 +127,12 @@ it('a signal stops it with a state from which it goes on; more steps later go on
     onNotice: (t) => notices.push(t),
   });
   expect(second).toMatchObject({ steps: 40, stopped: false });
-  expect(notices).toEqual(['going on from step 31']);
+  expect(notices).toEqual(['resuming from step 31']);
   await train(await config(), { workdir, device });
   expect(logged(workdir)).toEqual(logged(whole));
 });
 
-it('a damaged state is named and the one before it serves', async () => {
+it('a damaged state is reported, and the run resumes from the one before', async () => {
   const workdir = join(folder, 'damaged');
   await train(await config({ 'training.n_iters': 20 }), { workdir, device });
   const state = join(workdir, 'checkpoints-meta/state_21.safetensors');
@@ -140,11 +140,11 @@ it('a damaged state is named and the one before it serves', async () => {
   writeFileSync(join(workdir, 'log.jsonl'), `${readFileSync(join(workdir, 'log.jsonl'), 'utf8')}{"step": 21, "lo`);
   const notices: string[] = [];
   await train(await config(), { workdir, device, onNotice: (text) => notices.push(text) });
-  expect(notices[0]).toMatch(/state_21\.safetensors: .*going on from step 15 instead/);
+  expect(notices[0]).toMatch(/state_21\.safetensors: .*resuming from step 15 instead/);
   await expectSameAsWhole(workdir);
 });
 
-it('what a kill left of a checkpoint half written goes when the run goes on', async () => {
+it('a resumed run removes the partial checkpoint of a killed one', async () => {
   const workdir = join(folder, 'leftover');
   await train(await config({ 'training.n_iters': 3 }), { workdir, device });
   const left = ['checkpoints/.checkpoint_0.safetensors.08101df0d677.tmp', '.config.json.0123456789ab.tmp'];
@@ -163,7 +163,7 @@ describe('refuses', () => {
     expect(readdirSync(whole, { recursive: true }).sort()).toEqual(before);
   });
 
-  it('a directory that another run is using, and takes over from one that is gone', async () => {
+  it('a directory that another run uses, and takes over that of a dead one', async () => {
     const workdir = join(folder, 'shared');
     const short = await config({ 'training.n_iters': 4 });
     let second: Promise<unknown> | undefined;
@@ -198,7 +198,7 @@ describe('refuses', () => {
   });
 });
 
-it('with a clock that is set back all the time, nothing is lost and the order stays', async () => {
+it('nothing is lost or reordered if the clock is set back repeatedly', async () => {
   const workdir = join(folder, 'clock');
   let now = Date.now();
   const clock = vi.spyOn(Date, 'now').mockImplementation(() => (now -= 60_000));
@@ -220,10 +220,10 @@ it('with a clock that is set back all the time, nothing is lost and the order st
   expect(begun).toEqual([...begun].sort((a, b) => a - b));
 });
 
-it('a run that another version of the arithmetic began says so whenever it goes on', async () => {
+it('a run that started with another version of the arithmetic reports that whenever it resumes', async () => {
   const workdir = join(folder, 'earlier');
   await train(await config({ 'training.n_iters': 9 }), { workdir, device });
-  // A state as it was written before states said which version they are of.
+  // A state as written before states stored the version.
   const path = join(workdir, 'checkpoints-meta', 'state_10.safetensors');
   const { metadata, tensors } = await readSafetensors(path);
   const { numerics, ...older } = metadata;
@@ -236,14 +236,14 @@ it('a run that another version of the arithmetic began says so whenever it goes 
     const notices: string[] = [];
     await train(await config({ 'training.n_iters': last }), { workdir, device, onNotice: (t) => notices.push(t) });
     expect(notices).toEqual([
-      `going on from step ${from}`,
-      expect.stringContaining('was begun with another version of the arithmetic'),
+      `resuming from step ${from}`,
+      expect.stringContaining('started with another version of the arithmetic'),
     ]);
   }
   expect((await loadCheckpoint(join(workdir, 'checkpoints', 'checkpoint_0.safetensors'))).numerics).toBe(1);
 });
 
-it('says that there are other images than before, whose batches and held-out part differ', async () => {
+it('reports that the number of images has changed', async () => {
   const images = join(folder, 'images');
   mkdirSync(images);
   for (let i = 0; i < 24; i++)
@@ -270,7 +270,5 @@ it('says that there are other images than before, whose batches and held-out par
   expect(notices.join('\n')).not.toContain('images or pairs to train on');
   for (const name of ['3.png', '8.png', '20.png']) rmSync(join(images, name));
   await train(await folderOf(3), { workdir, device, onNotice });
-  expect(notices.join('\n')).toMatch(
-    /there were \d+ images or pairs to train on, and there are \d+: the order of batches/,
-  );
+  expect(notices.join('\n')).toMatch(/the training set had \d+ images or pairs and now has \d+: the order of batches/);
 });

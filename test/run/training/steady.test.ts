@@ -1,5 +1,5 @@
-// Training that goes on and on: the same losses for any number of threads in every algorithm, no byte more after any step, and page
-// faults that do not become more.
+// Long training: the same losses for any number of threads with every algorithm, no growth of memory after any step,
+// and no growth of page faults.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../../src/index.ts';
 import { flowObjective } from '../../../src/run/training/objective.ts';
@@ -11,8 +11,8 @@ import { full } from '../../support/devices.ts';
 const steps = full ? 999 : 30;
 const batchSize = 4;
 /**
- * Pages of 4 KiB that JavaScript's own heap may grow by more in the last third of the steps than in the second. Activations that
- * were given back and faulted in again would be some 500 a step.
+ * Allowed growth of the JavaScript heap, in pages of 4 KiB, in the last third of the steps beyond that in the second.
+ * Activations that were unmapped and faulted in again would cause about 500 faults per step.
  */
 const HEAP_PAGES = 8192;
 
@@ -45,7 +45,7 @@ describe.each([
   { name: 'fast convolutions', exact: false },
   { name: 'direct sums', exact: true },
 ])(`${steps} steps with $name`, ({ exact }) => {
-  it('have the same losses with 1, 2 and 3 threads, in the same memory', async () => {
+  it('give the same losses with 1, 2 and 3 threads, in constant memory', async () => {
     const [one, ...others] = [await run(1, exact), await run(2, exact), await run(3, exact)];
     expect(one.losses.every(Number.isFinite)).toBe(true);
     for (const other of others) expect(other.losses).toEqual(one.losses);

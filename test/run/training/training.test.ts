@@ -1,4 +1,4 @@
-// A training run in the long: memory that does not grow, the same bits for any number of threads, clean ends.
+// A long training run: memory that does not grow, the same bits for any number of threads, clean shutdown.
 // The default runs are short and narrow; RECTIFLOW_TEST_FULL=1 trains the digits configuration as it is for 1,000 steps
 // and repeats every kind of ending 20 times.
 import { spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ async function digits(overrides: Record<string, number>) {
   return applyOverrides(await loadConfig('digits'), list);
 }
 
-it('holds the same memory after step 20 and at the end, and losses are bit-equal for 1 and 2 threads', async () => {
+it('uses the same memory after step 20 and at the end, and losses are bit-identical for 1 and 2 threads', async () => {
   const losses: number[][] = [];
   for (const threads of [1, 2]) {
     const device = await openDevice('cpu', { threads });
@@ -41,7 +41,7 @@ it('holds the same memory after step 20 and at the end, and losses are bit-equal
   expect(losses[1]).toEqual(losses[0]);
 }, 1_200_000);
 
-/** A program that embeds a training run; it says when it is training, and ends by itself. */
+/** A program that embeds a training run. It prints when training has started, and exits by itself. */
 const program = (onStep: string) => `
   import { openDevice } from '${new URL('../../../dist/index.js', import.meta.url).href}';
   import { applyOverrides, loadConfig, train } from '${new URL('../../../dist/run/index.js', import.meta.url).href}';
@@ -75,7 +75,7 @@ it.each(Object.entries(endings))(
       expect(output).toBe(`ending: ${said}\n`);
       expect(ended).toEqual({ code: 0, signal: null });
       const lines = readFileSync(join(workdir, 'log.jsonl'), 'utf8').trim().split('\n');
-      // A signal reaches the program a turn of its event loop later, or two.
+      // A signal arrives one or two turns of the event loop later.
       expect(lines.length).toBeGreaterThanOrEqual(4);
       expect(lines.length).toBeLessThanOrEqual(6);
     }
@@ -83,10 +83,10 @@ it.each(Object.entries(endings))(
   300_000,
 );
 
-it('goes on training where a snapshot cannot be sampled, and says so', async () => {
+it('continues training if a snapshot gives no finite samples, with a notice', async () => {
   const notices: string[] = [];
   const device = await openDevice('cpu', { threads: 1 });
-  // A step of noise beyond all bounds: what is sampled is infinite, what is trained is not.
+  // Noise so large in each sampling step that samples are infinite, while training is not affected.
   const wild = {
     'training.n_iters': 3,
     'training.snapshot_freq': 2,

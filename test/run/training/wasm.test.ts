@@ -1,4 +1,4 @@
-// A network learns on the device wasm: the losses of the CPU up to rounding, the same bits for any number of threads, and
+// Training on the device wasm: the losses of the CPU up to rounding, the same bits for any number of threads, and
 // memory that does not grow.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,7 +38,8 @@ it('learns the digits as the CPU does, with the same bits for 1, 2 and 3 threads
   expect(one.run).toHaveLength(steps);
   for (const other of more) expect(other.run).toEqual(one.run);
   expect(one.memory[steps - 1]).toEqual(one.memory[10]);
-  // Rounding differs from the first step on (no fused multiply-add), and Adam's first steps are of the gradient's sign.
+  // Rounding differs from the first step on, because there is no fused multiply-add, and Adam's first steps follow the
+  // gradient's sign.
   one.run.forEach((loss, step) => {
     expect(Math.abs(loss / cpu.run[step] - 1), `loss of step ${step}`).toBeLessThan(1e-4);
   });

@@ -1,4 +1,4 @@
-// Two worker threads train at once, each with a device of its own, and get the bits of a run that is alone.
+// Two worker threads train at the same time, each with its own device, and get the bits of a single run.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ function trainInWorker(name: string, seed: string): Promise<number[]> {
   });
 }
 
-it('two at once', async () => {
+it('two threads train at the same time', async () => {
   const alone = await trainInWorker('alone', '1');
   const [same, other] = await Promise.all([trainInWorker('first', '1'), trainInWorker('second', '2')]);
   expect(alone).toHaveLength(40);

@@ -1,6 +1,6 @@
 /**
- * Writing that fails: with any error at any call, a run ends with one clear error, what was saved stays readable, and the same
- * run goes on to the bits of an undisturbed one. RECTIFLOW_TEST_FULL=1 fails at many more calls.
+ * Failing writes: with any error at any call, a run ends with one clear error, saved files stay readable, and the same
+ * run resumes to bit-identical results. RECTIFLOW_TEST_FULL=1 fails at many more calls.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,15 +23,15 @@ interface Scenario extends Omit<Fault, 'path'> {
 interface Outcome {
   /** Name and message of the error. */
   error?: [string, string];
-  /** Checkpoints that cannot be read after it. */
+  /** Checkpoints that cannot be read after the failure. */
   unreadable: string[];
-  /** Whether a checkpoint was there. */
+  /** Whether there was a checkpoint. */
   states: number;
-  /** What an error of going on says; undefined where it went on to the bits of the undisturbed run. */
+  /** Error message of the resumed run; undefined if it was bit-identical to the undisturbed run. */
   differs?: string;
 }
 
-/** One process for all of them, since most of a run's time is its start. */
+/** One process for all failures, because most of the time of a run is its start. */
 const program = `
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -58,7 +58,7 @@ const work = async (task, workdir) => {
   return generatePairs(await config(settings), { device, complete: 'keep' });
 };
 
-/** What is there, by name; of logs and manifests what does not depend on the time and the place. */
+/** Contents of all files, by name; logs and manifests without times and paths. */
 const digest = (folder) => {
   const found = {};
   for (const name of readdirSync(folder, { recursive: true }).sort()) {
@@ -98,7 +98,7 @@ for (const [index, { task, variables }] of JSON.parse(text).entries()) {
   }
   outcomes.push(outcome);
 }
-// Node complains of files that nobody closed.
+// Node warns about files that were not closed.
 globalThis.gc();
 await new Promise((resolve) => setTimeout(resolve, 50));
 console.log(JSON.stringify(outcomes));
@@ -108,7 +108,7 @@ function dist(name: string): string {
   return JSON.stringify(new URL(`../../../dist/${name}`, import.meta.url).href);
 }
 
-/** Every kind of failure, at calls early and late. */
+/** Every kind of failure, at early and late calls. */
 function scenarios(): Scenario[] {
   const found: Scenario[] = [];
   for (const task of tasks)
@@ -151,23 +151,23 @@ describe('a disk that fails', () => {
       return found === undefined || found === false ? [] : [{ ...scenario, found }];
     });
 
-  it('ends the work with one line that names the file and the cause', () => {
+  it('ends the run with one line that names the file and the cause', () => {
     const messages = { EIO: /^\S+: the disk or network drive reports/, ENOSPC: /^\S+: disk full; free some space/ };
     const wrong = named(({ error }, { kind }) => {
       if (kind !== 'EIO' && kind !== 'ENOSPC') return error;
-      // A call that there is not, as the twentieth renaming, does not fail.
+      // A call that does not happen, such as a twentieth rename, does not fail.
       return error && !(error[0] === 'FileError' && messages[kind].test(error[1]) && !error[1].includes('\n')) && error;
     });
     expect(wrong).toEqual([]);
     expect(named(({ error }) => error !== undefined).length).toBeGreaterThan(all.length / 2);
   });
 
-  it('leaves every checkpoint readable that was there', () => {
+  it('leaves every existing checkpoint readable', () => {
     expect(named(({ unreadable }) => unreadable.length > 0 && unreadable)).toEqual([]);
     expect(named(({ states, error }) => error !== undefined && states > 0).length).toBeGreaterThan(0);
   });
 
-  it('and the work goes on to the bits of an undisturbed run', () => {
+  it('does not prevent the run from resuming to bit-identical results', () => {
     expect(named(({ differs }) => differs)).toEqual([]);
   });
 });

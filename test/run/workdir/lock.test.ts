@@ -1,4 +1,6 @@
-/** The lock of a folder: whom it refuses, when it is taken over, and that there is one writer at any time. */
+/**
+ * The lock of a folder: which processes it refuses, when it is taken over, and that there is one writer at any time.
+ */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -52,7 +54,7 @@ function leave(changes: Partial<Owner>): Owner {
 
 const holder = () => parseOwner(readFileSync(path, 'utf8').split('\n')[0]);
 
-/** Takes it over without a word, and gives it back. */
+/** Takes over the lock without a notice, and releases it. */
 async function expectTaken(options: LockOptions = {}): Promise<void> {
   const notices: string[] = [];
   const unlock = await lockFolder(folder, { notice: (text) => notices.push(text), ...options });
@@ -63,10 +65,12 @@ async function expectTaken(options: LockOptions = {}): Promise<void> {
   expect(readdirSync(folder)).toEqual([]);
 }
 
-it('is held by one, named in the refusal of the other, and given back', async () => {
+it('is held by one process, which the error of another names, and released', async () => {
   const unlock = await lockFolder(folder);
   await expect(lockFolder(folder)).rejects.toThrow(
-    linux ? `in use by process ${process.pid} on ${hostname()}; give another --workdir or end that one` : 'in use by',
+    linux
+      ? `in use by process ${process.pid} on ${hostname()}; give another --workdir or end that process`
+      : 'in use by',
   );
   await unlock();
   expect(readdirSync(folder)).toEqual([]);
@@ -74,19 +78,19 @@ it('is held by one, named in the refusal of the other, and given back', async ()
 });
 
 it.each(['', 'host 12', '\0'.repeat(100), '\0\0\n'])(
-  'one that was never written whole (%j) is nobody’s',
+  'a lock that was not written completely (%j) has no owner',
   async (text) => {
     writeFileSync(path, text);
     await expectTaken();
   },
 );
 
-describe('an owner that is gone for certain is replaced at once', () => {
+describe('an owner that is certainly gone is replaced immediately', () => {
   beforeEach(() => {
     lockTiming.silence = 1e9;
   });
 
-  it('since its process is no more', async () => {
+  it('because its process does not exist', async () => {
     leave({ pid: ended });
     await expectTaken();
   });
@@ -97,18 +101,18 @@ describe('an owner that is gone for certain is replaced at once', () => {
     await expectTaken();
   });
 
-  it('since its number is another process by now', async (context) => {
+  it('because its pid belongs to another process', async (context) => {
     if (newOwner().start === '-') context.skip('the system does not say when a process started');
     leave({ start: '1' });
     await expectTaken();
   });
 
-  it('though it is still listed, as a process is whose parent never asks', async (context) => {
+  it('even if it is a zombie, whose parent does not wait for it', async (context) => {
     if (!existsSync('/proc/self/stat')) context.skip('needs /proc');
     const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
     children.push(parent);
     const pid = Number(await new Promise((resolve) => parent.stdout.once('data', resolve)));
-    // The shell itself would ask.
+    // The shell itself would wait for it.
     while (readFileSync(`/proc/${parent.pid}/comm`, 'utf8') !== 'sleep\n') await sleep(5);
     process.kill(pid, 'SIGKILL');
     const stat = () => readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -122,20 +126,20 @@ describe('an owner that is gone for certain is replaced at once', () => {
     await expectTaken();
   });
 
-  it('named as earlier versions did', async () => {
+  it('in the format of earlier versions', async () => {
     writeFileSync(path, `${hostname()} ${ended} 1234 0123456789abcdef\n`);
     if (linux) lockTiming.silence = 100;
     await (await lockFolder(folder))();
   });
 });
 
-describe('an owner of which that cannot be known', () => {
+describe('an owner that cannot be checked', () => {
   it.each([
     ['on another machine', elsewhere],
     ['in another container of this machine', { space: '1' }],
-    ['before this machine was started again', { boot: 'another-boot' }],
-    ['whose start is not known', { start: '-' }],
-  ])('%s, is waited for, and replaced when it stays silent', async (_, changes) => {
+    ['from before a reboot of this machine', { boot: 'another-boot' }],
+    ['whose start time is unknown', { start: '-' }],
+  ])('%s, is replaced after a silence', async (_, changes) => {
     const { host } = leave(changes);
     const notices: string[] = [];
     const before = performance.now();
@@ -147,7 +151,7 @@ describe('an owner of which that cannot be known', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('is not replaced while its heart beats', async () => {
+  it('is not replaced while its heartbeat continues', async () => {
     lockTiming.silence = 60_000;
     const { pid } = leave(elsewhere);
     const waiting = expect(lockFolder(folder)).rejects.toThrow(`in use by process ${pid} on elsewhere`);
@@ -163,7 +167,7 @@ describe('an owner of which that cannot be known', () => {
     await waiting;
   });
 
-  it('gives the lock back meanwhile', async () => {
+  it('may release the lock during the wait', async () => {
     lockTiming.silence = 60_000;
     leave(elsewhere);
     const waiting = lockFolder(folder);
@@ -172,7 +176,7 @@ describe('an owner of which that cannot be known', () => {
     await (await waiting)();
   });
 
-  it('is not waited for beyond a signal', async () => {
+  it('is not waited for after the signal is aborted', async () => {
     lockTiming.silence = 60_000;
     leave(elsewhere);
     const controller = new AbortController();
@@ -183,7 +187,7 @@ describe('an owner of which that cannot be known', () => {
     expect(holder()?.host).toBe('elsewhere');
   });
 
-  it('is replaced though another that was replacing it was ended', async () => {
+  it('is replaced even if another process was killed during its takeover', async () => {
     leave({ pid: ended });
     const { notice } = await claimed(ended);
     expect(notice).toEqual([]);
@@ -191,7 +195,7 @@ describe('an owner of which that cannot be known', () => {
     expect((await claimed(process.pid, elsewhere)).notice).toHaveLength(1);
   });
 
-  /** Takes the lock that lies there, on which somebody has left a claim. */
+  /** Takes over the existing lock, on which another process has left a claim. */
   async function claimed(pid: number, changes: Partial<Owner> = {}) {
     const line = readFileSync(path, 'utf8').split('\n')[0];
     const claim = `${path}.${createHash('sha256').update(line).digest('hex').slice(0, 16)}`;
@@ -206,11 +210,11 @@ describe('an owner of which that cannot be known', () => {
 describe('while it is held', () => {
   const beats = () => Number(readFileSync(path, 'utf8').split('\n')[1]);
 
-  it('its heart beats, though this thread is busy', async () => {
+  it('its heartbeat continues while this thread is busy', async () => {
     const unlock = await lockFolder(folder);
     while (beats() === 0) await sleep(5);
     const before = beats();
-    // Kernels block the event loop like this.
+    // Blocks the event loop as kernels do.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
     expect(beats()).toBeGreaterThan(before);
     await unlock();
@@ -220,30 +224,33 @@ describe('while it is held', () => {
     [
       'taken over',
       () => leave(elsewhere),
-      'process \\d+ on elsewhere took the lock over while this process stood still',
+      'process \\d+ on elsewhere took over the lock while this process was suspended',
     ],
     ['removed', () => rmSync(path), 'the lock is gone'],
-  ])('and is %s, nothing is written any more, and nothing of the other is removed', async (_, change, message) => {
-    const unlock = await lockFolder(folder);
-    await writeFileAtomic(join(folder, 'state'), [Buffer.from('old')]);
-    change();
-    const kept = readdirSync(folder);
-    for (const name of ['state', 'sub/../state']) {
-      const error = await writeFileAtomic(join(folder, name), [Buffer.from('new')]).catch((problem) => problem);
-      expect(error).toBeInstanceOf(LockLostError);
-      expect(error.message).toMatch(new RegExp(message));
-    }
-    expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('old');
-    await unlock();
-    expect(readdirSync(folder)).toEqual(kept);
-    // Beside that folder, and after it, all is as ever.
-    await writeFileAtomic(`${folder}-beside`, [Buffer.from('new')]);
-    await writeFileAtomic(join(folder, 'state'), [Buffer.from('new')]);
-  });
+  ])(
+    'if it is %s, nothing more is written, and no file of the other process is removed',
+    async (_, change, message) => {
+      const unlock = await lockFolder(folder);
+      await writeFileAtomic(join(folder, 'state'), [Buffer.from('old')]);
+      change();
+      const kept = readdirSync(folder);
+      for (const name of ['state', 'sub/../state']) {
+        const error = await writeFileAtomic(join(folder, name), [Buffer.from('new')]).catch((problem) => problem);
+        expect(error).toBeInstanceOf(LockLostError);
+        expect(error.message).toMatch(new RegExp(message));
+      }
+      expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('old');
+      await unlock();
+      expect(readdirSync(folder)).toEqual(kept);
+      // Outside of that folder, and afterwards, writing works as usual.
+      await writeFileAtomic(`${folder}-beside`, [Buffer.from('new')]);
+      await writeFileAtomic(join(folder, 'state'), [Buffer.from('new')]);
+    },
+  );
 
-  it('and lost between the question and the renaming, the renaming fails', async () => {
+  it('if it is lost between the check and the rename, the rename fails', async () => {
     const unlock = await lockFolder(folder);
-    // Asked after the lock: what another does that takes the folder over just then.
+    // Called after the check of the lock: does what another process does that takes over the folder at that moment.
     const unguard = guardFolder(folder, () => {
       for (const name of readdirSync(folder)) if (name.endsWith('.tmp')) rmSync(join(folder, name));
       leave(elsewhere);
@@ -255,7 +262,7 @@ describe('while it is held', () => {
   });
 });
 
-describe('what is no lock is refused at once and left alone', () => {
+describe('a file that is not a lock is refused immediately and not changed', () => {
   it.each<[string, () => void]>([
     ['a folder', () => mkdirSync(path)],
     ['a pipe', () => execFileSync('mkfifo', [path])],
@@ -270,7 +277,7 @@ describe('what is no lock is refused at once and left alone', () => {
     make();
     const error = await lockFolder(folder).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
-    expect(error.message).toMatch(/lock: .*: it is no lock of this program; move it away$/);
+    expect(error.message).toMatch(/lock: .*: it is not a lock of this program; move it away$/);
     expect(error.message.length).toBeLessThan(300);
     expect(readdirSync(folder)).toEqual(['lock']);
   });
@@ -297,8 +304,8 @@ function child(body: string, env: NodeJS.ProcessEnv = process.env) {
   return { started, ended, output: () => output };
 }
 
-it('of many that take over at once, one has it at a time', { timeout: 60_000 }, async () => {
-  // Overlapping critical sections would be seen in the log.
+it('is held by one at a time of many processes that take it over', { timeout: 60_000 }, async () => {
+  // Overlapping critical sections would appear in the log.
   const body = `
     for (let i = 0; i < 5; ) {
       let unlock;
@@ -306,7 +313,7 @@ it('of many that take over at once, one has it at a time', { timeout: 60_000 }, 
       appendFileSync(folder + '/log', 'in ' + process.pid + '\\n');
       await sleep(1);
       appendFileSync(folder + '/log', 'out ' + process.pid + '\\n');
-      // Every second one is left behind, as by a process that is gone.
+      // Every second lock is left behind, as by a process that is gone.
       if (i++ % 2 === 0) await unlock();
       else {
         const text = readFileSync(folder + '/lock', 'utf8');
@@ -322,7 +329,7 @@ it('of many that take over at once, one has it at a time', { timeout: 60_000 }, 
   for (let i = 0; i < lines.length; i += 2) expect(lines[i + 1]).toBe(lines[i].replace('in', 'out'));
 });
 
-it('whose owner is stopped, taken over and continued, has one writer at any time', { timeout: 60_000 }, async () => {
+it('has one writer at any time if its owner is suspended, replaced and continued', { timeout: 60_000 }, async () => {
   const writer = `
     const unlock = await lockFolder(folder, { notice: console.log });
     await removeLeftovers(folder);
@@ -337,7 +344,7 @@ it('whose owner is stopped, taken over and continued, has one writer at any time
   const first = child(writer);
   while (!writing().startsWith(`${first.started.pid} `)) await sleep(5);
   first.started.kill('SIGSTOP');
-  // For the second it is a process of another machine.
+  // The second process takes it for a process on another machine.
   const text = readFileSync(path, 'utf8');
   const owner = parseOwner(text.split('\n')[0]) as Owner;
   writeFileSync(path, text.replace(ownerLine(owner), ownerLine({ ...owner, ...elsewhere })));
@@ -360,8 +367,8 @@ it('whose owner is stopped, taken over and continued, has one writer at any time
   expect(holder()?.pid).toBe(second.started.pid);
 });
 
-describe.runIf(linux)('with a file system that has no hard links', () => {
-  it.each(['EPERM', 'EOPNOTSUPP'])('(%s) it is held by one all the same', async (error) => {
+describe.runIf(linux)('on a file system without hard links', () => {
+  it.each(['EPERM', 'EOPNOTSUPP'])('(%s) it is held by one process, too', async (error) => {
     const library = preloaded(
       error,
       `int link(const char *a, const char *b) { errno = ${error}; return -1; }

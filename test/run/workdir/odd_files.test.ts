@@ -1,6 +1,6 @@
 /**
- * What may lie where a run looks for its files: pipes, devices, folders, links in circles, files without end. Every reader and
- * writer refuses them at once, and long logs are read in little memory.
+ * Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
+ * writer refuses them immediately, and long logs are read in little memory.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -32,7 +32,7 @@ const root = mkdtempSync(join(tmpdir(), 'rectiflow-odd-'));
 afterAll(() => rmSync(root, { recursive: true }));
 const dist = (name: string) => JSON.stringify(new URL(`../../../dist/${name}`, import.meta.url).href);
 
-/** In a process of its own, since one that waits for a pipe would hold the tests. */
+/** In a separate process, because one that waits for a pipe would block the tests. */
 function inProcess(program: string, ...words: string[]) {
   return spawnSync(process.execPath, ['--input-type=module', '-e', program, ...words], {
     encoding: 'utf8',
@@ -41,7 +41,7 @@ function inProcess(program: string, ...words: string[]) {
   });
 }
 
-/** Where each odd thing lies. */
+/** Paths of the odd files. */
 const odd: Record<string, string> = {};
 const linux = process.platform === 'linux';
 beforeAll(() => {
@@ -56,7 +56,9 @@ beforeAll(() => {
 });
 
 describe.runIf(linux)('odd files', () => {
-  /** Every function that opens a file in a work directory, in a store of pairs, or one that a key or a variable names. */
+  /**
+   * Every function that opens a file in a work directory, in a store of pairs, or one that a key or a variable names.
+   */
   const calls: Record<string, string> = {
     readLog: '(path) => readLog(path)',
     'StepLog.open': '(path) => StepLog.open(path, 3)',
@@ -90,7 +92,7 @@ describe.runIf(linux)('odd files', () => {
     import { lockFolder } from ${dist('run/workdir/lock.js')};
     import { readLog, StepLog } from ${dist('run/workdir/log.js')};
     const [root, text] = process.argv.slice(1);
-    /** A folder in which it has that name. */
+    /** A folder that contains the odd file under that name. */
     const store = (path, name) => {
       const folder = mkdtempSync(join(root, 'store-'));
       symlinkSync(path, join(folder, name));
@@ -104,7 +106,7 @@ describe.runIf(linux)('odd files', () => {
     console.log(JSON.stringify(outcomes));
     process.exit(0);`;
 
-  it('are refused at once, in one line that names them', () => {
+  it('are refused immediately, with one line that names them', () => {
     const { stdout, stderr, signal } = inProcess(program, root, JSON.stringify(odd));
     expect([signal, stderr]).toEqual([null, '']);
     const outcomes = JSON.parse(stdout) as [string, string, string][];
@@ -113,7 +115,7 @@ describe.runIf(linux)('odd files', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('in a work directory end the command, which a signal could end too', () => {
+  it('in a work directory end the command, which also reacts to signals', () => {
     const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
     const small = ['--config', 'digits', '--threads', '1', '--config.model.nf=8', '--config.model.num_res_blocks=1'];
     const train = (workdir: string) =>
@@ -123,12 +125,12 @@ describe.runIf(linux)('odd files', () => {
         killSignal: 'SIGKILL',
       });
     const noFile = 'is not a regular file';
-    const noFolder = 'the folder cannot be made (EEXIST): there is something else of that name';
+    const noFolder = 'cannot make the folder (EEXIST): something else has that name';
     for (const [name, says] of [
       ['lock', noFile],
       ['log.jsonl', noFile],
       ['stdout.txt', noFile],
-      // Snapshots are written there, much later.
+      // Snapshots are written there much later.
       ['samples', noFolder],
       ['samples/iter_50000', noFolder],
       ['eval', noFolder],
@@ -159,7 +161,7 @@ describe.runIf(linux)('a work directory', () => {
     'file',
   ];
 
-  it('where none can be is refused at once', () => {
+  it('at an impossible path is refused immediately', () => {
     symlinkSync(join(root, 'gone'), join(root, 'nowhere'));
     writeFileSync(join(root, 'file'), '');
     const { stdout, signal } = inProcess(
@@ -177,16 +179,14 @@ describe.runIf(linux)('a work directory', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(places.length + 3);
     expect(
-      lines.filter(
-        (line) => !/^(FileError|ArgumentError) .*(the folder cannot be made|expected path to be)/.test(line),
-      ),
+      lines.filter((line) => !/^(FileError|ArgumentError) .*(cannot make the folder|expected path to be)/.test(line)),
     ).toEqual([]);
   });
 
   const flow = { name: 'train' };
   const open = (path: string) => WorkDirectory.open(path, flow, 'beside', () => {});
 
-  it('whose checkpoints are a link loses nothing there but its own leftovers', async () => {
+  it('whose checkpoints folder is a link loses only its own temporary files there', async () => {
     const [workdir, elsewhere] = ['linked', 'elsewhere'].map((name) => join(root, name));
     for (const folder of [workdir, elsewhere]) mkdirSync(folder);
     symlinkSync(elsewhere, join(workdir, 'checkpoints'));
@@ -198,13 +198,13 @@ describe.runIf(linux)('a work directory', () => {
     ];
     const own = '.checkpoint_3.safetensors.0123456789ab.tmp';
     for (const name of [...kept, own]) writeFileSync(join(elsewhere, name), '');
-    // Of that name, but no file.
+    // Has such a name, but is not a file.
     mkdirSync(join(elsewhere, '.checkpoint_4.safetensors.0123456789ab.tmp'));
     await (await open(workdir)).close();
     expect(readdirSync(elsewhere).sort()).toEqual([...kept, '.checkpoint_4.safetensors.0123456789ab.tmp'].sort());
   });
 
-  it('counts only the steps that a name of this program can have', async () => {
+  it('counts only steps in file names that this program writes', async () => {
     const folder = join(root, 'numbers');
     mkdirSync(folder);
     for (const step of ['7', '12', '007', '99999999999999999999999', '9007199254740993', '1e3', '-1'])
@@ -216,7 +216,7 @@ describe.runIf(linux)('a work directory', () => {
 describe('a log', () => {
   const line = (step: number) => `{"step":${step},"loss":${step / 8},"lr":0.001}\n`;
 
-  /** Steps 0 to 4, then what is given, then 5 to 9. */
+  /** Writes steps 0 to 4, then the given text, then steps 5 to 9. */
   function write(name: string, between: (file: number) => void): string {
     const path = join(root, name);
     const file = openSync(path, 'w');
@@ -228,7 +228,7 @@ describe('a log', () => {
   }
 
   function expectRead(path: string, said: string): void {
-    // The heap would not hold the file.
+    // The file would not fit into the heap.
     const { stdout, stderr } = spawnSync(
       process.execPath,
       [
@@ -249,9 +249,9 @@ describe('a log', () => {
     expect([stderr, stdout]).toEqual(['', `${said}\n`]);
   }
 
-  it('with a line of 600 MB', { timeout: 120_000 }, () => {
+  it('with a line of 600 MB is read', { timeout: 120_000 }, () => {
     const path = write('long', (file) => {
-      // Zeros that take no room on the disk.
+      // Zeros that take no space on disk.
       ftruncateSync(file, 600e6);
       writeSync(file, '\n', 600e6);
     });
@@ -262,7 +262,7 @@ describe('a log', () => {
     expect(statSync(path).size).toBeLessThan(1000);
   });
 
-  it.runIf(full)('of 600 MB in short lines, of which every 32nd is kept', { timeout: 300_000 }, () => {
+  it.runIf(full)('of 600 MB in short lines is read, and every 32nd line kept', { timeout: 300_000 }, () => {
     const many = Buffer.from(line(5).repeat(30_000));
     const path = write('many', (file) => {
       for (let blocks = 0; blocks < 600; blocks++) writeSync(file, many);
@@ -274,7 +274,7 @@ describe('a log', () => {
     );
   });
 
-  it('is cut and kept by whole lines, wherever pieces of the file end', async () => {
+  it('is cut at whole lines, wherever the pieces of the file end', async () => {
     const path = join(root, 'cut');
     const lines = Array.from({ length: 50_000 }, (_, step) => line(step));
     writeFileSync(path, `${lines.join('')}{"step":50000,"lo`);
@@ -282,7 +282,7 @@ describe('a log', () => {
     expect(readFileSync(path, 'utf8')).toBe(lines.slice(0, 49_990).join(''));
   });
 
-  it('that another program has removed or replaced is said once, and the next lines go to the new file', async () => {
+  it('that another program removed or replaced is reported once, and the next lines go to the new file', async () => {
     const path = join(root, 'moved');
     const said: string[] = [];
     const log = await StepLog.open(path, 0, (text) => said.push(text));
@@ -305,7 +305,7 @@ describe('a log', () => {
     expect(readFileSync(path, 'utf8')).toBe('x{"step":3,"loss":3}\n');
   });
 
-  it('is a new file whenever a run goes on: who still has the old one open adds nothing', async () => {
+  it('becomes a new file when a run resumes, so that a process with the old one open adds nothing', async () => {
     const path = join(root, 'two');
     const before = await StepLog.open(path, 0);
     await before.write({ step: 0, loss: 1 });

@@ -1,5 +1,5 @@
-// A work directory belongs to one stage: another goes on beside it, whatever is started first, and finds its folder again.
-// What is no training may use any of them.
+// A work directory belongs to one stage: another stage uses a sibling folder, in any order, and finds it again.
+// Commands that do not train may use any of them.
 import {
   copyFileSync,
   existsSync,
@@ -49,13 +49,13 @@ async function config(values: Record<string, unknown> = {}) {
 
 let device: Device;
 beforeAll(async () => {
-  // Small batches are done sooner by one thread.
+  // Small batches are faster with one thread.
   device = await openDevice('cpu', { threads: 1 });
   await train(await config(), { workdir: join(folder, 'flow'), device });
   await generatePairs(await config(), { device });
 }, 120_000);
 
-/** Runs a stage. @returns its folder below `folder`, its steps and what it said */
+/** Runs a stage. @returns its folder below `folder`, its steps and its notices */
 async function run(kind: typeof train, values: Record<string, unknown>, workdir: string) {
   const notices: string[] = [];
   const result = await kind(await config(values), {
@@ -74,14 +74,14 @@ const files = (path: string) =>
   );
 
 describe('a training stage in the folder of another', () => {
-  it('has its own beside it, says so in one line, and goes on there', async () => {
+  it('uses a sibling folder, reports that in one line, and resumes there', async () => {
     expect(await run(trainReflow, offline, 'second')).toEqual({ where: 'second', steps: 3, notices: [] });
     const before = files('second');
     const { teacher } =
       (await readCheckpointHeader(join(folder, 'second/checkpoints-meta/state_3.safetensors'))).stage ?? {};
     const short = `(teacher ${teacher?.slice(0, 12)})`;
     const own = join(folder, 'second_train_online_reflow');
-    const line = `${join(folder, 'second')} holds a run of train_reflow ${short}; train_online_reflow ${short} has its own in ${own}`;
+    const line = `${join(folder, 'second')} holds a run of train_reflow ${short}; train_online_reflow ${short} uses ${own}`;
     expect(await run(trainReflow, online, 'second')).toEqual({
       where: 'second_train_online_reflow',
       steps: 3,
@@ -91,21 +91,21 @@ describe('a training stage in the folder of another', () => {
     expect(await run(trainReflow, longer, 'second/')).toMatchObject({
       where: 'second_train_online_reflow',
       steps: 5,
-      notices: [`${line.replace('second holds', 'second/ holds')}`, 'going on from step 3'],
+      notices: [`${line.replace('second holds', 'second/ holds')}`, 'resuming from step 3'],
     });
     expect(files('second')).toEqual(before);
     expect((await loadCheckpoint(join(own, 'checkpoints-meta/state_5.safetensors'))).stage).toEqual({
       name: 'train_online_reflow',
       teacher,
     });
-    // Named itself, that folder is its own.
+    // If the sibling is named itself, it is used.
     expect(await run(trainReflow, longer, 'second_train_online_reflow')).toMatchObject({
       where: 'second_train_online_reflow',
-      notices: ['going on from step 5'],
+      notices: ['resuming from step 5'],
     });
   });
 
-  it('so has a flow, and a student of another teacher', async () => {
+  it('may be a flow or a student of another teacher', async () => {
     expect((await run(trainReflow, offline, 'third')).where).toBe('third');
     expect((await run(train, {}, 'third')).where).toBe('third_train');
     const other = join(folder, 'other.safetensors');
@@ -115,19 +115,19 @@ describe('a training stage in the folder of another', () => {
     expect((await run(trainReflow, student, 'third')).where).toBe('third_train_reflow');
     rmSync(other);
     copyFileSync(join(folder, 'flow/checkpoints/checkpoint_0.safetensors'), other);
-    // The first teacher under another name: its stage goes on.
+    // The first teacher under another name: its stage resumes.
     expect(await run(trainReflow, student, 'third')).toEqual({
       where: 'third',
       steps: 3,
-      notices: ['going on from step 3'],
+      notices: ['resuming from step 3'],
     });
     await train(await config({ seed: 8 }), { workdir: join(folder, 'flow8'), device });
     const third = { ...offline, 'reflow.last_flow_ckpt': join(folder, 'flow8/checkpoints/checkpoint_0.safetensors') };
     expect((await run(trainReflow, third, 'third')).where).toBe('third_train_reflow_2');
-    expect((await run(trainReflow, third, 'third')).notices.at(-1)).toBe('going on from step 3');
+    expect((await run(trainReflow, third, 'third')).notices.at(-1)).toBe('resuming from step 3');
   });
 
-  it('is refused where its folder must be the one that is named', async () => {
+  it('is refused if the named folder must be used', async () => {
     await run(trainReflow, offline, 'chained');
     const named = { workdir: join(folder, 'chained'), device, otherStage: 'refuse' } as const;
     await expect(trainReflow(await config(online), named)).rejects.toThrow(
@@ -136,21 +136,21 @@ describe('a training stage in the folder of another', () => {
     expect(existsSync(join(folder, 'chained_train_online_reflow'))).toBe(false);
   });
 
-  it('finds its folder though the first one has become free', async () => {
+  it('finds its folder even if the first one has become free', async () => {
     await run(trainReflow, offline, 'fourth');
     await run(trainReflow, online, 'fourth');
     rmSync(join(folder, 'fourth_train_online_reflow/checkpoints-meta'), { recursive: true });
-    // By a snapshot where there is no state.
+    // Identified by a snapshot if there is no state.
     expect((await run(trainReflow, online, 'fourth')).where).toBe('fourth_train_online_reflow');
   });
 
-  it('takes a folder that holds no checkpoint, or none that names a stage', async () => {
+  it('uses a folder without a checkpoint, or without one that names a stage', async () => {
     mkdirSync(join(folder, 'begun/checkpoints-meta'), { recursive: true });
     writeFileSync(join(folder, 'begun/checkpoints-meta/state_9.safetensors.tmp'), '');
     expect(await run(trainReflow, online, 'begun')).toMatchObject({ where: 'begun', notices: [] });
   });
 
-  it('of the same stage, another configuration is refused by its keys', async () => {
+  it('refuses another configuration of the same stage, naming its keys', async () => {
     await run(trainReflow, offline, 'fifth');
     const before = files('fifth');
     await expect(
@@ -170,7 +170,7 @@ describe('a training stage in the folder of another', () => {
 });
 
 describe('without training', () => {
-  it('eval takes any configuration of the same network and data range', async () => {
+  it('eval accepts any configuration of the same network and data range', async () => {
     const values = { 'model.dropout': 0.4, 'model.ema_rate': 0.5, 'optim.lr': 1, 'training.batch_size': 2, seed: 5 };
     const evaluate = async (changes: Record<string, unknown>) =>
       evaluateSnapshots(
@@ -179,11 +179,11 @@ describe('without training', () => {
       );
     expect(await evaluate(values)).toMatchObject([{ name: 'checkpoint_0', loss: { images: 4 } }]);
     await expect(evaluate({ 'data.centered': false, 'model.nonlinearity': 'elu' })).rejects.toThrow(
-      /checkpoint_0\.safetensors: is of another network than the configuration:\n {2}data\.centered: true there, false now\n {2}model\.nonlinearity: "swish" there, "elu" now$/,
+      /checkpoint_0\.safetensors: belongs to another network than the configuration:\n {2}data\.centered: true there, false now\n {2}model\.nonlinearity: "swish" there, "elu" now$/,
     );
   });
 
-  it('pairs of another teacher are made in the same folder', async () => {
+  it('pairs of another teacher are generated in the same folder', async () => {
     const root = join(folder, 'more');
     for (const [name, teacher] of [
       ['1', 'flow'],

@@ -1,6 +1,7 @@
 /**
- * One writer at any time: a process is stopped right before it writes, its folder is taken over, and while the other is at work it
- * is continued. It ends, and what the other makes has the bits of an undisturbed run.
+ * One writer at any time: a process is suspended right before it writes, its folder is taken over, and it is continued
+ * while the other process works. It ends, and the results of the other are bit-identical to those of an undisturbed
+ * run.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -60,7 +61,7 @@ async function work(task: Task, workdir: string, notices: string[], during: (don
   return generatePairs(settings, { ...options, onProgress: during });
 }
 
-/** Everything that is there but events, which each session has of its own; without times and the name of the folder. */
+/** All files except event files, of which each session has its own; without times and the name of the folder. */
 function digest(folder: string): Record<string, string> {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
   return Object.fromEntries(
@@ -77,7 +78,7 @@ function digest(folder: string): Record<string, string> {
   );
 }
 
-/** The same in a process of its own. */
+/** Runs the same task in a separate process. */
 const dist = (name: string) => JSON.stringify(new URL(`../../../dist/${name}`, import.meta.url).href);
 const program = `
   import { openDevice } from ${dist('index.js')};
@@ -92,7 +93,7 @@ const program = `
     console.log(error.name + ': ' + error.message);
   }`;
 
-/** "T" of a process that is stopped, "Z" of one that has ended and was not asked yet; undefined for one that is no more. */
+/** State of a process: "T" if it is suspended, "Z" if it is a zombie; undefined if it does not exist. */
 function stateOf(pid: number): string | undefined {
   try {
     return /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
@@ -123,7 +124,7 @@ const moments: [Task, string, Omit<Fault, 'path' | 'kind'>][] = [
   ['shards', 'a shard gets its name', { op: 'rename', at: 5 }],
   ['shards', 'it adds to the journal', { op: 'write', at: 14 }],
 ];
-/** Not the last calls: the other would have nothing left to do. */
+/** Excludes the last calls, after which the other process would have nothing left to do. */
 const more: typeof moments = (['train', 'official', 'shards'] as const).flatMap((task) =>
   (['rename', 'write', 'sync'] as const).flatMap((op) => {
     const calls = op !== 'rename' || task === 'shards' ? [2, 4, 6, 8, 10] : task === 'train' ? [2, 4, 5] : [1, 2];
@@ -131,8 +132,8 @@ const more: typeof moments = (['train', 'official', 'shards'] as const).flatMap(
   }),
 );
 
-describe('a process that is stopped, taken over and continued', { timeout: 120_000 }, () => {
-  it.each(full ? [...moments, ...more] : moments)('%s, stopped as %s', async (task, moment, fault) => {
+describe('a process that is suspended, replaced and continued', { timeout: 120_000 }, () => {
+  it.each(full ? [...moments, ...more] : moments)('%s, suspended at: %s', async (task, moment, fault) => {
     const workdir = join(root, `${task}-${moment.replaceAll(' ', '-')}`);
     const folder = task === 'train' ? workdir : join(workdir, '42');
     const child = spawn(
@@ -149,7 +150,7 @@ describe('a process that is stopped, taken over and continued', { timeout: 120_0
       expect(state).toMatch(/^[^ZX]$/);
       await sleep(5);
     }
-    // For the other it is a process of another machine.
+    // The other process takes it for a process on another machine.
     const lock = readFileSync(join(folder, 'lock'), 'utf8');
     writeFileSync(join(folder, 'lock'), lock.replace(/^\S+/, 'elsewhere').replace(/ \S+ \S+\n/, ' another-boot 1\n'));
     const notices: string[] = [];
@@ -158,14 +159,14 @@ describe('a process that is stopped, taken over and continued', { timeout: 120_0
       if (continued) return;
       continued = true;
       child.kill('SIGCONT');
-      // Here it may write what it likes: this process does not.
+      // This loop does not write, so the suspended process is the only writer.
       while (/^[^ZX]$/.test(stateOf(pid) ?? 'Z')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
     });
     expect(notices[0]).toBe(`waiting up to 0.2 s for the lock of process ${pid} on elsewhere (${folder}/lock)`);
     await ended;
     expect(output).toBe(
-      `LockLostError: ${folder}/lock: process ${process.pid} on ${lock.split(' ')[0]} took the lock over while this process stood still; ` +
-        'this one ends, and what was saved stays\n',
+      `LockLostError: ${folder}/lock: process ${process.pid} on ${lock.split(' ')[0]} took over the lock while this process was suspended; ` +
+        'this process stops, saved files stay\n',
     );
     expect(digest(workdir)).toEqual(wholes[task]);
   });
