@@ -12,7 +12,6 @@ import { defaultDevice } from '../device/open.ts';
 import { NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { add, less, mul, where } from '../kernels/elementwise.ts';
 import { concat, reshape, slice } from '../kernels/movement.ts';
-import { uniform } from '../kernels/random.ts';
 import { sum } from '../kernels/reduce.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -21,8 +20,9 @@ import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { Draw } from './draw.ts';
 import { atOnce, inTurns } from './pieces.ts';
-import { replaying } from './replay.ts';
+import { withReplay } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
 import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
@@ -123,7 +123,7 @@ export async function likelihood(
         if (probe) checkArgument('likelihood', 'a probe, which must last until it returns,', probe, kinds.float32);
         const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
         const probes = probesOf(checked, { from: done, n, repeat, device });
-        using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
+        using joint = withReplay(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
         return yield* rk45InPieces(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
       }, signal);
       const end = (await state.data()) as Float32Array;
@@ -185,13 +185,13 @@ function probesOf(
     };
   const drawn = probe
     ? tensor(probe.slice(from * width, (from + n) * width), { shape: full, device })
-    : rademacher(full, { seed, sample: first + from, stream: streams.probes + repeat, device });
+    : randomSigns(new Draw({ seed, first, device }).skip(from), full, streams.probes + repeat);
   return { count: 1, at: () => drawn };
 }
 
-/** +1 or -1 with equal chances, by counter as all draws are. */
-function rademacher(shape: readonly number[], draw: Parameters<typeof uniform>[1]): Tensor {
-  return scope(() => where(less(uniform(shape, draw), 0.5), 1, -1));
+/** +1 or -1 with equal chances (a Rademacher variable). */
+function randomSigns(draw: Draw, shape: readonly number[], stream: number): Tensor {
+  return scope(() => where(less(draw.uniform(shape, stream), 0.5), 1, -1));
 }
 
 /** The velocity of the state: v beside its divergence, at most `size` samples at a time. */

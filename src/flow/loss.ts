@@ -1,24 +1,21 @@
 // The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
 // is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
 import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra, refuseInert } from '../arguments.ts';
-import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
 import { checkOperands } from '../kernels/op.ts';
-import { type DrawOptions, randn } from '../kernels/random.ts';
 import { mean, sum } from '../kernels/reduce.ts';
 import { sameShape } from '../tensor/shape.ts';
-import { streams } from '../tensor/streams.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
-import { uniformTimes } from './times.ts';
-import { checkedVelocity, type Velocity } from './velocity.ts';
+import { type DrawnBy, drawnByKinds, drawOf } from './draw.ts';
+import { checkVelocity, type Velocity } from './velocity.ts';
 
-export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'origin'> {
-  /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
+interface LossSettings {
+  /** Starts of the paths, [N, ...] as x1; default: noise that is drawn, independent of the data. */
   x0?: Tensor;
-  /** [N] in [0, 1]; default: uniform times of (seed, sample). */
+  /** [N] in [0, 1]; default: uniform times that are drawn. */
   t?: Tensor;
   /** Standard deviation of the noise that is drawn as x0; default 1. */
   noiseScale?: number;
@@ -30,10 +27,14 @@ export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'orig
   reduceMean?: boolean;
 }
 
+/**
+ * What the loss draws from (`seed` and `first`, the number of the batch's first sample, or a `draw`), and how it measures. The draw's
+ * device is that of x1.
+ */
+export type LossOptions = DrawnBy & LossSettings;
+
 const lossOptions: OptionKinds<LossOptions> = {
-  seed: kinds.number,
-  sample: kinds.number,
-  origin: kinds.object,
+  ...drawnByKinds,
   x0: tensorKind,
   t: tensorKind,
   noiseScale: kinds.notNegative,
@@ -86,20 +87,19 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor, ...extra: unknown
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
   checkArgument('rectifiedFlowLoss', 'velocity', velocity, kinds.callback);
   checkOperands('rectifiedFlowLoss', [x1]);
-  const checked = checkOptions('rectifiedFlowLoss', options, lossOptions, ['seed']);
+  const checked = checkOptions('rectifiedFlowLoss', options, lossOptions);
   if (checked.x0) refuseInert('rectifiedFlowLoss', checked, ['noiseScale'], 'with x0, which is taken as it is');
   if (checked.distance) refuseInert('rectifiedFlowLoss', checked, ['reduceMean'], 'with a distance, which is the loss');
-  const { seed, sample, origin, noiseScale = 1, input, distance, reduceMean = true } = checked;
-  const draw = { seed, sample, origin, device: x1.device };
-  const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = checked;
-  const { t = uniformTimes(x1.shape[0], draw) } = checked;
+  const { noiseScale, input, distance, reduceMean = true } = checked;
+  const draw = drawOf('rectifiedFlowLoss', checked, x1.device);
+  const { x0 = draw.noise(x1.shape, { scale: noiseScale }), t = draw.times(x1.shape[0]) } = checked;
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
       'rectified_flow_loss',
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const v = checkedVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
+  const v = checkVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
   if (distance) {
     const measured: unknown = distance(v, x0, x1, t);
     requireTensor('rectifiedFlowLoss', measured, 'a distance that returns a loss tensor');
@@ -107,9 +107,4 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
   }
   const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
-}
-
-function noise(shape: readonly number[], scale: number, options: DrawOptions & { device?: Device }): Tensor {
-  const drawn = randn(shape, options);
-  return scale === 1 ? drawn : mul(drawn, scale);
 }

@@ -57,7 +57,7 @@ export function* within<T>(enter: <R>(run: () => R) => R, make: () => Pieces<T>)
 }
 
 /** The pieces that `make` gives, in one scope: tensors that they make and do not return are freed at the end. */
-export function* scoped<T>(make: () => Pieces<T>): Pieces<T> {
+export function* withScope<T>(make: () => Pieces<T>): Pieces<T> {
   const inner = openScope();
   let result: T | undefined;
   try {

@@ -23,7 +23,7 @@ interface Replay {
  * most, that of the last shape: another shape gives its memory back, so that no more is in use than op by op.
  * @param replayed false: as it is
  */
-export function replaying(velocity: Velocity, replayed: boolean): Velocity & Disposable {
+export function withReplay(velocity: Velocity, replayed: boolean): Velocity & Disposable {
   if (!replayed) {
     const { inPieces } = velocity as Partial<VelocityInPieces>;
     return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { inPieces, [Symbol.dispose]: () => {} });

@@ -6,15 +6,13 @@ import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
-import { mul } from '../kernels/elementwise.ts';
 import { gather } from '../kernels/movement.ts';
-import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
-import { scope } from '../tensor/scope.ts';
 import { checkShape, shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { Draw } from './draw.ts';
 import { atOnce, inTurns, type Pieces } from './pieces.ts';
 import {
   epsilonKind,
@@ -28,7 +26,7 @@ import {
 } from './solvers.ts';
 import { type SdeDrift, sdeDrifts, stochasticInPieces } from './stochastic.ts';
 import { TIME_EPSILON } from './times.ts';
-import { microBatched, type Velocity } from './velocity.ts';
+import { type Velocity, withMicroBatches } from './velocity.ts';
 
 export type SolverName = FixedSolver | 'rk45';
 export const solverNames: readonly SolverName[] = [...fixedSolvers, 'rk45'];
@@ -105,7 +103,7 @@ export const sampleOptions: OptionKinds<SampleOptions> = {
 
 export interface FlowSample {
   /** [count, ...shape]; without those that are left out. */
-  images: Float32Array;
+  samples: Float32Array;
   /** Numbers within [0, count) of the samples that were not finite and are left out; see `notFinite`. */
   leftOut: number[];
   /** Evaluations of the velocity per sample: the mean over batches. */
@@ -123,8 +121,8 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
     'sample',
     checkOptions('sample', given, sampleOptions, ['shape', 'count', 'seed', 'solver']),
   );
-  const { shape, count, latents, seed, first = 0, stream, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
-  const { sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
+  const { shape, count, latents, seed, first, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
+  const { stream = streams.samples, sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
   if (latents && latents.length !== count * sizeOf(shape))
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);
   if (sigmaVariance !== 0 && solver !== 'euler')
@@ -134,10 +132,9 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
   if (sigmaVariance === 0 && latents)
     refuseInert('sample', options, ['first', 'noiseScale'], 'with latents, beside which no noise is drawn');
   if (latents) refuseInert('sample', options, ['stream'], 'with latents, which replace the noise of the starts');
+  const draw = new Draw({ seed, first, device });
   const start = (from: number, n: number) =>
-    latents
-      ? batchOf(latents, from, n, options)
-      : initialNoise([n, ...shape], { seed, first: first + from, stream, noiseScale, device });
+    latents ? batchOf(latents, from, n, options) : draw.skip(from).noise([n, ...shape], { scale: noiseScale, stream });
   const along: Path =
     sigmaVariance === 0
       ? (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch })
@@ -148,31 +145,30 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
             drift,
             noiseScale,
             epsilon,
-            seed,
-            first: first + from,
+            draw: draw.skip(from),
             ...watch,
           });
   const { points, leftOut, nfe } = await transport(velocity, count, start, along, options);
-  return { images: points, leftOut, nfe };
+  return { samples: points, leftOut, nfe };
 }
 
 /**
  * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1). Without
  * gradients, as `sample`.
- * @param images [count, ...shape]
+ * @param data [count, ...shape]
  * @returns latents [count, ...shape], and the mean NFE per sample
  * @throws as `sample`
  */
 export async function encode(
   velocity: Velocity,
-  images: Float32Array,
+  data: Float32Array,
   given: TransportOptions,
 ): Promise<{ latents: Float32Array; nfe: number }> {
   checkArgument('encode', 'velocity', velocity, kinds.callback);
   const options = withOwnShape('encode', checkOptions('encode', given, transportOptions, ['shape', 'solver']));
   refuseIneffective('encode', options);
-  const count = countSamples('encode', images, options.shape);
-  const start = (from: number, n: number) => batchOf(images, from, n, options);
+  const count = countSamples('encode', data, options.shape);
+  const start = (from: number, n: number) => batchOf(data, from, n, options);
   const along: Path = (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
   const { points, nfe } = await transport(velocity, count, start, along, options);
   return { latents: points, nfe };
@@ -194,26 +190,21 @@ function solveOptionsOf({ solver, steps, tolerance, epsilon, signal }: Transport
   return { solver, steps, tolerance, epsilon, signal };
 }
 
-type NoiseOptions = Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'> &
-  Pick<DrawOptions, 'origin'>;
+type InitialNoiseOptions = Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'>;
 
-const noiseOptions: OptionKinds<NoiseOptions> = {
-  seed: kinds.number,
-  first: kinds.number,
-  stream: kinds.number,
-  noiseScale: kinds.notNegative,
-  device: deviceKind,
-  origin: kinds.object,
+const initialNoiseOptions: OptionKinds<InitialNoiseOptions> = {
+  seed: sampleOptions.seed,
+  first: sampleOptions.first,
+  stream: sampleOptions.stream,
+  noiseScale: sampleOptions.noiseScale,
+  device: sampleOptions.device,
 };
 
-/** z_0 of samples first, first + 1, ...: noise of (seed, sample number), whatever the batch. @param shape [N, ...] */
-export function initialNoise(shape: readonly number[], options: NoiseOptions): Tensor {
-  const checked = checkOptions('initialNoise', options, noiseOptions, ['seed']);
-  const { seed, first = 0, origin, stream = streams.samples, noiseScale = 1, device } = checked;
-  return scope(() => {
-    const noise = randn(shape, { seed, sample: first, origin, stream, device });
-    return noiseScale === 1 ? noise : mul(noise, noiseScale);
-  });
+/** The noise that `sample` starts from with the same options. @param shape [N, ...] for samples first, first + 1, ... */
+export function initialNoise(shape: readonly number[], options: InitialNoiseOptions): Tensor {
+  const checked = checkOptions('initialNoise', options, initialNoiseOptions, ['seed']);
+  const { seed, first, stream = streams.samples, noiseScale, device } = checked;
+  return new Draw({ seed, first, device }).noise(shape, { scale: noiseScale, stream });
 }
 
 interface NamedSolveOptions
@@ -267,7 +258,7 @@ async function transport(
 ): Promise<{ points: Float32Array; leftOut: number[]; nfe: number }> {
   const { batch = count, microBatch = batch, notFinite = 'refuse', onProgress, signal } = options;
   checkCounts({ batch, microBatch });
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const width = sizeOf(options.shape);
   const points = resultArray('sample', count * width);
   const leftOut: number[] = [];

@@ -11,7 +11,7 @@ import { reshape } from '../kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped, within } from './pieces.ts';
+import { atOnce, type Pieces, within, withScope } from './pieces.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 export interface SolveOptions {
@@ -126,7 +126,7 @@ export function* fixedInPieces(velocity: Velocity, start: Tensor, options: Fixed
     signal?.throwIfAborted();
     const s = from + (step / steps) * (to - from);
     const before = x;
-    const next = yield* scoped(function* () {
+    const next = yield* withScope(function* () {
       return (yield* stepOf(tableau, slope, before, s, h)).x;
     });
     if (x !== start) x.dispose();
@@ -215,10 +215,10 @@ export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Op
   };
   let x = start;
   let t = from;
-  let first = keep(yield* scoped(() => slope(x, t)));
+  let first = keep(yield* withScope(() => slope(x, t)));
   let nfe = 1;
   try {
-    let size = yield* within(noGrad, () => scoped(() => initialStep(slope, { x, first, from: t, to, bounds })));
+    let size = yield* within(noGrad, () => withScope(() => initialStep(slope, { x, first, from: t, to, bounds })));
     nfe++;
     while (direction * (to - t) > 0) {
       const least = 10 * Math.abs(spacing(t));
@@ -229,7 +229,7 @@ export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Op
         if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
         const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
         size = Math.abs(end - t);
-        const { next, last, norm } = yield* scoped(() => tryStep(slope, { x, first, t, end, bounds }));
+        const { next, last, norm } = yield* withScope(() => tryStep(slope, { x, first, t, end, bounds }));
         nfe += 6;
         if (norm < 1) {
           let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));

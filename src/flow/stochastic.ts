@@ -8,10 +8,10 @@
 // (t (1 - t) v - (2 - t) x) / 2, which does not keep the marginals: 'legacy'.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { linearCombination } from '../kernels/ode.ts';
-import { randn } from '../kernels/random.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped } from './pieces.ts';
+import { type DrawnBy, drawnByKinds, drawOf } from './draw.ts';
+import { atOnce, type Pieces, withScope } from './pieces.ts';
 import { epsilonKind, type Solution, type SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
@@ -20,7 +20,7 @@ import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 export type SdeDrift = 'exact' | 'legacy';
 export const sdeDrifts: readonly SdeDrift[] = ['exact', 'legacy'];
 
-export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal'> {
+interface StochasticSettings extends Pick<SolveOptions, 'onStep' | 'signal'> {
   steps: number;
   /** At least 0; 0 is Euler, to the bit. */
   sigmaVariance: number;
@@ -30,11 +30,10 @@ export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal
   noiseScale?: number;
   /** Default 1e-3. */
   epsilon?: number;
-  /** The noise of a step depends on seed, sample number and step alone. */
-  seed: number;
-  /** Number of the first sample; default 0. */
-  first?: number;
 }
+
+/** The noise of a step depends on the seed, the number of the sample and the step alone. */
+export type StochasticOptions = DrawnBy & StochasticSettings;
 
 const stochasticOptions: OptionKinds<StochasticOptions> = {
   onStep: kinds.callback,
@@ -44,8 +43,7 @@ const stochasticOptions: OptionKinds<StochasticOptions> = {
   drift: oneOf(sdeDrifts),
   noiseScale: kinds.positive,
   epsilon: epsilonKind,
-  seed: kinds.whole,
-  first: kinds.whole,
+  ...drawnByKinds,
 };
 
 /**
@@ -62,10 +60,10 @@ export function solveStochastic(velocity: Velocity, start: Tensor, options: Stoc
 /** As `solveStochastic`, in pieces. */
 export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: StochasticOptions): Pieces<Solution> {
   checkPath('solveStochastic', velocity, start);
-  const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance', 'seed']);
+  const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance']);
   const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = checked;
-  const { seed, first = 0, onStep, signal } = checked;
-  const { device, shape } = start;
+  const { onStep, signal } = checked;
+  const draw = drawOf('solveStochastic', checked, start.device);
   const dt = 1 / steps;
   const gain = sigmaVariance ** 2 / (2 * noiseScale ** 2);
   let x = start;
@@ -74,11 +72,11 @@ export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: 
     const t = (step / steps) * (1 - epsilon) + epsilon;
     const [alongV, alongX] = drift === 'exact' ? [(1 - t) * t, -(1 - t)] : [(t * (1 - t)) / 2, -(2 - t) / 2];
     const before = x;
-    const next = yield* scoped(function* () {
+    const next = yield* withScope(function* () {
       const v = yield* velocityAt(velocity, before, t);
       const moved = linearCombination(before, [v, before], [dt * (1 + gain * alongV), dt * gain * alongX]);
       if (sigmaVariance === 0) return moved;
-      const noise = randn(shape, { seed, sample: first, stream: streams.diffusion + step, device });
+      const noise = draw.normal(start.shape, streams.diffusion + step);
       return linearCombination(moved, [noise], [(1 - t) * sigmaVariance * Math.sqrt(dt)]);
     });
     if (x !== start) x.dispose();

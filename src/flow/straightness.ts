@@ -7,7 +7,7 @@ import { mse } from '../kernels/loss.ts';
 import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
 import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
-import { microBatched, type Velocity, watched } from './velocity.ts';
+import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
 export interface StraightnessOptions
   extends Pick<
@@ -39,14 +39,14 @@ export async function straightness(
     checkOptions('straightness', options, straightnessOptions, ['shape', 'count', 'seed', 'steps']),
   );
   const { shape, count, seed, first, noiseScale, device, steps, epsilon, microBatch = count, signal } = checked;
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const perStep = await inTurns(function* () {
     const euler = { solver: 'euler', steps, epsilon, signal } as const;
     const start = initialNoise([count, ...shape], { seed, first, noiseScale, device });
     const { x: end } = yield* solveInPieces(evaluate, start, euler);
     const chord = sub(end, start);
     const distances: number[] = [];
-    const measured = watched(evaluate, (_x, _t, v) => {
+    const measured = withObserver(evaluate, (_x, _t, v) => {
       distances.push(scope(() => mse(v, chord).item()));
     });
     yield* solveInPieces(measured, start, euler);

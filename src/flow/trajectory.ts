@@ -7,7 +7,7 @@ import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
 import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
 import { rowsNotFinite } from './solvers.ts';
-import { microBatched, type Velocity, watched } from './velocity.ts';
+import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
 export interface Trajectory {
   /** Times of the points, the last one 1. */
@@ -47,7 +47,7 @@ export async function trajectory(velocity: Velocity, options: TrajectoryOptions)
   const checked = withOwnShape('trajectory', checkOptions('trajectory', options, trajectoryOptions, required));
   const { shape, count, seed, noiseScale, device, steps, stops, epsilon, microBatch = count, signal } = checked;
   if (steps % stops !== 0) throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const path: Trajectory = { times: [], points: [], ends: [] };
   const keep = (t: number, point: Float32Array, end: Float32Array) => {
     path.times.push(t);
@@ -56,7 +56,7 @@ export async function trajectory(velocity: Velocity, options: TrajectoryOptions)
   };
   await inTurns(function* () {
     let step = 0;
-    const followed = watched(evaluate, (x, times, v) => {
+    const followed = withObserver(evaluate, (x, times, v) => {
       if (step++ % (steps / stops) !== 0) return;
       const t = (times.dataSync() as Float32Array)[0];
       const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());

@@ -14,8 +14,8 @@ import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped } from './pieces.ts';
-import { replaying } from './replay.ts';
+import { atOnce, type Pieces, withScope } from './pieces.ts';
+import { withReplay } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
 export interface Velocity {
@@ -31,7 +31,7 @@ export interface VelocityInPieces extends Velocity, Disposable {
 }
 
 /** v(x, t) in the pieces that a velocity has; one for a plain function. */
-export function* evaluated(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
+export function* evaluateInPieces(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
   const { inPieces } = velocity as Partial<VelocityInPieces>;
   const v = inPieces ? yield* inPieces(x, t) : velocity(x, t);
   yield;
@@ -41,13 +41,13 @@ export function* evaluated(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Ten
 /** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
 export function* velocityAt(velocity: Velocity, x: Tensor, t: number): Pieces<Tensor> {
   const times = add(zeros([x.shape[0]], { device: x.device }), t);
-  return checkedVelocity(yield* evaluated(velocity, x, times), x);
+  return checkVelocity(yield* evaluateInPieces(velocity, x, times), x);
 }
 
 /** The same velocity; `watch` is told of each evaluation. */
-export function watched(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
+export function withObserver(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
   const inPieces = function* (x: Tensor, t: Tensor): Pieces<Tensor> {
-    const v = yield* evaluated(velocity, x, t);
+    const v = yield* evaluateInPieces(velocity, x, t);
     watch(x, t, v);
     return v;
   };
@@ -55,7 +55,7 @@ export function watched(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Ten
 }
 
 /** @returns what a velocity gave for x. @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape */
-export function checkedVelocity(v: unknown, x: Tensor): Tensor {
+export function checkVelocity(v: unknown, x: Tensor): Tensor {
   requireTensor('velocity', v, 'a function that returns a tensor');
   checkOperands('velocity', [x, v]);
   if (!sameShape(v.shape, x.shape))
@@ -97,12 +97,12 @@ export function replayable(velocity: Velocity): Velocity {
  * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), so that its results carry no gradient, and
  * replayed where it is replayable; only memory and time differ. Until it is disposed it keeps the memory of what it replays.
  */
-export function microBatched(velocity: Velocity, size: number): VelocityInPieces {
-  checkArgument('microBatched', 'velocity', velocity, kinds.callback);
-  checkArgument('microBatched', 'size', size, kinds.count);
-  const evaluate = replaying(velocity, velocity.replayable === true);
+export function withMicroBatches(velocity: Velocity, size: number): VelocityInPieces {
+  checkArgument('withMicroBatches', 'velocity', velocity, kinds.callback);
+  checkArgument('withMicroBatches', 'size', size, kinds.count);
+  const evaluate = withReplay(velocity, velocity.replayable === true);
   const inPieces = (x: Tensor, t: Tensor): Pieces<Tensor> => {
-    checkOperands('microBatched', [x, t]);
+    checkOperands('withMicroBatches', [x, t]);
     return inParts(x.shape[0], size, (from, to) => noGrad(() => evaluate(rows(x, from, to), rows(t, from, to))));
   };
   return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), {
@@ -113,7 +113,7 @@ export function microBatched(velocity: Velocity, size: number): VelocityInPieces
 
 /** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */
 export function inParts(n: number, size: number, evaluate: (from: number, to: number) => Tensor): Pieces<Tensor> {
-  return scoped(function* () {
+  return withScope(function* () {
     if (n <= size) return evaluate(0, n);
     const parts: Tensor[] = [];
     for (let from = 0; from < n; from += size) {

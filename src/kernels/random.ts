@@ -34,8 +34,8 @@ const threadsFor = (kernel: keyof typeof BLOCK, samples: number, width: number) 
 export interface DrawOptions {
   /** A whole number from 0 to 2^53. */
   seed: number;
-  /** Number of the first sample in the run; default 0. */
-  sample?: number;
+  /** Number of the first sample of the batch; sample i of the tensor is sample `first + i` of the run. Default 0. */
+  first?: number;
   /** Where that number counts from: memory, so that a recorded graph draws anew at each replay; default 0. */
   origin?: Counter;
   /** Distinct for each use of one seed; default 0. */
@@ -45,7 +45,7 @@ export interface DrawOptions {
 /** The kinds of what a draw needs, for functions that hand it on. */
 export const drawOptions: OptionKinds<DrawOptions> = {
   seed: kinds.number,
-  sample: kinds.number,
+  first: kinds.number,
   origin: instanceOf(Counter, 'a Counter'),
   stream: kinds.number,
 };
@@ -58,18 +58,18 @@ const newTensorOptions: OptionKinds<DrawOptions & NewTensorOptions> = {
   requiresGrad: kinds.boolean,
 };
 
-/** The origin's address, then seed, sample and stream as the 32-bit words that kernels take. */
-function drawWords(op: string, { seed, sample = 0, origin, stream = 0 }: DrawOptions): number[] {
+/** The origin's address, then seed, number of the first sample and stream as the 32-bit words that kernels take. */
+function drawWords(op: string, { seed, first = 0, origin, stream = 0 }: DrawOptions): number[] {
   for (const [name, value, most] of [
     ['seed', seed, 2 ** 53],
-    ['sample', sample, 2 ** 53],
+    ['first', first, 2 ** 53],
     ['stream', stream, 2 ** 32],
   ] as const)
     if (!Number.isInteger(value) || value < 0 || value >= most)
       throw new ValueError(
-        `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
+        `[${op}] expected ${name} to be a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
       );
-  return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(sample), stream | 0];
+  return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(first), stream | 0];
 }
 
 function generate(
@@ -136,7 +136,7 @@ export function dropoutWords(op: string, options: DropoutOptions): number[] {
   return [...drawWords(op, options), Math.min(Math.round(p * 65536), 65535), 1 / (1 - p)];
 }
 
-function masked(x: Tensor, options: DropoutOptions): Tensor {
+function applyMask(x: Tensor, options: DropoutOptions): Tensor {
   const words = dropoutWords('dropout', options);
   const { device, dtype, size } = x;
   const y = allocate(x.shape, { device, dtype });
@@ -158,7 +158,7 @@ export const dropoutOp = defineOp<DrawnMask>({
   cuda: cudaKernels,
   backward({ grad, attributes: mask }) {
     assertSameMask('dropout', mask);
-    return [masked(grad, mask)];
+    return [applyMask(grad, mask)];
   },
 });
 
@@ -167,5 +167,5 @@ export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {
   checkActivations('dropout', [x]);
   checkArgument('dropout', 'p', p, kinds.number);
   const attributes = drawnMask({ ...checkOptions('dropout', options, drawOptions, ['seed']), p });
-  return apply(dropoutOp, masked(x, attributes), { parents: [x], attributes });
+  return apply(dropoutOp, applyMask(x, attributes), { parents: [x], attributes });
 }

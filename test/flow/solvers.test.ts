@@ -6,13 +6,13 @@ import {
   encode,
   type FixedSolver,
   likelihood,
-  microBatched,
   sample,
   solve,
   solveFixed,
   solveRk45,
   solveStochastic,
   type Velocity,
+  withMicroBatches,
 } from '../../src/flow/index.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { reshape } from '../../src/kernels/movement.ts';
@@ -94,8 +94,8 @@ test('rk45 is exact on a straight line and frees what it made', () => {
 test('a logical batch of 64 is the same as 1 x 64 and as 4 x 16', () => {
   scope(() => {
     const start = randn([64, 8], { device, seed: 1 });
-    const whole = solveRk45(microBatched(velocity, 64), start, { tolerance: 1e-5 });
-    const parts = solveRk45(microBatched(velocity, 16), start, { tolerance: 1e-5 });
+    const whole = solveRk45(withMicroBatches(velocity, 64), start, { tolerance: 1e-5 });
+    const parts = solveRk45(withMicroBatches(velocity, 16), start, { tolerance: 1e-5 });
     expect(parts.nfe).toBe(whole.nfe);
     const [a, b] = [whole.x.dataSync(), parts.x.dataSync()];
     for (let i = 0; i < a.length; i++) expect(Math.abs(a[i] - b[i])).toBeLessThanOrEqual(1e-6);

@@ -9,11 +9,11 @@ import { view } from '../../tensor/view.ts';
 
 /** Some samples of a batch. */
 export interface BatchPart {
-  /** Of each array of the batch those samples, [count, ...]. */
+  /** Those samples of each array of the batch, [count, ...]. */
   tensors: readonly Tensor[];
   count: number;
-  /** Number of the first one in the run, counted from `origin`: what draws for these samples start at. */
-  sample: number;
+  /** Number of the first one, counted from `origin`: see Draw. */
+  first: number;
   origin: Counter;
 }
 
@@ -43,7 +43,7 @@ export class DeviceBatch {
     const tensors = this.tensors.map((whole, i) =>
       view(whole, [count, ...this.shapes[i]], first * sizeOf(this.shapes[i])),
     );
-    return { tensors, count, sample: first, origin: this.origin };
+    return { tensors, count, first, origin: this.origin };
   }
 
   [Symbol.dispose](): void {

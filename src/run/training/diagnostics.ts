@@ -7,7 +7,7 @@
 // passes of training with a batch of 128, and less than a twentieth with any.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
-import { initialNoise, interpolate, microBatched, networkVelocity, pathGauges, replayable } from '../../flow/index.ts';
+import { Draw, interpolate, networkVelocity, pathStatistics, replayable, withMicroBatches } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
 import { mean } from '../../kernels/reduce.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -38,16 +38,16 @@ export interface Coupling {
 }
 
 /** How many samples are looked at: no more than a step of training takes at once. */
-export function gaugedSamples({ training }: Config): number {
+export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
 /** z0 of those samples, apart from all that is trained on, f32 [N, H, W, C]. */
-export function gaugedNoise(config: Config, device: Device): Float32Array {
+export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, data, sampling } = config;
-  const shape = [gaugedSamples(config), data.image_size, data.image_size, data.num_channels];
-  const draw = { seed, stream: streams.evaluation, noiseScale: sampling.init_noise_scale, device };
-  return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
+  const shape = [probeCount(config), data.image_size, data.image_size, data.num_channels];
+  const options = { scale: sampling.init_noise_scale, stream: streams.evaluation };
+  return scope(() => new Draw({ seed, device }).noise(shape, options).dataSync() as Float32Array);
 }
 
 /** Of the weights that `model` holds now. @param coupling what its paths start from; of a 1-rectified flow, z0 alone */
@@ -61,22 +61,22 @@ export function flowDiagnostics(
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
   const samples = coupling.z0.length / (size * size * channels);
-  using velocity = microBatched(replayable(networkVelocity(model.eval())), samples);
+  using velocity = withMicroBatches(replayable(networkVelocity(model.eval())), samples);
   try {
     return scope(() =>
       noGrad(() => {
         const shape = [samples, size, size, channels];
         const z0 = tensor(coupling.z0, { shape, device });
         if (!coupling.z1) {
-          const { straightness, transportCost } = pathGauges(velocity, z0, { steps: STEPS });
+          const { straightness, transportCost } = pathStatistics(velocity, z0, { steps: STEPS });
           return { straightness, transportCost };
         }
         const z1 = tensor(coupling.z1, { shape, device });
         const steps = schedule === 'uniform' ? STEPS : typeof schedule === 'number' ? schedule : 1;
         const reverse = schedule === 't1';
-        const { end, ...gauges } = pathGauges(velocity, reverse ? z1 : z0, { steps, reverse });
+        const { end, ...statistics } = pathStatistics(velocity, reverse ? z1 : z0, { steps, reverse });
         const couplingError = mean(square(sub(end, reverse ? z0 : z1))).item();
-        if (schedule !== 'uniform') return { ...gauges, couplingError };
+        if (schedule !== 'uniform') return { ...statistics, couplingError };
         const half = Math.ceil(shape[0] / 2);
         const [x0, x1] = [coupling.z0, coupling.z1].map((values) =>
           tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, size, size, channels], device }),
@@ -87,7 +87,7 @@ export function flowDiagnostics(
             return mean(square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)))).item();
           }),
         );
-        return { ...gauges, couplingError, byTime };
+        return { ...statistics, couplingError, byTime };
       }),
     );
   } finally {

@@ -8,8 +8,7 @@ import { batchIndices, flipHorizontal, isFlipped, isReal, type PairBatch, type P
 import type { Device } from '../../device/device.ts';
 import {
   type Distance,
-  drawTimes,
-  initialNoise,
+  Draw,
   networkVelocity,
   rectifiedFlowLoss,
   scheduledTimes,
@@ -18,7 +17,6 @@ import {
 } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import type { Shape } from '../../tensor/shape.ts';
-import { streams } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
 import { type ImageBatches, prefetched } from '../data.ts';
@@ -54,14 +52,15 @@ export function flowObjective(
   return {
     shapes: [batches.imageShape],
     fetch: async (step) => [await batches.batch(step)],
-    loss: ({ tensors: [images], count, ...drawn }) =>
-      rectifiedFlowLoss(velocity, images, {
-        seed,
-        ...drawn,
-        t: drawTimes(timeLaw(config), count, { seed, ...drawn, device }),
+    loss: ({ tensors: [images], count, first, origin }) => {
+      const draw = new Draw({ seed, first, origin, device });
+      return rectifiedFlowLoss(velocity, images, {
+        draw,
+        t: draw.times(count, timeLaw(config)),
         noiseScale: sampling.init_noise_scale,
         reduceMean: training.reduce_mean,
-      }),
+      });
+    },
   };
 }
 
@@ -85,7 +84,7 @@ export interface PairSource {
 
 /** From the stored start of each pair to its end. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
-  const { config } = options;
+  const { config, device } = options;
   const batch = prefetched((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
@@ -93,7 +92,10 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
       const { z0, z1 } = await batch(step);
       return [z0, z1];
     },
-    loss: ({ tensors: [z0, z1], ...drawn }) => reflowLoss(options, drawn, z0, z1),
+    loss: ({ tensors: [z0, z1], first, origin }) => {
+      const { seed } = config;
+      return reflowLoss(options, new Draw({ seed, first, origin, device }), z0, z1);
+    },
   };
 }
 
@@ -137,16 +139,10 @@ export function onlineObjective(teacher: UNet, options: ReflowOptions): Objectiv
   return {
     shapes: [],
     fetch: async () => [],
-    loss: ({ count, sample, origin }) => {
-      const z0 = initialNoise([count, ...imageShape(config)], {
-        seed,
-        first: sample,
-        origin,
-        stream: streams.noise,
-        noiseScale: sampling.init_noise_scale,
-        device,
-      });
-      return reflowLoss(options, { sample, origin }, z0, teacherEnds(teacher, z0, config));
+    loss: ({ count, first, origin }) => {
+      const draw = new Draw({ seed, first, origin, device });
+      const z0 = draw.noise([count, ...imageShape(config)], { scale: sampling.init_noise_scale });
+      return reflowLoss(options, draw, z0, teacherEnds(teacher, z0, config));
     },
   };
 }
@@ -157,20 +153,14 @@ export function teacherEnds(teacher: UNet, z0: Tensor, { reflow }: Config): Tens
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-function reflowLoss(
-  { model, config, distance }: ReflowOptions,
-  { sample, origin }: Pick<BatchPart, 'sample' | 'origin'>,
-  x0: Tensor,
-  x1: Tensor,
-): Tensor {
-  const { seed, training, reflow } = config;
-  const draw = { seed, sample, origin };
+function reflowLoss({ model, config, distance }: ReflowOptions, draw: Draw, x0: Tensor, x1: Tensor): Tensor {
+  const { training, reflow } = config;
   const law = reflow.reflow_t_schedule === 'uniform' ? timeLaw(config) : undefined;
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
-    ...draw,
+    draw,
     x0,
-    t: scheduledTimes(schedule, x1.shape[0], { ...draw, device: x1.device }, law),
+    t: scheduledTimes(schedule, x1.shape[0], draw, law),
     input: schedule === 't0' && exact_t0 ? x0 : undefined,
     distance,
     reduceMean: distance ? undefined : training.reduce_mean,

@@ -21,7 +21,7 @@ import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { DeviceBatch } from './batch.ts';
-import { type Coupling, flowDiagnostics, gaugedNoise, gaugedSamples } from './diagnostics.ts';
+import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import type { Evaluation } from './evaluation.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
@@ -106,16 +106,16 @@ async function openReal(
 
 /** Pairs from everywhere in the store, the same in every run. */
 function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
-  const count = Math.min(gaugedSamples(config), pairs.count);
+  const count = Math.min(probeCount(config), pairs.count);
   return pairs.load(Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)));
 }
 
 /** Noise of its own and where the teacher takes it. */
 function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
   const { image_size: size, num_channels: channels } = config.data;
-  const z0 = gaugedNoise(config, device);
+  const z0 = probeNoise(config, device);
   const z1 = scope(() => {
-    const start = tensor(z0, { shape: [gaugedSamples(config), size, size, channels], device });
+    const start = tensor(z0, { shape: [probeCount(config), size, size, channels], device });
     return teacherEnds(teacher, start, config).dataSync() as Float32Array;
   });
   return { z0, z1 };

@@ -5,7 +5,7 @@ import { trainIdentity } from '../checkpoints/identity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { closing, loadDataset, trainingBatches } from '../data.ts';
-import { flowDiagnostics, gaugedNoise } from './diagnostics.ts';
+import { flowDiagnostics, probeNoise } from './diagnostics.ts';
 import { evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult } from './session.ts';
@@ -28,7 +28,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
   // Awaited here: the data sets stay open until it ends.
   return await runTask(trainIdentity, config, checked, async (model) => {
-    const z0 = gaugedNoise(config, device);
+    const z0 = probeNoise(config, device);
     return {
       objective: flowObjective(batches, { model, config, device }),
       items: batches.count,

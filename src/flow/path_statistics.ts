@@ -12,9 +12,9 @@ import { mean } from '../kernels/reduce.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { solve } from './sample.ts';
-import { type Velocity, watched } from './velocity.ts';
+import { type Velocity, withObserver } from './velocity.ts';
 
-export interface PathGauges {
+export interface PathStatistics {
   /** Mean over steps, samples and dimensions; 0 for one step. */
   straightness: number;
   /** Mean over samples and dimensions. */
@@ -23,7 +23,7 @@ export interface PathGauges {
   end: Tensor;
 }
 
-interface GaugeOptions {
+interface StatisticsOptions {
   /** Euler steps. */
   steps: number;
   /** As of `sample`. */
@@ -32,19 +32,23 @@ interface GaugeOptions {
   reverse?: boolean;
 }
 
-const gaugeOptions: OptionKinds<GaugeOptions> = { steps: kinds.number, epsilon: kinds.number, reverse: kinds.boolean };
+const statisticsOptions: OptionKinds<StatisticsOptions> = {
+  steps: kinds.number,
+  epsilon: kinds.number,
+  reverse: kinds.boolean,
+};
 
 /**
  * Measured inside noGrad(): `end` carries no gradient.
  * @param start [N, ...]: noise, or with `reverse` data
  * @throws ValueError for steps below 1
  */
-export function pathGauges(velocity: Velocity, start: Tensor, options: GaugeOptions): PathGauges {
-  checkArgument('pathGauges', 'velocity', velocity, kinds.callback);
-  checkOperands('pathGauges', [start]);
-  const { steps, epsilon, reverse } = checkOptions('pathGauges', options, gaugeOptions, ['steps']);
+export function pathStatistics(velocity: Velocity, start: Tensor, options: StatisticsOptions): PathStatistics {
+  checkArgument('pathStatistics', 'velocity', velocity, kinds.callback);
+  checkOperands('pathStatistics', [start]);
+  const { steps, epsilon, reverse } = checkOptions('pathStatistics', options, statisticsOptions, ['steps']);
   let squares = 0;
-  const measured = watched(velocity, (_x, _t, v) => {
+  const measured = withObserver(velocity, (_x, _t, v) => {
     squares += scope(() => mean(square(v)).item());
   });
   const { x: end } = noGrad(() => solve(measured, start, { steps, epsilon, reverse, solver: 'euler' }));
