@@ -12,6 +12,7 @@ import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
 import { checkState, type Module, type StateValues } from './module.ts';
+import { LossRing, type StepLoss } from './step_loss.ts';
 
 export interface AdamOptions {
   learningRate: number;
@@ -63,8 +64,9 @@ export class Adam {
   private readonly firstMoment: Tensor;
   private readonly secondMoment: Tensor;
   private readonly ema: Tensor | null;
-  /** Of the update that comes next on the device. */
+  /** Step size, correction and share of the average of the next update. */
   private readonly schedule: Tensor;
+  private readonly losses: LossRing;
   private updates = 0;
   /** While the averaged weights are in the module: the trained ones, and the calls of `withEma` that have not returned. */
   private aside: { trained: Tensor; users: number } | undefined;
@@ -77,6 +79,7 @@ export class Adam {
     this.secondMoment = this.arena.zerosLike('moments of Adam');
     this.ema = this.options.emaRate > 0 ? this.arena.zerosLike('moving average') : null;
     this.schedule = keep(allocate([3], { device: this.arena.values.device }));
+    this.losses = new LossRing(this.arena.values.device);
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
 
@@ -152,17 +155,21 @@ export class Adam {
 
   /**
    * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once backward has begun,
-   * gradients are zeroed.
+   * gradients are zeroed. It does not wait for the device.
+   * @returns the loss of this step, whose `item()` can be read until 128 further steps have been made
    * @throws as `step` and `backward`
    */
-  minimize(f: () => Tensor): void {
+  minimize(f: () => Tensor): StepLoss {
     checkArgument('Adam.minimize', 'its argument', f, kinds.callback);
-    scope(() => {
+    return scope(() => {
       const loss: unknown = f();
       requireTensor('Adam.minimize', loss, 'a function that returns a loss tensor');
       try {
         loss.backward();
+        // Before the update: a loss may lie in the memory of a parameter.
+        const handle = this.losses.put(loss);
         this.step();
+        return handle;
       } catch (error) {
         if (!this.arena.gradients.disposed) this.arena.zeroGradients();
         throw error;
@@ -178,8 +185,8 @@ export class Adam {
   }
 
   /**
-   * Goes on where another optimiser of the same module stood.
-   * @param updates how many it had done
+   * Continues from the state of another optimiser of the same module.
+   * @param updates how many updates it had made
    * @param states host arrays by kind and parameter name
    * @throws FileError naming the first missing name, ShapeError naming a wrong shape
    */
@@ -258,9 +265,10 @@ export class Adam {
       throw new ValueError(`[${op}] expected the trained weights in the module, got a call while withEma() runs`);
   }
 
-  /** Frees weights, gradients, moments, average and schedule. */
+  /** Frees weights, gradients, moments, average, schedule and losses. */
   dispose(): void {
     for (const tensor of [this.firstMoment, this.secondMoment, this.ema, this.schedule]) tensor?.dispose();
+    this.losses.dispose();
     this.arena.dispose();
   }
 }
