@@ -220,39 +220,43 @@ export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Op
   try {
     let size = yield* within(noGrad, () => withScope(() => initialStep(slope, { x, first, from: t, to, bounds })));
     nfe++;
+    let rejected = false;
     while (direction * (to - t) > 0) {
+      signal?.throwIfAborted();
       const least = 10 * Math.abs(spacing(t));
-      size = Math.max(size, least);
-      let rejected = false;
-      for (;;) {
-        signal?.throwIfAborted();
-        if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
-        const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
-        size = Math.abs(end - t);
-        const { next, last, norm } = yield* withScope(() => tryStep(slope, { x, first, t, end, bounds }));
-        nfe += 6;
-        if (norm < 1) {
-          let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
-          if (rejected) factor = Math.min(1, factor);
-          size *= factor;
-          first.dispose();
-          first = keep(last);
-          if (x !== start) x.dispose();
-          x = next;
-          t = end;
-          onStep?.({ x, t, nfe });
-          break;
-        }
+      if (!rejected) size = Math.max(size, least);
+      if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
+      const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
+      const { next, last, norm } = yield* withScope(() => tryStep(slope, { x, first, t, end, bounds }));
+      nfe += 6;
+      size = Math.abs(end - t) * sizeFactor(norm, rejected);
+      rejected = norm >= 1;
+      if (rejected) {
         next.dispose();
         last.dispose();
-        size *= Math.max(LEAST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
-        rejected = true;
+        continue;
       }
+      first.dispose();
+      first = keep(last);
+      if (x !== start) x.dispose();
+      x = next;
+      t = end;
+      onStep?.({ x, t, nfe });
     }
   } finally {
     first.dispose();
   }
   return { x, nfe };
+}
+
+/**
+ * The size of the next trial by that of the last one: for steps of an error of order 4 whose norm would be about 1. It does not grow
+ * right after a rejection.
+ */
+function sizeFactor(norm: number, rejected: boolean): number {
+  const factor = SAFETY * norm ** (-1 / (ORDER + 1));
+  if (norm >= 1) return Math.max(LEAST_FACTOR, factor);
+  return Math.min(rejected ? 1 : LARGEST_FACTOR, factor);
 }
 
 interface Bounds {

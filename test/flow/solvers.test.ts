@@ -14,7 +14,7 @@ import {
   type Velocity,
   withMicroBatches,
 } from '../../src/flow/index.ts';
-import { add, mul } from '../../src/kernels/elementwise.ts';
+import { add, mul, sin, sub } from '../../src/kernels/elementwise.ts';
 import { reshape } from '../../src/kernels/movement.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
@@ -76,6 +76,25 @@ test('rk45 meets its tolerance', () => {
       const { x } = solveRk45(velocity, tensor([[2]], { device }), { tolerance });
       expect(Math.abs(x.item() - exact(2))).toBeLessThan(10 * tolerance);
     });
+});
+
+// Six of the twelve trials are rejected. The times are those of select_initial_step and RK45 of scipy 1.15 in float64, written out in
+// numpy for dx/dt = -x + 8 sin(30 t^3) from [1, -2, 0.5, 3].
+test('rk45 takes the steps of scipy where some are rejected', () => {
+  scope(() => {
+    const times: number[] = [];
+    const oscillating: Velocity = (x, t) => {
+      const s = reshape(t, [-1, 1]);
+      return sub(mul(sin(mul(mul(mul(s, s), s), 30)), 8), x);
+    };
+    const onStep = ({ t }: { t: number }) => times.push(t);
+    const start = tensor([1, -2, 0.5, 3], { shape: [2, 2], device });
+    const { nfe } = solveRk45(oscillating, start, { tolerance: 1e-2, onStep });
+    const expected = [0.17616, 0.47158, 0.65816, 0.79886, 0.91763, 1];
+    expect(times).toHaveLength(expected.length);
+    for (const [i, time] of times.entries()) expect(Math.abs(time - expected[i])).toBeLessThan(1e-4);
+    expect(nfe).toBe(74);
+  });
 });
 
 test('rk45 is exact on a straight line and frees what it made', () => {
