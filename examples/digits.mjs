@@ -39,7 +39,7 @@ for (let step = 0; step < Number(steps); step++) {
     const x1 = tensor(images, { shape: [BATCH, ...shape], device });
     return rectifiedFlowLoss(velocity, x1, { seed: SEED, first: step * BATCH });
   });
-  if (step % 50 === 0) console.log(`step ${step}  loss ${loss.item().toFixed(4)}`);
+  if (step % 20 === 0) console.log(`step ${step}  loss ${loss.item().toFixed(4)}`);
 }
 
 // Solves dx/dt = v(x, t) from noise with the averaged weights.
