@@ -11,7 +11,7 @@ import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
 import { assertUnwritten, attach, type BackwardRule, GraphNode } from './graph.ts';
-import { enableGrad, isRecording, type Witness, witnessed } from './mode.ts';
+import { enableGrad, isRecording, type Witness, withWitness } from './mode.ts';
 
 /** The part of a computation that is run twice: tensors in, one tensor or several out. */
 export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
@@ -82,7 +82,7 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
         for (const t of results) t.blocked = blocked;
       }
     };
-    const result = witnessed(witness, () => fn(...given));
+    const result = withWitness(witness, () => fn(...given));
     const made = listOf(result);
     // What is handed through unchanged is a use too.
     made.forEach(note);

@@ -28,7 +28,7 @@ export function enableGrad<T>(fn: () => T): T {
 }
 
 /** Runs `fn` without recording, but tells `seen` of its ops, those in a noGrad of its own left out. */
-export function witnessed<T>(seen: Witness, fn: () => T): T {
+export function withWitness<T>(seen: Witness, fn: () => T): T {
   return withRecording(false, fn, seen);
 }
 

@@ -44,11 +44,11 @@ export function* velocityAt(velocity: Velocity, x: Tensor, t: number): Pieces<Te
   return checkVelocity(yield* evaluateInPieces(velocity, x, times), x);
 }
 
-/** The same velocity; `watch` is told of each evaluation. */
-export function withObserver(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
+/** The same velocity; `observe` is called after each evaluation. */
+export function withObserver(velocity: Velocity, observe: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
   const inPieces = function* (x: Tensor, t: Tensor): Pieces<Tensor> {
     const v = yield* evaluateInPieces(velocity, x, t);
-    watch(x, t, v);
+    observe(x, t, v);
     return v;
   };
   return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), { inPieces });

@@ -111,12 +111,12 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
     count: dataset.count,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose]?.(),
-    batch: prefetched(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
+    batch: prefetch(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
   };
 }
 
 /** Begins the next batch when one is asked for: what decodes it works on while a step computes. */
-export function prefetched<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
+export function prefetch<Batch>(make: (step: number) => Promise<Batch>): (step: number) => Promise<Batch> {
   let next: { step: number; batch: Promise<Batch> } | undefined;
   return (step) => {
     const batch = next?.step === step ? next.batch : make(step);

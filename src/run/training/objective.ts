@@ -19,7 +19,7 @@ import type { UNet } from '../../nn/unet.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/schema.ts';
-import { type ImageBatches, prefetched } from '../data.ts';
+import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
 export interface Objective {
@@ -85,7 +85,7 @@ export interface PairSource {
 /** From the stored start of each pair to its end. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config, device } = options;
-  const batch = prefetched((step) => pairBatch(source, step, config));
+  const batch = prefetch((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
     fetch: async (step) => {

@@ -89,13 +89,13 @@ describe('a run', () => {
   it('of a flow states straightness and transport cost where it is evaluated', async () => {
     const log = logged('flow');
     const fields = ['step', 'loss', 'lr', 'grad_norm', 'images_per_s'];
-    const gauges = ['eval_loss', 'straightness', 'transport_cost'];
+    const statistics = ['eval_loss', 'straightness', 'transport_cost'];
     expect(log.map((line) => Object.keys(line))).toEqual([
-      [...fields, ...gauges],
+      [...fields, ...statistics],
       fields,
-      [...fields, ...gauges],
+      [...fields, ...statistics],
       fields,
-      [...fields, ...gauges],
+      [...fields, ...statistics],
     ]);
     for (const { straightness, transport_cost: cost } of [log[0], log[2], log[4]]) {
       expect(straightness).toBeGreaterThan(0);
