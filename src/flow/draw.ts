@@ -1,5 +1,6 @@
-// Random numbers of a batch as one value, like a key of JAX: element e of sample i is a function of (seed, stream, first + i, e)
-// alone, whatever the batch, the device or the number of threads. A batch drawn in parts gets the numbers of the whole.
+// Random numbers of a batch as one value, like a key of JAX: element e of sample i is a function of (seed, stream,
+// first + i, e) alone, whatever the batch, the device or the number of threads. A batch drawn in parts gets the numbers
+// of the whole.
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds, refuseInert } from '../arguments.ts';
 import { type Device, deviceKind } from '../device/device.ts';
 import { mul } from '../kernels/elementwise.ts';
@@ -46,7 +47,10 @@ export interface TimeOptions extends Partial<TimeLaw> {
 
 const timeKinds: OptionKinds<TimeOptions> = { ...lawKinds, stream: kinds.whole };
 
-/** Where the random numbers of a batch come from. It holds no tensors and does not change: the same call gives the same numbers. */
+/**
+ * Where the random numbers of a batch come from. It holds no tensors and does not change: the same call gives the same
+ * numbers.
+ */
 export class Draw {
   readonly seed: number;
   readonly first: number;
@@ -100,7 +104,8 @@ export class Draw {
 
   /**
    * [n] times in [eps, 1], eps = 1e-3: uniform, or by another law (times.ts has their formulas).
-   * @throws ValueError for parameters out of range; ArgumentError for an unknown law, or a parameter that it does not have
+   * @throws ValueError for parameters out of range; ArgumentError for an unknown law, or a parameter that it does not
+   * have
    */
   times(n: number, options: TimeOptions = {}): Tensor {
     checkArgument('Draw.times', 'n', n, kinds.whole);
@@ -117,7 +122,9 @@ export class Draw {
 
 export const drawKind = instanceOf(Draw, 'a Draw');
 
-/** How functions that make tensors are told what to draw: a seed and the number of the batch's first sample, or a Draw. */
+/**
+ * How functions that make tensors are told what to draw: a seed and the number of the batch's first sample, or a Draw.
+ */
 export type DrawnBy =
   | { seed: number; first?: number; draw?: undefined }
   | { draw: Draw; seed?: undefined; first?: undefined };

@@ -1,8 +1,8 @@
-// What one pass of few Euler steps says of a flow while it is trained: its end, its straightness (straightness.ts) and the
-// transport cost of its own coupling, the mean of (Z_1 - Z_0)^2 (paper, theorem 3.5 with c = |.|^2).
+// Statistics of a flow's paths from one pass of a few Euler steps: where they end, their straightness (straightness.ts)
+// and the transport cost of the flow's coupling, the mean of (Z_1 - Z_0)^2 (paper, theorem 3.5 with c = |.|^2).
 //
-// Z_1 - Z_0 is the mean of the velocities v_k of the steps, so the mean over k of |v_k - (Z_1 - Z_0)|^2 is that of |v_k|^2
-// less |Z_1 - Z_0|^2: no second pass, and no velocity is kept.
+// Z_1 - Z_0 is the mean of the velocities v_k of the steps, so the mean over k of |v_k - (Z_1 - Z_0)|^2 is that of
+// |v_k|^2 minus |Z_1 - Z_0|^2. This needs no second pass and keeps no velocity.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { square } from '../kernels/elementwise.ts';
@@ -19,14 +19,14 @@ export interface PathStatistics {
   straightness: number;
   /** Mean over samples and dimensions. */
   transportCost: number;
-  /** Where the paths end, as `start`. */
+  /** Where the paths end, with the shape of `start`. */
   end: Tensor;
 }
 
 interface StatisticsOptions {
   /** Euler steps. */
   steps: number;
-  /** As of `sample`. */
+  /** Smallest time that the velocity is asked for, as in `sample`. */
   epsilon?: number;
   /** From data to noise. */
   reverse?: boolean;
@@ -39,8 +39,8 @@ const statisticsOptions: OptionKinds<StatisticsOptions> = {
 };
 
 /**
- * Measured inside noGrad(): `end` carries no gradient.
- * @param start [N, ...]: noise, or with `reverse` data
+ * Measures the paths from `start` inside noGrad(): `end` has no gradient.
+ * @param start [N, ...]: noise, or data with `reverse`
  * @throws ValueError for steps below 1
  */
 export function pathStatistics(velocity: Velocity, start: Tensor, options: StatisticsOptions): PathStatistics {
@@ -53,6 +53,6 @@ export function pathStatistics(velocity: Velocity, start: Tensor, options: Stati
   });
   const { x: end } = noGrad(() => solve(measured, start, { steps, epsilon, reverse, solver: 'euler' }));
   const transportCost = scope(() => noGrad(() => mse(end, start).item()));
-  // The difference of two roundings may fall below 0.
+  // Rounding may make the difference slightly negative.
   return { straightness: Math.max(0, squares / steps - transportCost), transportCost, end };
 }

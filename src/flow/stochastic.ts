@@ -1,10 +1,10 @@
-// The stochastic Euler sampler: dx = (v + sigma_t^2 / 2 score) dt + sigma_t dw, sigma_t = (1 - t) sigmaVariance (official
-// sampling.py and sde_lib.py), on the grid t_i = i/N (1 - eps) + eps with steps of 1/N.
+// The stochastic Euler sampler: dx = (v + sigma_t^2 / 2 score) dt + sigma_t dw, sigma_t = (1 - t) sigmaVariance
+// (official sampling.py and sde_lib.py), on the grid t_i = i/N (1 - eps) + eps with steps of 1/N.
 //
-// Its marginals are those of the ODE for any sigma_t when the drift holds the score of p_t (Song et al., ICLR 2021, section
-// 4.3). With x_t = t x_1 + (1 - t) x_0, v = E[x_1 - x_0 | x_t] and x_0 ~ N(0, a^2) independent of x_1:
+// Its marginals are those of the ODE for any sigma_t when the drift holds the score of p_t (Song et al., ICLR 2021,
+// section 4.3). With x_t = t x_1 + (1 - t) x_0, v = E[x_1 - x_0 | x_t] and x_0 ~ N(0, a^2) independent of x_1:
 //   x_t = t v + E[x_0 | x_t],  score(x_t) = -E[x_0 | x_t] / (a^2 (1 - t)) = (t v - x_t) / (a^2 (1 - t)),
-// so the drift is v + sigmaVariance^2 (1 - t) / (2 a^2) (t v - x). The official code has, in place of (1 - t) (t v - x),
+// so the drift is v + sigmaVariance^2 (1 - t) / (2 a^2) (t v - x). In place of (1 - t) (t v - x), the official code has
 // (t (1 - t) v - (2 - t) x) / 2, which does not keep the marginals: 'legacy'.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { linearCombination } from '../kernels/ode.ts';
@@ -16,13 +16,13 @@ import { epsilonKind, type Solution, type SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
-/** 'exact' keeps the marginals of the flow; 'legacy' is the official code's formula. */
+/** 'exact' keeps the marginals of the flow; 'legacy' is the formula of the official code, which does not. */
 export type SdeDrift = 'exact' | 'legacy';
 export const sdeDrifts: readonly SdeDrift[] = ['exact', 'legacy'];
 
 interface StochasticSettings extends Pick<SolveOptions, 'onStep' | 'signal'> {
   steps: number;
-  /** At least 0; 0 is Euler, to the bit. */
+  /** At least 0; with 0, the bits are those of Euler. */
   sigmaVariance: number;
   /** Default 'exact'. */
   drift?: SdeDrift;
@@ -47,17 +47,17 @@ const stochasticOptions: OptionKinds<StochasticOptions> = {
 };
 
 /**
- * From noise to data. The velocity must be a 1-rectified flow's, whose noise is independent of its data. Gradients flow through the
- * steps to the start and to what the velocity is made of; the noise is a constant.
+ * Solves from noise to data. The velocity must be that of a 1-rectified flow, whose noise is independent of its data.
+ * Gradients flow through the steps to the start and to the tensors that the velocity uses; the noise is a constant.
  * @param start [N, ...]
- * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
- * when aborted
+ * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's
+ * reason when aborted
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
   return atOnce(stochasticInPieces(velocity, start, options));
 }
 
-/** As `solveStochastic`, in pieces. */
+/** `solveStochastic` in pieces. */
 export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: StochasticOptions): Pieces<Solution> {
   checkPath('solveStochastic', velocity, start);
   const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance']);

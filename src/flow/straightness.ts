@@ -1,5 +1,5 @@
-// Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions. 0:
-// every path is a straight line and one step is exact.
+// Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions.
+// It is 0 if every path is a straight line, and one step is then exact.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { NonFiniteError } from '../errors.ts';
 import { sub } from '../kernels/elementwise.ts';
@@ -26,9 +26,10 @@ const straightnessOptions: OptionKinds<StraightnessOptions> = {
 };
 
 /**
- * Over `steps` Euler steps of the sampler's own grid: v is measured where the sampler asks for it, so that Z_1 - Z_0 is the
- * mean of what is measured. Numbers of the host, without gradients.
- * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason when aborted
+ * Measures v at the times of the sampler's `steps` Euler steps, so that Z_1 - Z_0 is the mean of the measured
+ * velocities. The results are numbers of the host, without gradients.
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason
+ * when aborted
  */
 export async function straightness(
   velocity: Velocity,

@@ -1,4 +1,5 @@
-// The times of reflow's training stages (official losses.py): by a law, one time for all, or the grid of a few Euler steps.
+// The times of reflow's training stages (official losses.py): by a law, one time for all, or the grid of a few Euler
+// steps.
 import { checkArgument, describeValue, kinds, refuseInert } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
@@ -15,8 +16,8 @@ export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
 
 /**
  * [n] times of a training stage: 'uniform' by the law, for reflow; 't0' all eps, distillation to one step; a number k:
- * i (1 - eps) / k + eps with i uniform in 0..k-1, the times at which Euler with k steps asks; 't1' all 1, one step from data to
- * noise.
+ * i (1 - eps) / k + eps with i uniform in 0..k-1, the times at which Euler with k steps asks; 't1' all 1, one step from
+ * data to noise.
  * @param law of the schedule 'uniform' alone; default the uniform law
  * @throws ValueError for another schedule
  */

@@ -1,4 +1,4 @@
-// Which times are trained on. A law maps random numbers to times in [0, 1], which are then laid over [eps, 1):
+// Laws of training times. A law maps random numbers to times in [0, 1], which are then laid over [eps, 1):
 //   uniform       t = u                                             (paper, equation 1)
 //   logit_normal  t = sigmoid(m + s n), n normal                    (Esser et al. 2024, section 3.1)
 //   u_shaped      density a (e^(a t) + e^(a (1 - t))) / (2 (e^a - 1))  (Lee, Lin, Fanti 2024, section 3.2; a = 4)
@@ -13,13 +13,13 @@ export const TIME_EPSILON = 1e-3;
 
 export const timeLaws = ['uniform', 'logit_normal', 'u_shaped', 'cosmap'] as const;
 
-/** How times are drawn; each has its published parameters as defaults. */
+/** A law of times; the defaults of its parameters are the published ones. */
 export interface TimeLaw {
   law: (typeof timeLaws)[number];
   /** Mean and deviation of the logit, for logit_normal alone; default 0 and 1. */
   mean?: number;
   deviation?: number;
-  /** How much more the ends count, for u_shaped alone; default 4. */
+  /** How strongly u_shaped favours the ends; default 4. */
   steepness?: number;
 }
 
@@ -31,7 +31,7 @@ export const lawKinds: OptionKinds<TimeLaw> = {
   steepness: kinds.number,
 };
 
-/** What a law reads besides its name. */
+/** The parameters of each law. */
 const parameters = {
   logit_normal: ['mean', 'deviation'],
   u_shaped: ['steepness'],
@@ -44,7 +44,10 @@ interface RandomNumbers {
   normal(): Tensor;
 }
 
-/** Times [n] of a law, in [eps, 1]. @throws ValueError for parameters out of range; ArgumentError for those of another law */
+/**
+ * Times [n] of a law, in [eps, 1].
+ * @throws ValueError for parameters out of range; ArgumentError for those of another law
+ */
 export function timesByLaw(law: TimeLaw, numbers: RandomNumbers): Tensor {
   for (const [owner, names] of Object.entries(parameters))
     if (owner !== law.law) refuseInert('Draw.times', law, names, `with the law "${law.law}"`);
@@ -60,11 +63,12 @@ const laws: Record<TimeLaw['law'], (law: TimeLaw, numbers: RandomNumbers) => Ten
   },
   u_shaped({ steepness: a = 4 }, { uniform }) {
     if (!(a > 0 && a < 80)) throw new ValueError(`u_shaped needs a steepness in (0, 80), got ${a}`);
-    // One half of the numbers draws from e^(a t), the other from its mirror image.
+    // Half of the numbers are drawn with density e^(a t), the other half with its mirror image.
     const u = uniform();
     const first = less(u, 0.5);
     const spread = where(first, mul(u, 2), sub(mul(u, 2), 1));
-    // ln(1 + x) / a, x = spread (e^a - 1), as x / a times ln(w) / (w - 1), w = 1 + x rounded: exact for small x too (Kahan).
+    // ln(1 + x) / a, x = spread (e^a - 1), as x / a times ln(w) / (w - 1), w = 1 + x rounded: exact for small x too
+    // (Kahan).
     const w = add(mul(spread, Math.expm1(a)), 1);
     const bend = where(equal(w, 1), 1, div(log(w), sub(w, 1)));
     const rising = minimum(mul(mul(spread, Math.expm1(a) / a), bend), 1);

@@ -26,11 +26,11 @@ export interface Velocity {
 
 /** A velocity whose evaluation can be interrupted between its parts. */
 export interface VelocityInPieces extends Velocity, Disposable {
-  /** As the function itself. */
+  /** The same result as the function's. */
   inPieces(x: Tensor, t: Tensor): Pieces<Tensor>;
 }
 
-/** v(x, t) in the pieces that a velocity has; one for a plain function. */
+/** v(x, t) in the pieces of the velocity; a plain function is one piece. */
 export function* evaluateInPieces(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
   const { inPieces } = velocity as Partial<VelocityInPieces>;
   const v = inPieces ? yield* inPieces(x, t) : velocity(x, t);
@@ -54,7 +54,10 @@ export function withObserver(velocity: Velocity, observe: (x: Tensor, t: Tensor,
   return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), { inPieces });
 }
 
-/** @returns what a velocity gave for x. @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape */
+/**
+ * @returns what a velocity gave for x.
+ * @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape
+ */
 export function checkVelocity(v: unknown, x: Tensor): Tensor {
   requireTensor('velocity', v, 'a function that returns a tensor');
   checkOperands('velocity', [x, v]);
@@ -63,14 +66,17 @@ export function checkVelocity(v: unknown, x: Tensor): Tensor {
   return v;
 }
 
-/** The checks of what every solver takes. @throws ArgumentError, DtypeError, ShapeError for anything but points [N, ...] */
+/**
+ * Checks the arguments that every solver takes.
+ * @throws ArgumentError, DtypeError, ShapeError for anything but points [N, ...]
+ */
 export function checkPath(op: string, velocity: Velocity, start: Tensor): void {
   checkArgument(op, 'velocity', velocity, kinds.callback);
   checkOperands(op, [start]);
   if (start.rank === 0) throw new ShapeError(op, 'points [N, ...]', formatShape(start.shape));
 }
 
-/** The official network is told t * 999. */
+/** The official network takes the label 999 t. */
 export const TIME_SCALE = 999;
 
 const networkKind = kind(
@@ -85,8 +91,8 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
 }
 
 /**
- * Says of a velocity that it does the same work for all points of one shape and reads no values on the host, as a network that is
- * evaluated: samplers then call it twice in a row for a shape, and replay what it launched.
+ * Marks a velocity that launches the same work for all points of one shape and reads no values on the host, such as a
+ * network in evaluation mode. Samplers then call it twice for a shape, and replay the recorded work from then on.
  */
 export function replayable(velocity: Velocity): Velocity {
   checkArgument('replayable', 'velocity', velocity, kinds.callback);
@@ -94,8 +100,9 @@ export function replayable(velocity: Velocity): Velocity {
 }
 
 /**
- * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), so that its results carry no gradient, and
- * replayed where it is replayable; only memory and time differ. Until it is disposed it keeps the memory of what it replays.
+ * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), and replayed if it is replayable.
+ * The values are the same; memory and time differ, and results have no gradient. It keeps the memory of its recording
+ * until it is disposed.
  */
 export function withMicroBatches(velocity: Velocity, size: number): VelocityInPieces {
   checkArgument('withMicroBatches', 'velocity', velocity, kinds.callback);

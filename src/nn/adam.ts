@@ -1,6 +1,7 @@
 // Adam with warm-up, weight decay and clipping of the global norm, and the exponential moving average of the weights,
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
-//   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
+//   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then
+//   shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { uninterrupted } from '../device/interruption.ts';
 import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
@@ -68,7 +69,10 @@ export class Adam {
   private readonly schedule: Tensor;
   private readonly losses: LossRing;
   private updates = 0;
-  /** While the averaged weights are in the module: the trained ones, and the calls of `withEma` that have not returned. */
+  /**
+   * While the averaged weights are in the module: the trained weights, and the number of calls of `withEma` that have
+   * not returned.
+   */
   private aside: { trained: Tensor; users: number } | undefined;
 
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
@@ -99,9 +103,9 @@ export class Adam {
   }
 
   /**
-   * The host's half of `step`: counts the next update and puts its step size, correction and share of the average where the kernel reads
-   * them.
-   * @throws ValueError while `withEma` runs, or for a parameter or its grad that was set to another tensor since
+   * The host's half of `step`: counts the next update and uploads its step size, correction and share of the average
+   * for the kernel.
+   * @throws ValueError while `withEma` runs, or for a parameter or a grad that has been replaced by another tensor
    */
   advance(): void {
     this.assertTrained('Adam.step');
@@ -120,8 +124,8 @@ export class Adam {
   }
 
   /**
-   * The device's half of `step`, the same work each time, so that it can be recorded. An update whose norm is not finite is not
-   * made.
+   * The device's half of `step`: the same work each time, so it can be recorded. Skips the update if the norm is not
+   * finite.
    */
   update(): Tensor {
     return uninterrupted(() => this.updateAll());
@@ -154,8 +158,8 @@ export class Adam {
   }
 
   /**
-   * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once backward has begun,
-   * gradients are zeroed. It does not wait for the device.
+   * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once
+   * backward has begun, gradients are zeroed. It does not wait for the device.
    * @returns the loss of this step, whose `item()` can be read until 128 further steps have been made
    * @throws as `step` and `backward`
    */
@@ -177,7 +181,7 @@ export class Adam {
     });
   }
 
-  /** What the optimiser keeps for each parameter, by name, as windows that the caller owns. */
+  /** The optimiser's state for each parameter, by name. The caller owns the tensors, which are windows of the arena. */
   *state(kind: AdamState): Generator<[string, Tensor]> {
     checkArgument('Adam.state', 'kind', kind, oneOf(adamStates));
     const { arena } = this;
@@ -218,8 +222,8 @@ export class Adam {
   }
 
   /**
-   * Runs `fn` with the averaged weights in the module, then puts the trained ones back: with several calls at a time, when the last of
-   * them returns. There is no update in between.
+   * Runs `fn` with the averaged weights in the module, then puts the trained weights back. If calls overlap, they are
+   * put back when the last call returns. Updates in between are refused.
    */
   async withEma<T>(fn: () => Promise<T>): Promise<T> {
     checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
@@ -235,7 +239,7 @@ export class Adam {
     }
   }
 
-  /** Puts those weights into the module. @returns the ones that were there */
+  /** Puts `weights` into the module. @returns a copy of the previous ones */
   private exchange(weights: Tensor): Tensor {
     const { arena } = this;
     const { device, address, size } = arena.values;
@@ -259,7 +263,7 @@ export class Adam {
     this.put(trained);
   }
 
-  /** @throws ValueError while the averaged weights are in the module: what is done to them would be lost */
+  /** @throws ValueError while the averaged weights are in the module: changes to them would be lost */
   private assertTrained(op: string): void {
     if (this.aside)
       throw new ValueError(`[${op}] expected the trained weights in the module, got a call while withEma() runs`);

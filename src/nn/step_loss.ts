@@ -1,5 +1,6 @@
-// The losses of an optimiser's last steps. Each is copied within device memory as its step is enqueued, and reaches the host only
-// when it is asked for: a training loop that prints every hundredth loss waits for the device every hundredth step.
+// The losses of an optimiser's last steps. Each is copied within device memory as its step is enqueued, and reaches the
+// host only when it is asked for: a training loop that prints every hundredth loss waits for the device every hundredth
+// step.
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import { ValueError } from '../errors.ts';
@@ -23,8 +24,8 @@ export class StepLoss {
 
   /**
    * The value, for which the call waits until the device has made the step.
-   * @throws ValueError after 128 further steps, when another loss has taken its place; UseAfterFreeError once the optimiser is disposed;
-   * RecordingError while work is recorded
+   * @throws ValueError after 128 further steps, when another loss has taken its place; UseAfterFreeError once the
+   * optimiser is disposed; RecordingError while work is recorded
    */
   item(): number {
     return this.#read();

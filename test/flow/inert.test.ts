@@ -54,7 +54,7 @@ const cases: [call: () => unknown, message: string][] = [
   ],
   [
     () => sample(velocity, { ...start, latents, noiseScale: 2 }),
-    '[sample] expected no noiseScale with latents, beside which no noise is drawn, got 2',
+    '[sample] expected no noiseScale with latents, which replace the noise, got 2',
   ],
   [() => sample(velocity, { ...start, latents, first: 4 }), '[sample] expected no first with latents'],
   [
@@ -79,7 +79,7 @@ it.each(cases)('%s', async (call, message) => {
   await expect((async () => call())()).rejects.toThrow(message);
 });
 
-it('noise of a stochastic sampler may be named beside latents', async () => {
+it('latents may come with options of the noise of a stochastic sampler', async () => {
   const options = { ...start, latents, sigmaVariance: 1, noiseScale: 2, first: 3, sdeDrift: 'legacy' } as const;
   expect((await sample(velocity, options)).samples).toHaveLength(2);
 });

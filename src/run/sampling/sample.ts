@@ -30,7 +30,7 @@ export interface SampleRequest
   batch?: number;
   /** Samples evaluated at once; results do not depend on it. Default: as many as fit the memory budget. */
   microBatch?: number;
-  /** Default: the configuration's, as for steps, tolerance and seed. */
+  /** Default: that of the configuration; the same holds for steps, tolerance and seed. */
   solver?: SampleOptions['solver'];
   seed?: number;
   /** Start points [num, H, W, C] in place of noise of `seed`. */
@@ -41,7 +41,7 @@ export interface SampleRequest
 export interface SampledImages extends Omit<FlowSample, 'samples'> {
   /** In network range, as `shape` says. */
   images: Float32Array;
-  /** [num, H, W, C]; without the samples that are left out, see sampling.not_finite. */
+  /** [num, H, W, C], without the samples that are left out: see sampling.not_finite. */
   shape: [number, number, number, number];
   seconds: number;
 }
@@ -91,12 +91,12 @@ export async function sampleFromCheckpoint(
   await device.prepare(declaredModules());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
-  // Awaited here: the model lives until this function returns.
+  // Awaited because `using` disposes the model when this function returns.
   return await sampleModel(model, config, sampled);
 }
 
 /**
- * Images back to where their paths begin, as one batch, by the configuration's solver.
+ * Carries images back to noise, as one batch, by the configuration's solver.
  * @param images f32 [num, H, W, C] in network range
  */
 export function encodeModel(
@@ -123,7 +123,7 @@ function requireRoom(num: number, { data }: Config): void {
     );
 }
 
-/** Samples the weights that `model` holds now, in as many parts as the memory budget asks for. */
+/** Samples with the weights that `model` holds now, in as many parts as the memory budget requires. */
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
@@ -144,7 +144,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
     solver,
     sigmaVariance,
-    // Only what is read: the rest is refused where a caller asks for it.
+    // Only options that are read here: `sample` refuses the others.
     noiseScale: checked.noiseScale ?? (latents && !stochastic ? undefined : init_noise_scale),
     sdeDrift: checked.sdeDrift ?? (stochastic ? sde_drift : undefined),
     steps: checked.steps ?? (solver === 'rk45' ? undefined : sample_N),

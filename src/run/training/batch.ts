@@ -1,4 +1,4 @@
-// A batch in device memory: the same memory for every step, so that a recorded step finds its data there.
+// A batch in device memory. It is the same memory for every step, so that a recorded step finds its data there.
 import type { Device } from '../../device/device.ts';
 import { Counter } from '../../tensor/counter.ts';
 import { empty } from '../../tensor/create.ts';
@@ -32,13 +32,13 @@ export class DeviceBatch {
     this.tensors = shapes.map((shape) => keep(empty([size, ...shape], { device })));
   }
 
-  /** Puts the batch of a step there. */
+  /** Uploads the batch of a step. */
   load(step: number, arrays: readonly Float32Array[]): void {
     this.origin.set(step * this.size);
     this.tensors.forEach((target, i) => target.write(arrays[i]));
   }
 
-  /** Samples [first, first + count), as windows that the open scope owns. */
+  /** Samples [first, first + count) as windows, which the open scope owns. */
   part(first: number, count: number): BatchPart {
     const tensors = this.tensors.map((whole, i) =>
       view(whole, [count, ...this.shapes[i]], first * sizeOf(this.shapes[i])),

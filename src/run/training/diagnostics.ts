@@ -1,10 +1,10 @@
-// How a flow is doing while it is trained, at each evaluation, from few fixed samples:
-//   straightness     of its paths; 0: one step is exact
-//   transport cost   mean of (z1 - z0)^2 of its own coupling: it falls with reflow, and never rises
-//   coupling error   of reflow: mean squared distance between where it takes z0 and the z1 that belongs to it
-//   loss by time     of reflow: squared error of the velocity on the straight lines of those pairs, by tenths of t
-// At most 16 samples, 8 steps and 10 times of half of them: with the default eval_freq of 100 less than a hundredth of the
-// passes of training with a batch of 128, and less than a twentieth with any.
+// Diagnostics of a flow during training, at each evaluation, from a few fixed samples:
+//   straightness     of the flow's paths; with 0, one step is exact
+//   transport cost   mean of (z1 - z0)^2 over the flow's own coupling; reflow never raises it
+//   coupling error   reflow only: mean squared distance between where the flow takes z0 and the z1 of its pair
+//   loss by time     reflow only: squared error of the velocity on the straight lines of those pairs, by tenths of t
+// They take at most 16 samples with 8 steps, and half of the samples at 10 times. With the default eval_freq of 100
+// this is less than a hundredth of the passes of training at batch 128, and less than a twentieth at any batch size.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { Draw, interpolate, networkVelocity, pathStatistics, replayable, withMicroBatches } from '../../flow/index.ts';
@@ -18,16 +18,16 @@ import type { Config } from '../config/schema.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
 
 const SAMPLES = 16;
-/** Of a flow; a distilled one is asked for as many as it was distilled to. */
+/** Euler steps of a flow; a distilled flow takes as many as it was distilled to. */
 const STEPS = 8;
 
 export interface Diagnostics {
-  /** Mean per dimension, as the others. */
+  /** Mean over dimensions, like the other figures. */
   straightness: number;
   transportCost: number;
-  /** Of reflow. */
+  /** Reflow only. */
   couplingError?: number;
-  /** Of reflow with times of its own: see Evaluation. */
+  /** Reflow with uniform times only: see Evaluation. */
   byTime?: number[];
 }
 
@@ -37,12 +37,12 @@ export interface Coupling {
   z1: Float32Array;
 }
 
-/** How many samples are looked at: no more than a step of training takes at once. */
+/** How many samples are probed: at most as many as a part of a training batch. */
 export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
-/** z0 of those samples, apart from all that is trained on, f32 [N, H, W, C]. */
+/** z0 of the probed samples, from a stream that training does not use, f32 [N, H, W, C]. */
 export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, data, sampling } = config;
   const shape = [probeCount(config), data.image_size, data.image_size, data.num_channels];
@@ -50,7 +50,10 @@ export function probeNoise(config: Config, device: Device): Float32Array {
   return scope(() => new Draw({ seed, device }).noise(shape, options).dataSync() as Float32Array);
 }
 
-/** Of the weights that `model` holds now. @param coupling what its paths start from; of a 1-rectified flow, z0 alone */
+/**
+ * Diagnostics of the weights that `model` holds now.
+ * @param coupling starts of paths and, for reflow, the ends of their pairs
+ */
 export function flowDiagnostics(
   model: UNet,
   config: Config,

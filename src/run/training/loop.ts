@@ -59,8 +59,8 @@ export function wasAborted(signal: AbortSignal | undefined, error: unknown): boo
 }
 
 /**
- * @returns the step it stopped before: `total`, or less when `signal` was aborted. A step that the abort ends in its midst is not done:
- * network and optimiser are those of the step before.
+ * @returns the number of the step that would come next: `total`, or less when `signal` was aborted. An abort within a
+ * step drops it, and network and optimiser stay as they were before it.
  */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);
@@ -68,7 +68,7 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
   model.train();
   using update = new BatchUpdate(checked);
   for (let step = from; step < total; step++) {
-    // Lets signals and timers in between two steps, which block the event loop.
+    // A step blocks the event loop; signals and timers run between two steps.
     await nextTurn();
     if (signal?.aborted) return step;
     const start = performance.now();

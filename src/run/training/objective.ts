@@ -1,5 +1,5 @@
-// What a training step minimises, as the loop sees it: a batch that is fetched ahead, and the loss of a part of it. Every draw
-// is a function of (seed, sample), samples numbered through the run.
+// Objectives of training: how a step gets its batch, which is fetched ahead, and the loss of a part of it. Every draw
+// is a function of the seed and the number of the sample in the run.
 //   a flow from noise to data     z0 drawn, z1 images
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
@@ -27,7 +27,7 @@ export interface Objective {
   readonly shapes: readonly Shape[];
   /** The arrays of a step's batch, f32 [batch_size, ...shape] each. */
   fetch(step: number): Promise<readonly Float32Array[]>;
-  /** The mean loss over the samples of a part. All it does is done on the device, so that it can be recorded. */
+  /** The mean loss over the samples of a part. It runs on the device only, so that it can be recorded. */
   loss(part: BatchPart): Tensor;
 }
 
@@ -37,12 +37,12 @@ interface ObjectiveOptions {
   device: Device;
 }
 
-/** Of reflow: what sets velocity and straight line, or their images, apart; the squared difference where it is undefined. */
 interface ReflowOptions extends ObjectiveOptions {
+  /** Default: the squared difference of velocity and straight line. */
   distance?: Distance;
 }
 
-/** From noise to images. */
+/** The objective of a flow from noise to images. */
 export function flowObjective(
   batches: Omit<ImageBatches, 'count'>,
   { model, config, device }: ObjectiveOptions,
@@ -64,7 +64,7 @@ export function flowObjective(
   };
 }
 
-/** As training.time_* say. */
+/** The law of the keys training.time_*. */
 function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
   switch (time_law) {
     case 'logit_normal':
@@ -76,13 +76,13 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
   }
 }
 
-/** Where pairs come from: of noise, and for a share of them (reflow.real_data_ratio) of real images. */
+/** Pairs that start from noise and, for a share of reflow.real_data_ratio, pairs of real images. */
 export interface PairSource {
   pairs: PairSet;
   real?: PairSet;
 }
 
-/** From the stored start of each pair to its end. */
+/** The objective of a flow from the stored start of each pair to its end. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config, device } = options;
   const batch = prefetch((step) => pairBatch(source, step, config));
@@ -99,7 +99,7 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
   };
 }
 
-/** The pairs of a step: shuffled and, as asked, mixed with those of real images and mirrored. */
+/** The pairs of a step: shuffled and, if configured, mixed with pairs of real images and mirrored. */
 export async function pairBatch({ pairs, real }: PairSource, step: number, config: Config): Promise<PairBatch> {
   const { seed, training, data, reflow } = config;
   const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
@@ -114,8 +114,8 @@ export async function pairBatch({ pairs, real }: PairSource, step: number, confi
 }
 
 /**
- * Puts pairs of images in place of each pair with probability reflow.real_data_ratio, a function of (seed, sample). Real data
- * in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
+ * Replaces each pair by a pair of real images with probability reflow.real_data_ratio, as a function of (seed, sample).
+ * Real data in reflow: Lee, Lin, Fanti 2024, section 4; Kim et al. 2025 (Balanced Conic Rectified Flow).
  */
 async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Config): Promise<void> {
   const { seed, training, reflow } = config;
@@ -132,7 +132,7 @@ async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Conf
   }
 }
 
-/** From drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
+/** The objective of a flow from drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
 export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
   const { config, device } = options;
   const { seed, sampling } = config;
@@ -147,7 +147,7 @@ export function onlineObjective(teacher: UNet, options: ReflowOptions): Objectiv
   };
 }
 
-/** z1: z0 after reflow.online_steps Euler steps of the teacher. */
+/** z0 after reflow.online_steps Euler steps of the teacher; the official online teacher has 20. */
 export function teacherEnds(teacher: UNet, z0: Tensor, { reflow }: Config): Tensor {
   const velocity = networkVelocity(teacher.eval());
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;

@@ -1,6 +1,6 @@
-// One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch, sample
-// numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, recorded after the first step
-// and replayed from then on.
+// One optimiser update from a batch: loss and gradient of its parts, Adam. What differs from step to step (batch,
+// sample numbers, Adam's schedule) is put into device memory first; the rest is the same work each time, recorded after
+// the first step and replayed from then on.
 
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, Recording } from '../../device/device.ts';
@@ -22,11 +22,11 @@ export interface UpdateOptions {
   batchSize: number;
   /** Parts, one after the other, in which a batch is evaluated; default 1. */
   accumulation?: number;
-  /** Told when a step cannot be recorded, and why; it then goes on op by op. */
+  /** Called with the reason if a step cannot be recorded; steps then run op by op. */
   onNotice?: (text: string) => void;
 }
 
-/** What an update says of itself. */
+/** The figures of one update. */
 export type UpdateResult = Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'>;
 
 export class BatchUpdate {
@@ -40,7 +40,7 @@ export class BatchUpdate {
   private readonly cotangent: Tensor;
   /** The loss of each part, then the gradient's norm. */
   private readonly results: Tensor;
-  /** undefined before the first step, 'none' where steps are done op by op. */
+  /** undefined before the first step, 'none' if steps run op by op. */
   private recording: Recording | 'none' | undefined;
 
   /** @throws ValueError when the batch cannot be cut into equal parts */
@@ -61,8 +61,8 @@ export class BatchUpdate {
   /**
    * The update of a step; everything it makes is freed when it returns.
    * @param arrays what the objective fetched
-   * @throws NonFiniteError naming step and op; an update whose gradient is not finite is not made. What ends the work between two
-   * kernels: the network is then that of the step before.
+   * @throws NonFiniteError naming step and op; an update whose gradient is not finite is not applied. An error that
+   * interrupts the work between two kernels leaves network and optimiser as they were before the step.
    */
   run(step: number, arrays: readonly Float32Array[]): UpdateResult {
     const { optimizer } = this.options;
@@ -85,7 +85,7 @@ export class BatchUpdate {
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    // After a first step op by op, which has compiled and allocated all that it needs outside the recording.
+    // The first step ran op by op: it has compiled and allocated everything that cannot be made inside the recording.
     if (first) this.recording = this.record(device.memory().highWater - live);
     return { loss, learningRate, gradientNorm };
   }
@@ -121,7 +121,7 @@ export class BatchUpdate {
     return loss;
   }
 
-  /** Looks for the op that made it first: the same once more, without the update, with every result checked. */
+  /** Finds the first op whose result is not finite, by computing loss and gradient again with every result checked. */
   private nonFinite(what: string, step: number): NonFiniteError {
     let op = '';
     try {
