@@ -11,11 +11,12 @@ const velocity = (x, t) => network.forward(concat([x, reshape(t, [-1, 1])], 1));
 const optimizer = new Adam(network, { learningRate: 3e-3, emaRate: 0.995 });
 for (let step = 0; step < 3000; step++) {
   const x1 = samplePoints('two_moons', 256, step);
-  optimizer.minimize(() =>
-    rectifiedFlowLoss(velocity, tensor(x1, { shape: [256, 2] }), { seed: 0, sample: 256 * step }),
+  const loss = optimizer.minimize(() =>
+    rectifiedFlowLoss(velocity, tensor(x1, { shape: [256, 2] }), { seed: 0, first: 256 * step }),
   );
+  if (step % 500 === 0) console.log(`step ${step}  loss ${loss.item().toFixed(3)}`);
 }
-const { images } = await optimizer.withEma(() =>
+const { samples } = await optimizer.withEma(() =>
   sample(velocity, { shape: [2], count: 2000, seed: 1, solver: 'rk45' }),
 );
-console.log('energy distance', energyDistance(images, samplePoints('two_moons', 2000, 1e6), 2));
+console.log('energy distance', energyDistance(samples, samplePoints('two_moons', 2000, 1e6), 2));

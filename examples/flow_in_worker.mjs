@@ -8,7 +8,7 @@ import { applyOverrides, loadConfig, train } from 'rectiflow/run';
 if (isMainThread) {
   const steps = Number(process.argv[2] ?? 100);
   const worker = new Worker(new URL(import.meta.url), { workerData: { steps, workdir: 'runs/worker' } });
-  // The main thread goes on while the worker trains; 'stop' would end the run after the step that is running.
+  // The main thread stays responsive while the worker trains; the message 'stop' ends the run after the current step.
   process.once('SIGINT', () => worker.postMessage('stop'));
   let ticks = 0;
   const timer = setInterval(() => ticks++, 10);

@@ -23,7 +23,7 @@ async function train({ steps, teacher, batch }) {
   for (let step = 0; step < steps; step++)
     optimizer.minimize(() => {
       const { x1, ...given } = batch(step);
-      return rectifiedFlowLoss(velocityOf(network), x1, { seed: 0, sample: BATCH * step, ...given });
+      return rectifiedFlowLoss(velocityOf(network), x1, { seed: 0, first: BATCH * step, ...given });
     });
   const averaged = new MLP([3, 64, 64, 2]);
   averaged.loadStateDict(await valuesOf(optimizer.state('ema')));
@@ -40,7 +40,7 @@ async function valuesOf(tensors) {
 /** Batches of (z0, z1): drawn starts and where a flow takes them. */
 async function pairsOf(network) {
   const starts = samplePoints('gaussian', PAIRS, 7);
-  const { images: ends } = await sample(velocityOf(network), {
+  const { samples: ends } = await sample(velocityOf(network), {
     shape: [2],
     count: PAIRS,
     seed: 0,

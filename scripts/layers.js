@@ -14,7 +14,7 @@ base ->
 io -> base
 device -> base
 tensor -> base, device
-autograd -> base, tensor
+autograd -> base, device, tensor
 kernels -> base, device, tensor, autograd
 nn -> base, device, tensor, autograd, kernels
 flow -> base, device, tensor, autograd, kernels

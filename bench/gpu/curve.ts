@@ -3,7 +3,7 @@
 // 32 x 32, in [-1, 1].
 import { readFileSync } from 'node:fs';
 import type { Device } from '../../src/device/device.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import { philox4x32 } from '../../src/tensor/philox.ts';
@@ -44,7 +44,8 @@ export async function lossCurve(
       objective: {
         shapes: [[SIZE, SIZE, 3]],
         fetch: async (step) => [images(step * BATCH, BATCH)],
-        loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: SEED, sample, origin }),
+        loss: ({ tensors: [x1], first, origin }) =>
+          rectifiedFlowLoss(velocity, x1, { draw: new Draw({ seed: SEED, first, origin }) }),
       },
       batchSize: BATCH,
       from: 0,

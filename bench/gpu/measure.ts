@@ -3,7 +3,7 @@
 import type { Device } from '../../src/device/device.ts';
 import { cudaModule } from '../../src/device/module.ts';
 import { DeviceError } from '../../src/errors.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import type { Outcome } from './session.ts';
@@ -68,7 +68,8 @@ export async function trainingRate(device: Device, batchSize: number, steps: num
           start = performance.now();
           return [batch];
         },
-        loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: 0, sample, origin }),
+        loss: ({ tensors: [x1], first, origin }) =>
+          rectifiedFlowLoss(velocity, x1, { draw: new Draw({ seed: 0, first, origin }) }),
       },
       batchSize,
       from: 0,

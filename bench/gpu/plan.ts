@@ -1,6 +1,6 @@
 // Plans a training step as a card would capture it: kernels, their counts, and memory. Computed on a device that runs nothing.
 import type { Precision } from '../../src/device/device.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
 import { BatchUpdate } from '../../src/run/training/update.ts';
 import { liveByOwner } from '../../src/tensor/storage.ts';
@@ -38,7 +38,8 @@ export function imageUpdate(network: UNet, optimizer: Adam, batchSize: number): 
     objective: {
       shapes: [[imageSize, imageSize, channels]],
       fetch: async () => [],
-      loss: ({ tensors: [x1], sample, origin }) => rectifiedFlowLoss(velocity, x1, { seed: 0, sample, origin }),
+      loss: ({ tensors: [x1], first, origin }) =>
+        rectifiedFlowLoss(velocity, x1, { draw: new Draw({ seed: 0, first, origin }) }),
     },
   });
 }

@@ -1,11 +1,11 @@
-// Work on many samples, one logical batch after the other: what a batch computes may depend on it as a whole (RK45's
-// error norm does), so its borders are part of the result.
+// Logical batches. A result may depend on the whole batch, as RK45's error norm does, so the batch size is part of what
+// is computed.
 import { checkArgument, kinds, requireWhole } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { turn } from '../turn.ts';
 
-/** The `[first, size]` of each batch. A batch blocks the event loop; between two, events and the signal get their turn. */
+/** Yields `[first, size]` of each batch. Between two batches, the event loop runs and the signal is checked. */
 export async function* logicalBatches(
   count: number,
   batch: number,
@@ -22,7 +22,7 @@ export function checkCounts(counts: Record<string, number>): void {
   for (const [name, value] of Object.entries(counts)) requireWhole(name, value, 1);
 }
 
-/** How many samples of `shape` lie in `values`. @throws ShapeError for a part of one, or none */
+/** The number of samples of `shape` in `values`. @throws ShapeError unless it is a whole number >= 1 */
 export function countSamples(op: string, values: Float32Array, shape: readonly number[]): number {
   checkArgument(op, 'its samples', values, kinds.float32);
   const count = values.length / sizeOf(checkShape(op, shape));

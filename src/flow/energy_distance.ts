@@ -1,5 +1,5 @@
-// Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when the
-// laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
+// Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when
+// the laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
 import { checkArguments, kinds, listOf, refuseExtra } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 

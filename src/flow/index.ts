@@ -1,9 +1,10 @@
 /// <reference types="node" preserve="true" />
 // Rectified Flow: the public names of `rectiflow/flow`.
+export { Draw, type DrawnBy, type DrawSource, type NoiseOptions, type TimeOptions } from './draw.ts';
 export { energyDistance } from './energy_distance.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
 export { type Distance, interpolate, type LossOptions, pseudoHuber, pseudoHubers, rectifiedFlowLoss } from './loss.ts';
-export { type PathGauges, pathGauges } from './path_gauges.ts';
+export { type PathStatistics, pathStatistics } from './path_statistics.ts';
 export {
   encode,
   type FlowSample,
@@ -28,14 +29,7 @@ export {
 } from './solvers.ts';
 export { type SdeDrift, type StochasticOptions, sdeDrifts, solveStochastic } from './stochastic.ts';
 export { straightness } from './straightness.ts';
-export {
-  drawTimes,
-  scheduledTimes,
-  TIME_EPSILON,
-  type TimeLaw,
-  type TimeSchedule,
-  timeLaws,
-  uniformTimes,
-} from './times.ts';
+export { scheduledTimes, type TimeSchedule } from './time_schedule.ts';
+export { TIME_EPSILON, type TimeLaw, timeLaws } from './times.ts';
 export { type Trajectory, trajectory } from './trajectory.ts';
-export { microBatched, networkVelocity, replayable, TIME_SCALE, type Velocity } from './velocity.ts';
+export { networkVelocity, replayable, TIME_SCALE, type Velocity, withMicroBatches } from './velocity.ts';

@@ -1,7 +1,7 @@
-// Likelihood of data under a flow, by the instantaneous change of variables (Chen et al., 2018; FFJORD, Grathwohl et al.,
-// ICLR 2019; official likelihood.py): with dx/dt = v(x, t) from the data at t = 1 back to z at t = eps,
+// Likelihood of data under a flow, by the instantaneous change of variables (Chen et al., 2018; FFJORD, Grathwohl et
+// al., ICLR 2019; official likelihood.py): with dx/dt = v(x, t) from the data at t = 1 back to z at t = eps,
 //   log p(x) = log N(z; 0, a^2) + integral from 1 to eps of div v dt,
-//   div v = e^T (dv/dx) e in the mean over probes e of +1 and -1 (Hutchinson), or the sum of that over all unit vectors.
+//   div v    = mean of e^T (dv/dx) e over probes e of +1 and -1 (Hutchinson), or its sum over all unit vectors.
 // x and the integral are one state of RK45, whose error norm runs over both and over the logical batch.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert } from '../arguments.ts';
 import { gradients } from '../autograd/gradients.ts';
@@ -12,7 +12,6 @@ import { defaultDevice } from '../device/open.ts';
 import { NonFiniteError, ShapeError, ValueError } from '../errors.ts';
 import { add, less, mul, where } from '../kernels/elementwise.ts';
 import { concat, reshape, slice } from '../kernels/movement.ts';
-import { uniform } from '../kernels/random.ts';
 import { sum } from '../kernels/reduce.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -21,8 +20,9 @@ import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { Draw } from './draw.ts';
 import { atOnce, inTurns } from './pieces.ts';
-import { replaying } from './replay.ts';
+import { withReplay } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
 import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
 import { inParts, rows, type Velocity } from './velocity.ts';
@@ -32,13 +32,16 @@ export const LIKELIHOOD_EPSILON = 1e-5;
 
 export interface LikelihoodOptions
   extends Pick<TransportOptions, 'shape' | 'batch' | 'microBatch' | 'tolerance' | 'device' | 'onProgress' | 'signal'> {
-  /** Default 'hutchinson': one probe, kept along the path. 'exact': one gradient a dimension, for small ones. */
+  /**
+   * 'hutchinson' (default): one random probe, the same along the path. 'exact': one gradient per dimension, for data of
+   * few dimensions.
+   */
   trace?: 'hutchinson' | 'exact';
-  /** Seed of the probes that are drawn; the sample's number is the other part. */
+  /** Seed of the probes. The probe of a sample depends on the seed and on its number. */
   seed?: number;
   /** Number of the first sample; default 0. */
   first?: number;
-  /** Solutions with a fresh probe each; default 1. */
+  /** How often to solve, each time with a new probe; default 1. */
   repeats?: number;
   /** [count, ...shape] in place of a drawn probe. */
   probe?: Float32Array;
@@ -47,8 +50,8 @@ export interface LikelihoodOptions
   /** Standard deviation of the noise; default 1. */
   noiseScale?: number;
   /**
-   * The range of 8-bit images with uniform dequantisation: true, [-1, 1], and 7 bits are added; false, [0, 1], and 8 bits.
-   * Left out: the density of the data as they are.
+   * The range of 8-bit images with uniform dequantisation: true for [-1, 1], which adds 7 bits to bpd, or false for
+   * [0, 1], which adds 8. Default: nothing is added, and bpd is that of the data as they are.
    */
   centered?: boolean;
 }
@@ -76,20 +79,23 @@ export interface Likelihood {
   logLikelihood: Float64Array;
   /** Bits per dimension, [count]. */
   bpd: Float64Array;
-  /** The error of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the exact trace. */
+  /**
+   * The error of each bpd over the probes: deviation of the repeats / sqrt(repeats); NaN for one repeat, 0 for the
+   * exact trace.
+   */
   standardError: Float64Array;
-  /** Where the data come from, [count, ...shape]; of the first repeat. */
+  /** The noise that the data map to, [count, ...shape]; from the first repeat. */
   z: Float32Array;
-  /** Evaluations of velocity and divergence per sample and repeat: the mean over batches. */
+  /** Evaluations of velocity and divergence per sample and repeat, the mean over batches. */
   nfe: number;
 }
 
 /**
- * Numbers of the host, without gradients of their own.
- * @param velocity differentiable in x: gradients flow through the ops it is made of
+ * Log-density of data under the flow. The results are arrays of the host, without gradients.
+ * @param velocity differentiable in x
  * @param data [count, ...shape]
- * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for data, a velocity or a likelihood that is not finite; NotDifferentiableError for a velocity without gradients; the signal's
- *   reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for data, a velocity or a likelihood that is not
+ *   finite; NotDifferentiableError for a velocity without gradients; the signal's reason when aborted
  */
 export async function likelihood(
   velocity: Velocity,
@@ -123,7 +129,7 @@ export async function likelihood(
         if (probe) checkArgument('likelihood', 'a probe, which must last until it returns,', probe, kinds.float32);
         const start = stateOf(data.subarray(done * width, (done + n) * width), n, device);
         const probes = probesOf(checked, { from: done, n, repeat, device });
-        using joint = replaying(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
+        using joint = withReplay(withDivergence(velocity, shape, probes, microBatch), velocity.replayable === true);
         return yield* rk45InPieces(joint, start, { from: 1, to: epsilon, tolerance, onStep, signal });
       }, signal);
       const end = (await state.data()) as Float32Array;
@@ -153,7 +159,7 @@ export async function likelihood(
   };
 }
 
-/** The state [n, width + 1]: a sample and the integral, which begins at 0. */
+/** The initial state [n, width + 1]: each sample, then its integral, 0. */
 function stateOf(samples: Float32Array, n: number, device: Device): Tensor {
   const width = samples.length / n;
   const values = new Float32Array(n * (width + 1));
@@ -161,7 +167,7 @@ function stateOf(samples: Float32Array, n: number, device: Device): Tensor {
   return tensor(values, { shape: [n, width + 1], device });
 }
 
-/** The probes e whose e^T (dv/dx) e are added up, each [n, ...shape], made when asked for. */
+/** The probes e, each [n, ...shape], over which e^T (dv/dx) e is summed. */
 interface Probes {
   count: number;
   at(index: number): Tensor;
@@ -185,16 +191,16 @@ function probesOf(
     };
   const drawn = probe
     ? tensor(probe.slice(from * width, (from + n) * width), { shape: full, device })
-    : rademacher(full, { seed, sample: first + from, stream: streams.probes + repeat, device });
+    : randomSigns(new Draw({ seed, first, device }).skip(from), full, streams.probes + repeat);
   return { count: 1, at: () => drawn };
 }
 
-/** +1 or -1 with equal chances, by counter as all draws are. */
-function rademacher(shape: readonly number[], draw: Parameters<typeof uniform>[1]): Tensor {
-  return scope(() => where(less(uniform(shape, draw), 0.5), 1, -1));
+/** +1 or -1 with equal chances (a Rademacher variable). */
+function randomSigns(draw: Draw, shape: readonly number[], stream: number): Tensor {
+  return scope(() => where(less(draw.uniform(shape, stream), 0.5), 1, -1));
 }
 
-/** The velocity of the state: v beside its divergence, at most `size` samples at a time. */
+/** The velocity of the state, v and its divergence [n, width + 1], at most `size` samples at a time. */
 function withDivergence(velocity: Velocity, shape: readonly number[], probes: Probes, size: number): Velocity {
   const width = sizeOf(shape);
   const inPieces = (state: Tensor, t: Tensor) =>

@@ -1,39 +1,43 @@
-// The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless it
-// is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
+// The training objective: E D(x_1 - x_0, v(x_t, t)), D the squared distance in the paper (equation 1), t uniform unless
+// it is given. Distillation may measure the end of the path instead: D of x_1 and x_0 + v.
 import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra, refuseInert } from '../arguments.ts';
-import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
 import { checkOperands } from '../kernels/op.ts';
-import { type DrawOptions, randn } from '../kernels/random.ts';
 import { mean, sum } from '../kernels/reduce.ts';
 import { sameShape } from '../tensor/shape.ts';
-import { streams } from '../tensor/streams.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
-import { uniformTimes } from './times.ts';
-import { checkedVelocity, type Velocity } from './velocity.ts';
+import { type DrawnBy, drawnByKinds, drawOf } from './draw.ts';
+import { checkVelocity, type Velocity } from './velocity.ts';
 
-export interface LossOptions extends Pick<DrawOptions, 'seed' | 'sample' | 'origin'> {
-  /** Starts of the paths, [N, ...] as x1; default: noise of (seed, sample), independent of the data. */
+interface LossSettings {
+  /** Starts of the paths, [N, ...] as x1; default: noise that is drawn, independent of the data. */
   x0?: Tensor;
-  /** [N] in [0, 1]; default: uniform times of (seed, sample). */
+  /** [N] in [0, 1]; default: uniform times that are drawn. */
   t?: Tensor;
   /** Standard deviation of the noise that is drawn as x0; default 1. */
   noiseScale?: number;
-  /** What the network sees in place of x_t; for distillation from t = 0, x0 itself. */
+  /** The input of the network in place of x_t, such as x0 itself for distillation from t = 0. */
   input?: Tensor;
   /** Default: the mean squared difference of v and x1 - x0. */
   distance?: Distance;
-  /** The squared loss of a sample is the mean over its dimensions (default); false: half their sum. Without a `distance` alone. */
+  /**
+   * The squared loss of a sample is the mean over its dimensions (default), or with false half their sum. Not with a
+   * `distance`.
+   */
   reduceMean?: boolean;
 }
 
+/**
+ * Where x0 and t are drawn from (`seed` and `first`, the number of the batch's first sample, or a `draw`), and how the
+ * loss is measured. Draws are made on the device of x1.
+ */
+export type LossOptions = DrawnBy & LossSettings;
+
 const lossOptions: OptionKinds<LossOptions> = {
-  seed: kinds.number,
-  sample: kinds.number,
-  origin: kinds.object,
+  ...drawnByKinds,
   x0: tensorKind,
   t: tensorKind,
   noiseScale: kinds.notNegative,
@@ -42,16 +46,19 @@ const lossOptions: OptionKinds<LossOptions> = {
   reduceMean: kinds.boolean,
 };
 
-/** A loss [] of a batch, the mean over its samples: of the velocity v [N, ...], the ends of its paths and their times [N]. */
+/**
+ * The loss [] of a batch, a mean over samples, from the velocity v [N, ...], the ends x0 and x1 of the paths and the
+ * times t [N].
+ */
 export type Distance = (v: Tensor, x0: Tensor, x1: Tensor, t: Tensor) => Tensor;
 
-/** Pseudo-Huber of each sample with c = 0.00054 sqrt(dimensions), in the mean (Song, Dhariwal 2024, section 3.3). */
+/** Mean pseudo-Huber loss over samples, with c = 0.00054 sqrt(dimensions) (Song, Dhariwal 2024, section 3.3). */
 export function pseudoHuber(v: Tensor, x0: Tensor, x1: Tensor): Tensor {
   requireTensor('pseudoHuber', x1);
   return mean(pseudoHubers(v, x0, x1, 0.00054 * Math.sqrt(x1.size / x1.shape[0])));
 }
 
-/** [N]: sqrt(||v - (x1 - x0)||^2 + c^2) - c of each sample: squared near 0, linear far off. */
+/** Pseudo-Huber loss [N] of each sample, sqrt(||v - (x1 - x0)||^2 + c^2) - c: quadratic near 0, linear far from it. */
 export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tensor {
   checkOperands('pseudoHubers', [v, x0, x1]);
   checkEnds('pseudoHubers', [v, x0, x1]);
@@ -60,7 +67,10 @@ export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tens
   return sub(sqrt(add(sum(square(error), { axes: [1] }), c * c)), c);
 }
 
-/** @throws ShapeError unless points [N, ...] are of one shape and times [N], where they are given, as many: others would be repeated */
+/**
+ * @throws ShapeError unless all points have one shape [N, ...] and times, if given, the shape [N]; ops would broadcast
+ * others
+ */
 function checkEnds(op: string, points: readonly Tensor[], t?: Tensor): void {
   const [{ shape }] = points;
   if (shape.length > 0 && points.every((x) => sameShape(x.shape, shape)) && (!t || sameShape(t.shape, [shape[0]])))
@@ -80,26 +90,25 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor, ...extra: unknown
 }
 
 /**
- * Loss of the velocity on straight lines from x0 to x1; by default its mean squared error.
+ * Loss of the velocity on straight lines from x0 to x1, by default the mean squared error of v against x1 - x0.
  * @param x1 data [N, ...]
  */
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
   checkArgument('rectifiedFlowLoss', 'velocity', velocity, kinds.callback);
   checkOperands('rectifiedFlowLoss', [x1]);
-  const checked = checkOptions('rectifiedFlowLoss', options, lossOptions, ['seed']);
+  const checked = checkOptions('rectifiedFlowLoss', options, lossOptions);
   if (checked.x0) refuseInert('rectifiedFlowLoss', checked, ['noiseScale'], 'with x0, which is taken as it is');
   if (checked.distance) refuseInert('rectifiedFlowLoss', checked, ['reduceMean'], 'with a distance, which is the loss');
-  const { seed, sample, origin, noiseScale = 1, input, distance, reduceMean = true } = checked;
-  const draw = { seed, sample, origin, device: x1.device };
-  const { x0 = noise(x1.shape, noiseScale, { ...draw, stream: streams.noise }) } = checked;
-  const { t = uniformTimes(x1.shape[0], draw) } = checked;
+  const { noiseScale, input, distance, reduceMean = true } = checked;
+  const draw = drawOf('rectifiedFlowLoss', checked, x1.device);
+  const { x0 = draw.noise(x1.shape, { scale: noiseScale }), t = draw.times(x1.shape[0]) } = checked;
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
       'rectified_flow_loss',
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const v = checkedVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
+  const v = checkVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
   if (distance) {
     const measured: unknown = distance(v, x0, x1, t);
     requireTensor('rectifiedFlowLoss', measured, 'a distance that returns a loss tensor');
@@ -107,9 +116,4 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
   }
   const error = mse(v, sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
-}
-
-function noise(shape: readonly number[], scale: number, options: DrawOptions & { device?: Device }): Tensor {
-  const drawn = randn(shape, options);
-  return scale === 1 ? drawn : mul(drawn, scale);
 }

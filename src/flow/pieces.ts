@@ -1,12 +1,12 @@
-// Work in pieces. A piece blocks the event loop; between two pieces, others may have their turn. A solver yields after each
-// evaluation of its velocity and, where that goes by micro-batches, after each of those.
+// Work in pieces, as generators. A piece blocks the event loop; between two pieces the event loop may run. A solver
+// yields after each evaluation of its velocity, or after each micro-batch of it.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd/mode.ts';
 import { keep, openScope } from '../tensor/scope.ts';
 
 export type Pieces<T> = Generator<undefined, T, undefined>;
 
-/** How long pieces may follow each other before the event loop has its turn, in milliseconds. */
+/** Longest time without a turn of the event loop, in milliseconds, unless one piece takes longer. */
 const TURN_MS = 20;
 
 /** Runs all pieces, one after the other. */
@@ -18,9 +18,9 @@ export function atOnce<T>(pieces: Pieces<T>): T {
 }
 
 /**
- * Runs the pieces that `make` gives without gradients. Between two of them timers, I/O and the signal have their turn, if the last turn was more than 20 ms
+ * Runs the pieces of `make` inside noGrad(). Between two of them, the event loop runs if it last did so more than 20 ms
  * ago.
- * @returns the result, whose tensors the caller disposes
+ * @returns the result; the caller disposes its tensors
  * @throws the signal's reason when aborted
  */
 export async function inTurns<T>(make: () => Pieces<T>, signal?: AbortSignal): Promise<T> {
@@ -42,7 +42,7 @@ export async function inTurns<T>(make: () => Pieces<T>, signal?: AbortSignal): P
   }
 }
 
-/** The pieces that `make` gives, each run by `enter`: `within(noGrad, make)` computes without gradients. */
+/** The pieces of `make`, each run inside `enter`: `within(noGrad, make)` records no gradients. */
 export function* within<T>(enter: <R>(run: () => R) => R, make: () => Pieces<T>): Pieces<T> {
   const pieces = enter(make);
   try {
@@ -56,8 +56,8 @@ export function* within<T>(enter: <R>(run: () => R) => R, make: () => Pieces<T>)
   }
 }
 
-/** The pieces that `make` gives, in one scope: tensors that they make and do not return are freed at the end. */
-export function* scoped<T>(make: () => Pieces<T>): Pieces<T> {
+/** The pieces of `make` in one scope: tensors that they make and do not return are freed at the end. */
+export function* withScope<T>(make: () => Pieces<T>): Pieces<T> {
   const inner = openScope();
   let result: T | undefined;
   try {

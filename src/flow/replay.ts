@@ -1,5 +1,6 @@
-// Velocities that are evaluated again and again at points of one shape: the first time as they are, the second time recorded, from
-// then on replayed. A small network spends most of an evaluation choosing what to launch.
+// Replay of a velocity that is evaluated many times at points of one shape: the first evaluation runs op by op, the
+// second is recorded, and later ones replay the recording. A small network spends most of an evaluation on choosing
+// what to launch.
 import { isChecking, isTracing } from '../autograd/mode.ts';
 import type { Recording } from '../device/device.ts';
 import { RecordingError } from '../errors.ts';
@@ -10,7 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import type { Velocity, VelocityInPieces } from './velocity.ts';
 
-/** An evaluation of points of one shape, and the memory that it reads and writes. */
+/** A recorded evaluation for points of one shape, and the memory that it reads and writes. */
 interface Replay {
   recording: Recording;
   x: Tensor;
@@ -19,11 +20,11 @@ interface Replay {
 }
 
 /**
- * The same velocity, replayed where no gradients are traced; what it holds is given back when it is disposed. One evaluation is held at
- * most, that of the last shape: another shape gives its memory back, so that no more is in use than op by op.
- * @param replayed false: as it is
+ * The same velocity, replayed while no gradients are traced. It keeps one recording, of the last shape, and frees it
+ * when the shape changes or when it is disposed, so that it never uses more memory than evaluation op by op.
+ * @param replayed false: every evaluation runs op by op
  */
-export function replaying(velocity: Velocity, replayed: boolean): Velocity & Disposable {
+export function withReplay(velocity: Velocity, replayed: boolean): Velocity & Disposable {
   if (!replayed) {
     const { inPieces } = velocity as Partial<VelocityInPieces>;
     return Object.assign((x: Tensor, t: Tensor) => velocity(x, t), { inPieces, [Symbol.dispose]: () => {} });
@@ -36,7 +37,7 @@ export function replaying(velocity: Velocity, replayed: boolean): Velocity & Dis
 class LastShape {
   private readonly velocity: Velocity;
   private shape = '';
-  /** 'met' once, 'none' where it cannot be recorded. */
+  /** 'met': the shape was evaluated once. 'none': it cannot be recorded. */
   private replay: Replay | 'met' | 'none' = 'none';
 
   constructor(velocity: Velocity) {
@@ -51,7 +52,7 @@ class LastShape {
       this.replay = 'met';
       return this.velocity(x, t);
     }
-    // Checks are of results, op by op, and a replay has no graph.
+    // checkFinite() looks at the result of each op, and a replay has no graph.
     if (isChecking() || isTracing()) return this.velocity(x, t);
     if (this.replay === 'met') this.replay = this.record(x, t);
     if (this.replay === 'none') return this.velocity(x, t);
@@ -79,7 +80,7 @@ class LastShape {
     let v: Tensor | undefined;
     try {
       const recording = device.record(() => {
-        // A window of our own: it may be a tensor that the velocity keeps.
+        // A new window: the result may be a tensor that the velocity keeps.
         v = alias(scope(() => this.velocity(x, t)));
       });
       return { recording, x, t, v: v as unknown as Tensor };

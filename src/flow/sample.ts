@@ -1,20 +1,18 @@
-// Sampling and its inverse: points carried along a velocity, logical batch by logical batch.
-// The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1 is
-// z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
+// Sampling and its inverse: solves dx/dt = v(x, t) for many points, one logical batch after the other.
+// The grid is the official one (sampling.py): fixed steps of 1/N at t_i = i/N (1 - eps) + eps, so that Euler with N = 1
+// is z_0 + v(z_0, eps); RK45 from eps to 1. A network with a Fourier embedding of log t has no value at t = 0.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf, refuseInert, resultArray } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { deviceKind } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { formatShape, NonFiniteError, ShapeError, ValueError } from '../errors.ts';
-import { mul } from '../kernels/elementwise.ts';
 import { gather } from '../kernels/movement.ts';
-import { type DrawOptions, randn } from '../kernels/random.ts';
 import { tensor } from '../tensor/create.ts';
-import { scope } from '../tensor/scope.ts';
 import { checkShape, shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { Draw } from './draw.ts';
 import { atOnce, inTurns, type Pieces } from './pieces.ts';
 import {
   epsilonKind,
@@ -28,7 +26,7 @@ import {
 } from './solvers.ts';
 import { type SdeDrift, sdeDrifts, stochasticInPieces } from './stochastic.ts';
 import { TIME_EPSILON } from './times.ts';
-import { microBatched, type Velocity } from './velocity.ts';
+import { type Velocity, withMicroBatches } from './velocity.ts';
 
 export type SolverName = FixedSolver | 'rk45';
 export const solverNames: readonly SolverName[] = [...fixedSolvers, 'rk45'];
@@ -36,7 +34,7 @@ export const solverNames: readonly SolverName[] = [...fixedSolvers, 'rk45'];
 const DEFAULT_STEPS = 100;
 const DEFAULT_TOLERANCE = 1e-5;
 
-/** How points are carried, forwards or back. */
+/** How to solve the ODE, from noise to data or back. */
 export interface TransportOptions {
   /** Shape of one sample, e.g. [H, W, C]. */
   shape: readonly number[];
@@ -49,10 +47,13 @@ export interface TransportOptions {
   steps?: number;
   /** Tolerance of rk45; default 1e-5. */
   tolerance?: number;
-  /** Time that noise is taken to be at; default 1e-3, as trained. 0: the plain grid over [0, 1]. */
+  /**
+   * Smallest time that the velocity is asked for; default 1e-3, the smallest that is trained on. 0: the plain grid over
+   * [0, 1].
+   */
   epsilon?: number;
   device?: Device;
-  /** Told after each step of a solver. */
+  /** Called after each step of a solver. */
   onProgress?: (progress: { done: number; count: number; t: number; nfe: number }) => void;
   signal?: AbortSignal;
 }
@@ -60,19 +61,24 @@ export interface TransportOptions {
 export interface SampleOptions extends TransportOptions {
   count: number;
   seed: number;
-  /** Number of the first sample: what sample i draws depends on seed and i alone. Default 0. */
+  /** Number of the first sample; default 0. What is drawn for a sample depends on the seed and its number alone. */
   first?: number;
-  /** Stream of the noise; by default one apart from training's. */
+  /** Stream of the noise; the default is not a stream of training. */
   stream?: number;
   /** Standard deviation of the noise (official init_noise_scale); default 1. */
   noiseScale?: number;
-  /** Above 0: the stochastic Euler sampler with sigma_t = (1 - t) sigmaVariance, for solver 'euler'. Default 0. */
+  /**
+   * Above 0, selects the stochastic Euler sampler with sigma_t = (1 - t) sigmaVariance, for solver 'euler'. Default 0.
+   */
   sigmaVariance?: number;
-  /** The drift of that sampler alone; default 'exact'. */
+  /** Drift of the stochastic sampler; default 'exact'. */
   sdeDrift?: SdeDrift;
-  /** Start points [count, ...shape] in place of noise, taken as they are: options of that noise are refused beside them. */
+  /** Start points [count, ...shape], used as they are in place of noise. Options of the noise are then refused. */
   latents?: Float32Array;
-  /** What happens to samples that are not finite: 'refuse' (default) is an error, 'leave out' drops them and names them in the result. */
+  /**
+   * What to do with samples that are not finite: 'refuse' (default) throws, 'leave out' drops them and lists them in
+   * the result.
+   */
   notFinite?: 'refuse' | 'leave out';
 }
 
@@ -104,18 +110,18 @@ export const sampleOptions: OptionKinds<SampleOptions> = {
 };
 
 export interface FlowSample {
-  /** [count, ...shape]; without those that are left out. */
-  images: Float32Array;
+  /** [count, ...shape], without the samples that are left out. */
+  samples: Float32Array;
   /** Numbers within [0, count) of the samples that were not finite and are left out; see `notFinite`. */
   leftOut: number[];
-  /** Evaluations of the velocity per sample: the mean over batches. */
+  /** Evaluations of the velocity per sample, the mean over batches. */
   nfe: number;
 }
 
 /**
- * From noise (or `latents`) to data, on the host: without gradients, whatever the velocity is made of.
- * @throws ValueError, ShapeError for wrong numbers; NonFiniteError saying how many samples are not finite; the signal's reason when
- * aborted
+ * Carries noise, or `latents`, to data. The result is an array of the host, without gradients.
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError saying how many samples are not finite; the signal's
+ * reason when aborted
  */
 export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
   checkArgument('sample', 'velocity', velocity, kinds.callback);
@@ -123,8 +129,8 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
     'sample',
     checkOptions('sample', given, sampleOptions, ['shape', 'count', 'seed', 'solver']),
   );
-  const { shape, count, latents, seed, first = 0, stream, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
-  const { sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
+  const { shape, count, latents, seed, first, noiseScale, device, solver, steps = DEFAULT_STEPS } = options;
+  const { stream = streams.samples, sigmaVariance = 0, sdeDrift: drift, epsilon } = options;
   if (latents && latents.length !== count * sizeOf(shape))
     throw new ShapeError('sample', `latents ${formatShape([count, ...shape])}`, `${latents.length} numbers`);
   if (sigmaVariance !== 0 && solver !== 'euler')
@@ -132,12 +138,11 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
   refuseIneffective('sample', options);
   if (sigmaVariance === 0) refuseInert('sample', options, ['sdeDrift'], 'without a sigmaVariance above 0');
   if (sigmaVariance === 0 && latents)
-    refuseInert('sample', options, ['first', 'noiseScale'], 'with latents, beside which no noise is drawn');
+    refuseInert('sample', options, ['first', 'noiseScale'], 'with latents, which replace the noise');
   if (latents) refuseInert('sample', options, ['stream'], 'with latents, which replace the noise of the starts');
+  const draw = new Draw({ seed, first, device });
   const start = (from: number, n: number) =>
-    latents
-      ? batchOf(latents, from, n, options)
-      : initialNoise([n, ...shape], { seed, first: first + from, stream, noiseScale, device });
+    latents ? batchOf(latents, from, n, options) : draw.skip(from).noise([n, ...shape], { scale: noiseScale, stream });
   const along: Path =
     sigmaVariance === 0
       ? (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch })
@@ -148,42 +153,41 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
             drift,
             noiseScale,
             epsilon,
-            seed,
-            first: first + from,
+            draw: draw.skip(from),
             ...watch,
           });
   const { points, leftOut, nfe } = await transport(velocity, count, start, along, options);
-  return { images: points, leftOut, nfe };
+  return { samples: points, leftOut, nfe };
 }
 
 /**
- * From data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)); with the data, pairs (z_0, z_1). Without
- * gradients, as `sample`.
- * @param images [count, ...shape]
+ * Carries data back to noise: the ODE from t = 1 to epsilon (official ode(reverse=True)). Data and result are pairs
+ * (z_1, z_0). Has no gradients, like `sample`.
+ * @param data [count, ...shape]
  * @returns latents [count, ...shape], and the mean NFE per sample
  * @throws as `sample`
  */
 export async function encode(
   velocity: Velocity,
-  images: Float32Array,
+  data: Float32Array,
   given: TransportOptions,
 ): Promise<{ latents: Float32Array; nfe: number }> {
   checkArgument('encode', 'velocity', velocity, kinds.callback);
   const options = withOwnShape('encode', checkOptions('encode', given, transportOptions, ['shape', 'solver']));
   refuseIneffective('encode', options);
-  const count = countSamples('encode', images, options.shape);
-  const start = (from: number, n: number) => batchOf(images, from, n, options);
+  const count = countSamples('encode', data, options.shape);
+  const start = (from: number, n: number) => batchOf(data, from, n, options);
   const along: Path = (v, x, watch) => solveInPieces(v, x, { ...solveOptionsOf(options), ...watch, reverse: true });
   const { points, nfe } = await transport(velocity, count, start, along, options);
   return { latents: points, nfe };
 }
 
-/** With a copy of the shape, which the caller may change while batches are awaited. @throws ShapeError */
+/** The options with a copy of the shape, since the caller may change it between two batches. @throws ShapeError */
 export function withOwnShape<Options extends { shape: readonly number[] }>(op: string, options: Options): Options {
   return { ...options, shape: checkShape(op, options.shape) };
 }
 
-/** Options that the solver would not read are mistakes. */
+/** Refuses options that the solver does not read. */
 function refuseIneffective(op: string, options: Pick<TransportOptions, 'solver' | 'steps' | 'tolerance'>) {
   const { solver } = options;
   if (solver === 'rk45') refuseInert(op, options, ['steps'], 'with the solver "rk45", which chooses its own');
@@ -194,26 +198,24 @@ function solveOptionsOf({ solver, steps, tolerance, epsilon, signal }: Transport
   return { solver, steps, tolerance, epsilon, signal };
 }
 
-type NoiseOptions = Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'> &
-  Pick<DrawOptions, 'origin'>;
+type InitialNoiseOptions = Pick<SampleOptions, 'seed' | 'first' | 'stream' | 'noiseScale' | 'device'>;
 
-const noiseOptions: OptionKinds<NoiseOptions> = {
-  seed: kinds.number,
-  first: kinds.number,
-  stream: kinds.number,
-  noiseScale: kinds.notNegative,
-  device: deviceKind,
-  origin: kinds.object,
+const initialNoiseOptions: OptionKinds<InitialNoiseOptions> = {
+  seed: sampleOptions.seed,
+  first: sampleOptions.first,
+  stream: sampleOptions.stream,
+  noiseScale: sampleOptions.noiseScale,
+  device: sampleOptions.device,
 };
 
-/** z_0 of samples first, first + 1, ...: noise of (seed, sample number), whatever the batch. @param shape [N, ...] */
-export function initialNoise(shape: readonly number[], options: NoiseOptions): Tensor {
-  const checked = checkOptions('initialNoise', options, noiseOptions, ['seed']);
-  const { seed, first = 0, origin, stream = streams.samples, noiseScale = 1, device } = checked;
-  return scope(() => {
-    const noise = randn(shape, { seed, sample: first, origin, stream, device });
-    return noiseScale === 1 ? noise : mul(noise, noiseScale);
-  });
+/**
+ * The noise that `sample` starts from with the same options.
+ * @param shape [N, ...] for samples first, first + 1, ...
+ */
+export function initialNoise(shape: readonly number[], options: InitialNoiseOptions): Tensor {
+  const checked = checkOptions('initialNoise', options, initialNoiseOptions, ['seed']);
+  const { seed, first, stream = streams.samples, noiseScale, device } = checked;
+  return new Draw({ seed, first, device }).noise(shape, { scale: noiseScale, stream });
 }
 
 interface NamedSolveOptions
@@ -234,16 +236,16 @@ const namedSolveOptions: OptionKinds<NamedSolveOptions> = {
 };
 
 /**
- * From noise to data, or back, by a solver's name. Euler with 20 steps is the official online teacher of reflow. Gradients flow
- * through the steps to `start` and to what the velocity is made of; run it inside noGrad() where none are needed.
- * @throws ValueError for options outside their range; NonFiniteError by rk45 for a start or a velocity that is not finite; the
- * signal's reason when aborted
+ * Solves from noise to data, or back, by the solver of that name. Gradients flow through the steps to `start` and to
+ * the tensors that the velocity uses; call it inside noGrad() if you need none.
+ * @throws ValueError for options outside their range; NonFiniteError by rk45 for a start or a velocity that is not
+ * finite; the signal's reason when aborted
  */
 export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Solution {
   return atOnce(solveInPieces(velocity, start, options));
 }
 
-/** As `solve`, in pieces. */
+/** `solve` in pieces. */
 export function solveInPieces(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Pieces<Solution> {
   const checked = checkOptions('solve', options, namedSolveOptions, ['solver']);
   refuseIneffective('solve', checked);
@@ -267,7 +269,7 @@ async function transport(
 ): Promise<{ points: Float32Array; leftOut: number[]; nfe: number }> {
   const { batch = count, microBatch = batch, notFinite = 'refuse', onProgress, signal } = options;
   checkCounts({ batch, microBatch });
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const width = sizeOf(options.shape);
   const points = resultArray('sample', count * width);
   const leftOut: number[] = [];
@@ -298,7 +300,7 @@ async function transport(
   return { points: points.subarray(0, written * width), leftOut, nfe: evaluations / count };
 }
 
-/** Solves the rows of a batch, once more without those at which the solver gives up where these may be left out. */
+/** Solves the rows of a batch. If rows may be left out, solves again without those that the solver refuses. */
 async function solveSound(
   n: number,
   solveRows: (rows: readonly number[]) => Promise<Solution>,

@@ -1,9 +1,9 @@
 // Solvers of dx/dt = v(x, t): functions of a velocity, a start and an interval. The state stays on the device.
-// Fixed steps: Euler, Heun, midpoint, RK4. Adaptive: Dormand-Prince 5(4) with scipy's RK45 step control (Hairer, Norsett,
-// Wanner, Solving ODEs I, II.4): local extrapolation, error norm over the whole batch.
+// Fixed steps: Euler, Heun, midpoint, RK4. Adaptive: Dormand-Prince 5(4) with scipy's RK45 step control (Hairer,
+// Norsett, Wanner, Solving ODEs I, II.4): local extrapolation, error norm over the whole batch.
 //
-// Gradients flow through the steps as through any ops: to the start and to what the velocity is made of. The graph of every step
-// is kept until backward; without one, inside noGrad(), memory does not grow with the steps.
+// Gradients flow through the steps as through any op: to the start and to the tensors that the velocity uses. The graph
+// of every step is kept until backward. Inside noGrad() there is no graph, and memory does not grow with the steps.
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
 import { NonFiniteError } from '../errors.ts';
@@ -11,7 +11,7 @@ import { reshape } from '../kernels/movement.ts';
 import { linearCombination, scaledErrorNorm } from '../kernels/ode.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped, within } from './pieces.ts';
+import { atOnce, type Pieces, within, withScope } from './pieces.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 export interface SolveOptions {
@@ -20,8 +20,8 @@ export interface SolveOptions {
   /** Default 1. */
   to?: number;
   /**
-   * Called after each accepted step. The solver frees x after the next step: read it, or compute from it, at once. What is
-   * computed from it has its gradient.
+   * Called after each accepted step. The solver frees x after the next step, so read it or compute with it before
+   * returning. Gradients flow through what is computed.
    */
   onStep?: (state: { x: Tensor; t: number; nfe: number }) => void;
   signal?: AbortSignal;
@@ -34,7 +34,10 @@ export interface Solution {
   nfe: number;
 }
 
-/** A Runge-Kutta method: stage i is taken at t + nodes[i] h, x + h sum a[i][j] k_j; the step is x + h sum weights[j] k_j. */
+/**
+ * A Runge-Kutta method. Stage i is the slope k_i at t + nodes[i] h and x + h sum_j stages[i][j] k_j; the step is to
+ * x + h sum_j weights[j] k_j.
+ */
 interface Tableau {
   nodes: readonly number[];
   stages: readonly (readonly number[])[];
@@ -79,13 +82,13 @@ export interface FixedOptions extends SolveOptions {
   solver: FixedSolver;
   steps: number;
   /**
-   * The velocity is told t = s (1 - epsilon) + epsilon where the solver is at s. With Euler this is the official sampler:
-   * its steps add up to 1 while its times go from epsilon. Default 0: t = s.
+   * The velocity is evaluated at t = s (1 - epsilon) + epsilon when the solver is at s. With Euler this is the official
+   * sampler, whose steps add up to 1 although its times begin at epsilon. Default 0: t = s.
    */
   epsilon?: number;
 }
 
-/** The kind of an option that holds the time of noise. */
+/** The kind of the option `epsilon`. */
 export const epsilonKind = kind('in [0, 1)', (v) => typeof v === 'number' && v >= 0 && v < 1);
 
 const solveOptions: OptionKinds<SolveOptions> = {
@@ -103,15 +106,16 @@ const fixedOptions: OptionKinds<FixedOptions> = {
 };
 
 /**
- * Equal steps of an explicit method; NFE = steps times its stages. It does not look at the values: where the velocity is not finite, x is not.
- * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
- * when aborted
+ * Solves by equal steps of an explicit method; NFE is the number of steps times that of stages. Values are not checked:
+ * if the velocity is not finite, neither is x.
+ * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's
+ * reason when aborted
  */
 export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
   return atOnce(fixedInPieces(velocity, start, options));
 }
 
-/** As `solveFixed`, in pieces. */
+/** `solveFixed` in pieces. */
 export function* fixedInPieces(velocity: Velocity, start: Tensor, options: FixedOptions): Pieces<Solution> {
   checkPath('solveFixed', velocity, start);
   const checked = checkOptions('solveFixed', options, fixedOptions, ['solver', 'steps']);
@@ -126,7 +130,7 @@ export function* fixedInPieces(velocity: Velocity, start: Tensor, options: Fixed
     signal?.throwIfAborted();
     const s = from + (step / steps) * (to - from);
     const before = x;
-    const next = yield* scoped(function* () {
+    const next = yield* withScope(function* () {
       return (yield* stepOf(tableau, slope, before, s, h)).x;
     });
     if (x !== start) x.dispose();
@@ -137,10 +141,10 @@ export function* fixedInPieces(velocity: Velocity, start: Tensor, options: Fixed
   return { x, nfe };
 }
 
-/** dx/dt at a time of the host's. */
+/** dx/dt at one time for all samples. */
 type Slope = (x: Tensor, t: number) => Pieces<Tensor>;
 
-/** One step; `first` is the first stage where it is known already. */
+/** One step. @param first the first stage, if it is already known */
 function* stepOf(
   tableau: Tableau,
   slope: Slope,
@@ -187,16 +191,17 @@ const LARGEST_FACTOR = 10;
 const ORDER = 4;
 
 /**
- * Dormand-Prince 5(4) with atol = rtol = tolerance, as scipy.integrate.solve_ivp(method='RK45') steps. Gradients are those of the
- * accepted steps, whose sizes are constants (as torchdiffeq's odeint has them); what was tried and rejected leaves no graph.
- * @throws ValueError for options outside their range; NonFiniteError, which names the samples, for a start or a velocity that is not
- * finite; ShapeError for a velocity of another shape than x; the signal's reason when aborted
+ * Dormand-Prince 5(4) with atol = rtol = tolerance and the step control of scipy.integrate.solve_ivp(method='RK45').
+ * Gradients flow through the accepted steps, whose sizes are constants (as in torchdiffeq's odeint); rejected trials
+ * leave no graph.
+ * @throws ValueError for options outside their range; NonFiniteError, which names the samples, for a start or a
+ * velocity that is not finite; ShapeError for a velocity of another shape than x; the signal's reason when aborted
  */
 export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Options): Solution {
   return atOnce(rk45InPieces(velocity, start, options));
 }
 
-/** As `solveRk45`, in pieces. */
+/** `solveRk45` in pieces. */
 export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Options): Pieces<Solution> {
   checkPath('solveRk45', velocity, start);
   const {
@@ -209,45 +214,39 @@ export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Op
   const bounds = { absolute: tolerance, relative: tolerance };
   const direction = Math.sign(to - from);
   if (direction === 0) return { x: linearCombination(start, [], []), nfe: 0 };
-  // Windows of its own: a velocity may return x, or a tensor that it keeps.
+  // A new window: a velocity may return x, or a tensor that it keeps.
   const slope: Slope = function* (x, t) {
     return reshape(yield* velocityAt(velocity, x, t), x.shape);
   };
   let x = start;
   let t = from;
-  let first = keep(yield* scoped(() => slope(x, t)));
+  let first = keep(yield* withScope(() => slope(x, t)));
   let nfe = 1;
   try {
-    let size = yield* within(noGrad, () => scoped(() => initialStep(slope, { x, first, from: t, to, bounds })));
+    let size = yield* within(noGrad, () => withScope(() => initialStep(slope, { x, first, from: t, to, bounds })));
     nfe++;
+    let rejected = false;
     while (direction * (to - t) > 0) {
+      signal?.throwIfAborted();
       const least = 10 * Math.abs(spacing(t));
-      size = Math.max(size, least);
-      let rejected = false;
-      for (;;) {
-        signal?.throwIfAborted();
-        if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
-        const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
-        size = Math.abs(end - t);
-        const { next, last, norm } = yield* scoped(() => tryStep(slope, { x, first, t, end, bounds }));
-        nfe += 6;
-        if (norm < 1) {
-          let factor = norm === 0 ? LARGEST_FACTOR : Math.min(LARGEST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
-          if (rejected) factor = Math.min(1, factor);
-          size *= factor;
-          first.dispose();
-          first = keep(last);
-          if (x !== start) x.dispose();
-          x = next;
-          t = end;
-          onStep?.({ x, t, nfe });
-          break;
-        }
+      if (!rejected) size = Math.max(size, least);
+      if (!(size >= least)) throw new NonFiniteError(`RK45 needs a step below the spacing of numbers at t = ${t}`);
+      const end = direction * (t + direction * size - to) > 0 ? to : t + direction * size;
+      const { next, last, norm } = yield* withScope(() => tryStep(slope, { x, first, t, end, bounds }));
+      nfe += 6;
+      size = Math.abs(end - t) * sizeFactor(norm, rejected);
+      rejected = norm >= 1;
+      if (rejected) {
         next.dispose();
         last.dispose();
-        size *= Math.max(LEAST_FACTOR, SAFETY * norm ** (-1 / (ORDER + 1)));
-        rejected = true;
+        continue;
       }
+      first.dispose();
+      first = keep(last);
+      if (x !== start) x.dispose();
+      x = next;
+      t = end;
+      onStep?.({ x, t, nfe });
     }
   } finally {
     first.dispose();
@@ -255,12 +254,27 @@ export function* rk45InPieces(velocity: Velocity, start: Tensor, options: Rk45Op
   return { x, nfe };
 }
 
+/**
+ * The size of the next trial relative to that of the last one, chosen so that the error norm of the trial would be a
+ * little below 1. Right after a rejection it is at most 1.
+ * @param norm error norm of the last trial, which is accepted below 1
+ * @param rejected whether the trial before the last one was rejected
+ */
+function sizeFactor(norm: number, rejected: boolean): number {
+  const factor = SAFETY * norm ** (-1 / (ORDER + 1));
+  if (norm >= 1) return Math.max(LEAST_FACTOR, factor);
+  return Math.min(rejected ? 1 : LARGEST_FACTOR, factor);
+}
+
 interface Bounds {
   absolute: number;
   relative: number;
 }
 
-/** A step from t to `end`, the slope there, and the norm of its error. @throws NonFiniteError for a norm that is none */
+/**
+ * A step from t to `end`, the slope there, and the norm of its error.
+ * @throws NonFiniteError for a norm that is not finite
+ */
 function* tryStep(
   slope: Slope,
   { x, first, t, end, bounds }: { x: Tensor; first: Tensor; t: number; end: number; bounds: Bounds },
@@ -275,16 +289,16 @@ function* tryStep(
   return { next, last, norm };
 }
 
-/** @param seen tensors [N, ...] of which one at least holds what is not finite */
+/** @param seen tensors [N, ...], at least one of which has values that are not finite */
 function notFinite(t: number, seen: readonly Tensor[]): NonFiniteError {
   return brokenSamples(`RK45 met a velocity that is not finite near t = ${t}`, seen);
 }
 
-/** The error that also says in how many samples, and in which. */
+/** An error that also counts and lists the samples whose values are not finite. */
 function brokenSamples(what: string, seen: readonly Tensor[]): NonFiniteError {
   const count = seen[0].shape[0];
   const samples = [...new Set(seen.flatMap((tensor) => rowsNotFinite(tensor.dataSync(), count)))].sort((a, b) => a - b);
-  // The norm may overflow where every value is finite.
+  // The norm may overflow although every value is finite.
   const where = samples.length > 0 ? `, in ${samples.length} of ${count} samples` : '';
   return new NonFiniteError(what + where, { samples });
 }
@@ -314,7 +328,7 @@ function spacing(t: number): number {
   return Math.max(Math.abs(t), 2 ** -1022) * Number.EPSILON;
 }
 
-/** Which of `count` rows, all of one width, hold a NaN or an infinity. */
+/** The rows that contain a NaN or an infinity, of `count` rows of equal width. */
 export function rowsNotFinite(values: ArrayLike<number>, count: number): number[] {
   const width = values.length / count;
   return Array.from({ length: count }, (_, row) => row).filter((row) => {

@@ -1,28 +1,28 @@
-// The stochastic Euler sampler: dx = (v + sigma_t^2 / 2 score) dt + sigma_t dw, sigma_t = (1 - t) sigmaVariance (official
-// sampling.py and sde_lib.py), on the grid t_i = i/N (1 - eps) + eps with steps of 1/N.
+// The stochastic Euler sampler: dx = (v + sigma_t^2 / 2 score) dt + sigma_t dw, sigma_t = (1 - t) sigmaVariance
+// (official sampling.py and sde_lib.py), on the grid t_i = i/N (1 - eps) + eps with steps of 1/N.
 //
-// Its marginals are those of the ODE for any sigma_t when the drift holds the score of p_t (Song et al., ICLR 2021, section
-// 4.3). With x_t = t x_1 + (1 - t) x_0, v = E[x_1 - x_0 | x_t] and x_0 ~ N(0, a^2) independent of x_1:
+// Its marginals are those of the ODE for any sigma_t when the drift holds the score of p_t (Song et al., ICLR 2021,
+// section 4.3). With x_t = t x_1 + (1 - t) x_0, v = E[x_1 - x_0 | x_t] and x_0 ~ N(0, a^2) independent of x_1:
 //   x_t = t v + E[x_0 | x_t],  score(x_t) = -E[x_0 | x_t] / (a^2 (1 - t)) = (t v - x_t) / (a^2 (1 - t)),
-// so the drift is v + sigmaVariance^2 (1 - t) / (2 a^2) (t v - x). The official code has, in place of (1 - t) (t v - x),
+// so the drift is v + sigmaVariance^2 (1 - t) / (2 a^2) (t v - x). In place of (1 - t) (t v - x), the official code has
 // (t (1 - t) v - (2 - t) x) / 2, which does not keep the marginals: 'legacy'.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { linearCombination } from '../kernels/ode.ts';
-import { randn } from '../kernels/random.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped } from './pieces.ts';
+import { type DrawnBy, drawnByKinds, drawOf } from './draw.ts';
+import { atOnce, type Pieces, withScope } from './pieces.ts';
 import { epsilonKind, type Solution, type SolveOptions } from './solvers.ts';
 import { TIME_EPSILON } from './times.ts';
 import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
-/** 'exact' keeps the marginals of the flow; 'legacy' is the official code's formula. */
+/** 'exact' keeps the marginals of the flow; 'legacy' is the formula of the official code, which does not. */
 export type SdeDrift = 'exact' | 'legacy';
 export const sdeDrifts: readonly SdeDrift[] = ['exact', 'legacy'];
 
-export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal'> {
+interface StochasticSettings extends Pick<SolveOptions, 'onStep' | 'signal'> {
   steps: number;
-  /** At least 0; 0 is Euler, to the bit. */
+  /** At least 0; with 0, the bits are those of Euler. */
   sigmaVariance: number;
   /** Default 'exact'. */
   drift?: SdeDrift;
@@ -30,11 +30,10 @@ export interface StochasticOptions extends Pick<SolveOptions, 'onStep' | 'signal
   noiseScale?: number;
   /** Default 1e-3. */
   epsilon?: number;
-  /** The noise of a step depends on seed, sample number and step alone. */
-  seed: number;
-  /** Number of the first sample; default 0. */
-  first?: number;
 }
+
+/** The noise of a step depends on the seed, the number of the sample and the step alone. */
+export type StochasticOptions = DrawnBy & StochasticSettings;
 
 const stochasticOptions: OptionKinds<StochasticOptions> = {
   onStep: kinds.callback,
@@ -44,28 +43,27 @@ const stochasticOptions: OptionKinds<StochasticOptions> = {
   drift: oneOf(sdeDrifts),
   noiseScale: kinds.positive,
   epsilon: epsilonKind,
-  seed: kinds.whole,
-  first: kinds.whole,
+  ...drawnByKinds,
 };
 
 /**
- * From noise to data. The velocity must be a 1-rectified flow's, whose noise is independent of its data. Gradients flow through the
- * steps to the start and to what the velocity is made of; the noise is a constant.
+ * Solves from noise to data. The velocity must be that of a 1-rectified flow, whose noise is independent of its data.
+ * Gradients flow through the steps to the start and to the tensors that the velocity uses; the noise is a constant.
  * @param start [N, ...]
- * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's reason
- * when aborted
+ * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's
+ * reason when aborted
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
   return atOnce(stochasticInPieces(velocity, start, options));
 }
 
-/** As `solveStochastic`, in pieces. */
+/** `solveStochastic` in pieces. */
 export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: StochasticOptions): Pieces<Solution> {
   checkPath('solveStochastic', velocity, start);
-  const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance', 'seed']);
+  const checked = checkOptions('solveStochastic', options, stochasticOptions, ['steps', 'sigmaVariance']);
   const { steps, sigmaVariance, drift = 'exact', noiseScale = 1, epsilon = TIME_EPSILON } = checked;
-  const { seed, first = 0, onStep, signal } = checked;
-  const { device, shape } = start;
+  const { onStep, signal } = checked;
+  const draw = drawOf('solveStochastic', checked, start.device);
   const dt = 1 / steps;
   const gain = sigmaVariance ** 2 / (2 * noiseScale ** 2);
   let x = start;
@@ -74,11 +72,11 @@ export function* stochasticInPieces(velocity: Velocity, start: Tensor, options: 
     const t = (step / steps) * (1 - epsilon) + epsilon;
     const [alongV, alongX] = drift === 'exact' ? [(1 - t) * t, -(1 - t)] : [(t * (1 - t)) / 2, -(2 - t) / 2];
     const before = x;
-    const next = yield* scoped(function* () {
+    const next = yield* withScope(function* () {
       const v = yield* velocityAt(velocity, before, t);
       const moved = linearCombination(before, [v, before], [dt * (1 + gain * alongV), dt * gain * alongX]);
       if (sigmaVariance === 0) return moved;
-      const noise = randn(shape, { seed, sample: first, stream: streams.diffusion + step, device });
+      const noise = draw.normal(start.shape, streams.diffusion + step);
       return linearCombination(moved, [noise], [(1 - t) * sigmaVariance * Math.sqrt(dt)]);
     });
     if (x !== start) x.dispose();

@@ -1,5 +1,5 @@
-// Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions. 0:
-// every path is a straight line and one step is exact.
+// Straightness of a flow's paths (paper, section 2.2): S = E || (Z_1 - Z_0) - v(Z_t, t) ||^2, the mean over dimensions.
+// It is 0 if every path is a straight line, and one step is then exact.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { NonFiniteError } from '../errors.ts';
 import { sub } from '../kernels/elementwise.ts';
@@ -7,7 +7,7 @@ import { mse } from '../kernels/loss.ts';
 import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
 import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
-import { microBatched, type Velocity, watched } from './velocity.ts';
+import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
 export interface StraightnessOptions
   extends Pick<
@@ -26,9 +26,10 @@ const straightnessOptions: OptionKinds<StraightnessOptions> = {
 };
 
 /**
- * Over `steps` Euler steps of the sampler's own grid: v is measured where the sampler asks for it, so that Z_1 - Z_0 is the
- * mean of what is measured. Numbers of the host, without gradients.
- * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason when aborted
+ * Measures v at the times of the sampler's `steps` Euler steps, so that Z_1 - Z_0 is the mean of the measured
+ * velocities. The results are numbers of the host, without gradients.
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason
+ * when aborted
  */
 export async function straightness(
   velocity: Velocity,
@@ -39,14 +40,14 @@ export async function straightness(
     checkOptions('straightness', options, straightnessOptions, ['shape', 'count', 'seed', 'steps']),
   );
   const { shape, count, seed, first, noiseScale, device, steps, epsilon, microBatch = count, signal } = checked;
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const perStep = await inTurns(function* () {
     const euler = { solver: 'euler', steps, epsilon, signal } as const;
     const start = initialNoise([count, ...shape], { seed, first, noiseScale, device });
     const { x: end } = yield* solveInPieces(evaluate, start, euler);
     const chord = sub(end, start);
     const distances: number[] = [];
-    const measured = watched(evaluate, (_x, _t, v) => {
+    const measured = withObserver(evaluate, (_x, _t, v) => {
       distances.push(scope(() => mse(v, chord).item()));
     });
     yield* solveInPieces(measured, start, euler);

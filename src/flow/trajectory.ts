@@ -1,5 +1,6 @@
-// Paths of a flow as they are walked: Z_t, and at each of its points where the path would end if it went straight on from
-// there, Z_t + (1 - t) v(Z_t, t). On a straight path that end never moves (paper, section 2.2).
+// Paths of a flow: the points Z_t, and for each point the end of its tangent, Z_t + (1 - t) v(Z_t, t), where the path
+// would end if it were straight from there on. On a straight path the end of the tangent never moves (paper, section
+// 2.2).
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { NonFiniteError, ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
@@ -7,14 +8,14 @@ import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
 import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
 import { rowsNotFinite } from './solvers.ts';
-import { microBatched, type Velocity, watched } from './velocity.ts';
+import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
 export interface Trajectory {
   /** Times of the points, the last one 1. */
   times: number[];
   /** Z_t at each time, [count, ...shape]. */
   points: Float32Array[];
-  /** Where each would end, likewise; at the last time the point itself. */
+  /** The ends of the tangents, [count, ...shape] each; at the last time the points themselves. */
   ends: Float32Array[];
 }
 
@@ -38,16 +39,17 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
 };
 
 /**
- * Along Euler steps of the sampler's grid, on the host, without gradients.
+ * Follows paths along Euler steps of the sampler's grid. The results are arrays of the host, without gradients.
  * @param options.steps a multiple of `stops`, the points kept before the end
- * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason when aborted
+ * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason
+ * when aborted
  */
 export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
   const required = ['shape', 'count', 'seed', 'steps', 'stops'] as const;
   const checked = withOwnShape('trajectory', checkOptions('trajectory', options, trajectoryOptions, required));
   const { shape, count, seed, noiseScale, device, steps, stops, epsilon, microBatch = count, signal } = checked;
   if (steps % stops !== 0) throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
-  using evaluate = microBatched(velocity, microBatch);
+  using evaluate = withMicroBatches(velocity, microBatch);
   const path: Trajectory = { times: [], points: [], ends: [] };
   const keep = (t: number, point: Float32Array, end: Float32Array) => {
     path.times.push(t);
@@ -56,7 +58,7 @@ export async function trajectory(velocity: Velocity, options: TrajectoryOptions)
   };
   await inTurns(function* () {
     let step = 0;
-    const followed = watched(evaluate, (x, times, v) => {
+    const followed = withObserver(evaluate, (x, times, v) => {
       if (step++ % (steps / stops) !== 0) return;
       const t = (times.dataSync() as Float32Array)[0];
       const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());

@@ -14,8 +14,8 @@ import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
-import { atOnce, type Pieces, scoped } from './pieces.ts';
-import { replaying } from './replay.ts';
+import { atOnce, type Pieces, withScope } from './pieces.ts';
+import { withReplay } from './replay.ts';
 
 /** v(x, t): x [N, ...], t [N], to [N, ...]. */
 export interface Velocity {
@@ -26,12 +26,12 @@ export interface Velocity {
 
 /** A velocity whose evaluation can be interrupted between its parts. */
 export interface VelocityInPieces extends Velocity, Disposable {
-  /** As the function itself. */
+  /** The same result as the function's. */
   inPieces(x: Tensor, t: Tensor): Pieces<Tensor>;
 }
 
-/** v(x, t) in the pieces that a velocity has; one for a plain function. */
-export function* evaluated(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
+/** v(x, t) in the pieces of the velocity; a plain function is one piece. */
+export function* evaluateInPieces(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
   const { inPieces } = velocity as Partial<VelocityInPieces>;
   const v = inPieces ? yield* inPieces(x, t) : velocity(x, t);
   yield;
@@ -41,21 +41,24 @@ export function* evaluated(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Ten
 /** v(x, t) at one time for all samples. @throws ShapeError for a velocity of another shape than x */
 export function* velocityAt(velocity: Velocity, x: Tensor, t: number): Pieces<Tensor> {
   const times = add(zeros([x.shape[0]], { device: x.device }), t);
-  return checkedVelocity(yield* evaluated(velocity, x, times), x);
+  return checkVelocity(yield* evaluateInPieces(velocity, x, times), x);
 }
 
-/** The same velocity; `watch` is told of each evaluation. */
-export function watched(velocity: Velocity, watch: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
+/** The same velocity; `observe` is called after each evaluation. */
+export function withObserver(velocity: Velocity, observe: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
   const inPieces = function* (x: Tensor, t: Tensor): Pieces<Tensor> {
-    const v = yield* evaluated(velocity, x, t);
-    watch(x, t, v);
+    const v = yield* evaluateInPieces(velocity, x, t);
+    observe(x, t, v);
     return v;
   };
   return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), { inPieces });
 }
 
-/** @returns what a velocity gave for x. @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape */
-export function checkedVelocity(v: unknown, x: Tensor): Tensor {
+/**
+ * @returns what a velocity gave for x.
+ * @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape
+ */
+export function checkVelocity(v: unknown, x: Tensor): Tensor {
   requireTensor('velocity', v, 'a function that returns a tensor');
   checkOperands('velocity', [x, v]);
   if (!sameShape(v.shape, x.shape))
@@ -63,14 +66,17 @@ export function checkedVelocity(v: unknown, x: Tensor): Tensor {
   return v;
 }
 
-/** The checks of what every solver takes. @throws ArgumentError, DtypeError, ShapeError for anything but points [N, ...] */
+/**
+ * Checks the arguments that every solver takes.
+ * @throws ArgumentError, DtypeError, ShapeError for anything but points [N, ...]
+ */
 export function checkPath(op: string, velocity: Velocity, start: Tensor): void {
   checkArgument(op, 'velocity', velocity, kinds.callback);
   checkOperands(op, [start]);
   if (start.rank === 0) throw new ShapeError(op, 'points [N, ...]', formatShape(start.shape));
 }
 
-/** The official network is told t * 999. */
+/** The official network takes the label 999 t. */
 export const TIME_SCALE = 999;
 
 const networkKind = kind(
@@ -85,8 +91,8 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
 }
 
 /**
- * Says of a velocity that it does the same work for all points of one shape and reads no values on the host, as a network that is
- * evaluated: samplers then call it twice in a row for a shape, and replay what it launched.
+ * Marks a velocity that launches the same work for all points of one shape and reads no values on the host, such as a
+ * network in evaluation mode. Samplers then call it twice for a shape, and replay the recorded work from then on.
  */
 export function replayable(velocity: Velocity): Velocity {
   checkArgument('replayable', 'velocity', velocity, kinds.callback);
@@ -94,15 +100,16 @@ export function replayable(velocity: Velocity): Velocity {
 }
 
 /**
- * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), so that its results carry no gradient, and
- * replayed where it is replayable; only memory and time differ. Until it is disposed it keeps the memory of what it replays.
+ * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), and replayed if it is replayable.
+ * The values are the same; memory and time differ, and results have no gradient. It keeps the memory of its recording
+ * until it is disposed.
  */
-export function microBatched(velocity: Velocity, size: number): VelocityInPieces {
-  checkArgument('microBatched', 'velocity', velocity, kinds.callback);
-  checkArgument('microBatched', 'size', size, kinds.count);
-  const evaluate = replaying(velocity, velocity.replayable === true);
+export function withMicroBatches(velocity: Velocity, size: number): VelocityInPieces {
+  checkArgument('withMicroBatches', 'velocity', velocity, kinds.callback);
+  checkArgument('withMicroBatches', 'size', size, kinds.count);
+  const evaluate = withReplay(velocity, velocity.replayable === true);
   const inPieces = (x: Tensor, t: Tensor): Pieces<Tensor> => {
-    checkOperands('microBatched', [x, t]);
+    checkOperands('withMicroBatches', [x, t]);
     return inParts(x.shape[0], size, (from, to) => noGrad(() => evaluate(rows(x, from, to), rows(t, from, to))));
   };
   return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), {
@@ -113,7 +120,7 @@ export function microBatched(velocity: Velocity, size: number): VelocityInPieces
 
 /** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */
 export function inParts(n: number, size: number, evaluate: (from: number, to: number) => Tensor): Pieces<Tensor> {
-  return scoped(function* () {
+  return withScope(function* () {
     if (n <= size) return evaluate(0, n);
     const parts: Tensor[] = [];
     for (let from = 0; from < n; from += size) {

@@ -1,5 +1,5 @@
-// Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the batch,
-// the device or the number of threads. The first axis of a tensor counts samples.
+// Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the
+// batch, the device or the number of threads. The first axis of a tensor counts samples.
 import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
@@ -20,32 +20,32 @@ const signatures = {
   random_dropout: 'ptr ptr i32 i32 ptr i32 i32 i32 i32 i32 i32 f32',
 };
 
-/** Each operation rounded by itself, on every device: the bits are part of what a seed means. */
+/** No fused operations on any device: a seed stands for the same bits everywhere. */
 export const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
 const cudaKernels = storageModules('kernels/random.cu', signatures, { flags: ['--fmad=false'] });
 
-/** Elements of a sample that one thread of CUDA draws: a block of the generator. */
+/** Elements of a sample that one CUDA thread draws, a block of the generator. */
 const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };
 
-/** Threads for samples of that width. */
+/** CUDA threads for samples of `width` elements. */
 const threadsFor = (kernel: keyof typeof BLOCK, samples: number, width: number) =>
   perElement(samples * Math.ceil(width / BLOCK[kernel]));
 
 export interface DrawOptions {
   /** A whole number from 0 to 2^53. */
   seed: number;
-  /** Number of the first sample in the run; default 0. */
-  sample?: number;
-  /** Where that number counts from: memory, so that a recorded graph draws anew at each replay; default 0. */
+  /** Number of the first sample of the batch; sample i of the tensor is sample `first + i` of the run. Default 0. */
+  first?: number;
+  /** Device memory that `first` counts from, so that a recorded graph draws other numbers at each replay; default 0. */
   origin?: Counter;
   /** Distinct for each use of one seed; default 0. */
   stream?: number;
 }
 
-/** The kinds of what a draw needs, for functions that hand it on. */
+/** The kinds of `DrawOptions`, for functions that pass them on. */
 export const drawOptions: OptionKinds<DrawOptions> = {
   seed: kinds.number,
-  sample: kinds.number,
+  first: kinds.number,
   origin: instanceOf(Counter, 'a Counter'),
   stream: kinds.number,
 };
@@ -58,18 +58,18 @@ const newTensorOptions: OptionKinds<DrawOptions & NewTensorOptions> = {
   requiresGrad: kinds.boolean,
 };
 
-/** The origin's address, then seed, sample and stream as the 32-bit words that kernels take. */
-function drawWords(op: string, { seed, sample = 0, origin, stream = 0 }: DrawOptions): number[] {
+/** The origin's address, then seed, number of the first sample and stream as the 32-bit words that kernels take. */
+function drawWords(op: string, { seed, first = 0, origin, stream = 0 }: DrawOptions): number[] {
   for (const [name, value, most] of [
     ['seed', seed, 2 ** 53],
-    ['sample', sample, 2 ** 53],
+    ['first', first, 2 ** 53],
     ['stream', stream, 2 ** 32],
   ] as const)
     if (!Number.isInteger(value) || value < 0 || value >= most)
       throw new ValueError(
-        `[${op}] expected a ${name} that is a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
+        `[${op}] expected ${name} to be a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
       );
-  return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(sample), stream | 0];
+  return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(first), stream | 0];
 }
 
 function generate(
@@ -101,22 +101,25 @@ export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): 
   return generate('uniform', 'random_uniform', shape, options);
 }
 
-/** A mask of dropout: drawn with p in steps of 2^-16; what is kept is scaled by 1 / (1 - p) of p as it is given. */
+/**
+ * A dropout mask. Elements are dropped with p rounded to a multiple of 2^-16; the others are scaled by 1 / (1 - p), p
+ * as given.
+ */
 export interface DropoutOptions extends DrawOptions {
   p: number;
 }
 
-/** A mask that backward draws again, and how often its origin had been set when it was drawn first. */
+/** A mask that backward draws again, and how often its origin had been set when forward drew it. */
 export interface DrawnMask extends DropoutOptions {
   originWrites: number | undefined;
 }
 
-/** The mask as a graph keeps it. */
+/** The mask as the graph saves it. */
 export function drawnMask(options: DropoutOptions): DrawnMask {
   return { ...options, originWrites: options.origin?.writes };
 }
 
-/** @throws NotDifferentiableError where the origin was set since: another mask would be drawn */
+/** @throws NotDifferentiableError if the origin was set after the op ran: backward would draw another mask */
 export function assertSameMask(op: string, { origin, originWrites }: DrawnMask): void {
   if (origin?.writes !== originWrites)
     throw new NotDifferentiableError(

@@ -1,6 +1,7 @@
 // Adam with warm-up, weight decay and clipping of the global norm, and the exponential moving average of the weights,
 // in one pass over the parameter arena. Kingma, Ba 2015; order and schedules of the official code (losses.py, ema.py):
-//   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
+//   lr_s = lr min(s / warmup, 1), s from 0; clip; Adam; then
+//   shadow -= (1 - d)(shadow - p), d = min(rate, (1 + n) / (10 + n))
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { withoutInterruption } from '../device/interruption.ts';
 import { FileError, formatShape, ShapeError, ValueError } from '../errors.ts';
@@ -12,6 +13,7 @@ import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
 import { checkState, type Module, type StateValues } from './module.ts';
+import { LossRing, type StepLoss } from './step_loss.ts';
 
 export interface AdamOptions {
   learningRate: number;
@@ -63,10 +65,14 @@ export class Adam {
   private readonly firstMoment: Tensor;
   private readonly secondMoment: Tensor;
   private readonly ema: Tensor | null;
-  /** Of the update that comes next on the device. */
+  /** Step size, correction and share of the average of the next update. */
   private readonly schedule: Tensor;
+  private readonly losses: LossRing;
   private updates = 0;
-  /** While the averaged weights are in the module: the trained ones, and the calls of `withEma` that have not returned. */
+  /**
+   * While the averaged weights are in the module: the trained weights, and the number of calls of `withEma` that have
+   * not returned.
+   */
   private aside: { trained: Tensor; users: number } | undefined;
 
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
@@ -77,6 +83,7 @@ export class Adam {
     this.secondMoment = this.arena.zerosLike('moments of Adam');
     this.ema = this.options.emaRate > 0 ? this.arena.zerosLike('moving average') : null;
     this.schedule = keep(allocate([3], { device: this.arena.values.device }));
+    this.losses = new LossRing(this.arena.values.device);
     if (this.ema) this.ema.device.copy(this.ema.address, this.arena.values.address, this.ema.size * 4);
   }
 
@@ -96,9 +103,9 @@ export class Adam {
   }
 
   /**
-   * The host's half of `step`: counts the next update and puts its step size, correction and share of the average where the kernel reads
-   * them.
-   * @throws ValueError while `withEma` runs, or for a parameter or its grad that was set to another tensor since
+   * The host's half of `step`: counts the next update and uploads its step size, correction and share of the average
+   * for the kernel.
+   * @throws ValueError while `withEma` runs, or for a parameter or a grad that has been replaced by another tensor
    */
   advance(): void {
     this.assertTrained('Adam.step');
@@ -117,8 +124,8 @@ export class Adam {
   }
 
   /**
-   * The device's half of `step`, the same work each time, so that it can be recorded. An update whose norm is not finite is not
-   * made.
+   * The device's half of `step`: the same work each time, so it can be recorded. Skips the update if the norm is not
+   * finite.
    */
   update(): Tensor {
     return withoutInterruption(() => this.updateAll());
@@ -151,18 +158,22 @@ export class Adam {
   }
 
   /**
-   * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once backward has begun,
-   * gradients are zeroed.
+   * One update from the gradient of the loss that `f` computes; frees everything made in between. Where it fails once
+   * backward has begun, gradients are zeroed. It does not wait for the device.
+   * @returns the loss of this step, whose `item()` can be read until 128 further steps have been made
    * @throws as `step` and `backward`
    */
-  minimize(f: () => Tensor): void {
+  minimize(f: () => Tensor): StepLoss {
     checkArgument('Adam.minimize', 'its argument', f, kinds.callback);
-    scope(() => {
+    return scope(() => {
       const loss: unknown = f();
       requireTensor('Adam.minimize', loss, 'a function that returns a loss tensor');
       try {
         loss.backward();
+        // Before the update: a loss may lie in the memory of a parameter.
+        const handle = this.losses.put(loss);
         this.step();
+        return handle;
       } catch (error) {
         if (!this.arena.gradients.disposed) this.arena.zeroGradients();
         throw error;
@@ -170,7 +181,7 @@ export class Adam {
     });
   }
 
-  /** What the optimiser keeps for each parameter, by name, as windows that the caller owns. */
+  /** The optimiser's state for each parameter, by name. The caller owns the tensors, which are windows of the arena. */
   *state(kind: AdamState): Generator<[string, Tensor]> {
     checkArgument('Adam.state', 'kind', kind, oneOf(adamStates));
     const { arena } = this;
@@ -178,8 +189,8 @@ export class Adam {
   }
 
   /**
-   * Goes on where another optimiser of the same module stood.
-   * @param updates how many it had done
+   * Continues from the state of another optimiser of the same module.
+   * @param updates how many updates it had made
    * @param states host arrays by kind and parameter name
    * @throws FileError naming the first missing name, ShapeError naming a wrong shape
    */
@@ -211,8 +222,8 @@ export class Adam {
   }
 
   /**
-   * Runs `fn` with the averaged weights in the module, then puts the trained ones back: with several calls at a time, when the last of
-   * them returns. There is no update in between.
+   * Runs `fn` with the averaged weights in the module, then puts the trained weights back. If calls overlap, they are
+   * put back when the last call returns. Updates in between are refused.
    */
   async withEma<T>(fn: () => Promise<T>): Promise<T> {
     checkArgument('Adam.withEma', 'its argument', fn, kinds.callback);
@@ -228,7 +239,7 @@ export class Adam {
     }
   }
 
-  /** Puts those weights into the module. @returns the ones that were there */
+  /** Puts `weights` into the module. @returns a copy of the previous ones */
   private exchange(weights: Tensor): Tensor {
     const { arena } = this;
     const { device, address, size } = arena.values;
@@ -252,15 +263,16 @@ export class Adam {
     this.put(trained);
   }
 
-  /** @throws ValueError while the averaged weights are in the module: what is done to them would be lost */
+  /** @throws ValueError while the averaged weights are in the module: changes to them would be lost */
   private assertTrained(op: string): void {
     if (this.aside)
       throw new ValueError(`[${op}] expected the trained weights in the module, got a call while withEma() runs`);
   }
 
-  /** Frees weights, gradients, moments, average and schedule. */
+  /** Frees weights, gradients, moments, average, schedule and losses. */
   dispose(): void {
     for (const tensor of [this.firstMoment, this.secondMoment, this.ema, this.schedule]) tensor?.dispose();
+    this.losses.dispose();
     this.arena.dispose();
   }
 }

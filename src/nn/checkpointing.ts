@@ -20,17 +20,17 @@ export function checkpointedBlock<X extends Tensor | Tensor[]>(
 ): Tensor {
   const parts: Tensor[] = Array.isArray(x) ? x : [x];
   const { training } = block;
-  const { seed, sample } = state;
+  const { seed, first } = state;
   const forward = (...given: Tensor[]): Tensor => {
-    const now = { training: block.training, seed: state.seed, sample: state.sample };
+    const now = { training: block.training, seed: state.seed, first: state.first };
     block.train(training);
-    Object.assign(state, { seed, sample });
+    Object.assign(state, { seed, first });
     try {
       const input = Array.isArray(x) ? given.slice(0, parts.length) : given[0];
       return block.forward(input as X, given[parts.length]);
     } finally {
       block.train(now.training);
-      Object.assign(state, { seed: now.seed, sample: now.sample });
+      Object.assign(state, { seed: now.seed, first: now.first });
     }
   };
   return checkpoint(forward, activated ? [...parts, activated] : parts);

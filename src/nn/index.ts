@@ -20,5 +20,6 @@ export {
   officialEntries,
   toOfficial,
 } from './official_names.ts';
+export type { StepLoss } from './step_loss.ts';
 export { UNet } from './unet.ts';
 export { ddpmppCifar10, ncsnpp256, type UNetOptions } from './unet_options.ts';

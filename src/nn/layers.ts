@@ -86,11 +86,11 @@ export class GroupNorm extends Module {
   }
 }
 
-/** What every dropout layer of a model draws from; training sets `sample` before each forward. */
+/** What every dropout layer of a model draws from; training sets `first` before each forward. */
 export interface DropoutState {
   seed: number;
   /** Number of the batch's first sample in the run, counted from `origin`. */
-  sample: number;
+  first: number;
   /** Default 0. */
   origin?: Counter;
 }

@@ -74,7 +74,7 @@ export class UNet extends Module {
     checkInitializer('UNet', init);
     const { baseChannels: base, embedding } = options;
     this.options = options;
-    this.dropoutState = { seed: options.seed, sample: 0 };
+    this.dropoutState = { seed: options.seed, first: 0 };
     this.context = {
       resblock: options.resblock,
       nonlinearity: options.nonlinearity,

@@ -69,7 +69,7 @@ const contextOf = (init: nn.Initializer): Context => ({
   fir: [1, 3, 3, 1],
   embeddingChannels: 5,
   dropout: 0.3,
-  dropoutState: { seed: 1, sample: 0 },
+  dropoutState: { seed: 1, first: 0 },
   initScale: 1,
   skipRescale: true,
   init,
@@ -155,7 +155,7 @@ export const claims: Record<string, Record<string, Claim>> = {
       (module, [x]) => module.forward(x),
     ),
     Dropout: moduleOf(
-      () => new nn.Dropout(0.4, 1, { seed: 1, sample: 0 }),
+      () => new nn.Dropout(0.4, 1, { seed: 1, first: 0 }),
       [[4, 5]],
       (dropout, [x]) => dropout.forward(x),
     ),
@@ -198,13 +198,13 @@ export const claims: Record<string, Record<string, Claim>> = {
   flow: {
     ...none('numbers and names', 'LIKELIHOOD_EPSILON', 'TIME_EPSILON', 'TIME_SCALE', 'fixedSolvers', 'sdeDrifts'),
     ...none('numbers and names', 'solverNames', 'timeLaws', 'evaluationsAStep', 'energyDistance'),
-    ...none('draws', 'drawTimes', 'initialNoise', 'scheduledTimes', 'uniformTimes'),
+    ...none('draws', 'Draw', 'initialNoise', 'scheduledTimes'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'encode', 'likelihood', 'sample', 'straightness'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'trajectory'),
     interpolate: of([state, state, [n]], ([x0, x1, t]) => flow.interpolate(x0, x1, t)),
-    microBatched: {
+    withMicroBatches: {
       unrecorded: (x) => {
-        using parts = flow.microBatched((y) => engine.exp(y), 1);
+        using parts = flow.withMicroBatches((y) => engine.exp(y), 1);
         return parts(x, engine.zeros([2], { device: x.device }));
       },
     },
@@ -214,11 +214,11 @@ export const claims: Record<string, Record<string, Claim>> = {
         engine.mul(t, 1e-3),
       ),
     ),
-    pathGauges: { unrecorded: (x) => flow.pathGauges((y) => engine.exp(y), x, { steps: 2 }).end },
+    pathStatistics: { unrecorded: (x) => flow.pathStatistics((y) => engine.exp(y), x, { steps: 2 }).end },
     pseudoHuber: of([state, state, state], ([v, x0, x1]) => flow.pseudoHuber(v, x0, x1)),
     pseudoHubers: of([state, state, state], ([v, x0, x1]) => flow.pseudoHubers(v, x0, x1, 0.3)),
     rectifiedFlowLoss: of([state, state, [n], [3]], ([x1, x0, t, w]) =>
-      flow.rectifiedFlowLoss(velocityOf(w), x1, { seed: 1, sample: 0, x0, t }),
+      flow.rectifiedFlowLoss(velocityOf(w), x1, { seed: 1, first: 0, x0, t }),
     ),
     replayable: of([state, [3]], ([x, w]) =>
       flow.replayable(velocityOf(w))(x, engine.zeros([n], { device: x.device })),

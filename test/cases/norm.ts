@@ -31,7 +31,7 @@ const beforeUpsampling = (y: Array64): Array64 =>
     reference.at(y, [n, 2 * i, 2 * j, c]),
   );
 
-const random = { seed: 7, stream: 3, sample: 5 };
+const random = { seed: 7, stream: 3, first: 5 };
 
 const normalisation: CaseTolerance = {
   value: { absolute: 3e-6, relative: 3e-6 },

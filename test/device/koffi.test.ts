@@ -94,7 +94,7 @@ test('a step of training has the same bits when everything is collected between 
         losses.push(optimizer.minimize(() => {
           const x = randn([16, 8], { seed: step });
           return sum(square(sub(network.forward(x), x)));
-        }));
+        }).item());
       const parameters = [...network.namedParameters()].flatMap(([, tensor]) => [...tensor.dataSync()]);
       Object.assign(device, { load, upload, table });
       return JSON.stringify([losses, parameters]);

@@ -6,8 +6,7 @@ import {
   type FixedSolver,
   fixedSolvers,
   likelihood,
-  microBatched,
-  pathGauges,
+  pathStatistics,
   replayable,
   type SolverName,
   sample,
@@ -19,8 +18,9 @@ import {
   straightness,
   trajectory,
   type Velocity,
+  withMicroBatches,
 } from '../../src/flow/index.ts';
-import { replaying } from '../../src/flow/replay.ts';
+import { withReplay } from '../../src/flow/replay.ts';
 import {
   add,
   checkpoint,
@@ -206,7 +206,7 @@ describe('on cpu', () => {
                 [(gain * t * (1 - t)) / 2, v],
                 [(-gain * (2 - t)) / 2, x],
               ];
-        const noise = randn([n, width], { seed, sample: 3, stream: streams.diffusion + step, device });
+        const noise = randn([n, width], { seed, first: 3, stream: streams.diffusion + step, device });
         x = along(x, [1 / steps, v], ...pull, [((1 - t) * sigmaVariance) / Math.sqrt(steps), noise]);
       }
       return x;
@@ -317,7 +317,7 @@ describe('on cpu', () => {
       await straightness(velocity, { ...options, steps: 4 });
       await trajectory(velocity, { ...options, steps: 4, stops: 2 });
       await likelihood(velocity, data, { shape: [width], device, tolerance: 1e-2 });
-      const { end } = pathGauges(velocity, start, { steps: 3 });
+      const { end } = pathStatistics(velocity, start, { steps: 3 });
       expect(end.requiresGrad).toBe(false);
       end.dispose();
     };
@@ -332,8 +332,8 @@ describe('on cpu', () => {
   it('a velocity in small parts carries none, and one that is replayed is evaluated anew where gradients are recorded', () => {
     scope(() => {
       const { velocity, weight } = network();
-      using parts = microBatched(velocity, 2);
-      using again = replaying(velocity, true);
+      using parts = withMicroBatches(velocity, 2);
+      using again = withReplay(velocity, true);
       const x = randn([n, width], { seed: 1, device });
       const t = full([n], 0.5, { device });
       expect(parts(x, t).requiresGrad).toBe(false);

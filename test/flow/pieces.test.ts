@@ -5,15 +5,15 @@ import type { Device } from '../../src/device/device.ts';
 import {
   encode,
   likelihood,
-  microBatched,
   type SampleOptions,
   sample,
   solve,
   straightness,
   trajectory,
   type Velocity,
+  withMicroBatches,
 } from '../../src/flow/index.ts';
-import { atOnce, inTurns, type Pieces, scoped, within } from '../../src/flow/pieces.ts';
+import { atOnce, inTurns, type Pieces, within, withScope } from '../../src/flow/pieces.ts';
 import { mul, noGrad, sub, sum, tensor } from '../../src/index.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -77,7 +77,7 @@ it('pieces run at once and in turns give the same, and free what they do not ret
   const { live } = device.memory();
   function* work(): Pieces<ReturnType<typeof mul>> {
     const start = tensor([1, 2, 3], { device });
-    const doubled = yield* scoped(function* () {
+    const doubled = yield* withScope(function* () {
       const first = mul(start, 3);
       yield;
       return sub(first, start);
@@ -85,7 +85,7 @@ it('pieces run at once and in turns give the same, and free what they do not ret
     yield;
     return mul(doubled, 2);
   }
-  const scopeOfCall = within(noGrad, () => scoped(work));
+  const scopeOfCall = within(noGrad, () => withScope(work));
   using once = atOnce(scopeOfCall);
   using turned = await inTurns(work);
   expect([...once.dataSync()]).toEqual([4, 8, 12]);
@@ -96,7 +96,7 @@ it('pieces run at once and in turns give the same, and free what they do not ret
 it('pieces that are given up run what stands in finally, in their scope', () => {
   const { live } = device.memory();
   let ended = 0;
-  const pieces = scoped(function* () {
+  const pieces = withScope(function* () {
     const made = tensor([1], { device });
     try {
       yield;
@@ -117,7 +117,7 @@ it('gradients flow through a solver whose velocity runs in parts only where it r
   const { x } = solve((y) => mul(y, -1), start, { solver: 'euler', steps: 2, epsilon: 0 });
   sum(x).backward();
   expect([...(start.grad?.dataSync() ?? [])]).toEqual([0.25, 0.25]);
-  using parts = microBatched((y) => mul(y, -1), 1);
+  using parts = withMicroBatches((y) => mul(y, -1), 1);
   const { x: constant } = solve(parts, start, { solver: 'euler', steps: 2, epsilon: 0 });
   expect([...constant.dataSync()]).toEqual([0.25, 0.5]);
 });
@@ -142,7 +142,7 @@ describe('samples that are not finite', () => {
   it.each(['euler', 'rk45', 'heun'] as const)(
     'are left out and named where that is asked for, with %s',
     async (solver) => {
-      const { images, leftOut } = await sample(broken(0), {
+      const { samples, leftOut } = await sample(broken(0), {
         ...options,
         device,
         solver,
@@ -150,10 +150,10 @@ describe('samples that are not finite', () => {
         notFinite: 'leave out',
       });
       expect(leftOut).toEqual([0, 3]);
-      const { images: sound } = await sample(broken(Number.NEGATIVE_INFINITY), {
+      const { samples: sound } = await sample(broken(Number.NEGATIVE_INFINITY), {
         ...{ ...options, device, solver, count: 4, latents: Float32Array.of(1, 2, 4, 5), batch: 2 },
       });
-      expect(images).toEqual(sound);
+      expect(samples).toEqual(sound);
     },
   );
 

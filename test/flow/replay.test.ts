@@ -5,12 +5,12 @@ import type { Device } from '../../src/device/device.ts';
 import { RecordingError } from '../../src/errors.ts';
 import {
   likelihood,
-  microBatched,
   networkVelocity,
   replayable,
   type SampleOptions,
   sample,
   type Velocity,
+  withMicroBatches,
 } from '../../src/flow/index.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { buildModel } from '../../src/run/checkpoints/model.ts';
@@ -97,7 +97,7 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
   });
 
   it('an evaluation within work that is recorded is refused, and an error of the velocity is its own', () => {
-    using evaluate = microBatched(
+    using evaluate = withMicroBatches(
       replayable((x, t) => add(x, t)),
       2,
     );
@@ -108,7 +108,7 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
       expect(evaluate(x, t).item()).toBe(3.5);
     });
     let calls = 0;
-    using failing = microBatched(
+    using failing = withMicroBatches(
       replayable((x) => {
         if (calls++ > 0) throw new RangeError('of its own');
         return x;

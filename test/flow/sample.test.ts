@@ -55,9 +55,9 @@ test.each([0, TIME_EPSILON])('rk45 carries each point from t = %d to its own ima
   using start = randn([10, 3], { device, seed: 4, stream: 2 });
   const x0 = start.dataSync();
   for (const batch of [10, 4]) {
-    const { images, nfe } = await sample(gaussian, { ...options, batch });
+    const { samples, nfe } = await sample(gaussian, { ...options, batch });
     expect(nfe).toBeGreaterThan(10);
-    images.forEach((value, i) => expect(Math.abs(value - imageOf(x0[i], epsilon))).toBeLessThan(1e-4));
+    samples.forEach((value, i) => expect(Math.abs(value - imageOf(x0[i], epsilon))).toBeLessThan(1e-4));
   }
 });
 
@@ -76,9 +76,9 @@ function recorded(velocity: Velocity): { velocity: Velocity; times: number[] } {
 test('fixed steps of 1/N stand on the official times i/N (1 - eps) + eps', async () => {
   const { velocity, times } = recorded((x) => full(x.shape, 2, { device }));
   const options = { shape: [1], count: 1, seed: 0, solver: 'euler', latents: Float32Array.of(1), device } as const;
-  const { images, nfe } = await sample(velocity, { ...options, steps: 4 });
+  const { samples, nfe } = await sample(velocity, { ...options, steps: 4 });
   expect(nfe).toBe(4);
-  expect(images[0]).toBe(3);
+  expect(samples[0]).toBe(3);
   expect(times).toEqual([0, 1, 2, 3].map((i) => Math.fround((i / 4) * (1 - 1e-3) + 1e-3)));
 
   times.length = 0;
@@ -91,19 +91,19 @@ test('fixed steps of 1/N stand on the official times i/N (1 - eps) + eps', async
 });
 
 test('one Euler step is z_0 + v(z_0, eps)', async () => {
-  const { images } = await sample(gaussian, { shape: [2], count: 5, seed: 3, solver: 'euler', steps: 1, device });
+  const { samples } = await sample(gaussian, { shape: [2], count: 5, seed: 3, solver: 'euler', steps: 1, device });
   scope(() => {
     const z0 = initialNoise([5, 2], { seed: 3, device });
     const one = add(z0, gaussian(z0, full([5], TIME_EPSILON, { device })));
-    images.forEach((value, i) => expect(Math.abs(value - one.dataSync()[i])).toBeLessThan(1e-6));
+    samples.forEach((value, i) => expect(Math.abs(value - one.dataSync()[i])).toBeLessThan(1e-6));
   });
 });
 
 test('encode goes back to the noise the samples came from', async () => {
   const options = { shape: [2], solver: 'rk45', tolerance: 1e-6, device } as const;
-  const { images } = await sample(gaussian, { ...options, count: 9, seed: 7 });
+  const { samples } = await sample(gaussian, { ...options, count: 9, seed: 7 });
   for (const batch of [9, 4]) {
-    const { latents, nfe } = await encode(gaussian, images, { ...options, batch });
+    const { latents, nfe } = await encode(gaussian, samples, { ...options, batch });
     expect(nfe).toBeGreaterThan(10);
     const z0 = scope(() => initialNoise([9, 2], { seed: 7, device }).dataSync());
     latents.forEach((value, i) => expect(Math.abs(value - z0[i])).toBeLessThan(1e-4));
@@ -115,7 +115,7 @@ test('a sample depends on its number, not on the call, and scales with the noise
   const options = { shape: [3], seed: 5, solver: 'euler', steps: 3, device } as const;
   const all = await sample(gaussian, { ...options, count: 8 });
   const last = await sample(gaussian, { ...options, count: 3, first: 5 });
-  expect(last.images).toEqual(all.images.slice(15));
+  expect(last.samples).toEqual(all.samples.slice(15));
   scope(() => {
     const z0 = initialNoise([4, 3], { seed: 5, device }).dataSync();
     const doubled = initialNoise([4, 3], { seed: 5, noiseScale: 2, device }).dataSync();
@@ -132,8 +132,8 @@ test('an epsilon outside [0, 1) is refused', () => {
 
 test('latents replace the noise', async () => {
   const latents = Float32Array.of(0, 1, -1, 2);
-  const { images } = await sample(gaussian, { shape: [2], count: 2, seed: 0, solver: 'rk45', latents, device });
-  images.forEach((value, i) => expect(Math.abs(value - imageOf(latents[i], TIME_EPSILON))).toBeLessThan(1e-3));
+  const { samples } = await sample(gaussian, { shape: [2], count: 2, seed: 0, solver: 'rk45', latents, device });
+  samples.forEach((value, i) => expect(Math.abs(value - imageOf(latents[i], TIME_EPSILON))).toBeLessThan(1e-3));
 });
 
 test('an aborted signal ends it', async () => {
@@ -156,14 +156,14 @@ test('a flow to two moons reaches an energy distance below 0.02', async () => {
   for (let step = 0; step < 3000; step++) {
     const points = samplePoints('two_moons', 256, step);
     optimizer.minimize(() =>
-      rectifiedFlowLoss(velocity, tensor(points, { shape: [256, 2], device }), { seed: 0, sample: 256 * step }),
+      rectifiedFlowLoss(velocity, tensor(points, { shape: [256, 2], device }), { seed: 0, first: 256 * step }),
     );
   }
-  const { images } = await optimizer.withEma(() =>
+  const { samples } = await optimizer.withEma(() =>
     sample(velocity, { shape: [2], count: 2000, seed: 1, solver: 'rk45', device }),
   );
   const data = samplePoints('two_moons', 2000, 1_000_000);
-  const distance = energyDistance(images, data, 2);
+  const distance = energyDistance(samples, data, 2);
   const noise = energyDistance(samplePoints('gaussian', 2000, 3), data, 2);
   expect(distance).toBeLessThan(0.02);
   expect(noise).toBeGreaterThan(5 * distance);
@@ -203,9 +203,9 @@ test('a shape that changes while batches are awaited is the one that was given',
   const onProgress = () => {
     shape[0] = 5;
   };
-  expect((await sample((x) => x, { ...options, shape, onProgress, device })).images).toEqual(still.images);
+  expect((await sample((x) => x, { ...options, shape, onProgress, device })).samples).toEqual(still.samples);
   shape[0] = 2;
-  const { latents } = await encode((x) => x, still.images, { shape, batch: 1, solver: 'euler', onProgress, device });
+  const { latents } = await encode((x) => x, still.samples, { shape, batch: 1, solver: 'euler', onProgress, device });
   expect(latents.length).toBe(6);
 });
 
@@ -231,12 +231,12 @@ test('points whose memory goes elsewhere while batches are awaited are refused b
 test('what a replayable velocity keeps is not disposed', async () => {
   const kept = tensor([[1], [2]], { device });
   const options = { shape: [1], count: 2, seed: 0, solver: 'euler', steps: 4, device } as const;
-  const { images } = await sample(
+  const { samples } = await sample(
     replayable(() => kept),
     options,
   );
   expect(Array.from(kept.dataSync())).toEqual([1, 2]);
-  expect(images).toEqual((await sample(() => kept, options)).images);
+  expect(samples).toEqual((await sample(() => kept, options)).samples);
 });
 
 test('points, times and velocities of other counts are refused, not repeated', () => {

@@ -44,24 +44,24 @@ test.each([
   async (sigmaVariance, legacy) => {
     const exact = await sample(gaussian(1), { ...common, sigmaVariance, device });
     expect(exact.nfe).toBe(500);
-    expect(Math.abs(deviation(exact.images) - DEVIATION)).toBeLessThan(0.01);
+    expect(Math.abs(deviation(exact.samples) - DEVIATION)).toBeLessThan(0.01);
     const official = await sample(gaussian(1), { ...common, sigmaVariance, sdeDrift: 'legacy', device });
-    expect(Math.abs(deviation(official.images) - legacy)).toBeLessThan(0.01);
+    expect(Math.abs(deviation(official.samples) - legacy)).toBeLessThan(0.01);
   },
   60_000,
 );
 
 test('the exact drift knows the scale of the noise', async () => {
   const options = { ...common, noiseScale: 2, sigmaVariance: 2, device };
-  const { images } = await sample(gaussian(2), options);
-  expect(Math.abs(deviation(images) - DEVIATION)).toBeLessThan(0.01);
+  const { samples } = await sample(gaussian(2), options);
+  expect(Math.abs(deviation(samples) - DEVIATION)).toBeLessThan(0.01);
 });
 
 test('one step is the formula, with the noise of stream, sample and step', () => {
   scope(() => {
     const [sigmaVariance, noiseScale, t, count] = [1.5, 2, 1e-3, 5];
     const start = randn([count, 1], { device, seed: 2 });
-    const noise = randn([count, 1], { device, seed: 3, sample: 40, stream: streams.diffusion }).dataSync();
+    const noise = randn([count, 1], { device, seed: 3, first: 40, stream: streams.diffusion }).dataSync();
     const slope = gaussian(noiseScale)(full([1, 1], 1, { device }), full([1], t, { device })).item();
     const sigma = (1 - t) * sigmaVariance;
     const score = (x: number, v: number) => (t * v - x) / ((1 - t) * noiseScale ** 2);
@@ -106,10 +106,10 @@ test('its noise depends on seed, sample and step, not on the batch; nothing is l
   const before = device.memory().live;
   const [parts, last] = await runs();
   expect(device.memory().live).toBe(before);
-  expect(parts.images).toEqual(whole.images);
-  expect(last.images).toEqual(whole.images.slice(32));
+  expect(parts.samples).toEqual(whole.samples);
+  expect(last.samples).toEqual(whole.samples.slice(32));
   const other = await sample(gaussian(1), { ...options, seed: 12 });
-  expect(other.images).not.toEqual(whole.images);
+  expect(other.samples).not.toEqual(whole.samples);
 });
 
 test('options outside their range are refused', async () => {

@@ -82,12 +82,12 @@ describe('Gaussian to Gaussian, by the exact velocity', () => {
     const z0 = noise(count, 3);
     const expected = gaussianMap(z0);
     const worst = (z1: Float32Array) => z1.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
-    const { images: z1 } = await sample(first, { ...along, solver: 'rk4', steps: 60, device });
+    const { samples: z1 } = await sample(first, { ...along, solver: 'rk4', steps: 60, device });
     expect(worst(z1)).toBeLessThan(1e-4);
     // Straight paths: one step is exact.
-    const { images: one } = await sample(second, { ...along, solver: 'euler', steps: 1, device });
+    const { samples: one } = await sample(second, { ...along, solver: 'euler', steps: 1, device });
     expect(worst(one)).toBeLessThan(1e-5);
-    const { images: many } = await sample(second, { ...along, solver: 'rk4', steps: 20, device });
+    const { samples: many } = await sample(second, { ...along, solver: 'rk4', steps: 20, device });
     expect(worst(many)).toBeLessThan(1e-5);
   });
 
@@ -137,7 +137,7 @@ function learn(pairs: (step: number) => { x0?: Float32Array; x1: Float32Array },
     optimizer.minimize(() =>
       rectifiedFlowLoss(velocity, tensor(x1, { shape, device }), {
         seed: 0,
-        sample: shape[0] * step,
+        first: shape[0] * step,
         ...(x0 && { x0: tensor(x0, { shape, device }) }),
       }),
     );
@@ -195,7 +195,7 @@ describe.each([
   beforeAll(async () => {
     flow = learn((step) => ({ x1: draw(batch, step) }), 3000);
     const z0 = noise(pairCount, 7);
-    const { images: z1 } = await end(flow, pairCount, 7);
+    const { samples: z1 } = await end(flow, pairCount, 7);
     reflow = learn((step) => {
       const first = 2 * batch * (step % 64);
       return { x0: z0.slice(first, first + 2 * batch), x1: z1.slice(first, first + 2 * batch) };
@@ -203,7 +203,7 @@ describe.each([
   }, 120_000);
 
   it('reflow keeps the marginal: moments, and energy distance to fresh points', async () => {
-    const [one, two] = [(await end(flow, count, 11)).images, (await end(reflow, count, 11)).images];
+    const [one, two] = [(await end(flow, count, 11)).samples, (await end(reflow, count, 11)).samples];
     const data = draw(count, 1e6);
     const moments = (points: Float32Array) => {
       const [x, y] = [0, 1].map((axis) => Array.from({ length: count }, (_, i) => points[2 * i + axis]));
@@ -217,7 +217,7 @@ describe.each([
       }
     const n = 800;
     const fresh = draw(n, 2e6);
-    const own = (await end(reflow, n, 12)).images;
+    const own = (await end(reflow, n, 12)).samples;
     expect(permutationTest(one.slice(0, 2 * n), fresh)).toBeGreaterThan(0.01);
     expect(permutationTest(own, fresh)).toBeGreaterThan(0.01);
     expect(permutationTest(own, one.slice(0, 2 * n))).toBeGreaterThan(0.01);
@@ -232,7 +232,7 @@ describe.each([
 
   it('no convex cost rises, and paths become straight', async () => {
     const z0 = noise(count, 11);
-    const [one, two] = [(await end(flow, count, 11)).images, (await end(reflow, count, 11)).images];
+    const [one, two] = [(await end(flow, count, 11)).samples, (await end(reflow, count, 11)).samples];
     for (const power of [1, 2] as const) {
       const [independent, first, second] = [draw(count, 1e6), one, two].map((z1) => costs(z0, z1, power));
       const fall = Math.hypot(standardError(independent), standardError(first));

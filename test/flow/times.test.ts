@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
-import { drawTimes, pseudoHuber, rectifiedFlowLoss, TIME_EPSILON, type TimeLaw } from '../../src/flow/index.ts';
+import { Draw, pseudoHuber, rectifiedFlowLoss, TIME_EPSILON, type TimeLaw } from '../../src/flow/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
@@ -47,7 +47,7 @@ describe.each(deviceNames)('on %s', (name) => {
   });
 
   it.each(laws)('%j has its distribution', (law, distribution) => {
-    const times = Float64Array.from(scope(() => drawTimes(law, COUNT, { seed: 3, device }).dataSync())).sort();
+    const times = Float64Array.from(scope(() => new Draw({ seed: 3, device }).times(COUNT, law).dataSync())).sort();
     expect(times[0]).toBeGreaterThanOrEqual(Math.fround(TIME_EPSILON));
     expect(times[COUNT - 1]).toBeLessThanOrEqual(1);
     let distance = 0;
@@ -61,8 +61,8 @@ describe.each(deviceNames)('on %s', (name) => {
 
   it('a sample draws the same in any batch', () => {
     for (const [law] of laws) {
-      const whole = scope(() => drawTimes(law, 8, { seed: 3, sample: 40, device }).dataSync());
-      const part = scope(() => drawTimes(law, 3, { seed: 3, sample: 43, device }).dataSync());
+      const whole = scope(() => new Draw({ seed: 3, first: 40, device }).times(8, law).dataSync());
+      const part = scope(() => new Draw({ seed: 3, first: 43, device }).times(3, law).dataSync());
       expect(part).toEqual(whole.slice(3, 6));
     }
   });
@@ -72,7 +72,7 @@ describe.each(deviceNames)('on %s', (name) => {
     [{ law: 'logit_normal', deviation: 0 }, /a deviation > 0, got 0 and 0/],
     [{ law: 'u_shaped', steepness: -1 }, /a steepness in/],
   ])('%j is refused', (law, message) => {
-    expect(() => drawTimes(law, 1, { seed: 0, device })).toThrow(message);
+    expect(() => new Draw({ seed: 0, device }).times(1, law)).toThrow(message);
   });
 
   it('pseudo-Huber: its value, and its gradient by v', () => {

@@ -212,19 +212,19 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       const scaled = (values: Float32Array) => (config.data.centered ? values.map((value) => (value + 1) / 2) : values);
 
       it.each([1, 2, 10])('Euler, %i steps', async (steps) => {
-        const { images: got, nfe } = await from({ solver: 'euler', steps });
+        const { samples: got, nfe } = await from({ solver: 'euler', steps });
         expect(nfe).toBe(steps);
         expect(largestDifference(scaled(got), images(golden.get(`euler_${steps}`)))).toBeLessThan(1e-4);
       });
 
       it('RK45 at 1e-3, with the same NFE', async () => {
-        const { images: got, nfe } = await from({ solver: 'rk45', tolerance: 1e-3 });
+        const { samples: got, nfe } = await from({ solver: 'rk45', tolerance: 1e-3 });
         expect(nfe).toBe(Number(golden.get('rk45_0.001_nfe')?.data[0]));
         expect(largestDifference(scaled(got), images(golden.get('rk45_0.001')))).toBeLessThan(1e-4);
       });
 
       it('RK45 at 1e-5, which is the generator of pairs', async () => {
-        const { images: z1, nfe } = await from({ solver: 'rk45', tolerance: 1e-5 });
+        const { samples: z1, nfe } = await from({ solver: 'rk45', tolerance: 1e-5 });
         const want = Number(golden.get('rk45_1e-05_nfe')?.data[0]);
         expect(Math.abs(nfe - want)).toBeLessThanOrEqual(0.1 * want);
         expect(largestDifference(scaled(z1), images(golden.get('rk45_1e-05')))).toBeLessThan(1e-4);
@@ -242,7 +242,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       }, 240_000);
 
       it('the teacher of online reflow', async () => {
-        const { images: z1 } = await from({ solver: 'euler', steps: 20 });
+        const { samples: z1 } = await from({ solver: 'euler', steps: 20 });
         expect(largestDifference(z1, images(golden.get('online_z1')))).toBeLessThan(1e-4);
       });
     });

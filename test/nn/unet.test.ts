@@ -94,7 +94,7 @@ test('a sample does not depend on its batch, in training neither', () => {
   using network = build();
   const { x, labels } = inputs(3);
   const rows = (sample: number, from: number, to: number) => {
-    network.dropoutState.sample = sample;
+    network.dropoutState.first = sample;
     return scope(() => {
       const width = 8 * 8 * 3;
       const part = tensor(x.dataSync().slice(from * width, to * width), { shape: [to - from, 8, 8, 3], device });
@@ -140,14 +140,14 @@ test.each<[string, Partial<UNetOptions>]>([
   const gradientsOf = (activationCheckpointing: boolean) => {
     using network = build({ ...options, dropout: 0.3, activationCheckpointing });
     const { x, target, labels } = inputs(2);
-    network.dropoutState.sample = 10;
+    network.dropoutState.first = 10;
     scope(() => {
       const loss = mse(network.train().forward(x, labels), target);
       // What the next micro-batch and an evaluation would change before backward.
-      network.dropoutState.sample = 99;
+      network.dropoutState.first = 99;
       network.eval();
       loss.backward();
-      expect([network.dropoutState.sample, network.training, network.middle[0].training]).toEqual([99, false, false]);
+      expect([network.dropoutState.first, network.training, network.middle[0].training]).toEqual([99, false, false]);
     });
     return new Map([...network.namedParameters()].map(([name, { grad }]) => [name, grad?.dataSync()]));
   };

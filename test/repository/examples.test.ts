@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { decodePng } from '../../src/io/index.ts';
+import { decodePng, readPng } from '../../src/io/index.ts';
 import type { ReportFigures } from '../../src/run/index.ts';
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
@@ -24,6 +24,7 @@ function run(name: string, ...args: string[]) {
 
 it('are these', () => {
   expect(readdirSync(folder).sort()).toEqual([
+    'digits.mjs',
     'flow_2d.mjs',
     'flow_in_worker.mjs',
     'reflow_2d.mjs',
@@ -31,8 +32,20 @@ it('are these', () => {
   ]);
 });
 
+it('digits: the loss falls, and samples are written as a grid', async () => {
+  const printed = run('digits.mjs', '21', 'grid.png');
+  const [first, last] = [...printed.matchAll(/^step \d+ {2}loss ([\d.]+)$/gm)].map(([, loss]) => Number(loss));
+  expect(last).toBeLessThan(0.9 * first);
+  expect(printed).toMatch(/64 samples of 50 evaluations each: grid\.png\n$/);
+  const { width, height, channels, data } = await readPng(join(work, 'grid.png'));
+  expect([width, height, channels]).toEqual([8 * 34 + 2, 8 * 34 + 2, 1]);
+  expect(new Set(data).size).toBeGreaterThan(100);
+}, 170_000);
+
 it('flow_2d', () => {
-  expect(Number(/energy distance ([\d.]+)/.exec(run('flow_2d.mjs'))?.[1])).toBeLessThan(0.02);
+  const printed = run('flow_2d.mjs');
+  expect(printed).toMatch(/^step 0 {2}loss [\d.]+\nstep 500 {2}loss [\d.]+\n/);
+  expect(Number(/energy distance ([\d.]+)/.exec(printed)?.[1])).toBeLessThan(0.02);
 }, 120_000);
 
 it('reflow_2d: reflow straightens, and one step of the distilled flow is as good as a hundred of the first', () => {

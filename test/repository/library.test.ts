@@ -11,6 +11,7 @@ const page = readFileSync(join(root, 'docs/library.md'), 'utf8');
 const programs = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
 const expected: [title: string, output: RegExp][] = [
   ['devices and memory', /^20 Float32Array\(3\) \[ 2, 4, 6 \]\nbytes in use: \d+\n$/],
+  ['a training loop', /^step 0 {2}loss \d\.\d{3}\nstep 50 {2}loss \d\.\d{3}\nstep 100 {2}loss \d\.\d{3}\n$/],
   [
     'training',
     /^step 0 {2}loss .*\nstep 5 .*\nstep 10 .*\nstopped: true .*state_11\.safetensors\ndone: .*checkpoint_\d+\.safetensors\n$/,

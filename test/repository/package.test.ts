@@ -145,9 +145,9 @@ export const file: ConfigFile = { base: 'digits', optim: { lr: 1e-3 } };
 export async function work(): Promise<number> {
   using z = tensor([[1], [2]], { requiresGrad: true });
   sum(z.matmul(x.reshape([1, 3]))).backward();
-  const { images } = await sample((a, t) => a.mul(t.reshape([-1, 1])), { shape: [2], count: 1, seed: 1, solver: 'rk45' });
+  const { samples } = await sample((a, t) => a.mul(t.reshape([-1, 1])), { shape: [2], count: 1, seed: 1, solver: 'rk45' });
   const config = await loadConfig('digits');
-  return images.length + config.optim.lr + (await readNpy('x.npy')).shape.length;
+  return samples.length + config.optim.lr + (await readNpy('x.npy')).shape.length;
 }
 `;
   /** A mistake a line, with the error that must meet it. */

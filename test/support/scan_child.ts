@@ -70,17 +70,17 @@ const functions = [
   ...callables(nn, {}),
   ...callables(flow, {}),
   ...callables(evaluation, {}),
-  ...tensorMethods(),
+  ...methodsOf('tensor', Tensor.prototype, operands.leaf),
+  ...methodsOf('draw', flow.Draw.prototype, () => new flow.Draw({ seed: 1 })),
 ];
 
-/** Methods of a fresh tensor. */
-function tensorMethods() {
-  return Object.getOwnPropertyNames(Tensor.prototype)
-    .filter((key) => key !== 'constructor' && !Object.getOwnPropertyDescriptor(Tensor.prototype, key)?.get)
+/** The methods of a class, each called on an object of its own. */
+function methodsOf(name: string, prototype: object, make: () => object) {
+  return Object.getOwnPropertyNames(prototype)
+    .filter((key) => key !== 'constructor' && !Object.getOwnPropertyDescriptor(prototype, key)?.get)
     .map((key): ReturnType<typeof callables>[number] => [
-      `tensor.${key}`,
-      (...values) =>
-        (operands.leaf() as unknown as Record<string, (...v: readonly unknown[]) => unknown>)[key](...values),
+      `${name}.${key}`,
+      (...values) => (make() as Record<string, (...v: readonly unknown[]) => unknown>)[key](...values),
     ]);
 }
 
@@ -112,7 +112,20 @@ const numbers = [-1, 0, 1, 2, 3, 4, 8, 0.5, -0, Number.NaN, Number.POSITIVE_INFI
 const words = ['f32', 'i32', 'bf16', 'f64', 'mean', 'avg', 'silu', 'up', 'euler', 'rk45', 'exact', 'swish', 'axis'];
 const optionNames = [
   ...['axis', 'axes', 'keepDims', 'dim', 'bias', 'stride', 'padding', 'add', 'residual', 'scale', 'groups', 'eps'],
-  ...['seed', 'sample', 'stream', 'origin', 'shape', 'dtype', 'device', 'requiresGrad', 'reduction', 'kernel', 'up'],
+  ...[
+    'seed',
+    'first',
+    'draw',
+    'stream',
+    'origin',
+    'shape',
+    'dtype',
+    'device',
+    'requiresGrad',
+    'reduction',
+    'kernel',
+    'up',
+  ],
   ...['min', 'max', 'transposeA', 'cotangent', 'retainGraph', 'steps', 'solver', 'tolerance', 'count', 'from', 'to'],
   ...['dropout', 'activation', 'resample', 'p', 'batch', 'microBatch', 'epsilon', 'onStep', 'signal', 'latents'],
 ];
@@ -157,7 +170,7 @@ const right: Record<string, Plan[][]> = {
       images,
       four,
       four,
-      options({ groups: plain(2), eps: plain(1e-5), activation: plain('silu'), resample: plain('up') }),
+      options({ groups: plain(2), eps: plain(1e-5), activation: plain('silu'), refirst: plain('up') }),
     ],
     [
       images,
@@ -200,9 +213,9 @@ const right: Record<string, Plan[][]> = {
   add: [[x, x]],
   clamp: [[x, options({ min: plain(-1), max: plain(1) })]],
   cast: [[x, plain('i32')]],
-  dropout: [[x, plain(0.5), options({ seed: plain(1), sample: plain(2), stream: plain(3) })]],
+  dropout: [[x, plain(0.5), options({ seed: plain(1), first: plain(2), stream: plain(3) })]],
   randn: [
-    [plain([2, 3]), options({ seed: plain(1), sample: plain(0), device: plain(device), requiresGrad: plain(true) })],
+    [plain([2, 3]), options({ seed: plain(1), first: plain(0), device: plain(device), requiresGrad: plain(true) })],
   ],
   tensor: [
     [
@@ -244,9 +257,11 @@ const right: Record<string, Plan[][]> = {
       options({ shape: plain([8]), trace: plain('exact'), tolerance: plain(0.1) }),
     ],
   ],
-  pathGauges: [[velocity, x, options({ steps: plain(2) })]],
-  drawTimes: [[options({ law: plain('logit_normal'), mean: plain(0) }), plain(4), options({ seed: plain(1) })]],
-  scheduledTimes: [[plain('t0'), plain(4), options({ seed: plain(1) })]],
+  pathStatistics: [[velocity, x, options({ steps: plain(2) })]],
+  'draw.normal': [[plain([2, 3]), plain(1)]],
+  'draw.noise': [[plain([2, 3]), options({ scale: plain(2), stream: plain(1) })]],
+  'draw.times': [[plain(4), options({ law: plain('logit_normal'), mean: plain(0), stream: plain(1) })]],
+  scheduledTimes: [[plain('t0'), plain(4), plain(new flow.Draw({ seed: 1 }))]],
 };
 
 function randnPlan(shape: number[]): Plan {

@@ -105,7 +105,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
   it('for dropout', () => {
     const x = leaf(0);
     const results = both.map((run) =>
-      outcome([x], () => sum(mul(run((h) => dropout(h, 0.5, { seed: 7, sample: 3 }), [x]) as Tensor, x))),
+      outcome([x], () => sum(mul(run((h) => dropout(h, 0.5, { seed: 7, first: 3 }), [x]) as Tensor, x))),
     );
     expect(results[1]).toEqual(results[0]);
   });

@@ -62,8 +62,8 @@ describe.each(deviceNames)('%s', (name) => {
   test('samples are counted from an origin in memory, in values and in gradients', () => {
     using origin = new Counter(device);
     origin.set(2 ** 33 + 5);
-    const counted = { seed: 3, sample: 2, origin, stream: 9 };
-    const plain = { seed: 3, sample: 2 ** 33 + 7, stream: 9 };
+    const counted = { seed: 3, first: 2, origin, stream: 9 };
+    const plain = { seed: 3, first: 2 ** 33 + 7, stream: 9 };
     const drawn = (draw: DrawOptions) =>
       scope(() => {
         const x = randn([3, 40], { device, seed: 1, requiresGrad: true });
@@ -76,20 +76,20 @@ describe.each(deviceNames)('%s', (name) => {
     expect(drawn(counted)).toEqual(drawn(plain));
     origin.set(0);
     expect(drawn(counted)).not.toEqual(drawn(plain));
-    expect(drawn(counted)).toEqual(drawn({ ...plain, sample: 2 }));
+    expect(drawn(counted)).toEqual(drawn({ ...plain, first: 2 }));
   });
 
   test('normals have the bits of the host, for any seed, sample and stream', () => {
-    for (const [seed, sample, stream] of [
+    for (const [seed, first, stream] of [
       [0, 0, 0],
       [1234, 7, 3],
       [2 ** 40 + 5, 2 ** 33 + 1, 2 ** 31 + 9],
     ]) {
-      using x = randn([3, 10], { device, seed, sample, stream });
+      using x = randn([3, 10], { device, seed, first, stream });
       const bits = new Uint32Array((x.dataSync() as Float32Array).buffer);
       for (let n = 0; n < 3; n++)
         for (let block = 0; block < 3; block++) {
-          const i = sample + n;
+          const i = first + n;
           const words = philox4x32(
             [block, i >>> 0, Math.floor(i / 2 ** 32), stream],
             [seed >>> 0, Math.floor(seed / 2 ** 32)],
@@ -101,7 +101,7 @@ describe.each(deviceNames)('%s', (name) => {
         }
       for (let n = 0; n < 3; n++) {
         const host = new Float32Array(10);
-        fillNormals(host, seed, sample + n, stream);
+        fillNormals(host, seed, first + n, stream);
         expect(new Uint32Array(host.buffer)).toEqual(bits.slice(n * 10, n * 10 + 10));
       }
     }
@@ -109,7 +109,7 @@ describe.each(deviceNames)('%s', (name) => {
 
   test('a sample draws the same in any batch', () => {
     using whole = randn([8, 33], { device, seed: 5 });
-    using tail = randn([3, 33], { device, seed: 5, sample: 5 });
+    using tail = randn([3, 33], { device, seed: 5, first: 5 });
     expect(Array.from(tail.dataSync())).toEqual(Array.from(whole.dataSync()).slice(5 * 33));
   });
 

@@ -14,7 +14,7 @@ export function evaluate(device, { config, batch, input, output }) {
   try {
     return scope(() => {
       const parameters = [...model.namedParameters()];
-      const draw = (shape, stream) => randn(shape, { seed: 1, sample: 0, stream, device }).dataSync();
+      const draw = (shape, stream) => randn(shape, { seed: 1, first: 0, stream, device }).dataSync();
       const weights = parameters.map(([path, { shape }], i) => {
         const noise = draw(shape, i);
         const deviation = shape.length > 1 ? Math.sqrt(shape[0] / noise.length) : 0.2;

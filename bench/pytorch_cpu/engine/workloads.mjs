@@ -96,7 +96,7 @@ const layers = {
 };
 
 function drawn(device, ...shapes) {
-  return shapes.map((shape, stream) => randn(shape, { seed: 0, sample: 0, stream, device }));
+  return shapes.map((shape, stream) => randn(shape, { seed: 0, first: 0, stream, device }));
 }
 
 /** Clip, Adam and moving average over the parameters of a network, from gradients that are drawn anew each time. */

@@ -85,7 +85,7 @@ interface Shape {
 function measureShape(device: Device, shape: Shape, turns: number): Record<ConvPass, Record<Algorithm, number>> {
   const { n, size, inputs, outputs } = shape;
   return scope(() => {
-    const draw = (dims: number[], sample: number) => randn(dims, { seed: 0, sample, device });
+    const draw = (dims: number[], first: number) => randn(dims, { seed: 0, first, device });
     const x = draw([n, size, size, inputs], 0);
     const weight = draw([outputs, 3, 3, inputs], n);
     const dy = draw([n, size, size, outputs], 2 * n);

@@ -75,11 +75,11 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
   for (const { name, velocity, steps } of flows) {
     const fd: Record<string, number> = {};
     for (const N of EULER_STEPS) {
-      const { images } = await sample(velocity, { ...common, count, solver: 'euler', steps: N });
-      fd[N] = energyDistance(images, data, 2);
+      const { samples } = await sample(velocity, { ...common, count, solver: 'euler', steps: N });
+      fd[N] = energyDistance(samples, data, 2);
     }
-    const { images, nfe } = await sample(velocity, { ...common, count, solver: 'rk45', tolerance: 1e-5 });
-    fd.rk45 = energyDistance(images, data, 2);
+    const { samples, nfe } = await sample(velocity, { ...common, count, solver: 'rk45', tolerance: 1e-5 });
+    fd.rk45 = energyDistance(samples, data, 2);
     const straight = await straightness(velocity, { ...common, count, steps: PATH_STEPS });
     const { points } = await trajectory(velocity, {
       ...common,

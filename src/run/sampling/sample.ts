@@ -40,8 +40,10 @@ export interface SampleRequest
   device: Device;
 }
 
-export interface SampledImages extends FlowSample {
-  /** [N, H, W, C], where N is num minus the samples left out: see sampling.not_finite. */
+export interface SampledImages extends Omit<FlowSample, 'samples'> {
+  /** In network range, as `shape` says. */
+  images: Float32Array;
+  /** [num, H, W, C], without the samples that are left out: see sampling.not_finite. */
   shape: [number, number, number, number];
   seconds: number;
 }
@@ -136,7 +138,7 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   // The official code adds noise in its Euler sampler only.
   const sigmaVariance = checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0);
   const stochastic = sigmaVariance > 0;
-  const result = await sample(velocity, {
+  const { samples: images, ...rest } = await sample(velocity, {
     ...{ device, first, latents, onProgress, signal },
     notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
     solver,
@@ -152,5 +154,6 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     batch,
     microBatch: checked.microBatch ?? microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
   });
-  return { ...result, shape: [num - result.leftOut.length, ...shape], seconds: (performance.now() - start) / 1000 };
+  const seconds = (performance.now() - start) / 1000;
+  return { ...rest, images, shape: [num - rest.leftOut.length, ...shape], seconds };
 }

@@ -1,4 +1,4 @@
-// A batch in device memory. Every step uses the same memory, so that a recorded step can be replayed on new data.
+// A batch in device memory. It is the same memory for every step, so that a recorded step finds its data there.
 import type { Device } from '../../device/device.ts';
 import { Counter } from '../../tensor/counter.ts';
 import { empty } from '../../tensor/create.ts';
@@ -9,11 +9,11 @@ import { view } from '../../tensor/view.ts';
 
 /** A range of the samples of a batch. */
 export interface BatchPart {
-  /** These samples of each array of the batch, [count, ...]. */
+  /** Those samples of each array of the batch, [count, ...]. */
   tensors: readonly Tensor[];
   count: number;
-  /** Offset of the first sample from `origin`, which draws for these samples start at. */
-  sample: number;
+  /** Number of the first one, counted from `origin`: see Draw. */
+  first: number;
   origin: Counter;
 }
 
@@ -32,18 +32,18 @@ export class DeviceBatch {
     this.tensors = shapes.map((shape) => keep(empty([size, ...shape], { device })));
   }
 
-  /** Loads the batch of a step. */
+  /** Uploads the batch of a step. */
   load(step: number, arrays: readonly Float32Array[]): void {
     this.origin.set(step * this.size);
     this.tensors.forEach((target, i) => target.write(arrays[i]));
   }
 
-  /** Samples [first, first + count), as views that the open scope owns. */
+  /** Samples [first, first + count) as windows, which the open scope owns. */
   part(first: number, count: number): BatchPart {
     const tensors = this.tensors.map((whole, i) =>
       view(whole, [count, ...this.shapes[i]], first * sizeOf(this.shapes[i])),
     );
-    return { tensors, count, sample: first, origin: this.origin };
+    return { tensors, count, first, origin: this.origin };
   }
 
   [Symbol.dispose](): void {

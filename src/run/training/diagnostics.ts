@@ -1,13 +1,13 @@
-// Measures a flow at each evaluation during training, from a few fixed samples:
-//   straightness     straightness of its paths; if it is 0, one step is exact
-//   transport cost   mean of (z1 - z0)^2 over its own coupling, which reflow lowers and never raises
-//   coupling error   reflow only: mean squared distance between where the flow takes z0 and the z1 of the pair
-//   loss by time     reflow only: squared error of the velocity on the straight lines of the pairs, by tenths of t
-// It uses at most 16 samples, 8 steps, and 10 times of half the samples. With the default eval_freq of 100, that is
-// below 1 % of the passes of training with batch size 128, and below 5 % with any batch size.
+// Diagnostics of a flow during training, at each evaluation, from a few fixed samples:
+//   straightness     of the flow's paths; with 0, one step is exact
+//   transport cost   mean of (z1 - z0)^2 over the flow's own coupling; reflow never raises it
+//   coupling error   reflow only: mean squared distance between where the flow takes z0 and the z1 of its pair
+//   loss by time     reflow only: squared error of the velocity on the straight lines of those pairs, by tenths of t
+// They take at most 16 samples with 8 steps, and half of the samples at 10 times. With the default eval_freq of 100
+// this is less than a hundredth of the passes of training at batch 128, and less than a twentieth at any batch size.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
-import { initialNoise, interpolate, microBatched, networkVelocity, pathGauges, replayable } from '../../flow/index.ts';
+import { Draw, interpolate, networkVelocity, pathStatistics, replayable, withMicroBatches } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
 import { mean } from '../../kernels/reduce.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -20,11 +20,11 @@ import { imageShape } from '../config/schema.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
 
 const SAMPLES = 16;
-/** Euler steps for a flow; a distilled one uses the number that it is distilled to. */
+/** Euler steps of a flow; a distilled flow takes as many as it was distilled to. */
 const STEPS = 8;
 
 export interface Diagnostics {
-  /** Mean per dimension, like the other figures. */
+  /** Mean over dimensions, like the other figures. */
   straightness: number;
   transportCost: number;
   /** Reflow only. */
@@ -39,22 +39,22 @@ export interface Coupling {
   z1: Float32Array;
 }
 
-/** Number of samples: at most as many as a training step evaluates at once. */
+/** How many samples are probed: at most as many as a part of a training batch. */
 export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
-/** z0 of those samples, apart from all that is trained on, f32 [N, H, W, C]. */
+/** z0 of the probed samples, from a stream that training does not use, f32 [N, H, W, C]. */
 export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, sampling } = config;
   const shape = [probeCount(config), ...imageShape(config)];
-  const draw = { seed, stream: streams.evaluation, noiseScale: sampling.init_noise_scale, device };
-  return scope(() => initialNoise(shape, draw).dataSync() as Float32Array);
+  const options = { scale: sampling.init_noise_scale, stream: streams.evaluation };
+  return scope(() => new Draw({ seed, device }).noise(shape, options).dataSync() as Float32Array);
 }
 
 /**
- * Measures the weights that `model` holds now.
- * @param coupling the pairs of reflow, or for a 1-rectified flow only z0
+ * Diagnostics of the weights that `model` holds now.
+ * @param coupling starts of paths and, for reflow, the ends of their pairs
  */
 export function flowDiagnostics(
   model: UNet,
@@ -66,22 +66,22 @@ export function flowDiagnostics(
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
   const samples = coupling.z0.length / sizeOf(image);
-  using velocity = microBatched(replayable(networkVelocity(model.eval())), samples);
+  using velocity = withMicroBatches(replayable(networkVelocity(model.eval())), samples);
   try {
     return scope(() =>
       noGrad(() => {
         const shape = [samples, ...image];
         const z0 = tensor(coupling.z0, { shape, device });
         if (!coupling.z1) {
-          const { straightness, transportCost } = pathGauges(velocity, z0, { steps: STEPS });
+          const { straightness, transportCost } = pathStatistics(velocity, z0, { steps: STEPS });
           return { straightness, transportCost };
         }
         const z1 = tensor(coupling.z1, { shape, device });
         const steps = schedule === 'uniform' ? STEPS : typeof schedule === 'number' ? schedule : 1;
         const reverse = schedule === 't1';
-        const { end, ...gauges } = pathGauges(velocity, reverse ? z1 : z0, { steps, reverse });
+        const { end, ...statistics } = pathStatistics(velocity, reverse ? z1 : z0, { steps, reverse });
         const couplingError = mean(square(sub(end, reverse ? z0 : z1))).item();
-        if (schedule !== 'uniform') return { ...gauges, couplingError };
+        if (schedule !== 'uniform') return { ...statistics, couplingError };
         const half = Math.ceil(shape[0] / 2);
         const [x0, x1] = [coupling.z0, coupling.z1].map((values) =>
           tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, ...image], device }),
@@ -92,7 +92,7 @@ export function flowDiagnostics(
             return mean(square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)))).item();
           }),
         );
-        return { ...gauges, couplingError, byTime };
+        return { ...statistics, couplingError, byTime };
       }),
     );
   } finally {

@@ -5,9 +5,8 @@ import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
-import { interpolate, networkVelocity, uniformTimes } from '../../flow/index.ts';
+import { Draw, interpolate, networkVelocity } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
-import { randn } from '../../kernels/random.ts';
 import { mean } from '../../kernels/reduce.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
@@ -77,10 +76,10 @@ export async function evaluationLoss(
       const { images } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
       scope(() =>
         noGrad(() => {
-          const draw = { seed: config.seed, sample: first, device };
+          const draw = new Draw({ seed: config.seed, first, device });
           const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
-          const x0 = randn(x1.shape, { ...draw, stream: streams.evaluation });
-          const t = uniformTimes(n, { ...draw, stream: streams.evaluationTimes });
+          const x0 = draw.normal(x1.shape, streams.evaluation);
+          const t = draw.times(n, { stream: streams.evaluationTimes });
           const errors = square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)));
           const losses = Float64Array.from(mean(errors, { axes: [1, 2, 3] }).dataSync(), (value) => scale * value);
           const times = t.dataSync();

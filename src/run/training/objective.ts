@@ -1,5 +1,5 @@
-// Training objectives: the arrays of a step's batch, which are prefetched, and the loss of a part of the batch. Every
-// draw is a function of (seed, sample), where samples are numbered through the run.
+// Objectives of training: how a step gets its batch, which is fetched ahead, and the loss of a part of it. Every draw
+// is a function of the seed and the number of the sample in the run.
 //   a flow from noise to data     z0 drawn, z1 images
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
@@ -8,8 +8,7 @@ import { batchIndices, flipHorizontal, isFlipped, isReal, type PairBatch, type P
 import type { Device } from '../../device/device.ts';
 import {
   type Distance,
-  drawTimes,
-  initialNoise,
+  Draw,
   networkVelocity,
   rectifiedFlowLoss,
   scheduledTimes,
@@ -18,10 +17,8 @@ import {
 } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
-import { streams } from '../../tensor/streams.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { Config } from '../config/schema.ts';
-import { imageShape } from '../config/schema.ts';
+import { type Config, imageShape } from '../config/schema.ts';
 import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
@@ -30,7 +27,7 @@ export interface Objective {
   readonly shapes: readonly Shape[];
   /** The arrays of a step's batch, f32 [batch_size, ...shape] each. */
   fetch(step: number): Promise<readonly Float32Array[]>;
-  /** The mean loss over the samples of a part. It works on the device only, so that it can be recorded. */
+  /** The mean loss over the samples of a part. It runs on the device only, so that it can be recorded. */
   loss(part: BatchPart): Tensor;
 }
 
@@ -40,11 +37,8 @@ interface ObjectiveOptions {
   device: Device;
 }
 
-/**
- * `distance` compares the velocity with the straight line, or the images that they lead to; default: squared
- * difference.
- */
 interface ReflowOptions extends ObjectiveOptions {
+  /** Default: the squared difference of velocity and straight line. */
   distance?: Distance;
 }
 
@@ -58,18 +52,19 @@ export function flowObjective(
   return {
     shapes: [batches.imageShape],
     fetch: async (step) => [await batches.batch(step)],
-    loss: ({ tensors: [images], count, ...drawn }) =>
-      rectifiedFlowLoss(velocity, images, {
-        seed,
-        ...drawn,
-        t: drawTimes(timeLaw(config), count, { seed, ...drawn, device }),
+    loss: ({ tensors: [images], count, first, origin }) => {
+      const draw = new Draw({ seed, first, origin, device });
+      return rectifiedFlowLoss(velocity, images, {
+        draw,
+        t: draw.times(count, timeLaw(config)),
         noiseScale: sampling.init_noise_scale,
         reduceMean: training.reduce_mean,
-      }),
+      });
+    },
   };
 }
 
-/** The law of training times that training.time_* select. */
+/** The law of the keys training.time_*. */
 function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
   switch (time_law) {
     case 'logit_normal':
@@ -81,15 +76,15 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
   }
 }
 
-/** The stored pairs: of noise and, for a share reflow.real_data_ratio of each batch, of real images. */
+/** Pairs that start from noise and, for a share of reflow.real_data_ratio, pairs of real images. */
 export interface PairSource {
   pairs: PairSet;
   real?: PairSet;
 }
 
-/** The objective of a flow between the ends of stored pairs. */
+/** The objective of a flow from the stored start of each pair to its end. */
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
-  const { config } = options;
+  const { config, device } = options;
   const batch = prefetch((step) => pairBatch(source, step, config));
   return {
     shapes: [imageShape(config), imageShape(config)],
@@ -97,11 +92,14 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
       const { z0, z1 } = await batch(step);
       return [z0, z1];
     },
-    loss: ({ tensors: [z0, z1], ...drawn }) => reflowLoss(options, drawn, z0, z1),
+    loss: ({ tensors: [z0, z1], first, origin }) => {
+      const { seed } = config;
+      return reflowLoss(options, new Draw({ seed, first, origin, device }), z0, z1);
+    },
   };
 }
 
-/** The pairs of a step: shuffled and, if configured, mixed with pairs of real images and randomly mirrored. */
+/** The pairs of a step: shuffled and, if configured, mixed with pairs of real images and mirrored. */
 export async function pairBatch({ pairs, real }: PairSource, step: number, config: Config): Promise<PairBatch> {
   const { seed, training, data, reflow } = config;
   const batch = await pairs.load(batchIndices(step, training.batch_size, pairs.count, seed));
@@ -141,40 +139,28 @@ export function onlineObjective(teacher: UNet, options: ReflowOptions): Objectiv
   return {
     shapes: [],
     fetch: async () => [],
-    loss: ({ count, sample, origin }) => {
-      const z0 = initialNoise([count, ...imageShape(config)], {
-        seed,
-        first: sample,
-        origin,
-        stream: streams.noise,
-        noiseScale: sampling.init_noise_scale,
-        device,
-      });
-      return reflowLoss(options, { sample, origin }, z0, teacherEnds(teacher, z0, config));
+    loss: ({ count, first, origin }) => {
+      const draw = new Draw({ seed, first, origin, device });
+      const z0 = draw.noise([count, ...imageShape(config)], { scale: sampling.init_noise_scale });
+      return reflowLoss(options, draw, z0, teacherEnds(teacher, z0, config));
     },
   };
 }
 
-/** z1: z0 after reflow.online_steps Euler steps of the teacher. */
+/** z0 after reflow.online_steps Euler steps of the teacher; the official online teacher has 20. */
 export function teacherEnds(teacher: UNet, z0: Tensor, { reflow }: Config): Tensor {
   const velocity = networkVelocity(teacher.eval());
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-function reflowLoss(
-  { model, config, distance }: ReflowOptions,
-  { sample, origin }: Pick<BatchPart, 'sample' | 'origin'>,
-  x0: Tensor,
-  x1: Tensor,
-): Tensor {
-  const { seed, training, reflow } = config;
-  const draw = { seed, sample, origin };
+function reflowLoss({ model, config, distance }: ReflowOptions, draw: Draw, x0: Tensor, x1: Tensor): Tensor {
+  const { training, reflow } = config;
   const law = reflow.reflow_t_schedule === 'uniform' ? timeLaw(config) : undefined;
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(networkVelocity(model), x1, {
-    ...draw,
+    draw,
     x0,
-    t: scheduledTimes(schedule, x1.shape[0], { ...draw, device: x1.device }, law),
+    t: scheduledTimes(schedule, x1.shape[0], draw, law),
     input: schedule === 't0' && exact_t0 ? x0 : undefined,
     distance,
     reduceMean: distance ? undefined : training.reduce_mean,

@@ -118,7 +118,7 @@ export class BatchUpdate {
 
   private loss(first: number): Tensor {
     const { model, objective } = this.options;
-    model.dropoutState.sample = first;
+    model.dropoutState.first = first;
     const loss: unknown = objective.loss(this.batch.part(first, this.partSize));
     requireTensor('trainingLoop', loss, 'a tensor from objective.loss');
     return loss;

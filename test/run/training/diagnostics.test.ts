@@ -10,7 +10,7 @@ import {
   encode,
   initialNoise,
   networkVelocity,
-  pathGauges,
+  pathStatistics,
   sample,
   straightness,
   type Velocity,
@@ -72,16 +72,16 @@ it('one Euler solve gives end, straightness and transport cost', async () => {
   const bent: Velocity = (x, t) => add(mul(x, reshape(t, [t.size, 1])), 0.5);
   const given = { shape: [3], count: 50, seed: 2, device };
   const expected = await straightness(bent, { ...given, steps: 5 });
-  const { images: z1 } = await sample(bent, { ...given, solver: 'euler', steps: 5 });
+  const { samples: z1 } = await sample(bent, { ...given, solver: 'euler', steps: 5 });
   scope(() => {
     const z0 = initialNoise([50, 3], { seed: 2, device });
-    const { end, ...found } = pathGauges(bent, z0, { steps: 5 });
+    const { end, ...found } = pathStatistics(bent, z0, { steps: 5 });
     expect(end.dataSync()).toEqual(z1);
     expect(found.straightness).toBeCloseTo(expected.straightness, 6);
     expect(found.transportCost).toBeCloseTo(meanSquare(z0.dataSync() as Float32Array, z1), 6);
-    // The reverse direction, with as many steps.
-    expect(pathGauges(bent, end, { steps: 5, reverse: true }).transportCost).toBeGreaterThan(0);
-    expect(pathGauges(bent, z0, { steps: 1 }).straightness).toBeLessThan(1e-6);
+    // Back from there, by as many steps.
+    expect(pathStatistics(bent, end, { steps: 5, reverse: true }).transportCost).toBeGreaterThan(0);
+    expect(pathStatistics(bent, z0, { steps: 1 }).straightness).toBeLessThan(1e-6);
   });
 });
 
@@ -89,13 +89,13 @@ describe('a run', () => {
   it('of a flow logs straightness and transport cost at each evaluation', async () => {
     const log = logged('flow');
     const fields = ['step', 'loss', 'lr', 'grad_norm', 'images_per_s'];
-    const gauges = ['eval_loss', 'straightness', 'transport_cost'];
+    const statistics = ['eval_loss', 'straightness', 'transport_cost'];
     expect(log.map((line) => Object.keys(line))).toEqual([
-      [...fields, ...gauges],
+      [...fields, ...statistics],
       fields,
-      [...fields, ...gauges],
+      [...fields, ...statistics],
       fields,
-      [...fields, ...gauges],
+      [...fields, ...statistics],
     ]);
     for (const { straightness, transport_cost: cost } of [log[0], log[2], log[4]]) {
       expect(straightness).toBeGreaterThan(0);
@@ -140,7 +140,7 @@ describe('a run', () => {
     const expected =
       schedule === 't1'
         ? meanSquare((await encode(velocity, z1, way)).latents, z0)
-        : meanSquare((await sample(velocity, { ...way, count: 4, seed: 0, latents: z0 })).images, z1);
+        : meanSquare((await sample(velocity, { ...way, count: 4, seed: 0, latents: z0 })).samples, z1);
     const [line] = logged(workdir);
     expect(line.coupling_error).toBeCloseTo(expected, 6);
     expect(line.straightness > 1e-6).toBe(steps > 1);

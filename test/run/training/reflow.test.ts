@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { PairSet } from '../../../src/data/index.ts';
 import type { Device } from '../../../src/device/device.ts';
-import { rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../../src/flow/index.ts';
+import { Draw, rectifiedFlowLoss, scheduledTimes, TIME_EPSILON } from '../../../src/flow/index.ts';
 import { readNpy, writePth } from '../../../src/io/index.ts';
 import { mul } from '../../../src/kernels/elementwise.ts';
 import type { UNet } from '../../../src/nn/unet.ts';
@@ -206,7 +206,7 @@ describe('a student', () => {
 
 describe('times and losses', () => {
   const times = (schedule: Parameters<typeof scheduledTimes>[0]) =>
-    Array.from(scope(() => scheduledTimes(schedule, 4000, { seed: 1, device }).dataSync()));
+    Array.from(scope(() => scheduledTimes(schedule, 4000, new Draw({ seed: 1, device })).dataSync()));
 
   it('t0 is eps, t1 is 1', () => {
     expect(new Set(times('t0'))).toEqual(new Set([Math.fround(TIME_EPSILON)]));
@@ -224,7 +224,7 @@ describe('times and losses', () => {
   });
 
   it('another schedule is refused', () => {
-    expect(() => scheduledTimes(0, 1, { device, seed: 0 })).toThrow(/a time schedule is uniform, t0, t1/);
+    expect(() => scheduledTimes(0, 1, new Draw({ device, seed: 0 }))).toThrow(/a time schedule is uniform, t0, t1/);
   });
 
   it('without reduce_mean it is half the sum over the dimensions', () => {

@@ -1,0 +1,70 @@
+// The losses of an optimiser's last steps. Each is copied within device memory as its step is enqueued, and reaches the
+// host only when it is asked for: a training loop that prints every hundredth loss waits for the device every hundredth
+// step.
+import { noGrad } from '../autograd/mode.ts';
+import type { Device } from '../device/device.ts';
+import { ValueError } from '../errors.ts';
+import { cast } from '../kernels/cast.ts';
+import { checkOperands } from '../kernels/op.ts';
+import { allocate } from '../tensor/allocate.ts';
+import { keep, scope } from '../tensor/scope.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { alias } from '../tensor/view.ts';
+
+/** How many losses an optimiser keeps: a handle can be read until as many further steps have been made. */
+export const LOSSES_KEPT = 128;
+
+/** The loss of one step of an optimiser, in its device's memory. It holds no tensor and needs no dispose. */
+export class StepLoss {
+  readonly #read: () => number;
+
+  constructor(read: () => number) {
+    this.#read = read;
+  }
+
+  /**
+   * The value, for which the call waits until the device has made the step.
+   * @throws ValueError after 128 further steps, when another loss has taken its place; UseAfterFreeError once the
+   * optimiser is disposed; RecordingError while work is recorded
+   */
+  item(): number {
+    return this.#read();
+  }
+}
+
+/** The memory of the last losses: the loss of step n is in place n modulo their number. */
+export class LossRing {
+  private readonly values: Tensor;
+  private count = 0;
+
+  constructor(device: Device) {
+    this.values = keep(allocate([LOSSES_KEPT], { device }));
+    this.values.label = 'losses of the optimiser';
+  }
+
+  /** Copies a loss of one element here, without waiting. @throws DtypeError, DeviceError */
+  put(loss: Tensor): StepLoss {
+    const number = this.count++;
+    const place = number % LOSSES_KEPT;
+    scope(() => {
+      const value = loss.dtype === 'bf16' ? noGrad(() => cast(loss, 'f32')) : loss;
+      const device = checkOperands('Adam.minimize', [this.values, value]);
+      device.copy(this.values.address + 4 * place, value.address, 4);
+    });
+    return new StepLoss(() => this.read(number));
+  }
+
+  private read(number: number): number {
+    const later = this.count - 1 - number;
+    if (later >= LOSSES_KEPT)
+      throw new ValueError(
+        `[StepLoss.item] expected a loss of the last ${LOSSES_KEPT} steps, got one with ${later} steps after it; read it sooner`,
+      );
+    using value = alias(this.values, [], number % LOSSES_KEPT);
+    return value.item();
+  }
+
+  dispose(): void {
+    this.values.dispose();
+  }
+}
