@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { ArgumentError } from '../../src/errors.ts';
 import { Draw, initialNoise, rectifiedFlowLoss, sample, solveStochastic, TIME_EPSILON } from '../../src/flow/index.ts';
-import { mul, randn, type Tensor, tensor, uniform } from '../../src/index.ts';
+import { dropout, mul, randn, type Tensor, tensor, uniform } from '../../src/index.ts';
 import { Counter } from '../../src/tensor/counter.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { streams } from '../../src/tensor/streams.ts';
@@ -86,4 +86,16 @@ it('refuses numbers that are none of a seed or a sample, by name', () => {
   expect(() => new Draw({ seed: 1, sample: 2 } as never)).toThrow('got "sample"');
   expect(() => new Draw({ seed: 1 }).skip(-1)).toThrow(ArgumentError);
   expect(() => new Draw({ seed: 1, first: 2 ** 53 - 1 }).skip(1)).toThrow('[Draw] expected first to be');
+});
+
+it('calls the number of the first sample `first` everywhere', async () => {
+  const device = await openTestDevice('cpu');
+  const old = { seed: 1, sample: 2 } as never;
+  const x = tensor([[1, 2]], { device });
+  const refusal = /expected options among .*\bfirst\b.*, got "sample"/;
+  for (const call of [() => randn([1], old), () => dropout(x, 0.5, old), () => rectifiedFlowLoss(velocity, x, old)])
+    expect(call).toThrow(refusal);
+  const { seed, first, device: own } = new Draw({ seed: 1, first: 2, device });
+  expect([seed, first, own]).toEqual([1, 2, device]);
+  x.dispose();
 });

@@ -170,7 +170,7 @@ const right: Record<string, Plan[][]> = {
       images,
       four,
       four,
-      options({ groups: plain(2), eps: plain(1e-5), activation: plain('silu'), refirst: plain('up') }),
+      options({ groups: plain(2), eps: plain(1e-5), activation: plain('silu'), resample: plain('up') }),
     ],
     [
       images,
