@@ -223,15 +223,15 @@ describe('downloadCifar10', () => {
   });
 
   it.each<[string, RequestListener, RegExp]>([
-    ['other bytes', (_, response) => response.end('other'), /sent has SHA-256 \w+ instead of/],
-    ['a refusal', (_, response) => response.writeHead(404).end(), /answers 404 Not Found; download it by other means/],
+    ['other bytes', (_, response) => response.end('other'), /the download from .* has SHA-256 \w+ instead of/],
+    ['a refusal', (_, response) => response.writeHead(404).end(), /answered 404 Not Found; download it by other means/],
     [
       'a connection that breaks',
       (_, response) => {
         response.writeHead(200, { 'content-length': archive.length });
         response.write(archive.subarray(0, 100), () => response.destroy());
       },
-      /cannot be downloaded from http.*put it there as cifar-10-binary\.tar\.gz/,
+      /cannot be downloaded from http.*save it there as cifar-10-binary\.tar\.gz/,
     ],
   ])('keeps nothing of %s', async (_, listener, message) => {
     const folder = folderOf();

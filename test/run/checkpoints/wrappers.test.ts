@@ -160,7 +160,7 @@ describe('objects beside tensors', () => {
   });
 
   it("a trainer's own class of tensors is refused by name", async () => {
-    await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; a pickle is read as data');
+    await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; pickles are read as data');
   });
 
   it('inspect shows them', async () => {
