@@ -57,7 +57,7 @@ describe.each(orders)('%s', (name, expected) => {
       ...expected.slice(16),
       ...expected.slice(0, 16),
     ]);
-    await expect(rows.rows(2, 2)).rejects.toThrow('has 3 rows, row 3 is out of range');
+    await expect(rows.rows(2, 2)).rejects.toThrow('has 3 rows; row 3 is out of range');
     await rows.close();
   });
 

@@ -1,5 +1,5 @@
-// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in shards
-// (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
+// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in
+// shards (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
 //
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
 import { join } from 'node:path';
@@ -29,8 +29,8 @@ export class PairSet {
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
 
-  private constructor(sign: symbol, folders: readonly PairFolder[]) {
-    checkByOpen('PairSet', sign);
+  private constructor(token: symbol, folders: readonly PairFolder[]) {
+    checkByOpen('PairSet', token);
     this.folders = folders;
     this.shape = folders[0].shape;
     let count = 0;
@@ -102,7 +102,7 @@ export class PairSet {
   /** The folder of a pair of the set, and its number there. */
   locate(index: number): { folder: PairFolder; index: number } {
     if (!Number.isInteger(index) || index < 0 || index >= this.count)
-      throw new ValueError(`the set has ${this.count} pairs, none of index ${describeValue(index)}`);
+      throw new ValueError(`the set has ${this.count} pairs; index ${describeValue(index)} is out of range`);
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };
   }

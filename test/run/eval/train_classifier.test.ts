@@ -167,7 +167,7 @@ describe('as features', () => {
     await refused(await written('headless.safetensors', {}, 'head.bias'), '1 missing: head.bias');
     copyFileSync(at('digits.safetensors'), at('cut.safetensors'));
     truncateSync(at('cut.safetensors'), readFileSync(at('digits.safetensors')).length - 4);
-    await refused('cut.safetensors', 'it is cut off or damaged');
+    await refused('cut.safetensors', 'it is truncated or damaged');
   });
 });
 

@@ -222,9 +222,7 @@ describe('killed at any moment, it ends with the same bytes', () => {
     await expect(stopped).rejects.toThrow(/abort/);
     const own = join(root, `${seed}`);
     expect(readdirSync(own)).not.toContain('lock');
-    await expect(PairSet.open(root)).rejects.toThrow(
-      /holds 20 of 38 pairs; give the command that makes them once more/,
-    );
+    await expect(PairSet.open(root)).rejects.toThrow(/has 20 of 38 pairs; repeat the command that generates them/);
     const journal = join(own, 'progress.jsonl');
     truncateSync(journal, readFileSync(journal).length - 7);
     const data = join(own, name === 'official' ? 'z1.npy.part' : 'z1_000003.npy');
@@ -241,7 +239,7 @@ describe('killed at any moment, it ends with the same bytes', () => {
     writeFileSync(join(own, 'manifest.json'), JSON.stringify({ ...manifest, done: 0, shards: [] }));
     expect(await generatePairs(settings, { device })).toMatchObject({ count: pairs });
     expect(bytesOf(own)).toEqual(expected);
-    await expect(generatePairs(settings, { device })).rejects.toThrow(/is there already; give another --config\.seed/);
+    await expect(generatePairs(settings, { device })).rejects.toThrow(/exists already; use another --config\.seed/);
     expect(bytesOf(own)).toEqual(expected);
   });
 });
@@ -354,7 +352,7 @@ describe('training', { timeout: 180_000 }, () => {
     expect(losses[1]).toBe(losses[0]);
   });
 
-  it('refuses pairs whose z0 is no noise of the stated deviation, and leaves the work directory as it was', async () => {
+  it('refuses pairs whose z0 is not noise of the stated deviation, and leaves the work directory as it was', async () => {
     const root = join(folder, 'no-manifest');
     cpSync(join(whole, '1'), join(root, '1'), { recursive: true });
     rmSync(join(root, '1/manifest.json'));
@@ -362,7 +360,7 @@ describe('training', { timeout: 180_000 }, () => {
     const workdir = join(folder, 'refused');
     const refused = trainReflow(await config({ ...settings, 'sampling.init_noise_scale': 1 }), { workdir, device });
     await expect(refused).rejects.toThrow(
-      /no-manifest: z0 is no noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
+      /no-manifest: z0 is not noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
     );
     expect(existsSync(workdir)).toBe(false);
   });
