@@ -41,7 +41,7 @@ describe('CIFAR-10', () => {
   });
 
   it.each([
-    ['truncated', batch(0).subarray(0, 1000), /test_batch\.bin: has 1000 bytes instead of 30730000; it is cut off/],
+    ['truncated', batch(0).subarray(0, 1000), /test_batch\.bin: has 1000 bytes instead of 30730000; it is truncated/],
     ['with a wrong label', batch(0).fill(99, 2 * record, 2 * record + 1), /record 2 has label 99, expected 0\.\.9/],
   ])('refuses a batch %s', async (_, bytes, message) => {
     await expect(loadCifar10(folderOf({ 'test_batch.bin': bytes }), 'heldOut')).rejects.toThrow(message);

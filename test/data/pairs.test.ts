@@ -45,7 +45,7 @@ describe('pairs', () => {
     mkdirSync(join(folder, 'notes'));
     const notices: string[] = [];
     const pairs = await PairSet.open(folder, shape, (text) => notices.push(text));
-    expect(notices).toEqual([`${join(folder, 'notes')} holds no z0.npy and z1.npy and is left out`]);
+    expect(notices).toEqual([`${join(folder, 'notes')} has no z0.npy and z1.npy and is skipped`]);
     expect(pairs.count).toBe(13);
     const { z0, z1 } = await pairs.load(Int32Array.of(12, 0, 9, 10));
     expect(Array.from(z0)).toEqual([12, 0, 9, 10].flatMap((i) => Array.from(image(i))));

@@ -173,7 +173,7 @@ describe('CIFAR-10', () => {
     const sought =
       'test_batch.bin, in itself or in cifar-10-batches-bin, or the same pickled (without .bin, cifar-10-batches-py), ' +
       'or cifar-10-binary.tar.gz or cifar-10-python.tar.gz; ' +
-      '--config.data.root_path names another folder or an archive, and without it CIFAR-10 is downloaded';
+      'use --config.data.root_path to give another folder or an archive; without it CIFAR-10 is downloaded';
     const root = rootOf({ 'x.tar.gz': tarGz('other', Buffer.from('x')) });
     expect(await refusal(root)).toBeInstanceOf(FileError);
     expect((await refusal(root)).message).toBe(`${root}: holds none of ${sought}`);

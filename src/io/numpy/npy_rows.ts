@@ -74,7 +74,9 @@ export class NpyRows {
   async rows(first: number, count: number): Promise<Float32Array> {
     checkArguments('NpyRows', { row: [first, kinds.whole], count: [count, kinds.whole] });
     if (first + count > this.count)
-      throw new ValueError(`${this.path} has ${this.count} rows; row ${count === 1 ? first : this.count} is out of range`);
+      throw new ValueError(
+        `${this.path} has ${this.count} rows; row ${count === 1 ? first : this.count} is out of range`,
+      );
     const { dtype, bigEndian, dataOffset } = this.header;
     const itemBytes = arrayDtypes[dtype].bytes;
     const [at, length] = [first, count].map((rows) => rows * this.width * itemBytes);

@@ -321,7 +321,7 @@ describe('data', () => {
     await expectFailure(
       start(workdir, more),
       1,
-      /data_batch_1\.bin: has 1000000 bytes instead of 30730000; it is cut off/,
+      /data_batch_1\.bin: has 1000000 bytes instead of 30730000; it is truncated/,
     );
     expect(await readableCheckpoints(workdir)).toContain('state_3.safetensors');
     writeFileSync(join(cifar, 'data_batch_1.bin'), batch);
