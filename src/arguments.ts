@@ -148,7 +148,7 @@ function unknownOption(op: string, options: object, name: string, names: readonl
   const near = nearestName(name, names);
   const listed = names.length === 0 ? 'no options' : `options among ${names.join(', ')}`;
   const owner = isPlain(options) || options.constructor === Object ? '' : ` of ${describeValue(options)}`;
-  return new ArgumentError(op, listed, `${quoted(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
+  return new ArgumentError(op, listed, `${quote(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
 }
 
 /** Refuses options that have no effect. @param why completes "expected no NAME ..." @throws ArgumentError */
@@ -179,15 +179,15 @@ export function hostArray<Made>(op: string, ArrayType: new (length: number) => M
 const typedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
 
 /** Reads a built-in property of a typed array, bypassing overrides by a subclass or an own property. */
-function ownWord(name: 'length' | typeof Symbol.toStringTag): (view: unknown) => unknown {
+function builtInProperty(name: 'length' | typeof Symbol.toStringTag): (view: unknown) => unknown {
   const { get } = Object.getOwnPropertyDescriptor(typedArray, name) as PropertyDescriptor & { get: () => unknown };
   return (view) => get.call(view);
 }
 
-const typeNameOf = ownWord(Symbol.toStringTag);
+const typeNameOf = builtInProperty(Symbol.toStringTag);
 
 /** The true number of elements of a typed array. */
-export const lengthOf = ownWord('length') as (view: ArrayBufferView) => number;
+export const lengthOf = builtInProperty('length') as (view: ArrayBufferView) => number;
 
 /**
  * Returns whether a value is a typed array of exactly that type: not of a subclass, and its length is not overridden.
@@ -260,7 +260,7 @@ const LONGEST = 60;
 export function describeValue(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return quoted(value);
+      return quote(value);
     case 'bigint':
       return `${value}n`.slice(0, LONGEST);
     case 'symbol':
@@ -274,7 +274,7 @@ export function describeValue(value: unknown): string {
   }
 }
 
-function quoted(text: string): string {
+function quote(text: string): string {
   return JSON.stringify(text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text);
 }
 
@@ -291,7 +291,7 @@ function describeObject(value: object): string {
     const name: unknown = value.constructor?.name;
     if (typeof name === 'string' && name !== 'Object' && name !== '') return `an instance of ${name}`.slice(0, LONGEST);
     const keys = Object.keys(value);
-    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map(quoted).join(', ')}`;
+    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map(quote).join(', ')}`;
   } catch {
     return 'an object';
   }

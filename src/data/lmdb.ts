@@ -70,7 +70,7 @@ export class LmdbDatabase implements Disposable {
    * @throws ValueError if the index is out of range or the database is disposed, FileError if the file became shorter
    */
   key(index: number): Uint8Array {
-    const handle = this.opened(index);
+    const handle = this.requireOpen(index);
     const { keyAt, keySize, pageSize } = this.entries;
     const at = keyAt[index];
     const start = at - (at % pageSize);
@@ -80,7 +80,7 @@ export class LmdbDatabase implements Disposable {
 
   /** The value of an index. @throws as `key` */
   value(index: number): Uint8Array {
-    const handle = this.opened(index);
+    const handle = this.requireOpen(index);
     return this.read(handle, this.entries.valueAt[index], this.entries.valueSize[index]);
   }
 
@@ -92,7 +92,7 @@ export class LmdbDatabase implements Disposable {
     void handle?.close();
   }
 
-  private opened(index: number): FileHandle {
+  private requireOpen(index: number): FileHandle {
     if (!this.handle) throw new ValueError(`${this.path} was read after it was closed`);
     if (!Number.isInteger(index) || index < 0 || index >= this.count)
       throw new ValueError(`${this.path} has ${this.count} keys; index ${describeValue(index)} is out of range`);

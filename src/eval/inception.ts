@@ -193,7 +193,7 @@ export class FidInception implements Disposable {
     );
   }
 
-  private blockE(x: Tensor, block: string, pooled: (x: Tensor) => Tensor): Tensor {
+  private blockE(x: Tensor, block: string, pool: (x: Tensor) => Tensor): Tensor {
     const three = this.chain(x, block, 'branch3x3_1');
     const double = this.chain(x, block, 'branch3x3dbl_1', 'branch3x3dbl_2');
     return concatChannels(
@@ -202,7 +202,7 @@ export class FidInception implements Disposable {
       this.chain(three, block, 'branch3x3_2b'),
       this.chain(double, block, 'branch3x3dbl_3a'),
       this.chain(double, block, 'branch3x3dbl_3b'),
-      this.chain(pooled(x), block, 'branch_pool'),
+      this.chain(pool(x), block, 'branch_pool'),
     );
   }
 }

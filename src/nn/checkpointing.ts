@@ -12,7 +12,7 @@ export interface Block<X extends Tensor | Tensor[]> extends Module {
  * Computes `block.forward(x, activated)`. Its recomputation in backward uses the training mode and the dropout state of
  * this call, although the next micro-batch changes `state`.
  */
-export function checkpointedBlock<X extends Tensor | Tensor[]>(
+export function checkpointBlock<X extends Tensor | Tensor[]>(
   block: Block<X>,
   x: X,
   activated: Tensor | undefined,

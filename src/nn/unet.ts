@@ -17,7 +17,7 @@ import { Combine } from './blocks/combine.ts';
 import { type BlockContext, sumScale } from './blocks/context.ts';
 import { Downsample, downsample, Upsample, upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
-import { type Block, checkpointedBlock } from './checkpointing.ts';
+import { type Block, checkpointBlock } from './checkpointing.ts';
 import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
 import { checkInitializer, Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
@@ -262,7 +262,7 @@ export class UNet extends Module {
 
   private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, addends?: TimeAddends): Tensor {
     if (!this.options.activationCheckpointing || !this.training) return block.forward(x, addends?.get(block));
-    return checkpointedBlock(block, x, addends?.get(block), this.dropoutState);
+    return checkpointBlock(block, x, addends?.get(block), this.dropoutState);
   }
 
   /** The time term of each residual block, computed in one pass. */

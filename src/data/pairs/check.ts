@@ -167,7 +167,7 @@ async function openInto(folders: PairFolder[], findings: PairFinding[], path: st
 }
 
 function describe({ count, shape, manifest }: PairFolder): string {
-  const pairs = `${grouped(count)} pairs of ${formatShape(shape)}`;
+  const pairs = `${formatCount(count)} pairs of ${formatShape(shape)}`;
   if (!manifest) return `${pairs}, z0.npy and z1.npy without a manifest: teacher and sampler are unknown`;
   const { layout, dtype, batch, sampler, teacher, shards, solved, package: version } = manifest;
   const nfes = shards.map(({ nfe }) => nfe);
@@ -187,14 +187,14 @@ function countFindings(folders: readonly PairFolder[], { planned }: PairCheckOpt
   const few = formatShape(folders[0].shape) === ADVISED.shape && total < ADVISED.pairs;
   const remarks = [
     ...other.map(
-      ({ path, count }) => `${basename(path)} has ${grouped(count)} of ${grouped(planned as number)} planned`,
+      ({ path, count }) => `${basename(path)} has ${formatCount(count)} of ${formatCount(planned as number)} planned`,
     ),
-    ...(few ? [`${grouped(ADVISED.pairs)} are recommended for CIFAR-10`] : []),
+    ...(few ? [`${formatCount(ADVISED.pairs)} are recommended for CIFAR-10`] : []),
   ];
   findings.push({
     what: 'count',
     state: remarks.length > 0 ? 'note' : 'ok',
-    detail: [`${grouped(total)} pairs`, ...remarks].join('; '),
+    detail: [`${formatCount(total)} pairs`, ...remarks].join('; '),
   });
   const teachers = new Set(folders.flatMap(({ manifest }) => manifest?.teacher ?? []));
   if (teachers.size > 1)
@@ -326,7 +326,7 @@ class Survey {
       const [one, other] = [await read(a), await read(b)];
       if (one.every((value, at) => Object.is(value, other[at]))) found.push(`${nameOf(a)} = ${nameOf(b)}`);
     }
-    return verdict(`${end} unique`, found, `all ${grouped(hashes.length)} differ`, `${found.length} duplicates: `);
+    return verdict(`${end} unique`, found, `all ${formatCount(hashes.length)} differ`, `${found.length} duplicates: `);
   }
 
   private channelFinding(): PairFinding {
@@ -349,7 +349,7 @@ class Survey {
 function momentsOf({ mean, variance, excessKurtosis, distance, count }: NoiseFacts): string {
   return (
     `mean ${mean.toFixed(4)}, variance ${variance.toFixed(4)}, kurtosis ${(3 + excessKurtosis).toFixed(3)}, ` +
-    `distance ${distance.toFixed(4)} over ${grouped(count)} numbers`
+    `distance ${distance.toFixed(4)} over ${formatCount(count)} numbers`
   );
 }
 
@@ -401,6 +401,6 @@ function nameOf({ folder, index }: { folder: PairFolder; index: number }): strin
   return `${basename(folder.path)} pair ${index}`;
 }
 
-function grouped(value: number): string {
+function formatCount(value: number): string {
   return value.toLocaleString('en-US');
 }

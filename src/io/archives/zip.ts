@@ -41,7 +41,7 @@ export class ZipArchive {
   /** Unpacks an entry into new memory and checks its checksum. */
   async read(entry: Entry): Promise<Uint8Array> {
     const { uncompressedSize: size, crc32: sum } = entry;
-    const packed = await this.packed(entry);
+    const packed = await this.readPacked(entry);
     const bytes =
       entry.compressionMethod === stored
         ? packed
@@ -54,15 +54,15 @@ export class ZipArchive {
   }
 
   /** Unpacks at most the first `length` bytes of an entry, without checking its checksum. */
-  async beginning(entry: Entry, length: number): Promise<Uint8Array> {
-    const packed = await this.packed(entry);
+  async readBeginning(entry: Entry, length: number): Promise<Uint8Array> {
+    const packed = await this.readPacked(entry);
     if (entry.compressionMethod === stored) return packed.subarray(0, length);
     return unpackBeginning(packed, createInflateRaw(), length).catch((error) => {
       throw this.asProblem(entry, error);
     });
   }
 
-  private async packed(entry: Entry): Promise<Uint8Array> {
+  private async readPacked(entry: Entry): Promise<Uint8Array> {
     if (!entry.canDecodeFileData())
       throw this.problem(entry, 'is encrypted or compressed by a method other than deflate');
     const { fileDataStart } = await this.zip.readLocalFileHeaderPromise(entry, { minimal: true });

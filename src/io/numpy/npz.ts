@@ -46,7 +46,7 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
 /** @throws FileError unless an entry has the size that the shape and dtype in its header imply */
 async function checkDeclared(archive: ZipArchive, entry: Entry): Promise<void> {
   const name = `${archive.path}, ${entry.fileName}`;
-  const header = parseNpyHeader(await archive.beginning(entry, HEADER_BYTES), name);
+  const header = parseNpyHeader(await archive.readBeginning(entry, HEADER_BYTES), name);
   checkElements(entry.uncompressedSize - header.dataOffset, header, name);
 }
 
