@@ -233,7 +233,7 @@ describe('downloadCifar10', () => {
       },
       /cannot be downloaded from http.*save it there as cifar-10-binary\.tar\.gz/,
     ],
-  ])('keeps nothing of %s', async (_, listener, message) => {
+  ])('keeps no file after %s', async (_, listener, message) => {
     const folder = folderOf();
     const error = await downloadCifar10(folder, { url: await serve(listener), sha256 }).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);

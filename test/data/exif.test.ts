@@ -95,7 +95,7 @@ describe.each([
   [7, 4],
   [4, 7],
   [6, 6],
-])('pictures seen as %d x %d', (width, height) => {
+])('upright images of %d x %d', (width, height) => {
   const seen = picture(width, height);
   const size = Math.min(width, height);
 

@@ -41,7 +41,11 @@ describe('CIFAR-10', () => {
   });
 
   it.each([
-    ['truncated', batch(0).subarray(0, 1000), /test_batch\.bin: has 1000 bytes instead of 30730000; it is truncated/],
+    [
+      'that is truncated',
+      batch(0).subarray(0, 1000),
+      /test_batch\.bin: has 1000 bytes instead of 30730000; it is truncated/,
+    ],
     ['with a wrong label', batch(0).fill(99, 2 * record, 2 * record + 1), /record 2 has label 99, expected 0\.\.9/],
   ])('refuses a batch %s', async (_, bytes, message) => {
     await expect(loadCifar10(folderOf({ 'test_batch.bin': bytes }), 'heldOut')).rejects.toThrow(message);
@@ -74,7 +78,7 @@ describe('MNIST', () => {
   });
 
   it.each<[string, Uint8Array, Uint8Array, RegExp]>([
-    ['truncated', images.subarray(0, 20), labels, /declares \[2, 2, 3\] but has 4 elements/],
+    ['that is truncated', images.subarray(0, 20), labels, /declares \[2, 2, 3\] but has 4 elements/],
     ['of a huge size', idx([2 ** 31, 2 ** 31, 3], [1]), labels, /but has 1 elements/],
     ['empty', new Uint8Array(0), labels, /is not an IDX file/],
     ['of labels', labels, labels, /is not an IDX file of unsigned bytes with 3 dimensions/],

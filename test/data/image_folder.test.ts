@@ -26,7 +26,7 @@ it.each([
   ['1.png', 1],
   ['2.webp', 2],
   ['3.jpg', 3],
-])('%s as Pillow resizes it, within a level on average', async (name, index) => {
+])('resizes %s like Pillow, within one level on average', async (name, index) => {
   const folder = folderOf({ 'a.jpg': '0.jpg', [`pictures/${name}`]: name });
   const [pillow] = (await readNpz(join(fixtures, 'pillow.npz'))).values();
   const want = (pillow.data as Uint8Array).subarray(index * 3072, (index + 1) * 3072);

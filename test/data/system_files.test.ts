@@ -64,7 +64,7 @@ it.each([
   ['dustbins', ['#recycle/7.jpg', '$RECYCLE.BIN/7.jpg', '.Trash-1000/files/7.jpg', 'lost+found/7.jpg']],
   ['Windows', ['!Thumbs.db', '!desktop.ini', '!ehthumbs.db']],
   ['hidden files', ['.hidden.jpg', '!.cut-off.png']],
-])('%s: what the system put there is no image', async (_, names) => {
+])('skips files of %s', async (_, names) => {
   const folder = folderOf([...pictures, ...names]);
   expect(await countOf(folder)).toBe(4);
   expect((await listFiles(folder)).sort()).toEqual(pictures);

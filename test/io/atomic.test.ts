@@ -122,7 +122,7 @@ describe('requireWritable', () => {
     ['over a folder', 'folder', 0, /is a folder/],
     ['with a name of 5,000 characters', 'x'.repeat(5000), 0, /the name is too long/],
     ['on a disk with too little space', 'x', 1e18, /needs 1000000000000000000 bytes, but its disk has \d+ free/],
-  ])('%s', async (_, name, size, says) => {
+  ])('refuses a file %s', async (_, name, size, says) => {
     const folder = await temporaryFolder();
     await writeFile(`${folder}/file`, '');
     await mkdir(`${folder}/folder`);

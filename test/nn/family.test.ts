@@ -85,7 +85,7 @@ test.each([
   ['nin', [3, 2], [2, 3]],
   ['nin_conv', [3, 2], [2, 1, 1, 3]],
   ['same', [4, 3], [4, 3]],
-] as const)('layout %s there and back', (layout, official, ours) => {
+] as const)('converts layout %s there and back', (layout, official, ours) => {
   const array = { shape: official, data: Float32Array.from({ length: sizeOf(official) }, (_, i) => i) };
   const here = fromOfficial(layout, array);
   expect(here.shape).toEqual(ours);

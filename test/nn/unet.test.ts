@@ -136,7 +136,7 @@ test.each<[string, Partial<UNetOptions>]>([
   ['DDPM++', {}],
   ['NCSN++', { embedding: 'fourier', fir: true, progressive: 'output_skip', progressiveInput: 'input_skip' }],
   ['DDPM blocks, residual pyramids', { resblock: 'ddpm', progressive: 'residual', progressiveInput: 'residual' }],
-])('%s: activation checkpointing gives every parameter the same gradient, to the bit', (_, options) => {
+])('%s: activation checkpointing gives every parameter the same gradient, bit for bit', (_, options) => {
   const gradientsOf = (activationCheckpointing: boolean) => {
     using network = build({ ...options, dropout: 0.3, activationCheckpointing });
     const { x, target, labels } = inputs(2);

@@ -304,7 +304,7 @@ describe('data', () => {
     expect(losses(workdir)).toEqual(losses(undisturbed));
   });
 
-  it('of CIFAR-10 that is cut off', async () => {
+  it('of truncated CIFAR-10', async () => {
     const cifar = join(folder, 'cifar');
     mkdirSync(cifar);
     const record = 3073;
