@@ -1,6 +1,6 @@
 // The errors that the public API throws. An op's message reads "[op] expected ..., got ..."; a file error's message
 // begins with the path.
-import { shown } from './text.ts';
+import { escapeText } from './text.ts';
 
 /** Base class of every error that this package throws on purpose. */
 export class RectiflowError extends Error {
@@ -9,7 +9,7 @@ export class RectiflowError extends Error {
    * shortened
    */
   constructor(message: string | readonly string[], options?: ErrorOptions) {
-    super(shown(message), options);
+    super(escapeText(message), options);
     this.name = new.target.name;
   }
 }

@@ -1,5 +1,5 @@
 // What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
@@ -7,8 +7,8 @@ let bar: string | undefined;
 
 /** Writes a line of text, above the bar; what it may quote from a file cannot move the cursor. */
 export function say(text: string): void {
-  if (bar === undefined) process.stderr.write(`${shown(text)}\n`);
-  else process.stderr.write(`${CLEAR_LINE}${shown(text)}\n${fitted(bar)}`);
+  if (bar === undefined) process.stderr.write(`${escapeText(text)}\n`);
+  else process.stderr.write(`${CLEAR_LINE}${escapeText(text)}\n${fitted(bar)}`);
 }
 
 /** Draws the bar in place of the one on the screen. */

@@ -2,7 +2,7 @@ import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
 import { requireWritable } from '../io/index.ts';
 import { tune, writeTuning } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { interruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -38,7 +38,9 @@ export const tuneCommand: Command = {
       device: `${device.name}, ${device.description}`,
       created: new Date().toISOString().slice(0, 10),
     });
-    process.stdout.write(`rates of ${device.name} in ${shown(out)}; RECTIFLOW_TUNING=${shown(out)} uses them\n`);
+    process.stdout.write(
+      `rates of ${device.name} in ${escapeText(out)}; RECTIFLOW_TUNING=${escapeText(out)} uses them\n`,
+    );
     return 0;
   },
 };

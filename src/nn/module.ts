@@ -6,7 +6,7 @@ import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { shownName } from '../text.ts';
+import { escapeName } from '../text.ts';
 
 /** Host arrays by name, as in checkpoints. */
 export type StateValues = Map<string, { shape: readonly number[]; data: Float32Array }>;
@@ -67,7 +67,7 @@ export function describeMismatch({ missing, unknown, misshapen }: StateMismatch)
   const line = (what: string, names: string[]) => {
     if (names.length === 0) return [];
     const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
-    const first = names.slice(0, LISTED).map((name) => shownName(name));
+    const first = names.slice(0, LISTED).map((name) => escapeName(name));
     return [`  ${names.length} ${what}: ${first.join(', ')}${more}`];
   };
   return [...line('missing', missing), ...line('unknown', unknown), ...line('with a different shape', misshapen)];

@@ -24,7 +24,7 @@ import {
 } from '../../src/io/index.ts';
 import { findState } from '../../src/run/checkpoints/wrappers.ts';
 import { findCheckpoint, loadConfig } from '../../src/run/index.ts';
-import { shown, shownJson, shownName } from '../../src/text.ts';
+import { escapeJson, escapeName, escapeText } from '../../src/text.ts';
 import { readFixture } from './files.ts';
 
 /** A clear-screen sequence, a forged line, a C1 control, DEL, a change of writing direction, a line separator. */
@@ -33,32 +33,32 @@ const escaped = '\\x1b[2J\\x0arectiflow: all good\\x9b31m\\x7f\\u{202e}txt\\u{20
 const unseen = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 const hasUnseen = (text: string) => unseen.test(text.replaceAll('\n', ''));
 
-describe('shown', () => {
+describe('escapeText', () => {
   it('escapes invisible characters and keeps visible ones', () => {
-    expect(shown(evil)).toBe(escaped);
-    expect(shown('Größe 形 👩‍👧 \\x1b')).toBe('Größe 形 👩‍👧 \\x1b');
-    expect(shown('\ud800\ufeff\0')).toBe('\\u{d800}\\u{feff}\\x00');
+    expect(escapeText(evil)).toBe(escaped);
+    expect(escapeText('Größe 形 👩‍👧 \\x1b')).toBe('Größe 形 👩‍👧 \\x1b');
+    expect(escapeText('\ud800\ufeff\0')).toBe('\\u{d800}\\u{feff}\\x00');
   });
 
   it('keeps the line breaks between lines, but none within a line', () => {
-    expect(shown(['a:', '  b\nc'])).toBe('a:\n  b\\x0ac');
+    expect(escapeText(['a:', '  b\nc'])).toBe('a:\n  b\\x0ac');
   });
 
   it('shortens a line in its middle, once', () => {
-    const line = shown(`begin${'x'.repeat(1e6)}end`);
+    const line = escapeText(`begin${'x'.repeat(1e6)}end`);
     expect(line).toHaveLength(999);
     expect(line).toMatch(/^beginx+…x+end$/);
-    expect(shown(line)).toBe(line);
-    expect(shown('\0'.repeat(1000)).length).toBeLessThanOrEqual(1000);
-    expect(shownName('n'.repeat(500))).toBe(`${'n'.repeat(199)}…`);
+    expect(escapeText(line)).toBe(line);
+    expect(escapeText('\0'.repeat(1000)).length).toBeLessThanOrEqual(1000);
+    expect(escapeName('n'.repeat(500))).toBe(`${'n'.repeat(199)}…`);
   });
 
   it("drops a library's repeated lines", () => {
-    expect(shown('VipsJpeg: bad\nVipsJpeg: bad\nVipsJpeg: bad\nend')).toBe('VipsJpeg: bad\\x0aend');
+    expect(escapeText('VipsJpeg: bad\nVipsJpeg: bad\nVipsJpeg: bad\nend')).toBe('VipsJpeg: bad\\x0aend');
   });
 
   it('writes JSON of the same value', () => {
-    const json = shownJson({ [evil]: [evil] }, 2);
+    const json = escapeJson({ [evil]: [evil] }, 2);
     expect(hasUnseen(json)).toBe(false);
     expect(JSON.parse(json)).toEqual({ [evil]: [evil] });
   });

@@ -6,7 +6,7 @@
 // DDP puts "module." before names, once or more; torch.compile, FSDP and checkpointing put a segment anywhere in them.
 import { FileError } from '../../errors.ts';
 import type { ArrayFile, TorchValue } from '../../io/index.ts';
-import { shownName } from '../../text.ts';
+import { escapeName } from '../../text.ts';
 
 type Dict = Map<string | number, TorchValue>;
 
@@ -36,10 +36,10 @@ export function findState(path: string, root: TorchValue, known: ReadonlySet<str
   const [weightKey, averageKey] = [keyAmong(path, root, weightKeys), keyAmong(path, root, averageKeys)];
   const key = weightKey ?? averageKey ?? (isState(root) ? undefined : onlyDict(path, root));
   const dict = key === undefined ? root : namedIn(root.get(key) as Dict);
-  const said = key === undefined || key === 'model' ? [] : [`its weights are those under "${shownName(String(key))}"`];
+  const said = key === undefined || key === 'model' ? [] : [`its weights are those under "${escapeName(String(key))}"`];
   const { weights, average, prefix, averagePrefix } = split(path, dict, known);
-  if (!usualPrefixes.includes(prefix)) said.push(`"${shownName(prefix)}" was taken off its names`);
-  if (averagePrefix !== undefined) said.push(`"${shownName(averagePrefix)}" was taken off those of its average`);
+  if (!usualPrefixes.includes(prefix)) said.push(`"${escapeName(prefix)}" was taken off its names`);
+  if (averagePrefix !== undefined) said.push(`"${escapeName(averagePrefix)}" was taken off those of its average`);
   if (average || weightKey === undefined || averageKey === undefined) return { weights, average, said };
   const named = split(path, namedIn(root.get(averageKey) as Dict), known);
   said.push(`its average is under "${averageKey}"`);
@@ -90,7 +90,7 @@ function quotedList(names: readonly (string | number)[]): string {
   const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
   return `${names
     .slice(0, LISTED)
-    .map((name) => `"${shownName(String(name), 60)}"`)
+    .map((name) => `"${escapeName(String(name), 60)}"`)
     .join(', ')}${more}`;
 }
 
