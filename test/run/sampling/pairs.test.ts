@@ -307,7 +307,7 @@ describe('refuses', { timeout: 180_000 }, () => {
     // Shards that no manifest describes are somebody's work.
     rmSync(join(root, '2'), { recursive: true });
     cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
-    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: is there already/);
+    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: exists already/);
   });
 
   it('a second process of the same seed, not one of another', async () => {
