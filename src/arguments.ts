@@ -1,8 +1,8 @@
-// Checks of what callers hand to public functions. TypeScript checks its users at compile time; JavaScript's need the same
-// answers at run time: an option of another name is an error, never ignored.
+// Run-time checks of the arguments of public functions. TypeScript users get them at compile time; JavaScript users
+// need the same answers at run time: an unknown option is an error, never ignored.
 import { ArgumentError, formatShape, nearestName, ValueError } from './errors.ts';
 
-/** What an argument may be: the words for a message, and the test. */
+/** A kind of argument: its description for error messages, and the test. */
 export interface Kind {
   /** Completes "expected NAME to be ...". */
   readonly expected: string;
@@ -57,13 +57,13 @@ export function wholeFrom(least: number, most: number): Kind {
   return kind(`a whole number from ${least} to ${most}`, (v) => isWhole(v, least, most));
 }
 
-/** One of some strings or numbers. */
+/** One of the given strings, numbers or booleans. */
 export function oneOf(values: readonly (string | number | boolean)[]): Kind {
   const listed = values.map((value) => JSON.stringify(value)).join(', ');
   return kind(values.length === 1 ? listed : `one of ${listed}`, (v) => values.includes(v as string));
 }
 
-/** A list or a typed array whose items are all of a kind. */
+/** A list or a typed array whose items are all of one kind. */
 export function listOf(item: Kind, plural: string, length?: number): Kind {
   const expected = length === undefined ? `a list of ${plural}` : `a list of ${length} ${plural}`;
   return kind(expected, (v) => {
@@ -80,7 +80,7 @@ export function instanceOf(type: abstract new (...values: never[]) => unknown, e
   return kind(expected, (v) => v instanceof type);
 }
 
-/** The items of a list or a typed array, each read once; undefined for anything else. */
+/** Copies the items of a list or a typed array, reading each once; undefined for anything else. */
 export function copyOfList(value: unknown): unknown[] | undefined {
   if (Array.isArray(value)) {
     const copy: unknown[] = [];
@@ -91,7 +91,7 @@ export function copyOfList(value: unknown): unknown[] | undefined {
   return [...(value as unknown as Iterable<unknown>)];
 }
 
-/** Whether its memory went elsewhere, to a worker for instance. */
+/** Returns whether the view's memory was transferred, for instance to a worker. */
 export function isDetached(view: ArrayBufferView): boolean {
   if (view.byteLength > 0) return false;
   try {
@@ -115,7 +115,7 @@ export function requireWhole(name: string, value: number, least: number, most?: 
   throw new ValueError(`${name} must be a whole number ${bounds}, got ${describeValue(value)}`);
 }
 
-/** Several at once, by name. */
+/** Checks several arguments at once, by name. @throws ArgumentError as checkArgument */
 export function checkArguments(op: string, values: Record<string, readonly [value: unknown, kind: Kind]>): void {
   for (const [name, [value, kind]] of Object.entries(values)) checkArgument(op, name, value, kind);
 }
@@ -128,15 +128,15 @@ export function wholeNumbers(op: string, name: string, value: unknown): number[]
   return list as number[];
 }
 
-/** A kind for each key of an options object; the compiler asks for those that are missing. */
+/** A kind for each key of an options object; a missing key is a compile error. */
 export type OptionKinds<Options> = { readonly [Key in keyof Required<Options>]: Kind };
 
 /**
  * Checks an options object, reading each option once.
- * @param required keys that must be there
- * @returns a copy of what is known of it; keys that are undefined are left out
- * @throws ArgumentError for anything but an object, an unknown key (with the nearest known one), a missing one, or a value of
- * the wrong kind
+ * @param required keys that must be present
+ * @returns a copy without the keys that are undefined
+ * @throws ArgumentError for anything but an object, an unknown key (with the nearest known one), a missing key, or a
+ * value of the wrong kind
  */
 export function checkOptions<Options extends object>(
   op: string,
@@ -165,7 +165,7 @@ function unknownOption(op: string, options: object, name: string, names: readonl
   const near = nearestName(name, names);
   const listed = names.length === 0 ? 'no options' : `options among ${names.join(', ')}`;
   const owner = isPlain(options) || options.constructor === Object ? '' : ` of ${describeValue(options)}`;
-  return new ArgumentError(op, listed, `${quoted(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
+  return new ArgumentError(op, listed, `${quote(name)}${owner}${near ? ` (did you mean "${near}"?)` : ''}`);
 }
 
 /** Refuses options that have no effect. @param why completes "expected no NAME ..." @throws ArgumentError */
@@ -179,12 +179,12 @@ export function refuseInert<Options extends object>(
     if (options[name] !== undefined) throw new ArgumentError(op, `no ${name} ${why}`, describeValue(options[name]));
 }
 
-/** A host array for results. @throws ValueError where no array has that many numbers, or memory has no room for them */
+/** Allocates a host array for results. @throws ValueError if an array of that length cannot be allocated */
 export function resultArray(op: string, length: number): Float32Array {
   return hostArray(op, Float32Array, length);
 }
 
-/** A host array of zeros. @throws ValueError where no array has that many numbers, or memory has no room for them */
+/** Allocates a host array of zeros. @throws ValueError if an array of that length cannot be allocated */
 export function hostArray<Made>(op: string, ArrayType: new (length: number) => Made, length: number): Made {
   try {
     return new ArrayType(length);
@@ -195,18 +195,20 @@ export function hostArray<Made>(op: string, ArrayType: new (length: number) => M
 
 const typedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
 
-/** What the language itself says of a typed array, whatever a subclass or a property of its own says. */
-function ownWord(name: 'length' | typeof Symbol.toStringTag): (view: unknown) => unknown {
+/** Reads a built-in property of a typed array, bypassing overrides by a subclass or an own property. */
+function builtInProperty(name: 'length' | typeof Symbol.toStringTag): (view: unknown) => unknown {
   const { get } = Object.getOwnPropertyDescriptor(typedArray, name) as PropertyDescriptor & { get: () => unknown };
   return (view) => get.call(view);
 }
 
-const typeNameOf = ownWord(Symbol.toStringTag);
+const typeNameOf = builtInProperty(Symbol.toStringTag);
 
-/** The number of elements that a typed array really has. */
-export const lengthOf = ownWord('length') as (view: ArrayBufferView) => number;
+/** The true number of elements of a typed array. */
+export const lengthOf = builtInProperty('length') as (view: ArrayBufferView) => number;
 
-/** Whether it is a typed array of that type itself, neither of a subclass nor in disguise, with no length written over. */
+/**
+ * Returns whether a value is a typed array of exactly that type: not of a subclass, and its length is not overridden.
+ */
 export function isPlainArray(value: unknown, { name, prototype }: { name: string; prototype: unknown }): boolean {
   return (
     typeNameOf(value) === name &&
@@ -215,7 +217,7 @@ export function isPlainArray(value: unknown, { name, prototype }: { name: string
   );
 }
 
-/** The elements of a typed array of that type or of a subclass as a plain one; undefined for anything else. */
+/** A typed array of that type, or of a subclass of it, as a plain typed array; undefined for anything else. */
 export function plainArray<Plain extends object>(
   value: unknown,
   ArrayType: { new (length: number): Plain; prototype: Plain },
@@ -228,8 +230,8 @@ export function plainArray<Plain extends object>(
 }
 
 /**
- * Refuses arguments beyond those that a function takes, such as the options of another library: they would be ignored. The
- * index and the list that `map` and `reduce` hand to their callbacks pass.
+ * Refuses surplus arguments, such as the options of another library, which would otherwise be ignored. The index and
+ * the list that `map` and `reduce` pass to their callbacks are allowed.
  */
 export function refuseExtra(op: string, extra: readonly unknown[]): void {
   if (extra.every((value) => value === undefined)) return;
@@ -238,7 +240,7 @@ export function refuseExtra(op: string, extra: readonly unknown[]): void {
   throw new ArgumentError(op, 'no further argument', describeValue(extra.find((value) => value !== undefined)));
 }
 
-/** Whether it is an object whose properties are options, not a Map, a Promise or another object with a content of its own. */
+/** Returns whether the properties of an object are options, unlike those of a Map, a Promise or another container. */
 function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;
   return isPlain(value) || Object.prototype.toString.call(value) === '[object Object]';
@@ -249,7 +251,7 @@ function isPlain(value: object): boolean {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** The names of its own and inherited properties, hidden ones included; without the methods of its class that are no options. */
+/** Names of own and inherited properties, non-enumerable ones included, without class methods that are not options. */
 function optionNames(options: object, known: object): readonly string[] {
   const own = Object.getOwnPropertyNames(options);
   if (isPlain(options)) return own;
@@ -261,21 +263,21 @@ function optionNames(options: object, known: object): readonly string[] {
   return [...names];
 }
 
-/** The sign by which a class that a static `open` makes knows its own call of the constructor. */
+/** The token by which a constructor knows that the static `open` of its class called it. */
 export const byOpen = Symbol('by open');
 
 /** @throws ArgumentError in a constructor that `open` did not call */
-export function checkByOpen(name: string, sign: unknown): void {
-  if (sign !== byOpen) throw new ArgumentError(name, `a call of ${name}.open()`, `new ${name}`);
+export function checkByOpen(name: string, token: unknown): void {
+  if (token !== byOpen) throw new ArgumentError(name, `a call of ${name}.open()`, `new ${name}`);
 }
 
 const LONGEST = 60;
 
-/** A value in a few words, for a message. */
+/** Describes a value in a few words, for a message. */
 export function describeValue(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return quoted(value);
+      return quote(value);
     case 'bigint':
       return `${value}n`.slice(0, LONGEST);
     case 'symbol':
@@ -289,11 +291,11 @@ export function describeValue(value: unknown): string {
   }
 }
 
-function quoted(text: string): string {
+function quote(text: string): string {
   return JSON.stringify(text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text);
 }
 
-/** Says what an object is, without running code of its own where that can be helped. */
+/** Describes an object, running as little of the object's own code as possible. */
 function describeObject(value: object): string {
   try {
     if (Array.isArray(value)) {
@@ -304,9 +306,9 @@ function describeObject(value: object): string {
       return `a ${isDetached(value) ? 'detached ' : ''}${value.constructor.name} of ${(value as Uint8Array).length}`;
     if (Object.hasOwn(value, 'then') || value instanceof Promise) return 'a Promise';
     const name: unknown = value.constructor?.name;
-    if (typeof name === 'string' && name !== 'Object' && name !== '') return `an object of ${name}`.slice(0, LONGEST);
+    if (typeof name === 'string' && name !== 'Object' && name !== '') return `an instance of ${name}`.slice(0, LONGEST);
     const keys = Object.keys(value);
-    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map(quoted).join(', ')}`;
+    return keys.length === 0 ? 'an empty object' : `an object with ${keys.slice(0, 4).map(quote).join(', ')}`;
   } catch {
     return 'an object';
   }

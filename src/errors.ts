@@ -1,11 +1,15 @@
-// The errors a user can meet. An op's error reads "[op] expected ..., got ..."; a file's error begins with its path.
-import { shown } from './text.ts';
+// The errors that the public API throws. An op's message reads "[op] expected ..., got ..."; a file error's message
+// begins with the path.
+import { escapeText } from './text.ts';
 
-/** Base of every error this package throws on purpose. */
+/** Base class of every error that this package throws on purpose. */
 export class RectiflowError extends Error {
-  /** @param message one line, or several: control characters and line breaks within a line are escaped, and it is shortened */
+  /**
+   * @param message one line, or several; control characters and line breaks within a line are escaped, long lines
+   * shortened
+   */
   constructor(message: string | readonly string[], options?: ErrorOptions) {
-    super(shown(message), options);
+    super(escapeText(message), options);
     this.name = new.target.name;
   }
 }
@@ -26,22 +30,22 @@ class OpError extends RectiflowError {
 /** Shapes that do not fit together; the message holds both. */
 export class ShapeError extends OpError {}
 
-/** A tensor of a dtype that the op does not take. */
+/** A tensor whose dtype the op does not support. */
 export class DtypeError extends OpError {}
 
-/** Tensors of several devices in one op, or a device that cannot be opened or has no memory left. */
+/** Tensors of different devices in one op, or a device that cannot be opened or has no memory left. */
 export class DeviceError extends RectiflowError {}
 
-/** Memory that a device has not got; of a tensor's, with a table of what holds the rest. */
+/** A device allocation that failed. If it was for a tensor, the message lists what holds the rest of the memory. */
 export class OutOfMemoryError extends DeviceError {}
 
-/** Something that a recorded graph cannot hold: a value read back, an upload, a compilation. */
+/** An action that a recorded graph cannot contain: reading a value back, an upload, a compilation. */
 export class RecordingError extends DeviceError {}
 
-/** A value outside its range: a negative learning rate, a label beyond the classes, an unknown name. */
+/** A value outside its range: a negative learning rate, a label that is not a class, an unknown name. */
 export class ValueError extends RectiflowError {}
 
-/** An argument of the wrong kind, a missing one, or an option that a function does not have. */
+/** An argument of the wrong type, a missing argument, or an unknown option. */
 export class ArgumentError extends ValueError {
   readonly op: string;
   readonly expected: string;
@@ -55,22 +59,22 @@ export class ArgumentError extends ValueError {
   }
 }
 
-/** A kernel file that did not compile; the message holds the compiler's whole log. */
+/** A kernel file that did not compile; the message contains the compiler's full log. */
 export class CompileError extends RectiflowError {
   constructor(message: string, options?: ErrorOptions) {
     super(message.split('\n'), options);
   }
 }
 
-/** A tensor used after it was disposed. */
+/** Use of a tensor after its disposal. */
 export class UseAfterFreeError extends RectiflowError {}
 
-/** A gradient asked through an op that has none. */
+/** A gradient requested through an op that has no backward rule. */
 export class NotDifferentiableError extends RectiflowError {}
 
-/** A NaN or an infinity, with the op that made it first. */
+/** A NaN or an infinity, with the first op that produced one. */
 export class NonFiniteError extends RectiflowError {
-  /** Numbers of the samples that are not finite, within the batch or the whole; empty where that is not known. */
+  /** Indices of the non-finite samples, within the batch or within all samples; empty if they are not known. */
   readonly samples: readonly number[];
 
   constructor(message: string, { samples = [], ...options }: ErrorOptions & { samples?: readonly number[] } = {}) {
@@ -79,10 +83,10 @@ export class NonFiniteError extends RectiflowError {
   }
 }
 
-/** A file that is missing, damaged, or of another kind than it should be. */
+/** A file that is missing, damaged, or of the wrong kind. */
 export class FileError extends RectiflowError {
   readonly path: string;
-  /** The message without the path, as it was given. */
+  /** The message without the path. */
   readonly problem: string;
 
   /** @param problem one line, or several */
@@ -94,24 +98,24 @@ export class FileError extends RectiflowError {
   }
 }
 
-/** A folder that this process had locked and that another has taken over meanwhile: nothing is written there any more. */
+/** A locked folder that another process has taken over; this process no longer writes to it. */
 export class LockLostError extends RectiflowError {}
 
-/** A wrong configuration: every problem with its path, one a line. */
+/** An invalid configuration. The message lists every problem with its path, one per line. */
 export class ConfigError extends RectiflowError {}
 
-/** A wrong command line: the command exits with 2. */
+/** An invalid command line; the command exits with status 2. */
 export class UsageError extends RectiflowError {}
 
-/** "[2, 3, 4]", as shapes are written in messages. */
+/** Formats a shape for a message: "[2, 3, 4]". */
 export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
-/** Longer ones are no slip of the pen, and comparing them takes time. */
+/** Longer names are not compared: they are not typing errors, and comparing them takes time. */
 const LONGEST_NAME = 100;
 
-/** The candidate nearest to `name` by edit distance, if it is near enough to be a slip of the pen. */
+/** The candidate nearest to `name` by edit distance, if it is near enough to be a typing error. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > LONGEST_NAME) return undefined;
   let best: string | undefined;

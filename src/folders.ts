@@ -1,11 +1,11 @@
-// Making a folder with those above it.
+// Creates a folder and its parents.
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
- * Makes a folder and the folders above it; one that is there will do. Node's own way tries for ever where a file system answers that
- * there is no such place below a folder that is there, as /proc does.
- * @param mode of the folders that are made, before the process's mask
+ * Creates a folder and its missing parents; an existing folder is fine. Node's recursive mkdir loops forever on file
+ * systems such as /proc, which report ENOENT below a folder that exists.
+ * @param mode mode of the created folders, before the process's umask
  * @throws the system's error
  */
 export function makeFolders(path: string, mode = 0o777): void {
@@ -17,7 +17,7 @@ export function makeFolders(path: string, mode = 0o777): void {
   if (failure) throw failure;
 }
 
-/** Why the folder is not there now; undefined where it is. */
+/** The error that kept the folder from being created; undefined if the folder exists now. */
 function attempt(path: string, mode: number): NodeJS.ErrnoException | undefined {
   try {
     mkdirSync(path, { mode });

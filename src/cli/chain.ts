@@ -12,7 +12,7 @@ import {
   runChain,
   type StageEstimate,
 } from '../run/index.ts';
-import { shown, shownJson } from '../text.ts';
+import { escapeJson, escapeText } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -36,7 +36,7 @@ export const chainCommand: Command = {
     const config = await configOf(parsed, reportKeys);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device);
-    process.stdout.write(`${shownJson(config, 2)}\nwould run in ${shown(workdir)}\n`);
+    process.stdout.write(`${escapeJson(config, 2)}\nwould run in ${escapeText(workdir)}\n`);
     return printEstimate(config, device, parsed);
   },
 };
@@ -76,8 +76,8 @@ export async function runChainCommand(config: Config, workdir: string, device: D
     process.stdout.write('stopped; run the same command again to resume\n');
     return 0;
   }
-  for (const line of describeFigures(report.figures)) process.stdout.write(`${shown(line)}\n`);
-  process.stdout.write(`report: ${shown(report.path)}\n`);
+  for (const line of describeFigures(report.figures)) process.stdout.write(`${escapeText(line)}\n`);
+  process.stdout.write(`report: ${escapeText(report.path)}\n`);
   return 0;
 }
 

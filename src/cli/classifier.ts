@@ -1,5 +1,5 @@
 import { requireLabels, trainClassifier } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import {
@@ -41,8 +41,8 @@ export const classifierCommand: Command = {
     ).finally(() => display.stop());
     const { accuracy, classes, path } = trained;
     process.stdout.write(
-      `${(100 * accuracy).toFixed(1)} % accuracy on held-out images, ${classes} classes, ${trained.steps} steps: ${shown(path)}\n` +
-        `rectiflow eval ... --config.eval.features classifier:${shown(path)}\n`,
+      `${(100 * accuracy).toFixed(1)} % accuracy on held-out images, ${classes} classes, ${trained.steps} steps: ${escapeText(path)}\n` +
+        `rectiflow eval ... --config.eval.features classifier:${escapeText(path)}\n`,
     );
     return 0;
   },

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { convert, findCheckpoint } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf, note, partialOption } from './shared.ts';
 
@@ -30,7 +30,9 @@ export const convertCommand: Command = {
     const path = findCheckpoint(from);
     const config = named ? await configOf(parsed) : undefined;
     const result = await convert(path, to, { config, partial: parsed.has('partial'), onNotice: note });
-    process.stdout.write(`${shown(path)} -> ${shown(to)}: ${result.tensors} tensors, ${kinds[result.kind]}\n`);
+    process.stdout.write(
+      `${escapeText(path)} -> ${escapeText(to)}: ${result.tensors} tensors, ${kinds[result.kind]}\n`,
+    );
     return 0;
   },
 };

@@ -1,5 +1,5 @@
 import { examine, type Finding } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 
 const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };
@@ -13,8 +13,8 @@ export const doctorCommand: Command = {
     const findings = await examine();
     const width = Math.max(...findings.map(({ what }) => what.length));
     for (const { what, state, detail, remedy } of findings) {
-      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${shown(detail)}\n`);
-      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${shown(remedy)}\n`);
+      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${escapeText(detail)}\n`);
+      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${escapeText(remedy)}\n`);
     }
     return findings.some(({ state }) => state === 'missing') ? 1 : 0;
   },

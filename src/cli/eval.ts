@@ -9,7 +9,7 @@ import {
   type Task,
   watchSnapshots,
 } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -90,14 +90,15 @@ export const evalCommand: Command = {
         onProgress: (progress) => bars.update(progress),
         onRow: (row) => {
           bars.stop();
-          for (const line of describe(row, workdir)) process.stdout.write(`${shown(line)}\n`);
+          for (const line of describe(row, workdir)) process.stdout.write(`${escapeText(line)}\n`);
         },
       };
       return watch
         ? watchSnapshots(config, { ...common, timeoutMinutes: timeoutMinutes ?? WATCH_TIMEOUT })
         : evaluateSnapshots(config, { ...common, checkpoint });
     }).finally(() => bars.stop());
-    if (rows.length === 0) process.stderr.write(`no snapshot from ${begin} to ${end} appeared in ${shown(workdir)}\n`);
+    if (rows.length === 0)
+      process.stderr.write(`no snapshot from ${begin} to ${end} appeared in ${escapeText(workdir)}\n`);
     return rows.length > 0 ? 0 : 1;
   },
 };

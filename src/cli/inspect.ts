@@ -1,7 +1,7 @@
 import { formatShape, UsageError } from '../errors.ts';
 import { describeNotFinite } from '../run/checkpoints/finite.ts';
 import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
-import { shown, shownJson, shownName } from '../text.ts';
+import { escapeJson, escapeName, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf } from './shared.ts';
 
@@ -28,7 +28,7 @@ export const inspectCommand: Command = {
 
 async function network(config: Parameters<typeof inspectModel>[0], json: boolean): Promise<number> {
   const summary = inspectModel(config);
-  if (json) return print([shownJson(summary, 2)]);
+  if (json) return print([escapeJson(summary, 2)]);
   const fixed = summary.fixed > 0 ? `, ${count(summary.fixed)} of them fixed` : '';
   return print([...table(summary.tensors), `${count(summary.parameters)} parameters${fixed}`]);
 }
@@ -36,22 +36,22 @@ async function network(config: Parameters<typeof inspectModel>[0], json: boolean
 async function file(reference: string, json: boolean): Promise<number> {
   const path = findCheckpoint(reference);
   const summary = await inspectFile(path);
-  if (json) return print([shownJson({ path, ...summary }, 2)]);
+  if (json) return print([escapeJson({ path, ...summary }, 2)]);
   const { kind, tensors, elements, values, step, emaDecay, config, notFinite } = summary;
   return print([
-    shown(`${path}: ${kind}`),
+    escapeText(`${path}: ${kind}`),
     ...table(tensors),
-    ...values.map(([name, text]) => shown(`${name}: ${text}`)),
-    ...(config === undefined ? [] : [`configuration: ${shownJson(config)}`]),
+    ...values.map(([name, text]) => escapeText(`${name}: ${text}`)),
+    ...(config === undefined ? [] : [`configuration: ${escapeJson(config)}`]),
     `${tensors.length} tensors of ${count(elements)} numbers`,
-    ...(notFinite ? [shown(`not finite: ${describeNotFinite(notFinite)}`)] : []),
+    ...(notFinite ? [escapeText(`not finite: ${describeNotFinite(notFinite)}`)] : []),
     `step: ${step ?? 'not stated'}`,
     `EMA decay: ${emaDecay ?? 'not stated'}`,
   ]);
 }
 
 function table(tensors: readonly TensorLine[]): string[] {
-  const names = tensors.map(({ name }) => shownName(name));
+  const names = tensors.map(({ name }) => escapeName(name));
   const width = names.reduce((longest, name) => Math.max(longest, name.length), 0);
   return tensors.map(({ dtype, shape }, i) => `${names[i].padEnd(width)}  ${dtype.padEnd(4)}  ${formatShape(shape)}`);
 }

@@ -6,7 +6,7 @@ import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/machine/provenance.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';
 import { endBar, say } from './screen.ts';
@@ -102,8 +102,9 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(commandHelp(command));
     return 0;
   }
-  // doctor reports them itself.
-  if (name !== 'doctor') for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${shown(text)}\n`);
+  // doctor has a line on it.
+  if (name !== 'doctor')
+    for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${escapeText(text)}\n`);
   return command.run(parsed);
 }
 
@@ -118,7 +119,7 @@ function report(error: unknown): number {
     return STOPPED;
   }
   const known = error instanceof RectiflowError;
-  const text = known ? error.message : shown(((error as Error)?.stack ?? String(error)).split('\n'));
+  const text = known ? error.message : escapeText(((error as Error)?.stack ?? String(error)).split('\n'));
   process.stderr.write(`rectiflow: ${text}\n`);
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }

@@ -1,7 +1,7 @@
 // Finds the command of a command line: the first word, `--mode NAME` as in the official code, or a command name
 // anywhere that is not the value of an option.
 import { nearestName, UsageError } from '../errors.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import { optionOf } from './arguments.ts';
 
 /** @returns the command's name and the words without it. @throws UsageError if there is no command, or two */
@@ -13,7 +13,7 @@ export async function findCommand(words: readonly string[], names: readonly stri
     const attached = optionOf(rest[at])?.attached;
     const value = attached ?? rest[at + 1];
     if (value === undefined || value === '') throw new UsageError(`--mode needs a value: --mode ${names.join('|')}`);
-    if (rest[at].startsWith('---')) process.stderr.write(`note: ${shown(rest[at])} is read as --mode\n`);
+    if (rest[at].startsWith('---')) process.stderr.write(`note: ${escapeText(rest[at])} is read as --mode\n`);
     found.push(value);
     rest.splice(at, attached === undefined ? 2 : 1);
   }

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts';
 import { examinePairs, type PairFinding } from '../run/index.ts';
-import { shown, shownJson } from '../text.ts';
+import { escapeJson, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -47,9 +47,9 @@ export const pairsCommand: Command = {
       }),
     ).finally(() => progress?.stop());
     const broken = findings.some(({ state }) => state === 'broken');
-    if (parsed.has('json')) process.stdout.write(`${shownJson({ root, broken, findings }, 2)}\n`);
+    if (parsed.has('json')) process.stdout.write(`${escapeJson({ root, broken, findings }, 2)}\n`);
     else {
-      const rows = findings.map(({ what, state, detail }) => [marks[state], shown(what), shown(detail)]);
+      const rows = findings.map(({ what, state, detail }) => [marks[state], escapeText(what), escapeText(detail)]);
       const width = Math.max(...rows.map(([, what]) => what.length));
       for (const [mark, what, detail] of rows) process.stdout.write(`${mark}  ${what.padEnd(width)}  ${detail}\n`);
     }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Config, generatePairs, trainReflow } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -31,7 +31,7 @@ export const reflowCommand: Command = {
         onProgress: (done) => progress.update(done, 'solved'),
       }),
     ).finally(() => progress.stop());
-    process.stdout.write(`${count} pairs in ${shown(folder)}, NFE ${nfe.toFixed(1)}\n`);
+    process.stdout.write(`${count} pairs in ${escapeText(folder)}, NFE ${nfe.toFixed(1)}\n`);
     return 0;
   },
 };

@@ -1,5 +1,5 @@
 import { reportedFlows, reportFlows } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
 import { runInterruptible } from './interrupt.ts';
@@ -56,8 +56,8 @@ export const reportCommand: Command = {
         onProgress: (progress) => display.progress(progress),
       }).finally(() => display.stop()),
     );
-    for (const line of describeFigures(figures)) process.stdout.write(`${shown(line)}\n`);
-    process.stdout.write(`report: ${shown(path)}\n`);
+    for (const line of describeFigures(figures)) process.stdout.write(`${escapeText(line)}\n`);
+    process.stdout.write(`report: ${escapeText(path)}\n`);
     return 0;
   },
 };

@@ -2,7 +2,7 @@ import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
 import { requireWritable } from '../io/index.ts';
 import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -114,7 +114,7 @@ export const sampleCommand: Command = {
     const written = num - result.leftOut.length;
     if (written < num) note(`${num - written} of ${num} samples are not finite and were left out`);
     process.stdout.write(
-      `NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${shown(out)}\n`,
+      `NFE ${Number(result.nfe.toFixed(2))}  ${speed} images/s  ${written} images in ${escapeText(out)}\n`,
     );
     return 0;
   },

@@ -1,5 +1,5 @@
-// Output on standard error while work runs: lines of text and, on a terminal, a progress bar below them.
-import { shown } from '../text.ts';
+// What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
+import { escapeText } from '../text.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
@@ -7,8 +7,8 @@ let bar: string | undefined;
 
 /** Writes a line of text above the bar. Control characters, which may come from a file, are escaped. */
 export function say(text: string): void {
-  if (bar === undefined) process.stderr.write(`${shown(text)}\n`);
-  else process.stderr.write(`${CLEAR_LINE}${shown(text)}\n${fitToTerminal(bar)}`);
+  if (bar === undefined) process.stderr.write(`${escapeText(text)}\n`);
+  else process.stderr.write(`${CLEAR_LINE}${escapeText(text)}\n${fitToTerminal(bar)}`);
 }
 
 /** Draws the bar over the present one. */

@@ -20,7 +20,7 @@ import {
   type TrainOptions,
   useNamedTuning,
 } from '../run/index.ts';
-import { shown, shownJson } from '../text.ts';
+import { escapeJson, escapeText } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { say } from './screen.ts';
@@ -138,8 +138,8 @@ export function requireKeys(config: Config, task: Task): void {
 
 /** Prints what would run and which flags are still missing, for --dry-run. */
 export function showPlan(config: Config, what: string, task?: Task): number {
-  process.stdout.write(`${shownJson(config, 2)}\nwould ${shown(what)}\n`);
-  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${shown(missing)}\n`);
+  process.stdout.write(`${escapeJson(config, 2)}\nwould ${escapeText(what)}\n`);
+  for (const missing of task ? missingKeys(config, task) : []) process.stdout.write(`first ${escapeText(missing)}\n`);
   return 0;
 }
 

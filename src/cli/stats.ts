@@ -1,5 +1,5 @@
 import { buildStatistics, openFeatures, statisticsPath } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -45,7 +45,7 @@ export const statsCommand: Command = {
         },
       }),
     ).finally(() => progress?.stop());
-    process.stdout.write(`${network.name} features of ${rows} images written to ${shown(path)}\n`);
+    process.stdout.write(`${network.name} features of ${rows} images written to ${escapeText(path)}\n`);
     return 0;
   },
 };

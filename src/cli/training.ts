@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { appendText } from '../io/file.ts';
 import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import { runInterruptible } from './interrupt.ts';
 import { say } from './screen.ts';
 import { TrainingDisplay } from './shared.ts';
@@ -49,7 +49,7 @@ export async function runTraining(
   const transcript = new Transcript();
   const tell = (text: string) => {
     say(text);
-    transcript.add(shown(text));
+    transcript.add(escapeText(text));
   };
   const result = await runInterruptible((signal) =>
     work({
@@ -78,9 +78,9 @@ export async function runTraining(
   const peak = `peak memory: ${megabytes(result.peakMemory)} in tensors, ${megabytes(1024 * process.resourceUsage().maxRSS)} of the process`;
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);
-  if (!stopped) process.stdout.write(`checkpoint: ${shown(checkpoint)}\n`);
+  if (!stopped) process.stdout.write(`checkpoint: ${escapeText(checkpoint)}\n`);
   else if (steps === 0) process.stdout.write('run the same command again to start over\n');
-  else process.stdout.write(`run the same command again to resume from ${shown(checkpoint)}\n`);
+  else process.stdout.write(`run the same command again to resume from ${escapeText(checkpoint)}\n`);
   return 0;
 }
 

@@ -2,7 +2,7 @@ import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
 import { requireWritable } from '../io/index.ts';
 import { tune, writeTuning } from '../run/index.ts';
-import { shown } from '../text.ts';
+import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -39,7 +39,7 @@ export const tuneCommand: Command = {
       created: new Date().toISOString().slice(0, 10),
     });
     process.stdout.write(
-      `rates of ${device.name} written to ${shown(out)}; set RECTIFLOW_TUNING=${shown(out)} to use them\n`,
+      `rates of ${device.name} written to ${escapeText(out)}; set RECTIFLOW_TUNING=${escapeText(out)} to use them\n`,
     );
     return 0;
   },

@@ -1,15 +1,18 @@
-// Training batches as pure functions of the step: a run that resumes at step s continues with the very same images.
+// Training batches as pure functions of the step: a run that resumes at step s continues with exactly the same images.
 //
 // place b of step s is item s * batchSize + b of the run; epoch = floor(item / count), position = item mod count
 //
-// A batch may cross the end of an epoch; no image is left out and none comes twice within an epoch.
+// A batch may cross the end of an epoch. Each image occurs exactly once per epoch.
 import { checkArgument, checkArguments, checkOptions, describeValue, kinds, type OptionKinds } from '../arguments.ts';
 import { ArgumentError, ValueError } from '../errors.ts';
 import { datasetKind, type ImageDataset } from './dataset.ts';
 import { dequantizePixels, flipHorizontal, isFlipped, scalePixels } from './scaling.ts';
 import { shuffledIndex } from './shuffle.ts';
 
-/** The indices of step `step`, in the shuffled order of `count` items. @throws ValueError for numbers out of range */
+/**
+ * The item indices of step `step`, in the shuffled order of `count` items.
+ * @throws ValueError for numbers out of range
+ */
 export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {
   checkArguments('batchIndices', {
     step: [step, kinds.whole],
@@ -25,7 +28,7 @@ export function batchIndices(step: number, batchSize: number, count: number, see
 
 export interface BatchOptions {
   seed: number;
-  /** true: values in [-1, 1], false: [0, 1]. */
+  /** Whether values are in [-1, 1] rather than [0, 1]. */
   centered: boolean;
   /** Adds uniform noise below one pixel step. Default false. */
   dequantize?: boolean;
@@ -36,9 +39,9 @@ export interface BatchOptions {
 export interface Batch {
   /** f32 [B, H, W, C] */
   images: Float32Array;
-  /** i32 [B]: which images of the set these are. */
+  /** i32 [B], the indices of the images in the data set. */
   indices: Int32Array;
-  /** i32 [B], where the set has labels. */
+  /** i32 [B], if the data set has labels. */
   labels?: Int32Array;
 }
 
@@ -49,7 +52,7 @@ const batchOptions: OptionKinds<BatchOptions> = {
   flip: kinds.boolean,
 };
 
-/** The training batch of step `step`: shuffled, scaled and, as asked, flipped and dequantised. */
+/** The training batch of step `step`: shuffled, scaled and, depending on the options, flipped and dequantised. */
 export async function trainingBatch(
   dataset: ImageDataset,
   step: number,
@@ -67,8 +70,8 @@ const sequentialOptions = { centered: kinds.boolean, dequantize: kinds.object };
 const noiseOptions = { seed: kinds.whole, item: kinds.whole };
 
 /**
- * Images `start` to `start + length - 1` in the set's own order, scaled; for evaluation.
- * @param options.dequantize adds noise of this seed, image i that of number item + i
+ * Images `start` to `start + length - 1` in the data set's own order, scaled; for evaluation.
+ * @param options.dequantize adds dequantisation noise of this seed; image i gets the noise of item number `item + i`
  */
 export async function sequentialBatch(
   dataset: ImageDataset,
@@ -82,7 +85,7 @@ export async function sequentialBatch(
   const noise = dequantize && checkOptions('sequentialBatch', dequantize, noiseOptions, ['seed', 'item']);
   if (start + length > dataset.count)
     throw new ValueError(
-      `[sequentialBatch] expected images of the ${dataset.count} of ${dataset.name}, got ${start} to ${start + length - 1}`,
+      `[sequentialBatch] expected indices below ${dataset.count} (${dataset.name}), got ${start} to ${start + length - 1}`,
     );
   const indices = Int32Array.from({ length }, (_, place) => start + place);
   const made = { seed: noise?.seed ?? 0, centered, dequantize: noise !== undefined };

@@ -1,5 +1,5 @@
-// CIFAR-10 from wherever its official files lie: five batches for training, one held out, binary or pickled, unpacked or
-// still in their archive. The first of these that holds a batch of the part is read:
+// CIFAR-10 from its official files: five training batches and one held-out batch, binary or pickled, unpacked or still
+// in their archive. The first of these places that has a batch of the requested part is read:
 //
 // the folder itself, binary     data_batch_1.bin .. data_batch_5.bin, test_batch.bin
 // its cifar-10-batches-bin      the same
@@ -20,7 +20,7 @@ import { kindOf, Listing, lacking } from './listing.ts';
 
 export interface Cifar10 {
   dataset: ImageDataset;
-  /** Training batches that are not there. */
+  /** Names of missing batches. */
   missing: string[];
 }
 
@@ -31,8 +31,9 @@ const parts = {
 const archives = ['cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'];
 
 /**
- * @param root the folder of the batches, a folder that holds it or an archive of it, or an archive itself
- * @throws FileError where no batch is found, or one is cut off or damaged
+ * Loads CIFAR-10.
+ * @param root the folder of the batches, a folder that contains it or an archive of it, or an archive itself
+ * @throws FileError if no batch is found, or one is truncated or damaged
  */
 export function loadCifar10(root: string, part: 'train' | 'heldOut'): Promise<Cifar10>;
 export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<Cifar10> {
@@ -45,7 +46,7 @@ export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...ex
       root,
       `${(await kindOf(root)) === 'file' ? 'holds none of' : await lacking(root)} ${names.map((name) => `${name}.bin`).join(', ')}, in itself or in cifar-10-batches-bin, ` +
         `or the same pickled (without .bin, cifar-10-batches-py), or ${archives.join(' or ')}; ` +
-        '--config.data.root_path names another folder or an archive, and without it CIFAR-10 is downloaded',
+        'use --config.data.root_path to give another folder or an archive; without it CIFAR-10 is downloaded',
     );
   const { side, channels, batchImages } = cifar10;
   const { batches, ending } = found;
@@ -65,7 +66,7 @@ export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...ex
 
 interface Found {
   batches: Map<string, Cifar10Batch>;
-  /** What the names of the files end in: ".bin" or nothing. */
+  /** The extension of the files: ".bin" or nothing. */
   ending: string;
 }
 
@@ -105,7 +106,7 @@ async function readArchives(place: Listing, names: readonly string[]): Promise<F
   return undefined;
 }
 
-/** @returns undefined for an archive without such batches @throws FileError for one that is damaged */
+/** @returns undefined for an archive without such batches @throws FileError if it is damaged */
 async function readArchive(path: string, names: readonly string[]): Promise<Found | undefined> {
   const batches = new Map<string, Cifar10Batch>();
   let ending = '';

@@ -1,7 +1,8 @@
-// One batch of CIFAR-10, 10,000 images of 32 x 32, in either of its official layouts.
+// One batch of CIFAR-10, 10,000 images of 32 x 32 pixels, in either of the official layouts.
 //
 // binary: per image  label (1 byte), 1024 red, 1024 green, 1024 blue pixels, row by row
-// python: a pickle   {'data': u8 [10000, 3072], red, green, blue as above, 'labels': [10000], ..}; others have written the same
+// python: a pickle   {'data': u8 [10000, 3072], red, green, blue as above, 'labels': [10000], ..}; others have written
+// the same
 //                    with data of [10000, 3, 32, 32], and labels as an array
 //
 // Source: cs.toronto.edu/~kriz/cifar.html.
@@ -16,7 +17,7 @@ const plane = cifar10.side ** 2;
 const imageBytes = cifar10.channels * plane;
 const recordBytes = 1 + imageBytes;
 
-/** More than any batch has: Python 3 can take two bytes for one when it writes protocol 2. */
+/** An upper bound of a batch's file: Python 3 may write two bytes for one in protocol 2. */
 export const maxBatchBytes = 2 ** 26;
 
 export interface Cifar10Batch {
@@ -25,11 +26,11 @@ export interface Cifar10Batch {
   labels: Int32Array;
 }
 
-/** @throws FileError when cut off or damaged */
+/** Decodes a binary batch. @throws FileError if it is truncated or damaged */
 export function decodeBinaryBatch(bytes: Uint8Array, name: string): Cifar10Batch {
   const expected = cifar10.batchImages * recordBytes;
   if (bytes.length !== expected)
-    throw new FileError(name, `has ${bytes.length} bytes instead of ${expected}; it is cut off or of another kind`);
+    throw new FileError(name, `has ${bytes.length} bytes instead of ${expected}; it is truncated or of another kind`);
   const batch = emptyBatch();
   for (let record = 0; record < cifar10.batchImages; record++) {
     const start = record * recordBytes;
@@ -38,7 +39,7 @@ export function decodeBinaryBatch(bytes: Uint8Array, name: string): Cifar10Batch
   return batch;
 }
 
-/** Nothing of the pickle is run. @throws FileError when cut off, damaged or of other contents */
+/** Decodes a pickled batch without running code. @throws FileError if it is truncated, damaged or of other content */
 export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batch {
   const globals = new Map(numpyGlobals(name).map((global) => [global.name, global]));
   const { value } = unpickle(bytes, 0, { name, globals });
@@ -60,7 +61,7 @@ export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batc
   return batch;
 }
 
-/** The elements of a list or of an array of one axis. */
+/** The elements of a list or of a one-dimensional array. */
 function listOf(value: unknown): readonly unknown[] | undefined {
   if (!(value instanceof NumpyArray)) return Array.isArray(value) ? value : undefined;
   return value.array.shape.length === 1 ? Array.from(value.array.data, Number) : undefined;
@@ -75,10 +76,10 @@ function setImage({ images, labels }: Cifar10Batch, i: number, label: unknown, p
   if (!isWhole(label, 0, 9))
     throw new FileError(
       name,
-      `record ${i} has label ${typeof label === 'number' ? label : 'that is no number'}, expected 0..9`,
+      `record ${i} has label ${typeof label === 'number' ? label : 'that is not a number'}, expected 0..9`,
     );
   labels[i] = label as number;
-  // Planes to interleaved channels.
+  // Convert planes to interleaved channels.
   for (let c = 0; c < cifar10.channels; c++)
     for (let p = 0; p < plane; p++) images[i * imageBytes + p * cifar10.channels + c] = planes[c * plane + p];
 }

@@ -1,4 +1,4 @@
-// What a data set of images is to the rest of the package: a number of 8-bit images of one size, read by index.
+// The interface of image data sets: a number of 8-bit images of one size, read by index.
 import { checkArgument, checkArguments, kind, kinds, oneOf, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 
@@ -8,9 +8,9 @@ export interface ImageDataset extends Disposable {
   readonly height: number;
   readonly width: number;
   readonly channels: number;
-  /** Class numbers 0..K-1, one an image, where the set has any. */
+  /** Class numbers 0..K-1, one per image, if the data set has any. */
   readonly labels?: Int32Array;
-  /** Images by index, u8 [B, H, W, C], in memory of the caller. */
+  /** Loads images by index, u8 [B, H, W, C]; the caller owns the array. */
   load(indices: Int32Array): Promise<Uint8Array>;
   /** Closes the files that it reads from. */
   [Symbol.dispose](): void;
@@ -25,9 +25,9 @@ export const datasetKind = kind('a data set { name, count, height, width, channe
 });
 
 /**
- * A data set of images that lie in memory.
+ * Creates a data set of images in memory.
  * @param images u8 [N, H, W, C]
- * @throws ValueError when shape, images and labels do not fit together
+ * @throws ValueError if shape, images and labels do not match
  */
 export function memoryDataset(
   name: string,
@@ -69,5 +69,5 @@ export function memoryDataset(
 export function checkIndices({ name, count }: Pick<ImageDataset, 'name' | 'count'>, indices: Int32Array): void {
   checkArgument('dataset.load', 'indices', indices, kinds.int32s);
   const wrong = indices.find((index) => index < 0 || index >= count);
-  if (wrong !== undefined) throw new ValueError(`data set ${name} has ${count} images, none of index ${wrong}`);
+  if (wrong !== undefined) throw new ValueError(`data set ${name} has ${count} images; index ${wrong} is out of range`);
 }

@@ -1,9 +1,10 @@
-// Images decoded when asked for, on the decoder's threads, never on JavaScript's: JPEG, PNG or WebP from a file or from
-// memory to 8-bit pixels of one size, by centre square crop and antialiased bicubic, as the official LSUN pipeline does.
+// Decodes images on demand, on the decoder's threads rather than the JavaScript thread: JPEG, PNG or WebP from a file
+// or from memory, to 8-bit pixels of one size, by a centre square crop and antialiased bicubic resampling, as the
+// official LSUN pipeline does.
 //
-// A camera that was turned stores its pixels as they came and states the turn in EXIF. Images are turned upright, as viewers
-// show them, unless `exifOrientation` is false, as PIL and torchvision read them. The small square is turned, not the large
-// picture: that would have to be in memory as a whole.
+// A rotated camera stores its pixels unrotated and records the rotation in EXIF. Images are rotated upright, as viewers
+// show them, unless `exifOrientation` is false, as PIL and torchvision read them. The resized square is rotated,
+// because the full picture would have to be in memory as a whole.
 import { existsSync } from 'node:fs';
 import { kinds, type OptionKinds, wholeFrom } from '../arguments.ts';
 import { FileError, RectiflowError } from '../errors.ts';
@@ -13,15 +14,15 @@ import { checkIndices, type ImageDataset } from './dataset.ts';
 export interface DecodeOptions {
   size: number;
   channels: number;
-  /** Whether images are turned as their EXIF orientation says, as viewers show them; false: as PIL reads them. Default true. */
+  /** Whether to apply the EXIF orientation, as viewers do; false reads images as PIL does. Default true. */
   exifOrientation?: boolean;
-  /** Images that may be unreadable before that is an error; default 10. */
+  /** Number of unreadable images that are tolerated; one more is an error. Default 10. */
   tolerated?: number;
-  /** Told of each unreadable image. */
+  /** Called with a message for each unreadable image. */
   notice?: (text: string) => void;
 }
 
-/** Sides that the decoder can make. */
+/** The largest side that the decoder supports, in pixels. */
 const LARGEST = 16383;
 
 export const decodeOptions: OptionKinds<DecodeOptions> = {
@@ -32,20 +33,21 @@ export const decodeOptions: OptionKinds<DecodeOptions> = {
   notice: kinds.callback,
 };
 
-/** Encoded images by index. */
+/** A source of encoded images, by index. */
 export interface EncodedImages {
   /** The folder or file that holds them. */
   path: string;
   count: number;
-  /** How messages call one. */
+  /** The name of an image in messages. */
   nameOf(index: number): string;
-  /** The path of its file, or its bytes. */
+  /** The path of an image's file, or its bytes. */
   source(index: number): string | Uint8Array;
 }
 
 /**
- * A data set of encoded images.
- * @throws RectiflowError without the decoder; loading throws FileError for more unreadable images than tolerated
+ * Creates a data set of encoded images.
+ * @throws RectiflowError if the decoder is not installed; loading throws FileError if more images than tolerated are
+ * unreadable
  */
 export async function decodedDataset(images: EncodedImages, options: DecodeOptions): Promise<ImageDataset> {
   const { path, count } = images;
@@ -54,7 +56,7 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
   const unreadable = new Set<number>();
 
   const loadOne = async (index: number): Promise<Uint8Array> => {
-    // Past an unreadable image the next readable one stands in, so that batches stay functions of the step.
+    // The next readable image replaces an unreadable one, so that batches remain functions of the step.
     for (let i = index; i < index + count; i++) {
       const candidate = i % count;
       if (unreadable.has(candidate)) continue;
@@ -63,15 +65,16 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
         return await decode(source);
       } catch (error) {
         if (unreadable.has(candidate)) continue;
-        if (!existsSync(path)) throw new FileError(path, 'is gone; bring it back, and the same command goes on');
+        if (!existsSync(path))
+          throw new FileError(path, 'no longer exists; restore it and run the same command to resume');
         unreadable.add(candidate);
-        const text = `${images.nameOf(candidate)} cannot be read and is left out: ${(error as Error).message}`;
+        const text = `${images.nameOf(candidate)} cannot be read and is skipped: ${(error as Error).message}`;
         if (unreadable.size > tolerated)
           throw new FileError(path, `has more than ${tolerated} unreadable images; the last: ${text}`);
         notice(text);
       }
     }
-    throw new FileError(path, 'holds no readable image');
+    throw new FileError(path, 'has no readable image');
   };
 
   return {
@@ -94,41 +97,44 @@ export async function decodedDataset(images: EncodedImages, options: DecodeOptio
 type Decode = (source: string | Uint8Array) => Promise<Uint8Array>;
 type Wanted = Required<Pick<DecodeOptions, 'size' | 'channels' | 'exifOrientation'>>;
 
-/** @throws RectiflowError saying what to install */
+/** @throws RectiflowError with the command that installs the decoder */
 async function decoder({ size, channels, exifOrientation }: Wanted): Promise<Decode> {
   const { default: sharp } = await import('sharp').catch((cause) => {
     throw new RectiflowError('reading JPEG, PNG and WebP needs the package sharp: npm install sharp', { cause });
   });
   return async (source) => {
-    // Read here: what was an image may be a pipe by now, for which sharp would wait.
+    // Read the file here: by now the path may be a pipe, on which sharp would block.
     const bytes = typeof source === 'string' ? await readWhole(source) : source;
     const image = sharp(bytes, { failOn: 'truncated' });
     const { width, height, orientation } = await image.metadata();
     const turn = (exifOrientation && turns[orientation ?? 1]) || turns[1];
     const side = Math.min(width, height);
-    // Where the rest is odd, the pixel more is cut at the right and at the bottom of what is seen.
+    // If the margin is odd, the extra pixel is cut at the right and at the bottom of the upright image.
     const left = turn.mirrorColumns ? Math.ceil((width - side) / 2) : Math.floor((width - side) / 2);
     const top = turn.mirrorRows ? Math.ceil((height - side) / 2) : Math.floor((height - side) / 2);
     const resized = image
       .extract({ left, top, width: side, height: side })
-      // Shrinking while decoding is faster and another filter.
+      // Shrink-on-load would be faster, but it is a different filter.
       .resize(size, size, { kernel: 'cubic', fastShrinkOnLoad: false })
       .removeAlpha()
       .toColourspace(channels === 1 ? 'b-w' : 'srgb');
     const { data, info } = await resized.raw().toBuffer({ resolveWithObject: true });
     if (info.channels !== channels) throw new RectiflowError(`has ${info.channels} channels, expected ${channels}`);
-    return turn === turns[1] ? data : turned(data, size, channels, turn);
+    return turn === turns[1] ? data : turnUpright(data, size, channels, turn);
   };
 }
 
-/** What is seen at (row, column) is stored at (column, row) where it is transposed, each counted from the end where mirrored. */
+/**
+ * The pixel (row, column) of the upright image is stored at (column, row) if `transpose` is set; mirrored coordinates
+ * count from the end.
+ */
 interface Turn {
   transpose: boolean;
   mirrorRows: boolean;
   mirrorColumns: boolean;
 }
 
-/** By the value of the tag Orientation. Source: CIPA DC-008 (Exif 2.32), 4.6.4. */
+/** Turns by the value of the EXIF tag Orientation. Source: CIPA DC-008 (Exif 2.32), 4.6.4. */
 const turns: Readonly<Record<number, Turn>> = {
   1: { transpose: false, mirrorRows: false, mirrorColumns: false },
   2: { transpose: false, mirrorRows: false, mirrorColumns: true },
@@ -140,8 +146,8 @@ const turns: Readonly<Record<number, Turn>> = {
   8: { transpose: true, mirrorRows: false, mirrorColumns: true },
 };
 
-/** A square u8 [size, size, channels] as it is to be seen. */
-function turned(stored: Uint8Array, size: number, channels: number, turn: Turn): Uint8Array {
+/** Turns a square image, u8 [size, size, channels], upright. */
+function turnUpright(stored: Uint8Array, size: number, channels: number, turn: Turn): Uint8Array {
   const seen = new Uint8Array(stored.length);
   const last = size - 1;
   for (let y = 0; y < size; y++)

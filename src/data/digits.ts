@@ -1,9 +1,9 @@
-// Handwritten digits, 1797 grey images of 8 x 8, shipped with the package: real data for a first run in minutes.
+// Handwritten digits, 1797 grey 8 x 8 images shipped with the package: real data for a first run that takes minutes.
 //
-// pixel = round(value * 255 / 16), value 0..16 as in the file
+// pixel = round(value * 255 / 16), with value 0..16 as in the file
 //
-// The file is ordered by writer. The held-out part is spread evenly over it, so that both parts know every hand: digit i
-// is held out where floor((i + 1) 397 / 1797) > floor(i 397 / 1797).
+// The file is ordered by writer. The held-out digits are spread evenly over it, so that both parts contain every
+// writer: digit i is held out if floor((i + 1) 397 / 1797) > floor(i 397 / 1797).
 //
 // Source: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
 // CC BY 4.0 (assets/digits/LICENSE.md).
@@ -21,22 +21,22 @@ const pixelCount = side * side;
 const maxTextBytes = 2 ** 20;
 
 export interface Digits {
-  /** u8 [1797, 8, 8, 1], 0 paper to 255 ink. */
+  /** u8 [1797, 8, 8, 1], from 0 (paper) to 255 (ink). */
   images: Uint8Array;
   /** i32 [1797], 0 to 9. */
   labels: Int32Array;
 }
 
-/** @throws FileError when the package's own file is missing or damaged */
+/** Loads all digits. @throws FileError if the package's own file is missing or damaged */
 export function loadDigits(): Promise<Digits>;
 export async function loadDigits(...extra: unknown[]): Promise<Digits> {
   refuseExtra('loadDigits', extra);
-  // The same two steps up from src/data and from dist/data.
+  // The package root is two levels up from both src/data and dist/data.
   const path = fileURLToPath(new URL('../../assets/digits/digits.csv.gz', import.meta.url));
   return parseDigits(await readWhole(path, maxTextBytes), path);
 }
 
-/** The 1400 training or the 397 held-out digits as a data set. @throws FileError as loadDigits */
+/** The 1400 training digits or the 397 held-out digits as a data set. @throws FileError as loadDigits */
 export function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset>;
 export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
   refuseExtra('digitsDataset', extra);
@@ -60,13 +60,13 @@ function isHeldOut(i: number): boolean {
   return Math.floor(((i + 1) * heldOutCount) / count) > Math.floor((i * heldOutCount) / count);
 }
 
-/** Reads gzipped lines of 64 values 0..16 and a label 0..9. @throws FileError that names the first wrong line */
+/** Parses gzipped lines of 64 values 0..16 and a label 0..9. @throws FileError with the first invalid line */
 export function parseDigits(bytes: Uint8Array, path: string): Digits {
   let text: string;
   try {
     text = gunzipSync(bytes, { maxOutputLength: maxTextBytes }).toString('latin1');
   } catch (error) {
-    throw new FileError(path, `cannot be unpacked: ${(error as Error).message}; install the package again`);
+    throw new FileError(path, `cannot be unpacked: ${(error as Error).message}; reinstall the package`);
   }
   const lines = text.trimEnd().split('\n');
   if (lines.length !== count) throw new FileError(path, `has ${lines.length} lines instead of ${count}`);

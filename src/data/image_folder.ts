@@ -1,5 +1,5 @@
-// A folder of JPEG, PNG or WebP files as images of one size, those of its subfolders included. What systems put there, such as
-// __MACOSX, is no image (list_files.ts).
+// A folder of JPEG, PNG or WebP files, including its subfolders, as images of one size. Files that operating systems
+// add, such as __MACOSX, are skipped (list_files.ts).
 import { join } from 'node:path';
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
@@ -10,7 +10,7 @@ import { splitByKey } from './split.ts';
 
 export interface FolderOptions extends DecodeOptions {
   part: 'train' | 'heldOut';
-  /** Which files, by name; default: .jpg, .jpeg, .png, .webp. */
+  /** Pattern of the file names; default: .jpg, .jpeg, .png, .webp. */
   pattern?: RegExp;
 }
 
@@ -22,14 +22,17 @@ const folderOptions: OptionKinds<FolderOptions> = {
   pattern: instanceOf(RegExp, 'a RegExp'),
 };
 
-/** @throws FileError for a folder without such files; loading throws one for more unreadable files than tolerated */
+/**
+ * Opens a folder of images.
+ * @throws FileError if the folder has no such files; loading throws one if more files than tolerated are unreadable
+ */
 export async function openImageFolder(folder: string, options: FolderOptions): Promise<ImageDataset> {
   checkArgument('openImageFolder', 'folder', folder, kinds.path);
   const required = ['part', 'size', 'channels'] as const;
   const checked = checkOptions('openImageFolder', options, folderOptions, required);
   const { part, pattern = imagePattern, ...decoding } = checked;
   const all = (await listFiles(folder, checked.notice)).filter((name) => pattern.test(name)).sort(byNumberThenName);
-  if (all.length === 0) throw new FileError(folder, `holds no file that fits ${pattern}`);
+  if (all.length === 0) throw new FileError(folder, `has no file that matches ${pattern}`);
   const paths = Array.from(
     splitByKey(folder, all.length, (i) => all[i], part),
     (i) => join(folder, all[i]),
@@ -38,7 +41,7 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
   return decodedDataset({ path: folder, count: paths.length, nameOf: pathOf, source: pathOf }, decoding);
 }
 
-/** 2.jpg before 10.jpg. */
+/** Sorts 2.jpg before 10.jpg. */
 function byNumberThenName(a: string, b: string): number {
   const difference = Number.parseInt(a, 10) - Number.parseInt(b, 10);
   return Number.isNaN(difference) || difference === 0 ? (a < b ? -1 : 1) : difference;

@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// Data sets, their order and their scaling: the public names of `rectiflow/data`.
+// The public names of `rectiflow/data`: data sets, shuffling and scaling.
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
 export { type Cifar10, loadCifar10 } from './cifar10.ts';
 export { type DownloadOptions, downloadCifar10 } from './cifar10_download.ts';

@@ -1,7 +1,7 @@
-// The files below a folder as data: without what systems put there (io/system_names.ts), each file once.
+// Lists the data files below a folder, each once, without the files that operating systems add (io/system_names.ts).
 //
-// Symbolic links are followed, to files and to folders. What lies below the folder itself keeps its own name; a link to
-// something that was met already adds nothing, so links that lead in a circle end. Pipes and devices are no data.
+// Symbolic links to files and folders are followed. A file in the folder itself keeps its own name, and a link to
+// something already seen adds nothing, so link cycles terminate. Pipes and devices are skipped.
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,9 +9,10 @@ import { asFileError } from '../io/file.ts';
 import { isSystemName } from '../io/system_names.ts';
 
 /**
- * @param notice told in one line of links that lead nowhere
- * @returns paths from `root`, with slashes; the caller sorts them
- * @throws FileError for a folder that cannot be read
+ * Lists the files below `root`.
+ * @param notice called with one line about dangling links
+ * @returns paths relative to `root`, with slashes, unsorted
+ * @throws FileError if a folder cannot be read
  */
 export async function listFiles(root: string, notice: (text: string) => void = () => {}): Promise<string[]> {
   const realRoot = await realpath(root).catch((error) => {
@@ -20,14 +21,14 @@ export async function listFiles(root: string, notice: (text: string) => void = (
   const walk = new Walk(root);
   await walk.folder('', realRoot);
   await walk.followLinks(realRoot);
-  tellOfBroken(root, walk.broken, notice);
+  reportBroken(root, walk.broken, notice);
   return walk.names;
 }
 
-function tellOfBroken(root: string, broken: readonly string[], notice: (text: string) => void): void {
+function reportBroken(root: string, broken: readonly string[], notice: (text: string) => void): void {
   const { length } = broken;
-  if (length === 1) notice(`${root}: the symbolic link ${broken[0]} leads nowhere and is left out`);
-  if (length > 1) notice(`${root}: ${length} symbolic links lead nowhere and are left out, the first ${broken[0]}`);
+  if (length === 1) notice(`${root}: the symbolic link ${broken[0]} is dangling and is skipped`);
+  if (length > 1) notice(`${root}: ${length} symbolic links are dangling and are skipped, the first is ${broken[0]}`);
 }
 
 class Walk {
@@ -55,11 +56,11 @@ class Walk {
     }
   }
 
-  /** After the whole of the root: its own names come before those of links. */
+  /** Runs after the root has been walked, so that its own names take precedence over those of links. */
   async followLinks(realRoot: string): Promise<void> {
     if (this.links.length === 0) return;
     this.files = new Set(this.names.map((name) => join(realRoot, name)));
-    // A folder that is linked to may add links to the end.
+    // A linked folder may append further links.
     for (const link of this.links) await this.follow(link);
   }
 
@@ -84,7 +85,7 @@ class Walk {
   }
 }
 
-/** Those that are no system's, in the order of their names, so that the same links give the same list. */
+/** The entries without system names, sorted by name, so that equal links give equal lists. */
 async function entriesOf(path: string): Promise<Dirent[]> {
   const entries = await readdir(path, { withFileTypes: true }).catch((error) => {
     throw asFileError(path, error);
@@ -93,9 +94,9 @@ async function entriesOf(path: string): Promise<Dirent[]> {
 }
 
 /**
- * Names of the folders in a folder, sorted, each folder once: those that links lead to are among them.
+ * Lists the names of the folders in a folder, sorted, each folder once, including links to folders.
  * @param notice as for listFiles
- * @throws FileError for a folder that cannot be read
+ * @throws FileError if a folder cannot be read
  */
 export async function listFolders(root: string, notice: (text: string) => void = () => {}): Promise<string[]> {
   const entries = await entriesOf(root);
@@ -112,6 +113,6 @@ export async function listFolders(root: string, notice: (text: string) => void =
       names.push(link);
     }
   }
-  tellOfBroken(root, broken, notice);
+  reportBroken(root, broken, notice);
   return names.sort();
 }

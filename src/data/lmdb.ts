@@ -1,8 +1,8 @@
-// LMDB databases of format 1, LMDB 0.9: the keys in their order, and the value of one of them.
+// Reads LMDB databases of format 1 (LMDB 0.9): keys in their order, and values by index.
 //
-// The file is read, not mapped into memory: one that becomes shorter while it is open is an error, where a mapped one ends the
-// process. What lies where is found once, by lmdb_pages.ts. No lock is taken, so a folder without rights to write will do; who
-// writes to a database while it is read here may find an image replaced.
+// The file is read rather than memory-mapped: if it becomes shorter while it is open, that is an error here, while a
+// mapped file would crash the process. lmdb_pages.ts locates the entries once. No lock is taken, so a read-only folder
+// is enough, but if another process writes to the database meanwhile, an image may be replaced by another one.
 import { fstatSync, readSync, type Stats, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { FileError, ValueError } from '../errors.ts';
 import { asFileError } from '../io/file.ts';
 import { type LmdbEntries, lmdbEntries } from './lmdb_pages.ts';
 
-/** What is at a path. */
+/** The file information of a path. @throws FileError */
 function infoOf(path: string): Stats {
   try {
     return statSync(path);
@@ -20,10 +20,10 @@ function infoOf(path: string): Stats {
   }
 }
 
-/** The file of a database that is given as a folder or as the file itself. */
+/** The file of a database that was given as a folder or as the file itself. */
 function lmdbFile(path: string): string {
   const file = infoOf(path).isDirectory() ? join(path, 'data.mdb') : path;
-  // Asked before opening: opening a pipe would wait for a writer.
+  // Checked before opening, because opening a pipe would wait for a writer.
   if (!infoOf(file).isFile()) throw new FileError(file, 'is not a regular file');
   return file;
 }
@@ -31,7 +31,7 @@ function lmdbFile(path: string): string {
 /**
  * Opens a database for reading.
  * @param path its folder, or the file data.mdb in it
- * @throws FileError for a file that is missing, cut off, damaged or no LMDB database
+ * @throws FileError if the file is missing, truncated, damaged or not an LMDB database
  */
 export async function openLmdb(path: string): Promise<LmdbDatabase> {
   checkArgument('openLmdb', 'path', path, kinds.path);
@@ -47,17 +47,17 @@ export async function openLmdb(path: string): Promise<LmdbDatabase> {
   }
 }
 
-/** A database that is open until it is disposed; what it returns is in memory of the caller. */
+/** A database that stays open until it is disposed. The caller owns the arrays it returns. */
 export class LmdbDatabase implements Disposable {
   readonly path: string;
   /** Number of keys. */
   readonly count: number;
   private handle: FileHandle | undefined;
   private readonly entries: LmdbEntries;
-  /** The page that the last key was on: keys that follow one another are together. */
+  /** The page of the last key read; consecutive keys share a page. */
   private page: { start: number; bytes: Uint8Array } | undefined;
 
-  /** @param handle of the opened file, closed with the database */
+  /** @param handle handle of the open file, which is closed with the database */
   constructor(path: string, handle: FileHandle, entries: LmdbEntries) {
     this.path = path;
     this.count = entries.count;
@@ -66,11 +66,11 @@ export class LmdbDatabase implements Disposable {
   }
 
   /**
-   * The key of an index, in the order of the database: bytewise.
-   * @throws ValueError beyond `count` or when disposed, FileError for a file that became shorter
+   * The key of an index, in the bytewise order of the database.
+   * @throws ValueError if the index is out of range or the database is disposed, FileError if the file became shorter
    */
   key(index: number): Uint8Array {
-    const handle = this.opened(index);
+    const handle = this.requireOpen(index);
     const { keyAt, keySize, pageSize } = this.entries;
     const at = keyAt[index];
     const start = at - (at % pageSize);
@@ -78,9 +78,9 @@ export class LmdbDatabase implements Disposable {
     return this.page.bytes.slice(at - start, at - start + keySize[index]);
   }
 
-  /** The value of the key of that index. @throws as `key` */
+  /** The value of an index. @throws as `key` */
   value(index: number): Uint8Array {
-    const handle = this.opened(index);
+    const handle = this.requireOpen(index);
     return this.read(handle, this.entries.valueAt[index], this.entries.valueSize[index]);
   }
 
@@ -88,14 +88,14 @@ export class LmdbDatabase implements Disposable {
   [Symbol.dispose](): void {
     const { handle } = this;
     this.handle = undefined;
-    // Nothing was written: there is nothing that closing could lose.
+    // Nothing was written, so a failing close loses nothing.
     void handle?.close();
   }
 
-  private opened(index: number): FileHandle {
+  private requireOpen(index: number): FileHandle {
     if (!this.handle) throw new ValueError(`${this.path} was read after it was closed`);
     if (!isWhole(index, 0, this.count - 1))
-      throw new ValueError(`${this.path} has ${this.count} keys, none of index ${describeValue(index)}`);
+      throw new ValueError(`${this.path} has ${this.count} keys; index ${describeValue(index)} is out of range`);
     return this.handle;
   }
 

@@ -1,17 +1,17 @@
-// The entries of an LMDB file, by its pages: what a reader of the main database reaches from the meta page in force through
-// branch pages to leaf pages. Every number of a page is checked before it is used.
+// Locates the entries of an LMDB file by walking the main database from the current meta page through branch pages to
+// leaf pages. Every number of a page is checked before it is used.
 //
 //   page:    number u64, pad u16, flags u16, lower u16, upper u16; then (lower - 16) / 2 offsets u16 of nodes
 //   meta:    at byte 16 of pages 0 and 1: magic u32, version u32, address u64, map size u64, free database and main
 //            database of 48 bytes each (page size u32 in the first, flags u16, depth u16, branch, leaf and overflow
-//            pages, entries, root u64), last page u64, transaction u64; the later transaction is in force
+//            pages, entries, root u64), last page u64, transaction u64; the later transaction is current
 //   node:    a u16, b u16, c u16, key size u16, key, value
 //   branch:  a + b 2^16 + c 2^32 is the child's page number
 //   leaf:    a + b 2^16 is the value's size, c its flags; 1: the value is the number of the first overflow page instead,
 //            and begins 16 bytes into that page
 //
-// All little-endian, as every machine that this package supports. Source: mdb.c of LMDB 0.9.24 (MDB_meta, MDB_page,
-// MDB_node).
+// All numbers are little-endian, like every machine that this package supports. Source: mdb.c of LMDB 0.9.24 (MDB_meta,
+// MDB_page, MDB_node).
 import { FileError } from '../errors.ts';
 import { type ReadableFile, readRange } from '../io/file.ts';
 
@@ -25,10 +25,12 @@ const TYPES = 0x6f;
 const OVERFLOW_VALUE = 0x01;
 const DUPLICATE_VALUES = 0x04;
 const NO_PAGE = 2 ** 64;
-/** The stack of a cursor of liblmdb. */
+/** Depth of the stack of a cursor in liblmdb. */
 const MAX_DEPTH = 32;
 
-/** Where keys and values lie in a sound file, in the order of the keys. 22 bytes an entry, or 66 MB for three million. */
+/**
+ * Positions of keys and values in the file, in the order of the keys: 22 bytes per entry, or 66 MB for three million.
+ */
 export class LmdbEntries {
   readonly pageSize: number;
   count = 0;
@@ -70,11 +72,11 @@ interface Meta {
   entries: number;
   root: number;
   lastPage: number;
-  /** Exact: which of two is later decides which tree is read. */
+  /** A bigint, because the comparison of two transactions decides which tree is read. */
   transaction: bigint;
 }
 
-/** @throws FileError for a file that is cut off, damaged or of another kind */
+/** Locates all entries. @throws FileError if the file is truncated, damaged or of another kind */
 export async function lmdbEntries(file: ReadableFile): Promise<LmdbEntries> {
   const meta = await readMeta(file);
   if (meta.depth > 0 && meta.depth <= MAX_DEPTH) return new Walk(file, meta).entries();
@@ -100,20 +102,26 @@ async function readMeta(file: ReadableFile): Promise<Meta> {
     );
   const needed = (meta.lastPage + 1) * meta.pageSize;
   if (needed > file.bytes)
-    throw new FileError(file.path, `is cut off: its last page ends at byte ${needed}, the file at ${file.bytes}`);
+    throw new FileError(file.path, `is truncated: its last page ends at byte ${needed}, the file at ${file.bytes}`);
   return meta;
 }
 
 async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
   if (file.bytes < position + META_BYTES + PAGE_HEADER)
-    throw new FileError(file.path, `is no LMDB database, or cut off: it has ${file.bytes} bytes`);
+    throw new FileError(file.path, `is not an LMDB database, or is truncated: it has ${file.bytes} bytes`);
   const view = viewOf(await readRange(file, position, META_BYTES + PAGE_HEADER));
   const magic = view.getUint32(PAGE_HEADER, true);
   if (magic !== MAGIC || !(view.getUint16(10, true) & META))
-    throw new FileError(file.path, `is no LMDB database: its magic number is 0x${magic.toString(16)}, not 0xbeefc0de`);
+    throw new FileError(
+      file.path,
+      `is not an LMDB database: its magic number is 0x${magic.toString(16)}, not 0xbeefc0de`,
+    );
   const version = view.getUint32(PAGE_HEADER + 4, true);
   if (version !== VERSION)
-    throw new FileError(file.path, `is an LMDB database of format ${version}; expected ${VERSION}, that of LMDB 0.9`);
+    throw new FileError(
+      file.path,
+      `is an LMDB database of format ${version}; expected ${VERSION}, the format of LMDB 0.9`,
+    );
   const pageSize = view.getUint32(PAGE_HEADER + 24, true);
   if (pageSize < 512 || pageSize > 65536 || (pageSize & (pageSize - 1)) !== 0)
     throw damaged(file, `has a page size of ${pageSize}`);
@@ -128,7 +136,7 @@ async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
   };
 }
 
-/** From the root to every leaf, each page seen once. */
+/** Walks the tree from the root to every leaf, visiting each page once. */
 class Walk {
   private readonly file: ReadableFile;
   private readonly meta: Meta;
@@ -144,7 +152,7 @@ class Walk {
   async entries(): Promise<LmdbEntries> {
     const { file, meta, found } = this;
     await this.visit(meta.root, 1);
-    if (found.count !== meta.entries) throw damaged(file, `says ${meta.entries} entries and has ${found.count}`);
+    if (found.count !== meta.entries) throw damaged(file, `declares ${meta.entries} entries but has ${found.count}`);
     return found;
   }
 
@@ -152,14 +160,14 @@ class Walk {
     const { file, meta } = this;
     const { pageSize, lastPage, depth } = meta;
     const fail = (detail: string) => damaged(file, `${detail} in page ${page}`);
-    // More pages than there are: some page is below two others, or below itself.
+    // More visits than pages: some page has two parents, or is its own ancestor.
     if (++this.pages > lastPage) throw fail('has a loop');
     if (page < 2 || page > lastPage) throw damaged(file, `refers to page ${page}, its last is ${lastPage}`);
     const view = viewOf(await readRange(file, page * pageSize, pageSize));
     const type = view.getUint16(10, true) & TYPES;
     const lower = view.getUint16(12, true);
     const count = (lower - PAGE_HEADER) / 2;
-    // A branch has two children, and all leaves are equally deep.
+    // A branch has at least two children, and all leaves have the same depth.
     if (u64(view, 0) !== page || type !== (level === depth ? LEAF : BRANCH) || lower > pageSize)
       throw fail('has a wrong header');
     if (!Number.isInteger(count) || count < (type === BRANCH ? 2 : 1)) throw fail(`has ${count} nodes`);
@@ -190,7 +198,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Rounded above 2^53: no page number or size of a real file is. */
+/** Rounds above 2^53, which no page number or size of a real file exceeds. */
 function u64(view: DataView, at: number): number {
   return Number(view.getBigUint64(at, true));
 }

@@ -14,17 +14,17 @@ import { splitByKey } from './split.ts';
 
 export interface LsunOptions extends DecodeOptions {
   part: 'train' | 'heldOut';
-  /** 'bedroom', 'church_outdoor', ...; not needed where `root` is a database. */
+  /** 'bedroom', 'church_outdoor', ...; not needed if `root` is a database. */
   category?: string;
 }
 
 const lsunOptions: OptionKinds<LsunOptions> = { ...decodeOptions, part: partKind, category: kinds.text };
 
 /**
- * Opens a category below `root`, held out being its val database, or `root` itself where it is a database. A single
- * database is split by the hashes of its keys.
- * @throws FileError where there is no such database or it is damaged; loading throws one for more unreadable images than
- * tolerated; RectiflowError without sharp
+ * Opens a category below `root`, whose val database is the held-out part, or `root` itself if it is a database. A
+ * single database is split by the hashes of its keys.
+ * @throws FileError if there is no such database or it is damaged; loading throws one if more images than tolerated are
+ * unreadable; RectiflowError if sharp is not installed
  */
 export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset & Disposable> {
   checkArgument('openLsun', 'root', root, kinds.path);
@@ -33,7 +33,7 @@ export async function openLsun(root: string, options: LsunOptions): Promise<Imag
   const { path, whole } = await databaseOf(root, part, category);
   const database = await openLmdb(path);
   try {
-    if (database.count === 0) throw new FileError(database.path, 'holds no image: it has no keys');
+    if (database.count === 0) throw new FileError(database.path, 'has no images: it has no keys');
     const indices = whole
       ? Uint32Array.from({ length: database.count }, (_, i) => i)
       : splitByKey(database.path, database.count, (i) => database.key(i), part);
@@ -51,7 +51,7 @@ export async function openLsun(root: string, options: LsunOptions): Promise<Imag
   }
 }
 
-/** The database that holds a part, and whether all of it is that part. */
+/** The database that contains a part, and whether the part is the whole database. */
 async function databaseOf(
   root: string,
   part: LsunOptions['part'],
@@ -60,17 +60,20 @@ async function databaseOf(
   const names = await list(root);
   if (names === undefined || names.includes('data.mdb')) return { path: root, whole: false };
   if (category === '')
-    throw new FileError(root, `is no LMDB database, and no category (data.category) is named; ${categoriesIn(names)}`);
+    throw new FileError(
+      root,
+      `is not an LMDB database, and no category (data.category) is given; ${categoriesIn(names)}`,
+    );
   const [train, val] = ['train', 'val'].map((suffix) => join(root, `${category}_${suffix}_lmdb`));
   const present = [train, val].filter(existsSync);
   if (present.length === 0)
-    throw new FileError(root, `holds neither ${category}_train_lmdb nor ${category}_val_lmdb; ${categoriesIn(names)}`);
+    throw new FileError(root, `has neither ${category}_train_lmdb nor ${category}_val_lmdb; ${categoriesIn(names)}`);
   return present.length === 1
     ? { path: present[0], whole: false }
     : { path: part === 'train' ? train : val, whole: true };
 }
 
-/** Names in a folder without those of systems; undefined for a file. */
+/** The names in a folder without system names; undefined for a file. */
 async function list(path: string): Promise<string[] | undefined> {
   try {
     return (await readdir(path)).filter((name) => !isSystemName(name));
@@ -82,10 +85,10 @@ async function list(path: string): Promise<string[] | undefined> {
 
 function categoriesIn(names: readonly string[]): string {
   const found = names.flatMap((name) => /^(.+)_(?:train|val)_lmdb$/.exec(name)?.[1] ?? []);
-  return found.length > 0 ? `categories there: ${[...new Set(found)].sort().join(', ')}` : 'it holds no category';
+  return found.length > 0 ? `it has the categories ${[...new Set(found)].sort().join(', ')}` : 'it has no category';
 }
 
-/** A key as text where it is, else in hexadecimal. */
+/** A key as text if it is printable ASCII, otherwise in hexadecimal. */
 function keyText(key: Uint8Array): string {
   const bytes = Buffer.from(key);
   const text = bytes.toString('latin1');

@@ -1,4 +1,4 @@
-// MNIST and its like (Fashion-MNIST, KMNIST) in their IDX files, plain or gzipped.
+// MNIST and data sets in its format (Fashion-MNIST, KMNIST) from IDX files, plain or gzipped.
 //
 // IDX: 0, 0, type (8: unsigned byte), number of dimensions; each dimension as big-endian u32; the elements
 //
@@ -21,14 +21,15 @@ import { Listing, lacking } from './listing.ts';
 const MAX_BYTES = 2 ** 30;
 const UNSIGNED_BYTE = 8;
 
-/** Below the folder that is named: torchvision's folders, and what is left of them when one of those is named itself. */
+/** Places below the given folder: torchvision's layout, and its rest if the given folder is one of torchvision's. */
 const folders = ['', 'MNIST/raw', 'raw', 'MNIST'];
-/** Sets of the same files, which lie beside MNIST in torchvision's folder. */
+/** Data sets with files of the same names, next to MNIST in torchvision's folder. */
 const likeIt = ['FashionMNIST/raw', 'KMNIST/raw'];
 
 /**
- * @param folder of the IDX files, or one in which they lie in MNIST/raw, as torchvision leaves them
- * @throws FileError for a missing file, or one that is cut off or of another kind
+ * Loads MNIST.
+ * @param folder folder of the IDX files, or one that has them in MNIST/raw, as torchvision leaves them
+ * @throws FileError if a file is missing, truncated or of another kind
  */
 export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<ImageDataset>;
 export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
@@ -53,7 +54,7 @@ export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...ex
   throw new FileError(
     folder,
     `${await lacking(folder)} ${imageNames.join(', ')}, in itself or in ${folders.slice(1).join(', ')}; ` +
-      `--config.data.root_path names ${others.length > 0 ? `another, such as ${others.join(' or ')}` : 'the folder'}`,
+      `use --config.data.root_path to give ${others.length > 0 ? `another, such as ${others.join(' or ')}` : 'the folder'}`,
   );
 }
 
@@ -64,12 +65,12 @@ function setOf(part: 'train' | 'heldOut', images: Idx, labels: Idx): ImageDatase
   return memoryDataset(`MNIST, ${part}`, images.data, [count, height, width, 1], Int32Array.from(labels.data));
 }
 
-/** Both spellings of the official names are about, "-idx3-ubyte" and ".idx3-ubyte", each packed or not. */
+/** The official names exist in two spellings, "-idx3-ubyte" and ".idx3-ubyte", each plain or gzipped. */
 function spellings(name: string): string[] {
   return [name, name.replace('-idx', '.idx')].flatMap((plain) => [plain, `${plain}.gz`]);
 }
 
-/** In a folder, or in one of the file's own name in it, which some programs unpack a .gz to. */
+/** Looks in the folder, and in subfolders with the name of the file, to which some programs unpack a .gz. */
 async function find(place: Listing, names: readonly string[]): Promise<string | undefined> {
   const path = await place.file(names);
   if (path !== undefined) return path;
@@ -90,28 +91,28 @@ async function readIdx(path: string, rank: number): Promise<Idx> {
   const file = await readWhole(path, MAX_BYTES);
   const headerBytes = 4 + 4 * rank;
   const isPacked = /\.gz$/i.test(path);
-  const shape = shapeOf(path, isPacked ? await gunzipped(path, file, { beginning: headerBytes }) : file, rank);
+  const shape = shapeOf(path, isPacked ? await gunzip(path, file, { beginning: headerBytes }) : file, rank);
   const size = shape.reduce((product, dim) => product * dim, 1);
   if (isPacked && headerBytes + size > Math.min(allowedBytes(file.length), MAX_BYTES))
     throw new FileError(
       path,
-      `says ${formatShape(shape)} in a file of ${file.length} bytes; ${unpackLimit} are allowed; unpack it with gunzip`,
+      `declares ${formatShape(shape)} in a file of ${file.length} bytes; ${unpackLimit} are allowed; unpack it with gunzip`,
     );
-  const whole = isPacked ? await gunzipped(path, file, { whole: headerBytes + size }) : file;
+  const whole = isPacked ? await gunzip(path, file, { whole: headerBytes + size }) : file;
   if (size === 0 || whole.length !== headerBytes + size)
-    throw new FileError(path, `says ${formatShape(shape)} and has ${whole.length - headerBytes} elements`);
+    throw new FileError(path, `declares ${formatShape(shape)} but has ${whole.length - headerBytes} elements`);
   return { path, shape, data: whole.subarray(headerBytes) };
 }
 
-/** @throws FileError unless a file begins as one of unsigned bytes with that many dimensions */
+/** Reads the header. @throws FileError unless it declares unsigned bytes with that many dimensions */
 function shapeOf(path: string, bytes: Uint8Array, rank: number): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 4 + 4 * rank || view.getUint16(0) !== 0 || bytes[2] !== UNSIGNED_BYTE || bytes[3] !== rank)
-    throw new FileError(path, `is no IDX file of unsigned bytes with ${rank} dimensions`);
+    throw new FileError(path, `is not an IDX file of unsigned bytes with ${rank} dimensions`);
   return Array.from({ length: rank }, (_, i) => view.getUint32(4 + 4 * i));
 }
 
-async function gunzipped(
+async function gunzip(
   path: string,
   packed: Uint8Array,
   want: { beginning: number } | { whole: number },

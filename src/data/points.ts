@@ -1,9 +1,11 @@
-// Point sets in the plane on which a flow can be watched. Each has a spread of about 1 in both coordinates.
+// Point sets in the plane, for experiments that can be plotted. Each has a standard deviation of about 1 in both
+// coordinates.
 //
-// u, v uniform in [0, 1), g = (g0, g1) standard normal, k a class 0..K-1 of equal chances; see each formula below
+// u, v uniform in [0, 1), g = (g0, g1) standard normal, k uniform in 0..K-1; see each formula below
 //
-// Point i depends on name, seed and i alone, so a longer set begins with the shorter one.
-// Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn), rescaled.
+// Point i depends only on name, seed and i, so a longer set begins with the shorter one.
+// Source: the toy densities of Grathwohl et al., FFJORD, 2018 (two_moons, swiss_roll and s_curve: scikit-learn),
+// rescaled.
 import { checkArguments, kinds, refuseExtra, wholeFrom } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
@@ -80,14 +82,14 @@ const pointSets = {
 
 export type PointSetName = keyof typeof pointSets;
 
-/** All names that samplePoints knows. */
+/** The names of the point sets that samplePoints supports. */
 export const pointSetNames = Object.keys(pointSets) as PointSetName[];
 
 const MOST_POINTS = 2 ** 30;
 const pointCount = wholeFrom(0, MOST_POINTS);
 
 /**
- * `count` points of a set.
+ * Draws `count` points of a set.
  * @param seed a whole number >= 0
  * @returns f32 [count, 2]
  * @throws ValueError for an unknown name, with the nearest known one
@@ -99,14 +101,15 @@ export function samplePoints(name: PointSetName, count: number, seed: number, ..
   if (!Object.hasOwn(pointSets, name)) {
     const near = nearestName(name, pointSetNames);
     const hint = near ? `did you mean ${near}? ` : '';
-    throw new ValueError(`unknown point set "${name}"; ${hint}known are ${pointSetNames.join(', ')}`);
+    throw new ValueError(`unknown point set "${name}"; ${hint}known names: ${pointSetNames.join(', ')}`);
   }
   const points = new Float32Array(2 * count);
   for (let i = 0; i < count; i++) points.set(pointSets[name](draw(i, seed)), 2 * i);
   return points;
 }
 
-// Two blocks a point: two uniforms of 32 bits, and two normals by Box and Muller from a radius that is never log(0).
+// Two blocks per point: two uniforms of 32 bits, and two normals by Box-Muller, whose argument of the logarithm is
+// never 0.
 function draw(i: number, seed: number): Draw {
   const [a, b] = randomBlock(0, i, streams.points, seed);
   const [c, d] = randomBlock(1, i, streams.points, seed);

@@ -1,4 +1,4 @@
-// From 8-bit pixels to what the network sees, and back.
+// Conversion of 8-bit pixels to network inputs, and back.
 //
 // x = p / 255, or with uniform dequantisation x = (u + p) / 256, u uniform in [0, 1); centred: 2x - 1
 //
@@ -9,13 +9,13 @@ import { streams } from '../tensor/streams.ts';
 import { randomBlock } from './random.ts';
 
 export interface ScaleOptions {
-  /** true: values in [-1, 1], false: [0, 1]. */
+  /** Whether values are in [-1, 1] rather than [0, 1]. */
   centered: boolean;
 }
 
 const scaleOptions = { centered: kinds.boolean };
 
-/** Pixels 0..255 as f32 in [0, 1], or [-1, 1] when centred. */
+/** Scales pixels 0..255 to f32 in [0, 1], or in [-1, 1] if centred. */
 export function scalePixels(pixels: Uint8Array, options: ScaleOptions): Float32Array {
   checkArgument('scalePixels', 'pixels', pixels, kinds.bytes);
   const { centered } = checkOptions('scalePixels', options, scaleOptions, ['centered']);
@@ -23,10 +23,11 @@ export function scalePixels(pixels: Uint8Array, options: ScaleOptions): Float32A
 }
 
 /**
- * Pixels with uniform noise below one step, in [0, 1) or [-1, 1): a continuous density in place of 256 spikes.
- * The noise of element i of image `item` (for a training batch: step * batch size + place in the batch) depends on seed,
- * item and i alone. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never reached.
- * @param item the image's number in the run, or one an image for several images in `pixels`
+ * Scales pixels and adds uniform noise below one step, to [0, 1) or [-1, 1): a continuous density in place of 256
+ * spikes. The noise of element i of image `item` (in a training batch: step * batch size + place in the batch) depends
+ * only on seed, item and i. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never
+ * reached.
+ * @param item the image's number in the run
  */
 export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed: number, item: number): Float32Array {
   checkArgument('dequantizePixels', 'pixels', pixels, kinds.bytes);
@@ -45,22 +46,23 @@ export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed
 }
 
 /**
- * Network range back to pixels, clipped to 0..255.
- * @param options.rounding 'floor' as the official sample files (floor(255 x)), 'nearest' as its PNG grids. Default 'nearest'
+ * Converts network outputs back to pixels, clipped to 0..255.
+ * @param options.rounding 'floor' (floor(255 x)) as in the official sample files, 'nearest' as in its PNG grids.
+ * Default 'nearest'
  */
 export function toPixels(values: Float32Array, options: ScaleOptions & { rounding?: 'floor' | 'nearest' }): Uint8Array {
   checkArgument('toPixels', 'values', values, kinds.float32);
   const known = { ...scaleOptions, rounding: oneOf(['floor', 'nearest']) };
   const { centered, rounding = 'nearest' } = checkOptions('toPixels', options, known, ['centered']);
   const shift = rounding === 'floor' ? 0 : 0.5;
-  // NaN becomes 0: a clamped array clips and the integer conversion of NaN is 0.
+  // NaN becomes 0 in the conversion to integers.
   return Uint8Array.from(values, (value) => {
     const x = centered ? (value + 1) / 2 : value;
     return Math.floor(Math.min(Math.max(255 * x, 0), 255) + shift);
   });
 }
 
-/** Whether image `item` of the run is mirrored: a fair coin of seed and item. */
+/** Returns whether image `item` of the run is mirrored: a fair coin that depends only on seed and item. */
 export function isFlipped(seed: number, item: number): boolean {
   checkArgument('isFlipped', 'seed', seed, kinds.whole);
   checkArgument('isFlipped', 'item', item, kinds.whole);

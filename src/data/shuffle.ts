@@ -1,10 +1,11 @@
-// A fresh order of the training set each epoch without storing one: a keyed permutation of 0..count-1, computed per index.
+// A new order of the training set for each epoch without storing it: a keyed permutation of 0..count-1, computed per
+// index.
 //
-// x = (left, right) bits of the position; 8 times: left ^= F(right), right ^= F(left); walk on while x >= count
+// x = (left, right) bits of the position; 8 times: left ^= F(right), right ^= F(left); repeat while x >= count
 //
-// A Feistel network is a bijection of 0..2^b-1 whatever F is; following it until it lands below count ("cycle walking")
-// makes it one of 0..count-1, in under 2 steps on average. F is Philox keyed by seed and epoch. Nothing needs to be saved
-// to resume.
+// A Feistel network is a bijection of 0..2^b-1 for any F. Repeating it until the value is below count ("cycle walking")
+// makes it a bijection of 0..count-1, in under 2 passes on average. F is Philox keyed by seed and epoch. Nothing needs
+// to be saved to resume.
 // Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002.
 import { checkArgument, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
@@ -14,7 +15,7 @@ import { randomBlock } from './random.ts';
 const rounds = 8;
 
 /**
- * The index at `position` of the order of epoch `epoch`: over position = 0..count-1 each index comes once.
+ * The index at `position` in the order of epoch `epoch`. Over positions 0..count-1 each index occurs once.
  * @param count 1 to 2^31
  * @throws ValueError for a position outside 0..count-1
  */

@@ -1,10 +1,10 @@
-// A small convolutional classifier whose last layer before the class scores serves as features, where the images are not such
-// as Inception knows: handwritten digits, small pictures.
+// A small convolutional classifier whose last layer before the class scores serves as features for images unlike those
+// that Inception was trained on: handwritten digits, small pictures.
 //
 //   pixels -> data range -> 3x3 to 32 -> (norm, SiLU, 3x3 to 64 at half the size) once or until the side is at most 4
 //          -> norm, SiLU, mean over the image: features [64] -> linear: logits [classes]
 //
-// What it is of (size, channels and range of its images, classes) is part of its weights' meaning and travels with them.
+// The description of its images (size, channels, range) and the number of classes are saved with the weights.
 
 import { createHash } from 'node:crypto';
 import {
@@ -34,17 +34,17 @@ import type { Tensor } from '../tensor/tensor.ts';
 
 const FORMAT = 'rectiflow-classifier-1';
 const STEM = 32;
-/** Length of the features. */
+/** Length of a feature vector. */
 const WIDTH = 64;
 const LAST_SIDE = 4;
-/** Of any extent in a file, so that it cannot have a network built that no machine holds. */
+/** Limit of every size in a file, so that a file cannot request a network that exceeds the memory of any machine. */
 const MOST = 2 ** 16;
 
-/** The images that a classifier is of. */
+/** The images that a classifier takes. */
 export interface ClassifierImages {
   imageSize: number;
   channels: number;
-  /** Whether its layers see [-1, 1]; else [0, 1]. */
+  /** Whether pixels are scaled to [-1, 1] rather than [0, 1]. */
   centered: boolean;
 }
 
@@ -68,7 +68,7 @@ export interface ClassScores {
   logits: Tensor;
 }
 
-/** The network; it stays on its device until it is disposed. */
+/** The network. It stays on its device until it is disposed. */
 export class Classifier extends Module {
   readonly device: Device;
   readonly images: ClassifierImages;
@@ -100,7 +100,7 @@ export class Classifier extends Module {
   }
 
   /**
-   * Takes images in their data range.
+   * Computes features and logits of images in their data range.
    * @param x f32 [N, size, size, channels]
    */
   scores(x: Tensor): ClassScores {
@@ -115,7 +115,7 @@ export class Classifier extends Module {
   }
 
   /**
-   * Takes pixels, and records no graph.
+   * Computes features and logits of pixels without recording a graph.
    * @param images u8 [N, size, size, channels]
    * @throws ShapeError for images of another size
    */
@@ -134,16 +134,16 @@ export class Classifier extends Module {
   }
 }
 
-/** A classifier as its file has it. */
+/** A classifier loaded from its file. */
 export interface StoredClassifier {
   network: Classifier;
-  /** SHA-256 over weights and what they are of: the same for a copy under another name. */
+  /** SHA-256 of the weights and the description of the images; it does not depend on the file's name. */
   hash: string;
-  /** The share of held-out images that it names rightly. */
+  /** Accuracy on held-out images. */
   accuracy: number;
 }
 
-/** Writes the network as it is now, atomically. @param metadata what else is to be known of it */
+/** Writes the network's current weights, atomically. @param metadata further entries of the file's metadata */
 export async function saveClassifier(
   path: string,
   network: Classifier,
@@ -168,13 +168,16 @@ export async function saveClassifier(
   });
 }
 
-/** @throws FileError for a file that is missing, damaged or no classifier */
+/** Loads a classifier. @throws FileError if the file is missing, damaged or not a classifier */
 export async function loadClassifier(path: string, options: { device: Device }): Promise<StoredClassifier> {
   checkArgument('loadClassifier', 'path', path, kinds.path);
   const { device } = checkOptions('loadClassifier', options, { device: deviceKind }, ['device']);
   const { metadata, tensors } = await readSafetensors(path);
   if (metadata.format !== FORMAT)
-    throw new FileError(path, `is no classifier: its metadata has format ${JSON.stringify(metadata.format ?? null)}`);
+    throw new FileError(
+      path,
+      `is not a classifier: its metadata has format ${JSON.stringify(metadata.format ?? null)}`,
+    );
   const images = imagesOf(path, metadata.images);
   const [classes, accuracy] = [Number(metadata.classes), Number(metadata.accuracy)];
   if (!isWhole(classes, 2, MOST))
@@ -184,9 +187,9 @@ export async function loadClassifier(path: string, options: { device: Device }):
   const values = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   const hash = createHash('sha256').update(JSON.stringify([images, classes]));
   for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (!(data instanceof Float32Array)) throw new FileError(path, `"${name}" is not of float32`);
+    if (!(data instanceof Float32Array)) throw new FileError(path, `"${name}" is not float32`);
     const broken = data.findIndex((value) => !Number.isFinite(value));
-    if (broken >= 0) throw new FileError(path, `number ${broken} of "${name}" is ${data[broken]}`);
+    if (broken >= 0) throw new FileError(path, `value ${broken} of "${name}" is ${data[broken]}`);
     values.set(name, { shape, data });
     hash.update(JSON.stringify([name, shape])).update(bytesOf(data));
   }
@@ -207,6 +210,6 @@ function imagesOf(path: string, text: string | undefined): ClassifierImages {
   } catch {}
   const { imageSize, channels, centered } = value ?? {};
   if (!isWhole(imageSize, 1, MOST) || !isWhole(channels, 1, MOST) || typeof centered !== 'boolean')
-    throw new FileError(path, `does not say what images it is of, but ${JSON.stringify(text ?? null)}`);
+    throw new FileError(path, `does not describe its images; the metadata "images" is ${JSON.stringify(text ?? null)}`);
   return { imageSize, channels, centered };
 }

@@ -2,8 +2,10 @@
 //
 //   step k: v from row k, p = A v / h, h = v^T v / 2, q = p - (v^T p / 2h) v, A <- A - v q^T - q v^T
 //
-// A step's update waits for the next step's pass over the matrix, which needs every element for its own p: one pass instead
-// of two, over the lower triangle only. Source: Golub, Van Loan, Matrix Computations (2013), 8.3; Bowdler, Martin, Reinsch,
+// The update of a step is applied in the next step's pass over the matrix, which needs every element for its own p. So
+// there is one pass per step instead of two, over the lower triangle only.
+//
+// Source: Golub, Van Loan, Matrix Computations (2013), 8.3; Bowdler, Martin, Reinsch,
 // Wilkinson, The QR and QL algorithms for symmetric matrices (1968).
 import { interruptionPoint } from '../device/interruption.ts';
 import { ValueError } from '../errors.ts';
@@ -11,9 +13,10 @@ import { ValueError } from '../errors.ts';
 const MOST_SWEEPS = 60;
 
 /**
- * @param a [n, n] row-major; the lower triangle is read, and overwritten
- * @returns [n], in no order
- * @throws ValueError where there is no convergence: values that are not finite
+ * The eigenvalues of a symmetric matrix.
+ * @param a [n, n] row-major; only the lower triangle is read, and it is overwritten
+ * @returns [n], in no particular order
+ * @throws ValueError if the iteration does not converge, as for non-finite values
  */
 export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
   const diagonal = new Float64Array(n);
@@ -25,9 +28,9 @@ export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
   return diagonal;
 }
 
-/** diagonal[k] and below[k], the element left of it. */
+/** Reduces `a` to tridiagonal form: diagonal[k], and below[k], the element to its left. */
 function tridiagonalize(a: Float64Array, n: number, diagonal: Float64Array, below: Float64Array): void {
-  // v and q of the step before, not yet in a.
+  // u and q are v and q of the previous step, whose update has not been applied to a.
   let [u, q, v, p] = Array.from({ length: 4 }, () => new Float64Array(n));
   for (let k = n - 1; k > 0; k--) {
     interruptionPoint();
@@ -45,7 +48,7 @@ function tridiagonalize(a: Float64Array, n: number, diagonal: Float64Array, belo
   diagonal[0] = a[0] - 2 * q[0] * u[0];
 }
 
-/** v with (1 - v v^T / h) x = (0, .., 0, below[k]); returns h, 0 where x is so already. */
+/** Computes v with (1 - v v^T / h) x = (0, .., 0, below[k]). Returns h, which is 0 if x has that form already. */
 function reflector(x: Float64Array, v: Float64Array, below: Float64Array, k: number): number {
   let largest = 0;
   for (let j = 0; j < k - 1; j++) largest = Math.max(largest, Math.abs(x[j]));
@@ -67,7 +70,7 @@ function reflector(x: Float64Array, v: Float64Array, below: Float64Array, k: num
   return h;
 }
 
-/** In one pass over the leading k rows: a <- a - u q^T - q u^T, and p = a v. */
+/** Computes a <- a - u q^T - q u^T and p = a v in one pass over the leading k rows. */
 function updateAndMultiply(
   a: Float64Array,
   n: number,
@@ -93,7 +96,7 @@ function updateAndMultiply(
   }
 }
 
-/** Leaves the eigenvalues of the tridiagonal matrix in `d`; e[i] is the element between d[i - 1] and d[i]. */
+/** Replaces `d` by the eigenvalues of the tridiagonal matrix; e[i] is the element between d[i - 1] and d[i]. */
 function diagonalize(d: Float64Array, e: Float64Array): void {
   const n = d.length;
   e.copyWithin(0, 1);
@@ -101,7 +104,7 @@ function diagonalize(d: Float64Array, e: Float64Array): void {
   for (let l = 0; l < n; l++)
     for (let sweep = 0; ; sweep++) {
       let m = l;
-      // So that NaN is never small enough.
+      // The negated comparison treats NaN as not small.
       while (m < n - 1 && !(Math.abs(e[m]) <= Number.EPSILON * (Math.abs(d[m]) + Math.abs(d[m + 1])))) m++;
       if (m === l) break;
       if (sweep === MOST_SWEEPS) throw new ValueError('eigenvalues do not converge; are all values finite?');
@@ -109,7 +112,7 @@ function diagonalize(d: Float64Array, e: Float64Array): void {
     }
 }
 
-/** One QL sweep over rows l..m with the shift of Wilkinson. */
+/** One QL sweep over rows l..m with Wilkinson's shift. */
 function sweepDown(d: Float64Array, e: Float64Array, l: number, m: number): void {
   const half = (d[l + 1] - d[l]) / (2 * e[l]);
   let g = d[m] - d[l] + e[l] / (half + (half < 0 ? -1 : 1) * Math.hypot(half, 1));

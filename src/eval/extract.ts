@@ -1,4 +1,4 @@
-// From images on the host to feature vectors on the host, a batch at a time.
+// Computes feature vectors of images on the host, batch by batch.
 import { checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { formatShape, ShapeError } from '../errors.ts';
@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
 import type { FeatureRows } from './features.ts';
 
-/** A network that sees pixels, u8 [N, H, W, C], and gives one or several f32 [N, columns] by name. */
+/** A network that maps pixels, u8 [N, H, W, C], to one or several named features, f32 [N, columns]. */
 export interface FeatureExtractor<Names extends string> {
   readonly device: Device;
   /** The features of one batch of images. */
@@ -16,11 +16,11 @@ export interface FeatureExtractor<Names extends string> {
 }
 
 export interface ExtractOptions {
-  /** Images that go through the network at once; default 32. */
+  /** Number of images per batch; default 32. */
   batchSize?: number;
   /** Called after each batch with the number of images done. */
   onBatch?: (done: number) => void;
-  /** Ends it between two batches, with the signal's reason. */
+  /** Stops between two batches, with the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -35,12 +35,12 @@ const extractorKind = kind('a network with a method forward(images)', (value) =>
 });
 
 /**
- * The features of images, in their order.
- * @param images u8, as many as `shape` says
+ * Computes the features of images, in their order.
+ * @param images u8, of the size of `shape`
  * @param shape [N, H, W, C], N at least 1
- * @returns what the network gives, over all images: of FidInception pool3 [N, 2048] for the Frechet and kernel distances,
- * precision and recall, and logits [N, 1008] for the Inception score
- * @throws ShapeError for images of another kind; ValueError for a batch size that is no whole number
+ * @returns the network's outputs over all images. For FidInception: pool3 [N, 2048] for the Frechet and kernel
+ * distances, precision and recall, and logits [N, 1008] for the Inception score
+ * @throws ShapeError for images of another shape; ArgumentError for a batch size that is not a whole number
  */
 export async function extractFeatures<Names extends string>(
   network: FeatureExtractor<Names>,

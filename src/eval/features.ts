@@ -1,4 +1,4 @@
-// Feature vectors of images, a row each, on the host: what scores compare.
+// Feature vectors of images on the host, one per row, from which scores are computed.
 import { checkArgument, either, instanceOf, kind, kinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
@@ -11,14 +11,14 @@ export interface FeatureRows {
 
 const valuesKind = either(kinds.float32, instanceOf(Float64Array, 'a Float64Array'));
 
-/** The kind of an argument that holds feature vectors. */
+/** The kind of feature vectors as an argument. */
 export const rowsKind = kind('{ values, rows, columns }, values in a Float32Array or Float64Array', (value) => {
   if (!kinds.object.accepts(value)) return false;
   const { values, rows, columns } = value as FeatureRows;
   return valuesKind.accepts(values) && kinds.whole.accepts(rows) && kinds.whole.accepts(columns);
 });
 
-/** @throws ValueError unless there are at least `least` rows of as many values as stated, all finite */
+/** @throws ValueError unless there are at least `least` rows, the sizes match, and all values are finite */
 export function checkFeatures(what: string, features: FeatureRows, least = 1): void {
   checkArgument(what, 'features', features, rowsKind);
   const { values, rows, columns } = features;
@@ -30,7 +30,7 @@ export function checkFeatures(what: string, features: FeatureRows, least = 1): v
     throw new ValueError(`${what}: value ${bad % columns} of row ${Math.floor(bad / columns)} is ${values[bad]}`);
 }
 
-/** @throws ValueError unless both have the same columns and each at least `least` rows */
+/** @throws ValueError unless both have the same number of columns and at least `least` rows */
 export function checkPair(real: FeatureRows, fake: FeatureRows, least: number): void {
   checkFeatures('real features', real, least);
   checkFeatures('features of samples', fake, least);
@@ -38,7 +38,7 @@ export function checkPair(real: FeatureRows, fake: FeatureRows, least: number): 
     throw new ValueError(`features of ${real.columns} and of ${fake.columns} columns cannot be compared`);
 }
 
-/** Rows [start, end) in float64. */
+/** Copies rows [start, end) to float64. */
 export function rowsAsFloat64({ values, columns }: FeatureRows, start: number, end: number): Float64Array {
   return Float64Array.from(values.subarray(start * columns, end * columns));
 }

@@ -1,11 +1,12 @@
-// The Frechet distance of two Gaussians, of Inception features the FID; lower is better.
+// The Frechet distance of two Gaussians; for Inception features this is the FID. Lower is better.
 //
 //   d^2 = |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr sqrt(S_1^1/2 S_2 S_1^1/2)
 //
-// Source: Dowson, Landau, The Frechet distance between multivariate normal distributions (1982); Heusel et al., GANs Trained
-// by a Two Time-Scale Update Rule (2017). Any R with S_1 = R^T R serves in the place of S_1^1/2, since R S_2 R^T has the same
-// eigenvalues: a Cholesky factor with pivots, which is made in a fraction of the time that eigenvectors take, and which is
-// small where few samples make the covariance singular.
+// Source: Dowson, Landau, The Frechet distance between multivariate normal distributions (1982); Heusel et al., GANs
+// Trained by a Two Time-Scale Update Rule (2017).
+//
+// Any R with S_1 = R^T R can replace S_1^1/2, since R S_2 R^T has the same eigenvalues. R is a pivoted Cholesky factor,
+// which takes a fraction of the time of eigenvectors, and which is small if the covariance of few samples is singular.
 import { checkOptions, kind } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { checkStatistics, type GaussianStatistics } from './gaussian.ts';
@@ -13,19 +14,19 @@ import { type EigenSolver, findEigenSolver } from './lapack.ts';
 import { addProductOfRows, choleskyRows, mirrorLower } from './matrix.ts';
 
 interface FrechetOptions {
-  /** Default: LAPACK where it is found, else our own. */
+  /** Default: LAPACK if it is found, otherwise the built-in solver. */
   solver?: EigenSolver;
 }
 
 const solverKind = kind(
-  'a solver of eigenvalues',
+  'an eigenvalue solver',
   (value) => typeof (value as EigenSolver | null)?.eigenvalues === 'function',
 );
 
 /**
- * The distance, squared as it is always reported; what rounding leaves below 0 is 0.
- * @param options.solver default: LAPACK where it is found, else our own
- * @throws ValueError for statistics of different lengths or values that are not finite
+ * The squared distance, which is the value that papers report; rounding errors below 0 are clipped to 0.
+ * @param options.solver default: LAPACK if it is found, otherwise the built-in solver
+ * @throws ValueError for statistics of different lengths or non-finite values
  */
 export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics, options: FrechetOptions = {}): number {
   checkStatistics('frechetDistance', a);

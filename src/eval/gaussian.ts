@@ -1,6 +1,6 @@
-// Mean and covariance of features, over as many batches as there are, in float64.
+// Mean and covariance of features, accumulated over batches in float64.
 //
-// Batches are merged by their means and scatters S = sum (x - mean)(x - mean)^T:
+// Batches are merged by their means and scatter matrices S = sum (x - mean)(x - mean)^T:
 //   S = S_a + S_b + n_a n_b / (n_a + n_b) d d^T, d = mean_b - mean_a; covariance = S / (n - 1)
 // Source: Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample variances (1979).
 import { checkArgument, kind, refuseExtra, wholeFrom } from '../arguments.ts';
@@ -11,23 +11,23 @@ import { addProductOfRows, mirrorLower } from './matrix.ts';
 export interface GaussianStatistics {
   /** [columns] */
   mean: Float64Array;
-  /** [columns, columns], of a sample: divided by count - 1. */
+  /** [columns, columns], the sample covariance: divided by count - 1. */
   covariance: Float64Array;
-  /** Feature vectors it was made of, where that is known. */
+  /** Number of feature vectors, if known. */
   count?: number;
 }
 
 const BLOCK_ROWS = 512;
 
-/** The covariance of the most takes 8 GiB. */
+/** The covariance of the largest number of columns takes 8 GiB. */
 const columnsKind = wholeFrom(1, 32768);
 
-/** Takes features batch by batch; holds one matrix whatever their number. */
+/** Accumulates features batch by batch. Its memory is one matrix, whatever the number of features. */
 export class GaussianAccumulator {
   readonly columns: number;
   private count = 0;
   private readonly mean: Float64Array;
-  /** The lower triangle of S. */
+  /** The lower triangle of the scatter matrix S. */
   private readonly scatter: Float64Array;
 
   /** @param columns length of a feature vector */
@@ -38,11 +38,11 @@ export class GaussianAccumulator {
     this.scatter = new Float64Array(columns * columns);
   }
 
-  /** @throws ValueError for features of another length or values that are not finite */
+  /** Adds a batch of features. @throws ValueError for features of another length or non-finite values */
   add(features: FeatureRows): void {
     checkFeatures('features', features);
     if (features.columns !== this.columns)
-      throw new ValueError(`features of ${features.columns} columns do not go with those of ${this.columns}`);
+      throw new ValueError(`features of ${features.columns} columns cannot be added to features of ${this.columns}`);
     for (let start = 0; start < features.rows; start += BLOCK_ROWS)
       this.addBlock(features, start, Math.min(BLOCK_ROWS, features.rows - start));
   }
@@ -76,7 +76,7 @@ export class GaussianAccumulator {
   }
 }
 
-/** Mean and covariance of features. @throws ValueError for fewer than two or values that are not finite */
+/** Mean and covariance of features. @throws ValueError for fewer than two rows or non-finite values */
 export function gaussianOf(features: FeatureRows): GaussianStatistics;
 export function gaussianOf(features: FeatureRows, ...extra: unknown[]): GaussianStatistics {
   refuseExtra('gaussianOf', extra);
@@ -91,14 +91,15 @@ const statisticsKind = kind('{ mean, covariance } in Float64Arrays', (value) => 
   return mean instanceof Float64Array && covariance instanceof Float64Array;
 });
 
-/** @throws ArgumentError, ValueError unless mean and covariance go together and are finite */
+/** @throws ArgumentError, ValueError unless mean and covariance match in size and are finite */
 export function checkStatistics(op: string, statistics: GaussianStatistics): void {
   checkArgument(op, 'statistics', statistics, statisticsKind);
   const { mean, covariance } = statistics;
   if (mean.length === 0 || covariance.length !== mean.length ** 2)
-    throw new ValueError(`a mean of ${mean.length} values does not go with a covariance of ${covariance.length}`);
+    throw new ValueError(`a mean of ${mean.length} values does not match a covariance of ${covariance.length}`);
   if (!mean.every(Number.isFinite) || !covariance.every(Number.isFinite))
     throw new ValueError('mean and covariance must be finite');
   const negative = mean.findIndex((_, i) => covariance[i * (mean.length + 1)] < 0);
-  if (negative >= 0) throw new ValueError(`the variance of feature ${negative} is negative: that is no covariance`);
+  if (negative >= 0)
+    throw new ValueError(`the variance of feature ${negative} is negative, so this is not a covariance`);
 }

@@ -1,10 +1,10 @@
-// The Inception-v3 of the Frechet inception distance: the graph of 2015 whose features published FIDs are made of.
+// The Inception-v3 of the Frechet inception distance: the network of 2015 on whose features published FIDs are based.
 //
 //   u8 image -> x / 255 -> bilinear to 299 x 299 -> 2 x - 1 -> network -> pool3 [2048] -> logits [1008]
 //
-// Source: Szegedy et al., Rethinking the Inception Architecture (2016), as the graph of 2015-12-05 has it and
-// pytorch-fid's weight file names it. Against the paper's network: the mean pooling of the branches leaves the border out of
-// its count, the last block pools the largest instead, and there are 1008 classes.
+// Source: Szegedy et al., Rethinking the Inception Architecture (2016), in the version of the TensorFlow graph of
+// 2015-12-05, with the names of pytorch-fid's weight file. Differences from the paper: average pooling in the branches
+// does not count the border, the last block uses max pooling instead, and there are 1008 classes.
 
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
@@ -40,13 +40,13 @@ const NORM_EPS = 1e-3;
 export const FEATURES = 2048;
 export const CLASSES = 1008;
 const NORM_PARTS = ['weight', 'bias', 'running_mean', 'running_var'] as const;
-// PyTorch's count of training batches, of no use in inference and absent from older files.
+// PyTorch's count of training batches, which inference does not need and older files lack.
 const IGNORED = '.num_batches_tracked';
 
 export interface InceptionFeatures {
-  /** f32 [N, 2048]: what FID, KID, precision and recall compare. */
+  /** f32 [N, 2048]: the features for FID, KID, precision and recall. */
   pool3: Tensor;
-  /** f32 [N, 1008]: what the Inception score is made of. */
+  /** f32 [N, 1008]: the logits for the Inception score. */
   logits: Tensor;
 }
 
@@ -62,21 +62,21 @@ export function inceptionState(): Map<string, readonly number[]> {
 
 interface InceptionOptions {
   device: Device;
-  /** What errors call the file of the weights. */
+  /** The name of the weights' file in errors. */
   origin?: string;
 }
 
 const inceptionOptions: OptionKinds<InceptionOptions> = { device: deviceKind, origin: kinds.text };
 
-/** The network with its weights; it stays on its device until it is disposed. */
+/** The network with its weights. It stays on its device until it is disposed. */
 export class FidInception implements Disposable {
   readonly device: Device;
   private readonly convs = new Map<string, InceptionConv & FixedConv>();
   private readonly fc: { weight: Tensor; bias: Tensor };
 
   /**
-   * @param arrays the state dict: every name of inceptionState and no other
-   * @throws FileError that lists what is missing, unknown or of another shape
+   * @param arrays the state dict, with exactly the names of inceptionState
+   * @throws FileError that lists the missing and unknown names and the wrong shapes
    */
   constructor(arrays: StateArrays, options: InceptionOptions) {
     const { device, origin = 'state' } = checkOptions('FidInception', options, inceptionOptions, ['device']);
@@ -96,8 +96,9 @@ export class FidInception implements Disposable {
   }
 
   /**
+   * Loads the network.
    * @param path `pt_inception-2015-12-05-6726825d.pth` of pytorch-fid's releases
-   * @throws FileError for another file
+   * @throws FileError for any other file
    */
   static async load(path: string, options: { device: Device }): Promise<FidInception> {
     const { device } = checkOptions('FidInception.load', options, { device: deviceKind }, ['device']);
@@ -105,7 +106,7 @@ export class FidInception implements Disposable {
   }
 
   /**
-   * Takes pixels, and records no graph.
+   * Computes features and logits of pixels without recording a graph.
    * @param images u8 [N, H, W, 3], of any size
    * @throws ShapeError, DtypeError
    */
@@ -129,7 +130,7 @@ export class FidInception implements Disposable {
     }
   }
 
-  /** [N, 299, 299, 3] to [N, 8, 8, 2048]. Each block frees what it made but its result. */
+  /** Maps [N, 299, 299, 3] to [N, 8, 8, 2048]. Each block frees its intermediate tensors. */
   private trunk(x: Tensor): Tensor {
     const blocks: ((x: Tensor) => Tensor)[] = [
       (h) => maxPool2d(this.chain(h, '', 'Conv2d_1a_3x3', 'Conv2d_2a_3x3', 'Conv2d_2b_3x3'), REDUCED),
@@ -148,7 +149,7 @@ export class FidInception implements Disposable {
     }, x);
   }
 
-  /** Convolutions with ReLU, one after the other. */
+  /** Applies convolutions with ReLU, one after the other. */
   private chain(x: Tensor, block: string, ...names: string[]): Tensor {
     return names.reduce((h, name) => {
       const { weight, bias, stride, padding } = this.convs.get(block ? `${block}.${name}` : name) as InceptionConv &
@@ -158,7 +159,7 @@ export class FidInception implements Disposable {
   }
 
   private blockA(x: Tensor, block: string): Tensor {
-    return joined(
+    return concatChannels(
       this.chain(x, block, 'branch1x1'),
       this.chain(x, block, 'branch5x5_1', 'branch5x5_2'),
       this.chain(x, block, 'branch3x3dbl_1', 'branch3x3dbl_2', 'branch3x3dbl_3'),
@@ -167,7 +168,7 @@ export class FidInception implements Disposable {
   }
 
   private blockB(x: Tensor, block: string): Tensor {
-    return joined(
+    return concatChannels(
       this.chain(x, block, 'branch3x3'),
       this.chain(x, block, 'branch3x3dbl_1', 'branch3x3dbl_2', 'branch3x3dbl_3'),
       maxPool2d(x, REDUCED),
@@ -176,7 +177,7 @@ export class FidInception implements Disposable {
 
   private blockC(x: Tensor, block: string): Tensor {
     const double = [1, 2, 3, 4, 5].map((i) => `branch7x7dbl_${i}`);
-    return joined(
+    return concatChannels(
       this.chain(x, block, 'branch1x1'),
       this.chain(x, block, 'branch7x7_1', 'branch7x7_2', 'branch7x7_3'),
       this.chain(x, block, ...double),
@@ -185,23 +186,23 @@ export class FidInception implements Disposable {
   }
 
   private blockD(x: Tensor, block: string): Tensor {
-    return joined(
+    return concatChannels(
       this.chain(x, block, 'branch3x3_1', 'branch3x3_2'),
       this.chain(x, block, 'branch7x7x3_1', 'branch7x7x3_2', 'branch7x7x3_3', 'branch7x7x3_4'),
       maxPool2d(x, REDUCED),
     );
   }
 
-  private blockE(x: Tensor, block: string, pooled: (x: Tensor) => Tensor): Tensor {
+  private blockE(x: Tensor, block: string, pool: (x: Tensor) => Tensor): Tensor {
     const three = this.chain(x, block, 'branch3x3_1');
     const double = this.chain(x, block, 'branch3x3dbl_1', 'branch3x3dbl_2');
-    return joined(
+    return concatChannels(
       this.chain(x, block, 'branch1x1'),
       this.chain(three, block, 'branch3x3_2a'),
       this.chain(three, block, 'branch3x3_2b'),
       this.chain(double, block, 'branch3x3dbl_3a'),
       this.chain(double, block, 'branch3x3dbl_3b'),
-      this.chain(pooled(x), block, 'branch_pool'),
+      this.chain(pool(x), block, 'branch_pool'),
     );
   }
 }
@@ -210,9 +211,9 @@ const REDUCED = { kernel: 3, stride: 2 };
 const SAME = { kernel: 3, stride: 1, padding: 1 };
 const meanOf = (x: Tensor) => averagePool2d(x, { ...SAME, countIncludePad: false });
 const largestOf = (x: Tensor) => maxPool2d(x, SAME);
-const joined = (...branches: Tensor[]) => concat(branches, 3);
+const concatChannels = (...branches: Tensor[]) => concat(branches, 3);
 
-/** u8 of any size to f32 [N, 299, 299, 3] in [-1, 1]. */
+/** Resizes u8 images to f32 [N, 299, 299, 3] in [-1, 1]. */
 function prepareImages(images: Tensor): Tensor {
   checkOperands('inception', [images], 'u8');
   return scope(() => add(mul(resizeBilinear(mul(cast(images, 'f32'), 1 / 255), [SIDE, SIDE]), 2), -1));

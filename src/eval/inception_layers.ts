@@ -1,4 +1,5 @@
-// The convolutions of the FID Inception-v3 by PyTorch's names, in the order of its state dict; each has a batch norm behind it.
+// The convolutions of the FID Inception-v3 by PyTorch's names, in the order of its state dict. A batch norm follows
+// each.
 
 export interface InceptionConv {
   inputs: number;
@@ -12,7 +13,7 @@ export interface InceptionConv {
 
 type Row = readonly [name: string, inputs: number, outputs: number, kernel: string, stride?: number];
 
-/** Kernels "h x w" with the padding that keeps height and width; "valid" ones have none. */
+/** Kernels "h x w" with the padding that preserves height and width, or with "valid" without padding. */
 const stem: Row[] = [
   ['Conv2d_1a_3x3', 3, 32, '3x3 valid', 2],
   ['Conv2d_2a_3x3', 32, 32, '3x3 valid'],
@@ -86,7 +87,7 @@ const blocks: Record<string, Row[]> = {
   Mixed_7c: blockE(2048),
 };
 
-/** By name: `Conv2d_1a_3x3`, `Mixed_5b.branch1x1`. */
+/** The convolutions by name: `Conv2d_1a_3x3`, `Mixed_5b.branch1x1`. */
 export const inceptionConvs: ReadonlyMap<string, InceptionConv> = new Map([
   ...stem.map(entryOf),
   ...Object.entries(blocks).flatMap(([block, rows]) =>

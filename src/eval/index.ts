@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// How good samples are: feature networks and scores, the public names of `rectiflow/eval`.
+// The public names of `rectiflow/eval`: feature networks, and scores of samples.
 export {
   Classifier,
   type ClassifierImages,

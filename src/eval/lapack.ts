@@ -1,13 +1,14 @@
-// Eigenvalues through the system's LAPACK, where there is one.
+// Eigenvalues by the system's LAPACK, if there is one.
 //
-// Source: dsyevd of LAPACK 3; Fortran's conventions: everything by reference, lengths of texts behind the other arguments.
+// Source: dsyevd of LAPACK 3. Fortran conventions: everything is passed by reference, string lengths follow the other
+// arguments.
 import { checkArgument, describeValue, kinds } from '../arguments.ts';
 import { fromEnvironment } from '../device/environment.ts';
 import { openSystemLibrary } from '../device/system_library.ts';
 import { ArgumentError, RectiflowError } from '../errors.ts';
 import { symmetricEigenvalues } from './eigenvalues.ts';
 
-/** For `doctor` and for whoever asks for eigenvalues. */
+/** The library and how to find it, for the solver and for `doctor`. */
 export const lapack = {
   name: 'LAPACK',
   purpose: 'eigenvalues (Frechet distance)',
@@ -22,22 +23,22 @@ export const lapack = {
   },
 } as const;
 
-/** Finds the eigenvalues of symmetric matrices. */
+/** Computes the eigenvalues of symmetric matrices. */
 export interface EigenSolver {
-  /** For reports: the last bits of a score depend on it. */
+  /** The name for reports; the last bits of a score depend on the solver. */
   readonly name: string;
-  /** @param a [n, n], symmetric, may be overwritten @returns [n], in no order */
+  /** @param a [n, n], symmetric, may be overwritten @returns [n], in no particular order */
   eigenvalues(a: Float64Array, n: number): Float64Array;
 }
 
-/** @throws ArgumentError unless `a` holds n^2 numbers */
+/** @throws ArgumentError unless `a` has n^2 elements */
 function checkSquare(op: string, a: Float64Array, n: number): void {
   checkArgument(op, 'n', n, kinds.whole);
   if (!(a instanceof Float64Array) || a.length !== n * n)
     throw new ArgumentError(op, `a to be a Float64Array of ${n} x ${n}`, describeValue(a));
 }
 
-/** Our own, in JavaScript: the same bits on every machine. */
+/** The built-in solver in JavaScript, with the same bits on every machine. */
 export const ownEigenSolver: EigenSolver = {
   name: 'own',
   eigenvalues(a, n) {
@@ -46,16 +47,19 @@ export const ownEigenSolver: EigenSolver = {
   },
 };
 
-/** @throws RectiflowError where there is no LAPACK, saying where it was looked for and how to install it */
+/**
+ * The solver of LAPACK.
+ * @throws RectiflowError if LAPACK is not found, with the places searched and how to install it
+ */
 export function lapackEigenSolver(): EigenSolver {
   const { dsyevd_ } = openSystemLibrary(lapack);
   const [valuesOnly, upper] = [...'NU'].map((letter) => Uint8Array.of(letter.charCodeAt(0)));
-  // Two words: the library may read whole numbers of 32 bits or of 64.
+  // Two words, because the library may read 32-bit or 64-bit integers.
   const whole = (value: number) => Int32Array.of(value, value < 0 ? -1 : 0);
   return {
     name: 'LAPACK',
     eigenvalues(a, n) {
-      // The library reads n^2 numbers whatever the array holds.
+      // The library reads n^2 numbers, whatever the length of the array.
       checkSquare('eigenvalues', a, n);
       const values = new Float64Array(n);
       if (n === 0) return values;
@@ -74,7 +78,10 @@ export function lapackEigenSolver(): EigenSolver {
   };
 }
 
-/** LAPACK's where it is found, else our own. @throws RectiflowError if LIBLAPACK_PATH names a file that will not do */
+/**
+ * LAPACK if it is found, otherwise the built-in solver.
+ * @throws RectiflowError if LIBLAPACK_PATH names an unusable file
+ */
 export function findEigenSolver(): EigenSolver {
   try {
     return lapackEigenSolver();

@@ -1,11 +1,13 @@
-// LPIPS: how different two images look, learned from human judgements; lower is more alike. Differentiable in both.
+// LPIPS: perceptual distance of two images, learned from human judgements; lower is more similar. It is differentiable
+// with respect to both images.
 //
 //   d(a, b) = sum over 5 layers l of  mean over pixels of  sum over channels c of  w_lc (a_lc / |a_l| - b_lc / |b_l|)^2
 //
-// a_l are the features of VGG16 after the last ReLU before each pooling and after the last, |.| the length over the channels
-// of a pixel, w_l the published heads.
-// Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), version 0.1 of the
-// heads, with the trunk of torchvision.
+// a_l are the features of VGG16 after the last ReLU before each pooling, and after the last ReLU of all; |.| is the
+// norm over the channels of a pixel, w_l are the published heads.
+//
+// Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), with version 0.1
+// of the heads and torchvision's trunk.
 
 import { fileURLToPath } from 'node:url';
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
@@ -26,7 +28,7 @@ import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkStateArrays, type FixedConv, fixedConv, readStateArrays, type StateArrays } from './weights.ts';
 
-/** Convolutions of VGG16 by their number in torchvision's `features`, a list for each layer of LPIPS, and its channels. */
+/** The convolutions of VGG16 by their index in torchvision's `features`, and the channels, for each layer of LPIPS. */
 const layers = [
   { convs: [0, 2], channels: 64 },
   { convs: [5, 7], channels: 128 },
@@ -35,17 +37,17 @@ const layers = [
   { convs: [24, 26, 28], channels: 512 },
 ] as const;
 
-// The mean and deviation of ImageNet for images in [-1, 1], as the published code rounds them.
+// Mean and standard deviation of ImageNet for images in [-1, 1], rounded as in the published code.
 const SHIFT = [-0.03, -0.088, -0.188];
 const SCALE = [0.458, 0.448, 0.45];
 const EPS = 1e-10;
-// Below what a length of EPS makes of anything; keeps the root's slope finite where all channels are 0.
+// Too small to affect any result, but keeps the derivative of the root finite if all channels are 0.
 const SMALLEST = 1e-36;
 const SMALLEST_SIDE = 16;
 
 const headName = (layer: number) => `lin${layer}.model.1.weight`;
 
-/** The names and shapes of the trunk's state dict, as torchvision has them: `features.0.weight`, ... */
+/** The names and shapes of the trunk's state dict in torchvision: `features.0.weight`, ... */
 export function vgg16State(): Map<string, readonly number[]> {
   const state = new Map<string, readonly number[]>();
   let inputs = 3;
@@ -59,20 +61,20 @@ export function vgg16State(): Map<string, readonly number[]> {
 
 export interface LpipsOptions {
   device: Device;
-  /** What errors call the trunk's file. */
+  /** The name of the trunk's file in errors. */
   origin?: string;
 }
 
 interface LoadOptions {
   device: Device;
-  /** Another file of heads than the published ones, which the package brings. */
+  /** A file of heads; default: the published heads, which the package contains. */
   heads?: string;
 }
 
 const lpipsOptions: OptionKinds<LpipsOptions> = { device: deviceKind, origin: kinds.text };
 const loadOptions: OptionKinds<LoadOptions> = { device: deviceKind, heads: kinds.path };
 
-/** The distance with its weights, which are not trained; it stays on its device until it is disposed. */
+/** The distance with its fixed weights. It stays on its device until it is disposed. */
 export class Lpips implements Disposable {
   readonly device: Device;
   private readonly convs = new Map<number, FixedConv>();
@@ -82,9 +84,9 @@ export class Lpips implements Disposable {
   private readonly scale: Tensor;
 
   /**
-   * @param trunk VGG16's state dict by torchvision's names; its classifier is left out
+   * @param trunk VGG16's state dict by torchvision's names; the classifier is ignored
    * @param heads the state dict of the published heads
-   * @throws FileError that lists what is missing, unknown or of another shape
+   * @throws FileError that lists the missing and unknown names and the wrong shapes
    */
   constructor(trunk: StateArrays, heads: StateArrays, options: LpipsOptions) {
     const { device, origin = 'state' } = checkOptions('Lpips', options, lpipsOptions, ['device']);
@@ -109,22 +111,23 @@ export class Lpips implements Disposable {
   }
 
   /**
+   * Loads the distance.
    * @param trunk torchvision's `vgg16-397923af.pth`
-   * @param options.heads another file of heads than the published ones, which the package brings
-   * @throws FileError for another file
+   * @param options.heads a file of heads; default: the published heads, which the package contains
+   * @throws FileError for any other file
    */
   static async load(trunk: string, options: LoadOptions): Promise<Lpips> {
     const { device, heads: file } = checkOptions<LoadOptions>('Lpips.load', options, loadOptions, ['device']);
-    // The same two steps up from src/eval and from dist/eval.
+    // The package root is two levels up from both src/eval and dist/eval.
     const published = fileURLToPath(new URL('../../assets/lpips/vgg_v0.1.pth', import.meta.url));
     const heads = await readStateArrays(file ?? published);
     return new Lpips(await readStateArrays(trunk), heads, { device, origin: trunk });
   }
 
   /**
-   * The distance of each pair.
+   * The distance of each pair of images.
    * @param a [N, H, W, 3] in [-1, 1], H and W at least 16
-   * @param b of the shape of a
+   * @param b in [-1, 1], with the shape of a
    * @returns [N]
    */
   forward(a: Tensor, b: Tensor): Tensor {
@@ -153,7 +156,7 @@ export class Lpips implements Disposable {
     for (const t of [...this.heads, this.shift, this.scale]) t.dispose();
   }
 
-  /** Of unit length over the channels, one for each layer. */
+  /** The features of each layer, normalised to unit length over the channels. */
   private features(images: Tensor): Tensor[] {
     let x = div(sub(images, this.shift), this.scale);
     return layers.map(({ convs }, layer) => {
@@ -171,7 +174,7 @@ export class Lpips implements Disposable {
     });
   }
 
-  /** The weighted squared difference, summed over channels and averaged over pixels: one number a pair. */
+  /** The weighted squared difference, summed over channels and averaged over pixels: [N]. */
   private layerDistance(a: Tensor, b: Tensor, layer: number): Tensor {
     const [n, h, w, c] = a.shape;
     return scope(() => {

@@ -1,19 +1,19 @@
-// Products and factors of float64 matrices in row-major arrays. JavaScript, because scores must not depend on a device:
-// tiles of 4 x 2 sums stay in registers, so that a product takes one step of the processor's scalar unit per multiplication.
+// Products and factorisations of row-major float64 matrices. They are in JavaScript, because scores must not depend on
+// a device. Tiles of 4 x 2 sums stay in registers, so that each multiplication takes one scalar instruction.
 import { interruptionPoint } from '../device/interruption.ts';
 
 const TILE_ROWS = 4;
 const TILE_COLUMNS = 2;
-// A block of b stays in the second-level cache while all rows of a pass by.
+// A block of b stays in the L2 cache while all rows of a are multiplied with it.
 const BLOCK_COLUMNS = 64;
 const BLOCK_DEPTH = 512;
 
 export interface ProductOptions {
-  /** Rows of a, rows of b, and the length of both. */
+  /** Rows of a, rows of b, and the length of their rows. */
   m: number;
   n: number;
   k: number;
-  /** Leaves out what lies above the diagonal of a square c, but for the edges of tiles. */
+  /** Skips the elements above the diagonal of a square c, except at the edges of tiles. */
   lower?: boolean;
 }
 
@@ -41,7 +41,7 @@ export function addProductOfRows(
   }
 }
 
-/** The square of each row's length, with the same bits as addProductOfRows has on the diagonal. */
+/** The squared length of each row, with the same bits as the diagonal from addProductOfRows. */
 export function squaredLengths(a: Float64Array, rows: number, k: number): Float64Array {
   return Float64Array.from({ length: rows }, (_, i) => {
     let sum = 0;
@@ -95,14 +95,15 @@ function addTile(
   c[at + 3 * n + 1] += s31;
 }
 
-/** Copies what lies below the diagonal of a square matrix over what lies above. */
+/** Copies the lower triangle of a square matrix to the upper triangle. */
 export function mirrorLower(a: Float64Array, n: number): void {
   for (let i = 0; i < n; i++) for (let j = 0; j < i; j++) a[j * n + i] = a[i * n + j];
 }
 
 /**
- * The Cholesky factor of a positive semi-definite matrix, with pivots: a = r^T r, r [rank, n].
- * The largest rest on the diagonal is taken next, until rounding is all that is left of it; so it takes singular matrices.
+ * The pivoted Cholesky factor of a positive semi-definite matrix: a = r^T r, r [rank, n].
+ * The next pivot is the largest remaining diagonal element. The factorisation stops once that is mere rounding error,
+ * so that it works for singular matrices.
  * Source: Higham, Analysis of the Cholesky decomposition of a semi-definite matrix (1990).
  */
 export function choleskyRows(a: Float64Array, n: number): { r: Float64Array; rank: number } {

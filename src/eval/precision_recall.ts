@@ -1,11 +1,11 @@
-// Precision and recall of samples: precision is the share of samples that lie in the manifold of the real images, recall the
-// share of real images that lie in the manifold of the samples.
+// Precision and recall of samples: precision is the share of samples in the manifold of the real images, recall the
+// share of real images in the manifold of the samples.
 //
-// The manifold of a set is the union of balls around its members, each out to the member's k-th nearest neighbour.
+// The manifold of a set is the union of balls around its members, each reaching to the member's k-th nearest neighbour.
 // Source: Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models (2019).
 //
-// Distances are |x|^2 + |y|^2 - 2 x . y, a block of rows against a block of rows, so that no matrix of all pairs is held. The
-// sums of one pair have the same bits in either order, so a distance compared with a radius it made is equal to it.
+// Distances are |x|^2 + |y|^2 - 2 x . y, computed for blocks of rows, so that the matrix of all pairs is never in
+// memory. The sums of a pair have the same bits in either order, so that a distance equals the radius derived from it.
 import { checkOptions, kinds } from '../arguments.ts';
 import { checkPair, type FeatureRows, rowsAsFloat64 } from './features.ts';
 import { addProductOfRows, squaredLengths } from './matrix.ts';
@@ -18,8 +18,9 @@ export interface PrecisionRecall {
 }
 
 /**
+ * Precision and recall of `fake` with respect to `real`.
  * @param options.neighbours k; default 3, as in the paper
- * @throws ValueError for sets of k or fewer rows or values that are not finite
+ * @throws ValueError for sets of k or fewer rows or non-finite values
  */
 export function precisionRecall(
   real: FeatureRows,
@@ -55,9 +56,9 @@ function pointsOf(features: FeatureRows): Points {
   return { values, squares: squaredLengths(values, rows, columns), rows, columns };
 }
 
-/** Of each point to its k-th nearest among the others. */
+/** The squared distance of each point to its k-th nearest neighbour. */
 function squaredRadii(x: Points, k: number): Float64Array {
-  // The k least distances of each point, rising.
+  // The k smallest distances of each point, in ascending order.
   const nearest = new Float64Array(x.rows * k).fill(Number.POSITIVE_INFINITY);
   const insert = (point: number, distance: number) => {
     let at = point * k + k - 1;
@@ -72,7 +73,10 @@ function squaredRadii(x: Points, k: number): Float64Array {
   return Float64Array.from({ length: x.rows }, (_, point) => nearest[point * k + k - 1]);
 }
 
-/** Calls `visit` with the squared distance of each pair; `within` one set, of each two points once. */
+/**
+ * Calls `visit` with the squared distance of each pair. With `within`, x and y are one set and each pair is visited
+ * once.
+ */
 function forEachPair(
   x: Points,
   y: Points,

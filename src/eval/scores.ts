@@ -1,20 +1,21 @@
-// Scores of samples by their features, on the host in float64: Inception score, kernel Inception distance, precision and recall.
+// Scores of samples by their features, on the host in float64: Inception score and kernel Inception distance.
 import { checkArgument, checkOptions, isWhole, kind, kinds } from '../arguments.ts';
 import { checkFeatures, checkPair, type FeatureRows, rowsAsFloat64, rowsKind } from './features.ts';
 import { addProductOfRows, squaredLengths } from './matrix.ts';
 
 export interface InceptionScore {
   mean: number;
-  /** Over the splits: divided by their number, as the score's authors do; 0 for one. */
+  /** Standard deviation over the splits, with the division by their number as in the paper; 0 for one split. */
   deviation: number;
 }
 
 /**
- * exp(E_x KL(p(y|x) || p(y))): how sure the classifier is of each sample and how many classes it sees; higher is better.
+ * exp(E_x KL(p(y|x) || p(y))): how certain the classifier is of each sample, and how varied the classes are; higher is
+ * better.
  * Source: Salimans et al., Improved Techniques for Training GANs (2016).
  * @param logits [samples, classes]
- * @param options.splits parts scored apart, each of consecutive samples; default 1
- * @throws ValueError for fewer samples than splits or values that are not finite
+ * @param options.splits number of parts of consecutive samples that are scored separately; default 1
+ * @throws ValueError for fewer samples than splits or non-finite values
  */
 export function inceptionScore(logits: FeatureRows, options: { splits?: number } = {}): InceptionScore {
   const { splits = 1 } = checkOptions<{ splits?: number }>('inceptionScore', options, { splits: kinds.count });
@@ -28,7 +29,7 @@ export function inceptionScore(logits: FeatureRows, options: { splits?: number }
   return { mean, deviation: Math.sqrt(variance) };
 }
 
-/** E KL(p(y|x) || p(y)) is the entropy of the mean prediction less the mean entropy. */
+/** Uses that E KL(p(y|x) || p(y)) is the entropy of the mean prediction minus the mean entropy. */
 function scoreOfRows(logits: FeatureRows, start: number, end: number): number {
   const { columns } = logits;
   const marginal = new Float64Array(columns);
@@ -48,9 +49,9 @@ function scoreOfRows(logits: FeatureRows, start: number, end: number): number {
 }
 
 export interface KernelDistance {
-  /** Over the blocks; unbiased, so it may be below 0. */
+  /** Mean over the blocks; unbiased, so it may be negative. */
   mean: number;
-  /** Error of the mean; undefined for one block. */
+  /** Standard error of the mean; undefined for one block. */
   standardError: number | undefined;
   blocks: number;
 }
@@ -59,7 +60,7 @@ const KERNEL_BLOCK = 1000;
 
 const blockKind = kind('a whole number >= 2', (v) => isWhole(v, 2));
 
-/** Rows that the kernel distance needs of each set: two a block. */
+/** The number of rows that the kernel distance needs of each set: two per block. */
 export function kernelDistanceNeeds(real: FeatureRows, fake: FeatureRows, blockSize = KERNEL_BLOCK): number {
   checkArgument('kernelDistanceNeeds', 'blockSize', blockSize, blockKind);
   for (const features of [real, fake]) checkArgument('kernelDistanceNeeds', 'features', features, rowsKind);
@@ -67,10 +68,12 @@ export function kernelDistanceNeeds(real: FeatureRows, fake: FeatureRows, blockS
 }
 
 /**
- * The kernel Inception distance: the squared maximum mean discrepancy under k(x, y) = (x . y / columns + 1)^3, estimated
- * without bias in blocks of consecutive rows; lower is better. Source: Binkowski et al., Demystifying MMD GANs (2018).
- * @param options.blockSize most rows of a block; default 1000. Both sets are cut into as many blocks as the larger needs
- * @throws ValueError for blocks of fewer than two rows or values that are not finite
+ * The kernel Inception distance: the squared maximum mean discrepancy under k(x, y) = (x . y / columns + 1)^3,
+ * estimated without bias in blocks of consecutive rows; lower is better. Source: Binkowski et al., Demystifying MMD
+ * GANs (2018).
+ * @param options.blockSize maximum number of rows per block; default 1000. Both sets are split into as many blocks as
+ * the larger set needs
+ * @throws ValueError for blocks of fewer than two rows or non-finite values
  */
 export function kernelDistance(
   real: FeatureRows,
@@ -98,7 +101,7 @@ interface Block {
   rows: number;
 }
 
-/** mean over pairs of k(x, x') + mean over pairs of k(y, y') - 2 mean k(x, y) */
+/** The mean over pairs of k(x, x') + the mean over pairs of k(y, y') - 2 mean k(x, y). */
 function discrepancy(x: Block, y: Block, columns: number): number {
   const within = (z: Block) => (kernelSum(z, z, columns) - kernelTrace(z, columns)) / (z.rows * (z.rows - 1));
   return within(x) + within(y) - (2 * kernelSum(x, y, columns)) / (x.rows * y.rows);

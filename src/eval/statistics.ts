@@ -1,11 +1,12 @@
-// Statistics of a data set's features in .npz files, so that the data set itself is read once:
+// Statistics of a data set's features in .npz files, so that the data set is read only once:
 //
-//   ours                    mu [d] f64, sigma [d, d] f64, count i64, features: UTF-8 bytes, the name of what made them
+//   rectiflow               mu [d] f64, sigma [d, d] f64, count i64, features: UTF-8 bytes, the name of the network
 //   pytorch-fid, TTUR, ...  mu, sigma
-//   official (score SDE)    pool_3 [N, d], the feature vectors themselves; a covariance is made of them here
-//   ours, with the vectors  pool_3 [N, d] f32, features: as above; the official code reads it too
+//   official (score SDE)    pool_3 [N, d], the feature vectors; the covariance is computed on reading
+//   rectiflow, vectors      pool_3 [N, d] f32, features: as above; the official code reads it too
 //
-// Numbers may be of any floating-point dtype. Other arrays, such as the images in files of guided-diffusion, are not read.
+// Numbers may have any floating-point dtype. Other arrays, such as the images in files of guided-diffusion, are not
+// read.
 import { checkArgument, checkOptions, isWhole, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import { isFloating } from '../io/array.ts';
@@ -17,18 +18,18 @@ import { checkStatistics, type GaussianStatistics, gaussianOf } from './gaussian
 
 export interface DataStatistics {
   gaussian: GaussianStatistics;
-  /** Where the file holds the vectors themselves, as KID, precision and recall need them. */
+  /** The feature vectors, if the file has them; KID, precision and recall need them. */
   activations?: FeatureRows;
-  /** Which network made the features, where the file says so. */
+  /** The name of the network that computed the features, if the file has it. */
   features?: string;
 }
 
-// A covariance that was summed in float32 is symmetric to its rounding.
+// A covariance that was summed in float32 is symmetric up to rounding.
 const MOST_ASYMMETRY = 1e-4;
 
 /**
- * Reads any of the files above. The covariance of 50,000 vectors of 2048 takes about a minute.
- * @throws FileError for a damaged file, one that holds neither, or arrays that do not go together or are not finite
+ * Reads any of the files above. Computing the covariance of 50,000 vectors of length 2048 takes about a minute.
+ * @throws FileError if the file is damaged, has none of these arrays, or has arrays that do not match or are not finite
  */
 export async function readStatistics(path: string): Promise<DataStatistics> {
   checkArgument('readStatistics', 'path', path, kinds.path);
@@ -41,8 +42,7 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
       gaussian: gaussianIn(path, mu, sigma, arrays.get('count')),
       features: textIn(path, arrays.get('features')),
     };
-  if (!pool)
-    throw new FileError(path, `holds neither mu and sigma nor pool_3; it holds ${names.join(', ') || 'nothing'}`);
+  if (!pool) throw new FileError(path, `has neither mu and sigma nor pool_3; it has ${names.join(', ') || 'nothing'}`);
   const [rows, columns] = pool.shape;
   if (pool.shape.length !== 2) throw new FileError(path, `pool_3 is ${formatShape(pool.shape)}, expected [N, d]`);
   const activations = { values: floatsIn(path, 'pool_3', pool), rows, columns };
@@ -55,9 +55,10 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
 }
 
 /**
- * Writes statistics in our layout, which tools that read mu and sigma take too.
- * @param options.features what made them; `eval` refuses those of others, and calls FidInception's "inception"
- * @throws FileError; ValueError for a mean that does not go with the covariance
+ * Writes statistics in rectiflow's layout, which tools that read mu and sigma accept too.
+ * @param options.features the name of the network, "inception" for FidInception; `eval` refuses statistics of another
+ * network
+ * @throws FileError; ValueError if mean and covariance do not match
  */
 export async function writeStatistics(
   path: string,
@@ -79,8 +80,8 @@ export async function writeStatistics(
 }
 
 /**
- * Writes the feature vectors themselves.
- * @param options.features the name of the network that made them
+ * Writes feature vectors.
+ * @param options.features the name of the network that computed them
  * @throws FileError
  */
 export async function writeActivations(
@@ -104,11 +105,11 @@ function textArray(text: string): ArrayFile {
 function gaussianIn(path: string, mu: ArrayFile, sigma: ArrayFile, count: ArrayFile | undefined): GaussianStatistics {
   const d = mu.data.length;
   if (mu.shape.length !== 1 || formatShape(sigma.shape) !== formatShape([d, d]))
-    throw new FileError(path, `mu ${formatShape(mu.shape)} and sigma ${formatShape(sigma.shape)} do not go together`);
+    throw new FileError(path, `mu ${formatShape(mu.shape)} and sigma ${formatShape(sigma.shape)} do not match`);
   const mean = Float64Array.from(floatsIn(path, 'mu', mu));
   const covariance = Float64Array.from(floatsIn(path, 'sigma', sigma));
   if (!mean.every(Number.isFinite) || !covariance.every(Number.isFinite))
-    throw new FileError(path, 'mu or sigma holds a value that is not finite');
+    throw new FileError(path, 'mu or sigma has a non-finite value');
   let largest = 0;
   for (let i = 0; i < d; i++) largest = Math.max(largest, covariance[i * d + i]);
   for (let i = 0; i < d; i++)
@@ -120,18 +121,18 @@ function gaussianIn(path: string, mu: ArrayFile, sigma: ArrayFile, count: ArrayF
 
 function floatsIn(path: string, name: string, array: ArrayFile): Float32Array | Float64Array {
   if (!isFloating(array.dtype))
-    throw new FileError(path, `${name} is not of float32, float64 or float16, it is ${array.dtype}`);
+    throw new FileError(path, `${name} is ${array.dtype}, expected float32, float64 or float16`);
   return array.data instanceof Float64Array ? array.data : toFloat32(array);
 }
 
 function wholeIn(path: string, { data }: ArrayFile): number {
   const value = Number(data[0]);
-  if (data.length !== 1 || !isWhole(value)) throw new FileError(path, 'count is no whole number');
+  if (data.length !== 1 || !isWhole(value)) throw new FileError(path, 'count is not a whole number');
   return value;
 }
 
 function textIn(path: string, array: ArrayFile | undefined): string | undefined {
   if (!array) return undefined;
-  if (!(array.data instanceof Uint8Array)) throw new FileError(path, 'features is no text in UTF-8');
+  if (!(array.data instanceof Uint8Array)) throw new FileError(path, 'features is not text in UTF-8');
   return new TextDecoder().decode(array.data);
 }

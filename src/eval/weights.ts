@@ -1,7 +1,7 @@
-// Weights of a published network from a PyTorch state dict, checked against what the network has.
+// Weights of a published network from a PyTorch state dict, checked against the names and shapes of the network.
 //
-// An inference batch norm y = gamma (z - mean) / sqrt(variance + eps) + beta behind a convolution z = W x is
-// y = W' x + b with W' = W s, b = beta - mean s, s = gamma / sqrt(variance + eps), a factor for each output channel.
+// A batch norm in inference, y = gamma (z - mean) / sqrt(variance + eps) + beta, after a convolution z = W x is
+// y = W' x + b with W' = W s, b = beta - mean s, s = gamma / sqrt(variance + eps), one factor per output channel.
 import { checkArgument, kinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { FileError } from '../errors.ts';
@@ -12,24 +12,24 @@ import { tensor } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Arrays by PyTorch's names, in its layouts: convolutions [Cout, Cin, kh, kw], linear maps [out, in]. */
+/** Arrays by PyTorch's names, in PyTorch's layouts: convolutions [Cout, Cin, kh, kw], linear maps [out, in]. */
 export type StateArrays = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
 
-/** The tensors of a .pth file that holds a state dict. @throws FileError for anything else */
+/** Reads a state dict from a .pth file. @throws FileError for anything else */
 export async function readStateArrays(path: string): Promise<StateArrays> {
   checkArgument('readStateArrays', 'path', path, kinds.path);
   const root = await readPth(path);
-  if (!(root instanceof Map)) throw new FileError(path, 'is no state dict: it holds no dictionary');
+  if (!(root instanceof Map)) throw new FileError(path, 'is not a state dict: it does not hold a dictionary');
   return new Map([...root].map(([name, value]) => [String(name), toArray(path, String(name), value)]));
 }
 
 function toArray(path: string, name: string, value: TorchValue) {
   if (value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Map)
-    throw new FileError(path, `is no state dict: "${name}" is no tensor`);
+    throw new FileError(path, `is not a state dict: "${name}" is not a tensor`);
   return { shape: value.shape, data: toFloat32(value) };
 }
 
-/** @throws FileError that lists the first missing, unknown and misshapen names, and how many there are */
+/** @throws FileError that lists the first missing and unknown names and wrong shapes, and their numbers */
 export function checkStateArrays(
   origin: string,
   what: string,
@@ -41,7 +41,7 @@ export function checkStateArrays(
   if (lines.length > 0) throw new FileError(origin, [`does not fit ${what}:`, ...lines]);
 }
 
-/** A convolution that is not trained, ready for conv2d: weight [Cout, kh, kw, Cin], bias [Cout]. */
+/** The arguments of conv2d for a convolution that is not trained: weight [Cout, kh, kw, Cin], bias [Cout]. */
 export interface FixedConv {
   weight: Tensor;
   bias: Tensor;
@@ -49,13 +49,13 @@ export interface FixedConv {
 
 type Array32 = { shape: readonly number[]; data: Float32Array };
 
-/** @param weight [Cout, Cin, kh, kw] @param bias [Cout] */
+/** Uploads a convolution in PyTorch's layout. @param weight [Cout, Cin, kh, kw] @param bias [Cout] */
 export function fixedConv(weight: Array32, bias: Float32Array, device: Device): FixedConv {
   const { shape, data } = fromOfficial('conv', weight);
   return keep({ weight: tensor(data, { shape, device }), bias: tensor(bias, { device }) });
 }
 
-/** What a batch norm holds, [channels] each. */
+/** The arrays of a batch norm, [channels] each. */
 export interface BatchNormArrays {
   weight: Float32Array;
   bias: Float32Array;
@@ -63,7 +63,7 @@ export interface BatchNormArrays {
   runningVar: Float32Array;
 }
 
-/** A convolution without bias with the batch norm behind it folded in. @param weight [Cout, Cin, kh, kw] */
+/** Folds a batch norm into the preceding convolution, which has no bias. @param weight [Cout, Cin, kh, kw] */
 export function foldBatchNorm(weight: Array32, norm: BatchNormArrays, eps: number): Array32 & { bias: Float32Array } {
   const outputs = weight.shape[0];
   const each = weight.data.length / outputs;

@@ -1,13 +1,13 @@
-// An array as files hold it: shape, element type, values in row-major order.
+// An array as files store it: shape, element type, values in row-major order.
 //
 // byte length = product(shape) * bytes(dtype)
 //
-// f16 and bf16 have no array type of their own and travel as raw 16-bit patterns; 64-bit integers are BigInt arrays.
-// Hosts are little-endian (x64, arm64, WebAssembly); files of the other order are swapped when read.
+// f16 and bf16 have no typed array of their own and are kept as raw 16-bit patterns; 64-bit integers are BigInt arrays.
+// Hosts are little-endian (x64, arm64, WebAssembly); the bytes of big-endian files are swapped on reading.
 import { checkArgument, copyOfList, describeValue, isDetached, kind, kinds, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 
-/** A typed array of any of the kinds below. */
+/** The typed arrays that hold the dtypes below. */
 export type ArrayData =
   | Float32Array
   | Float64Array
@@ -63,7 +63,9 @@ export const arrayDtypes: { readonly [D in ArrayDtype]: DtypeFacts } = {
   bool: { bytes: 1, array: Uint8Array },
 };
 
-/** The bytes of an array of this shape, or undefined where a dimension or the product is no exact whole number. */
+/**
+ * The length in bytes of an array of this shape; undefined if a dimension or the product is not a safe integer >= 0.
+ */
 export function byteLengthOf(shape: readonly number[], dtype: ArrayDtype): number | undefined {
   let bytes = arrayDtypes[dtype].bytes;
   let empty = false;
@@ -76,12 +78,12 @@ export function byteLengthOf(shape: readonly number[], dtype: ArrayDtype): numbe
   return empty ? 0 : bytes;
 }
 
-/** The memory of a typed array, as bytes. */
+/** A view of a typed array's memory as bytes. */
 export function bytesOf(data: ArrayData): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** Elements of `dtype` over `bytes`: the same memory where its address allows, else a copy. */
+/** Views `bytes` as elements of `dtype`, or copies them if they are not aligned. */
 export function elementsOf(bytes: Uint8Array, dtype: ArrayDtype): ArrayData {
   const facts = arrayDtypes[dtype];
   const aligned = bytes.byteOffset % facts.bytes === 0 ? bytes : new Uint8Array(bytes);
@@ -91,10 +93,9 @@ export function elementsOf(bytes: Uint8Array, dtype: ArrayDtype): ArrayData {
 const arrayKind = kind('{ shape, dtype, data }', kinds.object.accepts);
 
 /**
- * @param name of the array, for the error
- * @returns a copy, each part of which was read once
- * @throws ArgumentError for anything but an array; ValueError unless the values are of the dtype's kind and as many as the shape
- * says
+ * @param name the array's name, for errors
+ * @returns a copy of the record; each property is read once
+ * @throws ArgumentError for anything but an array; ValueError unless the data match the dtype and the shape
  */
 export function checkArray(op: string, name: string, array: ArrayFile): ArrayFile {
   checkArgument(op, `array "${name}"`, array, arrayKind);
@@ -110,7 +111,7 @@ export function checkArray(op: string, name: string, array: ArrayFile): ArrayFil
   return { shape, dtype, data };
 }
 
-/** The arrays of a Map or of an object by name, checked. @throws ArgumentError, ValueError as checkArray */
+/** Checks the arrays of a Map or of an object, by name. @throws ArgumentError, ValueError as checkArray */
 export function checkArrays(
   op: string,
   arrays: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
@@ -127,7 +128,7 @@ const arraysKind = kind(
   (v) => kinds.object.accepts(v) && copyOfList(v) === undefined,
 );
 
-/** The values as f32, whatever the dtype; f64 and integers are rounded to nearest. */
+/** Converts the values to f32; f64 and integers are rounded to nearest. */
 export function toFloat32(array: ArrayFile): Float32Array {
   const { data, dtype } = checkArray('toFloat32', 'array', array);
   if (data instanceof Float32Array) return data;
@@ -138,12 +139,12 @@ export function toFloat32(array: ArrayFile): Float32Array {
   return Float32Array.from(data);
 }
 
-/** Whether values of a dtype are floating-point numbers. */
+/** Returns whether a dtype is floating-point. */
 export function isFloating(dtype: ArrayDtype): boolean {
   return ['f16', 'bf16', 'f32', 'f64'].includes(dtype);
 }
 
-/** The value of each pattern of 16 bits, made when the first are read. */
+/** The value of each 16-bit pattern, computed on first use. */
 let halves: Float32Array | undefined;
 
 function halvesToFloat32(bits: Uint16Array): Float32Array {

@@ -1,4 +1,4 @@
-// Writing a file whole or not at all: whoever reads the path finds the old content or the new, never a part.
+// Atomic file writes: a reader of the path sees the old content or the new, never a part.
 //
 // temporary file in the same folder -> fsync -> rename -> fsync of the folder
 import { randomBytes } from 'node:crypto';
@@ -10,8 +10,8 @@ import { asFileError } from './file.ts';
 import { checkGuards } from './guard.ts';
 
 /**
- * Writes the chunks, one after the other, to `path`. Through a symbolic link the file it points to is replaced.
- * @throws FileError with path and cause (such as a full disk); then the old file is as it was and nothing else is left
+ * Writes the chunks, one after the other, to `path`. If `path` is a symbolic link, the file it points to is replaced.
+ * @throws FileError with path and cause (such as a full disk); the old file is then unchanged and nothing else remains
  */
 export async function writeFileAtomic(
   path: string,
@@ -25,7 +25,7 @@ export async function writeFileAtomic(
     const handle = await open(temporary, 'wx');
     try {
       await writeSynced(handle, chunks);
-      // Asked with the temporary file there: who takes the folder over removes it, and then the renaming fails.
+      // Checked while the temporary file exists: a process that takes the folder over removes it, and the rename fails.
       checkGuards(path);
       await rename(temporary, target);
     } catch (error) {
@@ -40,10 +40,10 @@ export async function writeFileAtomic(
 }
 
 /**
- * Whether `writeFileAtomic` could write there now, asked before the work that makes what is to be written.
- * @param bytes that will be written, where that is known
- * Removes what a killed process left of an earlier attempt to write the same file.
- * @throws FileError with path and cause, as the writing itself would, also for a disk that has not got so much free
+ * Checks that `writeFileAtomic` could write to `path` now, before the work that produces the content. It also removes
+ * temporary files that a killed process left of an earlier attempt to write the same file.
+ * @param bytes number of bytes that will be written, if known
+ * @throws FileError with path and cause, as the write itself would, and for a disk without enough free space
  */
 export async function requireWritable(path: string, bytes = 0): Promise<void> {
   checkArgument('requireWritable', 'path', path, kinds.path);
@@ -56,13 +56,13 @@ export async function requireWritable(path: string, bytes = 0): Promise<void> {
     await removeAbandoned(target);
     const { bavail, bsize } = await statfs(dirname(target));
     if (bavail * bsize < bytes)
-      throw new FileError(path, `needs ${bytes} bytes, and its disk has ${bavail * bsize} free; give another path`);
+      throw new FileError(path, `needs ${bytes} bytes, but its disk has ${bavail * bsize} free; give another path`);
   } catch (error) {
     throw asFileError(path, error);
   }
 }
 
-/** The temporary file lies next to the target: a rename stays within a file system. */
+/** The temporary file is next to the target, so that the rename stays within one file system. */
 function temporaryName(target: string): string {
   return join(dirname(target), `.${stemOf(target)}.${randomBytes(6).toString('hex')}.tmp`);
 }
@@ -71,10 +71,10 @@ function stemOf(target: string): string {
   return basename(target).slice(0, 50);
 }
 
-/** Milliseconds without a write after which a temporary file belongs to no process any more. */
+/** Milliseconds without a write after which a temporary file counts as abandoned. */
 const ABANDONED_MS = 600_000;
 
-/** Removes temporary files of this target that no process writes to. Where it may not, they stay. */
+/** Removes abandoned temporary files of this target. Files that cannot be removed stay. */
 async function removeAbandoned(target: string): Promise<void> {
   const folder = dirname(target);
   for (const name of await readdir(folder).catch(() => [])) {
@@ -86,8 +86,9 @@ async function removeAbandoned(target: string): Promise<void> {
 }
 
 /**
- * Removes what processes of this user that were killed left of such writes in a folder. The caller knows that none is writing there.
- * @param names of the files that were to be written; default: all
+ * Removes temporary files that killed processes of this user left in a folder. The caller ensures that no process is
+ * writing there.
+ * @param names pattern of the target files' names; default: all
  */
 export async function removeLeftovers(folder: string, names = /^/): Promise<void> {
   checkArgument('removeLeftovers', 'folder', folder, kinds.path);
@@ -111,7 +112,7 @@ async function removeOwn(path: string): Promise<void> {
   if (found.isFile() && (process.getuid === undefined || found.uid === process.getuid())) await unlink(path);
 }
 
-// Renaming over a device or a pipe would replace it: only regular files are written.
+// Only regular files are written: renaming over a device or a pipe would replace it.
 async function resolveTarget(path: string): Promise<string> {
   const existing = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -142,7 +143,8 @@ async function writeSynced(
   }
 }
 
-// Makes the new name survive a power cut. Some file systems and Windows have no such call on folders: then it is theirs.
+// Makes the new name survive a power cut. Windows and some file systems cannot sync a folder and are left to
+// themselves.
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');

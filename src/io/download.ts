@@ -1,5 +1,5 @@
-// Downloading one file, on request only. It is checked against its SHA-256 while it comes in, and stands in its folder when it
-// is whole and right.
+// Downloads one file, only on request. Its SHA-256 is computed as it arrives, and the file gets its name once it is
+// complete and correct.
 import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
 import { checkArguments, checkOptions, kind, kinds, type OptionKinds } from '../arguments.ts';
@@ -10,11 +10,11 @@ import { writeFileAtomic } from './atomic.ts';
 import { asFileError } from './file.ts';
 
 export interface DownloadFileOptions {
-  /** Hexadecimal, whole or its first digits. */
+  /** Expected SHA-256 in hexadecimal, in full or its first digits. */
   sha256: string;
-  /** Stops the download; what came is removed. */
+  /** Stops the download; the partial file is removed. */
   signal?: AbortSignal;
-  /** Bytes that came and, where the server says so, bytes in all. */
+  /** Called with the bytes received so far and the total, which is undefined if the server does not state it. */
   onProgress?: (progress: { bytes: number; total: number | undefined }) => void;
 }
 
@@ -30,20 +30,20 @@ const address = kind(
 );
 
 /**
- * Downloads `url` to `path`, whose folder is made where it is missing.
- * @throws FileError naming the address and what to do by hand when it cannot be had, or is not what it should be; the
- * signal's reason when stopped. Then the folder is as it was.
+ * Downloads `url` to `path`, creating the folder if it is missing.
+ * @throws FileError with the address and a manual remedy if the download fails or its checksum is wrong; the signal's
+ * reason when stopped. No partial file remains.
  */
 export async function downloadFile(url: string, path: string, options: DownloadFileOptions): Promise<void> {
   checkArguments('downloadFile', { url: [url, address], path: [path, kinds.path] });
   const checked = checkOptions('downloadFile', options, downloadFileOptions, ['sha256']);
   const { signal } = checked;
-  const byHand = `download it by other means and put it there as ${basename(path)}`;
+  const byHand = `download it by other means and save it there as ${basename(path)}`;
   try {
     await turn(signal);
     const response = await fetch(url, { signal });
     if (!response.ok || !response.body)
-      throw new FileError(path, `${url} answers ${response.status} ${response.statusText}; ${byHand}`);
+      throw new FileError(path, `${url} answered ${response.status} ${response.statusText}; ${byHand}`);
     makeFolders(dirname(path));
     await writeFileAtomic(path, checkedBody(response, path, url, checked));
   } catch (error) {
@@ -74,5 +74,5 @@ async function* checkedBody(
   }
   const found = hash.digest('hex');
   if (!found.startsWith(sha256.toLowerCase()))
-    throw new FileError(path, `what ${url} sent has SHA-256 ${found} instead of ${sha256}; it is not kept`);
+    throw new FileError(path, `the download from ${url} has SHA-256 ${found} instead of ${sha256}; it was discarded`);
 }

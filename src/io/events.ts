@@ -1,5 +1,5 @@
-// TensorBoard event files. A record: u64 length | u32 crc(length) | Event, a protocol buffer | u32 crc(Event), where crc is
-// CRC-32C rotated by 15 bits plus 0xa282ead8 (tensorflow/core/lib/io/record_writer.cc). Fields by number, as in
+// TensorBoard event files. A record: u64 length | u32 crc(length) | Event, a protocol buffer | u32 crc(Event), where
+// crc is CRC-32C rotated by 15 bits plus 0xa282ead8 (tensorflow/core/lib/io/record_writer.cc). Fields by number, as in
 // tensorflow/core/util/event.proto and summary.proto:
 //   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
 //   Summary 1 value: 1 tag, 2 simple_value float, 4 image: 1 height, 2 width, 3 colorspace, 4 encoded_image_string
@@ -21,23 +21,26 @@ export interface EventImage {
 const imageParts = { png: kinds.bytes, width: kinds.count, height: kinds.count, channels: kinds.count };
 const imageNames = ['png', 'width', 'height', 'channels'] as const;
 
-/** One file of one session; a session that goes on from a step hides what earlier files hold from that step on. */
+/**
+ * The event file of one session. A session that resumes from a step hides the events of earlier files from that step
+ * on.
+ */
 export class EventFile {
   readonly path: string;
   private readonly handle: FileHandle;
-  /** The time of the last event, in seconds; none is before another, whatever the clock does. */
+  /** The time of the last event, in seconds; it never decreases, even if the clock is set back. */
   private time: number;
 
-  private constructor(sign: symbol, path: string, handle: FileHandle, time: number) {
-    checkByOpen('EventFile', sign);
+  private constructor(token: symbol, path: string, handle: FileHandle, time: number) {
+    checkByOpen('EventFile', token);
     this.path = path;
     this.handle = handle;
     this.time = time;
   }
 
   /**
-   * A new file in `folder`, which is made.
-   * @param from the first step of this session: earlier sessions' events from there on are purged by the reader
+   * Creates a new file in `folder`, and the folder if it is missing.
+   * @param from the first step of this session; the reader drops earlier sessions' events from that step on
    * @throws FileError when it cannot be written
    */
   static async open(folder: string, from = 0): Promise<EventFile> {
@@ -45,8 +48,8 @@ export class EventFile {
     let handle: FileHandle | undefined;
     try {
       makeFolders(folder);
-      // The reader takes files in the order of their names: a new one comes last, though it may be of the same second, or the
-      // clock may have been set back.
+      // The reader takes files in the order of their names. A new one must come last, even within the same second or
+      // after the clock was set back.
       const seconds = Math.max(Math.floor(Date.now() / 1000), (await newest(folder)) + 1);
       const name = `events.out.tfevents.${String(seconds).padStart(10, '0')}.${hostname()}.${process.pid}.${randomBytes(3).toString('hex')}`;
       const path = join(folder, name);
@@ -62,7 +65,7 @@ export class EventFile {
     }
   }
 
-  /** Values by tag, such as `{ 'train/loss': 0.3 }`. */
+  /** Appends values by tag, such as `{ 'train/loss': 0.3 }`. */
   async scalars(step: number, values: Readonly<Record<string, number>>): Promise<void> {
     checkArguments('EventFile.scalars', { step: [step, kinds.whole], values: [values, kinds.object] });
     const entries = Object.entries(values).map(([tag, value]) => {
@@ -72,7 +75,7 @@ export class EventFile {
     return this.append(step, bytesField(5, Buffer.concat(entries)));
   }
 
-  /** A picture, encoded as PNG. */
+  /** Appends an image, encoded as PNG. */
   async image(step: number, tag: string, image: EventImage): Promise<void> {
     checkArguments('EventFile.image', { step: [step, kinds.whole], tag: [tag, kinds.text] });
     const { png, width, height, channels } = checkOptions('EventFile.image', image, imageParts, imageNames);
@@ -81,7 +84,7 @@ export class EventFile {
     return this.append(step, bytesField(5, bytesField(1, value)));
   }
 
-  /** Closes the file; all events are in it. */
+  /** Closes the file; every event has been written. */
   close(): Promise<void> {
     return this.handle.close();
   }
@@ -99,7 +102,7 @@ export class EventFile {
   }
 }
 
-/** The seconds in the name of the last event file of a folder; 0 where there is none. */
+/** The seconds in the name of the last event file of a folder; 0 if there is none. */
 async function newest(folder: string): Promise<number> {
   const numbers = (await readdir(folder)).map((name) =>
     Number(/^events\.out\.tfevents\.(\d{1,12})\./.exec(name)?.[1] ?? 0),
@@ -110,13 +113,13 @@ async function newest(folder: string): Promise<number> {
 function record(data: Buffer): Buffer {
   const out = Buffer.alloc(16 + data.length);
   out.writeBigUInt64LE(BigInt(data.length), 0);
-  out.writeUInt32LE(masked(crc32c(out.subarray(0, 8))), 8);
+  out.writeUInt32LE(maskCrc(crc32c(out.subarray(0, 8))), 8);
   data.copy(out, 12);
-  out.writeUInt32LE(masked(crc32c(data)), 12 + data.length);
+  out.writeUInt32LE(maskCrc(crc32c(data)), 12 + data.length);
   return out;
 }
 
-function masked(crc: number): number {
+function maskCrc(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 

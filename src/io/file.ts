@@ -1,4 +1,4 @@
-// Reading from files with every failure named: a FileError says which file, what is wrong and what to do.
+// File access whose every failure is a FileError: which file, what is wrong, what to do.
 import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { checkArgument, kinds } from '../arguments.ts';
@@ -8,7 +8,7 @@ const causes: Record<string, string> = {
   ENOENT: 'no such file or folder; check the path',
   EACCES: 'permission denied; check the rights of the file and its folder',
   EPERM: 'operation not permitted; check the rights of the file and its folder',
-  EEXIST: 'there is something else of that name',
+  EEXIST: 'something else with that name exists',
   EISDIR: 'is a folder, not a file',
   ENOTDIR: 'a part of the path is a file, not a folder',
   ENOSPC: 'disk full; free some space and try again',
@@ -17,11 +17,11 @@ const causes: Record<string, string> = {
   EROFS: 'the file system is read-only',
   EMFILE: 'too many open files in this process; raise the limit (ulimit -n)',
   ENAMETOOLONG: 'the name is too long for the file system',
-  ELOOP: 'its links lead in a circle',
+  ELOOP: 'its symbolic links form a loop',
   EIO: 'the disk or network drive reports an input/output error',
 };
 
-/** The system's refusal as a FileError that says what to do; other errors pass through unchanged. */
+/** Turns a system error into a FileError that says what to do; other errors pass through unchanged. */
 export function asFileError(path: string, error: unknown): unknown {
   checkArgument('asFileError', 'path', path, kinds.text);
   if (!(error instanceof Error)) return error;
@@ -30,23 +30,23 @@ export function asFileError(path: string, error: unknown): unknown {
   return new FileError(path, causes[code] ?? error.message, { cause: error });
 }
 
-/** How a regular file is opened. Never 'w': what is written anew goes through writeFileAtomic. */
+/** Flags for opening a regular file. There is no 'w': whole files are written by writeFileAtomic. */
 const modes = {
   read: constants.O_RDONLY,
   append: constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT,
   update: constants.O_RDWR | constants.O_CREAT,
 };
-// A pipe would else wait for its other end.
+// Without it, opening a pipe would wait for its other end.
 const NO_WAITING = constants.O_NONBLOCK ?? 0;
 
 /**
- * Opens a regular file; to append and to update, one that is missing is made.
- * @throws FileError for a missing file, and at once for a folder, pipe, socket or device
+ * Opens a regular file. The modes `append` and `update` create a missing file.
+ * @throws FileError for a missing file; immediately, without waiting, for a folder, pipe, socket or device
  */
 export async function openRegular(path: string, mode: keyof typeof modes): Promise<FileHandle> {
   let handle: FileHandle | undefined;
   try {
-    // Asked before opening too, which some devices take as a command.
+    // Also checked before opening: some devices take an open as a command.
     requireRegular(path, mode === 'read' ? await stat(path) : statSync(path, { throwIfNoEntry: false }));
     handle = await open(path, modes[mode] | NO_WAITING, 0o666);
     requireRegular(path, await handle.stat());
@@ -57,7 +57,7 @@ export async function openRegular(path: string, mode: keyof typeof modes): Promi
   }
 }
 
-/** Adds to the end of a regular file, which is made where it is missing. @throws FileError as openRegular */
+/** Appends to a regular file, which is created if it is missing. @throws FileError as openRegular */
 export function appendText(path: string, text: string): void {
   let file: number | undefined;
   try {
@@ -78,7 +78,7 @@ function requireRegular(path: string, found: { isFile(): boolean; isDirectory():
   throw new FileError(path, found.isDirectory() ? 'is a folder, not a regular file' : 'is not a regular file');
 }
 
-/** Whether there is something of that name. @throws FileError where that cannot be known */
+/** Returns whether something exists at `path`. @throws FileError if that cannot be determined */
 export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -89,14 +89,14 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** A regular file opened for reading, with its length in bytes. */
+/** A regular file open for reading, with its length in bytes. */
 export interface ReadableFile {
   path: string;
   handle: FileHandle;
   bytes: number;
 }
 
-/** Runs `body` on the opened file and closes it. @throws FileError when it is missing or no regular file */
+/** Opens the file, runs `body` on it and closes it. @throws FileError if it is missing or not a regular file */
 export async function withFile<T>(path: string, body: (file: ReadableFile) => Promise<T>): Promise<T> {
   let handle: FileHandle | undefined;
   try {
@@ -109,10 +109,10 @@ export async function withFile<T>(path: string, body: (file: ReadableFile) => Pr
   }
 }
 
-/** `length` bytes from byte `position` on, in memory of their own. @throws FileError when the file ends before */
+/** Reads `length` bytes at byte `position` into new memory. @throws FileError if the file ends before */
 export async function readRange(file: ReadableFile, position: number, length: number): Promise<Uint8Array> {
   if (position + length > file.bytes)
-    throw new FileError(file.path, `ends at byte ${file.bytes}, before byte ${position + length}; it is cut off`);
+    throw new FileError(file.path, `ends at byte ${file.bytes}, before byte ${position + length}; it is truncated`);
   const bytes = allocateBytes(file.path, length);
   let done = 0;
   while (done < length) {
@@ -130,7 +130,7 @@ export async function readRange(file: ReadableFile, position: number, length: nu
 
 const PIECE = 2 ** 20;
 
-/** The bytes of a file piece by piece, each in memory that is used again for the next. */
+/** Yields the bytes of a file piece by piece; every piece reuses the same memory. */
 export async function* readPieces(file: ReadableFile): AsyncGenerator<Buffer> {
   const piece = Buffer.alloc(PIECE);
   for (let position = 0; ; ) {
@@ -143,10 +143,10 @@ export async function* readPieces(file: ReadableFile): AsyncGenerator<Buffer> {
   }
 }
 
-/** A file's lines without their breaks, some at a time; those of more than a mebibyte are left out. */
+/** Yields a file's lines without line breaks, several at a time; lines longer than 1 MiB are skipped. */
 export async function* readLines(file: ReadableFile): AsyncGenerator<string[]> {
   let rest: Buffer = Buffer.alloc(0);
-  // Whether the beginning of the line that goes on was left out.
+  // Whether the current line is too long and its beginning was dropped.
   let long = false;
   for await (const piece of readPieces(file)) {
     const end = piece.lastIndexOf(10);
@@ -167,7 +167,7 @@ export async function* readLines(file: ReadableFile): AsyncGenerator<string[]> {
   if (rest.length > 0) yield [rest.toString('utf8')];
 }
 
-/** @throws FileError where there is no memory for them */
+/** Allocates zeroed bytes. @throws FileError if there is not enough memory */
 export function allocateBytes(path: string, length: number): Uint8Array {
   try {
     return new Uint8Array(length);
@@ -176,7 +176,7 @@ export function allocateBytes(path: string, length: number): Uint8Array {
   }
 }
 
-/** The whole file. @throws FileError as withFile, or when it has more than `maxBytes` */
+/** Reads the whole file. @throws FileError as withFile, or if it has more than `maxBytes` */
 export function readWhole(path: string, maxBytes = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   return withFile(path, (file) => {
     if (file.bytes > maxBytes) throw new FileError(path, `has ${file.bytes} bytes, more than the ${maxBytes} expected`);

@@ -1,28 +1,29 @@
-// Many images as one, row by row, on black, as torchvision.utils.make_grid lays them out.
+// Arranges images in a grid on black, row by row, as torchvision.utils.make_grid does.
 //
-// image i stands at row floor(i / columns), column i mod columns; `padding` pixels around and between
+// image i is at row floor(i / columns), column i mod columns, with `padding` pixels around and between images
 // width = columns * (W * scale + padding) + padding, height likewise with ceil(N / columns) rows
 import { checkArgument, checkOptions, kinds, type OptionKinds, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 import type { Image } from './image.ts';
 
 export interface GridOptions {
-  /** Images a row. Default floor(sqrt(N)), as the official sample grids. */
+  /** Images per row. Default floor(sqrt(N)), as in the official sample grids. */
   columns?: number;
   /** Black pixels around and between the images. Default 2. A single image gets none, as in torchvision. */
   padding?: number;
-  /** Repeats every pixel of an image this often in both directions. Default 1. */
+  /** Repeats every pixel of an image this number of times in both directions. Default 1. */
   scale?: number;
 }
 
 const gridOptions: OptionKinds<GridOptions> = { columns: kinds.count, padding: kinds.whole, scale: kinds.count };
 
-/** A picture of more cannot be read back: see png.ts. */
+/** Size limit of a grid: a larger PNG file could not be read back (png.ts). */
 const MOST_BYTES = 2 ** 30;
 
 /**
+ * Arranges images in a grid.
  * @param images u8 [N, H, W, C], N >= 1
- * @throws ValueError when sizes and data do not fit together
+ * @throws ValueError if shape and data do not match
  */
 export function imageGrid(images: Uint8Array, shape: readonly number[], options: GridOptions = {}): Image {
   checkArgument('imageGrid', 'images', images, kinds.bytes);

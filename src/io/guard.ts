@@ -1,5 +1,5 @@
-// Who may still write below a folder. A process that has locked a folder registers a check for it here; whatever is written
-// atomically below that folder asks the check directly before the new file gets its name.
+// Write guards of folders. A process that has locked a folder registers a check here; writeFileAtomic runs the checks
+// of all folders above a path directly before the new file gets its name.
 import { resolve, sep } from 'node:path';
 
 interface Guard {
@@ -10,8 +10,9 @@ interface Guard {
 const guards = new Set<Guard>();
 
 /**
- * @param check throws where this process may no longer write below the folder
- * @returns what ends it
+ * Registers a check for a folder.
+ * @param check throws if this process may no longer write below the folder
+ * @returns a function that removes the check
  */
 export function guardFolder(folder: string, check: () => void): () => void {
   const guard = { folder: resolve(folder), check };
@@ -19,7 +20,7 @@ export function guardFolder(folder: string, check: () => void): () => void {
   return () => guards.delete(guard);
 }
 
-/** Asks every check of the folders above a path. @throws what they throw */
+/** Runs the checks of all folders above a path. @throws what they throw */
 export function checkGuards(path: string): void {
   if (guards.size === 0) return;
   const absolute = resolve(path);

@@ -1,4 +1,4 @@
-// One 8-bit image in memory: rows from the top, pixels from the left, channels together.
+// One 8-bit image in memory: rows from the top, pixels from the left, channels interleaved.
 import { checkArgument, checkArguments, kind, kinds, oneOf } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
@@ -13,8 +13,8 @@ export interface Image {
 const imageKind = kind('{ width, height, channels, data }', kinds.object.accepts);
 
 /**
- * @returns a copy, each part of which was read once
- * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data are as many
+ * @returns a copy of the record; each property is read once
+ * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data have that size
  */
 export function checkImage(op: string, image: Image): Image {
   checkArgument(op, 'image', image, imageKind);

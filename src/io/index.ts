@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// Files of other programs and our own: the public names of `rectiflow/io`.
+// The public names of `rectiflow/io`: readers and writers of file formats.
 export { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
 export { removeLeftovers, requireWritable, writeFileAtomic } from './atomic.ts';
 export { type DownloadFileOptions, downloadFile } from './download.ts';

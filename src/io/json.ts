@@ -1,27 +1,30 @@
-// JSON files, in which a key given twice is an error. JSON.parse keeps the last one silently, so that two programs may read
-// two different files in the same bytes.
+// Strict JSON files: a repeated key is an error. JSON.parse silently keeps the last value, so that two programs can
+// read different things from the same bytes.
 //
-// Editors of Windows begin a file of UTF-8 with a byte-order mark (EF BB BF), which is no part of its text. Its older shells
-// write UTF-16 (FF FE, or without a mark a NUL beside each letter), which is refused, as is all that is no UTF-8.
+// Windows editors begin a UTF-8 file with a byte-order mark (EF BB BF), which is not part of the text. Older Windows
+// shells write UTF-16 (FF FE, or without a mark a NUL next to each letter), which is refused, like anything that is not
+// UTF-8.
 import { FileError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws FileError for JSON or a program in UTF-16: in UTF-8 it begins with two letters of ASCII, or with a byte-order mark */
+/**
+ * @throws FileError for text in UTF-16. JSON and programs in UTF-8 begin with two ASCII letters or a byte-order mark.
+ */
 export function refuseUtf16([first, second]: Uint8Array, path: string): void {
   if (first === 0 || second === 0 || (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
-    throw new FileError(path, 'is a text in UTF-16; save it as UTF-8');
+    throw new FileError(path, 'is text in UTF-16; save it as UTF-8');
 }
 
-/** The value of a JSON file. @throws FileError for another encoding than UTF-8, what is no JSON, and a repeated key */
+/** Parses a JSON file. @throws FileError if it is not UTF-8 or not JSON, and for a repeated key */
 export function parseJsonFile(bytes: Uint8Array, path: string): unknown {
   refuseUtf16(bytes, path);
   let text: string;
   try {
     text = utf8.decode(bytes);
   } catch (cause) {
-    throw new FileError(path, 'is no text in UTF-8; save it as UTF-8', { cause });
+    throw new FileError(path, 'is not text in UTF-8; save it as UTF-8', { cause });
   }
   try {
     return parseStrictJson(text);
@@ -30,10 +33,10 @@ export function parseJsonFile(bytes: Uint8Array, path: string): unknown {
   }
 }
 
-/** Levels: whoever walks through a value calls itself so often. */
+/** Maximum nesting depth: functions that walk a value recurse this deep. */
 const MAX_DEPTH = 500;
 
-/** Parses as JSON.parse does. @throws SyntaxError also for a repeated key and for more than 500 levels */
+/** Parses as JSON.parse does. @throws SyntaxError also for a repeated key and for more than 500 levels of nesting */
 export function parseStrictJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
   if (isDeep(text)) throw new SyntaxError(`it is nested deeper than ${MAX_DEPTH}`);
@@ -54,7 +57,7 @@ function isDeep(text: string): boolean {
   return false;
 }
 
-// `text` is valid JSON: a string followed by a colon is a key of the innermost open object.
+// `text` is valid JSON, so a string followed by a colon is a key of the innermost open object.
 function repeatedKey(text: string): string | undefined {
   const open: Set<string>[] = [];
   for (let at = 0; at < text.length; at++) {

@@ -1,8 +1,8 @@
-// PNG images, through the package fast-png, behind a guard.
+// PNG images, read and written by the package fast-png. A guard checks files before fast-png sees them.
 //
-// The guard walks the chunks first, keeps only those that make the picture, and inflates the pixels with a limit:
-// height * (1 + ceil(width * channels * depth / 8)) bytes is what the header promises, neither more nor less may come. The
-// image that is made of them is bounded too (unpack.ts): a palette of one bit becomes 32 bits a pixel.
+// The guard walks the chunks, keeps only those that make up the picture, and inflates the pixels with a limit: they
+// must be exactly the height * (1 + ceil(width * channels * depth / 8)) bytes that the header declares. The size of the
+// decoded image is limited too (unpack.ts): a 1-bit palette image becomes 32 bits per pixel.
 //
 // Source: W3C Portable Network Graphics, second edition.
 import { crc32, createInflate } from 'node:zlib';
@@ -33,7 +33,7 @@ const adam7 = [
   { x: 0, y: 1, dx: 1, dy: 2 },
 ];
 
-/** The PNG file of an 8-bit image. @throws ValueError when size and data do not fit together */
+/** Encodes an 8-bit image as a PNG file. @throws ValueError if size and data do not match */
 export function encodePng(image: Image): Promise<Uint8Array>;
 export async function encodePng(image: Image, ...extra: unknown[]): Promise<Uint8Array> {
   refuseExtra('encodePng', extra);
@@ -46,17 +46,17 @@ async function encode(image: Image): Promise<Uint8Array> {
 }
 
 export interface ReadPngOptions {
-  /** Refuses images of more bytes. Default: 32 times the file, at least 64 MiB and at most 1 GiB. */
+  /** Refuses images of more bytes than this. Default: 32 times the file, at least 64 MiB and at most 1 GiB. */
   maxBytes?: number;
 }
 
 const readOptions: OptionKinds<ReadPngOptions> = { maxBytes: kinds.number };
 
 /**
- * The image of a PNG file as 8-bit channels: palettes become RGB or RGBA, 1, 2, 4 and 16 bits a channel are rescaled.
- * A transparent colour of an image without alpha channel is ignored.
- * @param name stands in errors for the file
- * @throws FileError when damaged, cut off, too large, or interlaced with less than 8 bits a channel
+ * Decodes a PNG file to 8-bit channels: palettes become RGB or RGBA; 1, 2, 4 and 16 bits per channel are rescaled.
+ * The transparent colour of an image without an alpha channel is ignored.
+ * @param name the file's name in errors
+ * @throws FileError if damaged, truncated, too large, or interlaced with less than 8 bits per channel
  */
 export async function decodePng(bytes: Uint8Array, name = 'png', options: ReadPngOptions = {}): Promise<Image> {
   checkArguments('decodePng', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
@@ -95,7 +95,7 @@ export async function writePng(path: string, image: Image, ...extra: unknown[]):
   await writeFileAtomic(path, [await encode(checkImage('writePng', image))]);
 }
 
-// A PNG of the same picture with nothing in it but checked chunks.
+// Returns a PNG of the same picture that contains only checked chunks.
 async function guard(bytes: Uint8Array, name: string, maxBytes: number): Promise<Uint8Array> {
   if (!signature.every((byte, i) => bytes[i] === byte)) throw new FileError(name, 'is not a PNG file');
   const kept: Uint8Array[] = [signature];
@@ -107,12 +107,13 @@ async function guard(bytes: Uint8Array, name: string, maxBytes: number): Promise
   let last = '';
   for (let at = 8; last !== 'IEND'; ) {
     const length = at + 12 <= bytes.length ? view.getUint32(at) : Number.POSITIVE_INFINITY;
-    if (at + 12 + length > bytes.length) throw new FileError(name, 'is cut off');
+    if (at + 12 + length > bytes.length) throw new FileError(name, 'is truncated');
     const type = new TextDecoder('latin1').decode(bytes.subarray(at + 4, at + 8));
     const body = bytes.subarray(at + 8, at + 8 + length);
     if (crc32(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length))
-      throw new FileError(name, `its chunk ${type} fails its checksum; the file is damaged`);
-    if ((last === '') !== (type === 'IHDR')) throw new FileError(name, 'its first chunk, and only that, must be IHDR');
+      throw new FileError(name, `chunk ${type} fails its checksum; the file is damaged`);
+    if ((last === '') !== (type === 'IHDR'))
+      throw new FileError(name, 'must begin with the chunk IHDR, and contain it once');
     if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name, maxBytes));
     if (type === 'IDAT') pixels.push(body);
     if (['IHDR', 'IDAT', 'IEND'].includes(type) || (['PLTE', 'tRNS'].includes(type) && colourType === palette))
@@ -121,7 +122,7 @@ async function guard(bytes: Uint8Array, name: string, maxBytes: number): Promise
     last = type;
     at += 12 + length;
   }
-  if (colourType === palette && !hasPalette) throw new FileError(name, 'lacks its palette; the file is damaged');
+  if (colourType === palette && !hasPalette) throw new FileError(name, 'has no palette; the file is damaged');
   await checkPixels(pixels, rawBytes, name);
   return new Uint8Array(Buffer.concat(kept));
 }
@@ -133,10 +134,10 @@ function checkHeader(header: Uint8Array, name: string, maxBytes: number): { rawB
   const [depth, colourType, , , interlaced] = header.subarray(8);
   const kind = colourTypes[colourType];
   if (!kind?.depths.includes(depth))
-    throw new FileError(name, `has colour type ${colourType} with ${depth} bits, which PNG does not know`);
+    throw new FileError(name, `has colour type ${colourType} with ${depth} bits, which PNG does not define`);
   const bits = depth * kind.channels;
   if (interlaced && depth < 8)
-    throw new FileError(name, 'is interlaced with less than 8 bits a channel; save it without interlacing');
+    throw new FileError(name, 'is interlaced with less than 8 bits per channel; save it without interlacing');
   const scan = (w: number, h: number) => (w > 0 && h > 0 ? h * (1 + Math.ceil((w * bits) / 8)) : 0);
   const rawBytes = interlaced
     ? adam7.reduce((sum, p) => sum + scan(Math.ceil((width - p.x) / p.dx), Math.ceil((height - p.y) / p.dy)), 0)
@@ -161,7 +162,7 @@ async function checkPixels(pixels: readonly Uint8Array[], rawBytes: number, name
   }
 }
 
-// Rows of packed bits begin at a byte each. 2^depth - 1 becomes 255.
+// Each row of packed bits begins at a byte boundary. The largest value, 2^depth - 1, becomes 255.
 function unpackGrey(data: Uint8Array, width: number, height: number, depth: number): Uint8Array {
   const rowBytes = Math.ceil((width * depth) / 8);
   const largest = 2 ** depth - 1;

@@ -1,8 +1,8 @@
-// Safetensors files: a length, a JSON header, and the elements of all tensors without a gap.
+// Safetensors files: a length, a JSON header, and the elements of all tensors without gaps.
 //
 // u64 n | n bytes {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {..}} | elements
 //
-// Source: the format's description in huggingface/safetensors. Every size is checked before anything is allocated.
+// Source: the format description in huggingface/safetensors. Every size is checked before anything is allocated.
 import { checkArgument, isWhole, kind, kinds, listOf } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import {
@@ -24,26 +24,26 @@ const metadataKey = '__metadata__';
 export interface TensorEntry {
   dtype: ArrayDtype;
   shape: number[];
-  /** First byte within the file, and the byte after the last. */
+  /** Position of the first byte in the file, and of the byte after the last. */
   begin: number;
   end: number;
 }
 
 export interface SafetensorsHeader {
   metadata: Record<string, string>;
-  /** In the order of their bytes. */
+  /** The tensors by name, in the order of their bytes in the file. */
   tensors: Map<string, TensorEntry>;
 }
 
-/** What the file holds, without reading an element. @throws FileError when damaged, cut off or of an unknown dtype */
+/** Reads the header only, no elements. @throws FileError if the file is damaged, truncated or has an unknown dtype */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   checkArgument('readSafetensorsHeader', 'path', path, kinds.path);
   return withFile(path, readHeader);
 }
 
 /**
- * Metadata and tensors of a file, each tensor in memory of its own.
- * @param names reads these only; a name that is not there is an error
+ * Reads metadata and tensors of a file, each tensor into memory of its own.
+ * @param names the tensors to read; an unknown name is an error. Default: all
  * @throws FileError as readSafetensorsHeader
  */
 export async function readSafetensors(
@@ -66,9 +66,9 @@ export async function readSafetensors(
 }
 
 /**
- * Writes tensors and metadata, atomically. Wider dtypes come first, so that every tensor lies aligned in the file;
- * otherwise the order is kept. The same input gives the same bytes.
- * @throws FileError; ValueError when data and shape do not fit together
+ * Writes tensors and metadata, atomically. Wider dtypes come first, so that every tensor is aligned in the file;
+ * otherwise the order is kept. Equal inputs give equal bytes.
+ * @throws FileError; ValueError if data and shape do not match
  */
 export async function writeSafetensors(
   path: string,
@@ -84,7 +84,7 @@ export async function writeSafetensors(
   for (const [key, text] of texts) checkArgument('writeSafetensors', `metadata "${key}"`, text, kinds.text);
   entries.sort(([, a], [, b]) => arrayDtypes[b.dtype].bytes - arrayDtypes[a.dtype].bytes);
 
-  // Written by hand: an object would put names that look like numbers first.
+  // The JSON is assembled by hand: an object would put names that look like numbers first.
   const members = texts.length ? [`"${metadataKey}":${JSON.stringify(Object.fromEntries(texts))}`] : [];
   let offset = 0;
   for (const [name, { dtype, shape, data }] of entries) {
@@ -105,7 +105,7 @@ async function readHeader(file: ReadableFile): Promise<SafetensorsHeader> {
   const start = await readRange(file, 0, 8);
   const length = Number(new DataView(start.buffer).getBigUint64(0, true));
   if (length > maxHeaderBytes || length > file.bytes - 8)
-    throw new FileError(file.path, `declares a header of ${length} bytes; it is cut off or no safetensors file`);
+    throw new FileError(file.path, `declares a header of ${length} bytes; it is truncated or not a safetensors file`);
   const bytes = await readRange(file, 8, length);
   let header: unknown;
   try {
@@ -132,13 +132,16 @@ function checkHeader(header: Record<string, unknown>, dataStart: number, file: R
     end = entry.end;
   }
   if (end !== file.bytes)
-    throw new FileError(file.path, `has ${file.bytes} bytes, its header describes ${end}; it is cut off or damaged`);
+    throw new FileError(
+      file.path,
+      `has ${file.bytes} bytes, but its header describes ${end}; it is truncated or damaged`,
+    );
   return { metadata, tensors: new Map(tensors) };
 }
 
 function checkMetadata(value: unknown, path: string): Record<string, string> {
   if (!isRecord(value) || !Object.values(value).every((text) => typeof text === 'string'))
-    throw new FileError(path, `${metadataKey} is no table of strings`);
+    throw new FileError(path, `${metadataKey} is not an object of strings`);
   return value as Record<string, string>;
 }
 
@@ -150,8 +153,8 @@ function checkEntry(name: string, value: unknown, dataStart: number, path: strin
   if (unknownKey !== undefined) throw problem(`has the unknown key "${unknownKey}"`);
   const dtype = (Object.keys(arrayDtypes) as ArrayDtype[]).find((known) => known.toUpperCase() === code);
   if (!dtype) throw problem(`has dtype ${JSON.stringify(code)}, which cannot be read`);
-  if (!isSizes(shape)) throw problem('has a shape that is no list of sizes');
-  if (!isSizes(offsets) || offsets.length !== 2) throw problem('has data_offsets that are no pair of sizes');
+  if (!isSizes(shape)) throw problem('has a shape that is not a list of sizes');
+  if (!isSizes(offsets) || offsets.length !== 2) throw problem('has data_offsets that are not a pair of sizes');
   const [begin, end] = offsets;
   const length = byteLengthOf(shape, dtype);
   if (length === undefined || end - begin !== length)

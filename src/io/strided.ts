@@ -1,8 +1,8 @@
-// Elements that lie in memory by strides, copied to row-major order.
+// Copies strided elements to row-major order.
 //
-// element (i, j, ..) lies at offset + i * stride_0 + j * stride_1 + .., counted in elements
+// element (i, j, ..) is at offset + i * stride_0 + j * stride_1 + .., counted in elements
 
-/** Strides of an array without gaps in row-major (or, reversed, Fortran) order. */
+/** Strides of a contiguous array in row-major or Fortran (column-major) order, in elements. */
 export function denseStrides(shape: readonly number[], order: 'row-major' | 'fortran' = 'row-major'): number[] {
   const strides = shape.map(() => 1);
   const axes = shape.map((_, axis) => (order === 'fortran' ? axis : shape.length - 1 - axis));
@@ -14,13 +14,13 @@ export function denseStrides(shape: readonly number[], order: 'row-major' | 'for
   return strides;
 }
 
-/** Whether elements of these strides already lie row by row, without gaps. */
+/** Returns whether elements with these strides are contiguous in row-major order. */
 export function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
   const dense = denseStrides(shape);
   return shape.includes(0) || shape.every((dim, axis) => dim === 1 || strides[axis] === dense[axis]);
 }
 
-/** The elements in row-major order, in memory of their own. The caller has checked that all lie within `bytes`. */
+/** Copies the elements to row-major order. The caller has checked that all of them are within `bytes`. */
 export function toRowMajor(
   bytes: Uint8Array,
   shape: readonly number[],
@@ -42,7 +42,7 @@ export function toRowMajor(
   return result;
 }
 
-/** The same elements in the other byte order. */
+/** Copies the elements with their byte order reversed. */
 export function swapBytes(bytes: Uint8Array, itemBytes: number): Uint8Array {
   const swapped = new Uint8Array(bytes.length);
   for (let start = 0; start < bytes.length; start += itemBytes)

@@ -1,6 +1,7 @@
-// Names that operating systems, file managers and notebooks put among a user's files. They are no data, whatever they end in.
+// Names of files that operating systems, file managers and notebooks add to a user's folders. They are not data,
+// whatever their extension.
 //
-// ._0.jpg, .DS_Store, __MACOSX       macOS, in archives and on foreign disks
+// ._0.jpg, .DS_Store, __MACOSX       macOS, in archives and on non-Apple disks
 // .thumbnails, .ipynb_checkpoints    file managers and Jupyter
 // Thumbs.db, desktop.ini, ...        Windows
 // @eaDir, #recycle, lost+found       storage servers and Linux
@@ -17,12 +18,12 @@ const systemNames = new Set([
   'lost+found',
 ]);
 
-/** Whether a name, without its folder, begins with a dot or is one that a system gives. */
+/** Returns whether a name, without its folder, begins with a dot or is in the list above. */
 export function isSystemName(name: string): boolean {
   return name.startsWith('.') || systemNames.has(name.toLowerCase());
 }
 
-/** Whether any part of a relative path with slashes is such a name. */
+/** Returns whether any component of a relative path (with slashes) is such a name. */
 export function hasSystemName(path: string): boolean {
   return path.split('/').some(isSystemName);
 }

@@ -1,4 +1,4 @@
-// The nonlinearities of the official networks (Score SDE, layers.py get_act), alone and behind a group norm.
+// The nonlinearities of the official networks (Score SDE, layers.py get_act), alone and after a group norm.
 import { checkArgument, oneOf, refuseExtra } from '../arguments.ts';
 import { add, clamp, exp, maximum, mul, relu, silu, sub } from '../kernels/elementwise.ts';
 import { scope } from '../tensor/scope.ts';
@@ -8,9 +8,9 @@ import type { Dropout, GroupNorm } from './layers.ts';
 const functions = {
   swish: silu,
   relu,
-  /** x, or exp(x) - 1 below 0. */
+  /** x for x >= 0, otherwise exp(x) - 1. */
   elu: (x: Tensor) => scope(() => add(relu(x), sub(exp(clamp(x, { max: 0 })), 1))),
-  /** x, or 0.2 x below 0. */
+  /** x for x >= 0, otherwise 0.2 x. */
   lrelu: (x: Tensor) => scope(() => maximum(x, mul(x, 0.2))),
 };
 
@@ -19,7 +19,7 @@ export const nonlinearities = Object.keys(functions) as Nonlinearity[];
 
 const nonlinearityKind = oneOf(nonlinearities);
 
-/** The nonlinearity of that name, element by element. */
+/** Applies a nonlinearity by name, element by element. */
 export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor;
 export function activate(x: Tensor, nonlinearity: Nonlinearity, ...extra: unknown[]): Tensor {
   refuseExtra('activate', extra);
@@ -27,7 +27,7 @@ export function activate(x: Tensor, nonlinearity: Nonlinearity, ...extra: unknow
   return functions[nonlinearity](x);
 }
 
-/** The nonlinearity of norm(x), then dropout; with swish all in the norm's own pass. */
+/** The nonlinearity of norm(x), then dropout. With swish, all of it is fused into the norm. */
 export function normActivate(
   norm: GroupNorm,
   x: Tensor | Tensor[],

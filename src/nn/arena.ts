@@ -1,5 +1,5 @@
-// All parameters of a model in one flat piece of memory, their gradients in another, so that the optimiser is one pass.
-// Afterwards each parameter of the module is a window of the arena.
+// Moves all parameters of a model into one flat buffer and their gradients into another, so that the optimiser is a
+// single pass. Afterwards each parameter of the module is a view of the arena.
 
 import { checkArgument, describeValue } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
@@ -13,28 +13,28 @@ import { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { type Module, moduleKind, type Slot } from './module.ts';
 
-/** Windows begin at multiples of this many floats, one cache line; the gaps hold zeros. */
+/** Views begin at multiples of this number of floats, one cache line; the gaps hold zeros. */
 const ALIGNMENT = 16;
 
 export interface ArenaEntry {
   path: string;
   shape: Shape;
-  /** In floats from the arena's start. */
+  /** Offset from the arena's start, in floats. */
   offset: number;
 }
 
-/** The parameters of a module and their gradients, f32, each in one piece of memory. */
+/** The parameters of a module and their gradients, f32, each in one contiguous buffer. */
 export class ParameterArena {
   readonly entries: readonly ArenaEntry[];
-  /** [floats], f32: every parameter, and zeros between. */
+  /** [floats], f32: every parameter, with zeros between them. */
   readonly values: Tensor;
-  /** [floats], f32: every gradient; `backward` accumulates here. */
+  /** [floats], f32: every gradient; `backward` accumulates into it. */
   readonly gradients: Tensor;
-  /** [floats], bf16: the values, on a device whose networks compute in it; the optimiser keeps them up to date. */
+  /** [floats], a bf16 copy of the values, kept in sync by the optimiser; null unless the device computes in bf16. */
   readonly copies: Tensor | null;
   private readonly bound: { slot: Slot; parameter: Tensor; gradient: Tensor }[] = [];
 
-  /** Moves the parameters of `module` here; tensors that were read from it before are disposed. @throws ValueError */
+  /** Moves the parameters of `module` into the arena; the old parameter tensors are disposed. @throws ValueError */
   constructor(module: Module) {
     checkArgument('ParameterArena', 'module', module, moduleKind);
     const slots = [...module.slots()].filter(({ owner, key }) => (owner[key] as Tensor).requiresGrad);
@@ -71,37 +71,41 @@ export class ParameterArena {
     this.refreshCopies();
   }
 
-  /** A tensor of the arena's size, zero-filled, that the caller owns. @param owner what it is for: moments, EMA */
+  /** A zero-filled tensor of the arena's size; the caller owns it. @param owner its purpose: moments, EMA */
   zerosLike(owner: string): Tensor {
     return arenaOf(this.values.size, owner, this.values.device);
   }
 
-  /** The window of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
+  /** The view of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
   window(flat: Tensor, entry: ArenaEntry): Tensor {
     if (flat.size !== this.values?.size && this.values)
-      throw new ValueError(`not of the arena: ${formatShape(flat.shape)}`);
+      throw new ValueError(`a tensor ${formatShape(flat.shape)} does not have the arena's size`);
     const window = alias(flat, entry.shape, entry.offset);
     window.label = entry.path;
     return window;
   }
 
-  /** @throws ValueError naming a parameter of the module, or its gradient, that is no longer the arena's: it would not be trained */
+  /**
+   * Checks that the parameters of the module and their gradients are still those of the arena; others would not be
+   * trained.
+   * @throws ValueError with the name of the parameter
+   */
   assertBound(op: string): void {
     for (const { slot, parameter, gradient } of this.bound) {
       const { path, owner, key } = slot;
       const now = owner[key];
       if (now !== parameter)
         throw new ValueError(
-          `[${op}] expected "${path}" to be the tensor that the optimiser put there, got ${described(now)} (write() changes its values)`,
+          `[${op}] expected "${path}" to be the tensor that the optimiser put there, got ${describeOther(now)} (write() changes its values)`,
         );
       if (parameter.grad !== gradient)
         throw new ValueError(
-          `[${op}] expected the grad of "${path}" to be the optimiser's, got ${described(parameter.grad)} (step() zeroes it)`,
+          `[${op}] expected the grad of "${path}" to be the optimiser's, got ${describeOther(parameter.grad)} (step() zeroes it)`,
         );
     }
   }
 
-  /** After the values were changed by anything but the optimiser's update. */
+  /** Updates the bf16 copies. Call it after anything but the optimiser's update has changed the values. */
   refreshCopies(): void {
     if (this.copies) writeBf16(this.values, this.copies);
   }
@@ -113,7 +117,7 @@ export class ParameterArena {
     this.gradients.storage.markWritten();
   }
 
-  /** Frees all pieces; windows that others hold stay readable. */
+  /** Frees the buffers; views that others hold stay readable. */
   dispose(): void {
     this.values.dispose();
     this.gradients.dispose();
@@ -121,11 +125,14 @@ export class ParameterArena {
   }
 }
 
-function described(value: unknown): string {
-  return Tensor.is(value) ? `another, ${value.describe()}` : describeValue(value);
+function describeOther(value: unknown): string {
+  return Tensor.is(value) ? `a different ${value.describe()}` : describeValue(value);
 }
 
-/** @throws ValueError for a tensor under two names, which would become two, or one that an op computed, whose graph would be cut */
+/**
+ * @throws ValueError for a tensor under two names, which would become two tensors, or a tensor that an op computed,
+ * whose graph would be cut
+ */
 function assertOwnLeaves(slots: readonly Slot[]): void {
   const names = new Map<Tensor, string>();
   for (const { path, owner, key } of slots) {
@@ -133,7 +140,7 @@ function assertOwnLeaves(slots: readonly Slot[]): void {
     const other = names.get(parameter);
     if (other !== undefined)
       throw new ValueError(
-        `[ParameterArena] expected a tensor for each parameter, got one as "${other}" and "${path}"`,
+        `[ParameterArena] expected one name per tensor, got the same tensor as "${other}" and "${path}"`,
       );
     if (parameter.source)
       throw new ValueError(

@@ -1,4 +1,4 @@
-// A block of a network whose activations are computed again in backward (autograd/checkpoint.ts).
+// Activation checkpointing of a block of a network (autograd/checkpoint.ts): backward recomputes the activations.
 import { checkpoint } from '../autograd/checkpoint.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { DropoutState } from './layers.ts';
@@ -9,10 +9,10 @@ export interface Block<X extends Tensor | Tensor[]> extends Module {
 }
 
 /**
- * `block.forward(x, activated)`. Backward sees the mode and the draws of now: dropout's masks are functions of `state`, which
- * the next micro-batch changes.
+ * Computes `block.forward(x, activated)`. Its recomputation in backward uses the training mode and the dropout state of
+ * this call, although the next micro-batch changes `state`.
  */
-export function checkpointedBlock<X extends Tensor | Tensor[]>(
+export function checkpointBlock<X extends Tensor | Tensor[]>(
   block: Block<X>,
   x: X,
   activated: Tensor | undefined,

@@ -1,5 +1,5 @@
-// What the network is told of t, and what its output may be divided by. Labels are t * 999, as the official network
-// takes them.
+// Time embeddings, and the noise scales by which the output may be divided. Labels are t * 999, as in the official
+// network.
 import { checkArgument, checkArguments, kind, kinds, refuseExtra, requireWhole } from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { concat, reshape } from '../kernels/movement.ts';
@@ -15,8 +15,11 @@ const dimKind = kind(
 
 /**
  * Sinusoidal embedding (Vaswani et al. 2017; Score SDE layers.py get_timestep_embedding):
- * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)), with the roundings of the official code: the exponent is a product of floats.
- * @param labels [N]; result [N, dim], dim even and at least 4
+ * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)), rounded as in the official code, where the exponent is a
+ * product of float32 numbers.
+ * @param labels [N]
+ * @param dim even and at least 4
+ * @returns [N, dim]
  */
 export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor;
 export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unknown[]): Tensor {
@@ -33,7 +36,7 @@ export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unkno
   return concat([sin(angles), cos(angles)], 1);
 }
 
-/** Gaussian Fourier embedding of log(label): [sin(2 pi W log t), cos(2 pi W log t)], W ~ N(0, scale^2), not trained. */
+/** Gaussian Fourier embedding of log(label): [sin(2 pi W log t), cos(2 pi W log t)] with fixed W ~ N(0, scale^2). */
 export class FourierEmbedding extends Module {
   W: Tensor;
 
@@ -45,14 +48,16 @@ export class FourierEmbedding extends Module {
     this.W = init.normal([size], scale).requireGrad(false);
   }
 
-  /** [N] to [N, 2 size]. */
+  /** Maps [N] to [N, 2 size]. */
   forward(labels: Tensor): Tensor {
     const angles = mul(mul(reshape(log(labels), [-1, 1]), reshape(this.W, [1, -1])), 2 * Math.PI);
     return concat([sin(angles), cos(angles)], 1);
   }
 }
 
-/** The noise scales of score matching (Score SDE, models/utils.py get_sigmas), geometric from sigmaMax down to sigmaMin. */
+/**
+ * The noise scales of score matching (Score SDE, models/utils.py get_sigmas): geometric from sigmaMax down to sigmaMin.
+ */
 export function noiseScales(options: { sigmaMin: number; sigmaMax: number; numScales: number }): Float64Array {
   checkArgument('noiseScales', 'options', options, kinds.object);
   const { sigmaMin, sigmaMax, numScales } = options;

@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// Modules, the UNet, the optimiser.
+// The public names of `rectiflow/nn`: modules, the UNet, the optimiser.
 export { activate, type Nonlinearity } from './activation.ts';
 export { Adam, type AdamOptions, type AdamState, adamStates } from './adam.ts';
 export { ParameterArena } from './arena.ts';

@@ -1,5 +1,5 @@
-// Initial values, drawn by the counter generator so that they are the same on every device.
-// Score SDE's default_init: variance scaling, fan_avg, uniform (Song et al. 2021, layers.py); scale 0 stands for 1e-10.
+// Initial values, drawn by the counter-based generator so that they are the same on every device. The default is Score
+// SDE's default_init: variance scaling, fan_avg, uniform (Song et al. 2021, layers.py); scale 0 stands for 1e-10.
 
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { noGrad } from '../autograd/mode.ts';
@@ -16,13 +16,13 @@ import type { Tensor } from '../tensor/tensor.ts';
 interface InitializerOptions {
   /** Default 0. */
   seed?: number;
-  /** Default: the one opened first. */
+  /** Default: the first device opened. */
   device?: Device;
 }
 
 const initializerOptions: OptionKinds<InitializerOptions> = { seed: kinds.whole, device: deviceKind };
 
-/** Draws the initial values of one model: its seed, and a stream of its own for each tensor in order of creation. */
+/** Draws the initial values of one model from its seed, with one random stream per tensor in order of creation. */
 export class Initializer {
   readonly seed: number;
   readonly device: Device | undefined;
@@ -34,28 +34,28 @@ export class Initializer {
     this.device = device;
   }
 
-  /** U(-bound, bound). */
+  /** A parameter drawn from U(-bound, bound). */
   uniform(shape: Shape, bound: number): Tensor {
     checkArgument('Initializer.uniform', 'bound', bound, kinds.number);
     const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(sub(uniform(shape, draw), 0.5), 2 * bound));
   }
 
-  /** N(0, deviation^2). */
+  /** A parameter drawn from N(0, deviation^2). */
   normal(shape: Shape, deviation: number): Tensor {
     checkArgument('Initializer.normal', 'deviation', deviation, kinds.number);
     const draw = { device: this.device, seed: this.seed, stream: streams.initialisation + this.stream++ };
     return parameter(() => mul(randn(shape, draw), deviation));
   }
 
-  /** Every element `value`. */
+  /** A parameter filled with `value`. */
   constant(shape: Shape, value: number): Tensor {
     return parameter(() => full(shape, value, { device: this.device }));
   }
 
   /**
-   * Variance scaling: variance scale / ((fanIn + fanOut) / 2), uniform.
-   * @param shape [out, ..., in]: the fans are out and in times the product of the middle (kernel) axes
+   * A uniform parameter by variance scaling, with variance scale / ((fanIn + fanOut) / 2).
+   * @param shape [out, ..., in]; each fan is out or in times the product of the middle (kernel) axes
    */
   varianceScaling(shape: Shape, scale = 1): Tensor {
     checkShape('Initializer.varianceScaling', shape);

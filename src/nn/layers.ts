@@ -11,12 +11,12 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
 import { Module } from './module.ts';
 
-/** y = x W^T + b over the last axis. Weight [out, in]. */
+/** y = x W^T + b over the last axis, with weight [out, in]. */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor;
 
-  /** @param scale of the variance-scaling initialiser */
+  /** @param scale scale of the variance-scaling initialiser */
   constructor(inputs: number, outputs: number, init = new Initializer(), scale = 1) {
     super();
     requireWhole('Linear inputs', inputs, 1);
@@ -26,16 +26,16 @@ export class Linear extends Module {
     this.bias = init.constant([outputs], 0);
   }
 
-  /** [..., inputs] to [..., outputs]. */
+  /** Maps [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
     return matmul(x, this.weight, { transposeB: true, bias: this.bias });
   }
 }
 
-/** How a layer's convolution is laid on the image and what is added before its result is stored: see conv2d. */
+/** Stride, padding and fused operations of a layer's convolution; see conv2d. */
 export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'add' | 'residual' | 'scale'>;
 
-/** A convolution of odd kernel size; unless told otherwise its zero padding keeps H and W. Weight [Cout, k, k, Cin]. */
+/** A convolution with an odd kernel size, whose default zero padding preserves H and W. Weight [Cout, k, k, Cin]. */
 export class Conv2d extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -52,15 +52,15 @@ export class Conv2d extends Module {
   }
 
   /**
-   * [N, H, W, inputs] to [N, H, W, outputs].
-   * @param epilogue what is added to the convolution before its result is stored: see conv2d
+   * Maps [N, H, W, inputs] to [N, H, W, outputs].
+   * @param epilogue stride, padding and fused operations; see conv2d
    */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     return conv2d(x, this.weight, { bias: this.bias, padding: this.padding, ...epilogue });
   }
 }
 
-/** Group normalisation with min(C / 4, 32) groups, as the official network has it, and what may be fused behind it. */
+/** Group normalisation with min(C / 4, 32) groups, as in the official network, and operations fused after it. */
 export class GroupNorm extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -78,15 +78,15 @@ export class GroupNorm extends Module {
   }
 
   /**
-   * The result has the shape of x, where `resample` does not change it.
-   * @param x [N, H, W, channels], or several that stand for their concatenation on channels
+   * Normalises x; the result has the shape of x unless `resample` changes it.
+   * @param x [N, H, W, channels], or a list of tensors that stands for their concatenation on channels
    */
   forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample' | 'dropout'> = {}): Tensor {
     return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: 1e-6, ...options });
   }
 }
 
-/** What every dropout layer of a model draws from; training sets `first` before each forward. */
+/** The random state shared by all dropout layers of a model; training sets `sample` before each forward pass. */
 export interface DropoutState {
   seed: number;
   /** Number of the batch's first sample in the run, counted from `origin`. */
@@ -101,7 +101,7 @@ export class Dropout extends Module {
   private readonly stream: number;
   private readonly state: DropoutState;
 
-  /** @param stream distinct for each dropout layer of a model */
+  /** @param stream random stream, distinct for each dropout layer of a model */
   constructor(probability: number, stream: number, state: DropoutState) {
     super();
     checkArguments('Dropout', {
@@ -114,7 +114,7 @@ export class Dropout extends Module {
     this.state = state;
   }
 
-  /** The result has the shape of x, and is x itself outside training. */
+  /** Applies dropout; returns x itself outside training. */
   forward(x: Tensor): Tensor {
     const mask = this.draw();
     if (!mask) return x;
@@ -122,25 +122,25 @@ export class Dropout extends Module {
     return dropout(x, p, draw);
   }
 
-  /** What a norm is told to drop out behind its activation in its own pass: the same mask. Undefined outside training. */
+  /** The same mask as options for a norm that fuses dropout after its activation; undefined outside training. */
   draw(): DropoutOptions | undefined {
     if (!this.training || this.probability === 0) return undefined;
     return { p: this.probability, ...this.state, stream: this.stream };
   }
 }
 
-/** Linear layers with SiLU between them: sizes [in, hidden..., out]. */
+/** Linear layers with SiLU between them; sizes are [in, hidden..., out]. */
 export class MLP extends Module {
   readonly layers: Linear[];
 
   constructor(sizes: readonly number[], init = new Initializer()) {
     super();
     if (wholeNumbers('MLP', 'sizes', sizes).length < 2)
-      throw new ValueError(`MLP sizes must be at least two, got ${describeValue(sizes)}`);
+      throw new ValueError(`MLP needs at least two sizes, got ${describeValue(sizes)}`);
     this.layers = sizes.slice(1).map((size, i) => new Linear(sizes[i], size, init));
   }
 
-  /** [..., first size] to [..., last size]. */
+  /** Maps [..., first size] to [..., last size]. */
   forward(x: Tensor): Tensor {
     return this.layers.reduce((h, layer, i) => layer.forward(i === 0 ? h : silu(h)), x);
   }

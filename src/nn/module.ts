@@ -1,30 +1,31 @@
-// A module: parameters and submodules found by the names of its properties, as PyTorch's state dict names them:
-// a Tensor property is a parameter (a constant when it requires no gradient), a Module or a list of them is a child.
+// Modules find their parameters and submodules by the names of their properties, which also name the entries of the
+// state dict, as in PyTorch. A Tensor property is a parameter, or a constant if it requires no gradient; a Module or a
+// list of modules is a child.
 import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf } from '../arguments.ts';
 import { DtypeError, FileError, formatShape, ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { shownName } from '../text.ts';
+import { escapeName } from '../text.ts';
 
-/** Host arrays by name, as checkpoints carry them. */
+/** Host arrays by name, as in checkpoints. */
 export type StateValues = Map<string, { shape: readonly number[]; data: Float32Array }>;
 
-/** Where a tensor hangs in a module: reading and replacing it. */
+/** The place of a tensor in a module, for reading and replacing it. */
 export interface Slot {
   path: string;
   owner: Record<string, unknown>;
   key: string;
 }
 
-/** Names of tensors in which two sets differ; shapes in words. */
+/** The differences between two sets of tensors, by name. */
 export interface StateMismatch {
   missing: string[];
   unknown: string[];
   misshapen: string[];
 }
 
-/** How `values` differ from what a model has. */
+/** Compares `values` with the tensors of a model. */
 export function compareState(
   own: ReadonlyMap<string, { shape: readonly number[] }>,
   values: ReadonlyMap<string, { shape: readonly number[] }>,
@@ -41,7 +42,7 @@ export function compareState(
   };
 }
 
-/** @throws ArgumentError unless `values` holds a shape and as many numbers under each name */
+/** @throws ArgumentError unless every value has a shape and the number of elements that it implies */
 export function checkState(
   op: string,
   values: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>,
@@ -52,8 +53,8 @@ export function checkState(
 
 const stateKind = instanceOf(Map, 'a Map from names to { shape, data }');
 const shapeKind = listOf(kinds.whole, 'whole numbers');
-/** The kind of a host tensor: a shape and as many numbers. */
-export const valuesKind = kind('{ shape, data: Float32Array } with as many numbers as the shape says', (value) => {
+/** The kind of a host tensor: a shape and the number of elements that it implies. */
+export const valuesKind = kind('{ shape, data: Float32Array } with data of the size of the shape', (value) => {
   if (!kinds.object.accepts(value)) return false;
   const { shape, data } = value as { shape: readonly number[]; data: Float32Array };
   return shapeKind.accepts(shape) && kinds.float32.accepts(data) && data.length === sizeOf(shape);
@@ -61,23 +62,29 @@ export const valuesKind = kind('{ shape, data: Float32Array } with as many numbe
 
 const LISTED = 8;
 
-/** One line a kind with the first names and how many more there are; none where nothing differs. */
+/** One line per kind of difference, with the first names and the number of further ones; no lines for equal sets. */
 export function describeMismatch({ missing, unknown, misshapen }: StateMismatch): string[] {
   const line = (what: string, names: string[]) => {
     if (names.length === 0) return [];
     const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
-    const first = names.slice(0, LISTED).map((name) => shownName(name));
+    const first = names.slice(0, LISTED).map((name) => escapeName(name));
     return [`  ${names.length} ${what}: ${first.join(', ')}${more}`];
   };
-  return [...line('missing', missing), ...line('unknown', unknown), ...line('of another shape', misshapen)];
+  return [...line('missing', missing), ...line('unknown', unknown), ...line('with a different shape', misshapen)];
 }
 
-/** Base of all layers: finds parameters and submodules by property names, saves and loads them, switches training on and off. */
+/**
+ * Base class of all layers: it finds parameters and submodules by property names, saves and loads them, and switches
+ * between training and evaluation.
+ */
 export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */
   training = true;
 
-  /** Every tensor of this module and its children, in order of definition. @throws ValueError for a module that holds itself */
+  /**
+   * Every tensor of this module and its children, in order of definition.
+   * @throws ValueError for a module that contains itself
+   */
   *slots(prefix = ''): Generator<Slot> {
     if (prefix === '') assertTree(this, '', []);
     for (const [key, value] of Object.entries(this)) {
@@ -87,34 +94,36 @@ export abstract class Module {
     }
   }
 
-  /** Every tensor by its path, such as `down.0.conv1.weight`. */
+  /** Every tensor with its path, such as `down.0.conv1.weight`. */
   *namedTensors(): Generator<[string, Tensor]> {
     for (const { path, owner, key } of this.slots()) yield [path, owner[key] as Tensor];
   }
 
-  /** The tensors that training changes. */
+  /** The tensors that require a gradient, with their paths. */
   *namedParameters(): Generator<[string, Tensor]> {
     for (const [path, tensor] of this.namedTensors()) if (tensor.requiresGrad) yield [path, tensor];
   }
 
-  /** Numbers that training changes. */
+  /** Total number of elements of the parameters. */
   parameterCount(): number {
     let count = 0;
     for (const [, parameter] of this.namedParameters()) count += parameter.size;
     return count;
   }
 
-  /** As namedTensors; the tensors stay the module's. */
+  /** The result of namedTensors as a Map; the module keeps ownership of the tensors. */
   stateDict(): Map<string, Tensor> {
     return new Map(this.namedTensors());
   }
 
   /**
    * Copies values into this module's tensors.
-   * @param values host arrays by name; every name must be there and no other, with its shape
-   * @param options.partial copies what fits and leaves the rest as it is
-   * @returns what did not fit: nothing unless partial
-   * @throws FileError listing every missing, unknown and misshapen name; DtypeError for a tensor that is not f32; nothing is copied then
+   * @param values host arrays by name, with exactly the names and shapes of this module
+   * @param origin name of the source in errors
+   * @param options.partial copies the arrays that match and leaves the other tensors unchanged
+   * @returns the differences, which are empty unless `partial` is set
+   * @throws FileError listing missing and unknown names and wrong shapes; DtypeError for a tensor that is not f32;
+   * nothing is copied then
    */
   loadStateDict(values: StateValues, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
     checkState('loadStateDict', values);
@@ -140,7 +149,10 @@ export abstract class Module {
     return mismatch;
   }
 
-  /** Switches dropout and the like on, in all children too. Returns this. @throws ValueError for a module that holds itself */
+  /**
+   * Enables dropout and other training behaviour, including in all children. Returns this.
+   * @throws ValueError for a module that contains itself
+   */
   train(training = true): this {
     assertTree(this, '', []);
     this.training = training;
@@ -148,7 +160,7 @@ export abstract class Module {
     return this;
   }
 
-  /** Switches dropout and the like off. Returns this. */
+  /** Disables dropout and other training behaviour. Returns this. */
   eval(): this {
     return this.train(false);
   }
@@ -158,19 +170,17 @@ export abstract class Module {
     for (const [, tensor] of this.namedTensors()) tensor.dispose();
   }
 
-  /** For `using network = ...`. */
+  /** Disposes the module at the end of a scope: `using network = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 }
 
-/** @throws ValueError naming the property by which a module or a list holds itself: a walk through it would have no end */
+/** @throws ValueError with the property through which a module or list contains itself: walking it would never end */
 function assertTree(value: unknown, path: string, above: readonly unknown[]): void {
   if (!(value instanceof Module) && !Array.isArray(value)) return;
   if (above.includes(value))
-    throw new ValueError(
-      `[Module] expected children without a cycle, got "${path}", which is a module or list above it`,
-    );
+    throw new ValueError(`[Module] expected children without a cycle, got "${path}", which is one of its own parents`);
   for (const [key, child] of Object.entries(value))
     if (typeof child === 'object') assertTree(child, path === '' ? key : `${path}.${key}`, [...above, value]);
 }

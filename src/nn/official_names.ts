@@ -1,6 +1,6 @@
-// Our parameters under the names and in the layouts of the official code (models/ncsnpp.py, layerspp.py), in the order of
-// its model.parameters(), which is also that of its state dict, of the moving average and of the optimiser's state.
-// One module of ours is one of `all_modules`; a block's parameters are made in the order of the official block.
+// Maps our parameters to the names and layouts of the official code (models/ncsnpp.py, layerspp.py), in the order of
+// its model.parameters(), which is also the order of its state dict, moving average and optimiser state. Each of our
+// modules is one of `all_modules`, and a block creates its parameters in the order of the official block.
 
 import { checkArgument, instanceOf, oneOf } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
@@ -14,7 +14,7 @@ import { type Module, valuesKind } from './module.ts';
 import { UNet } from './unet.ts';
 
 /**
- * How the official array lies against ours:
+ * The layout of the official array compared with ours:
  *   same      equal
  *   conv      [Cout, Cin, kh, kw] against [Cout, kh, kw, Cin]
  *   nin       [in, out] against a linear map [out, in]
@@ -23,14 +23,14 @@ import { UNet } from './unet.ts';
 export type OfficialLayout = 'same' | 'conv' | 'nin' | 'nin_conv';
 
 export interface OfficialEntry {
-  /** 'all_modules.3.Conv_0.weight' */
+  /** The official name, such as 'all_modules.3.Conv_0.weight'. */
   official: string;
-  /** 'down.0.conv1.weight' */
+  /** Our path, such as 'down.0.conv1.weight'. */
   path: string;
   layout: OfficialLayout;
   /** Shape of the official array. */
   shape: readonly number[];
-  /** Whether the official parameter requires a gradient: those of the moving average. */
+  /** Whether the official parameter requires a gradient and is thus part of the moving average. */
   trainable: boolean;
 }
 
@@ -40,8 +40,8 @@ export interface HostTensor {
 }
 
 /**
- * Every tensor of the network in the official order. The official state dict has one more, before all others: the buffer
- * `sigmas`, f64, noiseScales(network.options).
+ * Every tensor of the network in the official order. The official state dict has one more, the buffer `sigmas` in
+ * front, f64: noiseScales(network.options).
  */
 export function officialEntries(network: UNet): OfficialEntry[] {
   checkArgument('officialEntries', 'network', network, networkKind);
@@ -69,7 +69,7 @@ const networkKind = instanceOf(UNet, 'a UNet');
 
 const ninLayouts: Record<number, OfficialLayout> = { 2: 'nin', 4: 'nin_conv' };
 
-/** Our modules by path, one for each number of all_modules. */
+/** Our modules by path, one per index of all_modules. */
 function allModules(network: UNet): [string, Module][] {
   const { fourier, time1, time2, convIn, down, middle, up, normOut, convOut } = network;
   const list = (name: string, modules: readonly Module[]) =>
@@ -85,7 +85,7 @@ function allModules(network: UNet): [string, Module][] {
   ];
 }
 
-/** Official names of a block's layers by ours. */
+/** The official names of a block's layers, by our names. */
 function officialNames(module: Module): Record<string, string> {
   if (module instanceof ResidualBlock) {
     const shortcut = module.form === 'ddpm' ? 'NIN_0' : 'Conv_2';
@@ -113,33 +113,33 @@ function officialShape(layout: OfficialLayout, shape: readonly number[]): readon
   return shape;
 }
 
-/** Our array as the official code has it. */
+/** Converts our array to the official layout. */
 export function toOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
-  const { shape, data } = checkedHostTensor('toOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 4 });
+  const { shape, data } = checkHostTensor('toOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 4 });
   if (layout === 'same') return { shape, data };
   const [outputs, height, width, inputs] = layout === 'nin' ? [shape[0], 1, 1, shape[1]] : shape;
   const target = officialShape(layout, shape);
-  if (layout !== 'conv') return { shape: target, data: transposed(data, 1, outputs, inputs) };
-  return { shape: target, data: transposed(data, outputs, height * width, inputs) };
+  if (layout !== 'conv') return { shape: target, data: transpose(data, 1, outputs, inputs) };
+  return { shape: target, data: transpose(data, outputs, height * width, inputs) };
 }
 
-/** The official array as we have it. */
+/** Converts an official array to our layout. */
 export function fromOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
-  const { shape, data } = checkedHostTensor('fromOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 2 });
+  const { shape, data } = checkHostTensor('fromOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 2 });
   if (layout === 'same') return { shape, data };
   if (layout === 'conv') {
     const [outputs, inputs, height, width] = shape;
-    return { shape: [outputs, height, width, inputs], data: transposed(data, outputs, inputs, height * width) };
+    return { shape: [outputs, height, width, inputs], data: transpose(data, outputs, inputs, height * width) };
   }
   const [inputs, outputs] = shape;
   return {
     shape: layout === 'nin' ? [outputs, inputs] : [outputs, 1, 1, inputs],
-    data: transposed(data, 1, inputs, outputs),
+    data: transpose(data, 1, inputs, outputs),
   };
 }
 
-/** @param ranks axes of the tensor by layout; 'same' takes any */
-function checkedHostTensor(
+/** Checks a tensor and returns it. @param ranks the rank by layout; 'same' accepts any rank */
+function checkHostTensor(
   op: string,
   layout: OfficialLayout,
   tensor: HostTensor,
@@ -154,7 +154,7 @@ function checkedHostTensor(
 }
 
 /** [batch, rows, columns] -> [batch, columns, rows] */
-function transposed(data: Float32Array, batch: number, rows: number, columns: number): Float32Array {
+function transpose(data: Float32Array, batch: number, rows: number, columns: number): Float32Array {
   const result = new Float32Array(data.length);
   for (let b = 0, at = 0; b < batch; b++)
     for (let row = 0; row < rows; row++)

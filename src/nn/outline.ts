@@ -1,5 +1,5 @@
-// A network without memory: its tensors have names and shapes, nothing else. It says how large a network would be, and what a
-// file must hold to fit it, before either takes memory.
+// A network without memory, like PyTorch's meta device: its tensors have only names and shapes. It gives the size of a
+// network, and the tensors that a file must have to match it, before memory is allocated.
 import { type Device, type MemoryFigures, type Recording, registerDevice } from '../device/device.ts';
 import { DeviceError } from '../errors.ts';
 import { empty } from '../tensor/create.ts';
@@ -10,14 +10,14 @@ import { Initializer } from './init.ts';
 import { UNet } from './unet.ts';
 import type { UNetOptions } from './unet_options.ts';
 
-/** Hands out addresses that stand for nothing. */
+/** A device that hands out addresses without memory. */
 class OutlineDevice implements Device {
   readonly kind = 'cpu';
   readonly computesBf16 = false;
   readonly name = 'outline';
   readonly precision = 'fp32';
   readonly exact = true;
-  readonly description = 'no memory: shapes alone';
+  readonly description = 'no memory, only shapes';
   readonly workers = 1;
   private next = 1;
   private live = 0;
@@ -73,28 +73,28 @@ class OutlineDevice implements Device {
 }
 
 function refusal(): DeviceError {
-  return new DeviceError('a network without memory computes nothing');
+  return new DeviceError('a network without memory cannot compute');
 }
 
 class OutlineInitializer extends Initializer {
   override uniform(shape: Shape): Tensor {
-    return this.outlined(shape);
+    return this.outline(shape);
   }
 
   override normal(shape: Shape): Tensor {
-    return this.outlined(shape);
+    return this.outline(shape);
   }
 
   override constant(shape: Shape): Tensor {
-    return this.outlined(shape);
+    return this.outline(shape);
   }
 
-  private outlined(shape: Shape): Tensor {
+  private outline(shape: Shape): Tensor {
     return keep(empty(shape, { device: this.device })).requireGrad();
   }
 }
 
-/** The network of these options without memory; the caller disposes it. @throws as UNet */
+/** Creates the network of these options without memory; the caller disposes it. @throws as UNet */
 export function outlineUNet(options: UNetOptions): UNet {
   return new UNet(options, new OutlineInitializer({ seed: options.seed, device: new OutlineDevice() }));
 }

@@ -1,5 +1,6 @@
-// The UNet of Score SDE (Song et al., ICLR 2021; models/ncsnpp.py): DDPM++, NCSN++ and the rest of that family, as the
-// official RectifiedFlow code configures them. Modules are made in the official order: official_names.ts counts on it.
+// The UNet of Score SDE (Song et al., ICLR 2021; models/ncsnpp.py): DDPM++, NCSN++ and the rest of that family, as
+// configured by the official RectifiedFlow code. Modules are created in the official order, on which official_names.ts
+// relies.
 
 import { formatShape, ShapeError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
@@ -16,7 +17,7 @@ import { Combine } from './blocks/combine.ts';
 import { type BlockContext, sumScale } from './blocks/context.ts';
 import { Downsample, downsample, Upsample, upsample } from './blocks/resampling.ts';
 import { ResidualBlock } from './blocks/residual.ts';
-import { type Block, checkpointedBlock } from './checkpointing.ts';
+import { type Block, checkpointBlock } from './checkpointing.ts';
 import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
 import { checkInitializer, Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
@@ -27,9 +28,9 @@ import { completeOptions, type UNetOptions } from './unet_options.ts';
 /** One resolution on the way down. */
 interface DownLevel {
   blocks: { block: ResidualBlock; attention: AttentionBlock | undefined }[];
-  /** To the next level; the last has neither. */
+  /** Downsampling to the next level; undefined on the last level. */
   halve: ResidualBlock | Downsample | undefined;
-  /** How the input pyramid joins there. */
+  /** The module that joins the input pyramid at the next level. */
   pyramid: Combine | Downsample | undefined;
 }
 
@@ -37,14 +38,14 @@ interface DownLevel {
 interface UpLevel {
   blocks: ResidualBlock[];
   attention: AttentionBlock | undefined;
-  /** What this level adds to the output pyramid: an image, or the first features. */
+  /** The contribution of this level to the output pyramid: an image, or the first features. */
   toPyramid: { norm: GroupNorm; conv: Conv2d } | undefined;
-  /** The pyramid's features from the level below ('residual'). */
+  /** Upsamples the pyramid's features from the level below ('residual'). */
   pyramid: Upsample | undefined;
   double: ResidualBlock | Upsample | undefined;
 }
 
-/** What residual blocks add of the time; undefined for a network that is not told of it. */
+/** The time terms that residual blocks add; undefined for an unconditional network. */
 type TimeAddends = ReadonlyMap<Module, Tensor> | undefined;
 
 export class UNet extends Module {
@@ -54,19 +55,19 @@ export class UNet extends Module {
   readonly time1: Linear | undefined;
   readonly time2: Linear | undefined;
   readonly convIn: Conv2d;
-  /** Down path in order: the blocks of a level with attention, what halves the resolution, the input pyramid. */
+  /** Down path in order, per level: the blocks with their attention, the downsampling, the input pyramid. */
   readonly down: Module[] = [];
   readonly middle: [ResidualBlock, AttentionBlock, ResidualBlock];
-  /** Up path in order: the blocks of a level, its attention, the output pyramid, what doubles the resolution. */
+  /** Up path in order, per level: the blocks, the attention, the output pyramid, the upsampling. */
   readonly up: Module[] = [];
-  /** Absent where the output pyramid is the output. */
+  /** Absent if the output pyramid is the output. */
   readonly normOut: GroupNorm | undefined;
   readonly convOut: Conv2d | undefined;
   private readonly context: BlockContext;
   private readonly downLevels: DownLevel[] = [];
   private readonly upLevels: UpLevel[] = [];
 
-  /** @throws ValueError naming the option that cannot be */
+  /** @throws ValueError with the invalid option */
   constructor(given: UNetOptions, initializer?: Initializer) {
     super();
     const options = completeOptions(given);
@@ -107,7 +108,7 @@ export class UNet extends Module {
     }
   }
 
-  /** @returns the channels of every tensor that the way up will take */
+  /** @returns the channels of every skip connection */
   private buildDown(): number[] {
     const { context, options } = this;
     const { baseChannels, channelMultipliers, progressiveInput } = options;
@@ -187,9 +188,10 @@ export class UNet extends Module {
   }
 
   /**
+   * Computes the velocity. Activations are bf16 if the device was opened with that precision.
    * @param x [N, imageSize, imageSize, channels]
    * @param labels [N]: t * 999
-   * @returns the velocity, of the shape of x, f32; between, activations are bf16 where the device was opened so
+   * @returns f32, with the shape of x
    */
   forward(x: Tensor, labels: Tensor): Tensor {
     const { imageSize, channels, centered, scaleBySigma } = this.options;
@@ -211,7 +213,7 @@ export class UNet extends Module {
     });
   }
 
-  /** The features after every block, lowest last. */
+  /** The features after every block, lowest resolution last. */
   private goDown(x: Tensor, addends: TimeAddends): Tensor[] {
     const { fir } = this.context;
     let h = this.convIn.forward(x);
@@ -260,10 +262,10 @@ export class UNet extends Module {
 
   private run<X extends Tensor | Tensor[]>(block: Block<X>, x: X, addends?: TimeAddends): Tensor {
     if (!this.options.activationCheckpointing || !this.training) return block.forward(x, addends?.get(block));
-    return checkpointedBlock(block, x, addends?.get(block), this.dropoutState);
+    return checkpointBlock(block, x, addends?.get(block), this.dropoutState);
   }
 
-  /** What each residual block adds of the time, in one pass for all. */
+  /** The time term of each residual block, computed in one pass. */
   private timeAddends(labels: Tensor): TimeAddends {
     const activated = this.activatedEmbedding(labels);
     if (!activated) return undefined;
@@ -286,7 +288,7 @@ export class UNet extends Module {
     return activate(time2.forward(activate(first, nonlinearity)), nonlinearity);
   }
 
-  /** Per sample, [N]. The label itself, or the noise scale of that number, rounded down. */
+  /** [N]: the labels, or the noise scales whose indices are the labels rounded down. */
   private sigmas(labels: Tensor): Tensor {
     if (this.fourier) return labels;
     const { sigmaMin, sigmaMax, numScales } = this.options;
@@ -300,7 +302,7 @@ export class UNet extends Module {
   }
 }
 
-/** Appends a module to a path and returns it. */
+/** Returns a function that appends a module to a path and returns the module. */
 function adder(path: Module[]): <M extends Module>(module: M) => M {
   return (module) => {
     path.push(module);

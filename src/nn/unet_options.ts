@@ -1,5 +1,5 @@
-// What a UNet of the NCSN++ family is made of (Score SDE, Song et al. 2021, appendix H), the two networks that the
-// official RectifiedFlow configurations describe, and what is refused.
+// The options of a UNet of the NCSN++ family (Score SDE, Song et al. 2021, appendix H), their validation, and the two
+// networks of the official RectifiedFlow configurations.
 import { checkOptions, kinds, listOf, type OptionKinds, oneOf, requireWhole } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Nonlinearity, nonlinearities } from './activation.ts';
@@ -7,25 +7,25 @@ import { type Nonlinearity, nonlinearities } from './activation.ts';
 export interface UNetOptions {
   imageSize: number;
   channels: number;
-  /** Channels of the first level (official key model.nf). */
+  /** Number of channels of the first level (official key model.nf). */
   baseChannels: number;
-  /** Multiple of baseChannels per resolution level. */
+  /** Multiples of baseChannels, one per resolution level. */
   channelMultipliers: readonly number[];
-  /** Residual blocks per level, going down; one more going up. */
+  /** Number of residual blocks per level on the down path; the up path has one more per level. */
   residualBlocks: number;
-  /** Resolutions (height of the image there) that have attention; the lowest point of the network always has it. */
+  /** Resolutions (image heights) with attention; the middle of the network always has attention. */
   attentionResolutions: readonly number[];
   dropout: number;
   /** 'positional': sinusoidal (DDPM++); 'fourier': Gaussian Fourier of log t (NCSN++). */
   embedding: 'positional' | 'fourier';
   fourierScale: number;
-  /** Whether the network is told of t. */
+  /** Whether the network is conditioned on t. */
   conditional: boolean;
-  /** Data in [-1, 1]; false: in [0, 1], mapped to [-1, 1] at the entry. */
+  /** Whether data are in [-1, 1]; otherwise they are in [0, 1], and the network maps them to [-1, 1]. */
   centered: boolean;
-  /** Divide the sum of a block, or a pyramid, and its shortcut by sqrt 2. */
+  /** Whether to divide the sum of a block, or of a pyramid, and its shortcut by sqrt 2. */
   skipRescale: boolean;
-  /** Divide the output by the time label ('fourier') or by the noise scale of that number ('positional'). */
+  /** Whether to divide the output by the time label ('fourier') or by the noise scale of that index ('positional'). */
   scaleBySigma: boolean;
   /** Scale of the initialiser of last convolutions; 0 stands for 1e-10. */
   initScale: number;
@@ -35,27 +35,27 @@ export interface UNetOptions {
   resblock?: 'biggan' | 'ddpm';
   /** Default 'swish'. */
   nonlinearity?: Nonlinearity;
-  /** Resample by a filter instead of nearest neighbour and mean. Default false. */
+  /** Whether to resample with a filter instead of nearest neighbour and mean. Default false. */
   fir?: boolean;
   /** Taps of that filter along each axis. Default [1, 3, 3, 1]. */
   firKernel?: readonly number[];
   /** Whether 'ddpm' resampling has a convolution. Default true. */
   resampleWithConv?: boolean;
-  /** The output as a pyramid: the sum of an image per level, or the features of all levels. Default 'none'. */
+  /** Output pyramid: the sum of one image per level, or of the features of all levels. Default 'none'. */
   progressive?: 'none' | 'output_skip' | 'residual';
-  /** The input as a pyramid: the smaller image enters each level, or its features do. Default 'none'. */
+  /** Input pyramid: the downsampled image, or its features, enters each level. Default 'none'. */
   progressiveInput?: 'none' | 'input_skip' | 'residual';
-  /** How 'input_skip' joins the image to the features. Default 'sum'. */
+  /** How 'input_skip' combines image and features. Default 'sum'. */
   progressiveCombine?: 'sum' | 'cat';
-  /** In training, compute the blocks' activations twice instead of keeping them; the same bits. Default false. */
+  /** Whether backward recomputes the blocks' activations instead of keeping them; bit-identical. Default false. */
   activationCheckpointing?: boolean;
-  /** The noise scales, geometric from sigmaMax down: defaults 0.01, 50 and 1000. */
+  /** The noise scales, geometric from sigmaMax down to sigmaMin. Defaults: 0.01, 50 and 1000. */
   sigmaMin?: number;
   sigmaMax?: number;
   numScales?: number;
 }
 
-/** The options that DDPM++ leaves alone. */
+/** The defaults, which DDPM++ uses. */
 const defaults = {
   resblock: 'biggan',
   nonlinearity: 'swish',
@@ -90,7 +90,7 @@ export const ddpmppCifar10: UNetOptions = {
   seed: 0,
 };
 
-/** NCSN++ as in the official 256 x 256 configurations (65.6 M parameters); LSUN has `centered: false`. */
+/** NCSN++ as in the official 256 x 256 configurations (65.6 M parameters); LSUN uses `centered: false`. */
 export const ncsnpp256: UNetOptions = {
   ...ddpmppCifar10,
   imageSize: 256,
@@ -141,7 +141,7 @@ const unetOptions: OptionKinds<UNetOptions> = {
 /** The options without a default. */
 const required = Object.keys(unetOptions).filter((name) => !(name in defaults)) as (keyof UNetOptions & string)[];
 
-/** @throws ValueError naming the option and what it may be */
+/** Fills in defaults and validates options. @throws ValueError with the option and its valid values */
 export function completeOptions(given: UNetOptions): Required<UNetOptions> {
   const options: Required<UNetOptions> = { ...defaults, ...checkOptions('UNet', given, unetOptions, required) };
   checkShapes(options);
@@ -149,7 +149,7 @@ export function completeOptions(given: UNetOptions): Required<UNetOptions> {
     throw new ValueError(`dropout must be in [0, 1), got ${options.dropout}`);
   const sum = options.firKernel.reduce((total, tap) => total + tap, 0);
   if (!Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`firKernel must be numbers of a sum other than 0, got [${options.firKernel}]`);
+    throw new ValueError(`firKernel must have a finite sum other than 0, got [${options.firKernel}]`);
   requireWhole('numScales', options.numScales, 2);
   for (const name of ['sigmaMin', 'sigmaMax'] as const)
     if (!(options[name] > 0 && Number.isFinite(options[name])))
@@ -163,7 +163,7 @@ function checkShapes(options: UNetOptions): void {
   requireWhole('baseChannels', options.baseChannels, 4);
   requireWhole('residualBlocks', options.residualBlocks, 1);
   if (options.baseChannels % 2) throw new ValueError(`baseChannels must be even, got ${options.baseChannels}`);
-  if (options.channelMultipliers.length === 0) throw new ValueError('channelMultipliers must name at least one level');
+  if (options.channelMultipliers.length === 0) throw new ValueError('channelMultipliers must have at least one level');
   for (const multiplier of options.channelMultipliers) requireWhole('a channel multiplier', multiplier, 1);
   const halvings = options.channelMultipliers.length - 1;
   if (options.imageSize % 2 ** halvings)

@@ -1,4 +1,5 @@
-// Every export of rectiflow/data answers wrong arguments with a RectiflowError that names function, expectation and value.
+// Every export of rectiflow/data rejects wrong arguments with a RectiflowError that names function, expectation and
+// value.
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +28,7 @@ const plan: data.PairPlan = {
   config: {},
 };
 
-/** A root of pairs in shards, and a writer that is in the midst of another folder. */
+/** A root of pairs in shards, and a writer in the middle of another folder. */
 async function stores() {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-data-arguments-'));
   const [whole, begun] = ['pairs', 'begun'].map((name) => join(folder, name, '0'));
@@ -45,8 +46,8 @@ async function stores() {
   };
 }
 
-it('refuses garbage by name, leaves no file, ends', async () => {
-  // Without arguments beyond the folder, downloadCifar10 asks the address of the authors.
+it('refuses garbage by name, leaves no file and terminates', async () => {
+  // With the folder as its only argument, downloadCifar10 would contact the authors' server.
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('there is no network here')));
   const { root, set, writer } = await stores();
   const options = { seed: 1, centered: true, dequantize: true, flip: true };
@@ -97,15 +98,15 @@ it('refuses garbage by name, leaves no file, ends', async () => {
   expect(await faultsOf(data, { valid, instances, excluded })).toEqual([]);
 });
 
-it('walks every key of a plan of pairs', async () => {
+it('checks every key of a plan of pairs', async () => {
   const { root } = await stores();
   for (const key of Object.keys(plan).filter((name) => name !== 'config'))
     await expect(data.PairWriter.open(join(root, '0'), { ...plan, [key]: Symbol('s') }, () => {})).rejects.toThrow(
-      `[PairWriter.open] expected plan.${key} to be as PairPlan says, got a symbol`,
+      `[PairWriter.open] expected plan.${key} to be as in PairPlan, got a symbol`,
     );
 });
 
-it('refuses to finish before the last batch, and a batch after it', async () => {
+it('refuses to finish before the last batch, and to write after it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-data-arguments-'));
   const writer = await data.PairWriter.open(folder, { ...plan, count: 2 }, () => {});
   await expect(writer.finish()).rejects.toThrow('[PairWriter.finish] expected 1 batches, got 0 so far');
@@ -115,13 +116,13 @@ it('refuses to finish before the last batch, and a batch after it', async () => 
   await writer.close();
 });
 
-it('refuses a width that would mirror for ever', () => {
+it('refuses a width that would loop forever', () => {
   expect(() => data.flipHorizontal(pixels, 0, 1)).toThrow(
     '[flipHorizontal] expected width to be a whole number >= 1, got 0',
   );
 });
 
-it('refuses what a data set of the caller loads wrongly', async () => {
+it('refuses wrong results of a custom data set', async () => {
   const wrong = { ...dataset, load: async () => new Uint8Array(1) };
   await expect(data.sequentialBatch(wrong, 0, 2, { centered: true })).rejects.toThrow(
     '[dataset.load] expected 2 images of 1 bytes, got a Uint8Array of 1',

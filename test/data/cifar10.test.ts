@@ -1,4 +1,4 @@
-// CIFAR-10 in each of its layouts, built by definition or by Python, and its download from a server on this machine.
+// CIFAR-10 in each of its layouts, built from their definitions or by Python, and its download from a local server.
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
@@ -22,7 +22,7 @@ function folderOf(files: Record<string, Uint8Array> = {}): string {
   return folder;
 }
 
-// Red is the number of the image, green of the row, blue of the column.
+// Red is the index of the image, green the row, blue the column.
 const planes = new Uint8Array(10_000 * 3072);
 for (let i = 0; i < 10_000; i++) for (let p = 0; p < 1024; p++) planes.set([i % 256], i * 3072 + p);
 for (let i = 0; i < 10_000; i++)
@@ -41,7 +41,7 @@ function binary(first: number): Uint8Array {
   return bytes;
 }
 
-// As Python 2 and NumPy 1 wrote the official files.
+// The format of the official files, which Python 2 and NumPy 1 wrote.
 function pickled(
   first: number,
   { labels = 10_000, shape = [10_000, 3072], type = 'u1', labelType = '' } = {},
@@ -129,19 +129,19 @@ describe('layouts', () => {
     expect(dataset.labels?.[7]).toBe(0);
   });
 
-  it('orders the batches of an archive of any name', async () => {
+  it('orders the batches of an archive, whatever its name', async () => {
     const folder = folderOf({ 'x.tgz': tarGz({ 'data_batch_5.bin': binary(1), 'data_batch_2.bin': binary(0) }) });
     const { dataset, missing } = await loadCifar10(join(folder, 'x.tgz'), 'train');
     expect(missing).toEqual(['data_batch_1.bin', 'data_batch_3.bin', 'data_batch_4.bin']);
     expect([dataset.labels?.[0], dataset.labels?.[10_000]]).toEqual([0, 1]);
   });
 
-  it('reads the batch held out, and prefers binary files', async () => {
+  it('reads the held-out batch, and prefers binary files', async () => {
     const root = folderOf({ test_batch: pickled(1), 'cifar-10-batches-bin/test_batch.bin': binary(5) });
     expect((await loadCifar10(root, 'heldOut')).dataset.labels?.[0]).toBe(5);
   });
 
-  it('reads what Python 3 pickled and archived', async () => {
+  it('reads files pickled and archived by Python 3', async () => {
     const { dataset } = await loadCifar10(fixture('cifar_python3.tar.gz'), 'heldOut');
     const image = await dataset.load(Int32Array.of(7));
     expect([...image.subarray(0, 6)]).toEqual([0, 1024 % 251, 2048 % 251, 1, 1025 % 251, 2049 % 251]);
@@ -209,7 +209,7 @@ describe('downloadCifar10', () => {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/cifar.tar.gz`;
   }
 
-  it('keeps a file with the right checksum and tells how far it is', async () => {
+  it('keeps a file with the right checksum and reports progress', async () => {
     const folder = join(folderOf(), 'new');
     const url = await serve((_, response) =>
       response.writeHead(200, { 'content-length': archive.length }).end(archive),
@@ -223,17 +223,17 @@ describe('downloadCifar10', () => {
   });
 
   it.each<[string, RequestListener, RegExp]>([
-    ['other bytes', (_, response) => response.end('other'), /sent has SHA-256 \w+ instead of/],
-    ['a refusal', (_, response) => response.writeHead(404).end(), /answers 404 Not Found; download it by other means/],
+    ['other bytes', (_, response) => response.end('other'), /the download from .* has SHA-256 \w+ instead of/],
+    ['a refusal', (_, response) => response.writeHead(404).end(), /answered 404 Not Found; download it by other means/],
     [
       'a connection that breaks',
       (_, response) => {
         response.writeHead(200, { 'content-length': archive.length });
         response.write(archive.subarray(0, 100), () => response.destroy());
       },
-      /cannot be downloaded from http.*put it there as cifar-10-binary\.tar\.gz/,
+      /cannot be downloaded from http.*save it there as cifar-10-binary\.tar\.gz/,
     ],
-  ])('keeps nothing of %s', async (_, listener, message) => {
+  ])('keeps no file after %s', async (_, listener, message) => {
     const folder = folderOf();
     const error = await downloadCifar10(folder, { url: await serve(listener), sha256 }).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
@@ -241,7 +241,7 @@ describe('downloadCifar10', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it('names the address when there is no server, and leaves an older file', async () => {
+  it('names the address if there is no server, and keeps an older file', async () => {
     const folder = folderOf();
     copyFileSync(fixture('tar_gnu.tar.gz'), join(folder, 'cifar-10-binary.tar.gz'));
     const error = await downloadCifar10(folder, { url: 'http://127.0.0.1:9/x' }).catch((problem) => problem);
@@ -252,7 +252,7 @@ describe('downloadCifar10', () => {
     expect(readFileSync(join(folder, 'cifar-10-binary.tar.gz'))).toEqual(archive);
   });
 
-  it('stops when asked to', async () => {
+  it('stops when aborted', async () => {
     const folder = folderOf();
     const url = await serve((_, response) => response.writeHead(200).write(archive.subarray(0, 100)));
     const controller = new AbortController();

@@ -1,5 +1,5 @@
-// EXIF orientation: images are seen as viewers show them, in every place that decodes files, or as they are stored where
-// that is asked for. Stored pixels are made from seen ones by the table of the standard (CIPA DC-008, 4.6.4).
+// EXIF orientation: every place that decodes files shows images upright, as viewers do, or as stored if the option says
+// so. Stored pixels are made from upright ones by the table of the standard (CIPA DC-008, 4.6.4).
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,13 +18,13 @@ const orientations = [1, 2, 3, 4, 5, 6, 7, 8];
 type Pixels = { width: number; height: number; data: Uint8Array };
 type Place = (row: number, column: number) => readonly [row: number, column: number];
 
-/** A picture without symmetry. */
+/** An image without symmetry. */
 function picture(width: number, height: number): Pixels {
   const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * i * 7 + 13 * i) % 251);
   return { width, height, data };
 }
 
-/** Where the standard puts the pixel that is seen at (row, column) of an image of that size: "0th row left side" and so on. */
+/** The stored position of the upright pixel (row, column) by the standard's table: "0th row left side" and so on. */
 function storedPlace(orientation: number, { width, height }: Pixels): Place {
   const places: Record<number, Place> = {
     1: (row, column) => [row, column],
@@ -72,7 +72,7 @@ function centre({ width, height, data }: Pixels): number[] {
 }
 
 let folders = 0;
-/** The images as files of a folder, 0.<format> and so on, with another one, so that there is a part held out. */
+/** Writes the images to a folder as 0.<format> and so on, with one more, so that there is a held-out part. */
 function folderOf(images: readonly Buffer[], format: string): string {
   const path = join(folder, String(folders++));
   mkdirSync(path);
@@ -80,7 +80,7 @@ function folderOf(images: readonly Buffer[], format: string): string {
   return path;
 }
 
-/** Every image of both parts. */
+/** All images of both parts. */
 async function allOf(open: (part: 'train' | 'heldOut') => Promise<ImageDataset>): Promise<number[][]> {
   const images: number[][] = [];
   for (const part of ['train', 'heldOut'] as const) {
@@ -95,19 +95,22 @@ describe.each([
   [7, 4],
   [4, 7],
   [6, 6],
-])('pictures seen as %d x %d', (width, height) => {
+])('upright images of %d x %d', (width, height) => {
   const seen = picture(width, height);
   const size = Math.min(width, height);
 
-  it.each(['png', 'webp'] as const)('.%s: all eight orientations are the same image, to the bit', async (format) => {
-    const files = await Promise.all(orientations.map((o) => encoded(stored(seen, o), o, format)));
-    const path = folderOf(files, format);
-    const images = await allOf((part) => openImageFolder(path, { size, channels: 3, part }));
-    expect(images).toHaveLength(8);
-    for (const image of images) expect(image).toEqual(centre(seen));
-  });
+  it.each(['png', 'webp'] as const)(
+    '.%s: decodes all eight orientations to the same image, bit for bit',
+    async (format) => {
+      const files = await Promise.all(orientations.map((o) => encoded(stored(seen, o), o, format)));
+      const path = folderOf(files, format);
+      const images = await allOf((part) => openImageFolder(path, { size, channels: 3, part }));
+      expect(images).toHaveLength(8);
+      for (const image of images) expect(image).toEqual(centre(seen));
+    },
+  );
 
-  it('a JPEG too, as near as JPEG is', async () => {
+  it('decodes JPEG to the same image within its precision', async () => {
     const files = await Promise.all(orientations.map((o) => encoded(stored(seen, o), o, 'jpeg')));
     const path = folderOf(files, 'jpg');
     const upright = await allOf((part) =>
@@ -117,7 +120,7 @@ describe.each([
       for (const [i, value] of image.entries()) expect(Math.abs(value - upright[0][i])).toBeLessThan(40);
   });
 
-  it('with exifOrientation false they are as they are stored', async () => {
+  it('reads images as stored with exifOrientation: false', async () => {
     for (const orientation of orientations) {
       const image = stored(seen, orientation);
       const file = await encoded(image, orientation, 'png');
@@ -128,7 +131,7 @@ describe.each([
   });
 });
 
-it('a resized image is turned as a viewer would turn it first', async () => {
+it('resizes to the same pixels as turning first', async () => {
   const seen = picture(60, 41);
   for (const orientation of orientations) {
     const file = await encoded(stored(seen, orientation), orientation, 'png');
@@ -139,12 +142,12 @@ it('a resized image is turned as a viewer would turn it first', async () => {
         (await openImageFolder(folderOf([bytes, bytes], 'png'), options)).load(Int32Array.of(0)),
       ),
     );
-    // Rows before columns or columns before rows: the decoder rounds in between.
+    // The decoder rounds between the pass over rows and the pass over columns, whose order differs.
     for (const [i, value] of turned.entries()) expect(Math.abs(value - plain[i])).toBeLessThanOrEqual(1);
   }
 });
 
-it('grey images are turned as well', async () => {
+it('turns grey images', async () => {
   const seen = picture(5, 5);
   const files = await Promise.all([1, 6, 8, 3].map((o) => encoded(stored(seen, o), o, 'png')));
   const path = folderOf(files, 'png');
@@ -152,10 +155,10 @@ it('grey images are turned as well', async () => {
   for (const image of images) expect(image).toEqual(images[0]);
 });
 
-it('a value that EXIF does not know turns nothing', async () => {
+it('ignores an undefined orientation', async () => {
   const seen = picture(5, 3);
   const plain = await encoded(seen, undefined, 'jpeg');
-  // An APP1 segment of one entry, the tag Orientation (0x0112), of the value 9.
+  // An APP1 segment with one entry, the tag Orientation (0x0112) with the value 9.
   const exif = Buffer.from(
     'ffe10022457869660000' + '49492a0008000000' + '0100' + '1201' + '0300' + '01000000' + '09000000' + '00000000',
     'hex',
@@ -167,7 +170,7 @@ it('a value that EXIF does not know turns nothing', async () => {
   expect(images[2]).toEqual(images[0]);
 });
 
-it('LSUN: values of a database are turned too, unless asked not to be', async () => {
+it('turns the values of an LSUN database, unless exifOrientation is false', async () => {
   const seen = picture(5, 3);
   const path = join(folder, 'database.mdb');
   const values = await Promise.all(
@@ -182,7 +185,7 @@ it('LSUN: values of a database are turned too, unless asked not to be', async ()
 });
 
 describe('data.exif_orientation', () => {
-  it('is true, and says which images a configuration trains on', async () => {
+  it('is true by default, and determines the images that a configuration trains on', async () => {
     const seen = picture(5, 3);
     const file = await encoded(stored(seen, 6), 6, 'png');
     const root = folderOf([file, file, file], 'png');
@@ -195,7 +198,7 @@ describe('data.exif_orientation', () => {
     expect(await load({ 'data.exif_orientation': false })).toEqual(centre(stored(seen, 6)));
   });
 
-  it('is part of the name of kept statistics, where it has an effect', async () => {
+  it('is part of the name of cached statistics if it has an effect', async () => {
     const network = { key: 'pixels' };
     const nameOf = async (dataset: string, value: boolean) =>
       statisticsPath(await configWith('base', { 'data.dataset': dataset, 'data.exif_orientation': value }), network);
@@ -204,7 +207,7 @@ describe('data.exif_orientation', () => {
     expect(await nameOf('CIFAR10', true)).toBe(await nameOf('CIFAR10', false));
   });
 
-  it('is said to have no effect on sets that are no image files', async () => {
+  it('is reported to have no effect on data sets without image files', async () => {
     const inert = async (dataset: string) =>
       inertBeside(await configWith('base', { 'data.dataset': dataset }), ['data.exif_orientation']);
     expect(await inert('CIFAR10')).toEqual(['data.exif_orientation has no effect with data.dataset CIFAR10']);

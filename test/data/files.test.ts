@@ -1,4 +1,4 @@
-// CIFAR-10 and MNIST files built byte by byte by their definitions, and what is wrong with damaged ones.
+// CIFAR-10 and MNIST files built byte by byte from their definitions, and damaged ones.
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ describe('CIFAR-10', () => {
     const bytes = new Uint8Array(10_000 * record);
     for (let i = 0; i < 10_000; i++) {
       bytes[i * record] = (i + first) % 10;
-      // Red is the number of the image, green of the row, blue of the column.
+      // Red is the index of the image, green the row, blue the column.
       for (let p = 0; p < 1024; p++) {
         bytes[i * record + 1 + p] = i % 256;
         bytes[i * record + 1025 + p] = p >> 5;
@@ -28,7 +28,7 @@ describe('CIFAR-10', () => {
     return bytes;
   };
 
-  it('reads planes as channels, labels, and says what is missing', async () => {
+  it('reads planes as channels, reads labels, and lists missing batches', async () => {
     const { dataset, missing } = await loadCifar10(
       folderOf({ 'data_batch_2.bin': batch(0), 'data_batch_4.bin': batch(3) }),
       'train',
@@ -41,7 +41,11 @@ describe('CIFAR-10', () => {
   });
 
   it.each([
-    ['cut off', batch(0).subarray(0, 1000), /test_batch\.bin: has 1000 bytes instead of 30730000; it is cut off/],
+    [
+      'that is truncated',
+      batch(0).subarray(0, 1000),
+      /test_batch\.bin: has 1000 bytes instead of 30730000; it is truncated/,
+    ],
     ['with a wrong label', batch(0).fill(99, 2 * record, 2 * record + 1), /record 2 has label 99, expected 0\.\.9/],
   ])('refuses a batch %s', async (_, bytes, message) => {
     await expect(loadCifar10(folderOf({ 'test_batch.bin': bytes }), 'heldOut')).rejects.toThrow(message);
@@ -74,17 +78,17 @@ describe('MNIST', () => {
   });
 
   it.each<[string, Uint8Array, Uint8Array, RegExp]>([
-    ['cut off', images.subarray(0, 20), labels, /says \[2, 2, 3\] and has 4 elements/],
-    ['of a huge size', idx([2 ** 31, 2 ** 31, 3], [1]), labels, /has 1 elements/],
-    ['empty', new Uint8Array(0), labels, /is no IDX file/],
-    ['of labels', labels, labels, /is no IDX file of unsigned bytes with 3 dimensions/],
+    ['that is truncated', images.subarray(0, 20), labels, /declares \[2, 2, 3\] but has 4 elements/],
+    ['of a huge size', idx([2 ** 31, 2 ** 31, 3], [1]), labels, /but has 1 elements/],
+    ['empty', new Uint8Array(0), labels, /is not an IDX file/],
+    ['of labels', labels, labels, /is not an IDX file of unsigned bytes with 3 dimensions/],
     ['with fewer labels', images, idx([1], [7]), /has 1 labels for the 2 images/],
   ])('refuses one %s', async (_, first, second, message) => {
     const folder = folderOf({ 't10k-images-idx3-ubyte': first, 't10k-labels-idx1-ubyte': second });
     await expect(loadMnist(folder, 'heldOut')).rejects.toThrow(message);
   });
 
-  it('refuses what is no gzip, and a missing file', async () => {
+  it('refuses a file that is not gzip, and a missing file', async () => {
     const folder = folderOf({ 'train-images-idx3-ubyte.gz': images });
     await expect(loadMnist(folder, 'train')).rejects.toThrow(/cannot be decompressed/);
     await expect(loadMnist(folder, 'heldOut')).rejects.toThrow(/holds none of t10k-images-idx3-ubyte/);

@@ -1,4 +1,4 @@
-// Folders of images: pixels against Pillow's (fixtures/images/make_images.py), the split, and files that cannot be read.
+// Folders of images: pixels compared with Pillow (fixtures/images/make_images.py), the split, and unreadable files.
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ it.each([
   ['1.png', 1],
   ['2.webp', 2],
   ['3.jpg', 3],
-])('%s as Pillow resizes it, within a level on average', async (name, index) => {
+])('resizes %s like Pillow, within one level on average', async (name, index) => {
   const folder = folderOf({ 'a.jpg': '0.jpg', [`pictures/${name}`]: name });
   const [pillow] = (await readNpz(join(fixtures, 'pillow.npz'))).values();
   const want = (pillow.data as Uint8Array).subarray(index * 3072, (index + 1) * 3072);
@@ -38,7 +38,7 @@ it.each([
   expect(Math.min(...images.map(distance))).toBeLessThan(1);
 });
 
-it('trains on some and holds out others, the same each time', async () => {
+it('splits the files into training and held-out images, the same each time', async () => {
   const names = Object.fromEntries(Array.from({ length: 41 }, (_, i) => [`${i}.jpg`, '0.jpg']));
   const folder = folderOf({ ...names, 'notes.txt': new Uint8Array(3) });
   const counts = [];
@@ -47,13 +47,13 @@ it('trains on some and holds out others, the same each time', async () => {
   expect(counts).toEqual([38, 3, 38]);
 });
 
-it('grey images have one channel when asked', async () => {
+it('reads grey images as one channel on request', async () => {
   const folder = folderOf({ '0.jpg': '0.jpg', '1.jpg': '3.jpg' });
   const set = await openImageFolder(folder, { size: 16, channels: 1, part: 'train' });
   expect((await set.load(Int32Array.of(0))).length).toBe(256);
 });
 
-it('names unreadable files once, puts others in their place, and gives up past the limit', async () => {
+it('names unreadable files once, replaces them by others, and fails above the limit', async () => {
   const whole = readFileSync(join(fixtures, '0.jpg'));
   const broken = Object.fromEntries(
     Array.from({ length: 4 }, (_, i) => [`bad${i}.jpg`, i === 0 ? new Uint8Array(0) : whole.subarray(0, 200 * i)]),
@@ -65,7 +65,7 @@ it('names unreadable files once, puts others in their place, and gives up past t
   const set = await openImageFolder(folder, options);
   const images = await set.load(all(set.count));
   await set.load(all(set.count));
-  expect(new Set(notices.map((text) => /bad\d\.jpg cannot be read and is left out/.exec(text)?.[0])).size).toBe(
+  expect(new Set(notices.map((text) => /bad\d\.jpg cannot be read and is skipped/.exec(text)?.[0])).size).toBe(
     notices.length,
   );
   expect(notices.length).toBeGreaterThan(1);
@@ -74,10 +74,10 @@ it('names unreadable files once, puts others in their place, and gives up past t
   await expect(strict.load(all(strict.count))).rejects.toThrow(/has more than 1 unreadable images; the last: .*bad\d/);
 });
 
-it('refuses a folder that is missing or holds no image', async () => {
+it('refuses a folder that is missing or has no image', async () => {
   const options = { size: 8, channels: 3, part: 'train' } as const;
   await expect(openImageFolder('/no/such', options)).rejects.toThrow('/no/such: no such file or folder');
-  await expect(openImageFolder(folderOf({}), options)).rejects.toThrow('holds no file that fits');
+  await expect(openImageFolder(folderOf({}), options)).rejects.toThrow('has no file that matches');
   await expect(openImageFolder(folderOf({ '0.jpg': '0.jpg' }), { ...options, part: 'heldOut' })).rejects.toThrow(
     'too few',
   );

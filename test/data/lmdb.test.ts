@@ -1,5 +1,5 @@
-// LMDB databases written by python-lmdb (fixtures/lsun/make_lsun.py), and what must not end the process: files that are
-// cut off, damaged, of another kind, or become shorter while they are open.
+// LMDB databases written by python-lmdb (fixtures/lsun/make_lsun.py), and files that must not crash the process:
+// truncated, damaged, of another kind, or shortened while they are open.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -34,20 +34,20 @@ function damagedCopy(change: (bytes: Buffer) => void): string {
   return path;
 }
 
-/** Opens and reads all of it. */
+/** Opens a database and reads all of it. */
 async function readAll(path: string): Promise<[key: string, value: Uint8Array][]> {
   using database = await openLmdb(path);
   return Array.from({ length: database.count }, (_, i) => [Buffer.from(database.key(i)).toString(), database.value(i)]);
 }
 
-/** Byte of the meta page in force. */
+/** Byte position of the current meta page. */
 function metaOf(bytes: Buffer): number {
   return bytes.readBigUInt64LE(16 + 128) < bytes.readBigUInt64LE(PAGE + 16 + 128) ? PAGE : 0;
 }
 
 const rootOf = (bytes: Buffer) => Number(bytes.readBigUInt64LE(metaOf(bytes) + 16 + 112)) * PAGE;
 
-it('reads keys in order and values in leaf and overflow pages, from a folder without rights to write', async () => {
+it('reads keys in order and values in leaf and overflow pages, from a read-only folder', async () => {
   const readOnly = join(folder, 'read_only');
   mkdirSync(readOnly);
   copyFileSync(source, join(readOnly, 'data.mdb'));
@@ -61,10 +61,10 @@ it('reads keys in order and values in leaf and overflow pages, from a folder wit
   expect(entries.map(([, value]) => value.length)).toEqual([1578, 1348, 1871, 2006, 1379, 646]);
 });
 
-it('what it returned stays after it was closed, and it says so when read later', async () => {
+it('keeps returned arrays valid after closing, and refuses later reads', async () => {
   const database = await openLmdb(source);
   const key = database.key(0);
-  expect(() => database.value(6)).toThrow('has 6 keys, none of index 6');
+  expect(() => database.value(6)).toThrow('has 6 keys; index 6 is out of range');
   database[Symbol.dispose]();
   database[Symbol.dispose]();
   expect(Buffer.from(key).toString()).toMatch(/^[0-9a-f]{40}$/);
@@ -73,19 +73,19 @@ it('what it returned stays after it was closed, and it says so when read later',
 
 describe('refuses', () => {
   const cases: [what: string, change: (bytes: Buffer) => void, message: string | RegExp][] = [
-    ['another kind of file', (bytes) => bytes.fill('random'), /is no LMDB database: its magic number is 0x/],
-    ['a second meta page of another kind', (bytes) => bytes.fill(0, PAGE, 2 * PAGE), 'is no LMDB database'],
+    ['another kind of file', (bytes) => bytes.fill('random'), /is not an LMDB database: its magic number is 0x/],
+    ['a second meta page of another kind', (bytes) => bytes.fill(0, PAGE, 2 * PAGE), 'is not an LMDB database'],
     ['another format', (bytes) => bytes.writeUInt32LE(2, 16 + 4), 'format 2; expected 1'],
     ['a page size of 0', (bytes) => bytes.writeUInt32LE(0, 16 + 24), 'a page size of 0'],
-    ['several values a key', (bytes) => bytes.writeUInt16LE(4, metaOf(bytes) + 16 + 76), 'MDB_DUPSORT'],
-    ['a depth that is none', (bytes) => bytes.writeUInt16LE(99, metaOf(bytes) + 16 + 78), 'depth 99'],
+    ['several values per key', (bytes) => bytes.writeUInt16LE(4, metaOf(bytes) + 16 + 76), 'MDB_DUPSORT'],
+    ['an impossible depth', (bytes) => bytes.writeUInt16LE(99, metaOf(bytes) + 16 + 78), 'depth 99'],
     ['a root beyond the end', (bytes) => bytes.writeBigUInt64LE(77n, metaOf(bytes) + 16 + 112), 'refers to page 77'],
-    ['a count that is wrong', (bytes) => bytes.writeBigUInt64LE(7n, metaOf(bytes) + 16 + 104), 'says 7 entries'],
+    ['a wrong count', (bytes) => bytes.writeBigUInt64LE(7n, metaOf(bytes) + 16 + 104), 'declares 7 entries'],
     ['a page of another number', (bytes) => bytes.writeUInt32LE(1, rootOf(bytes)), 'has a wrong header in page'],
-    ['a branch of one', (bytes) => bytes.writeUInt16LE(18, rootOf(bytes) + 12), 'has 1 nodes in page'],
+    ['a branch with one child', (bytes) => bytes.writeUInt16LE(18, rootOf(bytes) + 12), 'has 1 nodes in page'],
     ['a node beyond its page', (bytes) => bytes.writeUInt16LE(4090, rootOf(bytes) + 16), 'has node 0 out of bounds'],
     [
-      'a page below itself',
+      'a page that is its own child',
       (bytes) => bytes.writeUInt16LE(rootOf(bytes) / PAGE, rootOf(bytes) + bytes.readUInt16LE(rootOf(bytes) + 16)),
       'has a wrong header',
     ],
@@ -108,22 +108,22 @@ describe('refuses', () => {
     [0, 'it has 0 bytes'],
     [100, 'it has 100 bytes'],
     [PAGE, 'it has 4096 bytes'],
-    [3 * PAGE, 'is cut off: its last page ends at byte 36864, the file at 12288'],
-    [36863, 'is cut off'],
-  ])('a file cut off at byte %d', async (bytes, message) => {
+    [3 * PAGE, 'is truncated: its last page ends at byte 36864, the file at 12288'],
+    [36863, 'is truncated'],
+  ])('a file truncated at byte %d', async (bytes, message) => {
     const path = damagedCopy(() => {});
     truncateSync(path, bytes);
     await expect(openLmdb(path)).rejects.toThrow(message);
   });
 
-  it('a folder without a database, and one that is not there', async () => {
+  it('a folder without a database, and a missing folder', async () => {
     mkdirSync(join(folder, 'empty'));
     await expect(openLmdb(join(folder, 'empty'))).rejects.toThrow('empty/data.mdb: no such file or folder');
     await expect(openLmdb('/no/such')).rejects.toThrow('/no/such: no such file or folder');
   });
 });
 
-/** Byte of the first node in the file whose value lies in overflow pages, among the leaves that are in force. */
+/** Byte position of the first node, among the current leaves, whose value is in overflow pages. */
 function overflowNode(bytes: Buffer): number {
   const root = rootOf(bytes);
   const nodes = (page: number) =>
@@ -137,11 +137,11 @@ function overflowNode(bytes: Buffer): number {
   return found;
 }
 
-it('damage anywhere ends in an error of ours or in values, never in a crash', async () => {
+it('returns values or a RectiflowError for damage anywhere, and never crashes', async () => {
   const whole = readFileSync(source);
   const change = fc.record({
     page: fc.nat(whole.length / PAGE - 1),
-    // Headers, tables of nodes and nodes are where structure lies.
+    // The structure is in the headers, the tables of nodes and the nodes.
     at: fc.oneof(fc.nat(159), fc.nat(PAGE - 1)),
     byte: fc.oneof(fc.constantFrom(0, 1, 127, 255), fc.nat(255)),
   });
@@ -156,7 +156,7 @@ it('damage anywhere ends in an error of ours or in values, never in a crash', as
   );
 });
 
-it('a file that becomes shorter while it is open is an error that says where it ends', async () => {
+it('throws an error with the new end of a file that becomes shorter while it is open', async () => {
   const path = join(folder, 'shortened.mdb');
   copyFileSync(source, path);
   using database = await openLmdb(path);
@@ -164,7 +164,7 @@ it('a file that becomes shorter while it is open is an error that says where it 
   truncateSync(path, 2 * PAGE + 100);
   const attempts = [
     ...keys.map((_, i) => () => database.value(i)),
-    // The page of the last key is still in memory; those of the others are read again.
+    // The page of the last key is still in memory; the other pages are read again.
     () => database.key(0),
   ];
   for (const attempt of attempts)
@@ -181,7 +181,7 @@ it('a file that becomes shorter while it is open is an error that says where it 
   for (let i = 0; i < database.count; i++) expect(() => database.value(i)).toThrow('it ends at byte 0');
 });
 
-it('a file that is replaced or removed while it is open stays what it was', async () => {
+it('keeps reading the old content of a file that is replaced or removed while it is open', async () => {
   const path = join(folder, 'removed.mdb');
   copyFileSync(source, path);
   using database = await openLmdb(path);
@@ -191,7 +191,7 @@ it('a file that is replaced or removed while it is open stays what it was', asyn
   expect(database.value(3)).toEqual(before);
 });
 
-it('keys are those of any order of asking', async () => {
+it('returns the same keys in any order of access', async () => {
   using database = await openLmdb(source);
   const keyOf = (i: number) => Buffer.from(database.key(i)).toString();
   const forward = Array.from({ length: database.count }, (_, i) => keyOf(i));
@@ -200,7 +200,7 @@ it('keys are those of any order of asking', async () => {
   expect(forward).toEqual([...forward].sort());
 });
 
-it('a hundred entries, the first of which is empty', async () => {
+it('reads a hundred entries, the first of which is empty', async () => {
   const entries = Array.from({ length: 100 }, (_, i) => {
     const key = `key${String(i).padStart(4, '0')}`;
     return [key, new Uint8Array(i * i).fill(i)] as const;
@@ -210,7 +210,7 @@ it('a hundred entries, the first of which is empty', async () => {
   expect(await readAll(path)).toEqual(entries.map(([key, value]) => [key, value]));
 });
 
-it('a pipe, and a folder in place of the file', { timeout: 10_000 }, async () => {
+it('refuses a pipe, and a folder in place of the file', { timeout: 10_000 }, async () => {
   execFileSync('mkfifo', [join(folder, 'pipe')]);
   await expect(openLmdb(join(folder, 'pipe'))).rejects.toThrow('pipe: is not a regular file');
   mkdirSync(join(folder, 'nested/data.mdb'), { recursive: true });

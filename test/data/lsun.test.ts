@@ -1,4 +1,5 @@
-// LSUN's databases: pixels against Pillow's (fixtures/lsun/make_lsun.py), categories and parts, values that are no image.
+// LSUN databases: pixels compared with Pillow (fixtures/lsun/make_lsun.py), categories and parts, values that are not
+// images.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ const parts = ['train', 'heldOut'] as const;
 const all = (count: number) => Int32Array.from({ length: count }, (_, i) => i);
 const temporary = () => mkdtempSync(join(tmpdir(), 'rectiflow-lsun-'));
 
-/** A copy of the training database in which the first `count` values are no images. */
+/** A copy of the training database in which the first `count` values are not images. */
 async function withBrokenValues(count: number): Promise<string> {
   const bytes = readFileSync(join(trainDatabase, 'data.mdb'));
   using database = await openLmdb(trainDatabase);
@@ -30,7 +31,7 @@ async function withBrokenValues(count: number): Promise<string> {
   return folder;
 }
 
-it.each(parts)('%s: as Pillow resizes it, within a level on average', async (part) => {
+it.each(parts)('%s: resizes like Pillow, within one level on average', async (part) => {
   const pillow = await readNpz(join(fixtures, 'pillow.npz'));
   const want = pillow.get(part === 'train' ? 'train' : 'val')?.data as Uint8Array;
   using set = await openLsun(fixtures, { ...church, part });
@@ -44,7 +45,7 @@ it.each(parts)('%s: as Pillow resizes it, within a level on average', async (par
   }
 });
 
-it('splits a single database by its keys, whether it is named by its folder, its file or its category', async () => {
+it('splits a single database by its keys, whether it is given by its folder, its file or its category', async () => {
   const root = temporary();
   cpSync(trainDatabase, join(root, 'church_outdoor_val_lmdb'), { recursive: true });
   const images = [];
@@ -66,22 +67,22 @@ it('splits a single database by its keys, whether it is named by its folder, its
   expect(sum(images[0]) + sum(images[1])).toBe(sum(both));
 });
 
-it('says which categories there are', async () => {
+it('lists the available categories', async () => {
   const open = (root: string, category: string) => openLsun(root, { ...options, category, part: 'train' });
   await expect(open(fixtures, '')).rejects.toThrow(
-    'no category (data.category) is named; categories there: church_outdoor',
+    'no category (data.category) is given; it has the categories church_outdoor',
   );
   await expect(open(fixtures, 'bedroom')).rejects.toThrow(
-    'holds neither bedroom_train_lmdb nor bedroom_val_lmdb; categories there: church_outdoor',
+    'has neither bedroom_train_lmdb nor bedroom_val_lmdb; it has the categories church_outdoor',
   );
-  await expect(open(temporary(), 'bedroom')).rejects.toThrow('it holds no category');
+  await expect(open(temporary(), 'bedroom')).rejects.toThrow('it has no category');
   await expect(open('/no/such', 'bedroom')).rejects.toThrow('/no/such: no such file or folder');
   const root = temporary();
   mkdirSync(join(root, 'tower_val_lmdb'));
   await expect(open(root, 'tower')).rejects.toThrow('tower_val_lmdb/data.mdb: no such file or folder');
 });
 
-it('names values that are no image, puts others in their place, and gives up past the limit', async () => {
+it('names values that are not images, replaces them by others, and fails above the limit', async () => {
   const root = await withBrokenValues(3);
   const notices: string[] = [];
   const open = (tolerated: number) =>
@@ -91,12 +92,12 @@ it('names values that are no image, puts others in their place, and gives up pas
   await set.load(all(set.count));
   expect(notices.length).toBeGreaterThan(1);
   expect(new Set(notices).size).toBe(notices.length);
-  for (const text of notices) expect(text).toMatch(/data\.mdb, key [0-9a-f]{40}, cannot be read and is left out: /);
+  for (const text of notices) expect(text).toMatch(/data\.mdb, key [0-9a-f]{40}, cannot be read and is skipped: /);
   using strict = await open(1);
   await expect(strict.load(all(strict.count))).rejects.toThrow('has more than 1 unreadable images; the last: ');
 });
 
-it('a database without an image is one error', async () => {
+it('reports a database without images in one error', async () => {
   using set = await openLsun(await withBrokenValues(6), { ...options, part: 'train' });
-  await expect(set.load(Int32Array.of(0))).rejects.toThrow('holds no readable image');
+  await expect(set.load(Int32Array.of(0))).rejects.toThrow('has no readable image');
 });

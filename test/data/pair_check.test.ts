@@ -1,4 +1,4 @@
-// What the check finds in stores that are whole, and in each way in which one can be broken; what training refuses.
+// The findings of the pair check for sound folders and for every kind of fault, and the refusals of training.
 import {
   copyFileSync,
   cpSync,
@@ -29,7 +29,7 @@ import { endOf, makePairs } from '../support/pairs.ts';
 const official = { layout: 'official' as const };
 const u16 = { dtype: 'u16' as const, range: [-2, 2] as [number, number] };
 
-/** "what: detail" of everything that is not in order. */
+/** Every finding that is not 'ok', as "state what: detail". */
 async function faults(root: string, options?: PairCheckOptions): Promise<string[]> {
   const findings = await checkPairs(root, options);
   return findings.flatMap(({ what, state, detail }) => (state === 'ok' ? [] : [`${state} ${what}: ${detail}`]));
@@ -50,7 +50,7 @@ async function change(path: string, edit: (data: Float32Array) => void) {
   await writeNpy(path, { shape, dtype: 'f32', data });
 }
 
-describe('finds nothing wrong', () => {
+describe('finds no fault', () => {
   it.each([
     ['shards', {}],
     ['shards of 16 bits', u16],
@@ -63,17 +63,17 @@ describe('finds nothing wrong', () => {
     expect(await refusal(root)).toBe('');
   });
 
-  it('in official files without a manifest, but knows less of them', async () => {
+  it('in official files without a manifest, with fewer checks', async () => {
     const root = await makePairs({ ...official, noise: { law: 'normal', seed: 7, stream: 2, scale: 0.5 } });
     rmSync(join(root, '7/manifest.json'));
-    expect(await faults(root, { noiseScale: 0.5 })).toEqual(['note checksums: none are known']);
+    expect(await faults(root, { noiseScale: 0.5 })).toEqual(['note checksums: no checksums are stored']);
     expect(await refusal(root, 0.5)).toBe('');
     expect(await refusal(root, 1)).toMatch(
-      /z0 is no noise of deviation 1 \(sampling\.init_noise_scale\).*variance 0\.2\d/,
+      /z0 is not noise of deviation 1 \(sampling\.init_noise_scale\).*variance 0\.2\d/,
     );
   });
 
-  it('and says where they come from', async () => {
+  it('and reports their origin', async () => {
     const [folder] = await checkPairs(await makePairs(u16));
     expect(folder).toEqual({
       what: 'folder 7',
@@ -85,7 +85,7 @@ describe('finds nothing wrong', () => {
 });
 
 describe('finds', () => {
-  it('exchanged ends, and training refuses them', async () => {
+  it('swapped ends, which training refuses', async () => {
     const root = await makePairs(official);
     const [a, b] = [join(root, '7/z0.npy'), join(root, '7/z1.npy')];
     renameSync(a, `${a}.x`);
@@ -93,28 +93,28 @@ describe('finds', () => {
     renameSync(`${a}.x`, b);
     rmSync(join(root, '7/manifest.json'));
     const found = await faults(root);
-    expect(found).toContain('broken order: z0 and z1 are exchanged: z1 is the noise');
+    expect(found).toContain('broken order: z0 and z1 are swapped: z1 is the noise');
     expect(found.join()).toMatch(/broken z0 is noise: no: variance/);
-    expect(await refusal(root)).toMatch(/z0 and z1 are exchanged: z1 is the noise, .*; see rectiflow pairs /);
+    expect(await refusal(root)).toMatch(/z0 and z1 are swapped: z1 is the noise, .*; see rectiflow pairs /);
   });
 
-  it('z1 that is noise: a flow that was not trained', async () => {
+  it('z1 that is noise, from an untrained flow', async () => {
     const end = (index: number) => {
       const values = new Float32Array(48);
       fillNormals(values, 99, index, 0);
       return values;
     };
     expect(await faults(await makePairs({}, { end }))).toEqual([
-      'note order: z1 is noise as well: has the flow been trained?',
+      'note order: z1 is noise too: has the flow been trained?',
     ]);
   });
 
-  it('a store that is not complete, and training refuses it', async () => {
+  it('an incomplete folder, which training refuses', async () => {
     const root = await makePairs({}, { stopAfter: 3 });
-    const incomplete = /7: holds 24 of 50 pairs; give the command that makes them once more, or move the folder away/;
+    const incomplete = /7: has 24 of 50 pairs; repeat the command that generates them, or move the folder away/;
     expect((await faults(root))[0]).toMatch(incomplete);
     expect(await refusal(root)).toMatch(incomplete);
-    // The other folders are still looked at.
+    // The other folders are still checked.
     await makePairs(
       { noise: { law: 'normal', seed: 8, stream: 2, scale: 1 } },
       { root, name: '8', end: (i, s) => endOf(i + 100, s) },
@@ -129,54 +129,56 @@ describe('finds', () => {
     const bytes = readFileSync(shard);
     bytes[bytes.length - 3] ^= 1;
     writeFileSync(shard, bytes);
-    expect(await faults(changed)).toEqual(['broken checksums: differ: 7 pairs 16 to 23']);
+    expect(await faults(changed)).toEqual(['broken checksums: mismatches: 7 pairs 16 to 23']);
     expect(await faults(changed, { limit: 16 })).toEqual([]);
     truncateSync(shard, 200);
-    expect((await faults(changed))[0]).toMatch(/z1_000002\.npy: has 200 bytes, expected \d+; it is cut off or damaged/);
+    expect((await faults(changed))[0]).toMatch(
+      /z1_000002\.npy: has 200 bytes, expected \d+; it is truncated or damaged/,
+    );
     expect(await refusal(changed)).toMatch(/z1_000002\.npy: has 200 bytes/);
     rmSync(shard);
     expect(await refusal(changed)).toMatch(/z1_000002\.npy: no such file/);
   });
 
-  it('values that are not finite, and training refuses them', async () => {
+  it('non-finite values, which training refuses', async () => {
     const root = await makePairs(official);
     await change(join(root, '7/z1.npy'), (data) => (data[5 * 48 + 3] = Number.NaN));
     const found = await faults(root);
     expect(found).toContain('broken finite: not finite: z1 of 7 pair 5');
-    expect(found).toContain('broken checksums: differ: 7 pairs 0 to 7');
+    expect(found).toContain('broken checksums: mismatches: 7 pairs 0 to 7');
     expect(await refusal(root)).toMatch(/z1 of pair 5 holds NaN; see rectiflow pairs/);
     await change(join(root, '7/z0.npy'), (data) => (data[48] = Number.POSITIVE_INFINITY));
     expect(await refusal(root)).toMatch(/z0 of pair 1 holds Infinity/);
   });
 
-  it('pairs that are there twice', async () => {
+  it('duplicate pairs', async () => {
     const root = await makePairs();
     cpSync(join(root, '7'), join(root, '8'), { recursive: true });
     expect(await faults(root)).toEqual(
       [
-        'broken z0 unique: 50 times the same: 7 pair 0 = 8 pair 0; 7 pair 1 = 8 pair 1; 7 pair 10 = 8 pair 10; ... 50 in all',
-        'broken z1 unique: 50 times the same: 7 pair 0 = 8 pair 0; 7 pair 1 = 8 pair 1; 7 pair 10 = 8 pair 10; ... 50 in all',
-      ].map((line) => expect.stringMatching(new RegExp(`^${line.slice(0, 42)}.*\\.\\.\\. 50 in all$`))),
+        'broken z0 unique: 50 duplicates: 7 pair 0 = 8 pair 0; 7 pair 1 = 8 pair 1; 7 pair 10 = 8 pair 10; ... 50 in total',
+        'broken z1 unique: 50 duplicates: 7 pair 0 = 8 pair 0; 7 pair 1 = 8 pair 1; 7 pair 10 = 8 pair 10; ... 50 in total',
+      ].map((line) => expect.stringMatching(new RegExp(`^${line.slice(0, 38)}.*\\.\\.\\. 50 in total$`))),
     );
     const once = await makePairs({}, { end: (index, shape) => endOf(index === 31 ? 30 : index, shape) });
-    expect(await faults(once)).toEqual(['broken z1 unique: 1 times the same: 7 pair 30 = 7 pair 31']);
+    expect(await faults(once)).toEqual(['broken z1 unique: 1 duplicates: 7 pair 30 = 7 pair 31']);
   });
 
-  it('z0 of another seed than the manifest says', async () => {
+  it('z0 of a seed other than the one in the manifest', async () => {
     const root = await makePairs(official);
     const other = await makePairs({ ...official, noise: { law: 'normal', seed: 8, stream: 2, scale: 1 } });
     copyFileSync(join(other, '7/z0.npy'), join(root, '7/z0.npy'));
-    expect((await faults(root)).join()).toMatch(/^broken z0 of 7: is not the noise of seed 7: pair 0; .* 16 in all$/);
+    expect((await faults(root)).join()).toMatch(/^broken z0 of 7: is not the noise of seed 7: pair 0; .* 16 in total$/);
   });
 
-  it('values beyond the range of 16 bits', async () => {
+  it('values outside the range of 16 bits', async () => {
     const end = (index: number, shape: Parameters<typeof endOf>[1]) => endOf(index, shape).map((value) => 6 * value);
     expect((await faults(await makePairs(u16, { end }))).join()).toMatch(
-      /^broken 16 bits: \d+ % of z1 of 7 beyond \[-2, 2\]$/,
+      /^broken 16 bits: \d+ % of z1 of 7 are outside \[-2, 2\]$/,
     );
   });
 
-  it('another number than planned, another teacher, another shape', async () => {
+  it('an unplanned number of pairs, several teachers, a different shape', async () => {
     const root = await makePairs();
     const noise = { law: 'normal', seed: 8, stream: 2, scale: 1 } as const;
     const end: typeof endOf = (index, shape) => endOf(index + 1000, shape);
@@ -185,14 +187,14 @@ describe('finds', () => {
     expect(await faults(root, { planned: 60 })).toEqual([
       'broken folder 9: holds [1, 4, 4], expected [3, 4, 4]',
       'note count: 100 pairs; 7 has 50 of 60 planned; 8 has 50 of 60 planned',
-      'note teachers: the folders are of 2 different teachers',
+      'note teachers: the folders come from 2 different teachers',
     ]);
     expect(await refusal(root)).toMatch(/9: holds \[50, 1, 4, 4\], expected \[pairs, 3, 4, 4\]/);
   });
 
-  it('fewer than are advised for CIFAR-10', async () => {
+  it('fewer pairs than recommended for CIFAR-10', async () => {
     const root = await makePairs({ shape: [3, 32, 32], count: 9 });
-    expect(await faults(root)).toEqual(['note count: 9 pairs; 1,000,000 are advised for CIFAR-10']);
+    expect(await faults(root)).toEqual(['note count: 9 pairs; 1,000,000 are recommended for CIFAR-10']);
   });
 
   it('ends that drift from the data', async () => {
@@ -212,7 +214,7 @@ describe('finds', () => {
     expect(await states(0, 3)).toEqual(['broken']);
   });
 
-  it('nothing at all: a root without pairs is an error', async () => {
+  it('no pairs at all, which is an error', async () => {
     const root = mkdtempSync(join(tmpdir(), 'rectiflow-pairs-'));
     mkdirSync(join(root, 'notes'));
     await expect(checkPairs(root)).rejects.toThrow(/holds no pairs/);
@@ -222,25 +224,29 @@ describe('finds', () => {
 
 describe('a manifest', () => {
   it.each<[string, (text: string) => string, RegExp]>([
-    ['no JSON', (text) => text.slice(0, -3), /manifest\.json: is not JSON/],
+    ['invalid JSON', (text) => text.slice(0, -3), /manifest\.json: is not JSON/],
     ['a key twice', (text) => text.replace('"count"', '"seed": 1, "seed": 2, "count"'), /the key "seed" occurs twice/],
-    ['of another program', (text) => text.replace('rectiflow pairs', 'x'), /is no manifest of pairs/],
+    ['of another program', (text) => text.replace('rectiflow pairs', 'x'), /is not a manifest of pairs/],
     [
       'of a later version',
       (text) => text.replace('"version": 1', '"version": 2'),
       /has version 2; this package reads 1/,
     ],
-    ['a hostile count', (text) => text.replaceAll(/"(count|done)": 50/g, '"$1": 9007199254740991'), /"batch" is not/],
     [
-      'a count that does not fit its batches',
-      (text) => text.replaceAll(/"(count|done)": 50/g, '"$1": 90'),
-      /"done" is not/,
+      'a hostile count',
+      (text) => text.replaceAll(/"(count|done)": 50/g, '"$1": 9007199254740991'),
+      /"batch" is invalid/,
     ],
-    ['no batch', (text) => text.replace('"batch": 8', '"batch": 0'), /"batch" is not/],
-    ['no checksum', (text) => text.replace(/"sha256":"../, '"sha256":"'), /"shards" is not/],
-    ['16 bits without a range', (text) => text.replace('"f32"', '"u16"'), /"range" is not/],
-    ['a layout that is not there', (text) => text.replace('"shards",', '"../..",'), /"layout" is not/],
-    ['noise of no deviation', (text) => text.replace('"scale": 1', '"scale": 0'), /"noise" is not/],
+    [
+      'a count that does not match its batches',
+      (text) => text.replaceAll(/"(count|done)": 50/g, '"$1": 90'),
+      /"done" is invalid/,
+    ],
+    ['no batch', (text) => text.replace('"batch": 8', '"batch": 0'), /"batch" is invalid/],
+    ['no checksum', (text) => text.replace(/"sha256":"../, '"sha256":"'), /"shards" is invalid/],
+    ['16 bits without a range', (text) => text.replace('"f32"', '"u16"'), /"range" is invalid/],
+    ['an unknown layout', (text) => text.replace('"shards",', '"../..",'), /"layout" is invalid/],
+    ['noise of deviation 0', (text) => text.replace('"scale": 1', '"scale": 0'), /"noise" is invalid/],
   ])('%s is refused', async (_, edit, message) => {
     const root = await makePairs();
     const path = join(root, '7/manifest.json');
@@ -250,12 +256,12 @@ describe('a manifest', () => {
     expect((await faults(root))[0]).toMatch(message);
   });
 
-  it('that says another shape than the files is refused', async () => {
+  it('with a shape other than that of the files is refused', async () => {
     const root = await makePairs(official);
     await writePairFile(join(root, '7/z1.npy'), 49, [3, 4, 4], [new Float32Array(49 * 48)]);
     await writePairFile(join(root, '7/z0.npy'), 49, [3, 4, 4], [new Float32Array(49 * 48)]);
     await expect(PairSet.open(root)).rejects.toThrow(
-      /z1\.npy: holds \[49, 3, 4, 4\], manifest\.json beside it says \[50, 3, 4, 4\]/,
+      /z1\.npy: holds \[49, 3, 4, 4\], but its manifest\.json says \[50, 3, 4, 4\]/,
     );
   });
 });
@@ -292,7 +298,7 @@ describe('noise', () => {
   });
 
   it('has the distribution function of a normal', () => {
-    // Values of tables.
+    // Values from published tables.
     for (const [x, p] of [
       [0, 0.5],
       [1, 0.8413447461],

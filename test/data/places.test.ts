@@ -1,5 +1,5 @@
-// MNIST and CIFAR-10 where people have them: in the folders that torchvision, browsers and other programs leave, under names in
-// capitals, and what is said where they are not.
+// MNIST and CIFAR-10 in their usual places: in the folders that torchvision, browsers and other programs leave, under
+// upper-case names; and the errors if they are missing.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -28,7 +28,7 @@ function idx(shape: number[], data: number[]): Buffer {
   for (const [i, dim] of shape.entries()) bytes.writeUInt32BE(dim, 4 + 4 * i);
   return Buffer.concat([bytes, Buffer.from(data)]);
 }
-/** Of two images, each pixel of which is `value`. */
+/** An IDX file of two images, every pixel of which is `value`. */
 const imagesOf = (value: number) => idx([2, 1, 2], [value, value, value, value]);
 const labels = idx([2], [7, 2]);
 const pair = (images: string, labelled: string, value = 5): Files => ({
@@ -64,11 +64,11 @@ describe('MNIST', () => {
       '',
     ],
     [
-      'such folders beside the files',
+      'such folders next to the files',
       { ...dotted, ...pair('train-images-idx3-ubyte/other', 'train-labels-idx1-ubyte/other', 9) },
       '',
     ],
-    ['AppleDouble files beside them', { ...official, '._train-images-idx3-ubyte': Buffer.from('Mac OS X') }, ''],
+    ['AppleDouble files next to them', { ...official, '._train-images-idx3-ubyte': Buffer.from('Mac OS X') }, ''],
   ])('%s', async (_, files, root) => {
     const set = await loadMnist(join(rootOf(files), root), 'train');
     expect(set).toMatchObject({ count: 2, height: 1, width: 2, labels: Int32Array.of(7, 2) });
@@ -85,7 +85,7 @@ describe('MNIST', () => {
     expect((await loadMnist(links, 'train')).count).toBe(2);
   });
 
-  it('the name as written comes before another spelling, and MNIST before its like', async () => {
+  it('prefers the exact spelling of a name, and MNIST over similar data sets', async () => {
     const root = rootOf({ ...official, ...pair('TRAIN-images-idx3-ubyte', 'TRAIN-labels-idx1-ubyte', 9) });
     expect([...(await (await loadMnist(root, 'train')).load(Int32Array.of(0)))]).toEqual([5, 5]);
     const beside = pair('FashionMNIST/raw/train-images-idx3-ubyte', 'FashionMNIST/raw/train-labels-idx1-ubyte', 9);
@@ -93,32 +93,34 @@ describe('MNIST', () => {
     expect([...(await (await loadMnist(both, 'train')).load(Int32Array.of(0)))]).toEqual([5, 5]);
   });
 
-  it('says whether the folder is there, and what was looked for', async () => {
+  it('reports whether the folder exists, and the files it looked for', async () => {
     const refusal = async (root: string) => (await loadMnist(root, 'heldOut').catch((error) => error)) as Error;
     const sought =
       't10k-images-idx3-ubyte, t10k-images-idx3-ubyte.gz, t10k-images.idx3-ubyte, t10k-images.idx3-ubyte.gz, ' +
-      'in itself or in MNIST/raw, raw, MNIST; --config.data.root_path names';
+      'in itself or in MNIST/raw, raw, MNIST; use --config.data.root_path to give';
     const root = rootOf(official);
     expect(await refusal(root)).toBeInstanceOf(FileError);
     expect((await refusal(root)).message).toBe(`${root}: holds none of ${sought} the folder`);
     const none = join(root, 'none');
-    expect((await refusal(none)).message).toBe(`${none}: there is no such folder; it is to hold ${sought} the folder`);
+    expect((await refusal(none)).message).toBe(
+      `${none}: there is no such folder; it must contain ${sought} the folder`,
+    );
     const file = join(root, 'train-images-idx3-ubyte');
-    expect((await refusal(file)).message).toBe(`${file}: is a file; its folder is to hold ${sought} the folder`);
+    expect((await refusal(file)).message).toBe(`${file}: is a file; its folder must contain ${sought} the folder`);
     const fashion = rootOf(below('FashionMNIST/raw', pair('t10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')));
     expect((await refusal(fashion)).message).toBe(
       `${fashion}: holds none of ${sought} another, such as ${join(fashion, 'FashionMNIST/raw')}`,
     );
   });
 
-  it('names the labels where the images are there alone', async () => {
+  it('names the missing labels if only the images exist', async () => {
     const root = rootOf(below('MNIST/raw', { 'train-images-idx3-ubyte': imagesOf(1) }));
     await expect(loadMnist(root, 'train')).rejects.toThrow(
       `${join(root, 'MNIST/raw')}: holds none of train-labels-idx1-ubyte, train-labels-idx1-ubyte.gz`,
     );
   });
 
-  it('through the key of the configuration', async () => {
+  it('reads the folder given in the configuration', async () => {
     const root = rootOf(
       below('MNIST/raw', {
         'train-images-idx3-ubyte': idx([1, 2, 2], [1, 2, 3, 4]),
@@ -131,7 +133,7 @@ describe('MNIST', () => {
 });
 
 describe('CIFAR-10', () => {
-  /** Black images whose label is the batch's. */
+  /** Black images with the label of the batch. */
   const batch = (label: number) => {
     const bytes = Buffer.alloc(10_000 * 3073);
     for (let i = 0; i < 10_000; i++) bytes[i * 3073] = label;
@@ -158,25 +160,25 @@ describe('CIFAR-10', () => {
     ['in CIFAR-10', () => ({ 'CIFAR-10/test_batch.bin': held }), ''],
     ['names in capitals', () => ({ 'CIFAR-10-BATCHES-BIN/TEST_BATCH.BIN': held }), ''],
     ['an archive below', () => ({ 'CIFAR10/CIFAR-10-Binary.tar.gz': tarGz('a/test_batch.bin', held) }), ''],
-    ['an archive itself, of names in capitals', () => ({ 'x.tgz': tarGz('A/TEST_BATCH.BIN', held) }), 'x.tgz'],
-    ['a folder of the name of a batch', () => ({ 'test_batch.bin/x': held, 'cifar10/test_batch.bin': held }), ''],
+    ['an archive itself, with upper-case names', () => ({ 'x.tgz': tarGz('A/TEST_BATCH.BIN', held) }), 'x.tgz'],
+    ['a folder with the name of a batch', () => ({ 'test_batch.bin/x': held, 'cifar10/test_batch.bin': held }), ''],
   ])('%s', async (_, files, root) => {
     const { dataset } = await loadCifar10(join(rootOf(files()), root), 'heldOut');
     expect(dataset.count).toBe(10_000);
     expect(dataset.labels?.[9999]).toBe(4);
   });
 
-  it('says whether the folder is there, what was looked for, and the key', async () => {
+  it('reports whether the folder exists, the files it looked for, and the configuration key', async () => {
     const refusal = async (root: string) => (await loadCifar10(root, 'heldOut').catch((error) => error)) as Error;
     const sought =
       'test_batch.bin, in itself or in cifar-10-batches-bin, or the same pickled (without .bin, cifar-10-batches-py), ' +
       'or cifar-10-binary.tar.gz or cifar-10-python.tar.gz; ' +
-      '--config.data.root_path names another folder or an archive, and without it CIFAR-10 is downloaded';
+      'use --config.data.root_path to give another folder or an archive; without it CIFAR-10 is downloaded';
     const root = rootOf({ 'x.tar.gz': tarGz('other', Buffer.from('x')) });
     expect(await refusal(root)).toBeInstanceOf(FileError);
     expect((await refusal(root)).message).toBe(`${root}: holds none of ${sought}`);
     const none = join(root, 'none');
-    expect((await refusal(none)).message).toBe(`${none}: there is no such folder; it is to hold ${sought}`);
+    expect((await refusal(none)).message).toBe(`${none}: there is no such folder; it must contain ${sought}`);
     const archive = join(root, 'x.tar.gz');
     expect((await refusal(archive)).message).toBe(`${archive}: holds none of ${sought}`);
   });

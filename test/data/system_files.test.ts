@@ -1,4 +1,4 @@
-// What is in a folder beside its data: files of systems, symbolic links, pipes. They are no images and no pairs.
+// Entries of a folder other than its data: system files, symbolic links, pipes. They are neither images nor pairs.
 import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -31,7 +31,7 @@ function temporary(): string {
   return folder;
 }
 
-/** @param names of images, which are whole, unless they begin with "!" */
+/** @param names names of files: valid images, or damaged ones if they begin with "!" */
 function folderOf(names: readonly string[]): string {
   const folder = temporary();
   for (const name of names) {
@@ -43,7 +43,7 @@ function folderOf(names: readonly string[]): string {
   return folder;
 }
 
-/** Images of both parts, each of which must be readable. */
+/** The number of images of both parts, each of which must be readable. */
 async function countOf(folder: string, notice: (text: string) => void = () => {}): Promise<number> {
   let count = 0;
   for (const part of ['train', 'heldOut'] as const) {
@@ -58,34 +58,34 @@ const pictures = ['0.jpg', '1.jpg', '2.jpg', 'below/3.jpg'];
 
 it.each([
   ['a folder zipped on a Mac', ['!__MACOSX/._0.jpg', '!__MACOSX/below/._3.jpg', '!._1.jpg', '!.DS_Store']],
-  ['__MACOSX in capitals of another file system', ['!__macosx/0.jpg']],
+  ['__MACOSX in lower case from another file system', ['!__macosx/0.jpg']],
   ['notebooks', ['.ipynb_checkpoints/0-checkpoint.jpg', 'below/.ipynb_checkpoints/3-checkpoint.jpg']],
   ['thumbnails', ['.thumbnails/0.jpg', '@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg', 'below/@eaDir/3.jpg']],
   ['dustbins', ['#recycle/7.jpg', '$RECYCLE.BIN/7.jpg', '.Trash-1000/files/7.jpg', 'lost+found/7.jpg']],
   ['Windows', ['!Thumbs.db', '!desktop.ini', '!ehthumbs.db']],
   ['hidden files', ['.hidden.jpg', '!.cut-off.png']],
-])('%s: what the system put there is no image', async (_, names) => {
+])('skips files of %s', async (_, names) => {
   const folder = folderOf([...pictures, ...names]);
   expect(await countOf(folder)).toBe(4);
   expect((await listFiles(folder)).sort()).toEqual(pictures);
 });
 
-it('a pattern of the caller does not bring them back, and a folder of nothing else holds no image', async () => {
+it('skips them with a custom pattern too, and finds no image in a folder of nothing else', async () => {
   const folder = folderOf(['._0.jpg', '__MACOSX/1.jpg']);
   const open = openImageFolder(folder, { ...options, part: 'train', pattern: /jpg$/ });
-  await expect(open).rejects.toThrow('holds no file that fits /jpg$/');
+  await expect(open).rejects.toThrow('has no file that matches /jpg$/');
 });
 
-it('names that only resemble them are images', async () => {
+it('reads images whose names only resemble system names', async () => {
   expect(await countOf(folderOf(['a.b.jpg', 'MACOSX/1.jpg', '__MACOSX.jpg', 'eaDir/2.jpg', 'thumbs.jpg']))).toBe(5);
 });
 
-it('a root may be hidden itself', async () => {
+it('accepts a hidden root', async () => {
   const folder = folderOf(['.cache/data/0.jpg', '.cache/data/1.jpg']);
   expect(await countOf(join(folder, '.cache/data'))).toBe(2);
 });
 
-it('links are followed once, to files and to folders, and circles end', async () => {
+it('follows links to files and folders once, and terminates on cycles', async () => {
   const elsewhere = folderOf(['a.jpg', 'deep/b.jpg']);
   const folder = folderOf(pictures);
   symlinkSync('.', join(folder, 'self'));
@@ -104,14 +104,14 @@ it('links are followed once, to files and to folders, and circles end', async ()
   expect(notices).toEqual([]);
 });
 
-it('a link is followed by its own name: its target may be hidden', async () => {
+it('judges a link by its own name: its target may be hidden', async () => {
   const folder = folderOf(['0.jpg', '.store/1.jpg', '.store/2.jpg']);
   symlinkSync('.store', join(folder, 'shown'));
   symlinkSync('.store', join(folder, '.not'));
   expect(await countOf(folder)).toBe(3);
 });
 
-it('links that lead nowhere are told in one line', async () => {
+it('reports dangling links in one line', async () => {
   const folder = folderOf(pictures);
   symlinkSync('gone.jpg', join(folder, '9.jpg'));
   const notices: string[] = [];
@@ -121,13 +121,13 @@ it('links that lead nowhere are told in one line', async () => {
   symlinkSync('0.jpg/x', join(folder, 'below/x.jpg'));
   expect(await listFiles(folder, notice)).toHaveLength(4);
   expect(notices).toEqual([
-    `${folder}: the symbolic link 9.jpg leads nowhere and is left out`,
-    `${folder}: 3 symbolic links lead nowhere and are left out, the first 9.jpg`,
+    `${folder}: the symbolic link 9.jpg is dangling and is skipped`,
+    `${folder}: 3 symbolic links are dangling and are skipped, the first is 9.jpg`,
   ]);
   expect(await countOf(folder)).toBe(4);
 });
 
-it('pipes are no images, under their own name or by a link', { timeout: 10_000 }, async () => {
+it('skips pipes, under their own name or through a link', { timeout: 10_000 }, async () => {
   const folder = folderOf(pictures);
   execFileSync('mkfifo', [join(folder, 'pipe.jpg')]);
   symlinkSync('pipe.jpg', join(folder, 'link.jpg'));
@@ -135,12 +135,12 @@ it('pipes are no images, under their own name or by a link', { timeout: 10_000 }
   expect(await countOf(folder)).toBe(4);
 });
 
-it('a root that is missing, and one that is a file', async () => {
+it('refuses a missing root, and a root that is a file', async () => {
   await expect(listFiles('/no/such')).rejects.toThrow(FileError);
   await expect(listFiles(image)).rejects.toThrow('a part of the path is a file, not a folder');
 });
 
-it('pairs: folders of systems are passed over without a word, links are followed once', async () => {
+it('silently skips system folders among pairs, and follows links once', async () => {
   const root = await makePairs({ layout: 'official' });
   const elsewhere = await makePairs({ layout: 'official', noise: { law: 'normal', seed: 8, stream: 2, scale: 1 } });
   for (const name of ['__MACOSX', '.ipynb_checkpoints', '@eaDir'])
@@ -152,7 +152,7 @@ it('pairs: folders of systems are passed over without a word, links are followed
   const set = await PairSet.open(root, undefined, (text) => notices.push(text));
   onTestFinished(() => set.close());
   expect(set.folders.map(({ path }) => path)).toEqual([join(root, '7'), join(root, '8')]);
-  expect(notices).toEqual([`${root}: the symbolic link broken leads nowhere and is left out`]);
+  expect(notices).toEqual([`${root}: the symbolic link broken is dangling and is skipped`]);
   const findings = await checkPairs(root);
   expect(findings.filter(({ what }) => /^folder|links/.test(what)).map(({ what }) => what)).toEqual([
     'folder 7',
@@ -161,15 +161,15 @@ it('pairs: folders of systems are passed over without a word, links are followed
   ]);
 });
 
-it('LSUN: categories are those of real databases', async () => {
+it('lists only real databases as LSUN categories', async () => {
   const root = temporary();
   for (const name of ['tower_val_lmdb', '._bridge_train_lmdb', '.data.mdb']) mkdirSync(join(root, name));
-  await expect(openLsun(root, { ...options, part: 'train' })).rejects.toThrow('categories there: tower');
+  await expect(openLsun(root, { ...options, part: 'train' })).rejects.toThrow('it has the categories tower');
   writeFileSync(join(root, '._data.mdb'), 'Mac OS X        ');
-  await expect(openLsun(root, { ...options, part: 'train' })).rejects.toThrow('categories there: tower');
+  await expect(openLsun(root, { ...options, part: 'train' })).rejects.toThrow('it has the categories tower');
 });
 
-it('.npz: an archive that was packed again on a Mac', async () => {
+it('reads an .npz archive that was repacked on a Mac', async () => {
   const array = await readFixture('f32.npy');
   const path = join(temporary(), 'a.npz');
   const junk = new Uint8Array(Buffer.from('Mac OS X'));

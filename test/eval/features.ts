@@ -2,7 +2,7 @@
 import type { FeatureRows } from '../../src/eval/index.ts';
 import { random } from '../support/random.ts';
 
-/** Rows of independent normals, plus `shift`. */
+/** Rows of independent normals plus `shift`. */
 export function normalRows(rows: number, columns: number, seed: string, shift = 0): FeatureRows {
   const draw = random(seed);
   const normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());

@@ -1,4 +1,4 @@
-// The FID Inception-v3 against pytorch-fid's network with the same weights (golden/README.md).
+// The FID Inception-v3 compared with pytorch-fid's network with the same weights (golden/README.md).
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { DtypeError, FileError, ShapeError, ValueError } from '../../src/errors.ts';
@@ -23,7 +23,7 @@ const pthOf = (state: StateArrays) =>
     [...state].map(([name, { shape, data }]): [string, ArrayFile] => [name, { shape: [...shape], dtype: 'f32', data }]),
   );
 
-it('has the tensors of the published file, in its order', () => {
+it('has the tensors of the published file, in the same order', () => {
   expect([...inceptionState()]).toEqual([...weights].map(([name, { shape }]) => [name, shape]));
 });
 
@@ -36,7 +36,7 @@ describe.each(devices)('on %s', (name) => {
     device = await openTestDevice(name);
   }, 120_000);
 
-  it('pool3 and logits of images of two sizes: within 1e-5 of the largest, without a leak', async () => {
+  it('computes pool3 and logits of two image sizes within 1e-5 of the largest, without leaks', async () => {
     const path = `${await temporaryFolder()}/inception.pth`;
     const counter: ArrayFile = { shape: [], dtype: 'i64', data: BigInt64Array.of(0n) };
     await writePth(path, pthOf(weights).set('Conv2d_1a_3x3.bn.num_batches_tracked', counter));
@@ -64,7 +64,7 @@ describe.each(devices)('on %s', (name) => {
     expect(device.memory().live).toBeLessThan(before + tables);
   });
 
-  it('features of images on the host, batch by batch', async () => {
+  it('computes features of images on the host, batch by batch', async () => {
     using network = new FidInception(weights, { device });
     const { shape, data } = arrays.get('images32') as ArrayFile;
     const done: number[] = [];
@@ -83,7 +83,7 @@ describe.each(devices)('on %s', (name) => {
     await expect(extract(shape, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
   });
 
-  it('refuses other images and files, and names what does not fit', async () => {
+  it('refuses other images and files, and names the mismatches', async () => {
     const wrong = new Map(weights);
     wrong.delete('fc.bias');
     wrong.set('Conv2d_1a_3x3.bn.weight', { shape: [3], data: new Float32Array(3) });
@@ -92,13 +92,13 @@ describe.each(devices)('on %s', (name) => {
     expect(fails).toThrow(FileError);
     expect(fails).toThrow(
       'other.pth: does not fit the FID Inception-v3:\n  1 missing: fc.bias\n  1 unknown: AuxLogits.fc.bias\n' +
-        '  1 of another shape: Conv2d_1a_3x3.bn.weight is [3], expected [32]',
+        '  1 with a different shape: Conv2d_1a_3x3.bn.weight is [3], expected [32]',
     );
     const path = `${await temporaryFolder()}/list.pth`;
     await writePth(path, [1, 2]);
-    await expect(FidInception.load(path, { device })).rejects.toThrow('is no state dict');
+    await expect(FidInception.load(path, { device })).rejects.toThrow('is not a state dict');
     await writePth(path, new Map([['fc.bias', 1]]));
-    await expect(FidInception.load(path, { device })).rejects.toThrow('"fc.bias" is no tensor');
+    await expect(FidInception.load(path, { device })).rejects.toThrow('"fc.bias" is not a tensor');
     using network = new FidInception(weights, { device });
     scope(() => {
       expect(() => network.forward(zeros([1, 8, 8, 1], { device, dtype: 'u8' }))).toThrow(ShapeError);

@@ -1,4 +1,5 @@
-// What the scores stand on: products and factors of matrices, eigenvalues by LAPACK and by our own solver. Needs LAPACK.
+// The linear algebra of the scores: products and factors of matrices, eigenvalues by LAPACK and by the built-in solver.
+// Needs LAPACK.
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { RectiflowError, ValueError } from '../../src/errors.ts';
 import { findEigenSolver, lapackEigenSolver, ownEigenSolver } from '../../src/eval/index.ts';
@@ -21,7 +22,7 @@ function closeTo(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: num
   for (let i = 0; i < want.length; i++) expect(Math.abs(got[i] - want[i]), `element ${i}`).toBeLessThan(tolerance);
 }
 
-const rising = (values: Float64Array) => values.slice().sort();
+const sortAscending = (values: Float64Array) => values.slice().sort();
 
 describe('products of rows', () => {
   it.each([
@@ -41,21 +42,18 @@ describe('products of rows', () => {
     );
   });
 
-  it.each([1, 3, 4, 65, 131])(
-    'of the lower triangle, %i rows, with the same bits on the diagonal as lengths have',
-    (n) => {
-      const k = 515;
-      const a = matrix(n, k, 'lower');
-      const c = new Float64Array(n * n);
-      addProductOfRows(a, a, c, { m: n, n, k, lower: true });
-      mirrorLower(c, n);
-      closeTo(c, naiveProduct(a, a, n, n, k), 1e-10);
-      expect(squaredLengths(a, n, k)).toEqual(c.filter((_, i) => i % (n + 1) === 0));
-    },
-  );
+  it.each([1, 3, 4, 65, 131])('of the lower triangle, %i rows, whose diagonal has the bits of squaredLengths', (n) => {
+    const k = 515;
+    const a = matrix(n, k, 'lower');
+    const c = new Float64Array(n * n);
+    addProductOfRows(a, a, c, { m: n, n, k, lower: true });
+    mirrorLower(c, n);
+    closeTo(c, naiveProduct(a, a, n, n, k), 1e-10);
+    expect(squaredLengths(a, n, k)).toEqual(c.filter((_, i) => i % (n + 1) === 0));
+  });
 });
 
-describe('the Cholesky factor with pivots', () => {
+describe('the pivoted Cholesky factor', () => {
   it.each([
     [1, 1],
     [6, 6],
@@ -80,23 +78,23 @@ describe.each([ownEigenSolver, lapackEigenSolver()])('eigenvalues, $name', (solv
         if (i > 0) a[i * n + i - 1] = a[(i - 1) * n + i] = -1;
       }
       const want = Float64Array.from({ length: n }, (_, k) => 2 - 2 * Math.cos(((k + 1) * Math.PI) / (n + 1)));
-      closeTo(rising(solver.eigenvalues(a, n)), want, 1e-13);
+      closeTo(sortAscending(solver.eigenvalues(a, n)), want, 1e-13);
     }
   });
 
-  it.each([1, 1e150, 1e-150])('of a plane turned through space, many equal, scale %d', (scale) => {
+  it.each([1, 1e150, 1e-150])('of a rotated plane, many of them equal, scale %d', (scale) => {
     const n = 12;
     // 1 + v v^T: 1 eleven times, and 1 + |v|^2.
     const v = matrix(1, n, 'direction');
     const a = naiveProduct(v, v, n, n, 1).map((value, i) => scale * (value + (i % (n + 1) === 0 ? 1 : 0)));
-    const values = rising(solver.eigenvalues(a, n)).map((value) => value / scale);
+    const values = sortAscending(solver.eigenvalues(a, n)).map((value) => value / scale);
     closeTo(values, [...Array(n - 1).fill(1), 1 + squaredLengths(v, 1, n)[0]], 1e-13);
   });
 
-  it('of zeros, of nothing, of a diagonal', () => {
+  it('of zeros, of an empty matrix, of a diagonal matrix', () => {
     expect([...solver.eigenvalues(new Float64Array(9), 3)]).toEqual([0, 0, 0]);
     expect(solver.eigenvalues(new Float64Array(0), 0)).toHaveLength(0);
-    expect([...rising(solver.eigenvalues(Float64Array.of(3, 0, 0, 0, -1, 0, 0, 0, 2), 3))]).toEqual([-1, 2, 3]);
+    expect([...sortAscending(solver.eigenvalues(Float64Array.of(3, 0, 0, 0, -1, 0, 0, 0, 2), 3))]).toEqual([-1, 2, 3]);
   });
 });
 
@@ -105,15 +103,19 @@ it('both solvers agree on random matrices', () => {
   for (const n of [2, 5, 33, 120]) {
     const x = matrix(n, n, `symmetric ${n}`);
     const a = x.map((value, i) => value + x[(i % n) * n + Math.floor(i / n)]);
-    closeTo(rising(ownEigenSolver.eigenvalues(a.slice(), n)), rising(lapack.eigenvalues(a.slice(), n)), 1e-12 * n);
+    closeTo(
+      sortAscending(ownEigenSolver.eigenvalues(a.slice(), n)),
+      sortAscending(lapack.eigenvalues(a.slice(), n)),
+      1e-12 * n,
+    );
   }
 });
 
-it('our own says so when there is no convergence', () => {
+it('reports no convergence in the built-in solver', () => {
   expect(() => ownEigenSolver.eigenvalues(Float64Array.of(1, 2, 2, Number.NaN), 2)).toThrow(ValueError);
 });
 
-it('takes LAPACK where it is, and refuses a file that was named and will not do', () => {
+it('uses LAPACK if it is installed, and refuses an unusable file that was named', () => {
   expect(findEigenSolver().name).toBe('LAPACK');
   vi.stubEnv('LIBLAPACK_PATH', '/nonexistent');
   expect(findEigenSolver).toThrow(RectiflowError);

@@ -1,4 +1,4 @@
-// LPIPS against the published code with the same weights (golden/README.md): value, and gradient in both images.
+// LPIPS compared with the published code with the same weights (golden/README.md): value, and gradient for both images.
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { channelsLast } from '../../src/data/index.ts';
@@ -16,7 +16,7 @@ import { golden, relativeToLargest, weightsByFormula } from './weights.ts';
 
 const headsFile = fileURLToPath(new URL('../../assets/lpips/vgg_v0.1.pth', import.meta.url));
 
-/** The trunk under torchvision's names: the golden list has those of LPIPS's slices, `slice2.5.weight`. */
+/** The trunk under torchvision's names; the golden list has the names of LPIPS's slices, `slice2.5.weight`. */
 function trunkByFormula(): StateArrays {
   const named = [...weightsByFormula('vgg16_tensors.tsv')];
   return new Map(named.map(([name, array]) => [name.replace(/^slice\d/, 'features'), array]));
@@ -24,14 +24,17 @@ function trunkByFormula(): StateArrays {
 
 const trunk = trunkByFormula();
 
-it('has the tensors of the published file, in its order', () => {
+it('has the tensors of the published file, in the same order', () => {
   expect([...vgg16State()]).toEqual([...trunk].map(([name, { shape }]) => [name, shape]));
 });
 
 /** Whole feature networks take minutes on the emulated card. */
 const devices = deviceNames.filter((name) => name !== 'cuda-emulated');
 
-/** Of the gradient, in parts of its largest value: direct sums, and Winograd's, of which tables of rates decide. */
+/**
+ * Tolerances of the gradient relative to its largest value: for direct and Winograd convolutions (tuning tables
+ * choose).
+ */
 const bounds = { direct: 1e-5, winograd: 3e-5 };
 
 describe.each(devices.flatMap((name) => (name === 'cpu' ? [name, 'cpu, exact'] : [name])))('on %s', (name) => {
@@ -52,7 +55,7 @@ describe.each(devices.flatMap((name) => (name === 'cpu' ? [name, 'cpu, exact'] :
     return tensor(data, { shape, device, requiresGrad: true });
   };
 
-  it('distance within 1e-6 of the largest, gradient within its bound, the same from the other side, without a leak', async () => {
+  it('matches distance (1e-6 of the largest) and gradient (its bound), is symmetric, and does not leak', async () => {
     const path = `${await temporaryFolder()}/vgg16.pth`;
     const classifier: ArrayFile = { shape: [2], dtype: 'f32', data: new Float32Array(2) };
     const entries = [...trunk].map(([key, { shape, data }]): [string, ArrayFile] => [
@@ -83,7 +86,7 @@ describe.each(devices.flatMap((name) => (name === 'cpu' ? [name, 'cpu, exact'] :
     expect(swapped.gradients).toEqual([...gradients].reverse());
   });
 
-  it('is 0 for equal images, with a gradient of 0 even where every feature is 0', async () => {
+  it('is 0 for equal images, with a gradient of 0 even if every feature is 0', async () => {
     const silent = new Map([...trunk].map(([key, { shape, data }]) => [key, { shape, data: data.map(() => 0) }]));
     const heads = await readStateArrays(headsFile);
     for (const weights of [trunk, silent]) {

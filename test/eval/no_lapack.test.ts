@@ -1,4 +1,4 @@
-// Without a LAPACK on the system, scores come from our own eigenvalues.
+// Without LAPACK on the system, scores use the built-in eigenvalue solver.
 import { expect, it, vi } from 'vitest';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver, frechetDistance, gaussianOf, lapackEigenSolver } from '../../src/eval/index.ts';
@@ -10,7 +10,7 @@ vi.mock('../../src/device/system_library.ts', () => ({
   },
 }));
 
-it('falls back to our own solver', () => {
+it('falls back to the built-in solver', () => {
   expect(lapackEigenSolver).toThrow('was not found');
   expect(findEigenSolver().name).toBe('own');
   const [near, far] = [0, 2].map((shift) => gaussianOf(normalRows(100, 4, 'same', shift)));

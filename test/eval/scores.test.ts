@@ -1,4 +1,4 @@
-// Scores against the numbers of other programs (golden/README.md), closed forms and slow definitions.
+// Scores compared with the numbers of other programs (golden/README.md), closed forms and slow definitions.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ValueError } from '../../src/errors.ts';
@@ -37,7 +37,7 @@ const firstRows = ({ values, columns }: FeatureRows, rows: number): FeatureRows 
 describe.each([ownEigenSolver, lapackEigenSolver()])('Frechet distance, eigenvalues: $name', (solver) => {
   const distance = (a: GaussianStatistics, b: GaussianStatistics) => frechetDistance(a, b, { solver });
 
-  it('golden values, to 1e-10 and where a covariance is singular 1e-7', () => {
+  it('matches golden values to 1e-10, or 1e-7 if a covariance is singular', () => {
     const [real, fake, few] = ['real', 'fake', 'few'].map((name) => gaussianOf(goldenRows(name)));
     expect(distance(real, fake) / goldenValue('fid')).toBeCloseTo(1, 10);
     for (const value of [distance(few, fake), distance(fake, few)])
@@ -62,7 +62,7 @@ describe.each([ownEigenSolver, lapackEigenSolver()])('Frechet distance, eigenval
     expect(distance({ mean, covariance: a }, { mean, covariance: b })).toBeCloseTo(want, 12);
   });
 
-  it('is 0 between equals, the same from either side, and does not depend on the order of rows', () => {
+  it('is 0 for equal features, symmetric, and independent of the order of rows', () => {
     const [real, fake] = [goldenRows('real'), goldenRows('fake')];
     const [a, b] = [gaussianOf(real), gaussianOf(fake)];
     expect(distance(a, a)).toBeLessThan(1e-11);
@@ -71,7 +71,7 @@ describe.each([ownEigenSolver, lapackEigenSolver()])('Frechet distance, eigenval
   });
 });
 
-it('mean and covariance are those of the definition, in one piece or in batches, far from 0', () => {
+it('computes mean and covariance of values far from 0 as defined, at once or in batches', () => {
   const features = normalRows(1100, 6, 'gaussian', 1000);
   const { values, rows, columns } = features;
   const { mean, covariance, count } = gaussianOf(features);
@@ -91,18 +91,18 @@ it('mean and covariance are those of the definition, in one piece or in batches,
     const part = values.subarray(start * columns, Math.min(start + 300, rows) * columns);
     accumulator.add({ values: Float32Array.from(part), rows: part.length / columns, columns });
   }
-  // Rounded to f32 at 1000.
+  // The values are rounded to f32 near 1000.
   expect(relativeToLargest(accumulator.statistics().covariance, covariance)).toBeLessThan(1e-4);
 });
 
 describe('Inception score', () => {
-  it('golden value, to 1e-12', () => {
+  it('matches the golden value to 1e-12', () => {
     const { mean, deviation } = inceptionScore(goldenRows('logits'));
     expect(mean / goldenValue('inception_score')).toBeCloseTo(1, 12);
     expect(deviation).toBe(0);
   });
 
-  it('is 1 where the classifier knows nothing, and the number of classes where it knows all', () => {
+  it('is 1 if the classifier is undecided, and the number of classes if it is certain', () => {
     expect(
       inceptionScore(
         rowsOf([
@@ -115,7 +115,7 @@ describe('Inception score', () => {
     expect(inceptionScore(sure).mean).toBeCloseTo(3, 12);
   });
 
-  it('of splits: mean and deviation of the parts', () => {
+  it('of splits is the mean and deviation of the parts', () => {
     const logits = goldenRows('logits');
     const { columns } = logits;
     const parts = [0, 1, 2].map((i) =>
@@ -134,13 +134,13 @@ describe('Inception score', () => {
 });
 
 describe('kernel distance', () => {
-  it('golden value of one block, to 1e-11', () => {
+  it('matches the golden value of one block to 1e-11', () => {
     const got = kernelDistance(firstRows(goldenRows('real'), 500), goldenRows('fake'));
     expect(got.mean / goldenValue('kid_single_block_500')).toBeCloseTo(1, 11);
     expect(got).toMatchObject({ standardError: undefined, blocks: 1 });
   });
 
-  it('is the definition, block by block', () => {
+  it('matches the definition, block by block', () => {
     const [x, y] = [normalRows(7, 3, 'x'), normalRows(10, 3, 'y', 0.5)];
     const part = ({ values, columns }: FeatureRows, start: number, end: number) =>
       Array.from({ length: end - start }, (_, i) => [
@@ -156,11 +156,11 @@ describe('kernel distance', () => {
     const got = kernelDistance(x, y, { blockSize: 5 });
     expect(got.blocks).toBe(2);
     expect(got.mean).toBeCloseTo((values[0] + values[1]) / 2, 12);
-    // Two values lie half their difference from the mean.
+    // Each of two values is half their difference away from the mean.
     expect(got.standardError).toBeCloseTo(Math.abs(values[0] - values[1]) / 2, 12);
   });
 
-  it('is 0 within its error for samples of one law, and does not depend on the order within a block', () => {
+  it('is 0 within its error for samples of one distribution, and independent of the order within a block', () => {
     const [x, y] = [normalRows(1000, 8, 'one'), normalRows(1000, 8, 'two')];
     const { mean, standardError } = kernelDistance(x, y, { blockSize: 100 });
     expect(Math.abs(mean)).toBeLessThan(4 * (standardError as number));
@@ -181,7 +181,7 @@ describe('precision and recall', () => {
     return { precision: share(fake, real), recall: share(real, fake) };
   };
 
-  it('is the definition, over several blocks of rows', () => {
+  it('matches the definition, over several blocks of rows', () => {
     const [x, y] = [normalRows(530, 3, 'real'), normalRows(600, 3, 'fake', 1.5)];
     for (const neighbours of [1, 3]) expect(precisionRecall(x, y, { neighbours })).toEqual(naive(x, y, neighbours));
     expect(precisionRecall(y, x)).toEqual({ precision: naive(x, y, 3).recall, recall: naive(x, y, 3).precision });
@@ -196,14 +196,14 @@ describe('precision and recall', () => {
     expect(precisionRecall(x, normalRows(40, 5, 'far', 100))).toEqual({ precision: 0, recall: 0 });
   });
 
-  it('few modes: precise, and recalls their share', () => {
+  it('is precise for samples of few modes, and recalls their share', () => {
     const modes = (list: number[]) =>
       rowsOf(list.flatMap((mode) => [0, 0.1, 0.2, 0.3, 0.4].map((offset) => [10 * mode, offset])));
     expect(precisionRecall(modes([0, 1, 2, 3]), modes([1]))).toEqual({ precision: 1, recall: 0.25 });
   });
 });
 
-it('shifted features are further apart by every score', () => {
+it('every score gets worse for shifted features', () => {
   fc.assert(
     fc.property(fc.integer(), fc.double({ min: 0.5, max: 3, noNaN: true }), (seed, shift) => {
       const [real, near, far] = [0, 0, shift].map((s, i) => normalRows(200, 4, `${seed} ${i}`, s));
@@ -215,7 +215,7 @@ it('shifted features are further apart by every score', () => {
   );
 });
 
-it('refuses what cannot be compared', () => {
+it('refuses features that cannot be compared', () => {
   const x = normalRows(10, 3, 'x');
   const wrong = { ...x, values: Float64Array.from(x.values).fill(Number.NaN, 4, 5) };
   for (const score of [kernelDistance, precisionRecall]) {
@@ -225,7 +225,7 @@ it('refuses what cannot be compared', () => {
   }
   expect(() => gaussianOf(wrong)).toThrow('value 1 of row 1 is NaN');
   expect(() => gaussianOf(normalRows(1, 3, 'one'))).toThrow('at least two feature vectors, got 1');
-  expect(() => new GaussianAccumulator(2).add(x)).toThrow('3 columns do not go with those of 2');
+  expect(() => new GaussianAccumulator(2).add(x)).toThrow('3 columns cannot be added to features of 2');
   expect(() => frechetDistance(gaussianOf(x), gaussianOf(normalRows(9, 4, 'y')))).toThrow('columns cannot be compared');
   expect(() => frechetDistance(gaussianOf(x), { ...gaussianOf(x), mean: Float64Array.of(1) })).toThrow(ValueError);
   const huge = { mean: new Float64Array(1), covariance: Float64Array.of(1e200) };

@@ -1,4 +1,4 @@
-// Statistics files: ours, and those of other tools (fixtures/eval).
+// Statistics files: our own, and files of other tools (fixtures/eval).
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { FileError, ValueError } from '../../src/errors.ts';
@@ -34,7 +34,7 @@ it('reads mu and sigma, stored or deflated', async () => {
   }
 });
 
-it('reads what it wrote, with the same bits', async () => {
+it('reads back its own files bit for bit', async () => {
   const path = `${await temporaryFolder()}/statistics.npz`;
   const gaussian = gaussianOf(normalRows(30, 5, 'written'));
   const written: DataStatistics = { gaussian, features: 'inception-2015-12-05' };
@@ -52,13 +52,17 @@ const whole = (value: bigint): ArrayFile => ({ shape: [], dtype: 'i64', data: Bi
 const good = { mu: f64([2], 1, 2), sigma: f64([2, 2], 1, 0, 0, 1) };
 
 it.each<[string, Record<string, ArrayFile>, string]>([
-  ['neither', { mu: good.mu, logits: good.mu }, 'holds neither mu and sigma nor pool_3; it holds mu, logits'],
-  ['shapes', { ...good, mu: f64([3], 1, 2, 3) }, 'mu [3] and sigma [2, 2] do not go together'],
-  ['infinite', { ...good, mu: f64([2], 1, Number.POSITIVE_INFINITY) }, 'a value that is not finite'],
+  ['neither', { mu: good.mu, logits: good.mu }, 'has neither mu and sigma nor pool_3; it has mu, logits'],
+  ['shapes', { ...good, mu: f64([3], 1, 2, 3) }, 'mu [3] and sigma [2, 2] do not match'],
+  ['infinite', { ...good, mu: f64([2], 1, Number.POSITIVE_INFINITY) }, 'a non-finite value'],
   ['lopsided', { ...good, sigma: f64([2, 2], 1, 0.5, 0, 1) }, 'sigma is not symmetric at (1, 0)'],
-  ['whole numbers', { ...good, mu: { shape: [2], dtype: 'i32', data: Int32Array.of(1, 2) } }, 'mu is not of float32'],
-  ['count', { ...good, count: whole(-1n) }, 'count is no whole number'],
-  ['text', { ...good, features: good.mu }, 'features is no text'],
+  [
+    'whole numbers',
+    { ...good, mu: { shape: [2], dtype: 'i32', data: Int32Array.of(1, 2) } },
+    'mu is i32, expected float32',
+  ],
+  ['count', { ...good, count: whole(-1n) }, 'count is not a whole number'],
+  ['text', { ...good, features: good.mu }, 'features is not text'],
   ['pool_3 of one vector', { pool_3: f64([1, 2], 1, 2) }, 'at least two feature vectors, got 1'],
   ['pool_3 of one axis', { pool_3: f64([2], 1, 2) }, 'pool_3 is [2], expected [N, d]'],
   ['pool_3 with NaN', { pool_3: f64([2, 1], 1, Number.NaN) }, 'value 0 of row 1 is NaN'],

@@ -1,4 +1,4 @@
-// Weights by a formula of tensor number and element, so that no weight file is needed: see golden/README.md.
+// Weights by a formula of tensor index and element, so that no weight file is needed; see golden/README.md.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { StateArrays } from '../../src/eval/index.ts';
@@ -14,7 +14,7 @@ function fmix32(value: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** Factor and addend of s in [-1, 1). */
+/** Factor and offset of s in [-1, 1). */
 function lawOf(name: string, shape: readonly number[], count: number): [factor: number, offset: number] {
   if (shape.length > 1) return [Math.sqrt(6 / (count / shape[0])), 0];
   if (name.endsWith('running_mean') || name.endsWith('bn.bias')) return [0.1, 0];
@@ -22,7 +22,7 @@ function lawOf(name: string, shape: readonly number[], count: number): [factor: 
   return name.endsWith('bn.weight') ? [0.2, 1] : [0.05, 0];
 }
 
-/** The weights of a network whose tensors a golden .tsv lists: number, name, shape. */
+/** The weights of a network whose tensors a golden .tsv lists: index, name, shape. */
 export function weightsByFormula(tsv: string): StateArrays {
   const rows = readFileSync(golden(tsv), 'utf8').trim().split('\n');
   return new Map(
@@ -41,9 +41,9 @@ export function weightsByFormula(tsv: string): StateArrays {
   );
 }
 
-/** A file of such weights as the published one has them: Inception-v3 for FID, or torchvision's VGG16. */
+/** Writes such weights as a file like the published one: Inception-v3 for FID, or torchvision's VGG16. */
 export function writeFormulaWeights(network: 'inception' | 'vgg16', path: string): Promise<void> {
-  // The list has VGG16's tensors as the LPIPS package names them, slice1.0.weight for features.0.weight.
+  // The list names VGG16's tensors as the LPIPS package does: slice1.0.weight for features.0.weight.
   const arrays = new Map<string, ArrayFile>();
   for (const [name, { shape, data }] of weightsByFormula(`${network}_tensors.tsv`))
     arrays.set(name.replace(/^slice\d/, 'features'), { shape: [...shape], dtype: 'f32', data });

@@ -1,4 +1,5 @@
-// Every export of rectiflow/io answers wrong arguments with a RectiflowError that names function, expectation and value.
+// Every export of rectiflow/io rejects wrong arguments with a RectiflowError that names function, expectation and
+// value.
 import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +63,7 @@ const valid = {
   Float: [[1]],
 };
 
-it('refuses garbage by name, leaves no file, ends', async () => {
+it('refuses garbage by name, leaves no file and terminates', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-io-arguments-'));
   await io.writeNpy(join(folder, 'rows.npy'), { ...array, shape: [2, 1] } as never);
   const instances = {
@@ -107,7 +108,7 @@ it.each<[call: () => unknown, message: string]>([
   expect((error as Error).message).toBe(message);
 });
 
-it('makes no folder for a download that fails', async () => {
+it('creates no folder for a download that fails', async () => {
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('there is no network here')));
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-io-arguments-'));
   const download = io.downloadFile('https://example.com/a', join(folder, 'sub', 'a'), { sha256: 'ab' });
@@ -121,13 +122,13 @@ it('refuses a grid that no PNG file can hold', () => {
   expect(() => io.imageGrid(Uint8Array.of(1), [1, 1, 1, 1], { scale: 2 ** 20 })).toThrow(/at most 1 GiB/);
 });
 
-it('refuses a tree that holds itself', () => {
+it('refuses a tree that contains itself', () => {
   const tree: unknown[] = [];
   tree.push(tree);
   expect(() => io.flattenTorch(tree as never)).toThrow(/\[flattenTorch\] expected a tree of at most 100 levels/);
 });
 
-it('refuses rows beyond the file, and after it was closed, as a FileError', async () => {
+it('refuses rows beyond the file, and rows of a closed file, with a FileError', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-io-arguments-'));
   const path = join(folder, 'rows.npy');
   await io.writeNpyRows(path, [2, 1], [Float32Array.of(1, 2)]);

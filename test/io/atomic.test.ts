@@ -1,4 +1,4 @@
-// A write that fails leaves the old file, no temporary one, and one clear error.
+// A failed write leaves the old file, no temporary file, and one clear error.
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ import { temporaryFolder } from './files.ts';
 
 const failure = vi.hoisted(() => ({ code: '', at: '' }));
 
-// The real file system, in which one call on a file handle can be made to fail as a full or broken disk fails.
+// The real file system, with one file-handle call that can be made to fail as on a full or broken disk.
 vi.mock('node:fs/promises', async (original) => {
   const real = await original<typeof import('node:fs/promises')>();
   return {
@@ -52,7 +52,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual(['a', 'b']);
   });
 
-  it('replaces the file behind a symbolic link, not the link', async () => {
+  it('replaces the target of a symbolic link, not the link', async () => {
     const folder = await temporaryFolder();
     await writeFile(`${folder}/file`, 'old');
     await symlink(`${folder}/file`, `${folder}/link`);
@@ -78,7 +78,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual(['a']);
   });
 
-  it('meets a real limit in the middle of a file', async () => {
+  it('hits a real limit in the middle of a file', async () => {
     const folder = await temporaryFolder();
     const module = fileURLToPath(new URL('../../src/io/atomic.ts', import.meta.url));
     const script = `
@@ -94,7 +94,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual(['a']);
   });
 
-  it('passes on the error of whoever makes the chunks', async () => {
+  it('passes on an error of the iterable of chunks', async () => {
     const folder = await temporaryFolder();
     function* chunks() {
       yield bytes('half');
@@ -104,7 +104,7 @@ describe('writeFileAtomic', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it('refuses folders, devices and places where no file can be', async () => {
+  it('refuses folders, devices and paths where no file can exist', async () => {
     const folder = await temporaryFolder();
     await mkdir(`${folder}/sub`);
     await expect(writeFileAtomic(`${folder}/sub`, [])).rejects.toThrow(/sub: is a folder/);
@@ -115,14 +115,14 @@ describe('writeFileAtomic', () => {
   });
 });
 
-describe('whether a file can be written is known before', () => {
+describe('requireWritable', () => {
   it.each([
-    ['in a folder that is not there', 'none/x', 0, /none\/x: no such file or folder/],
+    ['in a missing folder', 'none/x', 0, /none\/x: no such file or folder/],
     ['below a file', 'file/x', 0, /a part of the path is a file/],
     ['over a folder', 'folder', 0, /is a folder/],
     ['with a name of 5,000 characters', 'x'.repeat(5000), 0, /the name is too long/],
-    ['on a disk with less room than it takes', 'x', 1e18, /needs 1000000000000000000 bytes, and its disk has \d+ free/],
-  ])('%s', async (_, name, size, says) => {
+    ['on a disk with too little space', 'x', 1e18, /needs 1000000000000000000 bytes, but its disk has \d+ free/],
+  ])('refuses a file %s', async (_, name, size, says) => {
     const folder = await temporaryFolder();
     await writeFile(`${folder}/file`, '');
     await mkdir(`${folder}/folder`);
@@ -130,7 +130,7 @@ describe('whether a file can be written is known before', () => {
     expect((await readdir(folder)).sort()).toEqual(['file', 'folder']);
   });
 
-  it('and what a killed process left of the same file 10 minutes ago is removed', async () => {
+  it('removes what a killed process left of the same file 10 minutes ago', async () => {
     const folder = await temporaryFolder();
     const left = (name: string) => `.${name}.0123456789ab.tmp`;
     const old = new Date(Date.now() - 601_000);
@@ -144,7 +144,7 @@ describe('whether a file can be written is known before', () => {
     expect((await readdir(folder)).sort()).toEqual([written, left('y.npz')]);
   });
 
-  it('and nothing is left where it can', async () => {
+  it('leaves nothing behind if the file can be written', async () => {
     const folder = await temporaryFolder();
     await writeFile(`${folder}/old`, 'old');
     await requireWritable(`${folder}/old`, 10);

@@ -1,5 +1,5 @@
-// Small files that unpack to a gigabyte: each is refused in one line, before memory is taken. What is declared, and in proportion
-// to the file, is read.
+// Small files that unpack to a gigabyte: each is refused in one line, before memory is allocated. Files whose unpacked
+// size is as declared and in proportion to the file are read.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,9 +18,9 @@ const folder = mkdtempSync(join(tmpdir(), 'rectiflow-bombs-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const zeros = Buffer.alloc(64 * MiB);
-/** Deflated, to be followed by more: a part can be given several times. */
+/** Deflated bytes that more can follow, so that a part can be repeated. */
 const part = deflateRawSync(zeros, { finishFlush: constants.Z_SYNC_FLUSH });
-/** `count` times 64 MiB of zeros behind `head`, deflated. */
+/** `head` and `count` times 64 MiB of zeros after it, deflated. */
 function deflated(head: Uint8Array, count: number): Buffer {
   const begin = deflateRawSync(head, { finishFlush: constants.Z_SYNC_FLUSH });
   return Buffer.concat([begin, ...Array.from({ length: count }, () => part), deflateRawSync(new Uint8Array(0))]);
@@ -29,7 +29,7 @@ const member = gzipSync(zeros, { level: 9 });
 const gzipped = (head: Uint8Array, count: number) =>
   Buffer.concat([gzipSync(head), ...Array.from({ length: count }, () => member)]);
 
-/** The header of a .npy file of bytes, of 128 bytes itself. */
+/** The 128-byte header of a .npy file of u8 elements. */
 function npyHeader(count: number): Buffer {
   const literal = `{'descr': '|u1', 'fortran_order': False, 'shape': (${count},), }`.padEnd(117);
   return Buffer.concat([Buffer.from('\x93NUMPY\x01\0\x76\0', 'latin1'), Buffer.from(`${literal}\n`)]);
@@ -71,7 +71,7 @@ function png(width: number, height: number, depth: number, colourType: number, p
   return Buffer.concat([signature, head, ...palette, data, end]);
 }
 
-/** A stream of zlib of `count` times 64 MiB of zeros; its checksum is not right, which is seen at its end alone. */
+/** A zlib stream of `count` times 64 MiB of zeros. Its checksum is wrong, which only shows at its end. */
 const zlibZeros = (count: number) =>
   Buffer.concat([Buffer.from([0x78, 0x9c]), deflated(new Uint8Array(0), count), Buffer.alloc(4)]);
 
@@ -86,7 +86,7 @@ function tarHeader(name: string, size: number): Buffer {
   return header;
 }
 
-/** One image of noise and zeros of 70 MiB together, so that the file is no bomb. */
+/** One image of noise and zeros, 70 MiB in total: large, but not a bomb. */
 const draw = random('noise');
 const noise = Uint8Array.from({ length: 4 * MiB }, () => 256 * draw());
 const inProportion = Buffer.concat([noise, Buffer.alloc(66 * MiB)]);
@@ -107,12 +107,12 @@ const files: Record<string, [content: Uint8Array | Record<string, Uint8Array>, o
     /^: entry "a\.npy" exceeds its size: it has more than the 1000 bytes declared/,
   ],
   'endless.max.npz': [npz(npyHeader(whole), 14, 65 * MiB), /needs 939524096/],
-  'declared.mnist': [mnist(gzipped(idx([1, 32768, whole / 32768]), 14)), /says \[1, 32768, 28672\] in a file of/],
+  'declared.mnist': [mnist(gzipped(idx([1, 32768, whole / 32768]), 14)), /declares \[1, 32768, 28672\] in a file of/],
   'endless.mnist': [mnist(gzipped(idx([1, 2, 3]), 14)), /has more than the 22 bytes declared/],
   'short.mnist': [mnist(gzipped(idx([1, 1024, 1024]), 0)), /has 16 of the 1048592 bytes declared/],
   'overflow.mnist': [
     mnist(gzipped(idx([2 ** 31, 2 ** 31, 2 ** 31]), 0)),
-    /says \[2147483648, 2147483648, 2147483648\]/,
+    /declares \[2147483648, 2147483648, 2147483648\]/,
   ],
   'proportion.mnist': [mnist(gzipSync(Buffer.concat([idx([1, 1024, 70 * 1024]), inProportion]))), /^1 images/],
   'large.png': [png(30_000, 30_000, 8, 0, zlibZeros(14)), /^: is 30000 x 30000 pixels; at most 1 GiB, and 32 times/],
@@ -123,7 +123,7 @@ const files: Record<string, [content: Uint8Array | Record<string, Uint8Array>, o
   'skipped.tar.gz': [gzipped(tarHeader('x', 2 ** 33 - 1), 14), /^: unpacks to more than 67108864 bytes, 32 times/],
   'wanted.tar.gz': [gzipped(tarHeader('data_batch_1.bin', whole), 14), /"data_batch_1\.bin" has 939524096 bytes, more/],
 };
-// As large as is always allowed, with a checksum that is right.
+// The largest size that is always allowed, with the right checksum.
 const allowed = Buffer.concat([npyHeader(64 * MiB - 128), zeros.subarray(128)]);
 files['allowed.npz'] = [
   rawZip([{ name: 'a.npy', bytes: deflateRawSync(allowed), method: 8, size: allowed.length, crc: crc32(allowed) }]),
@@ -169,12 +169,12 @@ it.each(Object.entries(files))('%s', (name, [, outcome]) => {
   expect(report.outcomes[name]).not.toContain('\n');
 });
 
-it('all of them took little memory and time', () => {
+it('refuses all of them with little memory and time', () => {
   expect(report.megabytes).toBeLessThan(450);
   expect(report.slowestMilliseconds).toBeLessThan(5000);
 });
 
-it('64 MiB are always allowed, beyond that 32 times the file', () => {
+it('allows 64 MiB always, and beyond that 32 times the file', () => {
   expect([0, 1, 2 * MiB, 2 * MiB + 1, 2 ** 30].map(allowedBytes)).toEqual([
     64 * MiB,
     64 * MiB,

@@ -1,5 +1,5 @@
-// Text files as editors and shells of Windows save them: UTF-8 with a byte-order mark is read, UTF-16 is refused in one line,
-// wherever JSON or a configuration is read.
+// Text files as Windows editors and shells save them: wherever JSON or a configuration is read, UTF-8 with a byte-order
+// mark is accepted and UTF-16 is refused in one line.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ function fileOf(ending: string, bytes: Uint8Array): string {
   return path;
 }
 
-/** Every reader of a text that a user may have had in an editor. */
+/** Every reader of text files that a user may edit. */
 const readers: [name: string, ending: string, text: string, read: (path: string) => Promise<unknown>][] = [
   ['a configuration', '.json', '{"base": "digits", "seed": 7}', loadConfig],
   ['a configuration in TypeScript', '.ts', "export default { base: 'digits', seed: 7 };", loadConfig],
@@ -43,25 +43,25 @@ const readers: [name: string, ending: string, text: string, read: (path: string)
 ];
 
 describe.each(readers)('%s', (_, ending, text, read) => {
-  it('is the same with a byte-order mark', async () => {
+  it('reads the same with a byte-order mark', async () => {
     expect(await read(fileOf(ending, marked(text)))).toEqual(await read(fileOf(ending, Buffer.from(text))));
   });
 
-  it.each(wide)('in %s is refused in one line', async (_encoding, encode) => {
+  it.each(wide)('refuses %s in one line', async (_encoding, encode) => {
     const path = fileOf(ending, encode(text));
     const error = (await read(path).catch((problem) => problem)) as Error;
     expect(error).toBeInstanceOf(FileError);
-    expect(error.message).toBe(`${path}: is a text in UTF-16; save it as UTF-8`);
+    expect(error.message).toBe(`${path}: is text in UTF-16; save it as UTF-8`);
   });
 });
 
-it('a base that is a .json with a byte-order mark', async () => {
+it('reads a .json base with a byte-order mark', async () => {
   const base = fileOf('.json', marked('{"base": "digits", "seed": 9}'));
   const path = fileOf('.json', marked(JSON.stringify({ base })));
   expect((await loadConfig(path)).seed).toBe(9);
 });
 
-it('a manifest of pairs', async () => {
+it('reads a manifest of pairs with a byte-order mark', async () => {
   const root = await makePairs();
   const path = join(root, '7/manifest.json');
   const plain = await readManifest(join(root, '7'));
@@ -73,11 +73,11 @@ it('a manifest of pairs', async () => {
   await set.close();
   for (const [, encode] of wide) {
     writeFileSync(path, encode(text));
-    await expect(PairSet.open(root)).rejects.toThrow(`${path}: is a text in UTF-16; save it as UTF-8`);
+    await expect(PairSet.open(root)).rejects.toThrow(`${path}: is text in UTF-16; save it as UTF-8`);
   }
 });
 
-it('the journal of pairs: its first batch is not lost', async () => {
+it('keeps the first batch of a journal of pairs with a byte-order mark', async () => {
   const root = await makePairs({}, { stopAfter: 3 });
   const path = join(root, '7/progress.jsonl');
   const plain = await readJournal(join(root, '7'));
@@ -86,7 +86,7 @@ it('the journal of pairs: its first batch is not lost', async () => {
   expect(await readJournal(join(root, '7'))).toEqual(plain);
 });
 
-it('best.json: the best so far stands', async () => {
+it('keeps the best score of a best.json with a byte-order mark', async () => {
   const config = await configWith('digits', {});
   const workdir = join(folder, 'best');
   mkdirSync(join(workdir, 'eval'), { recursive: true });
@@ -103,9 +103,9 @@ it('best.json: the best so far stands', async () => {
   expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ checkpoint: 'a.safetensors', value: 1 });
 });
 
-it('what is neither UTF-8 nor UTF-16, and what is no JSON', () => {
+it('refuses text that is neither UTF-8 nor UTF-16, and text that is not JSON', () => {
   const parse = (bytes: Uint8Array) => () => parseJsonFile(bytes, 'x.json');
-  expect(parse(Buffer.from('{"a": "\xe9"}', 'latin1'))).toThrow('x.json: is no text in UTF-8; save it as UTF-8');
+  expect(parse(Buffer.from('{"a": "\xe9"}', 'latin1'))).toThrow('x.json: is not text in UTF-8; save it as UTF-8');
   expect(parse(Buffer.from('{"a": 1, "a": 2}'))).toThrow('x.json: is not JSON: the key "a" occurs twice');
   expect(parse(new Uint8Array(0))).toThrow('x.json: is not JSON');
   expect(parse(marked(''))).toThrow('x.json: is not JSON');

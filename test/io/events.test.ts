@@ -1,5 +1,5 @@
-// Event files: the checksum's published answers, and every record read back by its definition. TensorBoard's own reader
-// was tried on a run with a damaged tail that went on: every tag, each step once.
+// Event files: published test vectors of the checksum, and every record read back by its definition. TensorBoard's own
+// reader was tried on a resumed run with a damaged tail: it found every tag, and each step once.
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -82,7 +82,7 @@ it('writes version, purge, scalars and images', async () => {
   expect([picture[1], picture[2], picture[3], String(picture[4][0])]).toEqual([[2], [300], [3], 'png']);
 });
 
-it('comes after those before it, in the same second and when the clock was set back', async () => {
+it('sorts after earlier files, in the same second and after the clock was set back', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-events-'));
   let now = 1_700_000_000_000;
   const clock = vi.spyOn(Date, 'now').mockImplementation(() => now);

@@ -1,4 +1,4 @@
-// Files for the tests of this folder: the fixtures, a temporary folder, and damaged copies of good bytes.
+// Helpers of the tests of this folder: fixtures, a temporary folder, and damaged copies of good bytes.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// Numbers of every floating dtype, byte order and memory order, in files that NumPy wrote (fixtures/io/floats.json), wherever
-// such files are read: latents, pairs, statistics.
+// Numbers of every floating-point dtype, byte order and memory order, in files that NumPy wrote
+// (fixtures/io/floats.json), in every place that reads such files: latents, pairs, statistics.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,9 +17,9 @@ const folder = mkdtempSync(join(tmpdir(), 'rectiflow-floats-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 interface Fixture {
-  /** .npy files in base64: "<f2 C" is of shape [3, 2, 2, 2], little-endian float16 in C order. */
+  /** .npy files in base64: "<f2 C" has shape [3, 2, 2, 2], little-endian float16 in C order. */
   files: Record<string, string>;
-  /** Their numbers as f32, by the bytes of an element. */
+  /** Their numbers as f32, by the element size in bytes. */
   values: Record<'2' | '4' | '8', number[]>;
 }
 const { files, values }: Fixture = JSON.parse(readFileSync(fixture('floats.json'), 'utf8'));
@@ -44,31 +44,31 @@ const channelsLast = (numbers: readonly number[]) =>
   });
 
 describe.each(orders)('%s', (name, expected) => {
-  it('as an array', async () => {
+  it('reads it as an array', async () => {
     const array = await readNpy(fileOf(name));
     expect(array.shape).toEqual([3, 2, 2, 2]);
     expect([...toFloat32(array)]).toEqual(expected);
   });
 
-  it('by rows', async () => {
+  it('reads it by rows', async () => {
     const rows = await NpyRows.open(fileOf(name));
     expect([rows.count, rows.width]).toEqual([3, 8]);
     expect([...(await rows.row(2)), ...(await rows.rows(0, 2))]).toEqual([
       ...expected.slice(16),
       ...expected.slice(0, 16),
     ]);
-    await expect(rows.rows(2, 2)).rejects.toThrow('has 3 rows, none of index 3');
+    await expect(rows.rows(2, 2)).rejects.toThrow('has 3 rows; row 3 is out of range');
     await rows.close();
   });
 
-  it('as latents', async () => {
+  it('reads it as latents', async () => {
     const config = await configWith('base', { 'data.image_size': 2, 'data.num_channels': 2 });
     const { count, data } = await readLatents(fileOf(name), config);
     expect(count).toBe(3);
     expect([...data]).toEqual(channelsLast(expected));
   });
 
-  it('as pairs', async () => {
+  it('reads it as pairs', async () => {
     const root = join(
       folder,
       name.replaceAll(/\W/g, (sign) => `${sign.charCodeAt(0)}`),
@@ -83,7 +83,7 @@ describe.each(orders)('%s', (name, expected) => {
     await pairs.close();
   });
 
-  it('as feature vectors, of which some tools keep float16', async () => {
+  it('reads it as feature vectors, which some tools store as float16', async () => {
     const path = join(folder, 'pool.npz');
     const array = { ...(await readNpy(fileOf(name))), shape: [3, 8] };
     await writeNpz(path, { pool_3: array });
@@ -103,11 +103,11 @@ it.each([
   const { gaussian } = await readStatistics(path);
   expect([...gaussian.covariance]).toEqual([1, 0.25, 0.25, 2]);
   expect(gaussian.mean[0]).toBeCloseTo(0.1, 4);
-  // Doubles keep all of their digits.
+  // Doubles keep all their digits.
   if (dtype === 'f64') expect(gaussian.mean[0]).toBe(0.1);
 });
 
-it('statistics beside arrays that are none, such as images and texts', async () => {
+it('reads statistics next to other arrays, such as images and texts', async () => {
   const npy = (array: ArrayFile) => {
     const path = join(folder, 'part.npy');
     return writeNpy(path, array).then(() => readFileSync(path));
@@ -137,17 +137,17 @@ it.each([
   }
 });
 
-it('a file in Fortran order is read up to 1 GiB', async () => {
+it('reads a file in Fortran order up to 1 GiB', async () => {
   const path = join(folder, 'large.npy');
   const header = bytesOf('<f4 F').toString('latin1', 0, 128).replace('(3, 2, 2, 2), }      ', '(99999, 3, 64, 64), }');
   writeFileSync(path, Buffer.from(header, 'latin1'));
   truncateSync(path, 128 + 99_999 * 3 * 64 * 64 * 4);
   await expect(NpyRows.open(path)).rejects.toThrow(
-    'is in Fortran order, which can be read up to 1 GiB, and has 4915150848',
+    'is in Fortran order, which is read up to 1 GiB, and has 4915150848',
   );
 });
 
-it('latents that are not finite, or not in f32', async () => {
+it('refuses latents that are not finite, or not in f32', async () => {
   const config = await configWith('base', { 'data.image_size': 1, 'data.num_channels': 2 });
   const path = join(folder, 'latents.npy');
   for (const [value, message] of [

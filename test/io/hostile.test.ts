@@ -1,6 +1,6 @@
-// Readers against files that are damaged or made to do harm: each ends in a value or an error of this package, within two
-// seconds of processor time and 512 MB, and nothing is run or written. In a process of its own, so that a crash is a failure
-// of this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 250.
+// Readers against damaged and malicious files: each returns a value or throws an error of this package, within two
+// seconds of CPU time and 512 MB, and nothing is run or written. They run in a process of their own, so that a crash
+// fails this test only. RECTIFLOW_TEST_FULL=1 reads 5,000 damaged files instead of 250.
 import { execFile } from 'node:child_process';
 import { truncate, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,7 @@ import { temporaryFolder } from './files.ts';
 const full = process.env.RECTIFLOW_TEST_FULL === '1';
 const mutations = full ? 5000 : 250;
 
-it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900_000 : 120_000 }, async () => {
+it(`survives ${mutations} damaged files and the malicious ones`, { timeout: full ? 900_000 : 120_000 }, async () => {
   const folder = await temporaryFolder();
   const child = fileURLToPath(new URL('../support/hostile_child.ts', import.meta.url));
   const { stdout } = await promisify(execFile)(
@@ -34,7 +34,7 @@ it(`${mutations} damaged files and those made to do harm`, { timeout: full ? 900
   expect(report.maxMegabytes).toBeLessThan(512);
 });
 
-it('a file larger than any memory', async () => {
+it('refuses a file larger than any memory', async () => {
   const path = `${await temporaryFolder()}/huge`;
   await writeFile(path, '');
   await truncate(path, 2 ** 42);

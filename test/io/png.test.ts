@@ -1,4 +1,4 @@
-// PNG: images that Pillow wrote, round trips, bombs and damage.
+// PNG files: images written by Pillow, round trips, bombs and damage.
 import { crc32, deflateSync } from 'node:zlib';
 import { encode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
@@ -41,7 +41,7 @@ function png(
   return Buffer.concat([signature, chunk('IHDR', header), ...middle, chunk('IDAT', deflateSync(raw)), end]);
 }
 
-describe('files by Pillow', () => {
+describe('files written by Pillow', () => {
   it.each([
     ['grey', 1],
     ['grey16', 1],
@@ -51,7 +51,7 @@ describe('files by Pillow', () => {
     expect(await readPng(fixture(`${name}.png`))).toEqual({ width: 5, height: 3, channels, data: pixels(channels) });
   });
 
-  it('reads one bit a pixel', async () => {
+  it('reads one bit per pixel', async () => {
     const data = pixels(1).map((value) => (value >= 100 ? 255 : 0));
     expect(await readPng(fixture('bits.png'))).toEqual({ width: 5, height: 3, channels: 1, data });
   });
@@ -81,7 +81,7 @@ describe('writing', () => {
     expect(await readPng(path)).toEqual(image);
   });
 
-  it('refuses images that cannot be', async () => {
+  it('refuses impossible images', async () => {
     await expect(encodePng({ width: 2, height: 2, channels: 3, data: new Uint8Array(11) })).rejects.toThrow(/needs 12/);
     await expect(encodePng({ width: 0, height: 2, channels: 3, data: new Uint8Array(0) })).rejects.toThrow(ValueError);
     await expect(encodePng({ width: 1, height: 1, channels: 5, data: new Uint8Array(5) })).rejects.toThrow(ValueError);
@@ -89,7 +89,7 @@ describe('writing', () => {
 });
 
 describe('hostile files', () => {
-  it('reads interlaced images, and refuses the interlaced kinds that fast-png mistakes', async () => {
+  it('reads interlaced images, and refuses the interlaced kinds that fast-png decodes wrongly', async () => {
     const image = { width: 5, height: 3, channels: 3, data: pixels(3) };
     expect(await decodePng(encode({ ...image, depth: 8 }, { interlace: 'Adam7' }))).toEqual(image);
     const bits = png(8, 1, 1, 0, new Uint8Array(2));
@@ -104,16 +104,20 @@ describe('hostile files', () => {
     ['a size beyond the limit', png(2 ** 31 - 1, 2 ** 31 - 1, 16, 6, new Uint8Array(5)), /at most 1 GiB/],
     ['no pixels', png(0, 2, 8, 0, new Uint8Array(0)), /no image/],
     ['an unknown kind', png(1, 1, 4, 2, new Uint8Array(2)), /colour type 2 with 4 bits/],
-    ['a missing palette', png(1, 1, 8, 3, new Uint8Array(2)), /lacks its palette/],
+    ['a missing palette', png(1, 1, 8, 3, new Uint8Array(2)), /has no palette/],
     ['a colour beyond the palette', png(1, 1, 8, 3, Uint8Array.of(0, 9), chunk('PLTE', new Uint8Array(3))), /palette/],
-    ['two headers', png(1, 1, 8, 0, new Uint8Array(2), chunk('IHDR', new Uint8Array(13))), /must be IHDR/],
+    [
+      'two headers',
+      png(1, 1, 8, 0, new Uint8Array(2), chunk('IHDR', new Uint8Array(13))),
+      /must begin with the chunk IHDR/,
+    ],
     ['text', Buffer.from('hello'), /not a PNG/],
   ])('refuses %s', async (_, bytes, message) => {
     await expect(decodePng(bytes, 'a.png')).rejects.toThrow(FileError);
     await expect(decodePng(bytes, 'a.png')).rejects.toThrow(message);
   });
 
-  it('passes over chunks that are not the picture, whatever they hold', async () => {
+  it('skips chunks that are not part of the picture, whatever they contain', async () => {
     const profile = chunk('iCCP', Buffer.concat([Buffer.from('x\0\0'), Buffer.from('not zlib')]));
     expect((await decodePng(png(1, 1, 8, 0, Uint8Array.of(0, 42), profile))).data).toEqual(Uint8Array.of(42));
   });

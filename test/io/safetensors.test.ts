@@ -1,4 +1,4 @@
-// Safetensors: files that the reference implementation wrote, round trips, and headers that lie.
+// Safetensors files: files written by the reference implementation, round trips, and false headers.
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -14,8 +14,8 @@ function safetensors(header: unknown, dataBytes: number, length?: bigint): Uint8
   return Buffer.concat([start, json, Buffer.alloc(dataBytes)]);
 }
 
-describe('files by the reference implementation', () => {
-  it('reads all that NumPy has', async () => {
+describe('files written by the reference implementation', () => {
+  it('reads every dtype that NumPy has', async () => {
     const { metadata, tensors } = await readSafetensors(fixture('numpy.safetensors'));
     expect(metadata).toEqual({ step: '7', name: 'é' });
     expect(Object.fromEntries(tensors)).toEqual({
@@ -63,7 +63,7 @@ describe('writing', () => {
   const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('__proto__', '10', '2', 'toString', '"\\'));
   const bits = (array: ArrayFile) => [array.dtype, array.shape, Buffer.from(array.data.buffer).toString('hex')];
 
-  it('keeps every name, bit and metadatum; tensors lie aligned', async () => {
+  it('keeps every name, bit and metadata entry, and aligns tensors', async () => {
     const path = `${await temporaryFolder()}/a.safetensors`;
     const tensors = fc.uniqueArray(fc.tuple(name, tensor), { selector: ([key]) => key, maxLength: 6 });
     await fc.assert(
@@ -80,7 +80,7 @@ describe('writing', () => {
     );
   });
 
-  it('refuses what would not read back', async () => {
+  it('refuses what could not be read back', async () => {
     const path = `${await temporaryFolder()}/a.safetensors`;
     const one: ArrayFile = { shape: [1], dtype: 'f32', data: new Float32Array(1) };
     await expect(writeSafetensors(path, { __metadata__: one })).rejects.toThrow(ValueError);
@@ -98,25 +98,25 @@ describe('hostile files', () => {
     ['a header longer than the file', safetensors({ x }, 4, 1000n), /declares a header of 1000 bytes/],
     ['a header of 2^63 bytes', safetensors({ x }, 4, 2n ** 63n), /declares a header/],
     ['a file of 3 bytes', Uint8Array.of(1, 2, 3), /shorter than 8 bytes/],
-    ['a file cut off', safetensors({ x }, 3), /cut off or damaged/],
-    ['surplus bytes', safetensors({ x }, 5), /cut off or damaged/],
+    ['a truncated file', safetensors({ x }, 3), /truncated or damaged/],
+    ['surplus bytes', safetensors({ x }, 5), /truncated or damaged/],
     ['an overlap', safetensors({ x, y: { ...y, data_offsets: [3, 7] } }, 7), /"y" overlaps another/],
     ['the same bytes twice', safetensors({ x, y: x }, 4), /"y" overlaps another/],
     ['a hole', safetensors({ x, y: { ...y, data_offsets: [5, 9] } }, 9), /"y" follows a hole/],
     ['a wrong size', safetensors({ x: { ...x, shape: [5] } }, 4), /spans 4 bytes instead of 5/],
     ['an overflowing shape', safetensors({ x: { ...x, shape: [2 ** 50, 2 ** 50] } }, 4), /instead of any size/],
-    ['a negative dimension', safetensors({ x: { ...x, shape: [-2, -2] } }, 4), /no list of sizes/],
+    ['a negative dimension', safetensors({ x: { ...x, shape: [-2, -2] } }, 4), /not a list of sizes/],
     ['reversed offsets', safetensors({ x: { ...x, data_offsets: [4, 0] } }, 4), /spans -4 bytes/],
-    ['a fractional offset', safetensors({ x: { ...x, data_offsets: [0.5, 4.5] } }, 4), /no pair of sizes/],
-    ['three offsets', safetensors({ x: { ...x, data_offsets: [0, 4, 4] } }, 4), /no pair of sizes/],
+    ['a fractional offset', safetensors({ x: { ...x, data_offsets: [0.5, 4.5] } }, 4), /not a pair of sizes/],
+    ['three offsets', safetensors({ x: { ...x, data_offsets: [0, 4, 4] } }, 4), /not a pair of sizes/],
     ['an unknown key', safetensors({ x: { ...x, extra: 1 } }, 4), /unknown key "extra"/],
     ['a tensor that is null', safetensors({ x: null }, 0), /no description/],
-    ['metadata that are no strings', safetensors({ __metadata__: { a: 1 } }, 0), /no table of strings/],
+    ['metadata that are not strings', safetensors({ __metadata__: { a: 1 } }, 0), /not an object of strings/],
     ['a tensor twice', safetensors(`{"x":${JSON.stringify(x)},"\\u0078":${JSON.stringify(x)}}`, 4), /"x" occurs twice/],
     ['a key twice', safetensors('{"x":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0), /twice/],
     ['a list', safetensors('[]', 0), /does not begin with \{/],
     ['leading space', safetensors(' {}', 0), /does not begin with \{/],
-    ['no JSON', safetensors('{"x":', 0), /damaged header/],
+    ['invalid JSON', safetensors('{"x":', 0), /damaged header/],
     ['deep nesting', safetensors(`{"x":${'['.repeat(1e6)}`, 0), /damaged header/],
     ['wrong UTF-8', safetensors('{"\xff":0}', 0).map((b) => (b === 0xc3 ? 0xff : b)), /damaged header/],
   ];
@@ -131,8 +131,8 @@ describe('hostile files', () => {
     const path = `${await temporaryFolder()}/sparse.safetensors`;
     const huge = { x: { dtype: 'F32', shape: [2 ** 38], data_offsets: [0, 2 ** 40] } };
     await writeFile(path, safetensors(huge, 0));
-    await expect(readSafetensors(path)).rejects.toThrow(/cut off or damaged/);
-    // 200 MB that are one hole on the disk, and a header length beyond the limit.
+    await expect(readSafetensors(path)).rejects.toThrow(/truncated or damaged/);
+    // A sparse file of 200 MB with a header length beyond the limit.
     await writeFile(path, safetensors('{}', 0, 150_000_000n));
     await truncate(path, 200_000_000);
     await expect(readSafetensors(path)).rejects.toThrow(/declares a header of 150000000 bytes/);

@@ -1,4 +1,5 @@
-// Text of files in messages and tables: it cannot move the cursor, reorder what stands beside it, forge a line or fill the screen.
+// Text from files in messages and tables: it cannot move the cursor, reorder the text next to it, forge a line or fill
+// the screen.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,48 +24,48 @@ import {
 } from '../../src/io/index.ts';
 import { findState } from '../../src/run/checkpoints/wrappers.ts';
 import { findCheckpoint, loadConfig } from '../../src/run/index.ts';
-import { shown, shownJson, shownName } from '../../src/text.ts';
+import { escapeJson, escapeName, escapeText } from '../../src/text.ts';
 import { readFixture } from './files.ts';
 
-/** A clear screen, a forged line, a C1 control, DEL, a reversal of writing, a line separator. */
+/** A clear-screen sequence, a forged line, a C1 control, DEL, a change of writing direction, a line separator. */
 const evil = '\u001b[2J\nrectiflow: all good\u009b31m\u007f\u202etxt\u2066\u2028end';
 const escaped = '\\x1b[2J\\x0arectiflow: all good\\x9b31m\\x7f\\u{202e}txt\\u{2066}\\u{2028}end';
 const unseen = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 const hasUnseen = (text: string) => unseen.test(text.replaceAll('\n', ''));
 
-describe('shown', () => {
-  it('escapes what cannot be seen, and keeps what can', () => {
-    expect(shown(evil)).toBe(escaped);
-    expect(shown('Größe 形 👩‍👧 \\x1b')).toBe('Größe 形 👩‍👧 \\x1b');
-    expect(shown('\ud800\ufeff\0')).toBe('\\u{d800}\\u{feff}\\x00');
+describe('escapeText', () => {
+  it('escapes invisible characters and keeps visible ones', () => {
+    expect(escapeText(evil)).toBe(escaped);
+    expect(escapeText('Größe 形 👩‍👧 \\x1b')).toBe('Größe 形 👩‍👧 \\x1b');
+    expect(escapeText('\ud800\ufeff\0')).toBe('\\u{d800}\\u{feff}\\x00');
   });
 
-  it('keeps line breaks of a list, and none within a line', () => {
-    expect(shown(['a:', '  b\nc'])).toBe('a:\n  b\\x0ac');
+  it('keeps the line breaks between lines, but none within a line', () => {
+    expect(escapeText(['a:', '  b\nc'])).toBe('a:\n  b\\x0ac');
   });
 
   it('shortens a line in its middle, once', () => {
-    const line = shown(`begin${'x'.repeat(1e6)}end`);
+    const line = escapeText(`begin${'x'.repeat(1e6)}end`);
     expect(line).toHaveLength(999);
     expect(line).toMatch(/^beginx+…x+end$/);
-    expect(shown(line)).toBe(line);
-    expect(shown('\0'.repeat(1000)).length).toBeLessThanOrEqual(1000);
-    expect(shownName('n'.repeat(500))).toBe(`${'n'.repeat(199)}…`);
+    expect(escapeText(line)).toBe(line);
+    expect(escapeText('\0'.repeat(1000)).length).toBeLessThanOrEqual(1000);
+    expect(escapeName('n'.repeat(500))).toBe(`${'n'.repeat(199)}…`);
   });
 
-  it("counts a library's repeated lines once", () => {
-    expect(shown('VipsJpeg: bad\nVipsJpeg: bad\nVipsJpeg: bad\nend')).toBe('VipsJpeg: bad\\x0aend');
+  it("drops a library's repeated lines", () => {
+    expect(escapeText('VipsJpeg: bad\nVipsJpeg: bad\nVipsJpeg: bad\nend')).toBe('VipsJpeg: bad\\x0aend');
   });
 
-  it('makes JSON that is the same value', () => {
-    const json = shownJson({ [evil]: [evil] }, 2);
+  it('writes JSON of the same value', () => {
+    const json = escapeJson({ [evil]: [evil] }, 2);
     expect(hasUnseen(json)).toBe(false);
     expect(JSON.parse(json)).toEqual({ [evil]: [evil] });
   });
 });
 
 describe('errors', () => {
-  it('escape their message, whatever made it', () => {
+  it('escape their message, whatever its origin', () => {
     expect(new RectiflowError(evil).message).toBe(escaped);
     expect(new FileError(evil, evil).message).toBe(`${escaped}: ${escaped}`);
     expect(new UsageError(`--${evil}`).message).toBe(`--${escaped}`);
@@ -76,7 +77,7 @@ describe('errors', () => {
     expect(new CompileError('k.c:\n  1 | \u001b[31mx\n').message).toBe('k.c:\n  1 | \\x1b[31mx\n');
   });
 
-  it('describe values with what they hold escaped', () => {
+  it('describe values with their content escaped', () => {
     for (const value of [evil, { [evil]: 1 }, [evil]]) {
       const text = describeValue(value);
       expect([text.includes('\n'), text.includes('\u001b')]).toEqual([false, false]);
@@ -84,7 +85,7 @@ describe('errors', () => {
   });
 });
 
-describe('a name out of', () => {
+describe('a name from', () => {
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'rectiflow-text-'));
@@ -156,7 +157,7 @@ describe('a name out of', () => {
       writeFileSync(at('c.json'), JSON.stringify({ [name]: 1, model: { [name]: name, nonlinearity: name } }));
       await loadConfig(at('c.json'));
     },
-    'JSON keys that come twice': async (name) => {
+    'repeated JSON keys': async (name) => {
       writeFileSync(at('d.json'), `{${JSON.stringify(name)}: 1, ${JSON.stringify(name)}: 2}`);
       await loadConfig(at('d.json'));
     },
@@ -178,8 +179,8 @@ describe('a name out of', () => {
       mkdirSync(at(name.slice(0, 100)), { recursive: true });
       findCheckpoint(at(name.slice(0, 100)));
     },
-    'a path that is not there': (name) => readNpy(at(name)),
-    'a configuration that is not there': (name) => loadConfig(name),
+    'a missing path': (name) => readNpy(at(name)),
+    'a missing configuration': (name) => loadConfig(name),
   };
 
   it.each(Object.keys(cases))('%s is shown in one line, escaped and short', async (what) => {
@@ -187,7 +188,7 @@ describe('a name out of', () => {
       const error = (await cases[what](name).catch((problem) => problem)) as Error;
       expect(error, what).toBeInstanceOf(RectiflowError);
       const lines = error.message.split('\n');
-      // A configuration's faults are a list of ours.
+      // The faults of a configuration are a list with lines of our own.
       if (what !== 'JSON keys') expect(lines, error.message).toHaveLength(1);
       for (const line of lines) {
         expect(hasUnseen(line), JSON.stringify(line)).toBe(false);
@@ -197,7 +198,7 @@ describe('a name out of', () => {
     }
   });
 
-  it('a file or a command line does not reach the terminal as it is', async () => {
+  it('does not pass text of a file or a command line to the terminal unescaped', async () => {
     await writeSafetensors(
       at('e.safetensors'),
       new Map([

@@ -1,4 +1,4 @@
-/** Adam against its own definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
+/** Adam compared with its definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
 import { expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -23,7 +23,7 @@ class Two extends Module {
 }
 
 const starts = [[1, -2, 0.5], Array.from({ length: 37 }, (_, i) => Math.sin(i))];
-/** Gradient of step s for element i of the whole. */
+/** The gradient of element i, counted over all parameters, in step s. */
 const slope = (step: number, i: number) => Math.fround(Math.cos(3 * step + i));
 
 test.each([
@@ -71,7 +71,7 @@ test.each([
   optimizer.dispose();
 });
 
-test('an update whose gradient is not finite is not made, and the next one is not spoiled by it', async () => {
+test('skips an update with a non-finite gradient, which does not affect the next update', async () => {
   await openTestDevice('cpu');
   using model = new Two(starts[0], starts[1]);
   const optimizer = new Adam(model, { learningRate: 0.01, emaRate: 0.9 });
@@ -90,7 +90,7 @@ test('an update whose gradient is not finite is not made, and the next one is no
 });
 
 test.each(deviceNames.flatMap((name) => [0.999, 0.9999, 0.99999].map((beta2) => ({ name, beta2 }))))(
-  'the first update moves by the rate, whatever beta2: $beta2 on $name',
+  'moves by the learning rate in the first update, for beta2 $beta2 on $name',
   async ({ name, beta2 }) => {
     const device = await openTestDevice(name);
     using model = new Two([0], [0, 0], device);
@@ -102,7 +102,7 @@ test.each(deviceNames.flatMap((name) => [0.999, 0.9999, 0.99999].map((beta2) => 
   },
 );
 
-// Constants that are rounded before they are subtracted are off by a share that no number of updates makes smaller.
+// Rounding constants before subtracting them would cause a relative error that does not shrink with more updates.
 test.each(
   deviceNames.flatMap((name) =>
     [
@@ -136,7 +136,8 @@ test.each(
     ['exp_avg_sq', v],
   ] as const) {
     const got = [...optimizer.state(kind)].flatMap(([, t]) => Array.from(t.dataSync()));
-    // Each update rounds a moment once; an average over 1 / (1 - beta) updates adds up the roundings of as many.
+    // Each update rounds a moment once, and an average over 1 / (1 - beta) updates accumulates that number of
+    // roundings.
     expectClose(kind, got, expected, { relative: 2e-6, ofLargest: 1e-6 });
   }
   optimizer.dispose();
@@ -152,7 +153,7 @@ async function averaged(): Promise<{ model: Two; optimizer: Adam; update: () => 
   return { model, optimizer, update };
 }
 
-test('calls of withEma that overlap all see the average, and the trained weights come back', async () => {
+test('shows the average to all overlapping calls of withEma, and restores the trained weights', async () => {
   const { model, optimizer } = await averaged();
   const trained = Array.from(model.a.dataSync());
   const average = [...optimizer.state('ema')].map(([, t]) => Array.from(t.dataSync()));
@@ -169,7 +170,7 @@ test('calls of withEma that overlap all see the average, and the trained weights
   expect(Array.from(model.a.dataSync())).toEqual(trained);
 });
 
-test('an update while withEma runs is refused: it would be lost', async () => {
+test('refuses an update while withEma runs, because it would be lost', async () => {
   const { model, optimizer, update } = await averaged();
   await expect(optimizer.withEma(async () => update())).rejects.toThrow(
     '[Adam.step] expected the trained weights in the module, got a call while withEma() runs',
@@ -183,13 +184,13 @@ test.each<[string, (model: Two) => void, string]>([
   [
     'grad null',
     (model) => (model.a.grad = null),
-    '[Adam.step] expected the grad of "a" to be the optimiser\'s, got another, tensor f32 [2]',
+    '[Adam.step] expected the grad of "a" to be the optimiser\'s, got a different tensor f32 [2]',
   ],
-  ['a grad of its own', (model) => (model.a.grad = tensor([0, 0])), "the optimiser's, got another, tensor f32 [2]"],
+  ['a grad of its own', (model) => (model.a.grad = tensor([0, 0])), "the optimiser's, got a different tensor f32 [2]"],
   [
     'another tensor',
     (model) => (model.b = tensor([1, 2], { requiresGrad: true })),
-    '[Adam.step] expected "b" to be the tensor that the optimiser put there, got another, tensor f32 [2]',
+    '[Adam.step] expected "b" to be the tensor that the optimiser put there, got a different tensor f32 [2]',
   ],
   ['another optimiser', (model) => new Adam(model), 'expected "a" to be the tensor that the optimiser put there'],
 ])('a parameter with %s is refused: it would not be trained', async (_, change, message) => {
@@ -198,18 +199,18 @@ test.each<[string, (model: Two) => void, string]>([
   expect(update).toThrow(message);
 });
 
-test('a tensor under two names and one that was computed are refused before anything is moved', async () => {
+test('refuses a tensor under two names, and a computed tensor, before moving anything', async () => {
   await openTestDevice('cpu');
   const model = new Two([1, 2], [3, 4]);
   const { a, b } = model;
   model.b = a;
-  expect(() => new Adam(model)).toThrow('expected a tensor for each parameter, got one as "a" and "b"');
+  expect(() => new Adam(model)).toThrow('expected one name per tensor, got the same tensor as "a" and "b"');
   model.b = mul(a, 2);
   expect(() => new Adam(model)).toThrow('expected parameters that are leaves, got "b", tensor of mul f32 [2]');
   expect([a.disposed, b.disposed, model.a === a]).toEqual([false, false, true]);
 });
 
-test('a minimize that fails in backward leaves no gradient behind', async () => {
+test('leaves no gradient when minimize fails in backward', async () => {
   const { model, optimizer } = await averaged();
   let calls = 0;
   const part = (x: Tensor) => {

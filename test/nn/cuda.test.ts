@@ -1,4 +1,7 @@
-/** A small network trained on the card as on the CPU: outputs, gradients and losses of three steps, within constant memory. */
+/**
+ * A small network trained on the GPU and on the CPU: equal outputs, gradients and losses of three steps in constant
+ * memory.
+ */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
@@ -63,15 +66,17 @@ function train(options: Partial<UNetOptions>, device: Device): Run {
 }
 
 /**
- * How far losses (relative), all gradients together (their difference's length over theirs) and those of one parameter (of its
- * largest; absolute, for those of keys' biases, which are rounding alone) may be from the CPU's.
+ * Tolerances relative to the CPU: of the losses (relative), of all gradients together (the norm of the difference over
+ * the norm), and of the gradients of one parameter (relative to its largest; `rounding` is absolute, for the biases of
+ * keys, whose gradients are mere rounding errors).
  */
 const tolerances = {
-  // Sums in another order.
+  // Sums are in a different order.
   fp32: { loss: 1e-4, all: 1e-5, gradient: 1e-4, rounding: 1e-6 },
-  // Factors of products are off by 2^-11, which some thirty layers add up like a random walk.
+  // Factors of products have a relative error of 2^-11, which some thirty layers accumulate like a random walk.
   tf32: { loss: 1e-3, all: 4e-3, gradient: 1e-2, rounding: 1e-6 },
-  // The same with 2^-9, and every activation and its gradient is rounded; by chance an attention's gradients are off by more.
+  // The same with 2^-9; also, every activation and its gradient is rounded. The gradients of one attention happen to
+  // have a larger error.
   bf16: { loss: 1e-2, all: 0.04, gradient: 0.2, rounding: 1e-5 },
 };
 
@@ -106,7 +111,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     240_000,
   );
 
-  test.each(precision === 'bf16' ? ['weights'] : [])('the copies of the %s follow them', async () => {
+  test.each(precision === 'bf16' ? ['weights'] : [])('keeps the copies of the %s in sync', async () => {
     const device = devices[1];
     using layer = new Linear(3, 2, new Initializer({ seed: 1, device }));
     const optimizer = new Adam(layer, { learningRate: 0.1, emaRate: 0.5 });

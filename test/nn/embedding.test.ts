@@ -1,4 +1,4 @@
-/** What the network is told of t, against PyTorch. */
+/** Time embeddings compared with PyTorch. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { sinusoidalEmbedding } from '../../src/nn/index.ts';
@@ -12,8 +12,8 @@ beforeAll(async () => {
 });
 
 /**
- * torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000) / (half - 1))), as the official get_timestep_embedding has it,
- * by PyTorch 2.13: all of half 8, and some of half 64.
+ * torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10000) / (half - 1))) as in the official
+ * get_timestep_embedding, computed with PyTorch 2.13: all values for half 8, and some for half 64.
  */
 const frequencies: { half: number; at: Record<number, number> }[] = [
   {
@@ -27,9 +27,9 @@ const frequencies: { half: number; at: Record<number, number> }[] = [
 ];
 
 test.each(frequencies)(
-  'the $half frequencies of a sinusoidal embedding have the bits of the official ones',
+  'computes the $half frequencies of a sinusoidal embedding with the official bits',
   ({ half, at }) => {
-    // The sine of so small an angle is the angle.
+    // The sine of such a small angle is the angle.
     const label = 2 ** -20;
     const sines = scope(() => sinusoidalEmbedding(tensor([label], { device }), 2 * half).dataSync());
     for (const [i, frequency] of Object.entries(at)) expect(sines[Number(i)] / label).toBe(frequency);

@@ -1,7 +1,7 @@
 /**
- * Members of the NCSN++ family against the official implementation on PyTorch: names, order and shapes of the parameters,
- * output and every gradient. The numbers are fixtures/nn/family.*, made by make_family.py there, which says by which
- * formula both sides fill weights and images.
+ * Members of the NCSN++ family compared with the official PyTorch implementation: names, order and shapes of the
+ * parameters, the output and every gradient. The numbers are in fixtures/nn/family.*, written by make_family.py there,
+ * which states the formula by which both sides fill weights and images.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -40,7 +40,7 @@ function stored(name: string): Float32Array {
   return toFloat32(array);
 }
 
-/** Where else a member is computed: on cards those of the presets. */
+/** The further devices on which a member is computed: GPUs, for the members of the presets. */
 const cardsFor = (member: string) =>
   ['ddpmpp', 'ncsnpp'].includes(member) ? deviceModes.filter(({ name }) => name.startsWith('cuda')) : [];
 
@@ -67,7 +67,7 @@ test.each([
   ['ddpmppCifar10', ddpmppCifar10, 61_804_419, 0],
   ['ncsnpp256', ncsnpp256, 65_574_421, 128],
 ] as const)(
-  '%s: the parameters of the official configuration',
+  '%s has the parameters of the official configuration',
   (name, options, trainable, fixed) => {
     using network = new UNet(options, new Initializer({ device }));
     const entries = officialEntries(network);
@@ -85,14 +85,14 @@ test.each([
   ['nin', [3, 2], [2, 3]],
   ['nin_conv', [3, 2], [2, 1, 1, 3]],
   ['same', [4, 3], [4, 3]],
-] as const)('layout %s there and back', (layout, official, ours) => {
+] as const)('converts layout %s there and back', (layout, official, ours) => {
   const array = { shape: official, data: Float32Array.from({ length: sizeOf(official) }, (_, i) => i) };
   const here = fromOfficial(layout, array);
   expect(here.shape).toEqual(ours);
   expect(toOfficial(layout, here)).toEqual(array);
 });
 
-test('a convolution and a NIN weight land where they belong', () => {
+test('converts a convolution and a NIN weight to the right places', () => {
   const conv = fromOfficial('conv', { shape: [1, 2, 1, 3], data: Float32Array.of(1, 2, 3, 10, 20, 30) });
   expect([...conv.data]).toEqual([1, 10, 2, 20, 3, 30]);
   const nin = fromOfficial('nin', { shape: [2, 3], data: Float32Array.of(1, 2, 3, 10, 20, 30) });

@@ -1,4 +1,4 @@
-/** Modules that hold themselves, through which a walk would have no end, and states that fit in part. */
+/** Modules that contain themselves, whose traversal would not end, and states that match in part. */
 import { expect, test } from 'vitest';
 import { Module } from '../../src/nn/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
@@ -19,7 +19,7 @@ test.each<[string, () => Node, string]>([
     'child',
   ],
   [
-    'a child that holds its parent',
+    'a child that contains its parent',
     () => {
       const [parent, child] = [new Node(), new Node()];
       parent.child = [child];
@@ -29,7 +29,7 @@ test.each<[string, () => Node, string]>([
     'child.0.child',
   ],
   [
-    'a list that holds itself',
+    'a list that contains itself',
     () => {
       const node = new Node();
       const list: unknown[] = [];
@@ -46,14 +46,14 @@ test.each<[string, () => Node, string]>([
   expect(() => make().parameterCount()).toThrow(message);
 });
 
-test('a module that two others hold is no cycle', () => {
+test('accepts a module with two parents, which is not a cycle', () => {
   const [outer, shared] = [new Node(), new Node()];
   outer.child = [shared, shared];
   expect(outer.stateDict().size).toBe(0);
   expect(outer.eval().training).toBe(false);
 });
 
-test('a state that cannot be loaded whole changes nothing', async () => {
+test('changes nothing for a state that cannot be loaded completely', async () => {
   await openTestDevice('cpu');
   class Counting extends Module {
     weight = tensor([1, 2], { requiresGrad: true });

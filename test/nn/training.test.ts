@@ -1,7 +1,8 @@
 /**
- * 200 steps of training against PyTorch in float64: every loss, and all weights at the end. An error of a constant, which no tolerance of
- * a single step shows, adds up here. The numbers are fixtures/nn/training.npz, made by make_training.py there, which says by which
- * formula both sides fill weights and data. PyTorch's float32 is within 2e-7 of its losses and 2e-6 of its weights.
+ * 200 training steps compared with PyTorch in float64: every loss, and all weights at the end. An error of a constant,
+ * which is within the tolerance of a single step, accumulates here. The numbers are in fixtures/nn/training.npz,
+ * written by make_training.py there, which states the formula by which both sides fill weights and data. PyTorch's
+ * float32 is within 2e-7 of its losses and 2e-6 of its weights.
  */
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -34,7 +35,7 @@ const settings: Record<string, Partial<AdamOptions>> = {
   },
 };
 
-/** A module that is its parameters and no more. */
+/** A module with parameters only. */
 class Parameters extends Module {
   constructor(shapes: readonly number[][], device: Device) {
     super();
@@ -56,7 +57,7 @@ function weights(number: number, shape: readonly number[]): Float32Array {
 
 interface Network {
   shapes: number[][];
-  /** Of a sample. */
+  /** The shape of a sample. */
   x: number[];
   target: (sample: number) => ArrayLike<number>;
   loss: (p: readonly Tensor[], x: Tensor, part: ArrayLike<number>, device: Device) => Tensor;
@@ -123,7 +124,7 @@ const expected = (name: string) => {
   return array;
 };
 
-/** On the emulated card a step takes as long as fifty. */
+/** On the emulated card a step takes as long as fifty on the CPU. */
 const devices = [...new Set([...deviceNames, 'wasm'])].map((name) => ({
   name,
   steps: name === 'cuda-emulated' ? 5 : 200,

@@ -1,4 +1,4 @@
-/** The UNet as a whole: its shapes, its gradient against differences of the loss, its draws, its state. */
+/** The UNet as a whole: its shapes, its gradient compared with differences of the loss, its random draws, its state. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
@@ -22,7 +22,7 @@ const small: UNetOptions = {
   channelMultipliers: [1, 2],
   residualBlocks: 1,
   attentionResolutions: [4],
-  // Weights of 1e-10 would hide half of the network from a test.
+  // Weights of 1e-10 would hide half of the network from the test.
   initScale: 1,
   seed: 3,
 };
@@ -82,7 +82,7 @@ test.each([
     (sum, { slope, direction }) => sum + slope.reduce((s, g, i) => s + g * direction[i], 0),
     0,
   );
-  // Richardson's extrapolation of two central differences: f32 rounding allows no smaller steps.
+  // Richardson extrapolation of two central differences, because f32 rounding does not allow smaller steps.
   const difference = (h: number) => (at(h) - at(-h)) / (2 * h);
   const measured = (4 * difference(1e-3) - difference(2e-3)) / 3;
   const unused = parameters.filter(({ slope }) => slope.length === 0).map(({ name }) => name);
@@ -90,7 +90,7 @@ test.each([
   expect(Math.abs(measured - predicted)).toBeLessThan(0.01 * Math.abs(predicted) + 1e-3);
 });
 
-test('a sample does not depend on its batch, in training neither', () => {
+test('gives results for a sample that do not depend on its batch, in training too', () => {
   using network = build();
   const { x, labels } = inputs(3);
   const rows = (sample: number, from: number, to: number) => {
@@ -136,7 +136,7 @@ test.each<[string, Partial<UNetOptions>]>([
   ['DDPM++', {}],
   ['NCSN++', { embedding: 'fourier', fir: true, progressive: 'output_skip', progressiveInput: 'input_skip' }],
   ['DDPM blocks, residual pyramids', { resblock: 'ddpm', progressive: 'residual', progressiveInput: 'residual' }],
-])('%s: activation checkpointing gives every parameter the same gradient, to the bit', (_, options) => {
+])('%s: activation checkpointing gives every parameter the same gradient, bit for bit', (_, options) => {
   const gradientsOf = (activationCheckpointing: boolean) => {
     using network = build({ ...options, dropout: 0.3, activationCheckpointing });
     const { x, target, labels } = inputs(2);
@@ -163,7 +163,7 @@ test('a fresh official network is nearly zero everywhere', () => {
   expect(Math.max(...y.map(Math.abs))).toBeLessThan(1e-3);
 });
 
-test('state moves between networks by name', () => {
+test('copies state between networks by name', () => {
   using a = build();
   using b = build({ seed: 4 });
   const { x, labels } = inputs(1);
@@ -186,8 +186,8 @@ test.each<[Partial<UNetOptions>, RegExp]>([
     /expected nonlinearity to be one of "swish", "relu", "elu", "lrelu", got "silu"/,
   ],
   [{ progressive: 'input_skip' as 'residual' }, /expected progressive to be one of "none", "output_skip", "residual"/],
-  [{ firKernel: [1, -1] }, /firKernel must be numbers of a sum other than 0, got \[1,-1\]/],
-  [{ firKernel: [] }, /firKernel must be/],
+  [{ firKernel: [1, -1] }, /firKernel must have a finite sum other than 0, got \[1,-1\]/],
+  [{ firKernel: [] }, /firKernel must have/],
   [{ sigmaMin: 0 }, /sigmaMin must be a finite number > 0, got 0/],
   [{ numScales: 1 }, /numScales must be a whole number >= 2/],
   [{ baseChannels: 140 }, /a group norm of 140 channels cannot have 32 groups of equal size/],
@@ -204,7 +204,7 @@ test('refuses images of another size and labels of another count', () => {
   expect(() => network.forward(x, tensor([1], { device }))).toThrow('labels [2]');
 });
 
-test('a label beyond the noise scales is refused by its number', () => {
+test('refuses a label beyond the noise scales, with its index', () => {
   using network = build({ scaleBySigma: true, numScales: 300 });
   const { x, labels } = inputs(2);
   expect(() => network.forward(x, labels)).toThrow('[gather] index 411 at position 1 is outside [0, 300)');

@@ -98,7 +98,7 @@ describe('data', () => {
     [[1n], 'got 1n'],
     [undefined, 'got undefined'],
     [new BigInt64Array(2), 'got a BigInt64Array of 2'],
-    [new DataView(new ArrayBuffer(4)), 'got an object of DataView'],
+    [new DataView(new ArrayBuffer(4)), 'got an instance of DataView'],
   ])('what is no number is named: %o', (data, message) => {
     expect(() => loose.tensor(data)).toThrow(ArgumentError);
     expect(() => loose.tensor(data)).toThrow(`[tensor] expected data to be numbers, ${message}`);

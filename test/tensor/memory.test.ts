@@ -25,7 +25,8 @@ it('lists parameters, moments and the results of ops by their bytes', async () =
   try {
     const table = [
       '12.0 MiB in 3 of exp',
-      '4.0 MiB in 2 of other',
+      // The zeros, Adam's schedule and the ring of losses.
+      '4.0 MiB in 3 of other',
       '4.0 MiB in 1 of mul',
       '2.0 MiB in 2 of moments of Adam',
       '1.0 MiB in 1 of parameters',

@@ -48,20 +48,20 @@ const all = 'options { axes, axis, keepDims }';
 const among = 'options among axes, axis, keepDims';
 
 const refused: [title: string, options: unknown, message: string][] = [
-  ['a Map', new Map([['axis', 0]]), `${all}, got an object of Map`],
-  ['a Set', new Set([0]), `${all}, got an object of Set`],
-  ['a Date', new Date(0), `${all}, got an object of Date`],
+  ['a Map', new Map([['axis', 0]]), `${all}, got an instance of Map`],
+  ['a Set', new Set([0]), `${all}, got an instance of Set`],
+  ['a Date', new Date(0), `${all}, got an instance of Date`],
   ['a Promise', Promise.resolve({ axis: 0 }), `${all}, got a Promise`],
-  ['an Error', new Error('axis'), `${all}, got an object of Error`],
-  ['a Number object', new Number(0), `${all}, got an object of Number`],
+  ['an Error', new Error('axis'), `${all}, got an instance of Error`],
+  ['a Number object', new Number(0), `${all}, got an instance of Number`],
   ['an array', [0], `${all}, got [0]`],
-  ['a tensor', x(), `${among}, got "label" of an object of Tensor`],
+  ['a tensor', x(), `${among}, got "label" of an instance of Tensor`],
   ['a hidden property of another name', Object.defineProperty({}, 'dim', { value: 0 }), `${among}, got "dim"`],
   ['an inherited option of another name', Object.create({ dim: 0 }), `${among}, got "dim"`],
   [
     'an accessor of another name',
     new Misspelt(),
-    `${among}, got "axs" of an object of Misspelt (did you mean "axes"?)`,
+    `${among}, got "axs" of an instance of Misspelt (did you mean "axes"?)`,
   ],
   ['another name with undefined', { dim: undefined }, `${among}, got "dim"`],
 ];

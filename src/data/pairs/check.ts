@@ -1,5 +1,5 @@
-// Are these pairs fit to train on? `checkPairs` reads all of them and says what it finds, line by line; `refuseBroken` is
-// what training asks before its first step, at the price of a few batches.
+// Checks whether pairs are fit for training. `checkPairs` reads all of them and reports its findings; `refuseBroken` is
+// the quick check before the first training step, at the cost of a few batches.
 import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
@@ -12,35 +12,35 @@ import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
 import { PairSet } from './set.ts';
 import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
 
-/** What the authors advise for CIFAR-10. */
+/** The authors' recommendation for CIFAR-10. */
 const ADVISED = { shape: '[3, 32, 32]', pairs: 1_000_000 };
-/** Share of values that may lie beyond the range of 16 bits. */
+/** Share of values that may be outside the range of 16-bit storage. */
 const CLIPPED_SHARE = 1e-3;
-/** Pairs that training looks at first. */
+/** Number of pairs that refuseBroken reads. */
 const SAMPLED = 256;
-/** Stored starts that are compared with the noise of their seed, a folder. */
+/** Number of stored z0 per folder that are compared with the noise of their seed. */
 const REDRAWN = 16;
 
 export interface PairFinding {
   what: string;
-  /** note: worth knowing; broken: not to be trained on. */
+  /** 'note': worth knowing; 'broken': unfit for training. */
   state: 'ok' | 'note' | 'broken';
   detail: string;
 }
 
 export interface PairCheckOptions {
-  /** Expected of every image; default that of the first folder. */
+  /** The expected shape of every image; default: that of the first folder. */
   shape?: PairShape;
-  /** Pairs planned a folder. */
+  /** Planned number of pairs per folder. */
   planned?: number;
-  /** Deviation of z0 where no manifest states it; default 1. */
+  /** Standard deviation of z0 if no manifest states it; default 1. */
   noiseScale?: number;
-  /** At most so many pairs a folder, from its beginning; default all. */
+  /** Reads at most this many pairs per folder, from its beginning; default: all. */
   limit?: number;
-  /** Of the data in network range, channel by channel, to compare z1 with. */
+  /** Mean and standard deviation per channel of the data in network range, to compare z1 with. */
   data?: { mean: readonly number[]; deviation: readonly number[] };
   signal?: AbortSignal;
-  /** Pairs read so far, and in all. */
+  /** Called with the number of pairs read so far and in total. */
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -56,8 +56,8 @@ const checkOptionKinds: OptionKinds<PairCheckOptions> = {
 const dataKinds = { mean: listOf(kinds.finite, 'finite numbers'), deviation: listOf(kinds.finite, 'finite numbers') };
 
 /**
- * Reads every pair below `root` once.
- * @throws FileError for a root that cannot be read or holds no pairs
+ * Checks the pairs below `root`, reading each once.
+ * @throws FileError if the root cannot be read or has no pairs
  */
 export async function checkPairs(root: string, options: PairCheckOptions = {}): Promise<PairFinding[]> {
   checkArgument('checkPairs', 'root', root, kinds.path);
@@ -69,13 +69,13 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
     const links: PairFinding[] = [];
     const names = await listFolders(root, (detail) => links.push({ what: 'links', state: 'note', detail }));
     for (const name of names) await openInto(folders, findings, join(root, name), checked.shape);
-    if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has any');
+    if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs in any of its folders');
     findings.push(...links);
     if (folders.length === 0) return findings;
     findings.push(...countFindings(folders, checked));
     const channels = checked.data?.mean.length ?? folders[0].shape[0];
     if (channels !== folders[0].shape[0] || (checked.data?.deviation.length ?? channels) !== channels)
-      throw new ValueError(`[checkPairs] expected data of ${folders[0].shape[0]} channels, got another number`);
+      throw new ValueError(`[checkPairs] expected data of ${folders[0].shape[0]} channels, got a different number`);
     const survey = new Survey(folders[0].shape, checked);
     const limits = folders.map(({ count }) => Math.min(count, checked.limit ?? count));
     const total = limits.reduce((sum, limit) => sum + limit, 0);
@@ -86,7 +86,12 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
         done += await survey.batch(folder, index, limits[at]);
         checked.onProgress?.(done, total);
       }
-    return [...findings, ...(await survey.findings()), ...clippingFindings(folders), ...(await redrawn(folders))];
+    return [
+      ...findings,
+      ...(await survey.findings()),
+      ...clippingFindings(folders),
+      ...(await redrawFindings(folders)),
+    ];
   } finally {
     for (const folder of folders) await folder.close();
   }
@@ -95,9 +100,9 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
 const pairSet = kind('a PairSet', (v) => v instanceof PairSet);
 
 /**
- * A look at the first pairs and at some from everywhere: all finite, and z0 noise.
- * @param noiseScale deviation of z0 where no manifest states it
- * @throws FileError naming what is wrong
+ * Checks the first pairs and a sample of all pairs: every value is finite, and z0 is noise.
+ * @param noiseScale standard deviation of z0 if no manifest states it
+ * @throws FileError with the reasons
  */
 export async function refuseBroken(pairs: PairSet, root: string, noiseScale: number): Promise<void> {
   checkArguments('refuseBroken', {
@@ -118,7 +123,7 @@ export async function refuseBroken(pairs: PairSet, root: string, noiseScale: num
       const at = values.findIndex((value) => !Number.isFinite(value));
       if (at >= 0) throw new FileError(root, `${name} of pair ${index} holds ${values[at]}; ${examine(root)}`);
     }
-    // What an ODE gave is no noise that was drawn.
+    // z0 from the inverse ODE is not drawn noise, so the noise test does not apply.
     if (manifest?.solved === 'z0') continue;
     starts.add(z0, scale);
     ends.add(z1, scale);
@@ -126,12 +131,12 @@ export async function refuseBroken(pairs: PairSet, root: string, noiseScale: num
   if (starts.count === 0) return;
   const reasons = reasonsAgainstNoise(starts.facts());
   if (reasons.length === 0) return;
-  const exchanged = reasonsAgainstNoise(ends.facts()).length === 0;
+  const swapped = reasonsAgainstNoise(ends.facts()).length === 0;
   throw new FileError(
     root,
-    exchanged
-      ? `z0 and z1 are exchanged: z1 is the noise, z0 has ${reasons.join(', ')}; ${examine(root)}`
-      : `z0 is no noise of deviation ${noiseScale} (sampling.init_noise_scale): divided by it, it has ` +
+    swapped
+      ? `z0 and z1 are swapped: z1 is the noise, z0 has ${reasons.join(', ')}; ${examine(root)}`
+      : `z0 is not noise of deviation ${noiseScale} (sampling.init_noise_scale): divided by it, it has ` +
           `${reasons.join(', ')}; ${examine(root)}`,
   );
 }
@@ -162,8 +167,8 @@ async function openInto(folders: PairFolder[], findings: PairFinding[], path: st
 }
 
 function describe({ count, shape, manifest }: PairFolder): string {
-  const pairs = `${grouped(count)} pairs of ${formatShape(shape)}`;
-  if (!manifest) return `${pairs}, z0.npy and z1.npy, no manifest: neither teacher nor sampler is known`;
+  const pairs = `${formatCount(count)} pairs of ${formatShape(shape)}`;
+  if (!manifest) return `${pairs}, z0.npy and z1.npy without a manifest: teacher and sampler are unknown`;
   const { layout, dtype, batch, sampler, teacher, shards, solved, package: version } = manifest;
   const nfes = shards.map(({ nfe }) => nfe);
   const mean = shards.reduce((sum, { nfe }, index) => sum + nfe * batchRange(manifest, index)[1], 0) / count;
@@ -182,32 +187,32 @@ function countFindings(folders: readonly PairFolder[], { planned }: PairCheckOpt
   const few = formatShape(folders[0].shape) === ADVISED.shape && total < ADVISED.pairs;
   const remarks = [
     ...other.map(
-      ({ path, count }) => `${basename(path)} has ${grouped(count)} of ${grouped(planned as number)} planned`,
+      ({ path, count }) => `${basename(path)} has ${formatCount(count)} of ${formatCount(planned as number)} planned`,
     ),
-    ...(few ? [`${grouped(ADVISED.pairs)} are advised for CIFAR-10`] : []),
+    ...(few ? [`${formatCount(ADVISED.pairs)} are recommended for CIFAR-10`] : []),
   ];
   findings.push({
     what: 'count',
     state: remarks.length > 0 ? 'note' : 'ok',
-    detail: [`${grouped(total)} pairs`, ...remarks].join('; '),
+    detail: [`${formatCount(total)} pairs`, ...remarks].join('; '),
   });
   const teachers = new Set(folders.flatMap(({ manifest }) => manifest?.teacher ?? []));
   if (teachers.size > 1)
     findings.push({
       what: 'teachers',
       state: 'note',
-      detail: `the folders are of ${teachers.size} different teachers`,
+      detail: `the folders come from ${teachers.size} different teachers`,
     });
   return findings;
 }
 
-/** What is gathered in one pass over the pairs. */
+/** Statistics gathered in one pass over the pairs. */
 class Survey {
   private readonly options: PairCheckOptions;
-  /** Of z0 that was drawn, and its ends. */
+  /** Drawn z0, and the z1 of the same pairs. */
   private readonly starts = new NoiseStatistics();
   private readonly ends = new NoiseStatistics();
-  /** Of z0 that the ODE gave. */
+  /** z0 from the inverse ODE. */
   private readonly inverted = new NoiseStatistics();
   private readonly channels: ChannelStatistics;
   private readonly places: { folder: PairFolder; index: number }[] = [];
@@ -221,7 +226,7 @@ class Survey {
     this.channels = new ChannelStatistics(channels);
   }
 
-  /** @returns how many of the batch's pairs lie below `limit`: those that were read */
+  /** Adds a batch. @returns the number of its pairs that were read: those below `limit` */
   async batch(folder: PairFolder, index: number, limit: number): Promise<number> {
     const { manifest, path, shape } = folder;
     const [first, count] = batchRange(folder, index);
@@ -263,10 +268,10 @@ class Survey {
         state: this.wrongSums.length > 0 ? 'broken' : this.summed > 0 ? 'ok' : 'note',
         detail:
           this.wrongSums.length > 0
-            ? `differ: ${someOf(this.wrongSums)}`
+            ? `mismatches: ${someOf(this.wrongSums)}`
             : this.summed > 0
-              ? `${this.summed} batches as written`
-              : 'none are known',
+              ? `${this.summed} batches match`
+              : 'no checksums are stored',
       },
       verdict('finite', this.nonFinite, 'every value is finite', 'not finite: '),
       ...this.noiseFindings(),
@@ -280,12 +285,12 @@ class Survey {
     return [...this.invertedFinding(), ...(this.starts.count > 0 ? this.drawnFindings() : [])];
   }
 
-  /** Noise is what a perfect flow would give; how far this one is from it does not make its pairs unfit. */
+  /** A perfect flow would map images to exact noise. A deviation from it does not make the pairs unfit. */
   private invertedFinding(): PairFinding[] {
     if (this.inverted.count === 0) return [];
     const facts = this.inverted.facts();
     const against = reasonsAgainstNoise(facts);
-    const detail = `where the ODE takes images back to; ${against.length > 0 ? against.join(', ') : momentsOf(facts)}`;
+    const detail = `the inverse ODE of images; ${against.length > 0 ? against.join(', ') : momentsOf(facts)}`;
     return [{ what: 'z0 of images', state: against.length > 0 ? 'note' : 'ok', detail }];
   }
 
@@ -297,15 +302,15 @@ class Survey {
       state: against0.length > 0 ? 'broken' : 'ok',
       detail: against0.length > 0 ? `no: ${against0.join(', ')}` : momentsOf(z0),
     };
-    const exchanged = against0.length > 0 && against1.length === 0;
+    const swapped = against0.length > 0 && against1.length === 0;
     const order: PairFinding = {
       what: 'order',
-      state: exchanged ? 'broken' : against1.length === 0 ? 'note' : 'ok',
-      detail: exchanged
-        ? 'z0 and z1 are exchanged: z1 is the noise'
+      state: swapped ? 'broken' : against1.length === 0 ? 'note' : 'ok',
+      detail: swapped
+        ? 'z0 and z1 are swapped: z1 is the noise'
         : against1.length === 0
-          ? 'z1 is noise as well: has the flow been trained?'
-          : `z1 is no noise (variance ${z1.variance.toPrecision(3)} of it)`,
+          ? 'z1 is noise too: has the flow been trained?'
+          : `z1 is not noise (relative variance ${z1.variance.toPrecision(3)})`,
     };
     return [noise, order];
   }
@@ -321,12 +326,7 @@ class Survey {
       const [one, other] = [await read(a), await read(b)];
       if (one.every((value, at) => Object.is(value, other[at]))) found.push(`${nameOf(a)} = ${nameOf(b)}`);
     }
-    return verdict(
-      `${end} unique`,
-      found,
-      `no two of ${grouped(hashes.length)} are the same`,
-      `${found.length} times the same: `,
-    );
+    return verdict(`${end} unique`, found, `all ${formatCount(hashes.length)} differ`, `${found.length} duplicates: `);
   }
 
   private channelFinding(): PairFinding {
@@ -349,7 +349,7 @@ class Survey {
 function momentsOf({ mean, variance, excessKurtosis, distance, count }: NoiseFacts): string {
   return (
     `mean ${mean.toFixed(4)}, variance ${variance.toFixed(4)}, kurtosis ${(3 + excessKurtosis).toFixed(3)}, ` +
-    `distance ${distance.toFixed(4)} over ${grouped(count)} numbers`
+    `distance ${distance.toFixed(4)} over ${formatCount(count)} numbers`
   );
 }
 
@@ -358,13 +358,13 @@ function clippingFindings(folders: readonly PairFolder[]): PairFinding[] {
     if (!manifest?.range) return [];
     const clipped = manifest.shards.reduce((sum, shard) => sum + shard.clipped, 0);
     const share = clipped / shape.reduce((product, dim) => product * dim, count);
-    const detail = `${(100 * share).toPrecision(2)} % of z1 of ${basename(path)} beyond [${manifest.range.join(', ')}]`;
+    const detail = `${(100 * share).toPrecision(2)} % of z1 of ${basename(path)} are outside [${manifest.range.join(', ')}]`;
     return [{ what: '16 bits', state: share > CLIPPED_SHARE ? 'broken' : 'ok', detail }];
   });
 }
 
-/** Whether stored starts are the noise that their manifest names. */
-async function redrawn(folders: readonly PairFolder[]): Promise<PairFinding[]> {
+/** Checks that stored z0 are the noise that the manifest specifies. */
+async function redrawFindings(folders: readonly PairFolder[]): Promise<PairFinding[]> {
   const findings: PairFinding[] = [];
   for (const folder of folders) {
     const { path, manifest, storesStart, count, shape } = folder;
@@ -376,7 +376,7 @@ async function redrawn(folders: readonly PairFolder[]): Promise<PairFinding[]> {
       if (!stored.every((value, at) => value === drawn[at])) wrong.push(`pair ${index}`);
     }
     const seed = `the noise of seed ${manifest.noise.seed}`;
-    findings.push(verdict(`z0 of ${basename(path)}`, wrong, `is ${seed}`, `is not ${seed}: `));
+    findings.push(verdict(`z0 of ${basename(path)}`, wrong, `equals ${seed}`, `is not ${seed}: `));
   }
   return findings;
 }
@@ -388,10 +388,10 @@ function verdict(what: string, faults: readonly string[], good: string, bad: str
 }
 
 function someOf(items: readonly string[]): string {
-  return `${items.slice(0, 3).join('; ')}${items.length > 3 ? `; ... ${items.length} in all` : ''}`;
+  return `${items.slice(0, 3).join('; ')}${items.length > 3 ? `; ... ${items.length} in total` : ''}`;
 }
 
-/** 48 bits: equal ones are compared in full. */
+/** A hash of 48 bits; images with equal hashes are compared in full. */
 function shortHash(values: Float32Array): number {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   return createHash('sha1').update(bytes).digest().readUIntLE(0, 6);
@@ -401,6 +401,6 @@ function nameOf({ folder, index }: { folder: PairFolder; index: number }): strin
   return `${basename(folder.path)} pair ${index}`;
 }
 
-function grouped(value: number): string {
+function formatCount(value: number): string {
   return value.toLocaleString('en-US');
 }

@@ -1,8 +1,10 @@
-// Ends of pairs as they are stored: images with channels first, as f32 or as 16 bits over a fixed range; and z0 drawn again.
+// The stored form of pairs: images with channels first, as f32 or as 16 bits over a fixed range; and the redrawing of
+// z0.
 //
 // q = round((clip(z, low, high) - low) / (high - low) * 65535), z = low + q (high - low) / 65535
 //
-// Over [-4, 4] an error of at most 6.1e-5: a 128th of a step of 8-bit pixels, and below what RK45 at 1e-5 leaves open.
+// Over [-4, 4] the error is at most 6.1e-5: a 128th of an 8-bit pixel step, and below the error of RK45 at tolerance
+// 1e-5.
 import { checkArgument, kinds } from '../../arguments.ts';
 import { NonFiniteError } from '../../errors.ts';
 import { bytesOf } from '../../io/array.ts';
@@ -12,7 +14,10 @@ import type { NoiseLaw, PairPlan, PairShape } from './manifest.ts';
 
 const STEPS = 65535;
 
-/** What pairs of network range [-1, 1] or [0, 1] are quantised over: the ends of an ODE go beyond it, with a young flow far. */
+/**
+ * The quantisation range of pairs with network range [-1, 1] or [0, 1]. Solutions of the ODE exceed the network range,
+ * and those of a flow early in training exceed it by far.
+ */
 export function quantisedRange(centered: boolean): [low: number, high: number] {
   checkArgument('quantisedRange', 'centered', centered, kinds.boolean);
   return centered ? [-4, 4] : [-1.5, 2.5];
@@ -23,9 +28,10 @@ export function elementBytes(dtype: PairPlan['dtype']): number {
 }
 
 /**
- * f32 [n, H, W, C] as the bytes of [n, C, H, W].
- * @param first number of the first of them, for the error
- * @throws NonFiniteError naming the pair
+ * Encodes f32 [n, H, W, C] as the bytes of [n, C, H, W].
+ * @param first index of the first pair, for errors
+ * @returns the bytes, and the number of values that were clipped
+ * @throws NonFiniteError with the pair's index
  */
 export function encodeEnds(
   values: Float32Array,
@@ -49,7 +55,7 @@ export function encodeEnds(
   return { bytes: bytesOf(quantised), clipped };
 }
 
-/** The bytes of one stored image [C, H, W] as f32 [H, W, C]. */
+/** Decodes one stored image [C, H, W] to f32 [H, W, C]. */
 export function decodeEnd(
   bytes: Uint8Array,
   { shape, dtype, range }: Pick<PairPlan, 'shape' | 'dtype' | 'range'>,
@@ -61,12 +67,12 @@ export function decodeEnd(
   const step = (high - low) / STEPS;
   const quantised = new Uint16Array(bytes.buffer, bytes.byteOffset, size);
   const values = new Float32Array(size);
-  // A loop: from() with a function takes longer than the read.
+  // A plain loop: from() with a callback takes longer than reading the file.
   for (let i = 0; i < size; i++) values[i] = low + quantised[i] * step;
   return channelsLast(values, [1, h, w, c]);
 }
 
-/** z0 of pair `index`, f32 [H, W, C], with the bits that the solver started from on its device. */
+/** Draws z0 of pair `index`, f32 [H, W, C], bit-identical to the start of the solver on its device. */
 export function drawStart(index: number, { seed, stream, scale }: NoiseLaw, shape: PairShape): Float32Array {
   const values = new Float32Array(shape[0] * shape[1] * shape[2]);
   fillNormals(values, seed, index, stream);

@@ -1,8 +1,8 @@
-// One folder of pairs, read where it lies: by pair for training, by batch for the check. Both layouts (manifest.ts), and
-// official files that no manifest stands beside.
+// Reads one folder of pairs in place: by pair for training, by batch for checks. It supports both layouts
+// (manifest.ts), and official files without a manifest.
 //
-// A shard is opened for each read. A million pairs in shards are thousands of files; descriptors are few, and the system
-// keeps their pages.
+// A shard is opened for each read: a million pairs in shards are thousands of files, file descriptors are scarce, and
+// the page cache makes reopening cheap.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError, formatShape } from '../../errors.ts';
@@ -23,33 +23,34 @@ import {
   readManifest,
 } from './manifest.ts';
 
-/** Pairs read at once where no manifest says what a batch is. */
+/** Batch size if no manifest states it. */
 const CHUNK = 128;
 
-/** The pairs of one folder, by their number in it. */
+/** The pairs of one folder, by their index in it. */
 export interface PairFolder {
   readonly path: string;
   readonly count: number;
   readonly shape: PairShape;
-  /** Absent beside files of the official code. */
+  /** Absent for files of the official code. */
   readonly manifest?: PairManifest;
-  /** Whether z0 is on the disk; else it is drawn from its seed. */
+  /** Whether z0 is stored; otherwise it is redrawn from its seed. */
   readonly storesStart: boolean;
-  /** Pairs of a batch. */
+  /** Number of pairs per batch. */
   readonly batch: number;
   /** z0 of a pair, f32 [H, W, C]. */
   start(index: number): Promise<Float32Array>;
   /** z1 of a pair, f32 [H, W, C]. */
   end(index: number): Promise<Float32Array>;
-  /** The end of batch `index` that the ODE gave, as stored. */
+  /** The stored bytes of the solved end of batch `index`. */
   solvedBytes(index: number): Promise<Uint8Array>;
-  /** Closes its files. */
+  /** Closes the files. */
   close(): Promise<void>;
 }
 
 /**
- * @returns undefined for a folder that holds no pairs
- * @throws FileError where pairs are incomplete, damaged or of unequal number
+ * Opens a folder of pairs.
+ * @returns undefined if the folder has no pairs
+ * @throws FileError if the pairs are incomplete or damaged, or if the numbers of z0 and z1 differ
  */
 export async function openPairFolder(path: string): Promise<PairFolder | undefined> {
   const names = await readdir(path).catch((error) => {
@@ -60,7 +61,7 @@ export async function openPairFolder(path: string): Promise<PairFolder | undefin
     const done = Math.min(manifest.count, (await readJournal(path)).length * manifest.batch);
     throw new FileError(
       path,
-      `holds ${done} of ${manifest.count} pairs; give the command that makes them once more, or move the folder away`,
+      `has ${done} of ${manifest.count} pairs; repeat the command that generates them, or move the folder away`,
     );
   }
   if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest);
@@ -97,11 +98,14 @@ class OfficialFolder implements PairFolder {
         if (file.shape.length !== 4)
           throw new FileError(file.path, `holds ${formatShape(file.shape)}, expected [pairs, channels, height, width]`);
       if (formatShape(z0.shape.slice(1)) !== formatShape(z1.shape.slice(1)))
-        throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, expected as ${z0.path} ${formatShape(z0.shape)}`);
-      if (z0.count !== z1.count) throw new FileError(z1.path, `has ${z1.count} rows for the ${z0.count} of ${z0.path}`);
+        throw new FileError(
+          z1.path,
+          `holds ${formatShape(z1.shape)}, expected the image shape of ${z0.path}, ${formatShape(z0.shape)}`,
+        );
+      if (z0.count !== z1.count) throw new FileError(z1.path, `has ${z1.count} rows, but ${z0.path} has ${z0.count}`);
       const said = manifest && formatShape([manifest.count, ...manifest.shape]);
       if (said && said !== formatShape(z1.shape))
-        throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, ${files.manifest} beside it says ${said}`);
+        throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, but its ${files.manifest} says ${said}`);
       return new OfficialFolder(path, manifest, z0, z1);
     } catch (error) {
       await z0.close();
@@ -143,7 +147,7 @@ class ShardFolder implements PairFolder {
     this.manifest = manifest;
   }
 
-  /** Every shard is there and has its size. */
+  /** Opens the folder after checking that every shard exists and has the right size. */
   static async open(path: string, manifest: PairManifest): Promise<ShardFolder> {
     const folder = new ShardFolder(path, manifest);
     for (let index = 0; index < batchCount(manifest); index++) {
@@ -151,7 +155,8 @@ class ShardFolder implements PairFolder {
       const { size } = await stat(file).catch((error) => {
         throw asFileError(file, error);
       });
-      if (size !== length) throw new FileError(file, `has ${size} bytes, expected ${length}; it is cut off or damaged`);
+      if (size !== length)
+        throw new FileError(file, `has ${size} bytes, expected ${length}; it is truncated or damaged`);
     }
     return folder;
   }
@@ -194,7 +199,7 @@ class ShardFolder implements PairFolder {
   }
 }
 
-/** Name of a shard's file, its length, where its elements begin and the bytes of an image. */
+/** The file of a shard, its header and length, the position of its elements, and the size of an image, all in bytes. */
 export function shardLayout(folder: string, plan: PairPlan, index: number) {
   const [, count] = batchRange(plan, index);
   const header = npyHeader('z1', { shape: [count, ...plan.shape], dtype: plan.dtype });

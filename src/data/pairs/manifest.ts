@@ -1,12 +1,14 @@
-// What a folder of pairs says of itself. {data_root}/{seed}/ holds
-//   manifest.json     what was asked for, by which teacher and sampler; once complete, each batch with its NFE and SHA-256
-//   progress.jsonl    while pairs are made: {"sha256", "nfe", "clipped"}, one line a batch, in order
-//   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is there. With "solved": "z0"
-//                     z1 is images of a data set in their order, and z0 where the ODE takes them backwards: z0.npy.part
-//   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is drawn again from its seed
+// The metadata of a folder of pairs, {data_root}/{seed}/:
+//   manifest.json     the plan, with teacher and sampler; once complete, also NFE and SHA-256 of each batch
+//   progress.jsonl    while pairs are generated: {"sha256", "nfe", "clipped"}, one line per batch, in order
+//   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is written. With "solved":
+//                     "z0", z1 are the images of a data set in their order, and z0 (first in z0.npy.part) the solutions of
+//                     the inverse ODE
+//   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
 //
-// Batch b is pairs b * batch to min((b + 1) * batch, count) - 1. Its borders are part of the result: the error norm of RK45
-// is over the batch. No time and no machine is in it, so that a run that was killed ends with the same bytes.
+// Batch b contains the pairs b * batch to min((b + 1) * batch, count) - 1. The partition affects the result, because
+// the error norm of RK45 is over the batch. The files contain no time and no machine name, so that a resumed run ends
+// with the same bytes.
 import { join } from 'node:path';
 import { checkArgument, checkArguments, describeValue, isWhole, kind, kinds, listOf } from '../../arguments.ts';
 import { ArgumentError, FileError } from '../../errors.ts';
@@ -17,16 +19,19 @@ import { parseJsonFile } from '../../io/json.ts';
 
 const FORMAT = 'rectiflow pairs';
 const VERSION = 1;
-/** Two million batches. */
+/** Enough for two million batches. */
 const MAX_BYTES = 2 ** 28;
 
 /** [channels, height, width] of every image. */
 export type PairShape = readonly [channels: number, height: number, width: number];
 
-/** How z1 is stored; u16: value = low + (high - low) * q / 65535. */
+/** The element type of stored images; u16: value = low + (high - low) * q / 65535. */
 export type PairDtype = 'f32' | 'u16';
 
-/** How z0 is drawn, or where images were taken back to: scale * N(0, 1) of (seed, stream, number of the pair), Philox4x32-10. */
+/**
+ * The distribution of z0: scale * N(0, 1) by Philox4x32-10 from (seed, stream, index of the pair). If z0 was solved,
+ * the distribution that images are mapped to.
+ */
 export interface NoiseLaw {
   law: 'normal';
   seed: number;
@@ -34,42 +39,44 @@ export interface NoiseLaw {
   scale: number;
 }
 
-/** What a folder of pairs is to hold, and where it comes from. */
+/** The planned content of a folder of pairs, and its origin. */
 export interface PairPlan {
-  /** Version of the package that began it. */
+  /** Version of the package that started the folder. */
   package: string;
-  /** Kind of device that solved them. */
+  /** Kind of device that solved the pairs. */
   device: string;
   layout: 'official' | 'shards';
-  /** Which end the ODE gave: z1 where it is absent. Such a z0 is near noise, and no noise that could be drawn again. */
+  /**
+   * The end that the ODE solver computed; default z1. A solved z0 is close to noise but cannot be redrawn from a seed.
+   */
   solved?: 'z0';
   dtype: PairDtype;
-  /** Lowest and highest value of u16; values beyond are clipped and counted. */
+  /** Range of u16; values outside are clipped and counted. */
   range?: readonly [low: number, high: number];
   shape: PairShape;
   count: number;
-  /** Pairs solved together. */
+  /** Number of pairs solved together. */
   batch: number;
   noise: NoiseLaw;
   /** SHA-256 of the checkpoint. */
   teacher: string;
-  /** Its name, and tolerance or steps. */
+  /** The sampler's name, and its tolerance or number of steps. */
   sampler: Readonly<Record<string, string | number>>;
   /** The merged configuration of the run. */
   config: unknown;
 }
 
-/** One batch that is done. */
+/** One completed batch. */
 export interface PairShard {
-  /** Of its elements as stored, without a header. */
+  /** SHA-256 of its elements as stored, without a header. */
   sha256: string;
   nfe: number;
-  /** Numbers that lay beyond the range of u16. */
+  /** Number of values outside the range of u16. */
   clipped: number;
 }
 
 export interface PairManifest extends PairPlan {
-  /** Pairs that are there: count once complete. */
+  /** `count` once the folder is complete, otherwise 0. */
   done: number;
   shards: PairShard[];
 }
@@ -82,13 +89,13 @@ export const files = {
   shard: (index: number) => `z1_${String(index).padStart(6, '0')}.npy`,
 } as const;
 
-/** The end that the ODE gave: a file and, until the last pair is there, its part; and the file of the other end. */
+/** The files of the solved end: complete, and partial until the last pair is written; and the file of the other end. */
 export function solvedFiles({ solved }: Pick<PairPlan, 'solved'>) {
   const [whole, other] = solved === 'z0' ? [files.z0, files.z1] : [files.z1, files.z0];
   return { whole, part: `${whole}.part`, other };
 }
 
-/** Number of the first pair of a batch, and how many it has. */
+/** Index of the first pair of a batch, and the number of its pairs. */
 export function batchRange({ batch, count }: Pick<PairPlan, 'batch' | 'count'>, index: number): [number, number] {
   const first = index * batch;
   return [first, Math.min(batch, count - first)];
@@ -98,7 +105,7 @@ export function batchCount({ batch, count }: Pick<PairPlan, 'batch' | 'count'>):
   return Math.ceil(count / batch);
 }
 
-/** Evaluations of the network a pair: the mean over the batches that are there. */
+/** Mean number of network evaluations per pair, over the given batches. */
 export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonly PairShard[]): number {
   checkArguments('meanNfe', { plan: [plan, countedPlan], shards: [shards, shardsKind] });
   let [evaluations, pairs] = [0, 0];
@@ -110,7 +117,7 @@ export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonl
   return evaluations / pairs;
 }
 
-/** The manifest of a folder; undefined where there is none. @throws FileError for one that is damaged */
+/** Reads the manifest of a folder; undefined if there is none. @throws FileError if it is damaged */
 export async function readManifest(folder: string): Promise<PairManifest | undefined> {
   checkArgument('readManifest', 'folder', folder, kinds.path);
   const path = join(folder, files.manifest);
@@ -130,12 +137,12 @@ export function shardLine({ sha256, nfe, clipped }: PairShard): string {
   return JSON.stringify({ sha256, nfe, clipped });
 }
 
-/** The whole lines of a journal: its last one may have been cut off. @throws FileError */
+/** Reads the complete lines of a journal; the last line may be truncated. @throws FileError */
 export async function readJournal(folder: string): Promise<PairShard[]> {
   const path = join(folder, files.journal);
   if (!(await exists(path))) return [];
   const shards: PairShard[] = [];
-  // Not strict: what a power cut left at the end may be anything. A byte-order mark is passed over.
+  // The decoder is lenient, because a power cut can leave anything at the end. It skips a byte-order mark.
   const text = new TextDecoder().decode(await readWhole(path, MAX_BYTES));
   for (const line of text.split('\n').slice(0, -1)) {
     const shard = parseShard(line);
@@ -159,7 +166,7 @@ type Fields = Record<string, unknown>;
 const isHash = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-/** Evaluations in the mean over a batch. */
+/** The NFE of a batch is a mean, so it may be fractional. */
 const isCount = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0;
 const isShard = (value: unknown): value is PairShard =>
   isFields(value) && isHash(value.sha256) && isCount(value.nfe) && isWhole(value.clipped, 0);
@@ -201,22 +208,23 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
 export const pairShapeKind = listOf(kinds.count, 'whole numbers >= 1', 3);
 
 const countedPlan = kind('a plan of pairs', (v) => isFields(v) && isWhole(v.batch, 1) && isWhole(v.count, 1));
-const shardsKind = listOf(kind('a batch that is done', isShard), 'batches that are done');
+const shardsKind = listOf(kind('a completed batch', isShard), 'completed batches');
 
-/** @throws ArgumentError naming what is wrong with a plan that a caller made */
+/** Checks a plan that a caller passed. @throws ArgumentError with the wrong property */
 export function checkPlan(op: string, plan: PairPlan): void {
   checkArgument(op, 'plan', plan, kind('a plan of pairs', isFields));
   const all = plan as unknown as Fields;
   for (const [name, holds] of Object.entries(rules))
     if (name !== 'done' && name !== 'shards' && !holds(all[name], all))
-      throw new ArgumentError(op, `plan.${name} to be as PairPlan says`, describeValue(all[name]));
+      throw new ArgumentError(op, `plan.${name} to be as in PairPlan`, describeValue(all[name]));
 }
 
 function checkManifest(value: unknown, path: string): PairManifest {
-  if (!isFields(value) || value.format !== FORMAT) throw new FileError(path, 'is no manifest of pairs of this package');
+  if (!isFields(value) || value.format !== FORMAT)
+    throw new FileError(path, 'is not a manifest of pairs of this package');
   const { format: _, version, ...all } = value;
   if (version !== VERSION) throw new FileError(path, `has version ${version}; this package reads ${VERSION}`);
   for (const [name, holds] of Object.entries(rules))
-    if (!holds(all[name], all)) throw new FileError(path, `is damaged: "${name}" is not what it should be`);
+    if (!holds(all[name], all)) throw new FileError(path, `is damaged: "${name}" is invalid`);
   return all as unknown as PairManifest;
 }

@@ -1,5 +1,5 @@
-// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in shards
-// (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
+// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in
+// shards (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
 //
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { listFolders } from '../list_files.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { type PairShape, pairShapeKind } from './manifest.ts';
 
-/** Reads under way at once. */
+/** Number of concurrent reads. */
 const LANES = 16;
 
 export interface PairBatch {
@@ -23,14 +23,14 @@ export interface PairBatch {
 /** The pairs of a root, read by index. */
 export class PairSet {
   readonly count: number;
-  /** Of every pair. */
+  /** The shape of every image. */
   readonly shape: PairShape;
-  /** In the order of their names; the pairs of one follow those of the one before. */
+  /** The folders in the order of their names, which is also the order of their pairs. */
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
 
-  private constructor(sign: symbol, folders: readonly PairFolder[]) {
-    checkByOpen('PairSet', sign);
+  private constructor(token: symbol, folders: readonly PairFolder[]) {
+    checkByOpen('PairSet', token);
     this.folders = folders;
     this.shape = folders[0].shape;
     let count = 0;
@@ -43,10 +43,10 @@ export class PairSet {
   }
 
   /**
-   * Every folder of `root` that holds pairs, in the order of their names.
-   * @param shape of every image; by default that of the first folder
-   * @param notice told of folders that hold no pairs
-   * @throws FileError for a root without pairs, and for folders that are incomplete, damaged or of another shape
+   * Opens every folder of `root` that has pairs, in the order of their names.
+   * @param shape the expected shape of every image; default: that of the first folder
+   * @param notice called with a message about each folder without pairs
+   * @throws FileError for a root without pairs, and for folders that are incomplete, damaged or of a different shape
    */
   static async open(root: string, shape?: PairShape, notice: (text: string) => void = () => {}): Promise<PairSet> {
     checkArguments('PairSet.open', { root: [root, kinds.path], notice: [notice, kinds.callback] });
@@ -57,7 +57,7 @@ export class PairSet {
         const path = join(root, name);
         const folder = await openPairFolder(path);
         if (!folder) {
-          notice(`${path} holds no z0.npy and z1.npy and is left out`);
+          notice(`${path} has no z0.npy and z1.npy and is skipped`);
           continue;
         }
         folders.push(folder);
@@ -76,7 +76,7 @@ export class PairSet {
     }
   }
 
-  /** The pairs of these indices. */
+  /** Loads the pairs of these indices. */
   async load(indices: Int32Array): Promise<PairBatch> {
     checkArgument('PairSet.load', 'indices', indices, kinds.int32s);
     const size = this.shape.reduce((product, dim) => product * dim, 1);
@@ -94,23 +94,23 @@ export class PairSet {
     return batch;
   }
 
-  /** Closes its files. */
+  /** Closes the files. */
   async close(): Promise<void> {
     for (const folder of this.folders) await folder.close();
   }
 
-  /** The folder of a pair of the set, and its number there. */
+  /** The folder of a pair, and the pair's index in it. */
   locate(index: number): { folder: PairFolder; index: number } {
     if (!isWhole(index, 0, this.count - 1))
-      throw new ValueError(`the set has ${this.count} pairs, none of index ${describeValue(index)}`);
+      throw new ValueError(`the set has ${this.count} pairs; index ${describeValue(index)} is out of range`);
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };
   }
 }
 
 /**
- * One of the two files of a folder of pairs in the official layout, written as its rows come.
- * @param count pairs in all
+ * Writes one of the two files of a folder of pairs in the official layout, batch by batch.
+ * @param count total number of pairs
  * @param batches f32 [B, H, W, C] each
  */
 export async function writePairFile(

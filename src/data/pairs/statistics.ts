@@ -1,12 +1,12 @@
-// Is it N(0, 1)? Four moments and the largest distance between the distribution functions (Kolmogorov and Smirnov), gathered
-// number by number.
+// A test for N(0, 1) by four moments and the largest distance between the distribution functions (Kolmogorov-Smirnov),
+// accumulated value by value.
 //
 // limits: k standard errors of the statistic for n independent normals, and a floor below which nobody would mind
 //   mean 6 / sqrt(n), variance 6 sqrt(2 / n), kurtosis 6 sqrt(24 / n), distance 2.5 / sqrt(n)
 import { checkArgument, kinds, wholeFrom } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 
-/** Distribution functions are compared at the borders of so many bins over [-REACH, REACH]. */
+/** Distribution functions are compared at the edges of this number of bins over [-REACH, REACH]. */
 const BINS = 4096;
 const REACH = 8;
 
@@ -14,20 +14,20 @@ export interface NoiseFacts {
   count: number;
   mean: number;
   variance: number;
-  /** 0 for a normal. */
+  /** 0 for a normal distribution. */
   excessKurtosis: number;
-  /** Largest difference to the distribution function of N(0, 1). */
+  /** Largest difference from the distribution function of N(0, 1). */
   distance: number;
 }
 
-/** Gathers numbers that should be N(0, 1). */
+/** Accumulates statistics of numbers that should be N(0, 1). */
 export class NoiseStatistics {
-  /** Numbers added. */
+  /** Number of values added. */
   count = 0;
   private readonly sums = [0, 0, 0, 0];
   private readonly bins = new Float64Array(BINS);
 
-  /** @param scale deviation that the values should have; what is not finite is left out */
+  /** Adds values divided by `scale`, their expected standard deviation. Non-finite values are skipped. */
   add(values: Float32Array, scale: number): void {
     const [bins, width] = [this.bins, (2 * REACH) / BINS];
     let [s1, s2, s3, s4, n] = [0, 0, 0, 0, 0];
@@ -65,7 +65,7 @@ export class NoiseStatistics {
   }
 }
 
-/** What speaks against N(0, 1), one reason each; empty for noise. */
+/** The reasons why statistics contradict N(0, 1); empty for noise. */
 export function reasonsAgainstNoise({ count, mean, variance, excessKurtosis, distance }: NoiseFacts): string[] {
   const root = Math.sqrt(count);
   return [
@@ -77,7 +77,7 @@ export function reasonsAgainstNoise({ count, mean, variance, excessKurtosis, dis
   ].filter((reason) => reason !== false);
 }
 
-/** P(N(0, 1) < x), to 8e-8: error function by formula 7.1.26 of Abramowitz and Stegun. */
+/** P(N(0, 1) < x), accurate to 8e-8: the error function by formula 7.1.26 of Abramowitz and Stegun. */
 export function normalDistribution(x: number): number {
   const z = Math.abs(x) / Math.SQRT2;
   const t = 1 / (1 + 0.3275911 * z);
@@ -88,7 +88,7 @@ export function normalDistribution(x: number): number {
 
 const channelCount = wholeFrom(1, 65536);
 
-/** Mean and deviation of each channel, over images [H, W, C]. */
+/** Mean and standard deviation of each channel, over images [H, W, C]. */
 export class ChannelStatistics {
   private readonly sums: Float64Array;
   private readonly squares: Float64Array;
@@ -102,7 +102,7 @@ export class ChannelStatistics {
     this.squares = new Float64Array(channels);
   }
 
-  /** Whole images, channels last. */
+  /** Adds whole images, channels last. */
   add(values: Float32Array): void {
     checkArgument('ChannelStatistics.add', 'values', values, kinds.float32);
     const { channels, sums, squares } = this;
@@ -117,7 +117,7 @@ export class ChannelStatistics {
     this.count += values.length / channels;
   }
 
-  /** Channel by channel, of all that was added. */
+  /** Mean and standard deviation per channel, over everything added. */
   facts(): { mean: number[]; deviation: number[] } {
     const mean = Array.from(this.sums, (sum) => sum / this.count);
     const deviation = mean.map((value, c) => Math.sqrt(Math.max(0, this.squares[c] / this.count - value * value)));

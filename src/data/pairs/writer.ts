@@ -1,10 +1,10 @@
-// Writing pairs so that nothing solved is lost: a batch is on the disk, then in the journal, and only then is the next one
-// begun. A process that is killed at any moment and started again ends with the same bytes.
+// Writes pairs so that no solved batch is lost: a batch is written to disk, then to the journal, before the next one
+// starts. A process that is killed at any moment and started again ends with the same bytes.
 //
-// layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn, the part renamed. Where z0 is what is
-//                    solved: to z0.npy.part, and z1.npy is written from the images
-// layout "shards": a file a batch, each written atomically
-// Last comes manifest.json with all of the journal, and the journal goes.
+// layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn and the part is renamed. If z0 is
+//                    solved, batches go to z0.npy.part, and z1.npy is written from the images
+// layout "shards": one file per batch, each written atomically
+// Finally manifest.json takes over the content of the journal, and the journal is removed.
 import { createHash } from 'node:crypto';
 import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,10 +34,10 @@ import { writePairFile } from './set.ts';
 
 const journal = /^progress\.jsonl$/;
 const ends = /^(z[01]\.npy\.part|z1_\d+\.npy)$/;
-/** What a killed process may leave of an atomic write (io/atomic.ts). */
+/** Temporary files that a killed process may leave (io/atomic.ts). */
 const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
 
-/** Takes the batches of what is solved, one after the other. One writer a folder: the caller holds its lock. */
+/** Writes solved batches, one after the other. There is one writer per folder: the caller holds its lock. */
 export class PairWriter {
   private readonly folder: string;
   private readonly plan: PairPlan;
@@ -46,14 +46,14 @@ export class PairWriter {
   private readonly journal: FileHandle;
 
   private constructor(
-    sign: symbol,
+    token: symbol,
     folder: string,
     plan: PairPlan,
     shards: PairShard[],
     ends: Ends,
     journal: FileHandle,
   ) {
-    checkByOpen('PairWriter', sign);
+    checkByOpen('PairWriter', token);
     this.folder = folder;
     this.plan = plan;
     this.shards = shards;
@@ -62,9 +62,9 @@ export class PairWriter {
   }
 
   /**
-   * Begins a folder of pairs, or goes on with one.
-   * @param compare given the plan of one that was begun before: throws where it is another
-   * @throws FileError where all pairs are there, or pairs that no manifest describes
+   * Starts a folder of pairs, or resumes one.
+   * @param compare called with the plan of the folder to resume; throws if it is a different one
+   * @throws FileError if the folder is complete, or has pairs without a manifest
    */
   static async open(folder: string, plan: PairPlan, compare: (begun: PairPlan) => void): Promise<PairWriter> {
     checkArguments('PairWriter.open', { folder: [folder, kinds.path], compare: [compare, kinds.callback] });
@@ -74,13 +74,13 @@ export class PairWriter {
       await remove(folder, begun ? [leftover, journal] : []);
       for (const name of [files.z0, files.z1, files.shard(0), files.manifest])
         if (await exists(join(folder, name)))
-          throw new FileError(join(folder, name), 'is there already; give another --config.seed, or remove the folder');
+          throw new FileError(join(folder, name), 'exists already; use another --config.seed, or remove the folder');
     }
     const shards = begun ? await readJournal(folder) : [];
     const agreed = begun && shards.length > 0 ? begun : plan;
     if (agreed === begun) compare(begun);
     await remove(folder, agreed === begun ? [leftover] : [leftover, ends]);
-    // One that was begun and has no batch yet binds nobody.
+    // A folder that has no batch yet may get a new plan.
     if (agreed === plan) await writeManifest(folder, { ...plan, done: 0, shards });
     let sink: Ends | undefined;
     let log: FileHandle | undefined;
@@ -97,19 +97,20 @@ export class PairWriter {
     }
   }
 
-  /** Batches that are there. */
+  /** Number of batches written. */
   get done(): number {
     return this.shards.length;
   }
 
-  /** Evaluations of the network a pair: the mean over those that are there. */
+  /** Mean number of network evaluations per pair, over the batches written. */
   get nfe(): number {
     return meanNfe(this.plan, this.shards);
   }
 
   /**
-   * What was solved for the next batch, f32 [n, H, W, C].
-   * @throws NonFiniteError for what is no number, ValueError for another number of pairs than the batch has, FileError
+   * Writes the solved end of the next batch, f32 [n, H, W, C].
+   * @param nfe network evaluations of the batch
+   * @throws NonFiniteError for non-finite values, ValueError if the number of pairs is not that of the batch, FileError
    */
   async write(values: Float32Array, nfe: number): Promise<void> {
     checkArguments('PairWriter.write', { values: [values, kinds.float32], nfe: [nfe, kinds.notNegative] });
@@ -135,15 +136,15 @@ export class PairWriter {
     this.shards.push(shard);
   }
 
-  /** What went wrong in its folder: that it is another's by now, before all else. */
+  /** The error to throw; if another process has taken over the folder, that takes precedence. */
   private failure(error: unknown): unknown {
     checkGuards(this.folder);
     return asFileError(this.folder, error);
   }
 
   /**
-   * Completes the folder, once every batch is there.
-   * @param images where z0 was solved: every z1 in order, f32 [n, H, W, C] at a time
+   * Completes the folder after the last batch.
+   * @param images required if z0 was solved: every z1 in order, in batches of f32 [n, H, W, C]
    */
   async finish(images?: AsyncIterable<Float32Array>): Promise<void> {
     if (images !== undefined) checkArgument('PairWriter.finish', 'images', images, kinds.iterable);
@@ -160,7 +161,7 @@ export class PairWriter {
     }
   }
 
-  /** Closes its files; what is there stays. */
+  /** Closes the files; everything written is kept. */
   async close(): Promise<void> {
     await this.ends.close();
     await this.journal.close();
@@ -176,17 +177,17 @@ async function remove(folder: string, patterns: readonly RegExp[]): Promise<void
   }
 }
 
-/** A new file with the batches that are kept: a process that lost the folder and still has the old one open does no harm. */
+/** Writes a new journal file, so that a process that lost the folder and still has the old file open does no harm. */
 async function beginJournal(path: string, shards: readonly PairShard[]): Promise<FileHandle> {
   await writeFileAtomic(path, [Buffer.from(shards.map((shard) => `${shardLine(shard)}\n`).join(''))]);
   return openRegular(path, 'append');
 }
 
-/** Where it goes, batch by batch. */
+/** The destination of the solved batches. */
 interface Ends {
-  /** Whole batches that are there. */
+  /** Number of complete batches on disk. */
   present(): Promise<number>;
-  /** Drops what follows the first `batches`. */
+  /** Drops everything after the first `batches` batches. */
   keep(batches: number): Promise<void>;
   write(index: number, bytes: Uint8Array): Promise<void>;
   finish(images?: AsyncIterable<Float32Array>): Promise<void>;
@@ -210,7 +211,7 @@ class PartFile implements Ends {
 
   static async open(folder: string, plan: PairPlan): Promise<PartFile> {
     const [part, whole] = [solvedFiles(plan).part, solvedFiles(plan).whole].map((name) => join(folder, name));
-    // Killed after the renaming and before the manifest: its end is done once more.
+    // The process was killed between the rename and the manifest: repeat the last steps.
     if (await exists(whole)) {
       await withFile(whole, async () => {});
       await rename(whole, part);

@@ -1,11 +1,11 @@
-// Chosen files of a .tar.gz archive, unpacked in memory while it is read. Nothing is written to the disk, and only the part
-// of a name behind its last slash is looked at, so a name such as ../../x does no harm.
+// Extracts chosen files of a .tar.gz archive in memory while it is read. Nothing is written to disk, and only the part
+// of a name after its last slash counts, so a name such as ../../x is harmless.
 //
-// per file: header of 512 bytes | bytes, filled up to a multiple of 512; two headers of zeros end the archive
+// per file: header of 512 bytes | bytes, padded to a multiple of 512; two headers of zeros end the archive
 // header: name 0..99, size 124..134 (octal), checksum 148..155 (octal), type 156, all as text
 //
-// Names of more than 100 bytes stand in an entry before that of the file: type L, the name (GNU), or type x, lines
-// "<length> path=<name>" (pax). Entries of other types are passed over.
+// A name of more than 100 bytes has an entry of its own before the file's: type L, the name (GNU), or type x, lines
+// "<length> path=<name>" (pax). Entries of other types are skipped.
 //
 // Source: POSIX ustar and pax, GNU tar.
 import { createGunzip } from 'node:zlib';
@@ -19,15 +19,16 @@ const maxNameBytes = 2 ** 16;
 const [longName, paxHeader] = [0x4c, 0x78];
 
 export interface TarFile {
-  /** Without folders. */
+  /** The name without folders. */
   name: string;
   bytes: Uint8Array;
 }
 
 /**
- * The regular files whose name is `wanted`, in the archive's order.
+ * Yields the regular files whose name is `wanted`, in the archive's order.
  * @param maxBytes refuses a wanted file that is larger
- * @throws FileError when it is no gzip or tar, cut off, damaged, or unpacks to more than 256 MiB or unpack.ts allows
+ * @throws FileError if it is not a gzip or tar file, is truncated or damaged, or unpacks to more than 256 MiB or more
+ * than unpack.ts allows
  */
 export async function* tarGzFiles(
   path: string,
@@ -57,7 +58,7 @@ async function* tarFiles(
   wanted: (name: string) => boolean,
   maxBytes: number,
 ): AsyncGenerator<TarFile> {
-  // The name of the next file, where an entry before it gives one.
+  // The long name of the next file, if an entry before it gave one.
   let named: string | undefined;
   for (;;) {
     const header = await queue.take(block);
@@ -87,11 +88,11 @@ async function* tarFiles(
   }
 }
 
-// The sum of all bytes of the header, those of the checksum taken as spaces.
+// The checksum is the sum of all bytes of the header, with its own bytes taken as spaces.
 function checkHeader(header: Uint8Array, path: string): void {
   const sum = header.reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 0x20 : byte), 0);
   if (octal(header, 148, 8) !== sum)
-    throw new FileError(path, 'is no tar archive within its gzip, or is damaged (the checksum of a header is wrong)');
+    throw new FileError(path, 'is not a gzip of a tar archive, or is damaged (the checksum of a header is wrong)');
 }
 
 function text(header: Uint8Array, start: number, length: number): string {
@@ -105,7 +106,7 @@ function octal(header: Uint8Array, start: number, length: number): number | unde
   return /^[0-7]{1,12}$/.test(digits) ? Number.parseInt(digits, 8) : undefined;
 }
 
-/** What the record "path" of a pax header says; undefined where there is none. */
+/** The value of the record "path" of a pax header; undefined if there is none. */
 function paxPath(content: Uint8Array): string | undefined {
   for (let at = 0; at < content.length; ) {
     const space = content.indexOf(0x20, at);
@@ -118,7 +119,7 @@ function paxPath(content: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** Bytes of a stream, taken from its front. */
+/** Reads a stream of bytes from its front. */
 class ByteQueue {
   private readonly chunks: AsyncIterator<Uint8Array>;
   private readonly path: string;
@@ -126,7 +127,7 @@ class ByteQueue {
   private readonly most: number;
   private unpacked = 0;
 
-  /** @param packedBytes of the file that it comes from */
+  /** @param packedBytes size of the packed file, in bytes */
   constructor(source: AsyncIterable<Uint8Array>, path: string, packedBytes: number) {
     this.most = Math.min(maxUnpackedBytes, allowedBytes(packedBytes));
     this.chunks = source[Symbol.asyncIterator]();
@@ -159,7 +160,7 @@ class ByteQueue {
 
   private async next(): Promise<void> {
     const { value, done } = await this.chunks.next();
-    if (done) throw new FileError(this.path, 'ends within a file; the archive is cut off');
+    if (done) throw new FileError(this.path, 'ends within a file; the archive is truncated');
     this.chunk = value;
     this.unpacked += value.length;
     if (this.unpacked > this.most)

@@ -1,6 +1,7 @@
-// Unpacking what nobody vouches for. A file of a megabyte can be made to unpack to a gigabyte; honest data rarely shrink to less
-// than a tenth. So 64 MiB are always allowed, and beyond that 32 times the packed file, unless the caller allows more. What is
-// unpacked goes into memory of the size that a header declared, once, and unpacking stops where it would exceed that.
+// Limits for unpacking untrusted files. A file of a megabyte can be made to unpack to a gigabyte, but genuine data
+// rarely compress to less than a tenth. So 64 MiB are always allowed, and beyond that 32 times the packed file unless
+// the caller allows more. The result is allocated once, with the size that a header declares; unpacking stops if it
+// would exceed that.
 import type { Transform } from 'node:stream';
 import { allocateBytes } from '../file.ts';
 
@@ -8,38 +9,39 @@ const ALWAYS_BYTES = 2 ** 26;
 const MOST_RATIO = 32;
 const CHUNK_BYTES = 2 ** 18;
 
-/** Options for zlib, so that a large result does not come in many small pieces. */
+/** Options for zlib: large chunks, so that a large result does not arrive in many small pieces. */
 export const unpackOptions = { chunkSize: CHUNK_BYTES };
 
-/** Bytes to which a file of `packedBytes` may unpack where the caller does not say. */
+/** Default limit of the unpacked size of a file of `packedBytes` bytes. */
 export function allowedBytes(packedBytes: number): number {
   return Math.max(ALWAYS_BYTES, MOST_RATIO * packedBytes);
 }
 
-/** Whether that many bytes are always allowed, so that no header is asked first. */
+/** Returns whether that many bytes are always allowed, so that no header need be checked first. */
 export function alwaysAllowed(bytes: number): boolean {
   return bytes <= ALWAYS_BYTES;
 }
 
-/** What messages call that limit. */
+/** That limit in words, for error messages. */
 export const unpackLimit = `${MOST_RATIO} times the file or 64 MiB`;
 
-/** What came was more, or less, than was declared. */
+/** The data were more, or less, than declared. */
 export class SizeError extends Error {
-  /** Whether fewer came. */
+  /** Whether there were fewer bytes than declared. */
   readonly missing: boolean;
 
-  constructor(length: number, came: number) {
-    const missing = came < length;
-    super(missing ? `has ${came} of the ${length} bytes declared` : `has more than the ${length} bytes declared`);
+  constructor(length: number, got: number) {
+    const missing = got < length;
+    super(missing ? `has ${got} of the ${length} bytes declared` : `has more than the ${length} bytes declared`);
     this.missing = missing;
   }
 }
 
 /**
- * Exactly `length` bytes of what `unpacker`, a stream of zlib, makes of the packed bytes, in memory of their own.
- * @param path stands in errors for the file
- * @throws SizeError where more or fewer come, FileError without memory; zlib's errors for damaged bytes
+ * Unpacks bytes through `unpacker`, a zlib stream, into new memory of exactly `length` bytes.
+ * @param path the file's path in errors
+ * @throws SizeError if there are more or fewer bytes, FileError if there is not enough memory; zlib's errors for
+ * damaged data
  */
 export async function unpackExactly(
   packed: Uint8Array,
@@ -56,11 +58,11 @@ export async function unpackExactly(
   return bytes;
 }
 
-/** At most the first `length` bytes; the rest is not unpacked. @throws as unpackExactly */
+/** Unpacks at most the first `length` bytes; the rest stays packed. @throws as unpackExactly */
 export async function unpackBeginning(packed: Uint8Array, unpacker: Transform, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let done = 0;
-  for await (const chunk of unpacked(packed, unpacker)) {
+  for await (const chunk of unpack(packed, unpacker)) {
     const part = chunk.subarray(0, length - done);
     bytes.set(part, done);
     done += part.length;
@@ -69,7 +71,7 @@ export async function unpackBeginning(packed: Uint8Array, unpacker: Transform, l
   return bytes.subarray(0, done);
 }
 
-/** As unpackExactly, and keeps nothing but what `use` does with each part. */
+/** Unpacks like unpackExactly, but passes each part to `use` instead of keeping it. */
 export async function checkUnpacked(
   packed: Uint8Array,
   unpacker: Transform,
@@ -77,7 +79,7 @@ export async function checkUnpacked(
   use: (part: Uint8Array) => void = () => {},
 ): Promise<void> {
   let done = 0;
-  for await (const part of unpacked(packed, unpacker)) {
+  for await (const part of unpack(packed, unpacker)) {
     done += part.length;
     if (done > length) throw new SizeError(length, done);
     use(part);
@@ -85,7 +87,7 @@ export async function checkUnpacked(
   if (done < length) throw new SizeError(length, done);
 }
 
-async function* unpacked(packed: Uint8Array, unpacker: Transform): AsyncGenerator<Uint8Array> {
+async function* unpack(packed: Uint8Array, unpacker: Transform): AsyncGenerator<Uint8Array> {
   unpacker.end(packed);
   try {
     yield* unpacker as AsyncIterable<Uint8Array>;

@@ -1,7 +1,7 @@
-// Reading zip archives that nobody vouches for. Nothing is unpacked to the disk; names are only looked up.
+// Reads untrusted zip archives. Nothing is unpacked to disk; names are only looked up.
 //
-// Bombs are met by the sizes in the directory: the caller limits them before anything is unpacked (unpack.ts), deflated bytes
-// cannot grow more than 1032 times, and unpacking stops where an entry exceeds what it declared.
+// Against zip bombs, the caller limits the sizes in the directory before anything is unpacked (unpack.ts); a declared
+// ratio above 1032, which deflate cannot reach, is refused; and unpacking stops if an entry exceeds its declared size.
 import { crc32, createInflateRaw } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
 import { FileError, RectiflowError } from '../../errors.ts';
@@ -12,14 +12,14 @@ const deflateRatio = 1032;
 const maxEntries = 65536;
 const stored = 0;
 
-/** The CRC-32 of bytes of any number: zlib's counts them in 32 bits. */
+/** CRC-32 of any number of bytes; zlib's own function counts them in 32 bits. */
 export function checksum(bytes: Uint8Array): number {
   let crc = 0;
   for (let start = 0; start < bytes.length; start += 2 ** 30) crc = crc32(bytes.subarray(start, start + 2 ** 30), crc);
   return crc;
 }
 
-/** An opened archive: its entries by name, in the order of its directory. */
+/** An open archive with its entries by name, in the order of its directory. */
 export class ZipArchive {
   readonly path: string;
   readonly entries: ReadonlyMap<string, Entry>;
@@ -33,15 +33,15 @@ export class ZipArchive {
     this.entries = entries;
   }
 
-  /** The length of the whole file. */
+  /** The length of the whole file, in bytes. */
   get bytes(): number {
     return this.file.bytes;
   }
 
-  /** The unpacked bytes of an entry, checked against its checksum, in memory of their own. */
+  /** Unpacks an entry into new memory and checks its checksum. */
   async read(entry: Entry): Promise<Uint8Array> {
     const { uncompressedSize: size, crc32: sum } = entry;
-    const packed = await this.packed(entry);
+    const packed = await this.readPacked(entry);
     const bytes =
       entry.compressionMethod === stored
         ? packed
@@ -53,17 +53,18 @@ export class ZipArchive {
     return bytes;
   }
 
-  /** At most the first `length` bytes of an entry, unpacked and not checked. */
-  async beginning(entry: Entry, length: number): Promise<Uint8Array> {
-    const packed = await this.packed(entry);
+  /** Unpacks at most the first `length` bytes of an entry, without checking its checksum. */
+  async readBeginning(entry: Entry, length: number): Promise<Uint8Array> {
+    const packed = await this.readPacked(entry);
     if (entry.compressionMethod === stored) return packed.subarray(0, length);
     return unpackBeginning(packed, createInflateRaw(), length).catch((error) => {
       throw this.asProblem(entry, error);
     });
   }
 
-  private async packed(entry: Entry): Promise<Uint8Array> {
-    if (!entry.canDecodeFileData()) throw this.problem(entry, 'is encrypted or packed by another method than deflate');
+  private async readPacked(entry: Entry): Promise<Uint8Array> {
+    if (!entry.canDecodeFileData())
+      throw this.problem(entry, 'is encrypted or compressed by a method other than deflate');
     const { fileDataStart } = await this.zip.readLocalFileHeaderPromise(entry, { minimal: true });
     return readRange(this.file, fileDataStart, entry.compressedSize);
   }
@@ -81,9 +82,9 @@ export class ZipArchive {
 }
 
 /**
- * Runs `body` on the opened archive and closes it.
- * @param kind stands in errors, such as ".npz"
- * @throws FileError when it is no zip file, damaged, has entries that overlap, or sizes that cannot be
+ * Opens the archive, runs `body` on it and closes it.
+ * @param kind the kind of file for errors, such as ".npz"
+ * @throws FileError if it is not a zip file, is damaged, has overlapping entries, or declares impossible sizes
  */
 export function withZip<T>(path: string, kind: string, body: (archive: ZipArchive) => Promise<T>): Promise<T> {
   return withFile(path, async (file) => {
@@ -92,7 +93,7 @@ export function withZip<T>(path: string, kind: string, body: (archive: ZipArchiv
     const failed = new Promise<never>((_, reject) => {
       fail = reject;
     });
-    // yauzl's own readers throw at positions beyond the file, outside of any promise, which ends the process.
+    // For positions beyond the file, yauzl's own readers throw outside of any promise, which ends the process.
     class Reader extends RandomAccessReader {
       override read(buffer: Buffer, offset: number, length: number, position: number, done: (e: Error | null) => void) {
         readRange(file, position, length)
@@ -123,7 +124,7 @@ export function withZip<T>(path: string, kind: string, body: (archive: ZipArchiv
 
 async function listEntries(zip: ZipFile, { path, bytes }: ReadableFile): Promise<Map<string, Entry>> {
   if (zip.entryCount > maxEntries)
-    throw new FileError(path, `has ${zip.entryCount} entries; ${maxEntries} can be read`);
+    throw new FileError(path, `has ${zip.entryCount} entries; at most ${maxEntries} can be read`);
   const entries = new Map<string, Entry>();
   let packed = 0;
   for await (const entry of zip.eachEntry()) {
@@ -134,7 +135,7 @@ async function listEntries(zip: ZipFile, { path, bytes }: ReadableFile): Promise
     if (uncompressedSize > compressedSize * deflateRatio)
       throw new FileError(path, `entry "${fileName}" declares a size that its data cannot have; the file is damaged`);
   }
-  // Entries of an honest file do not share bytes.
-  if (packed > bytes) throw new FileError(path, 'has entries that overlap; the file is damaged');
+  // The entries of a valid file do not share bytes.
+  if (packed > bytes) throw new FileError(path, 'has overlapping entries; the file is damaged');
   return entries;
 }

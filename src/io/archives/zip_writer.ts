@@ -1,5 +1,5 @@
-// Zip archives as torch.save lays them out: entries stored one after the other, their bytes aligned to 64, in zip64 where
-// sizes or positions need it. The same entries give the same bytes.
+// Writes zip archives as torch.save lays them out: entries stored one after the other, their data aligned to 64 bytes,
+// in zip64 where sizes or positions need it. Equal entries give equal bytes.
 //
 // per entry: local header | name | padding | bytes;   then per entry: directory header | name;   then the end record
 //
@@ -14,11 +14,11 @@ export interface StoredEntry {
 const alignment = 64;
 const paddingId = 0x4246; // "FB", as torch.save pads
 const zip64Id = 1;
-const noDate = (1 << 5) | 1; // the first day of zip's calendar, for equal bytes on every day
+const noDate = (1 << 5) | 1; // the first date that zip can store, so that the bytes do not depend on the day
 const unknown32 = 0xffffffff; // "look in the zip64 field"
 const unknown16 = 0xffff;
 
-/** The archive in pieces, so that nothing is copied. */
+/** Yields the archive in pieces, so that nothing is copied. */
 export function* storedZip(entries: Iterable<StoredEntry>): Generator<Uint8Array> {
   const directory: Buffer[] = [];
   let at = 0;
@@ -58,7 +58,8 @@ function directoryHeader(name: string, length: number, crc: number, at: number):
   return Buffer.concat([header, Buffer.from(name), zip64]);
 }
 
-// The 26 bytes that local and directory header share: version, flags, method (stored), date, checksum, sizes, lengths.
+// The 26 bytes that the local and the directory header share: version, flags, method (stored), date, CRC, sizes,
+// lengths.
 function common(name: string, length: number, crc: number, extraLength: number): Buffer {
   const fields = Buffer.alloc(26);
   fields.writeUInt16LE(45, 0);

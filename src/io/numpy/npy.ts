@@ -2,7 +2,7 @@
 //
 // file length = data offset + product(shape) * itemsize, data offset a multiple of 64
 //
-// Source: numpy.lib.format. Object arrays are pickles and are refused: nothing of a file is ever run.
+// Source: numpy.lib.format. Object arrays are pickles and are refused: no code in a file is ever run.
 import { checkArgument, checkArguments, kinds, refuseExtra } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
 import { type ArrayFile, arrayDtypes, byteLengthOf, bytesOf, checkArray, elementsOf } from '../array.ts';
@@ -12,10 +12,10 @@ import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
 import { npyCode, parseNpyHeader } from './npy_header.ts';
 
 /**
- * Reads the bytes of a .npy file of version 1 to 3, either byte order, C or Fortran order; the result is row-major.
- * It shares memory with `bytes` where layout and alignment allow.
- * @param name stands in errors for the file
- * @throws FileError when damaged, cut off, or of a type this package does not read (object, complex, text, records)
+ * Decodes a .npy file of version 1 to 3, of either byte order, in C or Fortran order; the result is row-major. It
+ * shares memory with `bytes` where layout and alignment allow.
+ * @param name the file's name in errors
+ * @throws FileError if damaged, truncated, or of a type this package does not read (object, complex, text, records)
  */
 export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
   checkArguments('decodeNpy', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
@@ -30,20 +30,20 @@ export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
   return { shape, dtype, data: elementsOf(data, dtype) };
 }
 
-/** @throws FileError unless an array of that shape and dtype has so many bytes */
+/** @throws FileError unless an array of that shape and dtype has this number of bytes */
 export function checkElements(bytes: number, { dtype, shape }: Pick<ArrayFile, 'dtype' | 'shape'>, name: string): void {
   const needed = byteLengthOf(shape, dtype);
   if (needed === bytes) return;
   throw new FileError(
     name,
     `holds ${bytes} bytes of elements, but ${dtype} ${formatShape(shape)} needs ` +
-      `${needed ?? 'more than can be'}; the file is cut off or damaged`,
+      `${needed ?? 'more than is possible'}; the file is truncated or damaged`,
   );
 }
 
 /**
- * The bytes of a version 1.0 file as NumPy writes them: header and elements.
- * @throws ValueError for bf16, which .npy cannot hold, or when data and shape do not fit together
+ * Encodes an array as a version 1.0 file, with the bytes that NumPy writes.
+ * @throws ValueError for bf16, which .npy cannot hold, or if data and shape do not match
  */
 export function encodeNpy(array: ArrayFile): Uint8Array;
 export function encodeNpy(array: ArrayFile, ...extra: unknown[]): Uint8Array {
@@ -55,13 +55,13 @@ export function encodeNpy(array: ArrayFile, ...extra: unknown[]): Uint8Array {
   return bytes;
 }
 
-/** As encodeNpy, header and elements apart, so that large arrays need no second copy. */
+/** Like encodeNpy, with header and elements separate, so that large arrays need no second copy. */
 function npyParts(op: string, name: string, array: ArrayFile): [header: Uint8Array, elements: Uint8Array] {
   const { shape, dtype, data } = checkArray(op, name, array);
   return [npyHeader(name, { shape, dtype }), bytesOf(data)];
 }
 
-/** The first bytes of a version 1.0 file, up to the elements. @throws ValueError for bf16 */
+/** The header of a version 1.0 file: all bytes before the elements. @throws ValueError for bf16 */
 export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape' | 'dtype'>): Uint8Array {
   const code = npyCode(dtype);
   if (!code) throw new ValueError(`array "${name}" is ${dtype}, which .npy cannot hold; convert it to f32`);

@@ -1,4 +1,4 @@
-// The header of a .npy file: a Python dictionary literal of three known keys, read by a parser that knows nothing else.
+// The header of a .npy file: a Python dictionary literal with three known keys. The parser accepts nothing else.
 //
 // {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 //
@@ -16,7 +16,7 @@ export interface NpyHeader {
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
 const maxHeaderBytes = 2 ** 20;
-const maxRank = 64; // as NumPy's
+const maxRank = 64; // NumPy's limit
 
 const dtypeOfCode: Record<string, ArrayDtype> = {
   f2: 'f16',
@@ -33,29 +33,29 @@ const dtypeOfCode: Record<string, ArrayDtype> = {
   b1: 'bool',
 };
 
-/** NumPy's letters for a dtype, or undefined where .npy has none (bf16). */
+/** NumPy's type code of a dtype, or undefined if .npy has none (bf16). */
 export function npyCode(dtype: ArrayDtype): string | undefined {
   const code = Object.keys(dtypeOfCode).find((key) => dtypeOfCode[key] === dtype);
   return code && (arrayDtypes[dtype].bytes === 1 ? `|${code}` : `<${code}`);
 }
 
-/** The dtype of letters such as f4, or undefined for what this package does not read. */
+/** The dtype of a type code such as f4, or undefined if this package does not read it. */
 export function dtypeOfNpyCode(code: string): ArrayDtype | undefined {
   return Object.hasOwn(dtypeOfCode, code) ? dtypeOfCode[code] : undefined;
 }
 
-/** @throws FileError when the bytes are no .npy file, or hold what this package does not read */
+/** Parses the header. @throws FileError if the bytes are not a .npy file or its type is not supported */
 export function parseNpyHeader(bytes: Uint8Array, name: string): NpyHeader {
   if (bytes.length < 10 || !magic.every((byte, i) => bytes[i] === byte))
     throw new FileError(name, 'is not a .npy file (it does not begin with \\x93NUMPY)');
   const version = bytes[6];
-  if (version < 1 || version > 3) throw new FileError(name, `has .npy version ${version}; 1 to 3 can be read`);
+  if (version < 1 || version > 3) throw new FileError(name, `has .npy version ${version}; versions 1 to 3 can be read`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = version === 1 ? 10 : 12;
-  if (bytes.length < start) throw new FileError(name, 'is cut off within its .npy header');
+  if (bytes.length < start) throw new FileError(name, 'is truncated within its .npy header');
   const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   if (length > maxHeaderBytes || start + length > bytes.length)
-    throw new FileError(name, `declares a .npy header of ${length} bytes that is not there; the file is damaged`);
+    throw new FileError(name, `declares a .npy header of ${length} bytes but does not contain it; the file is damaged`);
   const text = new TextDecoder('latin1').decode(bytes.subarray(start, start + length));
   return { ...new LiteralParser(text, name).header(), dataOffset: start + length };
 }
@@ -83,7 +83,10 @@ class LiteralParser {
 
   private dtype(descr: string): { dtype: ArrayDtype; bigEndian: boolean } {
     if (/^.?O/.test(descr))
-      throw new FileError(this.name, 'holds pickled Python objects, which are never run; save it as a numeric array');
+      throw new FileError(
+        this.name,
+        'holds pickled Python objects, which are never loaded; save it as a numeric array',
+      );
     const match = /^([<>=|]?)([a-z][0-9])$/.exec(descr === '?' ? '|b1' : descr);
     const dtype = match && dtypeOfNpyCode(match[2]);
     if (!match || !dtype)
@@ -108,7 +111,7 @@ class LiteralParser {
       }
     }
     this.skipSpace();
-    if (this.at !== this.text.length) throw this.problem('goes on after its closing brace');
+    if (this.at !== this.text.length) throw this.problem('continues after its closing brace');
     return values;
   }
 
@@ -124,11 +127,11 @@ class LiteralParser {
     throw this.problem('holds an unexpected value');
   }
 
-  // Escapes do not occur in dtype names, so a backslash is refused.
+  // Names of dtypes contain no escapes, so a backslash is refused.
   private string(): string {
     this.skipSpace();
     const match = /^(?:'([^'\\\n]*)'|"([^"\\\n]*)")/.exec(this.text.slice(this.at, this.at + 200));
-    if (!match) throw this.problem('lacks a quoted name');
+    if (!match) throw this.problem('has no quoted name');
     this.at += match[0].length;
     return match[1] ?? match[2];
   }
@@ -138,13 +141,13 @@ class LiteralParser {
     this.expect('(');
     while (!this.accept(')')) {
       this.skipSpace();
-      // Python 2 wrote long integers with an L.
+      // Python 2 wrote an L after long integers.
       const match = /^(\d{1,16})L?/.exec(this.text.slice(this.at, this.at + 20));
-      if (!match || !Number.isSafeInteger(Number(match[1]))) throw this.problem('holds a dimension that is no size');
+      if (!match || !Number.isSafeInteger(Number(match[1]))) throw this.problem('holds a dimension that is not a size');
       this.at += match[0].length;
       dims.push(Number(match[1]));
       if (!this.accept(',')) {
-        if (dims.length === 1) throw this.problem('has a shape that is no tuple');
+        if (dims.length === 1) throw this.problem('has a shape that is not a tuple');
         this.expect(')');
         break;
       }

@@ -1,4 +1,4 @@
-// A .npy file by rows of its first axis, for arrays larger than memory: written as rows come, read where they are asked for.
+// Reads and writes a .npy file by rows of its first axis, for arrays larger than memory.
 import type { FileHandle } from 'node:fs/promises';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
@@ -10,25 +10,25 @@ import { npyHeader } from './npy.ts';
 import { type NpyHeader, parseNpyHeader } from './npy_header.ts';
 
 const HEADER_BYTES = 2 ** 16;
-/** A file in Fortran order is read whole, since a row lies all over it. */
+/** A file in Fortran order is read whole, because each row is spread over the whole file. */
 const MOST_FORTRAN_BYTES = 2 ** 30;
 
 /**
- * Rows of a .npy file of floating-point numbers, as f32 whatever their dtype and byte order. Close it when done.
- * Rows are read when they are asked for, and a file in Fortran order is read whole when it is opened.
+ * Reads rows of a .npy file of floating-point numbers as f32, whatever their dtype and byte order. Close it when done.
+ * Rows are read on request, except that a file in Fortran order is read whole when it is opened.
  */
 export class NpyRows {
   readonly path: string;
   readonly shape: readonly number[];
-  /** Numbers in a row. */
+  /** Number of elements per row. */
   readonly width: number;
   private readonly file: ReadableFile;
   private readonly header: NpyHeader;
-  /** The elements of a file in Fortran order, row by row. */
+  /** The elements of a file in Fortran order, converted to row-major. */
   private readonly rowMajor: Uint8Array | undefined;
 
-  private constructor(sign: symbol, file: ReadableFile, header: NpyHeader, rowMajor: Uint8Array | undefined) {
-    checkByOpen('NpyRows', sign);
+  private constructor(token: symbol, file: ReadableFile, header: NpyHeader, rowMajor: Uint8Array | undefined) {
+    checkByOpen('NpyRows', token);
     this.path = file.path;
     this.file = file;
     this.header = header;
@@ -37,7 +37,7 @@ export class NpyRows {
     this.width = this.shape.slice(1).reduce((product, dim) => product * dim, 1);
   }
 
-  /** @throws FileError for a file that is damaged, cut off, of whole numbers, or in Fortran order and larger than 1 GiB */
+  /** @throws FileError if the file is damaged, truncated, of integers, or in Fortran order and larger than 1 GiB */
   static async open(path: string): Promise<NpyRows> {
     checkArgument('NpyRows.open', 'path', path, kinds.path);
     let handle: FileHandle | undefined;
@@ -52,7 +52,7 @@ export class NpyRows {
       if (length !== file.bytes - dataOffset)
         throw new FileError(
           path,
-          `holds ${file.bytes - dataOffset} bytes of elements, but ${dtype} ${formatShape(shape)} needs ${length}; it is cut off`,
+          `holds ${file.bytes - dataOffset} bytes of elements, but ${dtype} ${formatShape(shape)} needs ${length}; it is truncated`,
         );
       return new NpyRows(byOpen, file, header, await rowMajorOf(file, header));
     } catch (error) {
@@ -65,16 +65,18 @@ export class NpyRows {
     return this.shape[0];
   }
 
-  /** Row `index`, f32 [width], in memory of its own. @throws FileError when the file became shorter */
+  /** Reads row `index` into new memory, f32 [width]. @throws FileError if the file became shorter */
   row(index: number): Promise<Float32Array> {
     return this.rows(index, 1);
   }
 
-  /** Rows first, first + 1, ..., f32 [count, width], in memory of their own. @throws as `row` */
+  /** Reads `count` rows from row `first` on into new memory, f32 [count, width]. @throws as `row` */
   async rows(first: number, count: number): Promise<Float32Array> {
     checkArguments('NpyRows', { row: [first, kinds.whole], count: [count, kinds.whole] });
     if (first + count > this.count)
-      throw new ValueError(`${this.path} has ${this.count} rows, none of index ${count === 1 ? first : this.count}`);
+      throw new ValueError(
+        `${this.path} has ${this.count} rows; row ${count === 1 ? first : this.count} is out of range`,
+      );
     const { dtype, bigEndian, dataOffset } = this.header;
     const itemBytes = arrayDtypes[dtype].bytes;
     const [at, length] = [first, count].map((rows) => rows * this.width * itemBytes);
@@ -89,7 +91,9 @@ export class NpyRows {
   }
 }
 
-/** The elements of a file in Fortran order row by row, in the file's byte order; undefined where they lie so already. */
+/**
+ * Reads a file in Fortran order as row-major elements, in the file's byte order; undefined if it is row-major already.
+ */
 async function rowMajorOf(
   file: ReadableFile,
   { shape, dtype, fortranOrder, dataOffset }: NpyHeader,
@@ -100,15 +104,15 @@ async function rowMajorOf(
   if (length > MOST_FORTRAN_BYTES)
     throw new FileError(
       file.path,
-      `is in Fortran order, which can be read up to 1 GiB, and has ${length} bytes; save numpy.ascontiguousarray of it`,
+      `is in Fortran order, which is read up to 1 GiB, and has ${length} bytes; save numpy.ascontiguousarray(array)`,
     );
   return toRowMajor(await readRange(file, dataOffset, length), shape, strides, arrayDtypes[dtype].bytes);
 }
 
 /**
- * Writes an f32 .npy file whose rows come piece by piece; whole or not at all.
- * @param pieces f32 rows, one or more a piece
- * @throws FileError as writeFileAtomic; ValueError when the pieces do not add up to the shape
+ * Writes an f32 .npy file from pieces, atomically.
+ * @param pieces f32, one or more rows per piece
+ * @throws FileError as writeFileAtomic; ValueError if the pieces do not add up to the shape
  */
 export async function writeNpyRows(
   path: string,

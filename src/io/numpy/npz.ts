@@ -1,6 +1,6 @@
-// NumPy's .npz files: a zip of .npy files, one an array, stored or deflated.
+// NumPy's .npz files: a zip archive with one .npy file per array, stored or deflated.
 //
-// What an archive unpacks to is bounded by zip.ts and unpack.ts. An array beyond 64 MiB must be as large as its own header says.
+// zip.ts and unpack.ts limit the unpacked size. An array beyond 64 MiB must be as large as its own header says.
 import { Readable } from 'node:stream';
 import type { Entry } from 'yauzl';
 import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
@@ -14,21 +14,21 @@ import { checkElements, decodeNpy, npyHeader } from './npy.ts';
 import { parseNpyHeader } from './npy_header.ts';
 
 const MOST_BYTES = 2 ** 32;
-/** More than the header of an array of numbers can have. */
+/** An upper bound for the header of a numeric array. */
 const HEADER_BYTES = 2 ** 17;
 
 export interface ReadNpzOptions {
-  /** Reads these arrays only; a name that is not there is an error. Default: all. */
+  /** The arrays to read; an unknown name is an error. Default: all. */
   names?: readonly string[];
-  /** Refuses files that unpack to more. Default: 32 times the file, at least 64 MiB and at most 4 GiB. */
+  /** Refuses files that unpack to more bytes. Default: 32 times the file, at least 64 MiB and at most 4 GiB. */
   maxBytes?: number;
 }
 
 const readOptions: OptionKinds<ReadNpzOptions> = { names: listOf(kinds.text, 'names'), maxBytes: kinds.number };
 
 /**
- * The arrays of an .npz file by name (without `.npy`), in the file's order.
- * @throws FileError when damaged, cut off, encrypted, too large, or when an entry is no array
+ * Reads the arrays of an .npz file by name (without `.npy`), in the file's order.
+ * @throws FileError if damaged, truncated, encrypted, too large, or if an entry is not an array
  */
 export async function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Map<string, ArrayFile>> {
   checkArgument('readNpz', 'path', path, kinds.path);
@@ -43,14 +43,14 @@ export async function readNpz(path: string, options: ReadNpzOptions = {}): Promi
   });
 }
 
-/** @throws FileError unless an entry is of the size that shape and dtype in its header say */
+/** @throws FileError unless an entry has the size that the shape and dtype in its header imply */
 async function checkDeclared(archive: ZipArchive, entry: Entry): Promise<void> {
   const name = `${archive.path}, ${entry.fileName}`;
-  const header = parseNpyHeader(await archive.beginning(entry, HEADER_BYTES), name);
+  const header = parseNpyHeader(await archive.readBeginning(entry, HEADER_BYTES), name);
   checkElements(entry.uncompressedSize - header.dataOffset, header, name);
 }
 
-/** The names of the arrays of an .npz file; none of them is read. @throws FileError as readNpz */
+/** Lists the names of the arrays of an .npz file without reading them. @throws FileError as readNpz */
 export function npzNames(path: string): Promise<string[]> {
   return withZip(path, '.npz', async (archive) => [...arrayEntries(archive).keys()]);
 }
@@ -59,9 +59,9 @@ function arrayEntries({ path, entries }: ZipArchive): Map<string, Entry> {
   const arrays = new Map<string, Entry>();
   for (const [fileName, entry] of entries) {
     const isArray = fileName.endsWith('.npy') && !fileName.startsWith('__MACOSX/');
-    // What macOS adds to an archive that is packed again. An array's own name may begin with a dot.
+    // Skip what macOS adds to a repacked archive. The name of an array may itself begin with a dot.
     if (!isArray && hasSystemName(fileName)) continue;
-    if (!isArray) throw new FileError(path, `holds "${fileName}", which is no .npy array; is it an .npz file?`);
+    if (!isArray) throw new FileError(path, `holds "${fileName}", which is not a .npy array; is it an .npz file?`);
     arrays.set(fileName.slice(0, -'.npy'.length), entry);
   }
   return arrays;
@@ -72,7 +72,7 @@ function chooseEntries(archive: ZipArchive, { names, maxBytes }: ReadNpzOptions)
   const arrays = arrayEntries(archive);
   const missing = names?.find((name) => !arrays.has(name));
   if (missing !== undefined)
-    throw new FileError(path, `holds no array "${missing}"; it holds ${[...arrays.keys()].join(', ')}`);
+    throw new FileError(path, `has no array "${missing}"; it has ${[...arrays.keys()].join(', ')}`);
   const chosen = [...arrays].filter(([name]) => names?.includes(name) ?? true);
   const unpacked = chosen.reduce((sum, [, entry]) => sum + entry.uncompressedSize, 0);
   const most = maxBytes ?? Math.min(allowedBytes(bytes), MOST_BYTES);
@@ -87,9 +87,9 @@ function chooseEntries(archive: ZipArchive, { names, maxBytes }: ReadNpzOptions)
 }
 
 /**
- * Writes the arrays as an .npz file, atomically. The same arrays give the same bytes.
- * @param options.compress deflates the entries (as numpy.savez_compressed); default false (as numpy.savez)
- * @throws FileError; ValueError for an array that .npy cannot hold or a name that zip cannot
+ * Writes the arrays as an .npz file, atomically. Equal arrays give equal bytes.
+ * @param options.compress whether to deflate the entries (as numpy.savez_compressed); default false (as numpy.savez)
+ * @throws FileError; ValueError for an array that .npy cannot hold or a name that zip cannot hold
  */
 export async function writeNpz(
   path: string,
@@ -108,13 +108,13 @@ export async function writeNpz(
     const settings = {
       compress,
       size: parts[0].length + parts[1].length,
-      mtime: new Date(1980, 0, 1), // the first day of zip's calendar, for equal bytes on every day
+      mtime: new Date(1980, 0, 1), // the first date that zip can store, so that the bytes do not depend on the day
       forceDosTimestamp: true,
     };
     try {
       zip.addReadStream(Readable.from(slices(parts), { objectMode: false }), `${name}.npy`, settings);
     } catch (error) {
-      throw new ValueError(`array name "${name}" cannot stand in a zip file: ${(error as Error).message}`);
+      throw new ValueError(`array name "${name}" cannot be used in a zip file: ${(error as Error).message}`);
     }
   }
   zip.end();

@@ -1,4 +1,4 @@
-// The names NumPy's pickles use: numbers, element types and numeric arrays.
+// The globals of NumPy's pickles: numbers, element types and numeric arrays.
 //
 // scalar: scalar(dtype, bytes)    array: _reconstruct(ndarray, (0,), 'b'), then state (1, shape, dtype, fortran, bytes)
 // dtype: dtype('f4', False, True), then state (3, '<', None, None, None, -1, -1, 0)
@@ -11,7 +11,7 @@ import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
 import { PickleGlobal } from '../torch/pickle_machine.ts';
 import { dtypeOfNpyCode } from './npy_header.ts';
 
-/** An element type of a pickle; its byte order comes with the state. */
+/** An element type in a pickle; its state sets the byte order. */
 class NumpyDtype {
   readonly dtype: ArrayDtype;
   bigEndian = false;
@@ -21,19 +21,19 @@ class NumpyDtype {
   }
 }
 
-/** An array of a pickle: `array` is there once its state came. */
+/** An array in a pickle; its state sets `array`. */
 export class NumpyArray {
   array: ArrayFile = { shape: [0], dtype: 'u8', data: new Uint8Array(0) };
 }
 
-const maxRank = 64; // as NumPy's
+const maxRank = 64; // NumPy's limit
 
-/** For unpickle, by name. @param name stands in errors for the file */
+/** NumPy's globals, for `unpickle`. @param name the file's name in errors */
 export function numpyGlobals(name: string): PickleGlobal[] {
   const refuse = (what: string) => new FileError(name, `holds ${what}`);
 
   const dtype = ([code]: readonly unknown[]) => {
-    if (typeof code !== 'string') throw refuse('a NumPy element type that is no text');
+    if (typeof code !== 'string') throw refuse('a NumPy element type that is not a string');
     const known = dtypeOfNpyCode(code);
     if (!known)
       throw refuse(
@@ -63,9 +63,9 @@ export function numpyGlobals(name: string): PickleGlobal[] {
   };
   const scalar = ([dtype, content]: readonly unknown[]) => singleValue(arrayOf([], dtype, false, content));
 
-  // Protocol 5 gives the bytes first.
+  // The arguments of protocol 5 begin with the bytes.
   const fromBuffer = ([content, dtype, shape, order]: readonly unknown[]) => {
-    if (order !== 'C' && order !== 'F') throw refuse('a NumPy array of another order than C and F');
+    if (order !== 'C' && order !== 'F') throw refuse('a NumPy array of an order other than C or F');
     const made = new NumpyArray();
     made.array = arrayOf(shape, dtype, order === 'F', content);
     return made;
@@ -88,13 +88,13 @@ export function numpyGlobals(name: string): PickleGlobal[] {
   return [
     new PickleGlobal('numpy.dtype', dtype, setByteOrder),
     new PickleGlobal('numpy.ndarray'),
-    // NumPy 2 put an underscore before "core"; files of both are about.
+    // NumPy 2 renamed "core" to "_core"; files of both versions exist.
     ...['core', '_core'].flatMap((core) => [
       new PickleGlobal(`numpy.${core}.multiarray.scalar`, scalar),
       new PickleGlobal(`numpy.${core}.multiarray._reconstruct`, () => new NumpyArray(), setArray),
       new PickleGlobal(`numpy.${core}.numeric._frombuffer`, fromBuffer),
     ]),
-    // Python 3 has no bytes in protocols below 3 and writes them so.
+    // Python 3 writes bytes this way in protocols below 3, which have no opcode for them.
     new PickleGlobal('_codecs.encode', encode),
     new PickleGlobal('__builtin__.bytes', emptyBytes),
     new PickleGlobal('builtins.bytes', emptyBytes),
@@ -107,7 +107,7 @@ function singleValue(array: ArrayFile): number | bigint | boolean {
   return Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }
 
-// Python 2 held bytes as text of one character a byte.
+// Python 2 pickles bytes as text with one character per byte.
 function bytesOfText(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value;
   return typeof value === 'string' && !/[^\0-\xff]/.test(value)

@@ -1,10 +1,11 @@
-// A restricted unpickler. A pickle is a program for a small stack machine; the machine here makes data only. What a pickle
-// calls is looked up by name in a table of the caller's and is otherwise refused by its full name: nothing is ever run.
+// A restricted unpickler. A pickle is a program for a small stack machine; this machine only builds data. A global that
+// a pickle calls must be in the caller's table of names; otherwise it is refused with its full name. No code is ever
+// run.
 //
 // Python             here
 // None, bool, float  null, boolean, number
-// int                number, or bigint where a number would not be exact
-// str                string; a Python 2 str has one character a byte
+// int                number, or bigint if a number would not be exact
+// str                string; a Python 2 str has one character per byte
 // bytes              Uint8Array
 // list, tuple, dict  array, Tuple, Map (keys: string, number, bigint; bytes as a Python 2 str)
 //
@@ -16,9 +17,9 @@ import { operations } from './pickle_operations.ts';
 const stop = 0x2e;
 
 /**
- * The value of the pickle that begins at byte `start`, and the byte after its end. Parts that the pickle refers to twice
- * are one object, and it can be made to contain itself: the caller bounds its walk.
- * @throws FileError when cut off, damaged, or using a name that is not in the table
+ * Reads the pickle that begins at byte `start`; `end` is the byte after it. Parts that the pickle refers to twice are
+ * one object, and a value can contain itself, so the caller must bound its traversal.
+ * @throws FileError if the pickle is truncated, damaged, or uses a name that is not in the table
  */
 export function unpickle(bytes: Uint8Array, start: number, options: UnpickleOptions): { value: unknown; end: number } {
   const input = new PickleInput(bytes, start, options.name);

@@ -1,12 +1,12 @@
-// The bytes of a pickle, taken from front to back: every length is checked against what is there before it is used.
+// Reads the bytes of a pickle from front to back. Every length is checked against the remaining bytes before use.
 //
 // Source: the argument descriptions of Lib/pickletools.py in CPython.
 import { FileError } from '../../errors.ts';
 
-/** The pickle goes on behind the bytes that were given. */
+/** The pickle continues after the given bytes. */
 export class PickleCutOff extends FileError {}
 
-const maxIntegerBytes = 1024; // turning longer ones into numbers takes time that grows with the square
+const maxIntegerBytes = 1024; // converting an integer takes time quadratic in its length
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class PickleInput {
@@ -38,12 +38,12 @@ export class PickleInput {
     return this.view.getUint32(this.skip(4), true);
   }
 
-  /** A length beyond 2^53 is beyond any file: the loss of its last bits does no harm. */
+  /** Lengths above 2^53 lose their last bits, which is harmless: no file is that long. */
   uint64(): number {
     return Number(this.view.getBigUint64(this.skip(8), true));
   }
 
-  /** Doubles are the one kind that pickles hold with the high byte first. */
+  /** Doubles are the only big-endian values in pickles. */
   float64(): number {
     return this.view.getFloat64(this.skip(8), false);
   }
@@ -53,7 +53,7 @@ export class PickleInput {
     return this.bytes.subarray(start, start + length);
   }
 
-  /** One character a byte. */
+  /** Text with one character per byte. */
   latin1(length: number): string {
     const { buffer, byteOffset } = this.raw(length);
     return Buffer.from(buffer, byteOffset, length).toString('latin1');
@@ -64,7 +64,7 @@ export class PickleInput {
     try {
       return utf8.decode(bytes);
     } catch (error) {
-      throw new FileError(this.name, 'holds a text that is no valid UTF-8; the file is damaged', { cause: error });
+      throw new FileError(this.name, 'holds text that is not valid UTF-8; the file is damaged', { cause: error });
     }
   }
 
@@ -85,7 +85,7 @@ export class PickleInput {
     return text;
   }
 
-  /** A line that is an integer in decimal digits; Python 2 ends long ones with an L. */
+  /** A line with an integer in decimal digits; Python 2 ends long integers with an L. */
   decimal(): number | bigint {
     const text = this.line();
     if (text.length > 2 * maxIntegerBytes || !/^[+-]?\d+L?$/.test(text))
@@ -97,9 +97,9 @@ export class PickleInput {
     return new FileError(this.name, `${what} at byte ${this.at} of its pickle; the file is damaged`);
   }
 
-  /** What the pickle asks for and does not get. */
+  /** The error for something that the pickle asks for but may not use. */
   refusal(what: string): FileError {
-    return new FileError(this.name, `refused: ${what}; a pickle is read as data, nothing of it is run`);
+    return new FileError(this.name, `refused: ${what}; pickles are read as data, and no code in them is run`);
   }
 
   private skip(length: number): number {
@@ -110,7 +110,10 @@ export class PickleInput {
   }
 
   private cutOff(): PickleCutOff {
-    return new PickleCutOff(this.name, `ends at byte ${this.bytes.length} within its pickle; it is cut off or damaged`);
+    return new PickleCutOff(
+      this.name,
+      `ends at byte ${this.bytes.length} within its pickle; it is truncated or damaged`,
+    );
   }
 }
 

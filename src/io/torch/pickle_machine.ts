@@ -1,19 +1,19 @@
-// The stack, memo and names of the restricted unpickler. No call leaves the table of names it was given.
+// The stack and memo of the restricted unpickler. A pickle can only call the globals in the caller's table.
 import { checkArgument, kind } from '../../arguments.ts';
 import type { PickleInput } from './pickle_input.ts';
 
 const tupleLength = kind('a whole number from 0 to 2^32 - 1', (v) => (v as number) >>> 0 === v);
 
-/** A Python tuple: an array with a mark, so that it is written as a tuple again. `Tuple.of(1, 2)` makes one. */
+/** A Python tuple: an array that is written as a tuple again. Create one with `Tuple.of(1, 2)`. */
 export class Tuple<T = unknown> extends Array<T> {
-  /** As Array's: a single number is a length. */
+  /** Like Array's constructor: a single number is a length. */
   constructor(...items: T[]) {
     if (items.length === 1 && typeof items[0] === 'number') checkArgument('Tuple', 'length', items[0], tupleLength);
     super(...items);
   }
 }
 
-/** A name that a pickle may use: `make` is what calling it gives, `build` takes the state that follows some objects. */
+/** A global that a pickle may use: `make` implements a call of it, `build` sets the state of the object made. */
 export class PickleGlobal {
   readonly name: string;
   readonly make?: (args: readonly unknown[]) => unknown;
@@ -27,15 +27,15 @@ export class PickleGlobal {
 }
 
 export interface UnpickleOptions {
-  /** Stands in errors for the file. */
+  /** The file's name in errors. */
   name: string;
-  /** What the pickle may use, by "module.name". */
+  /** The globals that the pickle may use, by "module.name". */
   globals: ReadonlyMap<string, PickleGlobal>;
-  /** What stands for a persistent id; without it such ids are refused. */
+  /** Resolves a persistent id; without it such ids are refused. */
   persistent?: (id: unknown) => unknown;
 }
 
-// One byte of a pickle can ask for hundreds of memory. Estimates of what each thing takes, and what all may take.
+// One byte of a pickle can allocate hundreds of bytes. Estimated bytes per object, and the limit for all of them.
 const memory = { value: 16, memo: 40, item: 40, container: 200 };
 const maxMemory = 2 ** 26;
 
@@ -59,7 +59,7 @@ export class PickleMachine {
   }
 
   top(): unknown {
-    if (this.stack.length === 0) throw this.input.problem('takes a value that is not there');
+    if (this.stack.length === 0) throw this.input.problem('pops from an empty stack');
     return this.stack[this.stack.length - 1];
   }
 
@@ -69,7 +69,7 @@ export class PickleMachine {
     return value;
   }
 
-  /** Python's POP takes a mark away where no value lies above it. */
+  /** Like Python's POP, removes the last mark if there is no value above it. */
   popValueOrMark(): void {
     if (this.stack.length > 0) this.stack.pop();
     else this.popToMark();
@@ -81,16 +81,16 @@ export class PickleMachine {
     this.stack = [];
   }
 
-  /** The values above the last mark, which goes with them. */
+  /** Removes the last mark and returns the values above it. */
   popToMark(): unknown[] {
     const values = this.stack;
     const before = this.outer.pop();
-    if (!before) throw this.input.problem('lacks a mark');
+    if (!before) throw this.input.problem('has no mark');
     this.stack = before;
     return values;
   }
 
-  /** A list, tuple, dictionary, array of bytes or object. */
+  /** Pushes a list, tuple, dictionary, byte array or object. */
   pushContainer(value: unknown): void {
     this.use(memory.container);
     this.stack.push(value);
@@ -104,20 +104,21 @@ export class PickleMachine {
 
   append(values: readonly unknown[]): void {
     const list = this.top();
-    if (!Array.isArray(list) || list instanceof Tuple) throw this.input.problem('appends to what is no list');
+    if (!Array.isArray(list) || list instanceof Tuple)
+      throw this.input.problem('appends to something other than a list');
     for (const value of values) list.push(value);
   }
 
   setItems(values: readonly unknown[]): void {
     const map = this.top();
-    if (!(map instanceof Map)) throw this.input.problem('sets items of what is no dictionary');
+    if (!(map instanceof Map)) throw this.input.problem('sets items of something other than a dictionary');
     if (values.length % 2) throw this.input.problem('sets a key without a value');
     this.use(memory.item * (values.length / 2));
     for (let i = 0; i < values.length; i += 2) map.set(this.key(values[i]), values[i + 1]);
   }
 
   get(index: number | bigint): void {
-    if (!this.memo.has(index)) throw this.input.problem(`refers to value ${index}, which is not there,`);
+    if (!this.memo.has(index)) throw this.input.problem(`refers to the missing memo entry ${index}`);
     this.push(this.memo.get(index));
   }
 
@@ -133,15 +134,15 @@ export class PickleMachine {
   /** @throws FileError unless the name is in the table */
   global(module: unknown, name: unknown): PickleGlobal {
     if (typeof module !== 'string' || typeof name !== 'string')
-      throw this.input.problem('asks for a name that is no text');
+      throw this.input.problem('asks for a global whose name is not a string');
     const known = this.options.globals.get(`${module}.${name}`);
     if (!known) throw this.input.refusal(`${module}.${name}`.slice(0, 200));
     return known;
   }
 
   call(callee: unknown, args: unknown): void {
-    if (!(callee instanceof PickleGlobal)) throw this.input.problem('calls what is no name');
-    if (!Array.isArray(args)) throw this.input.problem('calls with what are no arguments');
+    if (!(callee instanceof PickleGlobal)) throw this.input.problem('calls something other than a global');
+    if (!Array.isArray(args)) throw this.input.problem('calls with something other than arguments');
     if (!callee.make) throw this.input.refusal(`a call of ${callee.name}`);
     const made = callee.make(args);
     this.makers.set(made, callee);
@@ -151,7 +152,7 @@ export class PickleMachine {
   build(state: unknown): void {
     const object = this.top();
     const maker = this.makers.get(object);
-    if (!maker?.build) throw this.input.refusal(maker ? `a state of ${maker.name}` : 'a state of plain data');
+    if (!maker?.build) throw this.input.refusal(maker ? `a state for ${maker.name}` : 'a state for plain data');
     maker.build(object, state);
   }
 
@@ -162,7 +163,7 @@ export class PickleMachine {
 
   result(): unknown {
     const value = this.pop();
-    if (this.stack.length > 0 || this.outer.length > 0) throw this.input.problem('leaves values behind');
+    if (this.stack.length > 0 || this.outer.length > 0) throw this.input.problem('leaves values on the stack');
     return value;
   }
 

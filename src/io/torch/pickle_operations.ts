@@ -1,6 +1,6 @@
-// What each operation of a pickle does, by its byte, in the order of Lib/pickle.py.
+// The operations of a pickle by their byte, in the order of Lib/pickle.py.
 //
-// Left out, and thereby refused: extension codes and buffers outside of the pickle. A set becomes a list, as by the names of
+// Extension codes and out-of-band buffers are not implemented and thus refused. A set becomes a list, as in
 // python_globals.ts.
 import type { PickleInput } from './pickle_input.ts';
 import type { PickleMachine } from './pickle_machine.ts';
@@ -87,7 +87,7 @@ const byCharacter: Record<string, Operation> = {
 const byCode: Record<number, Operation> = {
   128: (_, input) => {
     const protocol = input.byte();
-    if (protocol > maxProtocol) throw input.problem(`is of protocol ${protocol}, and 0 to ${maxProtocol} can be read,`);
+    if (protocol > maxProtocol) throw input.problem(`has protocol ${protocol} (0 to ${maxProtocol} can be read)`);
   },
   129: (machine) => callWithArguments(machine),
   133: (machine) => machine.pushTuple(1),
@@ -116,12 +116,12 @@ const byCode: Record<number, Operation> = {
     machine.push(machine.global(machine.pop(), name));
   },
   148: (machine) => machine.memoize(),
-  // A frame says how much to read ahead; everything is in memory already.
+  // A frame says how much to read ahead, but everything is in memory already.
   149: (_, input) => input.uint64(),
   150: (machine, input) => machine.pushContainer(input.raw(input.uint64())),
 };
 
-/** By the operation's byte. */
+/** The operations, indexed by their byte. */
 export const operations: readonly (Operation | undefined)[] = Array.from(
   { length: 256 },
   (_, code) => byCode[code] ?? byCharacter[String.fromCharCode(code)],
@@ -163,9 +163,9 @@ function integerOrBoolean(input: PickleInput): number | bigint | boolean {
 
 function quotedString(input: PickleInput): string {
   const match = /^(?:'(.*)'|"(.*)")$/s.exec(input.line());
-  if (!match) throw input.problem('holds a text without quotes');
+  if (!match) throw input.problem('holds a string without quotes');
   const single: Record<string, number> = { n: 10, r: 13, t: 9 };
-  return unescaped(match[1] ?? match[2], (text, at) => {
+  return resolveEscapes(match[1] ?? match[2], (text, at) => {
     const code = /^x([0-9a-f]{2})/.exec(text.slice(at + 1, at + 4));
     if (code) return { point: Number.parseInt(code[1], 16), length: 4 };
     return { point: single[text[at + 1]] ?? text.charCodeAt(at + 1), length: 2 };
@@ -174,7 +174,7 @@ function quotedString(input: PickleInput): string {
 
 // Python's raw-unicode-escape: Latin-1 with \uXXXX and \UXXXXXXXX.
 function rawUnicode(input: PickleInput): string {
-  return unescaped(input.line(), (text, at) => {
+  return resolveEscapes(input.line(), (text, at) => {
     const code = /^(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))/.exec(text.slice(at + 1, at + 10));
     if (!code) return { point: 92, length: 1 };
     const point = Number.parseInt(code[1] ?? code[2], 16);
@@ -184,10 +184,11 @@ function rawUnicode(input: PickleInput): string {
 }
 
 /**
- * A text without its escapes. Not by a regular expression over the whole, which makes a string of each match: a text may have megabytes.
- * @param decode what begins with the backslash at `at` stands for, and its length
+ * Replaces escapes. A regular expression over the whole text would create a string per match, and a text may be
+ * megabytes long.
+ * @param decode returns the code point and the length of the escape whose backslash is at `at`
  */
-function unescaped(text: string, decode: (text: string, at: number) => { point: number; length: number }): string {
+function resolveEscapes(text: string, decode: (text: string, at: number) => { point: number; length: number }): string {
   if (!text.includes('\\')) return text;
   const units = new Uint16Array(text.length);
   let count = 0;

@@ -1,4 +1,4 @@
-// Pickles of protocol 2, piece by piece: what PyTorch writes and every Python since 2.3 reads. Nothing is memoised.
+// Writes pickles of protocol 2, which PyTorch writes and every Python since 2.3 reads. Nothing is memoised.
 //
 // Source: Lib/pickle.py of CPython.
 import { ValueError } from '../../errors.ts';
@@ -6,7 +6,7 @@ import { ValueError } from '../../errors.ts';
 export class PickleWriter {
   private readonly parts: Uint8Array[] = [Uint8Array.of(0x80, 2)];
 
-  /** The pickle, ended. The value written last is its result. */
+  /** Ends the pickle and returns its bytes. The value written last is its result. */
   end(): Uint8Array {
     return Buffer.concat([...this.parts, Buffer.from('.')]);
   }
@@ -35,14 +35,14 @@ export class PickleWriter {
     this.operation('G', bytes);
   }
 
-  /** @throws ValueError for half of a surrogate pair, which has no UTF-8 */
+  /** @throws ValueError for a lone surrogate, which UTF-8 cannot represent */
   text(value: string): void {
     const bytes = Buffer.from(value);
-    if (bytes.toString() !== value) throw new ValueError(`the text ${JSON.stringify(value)} is no valid Unicode`);
+    if (bytes.toString() !== value) throw new ValueError(`the text ${JSON.stringify(value)} is not valid Unicode`);
     this.operation('X', length32(bytes.length), bytes);
   }
 
-  /** Bytes as Python 2's str, which Python 3 reads as bytes if it is told to (encoding='bytes'). */
+  /** Writes bytes as Python 2's str, which Python 3 reads as bytes with encoding='bytes'. */
   bytes(value: Uint8Array): void {
     this.operation('T', length32(value.length), value);
   }
@@ -65,7 +65,7 @@ export class PickleWriter {
     this.setItems(items);
   }
 
-  /** As `dictionary`, into the dictionary that was written last. */
+  /** Sets items of the dictionary written last. @param items as in `dictionary` */
   setItems(items: () => void): void {
     this.operation('(');
     items();
@@ -82,13 +82,13 @@ export class PickleWriter {
     this.operation('R');
   }
 
-  /** What stands for data outside of the pickle: the value that `id` writes. */
+  /** Writes a reference to data outside of the pickle. @param id writes the persistent id */
   persistent(id: () => void): void {
     id();
     this.operation('Q');
   }
 
-  /** Gives the object written last its state. */
+  /** Sets the state of the object written last. @param state writes the state */
   build(state: () => void): void {
     state();
     this.operation('b');

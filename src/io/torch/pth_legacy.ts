@@ -1,6 +1,6 @@
-// PyTorch's files from before torch 1.6, without a container:
+// PyTorch files from before torch 1.6, which have no container:
 //
-// five pickles: magic number, protocol 1001, facts of the system, what torch.save was given, list of storage keys
+// five pickles: magic number, protocol 1001, system information, the value given to torch.save, list of storage keys
 // then, per key: u64 count | elements, little-endian
 //
 // Source: torch/serialization.py (_legacy_save, _legacy_load).
@@ -8,7 +8,7 @@ import { FileError } from '../../errors.ts';
 import { type ReadableFile, readRange } from '../file.ts';
 import { unpickle } from './pickle.ts';
 import { PickleCutOff } from './pickle_input.ts';
-import { type TorchStorage, torchUnpickling } from './torch_pickle.ts';
+import { type TorchStorage, torchUnpickleOptions } from './torch_pickle.ts';
 import { type TorchValue, toTorchValue } from './torch_values.ts';
 
 const magic = 0x1950a86a20f9469cfc6cn;
@@ -34,16 +34,16 @@ export async function readLegacyPth(file: ReadableFile): Promise<TorchValue> {
     const storage = storages.get(key);
     const count = new DataView((await readRange(file, at, 8)).buffer).getBigUint64(0, true);
     if (!storage || memory.has(key) || count !== BigInt(storage.count))
-      throw new FileError(path, `storage "${key}" is not as its description says; the file is damaged`);
+      throw new FileError(path, `storage "${key}" does not match its description; the file is damaged`);
     memory.set(key, await readRange(file, at + 8, storage.bytes));
     at += 8 + storage.bytes;
   }
   for (const key of storages.keys())
-    if (!memory.has(key)) throw new FileError(path, `lacks storage "${key}"; the file is damaged`);
+    if (!memory.has(key)) throw new FileError(path, `has no storage "${key}"; the file is damaged`);
   return toTorchValue(value, memory, { path, fileBytes: file.bytes });
 }
 
-// Nothing says how long the pickles are: they are tried on a beginning of the file that grows.
+// The file does not state how long the pickles are, so parsing is tried on an ever longer beginning of the file.
 async function readPickles(file: ReadableFile): Promise<Pickles> {
   for (let length = firstBytes; ; length *= 4) {
     const bytes = await readRange(file, 0, Math.min(length, file.bytes));
@@ -57,15 +57,15 @@ async function readPickles(file: ReadableFile): Promise<Pickles> {
 
 function parsePickles(bytes: Uint8Array, path: string): Pickles {
   const storages = new Map<string, TorchStorage>();
-  const options = torchUnpickling(path, storages);
+  const options = torchUnpickleOptions(path, storages);
   const first = unpickle(bytes, 0, options);
-  if (first.value !== magic) throw new FileError(path, 'is a pickle, but not one of torch.save');
+  if (first.value !== magic) throw new FileError(path, 'is a pickle that torch.save did not write');
   const second = unpickle(bytes, first.end, options);
-  if (second.value !== protocol) throw new FileError(path, `is no file of torch.save's protocol ${protocol}`);
+  if (second.value !== protocol) throw new FileError(path, `is not a file of torch.save's protocol ${protocol}`);
   const system = unpickle(bytes, second.end, options);
   const { value, end: valueEnd } = unpickle(bytes, system.end, options);
   const { value: keys, end } = unpickle(bytes, valueEnd, options);
   if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'string'))
-    throw new FileError(path, 'lacks the list of its storages; the file is damaged');
+    throw new FileError(path, 'has no list of its storages; the file is damaged');
   return { value, keys, storages, end };
 }

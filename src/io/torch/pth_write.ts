@@ -1,9 +1,9 @@
-// Writing PyTorch's zip files: what torch.load, also with weights_only, and the official code's restore read.
+// Writes PyTorch's zip files, readable by torch.load, also with weights_only, and by the official code.
 //
 // archive/data.pkl, archive/byteorder, archive/data/0, archive/data/1, .., archive/version
 //
-// Source: torch/serialization.py (_save). An array becomes a storage of its own, so that a window of a large memory does
-// not bring all of it; arrays over the same bytes share one.
+// Source: torch/serialization.py (_save). Each array becomes a storage of its own, so that a view of a large buffer
+// does not save all of it; arrays over the same bytes share one storage.
 import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 import { type StoredEntry, storedZip } from '../archives/zip_writer.ts';
@@ -18,10 +18,10 @@ import { Float, type TorchInput } from './torch_values.ts';
 const maxDepth = 100;
 
 /**
- * Writes a value as torch.save would, atomically. Whole numbers become int (`new Float(1)` forces a float), others float;
- * a Map becomes a dict, an OrderedDict an OrderedDict, an array a list, a Tuple a tuple. The same value gives the same
- * bytes, and every bit of its arrays comes back.
- * @throws FileError; ValueError for a value that cannot be written, or contains itself
+ * Writes a value as torch.save would, atomically. Integers become int (`new Float(1)` forces a float), other numbers
+ * float; a Map becomes a dict, an OrderedDict an OrderedDict, an array a list, a Tuple a tuple. Equal values give equal
+ * bytes, and arrays are restored bit for bit.
+ * @throws FileError; ValueError for a value that cannot be written, or that contains itself
  */
 export function writePth(path: string, value: TorchInput): Promise<void>;
 export async function writePth(path: string, value: TorchInput, ...extra: unknown[]): Promise<void> {
@@ -70,7 +70,7 @@ function pickleValue(root: TorchInput): { pickle: Uint8Array; storages: Uint8Arr
     } else if (isArray(value)) writeTensor(pickle, value, where.join('.'), storages);
     else
       throw new ValueError(
-        `[writePth] the value at "${where.join('.')}" is of no kind that a .pth file holds; use Map for a dict`,
+        `[writePth] the value at "${where.join('.')}" is of a kind that a .pth file cannot hold; use a Map for a dict`,
       );
   };
   write(root, []);
@@ -116,7 +116,7 @@ function isArray(value: unknown): value is ArrayFile {
   );
 }
 
-/** The storages of a file: one for all arrays over the same bytes with the same dtype. */
+/** The storages of a file. Arrays over the same bytes with the same dtype share one. */
 class SharedStorages {
   readonly bytes: Uint8Array[] = [];
   private readonly keys = new Map<ArrayBufferLike, Map<string, number>>();

@@ -1,7 +1,8 @@
-// PyTorch's zip files, since torch 1.6. Entries are stored, not packed, so that storages can be read in place:
+// PyTorch's zip files, written since torch 1.6. Entries are stored without compression, so that storages can be read in
+// place:
 //
-// <name>/data.pkl    what torch.save was given    <name>/data/<key>  the elements of a storage
-// <name>/byteorder   "little" or "big"            <name>/version     "3"
+// <name>/data.pkl    the value given to torch.save    <name>/data/<key>  the elements of a storage
+// <name>/byteorder   "little" or "big"                <name>/version     "3"
 //
 // Source: torch/serialization.py (_save, _load).
 import type { Entry } from 'yauzl';
@@ -10,7 +11,7 @@ import type { ZipArchive } from '../archives/zip.ts';
 import { arrayDtypes } from '../array.ts';
 import { swapBytes } from '../strided.ts';
 import { unpickle } from './pickle.ts';
-import { type TorchStorage, torchUnpickling } from './torch_pickle.ts';
+import { type TorchStorage, torchUnpickleOptions } from './torch_pickle.ts';
 import { type TorchValue, toTorchValue } from './torch_values.ts';
 
 const maxPickleBytes = 2 ** 28;
@@ -20,14 +21,14 @@ const stored = 0;
 export async function readZipPth(archive: ZipArchive): Promise<TorchValue> {
   const { path } = archive;
   const names = [...archive.entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
-  if (names.length !== 1) throw new FileError(path, 'holds no <name>/data.pkl; is it a file of torch.save?');
+  if (names.length !== 1) throw new FileError(path, 'has no <name>/data.pkl; was it written by torch.save?');
   const folder = names[0].slice(0, -'data.pkl'.length);
   if (archive.entries.has(`${folder}constants.pkl`))
     throw new FileError(path, 'is a TorchScript program; save its state_dict() with torch.save');
 
   const storages = new Map<string, TorchStorage>();
   const pickle = await archive.read(entryOf(archive, names[0], maxPickleBytes));
-  const { value } = unpickle(pickle, 0, torchUnpickling(path, storages));
+  const { value } = unpickle(pickle, 0, torchUnpickleOptions(path, storages));
 
   const bigEndian = await isBigEndian(archive, `${folder}byteorder`);
   const memory = new Map<string, Uint8Array>();
@@ -53,9 +54,12 @@ async function isBigEndian(archive: ZipArchive, name: string): Promise<boolean> 
 
 function entryOf({ path, entries }: ZipArchive, name: string, maxBytes: number): Entry {
   const entry = entries.get(name);
-  if (!entry) throw new FileError(path, `lacks its entry "${name}"; it is cut off or damaged`);
+  if (!entry) throw new FileError(path, `has no entry "${name}"; it is truncated or damaged`);
   if (entry.compressionMethod !== stored)
-    throw new FileError(path, `entry "${name}" is packed, which torch.save never does; unzip and store it (zip -0)`);
+    throw new FileError(
+      path,
+      `entry "${name}" is compressed, which torch.save never does; unzip and store it (zip -0)`,
+    );
   if (entry.uncompressedSize > maxBytes)
     throw new FileError(
       path,

@@ -1,10 +1,10 @@
-// Classes of Python's and its trainers' whose objects lie beside tensors in checkpoints, such as the arguments of a command
-// line. An object becomes the data it is made of: attributes a dictionary, a set a list, a path its text. None of their code is
-// there to be run.
+// Classes of Python and of training frameworks whose objects occur next to tensors in checkpoints, such as command-line
+// arguments. An object becomes plain data: its attributes a dictionary, a set a list, a path its text. No code of the
+// classes is run.
 import { FileError } from '../../errors.ts';
 import { PickleGlobal } from './pickle_machine.ts';
 
-/** Objects that are their attributes, or dictionaries with other methods. */
+/** Classes whose objects become dictionaries: namespaces of attributes, and subclasses of dict. */
 const tables = [
   'argparse.Namespace',
   'types.SimpleNamespace',
@@ -19,26 +19,26 @@ const tables = [
 
 const paths = ['PurePosixPath', 'PureWindowsPath', 'PosixPath', 'WindowsPath'];
 
-/** For unpickle, by name. @param name stands in errors for the file */
+/** Python's globals, for `unpickle`. @param name the file's name in errors */
 export function pythonGlobals(name: string): PickleGlobal[] {
   const refuse = (what: string) => new FileError(name, `holds ${what}; the file is damaged`);
 
-  // A Counter and a dictionary of Python 2 come with their content as an argument.
+  // The content of a Counter, or of a Python 2 dictionary, is an argument.
   const table = (args: readonly unknown[]) => new Map(args.find((arg) => arg instanceof Map));
   const setAttributes = (made: unknown, state: unknown) => {
-    // (attributes, slots) where a class has slots.
+    // The state is (attributes, slots) if a class has slots.
     const attributes = Array.isArray(state) ? state[0] : state;
     if (attributes === null) return;
-    if (!(attributes instanceof Map)) throw refuse('an object whose attributes are no dictionary');
+    if (!(attributes instanceof Map)) throw refuse('an object whose attributes are not a dictionary');
     for (const [key, value] of attributes) (made as Map<unknown, unknown>).set(key, value);
   };
   const list = (what: string) => (args: readonly unknown[]) => {
     const [items = []] = args;
-    if (!Array.isArray(items)) throw refuse(`a ${what} of what are no items`);
+    if (!Array.isArray(items)) throw refuse(`a ${what} of something other than items`);
     return [...items];
   };
-  const joined = (separator: string) => (parts: readonly unknown[]) => {
-    if (!parts.every((part) => typeof part === 'string')) throw refuse('a path that is no text');
+  const joinParts = (separator: string) => (parts: readonly unknown[]) => {
+    if (!parts.every((part) => typeof part === 'string')) throw refuse('a path that is not a string');
     return parts.join(separator).replace(/^\/\//, '/');
   };
 
@@ -46,14 +46,14 @@ export function pythonGlobals(name: string): PickleGlobal[] {
     ...tables.map((global) => new PickleGlobal(global, table, setAttributes)),
     ...['builtins', '__builtin__'].flatMap((module) => [
       ...['set', 'frozenset'].map((what) => new PickleGlobal(`${module}.${what}`, list(what))),
-      // What a defaultdict makes of a key that is not there.
+      // A defaultdict's factory for missing keys.
       ...['int', 'float', 'str', 'bool', 'list', 'dict'].map((what) => new PickleGlobal(`${module}.${what}`)),
     ]),
     ...['pathlib', 'pathlib._local'].flatMap((module) =>
-      paths.map((what) => new PickleGlobal(`${module}.${what}`, joined(what.includes('Windows') ? '\\' : '/'))),
+      paths.map((what) => new PickleGlobal(`${module}.${what}`, joinParts(what.includes('Windows') ? '\\' : '/'))),
     ),
     new PickleGlobal('torch.torch_version.TorchVersion', ([text]) => {
-      if (typeof text !== 'string') throw refuse('a version that is no text');
+      if (typeof text !== 'string') throw refuse('a version that is not a string');
       return text;
     }),
   ];

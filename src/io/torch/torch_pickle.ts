@@ -1,9 +1,9 @@
-// The names PyTorch's pickles use. A tensor of a pickle is a window on a storage, whose bytes lie outside of the pickle:
+// The globals of PyTorch's pickles. A tensor in a pickle is a view of a storage, whose bytes are outside of the pickle:
 //
 // persistent id: ('storage', torch.FloatStorage, key, location, count)
 // tensor:        _rebuild_tensor_v2(storage, offset, shape, strides, ..), counted in elements
 //
-// Source: torch/serialization.py and torch/_utils.py. Of what is there, tensors, shapes, dtypes and devices are read.
+// Source: torch/serialization.py and torch/_utils.py. Only tensors, shapes, dtypes and devices are supported.
 import { checkArgument, isWhole, kind, kinds } from '../../arguments.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import { type ArrayDtype, arrayDtypes, byteLengthOf } from '../array.ts';
@@ -11,12 +11,12 @@ import { numpyGlobals } from '../numpy/numpy_pickle.ts';
 import { PickleGlobal, Tuple, type UnpickleOptions } from './pickle_machine.ts';
 import { pythonGlobals } from './python_globals.ts';
 
-/** Memory that tensors share: `count` elements of `dtype`, to be found under `key`. */
+/** Memory that tensors share: `count` elements of `dtype`, stored under `key`. */
 export class TorchStorage {
   readonly key: string;
   readonly dtype: ArrayDtype;
   readonly count: number;
-  /** Its type names no dtype: it counts bytes, and tensors of any dtype lie in it. */
+  /** Whether the storage is untyped: `count` is in bytes, and tensors of any dtype may view it. */
   readonly untyped: boolean;
 
   constructor(key: string, dtype: ArrayDtype, count: number, untyped: boolean) {
@@ -31,7 +31,7 @@ export class TorchStorage {
   }
 }
 
-/** A window on a storage. Offset and strides are counted in elements of `dtype`; all elements lie within the storage. */
+/** A view of a storage. Offset and strides are in elements of `dtype`; all elements are within the storage. */
 export class TorchTensor {
   readonly storage: TorchStorage;
   readonly dtype: ArrayDtype;
@@ -54,9 +54,9 @@ export class TorchTensor {
   }
 }
 
-/** A Python dictionary that keeps its order by promise; written again as such. */
+/** A Python OrderedDict; it is written as an OrderedDict again. */
 export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {
-  /** As Map's. */
+  /** Like Map's constructor. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {
     if (entries !== undefined && entries !== null) checkArgument('OrderedDict', 'entries', entries, kinds.iterable);
     super();
@@ -69,7 +69,7 @@ export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {
 
 const pairKind = kind('a pair of key and value', (v) => Array.isArray(v) && v.length === 2);
 
-/** PyTorch's names of the dtypes; the first is the one that is written. */
+/** PyTorch's names of the dtypes; the first is used for writing. */
 export const torchDtypes: { readonly [D in ArrayDtype]: readonly string[] } = {
   f32: ['float32', 'float'],
   f64: ['float64', 'double'],
@@ -86,7 +86,7 @@ export const torchDtypes: { readonly [D in ArrayDtype]: readonly string[] } = {
   bool: ['bool'],
 };
 
-/** The type of a storage in a pickle. The unsigned integers wider than a byte have none and lie in untyped ones. */
+/** The storage type of a dtype in a pickle. u16, u32 and u64 have none and use untyped storages. */
 export const storageTypes: Readonly<Partial<Record<ArrayDtype, string>>> = {
   f32: 'FloatStorage',
   f64: 'DoubleStorage',
@@ -107,11 +107,11 @@ const dtypes = Object.keys(torchDtypes) as ArrayDtype[];
 const dtypeOfName = new Map(dtypes.flatMap((dtype) => torchDtypes[dtype].map((name) => [`torch.${name}`, dtype])));
 const dtypeOfStorage = new Map(dtypes.map((dtype) => [`torch.${storageTypes[dtype]}`, dtype]));
 
-/** What unpickle needs for a file of PyTorch's; `storages` is filled with those that the pickle refers to, by key. */
-export function torchUnpickling(path: string, storages: Map<string, TorchStorage>): UnpickleOptions {
+/** Options of `unpickle` for a PyTorch file. `storages` receives the storages that the pickle refers to, by key. */
+export function torchUnpickleOptions(path: string, storages: Map<string, TorchStorage>): UnpickleOptions {
   const refuse = (what: string) => new FileError(path, `holds ${what}; the file is damaged`);
 
-  // Before torch 0.4 a storage could be a part of another: that is the last, otherwise absent, part of the id.
+  // Before torch 0.4 a storage could be part of another one; the id then has a last element that is otherwise absent.
   const storageOf = (id: unknown): TorchStorage => {
     const [kind, type, key, , count, part] = Array.isArray(id) ? id : [];
     if (kind !== 'storage' || !(type instanceof PickleGlobal) || typeof key !== 'string' || !isWhole(count))
@@ -132,7 +132,7 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
       throw refuse('a tensor without storage, offset, shape and strides');
     const dtype = type instanceof PickleGlobal ? dtypeOfName.get(type.name) : storage.dtype;
     if (!dtype || (!storage.untyped && dtype !== storage.dtype))
-      throw refuse('a tensor of another type than its storage');
+      throw refuse('a tensor of a type other than its storage');
     const { bytes } = arrayDtypes[dtype];
     const last = shape.reduce((sum, dim, axis) => sum + (dim - 1) * strides[axis], offset);
     const empty = shape.includes(0);
@@ -143,19 +143,19 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
     )
       throw refuse(
         `a tensor of ${dtype} ${formatShape(shape)} with offset ${offset} and strides ${formatShape(strides)} ` +
-          `that lies outside of its storage of ${storage.count}`,
+          `that exceeds its storage of ${storage.count}`,
       );
     return new TorchTensor(storage, dtype, empty ? 0 : offset, [...shape], [...strides]);
   };
   const parameter = ([data]: readonly unknown[]) => {
-    if (!(data instanceof TorchTensor)) throw refuse('a parameter that is no tensor');
+    if (!(data instanceof TorchTensor)) throw refuse('a parameter that is not a tensor');
     return data;
   };
 
-  // (function, class, arguments, attributes): a Buffer, a Parameter, a tensor with attributes. The tensor alone is kept.
-  const typed = ([rebuild, type, args]: readonly unknown[]) => {
+  // (function, class, arguments, attributes): a Buffer, a Parameter, a tensor with attributes. Only the tensor is kept.
+  const rebuildTyped = ([rebuild, type, args]: readonly unknown[]) => {
     if (!(rebuild instanceof PickleGlobal) || !rebuild.name.startsWith('torch._utils._rebuild_') || !rebuild.make)
-      throw refuse('a tensor that is made in an unknown way');
+      throw refuse('a tensor with an unknown rebuild function');
     if (!(type instanceof PickleGlobal) || !tensorClasses.includes(type.name) || !Array.isArray(args))
       throw refuse('a tensor of an unknown class');
     return parameter([rebuild.make(args)]);
@@ -165,7 +165,7 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
     ...numpyGlobals(path),
     ...pythonGlobals(path),
     ...tensorClasses.map((name) => new PickleGlobal(name)),
-    new PickleGlobal('torch._tensor._rebuild_from_type_v2', typed),
+    new PickleGlobal('torch._tensor._rebuild_from_type_v2', rebuildTyped),
     ...[untypedStorage, ...dtypeOfStorage.keys(), ...dtypeOfName.keys()].map((name) => new PickleGlobal(name)),
     new PickleGlobal('torch._utils._rebuild_tensor', (args) => tensor(args[0], args[1], args[2], args[3])),
     new PickleGlobal('torch._utils._rebuild_tensor_v2', (args) => tensor(args[0], args[1], args[2], args[3])),
@@ -174,14 +174,14 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
     new PickleGlobal('torch._utils._rebuild_parameter', parameter),
     new PickleGlobal('torch._utils._rebuild_parameter_with_state', parameter),
     new PickleGlobal('torch.Size', ([sizes]) => {
-      if (!isSizes(sizes)) throw refuse('a torch.Size of what are no sizes');
+      if (!isSizes(sizes)) throw refuse('a torch.Size of something other than sizes');
       return Tuple.from(sizes);
     }),
     new PickleGlobal('torch.device', ([kind, index]) => {
       if (typeof kind !== 'string') throw refuse('a torch.device without a name');
       return isWhole(index) ? `${kind}:${index}` : kind;
     }),
-    // A state_dict carries the versions of its modules as an attribute, which says nothing of the values.
+    // A state_dict has an attribute with the versions of its modules, which does not affect the values.
     new PickleGlobal(
       'collections.OrderedDict',
       ([items]) => orderedDict(items, refuse),
@@ -191,12 +191,12 @@ export function torchUnpickling(path: string, storages: Map<string, TorchStorage
   return { name: path, globals: new Map(globals.map((global) => [global.name, global])), persistent: storageOf };
 }
 
-// Python 2 gave the items as a list of pairs.
+// Python 2 pickled the items as a list of pairs.
 function orderedDict(items: unknown, refuse: (what: string) => FileError): OrderedDict {
   const dict = new OrderedDict();
   for (const item of Array.isArray(items) ? items : []) {
     const [key, value] = Array.isArray(item) ? item : [];
-    if (typeof key !== 'string' && typeof key !== 'number') throw refuse('an OrderedDict of other items than pairs');
+    if (typeof key !== 'string' && typeof key !== 'number') throw refuse('an OrderedDict of items other than pairs');
     dict.set(key, value);
   }
   return dict;

@@ -1,8 +1,8 @@
-// What a .pth file holds, as a safetensors file without loss: its tensors under their paths in the tree, such as
+// Lossless conversion of a .pth file to safetensors: the tensors under their paths in the tree, such as
 // "model.module.all_modules.0.weight" or "optimizer.state.0.exp_avg", and the tree itself as JSON in the metadata.
 //
 //   tensor {"tensor": "name"}   dict {"dict": [[key, value], ..]}, {"ordered": ..}   tuple {"tuple": [..]}   list [..]
-//   number, text, true, false, null as JSON; {"int": "digits"} and {"float": "nan"} for what JSON has no number for
+//   number, text, true, false, null as JSON; {"int": "digits"} and {"float": "NaN"} for values without a JSON number
 import { checkArgument, checkArguments, either, instanceOf, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
 import { type ArrayFile, checkArray } from '../array.ts';
@@ -16,10 +16,10 @@ type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 const MAX_DEPTH = 100;
 const keyKind = either(kinds.text, kinds.number);
 
-/** The tensors of a tree by name, and the JSON of the rest. */
+/** Splits a tree into its tensors by name and the JSON of the rest. */
 export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile>; tree: string } {
   const tensors = new Map<string, ArrayFile>();
-  const named = (path: string) => {
+  const uniqueName = (path: string) => {
     let name = path || 'tensor';
     for (let i = 2; tensors.has(name); i++) name = `${path}#${i}`;
     return name;
@@ -47,7 +47,7 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
       const items = Array.from(value, (child, i) => walk(child, below(i), depth + 1));
       return value instanceof Tuple ? { tuple: items } : items;
     }
-    const name = named(path);
+    const name = uniqueName(path);
     tensors.set(name, checkArray('flattenTorch', name, value));
     return { tensor: name };
   };
@@ -55,7 +55,10 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
   return { tensors, tree };
 }
 
-/** The tree again. @throws FileError for JSON that is no such tree, or that names a tensor the file does not hold */
+/**
+ * Restores the tree.
+ * @throws FileError for JSON that is not such a tree, or that names a tensor missing from the file
+ */
 export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayFile>, tree: string): TorchValue {
   checkArguments('unflattenTorch', {
     path: [path, kinds.text],
@@ -68,13 +71,13 @@ export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayF
     if (json === null || ['boolean', 'number', 'string'].includes(typeof json)) return json as TorchValue;
     if (Array.isArray(json)) return json.map((item) => read(item, depth + 1));
     const [[kind, content] = [], ...more] = Object.entries(json as object);
-    if (kind === undefined || more.length > 0) throw wrong('has an object that is not of one key');
+    if (kind === undefined || more.length > 0) throw wrong('has an object without exactly one key');
     return composite(kind, content, depth);
   };
   const composite = (kind: string, content: unknown, depth: number): TorchValue => {
     if (kind === 'tensor') {
       const tensor = tensors.get(String(content));
-      if (!tensor) throw wrong(`names a tensor "${content}" that is not there`);
+      if (!tensor) throw wrong(`names a missing tensor "${content}"`);
       return tensor;
     }
     if (kind === 'int' && /^-?\d{1,1000}$/.test(String(content))) return BigInt(String(content));
@@ -85,7 +88,7 @@ export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayF
       const map: Map<string | number, TorchValue> = kind === 'ordered' ? new OrderedDict() : new Map();
       for (const pair of content) {
         if (!Array.isArray(pair) || pair.length !== 2 || !['string', 'number'].includes(typeof pair[0]))
-          throw wrong('has a dictionary entry that is no key and value');
+          throw wrong('has a dictionary entry that is not a pair of key and value');
         map.set(pair[0], read(pair[1], depth + 1));
       }
       return map;

@@ -1,4 +1,4 @@
-// What a file of PyTorch's holds, as JavaScript values, and the way there from an unpickled tree.
+// The values of a PyTorch file as JavaScript values, and the conversion of an unpickled tree to them.
 import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { type ArrayFile, arrayDtypes, byteLengthOf, elementsOf } from '../array.ts';
@@ -8,8 +8,8 @@ import { PickleGlobal, Tuple } from './pickle_machine.ts';
 import { OrderedDict, TorchStorage, TorchTensor } from './torch_pickle.ts';
 
 /**
- * A value of a .pth file: tensors as row-major arrays, a dict as Map, a list as array, a tuple as Tuple, an OrderedDict as
- * OrderedDict (a Map). Python's int and float are both number, or bigint where a number would not be exact.
+ * A value of a .pth file: tensors as row-major arrays, a dict as Map, a list as array, a tuple as Tuple, an OrderedDict
+ * as OrderedDict (a Map). Python's int and float both become number, or bigint if a number would not be exact.
  */
 export type TorchValue =
   | null
@@ -21,7 +21,7 @@ export type TorchValue =
   | Map<string | number, TorchValue>
   | ArrayFile;
 
-/** Makes a whole number a Python float in a written file, such as a learning rate of 1. */
+/** Writes an integer as a Python float, such as a learning rate of 1. */
 export class Float {
   readonly value: number;
 
@@ -31,7 +31,7 @@ export class Float {
   }
 }
 
-/** What can be written to a .pth file. Whole numbers become int. */
+/** A value that writePth accepts. Integers become int. */
 export type TorchInput =
   | null
   | boolean
@@ -44,21 +44,22 @@ export type TorchInput =
   | ArrayFile;
 
 const maxDepth = 100;
-// A file of a few bytes can refer to the same part over and over, or repeat one element by strides of zero.
+// A file of a few bytes can refer to the same part many times, or repeat one element with strides of zero.
 const maxParts = 10_000_000;
 const maxCopiedBytes = 2 ** 27;
 
 interface Part {
   value: TorchValue;
-  /** Parts within, counted as often as they are referred to. */
+  /** Number of parts within it, counting a part once per reference. */
   parts: number;
 }
 
 /**
- * The tree with all tensors in place. A part that is referred to twice is one object in the result too, and tensors of one
- * storage share its memory where they lie row by row.
- * @param memory bytes by storage key @param fileBytes copies may take this much and 128 MiB
- * @throws FileError for a tree that contains itself, is too deep, or holds what is no TorchValue
+ * Converts an unpickled tree and fills in its tensors. A part that is referred to twice is one object in the result
+ * too, and row-major tensors of one storage share its memory.
+ * @param memory bytes by storage key
+ * @param fileBytes size of the file; copies may take this many bytes plus 128 MiB
+ * @throws FileError for a tree that contains itself, is too deep, or contains something that is not a TorchValue
  */
 export function toTorchValue(
   root: unknown,
@@ -77,7 +78,7 @@ export function toTorchValue(
     else {
       copied += length;
       if (copied > fileBytes + maxCopiedBytes)
-        throw new FileError(path, `repeats elements to more than ${fileBytes + maxCopiedBytes} bytes`);
+        throw new FileError(path, `expands to more than ${fileBytes + maxCopiedBytes} bytes by repeating elements`);
       bytes = toRowMajor(bytes, shape, strides, itemBytes);
     }
     return { shape: [...shape], dtype, data: elementsOf(bytes, dtype) };
@@ -106,8 +107,7 @@ export function toTorchValue(
     const inner = (child: unknown) => {
       const part = convert(child);
       parts += part.parts;
-      if (parts > maxParts)
-        throw new FileError(path, `refers to its parts over and over: more than ${maxParts} in all`);
+      if (parts > maxParts) throw new FileError(path, `has more than ${maxParts} parts, counting repeated references`);
       return part.value;
     };
     let value: TorchValue;

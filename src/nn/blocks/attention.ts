@@ -34,7 +34,7 @@ export class AttentionBlock extends Module {
     this.projection = new Conv2d(channels, channels, 1, init, context.initScale);
   }
 
-  /** [N, H, W, channels] to the same shape. */
+  /** Maps [N, H, W, channels] to the same shape. */
   forward(x: Tensor): Tensor {
     requireTensor('AttentionBlock', x);
     if (x.rank !== 4) throw new ShapeError('AttentionBlock', 'x [N, H, W, C]', formatShape(x.shape));

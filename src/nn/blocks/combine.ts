@@ -1,4 +1,4 @@
-// How the input pyramid enters the network (Score SDE, layerspp.py Combine).
+// Joins the input pyramid to the network's features (Score SDE, layerspp.py Combine).
 import { checkArgument, oneOf } from '../../arguments.ts';
 import { concat } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
@@ -9,10 +9,10 @@ import { Module } from '../module.ts';
 
 const methodKind = oneOf(['sum', 'cat']);
 
-/** conv1x1(image) + h for 'sum'; for 'cat' both behind each other on channels. */
+/** conv1x1(image) + h for 'sum'; their concatenation on channels for 'cat'. */
 export class Combine extends Module {
   readonly conv: Conv2d;
-  /** Channels of the result. */
+  /** Number of output channels. */
   readonly outputs: number;
   private readonly method: 'sum' | 'cat';
 
@@ -25,9 +25,10 @@ export class Combine extends Module {
   }
 
   /**
-   * To [N, H, W, outputs].
+   * Joins an image to features.
    * @param image [N, H, W, inputs]
    * @param h [N, H, W, channels]
+   * @returns [N, H, W, outputs]
    */
   forward(image: Tensor, h: Tensor): Tensor {
     if (this.method === 'sum') return this.conv.forward(image, { residual: h });

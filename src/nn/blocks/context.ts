@@ -1,4 +1,4 @@
-// What all blocks of one network share.
+// The settings and state that all blocks of one network share.
 
 import { checkArgument, kind } from '../../arguments.ts';
 import type { Nonlinearity } from '../activation.ts';
@@ -6,10 +6,10 @@ import { Initializer } from '../init.ts';
 import type { DropoutState } from '../layers.ts';
 
 export interface BlockContext {
-  /** 'biggan': blocks resample and have 1x1 shortcuts; 'ddpm': resampling is done between blocks. */
+  /** 'biggan': blocks resample and have 1x1 shortcuts; 'ddpm': resampling happens between blocks. */
   resblock: 'biggan' | 'ddpm';
   nonlinearity: Nonlinearity;
-  /** Taps of the filter of all resampling; undefined for nearest and mean. */
+  /** Taps of the resampling filter; undefined for nearest neighbour and mean. */
   fir: readonly number[] | undefined;
   /** Channels of the time embedding. */
   embeddingChannels: number;
@@ -17,14 +17,14 @@ export interface BlockContext {
   dropoutState: DropoutState;
   /** Scale of the initialiser of the last convolution of a block. */
   initScale: number;
-  /** Divide the sum of a block and its shortcut by sqrt 2. */
+  /** Whether to divide the sum of a block and its shortcut by sqrt 2. */
   skipRescale: boolean;
   init: Initializer;
-  /** Streams of the dropout layers made so far. */
+  /** The random stream of the next dropout layer. */
   streams: { next: number };
 }
 
-/** @throws ArgumentError for anything but a context, which a network makes for its blocks */
+/** @throws ArgumentError for anything but a context, which a network creates for its blocks */
 export function checkContext(block: string, context: BlockContext): void {
   checkArgument(block, 'context', context, contextKind);
 }
@@ -34,5 +34,5 @@ const contextKind = kind('a BlockContext', (value) => {
   return init instanceof Initializer && typeof streams?.next === 'number' && typeof dropoutState === 'object';
 });
 
-/** Factor of the sum of a block and its shortcut. */
+/** The factor of the sum of a block and its shortcut. */
 export const sumScale = ({ skipRescale }: Pick<BlockContext, 'skipRescale'>) => (skipRescale ? Math.SQRT1_2 : 1);

@@ -1,5 +1,6 @@
-// Resampling by two between blocks, without and with a convolution (Score SDE: layerspp.py Upsample and Downsample,
-// up_or_down_sampling.py). `fir` is the filter's taps, or undefined for nearest neighbour up and 2 x 2 means down.
+// Resampling by two between blocks, with or without a convolution (Score SDE: layerspp.py Upsample and Downsample,
+// up_or_down_sampling.py). `fir` is the filter's taps; if undefined, upsampling is nearest neighbour and downsampling
+// the mean of 2 x 2 pixels.
 import { firDownsample, firResample, firUpsample } from '../../kernels/fir.ts';
 import { pad } from '../../kernels/movement.ts';
 import { downsampleMean, upsampleNearest } from '../../kernels/resample.ts';
@@ -21,7 +22,7 @@ export function downsample(x: Tensor, fir: Fir): Tensor {
   return fir ? firDownsample(x, fir) : downsampleMean(x, 2);
 }
 
-/** A filter and, as asked, a 3x3 convolution. */
+/** A resampling filter and, optionally, a 3x3 convolution. */
 abstract class Resampling extends Module {
   readonly conv: Conv2d | undefined;
   readonly fir: Fir;
@@ -36,14 +37,14 @@ abstract class Resampling extends Module {
 }
 
 /**
- * y = conv3x3(upsample(x)). With a filter the image is padded once, before it, as StyleGAN2 has it: the convolution sees
- * what the filter spreads beyond the border instead of zeros. The official code raises on both forms of this module
- * (`interpolate` is given the size as its factor; strides are negative); this is what its definitions mean.
+ * y = conv3x3(upsample(x)). With a filter, the image is padded once, before the filter, as in StyleGAN2: beyond the
+ * border the convolution sees the filter's output instead of zeros. The official code raises for both forms of this
+ * module (`interpolate` gets the size as its factor; strides are negative); this implements the intended definition.
  */
 export class Upsample extends Resampling {
   /**
-   * [N, H, W, inputs] to [N, 2 H, 2 W, outputs].
-   * @param epilogue of the convolution
+   * Maps [N, H, W, inputs] to [N, 2 H, 2 W, outputs].
+   * @param epilogue epilogue of the convolution
    */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     const { conv, fir } = this;
@@ -56,26 +57,26 @@ export class Upsample extends Resampling {
   }
 }
 
-/** y = every other pixel of conv3x3(filter(x)); without a filter of conv3x3(x) that begins at the first pixel. */
+/** y = every second pixel of conv3x3(filter(x)); without a filter, of conv3x3(x), beginning at the first pixel. */
 export class Downsample extends Resampling {
   /**
-   * [N, H, W, inputs] to [N, H / 2, W / 2, outputs].
-   * @param epilogue of the convolution
+   * Maps [N, H, W, inputs] to [N, H / 2, W / 2, outputs].
+   * @param epilogue epilogue of the convolution
    */
   forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
     const { conv, fir } = this;
     if (!conv) return downsample(x, fir);
-    return scope(() => conv.forward(fir ? filtered(x, fir) : extended(x), { stride: 2, padding: 0, ...epilogue }));
+    return scope(() => conv.forward(fir ? applyFilter(x, fir) : padEnd(x), { stride: 2, padding: 0, ...epilogue }));
   }
 }
 
-/** [N, H + 1, W + 1, C]: where a 3x3 convolution of stride 2 fits H / 2 times (conv_downsample_2d). */
-function filtered(x: Tensor, fir: readonly number[]): Tensor {
+/** To [N, H + 1, W + 1, C], into which a 3x3 convolution of stride 2 fits H / 2 times (conv_downsample_2d). */
+function applyFilter(x: Tensor, fir: readonly number[]): Tensor {
   return firResample(x, fir, { padding: [Math.ceil(fir.length / 2), Math.floor(fir.length / 2)] });
 }
 
-/** [N, H + 1, W + 1, C]: zeros below and to the right. */
-function extended(x: Tensor): Tensor {
+/** To [N, H + 1, W + 1, C], with zeros at the bottom and on the right. */
+function padEnd(x: Tensor): Tensor {
   return pad(x, [
     [0, 0],
     [0, 1],

@@ -1,4 +1,4 @@
-// The residual blocks of the UNet, in the order of operations of Score SDE's layerspp.py.
+// The residual blocks of the UNet, with the order of operations of Score SDE's layerspp.py.
 import { concat } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -11,16 +11,16 @@ import { downsample, upsample } from './resampling.ts';
 export type Resample = 'none' | 'up' | 'down';
 
 /**
- * Residual block of BigGAN form (ResnetBlockBigGANpp):
+ * The residual block in BigGAN form (ResnetBlockBigGANpp):
  *   h = conv1(resample(act(norm1(x)))) + dense(act(embedding));  h = conv2(dropout(act(norm2(h))))
  *   y = (shortcut(resample(x)) + h) / sqrt 2
- * The shortcut is a 1x1 convolution where the channels change or the block resamples. The DDPM form (ResnetBlockDDPMpp)
- * is the same without resampling; its shortcut starts with the scale 0.1 of the official NIN layer.
+ * The shortcut is a 1x1 convolution if the channels change or the block resamples. The DDPM form (ResnetBlockDDPMpp) is
+ * the same without resampling; the initialiser scale of its shortcut is 0.1, as in the official NIN layer.
  */
 export class ResidualBlock extends Module {
   readonly norm1: GroupNorm;
   readonly conv1: Conv2d;
-  /** Unconditional networks have it too, and do not use it: as in the official code, whose checkpoints hold it. */
+  /** Unconditional networks have it too but do not use it, because the official checkpoints contain it. */
   readonly timeProjection: Linear;
   readonly norm2: GroupNorm;
   readonly dropout: Dropout;
@@ -52,28 +52,29 @@ export class ResidualBlock extends Module {
   }
 
   /**
-   * To [N, H, W, outputs], H and W doubled or halved by a block that resamples.
-   * @param x [N, H, W, inputs], or parts that stand for their concatenation on channels
-   * @param add timeProjection of act(time embedding) [N, outputs]; undefined for a network without one
+   * Applies the block.
+   * @param x [N, H, W, inputs], or a list of tensors that stands for their concatenation on channels
+   * @param add timeProjection of act(time embedding), [N, outputs]; undefined for an unconditional network
+   * @returns [N, H, W, outputs], with H and W doubled or halved if the block resamples
    */
   forward(x: Tensor | Tensor[], add: Tensor | undefined): Tensor {
     return scope(() => {
-      const h = this.conv1.forward(this.activatedAndResampled(x), { add });
+      const h = this.conv1.forward(this.activateAndResample(x), { add });
       const kept = normActivate(this.norm2, h, this.nonlinearity, this.dropout);
-      const resampled = this.resampled(Array.isArray(x) ? concat(x, 3) : x);
+      const resampled = this.applyResampling(Array.isArray(x) ? concat(x, 3) : x);
       const residual = this.shortcut ? this.shortcut.forward(resampled) : resampled;
       return this.conv2.forward(kept, { residual, scale: this.scale });
     });
   }
 
-  private activatedAndResampled(x: Tensor | Tensor[]): Tensor {
+  private activateAndResample(x: Tensor | Tensor[]): Tensor {
     const { norm1, nonlinearity, fir, resample } = this;
-    // Swish with nearest or mean resampling is one pass of the norm.
+    // The norm's kernel does swish with nearest or mean resampling in one pass.
     if (nonlinearity === 'swish' && !fir) return norm1.forward(x, { activation: 'silu', resample });
-    return this.resampled(normActivate(norm1, x, nonlinearity));
+    return this.applyResampling(normActivate(norm1, x, nonlinearity));
   }
 
-  private resampled(x: Tensor): Tensor {
+  private applyResampling(x: Tensor): Tensor {
     const { resample, fir } = this;
     return resample === 'up' ? upsample(x, fir) : resample === 'down' ? downsample(x, fir) : x;
   }

@@ -7,7 +7,7 @@
 // DDP prefixes names with "module.", once or more; torch.compile, FSDP and checkpointing insert a segment anywhere.
 import { FileError } from '../../errors.ts';
 import type { ArrayFile, TorchValue } from '../../io/index.ts';
-import { shownName } from '../../text.ts';
+import { escapeName } from '../../text.ts';
 
 type Dict = Map<string | number, TorchValue>;
 
@@ -38,10 +38,10 @@ export function findState(path: string, root: TorchValue, known: ReadonlySet<str
   const [weightKey, averageKey] = [keyAmong(path, root, weightKeys), keyAmong(path, root, averageKeys)];
   const key = weightKey ?? averageKey ?? (isState(root) ? undefined : onlyDict(path, root));
   const dict = key === undefined ? root : namedIn(root.get(key) as Dict);
-  const said = key === undefined || key === 'model' ? [] : [`reading its weights under "${shownName(String(key))}"`];
+  const said = key === undefined || key === 'model' ? [] : [`reading its weights under "${escapeName(String(key))}"`];
   const { weights, average, prefix, averagePrefix } = split(path, dict, known);
-  if (!usualPrefixes.includes(prefix)) said.push(`removed "${shownName(prefix)}" from its names`);
-  if (averagePrefix !== undefined) said.push(`removed "${shownName(averagePrefix)}" from the names of its average`);
+  if (!usualPrefixes.includes(prefix)) said.push(`removed "${escapeName(prefix)}" from its names`);
+  if (averagePrefix !== undefined) said.push(`removed "${escapeName(averagePrefix)}" from the names of its average`);
   if (average || weightKey === undefined || averageKey === undefined) return { weights, average, said };
   const named = split(path, namedIn(root.get(averageKey) as Dict), known);
   said.push(`reading its average under "${averageKey}"`);
@@ -95,7 +95,7 @@ function quotedList(names: readonly (string | number)[]): string {
   const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
   return `${names
     .slice(0, LISTED)
-    .map((name) => `"${shownName(String(name), 60)}"`)
+    .map((name) => `"${escapeName(String(name), 60)}"`)
     .join(', ')}${more}`;
 }
 

@@ -1,4 +1,4 @@
-// .tar.gz: archives by Python's tarfile in three formats, and damaged ones.
+// .tar.gz archives: files written by Python's tarfile in three formats, and damaged files.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -15,17 +15,17 @@ async function names(path: string, wanted: (name: string) => boolean = () => tru
 
 const files = ['empty 0 ', 'up 2 up', 'absolute 8 absolute', 'block 512 bbbbbbbb', 'last 513 llllllll'];
 
-describe('files by Python', () => {
+describe('files written by Python', () => {
   it.each(['gnu', 'pax', 'ustar'])('reads %s', async (format) => {
     const found = await names(fixture(`tar_${format}.tar.gz`));
     expect(found.filter((line) => !line.endsWith('4 deep'))).toEqual(files);
   });
 
-  it.each(['gnu', 'pax'])('%s: a name of more than 100 bytes is whole', async (format) => {
+  it.each(['gnu', 'pax'])('%s: reads a name of more than 100 bytes in full', async (format) => {
     expect(await names(fixture(`tar_${format}.tar.gz`), (name) => name === 'deep')).toEqual(['deep 4 deep']);
   });
 
-  it('gives what is wanted only, and writes nothing', async () => {
+  it('yields only the wanted files and writes nothing', async () => {
     const folder = await temporaryFolder();
     const path = `${folder}/a.tar.gz`;
     await writeFile(path, await readFile(fixture('tar_gnu.tar.gz')));
@@ -39,7 +39,7 @@ describe('files by Python', () => {
 });
 
 describe('damaged archives', () => {
-  it('reads or refuses every damaged header and every cut', async () => {
+  it('reads or refuses every damaged header and every truncated file', async () => {
     const path = `${await temporaryFolder()}/a.tar.gz`;
     const tar = gunzipSync(await readFile(fixture('tar_ustar.tar.gz')));
     const copies = Array.from({ length: 512 }, (_, at) => {
@@ -57,13 +57,13 @@ describe('damaged archives', () => {
     expect(copies.length).toBeGreaterThan(512);
   });
 
-  it('says what is wrong', async () => {
+  it('names the fault', async () => {
     const folder = await temporaryFolder();
     const tar = gunzipSync(await readFile(fixture('tar_ustar.tar.gz')));
     for (const [bytes, message] of [
       [tar, /cannot be unpacked as \.tar\.gz: incorrect header check/],
-      [gzipSync(tar.subarray(0, 1500)), /ends within a file; the archive is cut off/],
-      [gzipSync(Buffer.alloc(512, 'text')), /is no tar archive within its gzip/],
+      [gzipSync(tar.subarray(0, 1500)), /ends within a file; the archive is truncated/],
+      [gzipSync(Buffer.alloc(512, 'text')), /is not a gzip of a tar archive/],
       [gzipSync(Buffer.concat([tar.subarray(0, 512), Buffer.alloc(512, 1)])), /the checksum of a header is wrong/],
     ] as const) {
       await writeFile(`${folder}/a.tar.gz`, bytes);

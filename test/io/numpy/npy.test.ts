@@ -1,4 +1,4 @@
-// .npy: files that NumPy wrote, round trips, and what is refused.
+// .npy files: files written by NumPy, round trips, and refused files.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError, ValueError } from '../../../src/errors.ts';
@@ -14,7 +14,7 @@ function npy(literal: string, elements: Uint8Array, version = 1): Uint8Array {
   return Uint8Array.of(0x93, ...new TextEncoder().encode('NUMPY'), version, 0, ...length, ...header, ...elements);
 }
 
-describe('files by NumPy', () => {
+describe('files written by NumPy', () => {
   const cases: [name: string, dtype: ArrayDtype, shape: number[], values: ArrayLike<number | bigint>][] = [
     ['f32', 'f32', [2, 3, 4], to24.map((i) => i / 4 - 1)],
     ['f32_fortran', 'f32', [2, 3, 4], to24],
@@ -44,7 +44,7 @@ describe('files by NumPy', () => {
   });
 
   it.each([
-    ['object', /pickled Python objects, which are never run/],
+    ['object', /pickled Python objects, which are never loaded/],
     ['complex', /elements of type '<c16'/],
     ['text', /elements of type '<U3'/],
     ['record', /records with named fields/],
@@ -87,7 +87,7 @@ describe('round trip', () => {
     );
   });
 
-  it('goes through a file', async () => {
+  it('survives a round trip through a file', async () => {
     const path = `${await temporaryFolder()}/a.npy`;
     const array: ArrayFile = { shape: [2, 1], dtype: 'i32', data: Int32Array.of(-1, 7) };
     await writeNpy(path, array);
@@ -103,7 +103,7 @@ describe('round trip', () => {
 
 describe('hostile headers', () => {
   const good = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }";
-  it('takes the spellings of old NumPy', () => {
+  it('accepts the spellings of old NumPy', () => {
     for (const literal of [
       good,
       '{"shape": (2L,), "descr": "|u1", "fortran_order": False}\n',
@@ -117,13 +117,16 @@ describe('hostile headers', () => {
     ["{'descr': '|u1', 'fortran_order': False, 'shape': (2,), 'x': True}", /exactly the keys/],
     ["{'descr': '|u1', 'fortran_order': False}", /exactly the keys/],
     ["{'descr': '|u1', 'fortran_order': 0, 'shape': (2,)}", /unexpected value/],
-    ["{'descr': '|u1', 'fortran_order': False, 'shape': (2)}", /no tuple/],
-    ["{'descr': '|u1', 'fortran_order': False, 'shape': (-2,)}", /no size/],
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (2)}", /not a tuple/],
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (-2,)}", /not a size/],
     ["{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 0)}", /header/],
-    ["{'descr': '|u1', 'fortran_order': False, 'shape': (9007199254740991, 9007199254740991)}", /more than can be/],
+    [
+      "{'descr': '|u1', 'fortran_order': False, 'shape': (9007199254740991, 9007199254740991)}",
+      /more than is possible/,
+    ],
     ["{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000,)}", /needs 4000000000/],
     ["{'descr': '__proto__', 'fortran_order': False, 'shape': (2,)}", /elements of type/],
-    ["{'descr': '|u1', 'fortran_order': False, 'shape': (2,)} or exit()", /goes on/],
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (2,)} or exit()", /continues after/],
     [`{'descr': '|u1', 'fortran_order': False, 'shape': (${'1,'.repeat(70)})}`, /70 dimensions/],
     ["__import__('os').abort()", /lacks a '\{'/],
     ['', /lacks a '\{'/],

@@ -1,4 +1,4 @@
-// .npz: archives that NumPy and Python's zipfile wrote, round trips, bombs and damage.
+// .npz files: archives written by NumPy and Python's zipfile, round trips, zip bombs and damage.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { FileError, ValueError } from '../../../src/errors.ts';
@@ -8,7 +8,7 @@ import { damaged, fixture, readFixture, temporaryFolder } from '../files.ts';
 const pool: ArrayFile = { shape: [2, 3, 4], dtype: 'f32', data: Float32Array.from({ length: 24 }, (_, i) => i / 8) };
 const labels: ArrayFile = { shape: [5], dtype: 'i64', data: BigInt64Array.of(0n, 1n, 2n, 3n, 4n) };
 
-describe('files by NumPy', () => {
+describe('files written by NumPy', () => {
   it.each(['stored', 'deflated', 'streamed'])('reads %s', async (name) => {
     const arrays = await readNpz(fixture(`${name}.npz`));
     expect([...arrays]).toEqual([
@@ -20,7 +20,7 @@ describe('files by NumPy', () => {
   it('reads some arrays only', async () => {
     const path = fixture('deflated.npz');
     expect([...(await readNpz(path, { names: ['labels'] })).keys()]).toEqual(['labels']);
-    await expect(readNpz(path, { names: ['mu'] })).rejects.toThrow(/holds no array "mu"; it holds pool_3, labels/);
+    await expect(readNpz(path, { names: ['mu'] })).rejects.toThrow(/has no array "mu"; it has pool_3, labels/);
   });
 
   it('never unpickles', async () => {
@@ -41,14 +41,14 @@ describe('writing', () => {
     expect((await stat(path)).size < 2e6).toBe(compress);
   });
 
-  it('gives the same bytes for the same arrays', async () => {
+  it('writes equal bytes for equal arrays', async () => {
     const folder = await temporaryFolder();
     await writeNpz(`${folder}/a.npz`, { pool }, { compress: true });
     await writeNpz(`${folder}/b.npz`, new Map([['pool', pool]]), { compress: true });
     expect(await readFile(`${folder}/a.npz`)).toEqual(await readFile(`${folder}/b.npz`));
   });
 
-  it('says what it cannot write', async () => {
+  it('names what it cannot write', async () => {
     const folder = await temporaryFolder();
     await expect(writeNpz(`${folder}/a.npz`, { '../x': pool })).rejects.toThrow(ValueError);
     await expect(writeNpz(`${folder}/none/a.npz`, { pool })).rejects.toThrow(/none\/a\.npz: no such file or folder/);
@@ -56,7 +56,7 @@ describe('writing', () => {
 });
 
 describe('hostile archives', () => {
-  it('refuses what unpacks to too much', async () => {
+  it('refuses an archive that unpacks to too much', async () => {
     await expect(readNpz(fixture('deflated.npz'), { maxBytes: 300 })).rejects.toThrow(/pass maxBytes/);
   });
 
@@ -69,14 +69,14 @@ describe('hostile archives', () => {
     await expect(readNpz(path)).rejects.toThrow(/declares a size/);
   });
 
-  it('refuses entries that share their bytes', async () => {
+  it('refuses overlapping entries', async () => {
     const path = `${await temporaryFolder()}/quilt.npz`;
     const folder = await temporaryFolder();
     await writeNpz(`${folder}/a.npz`, { x: pool, y: pool });
     const bytes = await readFile(`${folder}/a.npz`);
     const first = bytes.indexOf(Buffer.from('PK\x01\x02'));
     const end = bytes.indexOf(Buffer.from('PK\x05\x06'));
-    // The local files once, their directory twenty times under new names.
+    // The local entries once, their directory headers twenty times under new names.
     const copies = Array.from({ length: 20 }, (_, i) => {
       const copy = Buffer.from(bytes.subarray(first, end));
       copy[46] = 65 + i;

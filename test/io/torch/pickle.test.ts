@@ -1,4 +1,4 @@
-// The restricted unpickler: every protocol of Python's, every operation by its definition, and nothing that is run.
+// The restricted unpickler: every protocol of Python, every operation by its definition, and no code that is run.
 import { expect, it } from 'vitest';
 import { FileError } from '../../../src/errors.ts';
 import { numpyGlobals } from '../../../src/io/numpy/numpy_pickle.ts';
@@ -73,9 +73,9 @@ it("reads Python's sets", () => {
   );
 });
 
-// By the descriptions of pickletools.
+// From the descriptions in pickletools.
 it.each<[string, string, unknown]>([
-  ['a mark taken away by POP', '(0N.', null],
+  ['a mark removed by POP', '(0N.', null],
   ['POP of a value', 'NK\x010.', null],
   ['POP_MARK', 'N(K\x01K\x021.', null],
   ['DUP', 'K\x052\x86.', Tuple.of(5, 5)],
@@ -112,7 +112,7 @@ it('asks the caller about persistent ids', () => {
 });
 
 it.each([
-  ["cos\nsystem\n(S'true'\ntR.", /refused: os\.system; .* nothing of it is run/],
+  ["cos\nsystem\n(S'true'\ntR.", /refused: os\.system; .* no code in them is run/],
   ["cposix\nsystem\n(S'true'\ntR.", /refused: posix\.system/],
   ['cbuiltins\neval\n.', /refused: builtins\.eval/],
   ['\x8c\x08builtins\x8c\x04exec\x93.', /refused: builtins\.exec/],
@@ -120,33 +120,33 @@ it.each([
   ['c__proto__\n__proto__\n.', /refused: __proto__\.__proto__/],
   ['cconstructor\nconstructor\n.', /refused: constructor\.constructor/],
   ['ctest\nconstant\n)R.', /refused: a call of test\.constant/],
-  ['ctest\nsum\nN}\x92.', /calls with what are no arguments/],
+  ['ctest\nsum\nN}\x92.', /calls with something other than arguments/],
   ['ctest\nsum\n)}K\x01Ns\x92.', /refused: a call with keyword arguments/],
-  ['N)R.', /calls what is no name/],
-  ['}}b.', /refused: a state of plain data/],
-  ['ctest\nsum\n)RNb.', /refused: a state of test\.sum/],
-  [')Na.', /appends to what is no list/],
-  [']K\x01Ns.', /sets items of what is no dictionary/],
+  ['N)R.', /calls something other than a global/],
+  ['}}b.', /refused: a state for plain data/],
+  ['ctest\nsum\n)RNb.', /refused: a state for test\.sum/],
+  [')Na.', /appends to something other than a list/],
+  [']K\x01Ns.', /sets items of something other than a dictionary/],
   ['}(Nu.', /sets a key without a value/],
   ['}]Ns.', /a dictionary key that is neither/],
-  ['h\x05.', /refers to value 5/],
-  ['.', /takes a value that is not there/],
-  ['NN.', /leaves values behind/],
-  ['(N.', /lacks a mark|leaves values behind/],
-  ['t.', /lacks a mark/],
-  ['\x80\x06N.', /is of protocol 6/],
-  ['(K\x01\x90.', /takes a value that is not there/],
-  ['}(K\x01\x90.', /appends to what is no list/],
-  ['K\x01\x91.', /lacks a mark/],
+  ['h\x05.', /refers to the missing memo entry 5/],
+  ['.', /pops from an empty stack/],
+  ['NN.', /leaves values on the stack/],
+  ['(N.', /has no mark|leaves values on the stack/],
+  ['t.', /has no mark/],
+  ['\x80\x06N.', /has protocol 6 \(0 to 5 can be read\)/],
+  ['(K\x01\x90.', /pops from an empty stack/],
+  ['}(K\x01\x90.', /appends to something other than a list/],
+  ['K\x01\x91.', /has no mark/],
   ['\x82\x01.', /unknown operation 0x82/],
-  ['X\x02\x00\x00\x00\xff\xfe.', /no valid UTF-8/],
+  ['X\x02\x00\x00\x00\xff\xfe.', /not valid UTF-8/],
   ['X\xff\xff\xff\xffab.', /ends at byte 8 within/],
   ['T\xff\xff\xff\xffab.', /declares a length of -1/],
   ['\x8e\xff\xff\xff\xff\xff\xff\xff\xff.', /ends at byte/],
   ['\x8b\x01\x04\x00\x00.', /an integer of 1025 bytes/],
   ['I1_000\n.', /malformed integer/],
   ['F0x10\n.', /malformed float/],
-  ['Sabc\n.', /text without quotes/],
+  ['Sabc\n.', /string without quotes/],
   ['V\\Uffffffff\n.', /beyond Unicode/],
   ['N', /ends at byte 1/],
 ])('refuses %j', (pickle, message) => {
@@ -156,7 +156,7 @@ it.each([
   expect(run).toThrow(/^x\.pkl: /);
 });
 
-it('bounds what small operations ask for', () => {
+it('bounds the memory that small operations ask for', () => {
   for (const code of [']', '(', 'N'])
     expect(() => load(Buffer.alloc(2 ** 23, `N${code}`))).toThrow(/more small values than 64 MiB hold/);
 });
@@ -184,7 +184,7 @@ it('reads what PickleWriter writes', () => {
   );
 });
 
-it('a text of nothing but escapes takes memory in proportion to its length', () => {
+it('takes memory in proportion to its length for a text of escapes only', () => {
   const count = 2_000_000;
   const text = load(`V${'\\u0041'.repeat(count)}\\U0001f600\\\n.`) as string;
   expect(text.length).toBe(count + 3);

@@ -1,4 +1,4 @@
-// .pth: files that PyTorch wrote, round trips, files that PyTorch reads, and what is refused.
+// .pth files: files written by PyTorch, round trips, files that PyTorch reads, and refused files.
 import { execFile } from 'node:child_process';
 import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -30,7 +30,7 @@ function plain(array: TorchValue | undefined): [ArrayDtype, number[], (number | 
   return [dtype, shape, Array.from<number | bigint>(data as never)];
 }
 
-describe('files by PyTorch', () => {
+describe('files written by PyTorch', () => {
   const files = ['torch_zip.pth', 'torch_zip_protocol4.pth', 'torch_legacy.pth'];
 
   it.each(files)('reads the plain data of %s', async (name) => {
@@ -105,7 +105,7 @@ describe('files by PyTorch', () => {
     expect(plain(await readPth(fixture(name)))).toEqual(['f32', [6], [0, 1, 2, 3, 4, 5]]);
   });
 
-  it("reads Python 2's text and candle's files", async () => {
+  it('reads text of Python 2 and files of candle', async () => {
     expect(plain((await readDict('torch_python2.pth')).get('weight'))).toEqual(['f32', [6], [0, 1, 2, 3, 4, 5]]);
     expect(plain((await readDict('candle_fortran_tensor_3d.pth')).get('tensor_fortran'))).toEqual([
       'i64',
@@ -117,14 +117,14 @@ describe('files by PyTorch', () => {
   });
 
   it.each([
-    ['torch_module.pth', /refused: torch\.nn\.modules\.container\.Sequential; .* nothing of it is run/],
+    ['torch_module.pth', /refused: torch\.nn\.modules\.container\.Sequential; .* no code in them is run/],
     ['torch_complex.pth', /refused: torch\.ComplexFloatStorage/],
     ['torch_float8.pth', /refused: torch\.float8_e4m3fn/],
     ['torch_quantised.pth', /refused: torch\._utils\._rebuild_qtensor/],
     ['torch_sparse.pth', /refused: torch\._utils\._rebuild_sparse_tensor/],
     ['torch_script.pth', /TorchScript program; save its state_dict\(\)/],
-    ['stored.npz', /holds no <name>\/data\.pkl/],
-    ['f32.npy', /is no file of PyTorch/],
+    ['stored.npz', /has no <name>\/data\.pkl/],
+    ['f32.npy', /is not a PyTorch file/],
   ])('refuses %s and says why', async (name, message) => {
     const error = await readPth(fixture(name)).catch((problem) => problem);
     expect(error).toBeInstanceOf(FileError);
@@ -178,7 +178,7 @@ describe('writing', () => {
     expect(await readdir(folder)).toEqual(['a.pth', 'b.pth']);
   });
 
-  it('writes arrays over the same bytes once, and windows without the rest', async () => {
+  it('writes arrays over the same bytes once, and views without the rest of their buffer', async () => {
     const path = `${await temporaryFolder()}/a.pth`;
     const arena = new Float32Array(1e6);
     const window: ArrayFile = { shape: [2, 2], dtype: 'f32', data: arena.subarray(4, 8) };
@@ -200,9 +200,9 @@ describe('writing', () => {
   });
 
   it.each<[string, unknown, RegExp]>([
-    ['a plain object', { a: 1 }, /at "" is of no kind .* use Map for a dict/],
-    ['undefined within', new Map([['a', [undefined]]]), /at "a\.0" is of no kind/],
-    ['half a surrogate pair', '\ud800', /no valid Unicode/],
+    ['a plain object', { a: 1 }, /at "" is of a kind .* use a Map for a dict/],
+    ['undefined within', new Map([['a', [undefined]]]), /at "a\.0" is of a kind/],
+    ['half a surrogate pair', '\ud800', /not valid Unicode/],
     ['data that do not fit', { shape: [3], dtype: 'f32', data: new Float32Array(2) }, /holds 2 values/],
     ['a huge integer', 1n << 3000n, /more than 255 bytes/],
   ])('refuses %s', async (_, value, message) => {
@@ -223,7 +223,7 @@ describe('writing', () => {
 const python = process.env.RECTIFLOW_TORCH_PYTHON;
 
 describe.skipIf(!python)('PyTorch itself (RECTIFLOW_TORCH_PYTHON)', () => {
-  it('loads what is written, with weights_only and mapped into memory', async () => {
+  it('loads what writePth writes, with weights_only and with mmap', async () => {
     const path = `${await temporaryFolder()}/a.pth`;
     const value = new Map<string | number, TorchInput>([
       ...dtypes.map((dtype): [string, ArrayFile] => {
@@ -262,7 +262,7 @@ for mmap in (False, True):
 });
 
 describe('damaged files', () => {
-  it('names a missing file, a folder and a file that is cut off', async () => {
+  it('names a missing file, a folder and a truncated file', async () => {
     const folder = await temporaryFolder();
     await expect(readPth(`${folder}/none.pth`)).rejects.toThrow(/none\.pth: no such file/);
     await expect(readPth(folder)).rejects.toThrow(/not a regular file/);
@@ -275,7 +275,7 @@ describe('damaged files', () => {
     }
   });
 
-  it('finds a single wrong bit of a tensor', async () => {
+  it('detects a single wrong bit of a tensor', async () => {
     const path = `${await temporaryFolder()}/a.pth`;
     const bytes = Buffer.from(await readFixture('torch_tensor.pth'));
     bytes[bytes.indexOf(Buffer.from(Float32Array.of(4, 5).buffer))] ^= 1;
@@ -283,7 +283,7 @@ describe('damaged files', () => {
     await expect(readPth(path)).rejects.toThrow(/data\/0" fails its checksum/);
   });
 
-  it('reads a sparse file of several GiB without taking its memory', async () => {
+  it('reads a sparse file of several GiB without allocating its size', async () => {
     const path = `${await temporaryFolder()}/huge.pth`;
     await writeFile(path, await readFixture('torch_legacy.pth'));
     const file = await open(path, 'r+');

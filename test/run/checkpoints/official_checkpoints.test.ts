@@ -83,7 +83,7 @@ describe('strict', () => {
     await writePth(path, new Map<string, TorchValue>([...root, ['model', changed]]));
     const message =
       `${path}: does not fit this model:\n  1 missing: all_modules.1.weight\n  1 unknown: all_modules.99.weight\n` +
-      '  1 of another shape: all_modules.2.bias is [3], expected [64]';
+      '  1 with a different shape: all_modules.2.bias is [3], expected [64]';
     await expect(loadModel(path, config, { device })).rejects.toThrow(message);
     const notices: string[] = [];
     const onNotice = (text: string) => notices.push(text);
@@ -98,7 +98,7 @@ describe('strict', () => {
   it('refuses another network', async () => {
     const other = applyOverrides(config, [{ path: ['model', 'nf'], text: '8' }]);
     await expect(loadModel(checkpoint0, other, { device })).rejects.toThrow(
-      /of another shape: all_modules\.0\.W is \[16\], /,
+      /with a different shape: all_modules\.0\.W is \[16\], /,
     );
   });
 

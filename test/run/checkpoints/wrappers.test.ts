@@ -160,7 +160,7 @@ describe('objects next to tensors', () => {
   });
 
   it('a custom tensor class is refused by name', async () => {
-    await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; a pickle is read as data');
+    await expect(readPth(fixture('own_class'))).rejects.toThrow('refused: trainer.Ours; pickles are read as data');
   });
 
   it('are shown by inspect', async () => {

@@ -67,7 +67,7 @@ describe('files', () => {
     ['c.mjs', 'export default new Proxy({}, { ownKeys() { throw null } });', /cannot be run: it threw null$/],
     ['c.mjs', 'export default { get model() { throw new Error("boom") } };', /cannot be run: boom$/],
     ['c.mjs', 'const a = {}; a.model = a; export default a;', /configuration is nested deeper than 20$/],
-    ['c.mjs', 'export default new Map([["seed", 1]]);', /expected plain values, got an object of Map$/],
+    ['c.mjs', 'export default new Map([["seed", 1]]);', /expected plain values, got an instance of Map$/],
   ])('%s %s is refused', async (name, text, message) => {
     await expect(loadConfig(file(name, text))).rejects.toThrow(message);
   });

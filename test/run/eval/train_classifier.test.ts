@@ -157,17 +157,20 @@ describe('as features', () => {
       return name;
     };
     await refused('absent.safetensors', 'no such file');
-    await refused(await written('other.safetensors', { format: 'x' }), 'is no classifier: its metadata has format "x"');
-    await refused(await written('images.safetensors', { images: '{"imageSize":8}' }), 'does not say what images');
-    await refused(await written('large.safetensors', { images: '{"imageSize":1e9}' }), 'does not say what images');
-    await refused(await written('none.safetensors', { images: 'null' }), 'does not say what images');
+    await refused(
+      await written('other.safetensors', { format: 'x' }),
+      'is not a classifier: its metadata has format "x"',
+    );
+    await refused(await written('images.safetensors', { images: '{"imageSize":8}' }), 'does not describe its images');
+    await refused(await written('large.safetensors', { images: '{"imageSize":1e9}' }), 'does not describe its images');
+    await refused(await written('none.safetensors', { images: 'null' }), 'does not describe its images');
     await refused(await written('classes.safetensors', { classes: '1' }), 'its number of classes is "1"');
     await refused(await written('eleven.safetensors', { classes: '11' }), /does not fit this model/);
     await refused(await written('share.safetensors', { accuracy: 'good' }), 'its accuracy is "good"');
     await refused(await written('headless.safetensors', {}, 'head.bias'), '1 missing: head.bias');
     copyFileSync(at('digits.safetensors'), at('cut.safetensors'));
     truncateSync(at('cut.safetensors'), readFileSync(at('digits.safetensors')).length - 4);
-    await refused('cut.safetensors', 'it is cut off or damaged');
+    await refused('cut.safetensors', 'it is truncated or damaged');
   });
 });
 

@@ -223,9 +223,7 @@ describe('a run killed at any moment resumes to identical bytes', () => {
     await expect(stopped).rejects.toThrow(/abort/);
     const own = join(root, `${seed}`);
     expect(readdirSync(own)).not.toContain('lock');
-    await expect(PairSet.open(root)).rejects.toThrow(
-      /holds 20 of 38 pairs; give the command that makes them once more/,
-    );
+    await expect(PairSet.open(root)).rejects.toThrow(/has 20 of 38 pairs; repeat the command that generates them/);
     const journal = join(own, 'progress.jsonl');
     truncateSync(journal, readFileSync(journal).length - 7);
     const data = join(own, name === 'official' ? 'z1.npy.part' : 'z1_000003.npy');
@@ -242,7 +240,7 @@ describe('a run killed at any moment resumes to identical bytes', () => {
     writeFileSync(join(own, 'manifest.json'), JSON.stringify({ ...manifest, done: 0, shards: [] }));
     expect(await generatePairs(settings, { device })).toMatchObject({ count: pairs });
     expect(bytesOf(own)).toEqual(expected);
-    await expect(generatePairs(settings, { device })).rejects.toThrow(/is there already; give another --config\.seed/);
+    await expect(generatePairs(settings, { device })).rejects.toThrow(/exists already; use another --config\.seed/);
     expect(bytesOf(own)).toEqual(expected);
   });
 });
@@ -310,7 +308,7 @@ describe('refuses', { timeout: 180_000 }, () => {
     // Shards without a manifest may be of value and are not overwritten.
     rmSync(join(root, '2'), { recursive: true });
     cpSync(join(whole, '2/z1_000000.npy'), join(root, '2/z1_000000.npy'));
-    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: is there already/);
+    await expect(generatePairs(shards, { device })).rejects.toThrow(/z1_000000\.npy: exists already/);
   });
 
   it('a second process with the same seed, but not with another seed', async () => {
@@ -363,7 +361,7 @@ describe('training', { timeout: 180_000 }, () => {
     const workdir = join(folder, 'refused');
     const refused = trainReflow(await config({ ...settings, 'sampling.init_noise_scale': 1 }), { workdir, device });
     await expect(refused).rejects.toThrow(
-      /no-manifest: z0 is no noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
+      /no-manifest: z0 is not noise of deviation 1 \(sampling\.init_noise_scale\): .*variance 2\.\d+.*; see rectiflow pairs/,
     );
     expect(existsSync(workdir)).toBe(false);
   });

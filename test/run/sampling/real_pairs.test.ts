@@ -114,7 +114,7 @@ describe('pairs of images', () => {
     bytes[bytes.length - 3] ^= 1;
     writeFileSync(join(damaged, 'z0.npy'), bytes);
     expect((await checkPairs(join(folder, 'damaged'))).filter(({ state }) => state === 'broken')).toMatchObject([
-      { what: 'checksums', detail: 'differ: 42 pairs 16 to 21' },
+      { what: 'checksums', detail: 'mismatches: 42 pairs 16 to 21' },
     ]);
   });
 

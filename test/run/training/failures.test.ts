@@ -296,7 +296,7 @@ describe('data', () => {
     const running = start(workdir, fromFolder);
     await untilStep(workdir, 7);
     renameSync(images, `${images}.away`);
-    await expectFailure(running, 1, /images: is gone; bring it back, and the same command goes on/);
+    await expectFailure(running, 1, /images: no longer exists; restore it and run the same command to resume/);
     expect(await readableCheckpoints(workdir)).toContain('state_6.safetensors');
     await expectFailure(start(workdir, fromFolder), 1, /images: no such file or folder; check the path/);
     renameSync(`${images}.away`, images);
@@ -321,7 +321,7 @@ describe('data', () => {
     await expectFailure(
       start(workdir, more),
       1,
-      /data_batch_1\.bin: has 1000000 bytes instead of 30730000; it is cut off/,
+      /data_batch_1\.bin: has 1000000 bytes instead of 30730000; it is truncated/,
     );
     expect(await readableCheckpoints(workdir)).toContain('state_3.safetensors');
     writeFileSync(join(cifar, 'data_batch_1.bin'), batch);
