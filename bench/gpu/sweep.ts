@@ -98,7 +98,7 @@ function opponentOf({ pass, shapes: [{ height: size, channels, outputs, kernelHe
   return `${size}x${size} ${channels}->${outputs} k${kernel} ${kind} teraflops`;
 }
 
-/** In Markdown: the fastest tile of each pass, beside cuDNN where that was measured. @param cudnn values of cudnn.py */
+/** In Markdown: the fastest tile of each pass, next to cuDNN's time if that was measured. @param cudnn values of cudnn.py */
 export function sweepLines(passes: readonly SweptPass[], times: ReadonlyMap<string, Times>, cudnn: Times): string[] {
   const lines = passes.flatMap((one) => {
     const measured = times.get(one.name);

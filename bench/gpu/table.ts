@@ -18,7 +18,7 @@ export interface TableRow {
   name: string;
   /** Launches per step. */
   count: number;
-  /** Of one. */
+  /** Operations of one launch. */
   flops: number;
   bytes: number;
   tile: string;
@@ -39,7 +39,7 @@ const TABLE_BATCH = 128;
 const LAYERS_TABLE = 576;
 const JOINED_WORDS = 6;
 const LINEARS_WORDS = 8;
-/** Of weight_gradients.ts, and of hopper_weight_gradients.ts behind the maps: all words, those of an entry, which is the convolution's table. */
+/** The words of weight_gradients.ts, and of hopper_weight_gradients.ts after the maps: all of them, and those of one entry. */
 const GRADIENTS = { first: 0, table: 880, words: 11, convolution: 6 };
 const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
 

@@ -1,4 +1,4 @@
-"""What the scripts beside this file share: time on a device, and one line of JSON after each measurement."""
+"""Shared by the scripts next to this file: time on a device, and one line of JSON after each measurement."""
 
 import argparse
 import json

@@ -6,7 +6,7 @@ import type { Config } from '../../src/run/config/index.ts';
 import type { Workers } from './comparison.ts';
 
 export interface Difference {
-  /** Of our network and PyTorch's. */
+  /** Parameter counts of our network and PyTorch's. */
   parameters: [number, number];
   /** RMS of the difference relative to the RMS of PyTorch's values. */
   velocity: number;

@@ -1,4 +1,4 @@
-// What is said on standard error while work goes on: lines of text, and on a terminal the bar of what is running below them.
+// Output on standard error while work runs: lines of text and, on a terminal, a progress bar below them.
 import { escapeText } from '../text.ts';
 
 const CLEAR_LINE = '\r\x1b[K';

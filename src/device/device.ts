@@ -120,7 +120,7 @@ export interface Device {
 
 const devices = new WeakSet<object>();
 
-/** Every device registers itself when it is created, so that arguments can be told from look-alike objects. */
+/** Every device registers itself when it is created, so that look-alike objects are refused as arguments. */
 export function registerDevice(device: Device): void {
   devices.add(device);
 }

@@ -123,7 +123,7 @@ export abstract class HostDevice implements Device {
     this.allocator.resetHighWater();
   }
 
-  /** Of some modules, those in C that are not loaded yet. */
+  /** The C modules among these that are not loaded yet. */
   protected unloaded(modules: readonly AnyModule[]): KernelModule[] {
     return modules.filter((module) => module.language === 'c').filter((module) => !this.loaded.has(module));
   }

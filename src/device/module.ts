@@ -89,7 +89,7 @@ function declare<Module extends AnyModule>(module: Module): Module {
   return module;
 }
 
-/** Of every language; a device prepares those written for it. */
+/** All declared modules, in every language; a device prepares those written for it. */
 export function declaredModules(): AnyModule[] {
   return [...declared.values()];
 }

@@ -123,7 +123,7 @@ export class Draw {
 export const drawKind = instanceOf(Draw, 'a Draw');
 
 /**
- * How functions that make tensors are told what to draw: a seed and the number of the batch's first sample, or a Draw.
+ * The options that select random numbers: a seed and the number of the batch's first sample, or a Draw.
  */
 export type DrawnBy =
   | { seed: number; first?: number; draw?: undefined }

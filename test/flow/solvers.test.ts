@@ -78,8 +78,8 @@ test('rk45 meets its tolerance', () => {
     });
 });
 
-// Six of the twelve trials are rejected. The times are those of select_initial_step and RK45 of scipy 1.15 in float64, written out in
-// numpy for dx/dt = -x + 8 sin(30 t^3) from [1, -2, 0.5, 3].
+// Six of the twelve trials are rejected. The times come from scipy's select_initial_step and RK45, ported to
+// numpy in float64, for dx/dt = -x + 8 sin(30 t^3) from [1, -2, 0.5, 3].
 test('rk45 takes the steps of scipy where some are rejected', () => {
   scope(() => {
     const times: number[] = [];

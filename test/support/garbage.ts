@@ -84,7 +84,7 @@ export async function faultsOf(entry: Readonly<Record<string, unknown>>, walk: W
       if (name in excluded) continue;
       for (const values of argumentLists(valid[name] ?? [])) {
         const fault = await faultOf(call, values, folder);
-        if (fault) faults.push(`${name}(${values.map(escapeText).join(', ')}): ${fault}`);
+        if (fault) faults.push(`${name}(${values.map(describe).join(', ')}): ${fault}`);
       }
     }
   } finally {
@@ -173,7 +173,7 @@ async function closed(result: unknown): Promise<void> {
     (result[Symbol.dispose] as () => void).call(result);
 }
 
-function escapeText(value: unknown): string {
+function describe(value: unknown): string {
   if (value instanceof Function) return 'function';
   if (typeof value === 'object' && value !== null) {
     try {

@@ -26,7 +26,7 @@ import { planTraining, type TrainingPlan } from './plan.ts';
 
 export interface TrainOptions {
   workdir: string;
-  /** What to do if another stage owns that folder: 'beside' uses a sibling folder (default), 'refuse' throws. */
+  /** What to do if another stage owns that folder: `'beside'` uses a sibling folder (default), 'refuse' throws. */
   otherStage?: 'beside' | 'refuse';
   device: Device;
   /** Stops after the current step and saves a state to resume from. */

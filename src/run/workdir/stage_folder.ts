@@ -13,7 +13,7 @@ import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints
 /**
  * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs
  * to this stage or to none.
- * @param otherStage 'beside' uses a sibling folder, 'refuse' throws instead
+ * @param otherStage `'beside'` uses a sibling folder, 'refuse' throws instead
  * @param notice reports, in one line, a folder other than `workdir`
  * @throws FileError for a folder that cannot be read, ConfigError for a folder of another stage with 'refuse'
  */
