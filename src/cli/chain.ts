@@ -22,7 +22,7 @@ import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './
 /** What a report uses beside any sampler: it has a row of RK45. */
 export const reportKeys = ['sampling.ode_tol'];
 
-export const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
+const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
 
 export const chainCommand: Command = {
   name: 'chain',

@@ -33,7 +33,7 @@ export const decodeOptions: OptionKinds<DecodeOptions> = {
 };
 
 /** Encoded images by index. */
-export interface EncodedImages {
+interface EncodedImages {
   /** The folder or file that holds them. */
   path: string;
   count: number;

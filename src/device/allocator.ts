@@ -33,7 +33,7 @@ interface Block {
 }
 
 /** Blocks of work that was recorded: nobody else is given them until it is released. */
-export interface Pool {
+interface Pool {
   readonly freeBlocks: Map<number, Block[]>;
   /** The most bytes that were in use of it at once. */
   highWater: number;

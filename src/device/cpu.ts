@@ -23,7 +23,7 @@ const runtimeModule = {
   flags: [],
 } satisfies KernelModule;
 
-export interface CpuOptions {
+interface CpuOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
   /** Default false: see Device. */

@@ -111,7 +111,7 @@ export function homeFolder(): string | undefined {
 }
 
 /** What the environment says, for whoever is to see it. */
-export interface EnvironmentSurvey {
+interface EnvironmentSurvey {
   /** Variables that are set and that no other program cares for, as "NAME=text". */
   set: string[];
   /** Values that are none, a line each. */

@@ -5,7 +5,7 @@ import type { MemorySource } from './allocator.ts';
 export const PAGE_BYTES = 64 * 2 ** 10;
 
 /** What is asked of a WebAssembly.Memory. */
-export interface GrowingMemory {
+interface GrowingMemory {
   readonly buffer: { readonly byteLength: number };
   grow(pages: number): number;
 }

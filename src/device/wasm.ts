@@ -28,7 +28,7 @@ export interface WasmHost {
   startWorker(start: WorkerStart): Promise<void>;
 }
 
-export interface WasmOptions {
+interface WasmOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
   /** Default false: see Device. */

@@ -56,7 +56,7 @@ export function fixedConv(weight: Array32, bias: Float32Array, device: Device): 
 }
 
 /** What a batch norm holds, [channels] each. */
-export interface BatchNormArrays {
+interface BatchNormArrays {
   weight: Float32Array;
   bias: Float32Array;
   runningMean: Float32Array;

@@ -18,7 +18,7 @@ export interface Slot {
 }
 
 /** Names of tensors in which two sets differ; shapes in words. */
-export interface StateMismatch {
+interface StateMismatch {
   missing: string[];
   unknown: string[];
   misshapen: string[];

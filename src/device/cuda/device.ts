@@ -29,7 +29,7 @@ import { CudaTensorMaps } from './tensor_maps.ts';
 /** Polls without a pause before `synchronize` begins to sleep between them. */
 const EAGER_POLLS = 200;
 
-export interface CudaOptions {
+interface CudaOptions {
   /** Default fp32. */
   precision?: Precision;
   /**

@@ -331,7 +331,7 @@ export function allowSharedMemory(driver: Driver, kernel: number, bytes: number)
 }
 
 /** A tensor of bf16 in global memory, as a tensor map has it: the innermost axis first; bytes between neighbours of the others. */
-export interface MappedTensor {
+interface MappedTensor {
   address: number;
   extents: readonly number[];
   pitches: readonly number[];

@@ -12,7 +12,7 @@ export interface NotFinite {
 }
 
 /** undefined where all are finite. */
-export function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): NotFinite | undefined {
+function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): NotFinite | undefined {
   let found: NotFinite | undefined;
   for (const [name, data] of values) {
     let count = 0;

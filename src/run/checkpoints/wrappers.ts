@@ -10,7 +10,7 @@ import { shownName } from '../../text.ts';
 
 type Dict = Map<string | number, TorchValue>;
 
-export interface FoundState {
+interface FoundState {
   /** Under the names of the network, as far as they are known; others as they are. */
   weights: Map<string, ArrayFile>;
   /** A moving average with names. */

@@ -40,15 +40,7 @@ const MOST_SCALES = 1e6;
 /** The bound of what is no count: well within f32. */
 const LARGEST = 1e30;
 
-export const dataSets = [
-  'CIFAR10',
-  'LSUN',
-  'CelebA-HQ-Pytorch',
-  'AFHQ-CAT-Pytorch',
-  'FOLDER',
-  'MNIST',
-  'DIGITS',
-] as const;
+const dataSets = ['CIFAR10', 'LSUN', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
 
 /** Those whose images are encoded files (JPEG, PNG, WebP), which may state an EXIF orientation. */
 export const encodedSets: readonly (typeof dataSets)[number][] = [
@@ -58,7 +50,7 @@ export const encodedSets: readonly (typeof dataSets)[number][] = [
   'FOLDER',
 ];
 
-export const reflowTypes = [
+const reflowTypes = [
   'generate_data_from_z0',
   /** Ours: z1 images of the data set, z0 where the ODE takes them backwards. */
   'generate_data_from_z1',

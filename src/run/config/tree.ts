@@ -117,7 +117,7 @@ function keysAt(path: readonly string[]): string[] | undefined {
   return Object.keys(shape);
 }
 
-export type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
+type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
 
 /** What a path of the schema holds; undefined where it holds no value. */
 export function keyKind(path: readonly string[]): KeyKind | undefined {

@@ -38,7 +38,7 @@ export interface OrderRules {
 const DEFAULT_COUNT = 16;
 
 /** The longest body in bytes; an order has less than 100. */
-export const MOST_BODY = 16 * 1024;
+const MOST_BODY = 16 * 1024;
 
 /** @returns the path that is asked for, and the query behind it. @throws HttpError 400 for a target that is no path */
 export function targetOf({ url = '' }: IncomingMessage): { path: string; query: string } {

@@ -31,7 +31,7 @@ export interface Evaluation {
   batches: number[];
 }
 
-export interface EvaluateOptions {
+interface EvaluateOptions {
   device: Device;
   /** Images at once; the last batch may be smaller. */
   batchSize: number;

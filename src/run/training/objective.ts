@@ -79,7 +79,7 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
 }
 
 /** Where pairs come from: of noise, and for a share of them (reflow.real_data_ratio) of real images. */
-export interface PairSource {
+interface PairSource {
   pairs: PairSet;
   real?: PairSet;
 }

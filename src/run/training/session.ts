@@ -60,7 +60,7 @@ export interface TrainResult {
 }
 
 /** What sets one kind of training apart from another. */
-export interface TrainingTask {
+interface TrainingTask {
   objective: Objective;
   /** How many images or pairs there are to train on, where they are counted. */
   items?: number;
@@ -71,7 +71,7 @@ export interface TrainingTask {
 }
 
 /** Called once the network is there, before it is restored: may give it weights to start from. */
-export type OpenTask = (model: UNet) => Promise<TrainingTask>;
+type OpenTask = (model: UNet) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or beside it where that one is of another stage. Every draw is a function of (seed, step, sample),
