@@ -1,7 +1,7 @@
 // Every environment variable that the package reads: what it means and which values it takes. Nothing else reads the
 // environment. A variable that is set to nothing counts as not set; one that is set to nonsense is an error wherever it is used.
 import { statSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { availableParallelism, homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { nearestName, ValueError } from '../errors.ts';
 
@@ -168,4 +168,9 @@ function commandWords(text: string): [string, ...string[]] | undefined {
   if (/\S/.test(text.replace(word, ''))) return undefined;
   const [command, ...rest] = [...text.matchAll(word)].map(([quoted]) => quoted.replace(/'([^']*)'|"([^"]*)"/g, '$1$2'));
   return command === undefined || command === '' ? undefined : [command, ...rest];
+}
+
+/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine are sooner done with their share each. */
+export function defaultThreads(): number {
+  return fromEnvironment('RECTIFLOW_THREADS') ?? Math.min(availableParallelism(), MOST_THREADS);
 }

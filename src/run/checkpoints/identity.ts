@@ -1,6 +1,6 @@
 // What a run is: which kind of training, from which teacher. Checkpoints carry it, and a work directory belongs to one.
+import { sha256OfFile } from '../../io/file.ts';
 import type { Config } from '../config/schema.ts';
-import { sha256OfFile } from '../machine/file_hash.ts';
 import { findCheckpoint } from './find.ts';
 
 /** What a checkpoint was trained by. Its architecture is in its configuration. */

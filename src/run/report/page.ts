@@ -1,6 +1,5 @@
 // The page of a report: what came out, pictures from the same noise, distance against evaluations, paths, losses, provenance.
 import type { Config } from '../config/schema.ts';
-import type { ReportFigures } from './figures.ts';
 import { figure, page, paragraph, row, section, table } from './html.ts';
 import type { MeasuredFlow, SampledRow } from './measure.ts';
 import { linePlot, type Series } from './svg.ts';
@@ -142,4 +141,35 @@ function provenanceOf(flows: readonly MeasuredFlow[], figures: ReportFigures, co
     ),
     `<details><summary>configuration</summary><pre>${JSON.stringify(config, null, 1).replaceAll('<', '&lt;')}</pre></details>`,
   ];
+}
+
+/** What report.json holds. */
+export interface ReportFigures {
+  version: string;
+  revision: string;
+  created: string;
+  device: string;
+  /** Of the samples' noise. */
+  seed: number;
+  /** Of each flow and number of steps. */
+  samples: number;
+  /** What the Frechet distances are of; absent where nothing could be scored. */
+  features?: string;
+  /** Of real held-out images: what no generator is expected to go below. */
+  heldOut?: { images: number; fd: number };
+  stages: StageFigures[];
+}
+
+export interface StageFigures {
+  name: string;
+  checkpoint: string;
+  /** Updates done. */
+  steps: number;
+  straightness: number;
+  /** Euler steps that it is the mean over. */
+  straightness_steps: number;
+  /** Frechet distance by number of Euler steps, and of rk45. */
+  fd: Record<string, number>;
+  /** Of rk45: evaluations of the network a sample. */
+  nfe: number;
 }
