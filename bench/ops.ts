@@ -1,11 +1,12 @@
 // npm run bench [-- --filter TEXT] [--device cpu | wasm] [--threads N] [--json FILE]
-// Times every case of the test table at its `time` sizes: forward, and backward alone, with the rate and the share of this
-// machine's measured peak. The whole table runs twice, about a minute apart for each case, and the lower quartile of all samples
-// counts: a neighbour who takes a core for some seconds does not. Peaks are measured before, between and after, by code for
-// the machine: on the device wasm there are rates alone, of one worker with --threads 1.
+// Times every case of the test table at its `time` sizes by tinybench: forward, and backward alone, with the rate and the share
+// of this machine's measured peak. The whole table runs twice, about a minute apart for each case, and the lower quartile of all
+// samples is printed, so that another program that takes a core for some seconds does not count. Peaks are measured before,
+// between and after both runs by native code: on the device wasm there are rates alone, of one worker with --threads 1.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { Bench, type FnReturnedObject } from 'tinybench';
 import { noGrad } from '../src/autograd/mode.ts';
 import { findCompiler } from '../src/device/cc.ts';
 import { openDevice, setDefaultDevice } from '../src/device/open.ts';
@@ -17,6 +18,7 @@ import { asList, type Case, describeCase } from '../test/cases/case.ts';
 import { cases } from '../test/cases.ts';
 import { fill, random } from '../test/support/random.ts';
 import { measurePeaks } from './peak.ts';
+import { quantile } from './pytorch_cpu/statistics.ts';
 
 interface Row {
   flops: number | undefined;
@@ -26,6 +28,13 @@ interface Row {
   /** Empty for an op without gradient. */
   backward: number[];
 }
+
+/** In each pass every task is called once to warm up, then for 150 ms, at least three times. */
+const sampling = {
+  ...{ warmupIterations: 1, warmupTime: 0, iterations: 3, time: 150 },
+  retainSamples: true,
+  throws: true,
+};
 
 const { values: flags } = parseArgs({
   options: {
@@ -80,68 +89,66 @@ if (flags.json) {
     compiler: device.kind === 'cpu' ? findCompiler().version : undefined,
   };
   // One line a case; microseconds are enough.
-  const lines = [...rows].map(([name, row]) =>
-    JSON.stringify({ name, ...row }, (_, value) => (typeof value === 'number' ? round(value) : value)),
-  );
+  const lines = [...rows].map(([name, { flops, bytes, forward, backward }]) => {
+    const row = { name, flops, bytes, forward: summary(forward), backward: summary(backward) };
+    return JSON.stringify(row, (_, value) => (typeof value === 'number' ? round(value) : value));
+  });
   writeFileSync(
     flags.json,
     `${JSON.stringify({ ...about, peaks }, null, 1).slice(0, -2)},\n "rows": [\n${lines.join(',\n')}\n]}\n`,
   );
 }
 
+/** What the samples of both passes come to, in milliseconds; undefined for none. */
+function summary(samples: readonly number[]): { samples: number; quartiles: number[] } | undefined {
+  if (samples.length === 0) return undefined;
+  return { samples: samples.length, quartiles: [0.25, 0.5, 0.75].map((share) => quantile(samples, share)) };
+}
+
 function round(value: number): number {
   return Math.round(value * 1e4) / 1e4;
 }
 
-function timeCase(testCase: Case, size: unknown, name: string): Pick<Row, 'forward' | 'backward'> {
+function timeCase(testCase: Case, size: unknown, name: string): Record<'forward' | 'backward', readonly number[]> {
   return scope(() => {
     const draw = random(name);
     const inputs = testCase.inputs(size).map((input) => {
       const { data } = fill(input, draw);
       return tensor(Array.from(data), { shape: input.shape, dtype: input.dtype, device });
     });
-    const forward = () => scope(() => noGrad(() => testCase.run(inputs, size)));
     const differentiable = inputs.filter((t) => t.dtype === 'f32');
-    const forwardSamples = sampleTimes(() => {
-      const start = performance.now();
-      scope(() => {
-        forward();
-      });
-      return performance.now() - start;
-    });
-    let backwardSamples: number[] = [];
+    const bench = new Bench(sampling);
+    bench.add('forward', () => scope(() => noGrad(() => void testCase.run(inputs, size))));
     for (const t of differentiable) t.requireGrad();
-    const probe = scope(() => asList(testCase.run(inputs, size))[0].source !== undefined);
-    if (probe) {
-      backwardSamples = sampleTimes(() =>
-        scope(() => {
-          const [y] = asList(testCase.run(inputs, size)) as [Tensor];
-          const start = performance.now();
-          y.backward(y);
-          const elapsed = performance.now() - start;
-          for (const t of differentiable) {
-            t.grad?.dispose();
-            t.grad = null;
-          }
-          return elapsed;
-        }),
+    if (scope(() => asList(testCase.run(inputs, size))[0].source !== undefined))
+      bench.add('backward', () =>
+        scope(() => timeBackward(() => asList(testCase.run(inputs, size))[0], differentiable)),
       );
-    }
-    return { forward: forwardSamples, backward: backwardSamples };
+    bench.runSync();
+    return { forward: samplesOf(bench, 'forward'), backward: samplesOf(bench, 'backward') };
   });
 }
 
-/** One warm call, then as many as fit 150 ms, at least 3 and at most 50. */
-function sampleTimes(run: () => number): number[] {
-  run();
-  const samples: number[] = [];
+/** The time of the backward pass alone, within a call that makes the graph and removes the gradients again. */
+function timeBackward(run: () => Tensor, leaves: readonly Tensor[]): FnReturnedObject {
+  const begin = performance.now();
+  const y = run();
   const start = performance.now();
-  while (samples.length < 3 || (performance.now() - start < 150 && samples.length < 50)) samples.push(run());
-  return samples;
+  y.backward(y);
+  const end = performance.now();
+  for (const t of leaves) {
+    t.grad?.dispose();
+    t.grad = null;
+  }
+  return { overriddenDuration: end - start, overriddenIterationCost: performance.now() - begin };
 }
 
-function lowerQuartile(samples: readonly number[]): number {
-  return [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 4)];
+/** The milliseconds of each call of a task; none for a task that the bench does not have. */
+function samplesOf(bench: Bench, name: string): readonly number[] {
+  const result = bench.getTask(name)?.result;
+  if (result === undefined) return [];
+  if (result.state !== 'completed') throw new Error(`${name}: expected the task to be completed, got ${result.state}`);
+  return result.latency.samples ?? [];
 }
 
 /** Backward counts twice the forward's operations: one product for each operand's gradient. */
@@ -159,7 +166,7 @@ function formatRow(name: string, { forward, backward, flops, bytes }: Row): stri
   };
   const column = (label: string, samples: number[], factor: number): string => {
     if (samples.length === 0) return '';
-    const ms = lowerQuartile(samples);
+    const ms = quantile(samples, 0.25);
     return `${label} ${ms.toFixed(3).padStart(9)} ms ${rate(ms, factor)}`;
   };
   return `${name.padEnd(64)} ${column('forward', forward, 1)}  ${column('backward', backward, 2)}`.trimEnd();

@@ -22,7 +22,7 @@ import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './
 /** Keys that a report reads whatever the sampler is: its tables always have an RK45 column. */
 export const reportKeys = ['sampling.ode_tol'];
 
-export const priceOption: Option = { value: 'N', help: 'price of an hour on this machine; adds a cost column' };
+const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
 
 export const chainCommand: Command = {
   name: 'chain',

@@ -10,9 +10,11 @@
 // and then the same in its folder cifar10 or cifar-10. Names may be in capitals.
 //
 // Source: cs.toronto.edu/~kriz/cifar.html.
-import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
+import { join } from 'node:path';
+import { checkArgument, checkArguments, checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { tarGzFiles } from '../io/archives/tar.ts';
+import { type DownloadFileOptions, downloadFile, downloadFileOptions } from '../io/download.ts';
 import { readWhole } from '../io/file.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
@@ -120,4 +122,31 @@ async function readArchive(path: string, names: readonly string[]): Promise<Foun
     if (batches.size === names.length) break;
   }
   return batches.size > 0 ? { batches, ending } : undefined;
+}
+
+/** The archive of the binary files as its authors publish it. */
+const published = {
+  url: 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz',
+  sha256: 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd',
+};
+const fileName = 'cifar-10-binary.tar.gz';
+
+export interface DownloadOptions extends Partial<DownloadFileOptions> {
+  /** A mirror. Its bytes must be the published ones, unless `sha256` says otherwise. */
+  url?: string;
+}
+
+const downloadOptions: OptionKinds<DownloadOptions> = { ...downloadFileOptions, url: kinds.text };
+
+/**
+ * Downloads the archive of 170 MB into the folder, which is made where it is missing, and returns the file's path.
+ * @throws as downloadFile
+ */
+export async function downloadCifar10(folder: string, options: DownloadOptions = {}): Promise<string> {
+  checkArgument('downloadCifar10', 'folder', folder, kinds.path);
+  const checked = checkOptions('downloadCifar10', options, downloadOptions);
+  const { url = published.url, sha256 = published.sha256, ...rest } = checked;
+  const path = join(folder, fileName);
+  await downloadFile(url, path, { sha256, ...rest });
+  return path;
 }

@@ -34,7 +34,7 @@ export const decodeOptions: OptionKinds<DecodeOptions> = {
 };
 
 /** A source of encoded images, by index. */
-export interface EncodedImages {
+interface EncodedImages {
   /** The folder or file that holds them. */
   path: string;
   count: number;

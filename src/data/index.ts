@@ -1,8 +1,7 @@
 /// <reference types="node" preserve="true" />
 // The public names of `rectiflow/data`: data sets, shuffling and scaling.
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
-export { type Cifar10, loadCifar10 } from './cifar10.ts';
-export { type DownloadOptions, downloadCifar10 } from './cifar10_download.ts';
+export { type Cifar10, type DownloadOptions, downloadCifar10, loadCifar10 } from './cifar10.ts';
 export { type ImageDataset, memoryDataset } from './dataset.ts';
 export { type Digits, digitsDataset, loadDigits } from './digits.ts';
 export { type FolderOptions, openImageFolder } from './image_folder.ts';
@@ -15,8 +14,7 @@ export { quantisedRange } from './pairs/elements.ts';
 export type { PairFolder } from './pairs/folder.ts';
 export type { NoiseLaw, PairDtype, PairManifest, PairPlan, PairShape, PairShard } from './pairs/manifest.ts';
 export { meanNfe, readManifest } from './pairs/manifest.ts';
-export { isReal } from './pairs/mixing.ts';
-export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
+export { isReal, type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
 export { ChannelStatistics } from './pairs/statistics.ts';
 export { PairWriter } from './pairs/writer.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';

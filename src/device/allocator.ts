@@ -32,7 +32,7 @@ interface Block {
 }
 
 /** Blocks that belong to a recording. No other work gets them until the pool is released. */
-export interface Pool {
+interface Pool {
   readonly freeBlocks: Map<number, Block[]>;
   /** Peak bytes in use from this pool. */
   highWater: number;

@@ -34,7 +34,7 @@ import { fromEnvironment, homeFolder } from './environment.ts';
 const CACHE_VERSION = 1;
 
 /** File extensions of an entry. */
-export interface Endings {
+interface Endings {
   source: string;
   binary: string;
 }

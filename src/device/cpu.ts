@@ -2,12 +2,12 @@
 import { CachingAllocator } from './allocator.ts';
 import { CpuCompiler } from './cpu_compiler.ts';
 import type { CompileProgress, HostArray } from './device.ts';
+import { defaultThreads } from './environment.ts';
 import { HostDevice } from './host_device.ts';
 import type { Launch } from './launch_recorder.ts';
 import type { AnyModule, KernelModule, Launchers } from './module.ts';
 import { ffiVersion } from './native/loader.ts';
 import { sourceUrl } from './source.ts';
-import { defaultThreads } from './threads.ts';
 
 const runtimeModule = {
   language: 'c',
@@ -23,7 +23,7 @@ const runtimeModule = {
   flags: [],
 } satisfies KernelModule;
 
-export interface CpuOptions {
+interface CpuOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
   /** Default false: see Device. */

@@ -1,7 +1,7 @@
 // Every environment variable that the package reads, with its meaning and its values. No other file reads the environment. An empty
 // variable counts as unset; an invalid value is an error wherever it is used.
 import { statSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { availableParallelism, homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { nearestName, ValueError } from '../errors.ts';
 
@@ -111,7 +111,7 @@ export function homeFolder(): string | undefined {
 }
 
 /** A summary of the environment for `doctor` and the CLI. */
-export interface EnvironmentSurvey {
+interface EnvironmentSurvey {
   /** Variables of this package that are set, as "NAME=text". */
   set: string[];
   /** Invalid values, one line each. */
@@ -168,4 +168,9 @@ function commandWords(text: string): [string, ...string[]] | undefined {
   if (/\S/.test(text.replace(word, ''))) return undefined;
   const [command, ...rest] = [...text.matchAll(word)].map(([quoted]) => quoted.replace(/'([^']*)'|"([^"]*)"/g, '$1$2'));
   return command === undefined || command === '' ? undefined : [command, ...rest];
+}
+
+/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine finish sooner if they share the cores. */
+export function defaultThreads(): number {
+  return fromEnvironment('RECTIFLOW_THREADS') ?? Math.min(availableParallelism(), MOST_THREADS);
 }

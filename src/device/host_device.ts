@@ -14,7 +14,7 @@ import { type Launch, LaunchRecorder } from './launch_recorder.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers, Signature } from './module.ts';
 import { Tables } from './tables.ts';
 
-export interface HostDeviceParts {
+interface HostDeviceParts {
   kind: 'cpu' | 'wasm';
   description: string;
   workers: number;

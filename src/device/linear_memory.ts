@@ -5,7 +5,7 @@ import type { MemorySource } from './allocator.ts';
 export const PAGE_BYTES = 64 * 2 ** 10;
 
 /** The part of WebAssembly.Memory that is needed here. */
-export interface GrowingMemory {
+interface GrowingMemory {
   readonly buffer: { readonly byteLength: number };
   grow(pages: number): number;
 }

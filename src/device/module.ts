@@ -61,7 +61,7 @@ export function kernelModule<Names extends string>(
 }
 
 /** What sets one build of a .cu file apart. */
-export interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
+interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
   /** NVRTC's. */
   flags?: readonly string[];
   /** Its name, where the file has several builds. */

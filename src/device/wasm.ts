@@ -4,11 +4,11 @@
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import type { HostArray } from './device.ts';
+import { defaultThreads } from './environment.ts';
 import { HostDevice } from './host_device.ts';
 import type { Launch } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
 import type { AnyModule, KernelModule, Launchers } from './module.ts';
-import { defaultThreads } from './threads.ts';
 import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
 /** What a worker instantiates the module with. */
@@ -28,7 +28,7 @@ export interface WasmHost {
   startWorker(start: WorkerStart): Promise<void>;
 }
 
-export interface WasmOptions {
+interface WasmOptions {
   /** Threads that kernels use, the calling one included; default: what the system grants. */
   threads?: number;
   /** Default false: see Device. */

@@ -37,8 +37,8 @@ import {
 const SIDE = 299;
 const NORM_EPS = 1e-3;
 /** Length of pool3 and of the logits. */
-export const FEATURES = 2048;
-export const CLASSES = 1008;
+const FEATURES = 2048;
+const CLASSES = 1008;
 const NORM_PARTS = ['weight', 'bias', 'running_mean', 'running_var'] as const;
 // PyTorch's count of training batches, which inference does not need and older files lack.
 const IGNORED = '.num_batches_tracked';

@@ -56,7 +56,7 @@ export function fixedConv(weight: Array32, bias: Float32Array, device: Device): 
 }
 
 /** The arrays of a batch norm, [channels] each. */
-export interface BatchNormArrays {
+interface BatchNormArrays {
   weight: Float32Array;
   bias: Float32Array;
   runningMean: Float32Array;

@@ -1,4 +1,5 @@
-// File access whose every failure is a FileError: which file, what is wrong, what to do.
+// Reading from files with every failure named: a FileError says which file, what is wrong and what to do.
+import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { checkArgument, kinds } from '../arguments.ts';
@@ -181,5 +182,14 @@ export function readWhole(path: string, maxBytes = Number.POSITIVE_INFINITY): Pr
   return withFile(path, (file) => {
     if (file.bytes > maxBytes) throw new FileError(path, `has ${file.bytes} bytes, more than the ${maxBytes} expected`);
     return readRange(file, 0, file.bytes);
+  });
+}
+
+/** SHA-256 of a file's bytes, 64 hexadecimal digits. @throws FileError */
+export async function sha256OfFile(path: string): Promise<string> {
+  return withFile(path, async (file) => {
+    const hash = createHash('sha256');
+    for await (const piece of readPieces(file)) hash.update(piece);
+    return hash.digest('hex');
   });
 }

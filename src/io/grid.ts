@@ -4,7 +4,7 @@
 // width = columns * (W * scale + padding) + padding, height likewise with ceil(N / columns) rows
 import { checkArgument, checkOptions, kinds, type OptionKinds, wholeNumbers } from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
-import type { Image } from './image.ts';
+import type { Image } from './png.ts';
 
 export interface GridOptions {
   /** Images per row. Default floor(sqrt(N)), as in the official sample grids. */

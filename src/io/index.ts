@@ -6,10 +6,10 @@ export { type DownloadFileOptions, downloadFile } from './download.ts';
 export { crc32c, EventFile, type EventImage } from './events.ts';
 export { asFileError } from './file.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
-export type { Image } from './image.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
 export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';
+export type { Image } from './png.ts';
 export { decodePng, encodePng, type ReadPngOptions, readPng, writePng } from './png.ts';
 export {
   readSafetensors,

@@ -6,12 +6,31 @@
 //
 // Source: W3C Portable Network Graphics, second edition.
 import { crc32, createInflate } from 'node:zlib';
-import { checkArgument, checkArguments, checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
-import { FileError } from '../errors.ts';
+import {
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  kind,
+  kinds,
+  type OptionKinds,
+  oneOf,
+  refuseExtra,
+} from '../arguments.ts';
+import { FileError, ValueError } from '../errors.ts';
 import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './archives/unpack.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
-import { checkImage, type Image } from './image.ts';
+
+/**
+ * An 8-bit image in memory: rows from the top, pixels from the left, channels together. `data` holds height * width * channels
+ * bytes, [H, W, C]; channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
+ */
+export interface Image {
+  width: number;
+  height: number;
+  channels: number;
+  data: Uint8Array;
+}
 
 const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
 const palette = 3;
@@ -175,4 +194,26 @@ function unpackGrey(data: Uint8Array, width: number, height: number, depth: numb
 
 function toEightBits(data: Uint8Array | Uint8ClampedArray | Uint16Array, depth: number): Uint8Array {
   return depth === 16 ? Uint8Array.from(data, (value) => Math.round(value / 257)) : new Uint8Array(data);
+}
+
+const imageKind = kind('{ width, height, channels, data }', kinds.object.accepts);
+
+/**
+ * @returns a copy, each part of which was read once
+ * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data are as many
+ */
+export function checkImage(op: string, image: Image): Image {
+  checkArgument(op, 'image', image, imageKind);
+  const { width, height, channels, data } = image;
+  checkArguments(op, {
+    width: [width, kinds.count],
+    height: [height, kinds.count],
+    channels: [channels, oneOf([1, 2, 3, 4])],
+    data: [data, kinds.bytes],
+  });
+  if (data.length !== width * height * channels)
+    throw new ValueError(
+      `[${op}] an image of ${height} x ${width} x ${channels} needs ${width * height * channels} bytes, got ${data.length}`,
+    );
+  return { width, height, channels, data };
 }

@@ -1,5 +1,6 @@
 // The nonlinearities of the official networks (Score SDE, layers.py get_act), alone and after a group norm.
 import { checkArgument, oneOf, refuseExtra } from '../arguments.ts';
+import { cast } from '../kernels/cast.ts';
 import { add, clamp, exp, maximum, mul, relu, silu, sub } from '../kernels/elementwise.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -39,4 +40,9 @@ export function normActivate(
     const h = activate(norm.forward(x), nonlinearity);
     return dropout ? dropout.forward(h) : h;
   });
+}
+
+/** x, f32, as activations are kept on its device: bf16 where that was opened so. */
+export function asActivation(x: Tensor): Tensor {
+  return x.device.precision === 'bf16' ? cast(x, 'bf16') : x;
 }

@@ -19,7 +19,7 @@ export interface Slot {
 }
 
 /** The differences between two sets of tensors, by name. */
-export interface StateMismatch {
+interface StateMismatch {
   missing: string[];
   unknown: string[];
   misshapen: string[];

@@ -11,7 +11,7 @@ import { constant } from '../tensor/constant.ts';
 import { scope } from '../tensor/scope.ts';
 import { streams } from '../tensor/streams.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
-import { activate, normActivate } from './activation.ts';
+import { activate, asActivation, normActivate } from './activation.ts';
 import { AttentionBlock } from './blocks/attention.ts';
 import { Combine } from './blocks/combine.ts';
 import { type BlockContext, sumScale } from './blocks/context.ts';
@@ -22,7 +22,6 @@ import { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.
 import { checkInitializer, Initializer } from './init.ts';
 import { Conv2d, type DropoutState, GroupNorm, Linear } from './layers.ts';
 import { Module } from './module.ts';
-import { asActivation } from './precision.ts';
 import { completeOptions, type UNetOptions } from './unet_options.ts';
 
 /** One resolution on the way down. */

@@ -1,8 +1,8 @@
 // How every tensor of its own memory comes to be.
+import { debugLevel, debugLine } from '../device/debug.ts';
 import type { Device } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
 import { type Dtype, dtypes, requireFloating } from './dtype.ts';
-import { trackLeaks } from './leaks.ts';
 import { activeScope } from './scope.ts';
 import { checkSize, type Shape } from './shape.ts';
 import { Storage } from './storage.ts';
@@ -30,4 +30,24 @@ export function allocate(
   activeScope()?.adopt(made);
   trackLeaks(made);
   return made;
+}
+
+let registry: FinalizationRegistry<{ storage: Storage; description: string; stack: string | undefined }> | undefined;
+
+/** Asked once a process: every tensor that is made comes by here. */
+let level: number | undefined;
+
+/**
+ * With RECTIFLOW_DEBUG set, a tensor that was collected without having been disposed is named on standard error. This is a
+ * report, not a memory manager: garbage collection does not see device memory, so it cannot be relied on.
+ */
+function trackLeaks(tensor: Tensor): void {
+  level ??= debugLevel();
+  if (level === 0) return;
+  registry ??= new FinalizationRegistry(({ storage, description, stack }) => {
+    if (storage.references > 0)
+      debugLine(1, `leak: ${description} was never disposed${stack ? `; made at\n${stack}` : ''}`);
+  });
+  const stack = level >= 2 ? new Error('made here').stack : undefined;
+  registry.register(tensor, { storage: tensor.storage, description: tensor.describe(), stack });
 }

@@ -10,11 +10,16 @@ import { KernelCache } from '../../src/device/cache.ts';
 import { compilerName, findCompiler } from '../../src/device/cc.ts';
 import { CpuDevice } from '../../src/device/cpu.ts';
 import { debugLevel } from '../../src/device/debug.ts';
-import { fromEnvironment, surveyEnvironment, type VariableName, variables } from '../../src/device/environment.ts';
+import {
+  defaultThreads,
+  fromEnvironment,
+  surveyEnvironment,
+  type VariableName,
+  variables,
+} from '../../src/device/environment.ts';
 import { openDriver } from '../../src/device/native/libcuda.ts';
 import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { openDefaultDevice } from '../../src/device/open.ts';
-import { defaultThreads } from '../../src/device/threads.ts';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
 import { useNamedTuning } from '../../src/run/machine/tuning.ts';

@@ -1,7 +1,7 @@
 // How many threads a device has that is told no number.
 import { availableParallelism } from 'node:os';
 import { afterEach, expect, it, vi } from 'vitest';
-import { defaultThreads } from '../../src/device/threads.ts';
+import { defaultThreads } from '../../src/device/environment.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();

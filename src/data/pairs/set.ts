@@ -3,11 +3,22 @@
 //
 // They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
 import { join } from 'node:path';
-import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, isWhole, kinds } from '../../arguments.ts';
+import {
+  byOpen,
+  checkArgument,
+  checkArguments,
+  checkByOpen,
+  describeValue,
+  isWhole,
+  kind,
+  kinds,
+} from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
 import { asFileError, writeNpyRows } from '../../io/index.ts';
+import { streams } from '../../tensor/streams.ts';
 import { channelsFirst } from '../layout.ts';
 import { listFolders } from '../list_files.ts';
+import { randomBlock } from '../random.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { type PairShape, pairShapeKind } from './manifest.ts';
 
@@ -134,4 +145,14 @@ export async function writePairFile(
     }
   }
   await writeNpyRows(path, [count, ...shape], rows());
+}
+
+const share = kind('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1);
+
+/** Whether sample `item` of a run is one, with probability `ratio`: a function of (seed, item). */
+export function isReal(seed: number, item: number, ratio: number): boolean {
+  checkArgument('isReal', 'seed', seed, kinds.whole);
+  checkArgument('isReal', 'item', item, kinds.whole);
+  checkArgument('isReal', 'ratio', ratio, share);
+  return randomBlock(0, item, streams.realPairs, seed)[0] < ratio * 2 ** 32;
 }

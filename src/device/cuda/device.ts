@@ -29,7 +29,7 @@ import { CudaTensorMaps } from './tensor_maps.ts';
 /** How often `synchronize` polls without a pause before it sleeps between polls. */
 const EAGER_POLLS = 200;
 
-export interface CudaOptions {
+interface CudaOptions {
   /** Default fp32. */
   precision?: Precision;
   /**

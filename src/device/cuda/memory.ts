@@ -4,8 +4,7 @@ import { CachingAllocator, type MemorySource } from '../allocator.ts';
 import type { MemoryFigures } from '../device.ts';
 import { duringCapture } from '../native/cuda_handles.ts';
 import { type Driver, DriverError, type Stream } from '../native/libcuda.ts';
-import { Counted } from './counted.ts';
-import { PoolAllocator } from './pool_allocator.ts';
+import { Counted, PoolAllocator } from './pool_allocator.ts';
 
 export interface CudaAllocator {
   allocate(bytes: number): number;

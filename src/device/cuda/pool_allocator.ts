@@ -1,7 +1,31 @@
 // The allocator of a recorded graph's memory: best fit, with blocks split to size and merged with free neighbours. A recording
 // allocates once and is replayed for hours, so the search pays off; a few reservations hold everything.
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
-import { Counted } from './counted.ts';
+import type { MemoryFigures } from '../device.ts';
+
+/** What allocators that keep nothing for another use have in common. */
+export abstract class Counted {
+  protected readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
+
+  protected countLive(bytes: number): void {
+    const { figures } = this;
+    figures.live += bytes;
+    figures.highWater = Math.max(figures.highWater, figures.live);
+  }
+
+  memory(): MemoryFigures {
+    return { ...this.figures };
+  }
+
+  resetHighWater(): void {
+    this.figures.highWater = this.figures.live;
+  }
+
+  /** There is nothing to give back. */
+  trim(): number {
+    return 0;
+  }
+}
 
 const ALIGNMENT = 256;
 /** A new reservation is a fraction of all earlier ones, within these bounds, or as large as the request. */

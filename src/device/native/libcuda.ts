@@ -331,7 +331,7 @@ export function allowSharedMemory(driver: Driver, kernel: number, bytes: number)
 }
 
 /** A bf16 tensor in global memory as a tensor map describes it: the innermost axis first; strides in bytes for the others. */
-export interface MappedTensor {
+interface MappedTensor {
   address: number;
   extents: readonly number[];
   pitches: readonly number[];

@@ -68,7 +68,7 @@ const TYPES: Record<string, string> = {
 let copyMemory: ((target: Uint8Array, address: number, bytes: number) => void) | undefined;
 
 /** Copies from native memory. The caller guarantees that the whole length of `target` is readable at `address`. */
-export function readMemory(address: number, target: Uint8Array): void {
+function readMemory(address: number, target: Uint8Array): void {
   copyMemory ??= ffi().load(null).func('memcpy', 'void', ['void *', 'uintptr_t', 'size_t']);
   // An empty array has no address.
   if (target.byteLength > 0) copyMemory(target, address, target.byteLength);

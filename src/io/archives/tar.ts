@@ -18,7 +18,7 @@ const maxUnpackedBytes = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB
 const maxNameBytes = 2 ** 16;
 const [longName, paxHeader] = [0x4c, 0x78];
 
-export interface TarFile {
+interface TarFile {
   /** The name without folders. */
   name: string;
   bytes: Uint8Array;

@@ -150,7 +150,7 @@ export function isCheckpoint(metadata: Readonly<Record<string, string>>): boolea
   return metadata.format === FORMAT;
 }
 
-export type CheckpointHeader = Pick<
+type CheckpointHeader = Pick<
   Checkpoint,
   'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated' | 'items'
 >;

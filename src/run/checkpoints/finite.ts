@@ -12,7 +12,7 @@ export interface NotFinite {
 }
 
 /** Counts NaN and infinite numbers; undefined if there are none. */
-export function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): NotFinite | undefined {
+function findNotFinite(values: Iterable<[string, ArrayLike<number>]>): NotFinite | undefined {
   let found: NotFinite | undefined;
   for (const [name, data] of values) {
     let count = 0;

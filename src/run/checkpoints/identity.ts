@@ -1,7 +1,6 @@
-// The identity of a run: the kind of training and its teacher. Checkpoints store it, and a work directory belongs to
-// one.
+// What a run is: which kind of training, from which teacher. Checkpoints carry it, and a work directory belongs to one.
+import { sha256OfFile } from '../../io/file.ts';
 import type { Config } from '../config/schema.ts';
-import { sha256OfFile } from '../machine/file_hash.ts';
 import { findCheckpoint } from './find.ts';
 
 /** The run that a checkpoint comes from. The architecture is in its configuration. */

@@ -11,7 +11,7 @@ import { escapeName } from '../../text.ts';
 
 type Dict = Map<string | number, TorchValue>;
 
-export interface FoundState {
+interface FoundState {
   /** The weights; known names without their prefix, unknown names unchanged. */
   weights: Map<string, ArrayFile>;
   /** The moving average, if the file has one with names. */

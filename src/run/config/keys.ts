@@ -3,7 +3,7 @@
 import { z } from 'zod';
 
 /** What a key's value identifies: another one makes another network, another training run of the same network, or neither. */
-export type Binding = 'network' | 'run' | 'nothing';
+type Binding = 'network' | 'run' | 'nothing';
 
 export interface KeyProperties {
   readonly binds: Binding;

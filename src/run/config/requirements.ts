@@ -38,7 +38,10 @@ function requirements(config: Config, task: Task): Requirement[] {
   return [...reflowRequirements(config.reflow), ...data];
 }
 
-const dataFolders: Partial<Record<Config['data']['dataset'], string>> = {
+/** What data.root_path names, for sets that need it. */
+const dataFolders: Record<Config['data']['dataset'], string | undefined> = {
+  DIGITS: undefined,
+  CIFAR10: undefined,
   LSUN: 'the folder of <category>_train_lmdb and <category>_val_lmdb',
   'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
   'AFHQ-CAT-Pytorch': 'the folder that contains cat/',

@@ -41,15 +41,7 @@ const MOST_SCALES = 1e6;
 /** Bound of real numbers, well within f32. */
 const LARGEST = 1e30;
 
-export const dataSets = [
-  'CIFAR10',
-  'LSUN',
-  'CelebA-HQ-Pytorch',
-  'AFHQ-CAT-Pytorch',
-  'FOLDER',
-  'MNIST',
-  'DIGITS',
-] as const;
+const dataSets = ['CIFAR10', 'LSUN', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
 
 /** Data sets of encoded files (JPEG, PNG, WebP), which may have an EXIF orientation. */
 export const encodedSets: readonly (typeof dataSets)[number][] = [
@@ -59,7 +51,7 @@ export const encodedSets: readonly (typeof dataSets)[number][] = [
   'FOLDER',
 ];
 
-export const reflowTypes = [
+const reflowTypes = [
   'generate_data_from_z0',
   /** Ours: z1 are images of the data set, and z0 is where the reverse ODE takes them. */
   'generate_data_from_z1',

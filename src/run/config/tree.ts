@@ -120,7 +120,7 @@ function keysAt(path: readonly string[]): string[] | undefined {
   return Object.keys(shape);
 }
 
-export type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
+type KeyKind = 'boolean' | 'number' | 'numbers' | 'text' | 'number or text';
 
 /** The type of a key in the schema; undefined if the path is not a key. */
 export function keyKind(path: readonly string[]): KeyKind | undefined {

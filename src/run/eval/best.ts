@@ -7,7 +7,7 @@ import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { Config } from '../config/schema.ts';
 import type { EvalRow } from './evaluator.ts';
 
-export interface Best {
+interface Best {
   /** Path relative to the work directory. */
   checkpoint: string;
   /** Number of updates. */

@@ -23,7 +23,7 @@ export interface BitsPerDimension {
   nfe: number;
 }
 
-export interface BitsOptions {
+interface BitsOptions {
   device: Device;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;

@@ -6,7 +6,7 @@
 //   report_<k>.npz                       IS, fid, kid of the latest samples
 //   ckpt_<k>/figs/<round>.png            sheets of samples, ten per row
 //   ckpt_<k>/report.json                 (ours) all results of the latest run and the path of the checkpoint
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
@@ -189,4 +189,23 @@ function writeReport(
     ...(scores && { scores }),
   };
   return writeJson(path, figures);
+}
+
+type Numbered = { number: number; path: string };
+
+/** Those from eval.begin_ckpt to eval.end_ckpt, the others, and the range in words. */
+export function rangeOf(
+  all: readonly Numbered[],
+  { eval: { begin_ckpt: begin, end_ckpt: end } }: Config,
+): { chosen: Numbered[]; outside: Numbered[]; range: string } {
+  const inside = ({ number }: Numbered) => number >= begin && number <= end;
+  return {
+    chosen: all.filter(inside),
+    outside: all.filter((one) => !inside(one)),
+    range: `eval.begin_ckpt ${begin} to eval.end_ckpt ${end}`,
+  };
+}
+
+export function snapshotAt(path: string): Snapshot {
+  return { name: basename(path).replace(/\.(safetensors|pth)$/, ''), path };
 }

@@ -5,8 +5,15 @@ import { FileError } from '../../errors.ts';
 import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
-import { rangeOf, snapshotAt } from './range.ts';
+import {
+  type EvalRow,
+  type EvaluatorOptions,
+  evaluatorOptions,
+  rangeOf,
+  type Snapshot,
+  snapshotAt,
+  withEvaluator,
+} from './evaluator.ts';
 
 export type { EvalProgress, EvalRow } from './evaluator.ts';
 

@@ -17,7 +17,7 @@ export function distanceOf(collected: FeatureCollector, { statistics }: Pick<Jud
   return frechetDistance(statistics.gaussian, gaussianOf(collected.all().features));
 }
 
-export interface JudgeOptions {
+interface JudgeOptions {
   device: Device;
   signal?: AbortSignal;
   /** Reports what is missing if samples cannot be scored. */

@@ -8,8 +8,15 @@ import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { keepBest } from './best.ts';
-import { type EvalRow, type EvaluatorOptions, evaluatorOptions, type Snapshot, withEvaluator } from './evaluator.ts';
-import { rangeOf, snapshotAt } from './range.ts';
+import {
+  type EvalRow,
+  type EvaluatorOptions,
+  evaluatorOptions,
+  rangeOf,
+  type Snapshot,
+  snapshotAt,
+  withEvaluator,
+} from './evaluator.ts';
 
 export interface WatchOptions extends EvaluatorOptions {
   /** Ends the watch after this long without a new snapshot. */

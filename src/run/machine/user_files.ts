@@ -5,10 +5,9 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fromEnvironment, homeFolder } from '../../device/environment.ts';
 import { FileError, ValueError } from '../../errors.ts';
-import { withFile } from '../../io/file.ts';
+import { sha256OfFile, withFile } from '../../io/file.ts';
 import { downloadFile } from '../../io/index.ts';
 import { userPath } from '../config/index.ts';
-import { sha256OfFile } from './file_hash.ts';
 
 type Notice = (text: string) => void;
 

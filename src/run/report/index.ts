@@ -17,7 +17,6 @@ import { provenance } from '../machine/provenance.ts';
 import { describeDuration } from '../machine/resources.ts';
 import { ASSUMED_NFE, probeEvaluation } from '../training/plan.ts';
 import { readLog } from '../workdir/log.ts';
-import type { ReportFigures, StageFigures } from './figures.ts';
 import {
   evaluationsOfReport,
   type MeasuredFlow,
@@ -26,10 +25,11 @@ import {
   type ReportedFlow,
   samplers,
 } from './measure.ts';
+import type { ReportFigures, StageFigures } from './page.ts';
 import { reportPage } from './page.ts';
 
-export type { ReportFigures, StageFigures } from './figures.ts';
 export type { ReportedFlow } from './measure.ts';
+export type { ReportFigures, StageFigures } from './page.ts';
 
 export interface FlowReport {
   /** Path of report.html. */

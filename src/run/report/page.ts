@@ -1,7 +1,6 @@
 // The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
 // provenance.
 import type { Config } from '../config/schema.ts';
-import type { ReportFigures } from './figures.ts';
 import { figure, page, paragraph, row, section, table } from './html.ts';
 import type { MeasuredFlow, SampledRow } from './measure.ts';
 import { linePlot, type Series } from './svg.ts';
@@ -145,4 +144,35 @@ function provenanceOf(flows: readonly MeasuredFlow[], figures: ReportFigures, co
     ),
     `<details><summary>configuration</summary><pre>${JSON.stringify(config, null, 1).replaceAll('<', '&lt;')}</pre></details>`,
   ];
+}
+
+/** The contents of report.json. */
+export interface ReportFigures {
+  version: string;
+  revision: string;
+  created: string;
+  device: string;
+  /** Seed of the samples' noise. */
+  seed: number;
+  /** Number of samples for each flow and number of steps. */
+  samples: number;
+  /** Features of the Frechet distances; absent if samples were not scored. */
+  features?: string;
+  /** Distance of real held-out images, the lowest that a generator can be expected to reach. */
+  heldOut?: { images: number; fd: number };
+  stages: StageFigures[];
+}
+
+export interface StageFigures {
+  name: string;
+  checkpoint: string;
+  /** Number of updates. */
+  steps: number;
+  straightness: number;
+  /** Number of Euler steps that straightness is averaged over. */
+  straightness_steps: number;
+  /** Frechet distance by number of Euler steps, and for "rk45". */
+  fd: Record<string, number>;
+  /** Network evaluations per sample of rk45. */
+  nfe: number;
 }

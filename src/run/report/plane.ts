@@ -10,8 +10,8 @@ import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { provenance } from '../machine/provenance.ts';
 import { makeFolder } from '../workdir/workdir.ts';
-import type { ReportFigures } from './figures.ts';
 import { page, paragraph, row, section, table } from './html.ts';
+import type { ReportFigures } from './page.ts';
 import { pathPlot } from './svg.ts';
 
 const EULER_STEPS = [1, 2, 4, 10, 100];

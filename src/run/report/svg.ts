@@ -6,7 +6,7 @@ export interface Series {
   points: readonly (readonly [number, number])[];
 }
 
-export interface PlotOptions {
+interface PlotOptions {
   title: string;
   xLabel: string;
   yLabel: string;

@@ -15,6 +15,7 @@ import {
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError } from '../../errors.ts';
+import { sha256OfFile } from '../../io/file.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
@@ -27,7 +28,6 @@ import { requireConfig } from '../config/require.ts';
 import { type Config, encodedSets } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
 import { loadDataset } from '../data.ts';
-import { sha256OfFile } from '../machine/file_hash.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
 import { lockFolder } from '../workdir/lock.ts';

@@ -38,7 +38,7 @@ export interface OrderRules {
 const DEFAULT_COUNT = 16;
 
 /** Longest body in bytes; an order has less than 100. */
-export const MOST_BODY = 16 * 1024;
+const MOST_BODY = 16 * 1024;
 
 /** @returns path and query of a request. @throws HttpError 400 for a target that is not a path */
 export function targetOf({ url = '' }: IncomingMessage): { path: string; query: string } {

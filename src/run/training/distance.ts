@@ -21,7 +21,7 @@ import { weightsFile } from '../machine/user_files.ts';
 /** Lower bound of the 1 - t that lpips-huber divides by, as in its published code. */
 const NEAREST = 1e-5;
 
-export interface OpenDistance extends Disposable {
+interface OpenDistance extends Disposable {
   /** undefined for l2, the squared difference. */
   distance: Distance | undefined;
 }

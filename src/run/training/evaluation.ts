@@ -30,7 +30,7 @@ export interface Evaluation {
   batches: number[];
 }
 
-export interface EvaluateOptions {
+interface EvaluateOptions {
   device: Device;
   /** Images per batch; the last batch may be smaller. */
   batchSize: number;

@@ -8,7 +8,7 @@ import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Objective } from './objective.ts';
 import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
 
-export interface LoopOptions extends UpdateOptions {
+interface LoopOptions extends UpdateOptions {
   /** First step, and the step at which to stop, exclusive. */
   from: number;
   total: number;

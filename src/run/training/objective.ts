@@ -77,7 +77,7 @@ function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepne
 }
 
 /** Pairs that start from noise and, for a share of reflow.real_data_ratio, pairs of real images. */
-export interface PairSource {
+interface PairSource {
   pairs: PairSet;
   real?: PairSet;
 }

@@ -60,7 +60,7 @@ export interface TrainResult {
 }
 
 /** What differs between kinds of training. */
-export interface TrainingTask {
+interface TrainingTask {
   objective: Objective;
   /** Number of images or pairs in the training set, if it is finite. */
   items?: number;
@@ -71,7 +71,7 @@ export interface TrainingTask {
 }
 
 /** Called with the new network before a state is restored. It may set the initial weights. */
-export type OpenTask = (model: UNet) => Promise<TrainingTask>;
+type OpenTask = (model: UNet) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of

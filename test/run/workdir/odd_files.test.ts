@@ -88,7 +88,7 @@ describe.runIf(linux)('odd files', () => {
     import { tarGzFiles } from ${dist('io/archives/tar.js')};
     import { readJournal, readManifest } from ${dist('data/pairs/manifest.js')};
     import { loadCheckpoint, loadConfig, readTuning } from ${dist('run/index.js')};
-    import { sha256OfFile } from ${dist('run/machine/file_hash.js')};
+    import { sha256OfFile } from ${dist('io/file.js')};
     import { lockFolder } from ${dist('run/workdir/lock.js')};
     import { readLog, StepLog } from ${dist('run/workdir/log.js')};
     const [root, text] = process.argv.slice(1);
