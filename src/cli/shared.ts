@@ -88,7 +88,7 @@ export function note(text: string): void {
 /** The configuration of --config, with the overrides. @param used see withOverrides */
 export async function configOf(parsed: Parsed, used: readonly string[] = []): Promise<Config> {
   checkDevice(parsed);
-  const config = withOverrides(parsed, await loadConfig(parsed.required('config'), note), used);
+  const config = withOverrides(parsed, await loadConfig(parsed.required('config'), {}, note), used);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);
 }
@@ -124,7 +124,7 @@ export function namedCheckpoint(parsed: Parsed): string {
 /** The configuration of --config, or else the one in the checkpoint, with the overrides. */
 export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
   const named = parsed.text('config');
-  if (named) return withOverrides(parsed, await loadConfig(named, note));
+  if (named) return withOverrides(parsed, await loadConfig(named, {}, note));
   if (!(await isOurs(path)))
     throw new UsageError(`${path} holds no configuration; give that of its network by --config NAME`);
   return withOverrides(parsed, await resolveConfig((await readCheckpointHeader(path)).config, path));

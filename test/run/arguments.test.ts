@@ -17,7 +17,7 @@ afterEach(() => vi.unstubAllGlobals());
 const device = await openDevice('cpu');
 const config = await configWith('digits', {
   'model.nf': 8,
-  'model.ch_mult': '(1,)',
+  'model.ch_mult': [1],
   'model.num_res_blocks': 1,
   'eval.features': 'pixels',
 });
@@ -64,7 +64,7 @@ const valid = {
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
   inertBeside: [[config, ['sampling.sample_N']]],
   inertNotice: [[['sampling.snr']]],
-  loadConfig: [['digits', () => {}]],
+  loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],
   resolveConfig: [
     [{}, 'here'],

@@ -193,8 +193,8 @@ describe('image sheets', () => {
     const config = await configWith(preset, {
       'data.image_size': 8,
       'model.nf': 8,
-      'model.ch_mult': '1,1',
-      'model.attn_resolutions': '4',
+      'model.ch_mult': [1, 1],
+      'model.attn_resolutions': [4],
       'model.num_res_blocks': 1,
       'sampling.use_ode_sampler': 'euler',
       'sampling.sample_N': 1,

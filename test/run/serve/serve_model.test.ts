@@ -18,7 +18,7 @@ import {
 import { configWith } from '../../support/config.ts';
 
 const device = await openDevice('cpu');
-const config = await configWith('digits', { 'model.nf': 8, 'model.ch_mult': '(1,)', 'model.num_res_blocks': 1 });
+const config = await configWith('digits', { 'model.nf': 8, 'model.ch_mult': [1], 'model.num_res_blocks': 1 });
 const checkpoint = join(mkdtempSync(join(tmpdir(), 'rectiflow-serve-model-')), 'small.safetensors');
 
 beforeAll(async () => {

@@ -112,9 +112,9 @@ export async function makeFormats(folder: string, device: Device): Promise<Recor
   };
   const config = await configWith('digits', {
     'model.nf': 8,
-    'model.ch_mult': '[1]',
+    'model.ch_mult': [1],
     'model.num_res_blocks': 1,
-    'model.attn_resolutions': '[]',
+    'model.attn_resolutions': [],
     'eval.num_samples': 3,
     'eval.batch_size': 2,
     'sampling.sample_N': 1,
