@@ -1,4 +1,4 @@
-import { examine, type Finding } from '../run/index.ts';
+import { examine, type Finding } from '../run/machine/doctor.ts';
 import { shown } from '../text.ts';
 import type { Command } from './arguments.ts';
 

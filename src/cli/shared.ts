@@ -4,22 +4,18 @@ import type { Device } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
 import { openDefaultDevice, openDevice, parseDeviceName } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
-import {
-  applyOverrides,
-  type Config,
-  findCheckpoint,
-  inertBeside,
-  inertNotice,
-  isOurs,
-  loadConfig,
-  missingKeys,
-  readCheckpointHeader,
-  resolveConfig,
-  type Task,
-  type TrainingStep,
-  type TrainOptions,
-  useNamedTuning,
-} from '../run/index.ts';
+import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
+import { findCheckpoint } from '../run/checkpoints/find.ts';
+import { isOurs } from '../run/checkpoints/open.ts';
+import type { TrainingStep } from '../run/checkpoints/training_step.ts';
+import { loadConfig, resolveConfig } from '../run/config/index.ts';
+import { inertBeside } from '../run/config/inert.ts';
+import { inertNotice } from '../run/config/official_flags.ts';
+import { applyOverrides } from '../run/config/overrides.ts';
+import { missingKeys, type Task } from '../run/config/requirements.ts';
+import type { Config } from '../run/config/schema.ts';
+import { useNamedTuning } from '../run/machine/tuning.ts';
+import type { TrainOptions } from '../run/training/session.ts';
 import { shown, shownJson } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';

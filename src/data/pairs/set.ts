@@ -5,7 +5,8 @@
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, describeValue, isWhole, kinds } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
-import { asFileError, writeNpyRows } from '../../io/index.ts';
+import { asFileError } from '../../io/file.ts';
+import { writeNpyRows } from '../../io/index.ts';
 import { channelsFirst } from '../layout.ts';
 import { listFolders } from '../list_files.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';

@@ -13,8 +13,7 @@ import { overrideConfig } from './overrides.ts';
 import type { Config, ConfigOverrides } from './schema.ts';
 import { checkConfig, copyTree, isTree, leaves, merge, type Tree } from './tree.ts';
 
-export { inertBeside } from './inert.ts';
-export { inertNotice, userPath } from './official_flags.ts';
+export { userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
 export type { Config, ConfigFile, ConfigOverrides } from './schema.ts';

@@ -10,8 +10,8 @@ import { type ArrayFile, readSafetensors, writePth, writeSafetensors } from '../
 import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
 import { convert } from '../../../src/run/checkpoints/convert.ts';
 import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';
+import { applyOverrides } from '../../../src/run/config/overrides.ts';
 import {
-  applyOverrides,
   buildModel,
   type Config,
   inspectFile,

@@ -5,14 +5,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
 import { instructionSets, packagedTuning } from '../../../src/kernels/tuning/index.ts';
-import {
-  loadConfig,
-  readCheckpointHeader,
-  readTuning,
-  saveCheckpoint,
-  tuningIdentity,
-  writeTuning,
-} from '../../../src/run/index.ts';
+import { loadConfig, readCheckpointHeader, saveCheckpoint } from '../../../src/run/index.ts';
+import { readTuning, tuningIdentity, writeTuning } from '../../../src/run/machine/tuning.ts';
 import { trainingState } from '../../../src/run/training/session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-tuning-'));

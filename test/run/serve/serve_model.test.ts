@@ -6,9 +6,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
 import { decodePng, imageGrid } from '../../../src/io/index.ts';
 import { Adam } from '../../../src/nn/index.ts';
+import { pixels } from '../../../src/run/data.ts';
 import {
   buildModel,
-  pixels,
   type SampleAnswer,
   type ServeOptions,
   sampleFromCheckpoint,
