@@ -77,7 +77,11 @@ export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */
   training = true;
 
-  /** Every tensor of this module and its children, in order of definition. @throws ValueError for a module that holds itself */
+  /**
+   * Every tensor of this module and its children, in order of definition.
+   * @throws ValueError for a module that holds itself
+   * @internal
+   */
   *slots(prefix = ''): Generator<Slot> {
     if (prefix === '') assertTree(this, '', []);
     for (const [key, value] of Object.entries(this)) {

@@ -13,11 +13,12 @@ export class Scope {
   private readonly parent: Scope | undefined;
   private closed = false;
 
+  /** Scopes are opened by `openScope`. @internal */
   constructor(parent: Scope | undefined) {
     this.parent = parent;
   }
 
-  /** Makes this scope the owner. */
+  /** Makes this scope the owner. @internal */
   adopt(tensor: Tensor): void {
     tensor.owner = this;
     this.tensors.push(tensor);

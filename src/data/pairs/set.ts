@@ -26,7 +26,7 @@ export class PairSet {
   readonly count: number;
   /** Of every pair. */
   readonly shape: PairShape;
-  /** In the order of their names; the pairs of one follow those of the one before. */
+  /** In the order of their names; the pairs of one follow those of the one before. @internal */
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
 
@@ -100,7 +100,7 @@ export class PairSet {
     for (const folder of this.folders) await folder.close();
   }
 
-  /** The folder of a pair of the set, and its number there. */
+  /** The folder of a pair of the set, and its number there. @internal */
   locate(index: number): { folder: PairFolder; index: number } {
     if (!isWhole(index, 0, this.count - 1))
       throw new ValueError(`the set has ${this.count} pairs, none of index ${describeValue(index)}`);
