@@ -7,15 +7,8 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  batchIndices,
-  checkPairs,
-  type PairPlan,
-  PairSet,
-  type PairShard,
-  quantisedRange,
-  refuseBroken,
-} from '../src/data/index.ts';
+import { batchIndices, checkPairs, type PairPlan, PairSet, type PairShard, quantisedRange } from '../src/data/index.ts';
+import { refuseBroken } from '../src/data/pairs/check.ts';
 import { shardLayout } from '../src/data/pairs/folder.ts';
 import { batchCount, batchRange, writeManifest } from '../src/data/pairs/manifest.ts';
 import { streams } from '../src/tensor/streams.ts';

@@ -3,7 +3,7 @@
 //   node examples/flow_in_worker.mjs [steps]
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { openDevice } from 'rectiflow';
-import { applyOverrides, loadConfig, train } from 'rectiflow/run';
+import { loadConfig, train } from 'rectiflow/run';
 
 if (isMainThread) {
   const steps = Number(process.argv[2] ?? 100);
@@ -21,10 +21,7 @@ if (isMainThread) {
   const { steps, workdir } = workerData;
   const controller = new AbortController();
   parentPort.on('message', () => controller.abort());
-  const config = applyOverrides(await loadConfig('digits'), [
-    { path: ['training', 'n_iters'], text: String(steps) },
-    { path: ['model', 'nf'], text: '16' },
-  ]);
+  const config = await loadConfig('digits', { training: { n_iters: steps }, model: { nf: 16 } });
   const { checkpoint } = await train(config, {
     workdir,
     device: await openDevice('cpu'),

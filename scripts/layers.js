@@ -36,7 +36,7 @@ run/report -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkp
 run/chain -> run/arguments.ts, run/config, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
-cli -> base, io, device, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/index.ts
+cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
 `.trim();
 
 const allowed = new Map(

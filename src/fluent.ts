@@ -1,10 +1,20 @@
 /// <reference types="node" preserve="true" />
-// The only place that hangs op methods on Tensor: `x.mul(2).sum()`. Optional: importing it is the opt-in.
+// Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
+import { cast } from './kernels/cast.ts';
+import { attention } from './kernels/composed/attention.ts';
+import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
+import * as fir from './kernels/fir.ts';
+import { groupNorm } from './kernels/group_norm.ts';
+import { mse } from './kernels/loss.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
+import { averagePool2d, maxPool2d } from './kernels/pooling.ts';
+import { dropout } from './kernels/random.ts';
 import * as reduce from './kernels/reduce.ts';
-import { softmax } from './kernels/softmax.ts';
+import { downsampleMean, upsampleNearest } from './kernels/resample.ts';
+import { resizeBilinear } from './kernels/resize.ts';
+import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
 import { Tensor } from './tensor/tensor.ts';
 
 const methods = {
@@ -22,6 +32,20 @@ const methods = {
   maximum: elementwise.maximum,
   /** The smaller of this and b, broadcast. */
   minimum: elementwise.minimum,
+  /** this = b as bool, broadcast. */
+  equal: elementwise.equal,
+  /** this != b as bool, broadcast. */
+  notEqual: elementwise.notEqual,
+  /** this < b as bool, broadcast. */
+  less: elementwise.less,
+  /** this <= b as bool, broadcast. */
+  lessEqual: elementwise.lessEqual,
+  /** this > b as bool, broadcast. */
+  greater: elementwise.greater,
+  /** this >= b as bool, broadcast. */
+  greaterEqual: elementwise.greaterEqual,
+  /** Elements of a where this is true, else of b, broadcast; this is bool. */
+  where: elementwise.where,
   /** -this. */
   neg: elementwise.neg,
   /** |this|. */
@@ -48,26 +72,68 @@ const methods = {
   square: elementwise.square,
   /** Limits to [min, max]. */
   clamp: elementwise.clamp,
+  /** The same values in another dtype. */
+  cast,
   /** Over all axes, or those given. */
   sum: reduce.sum,
   /** Over all axes, or those given. */
   mean: reduce.mean,
   /** The largest over all axes, or those given. */
   max: reduce.max,
-  /** Where the largest is along an axis, as i32. */
+  /** The index of the largest along an axis, as i32. */
   argmax: reduce.argmax,
   /** Along the last axis, or the one given. */
   softmax,
+  /** The logarithm of the softmax along the last axis, or the one given. */
+  logSoftmax,
+  /** (this - target)^2: the mean over all elements, the sum, or each. */
+  mse,
+  /** -log softmax(this)[label] of logits [N, classes] and labels [N], averaged, summed, or one for each sample. */
+  crossEntropy,
   /** The product of matrices. */
   matmul,
+  /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
+  conv2d,
+  /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */
+  attention,
+  /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
+  groupNorm,
+  /** Zeroes elements with probability p and scales the others by 1 / (1 - p). */
+  dropout,
+  /** The largest of every window of images [N, H, W, C]. */
+  maxPool2d,
+  /** The mean of every window of images [N, H, W, C]. */
+  averagePool2d,
+  /** [N, H, W, C] to [N, H factor, W factor, C], each pixel repeated. */
+  upsampleNearest,
+  /** [N, H, W, C] to [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
+  downsampleMean,
+  /** Images [N, H, W, C] in another size [height, width], by bilinear interpolation. */
+  resizeBilinear,
+  /** Filters images [N, H, W, C] and changes their size by whole factors. */
+  firResample: fir.firResample,
+  /** [N, H, W, C] to [N, 2 H, 2 W, C], filtered. */
+  firUpsample: fir.firUpsample,
+  /** [N, H, W, C] to [N, H / 2, W / 2, C], filtered. */
+  firDownsample: fir.firDownsample,
   /** The same elements in another shape. */
   reshape: movement.reshape,
   /** Axes in another order. */
   permute: movement.permute,
   /** The last two axes exchanged. */
   transpose: movement.transpose,
-  /** From the starts to before the ends, an axis each. */
+  /** Repeats axes of extent 1, and missing leading ones, up to a shape. */
+  broadcastTo: movement.broadcastTo,
+  /** From the starts to before the ends, one of each for each axis. */
   slice: movement.slice,
+  /** Cuts an axis into pieces: a number of equal ones, or one for each size. */
+  split: movement.split,
+  /** Adds [before, after] elements to each axis. */
+  pad: movement.pad,
+  /** Row index[k] of [R, ...] at row k; index is i32 [K]. */
+  gather: movement.gather,
+  /** f32 [..., depth] with 1 at each index; this is i32. */
+  oneHot: movement.oneHot,
 };
 
 type Methods = typeof methods;

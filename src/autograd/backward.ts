@@ -1,7 +1,7 @@
 // Reverse-mode differentiation: a topological sort of the graph, and a loop over it that runs the backward rule of each node.
 // pending.ts sums the gradients that arrive at a node, leaves.ts takes those of leaves.
 import { NotDifferentiableError } from '../errors.ts';
-import { scope } from '../tensor/scope.ts';
+import { scratch } from '../tensor/scope.ts';
 import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
 import { arithmetic } from './arithmetic.ts';
 import { startingGradient } from './cotangent.ts';
@@ -135,7 +135,7 @@ function runRule(
       `[${node.name}] backward() has already run through this graph; pass { retainGraph: true } to the first call`,
     );
   node.assertUnwritten();
-  return scope(() => {
+  return scratch(() => {
     const scaled = arrived.map((gradient) => gradient && prepareGradient(gradient, node.takesScaled));
     const grads = scaled.map((gradient) => gradient?.tensor ?? null);
     const grad = grads.find((t) => t !== null) as Tensor;

@@ -1,17 +1,11 @@
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
-import {
-  ASSUMED_NFE,
-  type ChainProgress,
-  type Config,
-  describeDuration,
-  describePlan,
-  estimateChain,
-  megabytes,
-  type ReportFigures,
-  runChain,
-  type StageEstimate,
-} from '../run/index.ts';
+import { estimateChain, type StageEstimate } from '../run/chain/estimate.ts';
+import { type ChainProgress, runChain } from '../run/chain/index.ts';
+import type { Config } from '../run/config/schema.ts';
+import { describeDuration, megabytes } from '../run/machine/resources.ts';
+import type { ReportFigures } from '../run/report/index.ts';
+import { ASSUMED_NFE, describePlan } from '../run/training/plan.ts';
 import { escapeJson, escapeText } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

@@ -1,4 +1,4 @@
-import { requireLabels, trainClassifier } from '../run/index.ts';
+import { requireLabels, trainClassifier } from '../run/eval/train_classifier.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

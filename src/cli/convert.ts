@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts';
-import { convert, findCheckpoint } from '../run/index.ts';
+import { convert } from '../run/checkpoints/convert.ts';
+import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf, note, partialOption } from './shared.ts';

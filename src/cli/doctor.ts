@@ -1,4 +1,4 @@
-import { examine, type Finding } from '../run/index.ts';
+import { examine, type Finding } from '../run/machine/doctor.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 

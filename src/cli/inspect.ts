@@ -1,6 +1,7 @@
 import { formatShape, UsageError } from '../errors.ts';
+import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { describeNotFinite } from '../run/checkpoints/finite.ts';
-import { findCheckpoint, inspectFile, inspectModel, type TensorLine } from '../run/index.ts';
+import { inspectFile, inspectModel, type TensorLine } from '../run/checkpoints/inspect.ts';
 import { escapeJson, escapeName, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf } from './shared.ts';

@@ -1,5 +1,6 @@
+import type { PairFinding } from '../data/pairs/check.ts';
 import { UsageError } from '../errors.ts';
-import { examinePairs, type PairFinding } from '../run/index.ts';
+import { examinePairs } from '../run/sampling/check_pairs.ts';
 import { escapeJson, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

@@ -1,6 +1,6 @@
 // Progress with the estimated time left, on standard error: a bar on a terminal, otherwise a line every few seconds.
 // Results go to standard output.
-import { describeDuration } from '../run/index.ts';
+import { describeDuration } from '../run/machine/resources.ts';
 import { endBar, showBar } from './screen.ts';
 
 export interface Progress {

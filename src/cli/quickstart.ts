@@ -1,4 +1,4 @@
-import { loadConfig } from '../run/index.ts';
+import { loadConfig } from '../run/config/index.ts';
 import type { Command } from './arguments.ts';
 import { reportKeys, runChainCommand } from './chain.ts';
 import { deviceOf, deviceOptions, withOverrides } from './shared.ts';

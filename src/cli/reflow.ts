@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { type Config, generatePairs, trainReflow } from '../run/index.ts';
+import type { Config } from '../run/config/schema.ts';
+import { generatePairs } from '../run/sampling/generate_pairs.ts';
+import { trainReflow } from '../run/training/reflow.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

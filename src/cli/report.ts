@@ -1,4 +1,5 @@
-import { reportedFlows, reportFlows } from '../run/index.ts';
+import { reportedFlows } from '../run/chain/flows.ts';
+import { reportFlows } from '../run/report/index.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';

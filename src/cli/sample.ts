@@ -1,7 +1,8 @@
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
-import { requireWritable } from '../io/index.ts';
-import { readLatents, sampleFromCheckpoint, sampleWriter } from '../run/index.ts';
+import { requireWritable } from '../io/atomic.ts';
+import { readLatents, sampleWriter } from '../run/sampling/output.ts';
+import { sampleFromCheckpoint } from '../run/sampling/sample.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

@@ -1,4 +1,4 @@
-import { serveSamples } from '../run/index.ts';
+import { serveSamples } from '../run/serve/index.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { sampleCommand } from './sample.ts';

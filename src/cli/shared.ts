@@ -4,22 +4,18 @@ import type { Device } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
 import { openDefaultDevice, openDevice, parseDeviceName } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
-import {
-  applyOverrides,
-  type Config,
-  findCheckpoint,
-  inertBeside,
-  inertNotice,
-  isOurs,
-  loadConfig,
-  missingKeys,
-  readCheckpointHeader,
-  resolveConfig,
-  type Task,
-  type TrainingStep,
-  type TrainOptions,
-  useNamedTuning,
-} from '../run/index.ts';
+import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
+import { findCheckpoint } from '../run/checkpoints/find.ts';
+import { isOurs } from '../run/checkpoints/open.ts';
+import type { TrainingStep } from '../run/checkpoints/training_step.ts';
+import { loadConfig, resolveConfig } from '../run/config/index.ts';
+import { inertBeside } from '../run/config/inert.ts';
+import { inertNotice } from '../run/config/official_flags.ts';
+import { applyOverrides } from '../run/config/overrides.ts';
+import { missingKeys, type Task } from '../run/config/requirements.ts';
+import type { Config } from '../run/config/schema.ts';
+import { useNamedTuning } from '../run/machine/tuning.ts';
+import type { TrainOptions } from '../run/training/session.ts';
 import { escapeJson, escapeText } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -88,7 +84,7 @@ export function note(text: string): void {
 /** The configuration of --config, with the overrides. @param used see withOverrides */
 export async function configOf(parsed: Parsed, used: readonly string[] = []): Promise<Config> {
   checkDevice(parsed);
-  const config = withOverrides(parsed, await loadConfig(parsed.required('config'), note), used);
+  const config = withOverrides(parsed, await loadConfig(parsed.required('config'), {}, note), used);
   const folder = parsed.text('eval_folder');
   return folder === undefined ? config : applyOverrides(config, [{ path: ['eval', 'folder'], text: folder }]);
 }
@@ -124,7 +120,7 @@ export function namedCheckpoint(parsed: Parsed): string {
 /** The configuration of --config, or else the one in the checkpoint, with the overrides. */
 export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<Config> {
   const named = parsed.text('config');
-  if (named) return withOverrides(parsed, await loadConfig(named, note));
+  if (named) return withOverrides(parsed, await loadConfig(named, {}, note));
   if (!(await isOurs(path)))
     throw new UsageError(`${path} holds no configuration; give that of its network by --config NAME`);
   return withOverrides(parsed, await resolveConfig((await readCheckpointHeader(path)).config, path));

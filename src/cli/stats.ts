@@ -1,4 +1,5 @@
-import { buildStatistics, openFeatures, statisticsPath } from '../run/index.ts';
+import { openFeatures } from '../run/eval/features.ts';
+import { buildStatistics, statisticsPath } from '../run/eval/reference_statistics.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

@@ -1,4 +1,4 @@
-import { train } from '../run/index.ts';
+import { train } from '../run/training/train.ts';
 import type { Command } from './arguments.ts';
 import { configOf, deviceOf, requireKeys, runOptions, showPlan } from './shared.ts';
 import { runTraining } from './training.ts';

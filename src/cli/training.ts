@@ -1,7 +1,10 @@
 // Shared by the commands that train: progress on the screen, a transcript in the work directory, a summary.
 import { join } from 'node:path';
 import { appendText } from '../io/file.ts';
-import { type Config, describePlan, megabytes, type TrainOptions, type TrainResult } from '../run/index.ts';
+import type { Config } from '../run/config/schema.ts';
+import { megabytes } from '../run/machine/resources.ts';
+import { describePlan } from '../run/training/plan.ts';
+import type { TrainOptions, TrainResult } from '../run/training/session.ts';
 import { escapeText } from '../text.ts';
 import { runInterruptible } from './interrupt.ts';
 import { say } from './screen.ts';

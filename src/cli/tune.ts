@@ -1,7 +1,8 @@
 import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
-import { requireWritable } from '../io/index.ts';
-import { tune, writeTuning } from '../run/index.ts';
+import { requireWritable } from '../io/atomic.ts';
+import { tune } from '../run/machine/tune.ts';
+import { writeTuning } from '../run/machine/tuning.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';

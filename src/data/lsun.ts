@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
-import { asFileError } from '../io/index.ts';
+import { asFileError } from '../io/file.ts';
 import { isSystemName } from '../io/system_names.ts';
 import { type ImageDataset, partKind } from './dataset.ts';
 import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';

@@ -72,31 +72,48 @@ export interface Device {
   readonly exact: boolean;
   /** A short description for people. */
   readonly description: string;
-  /** The maximum number of workers that run tasks of a kernel at once; per-worker scratch memory is sized by it. */
+  /**
+   * The maximum number of workers that run tasks of a kernel at once; per-worker scratch memory is sized by it.
+   * @internal
+   */
   readonly workers: number;
-  /** Present on CUDA devices of sm_90a, whose kernels read through tensor maps. */
+  /** Present on CUDA devices of sm_90a, whose kernels read through tensor maps. @internal */
   readonly tensorMaps?: TensorMaps;
 
-  /** @throws DeviceError when no memory is left. */
+  /**
+   * @throws DeviceError when no memory is left.
+   * @internal
+   */
   allocate(bytes: number): number;
-  /** Frees memory for reuse. @throws DeviceError for an address that is not allocated */
+  /**
+   * Frees memory for reuse.
+   * @throws DeviceError for an address that is not allocated
+   * @internal
+   */
   free(address: number): void;
-  /** Copies all of `source` from the host to the device. */
+  /** Copies all of `source` from the host to the device. @internal */
   upload(address: number, source: HostArray): void;
-  /** Copies from the device to the host after all enqueued work is done. */
+  /** Copies from the device to the host after all enqueued work is done. @internal */
   download(address: number, target: HostArray): void;
-  /** Copies within the device. */
+  /** Copies within the device. @internal */
   copy(target: number, source: number, bytes: number): void;
-  /** Sets every byte to `byte`. */
+  /** Sets every byte to `byte`. @internal */
   fill(address: number, bytes: number, byte: number): void;
 
-  /** The kernels of a module, compiled at first use. @throws CompileError, DeviceError for a module of another device */
+  /**
+   * The kernels of a module, compiled at first use.
+   * @throws CompileError, DeviceError for a module of another device
+   * @internal
+   */
   load<Names extends string>(module: KernelModule<Names>): Launchers<Names>;
-  /** The same for CUDA modules; the launchers take a grid first and return nothing. */
+  /** The same for CUDA modules; the launchers take a grid first and return nothing. @internal */
   load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
-  /** Compiles the modules that are written for this device before their first use. */
+  /** Compiles the modules that are written for this device before their first use. @internal */
   prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
-  /** The address of an int32 table (strides, sizes) with these values; uploaded once and kept for the device's lifetime. */
+  /**
+   * The address of an int32 table (strides, sizes) with these values; uploaded once and kept for the device's lifetime.
+   * @internal
+   */
   table(values: readonly number[]): number;
 
   /**
@@ -106,9 +123,13 @@ export interface Device {
    * @throws RecordingError, naming the last kernel, if `work` reads values back, uploads values, compiles, or frees memory that was
    * allocated before the recording
    * @param expectedBytes estimated peak memory of `work`, reserved in one piece to avoid fragmentation
+   * @internal
    */
   record(work: () => void, expectedBytes?: number): Recording;
-  /** Milliseconds that the device needs for what `work` enqueues; waits for it. Absent where the host's clock suffices. */
+  /**
+   * Milliseconds that the device needs for what `work` enqueues; waits for it. Absent where the host's clock suffices.
+   * @internal
+   */
   time?(work: () => void): number;
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;

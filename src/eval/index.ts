@@ -21,7 +21,6 @@ export {
   inceptionScore,
   type KernelDistance,
   kernelDistance,
-  kernelDistanceNeeds,
 } from './scores.ts';
 export { type DataStatistics, readStatistics, writeActivations, writeStatistics } from './statistics.ts';
 export { readStateArrays, type StateArrays } from './weights.ts';

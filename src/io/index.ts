@@ -1,10 +1,9 @@
 /// <reference types="node" preserve="true" />
 // The public names of `rectiflow/io`: readers and writers of file formats.
 export { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
-export { removeLeftovers, requireWritable, writeFileAtomic } from './atomic.ts';
+export { writeFileAtomic } from './atomic.ts';
 export { type DownloadFileOptions, downloadFile } from './download.ts';
-export { crc32c, EventFile, type EventImage } from './events.ts';
-export { asFileError } from './file.ts';
+export { EventFile, type EventImage } from './events.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
 export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';

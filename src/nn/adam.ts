@@ -61,6 +61,7 @@ export type AdamState = (typeof adamStates)[number];
 /** The optimiser of a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
 export class Adam {
   readonly options: AdamOptions;
+  /** The memory of all parameters and gradients. @internal */
   readonly arena: ParameterArena;
   private readonly firstMoment: Tensor;
   private readonly secondMoment: Tensor;
@@ -106,6 +107,7 @@ export class Adam {
    * The host's half of `step`: counts the next update and uploads its step size, correction and share of the average
    * for the kernel.
    * @throws ValueError while `withEma` runs, or for a parameter or a grad that has been replaced by another tensor
+   * @internal
    */
   advance(): void {
     this.assertTrained('Adam.step');
@@ -117,7 +119,7 @@ export class Adam {
     schedule.device.upload(schedule.address, scheduleOf(step, { learningRate, beta1, beta2, emaDecay }));
   }
 
-  /** Takes back an `advance` whose update was not made, and zeroes the gradients. */
+  /** Takes back an `advance` whose update was not made, and zeroes the gradients. @internal */
   abandon(): void {
     this.updates--;
     withoutInterruption(() => this.arena.zeroGradients());
@@ -126,6 +128,7 @@ export class Adam {
   /**
    * The device's half of `step`: the same work each time, so it can be recorded. Skips the update if the norm is not
    * finite.
+   * @internal
    */
   update(): Tensor {
     return withoutInterruption(() => this.updateAll());

@@ -2,7 +2,6 @@
 // The public names of `rectiflow/nn`: modules, the UNet, the optimiser.
 export { activate, type Nonlinearity } from './activation.ts';
 export { Adam, type AdamOptions, type AdamState, adamStates } from './adam.ts';
-export { ParameterArena } from './arena.ts';
 export { AttentionBlock } from './blocks/attention.ts';
 export { Combine } from './blocks/combine.ts';
 export type { BlockContext } from './blocks/context.ts';

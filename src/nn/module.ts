@@ -84,6 +84,7 @@ export abstract class Module {
   /**
    * Every tensor of this module and its children, in order of definition.
    * @throws ValueError for a module that contains itself
+   * @internal
    */
   *slots(prefix = ''): Generator<Slot> {
     if (prefix === '') assertTree(this, '', []);

@@ -49,6 +49,7 @@ type TimeAddends = ReadonlyMap<Module, Tensor> | undefined;
 
 export class UNet extends Module {
   readonly options: Required<UNetOptions>;
+  /** What the dropout of all blocks draws from next. @internal */
   readonly dropoutState: DropoutState;
   readonly fourier: FourierEmbedding | undefined;
   readonly time1: Linear | undefined;

@@ -1,8 +1,11 @@
 // Who frees what: a scope owns the tensors made while it is open and, when it closes, frees those that it does not
 // return. Tensors made outside any scope live until they are disposed.
+import { types } from 'node:util';
 import { checkArgument, kinds } from '../arguments.ts';
+import { deviceKind } from '../device/device.ts';
 import { ArgumentError, ValueError } from '../errors.ts';
-import { Tensor } from './tensor.ts';
+import { TensorSearch } from './search.ts';
+import type { Tensor } from './tensor.ts';
 
 /** What `openScope` gives. */
 export class Scope {
@@ -10,11 +13,12 @@ export class Scope {
   private readonly parent: Scope | undefined;
   private closed = false;
 
+  /** Scopes are opened by `openScope`. @internal */
   constructor(parent: Scope | undefined) {
     this.parent = parent;
   }
 
-  /** Makes this scope the owner. */
+  /** Makes this scope the owner. @internal */
   adopt(tensor: Tensor): void {
     tensor.owner = this;
     this.tensors.push(tensor);
@@ -33,19 +37,24 @@ export class Scope {
     }
   }
 
-  /** Frees every tensor still owned, but hands those found in `result` to the enclosing scope. */
+  /**
+   * Frees every tensor still owned, but hands those found in `result` to the enclosing scope.
+   * @throws ArgumentError as `scope` does, after it freed all of them
+   */
   close(result?: unknown): void {
     if (this.closed) return;
     this.closed = true;
-    const returned = new Set<Tensor>();
-    collectTensors(result, returned, 0);
-    for (const tensor of this.tensors) {
-      if (tensor.owner !== this) continue;
+    const owned = this.tensors.filter((t) => t.owner === this);
+    this.tensors.length = 0;
+    if (owned.length === 0) return;
+    const { tensors: returned, hidden } = new TensorSearch(result, 'result', isLeaf);
+    const refused = hidden !== undefined && owned.some((t) => !returned.has(t));
+    for (const tensor of owned) {
       tensor.owner = undefined;
-      if (!returned.has(tensor)) tensor.dispose();
+      if (refused || !returned.has(tensor)) tensor.dispose();
       else this.parent?.adopt(tensor);
     }
-    this.tensors.length = 0;
+    if (refused) throw hiddenTensors('scope', 'a result', hidden);
   }
 
   /** For `using s = openScope()`. */
@@ -62,23 +71,41 @@ export function activeScope(): Scope | undefined {
 }
 
 /**
- * Runs `fn` and frees every tensor made in it, except those it returns (alone, or inside arrays and plain objects).
+ * Runs `fn` and frees every tensor made in it, except those in its result: a tensor, or tensors in arrays, plain objects, Maps (keys
+ * and values), Sets and the properties of class instances, nested to any depth. The gradient of a tensor belongs to the tensor.
+ * JavaScript cannot look into functions, accessors, private fields (`#name`), Proxies, Promises, weak collections, iterators and
+ * generators: a result that holds one is refused where the scope has tensors to free, since they may be hidden in it.
  * `fn` must be synchronous; for async code open a scope with `openScope`.
+ * @throws ArgumentError for a result that may hide tensors, with the path to the part that may; all tensors are freed then
  */
 export function scope<T>(fn: () => T): T {
   const inner = new Scope(active);
   let result: T | undefined;
   try {
-    result = inner.run(fn);
-    if (result instanceof Promise)
+    const returned = inner.run(fn);
+    if (types.isPromise(returned))
       throw new ArgumentError(
         'scope',
         'a synchronous function (use openScope() with await)',
         'one that returns a Promise',
       );
-    return result;
+    result = returned;
+    return returned;
   } finally {
     inner.close(result);
+  }
+}
+
+/**
+ * Runs `fn` and frees every tensor made in it, without a look at the result: for results whose tensors no scope owns.
+ * @internal
+ */
+export function scratch<T>(fn: () => T): T {
+  const inner = new Scope(active);
+  try {
+    return inner.run(fn);
+  } finally {
+    inner.close();
   }
 }
 
@@ -87,22 +114,23 @@ export function openScope(): Scope {
   return new Scope(active);
 }
 
-/** Takes tensors out of every scope: they live until they are disposed. Returns its argument. */
+/**
+ * Takes tensors out of every scope: they live until they are disposed. Returns its argument, in which it finds tensors as `scope` does.
+ * @throws ArgumentError for a value that may hide tensors, with the path to the part that may
+ */
 export function keep<T>(value: T): T {
-  const tensors = new Set<Tensor>();
-  collectTensors(value, tensors, 0);
+  const { tensors, hidden } = new TensorSearch(value, 'value', isLeaf);
+  if (hidden !== undefined) throw hiddenTensors('keep', 'a value', hidden);
   for (const tensor of tensors) tensor.owner = undefined;
   return value;
 }
 
-const DEEPEST = 8;
+/** A device holds no tensors, and those of another scope are not part of a result. */
+function isLeaf(value: object): boolean {
+  return value instanceof Scope || deviceKind.accepts(value);
+}
 
-function collectTensors(value: unknown, found: Set<Tensor>, depth: number): void {
-  if (Tensor.is(value)) found.add(value);
-  else if (depth < DEEPEST && value !== null && typeof value === 'object') {
-    if (Array.isArray(value)) for (const item of value) collectTensors(item, found, depth + 1);
-    else if (value instanceof Map) for (const item of value.values()) collectTensors(item, found, depth + 1);
-    else if (Object.getPrototypeOf(value) === Object.prototype)
-      for (const item of Object.values(value)) collectTensors(item, found, depth + 1);
-  }
+function hiddenTensors(op: string, what: string, hidden: string): ArgumentError {
+  const structures = 'arrays, plain objects, Maps, Sets and properties of class instances';
+  return new ArgumentError(op, `${what} with tensors in ${structures} alone`, `${hidden}, which may hide tensors`);
 }

@@ -48,14 +48,15 @@ const BRAND = Symbol.for('rectiflow.Tensor');
 export class Tensor {
   /** For messages; a parameter's is its path in the module. */
   label: string | undefined;
-  /** A parameter's values as bf16, which the optimiser keeps up to date. */
+  /** A parameter's values as bf16, which the optimiser keeps up to date. @internal */
   bf16: Tensor | null = null;
-  /** The op that made it, while gradients may be asked through it. */
+  /** The op that made it, while gradients may be asked through it. @internal */
   source: GradientSource | undefined;
-  /** Which output of `source` this is. */
+  /** Which output of `source` this is. @internal */
   sourceOutput = 0;
-  /** Set where the path to parameters ends in an op without a gradient: that op's reason. */
+  /** Set where the path to parameters ends in an op without a gradient: that op's reason. @internal */
   blocked: string | undefined;
+  /** The scope that frees it. @internal */
   owner: Scope | undefined;
   // Kernels trust these, so nobody can change them from outside.
   readonly #storage: Storage;
@@ -67,7 +68,7 @@ export class Tensor {
   #grad: Tensor | null = null;
   #freed = false;
 
-  /** Takes over one reference to `storage`. */
+  /** Takes over one reference to `storage`. @internal */
   constructor(storage: Storage, byteOffset: number, shape: Shape, dtype: Dtype) {
     if (!(storage instanceof Storage))
       throw new ArgumentError(
@@ -96,6 +97,7 @@ export class Tensor {
     return typeof value === 'object' && value !== null && #storage in value;
   }
 
+  /** Marks tensors of every copy of this package. @internal */
   get [BRAND](): true {
     return true;
   }
@@ -113,11 +115,12 @@ export class Tensor {
     return this.#size;
   }
 
+  /** The memory in which it is a window. @internal */
   get storage(): Storage {
     return this.#storage;
   }
 
-  /** First byte within the storage. */
+  /** First byte within the storage. @internal */
   get byteOffset(): number {
     return this.#byteOffset;
   }
@@ -166,13 +169,20 @@ export class Tensor {
     return this.#freed;
   }
 
-  /** Where the first element lies, as a number of the device. @throws UseAfterFreeError */
+  /**
+   * Where the first element lies, as a number of the device.
+   * @throws UseAfterFreeError
+   * @internal
+   */
   get address(): number {
     this.assertAlive('an op');
     return this.#storage.address + this.#byteOffset;
   }
 
-  /** @throws UseAfterFreeError naming this tensor and what wanted it */
+  /**
+   * @throws UseAfterFreeError naming this tensor and what wanted it
+   * @internal
+   */
   assertAlive(user: string): void {
     if (this.#freed)
       throw new UseAfterFreeError(
@@ -180,7 +190,7 @@ export class Tensor {
       );
   }
 
-  /** "tensor 'blocks.0.weight' f32 [3, 4]", for messages. */
+  /** "tensor 'blocks.0.weight' f32 [3, 4]", for messages. @internal */
   describe(): string {
     const origin = this.label ? ` '${this.label}'` : this.source ? ` of ${this.source.name}` : '';
     return `tensor${origin} ${this.dtype} ${formatShape(this.shape)}`;

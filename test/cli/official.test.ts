@@ -8,7 +8,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { userPath } from '../../src/run/config/official_flags.ts';
-import { applyOverrides, loadConfig, missingKeys, presetNames } from '../../src/run/index.ts';
+import { applyOverrides } from '../../src/run/config/overrides.ts';
+import { missingKeys } from '../../src/run/config/requirements.ts';
+import { loadConfig, presetNames } from '../../src/run/index.ts';
 import { officialLines, second, teacher, wordsOf } from './official_lines.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));

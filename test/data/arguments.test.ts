@@ -5,6 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import * as data from '../../src/data/index.ts';
+import { refuseBroken } from '../../src/data/pairs/check.ts';
+import { meanNfe } from '../../src/data/pairs/manifest.ts';
+import { isReal } from '../../src/data/pairs/set.ts';
+import { ChannelStatistics } from '../../src/data/pairs/statistics.ts';
+import { isFlipped } from '../../src/data/scaling.ts';
 import { ArgumentError } from '../../src/errors.ts';
 import { faultsOf } from '../support/garbage.ts';
 
@@ -93,9 +98,10 @@ it('refuses garbage by name, leaves no file and terminates', async () => {
     toPixels: [[values, { centered: true, rounding: 'floor' }]],
     shuffledIndex: [[1, 4, 0, 1]],
   };
-  const instances = { dataset, PairSet: set, PairWriter: writer, ChannelStatistics: new data.ChannelStatistics(1) };
+  const instances = { dataset, PairSet: set, PairWriter: writer, ChannelStatistics: new ChannelStatistics(1) };
   const excluded = { 'PairSet.close': 'the others need it open', 'PairWriter.close': 'the others need it open' };
-  expect(await faultsOf(data, { valid, instances, excluded })).toEqual([]);
+  const internal = { ChannelStatistics, isFlipped, isReal, meanNfe, refuseBroken };
+  expect(await faultsOf({ ...data, ...internal }, { valid, instances, excluded })).toEqual([]);
 });
 
 it('checks every key of a plan of pairs', async () => {

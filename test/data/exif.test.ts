@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ImageDataset, openImageFolder, openLsun } from '../../src/data/index.ts';
-import { inertBeside, loadDataset, statisticsPath } from '../../src/run/index.ts';
+import { inertBeside } from '../../src/run/config/inert.ts';
+import { statisticsPath } from '../../src/run/eval/reference_statistics.ts';
+import { loadDataset } from '../../src/run/index.ts';
 import { configWith } from '../support/config.ts';
 import { lmdbOf } from '../support/lmdb.ts';
 

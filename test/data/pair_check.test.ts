@@ -13,14 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import {
-  checkPairs,
-  type PairCheckOptions,
-  PairSet,
-  readManifest,
-  refuseBroken,
-  writePairFile,
-} from '../../src/data/index.ts';
+import { checkPairs, type PairCheckOptions, PairSet, readManifest, writePairFile } from '../../src/data/index.ts';
+import { refuseBroken } from '../../src/data/pairs/check.ts';
 import { NoiseStatistics, normalDistribution, reasonsAgainstNoise } from '../../src/data/pairs/statistics.ts';
 import { readNpy, writeNpy } from '../../src/io/index.ts';
 import { fillNormals } from '../../src/tensor/philox.ts';

@@ -15,8 +15,9 @@ import {
 import { type ArrayFile, readNpz, toFloat32 } from '../../src/io/index.ts';
 import { fromOfficial, type OfficialEntry, officialEntries } from '../../src/nn/official_names.ts';
 import type { UNet } from '../../src/nn/unet.ts';
+import { openCheckpoint } from '../../src/run/checkpoints/open.ts';
 import type { Config } from '../../src/run/config/index.ts';
-import { type Checkpoint, loadConfig, loadModel, openCheckpoint } from '../../src/run/index.ts';
+import { type Checkpoint, loadConfig, loadModel } from '../../src/run/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import { optimizerOf } from '../../src/run/training/session.ts';
 import { tensor } from '../../src/tensor/create.ts';

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FileError } from '../../src/errors.ts';
-import { requireWritable, writeFileAtomic } from '../../src/io/index.ts';
+import { requireWritable } from '../../src/io/atomic.ts';
+import { writeFileAtomic } from '../../src/io/index.ts';
 import { temporaryFolder } from './files.ts';
 
 const failure = vi.hoisted(() => ({ code: '', at: '' }));

@@ -10,7 +10,8 @@ import { FileError } from '../../src/errors.ts';
 import { parseJsonFile } from '../../src/io/json.ts';
 import { packagedTuning } from '../../src/kernels/tuning/index.ts';
 import { keepBest } from '../../src/run/eval/best.ts';
-import { loadConfig, readTuning } from '../../src/run/index.ts';
+import { loadConfig } from '../../src/run/index.ts';
+import { readTuning } from '../../src/run/machine/tuning.ts';
 import { configWith } from '../support/config.ts';
 import { makePairs } from '../support/pairs.ts';
 

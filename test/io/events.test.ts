@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { expect, it, vi } from 'vitest';
-import { crc32c, EventFile } from '../../src/io/index.ts';
+import { crc32c } from '../../src/io/events.ts';
+import { EventFile } from '../../src/io/index.ts';
 
 // RFC 3720, B.4.
 it.each<[string, Uint8Array, number]>([

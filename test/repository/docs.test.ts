@@ -11,16 +11,21 @@ import { beforeAll, describe, expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const typedoc = join(dirname(createRequire(import.meta.url).resolve('typedoc/package.json')), 'bin/typedoc');
 const out = mkdtempSync(join(tmpdir(), 'rectiflow-docs-'));
+const json = join(out, 'public.json');
 const readJson = (name: string) => JSON.parse(readFileSync(join(root, name), 'utf8'));
 
 describe('npm run docs', () => {
   beforeAll(() => {
     // `npm run check` checks the types.
-    const { stdout, stderr, status } = spawnSync(process.execPath, [typedoc, '--out', out, '--skipErrorChecking'], {
-      cwd: root,
-      encoding: 'utf8',
-      env: { ...process.env, NO_COLOR: '1' },
-    });
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [typedoc, '--out', out, '--json', json, '--skipErrorChecking'],
+      {
+        cwd: root,
+        encoding: 'utf8',
+        env: { ...process.env, NO_COLOR: '1' },
+      },
+    );
     expect(`${stdout}${stderr}`).not.toMatch(/warning|error/);
     expect(status).toBe(0);
   }, 120_000);
@@ -78,4 +83,77 @@ it('test/README.md names tests that exist', () => {
   expect(named.length).toBeGreaterThan(20);
   const exists = (path: string) => ['', '.test.ts'].some((ending) => existsSync(join(root, 'test', path + ending)));
   expect(named.filter((path) => !exists(path))).toEqual([]);
+});
+
+interface Reflection {
+  name: string;
+  children?: Reflection[];
+}
+
+/** Names of the members that the documentation shows. */
+function membersOf(module: string, name: string): string[] {
+  const { children = [] } = JSON.parse(readFileSync(json, 'utf8')) as Reflection;
+  const found = children.find((one) => one.name === module)?.children?.find((one) => one.name === name);
+  return (found?.children ?? []).map((member) => member.name);
+}
+
+it.each<[module: string, name: string, members: string[]]>([
+  [
+    'index',
+    'Device',
+    [
+      ...[
+        'computesBf16',
+        'description',
+        'exact',
+        'kind',
+        'memory',
+        'name',
+        'precision',
+        'resetHighWater',
+        'synchronize',
+      ],
+    ],
+  ],
+  ['index', 'Scope', ['[dispose]', 'close', 'run']],
+  [
+    'nn',
+    'Adam',
+    [...['constructor', 'dispose', 'learningRate', 'minimize', 'options', 'restore', 'state', 'step', 'withEma']],
+  ],
+  [
+    'nn',
+    'Module',
+    [
+      ...['[dispose]', 'constructor', 'dispose', 'eval', 'loadStateDict', 'namedParameters', 'namedTensors'],
+      ...['parameterCount', 'stateDict', 'train', 'training'],
+    ],
+  ],
+  ['data', 'PairSet', ['close', 'count', 'load', 'open', 'shape']],
+])('of %s: %s has no internal member', (module, name, members) => {
+  expect(membersOf(module, name).sort()).toEqual(members);
+});
+
+it('of index: Tensor has its data, its gradient and the ops as methods', async () => {
+  const members = new Set(membersOf('index', 'Tensor'));
+  const { Tensor } = await import('../../src/index.ts');
+  const before = new Set(Object.getOwnPropertyNames(Tensor.prototype));
+  await import('../../src/fluent.ts');
+  for (const method of Object.getOwnPropertyNames(Tensor.prototype)) if (!before.has(method)) members.delete(method);
+  expect([...members].sort()).toEqual([
+    ...[
+      '[custom]',
+      '[dispose]',
+      'backward',
+      'data',
+      'dataSync',
+      'device',
+      'dispose',
+      'disposed',
+      'dtype',
+      'grad',
+      'is',
+    ],
+    ...['item', 'label', 'rank', 'requireGrad', 'requiresGrad', 'shape', 'size', 'toString', 'write'],
+  ]);
 });

@@ -1,5 +1,6 @@
-// Every export of rectiflow/run reports wrong arguments with a RectiflowError that names function, expectation and
-// value, before it touches any file. Functions that would take long are only called with an option that they refuse.
+// Every export of rectiflow/run, and every function that the commands use, reports wrong arguments with a RectiflowError that
+// names function, expectation and value, before it touches any file. Functions that would take long are only called with an
+// option that they refuse.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,23 @@ import { digitsDataset } from '../../src/data/index.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { ArgumentError, ConfigError, FileError, type RectiflowError } from '../../src/errors.ts';
 import { Adam } from '../../src/nn/index.ts';
+import { chainStages } from '../../src/run/chain/stages.ts';
+import { unetOptions } from '../../src/run/checkpoints/model.ts';
+import { isOurs, openCheckpoint } from '../../src/run/checkpoints/open.ts';
+import { inertBeside } from '../../src/run/config/inert.ts';
+import { inertNotice } from '../../src/run/config/official_flags.ts';
+import { applyOverrides } from '../../src/run/config/overrides.ts';
+import { missingKeys } from '../../src/run/config/requirements.ts';
+import { pixels } from '../../src/run/data.ts';
+import { buildStatistics, statisticsPath } from '../../src/run/eval/reference_statistics.ts';
+import { requireLabels } from '../../src/run/eval/train_classifier.ts';
 import * as run from '../../src/run/index.ts';
+import { describeDuration, megabytes } from '../../src/run/machine/resources.ts';
+import { tune } from '../../src/run/machine/tune.ts';
+import { readTuning, tuningIdentity, useNamedTuning, writeTuning } from '../../src/run/machine/tuning.ts';
+import { trainingLoop } from '../../src/run/training/loop.ts';
+import { describePlan } from '../../src/run/training/plan.ts';
+import { makeFolder } from '../../src/run/workdir/workdir.ts';
 import { configWith } from '../support/config.ts';
 import { faultsOf } from '../support/garbage.ts';
 
@@ -17,7 +34,7 @@ afterEach(() => vi.unstubAllGlobals());
 const device = await openDevice('cpu');
 const config = await configWith('digits', {
   'model.nf': 8,
-  'model.ch_mult': '(1,)',
+  'model.ch_mult': [1],
   'model.num_res_blocks': 1,
   'eval.features': 'pixels',
 });
@@ -25,6 +42,32 @@ const model = run.buildModel(config, device);
 const optimizer = new Adam(model, { learningRate: 1e-3 });
 const dataset = await digitsDataset('train');
 const network = await run.openFeatures(config, { device });
+
+/** Functions that the commands use and the package does not export. */
+const internal = {
+  applyOverrides,
+  buildStatistics,
+  chainStages,
+  describeDuration,
+  describePlan,
+  inertBeside,
+  inertNotice,
+  isOurs,
+  makeFolder,
+  megabytes,
+  missingKeys,
+  openCheckpoint,
+  pixels,
+  readTuning,
+  requireLabels,
+  statisticsPath,
+  trainingLoop,
+  tune,
+  tuningIdentity,
+  unetOptions,
+  useNamedTuning,
+  writeTuning,
+};
 
 /** An option that is refused only after everything before it was read. */
 const refused = { device: 5 };
@@ -64,7 +107,7 @@ const valid = {
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
   inertBeside: [[config, ['sampling.sample_N']]],
   inertNotice: [[['sampling.snr']]],
-  loadConfig: [['digits', () => {}]],
+  loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],
   resolveConfig: [
     [{}, 'here'],
@@ -113,6 +156,7 @@ const valid = {
   train: [[config, training]],
   tune: [[device, { turns: -1 }]],
   readTuning: [['no such']],
+  useTuningFile: [['no such']],
   tuningIdentity: [[device]],
   writeTuning: [['a.json', {}, origin]],
   makeFolder: [['a']],
@@ -129,12 +173,12 @@ it('refuses invalid values by name, leaves no file, and returns', async () => {
     examine: 'takes no arguments and compiles every kernel',
     tune: 'measures for minutes where the device and no more is given; see below',
   };
-  expect(await faultsOf(run, { valid, instances, excluded })).toEqual([]);
+  expect(await faultsOf({ ...run, ...internal }, { valid, instances, excluded })).toEqual([]);
 });
 
 it('tune refuses everything but a device and its options', async () => {
   for (const values of [[], [5], [null], [device, 5], [device, { turns: 0 }], [device, { turn: 1 }]])
-    await expect((run.tune as (...v: unknown[]) => unknown)(...values)).rejects.toThrow(ArgumentError);
+    await expect((tune as (...v: unknown[]) => unknown)(...values)).rejects.toThrow(ArgumentError);
 });
 
 /** Every option of every function: a value of the wrong type names the option. */
@@ -149,7 +193,7 @@ it('names each option of the wrong type', async () => {
 
 it('refuses a batch of the wrong size from an objective', async () => {
   const wrong = { ...objective, fetch: async () => [new Float32Array(2)] };
-  const looped = run.trainingLoop({
+  const looped = trainingLoop({
     model,
     optimizer,
     objective: wrong as never,
@@ -163,7 +207,7 @@ it('refuses a batch of the wrong size from an objective', async () => {
 
 it('refuses a return value of the wrong type from an objective', async () => {
   const loop = (wrong: object) =>
-    run.trainingLoop({ model, optimizer, objective: wrong as never, device, batchSize: 1, from: 0, total: 1 });
+    trainingLoop({ model, optimizer, objective: wrong as never, device, batchSize: 1, from: 0, total: 1 });
   await expect(loop({ ...objective, fetch: async () => undefined })).rejects.toThrow(
     '[trainingLoop] expected what fetch returns to be a list of arrays, got undefined',
   );
@@ -191,7 +235,7 @@ it.each<[call: () => unknown, type: new (...values: never[]) => RectiflowError, 
     /^add --config\.reflow\.last_flow_ckpt FILE: /,
   ],
   [
-    () => run.chainStages({ ...config, chain: { ...config.chain, flows: 1e9 } }, 'w'),
+    () => chainStages({ ...config, chain: { ...config.chain, flows: 1e9 } }, 'w'),
     ConfigError,
     /chain\.flows: .*got 1000000000/,
   ],
@@ -256,6 +300,6 @@ it('touches no file before all arguments are checked', async () => {
   const workdir = join(folder, 'run');
   await expect(run.train({ ...config, seed: -1 }, { workdir, device })).rejects.toThrow(ConfigError);
   await expect(run.runChain(config, { workdir, device, onStages() {} } as never)).rejects.toThrow(ArgumentError);
-  await expect(run.isOurs(workdir)).resolves.toBe(false);
+  await expect(isOurs(workdir)).resolves.toBe(false);
   expect(() => run.findCheckpoint(workdir)).toThrow(/no such file/);
 });

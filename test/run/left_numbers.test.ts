@@ -44,7 +44,7 @@ describe('run.json', () => {
     ['left_out', '[-1, 0]'],
   ])('with %s %s is ignored', async (key, list) => {
     const config = await configWith('digits', {
-      ...{ 'model.nf': 8, 'model.ch_mult': '[1]', 'model.num_res_blocks': 1, 'model.attn_resolutions': '[]' },
+      ...{ 'model.nf': 8, 'model.ch_mult': [1], 'model.num_res_blocks': 1, 'model.attn_resolutions': [] },
       ...{ 'eval.num_samples': 3, 'eval.batch_size': 2, 'sampling.sample_N': 1 },
     });
     using model = buildModel(config, device);

@@ -1,8 +1,14 @@
-/** Configurations of tests: a preset with a few keys changed, as the command line would. */
-import { applyOverrides, type Config, loadConfig } from '../../src/run/index.ts';
+/** Configurations of tests: a preset with a few keys changed, named by dotted paths that tables of tests can merge. */
+import { loadConfig } from '../../src/run/config/index.ts';
+import type { Config, ConfigOverrides } from '../../src/run/config/schema.ts';
+import { merge, type Tree } from '../../src/run/config/tree.ts';
 
 /** @param values by dotted path: { 'model.nf': 8 } */
-export async function configWith(preset: string, values: Record<string, unknown>): Promise<Config> {
-  const overrides = Object.entries(values).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig(preset), overrides);
+export function configWith(preset: string, values: Record<string, unknown>): Promise<Config> {
+  let overrides: Tree = {};
+  for (const [path, value] of Object.entries(values)) {
+    const nested = path.split('.').reduceRight<unknown>((inner, key) => ({ [key]: inner }), value);
+    overrides = merge(overrides, nested as Tree);
+  }
+  return loadConfig(preset, overrides as ConfigOverrides);
 }

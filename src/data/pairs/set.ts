@@ -14,7 +14,8 @@ import {
   kinds,
 } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
-import { asFileError, writeNpyRows } from '../../io/index.ts';
+import { asFileError } from '../../io/file.ts';
+import { writeNpyRows } from '../../io/index.ts';
 import { streams } from '../../tensor/streams.ts';
 import { channelsFirst } from '../layout.ts';
 import { listFolders } from '../list_files.ts';
@@ -36,7 +37,7 @@ export class PairSet {
   readonly count: number;
   /** The shape of every image. */
   readonly shape: PairShape;
-  /** The folders in the order of their names, which is also the order of their pairs. */
+  /** The folders in the order of their names, which is also the order of their pairs. @internal */
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
 
@@ -110,7 +111,7 @@ export class PairSet {
     for (const folder of this.folders) await folder.close();
   }
 
-  /** The folder of a pair, and the pair's index in it. */
+  /** The folder of a pair, and the pair's index in it. @internal */
   locate(index: number): { folder: PairFolder; index: number } {
     if (!isWhole(index, 0, this.count - 1))
       throw new ValueError(`the set has ${this.count} pairs; index ${describeValue(index)} is out of range`);

@@ -10,9 +10,9 @@ import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises
 import { join } from 'node:path';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
-import { exists, openRegular, withFile } from '../../io/file.ts';
+import { asFileError, exists, openRegular, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
-import { asFileError, writeFileAtomic } from '../../io/index.ts';
+import { writeFileAtomic } from '../../io/index.ts';
 import { npyHeader } from '../../io/numpy/npy.ts';
 import { drawStart, elementBytes, encodeEnds } from './elements.ts';
 import { shardLayout } from './folder.ts';

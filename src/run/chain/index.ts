@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
-import { removeLeftovers } from '../../io/index.ts';
+import { removeLeftovers } from '../../io/atomic.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';

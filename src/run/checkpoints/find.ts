@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
-import { asFileError } from '../../io/index.ts';
+import { asFileError } from '../../io/file.ts';
 
 /** Matches checkpoint_10.safetensors, checkpoint-10.pth, ...; the first group is the number. */
 const pattern = /^checkpoint[-_](\d{1,15})\.(?:safetensors|pth)$/;

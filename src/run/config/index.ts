@@ -3,22 +3,24 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { checkArgument, checkArguments, describeValue, kinds } from '../../arguments.ts';
+import { checkArgument, checkArguments, describeValue, kind, kinds } from '../../arguments.ts';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
+import { inertBeside } from './inert.ts';
 import { inertNotice, presetName, pythonPreset } from './official_flags.ts';
-import type { Config } from './schema.ts';
-import { checkConfig, isTree, leaves, merge, type Tree } from './tree.ts';
+import { overrideConfig } from './overrides.ts';
+import type { Config, ConfigOverrides } from './schema.ts';
+import { checkConfig, copyTree, isTree, leaves, merge, type Tree } from './tree.ts';
 
-export { inertBeside } from './inert.ts';
-export { inertNotice, userPath } from './official_flags.ts';
+export { userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
-export type { Config, ConfigFile } from './schema.ts';
+export type { Config, ConfigFile, ConfigOverrides } from './schema.ts';
 export { isBooleanKey, isKey } from './tree.ts';
 
 const MAX_BYTES = 2 ** 20;
+const overridesKind = kind('a table of keys, such as { model: { nf: 8 } }', isTree);
 const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
 
 // The same three steps up from src/run/config and from dist/run/config. A function, since a CommonJS bundle has no
@@ -37,20 +39,32 @@ export function presetNames(): string[] {
  * Loads a configuration.
  * @param reference name of a preset, with or without its folder, or path of a .json, .ts or .js file. "X.py", as in
  * official command lines, means the preset X; Python is never executed
+ * @param overrides keys that differ, nested: `{ model: { nf: 8 }, training: { batch_size: 16 } }`; a key that is undefined
+ * keeps its value
  * @param notice reports an existing Python file, which is not read, and keys without effect
  * @throws ConfigError for an unknown name or an invalid configuration, FileError for a file that cannot be read
  */
-export async function loadConfig(reference: string, notice: (text: string) => void = () => {}): Promise<Config> {
-  checkArguments('loadConfig', { reference: [reference, kinds.path], notice: [notice, kinds.callback] });
+export async function loadConfig(
+  reference: string,
+  overrides: ConfigOverrides = {},
+  notice: (text: string) => void = () => {},
+): Promise<Config> {
+  checkArguments('loadConfig', {
+    reference: [reference, kinds.path],
+    overrides: [overrides, overridesKind],
+    notice: [notice, kinds.callback],
+  });
   const preset = pythonPreset(reference);
   if (preset !== undefined && existsSync(reference))
     notice(
       `${reference} is Python and is not read, so changes in it have no effect; using the configuration "${preset}"`,
     );
   const file = locate(reference, process.cwd());
-  const config = checkConfig(await loadTree(file, []), reference);
+  const loaded = checkConfig(await loadTree(file, []), reference);
   const inert = file.startsWith(presetFolder()) ? undefined : inertNotice(leaves(await readTree(file)));
   if (inert) notice(`in ${reference}, ${inert}`);
+  const { config, keys } = overrideConfig(loaded, overrides, `${reference} with the overrides of loadConfig`);
+  for (const text of [inertNotice(keys), ...inertBeside(config, keys)]) if (text !== undefined) notice(text);
   return config;
 }
 
@@ -109,12 +123,11 @@ async function runModule(file: string): Promise<unknown> {
   // UTF-16.
   refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
-    if (!/ts$/.test(file))
-      return copyOfTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
+    if (!/ts$/.test(file)) return copyTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
     const { createJiti } = await import('jiti');
     // The cache of jiti may be in a folder for temporary files, where other users could place code.
     const jiti = createJiti(import.meta.url, { fsCache: false });
-    return copyOfTree(await jiti.import(file, { default: true }));
+    return copyTree(await jiti.import(file, { default: true }));
   } catch (cause) {
     throw cannotBeRun(file, cause);
   }
@@ -125,16 +138,4 @@ function cannotBeRun(file: string, cause: unknown): FileError {
   // Joined, because lines of the program's message could imitate lines of ours.
   const lines = text.split(/[\r\n]+/).map((line) => line.trim());
   return new FileError(file, `cannot be run: ${lines.filter((line) => line !== '').join(' ')}`, { cause });
-}
-
-const MAX_DEPTH = 20;
-
-/** Copies the exported values without accessors and proxies, so that later reads run no code. */
-function copyOfTree(value: unknown, depth = 0): unknown {
-  if (depth > MAX_DEPTH) throw new RangeError(`its configuration is nested deeper than ${MAX_DEPTH}`);
-  if (Array.isArray(value)) return Array.from(value, (item) => copyOfTree(item, depth + 1));
-  if (!isTree(value)) return value;
-  if (![Object.prototype, null].includes(Object.getPrototypeOf(value)))
-    throw new TypeError(`expected plain values, got ${describeValue(value)}`);
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copyOfTree(inner, depth + 1)]));
 }

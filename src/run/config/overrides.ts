@@ -1,10 +1,11 @@
-// Applies `--config.a.b value` of a command line to a configuration. The type of the key decides how the text is
-// parsed: numbers, booleans and None as in Python or JavaScript, lists as (1, 2), [1, 2] or 1,2.
+// Changes single keys of a configuration: by a nested object of a program, or by `--config.a.b value` of a command line. For a
+// command line the type of the key decides how the text is parsed: numbers, booleans and None as in Python or JavaScript,
+// lists as (1, 2), [1, 2] or 1,2.
 import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
 import { requireConfig } from './require.ts';
-import type { Config } from './schema.ts';
-import { checkConfig, keyKind, merge, type Tree, unknownKey } from './tree.ts';
+import type { Config, ConfigOverrides } from './schema.ts';
+import { checkConfig, copyTree, isTree, keyKind, leaves, merge, type Tree, unknownKey } from './tree.ts';
 
 export interface Override {
   /** Path of the key, such as ['model', 'nf']. */
@@ -37,6 +38,26 @@ export function applyOverrides(config: Config, overrides: readonly Override[]): 
     tree = merge(tree, path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Tree);
   }
   return checkConfig(tree, 'with the overrides of the command line');
+}
+
+/**
+ * Lays a nested object over a configuration; keys that are undefined are left out.
+ * @param origin names the configuration in an error
+ * @returns the new configuration and the dotted paths of the keys that were given
+ * @throws ConfigError with one line for each unknown key and each wrong value
+ */
+export function overrideConfig(
+  config: Config,
+  overrides: ConfigOverrides,
+  origin: string,
+): { config: Config; keys: string[] } {
+  const given = withoutUndefined(copyTree(overrides) as Tree);
+  return { config: checkConfig(merge(config, given), origin), keys: leaves(given) };
+}
+
+function withoutUndefined(tree: Tree): Tree {
+  const entries = Object.entries(tree).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [key, isTree(value) ? withoutUndefined(value) : value]));
 }
 
 function readValue(path: readonly string[], text: string | undefined): unknown {

@@ -330,10 +330,13 @@ export function disagreements({ training, reflow }: Config): string[] {
   return faults;
 }
 
-type Partial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partial<T[K]> } : T;
+type DeepPartial<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: DeepPartial<T[K]> } : T;
+
+/** Some keys of a configuration, nested as in the whole: `{ model: { nf: 8 } }`. */
+export type ConfigOverrides = DeepPartial<Config>;
 
 /**
  * The default export of a configuration file: its differences from `base`, a name or a path from the file; default
  * "base".
  */
-export type ConfigFile = Partial<Config> & { base?: string };
+export type ConfigFile = ConfigOverrides & { base?: string };

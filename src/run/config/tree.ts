@@ -27,6 +27,23 @@ export function merge(base: Tree, over: Tree): Tree {
   return merged;
 }
 
+const MAX_DEPTH = 20;
+
+/**
+ * A copy of plain values, without accessors and proxies: what is read of it later is data.
+ * @throws ConfigError for an object of a class, and for values that are nested too deeply or in a circle
+ */
+export function copyTree(value: unknown, path: readonly string[] = []): unknown {
+  if (path.length > MAX_DEPTH) throw new ConfigError(`the configuration is nested deeper than ${MAX_DEPTH}`);
+  if (Array.isArray(value)) return Array.from(value, (item, i) => copyTree(item, [...path, String(i)]));
+  if (!isTree(value)) return value;
+  if (![Object.prototype, null].includes(Object.getPrototypeOf(value))) {
+    const place = path.length === 0 ? '' : `${path.join('.')}: `;
+    throw new ConfigError(`${place}expected plain values, got ${describeValue(value)}`);
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copyTree(inner, [...path, key])]));
+}
+
 /** The dotted paths of all values in a tree. */
 export function leaves(tree: Tree, above = ''): string[] {
   return Object.entries(tree).flatMap(([key, value]) =>
@@ -90,6 +107,7 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
     tree,
   );
   const got = value === undefined ? 'is missing' : `got ${describeValue(value)}`;
+  if (value !== undefined && path.length > 0 && keysAt(path)) return [`${unknownKey(path)}; ${got}`];
   const message = issue.code === 'invalid_type' ? `expected ${words[issue.expected] ?? issue.expected}` : issue.message;
   return [`${path.join('.') || 'the whole'}: ${message}; ${got}`];
 }

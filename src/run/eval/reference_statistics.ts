@@ -12,7 +12,7 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKi
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
-import { requireWritable } from '../../io/index.ts';
+import { requireWritable } from '../../io/atomic.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import { userPath } from '../config/index.ts';
@@ -56,7 +56,7 @@ export async function dataStatistics(
   const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
   const named = userPath(config.eval.statistics);
   const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
-  const own = ownPath(config, network);
+  const own = statisticsPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
   if (path === undefined) await buildStatistics(config, network, own, checked);
   const statistics = await readStatistics(path ?? own);
@@ -119,7 +119,7 @@ const keyedKind = kind(
 );
 
 /** The file that `stats` writes. Its name contains data set, size, EXIF rotation, part and features. */
-export function ownPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
+export function statisticsPath(config: Config, network: Pick<FeatureNetwork, 'key'>): string {
   requireConfig('statisticsPath', config);
   checkArgument('statisticsPath', 'network', network, keyedKind);
   const {

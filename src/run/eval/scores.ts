@@ -2,14 +2,8 @@
 import { join } from 'node:path';
 import { checkArguments, kind, kinds } from '../../arguments.ts';
 import { checkStatistics } from '../../eval/gaussian.ts';
-import {
-  frechetDistance,
-  gaussianOf,
-  inceptionScore,
-  kernelDistance,
-  kernelDistanceNeeds,
-  precisionRecall,
-} from '../../eval/index.ts';
+import { frechetDistance, gaussianOf, inceptionScore, kernelDistance, precisionRecall } from '../../eval/index.ts';
+import { kernelDistanceNeeds } from '../../eval/scores.ts';
 import { writeNpz } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { checkFeatures, type Features } from './features.ts';

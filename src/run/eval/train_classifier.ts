@@ -9,7 +9,7 @@ import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, NonFiniteError } from '../../errors.ts';
 import { Classifier, type ClassifierImages, saveClassifier } from '../../eval/index.ts';
-import { requireWritable } from '../../io/index.ts';
+import { requireWritable } from '../../io/atomic.ts';
 import { argmax } from '../../kernels/reduce.ts';
 import { crossEntropy } from '../../kernels/softmax.ts';
 import { Adam } from '../../nn/adam.ts';

@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { checkArgument, kinds } from '../../arguments.ts';
-import { asFileError } from '../../io/index.ts';
+import { asFileError } from '../../io/file.ts';
 
 /** Bytes of memory available to this process: the machine's memory or the limit of its container. */
 export function machineMemory(): number {

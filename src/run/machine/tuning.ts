@@ -36,15 +36,20 @@ const originKinds: OptionKinds<TuningOrigin> = { cpu: kinds.text, device: kinds.
 export async function useNamedTuning(): Promise<string | undefined> {
   const path = fromEnvironment('RECTIFLOW_TUNING');
   if (path === undefined) return undefined;
-  const tuning = await readTuning(path).catch((cause) => {
+  await useTuningFile(path).catch((cause) => {
     if (!(cause instanceof FileError)) throw cause;
     throw new FileError(path, `the file of RECTIFLOW_TUNING: ${cause.problem}`, { cause });
   });
-  useTuning(tuning);
   return path;
 }
 
-/** Writes JSON, or a module like those in kernels/tuning if the path ends in .ts. */
+/** Chooses convolution algorithms by a table that `rectiflow tune` wrote, from now on. @throws FileError naming what is wrong with it */
+export async function useTuningFile(path: string): Promise<void> {
+  checkArgument('useTuningFile', 'path', path, kinds.path);
+  useTuning(await readTuning(path));
+}
+
+/** Writes a table as JSON. */
 export async function writeTuning(path: string, tuning: Tuning, origin: TuningOrigin): Promise<void> {
   checkArgument('writeTuning', 'path', path, kinds.path);
   const fault = findTuningFault(tuning);

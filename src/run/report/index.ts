@@ -4,7 +4,8 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type 
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, ValueError } from '../../errors.ts';
-import { requireWritable, writeFileAtomic } from '../../io/index.ts';
+import { requireWritable } from '../../io/atomic.ts';
+import { writeFileAtomic } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';

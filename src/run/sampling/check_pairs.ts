@@ -1,12 +1,7 @@
 // `pairs`: checks a store of pairs, optionally against the configuration that it was made for.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
-import {
-  ChannelStatistics,
-  checkPairs,
-  type PairCheckOptions,
-  type PairFinding,
-  sequentialBatch,
-} from '../../data/index.ts';
+import { checkPairs, type PairCheckOptions, type PairFinding, sequentialBatch } from '../../data/index.ts';
+import { ChannelStatistics } from '../../data/pairs/statistics.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';

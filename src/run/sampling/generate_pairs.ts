@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import {
   type ImageDataset,
-  meanNfe,
   type PairPlan,
   PairWriter,
   quantisedRange,
   readManifest,
   sequentialBatch,
 } from '../../data/index.ts';
+import { meanNfe } from '../../data/pairs/manifest.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError } from '../../errors.ts';

@@ -5,15 +5,8 @@
 //   <eval_folder>/ckpt_<k>/        evaluation.json and samples.png of each snapshot
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  EventFile,
-  encodePng,
-  type Image,
-  imageGrid,
-  removeLeftovers,
-  requireWritable,
-  writePng,
-} from '../../io/index.ts';
+import { removeLeftovers, requireWritable } from '../../io/atomic.ts';
+import { EventFile, encodePng, type Image, imageGrid, writePng } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';

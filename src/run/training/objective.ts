@@ -4,7 +4,9 @@
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
 import { noGrad } from '../../autograd/mode.ts';
-import { batchIndices, flipHorizontal, isFlipped, isReal, type PairBatch, type PairSet } from '../../data/index.ts';
+import { batchIndices, flipHorizontal, type PairBatch, type PairSet } from '../../data/index.ts';
+import { isReal } from '../../data/pairs/set.ts';
+import { isFlipped } from '../../data/scaling.ts';
 import type { Device } from '../../device/device.ts';
 import {
   type Distance,

@@ -7,7 +7,8 @@
 // A student starts from the raw weights of the flow, with a new average and step count.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import { PairSet, type PairShape, refuseBroken } from '../../data/index.ts';
+import { PairSet, type PairShape } from '../../data/index.ts';
+import { refuseBroken } from '../../data/pairs/check.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import type { UNet } from '../../nn/unet.ts';

@@ -16,8 +16,8 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FileError, LockLostError } from '../../errors.ts';
+import { asFileError } from '../../io/file.ts';
 import { guardFolder } from '../../io/guard.ts';
-import { asFileError } from '../../io/index.ts';
 import { firstBeat, startBeat } from './lock_beat.ts';
 import { newOwner, type Owner, ownerLine, parseOwner, stateOf } from './lock_owner.ts';
 

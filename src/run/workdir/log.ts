@@ -1,9 +1,9 @@
 // log.jsonl, one line per step. Resuming from a step removes the lines from that step on, so that each step appears
 // once.
 import { type FileHandle, stat } from 'node:fs/promises';
-import { exists, openRegular, readLines, withFile } from '../../io/file.ts';
+import { asFileError, exists, openRegular, readLines, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
-import { asFileError, writeFileAtomic } from '../../io/index.ts';
+import { writeFileAtomic } from '../../io/index.ts';
 
 export class StepLog {
   private readonly path: string;

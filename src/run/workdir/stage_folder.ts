@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { ConfigError, FileError } from '../../errors.ts';
-import { asFileError } from '../../io/index.ts';
+import { asFileError } from '../../io/file.ts';
 import { readCheckpointHeader } from '../checkpoints/checkpoint.ts';
 import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints/identity.ts';
 

@@ -10,8 +10,8 @@ import { type ArrayFile, readSafetensors, writePth, writeSafetensors } from '../
 import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
 import { convert } from '../../../src/run/checkpoints/convert.ts';
 import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';
+import { applyOverrides } from '../../../src/run/config/overrides.ts';
 import {
-  applyOverrides,
   buildModel,
   type Config,
   inspectFile,
@@ -36,12 +36,11 @@ let config: Config;
 let metadata: Record<string, string>;
 let tensors: Map<string, ArrayFile>;
 
+const narrow = { model: { nf: 4, attn_resolutions: [] } };
+
 beforeAll(async () => {
   device = await openTestDevice('cpu');
-  config = applyOverrides(await loadConfig('digits'), [
-    { path: ['model', 'nf'], text: '4' },
-    { path: ['model', 'attn_resolutions'], text: '()' },
-  ]);
+  config = await loadConfig('digits', narrow);
   using model = buildModel(config, device);
   const values = new Map(
     [...model.namedTensors()].map(([name, tensor]) => [
@@ -100,13 +99,8 @@ describe('a configuration', () => {
     expect(new Set(lines).size).toBe(lines.length);
   });
 
-  const large = [
-    { path: ['model', 'nf'], text: '2048' },
-    { path: ['model', 'num_res_blocks'], text: '256' },
-  ];
-
   it('of a network larger than the machine is refused before it is built, and inspect shows its size', async () => {
-    const huge = applyOverrides(config, large);
+    const huge = await loadConfig('digits', { model: { ...narrow.model, nf: 2048, num_res_blocks: 256 } });
     device.resetHighWater();
     const before = device.memory().highWater;
     expect(() => buildModel(huge, device)).toThrow(DeviceError);
@@ -119,16 +113,13 @@ describe('a configuration', () => {
     expect(device.memory().highWater).toBe(before);
   });
 
-  it('of an image larger than the machine is refused, too', () => {
-    const huge = applyOverrides(config, [
-      { path: ['data', 'image_size'], text: '16384' },
-      { path: ['model', 'nf'], text: '1024' },
-    ]);
+  it('of an image larger than the machine is refused, too', async () => {
+    const huge = await loadConfig('digits', { data: { image_size: 16384 }, model: { ...narrow.model, nf: 1024 } });
     expect(() => buildModel(huge, device)).toThrow(/attention over \d+ pixels needs a map of \d+ numbers/);
   });
 
-  it('of a tensor beyond the limits of the kernels is refused by its shape', () => {
-    const huge = applyOverrides(config, [{ path: ['model', 'nf'], text: '16384' }]);
+  it('of a tensor beyond the limits of the kernels is refused by its shape', async () => {
+    const huge = await loadConfig('digits', { model: { ...narrow.model, nf: 16384 } });
     expect(() => buildModel(huge, device)).toThrow(/a tensor of more than 2\^31 - 1 numbers, \[65536, 65536\]; lower/);
   });
 });
@@ -157,7 +148,7 @@ describe('a checkpoint', () => {
   it('of the official code is refused in the same way', async () => {
     const path = join(folder, 'small.pth');
     await writePth(path, new Map([['all_modules.0.weight', { shape: [1], dtype: 'f32', data: new Float32Array(1) }]]));
-    const wide = applyOverrides(config, [{ path: ['model', 'nf'], text: '1024' }]);
+    const wide = await loadConfig('digits', { model: { ...narrow.model, nf: 1024 } });
     const before = device.memory().highWater;
     await expect(loadModel(path, wide, { device })).rejects.toThrow(/does not fit this model:/);
     await expect(convert(path, join(folder, 'x.safetensors'), { config: wide })).rejects.toThrow(/does not fit/);
@@ -251,12 +242,8 @@ describe('numbers that are not finite', () => {
   });
 
   it('in a state make training resume from the state before', async () => {
-    const small = applyOverrides(config, [
-      { path: ['training', 'n_iters'], text: '3' },
-      { path: ['training', 'batch_size'], text: '4' },
-      { path: ['training', 'snapshot_freq_for_preemption'], text: '1' },
-      { path: ['training', 'snapshot_sampling'], text: 'false' },
-    ]);
+    const training = { n_iters: 3, batch_size: 4, snapshot_freq_for_preemption: 1, snapshot_sampling: false };
+    const small = await loadConfig('digits', { ...narrow, training });
     const workdir = join(folder, 'run');
     await train(small, { workdir, device });
     const last = join(workdir, 'checkpoints-meta', 'state_4.safetensors');
@@ -288,8 +275,8 @@ describe('numbers in names of files', () => {
 });
 
 it.each([
-  ['at a configured size', { 'data.image_size': 4096, 'model.attn_resolutions': '[2048]' }],
-  ['at the lowest level', { 'data.image_size': 2048, 'model.ch_mult': '[1,1]' }],
+  ['at a configured size', { 'data.image_size': 4096, 'model.attn_resolutions': [2048] }],
+  ['at the lowest level', { 'data.image_size': 2048, 'model.ch_mult': [1, 1] }],
 ])('attention %s that does not fit into memory is refused before allocation', async (_, keys) => {
   const config = await configWith('digits', keys);
   expect(() => buildModel(config, device)).toThrow(

@@ -17,7 +17,6 @@ import {
   writePth,
 } from '../../../src/io/index.ts';
 import {
-  applyOverrides,
   type Config,
   convert,
   findCheckpoint,
@@ -34,11 +33,13 @@ const golden = fileURLToPath(new URL('../../golden/ncsnpp_fir/', import.meta.url
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-official-checkpoints-'));
 const [checkpoint0, checkpoint3] = [0, 3].map((step) => `${golden}checkpoint_${step}.pth`);
 
+const preset = `${golden}config.json`;
+
 let device: Device;
 let config: Config;
 beforeAll(async () => {
   device = await openTestDevice('cpu');
-  config = await loadConfig(`${golden}config.json`);
+  config = await loadConfig(preset);
 });
 
 describe('findCheckpoint', () => {
@@ -96,7 +97,7 @@ describe('strict', () => {
   });
 
   it('refuses another network', async () => {
-    const other = applyOverrides(config, [{ path: ['model', 'nf'], text: '8' }]);
+    const other = await loadConfig(preset, { model: { nf: 8 } });
     await expect(loadModel(checkpoint0, other, { device })).rejects.toThrow(
       /with a different shape: all_modules\.0\.W is \[16\], /,
     );
@@ -271,18 +272,14 @@ describe('resuming from an official state', () => {
     const workdir = join(folder, 'work');
     mkdirSync(join(workdir, 'checkpoints-meta'), { recursive: true });
     copyFileSync(checkpoint3, join(workdir, 'checkpoints-meta/checkpoint.pth'));
-    const changed = applyOverrides(
-      config,
-      Object.entries({
-        'data.dataset': 'FOLDER',
-        'data.root_path': images,
-        'model.ema_rate': '0.99',
-        'training.n_iters': '4',
-        'training.snapshot_sampling': 'False',
-      }).map(([path, text]) => ({ path: path.split('.'), text })),
-    );
+    const upTo = (n_iters: number) =>
+      loadConfig(preset, {
+        data: { dataset: 'FOLDER', root_path: images },
+        model: { ema_rate: 0.99 },
+        training: { n_iters, snapshot_sampling: false },
+      });
     const notices: string[] = [];
-    const result = await train(changed, { workdir, device, onNotice: (text) => notices.push(text) });
+    const result = await train(await upTo(4), { workdir, device, onNotice: (text) => notices.push(text) });
     expect(result.steps).toBe(5);
     expect(notices[0]).toMatch(
       /the average keeps the decay 0\.999 of .*checkpoint\.pth; model\.ema_rate 0\.99 has no effect/,
@@ -294,8 +291,7 @@ describe('resuming from an official state', () => {
     expect(lines.map((line) => JSON.parse(line).lr)).toEqual([2e-4, 2e-4]);
     expect(await loadCheckpoint(result.checkpoint)).toMatchObject({ step: 5, emaDecay: 0.999 });
     // Resumes again, now from a rectiflow state with the same decay.
-    const longer = applyOverrides(changed, [{ path: ['training', 'n_iters'], text: '5' }]);
-    expect((await train(longer, { workdir, device })).steps).toBe(6);
+    expect((await train(await upTo(5), { workdir, device })).steps).toBe(6);
     const state = join(workdir, 'checkpoints-meta/state_6.safetensors');
     expect((await readSafetensors(state)).metadata.ema_decay).toBe('0.999');
   });

@@ -3,7 +3,14 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { applyOverrides, loadConfig, presetNames, resolveConfig } from '../../../src/run/config/index.ts';
+import { ArgumentError, ConfigError } from '../../../src/errors.ts';
+import {
+  applyOverrides,
+  type ConfigOverrides,
+  loadConfig,
+  presetNames,
+  resolveConfig,
+} from '../../../src/run/config/index.ts';
 
 const override = (path: string, text?: string) => [{ path: path.split('.'), text }];
 
@@ -94,7 +101,7 @@ describe('files', () => {
   });
 });
 
-describe('overrides', () => {
+describe('overrides of a command line', () => {
   it.each([
     ['optim.lr', '1e-4', { optim: { lr: 1e-4 } }],
     ['optim.grad_clip', '-1', { optim: { grad_clip: -1 } }],
@@ -121,5 +128,112 @@ describe('overrides', () => {
   ])('%s %s is refused', async (path, text, message) => {
     const config = await loadConfig('digits');
     expect(() => applyOverrides(config, override(path, text))).toThrow(message);
+  });
+});
+
+describe('overrides as a nested object', () => {
+  it('change the keys that they name, and no other', async () => {
+    const digits = await loadConfig('digits');
+    const config = await loadConfig('digits', {
+      model: { nf: 8, ch_mult: [1] },
+      training: { batch_size: 16 },
+      reflow: { reflow_t_schedule: 4 },
+      seed: 7,
+    });
+    expect(config).toEqual({
+      ...digits,
+      seed: 7,
+      model: { ...digits.model, nf: 8, ch_mult: [1] },
+      training: { ...digits.training, batch_size: 16 },
+      reflow: { ...digits.reflow, reflow_t_schedule: 4 },
+    });
+  });
+
+  it('leave a key that is undefined as it is', async () => {
+    const config = await loadConfig('digits', {
+      seed: undefined,
+      model: { nf: undefined, dropout: 0.5 },
+      optim: undefined,
+    });
+    const digits = await loadConfig('digits');
+    expect(config).toEqual({ ...digits, model: { ...digits.model, dropout: 0.5 } });
+  });
+
+  it('are read once, and not changed', async () => {
+    const overrides = { model: { nf: 8, ch_mult: [1, 2] } };
+    const config = await loadConfig('digits', overrides);
+    overrides.model.ch_mult.push(4);
+    expect(config.model.ch_mult).toEqual([1, 2]);
+    expect(overrides).toEqual({ model: { nf: 8, ch_mult: [1, 2, 4] } });
+  });
+
+  it('are typed', async () => {
+    // @ts-expect-error There is no such key.
+    await expect(loadConfig('digits', { model: { nff: 8 } })).rejects.toThrow(ConfigError);
+    // @ts-expect-error A number is not written as text.
+    await expect(loadConfig('digits', { model: { nf: '8' } })).rejects.toThrow(ConfigError);
+    // @ts-expect-error There is no such solver.
+    await expect(loadConfig('digits', { sampling: { use_ode_sampler: 'eulr' } })).rejects.toThrow(ConfigError);
+  });
+
+  /** The text of --config.KEY that is refused for the same reason, where a command line can say it. */
+  it.each<[overrides: unknown, message: string, path?: string, text?: string]>([
+    [{ model: { nff: 1 } }, 'unknown key model.nff; did you mean model.nf?', 'model.nff', '1'],
+    [{ lr: 1 }, 'unknown key lr; did you mean optim.lr?', 'lr', '1'],
+    [{ optimizer: { lr: 1 } }, 'unknown key optimizer; did you mean optim.optimizer?', 'optimizer', 'x'],
+    [{ model: 1 }, 'model is a table; name one of its keys: name, ema_rate, ', 'model', '1'],
+    [{ optim: { lr: -1 } }, 'optim.lr: expected a number above 0, at most 1e+30; got -1', 'optim.lr', '-1'],
+    [{ model: { nf: 1.5 } }, 'model.nf: expected a whole number; got 1.5', 'model.nf', '1.5'],
+    [
+      { training: { batch_size: 6, accumulation: 4 } },
+      'training.accumulation: expected a divisor of training.batch_size, 6; got 4',
+    ],
+    [{ model: { nf: '8' } }, 'model.nf: expected a number; got "8"'],
+    [{ model: { nf: { x: 8 } } }, 'model.nf: expected a number; got an object with "x"'],
+    [{ model: null }, 'model is a table; name one of its keys: name, ema_rate, '],
+    [{ data: { centered: 'yes' } }, 'data.centered: expected true or false; got "yes"'],
+    [{ model: { ch_mult: [1, 'x'] } }, 'model.ch_mult.1: expected a number; got "x"'],
+    [{ model: new Map() }, 'model: expected plain values, got an object of Map'],
+    [new Map(), 'expected plain values, got an object of Map'],
+    [JSON.parse('{"__proto__": {"seed": 1}}'), 'unknown key __proto__'],
+  ])('%o are refused as --config.KEY is', async (overrides, message, path, text) => {
+    const error = await loadConfig('digits', overrides as ConfigOverrides).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as Error).message).toContain(message);
+    if (path === undefined) return;
+    const config = await loadConfig('digits');
+    expect(() => applyOverrides(config, override(path, text))).toThrow(message);
+  });
+
+  it('name every fault in one error', async () => {
+    const wrong = { model: { nff: 1 }, optim: { lr: 0 } } as ConfigOverrides;
+    await expect(loadConfig('digits', wrong)).rejects.toThrow(
+      'the configuration digits with the overrides of loadConfig is wrong:\n' +
+        '  unknown key model.nff; did you mean model.nf?\n' +
+        '  optim.lr: expected a number above 0, at most 1e+30; got 0',
+    );
+  });
+
+  it.each([5, 'model.nf', [{ path: ['seed'], text: '1' }], () => {}, null])('refuse %o', async (overrides) => {
+    await expect(loadConfig('digits', overrides as never)).rejects.toThrow(ArgumentError);
+    await expect(loadConfig('digits', overrides as never)).rejects.toThrow(
+      /^\[loadConfig\] expected overrides to be a table of keys, such as \{ model: \{ nf: 8 \} \}, got /,
+    );
+  });
+
+  it('that contain themselves are refused', async () => {
+    const circle: Record<string, unknown> = {};
+    circle.model = circle;
+    await expect(loadConfig('digits', circle as ConfigOverrides)).rejects.toThrow(/nested deeper than 20$/);
+  });
+
+  it('without effect are noted', async () => {
+    const notices: string[] = [];
+    const overrides = { sampling: { snr: 0.2, sample_N: 3, use_ode_sampler: 'rk45' } } as const;
+    await loadConfig('digits', overrides, (text) => notices.push(text));
+    expect(notices).toEqual([
+      'sampling.snr has no effect, as in the official code',
+      'sampling.sample_N has no effect with sampling.use_ode_sampler rk45',
+    ]);
   });
 });

@@ -7,13 +7,13 @@ import type { Device } from '../../../src/device/device.ts';
 import { gaussianOf, readStatistics, writeActivations, writeStatistics } from '../../../src/eval/index.ts';
 import { type ArrayFile, readNpz, writeNpz } from '../../../src/io/index.ts';
 import { saveCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
+import { statisticsPath } from '../../../src/run/eval/reference_statistics.ts';
 import {
   type Config,
   dataStatistics,
   evaluateSnapshots,
   type FeatureNetwork,
   presetNames,
-  statisticsPath,
 } from '../../../src/run/index.ts';
 import { trainingState } from '../../../src/run/training/session.ts';
 import { normalRows } from '../../eval/features.ts';
@@ -193,8 +193,8 @@ describe('image sheets', () => {
     const config = await configWith(preset, {
       'data.image_size': 8,
       'model.nf': 8,
-      'model.ch_mult': '1,1',
-      'model.attn_resolutions': '4',
+      'model.ch_mult': [1, 1],
+      'model.attn_resolutions': [4],
       'model.num_res_blocks': 1,
       'sampling.use_ode_sampler': 'euler',
       'sampling.sample_N': 1,

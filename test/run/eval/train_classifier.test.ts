@@ -8,12 +8,12 @@ import type { Device } from '../../../src/device/device.ts';
 import { ConfigError, FileError, ShapeError } from '../../../src/errors.ts';
 import { Classifier, extractFeatures, loadClassifier } from '../../../src/eval/index.ts';
 import { readNpz, readSafetensors, writeSafetensors } from '../../../src/io/index.ts';
+import { statisticsPath } from '../../../src/run/eval/reference_statistics.ts';
 import {
   type ClassifierOptions,
   dataStatistics,
   openFeatures,
   scoreFeatures,
-  statisticsPath,
   trainClassifier,
 } from '../../../src/run/index.ts';
 import { configWith } from '../../support/config.ts';

@@ -5,15 +5,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
 import { instructionSets, packagedTuning } from '../../../src/kernels/tuning/index.ts';
-import {
-  applyOverrides,
-  loadConfig,
-  readCheckpointHeader,
-  readTuning,
-  saveCheckpoint,
-  tuningIdentity,
-  writeTuning,
-} from '../../../src/run/index.ts';
+import { loadConfig, readCheckpointHeader, saveCheckpoint } from '../../../src/run/index.ts';
+import { readTuning, tuningIdentity, writeTuning } from '../../../src/run/machine/tuning.ts';
 import { trainingState } from '../../../src/run/training/session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-tuning-'));
@@ -75,7 +68,7 @@ test.each([
 ])('a checkpoint stores what chose its algorithms; exact %s', async (exact, expected) => {
   const device = await openDevice('cpu', { threads: 1, exact });
   const path = join(folder, `exact_${exact}.safetensors`);
-  const config = applyOverrides(await loadConfig('digits'), [{ path: ['model', 'nf'], text: '8' }]);
+  const config = await loadConfig('digits', { model: { nf: 8 } });
   const { model, optimizer } = trainingState(config, device);
   await saveCheckpoint(path, { model, optimizer, config, step: 0 });
   optimizer.dispose();

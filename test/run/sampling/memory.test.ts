@@ -8,11 +8,12 @@ import type { Device } from '../../../src/device/device.ts';
 import { openDevice, scope } from '../../../src/index.ts';
 import type { TrainingStep } from '../../../src/run/checkpoints/training_step.ts';
 import { trainingBatches } from '../../../src/run/data.ts';
-import { applyOverrides, type Config, loadConfig, train } from '../../../src/run/index.ts';
+import { type Config, train } from '../../../src/run/index.ts';
 import { trainingLoop } from '../../../src/run/training/loop.ts';
 import { flowObjective } from '../../../src/run/training/objective.ts';
 import { planTraining } from '../../../src/run/training/plan.ts';
 import { trainingState } from '../../../src/run/training/session.ts';
+import { configWith } from '../../support/config.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-memory-'));
 let device: Device;
@@ -21,10 +22,9 @@ beforeAll(async () => {
   device = await openDevice('cpu', { threads: 1 });
 });
 
-async function digits(overrides: Record<string, unknown>): Promise<Config> {
+function digits(overrides: Record<string, unknown>): Promise<Config> {
   const values = { 'model.dropout': 0.2, 'training.batch_size': 32, 'training.snapshot_sampling': false, ...overrides };
-  const list = Object.entries(values).map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig('digits'), list);
+  return configWith('digits', values);
 }
 
 /** Makes `steps` updates. @returns losses, all weights in one list, and peak bytes beyond those that stay in use */

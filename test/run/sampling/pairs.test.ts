@@ -21,10 +21,11 @@ import type { Device } from '../../../src/device/device.ts';
 import { openDevice } from '../../../src/device/open.ts';
 import { initialNoise } from '../../../src/flow/index.ts';
 import { readNpy } from '../../../src/io/index.ts';
-import { applyOverrides, generatePairs, loadConfig, train, trainReflow } from '../../../src/run/index.ts';
+import { generatePairs, train, trainReflow } from '../../../src/run/index.ts';
 import { pairBatch } from '../../../src/run/training/objective.ts';
 import { lockFolder } from '../../../src/run/workdir/lock.ts';
 import { scope } from '../../../src/tensor/scope.ts';
+import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
@@ -49,12 +50,8 @@ function valuesOf(changes: Record<string, unknown> = {}): Record<string, unknown
   };
 }
 
-async function config(changes: Record<string, unknown> = {}) {
-  const overrides = Object.entries(valuesOf(changes)).map(([path, value]) => ({
-    path: path.split('.'),
-    text: `${value}`,
-  }));
-  return applyOverrides(await loadConfig('digits'), overrides);
+function config(changes: Record<string, unknown> = {}) {
+  return configWith('digits', valuesOf(changes));
 }
 
 const layouts = {

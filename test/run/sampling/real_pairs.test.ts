@@ -3,19 +3,13 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeFile
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { batchIndices, checkPairs, isReal, PairSet, sequentialBatch } from '../../../src/data/index.ts';
+import { batchIndices, checkPairs, PairSet, sequentialBatch } from '../../../src/data/index.ts';
+import { isReal } from '../../../src/data/pairs/set.ts';
 import type { Device } from '../../../src/device/device.ts';
 import { openDevice } from '../../../src/device/open.ts';
 import { encode, networkVelocity } from '../../../src/flow/index.ts';
-import {
-  generatePairs,
-  loadCheckpoint,
-  loadDataset,
-  loadModel,
-  missingKeys,
-  train,
-  trainReflow,
-} from '../../../src/run/index.ts';
+import { missingKeys } from '../../../src/run/config/requirements.ts';
+import { generatePairs, loadCheckpoint, loadDataset, loadModel, train, trainReflow } from '../../../src/run/index.ts';
 import { pairBatch } from '../../../src/run/training/objective.ts';
 import { configWith } from '../../support/config.ts';
 

@@ -6,9 +6,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
 import { decodePng, imageGrid } from '../../../src/io/index.ts';
 import { Adam } from '../../../src/nn/index.ts';
+import { pixels } from '../../../src/run/data.ts';
 import {
   buildModel,
-  pixels,
   type SampleAnswer,
   type ServeOptions,
   sampleFromCheckpoint,
@@ -18,7 +18,7 @@ import {
 import { configWith } from '../../support/config.ts';
 
 const device = await openDevice('cpu');
-const config = await configWith('digits', { 'model.nf': 8, 'model.ch_mult': '(1,)', 'model.num_res_blocks': 1 });
+const config = await configWith('digits', { 'model.nf': 8, 'model.ch_mult': [1], 'model.num_res_blocks': 1 });
 const checkpoint = join(mkdtempSync(join(tmpdir(), 'rectiflow-serve-model-')), 'small.safetensors');
 
 beforeAll(async () => {

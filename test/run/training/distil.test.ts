@@ -26,7 +26,7 @@ async function config(values: Record<string, unknown> = {}) {
   const all = {
     'data.image_size': 16,
     'model.nf': 8,
-    'model.ch_mult': '(1, 1)',
+    'model.ch_mult': [1, 1],
     'model.num_res_blocks': 1,
     'model.init_scale': 1,
     'model.dropout': 0,

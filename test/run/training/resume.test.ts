@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Device } from '../../../src/device/device.ts';
 import { readSafetensors, writePng, writeSafetensors } from '../../../src/io/index.ts';
-import { applyOverrides, loadCheckpoint, loadConfig, train } from '../../../src/run/index.ts';
+import { loadCheckpoint, train } from '../../../src/run/index.ts';
 import { NUMERICS } from '../../../src/run/machine/provenance.ts';
 import { lockTiming } from '../../../src/run/workdir/lock.ts';
 import { configWith } from '../../support/config.ts';
@@ -35,12 +35,8 @@ const values = {
   'training.snapshot_freq_for_preemption': 7,
 };
 
-async function config(changes: Record<string, number> = {}) {
-  const list = Object.entries({ ...values, ...changes });
-  return applyOverrides(
-    await loadConfig('digits'),
-    list.map(([path, value]) => ({ path: path.split('.'), text: String(value) })),
-  );
+function config(changes: Record<string, number> = {}) {
+  return configWith('digits', { ...values, ...changes });
 }
 
 function logged(workdir: string): { step: number; loss: number; grad_norm: number; lr: number }[] {

@@ -7,17 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { openDevice } from '../../../src/device/open.ts';
-import { applyOverrides, loadConfig, train } from '../../../src/run/index.ts';
+import { train } from '../../../src/run/index.ts';
+import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 
 const steps = full ? 1000 : 60;
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-training-'));
 const small = { 'model.nf': 8, 'training.batch_size': 16 };
 
-async function digits(overrides: Record<string, number>) {
-  const entries = Object.entries({ ...(full ? {} : small), ...overrides });
-  const list = entries.map(([path, value]) => ({ path: path.split('.'), text: String(value) }));
-  return applyOverrides(await loadConfig('digits'), list);
+function digits(overrides: Record<string, number>) {
+  return configWith('digits', { ...(full ? {} : small), ...overrides });
 }
 
 it('uses the same memory after step 20 and at the end, and losses are bit-identical for 1 and 2 threads', async () => {
@@ -44,9 +43,8 @@ it('uses the same memory after step 20 and at the end, and losses are bit-identi
 /** A program that embeds a training run. It prints when training has started, and exits by itself. */
 const program = (onStep: string) => `
   import { openDevice } from '${new URL('../../../dist/index.js', import.meta.url).href}';
-  import { applyOverrides, loadConfig, train } from '${new URL('../../../dist/run/index.js', import.meta.url).href}';
-  const overrides = [['model', 'nf', '8'], ['training', 'batch_size', '16']];
-  const config = applyOverrides(await loadConfig('digits'), overrides.map(([a, b, text]) => ({ path: [a, b], text })));
+  import { loadConfig, train } from '${new URL('../../../dist/run/index.js', import.meta.url).href}';
+  const config = await loadConfig('digits', { model: { nf: 8 }, training: { batch_size: 16 } });
   const device = await openDevice('cpu', { threads: 2 });
   const controller = new AbortController();
   process.once('SIGINT', () => controller.abort());

@@ -10,11 +10,10 @@ const dist = (path: string) => new URL(`../../../dist/${path}`, import.meta.url)
 const program = `
   import { parentPort, workerData } from 'node:worker_threads';
   import { openDevice } from '${dist('index.js')}';
-  import { applyOverrides, loadConfig, train } from '${dist('run/index.js')}';
-  const text = { 'model.nf': '8', 'training.batch_size': '16', 'training.n_iters': '39', 'seed': workerData.seed };
-  const overrides = Object.entries(text).map(([path, value]) => ({ path: path.split('.'), text: value }));
+  import { loadConfig, train } from '${dist('run/index.js')}';
+  const training = { batch_size: 16, n_iters: 39 };
   const losses = [];
-  await train(applyOverrides(await loadConfig('digits'), overrides), {
+  await train(await loadConfig('digits', { model: { nf: 8 }, training, seed: workerData.seed }), {
     workdir: workerData.workdir,
     device: await openDevice('cpu', { threads: 2 }),
     onStep: ({ loss }) => losses.push(loss),
@@ -22,7 +21,7 @@ const program = `
   parentPort.postMessage(losses);
 `;
 
-function trainInWorker(name: string, seed: string): Promise<number[]> {
+function trainInWorker(name: string, seed: number): Promise<number[]> {
   const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program)}`), {
     workerData: { workdir: join(folder, name), seed },
   });
@@ -33,8 +32,8 @@ function trainInWorker(name: string, seed: string): Promise<number[]> {
 }
 
 it('two threads train at the same time', async () => {
-  const alone = await trainInWorker('alone', '1');
-  const [same, other] = await Promise.all([trainInWorker('first', '1'), trainInWorker('second', '2')]);
+  const alone = await trainInWorker('alone', 1);
+  const [same, other] = await Promise.all([trainInWorker('first', 1), trainInWorker('second', 2)]);
   expect(alone).toHaveLength(40);
   expect(same).toEqual(alone);
   expect(other).not.toEqual(alone);

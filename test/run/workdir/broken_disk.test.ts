@@ -37,24 +37,24 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDevice } from ${dist('index.js')};
-import { applyOverrides, generatePairs, loadCheckpoint, loadConfig, train } from ${dist('run/index.js')};
+import { generatePairs, loadCheckpoint, loadConfig, train } from ${dist('run/index.js')};
 
 const [root, text] = process.argv.slice(1);
-const values = {
-  'model.nf': 8, 'model.num_res_blocks': 1, 'training.batch_size': 4, 'training.n_iters': 11, 'training.snapshot_freq': 8,
-  'training.snapshot_freq_for_preemption': 3, 'training.snapshot_sampling': false, 'training.eval_freq': 100,
-  'reflow.reflow_type': 'generate_data_from_z0', 'reflow.total_number_of_samples': 18,
-  'sampling.use_ode_sampler': 'euler', 'sampling.sample_N': 2,
-};
-const config = async (more) =>
-  applyOverrides(await loadConfig('digits'),
-    Object.entries({ ...values, ...more }).map(([path, value]) => ({ path: path.split('.'), text: String(value) })));
+const config = (reflow) =>
+  loadConfig('digits', {
+    model: { nf: 8, num_res_blocks: 1 },
+    training: {
+      batch_size: 4, n_iters: 11, snapshot_freq: 8, snapshot_freq_for_preemption: 3, snapshot_sampling: false, eval_freq: 100,
+    },
+    reflow: { reflow_type: 'generate_data_from_z0', total_number_of_samples: 18, ...reflow },
+    sampling: { use_ode_sampler: 'euler', sample_N: 2 },
+  });
 const device = await openDevice('cpu', { threads: 1 });
 
 const work = async (task, workdir) => {
   if (task === 'train') return train(await config(), { workdir, device });
   const teacher = join(root, 'train-whole/checkpoints/checkpoint_1.safetensors');
-  const settings = { 'reflow.last_flow_ckpt': teacher, 'reflow.data_root': workdir, 'reflow.pair_format': task };
+  const settings = { last_flow_ckpt: teacher, data_root: workdir, pair_format: task };
   return generatePairs(await config(settings), { device, complete: 'keep' });
 };
 

@@ -286,7 +286,7 @@ describe('a file that is not a lock is refused immediately and not changed', () 
 const dist = (name: string) => JSON.stringify(new URL(`../../../dist/${name}`, import.meta.url).href);
 const script = (body: string) => `
   import { lockFolder, lockTiming } from ${dist('run/workdir/lock.js')};
-  import { writeFileAtomic, removeLeftovers } from ${dist('io/index.js')};
+  import { writeFileAtomic, removeLeftovers } from ${dist('io/atomic.js')};
   import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
   import { setTimeout as sleep } from 'node:timers/promises';
   const folder = process.argv[1];

@@ -87,7 +87,8 @@ describe.runIf(linux)('odd files', () => {
     import { NpyRows, readNpz, readPng, readPth, readSafetensors, writeFileAtomic } from ${dist('io/index.js')};
     import { tarGzFiles } from ${dist('io/archives/tar.js')};
     import { readJournal, readManifest } from ${dist('data/pairs/manifest.js')};
-    import { loadCheckpoint, loadConfig, readTuning } from ${dist('run/index.js')};
+    import { loadCheckpoint, loadConfig } from ${dist('run/index.js')};
+    import { readTuning } from ${dist('run/machine/tuning.js')};
     import { sha256OfFile } from ${dist('io/file.js')};
     import { lockFolder } from ${dist('run/workdir/lock.js')};
     import { readLog, StepLog } from ${dist('run/workdir/log.js')};
@@ -165,7 +166,7 @@ describe.runIf(linux)('a work directory', () => {
     symlinkSync(join(root, 'gone'), join(root, 'nowhere'));
     writeFileSync(join(root, 'file'), '');
     const { stdout, signal } = inProcess(
-      `import { makeFolder } from ${dist('run/index.js')};
+      `import { makeFolder } from ${dist('run/workdir/workdir.js')};
        for (const path of JSON.parse(process.argv[1]))
          try { makeFolder(path); console.log('made', path); } catch (error) { console.log(error.name, error.message); }`,
       JSON.stringify([

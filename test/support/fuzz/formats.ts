@@ -14,8 +14,8 @@ import {
   openLmdb,
   openLsun,
   PairSet,
-  refuseBroken,
 } from '../../../src/data/index.ts';
+import { refuseBroken } from '../../../src/data/pairs/check.ts';
 import { KernelCache } from '../../../src/device/cache.ts';
 import type { Device } from '../../../src/device/device.ts';
 import { loadClassifier, readStatistics } from '../../../src/eval/index.ts';
@@ -42,6 +42,7 @@ import { writeCheckpoint } from '../../../src/run/checkpoints/checkpoint.ts';
 import { numberedCheckpoints } from '../../../src/run/checkpoints/find.ts';
 import { outlineModel } from '../../../src/run/checkpoints/model.ts';
 import { toOfficialCheckpoint } from '../../../src/run/checkpoints/official_checkpoint.ts';
+import { openCheckpoint } from '../../../src/run/checkpoints/open.ts';
 import { keepBest } from '../../../src/run/eval/best.ts';
 import { drawSamples } from '../../../src/run/eval/samples.ts';
 import {
@@ -51,12 +52,11 @@ import {
   loadCheckpoint,
   loadConfig,
   loadModel,
-  openCheckpoint,
   readLatents,
-  readTuning,
   reportedFlows,
   resolveConfig,
 } from '../../../src/run/index.ts';
+import { readTuning } from '../../../src/run/machine/tuning.ts';
 import { lockFolder, lockTiming } from '../../../src/run/workdir/lock.ts';
 import { newOwner, ownerLine } from '../../../src/run/workdir/lock_owner.ts';
 import { readLog, StepLog } from '../../../src/run/workdir/log.ts';
@@ -112,9 +112,9 @@ export async function makeFormats(folder: string, device: Device): Promise<Recor
   };
   const config = await configWith('digits', {
     'model.nf': 8,
-    'model.ch_mult': '[1]',
+    'model.ch_mult': [1],
     'model.num_res_blocks': 1,
-    'model.attn_resolutions': '[]',
+    'model.attn_resolutions': [],
     'eval.num_samples': 3,
     'eval.batch_size': 2,
     'sampling.sample_N': 1,
