@@ -40,10 +40,10 @@ test('a file that is damaged, of another shape or not a table is refused by name
     [JSON.stringify({ tiles: [4, 2], channels, rates }), /tiles: expected ascending numbers/],
     [
       JSON.stringify({ tiles, channels: channels.slice(1), rates }),
-      /rates\.forward\.direct is not of shape \[5, 4, 4\]/,
+      /rates\.forward\.direct does not have shape \[5, 4, 4\]/,
     ],
     [JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }), /rates\.forward/],
-    [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct is not of shape/],
+    [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct does not have shape/],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.with(1, -1)))),
       /direct holds -1, which is not a rate/,
@@ -88,6 +88,6 @@ test('a file of millions of invalid rates is refused without a zod issue for eac
   });
   writeFileSync(path, text.replace('"DIRECT"', direct));
   const before = process.memoryUsage().heapUsed;
-  await expect(readTuning(path)).rejects.toThrow(/rates\.forward\.direct is not of shape/);
+  await expect(readTuning(path)).rejects.toThrow(/rates\.forward\.direct does not have shape/);
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 28);
 });
