@@ -26,13 +26,13 @@ describe('the README of the official code', () => {
   it.each<[keyof typeof officialLines, string]>([
     ['train', 'would train steps 0 to 1300001 in ./logs/1_rectified_flow'],
     ['evaluate', 'would evaluate the snapshots 2 to 26 in ./logs/1_rectified_flow: samples'],
-    ['generate', 'would write 100000 pairs of seed 0 to assets/reflow_data/1_rectified_flow/0'],
+    ['generate', 'would write 100000 pairs with seed 0 to assets/reflow_data/1_rectified_flow/0'],
     [
       'reflow',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow on the pairs in ./assets/reflow_data/1_rectified_flow/, times uniform, loss l2, from ${teacher}`,
     ],
     ['evaluateOneStep', 'would evaluate the snapshots 2 to 26 in ./logs/2_rectified_flow: samples'],
-    ['generateAgain', 'would write 100000 pairs of seed 0 to assets/reflow_data/2_rectified_flow/0'],
+    ['generateAgain', 'would write 100000 pairs with seed 0 to assets/reflow_data/2_rectified_flow/0'],
     [
       'distilToOne',
       `would train steps 0 to 1300001 in ./logs/2_rectified_flow_k=1_distill on the pairs in ./assets/reflow_data/2_rectified_flow/, times t0, loss lpips, from ${second}`,
@@ -143,7 +143,7 @@ describe('configurations', () => {
     );
     expect(stderr).toBe(
       'note: mine/cifar10_rf_gaussian_ddpmpp.py is Python and is not read, so changes in it have no effect; ' +
-        'the configuration "mine/cifar10_rf_gaussian_ddpmpp" is used\n' +
+        'using the configuration "mine/cifar10_rf_gaussian_ddpmpp"\n' +
         'note: sampling.snr has no effect, as in the official code\n',
     );
     expect(status).toBe(0);

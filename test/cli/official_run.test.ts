@@ -108,7 +108,7 @@ describe('the README of the official code, run in its order', { timeout: 120_000
     const { stderr } = await rectiflow(officialLines.generate, generated);
     await expectPairs(1);
     expect(stderr).toContain(
-      'reading logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors for checkpoint-10.pth',
+      'reading logs/1_rectified_flow/checkpoints/checkpoint_10.safetensors for ./logs/1_rectified_flow/checkpoints/checkpoint-10.pth',
     );
   });
 

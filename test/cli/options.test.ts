@@ -127,7 +127,7 @@ const rows: Record<string, Rows> = {
     watch: [`${judged} --config.eval.end_ckpt 0 --config.eval.begin_ckpt 0 --watch`, /loss .* over 16 images/],
     'watch-timeout': [
       `${judged} --config.eval.end_ckpt 9 --config.eval.begin_ckpt 9 --watch --watch-timeout 0.001`,
-      /no snapshot 9 to 9 came/,
+      /no snapshot from 9 to 9 appeared/,
     ],
   },
   sample: {
@@ -185,7 +185,10 @@ const rows: Record<string, Rows> = {
   },
   stats: {
     config: ['stats', /--config is required/],
-    out: [`stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`, /images in .*stats\.npz/],
+    out: [
+      `stats --config digits --config.eval.features pixels --out ${at('stats.npz')}`,
+      /images written to .*stats\.npz/,
+    ],
     ...device('stats --config digits'),
   },
   classifier: {
@@ -277,7 +280,7 @@ describe('refuses options that would have no effect', () => {
     [`train ${tiny} --workdir w --device cpu --config.device wasm`, /--device and --config\.device set the same key/],
     [
       `train ${tiny} --workdir w --eval_folder a --config.eval.folder b`,
-      /--eval_folder and --config\.eval\.folder say/,
+      /--eval_folder and --config\.eval\.folder set the same key/,
     ],
     [
       `${judged} --checkpoint ${checkpoint} --config.eval.end_ckpt 3`,

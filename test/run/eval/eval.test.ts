@@ -57,7 +57,7 @@ describe('snapshots', () => {
   it('outside the range are listed in the error if there is none inside', async () => {
     const beyond = await config({ 'eval.enable_loss': true, 'eval.begin_ckpt': 9, 'eval.end_ckpt': 26 });
     await expect(evaluateSnapshots(beyond, { workdir, device })).rejects.toThrow(
-      /holds no checkpoint in eval\.begin_ckpt 9 to eval\.end_ckpt 26, only 1, 2, 3; change --config\.eval\.begin_ckpt/,
+      /has no checkpoint in eval\.begin_ckpt 9 to eval\.end_ckpt 26, only 1, 2, 3; change --config\.eval\.begin_ckpt/,
     );
   });
 });

@@ -39,7 +39,7 @@ test('refuses a file that is damaged, of another shape or not a table, and says 
     [JSON.stringify({ tiles, channels, rates: { ...rates, other: 1 } }), /rates: expected an object of forward, /],
     [
       JSON.stringify({ tiles, channels: channels.slice(1), rates }),
-      /rates\.forward\.direct is not of shape \[5, 4, 4\]/,
+      /rates\.forward\.direct does not have shape \[5, 4, 4\]/,
     ],
     [
       JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }),
@@ -90,6 +90,6 @@ test('a file of millions of invalid rates is refused without a zod issue for eac
   });
   writeFileSync(path, text.replace('"DIRECT"', direct));
   const before = process.memoryUsage().heapUsed;
-  await expect(readTuning(path)).rejects.toThrow(/rates\.forward\.direct is not of shape/);
+  await expect(readTuning(path)).rejects.toThrow(/rates\.forward\.direct does not have shape/);
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 28);
 });

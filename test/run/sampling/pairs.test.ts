@@ -278,9 +278,7 @@ describe('refuses', { timeout: 180_000 }, () => {
       'training.n_iters': 9,
     };
     const refused = generatePairs(await config(changed), { device });
-    await expect(refused).rejects.toThrow(
-      /holds pairs of another run; give another --config\.seed, or the same values/,
-    );
+    await expect(refused).rejects.toThrow(/holds pairs of another run; give another --config\.seed or the same values/);
     await expect(refused).rejects.toThrow(/ {2}training\.batch_size: 4 there, 5 now/);
     await expect(refused).rejects.toThrow(
       / {2}SHA-256 of reflow\.last_flow_ckpt: "[0-9a-f]{64}" there, "[0-9a-f]{64}" now/,

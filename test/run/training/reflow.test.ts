@@ -199,7 +199,7 @@ describe('a student', () => {
     };
     const refused = trainReflow(await config(values), { workdir: join(folder, 'x'), device });
     await expect(refused).rejects.toThrow(
-      /has SHA-256 [0-9a-f]{16}\.\.\., its name says 397923af; it is damaged or another file/,
+      /has SHA-256 [0-9a-f]{16}\.\.\., but its name says 397923af; the file is damaged or misnamed/,
     );
   });
 });
