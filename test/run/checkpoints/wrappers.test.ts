@@ -106,7 +106,7 @@ describe('findState', () => {
         ['model', new Map([['0.bias', one]])],
         ['state_dict', new Map([['0.bias', one]])],
       ]),
-      'holds state dicts under "model", "state_dict"',
+      'is ambiguous: it holds state dicts under "model", "state_dict"',
     ],
   ])('refuses a file of %s', (_, root, message) => {
     expect(() => findState('x.pth', root, known)).toThrow(`x.pth: ${message}`);

@@ -25,7 +25,7 @@ describe('presets', () => {
   });
 
   it('suggest the nearest name', async () => {
-    await expect(loadConfig('digit')).rejects.toThrow(/no configuration "digit"; did you mean "digits"\?/);
+    await expect(loadConfig('digit')).rejects.toThrow(/unknown configuration "digit"; did you mean "digits"\?/);
   });
 });
 
@@ -48,7 +48,7 @@ describe('files', () => {
     ['c.json', '{"seed": 1, "seed": 2}', /is not JSON: the key "seed" occurs twice/],
     ['c.json', '{"seed": ', /is not JSON/],
     ['c.json', '[1]', /must hold/],
-    ['c.json', '{"base": "no_such"}', /no configuration "no_such"/],
+    ['c.json', '{"base": "no_such"}', /unknown configuration "no_such"/],
     ['c.ts', 'throw new Error("boom");', /cannot be run: boom/],
     [
       'c.mjs',
@@ -81,7 +81,7 @@ describe('files', () => {
 
   it('that are based on each other are refused', async () => {
     const path = file('c.json', '{"base": "c.json"}');
-    await expect(loadConfig(path)).rejects.toThrow(/based on one another/);
+    await expect(loadConfig(path)).rejects.toThrow(/based on each other/);
   });
 
   it('that are missing are named', async () => {
