@@ -39,7 +39,7 @@ function isIterable(value: unknown): boolean {
   return typeof (async ?? sync) === 'function';
 }
 
-/** Whether it is a whole number within bounds, both included. */
+/** Returns whether a value is a whole number from `least` to `most`, inclusive. */
 export function isWhole(value: unknown, least = 0, most: number = Number.MAX_SAFE_INTEGER): value is number {
   return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
 }
@@ -52,7 +52,7 @@ export function kind(expected: string, accepts: (value: unknown) => boolean): Ki
   return { expected, accepts };
 }
 
-/** Whole numbers within bounds, both included. */
+/** A whole number from `least` to `most`, inclusive. */
 export function wholeFrom(least: number, most: number): Kind {
   return kind(`a whole number from ${least} to ${most}`, (v) => isWhole(v, least, most));
 }

@@ -124,7 +124,7 @@ async function readArchive(path: string, names: readonly string[]): Promise<Foun
   return batches.size > 0 ? { batches, ending } : undefined;
 }
 
-/** The archive of the binary files as its authors publish it. */
+/** The authors' archive of the binary files. */
 const published = {
   url: 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz',
   sha256: 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd',
@@ -132,14 +132,14 @@ const published = {
 const fileName = 'cifar-10-binary.tar.gz';
 
 export interface DownloadOptions extends Partial<DownloadFileOptions> {
-  /** A mirror. Its bytes must be the published ones, unless `sha256` says otherwise. */
+  /** A mirror. Its file must be the published one, unless `sha256` is given. */
   url?: string;
 }
 
 const downloadOptions: OptionKinds<DownloadOptions> = { ...downloadFileOptions, url: kinds.text };
 
 /**
- * Downloads the archive of 170 MB into the folder, which is made where it is missing, and returns the file's path.
+ * Downloads the archive (170 MB) into the folder, which is created if it is missing. Returns the file's path.
  * @throws as downloadFile
  */
 export async function downloadCifar10(folder: string, options: DownloadOptions = {}): Promise<string> {

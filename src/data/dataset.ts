@@ -12,7 +12,7 @@ export interface ImageDataset extends Disposable {
   readonly labels?: Int32Array;
   /** Loads images by index, u8 [B, H, W, C]; the caller owns the array. */
   load(indices: Int32Array): Promise<Uint8Array>;
-  /** Closes the files that it reads from. */
+  /** Closes the underlying files, if any. */
   [Symbol.dispose](): void;
 }
 

@@ -199,8 +199,8 @@ function toEightBits(data: Uint8Array | Uint8ClampedArray | Uint16Array, depth: 
 const imageKind = kind('{ width, height, channels, data }', kinds.object.accepts);
 
 /**
- * @returns a copy, each part of which was read once
- * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data are as many
+ * @returns a copy of the record; each property is read once
+ * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data have that size
  */
 export function checkImage(op: string, image: Image): Image {
   checkArgument(op, 'image', image, imageKind);

@@ -42,7 +42,7 @@ export function normActivate(
   });
 }
 
-/** x, f32, as activations are kept on its device: bf16 where that was opened so. */
+/** Casts f32 to the activation dtype of its device: bf16 if the device was opened with that precision. */
 export function asActivation(x: Tensor): Tensor {
   return x.device.precision === 'bf16' ? cast(x, 'bf16') : x;
 }

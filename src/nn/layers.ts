@@ -86,10 +86,10 @@ export class GroupNorm extends Module {
   }
 }
 
-/** The random state shared by all dropout layers of a model; training sets `sample` before each forward pass. */
+/** The random state shared by all dropout layers of a model; training sets `first` before each forward pass. */
 export interface DropoutState {
   seed: number;
-  /** Number of the batch's first sample in the run, counted from `origin`. */
+  /** Index of the batch's first sample in the run, counted from `origin`. */
   first: number;
   /** Default 0. */
   origin?: Counter;

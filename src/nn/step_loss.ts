@@ -1,5 +1,5 @@
-// The losses of an optimiser's last steps. Each is copied within device memory as its step is enqueued, and reaches the
-// host only when it is asked for: a training loop that prints every hundredth loss waits for the device every hundredth
+// The losses of an optimiser's last steps. Each is copied within device memory when its step is enqueued, and is read
+// back only on request: a training loop that prints every hundredth loss waits for the device only every hundredth
 // step.
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
@@ -11,7 +11,9 @@ import { keep, scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 
-/** How many losses an optimiser keeps: a handle can be read until as many further steps have been made. */
+/**
+ * Number of losses that an optimiser keeps; a handle can be read until this number of further steps has been enqueued.
+ */
 export const LOSSES_KEPT = 128;
 
 /** The loss of one step of an optimiser, in its device's memory. It holds no tensor and needs no dispose. */
@@ -23,8 +25,8 @@ export class StepLoss {
   }
 
   /**
-   * The value, for which the call waits until the device has made the step.
-   * @throws ValueError after 128 further steps, when another loss has taken its place; UseAfterFreeError once the
+   * Returns the loss, waiting until the device has computed it.
+   * @throws ValueError after 128 further steps, because the loss has been overwritten; UseAfterFreeError if the
    * optimiser is disposed; RecordingError while work is recorded
    */
   item(): number {
@@ -32,7 +34,7 @@ export class StepLoss {
   }
 }
 
-/** The memory of the last losses: the loss of step n is in place n modulo their number. */
+/** A ring buffer of the last losses: the loss of step n is at index n modulo its length. */
 export class LossRing {
   private readonly values: Tensor;
   private count = 0;
@@ -42,7 +44,7 @@ export class LossRing {
     this.values.label = 'losses of the optimiser';
   }
 
-  /** Copies a loss of one element here, without waiting. @throws DtypeError, DeviceError */
+  /** Appends a copy of a loss with one element, without waiting for the device. @throws DtypeError, DeviceError */
   put(loss: Tensor): StepLoss {
     const number = this.count++;
     const place = number % LOSSES_KEPT;

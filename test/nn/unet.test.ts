@@ -143,7 +143,7 @@ test.each<[string, Partial<UNetOptions>]>([
     network.dropoutState.first = 10;
     scope(() => {
       const loss = mse(network.train().forward(x, labels), target);
-      // What the next micro-batch and an evaluation would change before backward.
+      // Changes that the next micro-batch and an evaluation would make before backward.
       network.dropoutState.first = 99;
       network.eval();
       loss.backward();

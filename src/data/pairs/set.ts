@@ -1,7 +1,7 @@
-// Pairs (z0, z1) of a flow as training reads them: the folders of a root as one set, in the official layout or in
-// shards (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
+// The pairs (z0, z1) of a flow for training: the folders of a root as one set, in the official layout or in shards
+// (manifest.ts). z1 is the end of the ODE in network range, neither clipped nor rounded to pixels.
 //
-// They are read pair by pair where they lie: a million pairs need no more memory than a thousand.
+// Pairs are read from disk one by one: a million pairs need no more memory than a thousand.
 import { join } from 'node:path';
 import {
   byOpen,
@@ -150,7 +150,7 @@ export async function writePairFile(
 
 const share = kind('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1);
 
-/** Whether sample `item` of a run is one, with probability `ratio`: a function of (seed, item). */
+/** Returns whether sample `item` of a run is a pair of real images: true with probability `ratio`, by (seed, item). */
 export function isReal(seed: number, item: number, ratio: number): boolean {
   checkArgument('isReal', 'seed', seed, kinds.whole);
   checkArgument('isReal', 'item', item, kinds.whole);
