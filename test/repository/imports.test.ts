@@ -65,7 +65,7 @@ it('reports a violation of each kind, one line each, and nothing else', async ()
   expect((await violations(copy)).sort()).toEqual(expected.sort());
 });
 
-it('passes on these sources, as a program', () => {
+it('accepts these sources when run as a program', () => {
   const { status, stderr } = spawnSync(process.execPath, [layers], { encoding: 'utf8' });
   expect([status, stderr]).toEqual([0, '']);
 });
