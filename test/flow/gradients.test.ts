@@ -60,7 +60,7 @@ describe.each(deviceNames)('%s', (name) => {
   const expectNear = (got: number, want: number, relative = 2e-6) =>
     expect(Math.abs(got - want), `${got} and ${want}`).toBeLessThan(relative * Math.max(1, Math.abs(want)));
 
-  it('one Euler step carries a gradient, next to another path with one', () => {
+  it('one Euler step adds its gradient to that of another path', () => {
     scope(() => {
       const [start, w] = [leaf(1), leaf(2)];
       const { x } = solveFixed(linear(w), start, { solver: 'euler', steps: 1 });

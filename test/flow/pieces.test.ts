@@ -22,7 +22,7 @@ beforeAll(async () => {
   device = await openTestDevice('cpu');
 });
 
-/** A velocity that blocks the event loop for longer than the interval between yields. */
+/** Blocks the event loop for longer than the interval between yields. */
 function block() {
   const end = performance.now() + 25;
   while (performance.now() < end);

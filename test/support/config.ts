@@ -1,4 +1,4 @@
-/** Configurations of tests: a preset with a few keys changed, as the command line would. */
+/** Configurations for tests: a preset with a few keys changed, as by the command line. */
 import { applyOverrides, type Config, loadConfig } from '../../src/run/index.ts';
 
 /** @param values by dotted path: { 'model.nf': 8 } */

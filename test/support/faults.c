@@ -22,7 +22,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char run[64];
 static long calls;
 
-/* 0: the call goes on; -1: it fails, with errno; 1: it is short. */
+/* 0: the call proceeds; -1: it fails, with errno; 1: it is short. */
 static int fault(const char *op, const char *path) {
   const char *part = getenv("FAULT_PATH"), *wanted = getenv("FAULT_OP"), *kind = getenv("FAULT_KIND");
   if (!part || !wanted || !kind || !strstr(path, part)) return 0;
@@ -42,7 +42,7 @@ static int fault(const char *op, const char *path) {
     pause();
   }
   if (!strcmp(kind, "stop")) {
-    /* To this thread: it does not get beyond here before. */
+    /* The signal goes to this thread, so that it does not run past this line. */
     raise(SIGSTOP);
     return 0;
   }
