@@ -1,10 +1,10 @@
-/* A disk that fails, for a process that is started with this library in LD_PRELOAD. Read from the environment at each call:
-     FAULT_PATH   part of the paths that are meant; without it nothing fails
+/* A disk that fails, for a process that is started with this library in LD_PRELOAD. These variables are read at each call:
+     FAULT_PATH   part of the paths that are affected; without it nothing fails
      FAULT_OP     write, rename, sync or any
-     FAULT_KIND   a number of errno; "short": every write stores half of what it is given; "kill": SIGKILL to the process;
+     FAULT_KIND   a number of errno; "short": every write stores half of its bytes; "kill": SIGKILL to the process;
                   "stop": SIGSTOP to the process, and the call happens when it is continued
-     FAULT_AT     the how manieth of those calls fails, from 1
-     FAULT_RUN    another value starts counting anew */
+     FAULT_AT     which of these calls fails, counted from 1
+     FAULT_RUN    a new value restarts the count */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -749,7 +749,7 @@ function filesBelow(root: string, as: string): Files {
   );
 }
 
-/** Statements that a configuration program may run, and that all end. */
+/** Configuration programs that misbehave in every way except running for ever. */
 const modules = [
   'throw null',
   'throw "x\\ny\\x1b[31m"',
@@ -1044,7 +1044,7 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
   };
 }
 
-/** Throws for a reader that refuses by returning undefined. */
+/** The error for a reader that refuses by returning undefined. */
 export class Refusal extends Error {}
 
 /** A command line that reads the data set in its working directory. */
