@@ -27,7 +27,7 @@ export const cases: readonly Case[] = [
   ...odeCases,
 ];
 
-/** Those that are checked in a precision, at the sizes of it. */
+/** The cases that are checked in a precision, with its sizes. */
 export function casesIn(precision: Precision): readonly Case[] {
   return cases
     .filter((definition) => toleranceIn(precision, definition))

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:pytorch`: its statistics and flags, what becomes of a worker that fails, our worker on a tiny network; and, with a
- * Python that has PyTorch, that the opponent's network is ours.
+ * `npm run bench:pytorch`: its statistics and flags, workers that fail, and our worker on a tiny network; with a Python that has
+ * PyTorch also that both sides have the same network.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -32,7 +32,7 @@ describe('statistics', () => {
     expect(geometricMean([1, 4, 16])).toBeCloseTo(4, 12);
   });
 
-  test('a ratio is against the faster side, its spread that of single rounds', () => {
+  test('a ratio is relative to the faster side, and its spread comes from single rounds', () => {
     const found = ratioOf([1, 2, 1], { slow: [9, 9, 9], fast: [2, 6, 4] });
     expect(found).toEqual({ ratio: 4, quartiles: [2.5, 3.5], against: 'fast' });
     const other = { ratio: 1, quartiles: [0.625, 1.75] as [number, number], against: 'x' };
@@ -41,7 +41,7 @@ describe('statistics', () => {
     expect(mean.quartiles[0]).toBeCloseTo(1.25, 12);
   });
 
-  test('fp32 and bf16 ratios are made of one comparison', async () => {
+  test('fp32 and bf16 ratios come from one comparison', async () => {
     const sizes = await smallSizes();
     const [training] = await stepComparisons(sizes, {
       rounds: 1,
@@ -59,7 +59,7 @@ describe('statistics', () => {
   });
 });
 
-test('floating-point operations of layers', async () => {
+test('counts the floating-point operations of layers', async () => {
   const layers: CountedLayer[] = [
     { op: 'conv', size: 8, inputs: 16, outputs: 32, kernel: 3, count: 2 },
     { op: 'attention', size: 4, inputs: 16, count: 1 },
@@ -74,7 +74,7 @@ test('floating-point operations of layers', async () => {
   expect([backward.workload.backward, backward.flops]).toEqual([true, 8 * convolution]);
 });
 
-test('a setting that several factors share is measured once', async () => {
+test('measures a setting that several factors share once', async () => {
   const comparisons = await scalingComparisons({
     config: await loadConfig('digits'),
     growth: { batch: [1, 2], channels: [16, 32], resolution: [8], threads: [1] },
@@ -88,7 +88,7 @@ test('a setting that several factors share is measured once', async () => {
   ]);
 });
 
-test('flags', () => {
+test('parses flags', () => {
   expect(parseFlags([])).toMatchObject({ rounds: 7, json: 'bench/results/pytorch-cpu.json' });
   expect(parseFlags(['--only', 'layer'])).toMatchObject({ only: 'layer', json: undefined });
   expect(parseFlags(['--small', '--json', 'a.json'])).toMatchObject({ json: 'a.json' });
@@ -107,7 +107,7 @@ describe('a worker', () => {
     expect(await answers).toEqual([{ do: 'a' }, { do: 'b', n: 1 }]);
   });
 
-  test('that dies is told with what it said', async () => {
+  test('that exits is reported with its output', async () => {
     using worker = run(
       "process.stdin.once('data', () => { console.error('no memory'); process.exitCode = 3; process.stdin.destroy(); })",
     );
@@ -115,18 +115,18 @@ describe('a worker', () => {
     await expect(worker.ask('again')).rejects.toThrow('no memory');
   });
 
-  test('that says anything else than an answer is ended', async () => {
+  test('that prints anything but an answer is stopped', async () => {
     using worker = run("process.stdin.once('data', () => console.log('Warning: slow')); setInterval(() => {}, 1000)");
     await expect(worker.ask('run')).rejects.toThrow('the worker said "Warning: slow", which is no answer');
   });
 
-  test('that cannot be started is told', async () => {
+  test('that cannot be started is reported', async () => {
     using worker = new Worker({ name: 'Python', command: '/nowhere/python', args: [] });
     await expect(worker.ask('run')).rejects.toThrow(/Python cannot be started: .*ENOENT/);
   });
 });
 
-test('sides take turns; warming up and the first call of several do not count', async () => {
+test('sides take turns; the warm-up and the first of several calls do not count', async () => {
   const asked: string[] = [];
   let clock = 0;
   const worker = {
@@ -145,7 +145,7 @@ test('sides take turns; warming up and the first call of several do not count', 
   expect(samples).toEqual({ a: [4, 5, 10, 11], b: [7, 8, 13, 14] });
 });
 
-test('a turn of short calls begins with as many as fill the time in which threads settle', async () => {
+test('a turn of short calls starts with enough calls for threads to settle', async () => {
   const asked: number[] = [];
   const worker = {
     ask: async (_: string, { calls }: { calls?: number }) => {
@@ -186,7 +186,7 @@ test('our worker trains, samples, times layers and profiles', async () => {
   }>('profile', { name: 'it', calls: 3 });
   expect(kernels).toEqual([{ kernel: expect.stringContaining('2 8 8 16'), launches: 3, seconds: expect.any(Number) }]);
   expect(kernels[0].seconds).toBeLessThan(seconds.reduce((sum, value) => sum + value));
-  // A step that is replayed: each kernel as often as in every step.
+  // The step is replayed, so each kernel runs as often as in every other step.
   await engine.ask('open', { name: 'step', kind: 'train', config, batch: 2 });
   const step = await engine.ask<{ kernels: { kernel: string; launches: number }[] }>('profile', {
     name: 'step',
@@ -200,23 +200,23 @@ test('our worker trains, samples, times layers and profiles', async () => {
   );
 });
 
-// 4 levels of 4 blocks down and 5 up, 3 that halve and 3 that double, 2 in the middle.
+// The blocks: 4 levels of 4 down and 5 up, 3 that halve and 3 that double, 2 in the middle.
 const residualBlocks = 4 * 4 + 4 * 5 + 3 + 3 + 2;
-// At 16x16: 4 down, 1 up; 1 in the middle.
+// The attention blocks at 16x16: 4 down, 1 up; 1 in the middle.
 const attentionBlocks = 4 + 1 + 1;
 
 describe.skipIf(!python)('PyTorch itself (RECTIFLOW_TORCH_PYTHON)', () => {
-  test.each(['cifar10_small', 'digits'])('the network of %s is ours', async (name) => {
+  test.each(['cifar10_small', 'digits'])('has the same network as ours for %s', async (name) => {
     using engine = startEngine(1);
     using torch = startTorch(python as string, 1);
     const found = await networkDifference(await loadConfig(name), { engine, torch });
     expect(found.parameters[0]).toBe(found.parameters[1]);
-    // Measured at 2e-6 with direct convolutions.
+    // The measured error is 2e-6 with direct convolutions.
     expect(found.velocity).toBeLessThan(1e-4);
     expect(found.gradients).toBeLessThan(1e-4);
   });
 
-  test('the official network has the layers that are known of it', async () => {
+  test('has the known number of layers in the official network', async () => {
     using torch = startTorch(python as string, 1);
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     const { layers } = await torch.ask<{ layers: CountedLayer[] }>('layers', { config });
@@ -232,7 +232,7 @@ describe.skipIf(!python)('PyTorch itself (RECTIFLOW_TORCH_PYTHON)', () => {
     expect(networkFlops(layers.filter(({ op }) => op === 'conv')) / 1e9).toBeCloseTo(21.35, 2);
   });
 
-  test('the command, on tiny networks', () => {
+  test('runs the command on tiny networks', () => {
     const folder = mkdtempSync(join(tmpdir(), 'rectiflow-bench-'));
     try {
       const json = join(folder, 'results', 'a.json');
@@ -259,7 +259,7 @@ function bench(args: string[]) {
   return { status: run.status, stdout: run.stdout, stderr: run.stderr };
 }
 
-test('wrong usage, and a Python without PyTorch, are told', () => {
+test('reports usage errors and a Python without PyTorch', () => {
   expect(bench(['--rounds', 'many'])).toMatchObject({
     status: 2,
     stderr: expect.stringMatching(/^--rounds takes a whole number from 1 on, got many\n/),

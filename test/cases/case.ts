@@ -13,25 +13,25 @@ export interface CaseTolerance {
   reason: string;
 }
 
-/** A whole number between two bounds, both included. */
+/** A whole number between two bounds, inclusive. */
 export type Pick = (low: number, high: number) => number;
 
 export interface Case<Size = unknown> {
   /** Name in the op table of src/kernels/index.ts. */
   op: string;
-  /** What sets this case apart from the others of its op. */
+  /** What distinguishes this case from others of its op. */
   name: string;
-  /** What the engine's outputs are stored as; f32 unless said. */
+  /** The dtypes of the engine's outputs; f32 by default. */
   dtype?: 'f32' | 'i32' | 'u8' | 'bool';
   inputs(size: Size): Input[];
-  /** Places of the inputs that stay f32 where activations are bf16: weights, biases. */
+  /** Positions of the inputs that stay f32 when activations are bf16: weights, biases. */
   parameters?: readonly number[];
-  /** Sizes that are checked in bf16; all unless said. */
+  /** Sizes that are checked in bf16; all by default. */
   inBf16?(size: Size): boolean;
   run(tensors: Tensor[], size: Size): Tensor | Tensor[];
   /** `outputs` are the engine's own, for ops whose random mask has to be recovered from them. */
   reference(arrays: Array64[], size: Size, outputs: Array64[]): Array64 | Array64[];
-  /** Differentiated in place of `reference` where that is a staircase (rounding) and the gradient passes through. */
+  /** Is differentiated instead of `reference` if that is a step function (rounding) and the gradient passes straight through. */
   smooth?(arrays: Array64[], size: Size): Array64 | Array64[];
   tolerance: CaseTolerance;
   /** Sizes compared with the reference: small, odd, edge tiles, extents of 1 and 0. */
@@ -46,7 +46,7 @@ export interface Case<Size = unknown> {
   bytes?(size: Size): number;
 }
 
-/** Gives `Size` its type while the case is written, and forgets it for the table. */
+/** Infers `Size` from the definition of a case, and erases it for the table. */
 export function defineCase<Size>(definition: Case<Size>): Case {
   return definition as Case<unknown>;
 }

@@ -85,7 +85,7 @@ function unary(op: Unary, values: (shape: Shape) => Input, tolerance: CaseTolera
   });
 }
 
-/** Values at the ends of the range, where polynomials and exponents break first; value only. */
+/** Inputs at the ends of the range, where polynomials and exponents break first; only values are checked. */
 function extremes(op: Unary, values: number[], tolerance: CaseTolerance): Case {
   return defineCase<Shape>({
     op,
@@ -197,7 +197,7 @@ const { exact, rounded, transcendental } = tolerances;
 const infinity = Number.POSITIVE_INFINITY;
 const ends = [0, 1e-30, -1e-30, 1e-4, -1e-4, 0.5, -0.5, 9, -9, 20, -20, 80, -80, 1000, -1000, 1e30, -1e30, Number.NaN];
 
-/** One operand or the other, whole. */
+/** Ops that return one operand or the other unchanged. */
 const chosen = { ...exact, gradient: rounded.gradient };
 
 export const elementwiseCases: Case[] = [

@@ -1,6 +1,6 @@
 /**
- * What every public function has to say of gradients, by entry point and name. The op table and its cases speak for ops; all others
- * are here, and one that is in neither fails test/tensor/entry_points.test.ts by name.
+ * A statement about the gradient of every public function, by entry point and name. Ops are covered by the op table and its cases;
+ * all others are here, and test/tensor/entry_points.test.ts fails with the name of a function that is in neither.
  */
 
 import type { Device } from '../../src/device/device.ts';
@@ -11,33 +11,33 @@ import * as nn from '../../src/nn/index.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
-/** What a gradient is taken of. */
+/** A computation whose gradient is checked. */
 export interface Subject {
-  /** Shapes of the leaves, drawn from N(0, 1); with `positive` their exponentials. */
+  /** Shapes of the leaves, which are drawn from N(0, 1), or from its exponential with `positive`. */
   leaves: readonly Shape[];
   positive?: boolean;
   run(leaves: Tensor[]): Tensor | Tensor[];
-  /** Its parameters are leaves too, with drawn values. */
+  /** Its parameters are also leaves, with random values. */
   module?: nn.Module;
 }
 
 export type Claim =
   /** Finite differences agree with backward() for each leaf. */
   | { differentiable: (device: Device) => Subject }
-  /** backward() of what it makes of a leaf [2, 3] throws this. */
+  /** backward() of its result for a leaf [2, 3] throws this. */
   | { refused: string; run: (x: Tensor) => Tensor }
-  /** What it gives carries no gradient, as its docstring says: gives a tensor made with recording on. */
+  /** Its result carries no gradient, as its docstring says; this returns a tensor made while gradients are recorded. */
   | { unrecorded: (x: Tensor) => Tensor }
   /** A test file below test/ that checks its gradient. */
   | { checkedIn: string }
-  /** Why there is nothing to ask: no tensor goes in, or none comes out. */
+  /** Why it has no gradient: it takes no tensor, or returns none. */
   | { none: string };
 
 const of = (leaves: readonly Shape[], run: Subject['run'], more: Partial<Subject> = {}): Claim => ({
   differentiable: () => ({ leaves, run, ...more }),
 });
 
-/** All of a kind by one reason. */
+/** Several functions without a gradient for the same reason. */
 const none = (reason: string, ...names: string[]): Record<string, Claim> =>
   Object.fromEntries(names.map((name) => [name, { none: reason }]));
 
@@ -49,7 +49,7 @@ const comparison = (name: 'equal' | 'greater' | 'greaterEqual' | 'less' | 'lessE
 const [n, side, channels] = [2, 4, 8];
 const image = [n, side, side, channels];
 
-/** A module of drawn values on images or rows. */
+/** A module with random values on images or rows. */
 const moduleOf = <M extends nn.Module>(
   make: (init: nn.Initializer) => M,
   leaves: readonly Shape[],
@@ -76,7 +76,7 @@ const contextOf = (init: nn.Initializer): Context => ({
   streams: { next: 1 },
 });
 
-/** dx/dt = sin(w x + t): of the start and of w. */
+/** dx/dt = sin(w x + t), with the start and w as leaves. */
 const velocityOf =
   (w: Tensor): flow.Velocity =>
   (x, t) =>

@@ -18,7 +18,7 @@ const tolerance: CaseTolerance = {
 };
 
 const binomial = [1, 3, 3, 1];
-/** Positive taps: a sum near 0 would make the filter's gain huge. */
+/** Taps are positive, because a sum near 0 would make the filter's gain huge. */
 const randomKernel = (pick: Pick) => Array.from({ length: pick(1, 7) }, () => pick(1, 5));
 
 const sizes: Size[] = [

@@ -85,7 +85,7 @@ function matmulCase(name: string, variant: Variant, check: Product[], time?: Pro
       normal([...batchB, ...(transposeB ? [n, k] : [k, n])]),
       ...(variant.bias ? [normal([n])] : []),
     ],
-    // A layer has a weight and a bias; else both operands are activations.
+    // A linear layer has a weight and a bias; otherwise both operands are activations.
     parameters: variant.bias ? (transposeB ? [1, 2] : [2]) : [],
     run: ([a, b, bias]) => matmul(a, b, { transposeA, transposeB, bias }),
     reference: ([a, b, bias]) => reference.matmul(a, b, { transposeA, transposeB, bias }),

@@ -128,7 +128,7 @@ const regionCases = [
     op: 'pad',
     name: '',
     inputs: ({ shape }) => [normal(shape)],
-    // Other values than 0 are written as f32.
+    // Padding values other than 0 are written as f32.
     inBf16: ({ value = 0 }) => value === 0,
     run: ([x], { widths, value }) => ops.pad(x, widths, value),
     reference: ([x], { widths, value }) => reference.pad(x, widths, value),

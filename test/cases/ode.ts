@@ -1,4 +1,4 @@
-/** Cases of what solvers do to their state: x + sum c_j k_j. */
+/** Cases of the solvers' state update: x + sum c_j k_j. */
 import { linearCombination } from '../../src/kernels/ode.ts';
 import { constant, normal } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';
@@ -7,13 +7,13 @@ import { type Case, defineCase, randomShape, tolerances } from './case.ts';
 interface Size {
   shape: reference.Shape;
   coefficients: readonly number[];
-  /** Whether x is there; else it is 0. */
+  /** Whether x is given; otherwise it is 0. */
   start?: boolean;
-  /** Whether x is the last stage too. */
+  /** Whether x is also the last stage. */
   again?: boolean;
 }
 
-/** x where it is there, then the stages. */
+/** x if it is given, then the stages. */
 const split = <T>(operands: T[], { start, again }: Size): { x: T | null; stages: T[] } => {
   const x = start ? operands[0] : null;
   const stages = start ? operands.slice(1) : operands;
@@ -54,7 +54,7 @@ export const odeCases: readonly Case[] = [
       { shape: [7, 3], coefficients: [0.01, -0.25], start: true, again: true },
       { shape: [1, 8, 8, 3], coefficients: dormandPrince, start: true },
       { shape: [2, 9], coefficients: [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7] },
-      // More than one task, and more than one block.
+      // The size is more than one task, and more than one block.
       { shape: [(1 << 14) + 3], coefficients: [0.5, 0.25], start: true },
     ],
     random: (pick) => ({

@@ -41,11 +41,11 @@ function randomPooled(pick: Pick): Pooled {
   return pooled(shape, kernel, [pick(1, 4), pick(1, 4)], padding);
 }
 
-// Layers of the FID Inception at batch 1.
+// These are layers of the FID Inception at batch 1.
 const time = [pooled([1, 35, 35, 288], [3, 3], [2, 2]), pooled([1, 17, 17, 768], [3, 3], [1, 1], [1, 1])];
 const bytes = ({ shape, stride }: Pooled) => 4 * reference.count(shape) * (1 + 1 / (stride[0] * stride[1]));
 
-/** The options of the op alone: it refuses others. */
+/** Only the options of the op, which refuses others. */
 const optionsOf = ({ kernel, stride, padding }: Pooled) => ({ kernel, stride, padding });
 
 const averageCase = (countIncludePad: boolean): Case =>

@@ -1,23 +1,23 @@
 /**
- * The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are numbers of bf16, which tf32 has too, so that the
- * products of both are exact, and what is left are the roundings of what an op stores.
+ * The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
+ * products of both are exact, and the only errors are the roundings of stored results.
  */
 import type { Precision } from '../../src/device/device.ts';
 import type { Tolerance } from '../support/compare.ts';
 import type { Case, CaseTolerance } from './case.ts';
 
-/** Ops that multiply on tensor cores; all others do the same in tf32 as in fp32. */
+/** Ops that multiply on tensor cores; all others compute the same in tf32 as in fp32. */
 const products = ['conv2d', 'matmul', 'attention'];
 
-/** One rounding to bf16 is 2^-9 of a value at most; the number may be the next one of bf16. */
+/** One rounding to bf16 is at most 2^-9 of a value; the result may be a neighbouring bf16 number. */
 const ROUNDED = 2 ** -8;
 
-/** Ops that take bf16, with what their gradients may be off beyond fp32's tolerance; value: one rounding. */
+/** Ops that accept bf16, with the error of their gradients beyond fp32's tolerance; that of values is one rounding. */
 const gradients: Record<string, Tolerance> = {
   ...Object.fromEntries(
     ['neg', 'abs', 'relu', 'clamp', 'permute', 'pad', 'slice', 'concat', 'reshape'].map((op) => [op, {}]),
   ),
-  // A sum of numbers of bf16, rounded once.
+  // A sum of bf16 numbers is rounded once.
   ...Object.fromEntries(
     [
       'add',
@@ -32,21 +32,21 @@ const gradients: Record<string, Tolerance> = {
       'where',
     ].map((op) => [op, { relative: ROUNDED }]),
   ),
-  // The slope is f32, or rounded before dy times it is.
+  // The slope is f32, or rounded before it is multiplied by dy.
   ...Object.fromEntries(
     ['exp', 'log', 'sqrt', 'sin', 'cos', 'silu', 'square'].map((op) => [op, { relative: 2 * ROUNDED }]),
   ),
-  // The slope is made from y as it was stored: 1 - y^2, y (1 - y).
+  // The slope is computed from the stored y: 1 - y^2, y (1 - y).
   ...Object.fromEntries(['tanh', 'sigmoid'].map((op) => [op, { relative: 2 * ROUNDED, absolute: ROUNDED }])),
-  // Up to five factors, each rounded; summed over what was broadcast.
+  // There are up to five rounded factors, summed over broadcast axes.
   ...Object.fromEntries(
     ['mul', 'div', 'pow', 'maximum', 'minimum'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
   ),
   // Statistics and sums are f32; dx is a difference of terms larger than itself.
   groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
-  // Sums of exact products; those of the weight and the bias stay f32.
+  // These are sums of exact products; the gradients of the weight and the bias stay f32.
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
-  // What was broadcast over a batch is rounded before it is added up.
+  // The gradient of an operand that is broadcast over a batch is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
   // The probabilities and their gradient are rounded between two products.
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
@@ -63,7 +63,7 @@ function wider(tolerance: Tolerance, by: Tolerance): Tolerance {
   };
 }
 
-/** Beyond that of a direct sum: the error of tiles of 4 x 4 is some ten times as large (test/ops/winograd.test.ts). */
+/** The error in addition to that of a direct sum: 4 x 4 tiles are about ten times less accurate (test/ops/winograd.test.ts). */
 const winograd: CaseTolerance = {
   value: { ofLargest: 2e-5 },
   gradient: { ofLargest: 2e-5 },
@@ -71,7 +71,7 @@ const winograd: CaseTolerance = {
 };
 
 /**
- * The tolerance of a case; undefined where the op does nothing else in that precision, or does not take it.
+ * The tolerance of a case; undefined if the op computes the same as in fp32, or does not support the precision.
  * @param exact whether convolutions are direct sums
  */
 export function toleranceIn(
@@ -96,7 +96,7 @@ export function toleranceIn(
       reason: 'the probabilities, and the scaled queries, are rounded to 10 bits between two products',
     };
   }
-  // Ends of f32's range, where polynomials break first: nothing of bf16.
+  // These test the ends of f32's range, where polynomials break first, and have no bf16 variant.
   if (name === 'extreme values') return undefined;
   if (comparisons.includes(op)) return tolerance;
   const gradient = gradients[op];

@@ -1,4 +1,4 @@
-// pure: the caching allocator against a model of memory
+// The caching allocator against a model of memory. Needs no device.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CachingAllocator, sizeClass } from '../../src/device/allocator.ts';
@@ -14,7 +14,7 @@ function bumpSystem(limit = Number.POSITIVE_INFINITY) {
   };
 }
 
-test('a size class holds its size, wastes at most an eighth beyond a line, and is a multiple of 64', () => {
+test('a size class fits its size, wastes at most an eighth beyond one cache line, and is a multiple of 64', () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 2 ** 33 }), (bytes) => {
       const size = sizeClass(bytes);
@@ -25,7 +25,7 @@ test('a size class holds its size, wastes at most an eighth beyond a line, and i
   );
 });
 
-test('live blocks never overlap, are aligned, and the figures add up', () => {
+test('live blocks never overlap and are aligned, and the statistics add up', () => {
   const operation = fc.record({ free: fc.boolean(), bytes: fc.integer({ min: 1, max: 2 ** 23 }), pick: fc.nat() });
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
@@ -50,7 +50,7 @@ test('live blocks never overlap, are aligned, and the figures add up', () => {
   );
 });
 
-test('the second of two equal rounds takes nothing from the system', () => {
+test('reuses freed blocks: the second of two equal rounds takes nothing from the system', () => {
   const allocator = new CachingAllocator({ reserve: bumpSystem() });
   const round = () => {
     const blocks = [100, 5000, 3e6, 4e7, 100].map((bytes) => allocator.allocate(bytes));
@@ -62,7 +62,7 @@ test('the second of two equal rounds takes nothing from the system', () => {
   expect(allocator.memory()).toEqual({ live: 0, highWater, reserved });
 });
 
-test('no memory left, a double free and a bad size are one clear error each', () => {
+test('reports exhausted memory, a double free and a bad size', () => {
   const allocator = new CachingAllocator({ reserve: bumpSystem(2 ** 27) });
   const block = allocator.allocate(1000);
   expect(() => allocator.allocate(2 ** 30)).toThrow(/out of memory: 1024.0 MiB asked, 0.0 MiB in use by 1 blocks/);
@@ -71,7 +71,7 @@ test('no memory left, a double free and a bad size are one clear error each', ()
   expect(() => allocator.allocate(Number.NaN)).toThrow(/cannot allocate NaN bytes/);
 });
 
-test('a system that takes memory back gets all that is unused before an allocation fails', () => {
+test('returns all unused memory to a system that accepts it before an allocation fails', () => {
   const held = new Map<number, number>();
   let next = 2 ** 21;
   const reserve = (bytes: number) => {

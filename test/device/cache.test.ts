@@ -1,4 +1,4 @@
-// cpu: the compile cache under concurrency, damage and hostile folders. Needs a C compiler.
+// The compile cache of the CPU under concurrency, damage and hostile folders. Needs a C compiler.
 import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -51,13 +51,13 @@ function run(cache: string) {
   });
 }
 
-test('a key depends on every part and on where the parts are cut', () => {
+test('a key depends on every part and on the boundaries between parts', () => {
   const keys = [cacheKey('a', ['x', 'y']), cacheKey('a', ['xy']), cacheKey('a', ['x', 'z']), cacheKey('b', ['x', 'y'])];
   expect(new Set(keys).size).toBe(4);
   expect(cacheKey('conv/forward', ['x'])).toMatch(/^conv_forward-[0-9a-f]{32}$/);
 });
 
-test('the second process compiles nothing; the source that ran lies beside the binary', () => {
+test('the second process compiles nothing; the compiled source is stored next to the binary', () => {
   const first = run(folder);
   expect(first.stdout).toBe('11,22,33\n');
   expect(first.stderr).toContain('compiled inner/accumulate');
@@ -69,7 +69,7 @@ test('the second process compiles nothing; the source that ran lies beside the b
   expect(readFileSync(join(folder, sources[0]), 'utf8')).toContain('accumulate_add');
 });
 
-test('a damaged, truncated or emptied binary is compiled again, never loaded', () => {
+test('recompiles a damaged, truncated or emptied binary and never loads it', () => {
   run(folder);
   const binary = readdirSync(folder).find(
     (name) => name.startsWith('inner_accumulate') && name.endsWith('.so'),
@@ -85,7 +85,7 @@ test('a damaged, truncated or emptied binary is compiled again, never loaded', (
   }
 });
 
-test('eight processes at once on an empty folder all succeed and leave no stray file', async () => {
+test('eight concurrent processes on an empty folder all succeed and leave no stray file', async () => {
   const results = await Promise.all(
     Array.from(
       { length: 8 },
@@ -104,7 +104,7 @@ test('eight processes at once on an empty folder all succeed and leave no stray 
   for (const name of readdirSync(folder)) expect(name).toMatch(/^\w+-[0-9a-f]{32}\.(so|c|sum)$/);
 });
 
-test("a folder that others can write, a link, a file or another user's folder is not used", () => {
+test("does not use a link, a file, another user's folder or a folder that others can write to", () => {
   const usable = join(folder, 'mine');
   expect(new KernelCache(usable).reason).toBeUndefined();
 
@@ -129,7 +129,7 @@ test("a folder that others can write, a link, a file or another user's folder is
   }
 });
 
-test('a cache folder that may not be used costs a compilation, not the result', () => {
+test('an unusable cache folder costs a compilation, not the result', () => {
   chmodSync(folder, 0o777);
   const { status, stdout } = run(folder);
   expect(stdout).toBe('11,22,33\n');
@@ -137,7 +137,7 @@ test('a cache folder that may not be used costs a compilation, not the result', 
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('a relative folder is one below the working directory, also where its name begins with a dash', () => {
+test('resolves a relative folder against the working directory, even if its name begins with a dash', () => {
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
     cwd: folder,
     encoding: 'utf8',
@@ -148,7 +148,7 @@ test('a relative folder is one below the working directory, also where its name 
   expect(readdirSync(folder)).toEqual(['-o_x']);
 });
 
-test('without a compiler the error says what was tried and what to install', () => {
+test('reports what was tried and what to install if there is no compiler', () => {
   const { CC: _, ...env } = environment(folder);
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
     encoding: 'utf8',
@@ -161,7 +161,7 @@ test('without a compiler the error says what was tried and what to install', () 
 
 const key = cacheKey('kernel', ['text']);
 
-/** A cache with one entry. */
+/** A cache that has one entry. */
 function stocked(): { cache: KernelCache; file: (ending: string) => string } {
   const cache = new KernelCache(folder);
   const { output, commit } = cache.stage(key, 'source');
@@ -171,7 +171,7 @@ function stocked(): { cache: KernelCache; file: (ending: string) => string } {
   return { cache, file: (ending) => join(folder, `${key}.${ending}`) };
 }
 
-test.each(['so', 'sum'])('a .%s that others can write is not taken, and is written anew', (ending) => {
+test.each(['so', 'sum'])('rewrites a .%s file that others can write to, instead of using it', (ending) => {
   const { cache, file } = stocked();
   chmodSync(file(ending), 0o666);
   expect(cache.read(key)).toBeUndefined();
@@ -179,7 +179,7 @@ test.each(['so', 'sum'])('a .%s that others can write is not taken, and is writt
   stocked();
 });
 
-test.skipIf(process.getuid?.() !== 0)('a file of another user is not taken (only root can make one)', () => {
+test.skipIf(process.getuid?.() !== 0)("does not use another user's file (only root can create one)", () => {
   for (const ending of ['so', 'sum']) {
     const { cache, file } = stocked();
     chownSync(file(ending), 12345, 12345);
@@ -187,7 +187,7 @@ test.skipIf(process.getuid?.() !== 0)('a file of another user is not taken (only
   }
 });
 
-test('a link in the place of a file is not followed', () => {
+test('does not follow a link in place of a file', () => {
   const { cache, file } = stocked();
   const elsewhere = join(folder, 'elsewhere');
   writeFileSync(elsewhere, 'binary');
@@ -196,7 +196,7 @@ test('a link in the place of a file is not followed', () => {
   expect(cache.read(key)).toBeUndefined();
 });
 
-test('a folder that others could write is to be removed: what it holds may be theirs', () => {
+test('asks to remove a folder that others could write to, because its files may be theirs', () => {
   chmodSync(folder, 0o777);
   expect(new KernelCache(folder).reason).toBe(
     `${folder} can be written by other users, who may have put other code there (remove it; it is created again)`,
@@ -204,7 +204,7 @@ test('a folder that others could write is to be removed: what it holds may be th
 });
 
 test.skipIf(process.getuid?.() !== 0)(
-  'a user without a home folder computes in a private folder that goes at the end (only root can be one)',
+  'a user without a home folder gets a private folder that is removed at exit (only root can switch users)',
   () => {
     chmodSync(folder, 0o777);
     const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
@@ -218,8 +218,8 @@ test.skipIf(process.getuid?.() !== 0)(
   },
 );
 
-describe('the folders above', () => {
-  /** A cache two folders below one of this mode and owner. */
+describe('parent folders', () => {
+  /** A cache two levels below a folder of this mode and owner. */
   function below(mode: number, owner = process.getuid?.() as number): KernelCache {
     const above = join(folder, `above-${mode.toString(8)}-${owner}`);
     mkdirSync(above);
@@ -228,34 +228,34 @@ describe('the folders above', () => {
     return new KernelCache(join(above, 'a', 'kernels'));
   }
 
-  test.each([0o777, 0o775, 0o770, 0o757])('are writable by nobody else (mode %o is refused)', (mode) => {
+  test.each([0o777, 0o775, 0o770, 0o757])('must not be writable by others (refuses mode %o)', (mode) => {
     expect(below(mode).reason).toMatch(/above-\d+-\d+, above .*kernels, can be changed by other users/);
   });
 
   test.each([0o755, 0o700, 0o1777, 0o1775])(
-    'may be read, and written where each keeps their own (mode %o is taken)',
+    'may be readable, or writable with the sticky bit (accepts mode %o)',
     (mode) => {
       expect(below(mode).reason).toBeUndefined();
     },
   );
 
-  test.skipIf(process.getuid?.() !== 0)("are this user's or root's (only root can make others)", () => {
+  test.skipIf(process.getuid?.() !== 0)('must belong to this user or root (only root can create others)', () => {
     expect(below(0o755, 12345).reason).toContain('can be changed by other users');
     expect(below(0o1777, 12345).reason).toContain('can be changed by other users');
   });
 
-  test('are those that links lead to', () => {
+  test('are checked along the resolved path of links', () => {
     const open = join(folder, 'open');
     mkdirSync(join(open, 'a'), { recursive: true });
     chmodSync(open, 0o777);
     symlinkSync(join(open, 'a'), join(folder, 'link'));
     expect(new KernelCache(join(folder, 'link', 'kernels')).reason).toContain(`${open}, above`);
     chmodSync(open, 0o755);
-    // And later the link may lead elsewhere.
+    // The link may point elsewhere later.
     expect(new KernelCache(join(folder, 'link', 'kernels')).folder).toBe(join(open, 'a', 'kernels'));
   });
 
-  test('are looked at for images of CUDA too', () => {
+  test('are also checked for CUDA images', () => {
     const open = join(folder, 'open');
     mkdirSync(open);
     chmodSync(open, 0o777);
@@ -266,7 +266,7 @@ describe('the folders above', () => {
 });
 
 test.skipIf(process.getuid?.() !== 0)(
-  'with umask 002 and a group of its own a user has a cache, which is read again (only root can be another user)',
+  'a user with umask 002 and a private group has a cache that is reused (only root can switch users)',
   () => {
     chmodSync(folder, 0o755);
     const home = join(folder, 'home');
@@ -280,7 +280,7 @@ test.skipIf(process.getuid?.() !== 0)(
         uid: 12345,
         gid: group,
       });
-    // The group is not in the list of groups: others may be in it.
+    // The group is not in the list of groups, so others may be members of it.
     const unknown = start(12345);
     expect(unknown.stdout, unknown.stderr).toBe('11,22,33\n');
     expect(readdirSync(join(home, '.cache'))).not.toContain('kernels');
@@ -292,7 +292,7 @@ test.skipIf(process.getuid?.() !== 0)(
   },
 );
 
-/** Runs a command with a file system of its own mounted at `place` with these options, which only root may. */
+/** Runs a command with a separate file system mounted at `place` with these options, which only root may do. */
 function mounted(place: string, options: string, command: readonly string[], env: NodeJS.ProcessEnv) {
   const script = 'mount -t tmpfs -o "$1,mode=0700" tmpfs "$2" && shift 2 && exec "$@"';
   return spawnSync('unshare', ['-m', 'sh', '-c', script, 'sh', options, place, ...command], { encoding: 'utf8', env });
@@ -302,7 +302,7 @@ const refusal = mounted(tmpdir(), 'noexec', ['true'], process.env);
 if (refusal.status !== 0) process.stderr.write(`skipped: caches that are mounted noexec. ${refusal.stderr}\n`);
 
 test.skipIf(refusal.status !== 0)(
-  'what the group of this user alone may write is no danger; what a group with others may, is',
+  "accepts folders writable by this user's private group and refuses those writable by a shared group",
   () => {
     chmodSync(folder, 0o755);
     const home = join(folder, 'home');
@@ -327,10 +327,10 @@ test.skipIf(refusal.status !== 0)(
   },
 );
 
-describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec', () => {
+describe.skipIf(refusal.status !== 0)('on a noexec file system', () => {
   const words = [process.execPath, '--input-type=module', '-e', program];
 
-  test('the cache is not used: kernels are compiled elsewhere, and doctor says so', () => {
+  test('the cache is not used: kernels are compiled elsewhere, and doctor reports it', () => {
     const env = { ...environment(folder), TMPDIR: '/tmp' };
     const { stdout, stderr } = mounted(folder, 'noexec', words, env);
     expect(stdout, stderr).toBe('11,22,33\n');
@@ -347,12 +347,12 @@ describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec',
     });
   });
 
-  test('the temporary folder is not used either', () => {
+  test('the temporary folder is not used', () => {
     const { stdout, stderr } = mounted(folder, 'noexec', words, { ...environment('off'), TMPDIR: folder });
     expect(stdout, stderr).toBe('11,22,33\n');
   });
 
-  test('images of CUDA may lie there', () => {
+  test('CUDA images may be cached', () => {
     const text = `
       import { KernelCache } from '${new URL('../../dist/device/cache.js', import.meta.url)}';
       console.log(new KernelCache(undefined, { source: 'cu', binary: 'cubin' }).folder);`;
@@ -365,7 +365,7 @@ describe.skipIf(refusal.status !== 0)('on a file system that is mounted noexec',
     expect(stdout).toBe(`${folder}\n`);
   });
 
-  test('with no other place the error names all of them, and a default device is wasm', () => {
+  test('the error names all folders if none is usable, and the default device is wasm', () => {
     buildWasm();
     const text = `
       import { openDefaultDevice, openDevice } from '/mnt/dist/device/open.js';

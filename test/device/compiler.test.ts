@@ -1,5 +1,5 @@
-// cpu: compilers that misbehave, that hang and that are interrupted. Each is a script; a library is kept only if it loads, the
-// message names the compiler, and neither processes nor files are left.
+// Compilers of the CPU device that misbehave, hang or are interrupted. Each is a script. A library is kept only if it loads, the
+// message names the compiler, and neither processes nor files are left over.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -36,7 +36,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A compiler of that name: its version, and what it does with the words of a compilation, of which $out is the output. */
+/** Writes a fake compiler of that name: its version, and the shell commands that it runs to compile; $out is the output path. */
 function compiler(name: string, body: string, version = 'echo fake 1.0'): string {
   const file = join(folder, name);
   const script = `#!/bin/sh
@@ -51,7 +51,7 @@ ${body}
 
 const dist = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
 
-/** Opens the device, by the compiler's limits in milliseconds if there are any. */
+/** A program that opens the device, with the compiler's time limits in milliseconds if given. */
 const program = (limits = {}, ahead = '') => `
 import { compilerLimits } from '${dist('device/cc.js')}';
 import { openDevice, ones } from '${dist('index.js')}';
@@ -70,20 +70,20 @@ function run(cc: string, text = program(), more: NodeJS.ProcessEnv = {}) {
   return spawnSync(process.execPath, ['--input-type=module', '-e', text], options);
 }
 
-/** What processes of this test are alive: their words name its folder. */
+/** The live processes of this test, whose command lines name its folder. */
 function alive(): string[] {
   const { stdout } = spawnSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' });
   return stdout.split('\n').filter((line) => line.includes(folder));
 }
 
-/** Waits until none is: what was killed takes a moment to be gone, and what was not sleeps for longer than a test may take. */
+/** Waits until none is alive: a killed process takes a moment to exit; one that was not killed sleeps longer than a test may take. */
 async function untilGone(): Promise<void> {
   while (alive().length > 0) await setTimeout(20);
 }
 
 const kept = (ending: string) => readdirSync(cache).filter((name) => name.endsWith(ending));
 
-describe('what a compiler wrote is not kept', () => {
+describe("a compiler's output is not kept", () => {
   const foreign = process.arch === 'x64' ? 183 : 62;
   test.each([
     ['nothing', ':', /did not compile with .*fake-cc \(fake 1\.0\):\nit wrote no file/],
@@ -109,7 +109,7 @@ describe('what a compiler wrote is not kept', () => {
   });
 });
 
-test('a compiler that says much is quoted from its beginning', () => {
+test('quotes the beginning of a long compiler message', () => {
   const cc = compiler('cc', 'seq 200000 >&2; exit 1');
   const { stderr, status } = run(cc);
   expect(stderr).toMatch(/did not compile with .*:\n1\n2\n3\n/);
@@ -118,8 +118,8 @@ test('a compiler that says much is quoted from its beginning', () => {
   expect(status).toBe(1);
 });
 
-describe('a library of the cache that does not load is compiled again, once', () => {
-  /** With a sum that is right: the file was so when it was kept, or what it needs is gone. */
+describe('a cached library that does not load is compiled again, once', () => {
+  /** The checksum is right: the file was already like this when it was stored, or a dependency of it is gone. */
   test.each([
     ['a text', Buffer.from('garbage')],
     ['a cut', undefined],
@@ -140,7 +140,7 @@ describe('a library of the cache that does not load is compiled again, once', ()
 describe('a compiler that hangs', () => {
   const sleep = () => `sh -c 'sleep 1000; : ${folder}'`;
 
-  test('at --version is stopped with all that it started, and another is tried or it is named', async () => {
+  test('at --version is stopped with all its child processes; another compiler is tried, or the error names it', async () => {
     const cc = compiler('cc', ':', sleep());
     const named = run(cc, program({ version: 300 }));
     expect(named.stderr).toContain(
@@ -150,7 +150,7 @@ describe('a compiler that hangs', () => {
     await untilGone();
     const found = run('', program({ version: 2500 }), { PATH: `${folder}:${process.env.PATH}` });
     expect(found.stdout, found.stderr).toBe('1,1,1\n');
-    // Asked once: a second time it would be waited for with the event loop blocked, and what it started would stay.
+    // It runs once: a second call would wait with the event loop blocked, and the child processes would stay.
     await untilGone();
   });
 
@@ -170,7 +170,7 @@ describe('a compiler that hangs', () => {
     expect(readdirSync(temporary)).toEqual([]);
   });
 
-  test('in a kernel that is compiled at its first use is stopped too', () => {
+  test('while it compiles a kernel at its first use is stopped', () => {
     const cc = compiler('cc', `case "$out" in *accumulate*) exec sleep 1000;; esac; exec ${real} "$@"`);
     const text = `${program()}
       compilerLimits.file = 300;
@@ -180,7 +180,7 @@ describe('a compiler that hangs', () => {
   });
 
   test.each(['off', 'cache'])(
-    'ends with the process, at a signal or by process.exit, and leaves nothing (%s)',
+    'ends with the process, on a signal or process.exit, and leaves nothing (%s)',
     async (name) => {
       const more = { RECTIFLOW_CACHE: name === 'off' ? 'off' : cache };
       for (const end of name === 'off' ? (['SIGINT', 'SIGHUP', 'exit', 'throw'] as const) : (['SIGTERM'] as const)) {
@@ -210,7 +210,7 @@ describe('a compiler that hangs', () => {
     },
   );
 
-  test("a program's own listener decides whether it ends; the compilation is an error", async () => {
+  test("a program's own signal listener decides whether it ends; the compilation throws", async () => {
     const started = join(folder, 'started');
     const cc = compiler('cc', `: > ${started}; ${sleep()}`);
     const text = `
@@ -248,7 +248,7 @@ describe('CC', () => {
     expect(status).toBe(1);
   });
 
-  test('a wrapper with its words is used', () => {
+  test('may be a wrapper with arguments', () => {
     const log = join(folder, 'log');
     const wrapper = join(folder, 'wrap');
     writeFileSync(wrapper, `#!/bin/sh\necho "$1" >> ${log}\nexec "$@"\n`);
@@ -271,12 +271,12 @@ describe('without a cache nothing stays in the temporary folder', () => {
       console.log(readdirSync('${temporary}').length, process.listenerCount('SIGINT'));
       ${end}`;
     const { stdout } = run(real, text, { RECTIFLOW_CACHE: 'off' });
-    // Not while the program runs either.
+    // Nor does anything stay while the program runs.
     expect(stdout).toBe('1,1,1\n0 0\n');
     expect(readdirSync(temporary)).toEqual([]);
   });
 
-  test('of a worker neither', () => {
+  test('after a worker', () => {
     const text = `
       import { Worker } from 'node:worker_threads';
       const url = new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(program())}));
@@ -287,7 +287,7 @@ describe('without a cache nothing stays in the temporary folder', () => {
   });
 });
 
-test('a whole library has no fault; any cut of it has', () => {
+test('finds no fault in a complete library, and one in any truncation of it', () => {
   const file = join(folder, 'x.so');
   spawnSync(real, ['-shared', '-x', 'c', '-', '-o', file], { input: 'int x;' });
   const bytes = readFileSync(file);

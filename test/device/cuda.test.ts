@@ -1,4 +1,4 @@
-// cuda: the device on the fakes of test/fakecuda: memory, compilation and its cache, launches, faults. Needs g++, no GPU.
+// The CUDA device on the fakes of test/fakecuda: memory, compilation and its cache, launches, faults. Needs g++ but not a GPU.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -70,7 +70,7 @@ function read(device: CudaDevice, address: number, count: number): number[] {
 }
 
 describe('opening', () => {
-  test('cuda is cuda:0, opened once; what there is not is named', async () => {
+  test('opens cuda once, as cuda:0, and names a card that does not exist', async () => {
     const device = await openDevice('cuda');
     expect(device.name).toBe('cuda:0');
     expect(device.description).toMatch(/Emulated card 0, 4\.0 GiB, kernels for sm_90a, driver 13\.0, NVRTC 13\.99/);
@@ -80,14 +80,14 @@ describe('opening', () => {
     await expect(openDevice('cuda:x')).rejects.toThrow(/unknown device "cuda:x"/);
   });
 
-  test('a machine without a card, and a card that is too old', () => {
+  test('refuses a machine without a card, and a card that is too old', () => {
     vi.stubEnv('FAKECUDA_ARCH', '75');
     expect(() => new CudaDevice()).toThrow(/cuda:0 \(Emulated card 0\) is sm_75; kernels need sm_80/);
     vi.stubEnv('FAKECUDA_CARDS', '0');
     expect(() => new CudaDevice()).toThrow(/shows 0 card/);
   });
 
-  test('a card that NVRTC does not know gets PTX of the nearest older architecture, and runs it', () => {
+  test('a card unknown to NVRTC runs PTX of the nearest older architecture', () => {
     vi.stubEnv('FAKECUDA_ARCH', '121');
     using device = new CudaDevice();
     expect(device.description).toContain('kernels for compute_90');
@@ -97,7 +97,7 @@ describe('opening', () => {
     expect(readdirSync(cache).filter((name) => name.endsWith('.ptx'))).toHaveLength(1);
   });
 
-  test('an architecture that NVRTC has is taken as it is', () => {
+  test('uses the architecture of the card if NVRTC supports it', () => {
     const card = { index: 0, name: 'card', multiprocessors: 1, memory: 1, sharedMemory: 1 };
     const nvrtc = { architectures: [75, 80, 86, 90], version: '12.0' };
     expect(chooseTarget({ ...card, architecture: 86 }, nvrtc)).toEqual({ name: 'sm_86', binary: 'cubin' });
@@ -109,7 +109,7 @@ describe('opening', () => {
 });
 
 describe('memory', () => {
-  test('bytes arrive, move and are set, also none and odd counts of them', () => {
+  test('uploads, copies and fills any number of bytes, including zero and odd counts', () => {
     using device = new CudaDevice();
     const source = Uint8Array.from({ length: 1001 }, (_, i) => i % 251);
     const [a, b] = [device.allocate(1001), device.allocate(1001)];
@@ -124,7 +124,7 @@ describe('memory', () => {
     expect(target).toEqual(source);
   });
 
-  test('a full card gives its unused memory back, then says what is in use', () => {
+  test('frees unused memory of a full card, then reports what is in use', () => {
     vi.stubEnv('FAKECUDA_MEMORY', String(256 * 2 ** 20));
     using device = new CudaDevice(1, { caching: true });
     const blocks = [100, 100].map((mebibytes) => device.allocate(mebibytes * 2 ** 20));
@@ -139,7 +139,7 @@ describe('memory', () => {
     expect(() => device.free(large)).toThrow(DeviceError);
   });
 
-  test('without caching every tensor is an allocation of its own', () => {
+  test('without caching every tensor is a separate allocation', () => {
     vi.stubEnv('RECTIFLOW_CUDA_CACHING', '0');
     using device = new CudaDevice();
     const address = device.allocate(12);
@@ -150,7 +150,7 @@ describe('memory', () => {
     expect(() => device.free(address)).toThrow(/not allocated/);
   });
 
-  test('equal tables are one', () => {
+  test('equal tables share one allocation', () => {
     using device = new CudaDevice();
     expect(device.table([1, 2, 3])).toBe(device.table([1, 2, 3]));
     expect(device.table([1, 2])).not.toBe(device.table([1, 2, 3]));
@@ -158,7 +158,7 @@ describe('memory', () => {
 });
 
 describe('compilation', () => {
-  test('an error holds the whole log, the file and the line', () => {
+  test('an error contains the whole log, the file and the line', () => {
     using device = new CudaDevice();
     const broken = written(
       'broken',
@@ -171,14 +171,14 @@ describe('compilation', () => {
     expect(() => device.load(broken)).toThrow(/broken\.cu:7:.*first.*broken\.cu:8:.*second/s);
   });
 
-  test('an option that NVRTC does not have', () => {
+  test('reports an option unknown to NVRTC', () => {
     using device = new CudaDevice();
     expect(() => device.load(written('option', scaleSource, { scale: 'ptr f32 i32' }, ['--fast']))).toThrow(
       /INVALID_OPTION.*unrecognized option --fast/s,
     );
   });
 
-  test('a second device reads the cache; a damaged image is compiled again', () => {
+  test('a second device reads the cache and recompiles a damaged image', () => {
     const load = () => {
       using device = new CudaDevice();
       device.load(scale);
@@ -198,7 +198,7 @@ describe('compilation', () => {
     }
   });
 
-  test('prepare compiles what is written for CUDA and its precision, and says how far it is', async () => {
+  test('prepare compiles the modules for CUDA and its precision, and reports progress', async () => {
     using device = new CudaDevice();
     const progress: string[] = [];
     const forBf16 = { ...scale, name: 'scale.bf16', precisions: ['bf16'] as const };
@@ -206,7 +206,7 @@ describe('compilation', () => {
     expect(progress).toEqual(['1/1 scale']);
   });
 
-  test('prepare compiles several files at once; one that is broken is named', async () => {
+  test('prepare compiles several files at once and names a broken one', async () => {
     using device = new CudaDevice();
     const many = Array.from({ length: 6 }, (_, i) => written(`many${i}`, `${scaleSource}// ${i}`, scale.kernels));
     const progress: number[] = [];
@@ -217,7 +217,7 @@ describe('compilation', () => {
     await expect(device.prepare([...many, broken])).rejects.toThrow(/broken_one\.cu did not compile/);
   });
 
-  test('kernels of the CPU are refused by name', () => {
+  test('refuses CPU kernels by name', () => {
     using device = new CudaDevice();
     const cpu = { ...scale, language: 'c' as const };
     expect(() => device.load(cpu)).toThrow(/scale has no kernels for the device cuda:0 yet/);
@@ -225,7 +225,7 @@ describe('compilation', () => {
 });
 
 describe('launches', () => {
-  test('arguments of every kind arrive', async () => {
+  test('passes arguments of every kind', async () => {
     using device = new CudaDevice();
     const kinds = written(
       'kinds',
@@ -242,7 +242,7 @@ describe('launches', () => {
     expect([...values]).toEqual([-1.5 + 1e-9, -0.5 + 1e-9]);
   });
 
-  test('wrong counts, kinds and names of arguments are one clear error each', () => {
+  test('reports wrong counts, kinds and names of arguments', () => {
     using device = new CudaDevice();
     const x = filled(device, [1]);
     expect(() => device.load(scale).scale({ grid: [1], block: [1] }, x, 2)).toThrow(/scale takes 3 arguments .* got 2/);
@@ -254,7 +254,7 @@ describe('launches', () => {
     expect(() => device.load(written('named', scaleSource, { scales: 'ptr' }))).toThrow(/CUDA_ERROR_NOT_FOUND/);
   });
 
-  test('too many threads, too much shared memory, no block at all', () => {
+  test('refuses too many threads, too much shared memory and an empty grid', () => {
     using device = new CudaDevice();
     const launch = (grid: number, block: number, shared = 0) =>
       device.load(scale).scale({ grid: [grid], block: [block], shared }, x, 2, 1);
@@ -266,7 +266,7 @@ describe('launches', () => {
     expect(read(device, x, 1)).toEqual([2]);
   });
 
-  test('warps exchange values and vote; atomics add up', () => {
+  test('supports warp shuffles, votes and atomics', () => {
     using device = new CudaDevice();
     const warps = written(
       'warps',
@@ -288,7 +288,7 @@ describe('launches', () => {
     expect([...values]).toEqual([4 * 496, 33, 0x55555555]);
   });
 
-  test('every call names what it cannot work with', () => {
+  test('every call names its invalid argument', () => {
     const driver = openDriver();
     const refused = (name: RegExp, call: () => void) => {
       expect(call).toThrow(DriverError);
@@ -312,7 +312,7 @@ describe('launches', () => {
   });
 });
 
-/** A program on the built package, with these kernels in a module `m` and a device `d` without caching. */
+/** A program that uses the built package, with these kernels in a module `m` and a device `d` without caching. */
 function program(
   source: string,
   kernels: Record<string, string>,
@@ -348,7 +348,7 @@ describe('faults', () => {
   const reversed = `${Array.from({ length: 64 }, (_, i) => 63 - i).join(' ')}\n`;
   const schedules = ['round', 'forward', 'backward'];
 
-  test('a kernel with its barrier is right under every schedule, without it wrong under some', () => {
+  test('a kernel is right under every schedule, and wrong under some without its barrier', () => {
     const outputs = (barrier: string) =>
       schedules.map(
         (schedule) => program(reverse(barrier), { run: 'ptr' }, launch, { FAKECUDA_SCHEDULE: schedule }).stdout,
@@ -361,13 +361,13 @@ describe('faults', () => {
 
   test.each([
     [
-      'beyond the end',
+      'a write just beyond the end',
       'x[64 + threadIdx.x % 2] = 0;',
       /CUDA_ERROR_ILLEGAL_ADDRESS \(700\)/,
       /a write \d bytes beyond|outside/,
     ],
     [
-      'far beyond the end',
+      'a write far beyond the end',
       'x[1 << 20] = 0;',
       /CUDA_ERROR_ILLEGAL_ADDRESS \(700\)/,
       /outside of all allocations, block/,
@@ -402,7 +402,7 @@ describe('faults', () => {
   });
 });
 
-test('the debug dial prints what is compiled, each kernel with its time, and names the one that failed', () => {
+test('RECTIFLOW_DEBUG prints what is compiled, times each kernel, and names the one that failed', () => {
   const launch = `const x = d.allocate(4); for (const n of [1, 99]) d.load(m).run({ grid: [1], block: [1] }, x, n);`;
   const source = 'extern "C" __global__ void run(float *x, int n) { x[n - 1] = 0; }';
   const quiet = program(source, { run: 'ptr i32' }, `${launch} await d.synchronize();`);
@@ -416,7 +416,7 @@ test('the debug dial prints what is compiled, each kernel with its time, and nam
   expect(stderr).toMatch(/DeviceError: run failed: cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS/);
 });
 
-test('two worker threads use one card at once, each by a device of its own', async () => {
+test('two worker threads use one card at once, each through its own device', async () => {
   const dist = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href;
   const text = `
     import { parentPort, workerData } from 'node:worker_threads';

@@ -1,4 +1,4 @@
-// Recording and replaying work of the device cuda on the fakes, and the driver's objects behind it: graphs, events, pinned
+// Recording and replaying on the CUDA device with the fakes, and the driver's objects that this uses: graphs, events, pinned
 // memory, streams that fork and join.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -45,7 +45,7 @@ function read(device: CudaDevice, address: number, count: number): number[] {
 }
 
 describe.each([true, false])('with caching %s', (caching) => {
-  test('recorded work is done by each replay, with what memory holds then, and its memory is its own', () => {
+  test('each replay runs the recorded work on the current contents of memory, in private memory', () => {
     using device = new CudaDevice(0, { caching });
     const { scale } = device.load(module);
     const [x, factor, y] = [floats(device, [1, 2]), floats(device, [3]), floats(device, [0, 0])];
@@ -65,7 +65,7 @@ describe.each([true, false])('with caching %s', (caching) => {
     expect(read(device, y, 2)).toEqual([9, 18]);
     device.upload(factor, Float32Array.of(-1));
     device.upload(x, Float32Array.of(5, 7));
-    // Nobody else is given the memory between the two kernels.
+    // No other allocation gets the memory between the two kernels.
     const other = floats(device, [100, 100]);
     recording.replay();
     expect(read(device, y, 2)).toEqual([5, 7]);
@@ -77,7 +77,7 @@ describe.each([true, false])('with caching %s', (caching) => {
   });
 });
 
-test('what a recording cannot hold is refused by name, and the device works on', () => {
+test('refuses by name what cannot be recorded, and the device stays usable', () => {
   using device = new CudaDevice();
   const { scale } = device.load(module);
   const [x, factor] = [floats(device, [2]), floats(device, [3])];
@@ -112,7 +112,7 @@ test('what a recording cannot hold is refused by name, and the device works on',
   expect(read(device, x, 1)).toEqual([6]);
 });
 
-test('a tensor of a recording that outlives it keeps the memory until it is freed', () => {
+test('a tensor that outlives its recording keeps the memory until it is freed', () => {
   using device = new CudaDevice();
   let kept = 0;
   const before = device.memory().reserved;
@@ -129,7 +129,7 @@ test('a tensor of a recording that outlives it keeps the memory until it is free
   expect(device.memory().reserved).toBe(before);
 });
 
-test('uploads of any size arrive, though the array changes at once', () => {
+test('uploads of any size are complete even if the array changes right after the call', () => {
   using device = new CudaDevice();
   const values = new Float32Array(3 * 2 ** 20 + 5).map((_, i) => i % 1000);
   const address = device.allocate(values.byteLength);
@@ -144,7 +144,7 @@ test('uploads of any size arrive, though the array changes at once', () => {
   }
 });
 
-describe('objects of the driver', () => {
+describe('driver objects', () => {
   let driver: Driver;
   let context: PrimaryContext;
   beforeAll(() => {
@@ -160,7 +160,7 @@ describe('objects of the driver', () => {
     expect(call).toThrow(name);
   };
 
-  test('a stream that forks in a capture must join again', () => {
+  test('a stream that forks during a capture must join again', () => {
     driver.enter(context.handle);
     const [main, side] = [new Stream(driver), new Stream(driver)];
     const [forked, joined] = [new Event(driver), new Event(driver)];
@@ -195,7 +195,7 @@ describe('objects of the driver', () => {
     driver.call('cuMemFree_v2', memory);
   });
 
-  test('waiting and allocating break a capture', () => {
+  test('synchronizing and allocating invalidate a capture', () => {
     driver.enter(context.handle);
     using stream = new Stream(driver);
     const address = driver.make('cuMemAlloc_v2', 8);
@@ -212,7 +212,7 @@ describe('objects of the driver', () => {
       /cuMemcpyHtoDAsync_v2: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED/,
       capture(() => stream.upload(address, new Uint8Array(4))),
     );
-    // Whoever swallows the error finds the capture gone.
+    // A caller that swallows the error finds the capture invalidated.
     refused(
       /STREAM_CAPTURE_INVALIDATED \(901\)/,
       capture(() => expect(() => stream.wait()).toThrow(DriverError)),
@@ -220,7 +220,7 @@ describe('objects of the driver', () => {
     new Graph(driver, stream, () => {})[Symbol.dispose]();
     driver.call('cuMemFree_v2', address);
   });
-  test('time between two events; handles that are gone', () => {
+  test('measures the time between two events, and refuses destroyed handles', () => {
     driver.enter(context.handle);
     using stream = new Stream(driver);
     const [start, end] = [new Event(driver, true), new Event(driver, true)];

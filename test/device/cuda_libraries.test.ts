@@ -1,4 +1,4 @@
-// cuda: how the driver and NVRTC are looked for, and what is said when they are not there. Needs no GPU and no library.
+// How the CUDA device looks for the driver and NVRTC, and the errors when they are missing. Needs neither a GPU nor the libraries.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,13 +20,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('a driver that is named and absent: the error holds the name, the variable and the cure', () => {
+test('a missing driver library: the error contains its name, the variable and the remedy', () => {
   vi.stubEnv('LIBCUDA_PATH', join(folder, 'libcuda.so.1'));
   expect(openDriver).toThrow(join(folder, 'libcuda.so.1'));
   expect(openDriver).toThrow(/named by LIBCUDA_PATH.*NVIDIA driver.*--gpus all/);
 });
 
-test('an NVRTC that is named and absent', () => {
+test('a missing NVRTC library: the error contains its name, the variable and the remedy', () => {
   vi.stubEnv('LIBNVRTC_PATH', join(folder, 'libnvrtc.so.13'));
   expect(openNvrtc).toThrow(join(folder, 'libnvrtc.so.13'));
   expect(openNvrtc).toThrow(/named by LIBNVRTC_PATH.*pip install nvidia-cuda-nvrtc/);
@@ -47,7 +47,7 @@ test.each([
   expect(openNvrtc).not.toThrow('libnvrtc.alt');
 });
 
-test('an NVRTC newer than the driver is told from one that it serves', () => {
+test('distinguishes an NVRTC newer than the driver from a supported one', () => {
   for (const nvrtc of ['13.2', '13.0', '12.8']) expect(() => checkVersions('13.0', nvrtc)).not.toThrow();
   expect(() => checkVersions('12.4', '13.0')).toThrow(
     /NVRTC 13\.0 is newer than the driver, which serves CUDA 12\.4: update the driver, or name an NVRTC of CUDA 12 by LIBNVRTC_PATH/,

@@ -1,4 +1,5 @@
-// Environment variables: each one that is read is known here, nonsense in one is an error that names it, and CC is obeyed.
+// Environment variables: the table here has each one that is read, an invalid value is an error that names the variable, and CC is
+// respected.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,9 +39,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Who uses a variable, and texts that are no value of it. */
+/** A function that reads the variable, and invalid values of it. */
 type Row = [use: () => unknown, ...nonsense: string[]];
-/** A variable of other programs: a place to look, or a text to quote. */
+/** A variable of other programs, which only suggests a place to look or a text to quote. */
 const hint = 'hint';
 
 const rows: Record<VariableName, Row | typeof hint> = {
@@ -80,14 +81,14 @@ it.each(cases)('%s=%s is an error that names both', async (name, text, use) => {
   expect(error.message).toContain(text);
 });
 
-it('a variable that is set to nothing is not set', () => {
+it('treats an empty variable as unset', () => {
   for (const name of Object.keys(variables) as VariableName[]) {
     vi.stubEnv(name, '');
     expect(fromEnvironment(name)).toBeUndefined();
   }
 });
 
-it('every one that is read is in the table, and in the documents', () => {
+it('lists every variable that is read in the table and in the docs', () => {
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );
@@ -99,7 +100,7 @@ it('every one that is read is in the table, and in the documents', () => {
   expect(documented).toEqual(Object.keys(variables));
 });
 
-it('says which names are not known, and which is near', () => {
+it('reports unknown names and suggests the nearest known one', () => {
   vi.stubEnv('RECTIFLOW_THREAD', '2');
   vi.stubEnv('RECTIFLOW_TEST_ANYTHING', '1');
   vi.stubEnv('RECTIFLOW_DEBUG', 'yes');
@@ -108,29 +109,29 @@ it('says which names are not known, and which is near', () => {
   expect(wrong).toEqual(['RECTIFLOW_DEBUG must be 0, 1, 2 or 3, got yes']);
 });
 
-it('relative folders are below the working directory', () => {
+it('resolves relative folders against the working directory', () => {
   vi.stubEnv('RECTIFLOW_DATA', '-data');
   expect(userDataFolder()).toBe(join(process.cwd(), '-data'));
-  // Its specification: "an implementation should consider the path invalid and ignore it".
+  // The XDG specification: "an implementation should consider the path invalid and ignore it".
   vi.stubEnv('RECTIFLOW_CACHE', '');
   vi.stubEnv('XDG_CACHE_HOME', 'relative');
   expect(new KernelCache().folder).not.toContain('relative');
 });
 
-it('a CC that does not run is no reason to compute elsewhere', async () => {
+it('does not fall back to another device if CC does not run', async () => {
   vi.stubEnv('CC', 'no-such-cc');
   await expect(openDefaultDevice('cpu', {}, () => {})).rejects.toThrow(
     'CC names "no-such-cc", which cannot be run: ENOENT; fix it, or unset CC',
   );
 });
 
-it('a CC that writes nothing is named', () => {
+it('names a CC that writes no output', () => {
   vi.stubEnv('CC', 'true');
   vi.stubEnv('RECTIFLOW_CACHE', join(folder, 'cache'));
   expect(() => new CpuDevice()).toThrow(/cpu_runtime\.c did not compile with true \(.*\):\nit wrote no file/);
 });
 
-it('CC may have arguments, and a path with blanks', () => {
+it('accepts a CC with arguments and with a path that contains spaces', () => {
   vi.stubEnv('CC', '');
   const real = findCompiler().command;
   const wrapper = join(folder, 'my cc');

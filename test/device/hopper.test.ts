@@ -1,5 +1,5 @@
-// cuda: what a card of sm_90 adds, on the emulated one: tensor maps and what the driver refuses of them, how boxes and patches lie
-// in shared memory, and faults planted in the convolution, each of which must be found. Needs g++, no GPU.
+// The additions of sm_90 on the emulated card: tensor maps and which of them the driver refuses, the layout of boxes and patches in
+// shared memory, and faults planted in the convolution, each of which must be found. Needs g++ but not a GPU.
 
 import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe('a tensor map is refused', () => {
+describe('tensor maps', () => {
   const encoder = openDriver().tensorMapEncoder();
   const memory = new Uint8Array(512);
   const map = Math.ceil(addressOf(memory) / 64) * 64;
@@ -42,43 +42,43 @@ describe('a tensor map is refused', () => {
   };
   const matrix = { address: 4096, extents: [128, 40], pitches: [256], box: [64, 64] };
 
-  test('not when it is right', () => {
+  test('accepts valid ones', () => {
     encoder?.im2col(map, image);
     encoder?.tiled(map, matrix);
   });
 
   test.each([
-    ['at an address that is no multiple of 64', 8, {}],
-    ['of memory that is not aligned to 16 bytes', 0, { address: 4104 }],
-    ['of no memory', 0, { address: 0 }],
-    ['with a pitch that is no multiple of 16', 0, { pitches: [136, 128 * 7, 128 * 35] }],
-    ['with rows that overlap', 0, { pitches: [64, 128 * 7, 128 * 35] }],
-    ['with an extent of 0', 0, { extents: [64, 0, 5, 2] }],
-    ['with rows wider than the swizzle', 0, { channels: 72 }],
-    ['with more than 1024 pixels', 0, { pixels: 1025 }],
-    ['with corners out of range', 0, { lower: [-129, 0] }],
-  ])('%s', (_, offset, change) => {
+    ['a map address that is not a multiple of 64', 8, {}],
+    ['memory that is not aligned to 16 bytes', 0, { address: 4104 }],
+    ['a null address', 0, { address: 0 }],
+    ['a pitch that is not a multiple of 16', 0, { pitches: [136, 128 * 7, 128 * 35] }],
+    ['rows that overlap', 0, { pitches: [64, 128 * 7, 128 * 35] }],
+    ['an extent of 0', 0, { extents: [64, 0, 5, 2] }],
+    ['rows wider than the swizzle', 0, { channels: 72 }],
+    ['more than 1024 pixels', 0, { pixels: 1025 }],
+    ['corners out of range', 0, { lower: [-129, 0] }],
+  ])('refuses %s', (_, offset, change) => {
     expect(() => encoder?.im2col(map + offset, { ...image, ...change })).toThrow(
       'cuTensorMapEncodeIm2col: CUDA_ERROR_INVALID_VALUE (1), invalid argument',
     );
   });
 
   test.each([
-    ['with more than 256 rows', { box: [64, 257] }],
-    ['with an empty box', { box: [64, 0] }],
-    ['with a row that is no multiple of 16 bytes', { box: [20, 8] }],
-  ])('%s', (_, change) => {
+    ['more than 256 rows', { box: [64, 257] }],
+    ['an empty box', { box: [64, 0] }],
+    ['a row that is not a multiple of 16 bytes', { box: [20, 8] }],
+  ])('refuses %s', (_, change) => {
     expect(() => encoder?.tiled(map, { ...matrix, ...change })).toThrow(/cuTensorMapEncodeTiled: .*INVALID_VALUE/);
   });
 
-  test('by the name of the tensor', () => {
+  test('names the tensor in the error', () => {
     const device = new CudaDevice();
     expect(() => device.tensorMaps?.rows(4100, [8, 64], 8)).toThrow(/no tensor map for 4100 8 64 8: .*INVALID_VALUE/);
     device[Symbol.dispose]();
   });
 });
 
-test('a tensor map that is asked for again and again stays where it is', () => {
+test('reuses a tensor map that is requested again', () => {
   const device = new CudaDevice();
   const maps = device.tensorMaps as TensorMaps;
   const ask = () => maps.rows(4096, [8, 64], 8);
@@ -91,14 +91,14 @@ test('a tensor map that is asked for again and again stays where it is', () => {
   device[Symbol.dispose]();
 });
 
-test('cards and drivers without them have no tensor maps', () => {
+test('cards and drivers without support have no tensor maps', () => {
   vi.stubEnv('FAKECUDA_ARCH', '80');
   const device = new CudaDevice();
   expect(device.tensorMaps).toBeUndefined();
   device[Symbol.dispose]();
 });
 
-/** Kernels in a text of their own beside the product's headers. */
+/** A module of kernels from this source, next to copies of the product's headers. */
 function written<Names extends string>(name: string, source: string, signatures: Record<Names, string>) {
   for (const header of ['common.cuh', 'ptx_hopper.cuh'])
     copyFileSync(join(kernels, 'include', header), join(folder, header));
@@ -112,7 +112,7 @@ describe('copies by tensor maps', () => {
 #include "common.cuh"
 #include "ptx_hopper.cuh"
 
-/* Copies a box or patches, rows of 128 bytes, and writes out shared memory as it lies. */
+/* Copies a box or patches, rows of 128 bytes, and writes shared memory out unchanged. */
 KERNEL dump(const __grid_constant__ tensor_map map, u16 *out, int rows, int is_box, int a, int b, int c, int d, int tap_x, int tap_y) {
   extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ barrier arrived;
@@ -131,7 +131,7 @@ KERNEL dump(const __grid_constant__ tensor_map map, u16 *out, int rows, int is_b
 `;
   const module = written('dump', source, { dump: 'map ptr i32 i32 i32 i32 i32 i32 i32 i32' });
 
-  /** What lies in shared memory, unswizzled by the rule of the PTX manual, of elements that are numbered from 1 on. */
+  /** The contents of shared memory, unswizzled by the rule of the PTX manual; elements are numbered from 1. */
   function copied(size: number, rows: number, map: (maps: TensorMaps, address: number) => number, at: number[]) {
     const device = new CudaDevice();
     const address = device.allocate(size * 2);
@@ -152,7 +152,7 @@ KERNEL dump(const __grid_constant__ tensor_map map, u16 *out, int rows, int is_b
     });
   }
 
-  test.each(['eager', 'deferred'])('a box that reaches beyond the matrix, %s', (copies) => {
+  test.each(['eager', 'deferred'])('copies a box that extends beyond the matrix, %s', (copies) => {
     vi.stubEnv('FAKECUDA_COPIES', copies);
     const [rows, columns, x, y] = [11, 96, 64, 5];
     const got = copied(rows * columns, 16, (maps, address) => maps.rows(address, [rows, columns], 16), [
@@ -176,33 +176,36 @@ KERNEL dump(const __grid_constant__ tensor_map map, u16 *out, int rows, int is_b
     { kernel: [3, 3], padding: [0, 0], tap: [2, 1], first: 0, channel: 64 },
     { kernel: [2, 3], padding: [1, 2], tap: [1, 0], first: 17, channel: 64 },
     { kernel: [1, 1], padding: [0, 0], tap: [0, 0], first: 30, channel: 0 },
-  ])('patches over borders and images: %j', ({ kernel: [kh, kw], padding: [padY, padX], tap, first, channel }) => {
-    const [n, height, width, channels, count] = [2, 5, 4, 128, 40];
-    const [outH, outW] = [height + 2 * padY - kh + 1, width + 2 * padX - kw + 1];
-    const placeOf = (pixel: number) => [
-      Math.floor(pixel / (outH * outW)),
-      (Math.floor(pixel / outW) % outH) - padY,
-      (pixel % outW) - padX,
-    ];
-    const map = (maps: TensorMaps, address: number) =>
-      maps.patches(address, [n, height, width, channels], [-padY, -padX], [padY - kh + 1, padX - kw + 1], count);
-    const [image, top, left] = placeOf(first);
-    const got = copied(n * height * width * channels, count, map, [0, channel, left, top, image, tap[1], tap[0]]);
-    const want = Array.from({ length: count * 64 }, (_, i) => {
-      const [sample, startY, startX] = placeOf(first + Math.floor(i / 64));
-      const [y, x] = [startY + tap[0], startX + tap[1]];
-      if (sample >= n || y < 0 || y >= height || x < 0 || x >= width) return 0;
-      return ((sample * height + y) * width + x) * channels + channel + (i % 64) + 1;
-    });
-    expect(got).toEqual(want);
-  });
+  ])(
+    'copies patches across borders and images: %j',
+    ({ kernel: [kh, kw], padding: [padY, padX], tap, first, channel }) => {
+      const [n, height, width, channels, count] = [2, 5, 4, 128, 40];
+      const [outH, outW] = [height + 2 * padY - kh + 1, width + 2 * padX - kw + 1];
+      const placeOf = (pixel: number) => [
+        Math.floor(pixel / (outH * outW)),
+        (Math.floor(pixel / outW) % outH) - padY,
+        (pixel % outW) - padX,
+      ];
+      const map = (maps: TensorMaps, address: number) =>
+        maps.patches(address, [n, height, width, channels], [-padY, -padX], [padY - kh + 1, padX - kw + 1], count);
+      const [image, top, left] = placeOf(first);
+      const got = copied(n * height * width * channels, count, map, [0, channel, left, top, image, tap[1], tap[0]]);
+      const want = Array.from({ length: count * 64 }, (_, i) => {
+        const [sample, startY, startX] = placeOf(first + Math.floor(i / 64));
+        const [y, x] = [startY + tap[0], startX + tap[1]];
+        if (sample >= n || y < 0 || y >= height || x < 0 || x >= width) return 0;
+        return ((sample * height + y) * width + x) * channels + channel + (i % 64) + 1;
+      });
+      expect(got).toEqual(want);
+    },
+  );
 });
 
 describe('the convolution', () => {
   type Build = (typeof hopperBuilds)[number];
   const [first] = hopperBuilds;
 
-  /** A build with lines of its source changed. */
+  /** A build with some lines of its source changed. */
   function changed(build: Build, name: string, ...edits: [line: string, into: string][]): Build {
     const copy = join(folder, name);
     cpSync(kernels, copy, { recursive: true, filter: (path) => !/\.(ts|c|h)$/.test(path) });
@@ -216,7 +219,7 @@ describe('the convolution', () => {
     return { ...build, module: { ...build.module, name, url: pathToFileURL(file) } };
   }
 
-  /** A convolution of 1 x 1: two or three tiles of 12 steps, more than the ring has stages, by one block; of small whole numbers. */
+  /** A 1x1 convolution of small whole numbers: one block, two or three tiles of 12 steps, which is more than the ring has stages. */
   const [height, width, channels, outputs] = [20, 15, 12 * 64, 64];
   const pixels = height * width;
   const bits = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0] >>> 16;
@@ -252,7 +255,7 @@ describe('the convolution', () => {
       device.download(y, result);
       return Array.from(new Float32Array(Uint32Array.from(result, (value) => value << 16).buffer));
     } finally {
-      // A fault spoils the context, as on a card: the next device gets a new one.
+      // A fault corrupts the context, as on a card, so the next device gets a new one.
       (Reflect.get(device, 'context') as PrimaryContext)[Symbol.dispose]();
     }
   }
@@ -261,7 +264,7 @@ describe('the convolution', () => {
     ['eager', 'deferred'].map((copies) => ({ schedule, copies })),
   );
 
-  /** Under which conditions the result is wrong, or the launch fails. */
+  /** The conditions under which the result is wrong or the launch fails. */
   function wrongUnder(of: Build): typeof conditions {
     return conditions.filter(({ schedule, copies }) => {
       vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
@@ -278,7 +281,7 @@ describe('the convolution', () => {
   }
 
   test.each(hopperBuilds)(
-    'as it stands is right under every condition: $module.name',
+    'is right under every condition: $module.name',
     (build) => {
       expect(wrongUnder(build)).toEqual([]);
     },
@@ -287,24 +290,34 @@ describe('the convolution', () => {
 
   const always = conditions.length;
   const faults: [what: string, line: string, into: string, least: number][] = [
-    ['a wait for the copies', '    barrier_wait(s.full, s.parity);\n', '', 2],
-    ['a wait for the stage to be free', '    barrier_wait(s.empty, s.parity ^ 1);\n', '', 2],
-    ['the bytes of one operand', 'barrier_expect(s.full, STAGE_BYTES)', 'barrier_expect(s.full, LEFT_BYTES)', always],
-    ['more bytes than come', 'barrier_expect(s.full, STAGE_BYTES)', 'barrier_expect(s.full, STAGE_BYTES + 16)', always],
-    ['the parity of the producer', 's.parity ^ 1', 's.parity', always],
-    ['the parity of the consumers', '(s.full, s.parity)', '(s.full, s.parity ^ 1)', always],
-    ['a stage given back too early', '    products_wait<1>();\n', '', 1],
-    ['the stage that is given back', 'give_back(step - 1);', 'give_back(step);', 1],
-    ['the last stage of a tile', '  give_back(steps - 1);\n', '', 1],
-    ['half of the arrivals', 'TOGETHER * 4', '4', 1],
-    ['a wait for the last products', '  products_wait<0>();\n', '', always],
-    ['a fence before products', '    products_fence();\n', '', always],
-    ['the announcement of the barriers', '    barriers_announce();\n', '', always],
-    ['the place of the ring', '(1024 - shared_address(memory) % 1024) % 1024', '0', always],
+    ['no wait for the copies', '    barrier_wait(s.full, s.parity);\n', '', 2],
+    ['no wait for a free stage', '    barrier_wait(s.empty, s.parity ^ 1);\n', '', 2],
+    [
+      'the bytes of one operand only',
+      'barrier_expect(s.full, STAGE_BYTES)',
+      'barrier_expect(s.full, LEFT_BYTES)',
+      always,
+    ],
+    [
+      'more bytes than are copied',
+      'barrier_expect(s.full, STAGE_BYTES)',
+      'barrier_expect(s.full, STAGE_BYTES + 16)',
+      always,
+    ],
+    ['a wrong parity in the producer', 's.parity ^ 1', 's.parity', always],
+    ['a wrong parity in the consumers', '(s.full, s.parity)', '(s.full, s.parity ^ 1)', always],
+    ['a stage released too early', '    products_wait<1>();\n', '', 1],
+    ['the wrong stage released', 'give_back(step - 1);', 'give_back(step);', 1],
+    ['the last stage of a tile not released', '  give_back(steps - 1);\n', '', 1],
+    ['half of the arrivals only', 'TOGETHER * 4', '4', 1],
+    ['no wait for the last products', '  products_wait<0>();\n', '', always],
+    ['no fence before products', '    products_fence();\n', '', always],
+    ['barriers not announced', '    barriers_announce();\n', '', always],
+    ['a misaligned ring', '(1024 - shared_address(memory) % 1024) % 1024', '0', always],
   ];
-  // Each is a build and nine launches: by default every third.
+  // Each takes a build and nine launches, so only every third runs by default.
   test.each(faults.filter((_, i) => full || i % 3 === 0))(
-    'without or with wrong: %s',
+    'the emulated card finds a planted fault: %s',
     (what, line, into, least) => {
       const wrong = wrongUnder(changed(first, what.replaceAll(' ', '_'), [line, into]));
       expect(wrong.length).toBeGreaterThanOrEqual(least);
@@ -312,7 +325,7 @@ describe('the convolution', () => {
     120_000,
   );
 
-  test('without turns, warpgroups that alternate take one phase for another', () => {
+  test('without turns, alternating warpgroups mistake one phase for another', () => {
     const build = hopperBuilds.find(({ together }) => together === 1) as Build;
     const line = 'if (TOGETHER == 1 && i > 0) barrier_wait(r.turns + consumer(), (u32)((i - 1) / CONSUMERS % 2));';
     expect(wrongUnder(changed(build, 'no_turns', [line, ''])).length).toBeGreaterThan(0);

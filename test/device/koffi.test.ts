@@ -1,5 +1,5 @@
-// koffi that is absent or has no binary for this system, as after `npm install --omit=optional`: its own reason is told, and commands
-// compute on the device wasm. And what native code reads stays alive while it does.
+// koffi that is absent or has no binary for this system, as after `npm install --omit=optional`: its own error is reported, and
+// commands compute on the device wasm. Also: memory that native code reads stays alive meanwhile.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -48,13 +48,13 @@ describe('without its binary', () => {
     cpSync(koffi, join(folder, 'node_modules/koffi'), { recursive: true });
   });
 
-  test('a native device tells its reason and what to do', () => {
+  test('a native device reports the reason and the remedy', () => {
     expect(program(open).stdout).toBe(`${reason}\n`);
     const cuda = program(open.replace("'cpu'", "'cuda'"));
     expect(cuda.stdout).toContain('Cannot find the native Koffi module');
   });
 
-  test('training computes on the device wasm and says so; a device that is named is an error', () => {
+  test('training falls back to the device wasm with a note; a native device that was requested is an error', () => {
     const { stderr, status } = rectiflow('train', '--config', 'digits', '--workdir', 'run', '--threads', '1', ...tiny);
     expect(stderr).toContain(`note: ${reason}: computing in WebAssembly, on the device wasm\n`);
     expect(status, stderr).toBe(0);
@@ -63,7 +63,7 @@ describe('without its binary', () => {
     expect(named.status).toBe(1);
   });
 
-  test('doctor tells the same', () => {
+  test('doctor reports the same reason', () => {
     const { stdout, status } = rectiflow('doctor');
     expect(stdout).toContain(`note     koffi           ${reason}\n`);
     expect(stdout).toContain(`note     device cpu      ${reason}\n`);
@@ -73,7 +73,7 @@ describe('without its binary', () => {
   });
 });
 
-test('a step of training has the same bits when everything is collected between any two kernels', () => {
+test('a training step is bit-identical when garbage is collected between any two kernels', () => {
   const text = `
     import { openDevice, randn, scope, square, sub, sum } from '${new URL('../../dist/index.js', import.meta.url).href}';
     import { Adam, MLP } from '${new URL('../../dist/nn/index.js', import.meta.url).href}';

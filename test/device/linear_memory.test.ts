@@ -1,4 +1,4 @@
-// pure: WebAssembly's memory as the allocator's system, against a model
+// WebAssembly's linear memory as the allocator's system, against a model. Needs no device.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CachingAllocator } from '../../src/device/allocator.ts';
@@ -18,7 +18,7 @@ function growing(mostPages: number) {
   };
 }
 
-test('ranges that are granted never overlap, and all that is given back can be granted at once', () => {
+test('granted ranges never overlap, and all returned memory can be granted again in one piece', () => {
   const step = fc.record({ release: fc.boolean(), pages: fc.integer({ min: 1, max: 9 }), pick: fc.nat() });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -48,7 +48,7 @@ test('ranges that are granted never overlap, and all that is given back can be g
   );
 });
 
-test('memory of blocks that are free serves a larger one, once there is no other; then the error names the limit', () => {
+test('merges free blocks for a larger one when memory runs out; after that the error names the limit', () => {
   const megabyte = 2 ** 20;
   const allocator = new CachingAllocator(new LinearMemory(growing(2048)), 2048 * PAGE_BYTES);
   const blocks = [30, 30, 30].map((size) => allocator.allocate(size * megabyte));

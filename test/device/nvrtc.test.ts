@@ -1,5 +1,5 @@
-// cuda: every kernel file compiled by the real NVRTC for both architectures that are cared for. Needs libnvrtc (named by
-// LIBNVRTC_PATH or where it is looked for), no GPU; without it these tests are skipped, and the reason is printed.
+// Every CUDA kernel file, compiled by the real NVRTC for both supported architectures. Needs libnvrtc (in LIBNVRTC_PATH or in a
+// default folder) but not a GPU; without it these tests are skipped, and the reason is printed.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ try {
 
 const modules = declaredModules().filter(({ language }) => language === 'cuda');
 
-test.skipIf(!nvrtc)('PTX is text that ends in a zero, for cards that are newer than this NVRTC', () => {
+test.skipIf(!nvrtc)('produces zero-terminated PTX for cards newer than this NVRTC', () => {
   const [{ name, url, flags }] = modules;
   const { image } = (nvrtc as Nvrtc).compile(`${name}.cu`, amalgamate(url), cudaOptions('compute_80', flags));
   expect(new TextDecoder().decode(image)).toMatch(/\.target sm_80.*\.visible \.entry.*\0$/s);
@@ -38,7 +38,7 @@ const disassembler = ['cuobjdump', join(process.env.CUDA_HOME ?? '/usr/local/cud
 if (nvrtc && !disassembler)
   process.stderr.write('skipped: machine code of sm_90a. There is no cuobjdump on the PATH or in CUDA_HOME\n');
 
-// Products of warpgroups, copies by tensor maps of boxes and of patches.
+// Warpgroup products, and copies of boxes and patches by tensor maps.
 test.skipIf(!nvrtc).each(hopperBuilds)(
   'PTX of convolutions in tiles of $rows x $columns by $together',
   ({ columns, module: { name, url, flags } }) => {
@@ -78,7 +78,7 @@ describe.skipIf(!nvrtc).each(targets)('%s', (target) => {
       expect(bytes).toBeGreaterThan(1000);
       expect(log).not.toMatch(/warning|Performance Loss/);
       expect(Object.keys(kernels).sort()).toEqual(Object.keys(module.kernels).sort());
-      // A register that does not fit goes to memory, which is slow.
+      // A register that does not fit is spilled to memory, which is slow.
       for (const [kernel, { spilled }] of Object.entries(kernels)) expect(spilled, kernel).toBe(0);
       if (recorded.nvrtc === nvrtc?.version)
         expect(kernels, `${recorded.command} writes the record anew`).toEqual(recorded.builds[name]?.[target]);

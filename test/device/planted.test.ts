@@ -1,5 +1,5 @@
-// cuda: three faults, each planted in the product on tensor cores, which the emulated card must find under some
-// schedule and some time of its asynchronous copies. The text as it stands passes under all. Needs g++, no GPU.
+// Three faults, each planted in the matrix product on tensor cores: the emulated card must find each under some schedule and timing
+// of its asynchronous copies. The unchanged source passes under all of them. Needs g++ but not a GPU.
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ afterAll(() => {
 const kernels = fileURLToPath(new URL('../../src/kernels', import.meta.url));
 const [{ tile, module }] = matmulCuda.tf32;
 
-/** The module with lines of a header changed. */
+/** The module with some lines of a header changed. */
 function changed(
   name: string,
   ...edits: [line: string, into: string][]
@@ -43,7 +43,7 @@ function changed(
   return { ...module, name, url: pathToFileURL(join(copy, 'matmul.cu')) };
 }
 
-/** a [m, k] times b [n, k] transposed, of small whole numbers: exact. No extent is a multiple of the tile or the step. */
+/** a [m, k] times the transpose of b [n, k], exact in small whole numbers. No extent is a multiple of the tile or the step. */
 const [m, k, n] = [70, 100, 75];
 const a = Float32Array.from({ length: m * k }, (_, i) => (i % 7) - 3);
 const b = Float32Array.from({ length: n * k }, (_, i) => (i % 5) - 2);
@@ -61,7 +61,7 @@ function product(of: CudaModule<'matmul_multiply_right_transposed'>): Float32Arr
   device.upload(right, b);
   const launchGrid = { grid: [4] as const, block: [2 * tile] as const, shared: 3 * 2 * 80 * tile };
   const { matmul_multiply_right_transposed: multiply } = device.load(of);
-  // Chunked, so that both operands are copied asynchronously.
+  // The product is chunked, so that both operands are copied asynchronously.
   multiply(launchGrid, left, right, 0, c, m, k, n, 0, 0, k, 1, 3);
   const result = new Float32Array(m * n);
   device.download(c, result);
@@ -76,7 +76,7 @@ const conditions = ['round', 'forward', 'backward'].flatMap((schedule) =>
   ['eager', 'deferred'].map((copies) => ({ schedule, copies })),
 );
 
-/** Under which conditions the product is wrong, or its launch fails. */
+/** The conditions under which the product is wrong. */
 function wrongUnder(of: CudaModule<'matmul_multiply_right_transposed'>): typeof conditions {
   return conditions.filter(({ schedule, copies }) => {
     vi.stubEnv('FAKECUDA_SCHEDULE', schedule);
@@ -85,24 +85,24 @@ function wrongUnder(of: CudaModule<'matmul_multiply_right_transposed'>): typeof 
   });
 }
 
-test('the product as it stands is right under every condition', () => {
+test('the unchanged product is right under every condition', () => {
   expect(wrongUnder(module)).toEqual([]);
 }, 120_000);
 
-test('without its barrier it is wrong', () => {
+test('finds a missing barrier', () => {
   const wrong = wrongUnder(changed('no_barrier', [barrier, '']));
   expect(wrong.map(({ schedule }) => schedule)).toContain('forward');
 }, 120_000);
 
-test('with a wait that comes after the barrier it is wrong where copies take their time', () => {
+test('finds a wait after the barrier when copies are deferred', () => {
   const wait = '    copy_async_wait<STAGES - 2>();\n';
   const wrong = wrongUnder(changed('late_wait', [wait, ''], [barrier, `${barrier}${wait}`]));
   expect(wrong.length).toBeGreaterThan(0);
   expect(new Set(wrong.map(({ copies }) => copies))).toEqual(new Set(['deferred']));
 }, 120_000);
 
-// Last: a fault spoils the process's context, as on a card.
-test('a write out of bounds is an error', () => {
+// This test is last because a fault corrupts the context of the process, as on a card.
+test('reports a write out of bounds', () => {
   const line = 'if (row < rows && column < columns) write(row, column, sum[i][j][e]);';
   const beyond = changed('out_of_bounds', [line, 'if (column < columns) write(row, column, sum[i][j][e]);']);
   expect(() => product(beyond)).toThrow(/CUDA_ERROR_ILLEGAL_ADDRESS/);

@@ -1,4 +1,4 @@
-// The allocator of a recorded graph's memory against a list of what is in use: blocks never overlap, free neighbours join.
+// The allocator for the memory of recorded graphs against a list of live blocks: blocks never overlap, free neighbours are merged.
 import { expect, test } from 'vitest';
 import { PoolAllocator } from '../../src/device/cuda/pool_allocator.ts';
 import { DeviceError, OutOfMemoryError } from '../../src/errors.ts';
@@ -6,7 +6,7 @@ import { integer, random } from '../support/random.ts';
 
 const MEBIBYTE = 2 ** 20;
 
-/** A system of so many bytes, whose reservations never touch. */
+/** A system with this many bytes, whose reservations are never adjacent. */
 function system(bytes = Number.POSITIVE_INFINITY) {
   const reservations: [address: number, bytes: number][] = [];
   let next = MEBIBYTE;
@@ -22,7 +22,7 @@ function system(bytes = Number.POSITIVE_INFINITY) {
   return { reserve, reservations };
 }
 
-test.each([1, 2, 3])('blocks are apart, aligned and within reservations (seed %i)', (seed) => {
+test.each([1, 2, 3])('blocks are disjoint, aligned and within reservations (seed %i)', (seed) => {
   const { reserve, reservations } = system();
   const allocator = new PoolAllocator(reserve);
   const draw = random(seed);
@@ -51,13 +51,13 @@ test.each([1, 2, 3])('blocks are apart, aligned and within reservations (seed %i
   expect(allocator.memory().live).toBe(0);
   expect(reserved).toBe(reservations.reduce((sum, [, size]) => sum + size, 0));
   expect(highWater).toBeGreaterThan(reserved / 2);
-  // All joined again: the largest reservation is one piece.
+  // All free blocks are merged again: the largest reservation is one piece.
   const largest = Math.max(...reservations.map(([, size]) => size));
   allocator.allocate(largest);
   expect(allocator.memory().reserved).toBe(reserved);
 });
 
-test('what is expected is taken in one piece, and more in small ones', () => {
+test('reserves the expected amount in one piece, and more in small ones', () => {
   const { reserve, reservations } = system();
   const allocator = new PoolAllocator(reserve, 100 * MEBIBYTE);
   for (let i = 0; i < 10; i++) allocator.allocate(10 * MEBIBYTE);
@@ -66,7 +66,7 @@ test('what is expected is taken in one piece, and more in small ones', () => {
   expect(reservations.map(([, size]) => size / MEBIBYTE)).toEqual([100, 32]);
 });
 
-test('a card that is nearly full gives what is asked for, and then says what is in use', () => {
+test('serves requests on a nearly full card until memory runs out, then reports what is in use', () => {
   const { reserve } = system(40 * MEBIBYTE);
   const allocator = new PoolAllocator(reserve);
   allocator.allocate(30 * MEBIBYTE);
@@ -75,7 +75,7 @@ test('a card that is nearly full gives what is asked for, and then says what is 
   expect(() => allocator.allocate(8 * MEBIBYTE)).toThrow(/8388608 bytes asked, 37748736 in use by 2 blocks/);
 });
 
-test('what was not allocated is not freed', () => {
+test('refuses to free what was not allocated', () => {
   const allocator = new PoolAllocator(system().reserve);
   const address = allocator.allocate(1);
   allocator.free(address);

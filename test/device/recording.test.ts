@@ -1,5 +1,5 @@
-// Recording on devices whose kernels run in the calling thread: replays do the work again on the same memory, which is nobody
-// else's; what cannot be recorded is refused; and a training step that is replayed has the bits of one done op by op.
+// Recording on devices whose kernels run in the calling thread: replays repeat the work on the same private memory, unsupported
+// operations are refused, and a replayed training step is bit-identical to eager execution.
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { RecordingError } from '../../src/errors.ts';
@@ -25,11 +25,11 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
   }, 120_000);
 
   const numbers = (count: number, value: number) => full([count], value, { device });
-  /** y += 2 x, which goes through memory of its own. */
+  /** y += 2 x, which needs temporary memory. */
   const work = (x: Tensor, y: Tensor) => () =>
     scope(() => device.copy(y.address, add(y, mul(x, 2)).address, 4 * y.size));
 
-  it('notes work without doing it, and does it at each replay, from what memory holds then', () => {
+  it('records work without running it, and runs it at each replay on the current contents of memory', () => {
     const [x, y] = [numbers(1000, 1), numbers(1000, 0)];
     using recording = device.record(work(x, y));
     expect(y.dataSync()[999]).toBe(0);
@@ -42,7 +42,7 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
     expect([...y.dataSync()]).toEqual(new Array(1000).fill(20));
   });
 
-  it('asks at once for counts that shapes decide, and notes what is filled and copied', () => {
+  it('computes counts that depend on shapes immediately, and records fills and copies', () => {
     const [a, b, y] = [
       tensor([1, 2, 3, 4], { shape: [2, 2], device }),
       tensor([5, 6, 7, 8], { shape: [2, 2], device }),
@@ -58,10 +58,10 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
     expect([...y.dataSync()]).toEqual([0, 19 + 22 + 43 + 50, 0]);
   });
 
-  it('keeps its memory to itself until it is disposed, and counts it', () => {
+  it('keeps its memory private until it is disposed, and counts it as live', () => {
     const count = 100_000;
     const [x, y] = [numbers(count, 1), numbers(count, 0)];
-    // What a first step would have left over.
+    // Memory that a first step would have left in the cache.
     work(x, y)();
     const before = device.memory();
     const recording = device.record(work(x, y));
@@ -74,7 +74,7 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
     device.resetHighWater();
     const { live } = device.memory();
     recording.replay();
-    // Two tensors of it are in use at once.
+    // Two tensors of the recording are live at once.
     expect(device.memory().highWater - live).toBeGreaterThanOrEqual(8 * count);
     expect(device.memory().live).toBe(live);
     const { reserved } = device.memory();
@@ -83,7 +83,7 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
     expect(device.memory().reserved).toBe(reserved);
   });
 
-  it('a tensor made in a recording is good until it is freed', () => {
+  it('a tensor made in a recording stays valid until it is freed', () => {
     let made: Tensor | undefined;
     const x = numbers(10, 2);
     const { live } = device.memory();
@@ -99,31 +99,31 @@ describe.each(['cpu', 'wasm'])('%s', (name) => {
 
   it.each<[string, RegExp, (x: Tensor) => unknown]>([
     [
-      'values of the host',
+      'writing host values',
       /writing values of the host is not possible while work is recorded \(before its/,
       () => tensor([1, 2], { device }),
     ],
-    ['reading', /reading a value .*\(after the kernel elementwise_\w+\)/, (x) => mul(x, x).dataSync()],
-    ['indices that are checked', /reading what movement_gather returns/, (x) => gather(x, indices)],
-    ['another recording', /recording anything else/, () => device.record(() => {})],
+    ['reading a value', /reading a value .*\(after the kernel elementwise_\w+\)/, (x) => mul(x, x).dataSync()],
+    ['ops that check indices', /reading what movement_gather returns/, (x) => gather(x, indices)],
+    ['a nested recording', /recording anything else/, () => device.record(() => {})],
   ])('refuses %s', (_, message, refused) => {
     const x = numbers(4, 1);
     const before = device.memory();
     expect(() => device.record(() => scope(() => refused(x)))).toThrow(RecordingError);
     expect(() => device.record(() => scope(() => refused(x)))).toThrow(message);
-    // It goes on as if nothing had been.
+    // The device is in the state it had before the recording.
     expect(device.memory()).toEqual({ ...before, highWater: expect.any(Number) });
     expect(sum(x).item()).toBe(4);
   });
 
-  it('refuses to free what was there before', () => {
+  it('refuses to free a tensor made before the recording', () => {
     const there = numbers(4, 1);
     expect(() => device.record(() => there.dispose())).toThrow(
       /freeing memory that was allocated before the recording/,
     );
   });
 
-  it('a training step that is replayed has the bits of one done op by op', async () => {
+  it('a replayed training step is bit-identical to eager execution', async () => {
     const config = await configWith('digits', { 'model.nf': 8, 'model.dropout': 0.1, 'training.batch_size': 4 });
     const images = Float32Array.from({ length: 4 * 64 }, (_, i) => Math.sin(i));
     const run = (steps: number, recorded: boolean) => {

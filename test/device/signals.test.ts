@@ -1,4 +1,4 @@
-// Signals while the event loop is blocked. The process signals itself; a child tries what would end this one.
+// Signals while the event loop is blocked. The process signals itself; signals that would end it are tested in a child process.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -9,7 +9,7 @@ import { watchSignals } from '../../src/device/signals.ts';
 import { mul, tensor } from '../../src/index.ts';
 import { openTestDevice } from '../support/devices.ts';
 
-it('are told of in poll(), and in the event loop', async () => {
+it('are reported by poll() and in the event loop', async () => {
   const seen: number[] = [];
   {
     using signals = watchSignals(['SIGUSR2'], (signal) => seen.push(signal));
@@ -24,7 +24,7 @@ it('are told of in poll(), and in the event loop', async () => {
 });
 
 it.each(['cpu', 'wasm'] as const)(
-  'a check between kernels ends work on %s, but not what is uninterrupted',
+  'a check between kernels aborts work on %s, except uninterruptible work',
   async (kind) => {
     const device = await openTestDevice(kind);
     const x = tensor([1, 2], { device });
@@ -55,7 +55,7 @@ afterAll(() => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-/** A child whose work blocks the event loop for ever and swallows every interruption but the last. */
+/** A child process that runs `body`, usually work that blocks the event loop. */
 function blocked(body: string) {
   const script = `
     import { runInterruptible } from ${module('cli/interrupt.js')};
@@ -71,14 +71,14 @@ function blocked(body: string) {
 it.each([
   ['SIGINT', 130],
   ['SIGTERM', 143],
-] as const)('the second %s ends work that the first does not end', async (signal, code) => {
+] as const)('the second %s ends work that ignores the first', async (signal, code) => {
   const { child, ready, said, ended } = blocked(
     'await runInterruptible(async () => { ready(); for (;;) try { interruptionPoint(); } catch {} });',
   );
   await ready;
   child.kill(signal);
   expect((await said)[0]).toMatch(/^stopping: .*interrupt again to stop immediately$/);
-  // Signals that follow at once are the first: npm passes on what the terminal has sent.
+  // Signals that follow immediately count as the first, because npm forwards those that the terminal has sent already.
   child.kill(signal);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   expect(child.exitCode).toBe(null);
@@ -86,7 +86,7 @@ it.each([
   expect((await ended)[0]).toBe(code);
 });
 
-it('the first ends work that computes, between two kernels', async () => {
+it('the first ends a computation between two kernels', async () => {
   const { child, ready, ended } = blocked(`
     await runInterruptible(async () => { ready(); for (;;) interruptionPoint(); }).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);
   await ready;
@@ -94,7 +94,7 @@ it('the first ends work that computes, between two kernels', async () => {
   expect((await ended)[0]).toBe(7);
 });
 
-it('the first ends work that waits', async () => {
+it('the first ends work that awaits', async () => {
   const { child, ready, ended } = blocked(`
     setInterval(() => {}, 1000);
     await runInterruptible(() => new Promise(ready)).catch((error) => process.exit(error.name === 'AbortError' ? 7 : 8));`);

@@ -1,5 +1,5 @@
-// Subnormal numbers, which take some processors a hundred times as long as others: Adam's update on the CPU takes them as 0, whatever
-// the number of threads; other kernels keep them, and so does JavaScript's arithmetic.
+// Subnormal numbers, on which some processors are a hundred times slower: Adam's update on the CPU flushes them to 0 for any number
+// of threads; other kernels keep them, and so does JavaScript's arithmetic.
 import { expect, test } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import '../../src/fluent.ts';
@@ -7,11 +7,11 @@ import { adamStep, scheduleOf } from '../../src/kernels/inner/optimizer.ts';
 import { full, tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 
-/** Fewer elements than a task has, and more than several have. */
+/** Sizes: fewer elements than one task processes, and more than several tasks do. */
 const sizes = [5, 100_000];
 
 test.each([1, 2, 3].flatMap((threads) => sizes.map((size) => ({ threads, size }))))(
-  'an update of $size parameters, $threads threads',
+  'an update flushes subnormals to 0: $size parameters, $threads threads',
   async ({ threads, size }) => {
     const device = await openDevice('cpu', { threads });
     scope(() => {

@@ -1,4 +1,4 @@
-// The device wasm: its memory, its threads, its module, and what it says when one of them is missing or fails.
+// The device wasm: its memory, threads and module, and the errors when one of them is missing or fails.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ beforeAll(async () => {
   device = await openTestDevice('wasm');
 }, 120_000);
 
-test('it is opened once for each thread count, by calls at once too', async () => {
+test('is opened once per thread count, also by concurrent calls', async () => {
   const [first, second] = await Promise.all([4, 4].map((threads) => openDevice('wasm', { threads })));
   expect(second).toBe(first);
   expect(first.workers).toBe(4);
@@ -31,7 +31,7 @@ test('it is opened once for each thread count, by calls at once too', async () =
 });
 
 describe('memory', () => {
-  test('upload, copy, fill and download, of none and odd counts of bytes, overlapping too', () => {
+  test('uploads, copies, fills and downloads zero and odd counts of bytes, also overlapping', () => {
     const source = Uint8Array.from({ length: 1001 }, (_, i) => i % 251);
     const [a, b] = [device.allocate(1001), device.allocate(1001)];
     device.upload(a, source);
@@ -48,11 +48,11 @@ describe('memory', () => {
     device.free(b);
   });
 
-  test('it grows under running threads, beyond 2 GiB, up to 4 GiB, and then says what is in use', async () => {
+  test('grows while threads run, beyond 2 GiB up to 4 GiB, and then reports what is in use', async () => {
     const grown = await openDevice('wasm', { threads: 2 });
     const blocks = [1100, 1100, 1100].map((size) => grown.allocate(size * MEBIBYTE));
     expect(blocks[2]).toBeGreaterThan(2 ** 31);
-    // A tensor that begins beyond 2^31, added to by both threads.
+    // A tensor that begins beyond 2^31; both threads add to it.
     const values = Float32Array.from({ length: 300_001 }, (_, i) => i);
     using x = tensor(values, { shape: [values.length], device: grown });
     expect(x.address).toBeGreaterThan(2 ** 31);
@@ -66,13 +66,13 @@ describe('memory', () => {
     expect(grown.memory().live).toBeGreaterThan(3000 * MEBIBYTE);
   });
 
-  test('equal tables are one', () => {
+  test('equal tables share one allocation', () => {
     expect(device.table([1, 2, 3])).toBe(device.table([1, 2, 3]));
     expect(device.table([1, 2])).not.toBe(device.table([1, 2, 3]));
   });
 });
 
-/** A program of its own, on the built package. */
+/** Runs a program in a process of its own, on the built package. */
 function program(text: string) {
   const index = new URL('../../dist/index.js', import.meta.url).href;
   return spawnSync(process.execPath, ['--input-type=module', '-e', text.replace("'rectiflow'", `'${index}'`)], {
@@ -82,7 +82,7 @@ function program(text: string) {
 }
 
 describe('threads', () => {
-  test.each([0, 500])('a program ends by itself, %i ms after its workers had work', (pause) => {
+  test.each([0, 500])('a program exits by itself %i ms after its workers had work', (pause) => {
     const { stdout, stderr, status } = program(`
       import { openDevice, randn } from 'rectiflow';
       const device = await openDevice('wasm', { threads: 3 });
@@ -92,7 +92,7 @@ describe('threads', () => {
     expect({ stdout, stderr, status }).toEqual({ stdout: '-0.9701896905899048\n', stderr: '', status: 0 });
   });
 
-  test('a kernel that traps is an error, in this launch and the next, and nothing hangs', () => {
+  test('a trapping kernel throws in this launch and the next, and nothing hangs', () => {
     const kernels = fileURLToPath(new URL('../../dist/kernels/inner/strided.js', import.meta.url));
     const { stdout, status } = program(`
       import { openDevice } from 'rectiflow';
@@ -115,7 +115,7 @@ describe('threads', () => {
     expect(status).toBe(0);
   });
 
-  test('two JavaScript threads use it at once', async () => {
+  test('two JavaScript threads can use the device at once', async () => {
     buildWasm();
     const text = `
       import { parentPort, workerData } from 'node:worker_threads';
@@ -144,7 +144,7 @@ describe('threads', () => {
 });
 
 describe('the module', () => {
-  test('a kernel file that it was not built of, and kernels of CUDA, are refused', () => {
+  test('refuses a kernel file that is not part of its build, and CUDA kernels', () => {
     const folder = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-test-'));
     const file = (name: string) => pathToFileURL(join(folder, 'kernels', name)).href;
     mkdirSync(join(folder, 'kernels'));
@@ -161,17 +161,17 @@ describe('the module', () => {
 
   test.each([
     [
-      'is not there',
+      'is missing',
       (path: string) => rmSync(path),
       /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
     ],
     [
-      'is no JavaScript',
+      'is not JavaScript',
       (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 1000)),
       /kernels\.js is damaged: .*run `npm run build:wasm`/,
     ],
     [
-      'is cut short',
+      'is truncated',
       (path: string) => writeFileSync(path, `export const packed = '${readFileSync(path, 'utf8').slice(30, 1030)}';`),
       /kernels\.js is damaged: .*run `npm run build:wasm`/,
     ],
@@ -180,7 +180,7 @@ describe('the module', () => {
       (path: string) => writeFileSync(path, 'export const packed = undefined;'),
       /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
     ],
-  ] as const)('a copy of the package in which it %s says what to run', (_, spoil, message) => {
+  ] as const)('an error says which command to run if it %s', (_, spoil, message) => {
     const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-copy-'));
     cpSync(join(root, 'dist'), join(copy, 'dist'), { recursive: true });
     cpSync(join(root, 'package.json'), join(copy, 'package.json'));
@@ -195,7 +195,7 @@ describe('the module', () => {
     expect(status).toBe(1);
   });
 
-  test('its build names what is missing', () => {
+  test('the build names a missing tool', () => {
     const env = { ...process.env, CLANG: 'no-such-clang' };
     const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-build-'));
     for (const name of ['src', 'scripts', 'package.json'])

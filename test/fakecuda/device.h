@@ -1,4 +1,4 @@
-// The language of kernels, for g++: included ahead of a preprocessed .cu file.
+// The CUDA language for g++: included before a preprocessed .cu file.
 #pragma once
 #include "runtime.h"
 #include <cmath>
@@ -17,7 +17,7 @@ static FakeRuntime *fake;
 #define __grid_constant__
 #define __align__(n) alignas(n)
 #define __constant__ static const
-/* Named, so that the driver can fill it with NaN before every block. */
+/* A named section, so that the driver can fill it with NaN before every block. */
 #define __shared__ static __attribute__((section("fake_shared")))
 #define threadIdx (fake->thread)
 #define blockIdx (fake->block)

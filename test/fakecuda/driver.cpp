@@ -1,11 +1,11 @@
 // A stand-in for libcuda: device memory is host memory between guard pages, a launch runs blocks one after another on
-// fibers, and what the real driver refuses is refused with its code. Images are those of nvrtc.cpp alone.
+// fibers, and calls that the real driver refuses fail with the same code. It only loads images of nvrtc.cpp.
 //
 //   FAKECUDA_SCHEDULE  round (default), forward, backward
-//   FAKECUDA_COPIES    eager (default), deferred: when an asynchronous copy is done
-//   FAKECUDA_CARDS     how many cards there are: 2
-//   FAKECUDA_ARCH      their compute capability: 90
-//   FAKECUDA_MEMORY    bytes of each: 4 GiB
+//   FAKECUDA_COPIES    eager (default), deferred: when an asynchronous copy runs
+//   FAKECUDA_CARDS     the number of cards (default 2)
+//   FAKECUDA_ARCH      their compute capability (default 90)
+//   FAKECUDA_MEMORY    bytes of each card (default 4 GiB)
 //   FAKECUDA_CALLS     a file to which the name of every call is appended
 #include "fibers.h"
 #include "image.h"
@@ -83,13 +83,13 @@ struct Context {
 };
 struct Allocation {
   size_t bytes;
-  char *pages; /* which hold it, and nothing else */
+  char *pages; /* hold this allocation and nothing else */
   size_t pages_bytes;
   Context *context;
 };
 struct Capture;
 struct Stream { Context *context; bool busy; Capture *capture; };
-/* What a graph holds: work, in an order in which it may run. */
+/* A graph holds its work in an order in which it may run. */
 struct Graph { Context *context; std::vector<std::function<int()>> nodes; };
 struct GraphExec { Context *context; std::vector<std::function<int()>> nodes; };
 /* A capture begins in one stream; others join it by waiting for its events, and must be waited for before it ends. */
@@ -120,7 +120,7 @@ static std::set<Graph *> graphs;
 static std::set<GraphExec *> execs;
 static std::map<uintptr_t, std::pair<size_t, Context *>> pinned;
 static thread_local Context *current_context;
-/* Of this thread: captures that began in thread-local mode, and whether it may make unsafe calls nevertheless. */
+/* The calling thread's capture in thread-local mode, and whether the thread may make unsafe calls nevertheless. */
 enum { CAPTURE_GLOBAL = 0, CAPTURE_THREAD_LOCAL = 1, CAPTURE_RELAXED = 2 };
 static thread_local Capture *own_capture;
 static thread_local int capture_mode = CAPTURE_GLOBAL;
@@ -141,7 +141,7 @@ static fibers::Schedule schedule() {
   abort();
 }
 
-/* Every call begins so: one thread at a time, on a driver that was started, in a context that is alive. */
+/* Every call begins with these checks: one thread at a time, an initialised driver, a live context. */
 static void note_call(const char *name) {
   const char *path = getenv("FAKECUDA_CALLS");
   if (!path) return;
@@ -157,7 +157,7 @@ static void note_call(const char *name) {
   if (!current_context->users) return CONTEXT_IS_DESTROYED; \
   if (current_context->error) return current_context->error;
 
-/* What may wait for the device breaks a capture of this thread, unless the thread says it knows better. */
+/* A call that may wait for the device invalidates a capture of this thread, unless the thread is in relaxed mode. */
 #define FORBIDDEN_IN_CAPTURE                                                       \
   if (own_capture && capture_mode != CAPTURE_RELAXED) {                            \
     own_capture->invalid = true;                                                   \
@@ -240,7 +240,7 @@ static void unmap(std::map<uintptr_t, Allocation>::iterator at) {
   allocations.erase(at);
 }
 
-/* Pages of the cards' address space, never used before: what was freed stays out of reach for good. */
+/* Unused pages of the cards' address space: freed pages are never reused, so that access to them always faults. */
 static char *map_pages(size_t bytes) {
   static char *space = (char *)mmap(nullptr, ADDRESSES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   static size_t used = GUARD;
@@ -311,7 +311,7 @@ EXPORT int cuMemAlloc_v2(uintptr_t *place, size_t bytes) {
   for (auto &[address, one] : allocations)
     if (one.context == current_context) used += one.bytes;
   if (used + bytes > card_memory()) return OUT_OF_MEMORY;
-  /* The end of the memory lies at a guard page, but for what alignment leaves over. */
+  /* The memory ends at a guard page, up to alignment. */
   size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
   char *pages = map_pages(size);
   if (!pages) return OUT_OF_MEMORY;
@@ -339,7 +339,7 @@ static bool inside(uintptr_t address, size_t bytes) {
   return address + bytes <= start + allocation.bytes && address + bytes >= address;
 }
 
-/* The first byte beside an allocation that was written to, as text; empty: none. */
+/* Describes the first byte outside its allocation that was written; empty: none. */
 static std::string damage() {
   for (auto &[address, one] : allocations) {
     char *end = one.pages + one.pages_bytes;
@@ -360,7 +360,7 @@ static int check_stream(Stream *stream) {
 #define CHECK_STREAM(stream) \
   if (int code = check_stream(stream)) return code;
 
-/* Does work of a stream at once, or notes it where the stream is being captured. */
+/* Runs work of a stream at once, or records it if the stream is being captured. */
 static int enqueue(Stream *stream, std::function<int()> work) {
   if (!stream && own_capture) return own_capture->invalid = true, CAPTURE_IMPLICIT;
   if (!stream || !stream->capture) return work();
@@ -401,7 +401,7 @@ EXPORT int cuMemcpyHtoDAsync_v2(uintptr_t target, const void *source, size_t byt
   ENTER_CONTEXT
   CHECK_STREAM(stream)
   if (!inside(target, bytes) || !source) return INVALID_VALUE;
-  /* Memory that may be paged out is read during the call, which a capture cannot be. */
+  /* Pageable memory is read during the call, which cannot be captured. */
   if (!is_pinned(source, bytes)) FORBIDDEN_IN_CAPTURE
   return enqueue(stream, [=] {
     if (!inside(target, bytes)) return ILLEGAL_ADDRESS;
@@ -426,7 +426,7 @@ EXPORT int cuMemcpyDtoDAsync_v2(uintptr_t target, uintptr_t source, size_t bytes
   ENTER_CONTEXT
   CHECK_STREAM(stream)
   if (!inside(target, bytes) || !inside(source, bytes)) return INVALID_VALUE;
-  /* The real result of an overlap is anything at all. */
+  /* The result of an overlap is undefined on a real card. */
   if (target < source + bytes && source < target + bytes) return INVALID_VALUE;
   return enqueue(stream, [=] {
     if (!inside(target, bytes) || !inside(source, bytes)) return ILLEGAL_ADDRESS;
@@ -475,7 +475,7 @@ EXPORT int cuStreamSynchronize(Stream *stream) {
   return SUCCESS;
 }
 
-/* The first question after a launch is answered "not yet". */
+/* The first query after a launch returns "not ready". */
 EXPORT int cuStreamQuery(Stream *stream) {
   ENTER_CONTEXT
   CHECK_STREAM(stream)
@@ -545,7 +545,7 @@ EXPORT int cuStreamWaitEvent(Stream *stream, Event *event, unsigned flags) {
   if (capture.invalid) return CAPTURE_INVALIDATED;
   if (!stream) return capture.invalid = true, CAPTURE_IMPLICIT;
   if (stream == capture.origin) {
-    /* Joined, unless the other stream got work after the event. */
+    /* The other stream has joined, unless it got work after the event. */
     auto side = capture.unjoined.find(event->stream);
     if (side != capture.unjoined.end() && side->second <= event->nodes) capture.unjoined.erase(side), event->stream->capture = nullptr;
     return SUCCESS;
@@ -699,7 +699,7 @@ static int element_bytes(int type) {
   return type < 0 || type > 12 ? 0 : bytes[type];
 }
 
-/* What both kinds of map are checked for; fills in the tensor. */
+/* The checks shared by both kinds of map; fills in the tensor. */
 static int describe_tensor(void *place, fibers::TensorMap &map, int type, unsigned rank, uintptr_t address, const uint64_t *extents,
                            const uint64_t *pitches, const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
   int element = element_bytes(type);
@@ -723,7 +723,7 @@ static int describe_tensor(void *place, fibers::TensorMap &map, int type, unsign
   return SUCCESS;
 }
 
-/* The inner axis of a box: whole pieces of 16 bytes, no longer than the swizzle's pattern. */
+/* Whether the inner axis of a box is a multiple of 16 bytes and no longer than the swizzle's pattern. */
 static bool fits_swizzle(size_t bytes, int swizzle) { return bytes % 16 == 0 && (!swizzle || bytes <= 16u << swizzle); }
 
 EXPORT int cuTensorMapEncodeTiled(void *place, int type, unsigned rank, uintptr_t address, const uint64_t *extents, const uint64_t *pitches,
@@ -792,7 +792,7 @@ struct Extents { unsigned gx, gy, gz, bx, by, bz, shared; };
 
 static int run_kernel(Function *function, const Extents &e, void **parameters);
 
-/* What is wrong with a launch is said at once; the work is done or noted. */
+/* An invalid launch fails immediately; a valid one runs or is recorded. */
 static int launch(Function *function, const Extents &e, Stream *stream, void **parameters, void **extra) {
   auto [gx, gy, gz, bx, by, bz, shared] = e;
   if (!functions.count(function)) return INVALID_HANDLE;
@@ -805,7 +805,7 @@ static int launch(Function *function, const Extents &e, Stream *stream, void **p
   for (int i = 0; i < kernel.parameters; i++)
     if (!parameters[i]) return INVALID_VALUE;
   if (stream && !stream->capture) stream->busy = true;
-  /* The values are those of now. */
+  /* The arguments have their values at the time of the call. */
   std::vector<std::string> values;
   for (int i = 0; i < kernel.parameters; i++) values.emplace_back((char *)parameters[i], kernel.sizes[i]);
   return enqueue(stream, [=]() mutable {
@@ -839,7 +839,7 @@ static int run_kernel(Function *function, const Extents &e, void **parameters) {
   const FakeKernel &kernel = *function->kernel;
   static char dynamic_memory[MOST_SHARED + 2 * fibers::WINDOW];
   FakeRuntime &r = fibers::runtime;
-  /* Behind what a kernel may have of static memory: aligned to 128 bytes and no more. */
+  /* Dynamic memory follows static memory, so it is aligned to 128 bytes and no more. */
   r.dynamic = (char *)(((uintptr_t)dynamic_memory + fibers::WINDOW - 1) / fibers::WINDOW * fibers::WINDOW) + 128;
   r.block_size = {bx, by, bz};
   r.grid = {gx, gy, gz};
@@ -855,7 +855,7 @@ static int run_kernel(Function *function, const Extents &e, void **parameters) {
   sigaction(SIGSEGV, &action, &before_segv);
   sigaction(SIGBUS, &action, &before_bus);
   launching = pthread_self();
-  volatile int code = SUCCESS; /* lives through the jump */
+  volatile int code = SUCCESS; /* survives the jump */
   if (sigsetjmp(landing, 1) == 0) {
     in_kernel = true;
     run_grid(function->module->code, r.dynamic, shared);
@@ -875,7 +875,7 @@ static int run_kernel(Function *function, const Extents &e, void **parameters) {
     }
   }
   if (code) fprintf(stderr, "fakecuda: %s: %s\n", kernel.name, fibers::fault.c_str());
-  /* A failed kernel is reported by whatever is called next, and spoils its context. */
+  /* The next call reports a failed kernel, and the context stays unusable. */
   current_context->error = code;
   return SUCCESS;
 }

@@ -1,5 +1,5 @@
-// One block of threads on one thread of the host: each is a fiber with a stack of its own, which runs until it waits for
-// others. Three schedules say who runs next, for a race shows under one order and hides under another.
+// One block of threads on one thread of the host: each is a fiber with its own stack, which runs until it waits for
+// others. Three schedules decide which runs next, because a race shows under one order and hides under another.
 #pragma once
 #include "runtime.h"
 #include <cstdio>
@@ -80,7 +80,7 @@ inline void (*body)(void **);
 inline void **parameters;
 inline char *shared_begin, *shared_end; /* static shared memory */
 inline size_t dynamic_bytes;
-inline std::string fault; /* what went wrong in this launch; empty: nothing */
+inline std::string fault; /* the error of this launch; empty: none */
 
 inline void select(int i) {
   current = i;
@@ -137,7 +137,7 @@ inline uint64_t collective(FakeCollective operation, unsigned mask, uint64_t val
   for (int l = 0; l < there; l++) {
     if (!(mask >> l & 1)) continue;
     unsigned from = w.argument[l] & 31;
-    /* The value of a lane that takes no part is anything: NaN. */
+    /* The value of a lane that does not take part is undefined: NaN. */
     uint64_t got = operation == FAKE_SHUFFLE ? (mask >> from & 1 ? w.value[from] : ~0ull) : votes;
     fiber[first + l].result = got;
     if (first + l != current) fiber[first + l].state = READY;
@@ -147,7 +147,7 @@ inline uint64_t collective(FakeCollective operation, unsigned mask, uint64_t val
 
 inline void trap() { fail("__trap()"); }
 
-/* A matrix instruction: the last lane to come runs it for all. */
+/* A matrix instruction: the last lane to arrive runs it for all. */
 inline void warp_call(void (*call)(void *const *), void *mine) {
   int first = current / WARP * WARP;
   Warp &w = warp[first / WARP];
@@ -169,7 +169,7 @@ inline void warp_call(void (*call)(void *const *), void *mine) {
 }
 
 /* ---------------------------------------------------------------- asynchronous copies
- * FAKECUDA_COPIES: a copy is done at once (eager, the default) or not before its thread waits for it (deferred). The hardware
+ * FAKECUDA_COPIES: a copy runs at once (eager, the default) or only when its thread waits for it (deferred). The hardware
  * may do either.
  */
 struct Copy {
@@ -180,7 +180,7 @@ struct Copy {
 
 struct Copies {
   std::vector<Copy> waiting;
-  int group; /* that copies join */
+  int group; /* the group that copies join */
 };
 
 inline Copies copies[MOST_THREADS];
@@ -236,7 +236,7 @@ inline void entry() {
   wait(DONE);
 }
 
-/* What kernels call; of one module, whose static shared memory is given. */
+/* The functions that kernels call, for one module, whose static shared memory is given. */
 inline void connect(char *begin, char *end, size_t dynamic) {
   shared_begin = begin, shared_end = end, dynamic_bytes = dynamic;
   runtime.barrier = barrier;
@@ -270,7 +270,7 @@ inline bool resume(int i) {
   return true;
 }
 
-/* Each thread that can, once (round), or each warp as far as it can (forward, backward). Whether any ran. */
+/* Runs each ready thread once (round), or each warp as far as possible (forward, backward). Returns whether any ran. */
 inline bool pass(Schedule schedule) {
   bool any = false;
   if (schedule == ROUND) {
@@ -290,7 +290,7 @@ inline bool pass(Schedule schedule) {
   return any;
 }
 
-/* All that are left wait: lets them through the barrier, or says what is wrong. */
+/* Called when all remaining threads wait: lets them through the barrier, or reports the fault. */
 inline void release() {
   if (finish_transfer()) return;
   int waiting = 0, done = 0, line = 0;
@@ -321,7 +321,7 @@ inline void release() {
   for (int i = 0; i < threads; i++) fiber[i].state = READY;
 }
 
-/* One block; `cooperative`: its threads may wait for each other. */
+/* Runs one block; `cooperative`: its threads may wait for each other. */
 inline void run_block(Schedule schedule, bool cooperative) {
   if (!cooperative) {
     for (int i = 0; i < threads && fault.empty(); i++) {

@@ -1,14 +1,14 @@
-// What sm_90a has beyond threads, by the PTX manual: barriers in shared memory that count bytes (mbarrier), copies by tensor
-// maps (TMA), matrix instructions of warpgroups (wgmma). Part of fibers.h. What runs on beside the threads is done at once
-// (FAKECUDA_COPIES=eager) or as late as it may be (deferred).
+// The additions of sm_90a, by the PTX manual: barriers in shared memory that count bytes (mbarrier), copies by tensor
+// maps (TMA), matrix instructions of warpgroups (wgmma). Part of fibers.h. Asynchronous work runs at once
+// (FAKECUDA_COPIES=eager) or as late as possible (deferred).
 #pragma once
 #include <map>
 
 namespace fibers {
 
-constexpr size_t WINDOW = 1024; /* shared memory's addresses are counted from a multiple of it: the pattern of the swizzle */
+constexpr size_t WINDOW = 1024; /* addresses of shared memory are relative to a multiple of it, the size of the swizzle pattern */
 
-/* Not of a thread: what fails on the side. */
+/* Records a fault of asynchronous work, which does not belong to a thread. */
 inline void blame(const std::string &text) {
   if (fault.empty()) fault = text + ", " + place();
 }
@@ -16,14 +16,14 @@ inline void blame(const std::string &text) {
 /* ---------------------------------------------------------------- mbarrier */
 constexpr int MOST_ARRIVALS = (1 << 20) - 1;
 
-/* As it lies in shared memory. The phase ends when nothing is pending and no bytes are expected. */
+/* The layout in shared memory. The phase ends when nothing is pending and no bytes are expected. */
 struct Barrier {
   uint64_t parity : 1, arrivals : 20, pending : 20;
   int64_t bytes : 23;
 };
 static_assert(sizeof(Barrier) == 8, "mbarrier");
 
-/* Those of the block, and whether the copy engine has been told of them. */
+/* The barriers of the block, and whether each has been announced to the copy engine. */
 inline std::map<const void *, bool> barriers;
 
 inline Barrier &barrier_of(const void *address) {
@@ -51,7 +51,7 @@ inline void barriers_announce() {
   for (auto &[address, announced] : barriers) announced = true;
 }
 
-/* `bytes` more are expected in this phase; one arrival. */
+/* Expects `bytes` more bytes in this phase, and arrives once. */
 inline void barrier_arrive(void *address, unsigned bytes) {
   Barrier &b = barrier_of(address);
   if (b.bytes + (int64_t)bytes > MOST_ARRIVALS) fail("more bytes than an mbarrier counts");
@@ -74,7 +74,7 @@ inline void barrier_wait(const void *address, unsigned parity) {
 }
 
 /* ---------------------------------------------------------------- tensor maps
- * What the fake driver writes into the 128 bytes; the real one's are its own affair.
+ * The fake driver's layout of the 128 bytes; the real one is opaque.
  */
 constexpr uint64_t MAP_MARK = 0x70616D65736E6574;
 enum Swizzle { SWIZZLE_NONE = 0, SWIZZLE_32 = 1, SWIZZLE_64 = 2, SWIZZLE_128 = 3 };
@@ -98,10 +98,10 @@ struct Transfer {
   int taps[2];
 };
 
-inline std::vector<Transfer> transfers; /* of the block, under way */
+inline std::vector<Transfer> transfers; /* the pending copies of the block */
 
-/* A row of the box: `there` of its bytes from `source`, zeros behind. Swizzled, pieces of 16 bytes change places within 128
- * bytes by the three bits of their address above. */
+/* Writes a row of the box: `there` of its bytes from `source`, then zeros. Swizzling permutes pieces of 16 bytes within 128
+ * bytes by the next three bits of their address. */
 inline void put_row(const TensorMap &map, char *target, const char *source, long there) {
   long width = (long)map.box[0] * map.element;
   if (there < 0) there = 0;
@@ -129,7 +129,7 @@ inline void complete_transfer(const Transfer &t) {
       row(j, y >= 0 && y < (long)m.extents[1], (uint64_t)y * m.pitches[0]);
     }
   } else {
-    /* Pixels in the order of rows and images, each shifted by the tap; they walk over the box between the two corners. */
+    /* Pixels run over the box between the two corners, row by row and image by image, each shifted by the tap. */
     int x = t.at[1], y = t.at[2], n = t.at[3], w = (int)m.extents[1], h = (int)m.extents[2];
     for (int j = 0; j < m.box[1]; j++) {
       int column = x + t.taps[0], line = y + t.taps[1];
@@ -147,7 +147,7 @@ inline void complete_transfer(const Transfer &t) {
   end_phase(b);
 }
 
-/* cp.async.bulk.tensor into shared memory: of rank 2, or with `taps` of rank 4, as patches. */
+/* cp.async.bulk.tensor into shared memory: a box of rank 2, or patches of rank 4 with `taps`. */
 inline void load_tensor(void *shared, const void *map, void *barrier, const int *at, const int *taps) {
   Transfer t = {};
   memcpy(&t.map, map, sizeof t.map);
@@ -172,13 +172,13 @@ inline void load_tensor(void *shared, const void *map, void *barrier, const int 
 }
 
 /* ---------------------------------------------------------------- products of warpgroups
- * The sums of a product under way are held here, and the threads' registers are NaN until they have waited for it.
+ * The sums of a pending product are held here, and the threads' registers are NaN until they have waited for it.
  */
 constexpr int WARPGROUP = 128, PRODUCT_ROWS = 64, PRODUCT_TERMS = 16;
 
 struct Product {
   FakeProduct what;
-  float *sum; /* of the first thread: says which sums */
+  float *sum; /* the sums of the first thread, which identify them */
   int group;
   bool done;
 };
@@ -196,17 +196,17 @@ struct Warpgroup {
   float *sums[WARPGROUP];
   std::vector<Product> products;
   std::vector<Sums> held;
-  int group; /* that products join */
+  int group; /* the group that products join */
   bool fenced;
 };
 
 inline Warpgroup warpgroups[MOST_THREADS / WARPGROUP];
 
-/* The element of an operand in shared memory that the descriptor says; its addresses are those of the window. */
+/* The element of an operand in shared memory by its descriptor, whose addresses are relative to the window. */
 inline float operand(uint64_t descriptor, bool transposed, int row, int term) {
   uint32_t start = (uint32_t)(descriptor & 0x3FFF) << 4, leading = (uint32_t)(descriptor >> 16 & 0x3FFF) << 4,
            stride = (uint32_t)(descriptor >> 32 & 0x3FFF) << 4;
-  /* Groups of 8 rows of 128 bytes, which lie along the terms, or along the rows of the matrix. */
+  /* The groups of 8 rows of 128 bytes run along the terms, or along the rows of the matrix. */
   uint32_t at = transposed ? start + (uint32_t)(row / 64) * leading + (uint32_t)(term / 8) * stride + (uint32_t)(term % 8) * 128 + (uint32_t)(row % 64) * 2
                            : start + (uint32_t)(row / 8) * stride + (uint32_t)(row % 8) * 128 + (uint32_t)term * 2;
   at ^= (at >> 7 & 7) << 4;
@@ -245,7 +245,7 @@ inline void multiply(Warpgroup &w, Product &product) {
   product.done = true;
 }
 
-/* f(thread, register, row and column of the sum it holds) */
+/* Calls f(thread, register, row, column) for each sum that a register holds. */
 template <class F> inline void each_sum(int columns, F f) {
   for (int t = 0; t < WARPGROUP; t++)
     for (int i = 0; i < columns / 2; i++) f(t, i, (t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8) * columns + i / 4 * 8 + t % 4 * 2 + i % 2);
@@ -271,7 +271,7 @@ inline void begin_product(Warpgroup &w) {
   if (!deferred()) multiply(w, w.products.back());
 }
 
-/* All groups but the youngest are done; sums that no product is adding to are the threads' again. */
+/* Finishes all groups but the youngest, and returns sums without a pending product to the threads. */
 inline void wait_products(Warpgroup &w, int youngest) {
   std::vector<Product> left;
   for (Product &product : w.products) {
@@ -293,7 +293,7 @@ inline void wait_products(Warpgroup &w, int youngest) {
   w.held = std::move(held);
 }
 
-/* The last thread to come does it for all. */
+/* The last thread to arrive runs it for all. */
 inline void warpgroup_call(FakeWarpgroup operation, float *sum, FakeProduct what) {
   int first = current / WARPGROUP * WARPGROUP;
   Warpgroup &w = warpgroups[first / WARPGROUP];
@@ -324,7 +324,7 @@ inline void begin_async() {
   for (Warpgroup &w : warpgroups) w.arrived = w.group = 0, w.fenced = false, w.products.clear(), w.held.clear();
 }
 
-/* All threads wait: finishes the copy that was begun last. Whether there was one. */
+/* Called when all threads wait: finishes the most recent copy. Returns whether there was one. */
 inline bool finish_transfer() {
   if (transfers.empty()) return false;
   Transfer last = transfers.back();

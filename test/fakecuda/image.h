@@ -1,5 +1,5 @@
-// An image of the fakes: the source of a kernel file behind a line that marks it and holds its options. It is compiled by
-// g++ to a shared library, once for each text; FAKE_FOLDER is where the results are kept.
+// An image of the fakes: the source of a kernel file after a line that marks it and contains its options. g++ compiles it to a
+// shared library, once for each text; the results are kept in FAKE_FOLDER.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -68,8 +68,8 @@ static void fake_replace_dynamic(std::string &text) {
   }
 }
 
-/* Takes a header of PTX out of the text, whose files begin with `#line 1 "name"`: ptx.h and ptx_hopper.h have its functions.
- * Whether it was there. */
+/* Removes a PTX header from the text, whose files begin with `#line 1 "name"`: ptx.h and ptx_hopper.h replace its functions.
+ * Returns whether it was found. */
 static bool fake_remove(std::string &text, const std::string &name) {
   size_t begin = text.find("#line 1 \"" + name + "\"");
   if (begin == std::string::npos) return false;
@@ -77,7 +77,7 @@ static bool fake_remove(std::string &text, const std::string &name) {
   return true;
 }
 
-/* Runs a compiler; what it printed goes to `log`. */
+/* Runs a compiler and stores its output in `log`. */
 static bool fake_run(const std::string &command, const std::string &log_path, std::string &log) {
   int status = system((command + " 2>" + log_path).c_str());
   log += fake_read(log_path);
@@ -94,7 +94,7 @@ static std::string fake_architecture(const std::string &image) {
   return image.substr(at, image.find_first_of(" \n", at) - at);
 }
 
-/* The shared library of an image; false: it does not compile, and `log` says why. */
+/* Builds the shared library of an image; false: it does not compile, and `log` has the errors. */
 static bool fake_compile(const std::string &image, std::string &library, std::string &log) {
   std::string base = std::string(FAKE_FOLDER) + "/" + fake_hash(image);
   library = base + ".so";

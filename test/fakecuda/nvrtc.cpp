@@ -1,5 +1,5 @@
-// A stand-in for libnvrtc: checks a kernel file with g++, and hands out its marked source as the image. It has a version
-// number of its own, so that images never mix with real ones in a cache.
+// A stand-in for libnvrtc: checks a kernel file with g++, and returns its marked source as the image. It has a special version
+// number, so that its images never mix with real ones in a cache.
 #include "image.h"
 #include <set>
 

@@ -1,5 +1,5 @@
-// The functions of src/kernels/include/ptx.cuh for g++: image.h takes that file out of a kernel's text, and these stand in its place.
-// Fragments are taken apart into whole matrices and put together again, by the layouts of the PTX manual.
+// The functions of src/kernels/include/ptx.cuh for g++: image.h removes that file from a kernel's text, and these replace it.
+// Fragments are converted to whole matrices and back, by the layouts of the PTX manual.
 #pragma once
 #include "runtime.h"
 #include <cstring>
@@ -17,7 +17,7 @@ static inline unsigned tf32_of(float x) {
   if ((bits & 0x7F800000u) == 0x7F800000u) return bits;
   return (bits + 0x1000u) & 0xFFFFE000u;
 }
-/* The hardware looks at no more bits than tf32 has. */
+/* The hardware ignores bits beyond those of tf32. */
 static inline float fake_of_tf32(unsigned bits) { return __uint_as_float(bits & 0xFFFFE000u); }
 
 /* ---------------------------------------------------------------- asynchronous copies */
@@ -62,7 +62,7 @@ struct FakeMultiply {
   unsigned b[2];
 };
 
-/* TERMS of each of the 16 rows of a and the 8 columns of b, added one after another. */
+/* Products of 16 rows of a and 8 columns of b, whose TERMS terms are added one after another. */
 template <int TERMS> inline void fake_add_products(void *const *lanes, const float (&a)[16][TERMS], const FakeRow (&b)[TERMS]) {
   FakeRow sum[16];
   for (int lane = 0; lane < 32; lane++)

@@ -1,4 +1,4 @@
-// The functions of src/kernels/include/ptx_hopper.cuh for g++, as ptx.h has those of ptx.cuh. What they do is in hopper.h.
+// The functions of src/kernels/include/ptx_hopper.cuh for g++, as ptx.h has those of ptx.cuh. hopper.h implements them.
 #pragma once
 #include "runtime.h"
 
@@ -10,7 +10,7 @@ template <int N> struct tensor_maps {
 };
 typedef unsigned long long barrier;
 
-/* Of dynamic shared memory: counted from the multiple of 1024 bytes that it begins behind, as hopper.h does. */
+/* Addresses of dynamic shared memory are relative to the multiple of 1024 bytes before its start, as in hopper.h. */
 static inline unsigned shared_address(const void *shared) {
   return (unsigned)((const char *)shared - (const char *)((uintptr_t)fake->dynamic / 1024 * 1024));
 }

@@ -1,4 +1,4 @@
-// What a compiled kernel file and the fake driver know of each other.
+// The interface between a compiled kernel file and the fake driver.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,14 +7,14 @@ struct FakeIndex { unsigned x, y, z; };
 
 enum FakeCollective { FAKE_SYNC, FAKE_SHUFFLE, FAKE_BALLOT, FAKE_CALL };
 
-/* Instructions of a warpgroup; `columns` is what a wait or a number of registers is told, too. */
+/* Instructions of a warpgroup; `columns` is also the argument of a wait and of a register count. */
 enum FakeWarpgroup { FAKE_FENCE, FAKE_MULTIPLY, FAKE_COMMIT, FAKE_WAIT, FAKE_REGISTERS };
 struct FakeProduct {
   uint64_t a, b; /* descriptors of the operands in shared memory */
   int columns, a_transposed, b_transposed, add;
 };
 
-/* One for the process: the driver runs one block at a time. */
+/* There is one per process, since the driver runs one block at a time. */
 struct FakeRuntime {
   FakeIndex thread, block, block_size, grid;
   char *dynamic; /* the block's dynamic shared memory */
@@ -23,15 +23,15 @@ struct FakeRuntime {
   uint64_t (*collective)(FakeCollective operation, unsigned mask, uint64_t value, unsigned argument);
   unsigned (*lane)();
   void (*trap)();
-  /* Runs `call` once, when every lane of the warp has come with it; each lane's `mine` is in `lanes`. */
+  /* Runs `call` once, when every lane of the warp has reached it; each lane's `mine` is in `lanes`. */
   void (*warp_call)(void (*call)(void *const *lanes), void *mine);
-  /* cp.async of 16 bytes, of which the last 16 - `bytes` are zeros; its groups and waits. */
+  /* cp.async of 16 bytes, the last 16 - `bytes` of which are zeros; its groups and waits. */
   void (*copy_async)(void *shared, const void *global, int bytes);
   void (*copy_async_commit)();
   void (*copy_async_wait)(int youngest);
-  /* Ends the launch unless `bytes` from there lie in the block's shared memory, aligned to their number. */
+  /* Ends the launch unless the `bytes` bytes at the address are in the block's shared memory and aligned to `bytes`. */
   void (*check_shared)(const void *address, int bytes);
-  /* mbarriers, and copies by tensor maps, of patches where there are taps: hopper.h. */
+  /* mbarriers, and copies by tensor maps, which copy patches if there are taps: hopper.h. */
   void (*barrier_init)(void *barrier, unsigned arrivals);
   void (*barriers_announce)();
   void (*barrier_arrive)(void *barrier, unsigned bytes);
@@ -47,10 +47,10 @@ struct FakeKernel {
   void (*call)(void **parameters);
 };
 
-/* What every compiled file exports as fake_module(). */
+/* The value of fake_module(), which every compiled file exports. */
 struct FakeModule {
   const FakeKernel *kernels;
   int count;
   char *shared_begin, *shared_end; /* all its static shared memory */
-  bool cooperative;                /* its threads wait for each other: they need stacks of their own */
+  bool cooperative;                /* its threads wait for each other, so each needs its own stack */
 };

@@ -1,4 +1,4 @@
-// A Draw against randn and uniform with the same numbers, and the functions that take one against those that take a seed.
+// A Draw against randn and uniform with the same seed and streams, and functions with a draw against the same with a seed.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { ArgumentError } from '../../src/errors.ts';
@@ -20,13 +20,13 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     draw = new Draw({ seed: 3, first: 40, device });
   });
 
-  it('has the bits of randn and uniform with its seed, first sample and a stream', () => {
+  it('is bit-identical to randn and uniform with its seed, first sample and a stream', () => {
     const numbers = { seed: 3, first: 40, device };
     expect(valuesOf(() => draw.normal([4, 3], 9))).toEqual(valuesOf(() => randn([4, 3], { ...numbers, stream: 9 })));
     expect(valuesOf(() => draw.uniform([4, 3], 9))).toEqual(valuesOf(() => uniform([4, 3], { ...numbers, stream: 9 })));
   });
 
-  it('draws noise and times of training by default, each from its own stream', () => {
+  it('draws the noise and times of training by default, each from its own stream', () => {
     const { noise, times, evaluationTimes } = streams;
     const drawn = valuesOf(() => draw.normal([4, 3], noise));
     expect(valuesOf(() => draw.noise([4, 3]))).toEqual(drawn);
@@ -40,7 +40,7 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     }
   });
 
-  it('skips samples, so that a batch in parts draws the numbers of the whole', () => {
+  it('skips samples, so that a batch in parts draws the same numbers as the whole batch', () => {
     const whole = valuesOf(() => draw.noise([6, 2]));
     expect(valuesOf(() => draw.skip(4).noise([2, 2]))).toEqual(whole.slice(8));
     expect(draw.skip(4).first).toBe(44);
@@ -70,7 +70,7 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     for (const made of [x1, x0, t]) made.dispose();
   });
 
-  it('gives what initialNoise and sample start from, in the stream of samples', async () => {
+  it('gives the starting noise of initialNoise and sample, in the stream of samples', async () => {
     const start = valuesOf(() => draw.noise([3, 2], { scale: 2, stream: streams.samples }));
     const options = { seed: 3, first: 40, noiseScale: 2, device };
     expect(valuesOf(() => initialNoise([3, 2], options))).toEqual(start);
@@ -80,7 +80,7 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
   });
 });
 
-it('refuses numbers that are none of a seed or a sample, by name', () => {
+it('names an invalid seed or sample number', () => {
   expect(() => new Draw({ seed: -1 })).toThrow('[Draw] expected seed to be a whole number >= 0, got -1');
   expect(() => new Draw({ first: 1 } as never)).toThrow('[Draw] expected seed to be a whole number >= 0, got none');
   expect(() => new Draw({ seed: 1, sample: 2 } as never)).toThrow('got "sample"');

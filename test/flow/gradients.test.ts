@@ -1,4 +1,4 @@
-/** Gradients through solvers: to the start and to what the velocity is made of, and none where none are promised. */
+/** Gradients through solvers: to the start and to the operands of the velocity, and none where none are documented. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
@@ -42,7 +42,7 @@ import { full } from '../../src/tensor/create.ts';
 import { streams } from '../../src/tensor/streams.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
-/** What a solver takes: a tolerance, or a number of steps. */
+/** The option of a solver: a tolerance, or a number of steps. */
 const precisionOf = (solver: SolverName, steps: number) => (solver === 'rk45' ? { tolerance: 1e-2 } : { steps });
 
 describe.each(deviceNames)('%s', (name) => {
@@ -60,7 +60,7 @@ describe.each(deviceNames)('%s', (name) => {
   const expectNear = (got: number, want: number, relative = 2e-6) =>
     expect(Math.abs(got - want), `${got} and ${want}`).toBeLessThan(relative * Math.max(1, Math.abs(want)));
 
-  it('one step of Euler is no constant beside a path that has a gradient', () => {
+  it('one Euler step adds its gradient to that of another path', () => {
     scope(() => {
       const [start, w] = [leaf(1), leaf(2)];
       const { x } = solveFixed(linear(w), start, { solver: 'euler', steps: 1 });
@@ -77,7 +77,7 @@ describe.each(deviceNames)('%s', (name) => {
     rk4: [(z) => 1 + z + z ** 2 / 2 + z ** 3 / 6 + z ** 4 / 24, (z) => 1 + z + z ** 2 / 2 + z ** 3 / 6],
   };
 
-  it.each(fixedSolvers)('%s has the gradients of its closed form, forwards and back', (solver) => {
+  it.each(fixedSolvers)('%s has the gradients of its closed form, forward and backward in time', (solver) => {
     const steps = 3;
     for (const reverse of [false, true])
       scope(() => {
@@ -100,7 +100,7 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
-  it('states on the way have gradients too', () => {
+  it('intermediate states have gradients', () => {
     scope(() => {
       const [start, w] = [leaf(1.5), leaf(0.5)];
       const losses: Tensor[] = [];
@@ -125,7 +125,7 @@ describe('on cpu', () => {
   const [n, width] = [4, 3];
   const list = (t: Tensor | null) => Array.from((t as Tensor).dataSync());
 
-  /** Weight and bias of a velocity that uses all that it is given. */
+  /** Weight and bias of a velocity that depends on all its arguments. */
   function network(): { velocity: Velocity; weight: Tensor; bias: Tensor } {
     const weight = randn([width, width], { seed: 1, stream: 1, device, requiresGrad: true });
     const bias = randn([width], { seed: 1, stream: 2, device, requiresGrad: true });
@@ -133,7 +133,7 @@ describe('on cpu', () => {
     return { velocity, weight, bias };
   }
 
-  /** The end, and the gradients of start, weight and bias. */
+  /** The end state, and the gradients of start, weight and bias. */
   function outcome(run: (velocity: Velocity, start: Tensor) => Tensor): number[][] {
     return scope(() => {
       const { velocity, weight, bias } = network();
@@ -158,7 +158,7 @@ describe('on cpu', () => {
   const along = (x: Tensor, ...terms: [number, Tensor][]) =>
     terms.reduce((total, [factor, k]) => add(total, mul(k, factor)), x);
 
-  it('fixed steps have the gradients of the same steps by ops', () => {
+  it('fixed steps have the gradients of the same steps written with ops', () => {
     const h = 1 / 2;
     const epsilon = 0.1;
     const byOps: Record<FixedSolver, (velocity: Velocity, x: Tensor, t: (s: number) => number) => Tensor> = {
@@ -185,7 +185,7 @@ describe('on cpu', () => {
     }
   });
 
-  it.each(sdeDrifts)('stochastic steps have the gradients of the formula by ops, drift %s', (drift) => {
+  it.each(sdeDrifts)('stochastic steps have the gradients of the formula written with ops, drift %s', (drift) => {
     const [steps, sigmaVariance, epsilon, seed] = [2, 1.5, 0.01, 7];
     const got = outcome(
       (v, start) => solveStochastic(v, start, { steps, sigmaVariance, drift, epsilon, seed, first: 3 }).x,
@@ -214,7 +214,7 @@ describe('on cpu', () => {
     expectSame(got, want, 3e-6);
   });
 
-  it('rk45 has the gradients of its accepted steps by ops, their sizes taken as constants', () => {
+  it('rk45 has the gradients of its accepted steps written with ops, with step sizes as constants', () => {
     const tableau = [
       [],
       [1 / 5],
@@ -229,7 +229,7 @@ describe('on cpu', () => {
     let nfe = 0;
     const got = outcome((v, start) => {
       const onStep = ({ t }: { t: number }) => times.push(t);
-      // A kink within, so that steps are rejected.
+      // The velocity has a kink, so that steps are rejected.
       const kinked: Velocity = (x, t) => (t.dataSync()[0] > 0.4 ? mul(v(x, t), -8) : v(x, t));
       const solution = solveRk45(kinked, start, { tolerance: 1e-3, onStep });
       nfe = solution.nfe;
@@ -253,7 +253,7 @@ describe('on cpu', () => {
     expectSame(got, want, 2e-5);
   });
 
-  it('steps in a checkpointed part have the bits of steps outside', () => {
+  it('steps in a checkpointed part are bit-identical to steps outside', () => {
     for (const solver of ['heun', 'rk45'] as const) {
       const run = (v: Velocity, x: Tensor) => solve(v, x, { solver, ...precisionOf(solver, 3) }).x;
       const got = outcome((v, start) => checkpoint((x) => run(v, x), [start]));
@@ -261,7 +261,7 @@ describe('on cpu', () => {
     }
   });
 
-  it('a graph is kept for accepted steps alone, and freed in the end', () => {
+  it('only accepted steps keep a graph, which is freed in the end', () => {
     const big = 1 << 16;
     const kept = (kink: number) =>
       scope(() => {
@@ -284,7 +284,7 @@ describe('on cpu', () => {
     expect(Math.abs(kinked.perStep - smooth.perStep)).toBeLessThan(1);
   });
 
-  it('without gradients memory does not grow with the steps', () => {
+  it('memory does not grow with the steps without gradients', () => {
     const peak = (solver: 'euler' | 'rk4' | 'stochastic', steps: number) =>
       scope(() => {
         const { velocity } = network();
@@ -302,7 +302,7 @@ describe('on cpu', () => {
     }
   });
 
-  it('what gives numbers of the host leaves no graph behind and no gradient, whatever the velocity is made of', async () => {
+  it('functions that return host arrays leave neither a graph nor a gradient, for any velocity', async () => {
     const { velocity, weight, bias } = network();
     const data = Float32Array.from({ length: n * width }, (_, i) => Math.sin(i));
     const options = { shape: [width], count: n, seed: 1, device } as const;
@@ -329,7 +329,7 @@ describe('on cpu', () => {
     for (const t of [weight, bias, start]) t.dispose();
   });
 
-  it('a velocity in small parts carries none, and one that is replayed is evaluated anew where gradients are recorded', () => {
+  it('a velocity in micro-batches carries no gradient, and a replayed one is evaluated eagerly while gradients are recorded', () => {
     scope(() => {
       const { velocity, weight } = network();
       using parts = withMicroBatches(velocity, 2);

@@ -1,4 +1,4 @@
-// An option that another one leaves without effect is refused by name.
+// An option that has no effect because of another one is refused by name.
 import { expect, it } from 'vitest';
 import {
   Draw,
@@ -79,7 +79,7 @@ it.each(cases)('%s', async (call, message) => {
   await expect((async () => call())()).rejects.toThrow(message);
 });
 
-it('latents may come with options of the noise of a stochastic sampler', async () => {
+it('accepts latents together with the noise options of a stochastic sampler', async () => {
   const options = { ...start, latents, sigmaVariance: 1, noiseScale: 2, first: 3, sdeDrift: 'legacy' } as const;
   expect((await sample(velocity, options)).samples).toHaveLength(2);
 });

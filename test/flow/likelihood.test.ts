@@ -15,9 +15,9 @@ beforeAll(async () => {
 
 const D = 4;
 const MEAN = [1, -0.5, 0, 2];
-/** Of the data along the rows of ROTATION. */
+/** Deviations of the data along the rows of ROTATION. */
 const DEVIATIONS = [0.3, 0.7, 1.2, 2];
-/** Orthogonal: a quarter of Hadamard's matrix. */
+/** An orthogonal matrix: half of Hadamard's matrix. */
 const ROTATION = [
   [1, 1, 1, 1],
   [1, -1, 1, -1],
@@ -57,7 +57,7 @@ test('the exact trace gives the density', async () => {
   expectNear(result.logLikelihood, want, () => 1e-3);
   expect([...result.standardError]).toEqual([0, 0, 0, 0, 0, 0]);
   expect(result.nfe % 6).toBe(2);
-  // z is the data's place in the noise: R (x - m) / s, turned back.
+  // z is the noise that maps to the data: R (x - m) / s, rotated back.
   const z = points.map((x) => {
     const y = ROTATION.map((row, k) => row.reduce((sum, r, j) => sum + r * (x[j] - MEAN[j]), 0) / DEVIATIONS[k]);
     return MEAN.map((_, j) => ROTATION.reduce((sum, row, k) => sum + row[j] * y[k], 0));
@@ -89,7 +89,7 @@ test('bits per dimension: 7 more in [-1, 1], 8 more in [0, 1]', async () => {
   }
 });
 
-test('probes belong to samples: batches, parts and a given probe tell the same; memory comes back', async () => {
+test('probes belong to samples: batches, micro-batches and a given probe agree, and memory is freed', async () => {
   const options = { shape: [2, 2], seed: 9, tolerance: 1e-6, device };
   const shaped: Velocity = (x, t) => reshape(velocity(reshape(x, [-1, D]), t), x.shape);
   const whole = await likelihood(shaped, data, options);
@@ -115,7 +115,7 @@ test('probes belong to samples: batches, parts and a given probe tell the same; 
   expect(Math.max(...changes)).toBeGreaterThan(0.1);
 });
 
-test('a wrong probe and repeats that would repeat nothing are refused', async () => {
+test('refuses an invalid probe, and repeats that would have no effect', async () => {
   const options = { shape: [D], device };
   const probe = new Float32Array(3);
   await expect(likelihood(velocity, data, { ...options, probe })).rejects.toThrow(/probe of 24 numbers.*got 3/);
@@ -123,11 +123,8 @@ test('a wrong probe and repeats that would repeat nothing are refused', async ()
   await expect(likelihood(velocity, data.slice(1), options)).rejects.toThrow(/got 23 numbers/);
 });
 
-test.each([-0.1, 1, 2, Number.NaN])(
-  'an integral that ends at %s is refused: noise is at 0, data at 1',
-  async (epsilon) => {
-    await expect(likelihood((x) => mul(x, 2), Float32Array.of(1), { shape: [1], epsilon, device })).rejects.toThrow(
-      '[likelihood] expected epsilon to be in [0, 1)',
-    );
-  },
-);
+test.each([-0.1, 1, 2, Number.NaN])('refuses epsilon %s: noise is at 0, data at 1', async (epsilon) => {
+  await expect(likelihood((x) => mul(x, 2), Float32Array.of(1), { shape: [1], epsilon, device })).rejects.toThrow(
+    '[likelihood] expected epsilon to be in [0, 1)',
+  );
+});

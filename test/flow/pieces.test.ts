@@ -1,5 +1,5 @@
-// Work that lets the event loop in: between two evaluations of a velocity and between two micro-batches of one. Solvers that run at once
-// and those that run in pieces have the same bits, and leave nothing behind.
+// Work that yields to the event loop between two evaluations of a velocity and between two micro-batches of one. Solvers that run
+// synchronously and those that run in pieces are bit-identical and leak no memory.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
@@ -22,7 +22,7 @@ beforeAll(async () => {
   device = await openTestDevice('cpu');
 });
 
-/** Blocks the event loop for longer than pieces may follow each other. */
+/** Blocks the event loop for longer than the interval between yields. */
 function block() {
   const end = performance.now() + 25;
   while (performance.now() < end);
@@ -73,7 +73,7 @@ describe('timers fire between two evaluations of', () => {
   });
 });
 
-it('pieces run at once and in turns give the same, and free what they do not return', async () => {
+it('pieces give the same results synchronously and asynchronously, and free all but their results', async () => {
   const { live } = device.memory();
   function* work(): Pieces<ReturnType<typeof mul>> {
     const start = tensor([1, 2, 3], { device });
@@ -93,7 +93,7 @@ it('pieces run at once and in turns give the same, and free what they do not ret
   expect(device.memory().live - live).toBeLessThanOrEqual(2 * 64);
 });
 
-it('pieces that are given up run what stands in finally, in their scope', () => {
+it('cancelled pieces run their finally blocks in their scope', () => {
   const { live } = device.memory();
   let ended = 0;
   const pieces = withScope(function* () {
@@ -112,7 +112,7 @@ it('pieces that are given up run what stands in finally, in their scope', () => 
   expect(device.memory().live).toBe(live);
 });
 
-it('gradients flow through a solver whose velocity runs in parts only where it records them', () => {
+it('a solver with a velocity in parts carries gradients only where the velocity records them', () => {
   const start = tensor([[1], [2]], { device }).requireGrad();
   const { x } = solve((y) => mul(y, -1), start, { solver: 'euler', steps: 2, epsilon: 0 });
   sum(x).backward();
@@ -123,7 +123,7 @@ it('gradients flow through a solver whose velocity runs in parts only where it r
 });
 
 describe('samples that are not finite', () => {
-  /** NaN for samples that begin below a bound. */
+  /** A velocity that gives NaN for values below a bound. */
   const broken =
     (bound: number): Velocity =>
     (x) =>
@@ -134,30 +134,27 @@ describe('samples that are not finite', () => {
   const latents = Float32Array.of(-2, 1, 2, -3, 4, 5);
   const options: Omit<SampleOptions, 'solver'> = { shape: [1], count: 6, seed: 0, latents, epsilon: 0 };
 
-  it.each(['euler', 'rk45', 'heun'] as const)('are an error that counts them, with %s', async (solver) => {
+  it.each(['euler', 'rk45', 'heun'] as const)('cause an error that counts them, with %s', async (solver) => {
     await expect(sample(broken(0), { ...options, device, solver })).rejects.toThrow(/2 of 6 samples/);
     await expect(sample(broken(0), { ...options, device, solver })).rejects.toMatchObject({ samples: [0, 3] });
   });
 
-  it.each(['euler', 'rk45', 'heun'] as const)(
-    'are left out and named where that is asked for, with %s',
-    async (solver) => {
-      const { samples, leftOut } = await sample(broken(0), {
-        ...options,
-        device,
-        solver,
-        batch: 3,
-        notFinite: 'leave out',
-      });
-      expect(leftOut).toEqual([0, 3]);
-      const { samples: sound } = await sample(broken(Number.NEGATIVE_INFINITY), {
-        ...{ ...options, device, solver, count: 4, latents: Float32Array.of(1, 2, 4, 5), batch: 2 },
-      });
-      expect(samples).toEqual(sound);
-    },
-  );
+  it.each(['euler', 'rk45', 'heun'] as const)('are left out and listed on request, with %s', async (solver) => {
+    const { samples, leftOut } = await sample(broken(0), {
+      ...options,
+      device,
+      solver,
+      batch: 3,
+      notFinite: 'leave out',
+    });
+    expect(leftOut).toEqual([0, 3]);
+    const { samples: sound } = await sample(broken(Number.NEGATIVE_INFINITY), {
+      ...{ ...options, device, solver, count: 4, latents: Float32Array.of(1, 2, 4, 5), batch: 2 },
+    });
+    expect(samples).toEqual(sound);
+  });
 
-  it('are an error where none is left', async () => {
+  it('are an error if no sample is left', async () => {
     const all = sample(broken(Number.POSITIVE_INFINITY), {
       ...options,
       device,

@@ -1,5 +1,5 @@
-// Velocities that samplers record and replay: the bits of evaluation op by op, for batches of several sizes, in memory that is given
-// back; one that cannot be recorded is evaluated as it is.
+// Velocities that samplers record and replay: they are bit-identical to eager evaluation for batches of several sizes, and their
+// memory is freed; a velocity that cannot be recorded is evaluated eagerly.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { RecordingError } from '../../src/errors.ts';
@@ -34,16 +34,16 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     return { counts, counting };
   };
 
-  it('samples have the bits of evaluation op by op, from two calls for each size of a part', async () => {
+  it('samples are bit-identical to eager evaluation, with two calls for each micro-batch size', async () => {
     const model = buildModel(await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 }), device).eval();
     const { counts, counting } = counted(networkVelocity(model));
-    // Batches of 4 in parts of 2, and a last one of 1.
+    // There are batches of 4 in parts of 2, and a last batch of 1.
     const options = { shape: [8, 8, 1], count: 9, batch: 4, microBatch: 2, steps: 3, seed: 1, device } as const;
     for (const solver of ['euler', 'heun'] as const) {
       counts.calls = 0;
       const expected = await sample(counting, { ...options, solver });
       expect(counts.calls).toBe((solver === 'euler' ? 1 : 2) * 3 * 5);
-      // Tables of sizes and constants are there by now.
+      // Tables of sizes and constants exist by now.
       const { live } = device.memory();
       counts.calls = 0;
       expect(await sample(replayable(counting), { ...options, solver })).toEqual(expected);
@@ -53,7 +53,7 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     model.dispose();
   }, 120_000);
 
-  it('parts of unequal sizes have the bits of evaluation op by op, in its memory', async () => {
+  it('micro-batches of unequal sizes are bit-identical to eager evaluation, in the same memory', async () => {
     const model = buildModel(await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 }), device).eval();
     const { counts, counting } = counted(networkVelocity(model));
     const options = { shape: [8, 8, 1], count: 5, microBatch: 3, solver: 'euler', steps: 3, seed: 1, device } as const;
@@ -66,9 +66,9 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     model.dispose();
   });
 
-  // An emulated card takes its time.
+  // The emulated card is slow.
   it.skipIf(name === 'cuda-emulated' && !full)(
-    'a likelihood has the bits of evaluation op by op',
+    'a likelihood is bit-identical to eager evaluation',
     async () => {
       const config = await configWith('digits', { 'model.nf': 8, 'model.num_res_blocks': 1 });
       const model = buildModel(config, device).eval();
@@ -79,24 +79,24 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
       expect(counts.calls).toBeGreaterThan(4 * 5);
       counts.calls = 0;
       expect(await likelihood(replayable(counting), data, options)).toEqual(expected);
-      // Two for each batch and repeat, whose probes are others.
+      // There are two calls for each batch and repeat, since their probes differ.
       expect(counts.calls).toBe(2 * 4);
       model.dispose();
     },
     120_000,
   );
 
-  it('one that reads a value is evaluated as it is', async () => {
+  it('a velocity that reads a value is evaluated eagerly', async () => {
     const { counts, counting } = counted((x, t) => mul(x, t.dataSync()[0] as number));
     const options: SampleOptions = { shape: [2], count: 2, solver: 'euler', steps: 5, seed: 1, device };
     const expected = await sample(counting, options);
     counts.calls = 0;
     expect(await sample(replayable(counting), options)).toEqual(expected);
-    // And once when it could not be recorded.
+    // One more call is the failed attempt to record.
     expect(counts.calls).toBe(5 + 1);
   });
 
-  it('an evaluation within work that is recorded is refused, and an error of the velocity is its own', () => {
+  it('refuses evaluation inside a recording, and rethrows errors of the velocity', () => {
     using evaluate = withMicroBatches(
       replayable((x, t) => add(x, t)),
       2,

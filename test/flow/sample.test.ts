@@ -1,4 +1,4 @@
-/** Sampling, encoding and straightness on Gaussian to Gaussian, whose velocity has a closed form, and a learned flow. */
+/** Sampling, encoding and straightness on the Gaussian-to-Gaussian flow, whose velocity has a closed form, and on a learned flow. */
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -44,24 +44,27 @@ const gaussian: Velocity = (x, t) => {
   return add(mul(sub(x, m * time), slope), m);
 };
 
-/** Where the Gaussian flow takes x from time t to 1. */
+/** The point at time 1 to which the Gaussian flow maps x at time t. */
 function imageOf(x: number, t: number): number {
   const { mean: m, deviation: s } = target;
   return m + (s * (x - m * t)) / Math.sqrt((s * t) ** 2 + (1 - t) ** 2);
 }
 
-test.each([0, TIME_EPSILON])('rk45 carries each point from t = %d to its own image, in any batch', async (epsilon) => {
-  const options = { shape: [3], count: 10, seed: 4, solver: 'rk45', tolerance: 1e-6, epsilon, device } as const;
-  using start = randn([10, 3], { device, seed: 4, stream: 2 });
-  const x0 = start.dataSync();
-  for (const batch of [10, 4]) {
-    const { samples, nfe } = await sample(gaussian, { ...options, batch });
-    expect(nfe).toBeGreaterThan(10);
-    samples.forEach((value, i) => expect(Math.abs(value - imageOf(x0[i], epsilon))).toBeLessThan(1e-4));
-  }
-});
+test.each([0, TIME_EPSILON])(
+  'rk45 maps each point from t = %d to its closed-form image, in any batch',
+  async (epsilon) => {
+    const options = { shape: [3], count: 10, seed: 4, solver: 'rk45', tolerance: 1e-6, epsilon, device } as const;
+    using start = randn([10, 3], { device, seed: 4, stream: 2 });
+    const x0 = start.dataSync();
+    for (const batch of [10, 4]) {
+      const { samples, nfe } = await sample(gaussian, { ...options, batch });
+      expect(nfe).toBeGreaterThan(10);
+      samples.forEach((value, i) => expect(Math.abs(value - imageOf(x0[i], epsilon))).toBeLessThan(1e-4));
+    }
+  },
+);
 
-/** The velocity, and a list of the times it was asked for. */
+/** The velocity, and a list of the times at which it was evaluated. */
 function recorded(velocity: Velocity): { velocity: Velocity; times: number[] } {
   const times: number[] = [];
   return {
@@ -73,7 +76,7 @@ function recorded(velocity: Velocity): { velocity: Velocity; times: number[] } {
   };
 }
 
-test('fixed steps of 1/N stand on the official times i/N (1 - eps) + eps', async () => {
+test('fixed steps of 1/N use the official times i/N (1 - eps) + eps', async () => {
   const { velocity, times } = recorded((x) => full(x.shape, 2, { device }));
   const options = { shape: [1], count: 1, seed: 0, solver: 'euler', latents: Float32Array.of(1), device } as const;
   const { samples, nfe } = await sample(velocity, { ...options, steps: 4 });
@@ -99,7 +102,7 @@ test('one Euler step is z_0 + v(z_0, eps)', async () => {
   });
 });
 
-test('encode goes back to the noise the samples came from', async () => {
+test('encode recovers the noise of the samples', async () => {
   const options = { shape: [2], solver: 'rk45', tolerance: 1e-6, device } as const;
   const { samples } = await sample(gaussian, { ...options, count: 9, seed: 7 });
   for (const batch of [9, 4]) {
@@ -111,7 +114,7 @@ test('encode goes back to the noise the samples came from', async () => {
   await expect(encode(gaussian, new Float32Array(3), options)).rejects.toThrow(/samples \[2\], got 3 numbers/);
 });
 
-test('a sample depends on its number, not on the call, and scales with the noise', async () => {
+test('a sample depends on its number and not on the call, and scales with the noise', async () => {
   const options = { shape: [3], seed: 5, solver: 'euler', steps: 3, device } as const;
   const all = await sample(gaussian, { ...options, count: 8 });
   const last = await sample(gaussian, { ...options, count: 3, first: 5 });
@@ -123,7 +126,7 @@ test('a sample depends on its number, not on the call, and scales with the noise
   });
 });
 
-test('an epsilon outside [0, 1) is refused', () => {
+test('refuses an epsilon outside [0, 1)', () => {
   const start = tensor([[1]], { device });
   for (const epsilon of [-0.1, 1, Number.NaN])
     expect(() => solve(gaussian, start, { solver: 'euler', epsilon })).toThrow(/expected epsilon to be in \[0, 1\)/);
@@ -136,7 +139,7 @@ test('latents replace the noise', async () => {
   samples.forEach((value, i) => expect(Math.abs(value - imageOf(latents[i], TIME_EPSILON))).toBeLessThan(1e-3));
 });
 
-test('an aborted signal ends it', async () => {
+test('stops when its signal is aborted', async () => {
   const options = { shape: [2], count: 2, seed: 0, solver: 'euler', device, signal: AbortSignal.abort() } as const;
   await expect(sample(gaussian, options)).rejects.toThrow(/abort/i);
 });
@@ -171,7 +174,7 @@ test('a flow to two moons reaches an energy distance below 0.02', async () => {
 });
 
 describe('samples that are not finite', () => {
-  /** NaN, or an infinity, for the samples of these numbers in a batch of 8. */
+  /** A velocity that is NaN or infinite for the samples with these numbers in a batch of 8. */
   const broken =
     (numbers: number[], value: number): Velocity =>
     (x) =>
@@ -186,7 +189,7 @@ describe('samples that are not finite', () => {
   it.each([
     ['euler', [3], Number.NaN, '1 of 8'],
     ['rk4', [0, 7], Number.POSITIVE_INFINITY, '2 of 8'],
-  ] as const)('are an error that counts them: %s', async (solver, numbers, value, count) => {
+  ] as const)('cause an error that counts them: %s', async (solver, numbers, value, count) => {
     const options = { shape: [2], solver, steps: 2 } as const;
     const velocity = broken([...numbers], value);
     await expect(sample(velocity, { ...options, count: 8, seed: 1 })).rejects.toThrow(
@@ -196,7 +199,7 @@ describe('samples that are not finite', () => {
   });
 });
 
-test('a shape that changes while batches are awaited is the one that was given', async () => {
+test('copies the shape, so that changes while batches are awaited have no effect', async () => {
   const options = { count: 3, batch: 1, seed: 0, solver: 'euler', steps: 2 } as const;
   const still = await sample((x) => x, { ...options, shape: [2], device });
   const shape = [2];
@@ -209,7 +212,7 @@ test('a shape that changes while batches are awaited is the one that was given',
   expect(latents.length).toBe(6);
 });
 
-test('points whose memory goes elsewhere while batches are awaited are refused by name', async () => {
+test('names points whose buffer is transferred while batches are awaited', async () => {
   const latents = new Float32Array(6);
   const onProgress = () => {
     if (latents.length > 0) structuredClone(latents.buffer, { transfer: [latents.buffer] });
@@ -228,7 +231,7 @@ test('points whose memory goes elsewhere while batches are awaited are refused b
   await expect(sample((x) => x, options)).rejects.toThrow('to be a Float32Array, got a detached Float32Array of 0');
 });
 
-test('what a replayable velocity keeps is not disposed', async () => {
+test('does not dispose tensors that a replayable velocity keeps', async () => {
   const kept = tensor([[1], [2]], { device });
   const options = { shape: [1], count: 2, seed: 0, solver: 'euler', steps: 4, device } as const;
   const { samples } = await sample(
@@ -239,7 +242,7 @@ test('what a replayable velocity keeps is not disposed', async () => {
   expect(samples).toEqual((await sample(() => kept, options)).samples);
 });
 
-test('points, times and velocities of other counts are refused, not repeated', () => {
+test('refuses points, times and velocities of wrong counts instead of broadcasting them', () => {
   scope(() => {
     const [one, two] = [1, 2].map((n) => full([n, 2], 1, { device }));
     const times = (n: number) => full([n], 0.5, { device });

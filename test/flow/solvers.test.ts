@@ -1,4 +1,4 @@
-/** Solvers on closed forms: the order of convergence, and scipy's own path through a linear equation. */
+/** Solvers on closed forms: the order of convergence, and scipy's own steps on a linear equation. */
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { NonFiniteError } from '../../src/errors.ts';
@@ -28,13 +28,13 @@ beforeAll(async () => {
   device = await openTestDevice('cpu');
 }, 120_000);
 
-/** dx/dt = (1 + t) x / 2 + t, by a velocity that uses both operands. */
+/** The velocity of dx/dt = (1 + t) x / 2 + t, which depends on both operands. */
 const velocity: Velocity = (x, t) => {
   const time = reshape(t, [t.size, 1]);
   return add(mul(x, add(mul(time, 0.5), 0.5)), time);
 };
 
-/** Its solution in float64: RK4 with very many steps. */
+/** Its solution in float64 by RK4 with very many steps. */
 function exact(x0: number): number {
   const f = (x: number, t: number) => 0.5 * (1 + t) * x + t;
   const steps = 20_000;
@@ -80,7 +80,7 @@ test('rk45 meets its tolerance', () => {
 
 // Six of the twelve trials are rejected. The times come from scipy's select_initial_step and RK45, ported to
 // numpy in float64, for dx/dt = -x + 8 sin(30 t^3) from [1, -2, 0.5, 3].
-test('rk45 takes the steps of scipy where some are rejected', () => {
+test('rk45 takes the same steps as scipy when some are rejected', () => {
   scope(() => {
     const times: number[] = [];
     const oscillating: Velocity = (x, t) => {
@@ -97,7 +97,7 @@ test('rk45 takes the steps of scipy where some are rejected', () => {
   });
 });
 
-test('rk45 is exact on a straight line and frees what it made', () => {
+test('rk45 is exact on a straight line and frees its intermediate results', () => {
   const run = () =>
     scope(() => {
       const { x, nfe } = solveRk45((y) => add(mul(y, 0), 3), tensor([[1, 2]], { device }), { tolerance: 1e-5 });
@@ -110,7 +110,7 @@ test('rk45 is exact on a straight line and frees what it made', () => {
   expect(device.memory().live).toBe(before);
 });
 
-test('a logical batch of 64 is the same as 1 x 64 and as 4 x 16', () => {
+test('a logical batch of 64 gives the same results as 1 x 64 and as 4 x 16', () => {
   scope(() => {
     const start = randn([64, 8], { device, seed: 1 });
     const whole = solveRk45(withMicroBatches(velocity, 64), start, { tolerance: 1e-5 });
@@ -146,7 +146,7 @@ describe('rk45 refuses', () => {
     },
   );
 
-  it.each([Number.NaN, Infinity])('one %d in one of a thousand samples', async (value) => {
+  it.each([Number.NaN, Infinity])('a velocity with one %d in a thousand samples', async (value) => {
     const values = Float32Array.from({ length: 2000 }, (_, i) => (i === 777 ? value : 1));
     const velocity: Velocity = (x) => mul(x, tensor(values, { shape: [1000, 2], device }));
     await expect(sample(velocity, { ...options, shape: [2], count: 1000, device })).rejects.toThrow(
@@ -159,7 +159,7 @@ describe('rk45 refuses', () => {
     await expect(likelihood(velocity, data, { shape: [2], device })).rejects.toThrow(NonFiniteError);
   });
 
-  it.each([Number.NaN, Infinity])('a start that holds %d', (value) => {
+  it.each([Number.NaN, Infinity])('a start that contains %d', (value) => {
     scope(() => {
       const start = tensor([[1, value]], { device });
       expect(() => solveRk45(velocity, start, { tolerance: 1e-3 })).toThrow(
@@ -168,7 +168,7 @@ describe('rk45 refuses', () => {
     });
   });
 
-  it('leaves nothing behind', () => {
+  it('without leaking memory', () => {
     const start = tensor([[1, 2]], { device });
     const run = (call: number) => () =>
       solveRk45(
@@ -183,7 +183,7 @@ describe('rk45 refuses', () => {
   });
 });
 
-test('solvers refuse times and tolerances that are not finite', () => {
+test('solvers refuse non-finite times and tolerances', () => {
   scope(() => {
     const start = tensor([[2]], { device });
     for (const bad of [Number.NaN, Infinity, -Infinity]) {
@@ -199,7 +199,7 @@ test('solvers refuse times and tolerances that are not finite', () => {
   });
 });
 
-test('a velocity of another shape than x is refused, where kernels would read beyond it', () => {
+test('refuses a velocity with another shape than x, which kernels would read out of bounds', () => {
   scope(() => {
     const start = tensor([[1, 2]], { device });
     const narrow: Velocity = (x) => sum(x, { axes: 1, keepDims: true });
@@ -210,7 +210,7 @@ test('a velocity of another shape than x is refused, where kernels would read be
   });
 });
 
-test('rk45 leaves what a velocity returns and keeps to it, and gives a new tensor for an empty interval', () => {
+test('rk45 does not dispose a tensor that the velocity returns and keeps, and returns a new tensor for an empty interval', () => {
   scope(() => {
     const start = tensor([[1, 2]], { device });
     const constant = tensor([[3, 4]], { device });

@@ -1,4 +1,4 @@
-/** The stochastic sampler on N(0, 1) to N(0, 1/4): which drift keeps the marginals, and what its noise depends on. */
+/** The stochastic sampler from N(0, 1) to N(0, 1/4): which drift keeps the marginals, and what its noise depends on. */
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { sample, solveFixed, solveStochastic, type Velocity } from '../../src/flow/index.ts';
@@ -40,7 +40,7 @@ test.each([
   [2, 0.369],
   [4, 0.201],
 ])(
-  'sigmaVariance %d: the exact drift keeps deviation 0.5, the legacy one ends at %d',
+  'sigmaVariance %d: the exact drift keeps the deviation at 0.5, the legacy drift ends at %d',
   async (sigmaVariance, legacy) => {
     const exact = await sample(gaussian(1), { ...common, sigmaVariance, device });
     expect(exact.nfe).toBe(500);
@@ -51,13 +51,13 @@ test.each([
   60_000,
 );
 
-test('the exact drift knows the scale of the noise', async () => {
+test('the exact drift accounts for the scale of the noise', async () => {
   const options = { ...common, noiseScale: 2, sigmaVariance: 2, device };
   const { samples } = await sample(gaussian(2), options);
   expect(Math.abs(deviation(samples) - DEVIATION)).toBeLessThan(0.01);
 });
 
-test('one step is the formula, with the noise of stream, sample and step', () => {
+test('one step follows the formula, with noise by stream, sample and step', () => {
   scope(() => {
     const [sigmaVariance, noiseScale, t, count] = [1.5, 2, 1e-3, 5];
     const start = randn([count, 1], { device, seed: 2 });
@@ -83,7 +83,7 @@ test('one step is the formula, with the noise of stream, sample and step', () =>
   });
 });
 
-test('sigmaVariance 0 is Euler to the bit', () => {
+test('sigmaVariance 0 is bit-identical to Euler', () => {
   scope(() => {
     const start = randn([6, 3], { device, seed: 2 });
     const euler = solveFixed(gaussian(1), start, { solver: 'euler', steps: 7, epsilon: 1e-3 });
@@ -95,7 +95,7 @@ test('sigmaVariance 0 is Euler to the bit', () => {
   });
 });
 
-test('its noise depends on seed, sample and step, not on the batch; nothing is left behind', async () => {
+test('its noise depends on seed, sample and step and not on the batch, and no memory leaks', async () => {
   const options = { ...common, count: 10, steps: 5, sigmaVariance: 1, device };
   const whole = await sample(gaussian(1), options);
   const runs = async () => [
@@ -112,7 +112,7 @@ test('its noise depends on seed, sample and step, not on the batch; nothing is l
   expect(other.samples).not.toEqual(whole.samples);
 });
 
-test('options outside their range are refused', async () => {
+test('refuses options out of range', async () => {
   const options = { ...common, count: 1, steps: 1, device };
   const refused = (changed: object) => expect(sample(gaussian(1), { ...options, ...changed })).rejects;
   await refused({ sigmaVariance: 1, solver: 'rk45' }).toThrow(/sigmaVariance 1 is for the solver "euler", got "rk45"/);

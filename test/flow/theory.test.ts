@@ -1,6 +1,6 @@
-// What the paper proves of rectified flows, on laws in the plane: the coupling (Z_0, Z_1) keeps both marginals (theorem 3.3),
+// The theorems of the paper on distributions in the plane: the coupling (Z_0, Z_1) keeps both marginals (theorem 3.3),
 // no convex cost of Z_1 - Z_0 rises from one coupling to the next (theorem 3.5), and paths become straighter (theorem 3.7).
-// First exactly, where the velocity has a closed form, then for flows that are learned, up to sampling error.
+// They are checked exactly where the velocity has a closed form, then for learned flows up to sampling error.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -16,7 +16,7 @@ import { random } from '../support/random.ts';
 
 let device: Device;
 beforeAll(async () => {
-  // Batches this small are done sooner by one thread.
+  // One thread is faster on batches this small.
   device = await openDevice('cpu', { threads: 1 });
 });
 
@@ -37,7 +37,7 @@ function costs(z0: Float32Array, z1: Float32Array, power: 1 | 2): number[] {
 const noise = (count: number, seed: number) =>
   scope(() => initialNoise([count, 2], { seed, device }).dataSync() as Float32Array);
 
-// The law of the closed forms: N(m, R diag(s^2) R^T), R a rotation.
+// The distribution of the closed forms: N(m, R diag(s^2) R^T), where R is a rotation.
 const m = [1.5, -1];
 const s = [2, 0.25];
 const [cos, sin] = [Math.cos(0.6), Math.sin(0.6)];
@@ -48,7 +48,7 @@ const turned = (a: number, b: number) => [
   [(a - b) * cos * sin, a * sin * sin + b * cos * cos],
 ];
 
-/** m + S^(1/2) z: a point of that law, and where its rectified flow from N(0, I) takes z. */
+/** m + S^(1/2) z: a point of that distribution, and the point to which its rectified flow from N(0, I) maps z. */
 function gaussianMap(z: Float32Array): Float32Array {
   const root = turned(s[0], s[1]);
   return Float32Array.from(z, (_, i) => {
@@ -70,28 +70,28 @@ function linearVelocity(rate: (deviation: number, t: number) => number): Velocit
   };
 }
 
-describe('Gaussian to Gaussian, by the exact velocity', () => {
+describe('Gaussian to Gaussian, with the exact velocity', () => {
   const count = 4000;
   // E[X_1 - X_0 | X_t = x] of the independent coupling; X_t has the variance c = t^2 s^2 + (1 - t)^2 along an axis.
   const first = linearVelocity((dev, t) => (t * dev ** 2 - (1 - t)) / (t ** 2 * dev ** 2 + (1 - t) ** 2));
-  // Of the coupling (z, m + S^(1/2) z).
+  // The velocity of the coupling (z, m + S^(1/2) z).
   const second = linearVelocity((dev, t) => (dev - 1) / (t * dev + 1 - t));
   const along = { shape: [2], count, seed: 3, epsilon: 0 };
 
-  it('the coupling is the optimal map, and reflow leaves it as it is', async () => {
+  it('the coupling is the optimal map, and reflow does not change it', async () => {
     const z0 = noise(count, 3);
     const expected = gaussianMap(z0);
     const worst = (z1: Float32Array) => z1.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
     const { samples: z1 } = await sample(first, { ...along, solver: 'rk4', steps: 60, device });
     expect(worst(z1)).toBeLessThan(1e-4);
-    // Straight paths: one step is exact.
+    // Paths are straight, so one step is exact.
     const { samples: one } = await sample(second, { ...along, solver: 'euler', steps: 1, device });
     expect(worst(one)).toBeLessThan(1e-5);
     const { samples: many } = await sample(second, { ...along, solver: 'rk4', steps: 20, device });
     expect(worst(many)).toBeLessThan(1e-5);
   });
 
-  it('the transport cost falls to sum (s - 1)^2 + |m|^2, from sum (s^2 + 1) + |m|^2', () => {
+  it('the transport cost falls from sum (s^2 + 1) + |m|^2 to sum (s - 1)^2 + |m|^2', () => {
     const z0 = noise(count, 3);
     const squared = m[0] ** 2 + m[1] ** 2;
     const independent = costs(z0, gaussianMap(noise(count, 4)), 2);
@@ -124,13 +124,13 @@ describe('Gaussian to Gaussian, by the exact velocity', () => {
   });
 });
 
-/** Learns the flow of pairs that are drawn for each step. */
+/** Trains a flow on pairs that are drawn for each step. */
 function learn(pairs: (step: number) => { x0?: Float32Array; x1: Float32Array }, steps: number) {
   const network = new MLP([3, 64, 64, 2], new Initializer({ seed: 1, device }));
   const optimizer = new Adam(network, { learningRate: 3e-3, emaRate: 0.999, warmup: 50 });
   const velocity: Velocity = (x, t) => network.forward(concat([x, reshape(t, [-1, 1])], 1));
   for (let step = 0; step < steps; step++) {
-    // The rate falls to 0, so that what is left of the noise of small batches is small.
+    // The learning rate decays to 0, so that little noise of the small batches remains.
     optimizer.options.learningRate = 3e-3 * Math.cos((Math.PI / 2) * (step / steps)) ** 2;
     const { x0, x1 } = pairs(step);
     const shape = [x1.length / 2, 2];
@@ -145,7 +145,7 @@ function learn(pairs: (step: number) => { x0?: Float32Array; x1: Float32Array },
   return { velocity, optimizer };
 }
 
-/** The p-value, from 99 relabellings on, of two sets of points being of one law: by their energy distance. */
+/** The p-value of a permutation test (99 relabellings) that two sets of points share a distribution, by their energy distance. */
 function permutationTest(a: Float32Array, b: Float32Array, rounds = 99): number {
   const n = a.length / 2;
   const points = [...a, ...b];
@@ -221,7 +221,7 @@ describe.each([
     expect(permutationTest(one.slice(0, 2 * n), fresh)).toBeGreaterThan(0.01);
     expect(permutationTest(own, fresh)).toBeGreaterThan(0.01);
     expect(permutationTest(own, one.slice(0, 2 * n))).toBeGreaterThan(0.01);
-    // What it can see: points shifted by a fifth of their deviation.
+    // The test is sensitive enough to detect a shift by a fifth of the deviation.
     expect(
       permutationTest(
         own.map((value) => value + 0.2),
@@ -237,7 +237,7 @@ describe.each([
       const [independent, first, second] = [draw(count, 1e6), one, two].map((z1) => costs(z0, z1, power));
       const fall = Math.hypot(standardError(independent), standardError(first));
       expect(mean(first) - mean(independent)).toBeLessThan(-4 * fall);
-      // Pair by pair, from the same z0.
+      // Pairs are compared one by one, from the same z0.
       const rise = second.map((value, i) => value - first[i]);
       expect(mean(rise)).toBeLessThan(3 * standardError(rise));
     }

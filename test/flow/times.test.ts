@@ -1,4 +1,4 @@
-// Time laws against their distribution functions, and the losses that go with them.
+// Time laws against their distribution functions, and the loss options.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -9,7 +9,7 @@ import { deviceNames, openTestDevice } from '../support/devices.ts';
 
 const COUNT = 20_000;
 
-/** Standard normal distribution function, Abramowitz and Stegun 7.1.26: 1.5e-7. */
+/** The standard normal distribution function, Abramowitz and Stegun 7.1.26, with an error of at most 1.5e-7. */
 function normal(x: number): number {
   const z = Math.abs(x) / Math.SQRT2;
   const k = 1 / (1 + 0.3275911 * z);
@@ -31,7 +31,7 @@ const laws: [TimeLaw, (t: number) => number][] = [
   [{ law: 'logit_normal', mean: -0.5, deviation: 0.7 }, (t) => normal((logit(t) + 0.5) / 0.7)],
   [{ law: 'u_shaped' }, uShaped(4)],
   [{ law: 'u_shaped', steepness: 1.5 }, uShaped(1.5)],
-  // So flat that it is the uniform law, and e^a - 1 is below what a float tells from 1, or can hold.
+  // The law is so flat that it is uniform, and e^a - 1 is lost in rounding or too small for a float.
   ...[1e-3, 1e-6, 1e-7, 1e-9, 1e-50].map((steepness): (typeof laws)[number] => [
     { law: 'u_shaped', steepness },
     (t) => t,
@@ -46,7 +46,7 @@ describe.each(deviceNames)('on %s', (name) => {
     device = await openTestDevice(name);
   });
 
-  it.each(laws)('%j has its distribution', (law, distribution) => {
+  it.each(laws)('%j follows its distribution', (law, distribution) => {
     const times = Float64Array.from(scope(() => new Draw({ seed: 3, device }).times(COUNT, law).dataSync())).sort();
     expect(times[0]).toBeGreaterThanOrEqual(Math.fround(TIME_EPSILON));
     expect(times[COUNT - 1]).toBeLessThanOrEqual(1);
@@ -55,11 +55,11 @@ describe.each(deviceNames)('on %s', (name) => {
       const t = (time - TIME_EPSILON) / (1 - TIME_EPSILON);
       distance = Math.max(distance, Math.abs(distribution(Math.min(Math.max(t, 1e-9), 1 - 1e-9)) - (i + 0.5) / COUNT));
     });
-    // Kolmogorov's distance: below 1.63 / sqrt(n) in 99 of 100 draws; the seed is fixed.
+    // Kolmogorov's distance is below 1.63 / sqrt(n) in 99 of 100 draws; the seed is fixed.
     expect(distance).toBeLessThan(1.63 / Math.sqrt(COUNT));
   });
 
-  it('a sample draws the same in any batch', () => {
+  it('a sample draws the same time in any batch', () => {
     for (const [law] of laws) {
       const whole = scope(() => new Draw({ seed: 3, first: 40, device }).times(8, law).dataSync());
       const part = scope(() => new Draw({ seed: 3, first: 43, device }).times(3, law).dataSync());
@@ -75,7 +75,7 @@ describe.each(deviceNames)('on %s', (name) => {
     expect(() => new Draw({ seed: 0, device }).times(1, law)).toThrow(message);
   });
 
-  it('pseudo-Huber: its value, and its gradient by v', () => {
+  it('pseudo-Huber has the right value and gradient with respect to v', () => {
     const [v, x0, x1] = [2, 0.25, -1].map((base) =>
       Float32Array.from({ length: 12 }, (_, i) => base + Math.sin(i * (base + 1))),
     );
@@ -97,7 +97,7 @@ describe.each(deviceNames)('on %s', (name) => {
     });
   });
 
-  it('a given input and distance take the place of x_t and the squared error', () => {
+  it('an input and a distance replace x_t and the squared error', () => {
     scope(() => {
       const x1 = tensor([[1, 2, 3]], { device });
       const x0 = tensor([[0, 0, 1]], { device });

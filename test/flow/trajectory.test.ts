@@ -1,4 +1,4 @@
-// Trajectories of velocities whose paths are known.
+// Trajectories of velocities with known paths.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { initialNoise, trajectory, type Velocity } from '../../src/flow/index.ts';
@@ -17,7 +17,7 @@ describe.each(deviceNames)('%s', (name) => {
   const walk = (velocity: Velocity, epsilon = 0) =>
     trajectory(velocity, { shape: [2], count: 3, seed: 5, steps: 20, stops: 4, epsilon, device });
 
-  it('a straight path ends where it was always going', async () => {
+  it('a straight path predicts its end at every stop', async () => {
     const { times, points, ends } = await walk((x) => mul(ones(x.shape, { device }), 3));
     expect(times).toEqual([0, 0.25, 0.5, 0.75, 1].map((t) => expect.closeTo(t, 6)));
     for (const [i, t] of times.entries()) {
@@ -26,7 +26,7 @@ describe.each(deviceNames)('%s', (name) => {
     }
   });
 
-  it('dx/dt = -x shrinks by (1 - h) a step, and heads for x t', async () => {
+  it('dx/dt = -x shrinks by (1 - h) per step, and predicts the end x t', async () => {
     const { times, points, ends } = await walk((x) => mul(x, -1));
     for (const [i, t] of times.entries()) {
       const shrunk = 0.95 ** (5 * i);
@@ -35,7 +35,7 @@ describe.each(deviceNames)('%s', (name) => {
     }
   });
 
-  it('tells times of the official grid', async () => {
+  it('reports times of the official grid', async () => {
     const { times } = await walk((x) => x, 0.1);
     expect(times).toEqual([0.1, 0.325, 0.55, 0.775, 1].map((t) => expect.closeTo(t, 6)));
   });

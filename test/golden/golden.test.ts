@@ -1,4 +1,4 @@
-// The official implementation's numbers (README.md here), met from its own checkpoints and configurations.
+// The official implementation's numbers (see README.md here), reproduced from its own checkpoints and configurations.
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { channelsFirst, channelsLast } from '../../src/data/index.ts';
@@ -78,13 +78,13 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
     }, 120_000);
     afterAll(() => model.dispose());
 
-    it('forward: within 2e-5 of the largest output', async () => {
+    it('the forward pass is within 2e-5 of the largest output', async () => {
       const { x, labels, y } = Object.fromEntries(await arrays('forward'));
       const got = scope(() => model.eval().forward(tensorOf(x), vector(labels)).dataSync());
       expect(largestDifference(got, images(y))).toBeLessThan(2e-5 * largest(images(y)));
     });
 
-    it('the gradient of every parameter: 1e-4 relative', async () => {
+    it('the gradient of every parameter is within 1e-4 relative', async () => {
       const train = await arrays('train');
       const expected = await arrays('grads');
       model.train();
@@ -103,7 +103,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
         const { shape, data } = expected.get(official) as ArrayFile;
         const want = fromOfficial(layout, { shape, data: toFloat32({ shape, data, dtype: 'f32' }) }).data;
         const grad = own.get(path)?.grad?.dataSync() as Float32Array;
-        // The biases of attention's keys: their true gradient is zero.
+        // These are the biases of attention's keys, whose true gradient is zero.
         if (largest(want) < 1e-6 * most) expect(largest(grad), official).toBeLessThanOrEqual(1e-6 * most);
         else expect(relativeError(grad, want), official).toBeLessThan(1e-4);
         own.get(path)?.grad?.dispose();
@@ -113,7 +113,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       expect(compared).toBe(expected.size - 1);
     });
 
-    it('three training steps: weights, average and moments', async () => {
+    it('three training steps give the same weights, average and moments', async () => {
       const { model: trained, checkpoint } = await loadModel(`${folder}checkpoint_0.pth`, config, {
         device,
         weights: 'raw',
@@ -155,7 +155,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
         const { official, layout } = entries.get(path) as OfficialEntry;
         return fromOfficial(layout, gradients.get(official) as Value).data;
       };
-      // Where the gradient is of the size of Adam's epsilon, its rounding decides the update: see README.md here.
+      // Where the gradient is as small as Adam's epsilon, its rounding decides the update: see README.md here.
       const within = (values: Values, want: Values, what: string) => {
         let [all, loose] = [0, 0];
         for (const [path, { data }] of values) {
@@ -209,22 +209,22 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
           device,
           ...options,
         });
-      /** Network range to [0, 1], where the official samplers end. */
+      /** Maps the range of the network to [0, 1], as the official samplers do at the end. */
       const scaled = (values: Float32Array) => (config.data.centered ? values.map((value) => (value + 1) / 2) : values);
 
-      it.each([1, 2, 10])('Euler, %i steps', async (steps) => {
+      it.each([1, 2, 10])('Euler with %i steps', async (steps) => {
         const { samples: got, nfe } = await from({ solver: 'euler', steps });
         expect(nfe).toBe(steps);
         expect(largestDifference(scaled(got), images(golden.get(`euler_${steps}`)))).toBeLessThan(1e-4);
       });
 
-      it('RK45 at 1e-3, with the same NFE', async () => {
+      it('RK45 at tolerance 1e-3, with the same NFE', async () => {
         const { samples: got, nfe } = await from({ solver: 'rk45', tolerance: 1e-3 });
         expect(nfe).toBe(Number(golden.get('rk45_0.001_nfe')?.data[0]));
         expect(largestDifference(scaled(got), images(golden.get('rk45_0.001')))).toBeLessThan(1e-4);
       });
 
-      it('RK45 at 1e-5, which is the generator of pairs', async () => {
+      it('RK45 at tolerance 1e-5, as used to generate pairs', async () => {
         const { samples: z1, nfe } = await from({ solver: 'rk45', tolerance: 1e-5 });
         const want = Number(golden.get('rk45_1e-05_nfe')?.data[0]);
         expect(Math.abs(nfe - want)).toBeLessThanOrEqual(0.1 * want);
@@ -232,7 +232,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
         expect(largestDifference(z1, images(golden.get('pairs_z1')))).toBeLessThan(1e-4);
       }, 240_000);
 
-      it('RK45 at 1e-5 from data back to noise', async () => {
+      it('RK45 at tolerance 1e-5 from data back to noise', async () => {
         const { latents } = await encode(replayable(networkVelocity(model.eval())), images(golden.get('data')), {
           shape: shape(),
           solver: 'rk45',
@@ -248,10 +248,10 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       });
     });
 
-    // Some hundred evaluations: each network and each kind of convolution once, or with RECTIFLOW_TEST_FULL all four.
+    // This takes about a hundred evaluations, so each network and each kind of convolution runs once; RECTIFLOW_TEST_FULL runs all four.
     const likelihoods = full || (golden === 'ddpmpp') === !mode.exact;
     it.runIf(likelihoods)(
-      'bits per dimension: within 1e-3 with the same probe',
+      'bits per dimension are within 1e-3 with the same probe',
       async () => {
         const { data, probe, bpd, nfe } = Object.fromEntries(await arrays('likelihood'));
         const { image_size: size, num_channels: channels, centered } = config.data;
@@ -267,7 +267,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       300_000,
     );
 
-    it("channels first and last are each other's inverse", async () => {
+    it('converting to channels first inverts converting to channels last', async () => {
       const { x } = Object.fromEntries(await arrays('forward'));
       const [n, c, h, w] = x.shape;
       expect(channelsFirst(images(x), [n, h, w, c])).toEqual(x.data);

@@ -1,6 +1,6 @@
 /**
- * What `npm run gpu` checks and times on a card: the op cases against their float64 reference, members of the network family
- * against the official implementation's numbers. The build compiles this file and what it needs into dist/gpu.
+ * The checks and timings of `npm run gpu` on a card: the op cases against their float64 reference, members of the network family
+ * against the official implementation's numbers. The build compiles this file and its imports into dist/gpu.
  */
 import { readFileSync } from 'node:fs';
 import type { Check, Timing } from '../../bench/gpu/checks.ts';
@@ -25,7 +25,7 @@ export function opChecks(precision: Precision): Check[] {
 
 interface Golden {
   family: Family;
-  /** f32 in base64. */
+  /** f32 values in base64. */
   arrays: Record<string, string>;
 }
 

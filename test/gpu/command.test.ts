@@ -1,5 +1,5 @@
-// `npm run gpu` as it is run on a machine with a card: a folder with the built package and koffi, nothing else. The card is the
-// emulated one.
+// `npm run gpu` as it runs on a machine with a card: in a folder with only the built package and koffi. The card is the emulated
+// one.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,7 +28,7 @@ function gpu(args: string[], variables: Record<string, string> = fakeCuda()) {
 
 const nowhere = { LIBCUDA_PATH: '/nowhere/libcuda.so', LIBNVRTC_PATH: '/nowhere/libnvrtc.so' };
 
-test('a dry run lists what it would do, with a card or without, and leaves nothing', () => {
+test('a dry run lists the planned work with or without a card, and writes no files', () => {
   for (const variables of [nowhere, fakeCuda()]) {
     const { status, stdout, stderr } = gpu(['--dry-run'], variables);
     expect(stderr).toBe('');
@@ -40,7 +40,7 @@ test('a dry run lists what it would do, with a card or without, and leaves nothi
   expect(readdirSync(folder).sort()).toEqual(['dist', 'node_modules']);
 });
 
-test('the step is planned, and its table made, without a card', () => {
+test('plans the training step and prints its table without a card', () => {
   const plan = gpu(['--plan'], nowhere);
   expect(plan).toMatchObject({ status: 0, stderr: '' });
   expect(plan.stdout).toMatch(/^\d+ kernels, \d+ copies, \d+ fills$/m);
@@ -51,7 +51,7 @@ test('the step is planned, and its table made, without a card', () => {
   expect(table.stdout).toContain('measured on no card yet');
 });
 
-test('a convolution of the network is timed on the card', () => {
+test('times a convolution of the network on the card', () => {
   const row = '1 x 1 at 4 x 4, 256 → 256, weight gradient';
   const { status, stdout } = gpu(['--only', 'shapes', '--filter', row, '--out', 'shapes']);
   expect(status).toBe(0);
@@ -59,7 +59,7 @@ test('a convolution of the network is timed on the card', () => {
   expect(readResults('shapes').results.items).toMatchObject([{ part: 'shapes', name: row, ok: true }]);
 }, 300_000);
 
-test('a pass of the network is swept, and the fastest tile kept', () => {
+test('sweeps a pass of the network and stores the fastest tile', () => {
   const pass = '1 x 1 at 4 x 4, 256 → 256, input gradient';
   const { status, stdout } = gpu([
     '--only',
@@ -80,7 +80,7 @@ test('a pass of the network is swept, and the fastest tile kept', () => {
   expect(text).toContain(`"128 4 4 256 4 4 256 1 1 1 1 0 0": "${fastest[0]}"`);
 }, 300_000);
 
-test('there is no sweep without a card of sm_90a', () => {
+test('refuses a sweep without a card of sm_90a', () => {
   for (const [variables, reason] of [
     [nowhere, /no card to run on: libcuda/],
     [{ ...fakeCuda(), FAKECUDA_ARCH: '80' }, /a sweep needs a card of sm_90a with CUDA 12 or later; this is .*sm_80/],
@@ -92,13 +92,13 @@ test('there is no sweep without a card of sm_90a', () => {
   expect(existsSync(join(folder, 'none.json'))).toBe(false);
 });
 
-test('without a card it fails and says which library was looked for, and where', () => {
+test('fails without a card and names the library and the places searched', () => {
   const { status, stderr } = gpu([], nowhere);
   expect(status).toBe(1);
   expect(stderr).toMatch(/no card to run on: libcuda.*named by LIBCUDA_PATH.*\/nowhere\/libcuda\.so/);
 });
 
-test('wrong usage is told', () => {
+test('reports usage errors', () => {
   for (const args of [['--only', 'speed'], ['--minutes', 'x'], ['--fast'], ['--precision', 'fp8']]) {
     const { status, stderr } = gpu(args);
     expect(status).toBe(2);
@@ -106,8 +106,8 @@ test('wrong usage is told', () => {
   }
 });
 
-test('checks pass on the card, and a run that was cut goes on', () => {
-  // Time for cases, but not for the measurements, which ask for more.
+test('checks pass on the card, and an interrupted run resumes', () => {
+  // The budget is enough for the cases but not for the measurements, which need more.
   const some = ['--precision', 'fp32', '--filter', 'tanh', '--out', 'results'];
   const cut = gpu(['--only', 'ops,ceilings', '--minutes', '0.15', ...some]);
   expect(cut.stdout).toMatch(/^ok +ops .* tanh in fp32$/m);
@@ -122,7 +122,7 @@ test('checks pass on the card, and a run that was cut goes on', () => {
   expect(existsSync(join(folder, '.gpu-state.json'))).toBe(false);
 }, 120_000);
 
-test('what is wrong is named, and the rest goes on', () => {
+test('names a failed check and continues with the rest', () => {
   const golden = join(folder, 'dist/gpu/test/golden.json');
   const good = readFileSync(golden, 'utf8');
   const stored = JSON.parse(good);

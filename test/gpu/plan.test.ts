@@ -1,6 +1,6 @@
-// The step of training as one graph: how many kernels, how much memory. Counted for the official CIFAR-10 network at batch 128
-// on a device that does nothing (bench/gpu/plan.ts), and held to what the driver captures of the same network, narrower and at
-// batch 2, whose losses are the CPU's.
+// The training step as one graph: its kernels and its memory. They are counted for the official CIFAR-10 network at batch 128 on a
+// device that runs nothing (bench/gpu/plan.ts). The same counts are compared with what the driver captures for narrower networks at
+// batch 2, whose losses are compared with the CPU.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import type { BatchUpdate } from '../../src/run/training/update.ts';
 import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { random } from '../support/random.ts';
 
-/** What a step at batch 128 may launch. */
+/** The most kernels that a step at batch 128 may launch. */
 const MOST_KERNELS = 600;
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-plan-'));
@@ -30,18 +30,18 @@ describe.each([
 ])('the official CIFAR-10 network at batch 128 in bf16 on %s', (card, hopper) => {
   const plan = planStep(128, 'bf16', { hopper });
 
-  it('has one graph of that many kernels', () => {
+  it('is one graph within the limit of kernels', () => {
     expect(plan.kernelCount).toBeLessThanOrEqual(MOST_KERNELS);
     expect(plan.kernels.reduce((sum, [, count]) => sum + count, 0)).toBe(plan.kernelCount);
     expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
-    // All convolutions but the first and the last go by the kernels of sm_90a where they are.
+    // All convolutions but the first and the last use the kernels of sm_90a if available.
     const counts = new Map(plan.kernels);
     expect([counts.get('conv_forward'), counts.get('conv_hopper_forward')]).toEqual(
       hopper ? [2, 121] : [123, undefined],
     );
   });
 
-  it('is in docs/gpu.md', () => {
+  it('matches its row in docs/gpu.md', () => {
     const gigabytes = [plan.highWater, plan.reserved].map((bytes) => `${(bytes / 1e9).toFixed(3)} GB`);
     const row = [card, plan.kernelCount, plan.copies + plan.fills, ...gigabytes].join(' | ');
     expect(readFileSync(path('docs/gpu.md'), 'utf8')).toContain(`\n| ${row} |\n`);
@@ -52,7 +52,7 @@ describe.each([
     expect(plan.highWater).toBeLessThanOrEqual(plan.reserved);
     const owned = plan.owners.reduce((sum, [, bytes]) => sum + bytes, 0);
     expect(Math.abs(owned / plan.highWater - 1)).toBeLessThan(0.02);
-    // 61,804,419 parameters and what fills cache lines, f32; moments are two.
+    // There are 61,804,419 f32 parameters and padding to cache lines; there are two moments.
     const owners = new Map(plan.owners);
     for (const name of ['parameters', 'gradients of parameters', 'moving average'])
       expect(owners.get(name)).toBeCloseTo(4 * 61_804_419, -6);
@@ -61,25 +61,25 @@ describe.each([
 });
 
 describe('the official CIFAR-10 network at batch 128 in bf16', () => {
-  it('is the one of the configuration', async () => {
+  it('is the network of the configuration', async () => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     expect(config.training.batch_size).toBe(128);
     expect(unetOptions(config)).toMatchObject({ ...ddpmppCifar10, seed: config.seed });
   });
 
-  it('has its ten longest rows and its total in docs/gpu.md as `npm run gpu:table` prints them', () => {
+  it('has its ten longest rows and its total in docs/gpu.md, as printed by `npm run gpu:table`', () => {
     const [, written] = readFileSync(path('docs/gpu.md'), 'utf8').split(/<!-- npm run gpu:table -->\n|<!-- end -->/);
     const lines = tableLines(path('bench/results'));
     expect(written.trim().split('\n')).toEqual([...lines.slice(0, 2 + 10), ...lines.slice(-2)]);
     const rows = tableRows();
-    // PyTorch's counter says 8.33 TFLOP of the official module.
+    // PyTorch's counter gives 8.33 TFLOP for the official module.
     const flops = rows.reduce((sum, row) => sum + row.count * row.flops, 0);
     expect(flops / 1e12).toBeCloseTo(8.33, 1);
     for (const row of rows.filter(({ predicted }) => predicted !== undefined))
       expect((row.predicted as number) * 790e12, row.name).toBeGreaterThanOrEqual(row.flops);
   });
 
-  it('has measured times from results of a card alone', () => {
+  it('takes measured times only from results of a card', () => {
     const [row] = tableRows();
     const results = {
       card: 'Card A',
@@ -92,7 +92,7 @@ describe('the official CIFAR-10 network at batch 128 in bf16', () => {
   });
 });
 
-/** Losses and gradient norms of a few steps on numbers that are drawn. */
+/** Losses and gradient norms of a few steps on random images. */
 function train(device: Device, options: typeof narrow, batchSize: number, steps: number) {
   const network = new UNet(options, new Initializer({ seed: options.seed, device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, gradientClip: 1, emaRate: 0.999 });
@@ -110,7 +110,7 @@ function train(device: Device, options: typeof narrow, batchSize: number, steps:
 }
 
 const narrow = { ...ddpmppCifar10, baseChannels: 32, imageSize: full ? 32 : 16, initScale: 1, seed: 0 };
-/** Of a few layers, for all precisions. */
+/** A network of a few layers, for all precisions. */
 const small = { ...narrow, baseChannels: 8, imageSize: 8, channelMultipliers: [1, 2], residualBlocks: 1 };
 const tolerances = { fp32: 1e-3, tf32: 1e-3, bf16: 1e-2 };
 
@@ -126,7 +126,7 @@ const runs: [string, typeof narrow, Precision][] = [
 
 describe.runIf(deviceNames.includes('cuda-emulated'))('on the emulated card at batch 2', () => {
   it.each(runs)(
-    '%s is captured as planned and has the losses of the CPU',
+    '%s is captured as planned, and its losses match the CPU',
     async (name, options, precision) => {
       const card = await openTestDevice('cuda-emulated', { precision });
       const log = join(folder, `${name} ${precision}`);

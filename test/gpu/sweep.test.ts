@@ -1,4 +1,4 @@
-// The sweep of tiles on sm_90a: it runs every one, and what it finds decides from then on. Times are injected.
+// The sweep of tiles on sm_90a: it runs every tile, and its results decide from then on. Times are injected.
 import { describe, expect, it } from 'vitest';
 import { fastestTiles, type SweptPass, sweepLines, sweepPass, sweptPasses, tuningText } from '../../bench/gpu/sweep.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -16,7 +16,7 @@ const passes: SweptPass[] = [
   { name: 'two weight gradients', pass: 'weight', shapes: [layer, square] },
 ];
 
-/** Milliseconds of each tile, in turns: another one is the fastest in each pass. */
+/** Milliseconds of each tile in turn: a different one is the fastest in each pass. */
 const milliseconds = [
   [5, 4, 3, 0.001, 2],
   [5, 4, 3, 2, 0.001],
@@ -24,9 +24,9 @@ const milliseconds = [
 ];
 
 describe.runIf(deviceNames.includes('cuda-emulated'))('on cuda-emulated', () => {
-  it('every tile is run, and the fastest is taken from then on', async () => {
+  it('runs every tile, and uses the fastest from then on', async () => {
     const device = await openTestDevice('cuda-emulated', { precision: 'bf16' });
-    // Tables are kept for the device's life.
+    // Tables are kept for the lifetime of the device.
     for (const shape of [square, layer]) device.table(toTable(shape));
     const { live } = device.memory();
     const times = new Map(
@@ -47,7 +47,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('on cuda-emulated', () => 
     const tileOf = (pass: 'forward' | 'input', known?: MeasuredTiles) => choiceOf(square, pass, known).tile.name;
     expect([tileOf('forward', found), tileOf('input', found)]).toEqual(['256x128', '128x256']);
     expect(cutOf([layer, square], found).tile.name).toBe('128x128.turns');
-    // Nothing of other shapes, and nothing without what was found.
+    // Other shapes have no entry, and without the results there is none at all.
     expect([tileOf('forward'), tileOf('input')]).toEqual(['128x64', '128x64']);
     expect(cutOf([square, layer], found)).toEqual(cutOf([square, layer]));
 
@@ -57,7 +57,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('on cuda-emulated', () => 
   }, 120_000);
 });
 
-it('the file of measured tiles is checked when it is read', () => {
+it('validates the file of measured tiles when it is read', () => {
   expect(measuredTiles()).toMatchObject({ forward: {}, input: {}, weight: {} });
   const refused: [unknown, RegExp][] = [
     [null, /x\.json: is not a file of `npm run gpu:sweep`: forward does not hold a string for each shape/],
@@ -68,7 +68,7 @@ it('the file of measured tiles is checked when it is read', () => {
   for (const [value, message] of refused) expect(() => requireMeasuredTiles('x.json', value)).toThrow(message);
 });
 
-it('has every pass of the official network once, under a name of its own', () => {
+it('has every pass of the official network once, under a unique name', () => {
   const all = sweptPasses();
   const names = all.map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);

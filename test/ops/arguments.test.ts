@@ -1,6 +1,6 @@
 /**
- * No call of a public function of the engine ends the process, whatever it is handed, and every refusal is a RectiflowError.
- * Ordinary mistakes are tried on all functions, then random arguments.
+ * No call of a public function of the engine ends the process, whatever its arguments, and every refusal is a RectiflowError.
+ * All functions are called with ordinary mistakes, then with random arguments.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -40,7 +40,7 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
 }
 
 describe.each(['cpu', 'wasm'])('on %s', (name) => {
-  it('mistakes and random arguments are refused by name, and end nothing', async () => {
+  it('refuses mistakes and random arguments by name, without ending the process', async () => {
     if (name === 'wasm') buildWasm();
     const { functions, calls, refused, faults } = await scan(name, 20221);
     expect(faults).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * The case table covers the op table: an op added to src/kernels/index.ts without a case here fails, and so does a case
- * of an op that is not there.
+ * The case table covers the op table: an op added to src/kernels/index.ts without a case fails these tests, and so does a case
+ * of an op that does not exist.
  */
 import { expect, test } from 'vitest';
 import * as engine from '../../src/index.ts';
@@ -9,20 +9,20 @@ import { linearCombination } from '../../src/kernels/ode.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';
 
-/** Ops that no case covers, each with the reason and where it is tested. */
+/** Ops without a case, each with the reason and the place where it is tested. */
 const elsewhere: Record<string, string> = {};
 
 const opNames = Object.values(ops).map(({ name }) => name);
 const covered = new Set(cases.map(({ op }) => op));
 
-/** The function of each op by name. That of solvers does not check its arguments as public functions do. */
+/** The function of each op by name. The solvers' op does not check its arguments as public functions do. */
 const functions: Record<string, unknown> = {
   ...engine,
   linearCombination: () => linearCombination(null, [], []),
 };
 
-test('every op has the name of its function, in the table and in messages', () => {
-  // Conversions to whole numbers are an op of their own, since they have no gradient.
+test('every op is named after its function, in the table and in messages', () => {
+  // Casts to integer dtypes are a separate op, since they have no gradient.
   const { castToWhole, ...others } = ops;
   expect(castToWhole.name).toBe('cast');
   for (const [key, { name }] of Object.entries(others)) {
@@ -32,7 +32,7 @@ test('every op has the name of its function, in the table and in messages', () =
   }
 });
 
-test('every op has a case or a reason to have none', () => {
+test('every op has a case or a reason for having none', () => {
   expect(opNames.filter((name) => !covered.has(name) && !(name in elsewhere))).toEqual([]);
 });
 
@@ -67,7 +67,7 @@ test('every op that has a build for bf16 has a case in bf16, and one for tf32 a 
   for (const precision of ['bf16', 'tf32'] as const) {
     const checked = new Set(casesIn(precision).map(({ op }) => op));
     const built = Object.values(ops).filter(({ cuda }) => typeof cuda === 'object' && precision in cuda);
-    // The builds of these for bf16 serve attention and gradients; the ops themselves take f32 and say so.
+    // The bf16 builds of these serve attention and gradients; the ops themselves accept f32 only and refuse bf16.
     const inner = ['argmax', 'crossEntropy', 'logSoftmax', 'max', 'softmax'];
     expect(built.map(({ name }) => name).filter((name) => !checked.has(name) && !inner.includes(name))).toEqual([]);
   }

@@ -1,4 +1,4 @@
-/** Kernels of CUDA outside the op table, on the emulated card against the same calls on the CPU; and what waits for the card. */
+/** CUDA kernels outside the op table, on the emulated card against the same calls on the CPU; and checks that read results back. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkFinite } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -24,15 +24,15 @@ describe.each(cards)('%s', (name) => {
     devices = [await openTestDevice('cpu'), await openTestDevice(name)];
   }, 120_000);
 
-  /** What `f` gives on the CPU and on the card. */
+  /** The results of `f` on the CPU and on the card. */
   function both(f: (device: Device) => Tensor): ArrayLike<number>[] {
     return devices.map((device) => scope(() => f(device)).dataSync());
   }
 
-  /** More than one run of a sum, and no multiple of anything. */
+  /** Sizes: more than one run of a sum, and not a multiple of any block size. */
   const sizes = [1, 37, 4096, 10_001];
 
-  test.each(sizes)('the norm of %d gradients', (size) => {
+  test.each(sizes)('the norm of %d gradients matches the CPU', (size) => {
     const [cpu, card] = both((device) => globalNorm(randn([size], { device, seed: 1 }), 0.5));
     expectClose('norm', card, cpu, { relative: 1e-6 });
   });
@@ -40,7 +40,7 @@ describe.each(cards)('%s', (name) => {
   test.each([
     { weightDecay: 0, maxNorm: -1, zeroGradients: false, averaged: false },
     { weightDecay: 0.01, maxNorm: 0.5, zeroGradients: true, averaged: true },
-  ])('an update of Adam with %j', ({ averaged, maxNorm, ...options }) => {
+  ])("Adam's update matches the CPU with %j", ({ averaged, maxNorm, ...options }) => {
     const states = ['parameters', 'gradients', 'firstMoment', 'ema'] as const;
     const results = devices.map((device) => {
       const drawn = (stream: number) => randn([1003], { device, seed: 2, stream });
@@ -60,7 +60,7 @@ describe.each(cards)('%s', (name) => {
     if (options.zeroGradients) expect(new Set(results[1].gradients.dataSync())).toEqual(new Set([0]));
   });
 
-  test('an update whose norm is not finite is not made; the gradients are zeroed', () => {
+  test('skips an update whose norm is not finite, and zeroes the gradients', () => {
     const device = devices[1];
     const [parameters, firstMoment, secondMoment] = [0, 1, 2].map((stream) => randn([99], { device, seed: 5, stream }));
     const gradients = tensor(new Float32Array(99).fill(1), { device });
@@ -73,7 +73,7 @@ describe.each(cards)('%s', (name) => {
     expect(new Set(gradients.dataSync())).toEqual(new Set([0]));
   });
 
-  test('combinations of stages, with and without a start', () => {
+  test('linear combinations of stages match the CPU, with and without a start', () => {
     for (const start of [true, false]) {
       const [cpu, card] = both((device) => {
         const [x, k0, k1, k2] = [0, 1, 2, 3].map((stream) => randn([301], { device, seed: 3, stream }));
@@ -83,7 +83,7 @@ describe.each(cards)('%s', (name) => {
     }
   });
 
-  test.each(sizes)('the error norm of %d elements', (size) => {
+  test.each(sizes)('the error norm of %d elements matches the CPU', (size) => {
     const [cpu, card] = devices.map((device) => {
       const [error, before, after] = [0, 1, 2].map((stream) => randn([size], { device, seed: 4, stream }));
       return scaledErrorNorm(error, before, after, { absolute: 1e-3, relative: 1e-2 });
@@ -91,13 +91,13 @@ describe.each(cards)('%s', (name) => {
     expect(Math.abs(card / cpu - 1)).toBeLessThan(1e-12);
   });
 
-  test('dropout has the bits of the CPU', () => {
+  test('dropout is bit-identical to the CPU', () => {
     const [cpu, card] = both((device) => dropout(randn([3, 1029], { device, seed: 5 }), 0.3, { seed: 6, first: 9 }));
     expect(card).toEqual(cpu);
   });
 
-  test('sums over more than one run', () => {
-    // A run of 4,096 terms one after the other adds a rounding of 6e-8 of sums that grow to about 64, 64 = sqrt(4,096) times in effect.
+  test('sums over more than one run match the CPU', () => {
+    // A sequential run of 4,096 terms rounds each partial sum (up to about 64) by 6e-8; the errors accumulate by sqrt(4,096) = 64.
     for (const [shape, axes, absolute] of [
       [[3, 10_001], 1, 1e-4],
       [[10_001, 3], 0, 2.5e-4],
@@ -113,13 +113,13 @@ describe.each(cards)('%s', (name) => {
     }
   });
 
-  test('a value that is not finite is reported by the op that made it', () => {
+  test('the op that produces a non-finite value reports it', () => {
     expect(() => scope(() => checkFinite(() => log(tensor([-1, 1, 0], { device: devices[1] }))))).toThrow(
       /\[log\] made 2 non-finite of 3 values/,
     );
   });
 
-  test('the first index outside is named, as on the CPU', () => {
+  test('names the first index out of range, as on the CPU', () => {
     const device = devices[1];
     const index = tensor([0, 1, 7, -1], { device, dtype: 'i32' });
     expect(() => gather(zeros([3, 2], { device }), index)).toThrow('[gather] index 7 at position 2 is outside [0, 3)');

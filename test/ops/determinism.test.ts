@@ -1,8 +1,8 @@
 /**
- * Same inputs, same bits, for any number of threads: reductions are cut by shape and never by worker.
- * Values and gradients of every case with 1, 2 and 3 threads at its checked sizes, and of one case of every op at a
- * size of a real layer, where the work is cut into many pieces. On the emulated card the same for the order in which
- * threads run: what one order hides, another shows.
+ * The same inputs give the same bits for any number of threads: reductions are split by shape and never by worker.
+ * The tests compare values and gradients with 1, 2 and 3 threads, for every case at its checked sizes and for one case of
+ * every op at the size of a real layer, where the work is split into many pieces. On the emulated card they compare orders
+ * in which threads run: one order shows a fault that another hides.
  */
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Case, describeCase } from '../cases/case.ts';
@@ -33,7 +33,7 @@ describe.runIf(deviceNames.includes('cpu'))('cpu', () => {
   );
 });
 
-/** Orders of threads and times of asynchronous copies: three of them, or with RECTIFLOW_TEST_FULL all. */
+/** Orders of threads and timings of asynchronous copies: three combinations, or all with RECTIFLOW_TEST_FULL. */
 const conditions = ['round eager', 'forward eager', 'backward deferred'].concat(
   full ? ['round deferred', 'forward deferred', 'backward eager'] : [],
 );
@@ -53,12 +53,12 @@ describe.each(emulated)('$label', ({ name, precision }) => {
     return runCase(definition, size, device);
   }
 
-  // Beyond products, the kernels for bf16 have the text of those for f32.
+  // Except for products, the kernels for bf16 share their source with those for f32.
   const products = new Set(['conv2d', 'matmul', 'attention']);
   const chosen = casesIn(precision).filter(({ op }) => full || precision === 'fp32' || products.has(op));
 
   test.each(chosen.map((definition) => ({ title: describeCase(definition), definition })))(
-    '$title gives the same bits whatever the order of threads and copies',
+    '$title gives the same bits for any order of threads and copies',
     async ({ definition }) => {
       for (const size of definition.check) {
         const first = await runUnder(conditions[0], definition, size);

@@ -1,5 +1,5 @@
 /**
- * What an op refuses, and how it says so: wrong shapes (both named), dtypes, devices, tensors already disposed, and
+ * What ops refuse, and with which messages: wrong shapes (the message has both), dtypes, devices, disposed tensors, and
  * gradients that do not exist. Every message names the op.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -43,7 +43,7 @@ const { broadcastTo, concat, gather, oneHot, pad, permute, reshape, slice, split
 
 type Make = (...shape: number[]) => Tensor;
 
-/** Op, shapes its message must hold, and the call; `f` makes an f32 tensor and `i` an i32 one. */
+/** The op, the shapes that its message must contain, and the call; `f` makes an f32 tensor and `i` an i32 one. */
 type Refusal = [op: string, shapes: number[][], call: (f: Make, i: Make) => unknown];
 
 const wrongShapes: Refusal[] = [
@@ -295,7 +295,7 @@ describe.each(deviceNames)('%s', (name) => {
   const withoutGradient = cases.filter(({ dtype = 'f32', op }) => dtype !== 'f32' && op !== 'cast');
 
   test.each(withoutGradient.map((definition) => ({ title: describeCase(definition), definition })))(
-    'backward through $title is refused by name',
+    'refuses backward through $title by name',
     ({ definition }) => {
       const size = definition.check[0];
       const error = refusal(() => {
@@ -309,7 +309,7 @@ describe.each(deviceNames)('%s', (name) => {
     },
   );
 
-  test('double backward is refused by name', () => {
+  test('refuses double backward by name', () => {
     const x = leaf(3);
     const error = refusal(() => gradients(sum(mul(x, x)), [x], { createGraph: true }));
     expect(error).toBeInstanceOf(NotDifferentiableError);
@@ -317,7 +317,7 @@ describe.each(deviceNames)('%s', (name) => {
     x.dispose();
   });
 
-  test('a second backward through a freed graph is refused, and works with retainGraph', () => {
+  test('refuses a second backward through a freed graph, and runs it with retainGraph', () => {
     const x = tensor([1, 2, 3], { device, requiresGrad: true });
     const error = refusal(() => {
       const y = sum(mul(x, x));
@@ -337,7 +337,7 @@ describe.each(deviceNames)('%s', (name) => {
     kept.dispose();
   });
 
-  test('backward without a cotangent needs a single element, and a cotangent its shape', () => {
+  test('backward without a cotangent needs one element, and a cotangent needs the shape of the output', () => {
     const x = leaf(2, 3);
     const missing = refusal(() => mul(x, 2).backward());
     expect(missing).toBeInstanceOf(ShapeError);
@@ -354,7 +354,7 @@ describe.each(deviceNames)('%s', (name) => {
     expect(() => empty([2, -1], { device })).toThrow(ShapeError);
   });
 
-  test('refused calls leave no memory behind', () => {
+  test('refused calls leak no memory', () => {
     const before = device.memory().live;
     for (const [, , call] of wrongShapes) refusal(() => call(f, i));
     expect(device.memory().live).toBe(before);

@@ -1,6 +1,6 @@
 /**
- * Ends of the range, where tolerances of ordinary values see nothing: signs of zeros, subnormal results, angles of any size, and
- * gradients whose parts overflow, vanish or are NaN where the gradient does not. On every device and instruction set.
+ * The ends of the range, where the tolerances for ordinary values show nothing: signs of zeros, subnormal results, angles of any
+ * size, and finite gradients with terms that overflow, underflow or are NaN. On every device and instruction set.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -29,7 +29,7 @@ function unitOf(x: number): number {
   return 2 ** (Math.max(exponent, -126) - 23);
 }
 
-/** Where the largest error is, in units of the result's last place, and how large. */
+/** The largest error, in units of the result's last place, and where it is. */
 function worst(x: Float32Array, got: ArrayLike<number>, of: (x: number) => number) {
   let found = { x: 0, got: 0, want: 0, units: 0 };
   for (const [i, value] of x.entries()) {
@@ -40,7 +40,7 @@ function worst(x: Float32Array, got: ArrayLike<number>, of: (x: number) => numbe
   return found;
 }
 
-/** Floats of random bits: as many of each exponent. */
+/** Floats of random bits, so that every exponent is equally likely. */
 function randomBits(count: number): Float32Array {
   let state = 12345;
   const bits = Uint32Array.from({ length: count }, () => {
@@ -67,11 +67,11 @@ describe.each(modes)('$label', (mode) => {
   test.each([
     ['sin', ops.sin, Math.sin],
     ['cos', ops.cos, Math.cos],
-  ] as const)('%s of angles of any size', (_, op, of) => {
-    // An odd count: the last ones are no whole vector.
+  ] as const)('%s is accurate for angles of any size', (_, op, of) => {
+    // The count is odd, so that the last elements are not a full vector.
     for (const x of [randomBits(30_001), turns, turns.map((t) => -t)])
       expect(worst(x, valuesOf(op, x), of).units).toBeLessThan(2);
-    // One far angle among near ones leaves these as they are.
+    // One large angle among small ones does not change their results.
     const near = Float32Array.from({ length: 16 }, (_, i) => i / 3);
     const mixed = near.with(5, 1e30);
     const [alone, together] = [near, mixed].map((x) => Array.from(valuesOf(op, x)));
@@ -79,7 +79,7 @@ describe.each(modes)('$label', (mode) => {
     expect(Array.from(valuesOf(op, [infinity, -infinity, nan]))).toEqual([nan, nan, nan]);
   });
 
-  test('exp down to the least number', () => {
+  test('exp is accurate down to the smallest number', () => {
     const x = Float32Array.from({ length: 20_001 }, (_, i) => -105 + (i * 193.5) / 20_000);
     expect(worst(x, valuesOf(ops.exp, x), Math.exp).units).toBeLessThan(2);
     expect(Array.from(valuesOf(ops.exp, [-103.97, -103.98, -104, -1e30, -infinity, 88.8, infinity]))).toEqual([
@@ -93,12 +93,12 @@ describe.each(modes)('$label', (mode) => {
     ]);
   });
 
-  test('the signs of zeros', () => {
+  test('ops keep the signs of zeros', () => {
     const keep = { neg: [-0, 0], abs: [0, 0], sqrt: [0, -0], sin: [0, -0], tanh: [0, -0], square: [0, 0] } as const;
     for (const [name, expected] of Object.entries(keep))
       expect(Array.from(valuesOf(ops[name as keyof typeof keep], [0, -0])), name).toEqual(expected);
     expect(Array.from(valuesOf((x) => ops.div(1, ops.abs(x)), [0, -0]))).toEqual([infinity, infinity]);
-    // As PyTorch: a zero as it is; of zeros of both signs the first; a sum begins at +0.
+    // As in PyTorch: a zero keeps its sign, the first of two zeros of different sign is taken, and a sum begins at +0.
     expect(Array.from(valuesOf(ops.relu, [0, -0, -1, nan]))).toEqual([0, -0, 0, nan]);
     expect(Array.from(valuesOf((x) => ops.clamp(x, { min: 0, max: 1 }), [0, -0]))).toEqual([0, -0]);
     const reversed = tensor([-0, 0], { device });
@@ -110,7 +110,7 @@ describe.each(modes)('$label', (mode) => {
     expect(Array.from(valuesOf((x) => ops.pow(x, 0.5), [-0]))).toEqual([0]);
   });
 
-  /** Gradients of each operand where dy is 1. */
+  /** The gradient of each operand for dy = 1. */
   function gradientsOf(f: (...x: Tensor[]) => Tensor, ...operands: number[][]): number[][] {
     return scope(() => {
       const leaves = operands.map((values) => tensor(values, { device, requiresGrad: true }));
@@ -121,7 +121,7 @@ describe.each(modes)('$label', (mode) => {
 
   const f = (values: number[]) => values.map(Math.fround);
 
-  test('a quotient whose divisor has no square', () => {
+  test('the gradient of a quotient is right if the square of the divisor overflows or underflows', () => {
     for (const [a, b] of [
       [1e-30, 1e-25],
       [1e20, 1e20],
@@ -139,15 +139,15 @@ describe.each(modes)('$label', (mode) => {
     ]);
   });
 
-  test('a power of 0 has gradient 0 everywhere', () => {
+  test('x to the power of 0 has gradient 0 everywhere', () => {
     const x = [0, -0, 1, infinity, -infinity, nan, -2];
     expect(gradientsOf((t) => ops.pow(t, 0), x)).toEqual([x.map(() => 0)]);
     const zeros = x.map(() => 0);
     expect(gradientsOf((t) => ops.pow(t, tensor(zeros, { device })), x)).toEqual([zeros]);
     expect(gradientsOf((t) => ops.pow(t, 2), [0, 3, infinity])).toEqual([[0, 6, infinity]]);
-    // By the exponent: 0 where the base has no logarithm.
+    // The gradient by the exponent is 0 where the base has no logarithm.
     expect(gradientsOf((t) => ops.pow(tensor([-2, 0, 1], { device }), t), [2, 3, 4])).toEqual([[0, 0, 0]]);
-    // Though the power itself may be infinite or NaN.
+    // This holds even where the power itself is infinite or NaN.
     const exponents = [-1, 0, 0.5, -infinity];
     for (const base of [0, -0, -2, -infinity]) {
       expect(
@@ -165,7 +165,7 @@ describe.each(modes)('$label', (mode) => {
     }
   });
 
-  test('gradients of functions at the ends of their range', () => {
+  test('gradients of functions are right at the ends of their range', () => {
     expect(gradientsOf(ops.sqrt, [0, -0, 1e-40, infinity, -1])[0].map(Math.fround)).toEqual(
       [infinity, -infinity, 1 / (2 * Math.sqrt(Math.fround(1e-40))), 0, nan].map(Math.fround),
     );
@@ -179,7 +179,7 @@ describe.each(modes)('$label', (mode) => {
     expect(gradientsOf((x) => mse(x, tensor([0], { device })), [1e25])).toEqual([f([2e25])]);
   });
 
-  test('NaN passes on where it does in PyTorch', () => {
+  test('NaN propagates as in PyTorch', () => {
     expect(gradientsOf(ops.relu, [nan, 0, -0, -1, 1])).toEqual([[1, 0, 0, 0, 1]]);
     expect(gradientsOf(ops.abs, [nan, 0, -0, -2, 2])).toEqual([[0, 0, 0, -1, 1]]);
     expect(gradientsOf((x) => ops.clamp(x, { min: -1, max: 1 }), [nan, -1, 1, 2])).toEqual([[0, 1, 1, 0]]);
@@ -201,7 +201,7 @@ describe.each(modes)('$label', (mode) => {
     expect(pooled).toEqual([0, 1, 0, 0, 0, 0, 0, 1]);
   });
 
-  test('rows of large, infinite and excluded scores', () => {
+  test('softmax handles rows of large, infinite and masked scores', () => {
     const row = (values: number[], g: (x: Tensor) => Tensor) =>
       scope(() => {
         const x = tensor(values, { shape: [1, values.length], device, requiresGrad: true });

@@ -1,4 +1,4 @@
-/** gradients(): those of chosen leaves and values, and no rule that leads to none of them. */
+/** gradients() gives the gradients of chosen leaves and values, and runs only the rules that lead to one of them. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import { gradients } from '../../src/autograd/gradients.ts';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   device = await openTestDevice('cpu');
 }, 120_000);
 
-test('the gradient of an input is that of backward(), and leaves of no interest get none', () => {
+test('the gradient of an input equals that of backward(), and other leaves get none', () => {
   scope(() => {
     const leaf = (values: number[][]) => tensor(values, { device, requiresGrad: true });
     const x = leaf([[1, 2]]);
@@ -39,7 +39,7 @@ test('the gradient of an input is that of backward(), and leaves of no interest 
   });
 });
 
-test('rules are told which of their parents lead to a leaf that is asked for', () => {
+test('rules receive which of their parents lead to a requested leaf', () => {
   const asked: boolean[][] = [];
   const both = defineOp({
     name: 'both',
@@ -74,7 +74,7 @@ describe('gradients()', () => {
   const leaf = (values: number[]) => tensor(values, { device, requiresGrad: true });
   const numbers = (t: Tensor) => Array.from(t.dataSync());
 
-  test('gives the gradient twice for an input that is listed twice, each in memory of its own', () => {
+  test('gives two separate gradients for an input that is listed twice', () => {
     scope(() => {
       const x = leaf([2, 3]);
       const [a, b] = gradients(sum(mul(x, x)), [x, x]);
@@ -87,7 +87,7 @@ describe('gradients()', () => {
     });
   });
 
-  test('gives those of values on the way, of what lies behind them, and of the output itself', () => {
+  test('gives gradients of intermediate values, of values before them, and of the output itself', () => {
     scope(() => {
       const [x, w] = [leaf([2]), leaf([5])];
       const h = mul(x, 3);
@@ -97,7 +97,7 @@ describe('gradients()', () => {
       expect(gradients(loss, all, { retainGraph: true }).map((t) => t.item())).toEqual([1, 5, 60, 180, 36]);
       const cotangent = tensor([10], { device });
       expect(gradients(loss, [h], { cotangent }).map((t) => t.item())).toEqual([600]);
-      // Nothing below h was needed, so nothing of it is freed.
+      // Nothing before h was needed, so its graph is not freed.
       expect(gradients(h, [x]).map((t) => t.item())).toEqual([3]);
       expect([x.grad, w.grad, h.grad]).toEqual([null, null, null]);
     });
@@ -113,9 +113,9 @@ describe('gradients()', () => {
       ],
     ],
     ['a view', (x) => [reshape(mul(x, 1), [2, 2])], [[2, 4, 6, 8]]],
-    ['the largest', (x) => [max(x)], [[8]]],
+    ['a maximum', (x) => [max(x)], [[8]]],
     [
-      'what a part gives',
+      'outputs of a checkpointed part',
       (x) => checkpoint((h) => [mul(h, 1), mul(h, 1)], [x]),
       [
         [2, 4, 6, 8],
@@ -123,7 +123,7 @@ describe('gradients()', () => {
       ],
     ],
     [
-      'what a part takes',
+      'an input of a checkpointed part',
       (x) => {
         const h = mul(x, 1);
         return [h, checkpoint((t) => mul(t, 1), [h])];
@@ -133,7 +133,7 @@ describe('gradients()', () => {
         [2, 4, 6, 8],
       ],
     ],
-  ])('gives those of %s', (_, make, expected) => {
+  ])('gives gradients of %s', (_, make, expected) => {
     scope(() => {
       const made = make(leaf([1, 2, 3, 4]));
       const loss = made.map((t) => sum(mul(t, t))).reduce((a, b) => add(a, b));
@@ -151,7 +151,7 @@ describe('gradients()', () => {
     });
   });
 
-  test('of a leaf by itself is the cotangent', () => {
+  test('gives the cotangent for a leaf that is its own output', () => {
     scope(() => {
       const x = leaf([1, 2]);
       const cotangent = tensor([3, 4], { device });
@@ -159,7 +159,7 @@ describe('gradients()', () => {
     });
   });
 
-  test('refuses inputs that require no gradient or are disposed, and outputs without a graph, by name', () => {
+  test('names refused inputs that require no gradient or are disposed, and outputs without a graph', () => {
     scope(() => {
       const x = leaf([1, 2]);
       const constant = tensor([3, 4], { device });
@@ -172,7 +172,7 @@ describe('gradients()', () => {
       expect(refused([x, constant])).toThrow("[gradients] tensor 'scale' f32 [2] requires no gradient");
       expect(refused([cast(greater(x, 0), 'f32')])).toThrow('[greater] has no gradient');
       expect(refused([x], constant)).toThrow("[gradients] tensor 'scale' f32 [2] has no graph");
-      // What lies inside of a part is not recorded.
+      // Values inside a checkpointed part are not recorded.
       let inside = x;
       const y = sum(
         checkpoint(
@@ -197,7 +197,7 @@ describe('gradients()', () => {
     });
   });
 
-  test('frees what it has found when a rule fails', () => {
+  test('frees the gradients found so far when a rule fails', () => {
     const broken = defineOp({
       name: 'broken',
       cpu: 'none',

@@ -1,6 +1,6 @@
 /**
- * Group norms of nearly constant groups, one behind another: what the mean is off by counts as often as the deviation is smaller than
- * the mean. Values and gradients against the definition in float64, from the same floats.
+ * Two consecutive group norms of nearly constant groups: the rounding error of the mean is amplified by the ratio of mean to
+ * deviation. Values and gradients are compared with the definition in float64, from the same floats.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -19,7 +19,7 @@ const modes = [
   { name: 'wasm', precision: 'fp32' as const, exact: true, march: undefined, label: 'wasm' },
 ];
 
-/** A norm of one sample [pixels, channels] in one group. */
+/** The definition of a norm of one sample [pixels, channels] in one group. */
 class Definition {
   readonly y: Float64Array;
   private readonly normal: Float64Array;
@@ -62,7 +62,7 @@ describe.each(modes)('$label', (mode) => {
     { centre: 0.1, spread: 1e-3 },
     { centre: -3, spread: 1e-4 },
     { centre: 1000, spread: 0.1 },
-  ])('two norms of $centre and $spread of noise', ({ centre, spread }) => {
+  ])('two norms of values around $centre with noise of $spread match float64', ({ centre, spread }) => {
     const x = Float32Array.from(signs(0, pixels * channels), (s) => centre + spread * s);
     const dy = Float32Array.from(signs(1, pixels * channels));
     const weights = [2, 3].map((k) => Float32Array.from(signs(k, channels), (s) => 1 + 0.2 * s));
@@ -98,7 +98,7 @@ describe.each(modes)('$label', (mode) => {
     }
   });
 
-  test('a constant group becomes the bias, however its mean is rounded', () => {
+  test('a constant group gives the bias, however its mean is rounded', () => {
     const y = scope(() => {
       const x = tensor(new Float32Array(pixels * channels).fill(0.1), { shape: [1, pixels, channels], device });
       const [weight, bias] = [1, 0.5].map((v) => tensor(new Float32Array(channels).fill(v), { device }));
@@ -107,7 +107,7 @@ describe.each(modes)('$label', (mode) => {
     for (const value of y) expect(value).toBeCloseTo(0.5, 5);
   });
 
-  test('without pixels the gradients of weight and bias are 0', () => {
+  test('the gradients of weight and bias are 0 for images without pixels', () => {
     scope(() => {
       for (let i = 0; i < 4; i++) tensor(new Float32Array(64).fill(Number.NaN), { device }).dispose();
       const [weight, bias] = [1, 0].map((v) => tensor([v, v, v, v], { device, requiresGrad: true }));
@@ -118,7 +118,7 @@ describe.each(modes)('$label', (mode) => {
     });
   });
 
-  test('a group whose squares are beyond a float is NaN, as in PyTorch, not 0', () => {
+  test('a group whose squares overflow gives NaN, as in PyTorch, not 0', () => {
     const y = scope(() => {
       const x = tensor([1e20, -1e20, 1e20, 1e20, 1e18, -1e18, 1e18, 1e18], { shape: [2, 4], device });
       const [weight, bias] = [1, 0].map((v) => tensor([v, v, v, v], { device }));

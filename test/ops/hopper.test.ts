@@ -1,6 +1,6 @@
 /**
- * Convolutions of bf16 on the emulated card of sm_90: which go by tensor maps and products of warpgroups, that every tile gives
- * the same bits, that a recorded graph keeps its maps, and that a card of sm_80 has the same shapes without.
+ * bf16 convolutions on the emulated card of sm_90: which of them use tensor maps and warpgroup products, that every tile gives the
+ * same bits, that a recorded graph keeps its maps, and that a card of sm_80 runs the same shapes without them.
  */
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { CudaDevice } from '../../src/device/cuda/device.ts';
@@ -33,7 +33,7 @@ import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 
 const whole = convCases.find(({ name }) => name === 'add, residual, scaled');
 
-/** Orders of threads and times of copies of the emulated card. */
+/** Orders of threads and timings of copies on the emulated card. */
 const conditions = ['round', 'forward', 'backward']
   .flatMap((schedule) => ['eager', 'deferred'].map((copies) => ({ schedule, copies })))
   .filter((_, i) => full || i === 2 || i === 5);
@@ -43,13 +43,13 @@ function under({ schedule, copies }: (typeof conditions)[number]): void {
   vi.stubEnv('FAKECUDA_COPIES', copies);
 }
 
-/** A convolution of square kernels that keeps the size of images. */
+/** A convolution with a square kernel that keeps the size of images. */
 const sameSize = (image: readonly number[], outputs: number, kernel: number) => {
   const padding = Math.floor(kernel / 2);
   return convShapeOf(image, [outputs, kernel, kernel, image[3]], { paddings: [padding, padding] });
 };
 
-/** What the case table has no size of: more columns than a tile, few pixels in many images, kernels that are not square. */
+/** Sizes missing from the case table: more columns than a tile, few pixels in many images, kernels that are not square. */
 const layers = [
   { x: [3, 3, 2, 64], out: 192, kernel: 3, padding: 1 },
   { x: [1, 5, 4, 128], out: 64, kernel: [2, 3], padding: [1, 2] },
@@ -67,7 +67,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     vi.restoreAllMocks();
   });
 
-  /** Modules of convolution that a device is asked for. */
+  /** The convolution modules that a device loads during a call. */
   async function asked(of: CudaDevice, work: () => unknown): Promise<Set<string>> {
     const load = vi.spyOn(of, 'load');
     await work();
@@ -77,7 +77,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     );
   }
 
-  test.each(layers)('all three passes of %j', async (layer) => {
+  test.each(layers)('all three passes match the reference: %j', async (layer) => {
     const of = () => checkCase(whole as (typeof convCases)[number], layer, device, 1);
     expect(await asked(device, of)).toEqual(new Set(['conv/hopper']));
   });
@@ -87,12 +87,12 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     ['of 32 channels', { x: [1, 4, 4, 32], out: 64, kernel: 3, padding: 1 }],
     ['of 3 outputs', { x: [1, 4, 4, 64], out: 3, kernel: 3, padding: 1 }],
     ['with a padding as wide as the kernel', { x: [1, 4, 4, 64], out: 64, kernel: 1, padding: 1 }],
-  ])('those %s go by the portable kernels', async (_, layer) => {
+  ])('convolutions %s use the portable kernels', async (_, layer) => {
     const of = () => checkCase(convCases[0], layer, device, 1);
     expect(await asked(device, of)).toEqual(new Set(['conv/conv.bf16']));
   });
 
-  test('a tensor that does not begin at a multiple of 16 bytes goes by the portable kernels', async () => {
+  test('a tensor that does not begin at a multiple of 16 bytes uses the portable kernels', async () => {
     const of = () =>
       scope(() => {
         const [x, w, all] = [drawn([1, 2, 2, 64], 0), drawn([64, 1, 1, 64], 1), randn([65], { device, seed: 1 })];
@@ -103,7 +103,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     expect(await asked(device, of)).toEqual(new Set(['conv/hopper', 'conv/conv.bf16']));
   });
 
-  test('a card of sm_80 has the same shapes by the portable kernels', async () => {
+  test('a card of sm_80 runs the same shapes with the portable kernels', async () => {
     vi.stubEnv('FAKECUDA_ARCH', '80');
     using old = new CudaDevice(1, { precision: 'bf16' });
     const of = () => checkCase(whole as (typeof convCases)[number], layers[0], old, 1);
@@ -114,7 +114,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
 
   test.each([
     { shape: [2, 5, 17, 64], outputs: 192, kernel: 3, parts: 1 },
-    // A weight gradient in parts, the last of which is shorter, and in tiles that end within a tap.
+    // The weight gradient is split into parts, the last one shorter, and its tiles end within a tap.
     { shape: [1, 9, 32, 192], outputs: 64, kernel: 1, parts: 3 },
   ])(
     'every tile gives the same sums: %j',
@@ -154,7 +154,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     600_000,
   );
 
-  /** By the portable kernels, of f32. */
+  /** The result of the portable kernels in f32. */
   function reference(x: Tensor, w: Tensor, dy: Tensor, residual: Tensor) {
     const [image, weight, rest, grad] = [x, w, residual, dy].map((t) => cast(t, 'f32'));
     image.requireGrad();
@@ -171,7 +171,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     return { y: result, dx, dw };
   }
 
-  test('weight gradients that are made together are those made alone, bit by bit', () => {
+  test('weight gradients of one shared launch are bit-identical to separate ones', () => {
     scope(() => {
       const maps = device.tensorMaps as TensorMaps;
       const shapes = [
@@ -199,14 +199,14 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     });
   }, 600_000);
 
-  test('weight gradients of convolutions and layers wait for each other, as many as a launch takes', () => {
+  test('weight gradients of convolutions and linear layers wait for each other until a launch is full', () => {
     const [count, channels] = [MOST_TOGETHER + 1, 64];
     const weights = Array.from({ length: count }, (_, i) => {
-      // The last one is a layer's.
+      // The last one belongs to a linear layer.
       const shape = i < MOST_TOGETHER ? [channels, 1, 1, channels] : [channels, channels];
       return keep(randn(shape, { device, seed: 7, stream: i })).requireGrad();
     });
-    /** Gradients of all, and how often their kernel was launched. @param late whether there is a gradient already, which is added to */
+    /** The gradients, and the number of launches of their kernel. @param late whether a gradient to add to exists already */
     const gradients = (late: boolean) => {
       for (const w of weights) w.grad = late ? keep(zeros(w.shape, { device })) : null;
       const before = launches.length;
@@ -234,7 +234,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     for (const w of weights) w.dispose();
   }, 120_000);
 
-  /** Names of the kernels that are launched from now on, until mocks are restored. */
+  /** Names of the kernels that are launched from now until mocks are restored. */
   function launchesOf(of: CudaDevice): string[] {
     const names: string[] = [];
     const load = of.load.bind(of) as (module: AnyModule) => Record<string, (...values: unknown[]) => void>;
@@ -251,7 +251,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     return names;
   }
 
-  test('a replayed graph reads what its memory holds then, by the maps of its capture', () => {
+  test('a replayed graph reads the current contents of its memory, with the maps of its capture', () => {
     scope(() => {
       const x = drawn([1, 4, 4, 64], 0);
       const w = drawn([64, 3, 3, 64], 1);
@@ -268,7 +268,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
       recording.replay();
       expect(y.dataSync()).toEqual(once);
       device.fill(x.address, x.size * 2, 0);
-      // Maps that were made later do not matter.
+      // Maps that are made later have no effect.
       for (let i = 0; i < 5000; i++) device.tensorMaps?.rows(4096 + 16 * i, [8, 64], 8);
       recording.replay();
       expect(new Set(y.dataSync())).toEqual(new Set([0]));
@@ -277,7 +277,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
   });
 });
 
-test('tiles of the layers of the official network, at batch 128', () => {
+test('chooses these tiles for the layers of the official network at batch 128', () => {
   const tileOf = (size: number, channels: number, outputs: number, kernel: number) => {
     const shape = sameSize([128, size, size, channels], outputs, kernel);
     const { rows, columns, together } = choiceOf(shape, 'forward').tile;
@@ -289,7 +289,7 @@ test('tiles of the layers of the official network, at batch 128', () => {
   expect(tileOf(16, 256, 256, 1)).toBe('128x128 in turns');
 });
 
-test('weight gradients are cut for the whole card, by the shapes alone', () => {
+test('splits weight gradients for the whole card, by shapes alone', () => {
   const layer = (size: number, channels: number, outputs: number) => sameSize([128, size, size, channels], outputs, 3);
   const cut = (...layers: ReturnType<typeof layer>[]) => {
     const { tile, run, microseconds } = cutOf(layers);
@@ -298,7 +298,7 @@ test('weight gradients are cut for the whole card, by the shapes alone', () => {
   const one = layer(8, 256, 256);
   const alone = cut(one);
   const together = cut(...Array.from({ length: 10 }, () => one));
-  // Ten fill the card without being cut as finely, in less than ten times the time.
+  // Ten together fill the card with fewer parts each, in less than ten times the time.
   expect(together.run).toBeGreaterThan(alone.run);
   expect(together.microseconds).toBeLessThan(8 * alone.microseconds);
   expect(cut(layer(16, 256, 256), one)).toEqual(cut(layer(16, 256, 256), one));

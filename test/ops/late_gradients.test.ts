@@ -1,5 +1,5 @@
-// What backward does in fewer launches on CUDA against the same in more: gradients that are added to what is there, factors and
-// columns that are read where they are, gradients of parameters that wait for each other, layers on one tensor.
+// Backward passes that fuse launches on CUDA, compared with unfused ones: gradients added in place, factors and columns read without
+// a copy, parameter gradients that wait for each other, linear layers on one tensor.
 import { beforeAll, describe, expect, it } from 'vitest';
 import { gradients } from '../../src/autograd/gradients.ts';
 import { noGrad } from '../../src/autograd/mode.ts';
@@ -29,7 +29,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
     device = await openTestDevice(name, { precision });
   }, 120_000);
 
-  /** A leaf of drawn numbers. @param grad whether a gradient is there already, so that others may be late */
+  /** A leaf of random numbers. @param grad whether it has a gradient already, so that later ones may be deferred */
   function leaf(shape: Shape, seed: number, grad = false): Tensor {
     const made = keep(randn(shape, { seed, device })).requireGrad();
     if (grad) made.grad = keep(zeros(shape, { device }));
@@ -40,7 +40,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
   const total = (y: Tensor, weights: Tensor) => sum(mul(y.dtype === 'f32' ? y : cast(y, 'f32'), weights));
   const numbers = (t: Tensor) => t.dataSync() as Float32Array;
 
-  /** Gradients of all leaves of a residual block on two parts. @param apart whether the norm is kept from joining */
+  /** Gradients of all leaves of a residual block on two parts. @param apart whether fusing into the norm is prevented */
   function block({ apart, late }: { apart: boolean; late: boolean }): Map<string, Float32Array> {
     const [n, h, w, a, b, c] = [2, 4, 6, 24, 8, 16];
     const leaves = {
@@ -56,7 +56,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
     };
     scope(() => {
       const own = (t: Tensor) => (apart ? reshape(t, t.shape) : t);
-      // A convolution made x, so that it may find its sums over pixels beside the gradient.
+      // A convolution produces x, so the norm may compute the sums over pixels along with the gradient.
       const before = activation(leaves.x);
       const x = conv2d(before, leaves.last, { bias: leaves.lastBias, padding: 1, residual: before, scale: 0.7 });
       const skip = activation(leaves.skip);
@@ -78,21 +78,21 @@ describe.each(cards)('$label', ({ name, precision }) => {
     expect(largestOf(expected), what).toBeGreaterThan(1e-3);
   }
 
-  it('a norm that adds what its input has makes the bits of a norm that does not', () => {
+  it('a norm that adds to the gradient of its input is bit-identical to one that does not', () => {
     const [joined, apart] = [false, true].map((apart) => block({ apart, late: true }));
     for (const key of ['skip', 'gamma', 'beta', 'weight', 'bias', 'shortcut'])
       expect(joined.get(key), key).toEqual(apart.get(key));
-    // Of sums over pixels that the norm has found, which are added in another order.
+    // These use the sums over pixels that the norm computed, which are added in another order.
     for (const key of ['lastBias', 'last', 'x'])
       expectClose(joined.get(key) as Float32Array, apart.get(key) as Float32Array, 1e-5, key);
   });
 
-  it('gradients of parameters that wait are those of parameters that do not', () => {
+  it('deferred parameter gradients equal immediate ones', () => {
     const [late, prompt] = [true, false].map((late) => block({ apart: false, late }));
     for (const [key, expected] of prompt) expectClose(late.get(key) as Float32Array, expected, 1e-5, key);
   });
 
-  it('a second backward adds to what is there', () => {
+  it('a second backward adds to the existing gradients', () => {
     const weight = leaf([5, 7], 1, true);
     const bias = leaf([5], 2, true);
     const run = () =>
@@ -118,7 +118,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
   it.each([
     ['of several widths', 70, [64, 5, 130]],
     ['more than a table holds', 3, Array.from({ length: 100 }, (_, i) => 1 + (i % 3))],
-  ] as const)('layers on one tensor, %s, are products of their own', (_, rows, widths) => {
+  ] as const)('linear layers on one tensor, %s, match separate products', (_, rows, widths) => {
     const inputs = 40;
     const run = (together: boolean) => {
       const x = leaf([rows, inputs], 1);
@@ -153,17 +153,17 @@ describe.each(cards)('$label', ({ name, precision }) => {
       expect(values, `output ${i}`).toEqual(many.outputs[i]);
     });
     const [dx, ...rest] = one.gradients;
-    // In many, each part of it is rounded.
+    // With separate products, each part of dx is rounded.
     expectClose(dx, many.gradients[0], precision === 'bf16' ? 2e-2 : 1e-5, 'x');
     rest.forEach((values, i) => {
       expectClose(values, many.gradients[1 + i], 1e-5, `parameter ${i}`);
     });
   });
 
-  it('gradients() of values on the way are those of leaves in their place', () => {
+  it('gradients() of intermediate values equal those of leaves in their place', () => {
     const [n, size, c] = [2, 4, 16];
     const places = ['x', 'convolved', 'normed', 'joined', 'total', 'embedded'] as const;
-    /** @param cut the value that is a leaf instead */
+    /** @param cut the value that is replaced by a leaf */
     const run = (cut?: (typeof places)[number]) => {
       const leaves: Tensor[] = [];
       const own = (shape: Shape, seed: number) => {
@@ -181,13 +181,13 @@ describe.each(cards)('$label', ({ name, precision }) => {
         };
         const x = at('x', activation(own([n, size, size, c], 1)));
         const weight = own([c, 3, 3, c], 2);
-        // Its gradient is a factor times a tensor for the residual, and joins what the norm below finds.
+        // Its gradient is a scaled tensor from the residual, which is added to that of the norm before it.
         const convolved = at('convolved', conv2d(x, weight, { padding: 1, residual: x, scale: 0.7 }));
         const normed = at('normed', groupNorm(convolved, own([c], 3), own([c], 4), { groups: 4 }));
-        // Columns of one gradient go to each.
+        // Each part gets columns of one gradient.
         const joined = at('joined', concat([normed, convolved], 3));
         const total = at('total', conv2d(joined, own([c, 1, 1, 2 * c], 5)));
-        // Products that are made together.
+        // These products share a launch.
         const embedded = at('embedded', reshape(total, [n * size * size, c]));
         const layers = [3, 5].map((width, i) => ({ weight: own([width, c], 6 + i), bias: own([width], 8 + i) }));
         const outputs = linears(embedded, layers);
@@ -212,7 +212,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
     expect(device.memory().live - live).toBe(0);
   });
 
-  it('that have no grad to go to are refused before they are made', () => {
+  it('refuses a disposed grad before its gradient is computed', () => {
     const [x, weight] = [leaf([2, 4, 4, 16], 1), leaf([8, 3, 3, 16], 2, true)];
     weight.label = 'weight';
     weight.grad?.dispose();
@@ -229,7 +229,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
     for (const t of [x, weight]) t.dispose();
   });
 
-  it('that wait are freed when a rule fails', () => {
+  it('frees deferred gradients when a rule fails', () => {
     const broken = defineOp({
       name: 'broken',
       cpu: 'none',

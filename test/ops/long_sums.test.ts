@@ -1,7 +1,7 @@
 /**
- * Sums of many nearly equal numbers. Each addition to a large sum is rounded to the sum's last place, and where all terms are equal it is
- * always rounded the same way, so a sum of n terms one after another is off by up to n / 2 units. Sums are taken in short runs instead.
- * On every device and instruction set.
+ * Sums of many nearly equal numbers. Each addition to a large sum is rounded to the sum's last place, and always in the same direction
+ * if all terms are equal, so a sequential sum of n terms is off by up to n / 2 units. The kernels sum in short runs instead. Tested on
+ * every device and instruction set.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -22,7 +22,7 @@ const modes = [
   { name: 'wasm', precision: 'fp32' as const, exact: true, march: undefined, label: 'wasm' },
 ];
 
-/** Numbers whose sums are rounded the same way for long. */
+/** Numbers whose partial sums are rounded in the same direction for a long time. */
 const values = [0.1, 0.7, 1.2345].map(Math.fround);
 
 describe.each(modes)('$label', (mode) => {
@@ -31,7 +31,7 @@ describe.each(modes)('$label', (mode) => {
     device = await openTestDevice(mode.name, mode);
   }, 120_000);
 
-  /** The largest relative error of what `f` makes, against one number. */
+  /** The largest relative error of the result of `f`, whose elements should all equal one number. */
   const errorOf = (f: () => Tensor, want: number) =>
     scope(() => Math.max(...Array.from(f().dataSync(), (got) => Math.abs(got - want) / Math.abs(want))));
 
@@ -52,7 +52,7 @@ describe.each(modes)('$label', (mode) => {
         ).toBeLessThan(2e-6);
   });
 
-  test.each(values)('the gradient of what was broadcast to %d is within 2e-6', (value) => {
+  test.each(values)('the gradient of a broadcast operand is within 2e-6 for %d', (value) => {
     const error = scope(() => {
       const scale = full([32], 1, { device, requiresGrad: true });
       mul(full([5000, 32], value, { device }), scale).backward(full([5000, 32], 1, { device }));

@@ -1,4 +1,4 @@
-// What the cases of pooling leave out: NaN, ties, and windows that are refused.
+// Pooling beyond the case table: NaN, ties, and refused windows.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { ValueError } from '../../src/errors.ts';
@@ -13,7 +13,7 @@ describe.each(deviceNames)('%s', (name) => {
     device = await openTestDevice(name);
   }, 120_000);
 
-  it('a NaN in a window is its largest', () => {
+  it('the maximum of a window with a NaN is NaN', () => {
     const values = [1, Number.NaN, 2, 3, 4, 5, 6, Number.NaN];
     scope(() => {
       const y = maxPool2d(tensor(values, { shape: [1, 1, 8, 1], device }), { kernel: [1, 2] });
@@ -21,7 +21,7 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
-  it('of equal largest the first takes the gradient, of -infinity too', () => {
+  it('the first of equal maxima takes the gradient, also for -infinity', () => {
     const low = Number.NEGATIVE_INFINITY;
     const x = tensor([7, 7, 1, 7, low, low, low, low], { shape: [2, 2, 2, 1], device, requiresGrad: true });
     scope(() => {
@@ -32,7 +32,7 @@ describe.each(deviceNames)('%s', (name) => {
     x.dispose();
   });
 
-  it('refuses windows that may lie in the border alone, and sizes that are no whole numbers', () => {
+  it('refuses windows that may lie entirely in the padding, and sizes that are not whole numbers', () => {
     scope(() => {
       const x = zeros([1, 8, 8, 2], { device });
       expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow(ValueError);

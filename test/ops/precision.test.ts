@@ -1,4 +1,4 @@
-/** What the precisions of CUDA mean, beyond the cases: what is rounded, what is refused, and products of many tiles. */
+/** The precisions of CUDA beyond the case table: what is rounded, what is refused, and products of many tiles. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import type { CudaModule } from '../../src/device/module.ts';
@@ -20,7 +20,7 @@ import type { Tensor } from '../../src/tensor/tensor.ts';
 import { expectClose } from '../support/compare.ts';
 import { deviceModes, openTestDevice } from '../support/devices.ts';
 
-test('a precision that is not there, and one that the CPU has not, are refused', async () => {
+test('refuses an unknown precision, and one that the CPU does not support', async () => {
   await expect(openDevice('cpu', { precision: 'bf16' })).rejects.toThrow(
     'precision bf16 needs the device cuda; cpu computes in fp32',
   );
@@ -29,7 +29,7 @@ test('a precision that is not there, and one that the CPU has not, are refused',
   );
 });
 
-test('on the CPU bf16 is for storage', async () => {
+test('bf16 is a storage format on the CPU', async () => {
   const device = await openDevice('cpu');
   scope(() => {
     const x = cast(zeros([2, 2], { device }), 'bf16');
@@ -49,18 +49,18 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     [cpu, device] = [await openTestDevice('cpu'), await openTestDevice(name, { precision })];
   }, 120_000);
 
-  test('products of f32 tensors round their factors in tf32 alone', () => {
+  test('products of f32 tensors round their factors in tf32 only', () => {
     scope(() => {
       const x = tensor([[1 + 2 ** -12]], { device });
       const one = tensor([[1]], { device });
       expect(matmul(x, one).item()).toBe(precision === 'tf32' ? 1 : 1 + 2 ** -12);
-      // Ties go away from zero.
+      // Ties round away from zero.
       const tie = tensor([[1 + 2 ** -11]], { device });
       expect(matmul(tie, one).item()).toBe(precision === 'tf32' ? 1 + 2 ** -10 : 1 + 2 ** -11);
     });
   });
 
-  test('dtypes that do not go together are named', () => {
+  test('names incompatible dtypes', () => {
     scope(() => {
       const x = zeros([2, 2], { device });
       const half = cast(x, 'bf16');
@@ -73,7 +73,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     });
   });
 
-  test('the gradient of a tensor has its dtype, whatever multiplies it', () => {
+  test('the gradient of a tensor has its dtype, whatever it is multiplied by', () => {
     scope(() => {
       const x = cast(tensor([1, 2, 3], { device }), 'bf16').requireGrad();
       const y = cast(mul(add(x, x), 0.5), 'f32');
@@ -85,7 +85,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     });
   });
 
-  /** Numbers of bf16, so that every precision has the same products. */
+  /** Numbers representable in bf16, so that every precision has the same products. */
   const drawn = (shape: readonly number[], stream: number, on: Device) =>
     cast(cast(randn(shape, { device: on, seed: 5, stream }), 'bf16'), 'f32');
   const activation = (x: Tensor) => (x.device.precision === 'bf16' ? cast(x, 'bf16') : x);
@@ -112,8 +112,8 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     });
   }
 
-  // Which tile serves a product is a matter of speed: the sums are the same, term by term.
-  describe.each(precision === 'fp32' ? [] : ['large'])('%s tiles give the bits of small ones', () => {
+  // The choice of a tile only affects speed: the sums are the same, term by term.
+  describe.each(precision === 'fp32' ? [] : ['large'])('%s tiles are bit-identical to small ones', () => {
     const dtype = precision === 'bf16' ? 'bf16' : 'f32';
     const held = (shape: readonly number[], stream: number) => cast(drawn(shape, stream, device), dtype);
     const large = 128;
@@ -171,7 +171,7 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
     });
   });
 
-  test('a sum of many terms in parts', () => {
+  test('sums of many terms in parts match the CPU', () => {
     compare(
       [
         [4100, 5],

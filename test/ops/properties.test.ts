@@ -1,7 +1,7 @@
 /**
  * Properties of the ops over random shapes (odd sizes, broadcasting, extents of 1 and 0), driven by fast-check.
- * First every case of the table that can draw its own sizes: value and gradients against the reference. Then identities
- * between ops, which hold to the bit. RECTIFLOW_TEST_FULL=1 runs many more.
+ * First, values and gradients of every case with random sizes are compared with the reference; then identities between ops
+ * are checked, most of them bit by bit. RECTIFLOW_TEST_FULL=1 runs many more.
  */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -23,7 +23,7 @@ import type { Shape } from '../support/reference/index.ts';
 
 const runs = full ? 200 : 6;
 
-/** Whole numbers for a size to be drawn from; each shrinks towards the low end of what it is used for. */
+/** Whole numbers from which a size is drawn; each shrinks towards the low end of its range. */
 const choices = fc.array(fc.nat(9999), { minLength: 24, maxLength: 24 });
 
 function pickFrom(numbers: readonly number[]): Pick {
@@ -54,7 +54,7 @@ describe.each(deviceNames)('%s', (name) => {
     120_000,
   );
 
-  /** An identity between tensors of random shape: `got` and `want` must have equal bits, or be close when so said. */
+  /** An identity between tensors of random shape: `got` and `want` must be bit-identical, or within `tolerance` if given. */
   function identity(
     title: string,
     shape: (pick: Pick) => Shape,

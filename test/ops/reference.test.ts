@@ -1,4 +1,4 @@
-/** The reference itself, on numbers small enough to work out by hand. */
+/** The reference itself, on numbers small enough to check by hand. */
 import { expect, test } from 'vitest';
 import { expectClose } from '../support/compare.ts';
 import * as reference from '../support/reference/index.ts';
@@ -32,7 +32,7 @@ test('attention with equal scores is the mean of the values', () => {
   expectClose('attention', y.data, [3], { absolute: 1e-12 });
 });
 
-test('a linear combination weighs its stages and leaves x as it is', () => {
+test('a linear combination weights its stages and keeps x unchanged', () => {
   const [x, k0, k1] = [
     [1, 2],
     [10, 20],
@@ -50,7 +50,7 @@ test('group norm gives every group mean 0 and variance 1', () => {
   expect(first.reduce((total, value) => total + value * value, 0) / 4).toBeCloseTo(1, 12);
 });
 
-test('a filter goes both ways over a pixel, flipped, with the official padding', () => {
+test('a FIR filter is flipped, up and down, with the official padding', () => {
   const pixel = array64([1, 1, 1, 1], [64]);
   expect(numbers(reference.firResample(pixel, [1, 3], { padding: [1, 1] }))).toEqual([4, 12, 12, 36]);
   expect(numbers(reference.firUpsample(pixel, [1, 3, 3, 1]))).toEqual([36, 36, 36, 36]);
@@ -60,7 +60,7 @@ test('a filter goes both ways over a pixel, flipped, with the official padding',
   expect(numbers(reference.firDownsample(square, [1, 3]))).toEqual([36]);
 });
 
-test('windows of a 3 x 3 image with a border of one, and a row stretched with half-pixel centres', () => {
+test('pools windows of a 3 x 3 image with a padding of one, and resizes a row with half-pixel centres', () => {
   const x = array64([1, 3, 3, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
   const options = { kernel: [2, 2], stride: [2, 2], padding: [1, 1] } as const;
   expect(numbers(reference.maxPool2d(x, options))).toEqual([1, 3, 7, 9]);

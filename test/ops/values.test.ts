@@ -1,6 +1,6 @@
 /**
  * Every case of the table at all its sizes on every device under test: value and gradients against the float64
- * reference, and no memory left behind; on the CPU also with the kernels of lesser instruction sets.
+ * reference, and no leaked memory; on the CPU also with the kernels of lesser instruction sets.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -16,7 +16,7 @@ describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) =>
     device = await openTestDevice(name, mode);
   }, 120_000);
 
-  // Without fast algorithms only convolutions are anything else; of lesser instruction sets what is cut by the length of a vector.
+  // Without fast algorithms only convolutions differ; lesser instruction sets change kernels that depend on the vector length.
   const some = mode.march ? ['conv2d', 'matmul', 'attention', 'groupNorm', 'softmax', 'sum'] : ['conv2d'];
   const every = full || name.startsWith('cuda') || !(mode.exact || mode.march);
   const cases = casesIn(mode.precision).filter(({ op }) => every || some.includes(op));
@@ -24,7 +24,7 @@ describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) =>
   test.each(cases.map((definition) => ({ title: describeCase(definition), definition })))(
     '$title matches the reference',
     async ({ definition }) => {
-      // The reference of the larger sizes takes most of the time; of a lesser instruction set the first ones have to do.
+      // The reference takes most of the time at larger sizes; lesser instruction sets run the first sizes only.
       const sizes = mode.march && !full ? definition.check.slice(0, 2) : definition.check;
       for (const size of sizes) await checkCase(definition, size, device, 0);
       const before = device.memory().live;

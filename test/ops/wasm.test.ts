@@ -1,7 +1,7 @@
 /**
  * The case table on WebAssembly: values and gradients against the float64 reference with three threads, and the same bits
- * with 1, 2 and 3. The tolerances are those of the CPU, whose C it is. RECTIFLOW_TEST_DEVICES=wasm takes the other tests
- * of ops there too.
+ * with 1, 2 and 3. The tolerances are those of the CPU, because the kernels are the same C. RECTIFLOW_TEST_DEVICES=wasm runs the
+ * other tests of ops there too.
  */
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
 }, 120_000);
 
 test.each(casesIn('fp32').map((definition) => ({ title: describeCase(definition), definition })))(
-  '$title matches the reference, whatever the threads',
+  '$title matches the reference for any number of threads',
   async ({ definition }) => {
     for (const size of definition.check) await checkCase(definition, size, device, 0);
     const before = device.memory().live;

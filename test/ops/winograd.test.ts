@@ -1,7 +1,7 @@
 /**
- * Winograd's algorithms: each pass of each tile size against sums in float64, with the error that it may have; the same bits with
- * 1, 2 and 3 threads; and which convolutions take which algorithm. Shapes are in panels of channels, whose width is the
- * instruction set's.
+ * Winograd's algorithms: each pass of each tile size against sums in float64, within its error bound; the same bits with 1, 2 and 3
+ * threads; and which convolutions use which algorithm. Shapes are in panels of channels, whose width depends on the instruction
+ * set.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -27,7 +27,7 @@ interface Layer {
   n: number;
   height: number;
   width: number;
-  /** In panels. */
+  /** The numbers of channels in panels. */
   inputs: number;
   outputs: number;
   padding: number;
@@ -53,13 +53,13 @@ const layers: Record<string, Layer> = {
   'more channels than a block of them': layer(1, 35, 30, 5, 2),
 };
 
-/** Relative root mean square, and the largest error in parts of the largest value: over float64, inputs of N(0, 1). */
+/** Error bounds against float64 for N(0, 1) inputs: relative root mean square, and the largest error relative to the largest value. */
 const bounds: Record<Exclude<Algorithm, 'direct'>, { rms: number; largest: number }> = {
   winograd2: { rms: 2e-6, largest: 8e-6 },
   winograd4: { rms: 8e-6, largest: 3e-5 },
 };
 
-/** By instruction set: of each, devices of 1, 2 and 3 threads. */
+/** Devices of 1, 2 and 3 threads for each instruction set. */
 const sets = ['native', ...lesserSets];
 const devicesOf: Record<string, Device[]> = {};
 beforeAll(async () => {
@@ -67,7 +67,7 @@ beforeAll(async () => {
     devicesOf[march] = await Promise.all([1, 2, 3].map((threads) => openDevice('cpu', { threads, march })));
 }, 240_000);
 
-/** The three passes on the host, in float64, of f32 numbers. */
+/** The three passes on the host, computed in float64 from f32 numbers. */
 function reference(x: Float64Array, w: Float64Array, dy: Float64Array, shape: ConvShape): Float64Array[] {
   const { batch: n, height: h, width: wide, channels: c, outputHeight: outH, outputWidth: outW, outputs: k } = shape;
   const y = new Float64Array(dy.length);
@@ -143,7 +143,7 @@ describe.each(variants)('$algorithm, $march', ({ algorithm, march }) => {
   });
 });
 
-/** How far an output may be from a pixel that it depends on. */
+/** How far an output may be from a pixel that affects it. */
 const reach = { direct: 1, winograd2: 1, winograd4: 3 } as const;
 
 test.each(Object.entries(reach) as [keyof typeof reach, number][])(
@@ -155,7 +155,7 @@ test.each(Object.entries(reach) as [keyof typeof reach, number][])(
     const shape = convShapeOf([1, size, size, c], [c, 3, 3, c], { paddings: [1, 1] });
     const ones = [size * size * c, c * 9 * c, size * size * c].map((count) => new Float64Array(count).fill(1));
     let furthest = 0;
-    // Every place within a tile.
+    // The pixel takes every position within a tile.
     for (let place = 5; place < 9; place++) {
       const x = ones[0].slice();
       x[(place * size + place) * c] = Number.POSITIVE_INFINITY;
@@ -166,7 +166,7 @@ test.each(Object.entries(reach) as [keyof typeof reach, number][])(
         if (away <= 1) expect(values.some(Number.isFinite)).toBe(false);
         if (values.every(Number.isFinite)) continue;
         furthest = Math.max(furthest, away);
-        // A direct sum keeps what it is given.
+        // A direct sum stays infinite, without NaN.
         if (algorithm === 'direct') expect(values.every((v) => v === Number.POSITIVE_INFINITY)).toBe(true);
       }
     }
@@ -174,14 +174,14 @@ test.each(Object.entries(reach) as [keyof typeof reach, number][])(
   },
 );
 
-describe('which algorithm', () => {
+describe('choice of algorithm', () => {
   const shapeOf = (size: number, c: number, k: number, kernel = 3, stride = 1) => {
     const padding = kernel >> 1;
     const steps = { strides: [stride, stride], paddings: [padding, padding] } as const;
     return convShapeOf([4, size, size, c], [k, kernel, kernel, c], steps);
   };
 
-  test('the layers that hold most of the work go by Winograd, what he cannot do directly', () => {
+  test('uses Winograd for the most expensive layers, and direct sums for unsupported shapes', () => {
     const [device] = devicesOf.native;
     for (const pass of convPasses) {
       expect(algorithmFor(device, shapeOf(32, 128, 128), pass)).toBe('winograd4');
@@ -197,13 +197,13 @@ describe('which algorithm', () => {
     }
   });
 
-  test('an exact device sums directly', async () => {
+  test('uses direct sums on an exact device', async () => {
     const device = await openDevice('cpu', { threads: 1, exact: true });
     expect(device.exact).toBe(true);
     for (const pass of convPasses) expect(algorithmFor(device, shapeOf(32, 128, 128), pass)).toBe('direct');
   });
 
-  test("a table of the user's decides, and pixels of a tile beyond the image count against it", () => {
+  test("follows the user's tuning table, and counts pixels of tiles outside the image", () => {
     const rates = (direct: number, two: number, four: number) => ({
       direct: [[[direct]]],
       winograd2: [[[two]]],
@@ -221,7 +221,7 @@ describe('which algorithm', () => {
       expect(algorithmFor(device, shapeOf(16, panel, panel), 'forward')).toBe('winograd4');
       expect(algorithmFor(device, shapeOf(16, panel, panel), 'inputGradient')).toBe('direct');
       expect(algorithmFor(device, shapeOf(16, panel, panel), 'weightGradient')).toBe('winograd2');
-      // Of 6 x 6 pixels tiles of 4 x 4 use 36 of 64, of 5 x 5 those of 2 x 2 use 25 of 36.
+      // For 6 x 6 pixels, tiles of 4 x 4 use 36 of 64 pixels; for 5 x 5, tiles of 2 x 2 use 25 of 36.
       expect(algorithmFor(device, shapeOf(6, panel, panel), 'forward')).toBe('winograd2');
       expect(algorithmFor(device, shapeOf(5, panel, panel), 'forward')).toBe('winograd2');
       expect(algorithmFor(device, shapeOf(1, panel, panel), 'forward')).toBe('direct');
@@ -232,7 +232,7 @@ describe('which algorithm', () => {
 });
 
 test.each([undefined, ...lesserSets])(
-  'without input channels there is only the bias, with kernels for %s',
+  'a convolution without input channels gives the bias, with kernels for %s',
   async (march) => {
     const device = await openDevice('cpu', { march });
     const y = scope(() => {

@@ -1,5 +1,5 @@
-// A program in one file, by each bundler without configuration of ours, run where the package is not: kernels, the
-// WebAssembly module and its threads come out of the bundle; koffi is installed beside it.
+// A one-file program from each bundler without custom configuration, run where the package is not installed: kernels, the
+// WebAssembly module and its threads come out of the bundle; koffi is installed next to it.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ const modules = join(folder, 'node_modules');
 const installed = join(modules, 'rectiflow');
 const entry = join(folder, 'program.mjs');
 
-/** Has every entry but the commands as functions; convolves, whose source has headers in a folder above, on two threads. */
+/** Imports every entry point except rectiflow/run, and convolves on two threads; conv.c includes headers from a parent folder. */
 const program = `
 import { conv2d, openDevice, randn } from 'rectiflow';
 import 'rectiflow/fluent';
@@ -48,7 +48,7 @@ type Format = 'esm' | 'cjs';
 const ending = { esm: 'mjs', cjs: 'cjs' };
 const formats: Format[] = ['esm', 'cjs'];
 
-/** Writes the program as out/main.mjs or out/main.cjs. @returns what the bundler warns of */
+/** Writes the program as out/main.mjs or out/main.cjs. @returns the warnings of the bundler */
 type Bundler = (out: string, format: Format) => Promise<string[]>;
 
 async function byEsbuild(out: string, format: Format): Promise<string[]> {
@@ -67,7 +67,7 @@ async function byEsbuild(out: string, format: Format): Promise<string[]> {
 
 async function byRollup(out: string, format: Format): Promise<string[]> {
   const warnings: string[] = [];
-  // What the plugin node-resolve does with the names of the package; other packages stay outside.
+  // This does what the plugin node-resolve does with the names of the package; other packages stay external.
   const resolveId = (name: string) =>
     name.startsWith('rectiflow') ? join(installed, 'dist', name === 'rectiflow' ? 'index.js' : resolved(name)) : null;
   const bundle = await rollup({
@@ -75,7 +75,7 @@ async function byRollup(out: string, format: Format): Promise<string[]> {
     external: (name) => !name.startsWith('rectiflow') && !/^[./]/.test(name),
     plugins: [{ name: 'resolve', resolveId }],
     onwarn: ({ code, message }) => {
-      // Output of the TypeScript compiler.
+      // This warning comes from the output of the TypeScript compiler.
       if (code !== 'THIS_IS_UNDEFINED' && code !== 'CIRCULAR_DEPENDENCY') warnings.push(message);
     },
   });
@@ -94,7 +94,7 @@ async function byVite(out: string, format: Format, ssr: boolean): Promise<string
   const logger = vite.createLogger('silent');
   logger.info = () => {};
   logger.warn = (text) => {
-    // CommonJS has no such thing; the engine does without.
+    // CommonJS has no import.meta; the engine works without it.
     if (!text.includes('EMPTY_IMPORT_META')) warnings.push(text);
   };
   await vite.build({
@@ -124,7 +124,7 @@ function byWebpack(out: string, format: Format): Promise<string[]> {
         target: 'node',
         entry,
         context: folder,
-        // An optional package that is not installed.
+        // This is an optional package that is not installed.
         externals: { sharp: 'commonjs sharp' },
         ...(format === 'esm'
           ? { experiments: { outputModule: true }, output: { ...output, module: true, chunkFormat: 'module' } }
@@ -178,7 +178,7 @@ afterAll(() => {
 
 const cases = Object.keys(bundlers).flatMap((name) => formats.map((format) => [name, format] as const));
 
-it.each(cases)('%s, %s: the bundle has all it needs, and the same bits', async (name, format) => {
+it.each(cases)('%s, %s: the bundle is self-contained and gives the same bits', async (name, format) => {
   const out = join(folder, 'out', name, format);
   expect(await bundlers[name](out, format)).toEqual([]);
   const away = join(folder, 'away');
@@ -190,7 +190,7 @@ it.each(cases)('%s, %s: the bundle has all it needs, and the same bits', async (
   }
 });
 
-it('a program that opens no device has no kernels in its bundle', async () => {
+it('a program that opens no device bundles no kernels', async () => {
   const outfile = join(folder, 'alone.mjs');
   await esbuild.build({
     stdin: { contents: alone, resolveDir: folder },
@@ -203,7 +203,7 @@ it('a program that opens no device has no kernels in its bundle', async () => {
   expect(statSync(outfile).size).toBeLessThan(16_000);
 });
 
-it('without koffi the bundle says what to install, and computes on the device wasm', async () => {
+it('without koffi the bundle names what to install, and computes on the device wasm', async () => {
   const bare = mkdtempSync(join(tmpdir(), 'rectiflow-bare-'));
   for (const format of formats) {
     await byEsbuild(bare, format);

@@ -30,7 +30,7 @@ describe('npm run docs', () => {
     expect(status).toBe(0);
   }, 120_000);
 
-  it('covers what the package exports', () => {
+  it('covers the exports of the package', () => {
     const exported = Object.values(readJson('package.json').exports)
       .flatMap((entry) => (typeof entry === 'object' ? [(entry as { default: string }).default] : []))
       .map((path) => path.replace('./dist/', 'src/').replace(/\.js$/, '.ts'));
@@ -56,7 +56,7 @@ const pages = [
   'test/README.md',
   ...readdirSync(join(root, 'docs')).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : [])),
 ];
-/** Files that commands make, and where git does not keep them. */
+/** Folders that commands create and git ignores. */
 const made = ['bench/.opponents', 'bench/.venv'];
 
 describe.each(pages)('%s', (page) => {

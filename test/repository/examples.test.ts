@@ -1,4 +1,4 @@
-// Every file in examples/ runs as its first lines say.
+// Every file in examples/ runs as its first lines describe.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ function run(name: string, ...args: string[]) {
   return stdout;
 }
 
-it('are these', () => {
+it('the folder holds these files', () => {
   expect(readdirSync(folder).sort()).toEqual([
     'digits.mjs',
     'flow_2d.mjs',
@@ -42,13 +42,13 @@ it('digits: the loss falls, and samples are written as a grid', async () => {
   expect(new Set(data).size).toBeGreaterThan(100);
 }, 170_000);
 
-it('flow_2d', () => {
+it('flow_2d runs', () => {
   const printed = run('flow_2d.mjs');
   expect(printed).toMatch(/^step 0 {2}loss [\d.]+\nstep 500 {2}loss [\d.]+\n/);
   expect(Number(/energy distance ([\d.]+)/.exec(printed)?.[1])).toBeLessThan(0.02);
 }, 120_000);
 
-it('reflow_2d: reflow straightens, and one step of the distilled flow is as good as a hundred of the first', () => {
+it('reflow_2d: reflow straightens paths, and one step of the distilled flow matches a hundred of the first flow', () => {
   run('reflow_2d.mjs', 'report');
   const { stages } = JSON.parse(readFileSync(join(work, 'report/report.json'), 'utf8')) as ReportFigures;
   const [first, second, oneStep] = stages;
@@ -59,7 +59,7 @@ it('reflow_2d: reflow straightens, and one step of the distilled flow is as good
   expect(html.match(/<polyline/g)).toHaveLength(3 * 200);
 }, 180_000);
 
-it('flow_in_worker, then sampling_server on its checkpoint', async () => {
+it('flow_in_worker runs, then sampling_server on its checkpoint', async () => {
   expect(run('flow_in_worker.mjs', '20')).toMatch(
     /step 0 {2}loss .*\nstep 20 {2}loss .*\ndone: .*checkpoint_0\.safetensors; the main thread ticked all the while/,
   );

@@ -65,7 +65,7 @@ it('reports a violation of each kind, one line each, and nothing else', async ()
   expect((await violations(copy)).sort()).toEqual(expected.sort());
 });
 
-it('passes on these sources, as a program', () => {
+it('accepts these sources when run as a program', () => {
   const { status, stderr } = spawnSync(process.execPath, [layers], { encoding: 'utf8' });
   expect([status, stderr]).toEqual([0, '']);
 });
@@ -81,7 +81,7 @@ it('each line names only lines above it, and docs/design.md shows them all', asy
   expect(/^```\w*\n(.*?)\n```$/ms.exec(section)?.[1]).toBe(lattice);
 });
 
-it('biome reports circles of imports', () => {
+it('biome reports import cycles', () => {
   const circle = ['src/nn/cycle_a.ts', 'src/nn/cycle_b.ts'];
   writeFileSync(join(copy, circle[0]), `export { b } from './cycle_b.ts';\nexport const a = 1;\n`);
   writeFileSync(join(copy, circle[1]), `export { a } from './cycle_a.ts';\nexport const b = 1;\n`);

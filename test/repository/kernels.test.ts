@@ -1,5 +1,5 @@
 // Launch code declares each kernel's arguments; nothing checks a foreign call at run time, so the declarations are
-// compared here with the prototypes in the preprocessed sources. Also: what a source exports is declared.
+// compared here with the prototypes in the preprocessed sources. Also: every export of a source is declared.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
 
 const compiler = findCompiler();
-/** What an exported kernel of each language begins with, preprocessed, and how its sources end. */
+/** The text that begins an exported kernel of each language after preprocessing, and the extension of its sources. */
 const languages = {
   c: { begins: String.raw`visibility\("default"\), used\)\)\s+(void|double)`, ending: '.c', flags: [] },
   cuda: {
@@ -59,18 +59,18 @@ function prototypes(
     const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOf);
     found[name] = `${kinds.join(' ')}${returns === 'double' ? ' -> f64' : ''}`;
   }
-  // Every library has it, for the device: src/kernels/include/pool.h.
+  // Every library exports it for the device: see src/kernels/include/pool.h.
   delete found.pool_bind;
   return found;
 }
 
-test.each(Object.values(languages))('every source $ending is declared', ({ ending }) => {
+test.each(Object.values(languages))('every source with the ending $ending is declared', ({ ending }) => {
   const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith(ending));
   const declared = declaredModules().map(({ url }) => fileURLToPath(url));
   expect(sources.map((file) => join(headers, file)).filter((path) => !declared.includes(path))).toEqual([]);
 });
 
-test('inline assembly is in ptx.cuh and ptx_hopper.cuh alone, which include nothing', () => {
+test('only ptx.cuh and ptx_hopper.cuh contain inline assembly, and they include nothing', () => {
   const sources = readdirSync(headers, { recursive: true, encoding: 'utf8' }).filter((file) => /\.cuh?$/.test(file));
   const having = (pattern: RegExp) =>
     sources.filter((file) => pattern.test(readFileSync(join(headers, file), 'utf8').replace(/\/\*.*?\*\//gs, '')));

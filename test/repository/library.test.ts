@@ -1,4 +1,4 @@
-// Every program in docs/library.md runs as it stands there.
+// Every program in docs/library.md runs unchanged.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ const expected: [title: string, output: RegExp][] = [
   ['less memory', /^\[ 32, 32 \]\n$/],
 ];
 
-// A project that has the package installed.
+// This project has the package installed.
 const project = mkdtempSync(join(tmpdir(), 'rectiflow-library-'));
 mkdirSync(join(project, 'node_modules'));
 symlinkSync(root, join(project, 'node_modules/rectiflow'));
@@ -43,6 +43,6 @@ it.each(expected.map(([title, output], i) => [title, output, i] as const))(
   60_000,
 );
 
-it('has no other program', () => {
+it('contains no other program', () => {
   expect(programs).toHaveLength(expected.length);
 });

@@ -1,4 +1,4 @@
-// The package as it is published: packed, unpacked in an empty project beside nothing but its dependencies.
+// The package as it is published: packed, and unpacked in an empty project next to nothing but its dependencies.
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
@@ -31,7 +31,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const programs = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
 const { dependencies, exports, peerDependenciesMeta } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-/** "rectiflow", "rectiflow/nn", ...: what can be imported. */
+/** The entry points: "rectiflow", "rectiflow/nn", ... */
 const entries = Object.keys(exports)
   .filter((name) => name !== './package.json')
   .map((name) => `rectiflow${name.slice(1)}`);
@@ -53,7 +53,7 @@ beforeAll(() => {
   execFileSync('tar', ['-xzf', archive, '--strip-components=1', '-C', packed]);
 }, 120_000);
 
-it('is imported without any other package', () => {
+it('can be imported without any other package', () => {
   const names = entries.filter((name) => name !== 'rectiflow/run');
   const imports = names.map((name) => `await import('${name}');`).join('\n');
   const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${names.length}')`);
@@ -94,7 +94,7 @@ it("runs the README's programs", () => {
   expect(Number(got)).toBeLessThan(2 * Number(stated));
 });
 
-it('brings the command, its configurations and its data', () => {
+it('includes the command, its configurations and its data', () => {
   const bin = join(packed, 'bin/rectiflow.js');
   const { status, stderr } = spawnSync(
     process.execPath,
@@ -105,8 +105,8 @@ it('brings the command, its configurations and its data', () => {
   expect(status).toBe(0);
 });
 
-it('is a command right after a clone, from any folder of it', () => {
-  // What a commit of the working tree would hold, and its build; the packages are linked instead of installed.
+it('works as a command right after a clone, from any folder of it', () => {
+  // The clone holds the files that a commit of the working tree would hold, and its build; packages are linked instead of installed.
   const clone = mkdtempSync(join(tmpdir(), 'rectiflow-clone-'));
   const files = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
   const list = join(clone, 'files');
@@ -120,7 +120,7 @@ it('is a command right after a clone, from any folder of it', () => {
     clone,
   ]);
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
-  // The build of the clone is that of this folder, as far as its files are all in the clone; RECTIFLOW_TEST_FULL=1 makes it there.
+  // The build is copied from this folder, since the sources are the same; RECTIFLOW_TEST_FULL=1 builds it in the clone.
   if (full) execFileSync('npm', ['run', 'build'], { cwd: clone, stdio: 'ignore' });
   else cpSync(join(root, 'dist'), join(clone, 'dist'), { recursive: true });
   expect(statSync(join(clone, 'dist/cli/main.js')).mode & 0o111).toBe(0o111);
@@ -150,7 +150,7 @@ export async function work(): Promise<number> {
   return samples.length + config.optim.lr + (await readNpy('x.npy')).shape.length;
 }
 `;
-  /** A mistake a line, with the error that must meet it. */
+  /** One mistake per line, with the error that it must cause. */
   const mistakes: [line: string, code?: string][] = [
     ["import { cast, openDevice, sum, tensor } from 'rectiflow';"],
     ["import 'rectiflow/fluent';"],
@@ -177,13 +177,13 @@ export async function work(): Promise<number> {
   ];
   const expected = mistakes.flatMap(([, code], i) => (code === undefined ? [] : [`wrong.ts(${i + 1}): ${code}`]));
   const files = ['every.ts', 'right.ts', 'wrong.ts'];
-  // What a JavaScript program leaves to inference may be any.
+  // Types that a JavaScript program leaves to inference may be any.
   const javascript = { allowJs: true, checkJs: true, noImplicitAny: false, types: ['node'] };
 
   let project: string;
   let types: ModuleTypes;
 
-  /** An empty project that has the package with its dependencies, the peers that are types, and these files. */
+  /** An empty project with the package, its dependencies, its peer dependencies that are types, and these files. */
   function consumer(peers: readonly string[]): string {
     const folder = makeConsumer(packed, [...Object.keys(dependencies), ...peers]);
     const every = entries.map((name, i) => `import * as e${i} from '${name}';\nexport { e${i} };\n`);
@@ -201,12 +201,12 @@ export async function work(): Promise<number> {
 
   beforeAll(() => {
     const peers = Object.keys(peerDependenciesMeta).filter((name) => name.startsWith('@types/'));
-    // The one package that @types/node is made of besides itself.
+    // The only dependency of @types/node.
     project = consumer([...peers, 'undici-types']);
     types = new ModuleTypes(project, 'every.ts');
   }, 60_000);
 
-  it('are in order for each compiler and resolution, and find every mistake', async () => {
+  it('are valid for each compiler and module resolution, and find every mistake', async () => {
     const jobs = Object.keys(compilers).flatMap((compiler) =>
       resolutions.map((resolution) => ({ compiler, resolution, files }) as Compilation),
     );
@@ -218,25 +218,25 @@ export async function work(): Promise<number> {
   }, 300_000);
 
   it.each<[string, Partial<Compilation>, string[]]>([
-    ['of a browser beside those of Node', { options: { lib: ['es2022', 'dom'] } }, expected],
-    ['of the newest library', { options: { lib: ['esnext'], target: 'esnext', types: ['node'] } }, expected],
+    ['with browser types next to those of Node', { options: { lib: ['es2022', 'dom'] } }, expected],
+    ['with the newest library', { options: { lib: ['esnext'], target: 'esnext', types: ['node'] } }, expected],
     ['without strict', { options: { strict: false, exactOptionalPropertyTypes: false } }, expected],
     ...entries.map((name, i): [string, Partial<Compilation>, string[]] => [name, { files: [`only${i}.ts`] }, []]),
     ["the README's programs", { files: programs.map((_, i) => `readme${i}.js`), options: javascript }, []],
-  ])('are in order: %s', async (_, more, errors) => {
+  ])('are valid: %s', async (_, more, errors) => {
     expect(await compile(project, { compiler: '7.0', resolution: 'nodenext', files, ...more })).toEqual(errors);
   });
 
-  it('ask for @types/node where it is absent', async () => {
+  it('require @types/node if it is absent', async () => {
     const errors = await compile(consumer([]), { compiler: '7.0', resolution: 'nodenext', files: ['only0.ts'] });
     expect(errors).toContain('node_modules/rectiflow/dist/index.d.ts(1): TS2688');
   });
 
-  it('are any nowhere', () => {
+  it('contain no any', () => {
     expect(entries.flatMap((name) => types.anys(name))).toEqual([]);
   });
 
-  it('name files of declarations as JavaScript names them', () => {
+  it('refer to declaration files by the names of the JavaScript files', () => {
     const declarations = readdirSync(join(packed, 'dist'), { recursive: true, encoding: 'utf8' }).filter((name) =>
       name.endsWith('.d.ts'),
     );
@@ -250,7 +250,7 @@ export async function work(): Promise<number> {
       if (typeof entry === 'object') expect(Object.keys(entry as object)).toEqual(['types', 'default']);
   });
 
-  it('of the fluent methods are those that there are', () => {
+  it('declare exactly the fluent methods that exist', () => {
     const own = "Object.getOwnPropertyNames(Tensor.prototype).filter((name) => name !== 'constructor')";
     const { stdout } = node(
       `import { Tensor } from 'rectiflow'; const before = ${own}; await import('rectiflow/fluent');` +

@@ -7,7 +7,7 @@ const { findPhrases, patterns } = (await import(fileURLToPath(new URL('../../scr
   patterns: [pattern: RegExp, suggestion: string][];
 };
 
-/** A sentence with the phrase in it, and the phrase as it is reported: one at least for each pattern, in their order. */
+/** A sentence that contains the phrase, and the phrase as it is reported: at least one for each pattern, in their order. */
 const planted: [sentence: string, phrase: string][] = [
   ['Of a parameter: its values.', 'Of'],
   ['The table of a folder beside it.', 'beside'],
@@ -28,7 +28,7 @@ it('has a planted sentence for each pattern', () => {
   );
 });
 
-it.each(planted)('%s', (sentence, phrase) => {
+it.each(planted)('reports the phrase in: %s', (sentence, phrase) => {
   const [, suggestion] = patterns[planted.findIndex(([, planted]) => planted === phrase)];
   const files = {
     'a.ts': [`const a = 1;`, `/** ${sentence} */`],
@@ -46,7 +46,7 @@ it.each(planted)('%s', (sentence, phrase) => {
     ]);
 });
 
-it('finds a phrase that a line break divides', () => {
+it('finds a phrase across a line break', () => {
   expect(findPhrases('a.ts', '// The same command goes\n// on later.\n')).toEqual(
     ['"goes on", write "resumes", or "continues": // The same command goes'].map((message) => `a.ts:1: ${message}`),
   );

@@ -1,5 +1,5 @@
-// Reads files that unpack to much more than they are, in a process of its own: node --import jiti/register bomb_child.ts FOLDER
-// Prints one line of JSON: for each file what the error said, or what was read, and the most memory that all of it took.
+// Reads files that unpack to much more than their size, in a separate process: node --import jiti/register bomb_child.ts FOLDER
+// Prints one line of JSON: for each file the error or the result, and the peak memory of the process.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadCifar10, loadMnist } from '../../src/data/index.ts';

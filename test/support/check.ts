@@ -14,7 +14,7 @@ import { expectClose, largestOf } from './compare.ts';
 import { fill, type Input, integer, type Random, random } from './random.ts';
 import { type Array64, array64, directionalDerivative, partialDerivatives, type Shape } from './reference/index.ts';
 
-/** Elements of one input whose partial derivatives are compared; of a larger one a sample of them. */
+/** The most elements of an input whose partial derivatives are all compared, and the size of the sample for larger inputs. */
 const most = 48;
 const sampled = process.env.RECTIFLOW_TEST_FULL === '1' ? 24 : 4;
 
@@ -31,7 +31,7 @@ async function read(t: Tensor): Promise<Array64> {
 const single = new Float32Array(1);
 const bits = new Uint32Array(single.buffer);
 
-/** To the nearest number of bf16, of a number of f32. */
+/** Rounds an f32 number to the nearest bf16 number. */
 function roundToBf16(value: number): number {
   if (!Number.isFinite(value)) return value;
   single[0] = value;
@@ -39,28 +39,28 @@ function roundToBf16(value: number): number {
   return single[0];
 }
 
-/** Numbers whose products are exact in the device's precision. */
+/** Rounds numbers so that their products are exact in the device's precision. */
 function exactIn(device: Device, array: Array64): Array64 {
   return device.precision === 'fp32' ? array : array64(array.shape, array.data.map(roundToBf16));
 }
 
-/** The inputs as the op gets them: activations in bf16 where the device keeps them so. */
+/** The inputs of the op: activations are bf16 if the device stores them so. */
 function given(tensors: readonly Tensor[], { parameters = [] }: Case, { precision }: Device): Tensor[] {
   return tensors.map((t, i) =>
     precision === 'bf16' && t.dtype === 'f32' && !parameters.includes(i) ? cast(t, 'bf16') : t,
   );
 }
 
-/** What a case gave on the engine. */
+/** The results of a case on the engine. */
 export interface Execution {
   outputs: Array64[];
   dtypes: string[];
   cotangents: Array64[];
-  /** One per input; null where none arrived. */
+  /** One per input; null if the input has no gradient. */
   gradients: (Array64 | null)[];
 }
 
-/** Runs a case forward and backward on the engine; frees all it made. */
+/** Runs a case forward and backward on the engine, and frees all its tensors. */
 async function execute(
   definition: Case,
   size: unknown,
@@ -111,12 +111,12 @@ function probedElements(size: number, draw: Random): number[] {
   return [...chosen].sort((a, b) => a - b);
 }
 
-/** What the float64 reference says, which devices and their modes share; of the fixed seed alone, whose sizes come again. */
+/** Cached results of the float64 reference, shared by devices and modes; only for the fixed seed, whose sizes recur. */
 const answers = new WeakMap<Case, Map<string, unknown>>();
 
 function answersOf(definition: Case, key: string, seed: string | number): <T>(what: string, make: () => T) => T {
   const { reference, smooth = reference } = definition;
-  // One that is told what the engine drew says something else each time.
+  // A reference that receives the engine's random mask has a different result each time.
   if (seed !== 0 || reference.length > 2 || smooth.length > 2) return (_, make) => make();
   const known = answers.get(definition) ?? new Map<string, unknown>();
   answers.set(definition, known);
@@ -174,7 +174,7 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
     );
     if (elements.length === data.length) return;
 
-    // Errors of the elements add up like a random walk, of which four deviations are allowed.
+    // Errors of the elements add up like a random walk; four deviations are allowed.
     const direction = data.map(() => (draw() < 0.5 ? -1 : 1));
     const along = answer(`along ${which}`, () => directionalDerivative(f, arrays, cotangents, which, direction));
     const got = data.reduce((total, value, i) => total + value * direction[i], 0);
@@ -184,10 +184,10 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
   });
 }
 
-/** The inputs of the last run, which is often followed by one more of the same case. */
+/** The inputs of the last run, which another run of the same case often follows. */
 let drawn: { title: string; inputs: Input[]; arrays: Array64[] } | undefined;
 
-/** Runs a case forward and backward with inputs that depend on nothing but the case and the size. */
+/** Runs a case forward and backward with inputs that depend only on the case and the size. */
 export function runCase(definition: Case, size: unknown, device: Device): Promise<Execution> {
   const title = describeCase(definition, size);
   if (drawn?.title !== title) {

@@ -1,4 +1,4 @@
-// A TypeScript project that has the packed package installed: what each compiler says there, and what the types are.
+// A TypeScript project with the packed package installed: the errors of each compiler, and the types of the package.
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 export const compilers = { '5.9': 'typescript-5.9', '6.0': 'typescript', '7.0': 'typescript-native' } as const;
 export const resolutions = ['node16', 'nodenext', 'bundler'] as const;
 
-/** Whatever a careful project turns on. `types` stays empty, the default of TypeScript 6: nothing is included unasked. */
+/** The options of a strict project. `types` stays empty, the default of TypeScript 6: nothing is included implicitly. */
 export const strictest = {
   noEmit: true,
   skipLibCheck: false,
@@ -31,11 +31,11 @@ export interface Compilation {
   compiler: keyof typeof compilers;
   resolution: (typeof resolutions)[number];
   files: readonly string[];
-  /** Beyond those of `strictest`. */
+  /** Options in addition to those of `strictest`. */
   options?: object;
 }
 
-/** The folder of a new project. @param packed the unpacked package @param packages names of those installed beside it */
+/** The folder of a new project. @param packed the unpacked package @param packages names of those installed next to it */
 export function makeConsumer(packed: string, packages: readonly string[]): string {
   const project = mkdtempSync(join(tmpdir(), 'rectiflow-consumer-'));
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }\n');
@@ -50,13 +50,13 @@ export function makeConsumer(packed: string, packages: readonly string[]): strin
 
 let configurations = 0;
 
-/** Compiles files of a project. @returns "file.ts(3): TS2322", an error each; those in other packages' types are not ours */
+/** Compiles files of a project. @returns "file.ts(3): TS2322" for each error, except those in the types of other packages */
 export async function compile(
   project: string,
   { compiler, resolution, files, options }: Compilation,
 ): Promise<string[]> {
   const config = join(project, `tsconfig.${configurations++}.json`);
-  // Links are followed no further, so that the package finds its dependencies in the project.
+  // Links are not resolved, so that the package finds its dependencies in the project.
   const module = resolution === 'bundler' ? 'esnext' : resolution;
   const compilerOptions = { ...strictest, module, moduleResolution: resolution, preserveSymlinks: true, ...options };
   writeFileSync(config, JSON.stringify({ compilerOptions, files }));
@@ -86,7 +86,7 @@ export async function twoAtATime<Job, Result>(jobs: readonly Job[], run: (job: J
   return results;
 }
 
-/** What the compiler's interface knows of modules as one file of a project imports them. */
+/** The types of modules that one file of a project imports, by the compiler's API. */
 export class ModuleTypes {
   private readonly checker: ts.TypeChecker;
   private readonly source: ts.SourceFile;
@@ -113,7 +113,7 @@ export class ModuleTypes {
     return this.checker.getDeclaredTypeOfSymbol(this.resolved(symbol));
   }
 
-  /** Names of the properties of a type that can be called; not those that are symbols. */
+  /** Names of the callable properties of a type, without symbols. */
   methods(type: ts.Type): string[] {
     return type
       .getProperties()
@@ -154,13 +154,13 @@ export class ModuleTypes {
     return symbol.flags & ts.SymbolFlags.Alias ? this.checker.getAliasedSymbol(symbol) : symbol;
   }
 
-  /** The types that a type is made of; of those of other packages only their arguments. */
+  /** The types that a type consists of; for types of other packages only their arguments. */
   private parts(type: ts.Type): [type: ts.Type, step: string][] {
     if (type.isUnionOrIntersection()) return type.types.map((inner) => [inner, '']);
     const parts: [ts.Type, string][] = [];
     const { checker } = this;
     if ((type as ts.ObjectType).objectFlags & ts.ObjectFlags.Reference) {
-      // What iterables return and take besides their elements is any in the compiler's own library.
+      // The return and next types of iterables are any in the compiler's own library.
       const own = /^(Async)?(Itera|Generator)/.test(type.symbol?.name ?? '') ? 1 : Number.POSITIVE_INFINITY;
       for (const inner of checker.getTypeArguments(type as ts.TypeReference).slice(0, own)) parts.push([inner, '<>']);
     }

@@ -1,10 +1,10 @@
-/** Same inputs, same bits: comparing executions of a case bit by bit. */
+/** Compares executions of a case bit by bit. */
 import { expect } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import { type Case, describeCase } from '../cases/case.ts';
 import { type Execution, runCase } from './check.ts';
 
-/** The first output or gradient whose bits differ; undefined when there is none. */
+/** The first output or gradient whose bits differ, or undefined. */
 export function firstDifference(got: Execution, want: Execution): string | undefined {
   for (const part of ['outputs', 'gradients'] as const) {
     for (let i = 0; i < want[part].length; i++) {
@@ -17,7 +17,7 @@ export function firstDifference(got: Execution, want: Execution): string | undef
   }
 }
 
-/** Values and gradients of a case with 1, 2 and 3 threads have the same bits. */
+/** Expects the same bits of values and gradients of a case with 1, 2 and 3 threads. */
 export async function compareThreads(name: 'cpu' | 'wasm', definition: Case, size: unknown): Promise<void> {
   const one = await runCase(definition, size, await openDevice(name, { threads: 1 }));
   for (const threads of [2, 3]) {

@@ -1,6 +1,6 @@
 /**
  * The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu,cuda-emulated` by default.
- * A device that is asked for and cannot be opened fails its tests; nothing is skipped silently.
+ * A requested device that cannot be opened fails its tests; nothing is skipped silently.
  * `wasm` is not among them by default: `ops/wasm` runs the case table on it, `device/wasm` and `run/wasm` the rest.
  * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
  */
@@ -19,18 +19,18 @@ if (deviceNames.length === 0) throw new Error('RECTIFLOW_TEST_DEVICES names no d
 if (deviceNames.includes('cuda') && deviceNames.includes('cuda-emulated'))
   throw new Error('one process has one CUDA driver: name cuda or cuda-emulated in RECTIFLOW_TEST_DEVICES, not both');
 
-/** A device as it is opened for a test. */
+/** A device and the options with which a test opens it. */
 export interface DeviceMode {
   name: string;
   precision: Precision;
   exact: boolean;
-  /** Of cpu: the instruction set; undefined: the processor's own. */
+  /** The instruction set of the device cpu; by default that of the processor. */
   march?: string;
-  /** For titles. */
+  /** The name in test titles. */
   label: string;
 }
 
-/** Instruction sets below the processor's own, whose kernels have other vectors and other tiles, that it can run. */
+/** Lesser instruction sets that the processor can run, whose kernels use other vectors and tiles. */
 export const lesserSets: readonly string[] = process.arch === 'x64' ? ['x86-64-v3', 'x86-64-v2'].filter(runs) : [];
 
 function runs(march: string): boolean {
@@ -42,22 +42,22 @@ function runs(march: string): boolean {
   }
 }
 
-/** Each device in each precision that it has, and where convolutions have fast algorithms with and without them. */
+/** Each device in each precision that it supports, with and without fast convolution algorithms where it has any. */
 export const deviceModes: readonly DeviceMode[] = deviceNames.flatMap((name): DeviceMode[] =>
   name.startsWith('cuda')
     ? precisions.map((precision) => ({ name, precision, exact: true, label: `${name} in ${precision}` }))
     : [false, true].map((exact) => ({ name, precision: 'fp32', exact, label: exact ? `${name}, exact` : name })),
 );
 
-/** The device cpu with the kernels of other processors; the convolutions' fast algorithms among them. */
+/** The device cpu with the kernels of other processors, including fast convolution algorithms. */
 export const lesserModes: readonly DeviceMode[] = deviceNames.includes('cpu')
   ? lesserSets.map((march) => ({ name: 'cpu', precision: 'fp32', exact: false, march, label: `cpu as ${march}` }))
   : [];
 
-/** Longer tests: every random property runs many more times. */
+/** Whether to run the longer tests: every random property runs many more times. */
 export const full = process.env.RECTIFLOW_TEST_FULL === '1';
 
-/** Opens a device under test, or fails with what to change. */
+/** Opens a device under test, or fails with a remedy. */
 export async function openTestDevice(
   name: string,
   { precision, exact, march }: Partial<DeviceMode> = {},

@@ -22,7 +22,7 @@ function build(folder: string, name: string, source: string): string {
   return library;
 }
 
-/** The variables that choose the fakes, for this process or a child's. */
+/** The environment variables that select the fakes, for this process or a child process. */
 export function fakeCuda(): { LIBCUDA_PATH: string; LIBNVRTC_PATH: string } {
   const hash = createHash('sha256').update(sources);
   for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(join(sources, name)));

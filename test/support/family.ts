@@ -1,6 +1,6 @@
 /**
  * Members of the NCSN++ family against the official implementation on PyTorch: output and every gradient. The numbers are
- * fixtures/nn/family.*, made by make_family.py there, which says by which formula both sides fill weights and images.
+ * fixtures/nn/family.*, made by make_family.py there, which has the formula by which both sides fill weights and images.
  */
 import type { Device, Precision } from '../../src/device/device.ts';
 import { mul } from '../../src/kernels/elementwise.ts';
@@ -26,16 +26,16 @@ export interface Family {
   large: Record<string, { trainable: number; keys: number; sha256: string }>;
 }
 
-/** Of the largest output; of the norm of a parameter's gradient; of the largest norm, where a gradient is rounding alone. */
+/** Errors relative to the largest output, to the norm of a parameter's gradient, and, for a pure rounding error, to the largest norm. */
 const tolerances = {
   fp32: { output: 2e-5, gradient: 1e-4, rounding: 1e-6 },
-  // Factors of products are off by 2^-11, which some thirty layers add up like a random walk.
+  // Factors of products are off by 2^-11, which accumulates over about thirty layers like a random walk.
   tf32: { output: 4e-3, gradient: 1e-2, rounding: 1e-4 },
-  // The same with 2^-9, and every activation and its gradient is rounded.
+  // Here they are off by 2^-9, and every activation and its gradient is rounded.
   bf16: { output: 3e-2, gradient: 0.1, rounding: 1e-3 },
 };
 
-/** Those that are checked in a precision: of the rounded ones the presets', for which the tolerances are made. */
+/** The members checked in a precision; in rounded precisions only the presets, for which the tolerances are made. */
 export function membersIn({ members }: Family, precision: Precision): string[] {
   return Object.keys(members).filter((name) => precision === 'fp32' || ['ddpmpp', 'ncsnpp'].includes(name));
 }
@@ -120,7 +120,7 @@ function compareGradients(
     const norm = Math.sqrt(values.reduce((total, g) => total + g * g, 0));
     const product = values.reduce((total, g, i) => total + g * direction[i], 0);
     const [expectedNorm, expectedProduct] = summaries.slice(2 * k, 2 * k + 2);
-    // Softmax does not see a number added to all its scores: the gradient of a key's bias is rounding.
+    // Softmax is invariant to a number added to all its scores, so the gradient of a key's bias is pure rounding error.
     const rounding = names[k].endsWith('NIN_1.b');
     const allowed = rounding ? tolerance.rounding * largest : tolerance.gradient * expectedNorm;
     within(`${member}: norm of the gradient of ${names[k]}`, Math.abs(norm - expectedNorm), allowed);

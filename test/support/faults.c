@@ -1,10 +1,10 @@
-/* A disk that fails, for a process that is started with this library in LD_PRELOAD. Read from the environment at each call:
-     FAULT_PATH   part of the paths that are meant; without it nothing fails
+/* A disk that fails, for a process that is started with this library in LD_PRELOAD. These variables are read at each call:
+     FAULT_PATH   part of the paths that are affected; without it nothing fails
      FAULT_OP     write, rename, sync or any
-     FAULT_KIND   a number of errno; "short": every write stores half of what it is given; "kill": SIGKILL to the process;
+     FAULT_KIND   a number of errno; "short": every write stores half of its bytes; "kill": SIGKILL to the process;
                   "stop": SIGSTOP to the process, and the call happens when it is continued
-     FAULT_AT     the how manieth of those calls fails, from 1
-     FAULT_RUN    another value starts counting anew */
+     FAULT_AT     which of these calls fails, counted from 1
+     FAULT_RUN    a new value restarts the count */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char run[64];
 static long calls;
 
-/* 0: the call goes on; -1: it fails, with errno; 1: it is short. */
+/* 0: the call proceeds; -1: it fails, with errno; 1: it is short. */
 static int fault(const char *op, const char *path) {
   const char *part = getenv("FAULT_PATH"), *wanted = getenv("FAULT_OP"), *kind = getenv("FAULT_KIND");
   if (!part || !wanted || !kind || !strstr(path, part)) return 0;
@@ -42,7 +42,7 @@ static int fault(const char *op, const char *path) {
     pause();
   }
   if (!strcmp(kind, "stop")) {
-    /* To this thread: it does not get beyond here before. */
+    /* The signal goes to this thread, so that it does not run past this line. */
     raise(SIGSTOP);
     return 0;
   }

@@ -1,4 +1,4 @@
-/** A disk that fails by order, on Linux with a C compiler: test/support/faults.c says how it is told. */
+/** A disk that fails on request, on Linux with a C compiler: test/support/faults.c describes its settings. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const source = fileURLToPath(new URL('./faults.c', import.meta.url));
 const library = join(mkdtempSync(join(tmpdir(), 'rectiflow-faults-')), 'faults.so');
 
-/** Why there is none; undefined where the library is built. */
+/** Why the library is unavailable; undefined if it is built. */
 export const noFaults: string | undefined = build();
 
 function build(): string | undefined {
@@ -24,21 +24,21 @@ function build(): string | undefined {
 }
 
 export interface Fault {
-  /** Part of the paths that are meant. */
+  /** Part of the paths that are affected. */
   path: string;
   op: 'write' | 'rename' | 'sync' | 'any';
   kind: 'EIO' | 'ENOSPC' | 'short' | 'kill' | 'stop';
-  /** The how manieth of those calls, from 1. */
+  /** Which of these calls fails, counted from 1. */
   at: number;
 }
 
-/** The environment of a process in which it happens. */
+/** The environment of a process in which the fault happens. */
 export function faultEnvironment(fault?: Fault): NodeJS.ProcessEnv {
   const preloaded = { ...process.env, LD_PRELOAD: library };
   return fault ? { ...preloaded, ...faultVariables(fault) } : preloaded;
 }
 
-/** For a process that is started already: its variables are read at each call. */
+/** The variables of a fault, for a running process, which reads them at each call. */
 export function faultVariables({ path, op, kind, at }: Fault): Record<string, string> {
   const number = kind === 'EIO' || kind === 'ENOSPC' ? String(constants.errno[kind]) : kind;
   return { FAULT_PATH: path, FAULT_OP: op, FAULT_KIND: number, FAULT_AT: String(at) };

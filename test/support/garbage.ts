@@ -1,10 +1,10 @@
-// Calls every function of an entry point with arguments that it does not take, and says what came of it.
+// Calls every function of an entry point with arguments that it does not accept, and reports the outcome.
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RectiflowError } from '../../src/errors.ts';
 
-/** What the code of a caller's own object throws; it reaches the caller as it is. */
+/** An error thrown by a caller's own object, which must reach the caller unchanged. */
 export class OwnError extends Error {}
 
 const own = () => {
@@ -17,7 +17,7 @@ function detached(): Uint8Array {
   return bytes;
 }
 
-/** Values that few functions take. */
+/** Values that few functions accept. */
 export const garbage: readonly unknown[] = [
   undefined,
   null,
@@ -54,19 +54,19 @@ export const garbage: readonly unknown[] = [
 type Callable = (...values: readonly unknown[]) => unknown;
 
 export interface Walk {
-  /** Argument lists, by the name of the function, of which every beginning is tried with garbage behind it. */
+  /** Valid argument lists by function name; every prefix of them is tried with garbage after it. */
   valid?: Readonly<Record<string, readonly (readonly unknown[])[]>>;
-  /** Objects whose methods are called too. */
+  /** Objects whose methods are also called. */
   instances?: Readonly<Record<string, object>>;
   /** Functions that are not called, each with the reason. */
   excluded?: Readonly<Record<string, string>>;
 }
 
-/** Longer is a hang. */
+/** A call that takes longer (in milliseconds) counts as a hang. */
 const LIMIT = 5000;
 
 /**
- * What went wrong, one line a call: an error that is no RectiflowError, files that a refused call left, a call without an end.
+ * The faults, one line per call: an error that is not a RectiflowError, files left by a refused call, a call that does not end.
  * Works in an empty folder of its own.
  */
 export async function faultsOf(entry: Readonly<Record<string, unknown>>, walk: Walk = {}): Promise<string[]> {
@@ -137,7 +137,7 @@ function* argumentLists(valid: readonly (readonly unknown[])[]): Generator<reado
   for (const list of valid)
     for (let length = 1; length <= list.length; length++)
       for (const value of garbage) {
-        // In the place of one that is valid, and after it.
+        // Garbage replaces a valid argument, and follows it.
         if (length > 1 || list.length > 1) yield [...list.slice(0, length - 1), value, ...list.slice(length)];
         yield [...list.slice(0, length), value];
       }
@@ -165,7 +165,7 @@ async function faultOf(call: Callable, values: readonly unknown[], folder: strin
   return seconds * 1000 > LIMIT ? `took ${seconds.toFixed(1)} s` : undefined;
 }
 
-/** Frees what a call opened. */
+/** Frees the resources that a call opened. */
 async function closed(result: unknown): Promise<void> {
   if (typeof result !== 'object' || result === null) return;
   if ('close' in result && typeof result.close === 'function') await result.close();

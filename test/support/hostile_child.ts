@@ -1,6 +1,6 @@
-// Reads damaged and hostile files in a process of its own: node --import jiti/register hostile_child.ts FOLDER COUNT
-// Prints one line of JSON: what went wrong, and the time and memory that it took. The file that is being read stays in the
-// folder, so that a crash leaves it behind.
+// Reads damaged and hostile files in a separate process: node --import jiti/register hostile_child.ts FOLDER COUNT
+// Prints one line of JSON: the failures, the time and the memory. The file that is being read stays in the folder, so that it
+// is kept after a crash.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,11 +27,11 @@ export interface HostileReport {
   files: number;
   /** Files that were read in spite of their damage. */
   read: number;
-  /** Anything but a value or a RectiflowError, with the file's description. */
+  /** Any outcome except a value or a RectiflowError, with the file's description. */
   failures: string[];
   slowest: { what: string; milliseconds: number };
   maxMegabytes: number;
-  /** What lies in the folder that this program did not put there. */
+  /** Files in the folder that this program did not create. */
   left: string[];
 }
 
@@ -46,7 +46,7 @@ const readers: Record<string, (path: string) => Promise<unknown>> = {
   },
 };
 
-/** A good file to damage: whole, or a part of it that is wrapped again so that checksums hold. */
+/** A valid file to damage: whole, or a part of it that is packed again so that checksums are right. */
 interface Seed {
   name: string;
   kind: string;
@@ -96,7 +96,7 @@ async function seeds(): Promise<Seed[]> {
     { name: 'config.json', kind: 'json', bytes: Buffer.from(json) },
     ...['protocol 0', 'protocol 2', 'protocol 5'].map((name): Seed => {
       const bytes = Buffer.from(JSON.parse(Buffer.from(fixture('pickles.json')).toString())[name], 'base64');
-      // They hold bytes, which a .pth does not.
+      // These hold bytes objects, which a .pth does not.
       return {
         name,
         kind: 'pth',
@@ -115,7 +115,7 @@ async function seeds(): Promise<Seed[]> {
   ];
 }
 
-/** Where the headers of an archive begin. */
+/** The offsets of the headers of an archive. */
 function headersOf(tar: Buffer): number[] {
   const headers: number[] = [];
   for (let at = 0; tar[at] !== 0; ) {
@@ -126,7 +126,7 @@ function headersOf(tar: Buffer): number[] {
   return headers;
 }
 
-/** Packed, with checksums that are right where the headers were. */
+/** Packs an archive, with correct checksums at the offsets of the headers. */
 function packedTar(bytes: Uint8Array, headers: readonly number[]): Uint8Array {
   const tar = Buffer.from(bytes);
   for (const at of headers.filter((header) => header + 512 <= tar.length)) {
@@ -137,7 +137,7 @@ function packedTar(bytes: Uint8Array, headers: readonly number[]): Uint8Array {
   return gzipSync(tar, { level: 1 });
 }
 
-// The pickle of a file of PyTorch's, put back among its storages.
+// The pickle of a file written by PyTorch, packed again with its storages.
 function pickleOf(name: string): Promise<Seed> {
   return withZip(fixturePath(name), '.pth', async (archive) => {
     const entries: StoredEntry[] = [];
@@ -170,7 +170,7 @@ async function attempt({ what, kind, bytes, mustFail }: HostileFile): Promise<vo
   const path = join(folder, `file.${kind}`);
   writeFileSync(path, bytes);
   report.files++;
-  // Processor time: others may be busy on this machine.
+  // This is processor time, since other processes may be busy on this machine.
   const before = process.cpuUsage();
   try {
     await readers[kind](path);

@@ -1,14 +1,14 @@
-// Files made to do harm: to run code, to fill memory, never to end, to write elsewhere, to change every object.
+// Malicious files: they try to run code, fill memory, hang, write elsewhere, or change every object.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
 
 export interface HostileFile {
   what: string;
-  /** The ending of its name. */
+  /** The file extension. */
   kind: string;
   bytes: Uint8Array;
-  /** Given where it must be refused: what the message says. */
+  /** The message of the error, if the file must be refused. */
   mustFail?: RegExp;
 }
 
@@ -22,7 +22,7 @@ export interface RawEntry {
   crc?: number;
 }
 
-/** A zip archive whose fields may lie. */
+/** A zip archive whose fields may be false. */
 export function rawZip(entries: readonly RawEntry[], declaredCount = entries.length): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
@@ -321,7 +321,7 @@ function* others(folder: string): Generator<HostileFile> {
   yield { what: 'tar.gz: a bomb', kind: 'tar.gz', bytes: bomb, mustFail: /unpacks to more than/ };
 }
 
-/** All of them. @param folder where code that is run would leave a file named marker */
+/** All malicious files. @param folder where executed code would create a file named marker */
 export function* hostileFiles(folder: string): Generator<HostileFile> {
   yield* pickles(folder);
   yield* archives();

@@ -1,4 +1,4 @@
-// A small LMDB file made by its format (src/data/lmdb_pages.ts): one leaf page, values in overflow pages.
+// Makes a small LMDB file (the format is in src/data/lmdb_pages.ts): one leaf page, values in overflow pages.
 const PAGE = 4096;
 
 /** @param entries in the order of their keys, at most about a hundred */

@@ -1,4 +1,4 @@
-// Damaged copies of good bytes, drawn from a seed: what broken disks and hostile writers make of a file.
+// Damaged copies of valid bytes, drawn from a seed, as broken disks and hostile writers produce them.
 import { integer, type Random } from './random.ts';
 
 export interface Mutation {
@@ -30,7 +30,7 @@ const replaceRun: Change = (bytes, draw) => {
   return { what: `${length} bytes from ${at} replaced by ${value ?? 'noise'}`, bytes };
 };
 
-// Lengths and counts of 2, 4 and 8 bytes in either order.
+// Lengths and counts of 2, 4 and 8 bytes in either byte order.
 const blowUpLength: Change = (bytes, draw) => {
   const size = [2, 4, 8][integer(draw, 0, 2)];
   const at = integer(draw, 0, Math.max(0, bytes.length - size));
@@ -78,7 +78,7 @@ const remove: Change = (bytes, draw) => {
 
 const changes = [truncate, flipBits, flipBits, replaceRun, blowUpLength, blowUpLength, blowUpDigits, splice, remove];
 
-/** One change of a copy of the bytes. */
+/** A copy of the bytes with one change. */
 export function mutate(bytes: Uint8Array, draw: Random): Mutation {
   return changes[integer(draw, 0, changes.length - 1)](Buffer.from(bytes), draw);
 }

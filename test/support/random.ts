@@ -1,6 +1,6 @@
 /**
  * Deterministic inputs of the op tests. Every value is exact in f32, so that engine and reference start from the same
- * numbers. Generators keep away from kinks (relu at 0, ties of max): a central difference means nothing across one.
+ * numbers. Generators avoid kinks (relu at 0, ties of max), across which a central difference is meaningless.
  */
 import { type Array64, array64, count, type Shape } from './reference/array.ts';
 
@@ -21,7 +21,7 @@ export function random(seed: string | number): Random {
 /** A whole number in [low, high]. */
 export const integer = (draw: Random, low: number, high: number): number => low + Math.floor(draw() * (high - low + 1));
 
-/** What one input of a case is: its shape, how its values are drawn, and whether a gradient is asked for. */
+/** An input of a case: its shape, how its values are drawn, and whether it requires a gradient. */
 export interface Input {
   shape: Shape;
   dtype: 'f32' | 'i32' | 'bool';
@@ -61,7 +61,7 @@ export const lattice = (shape: Shape, offset = 0): Input =>
     each((draw) => integer(draw, -8, 8) / 4 + offset),
   );
 
-/** All different, in shuffled order, 1/8 apart: no ties for max. */
+/** Distinct values, 1/8 apart in shuffled order, so that max has no ties. */
 export const distinct = (shape: Shape): Input =>
   float(shape, (draw, size) => {
     const values = Array.from({ length: size }, (_, i) => (i - size / 2) / 8);

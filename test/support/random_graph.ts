@@ -1,7 +1,7 @@
 /**
- * Random computations with checkpointed parts in them, as data: they run as a plain graph or with checkpoint(). Leaves and
+ * Random computations with checkpointed parts, as data: they run as a plain graph or with checkpoint(). Leaves and
  * constants are -1, 0 and 1 and no op multiplies two results, so that every value and every gradient is a small whole number:
- * sums are exact in whatever order they are made, and two ways to run a computation must agree to the bit.
+ * sums are exact in any order, and two ways to run a computation must be bit-identical.
  */
 import type { Device } from '../../src/device/device.ts';
 import {
@@ -26,14 +26,14 @@ import {
 } from '../../src/index.ts';
 import type { Pick } from '../cases/case.ts';
 
-/** Operands are places in the list of what there is so far: the sources (constants, then leaves), inputs, results. */
+/** Operands are indices into the list of values so far: the sources (constants, then leaves), inputs, results. */
 export type Step =
   | { op: keyof typeof simple; a: number; b: number; source: number }
   | { op: 'part'; inputs: number[]; body: Step[]; outputs: number[] };
 
 export interface Program {
   steps: Step[];
-  /** Whose weighted sum is the loss. */
+  /** The values whose weighted sum is the loss. */
   ends: number[];
 }
 
@@ -54,13 +54,13 @@ const simple = {
   compared: (a: Tensor, b: Tensor) => cast(greater(a, b), 'f32'),
   placed: (a: Tensor) => broadcastTo(reshape(cast(argmax(a, { axis: 1 }), 'f32'), [2, 1]), SHAPE),
 };
-/** Drawn from; those that end no gradient more often. */
+/** The ops to draw from; those that propagate gradients occur more often. */
 const names = ['add', 'sub', 'mul', 'add', 'mul', ...Object.keys(simple)] as (keyof typeof simple)[];
 
 function drawSteps(pick: Pick, inputs: number, most: number, depth: number): Step[] {
   const steps: Step[] = [];
   let count = SOURCES + inputs;
-  // Late results more often.
+  // Later results are drawn more often.
   const place = () => Math.max(pick(0, count - 1), pick(0, count - 1));
   for (let left = pick(2, most); left > 0; left--) {
     if (depth === 0 || pick(0, 2) > 0) {
@@ -72,7 +72,7 @@ function drawSteps(pick: Pick, inputs: number, most: number, depth: number): Ste
     const body = drawSteps(pick, given.length, 4, depth - 1);
     const made =
       SOURCES + given.length + body.reduce((n, step) => n + (step.op === 'part' ? step.outputs.length : 1), 0);
-    // What a part gives are its inputs and its results, one perhaps twice.
+    // The outputs of a part are among its inputs and results, and may repeat.
     const outputs = Array.from({ length: pick(1, 3) }, () => pick(SOURCES, made - 1));
     steps.push({ op: 'part', inputs: given, body, outputs });
     count += outputs.length;
@@ -86,7 +86,7 @@ export function drawProgram(pick: Pick): Program {
   return { steps, ends: Array.from({ length: pick(1, 3) }, () => pick(SOURCES, count - 1)) };
 }
 
-/** Constants and leaves, the same each time. */
+/** Constants and leaves, which are the same each time. */
 export function sourcesOn(device: Device): Tensor[] {
   return Array.from({ length: SOURCES }, (_, i) => {
     const values = Float32Array.from({ length: 8 }, (_, j) => ((i * 7 + j * (i + 2)) % 3) - 1);

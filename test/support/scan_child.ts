@@ -1,6 +1,6 @@
-// Calls the public functions of the engine with arguments that they do not take, in a process of its own:
+// Calls the public functions of the engine with arguments that they do not accept, in a separate process:
 //   node --import jiti/register scan_child.ts DEVICE JOURNAL SEED RUNS
-// The journal holds the call that is being made, so that a call that ends the process is known. Prints a ScanReport.
+// The journal holds the current call, so that a call that ends the process can be identified. Prints a ScanReport.
 import { closeSync, openSync, writeSync } from 'node:fs';
 import fc from 'fast-check';
 import { describeValue } from '../../src/arguments.ts';
@@ -25,7 +25,7 @@ const [, , deviceName, journalPath, seed, runs] = process.argv;
 const device = await openDevice(deviceName, { threads: 1 });
 const { Tensor, cast, keep, randn, tensor, zeros } = engine;
 
-/** Fresh operands, since a call may dispose them. */
+/** Makes new operands, since a call may dispose them. */
 const operands = {
   matrix: () => randn([8, 8], { seed: 1 }),
   leaf: () => randn([8, 8], { seed: 2, requiresGrad: true }),
@@ -52,7 +52,7 @@ const operands = {
 } satisfies Record<string, () => unknown>;
 const operandNames = Object.keys(operands) as (keyof typeof operands)[];
 
-/** A plan of one argument: it is made anew for each call. */
+/** A recipe for one argument, which is made again for each call. */
 type Plan = { text: string; make: () => unknown };
 const plain = (value: unknown): Plan => ({ text: describeValue(value), make: () => value });
 const operand = (name: keyof typeof operands): Plan => ({ text: name, make: operands[name] });
@@ -74,7 +74,7 @@ const functions = [
   ...methodsOf('draw', flow.Draw.prototype, () => new flow.Draw({ seed: 1 })),
 ];
 
-/** The methods of a class, each called on an object of its own. */
+/** The methods of a class, each called on a new object. */
 function methodsOf(name: string, prototype: object, make: () => object) {
   return Object.getOwnPropertyNames(prototype)
     .filter((key) => key !== 'constructor' && !Object.getOwnPropertyDescriptor(prototype, key)?.get)
@@ -148,7 +148,7 @@ const planned: fc.Arbitrary<Plan> = fc.oneof(
   },
 );
 
-/** Calls that are right, of which one argument or one option at a time is replaced. */
+/** Valid calls, in which one argument or option at a time is replaced. */
 const [images, weight, vector, four, index, mask] = (
   ['images', 'weight', 'vector', 'four', 'index', 'mask'] as const
 ).map(operand);
@@ -272,7 +272,7 @@ function sumPlan(): Plan {
   return { text: 'sum(exp(leaf))', make: () => engine.sum(engine.exp(operands.leaf())) };
 }
 
-/** A right call with one thing replaced: an argument, or an option, or an option more. */
+/** A valid call with an argument or an option replaced, or with an extra option. */
 const damaged = fc
   .tuple(
     fc.constantFrom(...Object.keys(right)),
@@ -292,7 +292,7 @@ const damaged = fc
   });
 
 function withOption(plan: Plan, option: string, value: Plan): Plan {
-  // Two thousand million steps are a wish, not a mistake.
+  // Two billion steps are a valid request that would take too long, so it is not tried.
   if (option === 'steps' && value.text === String(2 ** 31)) return plan;
   return {
     text: `{ ...${plan.text}, ${option}: ${value.text} }`,
@@ -304,7 +304,7 @@ const journal = openSync(journalPath, 'w');
 const report: ScanReport = { functions: functions.length, calls: 0, refused: 0, faults: [] };
 const LIMIT = 5000;
 
-/** @param accepted whether a refusal is a fault too */
+/** @param accepted whether a refusal also counts as a fault */
 async function attempt(
   [name, call]: (typeof functions)[number],
   plans: readonly Plan[],
@@ -337,7 +337,7 @@ for (const [one, plans] of fc.sample(damaged, { seed: Number(seed), numRuns: Num
 for (const [name, calls] of Object.entries(right))
   for (const plans of calls)
     await attempt(functions.find(([known]) => known === name) as (typeof functions)[number], plans, true);
-// Nothing that was refused may have touched what lives on.
+// Refused calls must not have changed the shared operands.
 if (Math.abs(keep(engine.sum(operands.matrix())).item() - engine.sum(operands.matrix()).item()) > 0)
   report.faults.push('values changed');
 closeSync(journal);

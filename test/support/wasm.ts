@@ -1,4 +1,4 @@
-/** The WebAssembly module of the kernels, built if it is not of the sources as they are: `npm run build:wasm`. */
+/** Builds the WebAssembly module of the kernels if it is out of date, as `npm run build:wasm` does. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

@@ -1,4 +1,4 @@
-/** backward(): where it begins and where it ends, and what it refuses by name. */
+/** backward(): where it begins and ends, and what it refuses by name. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
@@ -67,7 +67,7 @@ describe('a cotangent', () => {
     expect(refusal(disposed)).toThrow('backward() used tensor f32 [2] after it was disposed');
   });
 
-  it('is left as it is, and may be used again', () => {
+  it('is not modified, and may be reused', () => {
     scope(() => {
       const [x, cotangent] = [leaf(), ones([2], { device })];
       const y = add(x, x);
@@ -82,7 +82,7 @@ describe('a cotangent', () => {
 });
 
 describe('backward()', () => {
-  it('of a leaf says that there is nothing to go through', () => {
+  it('of a leaf reports that there is no graph', () => {
     expect(inScope(() => leaf([1]).backward())).toThrow(
       'backward() of tensor f32 [1]: it is a leaf; begin at what was computed from it',
     );
@@ -101,7 +101,7 @@ describe('backward()', () => {
     });
   });
 
-  it('adds to a grad that was put there, which must be one', () => {
+  it('adds to a grad that the caller assigned, if it matches the leaf', () => {
     scope(() => {
       const x = leaf([3]);
       const put = (value: Tensor) => () => {
@@ -120,7 +120,7 @@ describe('backward()', () => {
     });
   });
 
-  it('names a leaf that was disposed, and one whose grad was', () => {
+  it('names a disposed leaf, and a leaf whose grad was disposed', () => {
     scope(() => {
       const x = leaf([3]);
       x.label = 'scale';
@@ -142,7 +142,7 @@ describe('backward()', () => {
 });
 
 describe('requiresGrad', () => {
-  it.each<Dtype>(['i32', 'u8', 'bool'])('is refused for %s, without memory that stays', (dtype) => {
+  it.each<Dtype>(['i32', 'u8', 'bool'])('is refused for %s without leaking memory', (dtype) => {
     const { live } = device.memory();
     const options = { device, dtype, requiresGrad: true };
     const message = `[requireGrad] expected a floating dtype: whole numbers have no gradient, got ${dtype}`;
@@ -159,7 +159,7 @@ describe('requiresGrad', () => {
     });
   });
 
-  it('can be given up by a leaf, and not by what was computed from one', () => {
+  it('can be cleared on a leaf, but not on a value computed from one', () => {
     scope(() => {
       const x = leaf();
       const y = exp(x);
@@ -175,10 +175,10 @@ describe('requiresGrad', () => {
   });
 });
 
-describe('memory that was written after the forward pass', () => {
+describe('memory that is written after the forward pass', () => {
   const message = 'backward() needs tensor';
 
-  it('of an operand that was saved refuses backward', () => {
+  it('of a saved operand makes backward throw', () => {
     expect(
       inScope(() => {
         const x = leaf();
@@ -189,7 +189,7 @@ describe('memory that was written after the forward pass', () => {
     ).toThrow(`[mul] ${message} f32 [2] as it was, and its memory was written after the op had run`);
   });
 
-  it('through a view refuses backward as well', () => {
+  it('through a view makes backward throw', () => {
     expect(
       inScope(() => {
         const x = leaf();
@@ -204,7 +204,7 @@ describe('memory that was written after the forward pass', () => {
   it.each<[string, (index: Tensor) => Tensor]>([
     ['gather', (index) => sum(gather(tensor([[1], [2]], { device, requiresGrad: true }), index))],
     ['crossEntropy', (index) => crossEntropy(tensor([[1], [2]], { device, requiresGrad: true }), index)],
-  ])('of the indices of %s refuses backward, which would write beyond its memory', (name, loss) => {
+  ])('of the indices of %s makes backward throw instead of writing out of bounds', (name, loss) => {
     expect(
       inScope(() => {
         const index = tensor([0, 0], { device, dtype: 'i32' });
@@ -215,7 +215,7 @@ describe('memory that was written after the forward pass', () => {
     ).toThrow(`[${name}] ${message} i32 [2]`);
   });
 
-  it('of a grad that is an operand refuses backward when another pass has added to it', () => {
+  it('of a grad used as an operand makes backward throw after another pass added to it', () => {
     expect(
       inScope(() => {
         const x = leaf();
@@ -227,7 +227,7 @@ describe('memory that was written after the forward pass', () => {
     ).toThrow(`[mul] ${message}`);
   });
 
-  it('of parameters refuses backward after an update of Adam', () => {
+  it("of parameters makes backward throw after Adam's update", () => {
     expect(
       inScope(() => {
         const linear = new Linear(2, 2);
@@ -246,7 +246,7 @@ describe('memory that was written after the forward pass', () => {
       (x, origin) =>
         groupNorm(x, ones([2], { device }), ones([2], { device }), { groups: 1, dropout: { p: 0.5, seed: 1, origin } }),
     ],
-  ])('of the origin of a mask of %s refuses backward', (name, masked) => {
+  ])('of the mask origin of %s makes backward throw', (name, masked) => {
     using origin = new Counter(device);
     expect(
       inScope(() => {
@@ -257,7 +257,7 @@ describe('memory that was written after the forward pass', () => {
     ).toThrow(`[${name}] backward() needs the origin of its mask as it was`);
   });
 
-  it('before the forward pass, or that was not saved, does not matter', () => {
+  it('has no effect if it was not saved, or was written before the forward pass', () => {
     scope(() => {
       const x = leaf();
       x.write(Float32Array.of(3, 4));

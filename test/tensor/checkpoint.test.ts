@@ -1,4 +1,4 @@
-// Activation checkpointing: the bits of the plain run, less memory, clear refusals.
+// Activation checkpointing: bit-identical to the plain run, with less memory and clear errors.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {
@@ -35,7 +35,7 @@ beforeAll(async () => {
 const leaf = (stream: number, shape = [5, 7]) => randn(shape, { seed: 4, stream, device, requiresGrad: true });
 const list = (t: Tensor | null) => Array.from((t as Tensor).dataSync());
 
-/** The value, and the gradients of `leaves`, which it takes away. */
+/** The value, and the gradients of `leaves`, which are cleared afterwards. */
 function outcome(leaves: readonly Tensor[], loss: () => Tensor): number[][] {
   return scope(() => {
     const value = loss();
@@ -53,7 +53,7 @@ type Parts = Tensor | Tensor[];
 const plain = (fn: (...inputs: Tensor[]) => Parts, inputs: Tensor[]) => fn(...inputs);
 const both = [plain, checkpoint as typeof plain];
 
-describe('has the value and the gradients of the plain run, to the bit', () => {
+describe('is bit-identical to the plain run in value and gradients', () => {
   it('for inputs used several times, and parameters reached through closures', () => {
     const [x, w, b] = [leaf(0), leaf(1, [7, 7]), leaf(2, [7])];
     const block = (h: Tensor, t: Tensor) => add(mul(silu(add(matmul(mul(h, t), w), b)), h), mul(b, t));
@@ -68,7 +68,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
     expect(results[1]).toEqual(results[0]);
   });
 
-  it('for several outputs, of which some are not used, some twice, one is whole numbers, one an input', () => {
+  it('for several outputs: unused, used twice, one of an integer dtype, one that is an input', () => {
     const [x, y] = [leaf(0), leaf(1)];
     const split = (a: Tensor, b: Tensor) => [
       mul(a, b),
@@ -88,7 +88,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
     expect(results[1]).toEqual(results[0]);
   });
 
-  it('for parts within parts, and where the same tensor is given twice', () => {
+  it('for nested parts, and for an input that is passed twice', () => {
     const [x, w] = [leaf(0), leaf(1, [7, 7])];
     const inner = (h: Tensor) => silu(matmul(h, w));
     const results = both.map((run) =>
@@ -112,11 +112,11 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
 
   it.each<[string, (h: Tensor, c: Tensor) => Tensor]>([
     ['a constant', (_, c) => mul(c, 2)],
-    ['what noGrad made', (h) => noGrad(() => exp(h))],
+    ['a result of noGrad', (h) => noGrad(() => exp(h))],
     ['a comparison', (h) => cast(greater(h, 0), 'f32')],
-    ['places', (h) => cast(argmax(h, { axis: 0 }), 'f32')],
-    ['an input that requires none', (_, c) => c],
-  ])('for another output that is %s, and meets a parameter outside', (_, other) => {
+    ['indices', (h) => cast(argmax(h, { axis: 0 }), 'f32')],
+    ['an input that requires no gradient', (_, c) => c],
+  ])('for a second output that is %s and is multiplied by a parameter outside', (_, other) => {
     const [x, w, c] = [leaf(0), leaf(1, [7]), randn([5, 7], { seed: 4, stream: 2, device })];
     const results = both.map((run) =>
       outcome([w], () => {
@@ -129,7 +129,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
     expect(x.grad).toBeNull();
   });
 
-  it('for gradients() of one leaf, without rules that lead to others only', () => {
+  it('for gradients() of one leaf, without running rules that only lead to others', () => {
     const [x, w] = [leaf(0), leaf(1)];
     const asked: boolean[][] = [];
     const noted = defineOp({
@@ -151,7 +151,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
     ]);
   });
 
-  it('for gradients(), which leaves every grad as it is', () => {
+  it('for gradients(), which changes no grad', () => {
     const [x, w] = [leaf(0), leaf(1, [7, 7])];
     const results = both.map((run) =>
       scope(() => gradients(sum(run((h) => matmul(silu(h), w), [x]) as Tensor), [w]).map(list)),
@@ -160,7 +160,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
     expect([x.grad, w.grad]).toEqual([null, null]);
   });
 
-  it('for a second backward through a graph that was retained', () => {
+  it('for a second backward through a retained graph', () => {
     const x = leaf(0);
     scope(() => {
       const loss = sum(checkpoint((h) => exp(h), [x]));
@@ -173,7 +173,7 @@ describe('has the value and the gradients of the plain run, to the bit', () => {
   });
 });
 
-it('works without recording, with every result checked, and where nothing requires a gradient', () => {
+it('works in noGrad, with every result checked, and when nothing requires a gradient', () => {
   const x = leaf(0);
   scope(() => {
     expect(noGrad(() => checkpoint((h) => exp(h), [x])).requiresGrad).toBe(false);
@@ -183,7 +183,7 @@ it('works without recording, with every result checked, and where nothing requir
   });
 });
 
-it('keeps inputs only, frees all of it in the end, and so does an exception in either run', () => {
+it('keeps only the inputs, and frees everything in the end, also after an exception in either run', () => {
   const x = randn([64, 1024], { seed: 1, device, requiresGrad: true });
   const bytes = 64 * 1024 * 4;
   const deep = (h: Tensor) => {
@@ -200,7 +200,7 @@ it('keeps inputs only, frees all of it in the end, and so does an exception in e
       return (device.memory().highWater - before) / bytes;
     }),
   );
-  // 64 activations, against 8 kept and 8 computed again, with gradients on the way.
+  // The plain run keeps 64 activations; this one keeps 8 and recomputes 8 at a time, plus intermediate gradients.
   expect(peaks[0]).toBeGreaterThan(64);
   expect(peaks[1]).toBeLessThan(24);
   x.grad?.dispose();
@@ -223,7 +223,7 @@ it('keeps inputs only, frees all of it in the end, and so does an exception in e
   expect(failing(1)).toThrow('thrown inside');
   calls = 0;
   expect(failing(2)).toThrow('thrown inside');
-  // A graph that is never run backward.
+  // This graph is never run backward.
   scope(() => {
     checkpoint(deep, [x]);
   });
@@ -265,7 +265,7 @@ describe('refuses', () => {
     ).toThrow(/\[checkpoint\] backward\(\) needs tensor f32 \[5, 7\] as it was/);
   });
 
-  it('a function that does something else in backward', () => {
+  it('a function that computes something else in backward', () => {
     const changing = (second: (h: Tensor) => Parts) =>
       refusal((x) => {
         let calls = 0;
@@ -285,7 +285,7 @@ describe('refuses', () => {
     ).toThrow(/use of tensor f32 \[5, 7\] with a gradient before, now it requires none/);
   });
 
-  it('a path that ends in an op without gradient, by its name', () => {
+  it('a path through an op without a gradient, and names the op', () => {
     const compared = (h: Tensor) => cast(greater(h, 0), 'f32');
     for (const body of [
       (x: Tensor) => sum(checkpoint(compared, [x])),

@@ -1,4 +1,4 @@
-/** What `tensor` and its siblings take, what they refuse, and how they say so. */
+/** What `tensor` and its siblings accept and refuse, and the messages of their errors. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as engine from '../../src/index.ts';
 import { type Device, openDevice, tensor } from '../../src/index.ts';
@@ -9,12 +9,12 @@ beforeAll(async () => {
   device = await openDevice('cpu');
 });
 
-/** Values by JavaScript callers, whom no compiler stops. */
+/** The module without types, as JavaScript callers see it. */
 const loose = engine as unknown as Record<string, (...values: unknown[]) => engine.Tensor>;
 const list = (t: engine.Tensor) => [...t.dataSync()];
 
 describe('data', () => {
-  it('of lists that hold themselves or one another are refused at once', () => {
+  it('refuses lists that contain themselves or one another without delay', () => {
     const self: unknown[] = [];
     self.push(self);
     const pair: unknown[] = [1];
@@ -38,7 +38,7 @@ describe('data', () => {
     ]);
   });
 
-  it('of nested lists have the lists’ shape', () => {
+  it('takes its shape from nested lists', () => {
     const cases: [data: Parameters<typeof tensor>[0], shape: number[]][] = [
       [5, []],
       [[], [0]],
@@ -63,12 +63,12 @@ describe('data', () => {
     [[[[1], [2]], [[3, 4]]], 'got a list of 1 at depth 1'],
     [[[1], 2], 'got 2 at depth 1'],
     [[1, [2]], 'got a list at depth 1'],
-  ])('ragged lists are refused: %j', (data, message) => {
+  ])('refuses ragged lists: %j', (data, message) => {
     expect(() => loose.tensor(data)).toThrow(ShapeError);
     expect(() => loose.tensor(data)).toThrow(message);
   });
 
-  it('a list that holds itself, or thousands of levels, are refused', () => {
+  it('refuses a list that contains itself or is nested thousands of levels deep', () => {
     const own: unknown[] = [];
     own.push(own);
     let deep: unknown = 1;
@@ -76,7 +76,7 @@ describe('data', () => {
     for (const data of [own, deep]) expect(() => loose.tensor(data)).toThrow('expected at most 64 axes');
   });
 
-  it('lists that hold one another many times, which stand for more than memory holds, are refused', () => {
+  it('refuses lists that repeat one another until they exceed memory', () => {
     const doubled = (times: number) => {
       let list: unknown = [1];
       for (let level = 0; level < times; level++) list = [list, list];
@@ -99,12 +99,12 @@ describe('data', () => {
     [undefined, 'got undefined'],
     [new BigInt64Array(2), 'got a BigInt64Array of 2'],
     [new DataView(new ArrayBuffer(4)), 'got an instance of DataView'],
-  ])('what is no number is named: %o', (data, message) => {
+  ])('names a value that is not a number: %o', (data, message) => {
     expect(() => loose.tensor(data)).toThrow(ArgumentError);
     expect(() => loose.tensor(data)).toThrow(`[tensor] expected data to be numbers, ${message}`);
   });
 
-  it('of bool are 0 and 1, from numbers, booleans and bytes', () => {
+  it('of dtype bool becomes 0 and 1, from numbers, booleans and bytes', () => {
     expect(list(tensor([2, 0, 256, 0.5, -1, Number.NaN], { dtype: 'bool' }))).toEqual([1, 0, 1, 1, 1, 1]);
     expect(list(loose.tensor([true, false], { dtype: 'bool' }))).toEqual([1, 0]);
     expect(list(tensor(Uint8Array.of(7, 0), { dtype: 'bool' }))).toEqual([1, 0]);
@@ -112,7 +112,7 @@ describe('data', () => {
     expect(list(engine.cast(tensor([2, 0], { dtype: 'bool' }), 'f32'))).toEqual([1, 0]);
   });
 
-  it('that an integer dtype does not hold are refused, and fractions are dropped', () => {
+  it('out of range of an integer dtype is refused, and fractions are truncated', () => {
     expect(list(tensor([1.9, -1.9, 2 ** 31 - 1], { dtype: 'i32' }))).toEqual([1, -1, 2 ** 31 - 1]);
     for (const [dtype, value] of [
       ['u8', 300],
@@ -126,7 +126,7 @@ describe('data', () => {
     }
   });
 
-  it('of a typed array that says to be longer than it is are those that are there', () => {
+  it('of a typed array with a false length has the real number of elements', () => {
     class Longer extends Float32Array {
       override get byteLength(): number {
         return 1e9;
@@ -136,17 +136,20 @@ describe('data', () => {
   });
 });
 
-it.each(['bf16', 'f16'] as const)('%s holds patterns of 16 bits, and no number that the host would write', (dtype) => {
-  expect(list(tensor(Uint16Array.of(0x3f80), { dtype }))).toEqual([0x3f80]);
-  expect(list(engine.zeros([1], { dtype }))).toEqual([0]);
-  for (const make of [
-    () => tensor([1], { dtype }),
-    () => engine.ones([1], { dtype }),
-    () => engine.full([1], 2, { dtype }),
-    () => engine.arange(0, 2, 1, { dtype }),
-  ])
-    expect(make).toThrow(DtypeError);
-});
+it.each(['bf16', 'f16'] as const)(
+  '%s is written as 16-bit patterns, and numbers from the host are refused',
+  (dtype) => {
+    expect(list(tensor(Uint16Array.of(0x3f80), { dtype }))).toEqual([0x3f80]);
+    expect(list(engine.zeros([1], { dtype }))).toEqual([0]);
+    for (const make of [
+      () => tensor([1], { dtype }),
+      () => engine.ones([1], { dtype }),
+      () => engine.full([1], 2, { dtype }),
+      () => engine.arange(0, 2, 1, { dtype }),
+    ])
+      expect(make).toThrow(DtypeError);
+  },
+);
 
 it.each(['tensor', 'zeros', 'ones', 'empty', 'full'])(
   '%s refuses an unknown dtype, option and device by name',
@@ -175,14 +178,14 @@ it.each([
   [[2 ** 53]],
   [[65536, 65536]],
   [new Array(65).fill(1)],
-])('a shape %o is refused', (shape) => {
+])('refuses the shape %o', (shape) => {
   for (const make of [loose.zeros, loose.empty, loose.ones]) expect(() => make(shape)).toThrow(engine.RectiflowError);
 });
 
 describe('options', () => {
   const x = () => engine.reshape(engine.arange(1, 5), [2, 2]);
 
-  it('axis and axes are both taken wherever one is, and not together', () => {
+  it('may be axis or axes, but not both', () => {
     for (const reduce of [loose.sum, loose.mean, loose.max])
       expect(list(reduce(x(), { axis: 1 }))).toEqual(list(reduce(x(), { axes: [1] })));
     for (const along of [loose.softmax, loose.logSoftmax, loose.argmax])
@@ -217,7 +220,7 @@ describe('options', () => {
     expect(call).toThrow(message);
   });
 
-  it('the callbacks of map and reduce are taken', () => {
+  it('are not confused with the extra arguments of map and reduce callbacks', () => {
     const all = [engine.full([2], -1), engine.full([2], 2)];
     expect(all.map(engine.relu).map(list)).toEqual([
       [0, 0],
@@ -241,7 +244,7 @@ describe('options', () => {
 describe('operands', () => {
   const x = () => engine.full([3], 1);
 
-  it.each([undefined, null, [1, 2], true, '2', {}, Symbol('s'), 1n])('%o is refused by every op of two', (odd) => {
+  it.each([undefined, null, [1, 2], true, '2', {}, Symbol('s'), 1n])('%o is refused by every binary op', (odd) => {
     for (const name of ['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'equal', 'less', 'greaterEqual']) {
       expect(() => loose[name](x(), odd)).toThrow(ArgumentError);
       expect(() => loose[name](odd, x())).toThrow('expected tensors or numbers, got');
@@ -250,20 +253,20 @@ describe('operands', () => {
     expect(() => loose.exp(odd)).toThrow('[exp] expected a tensor, got');
   });
 
-  it('a tensor of another copy of the package is recognised', () => {
+  it('may not belong to another copy of the package, and the error says so', () => {
     const foreign = { [Symbol.for('rectiflow.Tensor')]: true };
     for (const call of [() => loose.add(x(), foreign), () => loose.sum(foreign), () => loose.concat([x(), foreign], 0)])
       expect(call).toThrow('got a tensor of another copy of rectiflow');
   });
 
-  it('an object that only looks like a tensor is refused', () => {
+  it('refuses an object that only looks like a tensor', () => {
     const alike = Object.create(engine.Tensor.prototype);
     expect(() => loose.add(x(), alike)).toThrow(ArgumentError);
     const Constructor = engine.Tensor as unknown as new (...values: unknown[]) => unknown;
     expect(() => new Constructor({ device, address: 8 }, 0, [2], 'f32')).toThrow('tensors are made by tensor()');
   });
 
-  it('what kernels trust cannot be changed from outside', () => {
+  it('have read-only fields where kernels rely on them', () => {
     const t = x() as unknown as Record<string, unknown>;
     for (const key of ['shape', 'dtype', 'size', 'storage', 'byteOffset'])
       expect(() => {
@@ -274,7 +277,7 @@ describe('operands', () => {
     }).toThrow(TypeError);
   });
 
-  it('values are written by arrays of the dtype and size', () => {
+  it('accept writes of arrays with their dtype and size only', () => {
     const t = x();
     t.write(Float32Array.of(4, 5, 6));
     expect(list(t)).toEqual([4, 5, 6]);
@@ -283,7 +286,7 @@ describe('operands', () => {
   });
 });
 
-it('functions that take a function refuse anything else', () => {
+it('functions with a function argument refuse anything else', () => {
   for (const name of ['scope', 'noGrad', 'enableGrad', 'checkFinite'])
     expect(() => loose[name](5)).toThrow(`[${name}] expected its argument to be a function, got 5`);
   expect(() => loose.scope(async () => {})).toThrow('[scope] expected a synchronous function');

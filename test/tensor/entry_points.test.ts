@@ -1,6 +1,6 @@
 /**
- * Every public function either has its gradient or says why it has none: all exports of all entry points are in the op table or in
- * test/cases/entry_points.ts, and what is said there holds.
+ * Every public function either has a gradient or a reason for having none: all exports of all entry points are in the op table or in
+ * test/cases/entry_points.ts, and the statements made there hold.
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -20,7 +20,7 @@ const entries = Object.values<{ default?: string }>(exports).flatMap(({ default:
   return path ? [{ entry: path.replace(/\/index$/, ''), source: `../../src/${path}.ts` }] : [];
 });
 
-/** Ops whose gradients the case table checks against float64. */
+/** Ops whose gradients the case table compares with float64. */
 const inCases = new Set(
   cases
     .filter((definition) => definition.inputs(definition.check[0]).some(({ differentiable }) => differentiable))
@@ -40,14 +40,14 @@ test('the entry points are those of the package', () => {
   expect(entries.map(({ entry }) => entry).sort()).toEqual(Object.keys(claims).sort());
 });
 
-test.each(entries)('every export of $entry says what its gradient is', async ({ entry, source }) => {
+test.each(entries)('every export of $entry states its gradient', async ({ entry, source }) => {
   const methods = new Set(Object.getOwnPropertyNames(Tensor.prototype));
   const names = Object.keys(await import(source));
   expect(names.filter((name) => !(name in claims[entry]) && !(entry === 'index' && isChecked(name)))).toEqual([]);
-  // Errors come and go without a word on gradients.
+  // Error classes need no statement about gradients.
   const gone = Object.entries(claims[entry]).filter(([name, claim]) => !names.includes(name) && !isError(claim));
   expect(gone.map(([name]) => name)).toEqual([]);
-  // What an entry point hangs on tensors are the functions of the same names.
+  // The methods that an entry point adds to tensors are the functions of the same names.
   const added = Object.getOwnPropertyNames(Tensor.prototype).filter((name) => !methods.has(name));
   expect(added.filter((name) => !(name in claims.index) && !isChecked(name))).toEqual([]);
 });
@@ -59,7 +59,7 @@ const all = Object.entries(claims).flatMap(([entry, byName]) =>
 );
 const numbers = (t: Tensor) => t.dataSync() as Float32Array;
 
-describe('has the gradient of finite differences:', () => {
+describe('the gradient matches finite differences:', () => {
   const STEP = 1 / 256;
 
   /** The derivative along one direction of every leaf and parameter: by backward(), and by differences of the outputs. */
@@ -89,7 +89,7 @@ describe('has the gradient of finite differences:', () => {
         outputs().reduce((total, y, i) => y.reduce((sum, value, j) => sum + value * weights[i][j], total), 0);
       places.forEach(([name, t], i) => {
         const grad = t.grad;
-        // The time projection of a block is applied by whoever embeds the time.
+        // The network that embeds the time applies the time projection of a block.
         if (name.startsWith('timeProjection')) return expect(grad, name).toBeNull();
         expect(grad, `${name} has a gradient`).not.toBeNull();
         const along = numbers(grad as Tensor).reduce((sum, value, j) => sum + value * directions[i][j], 0);
@@ -117,7 +117,7 @@ describe('has the gradient of finite differences:', () => {
 
 const leaf = () => randn([2, 3], { seed: 3, device, requiresGrad: true });
 
-test.each(all.filter(({ claim }) => 'refused' in claim))('$title is refused by name', ({ claim }) => {
+test.each(all.filter(({ claim }) => 'refused' in claim))('$title refuses backward by name', ({ claim }) => {
   const { refused, run } = claim as Extract<Claim, { refused: string }>;
   scope(() => {
     const y = run(leaf());
@@ -134,9 +134,12 @@ test.each(all.filter(({ claim }) => 'unrecorded' in claim))('$title carries no g
   });
 });
 
-test.each(all.filter(({ claim }) => 'checkedIn' in claim))('$title is in the test that it names', ({ name, claim }) => {
-  const { checkedIn } = claim as Extract<Claim, { checkedIn: string }>;
-  const text = readFileSync(new URL(`../${checkedIn}`, import.meta.url), 'utf8');
-  expect(text).toMatch(new RegExp(`\\b${name}\\b`, 'i'));
-  expect(text).toMatch(/grad/i);
-});
+test.each(all.filter(({ claim }) => 'checkedIn' in claim))(
+  '$title is covered by the test that it names',
+  ({ name, claim }) => {
+    const { checkedIn } = claim as Extract<Claim, { checkedIn: string }>;
+    const text = readFileSync(new URL(`../${checkedIn}`, import.meta.url), 'utf8');
+    expect(text).toMatch(new RegExp(`\\b${name}\\b`, 'i'));
+    expect(text).toMatch(/grad/i);
+  },
+);

@@ -1,4 +1,4 @@
-/** Random graphs: with checkpointed parts as without, and the gradient of every value in them. */
+/** Random graphs: the same results with and without checkpointed parts, and the gradient of every value in them. */
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -19,7 +19,7 @@ const programs = fc.nat().map((seed) => {
 const runs = { numRuns: full ? 5000 : 400, seed: 2_016_04 };
 const list = (t: Tensor | null) => t && Array.from(t.dataSync());
 
-/** Values, what each says of gradients, and the gradients of the leaves, or the error. */
+/** The values, whether each requires a gradient, and the gradients of the leaves, or the error. */
 function outcome(program: Program, part: typeof inline): unknown {
   return scope(() => {
     const sources = sourcesOn(device);
@@ -34,20 +34,20 @@ function outcome(program: Program, part: typeof inline): unknown {
   });
 }
 
-test('checkpointed parts give the values, the gradients and the errors of the plain graph', () => {
+test('checkpointed parts give the same values, gradients and errors as the plain graph', () => {
   fc.assert(
     fc.property(programs, (program) => {
       expect(outcome(program, asPart)).toEqual(outcome(program, inline));
     }),
     runs,
   );
-  // The device keeps tables of shapes that it has met.
+  // The device caches tables of the shapes that it has seen.
   const { live } = device.memory();
   for (const program of fc.sample(programs, { ...runs, numRuns: 20 })) outcome(program, asPart);
   expect(device.memory().live).toBe(live);
 });
 
-test('gradients() of every value are those of a leaf in its place', () => {
+test('gradients() of every value equals the gradient of a leaf in its place', () => {
   fc.assert(
     fc.property(programs, (program) => {
       scope(() => {
@@ -55,7 +55,7 @@ test('gradients() of every value are those of a leaf in its place', () => {
         const { values, loss } = runProgram(program, sources, asPart);
         if (!loss.requiresGrad) return;
         const places = values.flatMap((t, i) => (t.requiresGrad ? [i] : []));
-        // Each is listed twice.
+        // Each value is listed twice.
         const inputs = [...places, ...places].map((i) => values[i]);
         const got = gradients(loss, inputs).map(list);
         const expected = places.map((place) =>

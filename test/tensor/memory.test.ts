@@ -1,4 +1,4 @@
-// What is in use, when there is no more: an out-of-memory error names the owners.
+// An out-of-memory error lists the owners of the memory in use.
 import { expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
@@ -17,7 +17,7 @@ it('lists parameters, moments and the results of ops by their bytes', async () =
     for (let i = 0; i < 3; i++) exp(x);
     mul(x, 2);
   });
-  // A card that has nothing left: the same device, whose memory says no.
+  // A full card is simulated by the same device with an allocator that fails.
   const { allocate } = device;
   device.allocate = () => {
     throw new OutOfMemoryError('out of memory: 1.0 MiB asked');
@@ -25,7 +25,7 @@ it('lists parameters, moments and the results of ops by their bytes', async () =
   try {
     const table = [
       '12.0 MiB in 3 of exp',
-      // The zeros, Adam's schedule and the ring of losses.
+      // These are the zeros, Adam's schedule and the ring of losses.
       '4.0 MiB in 3 of other',
       '4.0 MiB in 1 of mul',
       '2.0 MiB in 2 of moments of Adam',

@@ -1,4 +1,4 @@
-// What callers hand to the engine as options, and beside them: nothing is ignored in silence.
+// Options and extra arguments that callers pass to the engine: nothing is silently ignored.
 import { expect, it } from 'vitest';
 import * as data from '../../src/data/index.ts';
 import { ArgumentError } from '../../src/errors.ts';
@@ -37,7 +37,7 @@ const taken: [title: string, options: object][] = [
   ['a hidden property', Object.defineProperty({}, 'axis', { value: 0 })],
   ['fields of a class with methods', new Named()],
   ['accessors of a class', new Computed()],
-  ['an option that is undefined beside another', { axis: 0, axes: undefined }],
+  ['an undefined option next to another one', { axis: 0, axes: undefined }],
 ];
 
 it.each(taken)('options may be %s', (_, options) => {
@@ -75,7 +75,7 @@ function halves(message: string): [expected: string, got: string] {
   return [message.slice(0, at), message.slice(at + ', got '.length)];
 }
 
-it('a method of a class is an option where one has that name', () => {
+it('accepts a class method as the option of the same name', () => {
   const times: number[] = [];
   class Euler {
     readonly solver = 'euler';
@@ -88,7 +88,7 @@ it('a method of a class is an option where one has that name', () => {
   expect(times).toHaveLength(2);
 });
 
-it('a tensor of this copy is not called one of another', () => {
+it('does not describe a tensor of this copy as one of another copy', () => {
   expect(() => engine.concat(x() as never, 0)).toThrow('[concat] expected a list of tensors, got tensor f32 [2, 2]');
   expect(() => engine.checkpoint((h) => h, x() as never)).toThrow('a list of input tensors, got tensor f32 [2, 2]');
 });
@@ -102,7 +102,7 @@ it.each([0, 1, 'no', {}, null])('requiresGrad may not be %j', (value) => {
 const index = () => engine.tensor([0, 1], { dtype: 'i32', device });
 const images = () => engine.zeros([1, 4, 4, 2], { device });
 
-/** Arguments of other libraries behind those that a function takes. */
+/** Extra arguments that other libraries accept after those of our function. */
 const extra: [op: string, call: (...more: unknown[]) => unknown, more: unknown[]][] = [
   ['relu', bound(engine.relu, x), [undefined, { inplace: true }]],
   ['relu', bound(engine.relu, x), [undefined, undefined, 1]],
@@ -146,7 +146,7 @@ const extra: [op: string, call: (...more: unknown[]) => unknown, more: unknown[]
   ],
 ];
 
-/** The function with these arguments, those that are functions made at the call. */
+/** The function bound to these arguments; arguments that are functions are evaluated at the call. */
 function bound(f: (...values: never[]) => unknown, ...values: unknown[]): (...more: unknown[]) => unknown {
   return (...more) =>
     (f as (...v: unknown[]) => unknown)(...values.map((v) => (typeof v === 'function' ? v() : v)), ...more);
@@ -157,7 +157,7 @@ it.each(extra)('%s refuses arguments that it does not take', (op, call, more) =>
   expect(call).not.toThrow();
 });
 
-it('ops are callbacks of map and reduce', () => {
+it('ops work as callbacks of map and reduce', () => {
   const xs = [x(), x(), x()];
   expect(xs.map(engine.relu)).toHaveLength(3);
   expect(xs.map(engine.transpose)).toHaveLength(3);

@@ -1,4 +1,4 @@
-/** Random numbers by counter: Philox's published answers, the kernels against the host's twin bit by bit, and moments. */
+/** Counter-based random numbers: Philox's published answers, the kernels against the host's twin bit by bit, and moments. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { add } from '../../src/kernels/elementwise.ts';
@@ -31,12 +31,12 @@ const known = [
   ],
 ] as const;
 
-test.each(known)('philox %j %j', (counter, key, words) => {
+test.each(known)('philox matches the known answer for %j %j', (counter, key, words) => {
   expect(philox4x32(counter, key)).toEqual([...words]);
 });
 
-/** Bits of randn([4, 16], { seed: 42 }): what every device, compiler and version of this package must keep. */
-// biome-ignore format: eight a line
+/** The bits of randn([4, 16], { seed: 42 }), which every device, compiler and version of this package must reproduce. */
+// biome-ignore format: eight per line
 const pinned = [
   0xbf785e5a, 0x3e46aceb, 0xbf9e28cd, 0x3ff6433e, 0xbd95e014, 0x3e0e79fe, 0xbf8da732, 0x3ea7430a,
   0xbeac8648, 0xbf04ccb4, 0x3e1821e9, 0xbf7ec66f, 0xbec26cf0, 0xbf328692, 0xbf3fd08e, 0x3f361e54,
@@ -54,12 +54,12 @@ describe.each(deviceNames)('%s', (name) => {
     device = await openTestDevice(name);
   }, 120_000);
 
-  test('64 normals have their pinned bits', () => {
+  test('64 normals match their pinned bits', () => {
     using x = randn([4, 16], { device, seed: 42 });
     expect([...new Uint32Array((x.dataSync() as Float32Array).buffer)]).toEqual(pinned);
   });
 
-  test('samples are counted from an origin in memory, in values and in gradients', () => {
+  test('samples are counted from an origin in memory, for values and gradients', () => {
     using origin = new Counter(device);
     origin.set(2 ** 33 + 5);
     const counted = { seed: 3, first: 2, origin, stream: 9 };
@@ -79,7 +79,7 @@ describe.each(deviceNames)('%s', (name) => {
     expect(drawn(counted)).toEqual(drawn({ ...plain, first: 2 }));
   });
 
-  test('normals have the bits of the host, for any seed, sample and stream', () => {
+  test('normals are bit-identical to the host for any seed, sample and stream', () => {
     for (const [seed, first, stream] of [
       [0, 0, 0],
       [1234, 7, 3],
@@ -107,13 +107,13 @@ describe.each(deviceNames)('%s', (name) => {
     }
   });
 
-  test('a sample draws the same in any batch', () => {
+  test('a sample draws the same numbers in any batch', () => {
     using whole = randn([8, 33], { device, seed: 5 });
     using tail = randn([3, 33], { device, seed: 5, first: 5 });
     expect(Array.from(tail.dataSync())).toEqual(Array.from(whole.dataSync()).slice(5 * 33));
   });
 
-  test('moments of 2^20 normals and uniforms', () => {
+  test('2^20 normals and uniforms have the expected moments', () => {
     const count = 2 ** 20;
     const moments = (values: ArrayLike<number>, order: number) => {
       let sum = 0;

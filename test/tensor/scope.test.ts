@@ -1,4 +1,4 @@
-// cpu: who frees what
+// What scopes free and keep, on the CPU.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { keep, openDevice, openScope, scope, tensor, UseAfterFreeError } from '../../src/index.ts';
@@ -9,7 +9,7 @@ beforeAll(async () => {
   device = await openDevice('cpu');
 });
 
-test('a scope frees what it made and does not return, however deep the result is nested', () => {
+test('a scope frees everything created in it except its result, however deeply nested', () => {
   const before = device.memory().live;
   const made = scope(() => {
     const inner = scope(() => ({ list: [tensor([1]), tensor([2])], lost: tensor([3]).disposed }));
@@ -69,7 +69,7 @@ test('an open scope serves code that awaits', async () => {
   expect(device.memory().live).toBe(before);
 });
 
-test('use after free names the tensor and who wanted it', () => {
+test('use after free names the tensor and the op that used it', () => {
   const t = tensor([1, 2]);
   t.label = 'layer.weight';
   t.dispose();

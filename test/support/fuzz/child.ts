@@ -1,7 +1,7 @@
-// Reads mutants in a process of its own: node --import jiti/register child.ts SEED FOLDER RUNS
+// Reads mutants in a separate process: node --import jiti/register child.ts SEED FOLDER RUNS
 // RUNS is JSON, [[format, from, to, commands], ...]: the mutants from..to - 1 of a format, every `commands`th by a command
-// line too. A mutant is a function of seed, format and number. Tells its parent of each before it is read, and at the end of
-// each run what came of it.
+// line too. A mutant is a function of seed, format and number. Sends its parent a message before it reads each, and the outcome
+// at the end of each run.
 import { execFile } from 'node:child_process';
 import {
   closeSync,
@@ -30,7 +30,7 @@ export interface Outcome {
   refused: number;
   commands: number;
   failures: Failure[];
-  /** Of all that this process did so far. */
+  /** The peak memory of this process so far. */
   megabytes: number;
   slowest: { number: number; seconds: number };
 }
@@ -50,7 +50,7 @@ const [work, seeds, home] = ['mutant', 'seeds', 'home'].map((name) => join(folde
 const MOST_SECONDS = 5;
 const MOST_FAILURES = 10;
 
-/** Done once it is sent: a process that exits drops what is not. */
+/** Resolves once the message is sent, because a process that exits drops unsent ones. */
 function tell(message: Message): Promise<void> {
   return new Promise((resolve) => {
     if (process.send) process.send(message, () => resolve());
@@ -87,7 +87,7 @@ function listed(below = ''): string[] {
     return entry.isDirectory() ? [name, ...listed(name)] : [name];
   });
 }
-/** What every object of the language has. */
+/** The properties that every object has. */
 const inherited = () =>
   [Object, Array, Function, String, Map]
     .flatMap(({ prototype }) => Reflect.ownKeys(prototype))
@@ -95,7 +95,7 @@ const inherited = () =>
     .join();
 const before = inherited();
 
-/** What is wrong with a refusal; undefined where nothing is. */
+/** The fault of a refusal, or undefined. */
 function faultOf(error: unknown): string | undefined {
   if (error instanceof Refusal) return undefined;
   if (!(error instanceof RectiflowError)) return `threw ${(error as Error)?.stack ?? String(error)}`;
@@ -152,7 +152,7 @@ async function attempt({ read, leaves }: Format, files: Files): Promise<Result> 
   return { accepted, fault, reason, seconds };
 }
 
-/** The same by a command line: its exit status is 0, 1 or 2, and it says so in lines, never in a stack. */
+/** Reads it by a command: its exit status must be 0, 1 or 2, and its errors are lines of text, never a stack trace. */
 function command({ command: args = [], environment, leaves }: Format, files: Files): Promise<string | undefined> {
   lay(files);
   const names = listed();
@@ -183,7 +183,7 @@ function command({ command: args = [], environment, leaves }: Format, files: Fil
   });
 }
 
-/** Laid anew: reading may have changed it, and a copy of it would fill up what is sparse. */
+/** Writes the mutant again: reading may have changed it, and a copy of a sparse file would fill its holes. */
 function keep(format: string, number: number, files: Files): string {
   const path = join(folder, 'failures', `${format.replaceAll(/\W+/g, '_')}-${number}`);
   lay(files, path);

@@ -1,4 +1,4 @@
-// Mutants of containers whose checksums and lengths are made right again, so that what lies within is reached.
+// Mutants of containers with corrected checksums and lengths, so that readers reach their contents.
 import { crc32, deflateRawSync, deflateSync, gunzipSync, gzipSync, inflateRawSync, inflateSync } from 'node:zlib';
 import { type RawEntry, rawZip } from '../hostile_files.ts';
 import { borders, type Draw, dims, jsonText, mutateBytes, mutateJson, names, truncate, writeBorder } from './draw.ts';
@@ -10,7 +10,7 @@ export interface ZipMember {
   bytes: Bytes;
 }
 
-/** The members of a sound archive. */
+/** The members of a valid archive. */
 export function unzip(file: Uint8Array): ZipMember[] {
   const bytes = Buffer.from(file);
   const end = bytes.lastIndexOf('PK\x05\x06');
@@ -377,7 +377,7 @@ function pngChunk(type: string, body: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Packs again by gzip, with a header or an end that may lie, in several parts, or with more behind. */
+/** Packs again by gzip, with a header or an end that may be false, in several parts, or with trailing data. */
 export function mutateGzip(draw: Draw, plain: Uint8Array): Bytes {
   const packed = Buffer.from(gzipSync(plain, { level: draw.pick([0, 1, 9]) }));
   const half = plain.length >> 1;
@@ -444,7 +444,7 @@ export function mutateTar(draw: Draw, file: Uint8Array): Bytes {
   return mutateGzip(draw, tar);
 }
 
-/** Writes a text into a header of tar and makes its checksum right. */
+/** Writes a text into a tar header and corrects its checksum. */
 function field(tar: Bytes, head: number, at: number, length: number, text: string): Bytes {
   tar.fill(0, head + at, head + at + length);
   tar.write(text, head + at, length, 'latin1');

@@ -1,4 +1,4 @@
-// Random choices of a mutant, and the values that readers stumble over.
+// Random choices of a mutant, and values that often break readers.
 import { integer, type Random, random } from '../random.ts';
 
 export class Draw {
@@ -20,7 +20,7 @@ export class Draw {
     return this.next() < share;
   }
 
-  /** One of several ways, each as likely as it weighs. */
+  /** One of several ways, with probability proportional to its weight. */
   oneOf<T>(ways: readonly (readonly [weight: number, way: () => T])[]): T {
     let left = this.next() * ways.reduce((sum, [weight]) => sum + weight, 0);
     for (const [weight, way] of ways) {
@@ -64,7 +64,7 @@ export const names = [
   ],
 ];
 
-/** JSON that is written as it stands. */
+/** JSON text that is written unchanged. */
 export class Raw {
   readonly text: string;
 
@@ -125,7 +125,7 @@ export function jsonText(value: unknown): string {
   return JSON.stringify(value) ?? 'null';
 }
 
-/** A JSON file of a mutated value; sometimes damaged as a text, or in another encoding. */
+/** A JSON file of a mutated value, sometimes with damaged text or in another encoding. */
 export function jsonFile(draw: Draw, value: unknown, share = draw.pick([0.01, 0.03, 0.1])): Buffer {
   const text = jsonText(mutateJson(draw, value, share));
   return draw.oneOf([
@@ -157,7 +157,7 @@ export function mutateBytes(draw: Draw, original: Uint8Array, most = 3): Buffer 
   return bytes;
 }
 
-/** Writes a border value as an integer of `size` bytes at a place, in either order unless one is asked for. */
+/** Writes a border value as an integer of `size` bytes at a place, in a random byte order unless one is given. */
 export function writeBorder(
   draw: Draw,
   bytes: Buffer,

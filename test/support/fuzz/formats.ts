@@ -1,4 +1,4 @@
-// The formats that this package reads: for each a sound file, mutants of it, and all that reads it.
+// The formats that this package reads: for each a valid file, mutants of it, and all functions that read it.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -86,7 +86,7 @@ export type Files = Record<string, Content>;
 export interface Format {
   whole: Files;
   mutate(draw: Draw): Files;
-  /** Reads what lies in the folder in every way that the package has. @throws RectiflowError for what it refuses */
+  /** Reads the files in the folder with every reader of the package. @throws RectiflowError for what it refuses */
   read(folder: string): Promise<unknown>;
   /** Names that reading leaves in the folder. */
   leaves?: RegExp;
@@ -104,7 +104,7 @@ const array = (shape: number[], scale = 1): ArrayFile & { data: Float32Array } =
 });
 const json = (value: unknown): Bytes => Buffer.from(JSON.stringify(value));
 
-/** @param folder for files that are made on the way */
+/** @param folder for temporary files */
 export async function makeFormats(folder: string, device: Device): Promise<Record<string, Format>> {
   const made = async (name: string, write: (path: string) => Promise<unknown>): Promise<Bytes> => {
     await write(join(folder, name));
@@ -730,7 +730,7 @@ function renameFolder(store: Files, name: string): void {
   }
 }
 
-/** What is a mutant already is changed as bytes. */
+/** A file that is already a mutant is changed as bytes. */
 function mutateManifest(draw: Draw, bytes: Uint8Array): Bytes {
   const text = Buffer.from(bytes).toString();
   if (!/^\{\n {2}"format"/.test(text)) return mutateBytes(draw, bytes);
@@ -749,7 +749,7 @@ function filesBelow(root: string, as: string): Files {
   );
 }
 
-/** What a program of a configuration may do but end. */
+/** Configuration programs that misbehave in every way except running for ever. */
 const modules = [
   'throw null',
   'throw "x\\ny\\x1b[31m"',
@@ -816,7 +816,7 @@ function textFormats({ config: whole, checkpoint }: Owned): Record<string, Forma
     'configuration (.js, .ts)': {
       whole: { 'whole.mjs': Buffer.from('export default { base: "digits" }') },
       mutate: (draw) => {
-        // A module is run once under each name.
+        // A module runs only once under each name.
         const name = `m${draw.int(0, 2 ** 40)}.${draw.pick(['mjs', 'ts', 'mts', 'js'])}`;
         const program = Buffer.from(draw.pick(modules));
         return { [name]: draw.chance(0.9) ? program : mutateBytes(draw, program, 1) };
@@ -1018,7 +1018,7 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
         if (cache.reason) throw new Error(cache.reason);
         const text = () => readFileSync(join(folder, 'k.sum'), 'utf8').trim();
         const found = cache.find('k');
-        // No library is ever loaded here: that its sum is right is all that is looked at.
+        // No library is loaded here; only its checksum is verified.
         if (found === undefined) throw new Refusal('is not in the cache');
         if (sum(readFileSync(found)) !== text()) throw new Error('a binary of another sum is found');
       },
@@ -1044,10 +1044,10 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
   };
 }
 
-/** A refusal of a reader that says so by undefined. */
+/** The error for a reader that refuses by returning undefined. */
 export class Refusal extends Error {}
 
-/** A command line that reads the data set of the folder it is run in. */
+/** A command line that reads the data set in its working directory. */
 function statisticsOf(dataset: string): string[] {
   return `stats --config digits --config.data.dataset ${dataset} --config.data.root_path . --config.eval.features pixels --out y.npz`.split(
     ' ',

@@ -1,4 +1,4 @@
-// Mutants of pickles by their operations, so that most of them still are pickles.
+// Mutants of pickles by operation, so that most of them are still pickles.
 import { borders, type Draw, mutateBytes, names } from './draw.ts';
 
 type Bytes = Buffer;
@@ -9,7 +9,7 @@ const counted: Record<string, number> = { T: 4, U: 1, X: 4, B: 4, C: 1, '\x8a': 
 Object.assign(counted, { '\x8e': 8, '\x96': 8 });
 const lines: Record<string, number> = { F: 1, I: 1, L: 1, S: 1, V: 1, P: 1, c: 2, i: 2, g: 1, p: 1 };
 
-/** The operations of a sound pickle, each with its argument, and where it ends. */
+/** The operations of a valid pickle, each with its argument, and where it ends. */
 export function operationsOf(bytes: Bytes, start = 0): { operations: Bytes[]; end: number } {
   const operations: Bytes[] = [];
   for (let at = start; at < bytes.length; ) {
@@ -57,7 +57,7 @@ const globals = [
   ...['numpy._core.numeric\n_frombuffer', '_codecs\nencode', 'pathlib\nPosixPath', 'builtins\nbytes', 'os\nsystem'],
   ...['builtins\neval', 'posix\nsystem', '__proto__\nconstructor', 'x\x1b[1m\ny'],
 ];
-/** Operations without an argument, sets and what is refused among them. */
+/** Operations without an argument, including sets and refused ones. */
 const bare = [
   ...['(', '0', '1', '2', 'N', ']', 'l', 'a', 'e', ')', 't', '}', 'd', 's', 'u', 'o', 'R', 'b', 'Q', '.', '\x81'],
   ...['\x85', '\x86', '\x87', '\x88', '\x89', '\x8f', '\x90', '\x91', '\x92', '\x93', '\x94', '\x97', '\x98', '\x82'],
@@ -104,7 +104,7 @@ export function randomOperation(draw: Draw): Bytes {
   );
 }
 
-/** A storage, a tensor in it, and what a state dict is made of, with numbers at their borders. */
+/** A storage, a tensor in it, and the parts of a state dict, with numbers at the limits of their types. */
 function tensorProgram(draw: Draw): string {
   const small = () => BigInt(draw.pick([0, 1, 2, 3, 4]));
   const number = () => (draw.chance(0.15) ? draw.pick(borders) : small());
@@ -114,7 +114,7 @@ function tensorProgram(draw: Draw): string {
   return `ctorch._utils\n_rebuild_tensor_v2\n(${storage}${long(number())}${tuple(rank)}${tuple(draw.chance(0.9) ? rank : 1)}\x89NtR`;
 }
 
-/** A pickle of values that fit together, for the most part. */
+/** A pickle of values that mostly fit together. */
 export function randomPickle(draw: Draw): Bytes {
   const value = (depth: number): string =>
     draw.oneOf<string>([
@@ -140,7 +140,7 @@ export function randomPickle(draw: Draw): Bytes {
   return latin1(`\x80${draw.pick(['\x02', '\x02', '\x04', '\x05'])}${value(3)}.`);
 }
 
-/** @param bytes one sound pickle */
+/** @param bytes one valid pickle */
 export function mutatePickle(draw: Draw, bytes: Bytes): Bytes {
   const { operations } = operationsOf(bytes);
   for (let changes = draw.int(1, 2); changes > 0 && operations.length > 1; changes--) {
