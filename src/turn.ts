@@ -1,3 +1,4 @@
+// Turns of the event loop within long loops, so that timers, I/O and signals are served.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /**

@@ -7,6 +7,7 @@
 import { isWhole } from '../arguments.ts';
 import { nearestName, UsageError } from '../errors.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
+import { type CommandName, summaries } from './summaries.ts';
 
 export interface Option {
   /** Placeholder for the value in --help; an option without one is a switch. */
@@ -17,8 +18,10 @@ export interface Option {
 }
 
 export interface Command {
-  name: string;
-  summary: string;
+  /** Its summary is in summaries.ts. */
+  name: CommandName;
+  /** One more sentence for its own help. */
+  details?: string;
   options: Record<string, Option>;
   /** Names of the positional arguments, in order, as --help shows them. Default: none. */
   operands?: readonly string[];
@@ -181,5 +184,6 @@ export function commandHelp(command: Command): string {
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
   const usage = [command.name, ...(command.operands ?? [])].join(' ');
-  return `rectiflow ${usage} - ${command.summary}\n\nOptions:\n${lines.join('\n')}\n`;
+  const text = command.details === undefined ? '' : `${command.details}\n\n`;
+  return `rectiflow ${usage} - ${summaries[command.name]}\n\n${text}Options:\n${lines.join('\n')}\n`;
 }

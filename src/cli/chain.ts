@@ -1,3 +1,4 @@
+// The commands `chain` and `estimate`: from data to a generator of few steps, and what that will take.
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { estimateChain, type StageEstimate } from '../run/chain/estimate.ts';
@@ -20,7 +21,7 @@ const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for 
 
 export const chainCommand: Command = {
   name: 'chain',
-  summary: 'train a few-step generator from data: flow, pairs, reflow, distillation, report (see the keys chain.*)',
+  details: 'Its stages are flow, pairs, reflow, distillation and report; the keys chain.* set them up.',
   overrides: 'all',
   options: { ...runOptions, price: priceOption },
   async run(parsed) {
@@ -37,7 +38,7 @@ export const chainCommand: Command = {
 
 export const estimateCommand: Command = {
   name: 'estimate',
-  summary: 'estimate time, memory, disk and cost of each stage of a chain from a short measurement on this machine',
+  details: 'The figures come from a short measurement on this machine.',
   overrides: 'all',
   options: { config: runOptions.config, price: priceOption, device: runOptions.device, threads: runOptions.threads },
   async run(parsed) {

@@ -1,3 +1,4 @@
+// The command `classifier`: trains a small classifier whose features score samples.
 import { requireLabels, trainClassifier } from '../run/eval/train_classifier.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -15,8 +16,7 @@ import {
 
 export const classifierCommand: Command = {
   name: 'classifier',
-  summary:
-    'train a small classifier on labelled images; its features can score samples (--config.eval.features classifier:FILE)',
+  details: 'Trains on labelled images; --config.eval.features classifier:FILE scores samples by its features.',
   overrides: ['seed', 'device', 'precision', 'exact', 'data.', 'training.data_dir'],
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; required` },

@@ -1,3 +1,4 @@
+// The command `convert`: translates checkpoints between the official code and rectiflow.
 import { UsageError } from '../errors.ts';
 import { convert } from '../run/checkpoints/convert.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
@@ -13,7 +14,6 @@ const kinds = {
 
 export const convertCommand: Command = {
   name: 'convert',
-  summary: 'convert a checkpoint of the official code (.pth) to .safetensors, or back',
   operands: ['FROM', 'TO'],
   overrides: 'all',
   options: {

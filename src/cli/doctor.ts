@@ -1,3 +1,4 @@
+// The command `doctor`: reports what is installed, what is missing and how to fix it.
 import { examine, type Finding } from '../run/machine/doctor.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -6,7 +7,7 @@ const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   '
 
 export const doctorCommand: Command = {
   name: 'doctor',
-  summary: 'check devices, compilers, libraries, cache and versions; say what is missing and how to fix it',
+  details: 'Checks devices, compilers, libraries, cache and versions.',
   overrides: 'none',
   options: {},
   async run() {

@@ -1,3 +1,4 @@
+// The command `eval`: evaluates snapshots of a run and prints a table.
 import { UsageError } from '../errors.ts';
 import type { Task } from '../run/config/requirements.ts';
 import type { Config } from '../run/config/schema.ts';
@@ -32,7 +33,7 @@ const WATCH_TIMEOUT = 240;
 
 export const evalCommand: Command = {
   name: 'eval',
-  summary: 'evaluate the snapshots eval.begin_ckpt to eval.end_ckpt: loss, bits per dimension, straightness, samples',
+  details: 'The snapshots are those from eval.begin_ckpt to eval.end_ckpt.',
   overrides: 'all',
   options: {
     ...runOptions,

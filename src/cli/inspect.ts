@@ -1,3 +1,4 @@
+// The command `inspect`: lists what a checkpoint holds, or the tensors of a network.
 import { formatShape, UsageError } from '../errors.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { describeNotFinite } from '../run/checkpoints/finite.ts';
@@ -8,7 +9,6 @@ import { configHelp, configOf } from './shared.ts';
 
 export const inspectCommand: Command = {
   name: 'inspect',
-  summary: 'list the contents of a checkpoint, or with --config the tensors of a network',
   operands: ['[FILE]'],
   overrides: ['data.image_size', 'data.num_channels', 'model.'],
   options: {

@@ -10,71 +10,30 @@ import { escapeText } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
 import { findCommand } from './mode.ts';
 import { endBar, say } from './screen.ts';
+import { type CommandName, summaries } from './summaries.ts';
 
 // Commands are loaded on demand, so that `rectiflow --help` loads no libraries.
-const commands: Record<string, { summary: string; load: () => Promise<Command> }> = {
-  quickstart: {
-    summary: 'run a whole chain on handwritten digits, in minutes',
-    load: async () => (await import('./quickstart.ts')).quickstartCommand,
-  },
-  chain: {
-    summary: 'train a few-step generator from data, in one resumable run',
-    load: async () => (await import('./chain.ts')).chainCommand,
-  },
-  estimate: {
-    summary: 'estimate time, memory, disk and cost of a chain',
-    load: async () => (await import('./chain.ts')).estimateCommand,
-  },
-  train: { summary: 'train a 1-rectified flow', load: async () => (await import('./train.ts')).trainCommand },
-  reflow: {
-    summary: 'generate pairs from a trained flow, then reflow or distil on them',
-    load: async () => (await import('./reflow.ts')).reflowCommand,
-  },
-  pairs: {
-    summary: 'check whether stored pairs are fit for training',
-    load: async () => (await import('./pairs.ts')).pairsCommand,
-  },
-  eval: {
-    summary: 'evaluate snapshots: loss, bits per dimension, straightness, samples',
-    load: async () => (await import('./eval.ts')).evalCommand,
-  },
-  sample: { summary: 'sample images from a checkpoint', load: async () => (await import('./sample.ts')).sampleCommand },
-  serve: {
-    summary: 'sample images from a checkpoint over HTTP',
-    load: async () => (await import('./serve.ts')).serveCommand,
-  },
-  report: {
-    summary: 'write an HTML report on a chain or a run',
-    load: async () => (await import('./report.ts')).reportCommand,
-  },
-  stats: {
-    summary: 'compute the data set features that scores compare with',
-    load: async () => (await import('./stats.ts')).statsCommand,
-  },
-  classifier: {
-    summary: 'train a small feature network for scores, where Inception does not fit',
-    load: async () => (await import('./classifier.ts')).classifierCommand,
-  },
-  convert: {
-    summary: 'convert checkpoints of the official code to rectiflow and back',
-    load: async () => (await import('./convert.ts')).convertCommand,
-  },
-  inspect: {
-    summary: 'list the contents of a checkpoint or the tensors of a network',
-    load: async () => (await import('./inspect.ts')).inspectCommand,
-  },
-  tune: {
-    summary: 'measure the convolution algorithms on this processor',
-    load: async () => (await import('./tune.ts')).tuneCommand,
-  },
-  doctor: {
-    summary: 'check this machine; say what is missing and how to fix it',
-    load: async () => (await import('./doctor.ts')).doctorCommand,
-  },
+const loaders: Record<CommandName, () => Promise<Command>> = {
+  quickstart: async () => (await import('./quickstart.ts')).quickstartCommand,
+  chain: async () => (await import('./chain.ts')).chainCommand,
+  estimate: async () => (await import('./chain.ts')).estimateCommand,
+  train: async () => (await import('./train.ts')).trainCommand,
+  reflow: async () => (await import('./reflow.ts')).reflowCommand,
+  pairs: async () => (await import('./pairs.ts')).pairsCommand,
+  eval: async () => (await import('./eval.ts')).evalCommand,
+  sample: async () => (await import('./sample.ts')).sampleCommand,
+  serve: async () => (await import('./serve.ts')).serveCommand,
+  report: async () => (await import('./report.ts')).reportCommand,
+  stats: async () => (await import('./stats.ts')).statsCommand,
+  classifier: async () => (await import('./classifier.ts')).classifierCommand,
+  convert: async () => (await import('./convert.ts')).convertCommand,
+  inspect: async () => (await import('./inspect.ts')).inspectCommand,
+  tune: async () => (await import('./tune.ts')).tuneCommand,
+  doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };
 
 function help(): string {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`);
+  const lines = Object.entries(summaries).map(([name, summary]) => `  ${name.padEnd(12)}${summary}`);
   return (
     `rectiflow ${packageVersion()} - Rectified Flow on an engine that compiles its own kernels\n\n` +
     `Usage: rectiflow COMMAND [options]\n\nCommands:\n${lines.join('\n')}\n\n` +
@@ -95,8 +54,8 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(help());
     return 0;
   }
-  const [name, rest] = await findCommand(words, Object.keys(commands));
-  const command = await commands[name].load();
+  const [name, rest] = await findCommand(words, Object.keys(loaders) as CommandName[]);
+  const command = await loaders[name]();
   const parsed = parseArguments(command, rest);
   if (!parsed) {
     process.stdout.write(commandHelp(command));

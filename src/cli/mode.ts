@@ -5,7 +5,10 @@ import { escapeText } from '../text.ts';
 import { optionOf } from './arguments.ts';
 
 /** @returns the command's name and the words without it. @throws UsageError if there is no command, or two */
-export async function findCommand(words: readonly string[], names: readonly string[]): Promise<[string, string[]]> {
+export async function findCommand<Name extends string>(
+  words: readonly string[],
+  names: readonly Name[],
+): Promise<[Name, string[]]> {
   const rest = [...words];
   const found: string[] = [];
   const at = rest.findIndex((word) => optionOf(word)?.name === 'mode');
@@ -21,7 +24,7 @@ export async function findCommand(words: readonly string[], names: readonly stri
   for (const [i, word] of rest.entries())
     if (
       optionOf(word) === undefined &&
-      ((i === 0 && found.length === 0) || (names.includes(word) && !(await takesValue(rest[i - 1]))))
+      ((i === 0 && found.length === 0) || (names.some((one) => one === word) && !(await takesValue(rest[i - 1]))))
     ) {
       found.push(word);
       rest.splice(i, 1);
@@ -30,13 +33,14 @@ export async function findCommand(words: readonly string[], names: readonly stri
   const [name, other] = found;
   if (name === undefined) throw new UsageError(`no command; give one of ${names.join(', ')}, or --mode train`);
   if (other !== undefined && other !== name) throw new UsageError(`two commands, ${name} and ${other}; give one`);
-  if (!names.includes(name)) {
+  const known = names.find((one) => one === name);
+  if (known === undefined) {
     const near = nearestName(name, names);
     throw new UsageError(
       `unknown command "${name}"${near ? `; did you mean ${near}?` : `; the commands are ${names.join(', ')}`}`,
     );
   }
-  return [name, rest];
+  return [known, rest];
 }
 
 /** Whether the word after this one may be its value. */

@@ -1,3 +1,4 @@
+// The command `pairs`: checks stored pairs of noise and image.
 import type { PairFinding } from '../data/pairs/check.ts';
 import { UsageError } from '../errors.ts';
 import { examinePairs } from '../run/sampling/check_pairs.ts';
@@ -11,7 +12,7 @@ const marks: Record<PairFinding['state'], string> = { ok: 'ok    ', note: 'note 
 
 export const pairsCommand: Command = {
   name: 'pairs',
-  summary: 'check whether stored pairs are fit for training: noise, order, duplicates, checksums, NFE',
+  details: 'Checks noise, order, duplicates, checksums and NFE.',
   operands: ['DIR'],
   overrides: [
     'data.',

@@ -1,3 +1,4 @@
+// The command `quickstart`: the command `chain` with the configuration of the digits.
 import { loadConfig } from '../run/config/index.ts';
 import type { Command } from './arguments.ts';
 import { reportKeys, runChainCommand } from './chain.ts';
@@ -5,7 +6,7 @@ import { deviceOf, deviceOptions, withOverrides } from './shared.ts';
 
 export const quickstartCommand: Command = {
   name: 'quickstart',
-  summary: 'run a whole chain on handwritten digits, in minutes: a flow, its reflow, a one-step generator, a report',
+  details: 'The chain is a flow, its reflow, a one-step generator and a report.',
   overrides: 'all',
   options: {
     out: { value: 'DIR', help: 'folder for the chain and its report; default runs/quickstart' },

@@ -1,3 +1,4 @@
+// The command `reflow`: generates pairs from a trained flow, or trains on them.
 import { join } from 'node:path';
 import type { Config } from '../run/config/schema.ts';
 import { generatePairs } from '../run/sampling/generate_pairs.ts';
@@ -11,7 +12,7 @@ import { runTraining } from './training.ts';
 
 export const reflowCommand: Command = {
   name: 'reflow',
-  summary: 'generate pairs from a trained flow, or train a flow or one-step generator on them: see reflow.reflow_type',
+  details: 'reflow.reflow_type says whether it generates pairs or trains a flow or a one-step generator on them.',
   overrides: 'all',
   options: { ...runOptions, partial: partialOption },
   async run(parsed) {

@@ -1,3 +1,4 @@
+// The command `report`: writes a page on a chain or a run.
 import { reportedFlows } from '../run/chain/flows.ts';
 import { reportFlows } from '../run/report/index.ts';
 import { escapeText } from '../text.ts';
@@ -11,8 +12,8 @@ const BUDGET_MINUTES = 60;
 
 export const reportCommand: Command = {
   name: 'report',
-  summary:
-    'write report.html and report.json on a chain, complete or not, or on one run: samples, scores, straightness, paths',
+  details:
+    'Writes report.html and report.json with samples, scores, straightness and paths; the chain may be incomplete.',
   overrides: [
     'seed',
     'device',

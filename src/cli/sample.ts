@@ -1,3 +1,4 @@
+// The command `sample`: draws images from a checkpoint and writes them to a file.
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
 import { requireWritable } from '../io/atomic.ts';
@@ -23,7 +24,7 @@ const LARGEST_DEFAULT_BATCH = 256;
 
 export const sampleCommand: Command = {
   name: 'sample',
-  summary: 'sample images from a checkpoint, with its averaged weights',
+  details: 'Uses the averaged weights.',
   overrides: [
     'seed',
     'device',

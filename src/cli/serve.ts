@@ -1,3 +1,4 @@
+// The command `serve`: draws images from a checkpoint for requests over HTTP.
 import { serveSamples } from '../run/serve/index.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
@@ -17,7 +18,7 @@ const LAST_PORT = 65535;
 
 export const serveCommand: Command = {
   name: 'serve',
-  summary: 'sample images from a checkpoint over HTTP: GET /healthz, POST /sample {count, seed, steps, sampler}',
+  details: 'Answers GET /healthz and POST /sample {count, seed, steps, sampler}.',
   overrides: sampleCommand.overrides,
   options: {
     checkpoint: checkpointOption,

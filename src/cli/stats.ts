@@ -1,3 +1,4 @@
+// The command `stats`: computes the features of a data set's images that scores compare samples with.
 import { openFeatures } from '../run/eval/features.ts';
 import { buildStatistics, statisticsPath } from '../run/eval/reference_statistics.ts';
 import { escapeText } from '../text.ts';
@@ -8,7 +9,7 @@ import { configHelp, configOf, deviceOf, deviceOptions, note, requireKeys } from
 
 export const statsCommand: Command = {
   name: 'stats',
-  summary: "compute the features of a data set's training images, which scores of samples are measured against",
+  details: "The features are those of the data set's training images.",
   overrides: [
     'device',
     'precision',

@@ -1,3 +1,4 @@
+// The command `train`: trains a 1-rectified flow.
 import { train } from '../run/training/train.ts';
 import type { Command } from './arguments.ts';
 import { configOf, deviceOf, requireKeys, runOptions, showPlan } from './shared.ts';
@@ -5,7 +6,7 @@ import { runTraining } from './training.ts';
 
 export const trainCommand: Command = {
   name: 'train',
-  summary: 'train a 1-rectified flow; resumes if the work directory holds a run',
+  details: 'Resumes if the work directory holds a run.',
   overrides: 'all',
   options: runOptions,
   async run(parsed) {

@@ -1,3 +1,4 @@
+// The command `tune`: measures the convolution algorithms and writes the table of their rates.
 import { cpus } from 'node:os';
 import { openDevice } from '../device/open.ts';
 import { requireWritable } from '../io/atomic.ts';
@@ -11,7 +12,7 @@ import { deviceOptions } from './shared.ts';
 
 export const tuneCommand: Command = {
   name: 'tune',
-  summary: 'measure the convolution algorithms on this processor; RECTIFLOW_TUNING=FILE then uses the table',
+  details: 'RECTIFLOW_TUNING=FILE then uses the table.',
   overrides: 'none',
   options: {
     out: { value: 'FILE', help: 'the JSON file that the table is written to; required' },

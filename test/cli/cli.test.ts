@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { summaries } from '../../src/cli/summaries.ts';
 import { readNpy, readNpz, readPng, writeNpy } from '../../src/io/index.ts';
 import { full } from '../support/devices.ts';
 
@@ -194,6 +195,13 @@ describe('help', () => {
   ])('%s', (name) => {
     const { status, stdout } = rectiflow(name, '--help');
     expect(stdout).toMatch(new RegExp(`^rectiflow ${name}[A-Z[\\] ]* - `));
+    expect(status).toBe(0);
+  });
+
+  it('lists each command with its summary, and loads none', () => {
+    const { status, stdout } = rectiflow('--help');
+    for (const [name, summary] of Object.entries(summaries))
+      expect(stdout).toContain(`\n  ${name.padEnd(12)}${summary}\n`);
     expect(status).toBe(0);
   });
 

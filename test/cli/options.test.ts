@@ -18,6 +18,7 @@ import { reportCommand } from '../../src/cli/report.ts';
 import { sampleCommand } from '../../src/cli/sample.ts';
 import { serveCommand } from '../../src/cli/serve.ts';
 import { statsCommand } from '../../src/cli/stats.ts';
+import { summaries } from '../../src/cli/summaries.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 import { tuneCommand } from '../../src/cli/tune.ts';
 import { readNpy, readNpz, writeNpy } from '../../src/io/index.ts';
@@ -94,6 +95,17 @@ beforeAll(async () => {
     'with the tensor names of the official code',
   );
 }, 120_000);
+
+it('each command has one summary, for the list of commands and for its own help', () => {
+  expect(commands.map(({ name }) => name).sort()).toEqual(Object.keys(summaries).sort());
+  for (const command of commands) {
+    const [title] = commandHelp(command).split('\n');
+    expect(title).toMatch(/^rectiflow [a-z]+(?: [[\]A-Z]+)* - /);
+    expect(title.endsWith(` - ${summaries[command.name]}`)).toBe(true);
+    // The list of commands fits a terminal of 90 columns.
+    expect(summaries[command.name].length).toBeLessThan(78);
+  }
+});
 
 /** By option: a line with the option, or with an invalid value, and its effect. */
 type Rows = Record<string, [line: string, says: RegExp]>;

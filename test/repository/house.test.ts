@@ -1,4 +1,4 @@
-// Where files belong, and how long they may be: the top level of src/kernels holds the ops, src/run holds folders and a few files,
+// Where files belong, how they begin, and how long they may be: the top level of src/kernels holds the ops, src/run holds folders and a few files,
 // and a file that grows beyond 450 lines is split.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,4 +44,15 @@ test(`no file of code has more than ${MOST_LINES} lines, but for those that docs
   expect(code.filter((file) => lines(file) > MOST_LINES).sort()).toEqual(longFiles);
   const reasons = readFileSync(join(root, 'docs/decisions.md'), 'utf8');
   expect(longFiles.filter((file) => !reasons.includes(file))).toEqual([]);
+});
+
+test('every source file of src begins with a comment that says what it is for', () => {
+  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(ts|c|h|cu|cuh)$/.test(file),
+  );
+  const first = (file: string) =>
+    readFileSync(join(src, file), 'utf8')
+      .split('\n')
+      .find((line) => !/^(#!|\/\/\/)/.test(line));
+  expect(files.filter((file) => !/^\/[/*]/.test(first(file) ?? ''))).toEqual([]);
 });

@@ -1,0 +1,21 @@
+// What each command does, in one line: for the list of `rectiflow --help`, which loads no command, and for the help of the command.
+export const summaries = {
+  quickstart: 'run a whole chain on handwritten digits, in minutes',
+  chain: 'train a few-step generator from data, in one resumable run',
+  estimate: 'estimate time, memory, disk and cost of each stage of a chain',
+  train: 'train a 1-rectified flow',
+  reflow: 'generate pairs from a trained flow, then reflow or distil on them',
+  pairs: 'check whether stored pairs are fit for training',
+  eval: 'evaluate snapshots: loss, bits per dimension, straightness, samples',
+  sample: 'sample images from a checkpoint',
+  serve: 'sample images from a checkpoint over HTTP',
+  report: 'write an HTML report on a chain or a run',
+  stats: 'compute the data set features that scores compare with',
+  classifier: 'train a small feature network for scores, where Inception does not fit',
+  convert: 'convert checkpoints of the official code (.pth) to .safetensors and back',
+  inspect: 'list the contents of a checkpoint or the tensors of a network',
+  tune: 'measure the convolution algorithms on this processor',
+  doctor: 'check this machine; say what is missing and how to fix it',
+} as const;
+
+export type CommandName = keyof typeof summaries;
