@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// The only place that hangs op methods on Tensor: `x.mul(2).sum()`. Optional: importing it is the opt-in.
+// Adds ops to Tensor as methods: `x.mul(2).sum()`. Nothing else does; importing this file is the opt-in.
 import * as elementwise from './kernels/elementwise.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
@@ -48,31 +48,31 @@ const methods = {
   square: elementwise.square,
   /** Limits to [min, max]. */
   clamp: elementwise.clamp,
-  /** Over all axes, or those given. */
+  /** The sum over all axes, or those given. */
   sum: reduce.sum,
-  /** Over all axes, or those given. */
+  /** The mean over all axes, or those given. */
   mean: reduce.mean,
-  /** The largest over all axes, or those given. */
+  /** The largest element over all axes, or those given. */
   max: reduce.max,
-  /** Where the largest is along an axis, as i32. */
+  /** The index of the largest element along an axis, as i32. */
   argmax: reduce.argmax,
-  /** Along the last axis, or the one given. */
+  /** Softmax along the last axis, or the one given. */
   softmax,
   /** The product of matrices. */
   matmul,
   /** The same elements in another shape. */
   reshape: movement.reshape,
-  /** Axes in another order. */
+  /** The axes in another order. */
   permute: movement.permute,
   /** The last two axes exchanged. */
   transpose: movement.transpose,
-  /** From the starts to before the ends, an axis each. */
+  /** The elements from `starts` to before `ends`, one of each per axis. */
   slice: movement.slice,
 };
 
 type Methods = typeof methods;
-// Tensor must be named in a type here: methods is without annotations, and the compiler drops an import that only inferred
-// types need from the declarations when the import's type is also augmented below.
+// Tensor must be named in a type here: methods is without annotations, and the compiler drops an import that only
+// inferred types need from the declarations when the import's type is also augmented below.
 type Method<F> = F extends (first: Tensor, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;
 type Fluent = { [Name in keyof Methods]: Method<Methods[Name]> };
 

@@ -1,12 +1,13 @@
-// A leak report, never a memory manager: with RECTIFLOW_DEBUG set, a tensor that was collected without having been
-// disposed is named on standard error. Garbage collection does not see device memory, so it cannot be relied on.
+// A leak report, not a memory manager: with RECTIFLOW_DEBUG set, standard error names each tensor that was garbage
+// collected without having been disposed. The garbage collector does not see device memory, so it must not be relied
+// on.
 import { debugLevel, debugLine } from '../device/debug.ts';
 import type { Storage } from './storage.ts';
 import type { Tensor } from './tensor.ts';
 
 let registry: FinalizationRegistry<{ storage: Storage; description: string; stack: string | undefined }> | undefined;
 
-/** Asked once a process: every tensor that is made comes by here. */
+/** Read once per process, because this runs for every new tensor. */
 let level: number | undefined;
 
 export function trackLeaks(tensor: Tensor): void {

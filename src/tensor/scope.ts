@@ -1,10 +1,10 @@
-// Who frees what: a scope owns the tensors made while it is open and, when it closes, frees those that it does not
-// return. Tensors made outside any scope live until they are disposed.
+// Scopes: a scope owns the tensors made while it is open and, when it closes, frees those that it does not return.
+// Tensors made outside any scope live until they are disposed.
 import { checkArgument, kinds } from '../arguments.ts';
 import { ArgumentError, ValueError } from '../errors.ts';
 import { Tensor } from './tensor.ts';
 
-/** What `openScope` gives. */
+/** An open scope, as returned by `openScope`. */
 export class Scope {
   private readonly tensors: Tensor[] = [];
   private readonly parent: Scope | undefined;
@@ -14,7 +14,7 @@ export class Scope {
     this.parent = parent;
   }
 
-  /** Makes this scope the owner. */
+  /** Makes this scope the owner of `tensor`. */
   adopt(tensor: Tensor): void {
     tensor.owner = this;
     this.tensors.push(tensor);
@@ -56,7 +56,7 @@ export class Scope {
 
 let active: Scope | undefined;
 
-/** The scope that owns tensors made now. */
+/** The innermost open scope, which owns newly made tensors. */
 export function activeScope(): Scope | undefined {
   return active;
 }
