@@ -66,7 +66,7 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
       if (!t?.requiresGrad) return;
       if (t.source)
         throw new NotDifferentiableError(
-          `[checkpoint] the function reaches ${t.describe()}, which has a gradient, by itself; pass it in inputs`,
+          `[checkpoint] the function uses ${t.describe()}, which has a gradient but is not an input; pass it in inputs`,
         );
       const input = given.indexOf(t);
       uses.push(input < 0 ? t : input);

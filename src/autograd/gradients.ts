@@ -43,7 +43,7 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
   for (const input of inputs) {
     input.assertAlive('[gradients]');
     if (!input.requiresGrad)
-      throw new NotDifferentiableError(input.blocked ?? `[gradients] ${input.describe()} requires no gradient`);
+      throw new NotDifferentiableError(input.blocked ?? `[gradients] ${input.describe()} does not require a gradient`);
   }
   if (!output.requiresGrad)
     throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);

@@ -111,7 +111,7 @@ export class GraphNode implements GradientSource {
 export function assertUnwritten(op: string, t: Tensor, writes: number): void {
   if (t.storage.writes !== writes)
     throw new NotDifferentiableError(
-      `[${op}] backward() needs ${t.describe()} as it was, and its memory was written after the op had run`,
+      `[${op}] backward() needs the saved values of ${t.describe()}, but its memory was written after the op ran`,
     );
 }
 

@@ -95,7 +95,7 @@ export function firResample(x: Tensor, kernel: readonly number[], options: FirOp
   const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - taps.length) / down) + 1);
   const widest = Math.max(h, w) * up + Math.abs(before) + Math.abs(after);
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
-    throw new ShapeError('firResample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
+    throw new ShapeError('firResample', `images large enough for ${taps.length} taps`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
   const y = applyFilter(x, filter, [n, ...extents, c]);
   return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
@@ -106,7 +106,7 @@ function tapsOf(kernel: readonly number[], gain: number): Float32Array {
   const list = copyOfList(kernel) as number[] | undefined;
   const sum = list?.every((tap) => Number.isFinite(tap)) ? list.reduce((total, tap) => total + tap, 0) : Number.NaN;
   if (!list || !Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`[firResample] expected finite taps of a sum other than 0, got ${describeValue(kernel)}`);
+    throw new ValueError(`[firResample] expected finite taps whose sum is not 0, got ${describeValue(kernel)}`);
   return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
 }
 

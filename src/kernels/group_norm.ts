@@ -202,9 +202,9 @@ export function groupNorm(
   const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
   const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
   if (parts.some((part) => part.rank < 2 || !sameShape(part.shape.slice(0, -1), first.shape.slice(0, -1))))
-    throw new ShapeError('groupNorm', 'x [N, ..., C], parts equal but for C', shapes);
+    throw new ShapeError('groupNorm', 'x [N, ..., C], parts that differ only in C', shapes);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
-    throw new ShapeError('groupNorm', `channels in groups, ${groups} of equal size`, shapes);
+    throw new ShapeError('groupNorm', `channels divisible into ${groups} groups`, shapes);
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))
       throw new ShapeError('groupNorm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));

@@ -50,7 +50,7 @@ export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {
   if (!sameShape(prediction.shape, target.shape))
     throw new ShapeError(
       'mse',
-      'tensors of one shape',
+      'tensors of the same shape',
       `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`,
     );
   const { reduction = 'mean' } = checkOptions('mse', options, lossOptions);

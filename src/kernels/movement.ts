@@ -221,7 +221,7 @@ export function concat(tensors: readonly Tensor[], axis: number, ...extra: unkno
     if (x.rank !== first.rank || x.shape.some((dim, a) => a !== along && dim !== first.shape[a]))
       throw new ShapeError(
         'concat',
-        `shapes equal but for axis ${along}`,
+        `shapes that differ only in axis ${along}`,
         xs.map((t) => formatShape(t.shape)).join(' and '),
       );
   const total = xs.reduce((sum, x) => sum + x.shape[along], 0);

@@ -55,7 +55,7 @@ export function linearCombination(
   if (odd)
     throw new ShapeError(
       'linearCombination',
-      `tensors of one shape ${formatShape(operands[0].shape)}`,
+      `tensors of the same shape ${formatShape(operands[0].shape)}`,
       formatShape(odd.shape),
     );
   const terms = stages.map((stage, i) => ({ stage, factor: coefficients[i] })).filter(({ factor }) => factor !== 0);

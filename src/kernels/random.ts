@@ -125,7 +125,7 @@ export function drawnMask(options: DropoutOptions): DrawnMask {
 export function assertSameMask(op: string, { origin, originWrites }: DrawnMask): void {
   if (origin?.writes !== originWrites)
     throw new NotDifferentiableError(
-      `[${op}] backward() needs the origin of its mask as it was, and it was set after the op had run`,
+      `[${op}] backward() needs the origin of its dropout mask unchanged, but it was set after the op ran`,
     );
 }
 

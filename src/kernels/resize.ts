@@ -57,7 +57,7 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number], ...ex
   if (!valid || !target)
     throw new ShapeError(
       'resizeBilinear',
-      'images [N, H, W, C] with pixels and a size [height, width] of whole numbers >= 1',
+      'non-empty images [N, H, W, C] and a size [height, width] of whole numbers >= 1',
       `${formatShape(x.shape)} and ${describeValue(size)}`,
     );
   const [n, , , c] = x.shape;

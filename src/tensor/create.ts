@@ -192,7 +192,7 @@ function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype
     const value = Math.trunc(data[i]);
     if (!(value >= least && value <= most))
       throw new ValueError(
-        `[${op}] expected numbers that ${dtype} holds, ${least} to ${most}, got ${data[i]} at position ${i}`,
+        `[${op}] expected numbers that fit ${dtype}, ${least} to ${most}, got ${data[i]} at position ${i}`,
       );
     target[i] = value;
   }

@@ -164,7 +164,7 @@ export class Tensor {
     if (value) requireFloating('requireGrad', this.dtype);
     else if (this.source)
       throw new NotDifferentiableError(
-        `${this.describe()} was computed from what requires a gradient and cannot give it up; compute it in noGrad()`,
+        `${this.describe()} was computed from a tensor that requires a gradient; compute it in noGrad() instead`,
       );
     this.#requiresGrad = value;
   }

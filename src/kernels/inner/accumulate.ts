@@ -46,7 +46,7 @@ export function assertFinite(op: string, t: Tensor, what: string): void {
   const count = countNonfinite(t);
   if (count > 0)
     throw new NonFiniteError(
-      `[${op}] made ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`,
+      `[${op}] produced ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`,
     );
 }
 
