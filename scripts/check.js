@@ -5,9 +5,6 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-/** Whether comments and docs are held to scripts/prose.js. */
-const CHECK_PROSE = false;
-
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { resolve } = createRequire(import.meta.url);
 const tsc = resolve('typescript/bin/tsc');
@@ -25,7 +22,7 @@ const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
   run('the lattice of imports', ['scripts/layers.js']),
-  CHECK_PROSE ? run('the wording of comments and docs', ['scripts/prose.js']) : true,
+  run('the wording of comments and docs', ['scripts/prose.js']),
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);

@@ -74,15 +74,15 @@ const methods = {
   clamp: elementwise.clamp,
   /** The same values in another dtype. */
   cast,
-  /** Over all axes, or those given. */
+  /** The sum over all axes, or those given. */
   sum: reduce.sum,
-  /** Over all axes, or those given. */
+  /** The mean over all axes, or those given. */
   mean: reduce.mean,
-  /** The largest over all axes, or those given. */
+  /** The largest element over all axes, or those given. */
   max: reduce.max,
-  /** The index of the largest along an axis, as i32. */
+  /** The index of the largest element along an axis, as i32. */
   argmax: reduce.argmax,
-  /** Along the last axis, or the one given. */
+  /** Softmax along the last axis, or the one given. */
   softmax,
   /** The logarithm of the softmax along the last axis, or the one given. */
   logSoftmax,
@@ -118,13 +118,13 @@ const methods = {
   firDownsample: fir.firDownsample,
   /** The same elements in another shape. */
   reshape: movement.reshape,
-  /** Axes in another order. */
+  /** The axes in another order. */
   permute: movement.permute,
   /** The last two axes exchanged. */
   transpose: movement.transpose,
   /** Repeats axes of extent 1, and missing leading ones, up to a shape. */
   broadcastTo: movement.broadcastTo,
-  /** From the starts to before the ends, one of each for each axis. */
+  /** The elements from `starts` to before `ends`, one of each per axis. */
   slice: movement.slice,
   /** Cuts an axis into pieces: a number of equal ones, or one for each size. */
   split: movement.split,
@@ -137,8 +137,8 @@ const methods = {
 };
 
 type Methods = typeof methods;
-// Tensor must be named in a type here: methods is without annotations, and the compiler drops an import that only inferred
-// types need from the declarations when the import's type is also augmented below.
+// Tensor must be named in a type here: methods is without annotations, and the compiler drops an import that only
+// inferred types need from the declarations when the import's type is also augmented below.
 type Method<F> = F extends (first: Tensor, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;
 type Fluent = { [Name in keyof Methods]: Method<Methods[Name]> };
 

@@ -1,5 +1,5 @@
-// The arithmetic on gradients that a backward pass needs. Autograd imports no kernels: kernels/op.ts, which every op imports,
-// provides the implementation.
+// The arithmetic on gradients that a backward pass needs. Autograd imports no kernels: kernels/op.ts, which every op
+// imports, provides the implementation.
 import type { Device } from '../device/device.ts';
 import { NotDifferentiableError } from '../errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -7,7 +7,7 @@ import type { Columns, DeferredGradient, PendingProduct } from './gradient_parts
 
 /** Collects gradients of leaves through one backward pass and computes many of them in one launch. */
 export interface DeferredGradients {
-  /** `target` += `gradient`, at the latest when `flush` is called. Takes over ownership of `gradient`. */
+  /** target += gradient, at the latest when `flush` is called. Takes over ownership of `gradient`. */
   add(target: Tensor, gradient: DeferredGradient): void;
   flush(): void;
   /** Frees what has not been added. */
@@ -28,7 +28,7 @@ export interface GradientArithmetic {
   sumProducts(products: readonly PendingProduct[]): Tensor;
   /** @throws NonFiniteError naming `op` where `t` holds a NaN or an infinity */
   assertFinite(op: string, t: Tensor, what: string): void;
-  /** Whether rules may return deferred gradients on that device. */
+  /** Whether rules may return deferred gradients on the device. */
   canDefer(device: Device): boolean;
   deferredGradients(): DeferredGradients;
 }

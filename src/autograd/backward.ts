@@ -1,5 +1,5 @@
-// Reverse-mode differentiation: a topological sort of the graph, and a loop over it that runs the backward rule of each node.
-// pending.ts sums the gradients that arrive at a node, leaves.ts takes those of leaves.
+// Reverse-mode differentiation: a topological sort of the graph, and a loop over it that runs the backward rule of each
+// node. pending.ts sums the gradients that arrive at a node; leaves.ts takes those of leaves.
 import { NotDifferentiableError } from '../errors.ts';
 import { scratch } from '../tensor/scope.ts';
 import type { BackwardOptions, Tensor } from '../tensor/tensor.ts';
@@ -18,14 +18,16 @@ import { accumulateInLeaves, type LeafSink } from './leaves.ts';
 import { isChecking, noGrad } from './mode.ts';
 import { PendingGradients, prepareGradient, referenceTo, takeTensor } from './pending.ts';
 
-/** The gradient of one output of a node, where a pass starts. The pass takes over ownership of `gradient`. */
+/** The gradient of one output of a node, from which a pass starts. The pass takes over ownership of `gradient`. */
 export interface Seed {
   node: GraphNode;
   output: number;
   gradient: Tensor;
 }
 
-/** A pass that starts at one tensor, by default with gradient 1 and with the gradients of leaves added to their `grad`. */
+/**
+ * A pass that starts at one tensor, by default with gradient 1 and with the gradients of leaves added to their `grad`.
+ */
 export function runBackward(
   node: GraphNode,
   root: Tensor,
@@ -37,8 +39,8 @@ export function runBackward(
 }
 
 /**
- * Propagates gradients from several outputs down to the leaves, running the rule of each node once. What a node saved is freed as
- * soon as its rule has run, except for what a deferred gradient of a leaf still reads.
+ * Propagates gradients from several outputs down to the leaves, running the rule of each node once. What a node saved
+ * is freed as soon as its rule has run, except for what a deferred gradient of a leaf still reads.
  */
 export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
   const pending = new PendingGradients();
@@ -102,7 +104,7 @@ function topologicalOrder(roots: readonly GraphNode[]): GraphNode[] {
   return order.reverse();
 }
 
-/** For each node which of its edges lead to a wanted leaf or a watched tensor. Rules skip the others. */
+/** For each node, which of its edges lead to a wanted leaf or a watched tensor. Rules skip the others. */
 function neededEdges(order: readonly GraphNode[], sink: LeafSink): Map<GraphNode, boolean[]> {
   const needed = new Map<GraphNode, boolean[]>();
   const isNeeded = (edge: Edge) => {

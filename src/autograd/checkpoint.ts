@@ -1,5 +1,5 @@
-// Activation checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): a part of the network runs
-// untraced and keeps only its inputs; backward runs it again, traced, and propagates through that graph.
+// Activation checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): a part of the network
+// runs untraced and keeps only its inputs; backward runs it again, traced, and propagates through that graph.
 //
 // Each use of an input or a parameter in the part is an edge of its own, so that gradients are added one by one in the
 // order of the plain graph: the sums have the same bits.
@@ -13,14 +13,14 @@ import { propagate, type Seed } from './backward.ts';
 import { assertUnwritten, attach, type BackwardRule, GraphNode } from './graph.ts';
 import { enableGrad, isTracing, type Witness, withWitness } from './mode.ts';
 
-/** The part of a computation that is run twice: tensors in, one tensor or several out. */
+/** The part of a computation that runs twice. It takes tensors and returns one or several. */
 export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
 
 interface Attributes {
   fn: Checkpointed<unknown>;
   /** Which inputs require a gradient. */
   requires: readonly boolean[];
-  /** One per edge: the number of an input, or a leaf that `fn` reaches by itself. */
+  /** One per edge: the index of an input, or a leaf that `fn` reaches by itself. */
   uses: readonly (number | Tensor)[];
   /** How often the memory of each such leaf had been written. */
   writes: readonly number[];
@@ -28,14 +28,14 @@ interface Attributes {
 }
 
 /**
- * `fn(...inputs)`, whose intermediate tensors are freed at once and computed again in backward: memory of one part at a
- * time for one more forward pass. Gradients arrive at inputs and at leaves (parameters) that `fn` reaches by itself.
+ * `fn(...inputs)`, whose intermediate tensors are freed at once and recomputed in backward. One more forward pass buys
+ * a peak memory of one part at a time. Gradients reach the inputs, and leaves (parameters) that `fn` reaches by itself.
  * @param fn synchronous and the same each time: it must not depend on what changes before backward, such as a counter
- * @param inputs every tensor `fn` takes that was computed from something that requires a gradient; constants and parameters
- * that it reaches by itself must live until backward
+ * @param inputs must include every tensor `fn` uses that was computed from something that requires a gradient;
+ * constants and parameters that `fn` reaches by itself must live until backward
  * @returns what `fn` returns, as tensors of the open scope
- * @throws ValueError when `fn` returns anything but a tensor or a list of tensors, or in backward something else than
- * before; NotDifferentiableError when it reaches a computed tensor that is not among `inputs`
+ * @throws ValueError if `fn` returns anything but a tensor or a list of tensors, or does something else in backward
+ * than before; NotDifferentiableError if it reaches a computed tensor that is not among `inputs`
  */
 export function checkpoint<Output extends Tensor | Tensor[]>(
   fn: Checkpointed<Output>,
@@ -53,25 +53,25 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     requireTensor('checkpoint', input, 'a list of input tensors');
     input.assertAlive('[checkpoint]');
   }
-  // Untraced there is nothing to save. An active witness sees the ops of `fn` one by one.
+  // If nothing is traced, nothing needs saving. An active witness sees the ops of `fn` one by one.
   if (!isTracing()) return fn(...inputs);
   const requires = inputs.map((input) => input.requiresGrad);
   const uses: (number | Tensor)[] = [];
   const { outputs, attached, single } = scope(() => {
     const given = inputs.map((input, i) => leafLike(input, requires[i]));
-    /** What the plain graph would mark as requiring a gradient. */
+    /** The tensors that the plain graph would mark as requiring a gradient. */
     const computed = new Set<Tensor>();
     const requiresGrad = (t: Tensor | undefined) => t !== undefined && (t.requiresGrad || computed.has(t));
     const note = (t: Tensor | undefined) => {
       if (!t?.requiresGrad) return;
       if (t.source)
         throw new NotDifferentiableError(
-          `[checkpoint] the function reaches ${t.describe()}, which has a gradient, by itself; pass it in inputs`,
+          `[checkpoint] the function uses ${t.describe()}, which has a gradient but is not an input; pass it in inputs`,
         );
       const input = given.indexOf(t);
       uses.push(input < 0 ? t : input);
     };
-    // As apply() does in the plain graph.
+    // Does what apply() does in the plain graph.
     const witness: Witness = (parents, results, noGradient) => {
       const differentiable = parents.some(requiresGrad);
       if (differentiable && noGradient === undefined) {
@@ -84,7 +84,7 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     };
     const result = withWitness(witness, () => fn(...given));
     const made = listOf(result);
-    // What is handed through unchanged is a use too.
+    // An input that `fn` returns unchanged is used too.
     made.forEach(note);
     return {
       outputs: made.map((t) => windowOf(t)),
@@ -142,18 +142,21 @@ const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }
       seeds.push({ node: output.source as GraphNode, output: output.sourceOutput, gradient: alias(grad) });
     else deliver(output, alias(grad));
   }
-  // A leaf that is no use of the first run goes to deliver(), which refuses it.
+  // A leaf that the first run did not use is passed on to deliver(), which throws.
   const wants = (leaf: Tensor) => needs[uses.findIndex(isUseOf(leaf))] ?? true;
   propagate(seeds, {}, { wants, take: deliver });
   return results;
 };
 
-/** A window of `t` that ends the graph there. */
+/** A view of `t` at which the graph ends. */
 function leafLike(t: Tensor, requiresGrad: boolean): Tensor {
   return windowOf(t).requireGrad(requiresGrad);
 }
 
-/** A window of `t` without its graph; where the path to parameters ended in an op without a gradient, it still says so. */
+/**
+ * A view of `t` without its graph. It keeps the reason (`blocked`) if an op without a gradient cut the path to
+ * parameters.
+ */
 function windowOf(t: Tensor): Tensor {
   const window = view(t, t.shape);
   window.blocked = t.blocked;

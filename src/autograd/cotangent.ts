@@ -1,4 +1,4 @@
-// The gradient that a backward pass starts with.
+// The gradient that a backward pass starts from.
 import { DeviceError, DtypeError, formatShape, ShapeError } from '../errors.ts';
 import { ones } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';

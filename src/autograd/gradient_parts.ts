@@ -1,7 +1,7 @@
 // The gradients that a backward rule may return instead of a plain tensor, so that several of them share a launch:
 //   ScaledGradient    factor * tensor, or some columns of it, with sums that its producer has already computed
 //   PendingProduct    a matrix product that is not computed yet
-//   SumOfTerms, ...   the gradient of a leaf, not computed yet, which is computed together with those of other leaves
+//   SumOfTerms, ...   the gradient of a leaf, which is computed later, together with those of other leaves
 import type { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 
@@ -61,8 +61,8 @@ export class ScaledGradient {
 }
 
 /**
- * The gradient dy weight, on CUDA: dy [..., outputs] and weight [outputs, inputs], of one dtype. All those of one tensor are
- * computed as one product.
+ * The gradient dy weight, on CUDA: dy [..., outputs] and weight [outputs, inputs], of one dtype. All those of one
+ * tensor are computed as one product.
  */
 export class PendingProduct {
   readonly dy: Tensor;
@@ -124,7 +124,9 @@ export class SumOfRows {
   }
 }
 
-/** The gradient of a weight: scale * that of a convolution. A matrix product counts as a convolution of single pixels. */
+/**
+ * The gradient of a weight: scale * that of a convolution. A matrix product counts as a convolution of single pixels.
+ */
 export class WeightProduct<ConvShape = unknown> {
   readonly x: Tensor;
   readonly dy: Tensor;
@@ -159,7 +161,7 @@ export function isDeferred(result: Exclude<RuleResult, null>): result is Deferre
   return result instanceof SumOfTerms || result instanceof SumOfRows || result instanceof WeightProduct;
 }
 
-/** The tensors that a rule computed, those of deferred gradients left out. */
+/** The tensors that a rule computed, without those of deferred gradients. */
 export function computedTensors(results: readonly RuleResult[]): Tensor[] {
   return results.flatMap((result) => {
     if (!result || isDeferred(result)) return [];
@@ -167,7 +169,7 @@ export function computedTensors(results: readonly RuleResult[]): Tensor[] {
   });
 }
 
-/** The same gradient, in references of its own that no scope owns. */
+/** The same gradient, in new references that no scope owns. */
 export function retainGradient(result: Exclude<RuleResult, null>): GradientPart | DeferredGradient {
   return ('storage' in result ? new ScaledGradient(result) : result).map((t) => alias(t));
 }

@@ -12,9 +12,9 @@ import type { LeafSink } from './leaves.ts';
 import { sumOf } from './pending.ts';
 
 export interface GradientOptions extends BackwardOptions {
-  /** f32, of output's shape; may be left out for a tensor of one element (then 1). */
+  /** f32, of the shape of the output; may be left out for a tensor of one element (then 1). */
   cotangent?: Tensor;
-  /** Second derivatives are not offered: true is refused. */
+  /** Must be false or left out: second derivatives are not supported. */
   createGraph?: boolean;
 }
 
@@ -26,11 +26,11 @@ const gradientOptions: OptionKinds<GradientOptions> = {
 
 /**
  * d(output)/d(inputs) without touching any `grad`.
- * @param inputs leaves that require a gradient, and tensors that ops computed from such; one may be listed twice. One that
- * output does not depend on gives zeros
+ * @param inputs leaves that require a gradient, and tensors that ops computed from such leaves; one may be listed
+ * twice. The gradient of an input that `output` does not depend on is zero
  * @returns a new tensor for each input, of its shape
- * @throws NotDifferentiableError for an input that requires no gradient, for an output that depends on nothing that does, and
- * for `createGraph`: second derivatives are not offered; UseAfterFreeError for a disposed tensor
+ * @throws NotDifferentiableError for an input that does not require a gradient, for an output that depends on no tensor
+ * that does, and for `createGraph`: second derivatives are not supported; UseAfterFreeError for a disposed tensor
  */
 export function gradients(output: Tensor, inputs: readonly Tensor[], given: GradientOptions = {}): Tensor[] {
   const options = checkOptions('gradients', given, gradientOptions);
@@ -43,7 +43,7 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
   for (const input of inputs) {
     input.assertAlive('[gradients]');
     if (!input.requiresGrad)
-      throw new NotDifferentiableError(input.blocked ?? `[gradients] ${input.describe()} requires no gradient`);
+      throw new NotDifferentiableError(input.blocked ?? `[gradients] ${input.describe()} does not require a gradient`);
   }
   if (!output.requiresGrad)
     throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
@@ -69,7 +69,7 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
     const node = output.source as GraphNode | undefined;
     if (node) runBackward(node, output, options.cotangent, options, sink);
     else if (wanted.has(output)) sink.take(output, startingGradient(output, options.cotangent));
-    // Handed to the open scope like any other result, each in memory of its own.
+    // The open scope owns them like any other result; each has its own memory.
     return inputs.map((input) => {
       const { device, shape } = input;
       const gradient = found.get(input);

@@ -1,6 +1,6 @@
 // The gradient graph: a node is an op, its parents, and what it saved for its backward rule.
-// Nodes are counted: a tensor holds the node that made it, a node holds its parents' nodes; the last to let go frees
-// what was saved, so a graph that is never run backward frees itself when its scope closes.
+// Nodes are reference-counted: a tensor holds the node that made it, a node holds its parents' nodes. The last release
+// frees the saved tensors, so a graph that is never run backward is freed when its scope closes.
 import { NotDifferentiableError } from '../errors.ts';
 import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
@@ -20,8 +20,8 @@ export interface BackwardContext<Attributes> {
   /** Whether parent i is a leaf for which the rule may return a deferred gradient. */
   defers: readonly boolean[];
   /**
-   * What parent i has received from other nodes, at most two gradients to be summed. A rule that calls this adds them to its own
-   * gradient and returns a ScaledGradient marked `joined`.
+   * What parent i has received from other nodes, at most two gradients to be summed. A rule that calls this adds them
+   * to its own gradient and returns a ScaledGradient marked `joined`.
    */
   join: (i: number) => readonly ScaledGradient[];
   /** For an op that takes scaled gradients: the gradients with their factors, which `grad` and `grads` leave out. */
@@ -63,7 +63,7 @@ export class GraphNode implements GradientSource {
     this.takesScaled = options.takesScaled ?? false;
     this.edges = options.parents.map(edgeOf);
     for (const edge of this.edges) if (edge && 'node' in edge) edge.node.retain();
-    // The caller's handles may be disposed before backward: keep references of our own.
+    // The caller may dispose its tensors before backward, so keep references of our own.
     this.savedTensors = options.saved.map((t) => alias(t));
     this.writes = options.saved.map(({ storage }) => storage.writes);
   }
@@ -73,7 +73,10 @@ export class GraphNode implements GradientSource {
     return this.savedTensors;
   }
 
-  /** @throws NotDifferentiableError naming a saved tensor whose memory was written since: its rule would read other numbers */
+  /**
+   * @throws NotDifferentiableError naming a saved tensor whose memory was written since: its rule would read other
+   * numbers
+   */
   assertUnwritten(): void {
     this.savedTensors?.forEach((t, i) => {
       assertUnwritten(this.name, t, this.writes[i]);
@@ -104,11 +107,11 @@ export class GraphNode implements GradientSource {
   }
 }
 
-/** @throws NotDifferentiableError unless the memory of `t` has been written that often */
+/** @throws NotDifferentiableError unless the memory of `t` has been written exactly `writes` times */
 export function assertUnwritten(op: string, t: Tensor, writes: number): void {
   if (t.storage.writes !== writes)
     throw new NotDifferentiableError(
-      `[${op}] backward() needs ${t.describe()} as it was, and its memory was written after the op had run`,
+      `[${op}] backward() needs the saved values of ${t.describe()}, but its memory was written after the op ran`,
     );
 }
 

@@ -12,7 +12,7 @@ export interface LeafSink {
   assertReady?(leaf: Tensor): void;
   /** Takes over ownership of `gradient`. */
   take(leaf: Tensor, gradient: Tensor): void;
-  /** The tensor, if any, that is that output of `node` and whose own gradient is wanted too. */
+  /** The tensor at that output of `node`, if its own gradient is wanted too. */
   watched?(node: GraphNode, output: number): Tensor | undefined;
   /** Whether `takeDeferred` accepts a gradient for the leaf. */
   defers?(leaf: Tensor): boolean;

@@ -28,7 +28,7 @@ export function enableGrad<T>(fn: () => T): T {
   return withTracing(true, fn);
 }
 
-/** Runs `fn` untraced and calls `seen` for each of its ops, except for those inside a noGrad of its own. */
+/** Runs `fn` untraced and calls `seen` for each of its ops, except for those inside a nested noGrad. */
 export function withWitness<T>(seen: Witness, fn: () => T): T {
   return withTracing(false, fn, seen);
 }
@@ -54,7 +54,9 @@ export function isChecking(): boolean {
   return checking;
 }
 
-/** Runs `fn`, forward and backward, and throws NonFiniteError at the first op whose result holds a NaN or an infinity. */
+/**
+ * Runs `fn`, forward and backward, and throws NonFiniteError at the first op whose result holds a NaN or an infinity.
+ */
 export function checkFinite<T>(fn: () => T): T {
   checkArgument('checkFinite', 'its argument', fn, kinds.callback);
   const before = checking;

@@ -1,5 +1,5 @@
-// The gradients that have arrived at the outputs of nodes, and how they are summed. Sums are made in the order of arrival, in
-// place where no other tensor shares the memory.
+// The gradients that have arrived at the outputs of nodes, and how they are summed. Sums are made in the order of
+// arrival, in place where no other tensor shares the memory.
 import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep } from '../tensor/scope.ts';
@@ -29,8 +29,8 @@ export class PendingGradients {
   }
 
   /**
-   * The gradient of each output of `node`, null for an output that none has arrived at; undefined where none has arrived at
-   * the node. They stay owned by this.
+   * The gradient of each output of `node`, null for an output that has received none; undefined if the node has
+   * received none. They stay owned by this object.
    */
   gradientsOf(node: GraphNode): (ScaledGradient | null)[] | undefined {
     return this.parts.get(node)?.map((parts) => {
@@ -40,8 +40,8 @@ export class PendingGradients {
   }
 
   /**
-   * What parent i of a node has received from other nodes, for a rule that adds it to its own result: at most two parts. None for
-   * a leaf, and for a parent that is listed twice.
+   * What parent i of a node has received from other nodes, for a rule that adds it to its own result: at most two
+   * parts. None for a leaf, and for a parent that is listed twice.
    */
   receivedBy(edges: readonly Edge[], i: number): readonly ScaledGradient[] {
     const edge = edges[i];
@@ -79,7 +79,7 @@ export function takeTensor(part: GradientPart): Tensor {
   return owned;
 }
 
-/** A gradient as a rule takes it: plain, unless the rule takes factors. Columns are always copied out. */
+/** A gradient in the form that a rule takes: plain, unless the rule takes factors. Columns are always copied out. */
 export function prepareGradient(gradient: ScaledGradient, takesScaled: boolean): ScaledGradient {
   if (gradient.plain || (takesScaled && !gradient.columns)) return gradient;
   return new ScaledGradient(plainTensor(gradient));

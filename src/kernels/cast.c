@@ -1,4 +1,4 @@
-/* Conversions between dtypes. To 16 bits: to nearest, ties to even; f32 to whole numbers: towards zero, clamped. */
+/* Conversions between dtypes. f32 to 16 bits rounds to nearest, ties to even; f32 to integers truncates towards zero and clamps. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 15 };
@@ -26,7 +26,7 @@ INLINE uint16_t to_f16(float x) {
   if (magnitude > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
   if (magnitude >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and above round to infinity */
   if (magnitude < 0x38800000u) {
-    /* Subnormal: adding 0.5 rounds at the right place, in the unit of 2^-24. */
+    /* Subnormal results: adding 0.5 rounds to a multiple of 2^-24. */
     return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - 0x3F000000u));
   }
   uint32_t rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);

@@ -1,4 +1,4 @@
-/* Conversions between dtypes. To 16 bits: to nearest, ties to even; f32 to whole numbers: towards zero, clamped. */
+/* Conversions between dtypes. f32 to 16 bits rounds to nearest, ties to even; f32 to integers truncates towards zero and clamps. */
 #include "storage.cuh"
 
 DEVICE bf16 to_bf16(float x) { return {bf16_of(x)}; }
@@ -9,7 +9,7 @@ DEVICE u16 to_f16(float x) {
   if (magnitude > 0x7F800000u) return (u16)(sign | 0x7E00u);
   if (magnitude >= 0x477FF000u) return (u16)(sign | 0x7C00u); /* 65520 and above round to infinity */
   if (magnitude < 0x38800000u) {
-    /* Subnormal: adding 0.5 rounds at the right place, in the unit of 2^-24. */
+    /* Subnormal results: adding 0.5 rounds to a multiple of 2^-24. */
     return (u16)(sign | (__float_as_uint(__uint_as_float(magnitude) + 0.5f) - 0x3F000000u));
   }
   u32 rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);

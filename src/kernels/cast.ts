@@ -6,7 +6,7 @@ import { view } from '../tensor/view.ts';
 import { castCuda, castKernels, convert } from './inner/conversion.ts';
 import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 
-/** The gradient of a rounding is taken as 1. It has the dtype of x where ops compute in that, else it is f32. */
+/** The gradient of rounding is taken as 1. It has the dtype of x if ops compute in that dtype, otherwise f32. */
 export const castOp = defineOp<Dtype>({
   name: 'cast',
   cpu: castKernels,
@@ -24,7 +24,9 @@ export const castToWholeOp = defineOp({
   backward: notDifferentiable('whole numbers have no gradient'),
 });
 
-/** x in another dtype. f32 to i32 and u8 cuts towards zero and clamps, NaN becomes 0; to bool: whether it is not 0. */
+/**
+ * Converts x to another dtype. f32 to i32 or u8 truncates towards zero and clamps, and NaN becomes 0; to bool: x != 0.
+ */
 export function cast(x: Tensor, dtype: Dtype): Tensor;
 export function cast(x: Tensor, dtype: Dtype, ...extra: unknown[]): Tensor {
   refuseExtra('cast', extra);

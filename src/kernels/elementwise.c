@@ -1,6 +1,6 @@
-/* Elementwise functions with broadcasting: y[i] = f(a[i], b[i]), f one line of the lists below.
- * A table describes the loop: rank, dims[rank], then strides[rank] (0 where an operand is broadcast) of each operand.
- * The last axis is the vector loop; a task is a run of rows, or a piece of one row where there is only one.
+/* Elementwise functions with broadcasting: y[i] = f(a[i], b[i]), where each f is one line of the lists below.
+ * A table describes the loop: rank, dims[rank], then the strides[rank] of each operand (0 along broadcast axes).
+ * The last axis is the vector loop. A task is a run of rows, or a piece of the row if there is only one.
  */
 #include "pool.h"
 
@@ -96,7 +96,7 @@ UNARY(relu, vec_max((vec){}, x))
 UNARY(square, x *x)
 UNARY(clamp, select(x < p, p, select(x > q, q, x)))
 
-/* ---------------------------------------------------------------- two operands: u, v; a number stands in by `scalar` */
+/* ---------------------------------------------------------------- two operands: u, v; `scalar` replaces one that is a number */
 #define BINARY_ROW(name, type, expression)                                                                             \
   static void name##_row(const void *const *in, void *out, int32_t n, const int32_t *stride, const float *constants) { \
     (void)constants;                                                                                                   \
@@ -141,7 +141,7 @@ INLINE void put_uint8_t(uint8_t *y, vec_i32 mask, int32_t n) {
 #define BINARY(name, expression) BINARY_ROW(name, float, expression)
 #define COMPARE(name, expression) BINARY_ROW(name, uint8_t, expression)
 
-/* ln and exp in double, for pow: the exponent multiplies the error of the logarithm. */
+/* ln and exp in double for pow, because the exponent multiplies the error of the logarithm. */
 INLINE double f64_log(double x) {
   union { double value; uint64_t bits; } u = {x};
   int32_t e = (int32_t)(u.bits >> 52) - 1022;
@@ -161,7 +161,7 @@ INLINE double f64_exp(double x) {
   union { uint64_t bits; double value; } u = {(uint64_t)(n + 1023) << 52};
   return sum * u.value;
 }
-/* C's pow, with pow(0, 0) = 1; a negative base needs a whole exponent. */
+/* C's pow: pow(0, 0) = 1, and a negative base needs an integer exponent. */
 static float f32_pow(float base, float exponent) {
   if (exponent == 0.0f || base == 1.0f) return 1.0f;
   if (base != base || exponent != exponent) return base + exponent;
@@ -188,7 +188,7 @@ BINARY(sub, u - v)
 BINARY(mul, u *v)
 BINARY(div, u / v)
 BINARY(pow, vec_pow(u, v))
-/* Of zeros of both signs the first. */
+/* For +0 and -0 the result is the first operand. */
 BINARY(maximum, either_nan(u, v, vec_max(v, u)))
 BINARY(minimum, either_nan(u, v, vec_min(v, u)))
 
@@ -210,7 +210,7 @@ BINARY(tanh_backward, u *(1.0f - v * v))
 BINARY(sigmoid_backward, u *v *(1.0f - v))
 BINARY(silu_backward, u *silu_slope(v))
 BINARY(relu_backward, select(v <= (vec){}, (vec){}, u))
-/* the share of dy that goes to the first of two operands: 1 where it wins or either is NaN, 1/2 on a tie; u = first, v = second */
+/* The factor of dy in the gradient of the first operand (u; v is the second): 1 if it is selected or either is NaN, 1/2 on a tie. */
 BINARY(first_wins_maximum, select(u < v, (vec){}, select(u == v, splat(0.5f), splat(1.0f))))
 BINARY(first_wins_minimum, select(u > v, (vec){}, select(u == v, splat(0.5f), splat(1.0f))))
 
@@ -223,7 +223,7 @@ static void where_row(const void *const *in, void *out, int32_t n, const int32_t
   for (int32_t i = 0; i < n; i++) y[i] = condition[i * stride[0]] ? a[i * stride[1]] : b[i * stride[2]];
 }
 
-/* y = condition ? a : b; a number stands in for a (side 1) or b (side 2) */
+/* y = condition ? a : b; a number replaces a (side 1) or b (side 2) */
 KERNEL void elementwise_where(const uint8_t *condition, const float *a, const float *b, float *y, const int32_t *table,
                               float scalar_a, float scalar_b, int32_t sides) {
   struct loop l = {{(const char *)condition, (const char *)(sides & 1 ? &scalar_a : a), (const char *)(sides & 2 ? &scalar_b : b)},

@@ -1,9 +1,9 @@
-/* Elementwise functions with broadcasting: y[i] = f(a[i], b[i]), one thread an element.
- * table: rank, dims[rank] of the output, then strides[rank] (0 where an operand is broadcast) of each operand.
+/* Elementwise functions with broadcasting: y[i] = f(a[i], b[i]), with one thread per element.
+ * table: rank, dims[rank] of the output, then the strides[rank] of each operand (0 along broadcast axes).
  */
 #include "storage.cuh"
 
-/* What output element i reads of operand `which`, in elements from its start. */
+/* The offset, in elements, at which output element i reads operand `which`. */
 DEVICE size_t offset_of(const int *table, int which, u32 i) {
   int rank = table[0];
   const int *dims = table + 1, *strides = dims + rank * (1 + which);
@@ -40,7 +40,7 @@ UNARY(relu, x < 0.0f ? 0.0f : x)
 UNARY(square, x *x)
 UNARY(clamp, x < p ? p : x > q ? q : x)
 
-/* ---------------------------------------------------------------- two operands: u, v; `scalar` stands for a (side 1) or b (2) */
+/* ---------------------------------------------------------------- two operands: u, v; `scalar` replaces a (side 1) or b (2) */
 #define BINARY_TO(name, type, expression)                                                                      \
   KERNEL elementwise_##name(const real *a, const real *b, type *y, const int *table, int n, float scalar,    \
                             int scalar_side) {                                                                 \
@@ -60,7 +60,7 @@ BINARY(sub, u - v)
 BINARY(mul, u *v)
 BINARY(div, u / v)
 BINARY(pow, powf(u, v))
-/* Of zeros of both signs the first. */
+/* For +0 and -0 the result is the first operand. */
 BINARY(maximum, either_nan(u, v, u < v ? v : u))
 BINARY(minimum, either_nan(u, v, u > v ? v : u))
 
@@ -82,7 +82,7 @@ BINARY(tanh_backward, u *(1.0f - v * v))
 BINARY(sigmoid_backward, u *v *(1.0f - v))
 BINARY(silu_backward, u *silu_slope(v))
 BINARY(relu_backward, v <= 0.0f ? 0.0f : u)
-/* the share of dy that goes to the first of two operands: 1 where it wins or either is NaN, 1/2 on a tie; u = first, v = second */
+/* The factor of dy in the gradient of the first operand (u; v is the second): 1 if it is selected or either is NaN, 1/2 on a tie. */
 BINARY(first_wins_maximum, u < v ? 0.0f : u == v ? 0.5f : 1.0f)
 BINARY(first_wins_minimum, u > v ? 0.0f : u == v ? 0.5f : 1.0f)
 
@@ -91,7 +91,7 @@ KERNEL elementwise_clamp_backward(const real *dy, const real *x, real *dx, int n
   if (i < (u32)n) dx[i] = x[i] >= low && x[i] <= high ? (float)dy[i] : 0.0f;
 }
 
-/* y = condition ? a : b; a number stands for a (side 1) or b (side 2) */
+/* y = condition ? a : b; a number replaces a (side 1) or b (side 2) */
 KERNEL elementwise_where(const u8 *condition, const real *a, const real *b, real *y, const int *table, int n,
                          float scalar_a, float scalar_b, int sides) {
   u32 i = thread_number();

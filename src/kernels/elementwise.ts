@@ -29,7 +29,7 @@ export type { Operand } from './inner/elementwise_kernels.ts';
 
 // ---------------------------------------------------------------- one operand
 
-/** dx from dy and what was saved: the input, the output, or nothing. */
+/** Computes dx from dy and what was saved: the input, the output, or nothing. */
 interface UnaryRule {
   saves: 'x' | 'y' | 'none';
   dx: (dy: Tensor, saved: Tensor) => Tensor;
@@ -39,7 +39,7 @@ const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul
 const quotient = (a: Operand, b: Operand) => binaryKernel('div', 'elementwise_div', a, b);
 const slope = (name: Binary) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
 
-/** An op, and what its forward pass keeps for the rule. */
+/** An op, and which tensor its forward pass saves for the rule. */
 type Saving<O, Saves> = O & { readonly saves: Saves };
 
 function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['saves']> {
@@ -69,7 +69,7 @@ export const absOp = unaryOp('abs', { saves: 'x', dx: slope('elementwise_abs_bac
 /** |x|; the gradient at 0 and at NaN is 0. */
 export const abs = unary(absOp);
 export const expOp = unaryOp('exp', { saves: 'y', dx: product });
-/** e^x; subnormal where the result is. */
+/** e^x. Subnormal results are kept. */
 export const exp = unary(expOp);
 export const logOp = unaryOp('log', { saves: 'x', dx: quotient });
 /** The natural logarithm. */
@@ -90,13 +90,13 @@ export const tanhOp = unaryOp('tanh', { saves: 'y', dx: slope('elementwise_tanh_
 /** tanh x. */
 export const tanh = unary(tanhOp);
 export const sigmoidOp = unaryOp('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
-/** 1 / (1 + e^-x). Of x below -88.4 it may be 0, where the result is subnormal. */
+/** 1 / (1 + e^-x). For x below -88.4, where the exact result is subnormal, it may be 0. */
 export const sigmoid = unary(sigmoidOp);
 export const siluOp = unaryOp('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
-/** x sigmoid(x), also called swish. Of x below -88.4 it may be -0. */
+/** x sigmoid(x), also called swish. For x below -88.4 it may be -0. */
 export const silu = unary(siluOp);
 export const reluOp = unaryOp('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
-/** max(x, 0); the gradient at 0 is 0. NaN stays, and its gradient passes. */
+/** max(x, 0); the gradient at 0 is 0. NaN stays NaN, and the gradient passes through it. */
 export const relu = unary(reluOp);
 export const squareOp = unaryOp('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
 /** x^2. */
@@ -127,7 +127,7 @@ export const clampOp = defineOp<{ low: number; high: number }>({
   },
 });
 
-/** Limits to [min, max]; the gradient is 1 inside, bounds included, and 0 outside and at NaN, which stays. */
+/** Limits x to [min, max]. The gradient is 1 inside, bounds included, and 0 outside and at NaN. NaN stays NaN. */
 export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
   checkActivations('clamp', [x]);
   const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = checkOptions('clamp', bounds, {
@@ -144,7 +144,7 @@ export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor
 
 // ---------------------------------------------------------------- two operands
 
-/** Gradients of both operands, of the output's shape; called only for those that need one. */
+/** Gradients of both operands, in the shape of the output; called only for operands that need one. */
 interface BinaryRule {
   saves: 'operands' | 'none';
   da: (dy: Tensor, a: Operand, b: Operand) => Tensor;
@@ -152,7 +152,7 @@ interface BinaryRule {
 }
 
 export interface BinaryAttributes {
-  /** Operands that are numbers; tensors are in `saved`, in order. */
+  /** The operands that are numbers; those that are tensors are in `saved`, in order. */
   numbers: (number | undefined)[];
   shapes: (Shape | undefined)[];
 }
@@ -212,31 +212,38 @@ export const mul = binary(mulOp);
 export const divOp = binaryOp('div', {
   saves: 'operands',
   da: (dy, _, b) => quotient(dy, b),
-  // b^2 would overflow or vanish where -a / b^2 does not.
+  // b^2 can overflow or underflow where -a / b^2 does not.
   db: (dy, a, b) => unaryKernel('elementwise_neg', product(dy, quotient(quotient(a, b), b))),
 });
 /** a / b, broadcast. */
 export const div = binary(divOp);
 export const powOp = binaryOp('pow', {
   saves: 'operands',
-  // b a^(b-1), and 0 where b is 0, whatever a is
+  // b a^(b-1), but 0 where b is 0, for any a
   da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, subtractOne(b))))),
-  // a^b ln a, and 0 where ln a has no value, though a^b be infinite or NaN there
+  // a^b ln a, but 0 where ln a is undefined, even if a^b is infinite or NaN
   db: (dy, a, b) => wherePositive(a, product(dy, product(power(a, b), logOf(a)))),
 });
 /**
- * a^b, broadcast, as C's pow: 0^0 = 1, a negative base needs a whole exponent, and (-0)^0.5 is +0. The gradient with respect to b is 0
- * where a <= 0 (PyTorch: NaN where a < 0, -Infinity where a is 0 and b < 0); the one with respect to a is 0 where b is 0.
+ * a^b, broadcast, with the rules of C's pow: 0^0 = 1, a negative base needs an integer exponent, and (-0)^0.5 is +0.
+ * The gradient with respect to b is 0 where a <= 0 (PyTorch: NaN where a < 0, -Infinity where a is 0 and b < 0); the
+ * one with respect to a is 0 where b is 0.
  */
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
-/** The larger of a and b, broadcast; a tie shares the gradient. NaN stays, and both get its gradient. */
+/**
+ * The larger of a and b, broadcast; a tie shares the gradient. If either is NaN, so is the result, and both get the
+ * gradient.
+ */
 export const maximum = binary(maximumOp);
 export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_minimum'));
-/** The smaller of a and b, broadcast; a tie shares the gradient. NaN stays, and both get its gradient. */
+/**
+ * The smaller of a and b, broadcast; a tie shares the gradient. If either is NaN, so is the result, and both get the
+ * gradient.
+ */
 export const minimum = binary(minimumOp);
 
-/** The winner takes the gradient; on a tie each takes half, at NaN each the whole. */
+/** The selected operand gets the gradient; on a tie each gets half, at NaN each gets all of it. */
 function winner(name: Binary): BinaryRule {
   return {
     saves: 'operands',
@@ -280,7 +287,7 @@ function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor 
 }
 
 export const equalOp = comparisonOp('equal');
-/** a = b as bool, broadcast. */
+/** a == b as bool, broadcast. */
 export const equal = comparison(equalOp, 'elementwise_equal');
 export const notEqualOp = comparisonOp('notEqual');
 /** a != b as bool, broadcast. */

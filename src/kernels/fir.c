@@ -10,7 +10,7 @@ struct fir {
   int32_t h, w, c, out_h, out_w, length, up, down, before;
 };
 
-/* What one output position reaches along an axis: inputs first, first + 1, ... under taps tap, tap + up, ... */
+/* What one output position reads along an axis: inputs first, first + 1, ... with taps tap, tap + up, ... */
 struct reach {
   int32_t first, tap, count;
 };
@@ -49,7 +49,7 @@ static void fir_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* table: N, H, W, C, H', W', length of the taps, up, down, before */
+/* table: N, H, W, C, H', W', number of taps, up, down, before */
 KERNEL void fir_resample(const float *x, const float *taps, float *y, const int32_t *table) {
   const int32_t *t = table;
   struct fir f = {x, taps, y, t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9]};

@@ -1,9 +1,9 @@
-/* FIR resampling of [N, H, W, C] as fir.c has it, one thread an output element:
+/* FIR resampling of [N, H, W, C] as in fir.c, with one thread per output element:
  *   y[o] = sum_j taps[j] z[o down - before + j],   z[i up] = x[i], z = 0 between and outside
  */
 #include "storage.cuh"
 
-/* What one output position reaches along an axis: inputs first, first + 1, ... under taps tap, tap + up, ... */
+/* What one output position reads along an axis: inputs first, first + 1, ... with taps tap, tap + up, ... */
 struct reach {
   int first, tap, count;
 };
@@ -16,7 +16,7 @@ DEVICE reach reach_of(int o, int extent, int length, int up, int down, int befor
   return {first, tap, max(0, min(under, extent - first))};
 }
 
-/* table: N, H, W, C, H', W', length of the taps, up, down, before */
+/* table: N, H, W, C, H', W', number of taps, up, down, before */
 KERNEL fir_resample(const real *x, const float *taps, real *y, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;

@@ -1,5 +1,6 @@
-// FIR resampling of images: zeros between pixels, a separable filter, every down-th pixel kept (upfirdn2d of StyleGAN2,
-// Karras et al. 2020), with the paddings of upsample_2d and downsample_2d of Score SDE's up_or_down_sampling.py.
+// FIR resampling of images: insert zeros between pixels, apply a separable filter, keep every down-th pixel (upfirdn2d
+// of StyleGAN2, Karras et al. 2020), with the paddings of upsample_2d and downsample_2d in Score SDE's
+// up_or_down_sampling.py.
 import {
   checkArgument,
   checkOptions,
@@ -24,11 +25,11 @@ export const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr
 const cudaKernels = storageModules('kernels/fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
 
 export interface FirOptions {
-  /** Pixels per pixel before filtering: up - 1 zeros follow each. Default 1. */
+  /** Upsampling factor: up - 1 zeros follow each pixel before filtering. Default 1. */
   up?: number;
-  /** One in `down` filtered pixels is kept. Default 1. */
+  /** Downsampling factor: one in `down` filtered pixels is kept. Default 1. */
   down?: number;
-  /** Zeros before and after the widened image on both axes; negative numbers crop. Default 0. */
+  /** Zeros before and after the upsampled image on both axes; negative numbers crop. Default 0. */
   padding?: readonly [before: number, after: number];
 }
 
@@ -38,7 +39,7 @@ const firOptions: OptionKinds<FirOptions> = {
   padding: listOf(kinds.int32, 'whole numbers', 2),
 };
 
-/** One application of the filter, as fir.c has it: taps in the order in which they meet the pixels. */
+/** One application of the filter, as in fir.c: taps in the order in which they are applied to the pixels. */
 interface Filter {
   taps: Float32Array;
   up: number;
@@ -51,7 +52,7 @@ export interface FirAttributes {
   shape: Shape;
 }
 
-/** By which linear map the gradient goes back: up and down exchanged, the taps reversed. */
+/** The linear map of the gradient: up and down are exchanged, the taps reversed. */
 const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
   taps: taps.toReversed(),
   up: down,
@@ -62,7 +63,7 @@ const adjoint = ({ taps, up, down, before }: Filter): Filter => ({
 function applyFilter(x: Tensor, { taps, up, down, before }: Filter, out: Shape): Tensor {
   const { device, dtype } = x;
   const y = allocate(out, { device, dtype });
-  // A table holds int32 values: the bits of the taps.
+  // Device tables hold int32 values, so the taps are stored by their bits.
   const bits = device.table([...new Int32Array(taps.buffer)]);
   const table = device.table([...x.shape, out[1], out[2], taps.length, up, down, before]);
   const operands = [x.address, bits, y.address, table];
@@ -81,7 +82,7 @@ export const firResampleOp = defineOp<FirAttributes>({
 
 /**
  * @param x [N, H, W, C]
- * @param kernel taps of the filter along each axis, scaled here to the sum `up`, so that constant images stay
+ * @param kernel taps of the filter along each axis, scaled here to the sum `up`, so that constant images stay constant
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
@@ -94,29 +95,29 @@ export function firResample(x: Tensor, kernel: readonly number[], options: FirOp
   const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - taps.length) / down) + 1);
   const widest = Math.max(h, w) * up + Math.abs(before) + Math.abs(after);
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
-    throw new ShapeError('firResample', `images that ${taps.length} taps fit into`, formatShape(x.shape));
+    throw new ShapeError('firResample', `images large enough for ${taps.length} taps`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
   const y = applyFilter(x, filter, [n, ...extents, c]);
   return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
 }
 
-/** The kernel scaled to the sum `gain` and reversed: a convolution meets its last tap first. */
+/** The kernel scaled to the sum `gain` and reversed: a convolution applies its last tap first. */
 function tapsOf(kernel: readonly number[], gain: number): Float32Array {
   const list = copyOfList(kernel) as number[] | undefined;
   const sum = list?.every((tap) => Number.isFinite(tap)) ? list.reduce((total, tap) => total + tap, 0) : Number.NaN;
   if (!list || !Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`[firResample] expected finite taps of a sum other than 0, got ${describeValue(kernel)}`);
+    throw new ValueError(`[firResample] expected finite taps whose sum is not 0, got ${describeValue(kernel)}`);
   return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
 }
 
-/** The length of a list that tapsOf() checks later. */
+/** The length of the list of taps, which tapsOf() checks later. */
 function lengthOf(kernel: readonly number[]): number {
   return copyOfList(kernel)?.length ?? 0;
 }
 
 /**
  * upsample_2d: [N, H, W, C] -> [N, 2 H, 2 W, C].
- * @param margin pixels more on each side, which the filter still reaches from inside the image
+ * @param margin extra pixels on each side, which the filter still reaches from inside the image
  */
 export function firUpsample(x: Tensor, kernel: readonly number[], margin?: number): Tensor;
 export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ...extra: unknown[]): Tensor {

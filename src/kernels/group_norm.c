@@ -1,9 +1,9 @@
-/* Group normalisation of [N, pixels, C] and what may follow it in the same pass:
+/* Group normalisation of [N, pixels, C], fused with what may follow it:
  *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
- * x may be two parts that stand for their concatenation on channels. A task is one sample and a few groups: its pixels are
- * read three times while they are in the cache. Statistics in two passes; sums over BLOCK pixels in f32, over blocks in f64.
- * A sum of nearly equal numbers is off by many of their last places, which is much beside their deviation: the second pass finds the
- * rest of the mean from the differences, and per channel it goes into the bias.
+ * x may be two parts, treated as their concatenation along channels. A task is one sample and a few groups, whose pixels are
+ * read three times while they are in the cache. Statistics take two passes, with sums over BLOCK pixels in f32 and over blocks in
+ * f64. The rounding error of a sum of nearly equal numbers is large compared to their deviation, so the second pass computes a
+ * correction of the mean (`rest`) from the differences, which is folded into the bias of each channel.
  */
 #include "philox.h"
 #include "pool.h"
@@ -14,7 +14,7 @@ enum { BAND = 512, BLOCK = 128, MOST_STRIP = 16, MOST_CHANNELS = 512, LEAST_CHAN
 struct norm {
   const float *x[2], *weight, *bias, *dy;
   float *y, *dx[2], *mean, *rstd, *rest; /* [N, groups]; the mean is mean + rest */
-  float *weight_sums, *bias_sums; /* [N, C]: what the gradients of weight and bias are summed from */
+  float *weight_sums, *bias_sums; /* [N, C]: their sums over N are the gradients of weight and bias */
   int32_t n, h, w, part[2], c, groups, width, per_task, tasks_per_sample, resample, silu;
   float eps;
   struct draw draw;
@@ -26,12 +26,12 @@ static struct norm norm_of(const int32_t *t) {
   struct norm g = {.n = t[0], .h = t[1], .w = t[2], .part = {t[3], t[4]}, .groups = t[5], .resample = t[6], .silu = t[7]};
   g.c = g.part[0] + g.part[1];
   g.width = g.c / g.groups;
-  /* Whole rows of memory are streams, parts of them are not: a task takes fewer channels only where samples are few. */
+  /* The hardware prefetcher follows whole rows only, so a task takes fewer channels only if there are few samples. */
   int32_t channels = MOST_CHANNELS;
   while (channels > LEAST_CHANNELS && g.n * ceil_div(g.c, channels) < LEAST_TASKS) channels /= 2;
   int32_t most = min32(MOST_GROUPS, ceil_div(g.groups, ceil_div(g.c, channels)));
   g.per_task = most;
-  /* Channels in whole vectors of any length, where some number of groups has them. */
+  /* Choose a number of groups whose channels fill whole vectors of any length, if there is one. */
   while (g.per_task > 1 && g.per_task * g.width % 16) g.per_task--;
   if (g.per_task * g.width % 16) g.per_task = most;
   g.tasks_per_sample = ceil_div(g.groups, g.per_task);
@@ -43,7 +43,7 @@ static void place_statistics(struct norm *g, float *stats) {
   g->mean = stats, g->rstd = stats + each, g->rest = stats + 2 * each;
 }
 
-/* A run of channels of one task that lies in one part and fits the buffers. */
+/* A run of channels of one task that is within one part and fits the buffers. */
 struct band { int32_t first, count, part, offset; };
 
 INLINE struct band band_at(const struct norm *g, int32_t channel, int32_t last) {
@@ -56,7 +56,7 @@ INLINE size_t band_offset(const struct norm *g, const struct band *b, int32_t sa
   return ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * (size_t)g->part[b->part] + (size_t)b->offset;
 }
 
-/* The group of each channel in turn, without a division for each. */
+/* Iterates over the groups of consecutive channels without a division for each channel. */
 struct walk { int32_t group, left, width; };
 INLINE struct walk walk_from(const struct norm *g, int32_t channel) {
   int32_t group = channel / g->width;
@@ -66,7 +66,7 @@ INLINE void step(struct walk *w) {
   if (--w->left == 0) w->group++, w->left = w->width;
 }
 
-/* s[i] = sum over pixels [begin, end) of x, or of x - centre and in q[i] of its squares, channels [i, i + count) in registers */
+/* s[i] = sum of x over pixels [begin, end), or of x - centre, and then q[i] is the sum of its squares; accumulated in registers */
 INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t pixel, int32_t pixels, const float *centre, float *s,
                        float *q) {
   vec sum[MOST_STRIP] = {}, square[MOST_STRIP] = {}, middle[MOST_STRIP];
@@ -81,12 +81,12 @@ INLINE void strip_sums(int32_t vectors, int32_t squares, const float *x, size_t 
   if (squares) UNROLLED for (int32_t v = 0; v < vectors; v++) store(q + v * LANES, square[v]);
 }
 
-/* The widest first: a whole row is a stream. With squares a vector takes three registers instead of one. */
+/* The widest strips come first, for the prefetcher. With squares, a vector takes three registers instead of one. */
 #define STRIPS(vectors)                                             \
   for (; i + (vectors) * LANES <= b->count; i += (vectors) * LANES) \
     strip_sums(vectors, squares, x + i, row, count, centre + i, s + i, q + i);
 
-/* Adds sums of x over all pixels to sums[group - first_group]; with squares those of x - mean, and of its squares to squared. */
+/* Adds the sums of x over all pixels to sums[group - first_group]; with squares, those of x - mean, and of its squares to squared. */
 INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
                       const float *mean, double *sums, double *squared) {
   int32_t pixels = g->h * g->w;
@@ -125,7 +125,7 @@ INLINE void band_sums(int32_t squares, const struct norm *g, const struct band *
   }
 }
 
-/* Per channel: mean, rstd, weight * rstd, and the bias less what the rest of the mean is worth */
+/* Per channel: mean, rstd, weight * rstd, and the bias corrected for the rest of the mean */
 struct coefficients { float mean[BAND + LANES], rstd[BAND + LANES], scale[BAND + LANES], bias[BAND + LANES]; };
 
 static void band_coefficients(const struct norm *g, const struct band *b, int32_t sample, struct coefficients *k) {
@@ -218,7 +218,7 @@ static void forward_task(void *context, int32_t task, int32_t worker) {
     }
     for (int32_t group = first_group; group < last_group; group++) {
       double value = sums[group - first_group] * scale, variance = squared[group - first_group] * scale - value * value;
-      /* Squares beyond a float: NaN, not the zeros that dividing by infinity would make. */
+      /* If squares overflow f32, the result is NaN, not the zeros that a division by infinity would give. */
       if (!(variance < __builtin_inf())) variance = __builtin_nan("");
       else if (variance < 0) variance = 0;
       if (pass) rest[group] = (float)value, rstd[group] = (float)(1.0 / __builtin_sqrt(variance + (double)g->eps));
@@ -248,7 +248,7 @@ KERNEL void group_norm_forward(const float *x0, const float *x1, const float *we
 
 /* ---------------------------------------------------------------- backward */
 
-/* d(loss) / d(dropout(silu(h))) at a pixel, the adjoint of resampling: in place, or in v */
+/* d(loss) / d(dropout(silu(h))) at a pixel, by the adjoint of resampling; a pointer into dy, or to v */
 static const float *upstream(const struct norm *g, const struct band *b, int32_t sample, int32_t pixel, float *v) {
   size_t c = (size_t)g->c;
   if (!g->resample) return g->dy + ((size_t)sample * (size_t)(g->h * g->w) + (size_t)pixel) * c + (size_t)b->first;
@@ -267,8 +267,8 @@ static const float *upstream(const struct norm *g, const struct band *b, int32_t
   return v;
 }
 
-/* dx = dh of a pixel; adds dh and dh (x - mean) rstd to the sums. Lanes beyond the band carry dy = 0 times whatever the
- * coefficients hold there, and are not read again. */
+/* dx = dh of a pixel; adds dh and dh (x - mean) rstd to the sums. Lanes beyond the band have dy = 0 and undefined coefficients;
+ * their results are not read. */
 INLINE void gradient_channels(int32_t silu, int32_t masked, const float *x, const float *dy, int32_t count,
                               const struct coefficients *k, const float *mask, float *dx, float *bias_sum, float *weight_sum) {
   for (int32_t i = 0; i < count; i += LANES) {
@@ -287,7 +287,7 @@ INLINE void gradient_channels(int32_t silu, int32_t masked, const float *x, cons
   }
 }
 
-/* dx = dh for now; sums of dh and dh * (x - mean) rstd per channel, and over the groups, weighted */
+/* Stores dh in dx for now; computes sums of dh and dh * (x - mean) rstd per channel, and their weighted sums over groups */
 static void band_gradient(const struct norm *g, const struct band *b, int32_t sample, int32_t first_group,
                           const struct coefficients *k, double *weighted, double *centred) {
   int32_t pixels = g->h * g->w;
@@ -366,7 +366,7 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* dx0, dx1 like x0, x1; sums: of weight gradients [N, C], then of bias gradients [N, C] */
+/* dx0, dx1 like x0, x1; sums: weight gradients [N, C], then bias gradients [N, C], to be summed over N */
 KERNEL void group_norm_backward(const float *x0, const float *x1, const float *weight, const float *bias, const float *stats,
                                 const float *dy, float *dx0, float *dx1, float *sums, const int32_t *table,
                                 const uint32_t *origin, int32_t seed_low, int32_t seed_high, int32_t sample_low,

@@ -1,7 +1,7 @@
-/* Group normalisation of [N, pixels, C] and what may follow it in the same pass:
+/* Group normalisation of [N, pixels, C], fused with what may follow it:
  *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
- * x may be two parts that stand for their concatenation on channels. A block serves some groups of a sample, as many as make 32
- * bytes of a pixel, and reads them several times over: statistics in two passes, then what is made of them.
+ * x may be two parts, treated as their concatenation along channels. A block computes as many groups of a sample as make 32 bytes
+ * of a pixel. It reads them several times: two passes for the statistics, then one for the result.
  */
 #include "philox.cuh"
 #include "storage.cuh"
@@ -34,21 +34,21 @@ DEVICE float input(const normalisation &g, int sample, int pixel, int channel) {
   return channel < g.part0 ? (float)g.x0[at * g.part0 + channel] : (float)g.x1[at * g.part1 + (channel - g.part0)];
 }
 
-/* ---------------------------------------------------------------- what a block of THREADS shares */
+/* ---------------------------------------------------------------- the work of a block of THREADS */
 
 #define THREADS 256
-#define MOST_GROUPS 16 /* of a block */
+#define MOST_GROUPS 16 /* in a block */
 
-/* What the calling block works on: `groups` from `first` on of a sample. A thread owns column `column` of the block's channels,
- * every columns-th one after it, and every rows-th pixel from `row` on; it has none where row >= rows. Several groups in a block
- * have fewer channels than it has threads, so that a thread's channels are of one group. */
+/* The work of the calling block: `groups` groups of a sample, from `first` on. A thread owns channel `column` of the block, every
+ * columns-th one after it, and every rows-th pixel from `row` on; it has no work if row >= rows. If a block has several groups, they
+ * have fewer channels than the block has threads, so that the channels of a thread belong to one group. */
 struct share {
   int sample, first, groups, channel0, channels, columns, rows, column, row;
 };
 
 DEVICE share share_of(const normalisation &g, int per_block) {
   share s;
-  u32 blocks = (u32)ceil_div(g.groups, per_block); /* of a sample */
+  u32 blocks = (u32)ceil_div(g.groups, per_block); /* per sample */
   s.sample = (int)(blockIdx.x / blocks), s.first = (int)(blockIdx.x % blocks) * per_block;
   s.groups = min(per_block, g.groups - s.first);
   s.channel0 = s.first * g.width, s.channels = s.groups * g.width;
@@ -61,7 +61,7 @@ struct meeting {
   double values[THREADS], totals[MOST_GROUPS];
 };
 
-/* Sums of the threads' values over each group, in a fixed order: that of the calling thread's own group. All must call. */
+/* Sum of the values of all threads over the group of the calling thread, in a fixed order. All threads must call it. */
 DEVICE double group_total(meeting &m, const share &s, double value) {
   int width = s.columns / s.groups, members = width * s.rows;
   __syncthreads();
@@ -77,7 +77,7 @@ DEVICE double group_total(meeting &m, const share &s, double value) {
   return m.totals[s.column / width];
 }
 
-/* Sum of the values of all threads of the calling thread's column. All must call. */
+/* Sum of the values of all threads in the column of the calling thread. All threads must call it. */
 DEVICE double column_total(meeting &m, const share &s, double value) {
   if (s.rows == 1) return value;
   __syncthreads();
@@ -88,7 +88,7 @@ DEVICE double column_total(meeting &m, const share &s, double value) {
   return sum;
 }
 
-/* 0 for an element of the sample that is dropped, else the scale of those that are kept */
+/* 0 for a dropped element of the sample, else the scale of kept elements */
 DEVICE float mask(const normalisation &g, int sample, u32 element) {
   u32 words[4];
   philox(g.words, element / 8, (u64)sample, words);
@@ -98,13 +98,13 @@ DEVICE float mask(const normalisation &g, int sample, u32 element) {
 
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-/* Number of a group among all samples'. */
+/* Index of a group among those of all samples. */
 DEVICE size_t group_of(const normalisation &g, int sample, int channel) {
   return (size_t)sample * (size_t)g.groups + (size_t)(channel / g.width);
 }
 
-/* Of a channel in a sample. A sum of nearly equal numbers is off by many of their last places, which is much beside their deviation:
- * shift is the rest of the mean, found from the differences, times rstd. */
+/* The coefficients of a channel in a sample. The rounding error of a sum of nearly equal numbers is large compared to their
+ * deviation, so `shift` holds the correction of the mean (`rest`), computed from the differences, times rstd. */
 struct affine {
   float mean, rstd, shift, weight, bias;
 };
@@ -120,7 +120,7 @@ DEVICE float activated(const normalisation &g, const affine &a, int sample, int 
   return g.threshold ? v * mask(g, sample, (u32)pixel * (u32)g.c + (u32)channel) : v;
 }
 
-/* mean, rstd and the rest of the mean of the groups, then y */
+/* Computes mean, rstd and the rest of the mean of the groups, then y. */
 KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real *x1, const float *weight, const float *bias, float *stats, real *y,
                         const int *table, int per_block, float eps, const u32 *origin, int seed_low, int seed_high,
                         int sample_low, int sample_high, int stream, int threshold, float keep_scale) {
@@ -151,7 +151,7 @@ KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real 
     }
     double variance = group_total(shared, s, squared) / terms - total * total;
     rest = (float)total;
-    /* Squares beyond a float: NaN, not the zeros that dividing by infinity would make. */
+    /* If squares overflow f32, the result is NaN, not the zeros that a division by infinity would give. */
     if (!(variance < (double)infinity())) variance = (double)infinity() - (double)infinity();
     else if (variance < 0) variance = 0;
     rstd = (float)(1.0 / sqrt(variance + (double)eps));
@@ -209,7 +209,7 @@ DEVICE float upstream(const normalisation &g, const affine &a, const real *dy, i
   return d * (s * (1.0f + h * (1.0f - s)));
 }
 
-/* A gradient that x has already. */
+/* A gradient that x has already received. */
 struct earlier {
   const real *x;
   float factor;
@@ -221,11 +221,11 @@ DEVICE earlier earlier_of(const u32 *words) {
   return {address_in<const real>(words), __uint_as_float(words[2]), words[3]};
 }
 
-/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group; and to it what
- * x has so far: others has OTHER words for each of two tensors of each part, address (0: none), factor, and elements from pixel to
- * pixel. Sums are rounded as if each were a tensor of its own. One of them may be dx itself.
- * sums [2][N, C]: of dh x^ and of dh, which the gradients of weight and bias are the sums of.
- * pixel_sums [N, C] and the same rounded: of what was written to dx, over the pixels; may be 0. */
+/* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group, plus the gradients
+ * that x has already received: others has OTHER words for each of two tensors of each part: address (0: none), factor, stride
+ * between pixels. Sums are rounded as if each were stored as a tensor. One of the tensors may be dx itself.
+ * sums [2][N, C]: sums of dh x^ and of dh over pixels; their sums over N are the gradients of weight and bias.
+ * pixel_sums [N, C], and the same rounded: sums over pixels of what was written to dx; may be 0. */
 KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
                          const real *dy, float *sums, real *dx0, real *dx1, const __grid_constant__ words<16> others, float *pixel_sums0, float *pixel_sums1, real *rounded_sums0,
                          real *rounded_sums1, const int *table, int per_block, const u32 *origin, int seed_low,
@@ -240,7 +240,7 @@ KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real
   size_t group = group_of(g, s.sample, s.channel0 + s.column);
   float mean = g.mean[group], rstd = g.rstd[group], shift = g.rest[group] * rstd;
   double slope = 0, level = 0;
-  /* Every thread comes as often, for the sums over columns. */
+  /* Every thread runs the same number of iterations, because column_total needs all threads. */
   for (int first = 0; first < s.channels; first += s.columns) {
     int c = first + s.column, channel = s.channel0 + min(c, s.channels - 1);
     affine a = {mean, rstd, shift, weight[channel], bias[channel]};
@@ -290,7 +290,7 @@ KERNEL __launch_bounds__(THREADS) group_norm_backward(const real *x0, const real
       total += value;
     }
     float *to = second ? pixel_sums1 : pixel_sums0;
-    if (!to) continue; /* of all threads: both or none is there */
+    if (!to) continue; /* the same for all threads: either both sums are stored or neither is */
     float whole = (float)column_total(shared, s, (double)total);
     if (s.row != 0 || c >= s.channels) continue;
     size_t at = (size_t)s.sample * (size_t)part + (size_t)place;

@@ -1,5 +1,5 @@
-// Group normalisation (Wu, He 2018) with what follows it in a residual block in the same pass: SiLU, dropout, and
-// resampling by two. Several inputs stand for their concatenation on channels.
+// Group normalisation (Wu, He 2018), fused with what follows it in a residual block: SiLU, dropout, and resampling by
+// two. Several inputs are treated as their concatenation along channels.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
@@ -24,7 +24,7 @@ import {
   dropoutWords,
 } from './random.ts';
 
-/** Words of a mask of dropout: see dropoutWords. */
+/** The arguments of a dropout mask: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 
 export const groupNormKernels = kernelModule('kernels/group_norm.c', {
@@ -37,11 +37,11 @@ export const groupNormCuda = storageModules('kernels/group_norm.cu', {
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });
 
-/** Bytes of a pixel that a block of CUDA reads at least, where there are as many, and the most groups it serves. */
+/** The fewest bytes of a pixel that a CUDA block reads (unless a pixel has fewer), and the most groups of a block. */
 const LEAST_PIECE = 32;
 const MOST_GROUPS = 16;
 
-/** Groups of a sample that a block of CUDA serves, and its launch. */
+/** How many groups of a sample a CUDA block computes, and the launch. */
 function blocksFor({ dtype }: Tensor, { batch, firstChannels, secondChannels, groups }: NormShape) {
   const groupBytes = ((firstChannels + secondChannels) / groups) * dtypes[dtype].bytes;
   const perBlock = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
@@ -54,9 +54,9 @@ export interface GroupNormOptions {
   eps?: number;
   /** Default 'none'. */
   activation?: 'none' | 'silu';
-  /** Zeroes activated elements with probability p: the mask of dropout() with the same draw. */
+  /** Zeroes activated elements with probability p, with the mask that dropout() makes from the same options. */
   dropout?: DropoutOptions;
-  /** 'up': nearest neighbour by 2; 'down': mean of 2 x 2; of images [N, H, W, C] only. Default 'none'. */
+  /** 'up': nearest neighbour by 2; 'down': mean of 2 x 2. Only for images [N, H, W, C]. Default 'none'. */
   resample?: 'none' | 'up' | 'down';
 }
 
@@ -68,13 +68,13 @@ const groupNormOptions: OptionKinds<GroupNormOptions> = {
   resample: oneOf(['none', 'up', 'down']),
 };
 
-/** The sizes of a normalisation of [batch, height, width, channels] and what follows it. */
+/** The sizes of a normalisation of [batch, height, width, channels] and of the fused ops after it. */
 export interface NormShape {
   batch: number;
   /** 1 for x that is not an image; `width` is then the number of its positions. */
   height: number;
   width: number;
-  /** Channels of both parts of x; the second are 0 for x of one part. */
+  /** Channels of the two parts of x; those of the second are 0 if x has one part. */
   firstChannels: number;
   secondChannels: number;
   groups: number;
@@ -82,7 +82,7 @@ export interface NormShape {
   activation: 'none' | 'silu';
 }
 
-/** The order in which the kernels read them: norm_of of group_norm.c. */
+/** The order in which the kernels read the sizes: see norm_of in group_norm.c. */
 export const normTableOrder = [
   'batch',
   'height',
@@ -105,7 +105,7 @@ export interface GroupNormAttributes {
   dropout: DrawnMask | undefined;
 }
 
-/** Of no dropout: threshold 0, scale 1. */
+/** The arguments for no dropout: threshold 0, scale 1. */
 const NO_DROPOUT = [0, 0, 0, 0, 0, 0, 0, 1];
 
 function maskWords(dropout: DropoutOptions | undefined): readonly number[] {
@@ -122,7 +122,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     const words = maskWords(dropout);
     const channels = weight.size;
     const samples = shape.batch;
-    // Without pixels no kernel runs, and what is summed is nothing.
+    // If there are no pixels, no kernel runs and the sums are 0.
     const sums = (grad.size > 0 ? allocate : zeros)([2, samples, channels], { device });
     const [x0, x1 = 0] = parts.map((part) => part.address);
     const inputs = [x0, x1, weight.address, bias.address, stats.address, grad.address];
@@ -140,7 +140,7 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
           .group_norm_backward(...inputs, dx0, dx1, sums.address, device.table(toTable(shape)), ...words);
       return [result(0), result(1), ...gradients];
     }
-    // What x has so far is added in the same pass, in its own memory where nobody else reads it.
+    // The kernel also adds the gradients that x has already received, in place if nothing else reads their memory.
     const others = parts.map((_, i) => (needs[2 + i] ? join(2 + i) : []));
     const joined = parts.map(({ shape: dims, dtype }, i) => {
       const free = others[i].find(({ tensor, columns }) => !columns && isExclusive(tensor));
@@ -167,7 +167,9 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
   },
 });
 
-/** A gradient as group_norm.cu adds it: two words of its address, which is 0 for none, its factor, elements from pixel to pixel. */
+/**
+ * Kernel arguments of a gradient to add: two words of its address (0 for none), its factor, its stride between pixels.
+ */
 function wordsOf(gradient: ScaledGradient | undefined): number[] {
   if (!gradient) return [0, 0, 0, 0];
   const { tensor, factor, columns } = gradient;
@@ -176,8 +178,9 @@ function wordsOf(gradient: ScaledGradient | undefined): number[] {
 }
 
 /**
- * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then weight and bias.
- * @param x [N, ..., C], or several that stand for their concatenation on C; f32, or on CUDA bf16
+ * Normalises groups of channels of each sample to mean 0 and variance 1 over all positions, then applies weight and
+ * bias.
+ * @param x [N, ..., C], or two tensors treated as their concatenation along C; f32, or on CUDA bf16
  * @param weight [C] f32
  * @param bias [C] f32
  */
@@ -199,9 +202,9 @@ export function groupNorm(
   const channels = parts.reduce((sum, part) => sum + (part.shape[part.rank - 1] ?? 0), 0);
   const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
   if (parts.some((part) => part.rank < 2 || !sameShape(part.shape.slice(0, -1), first.shape.slice(0, -1))))
-    throw new ShapeError('groupNorm', 'x [N, ..., C], parts equal but for C', shapes);
+    throw new ShapeError('groupNorm', 'x [N, ..., C], parts that differ only in C', shapes);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
-    throw new ShapeError('groupNorm', `channels in groups, ${groups} of equal size`, shapes);
+    throw new ShapeError('groupNorm', `channels divisible into ${groups} groups`, shapes);
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))
       throw new ShapeError('groupNorm', `a ${name} [${channels}] for x ${shapes}`, formatShape(t.shape));

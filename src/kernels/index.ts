@@ -1,5 +1,5 @@
-// The op table: every op of the engine by the name its function has. A definition without kernels for each device, or
-// without a backward rule or the reason for having none, does not compile.
+// The op table: every op of the engine, by the name of its function. A definition does not compile unless it has
+// kernels for each device, and a backward rule or the reason why there is none.
 
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';

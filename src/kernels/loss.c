@@ -1,4 +1,4 @@
-/* Squared differences and their sum: stretches of STRETCH in f32, their sums in double. */
+/* Squared differences and their sum: STRETCH terms at a time are added in f32, and their sums in double. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 13, STRETCH = 32 * LANES };
@@ -31,7 +31,7 @@ static void sum_task(void *context, int32_t task, int32_t worker) {
   s->partial[task] = total;
 }
 
-/* Bytes of scratch of loss_squares_sum. */
+/* Bytes of scratch memory for loss_squares_sum. */
 KERNEL double loss_squares_scratch(int32_t n) { return 8.0 * (n / CHUNK + 1); }
 
 /* out[0] = scale sum (a - b)^2 */
@@ -70,7 +70,7 @@ static void backward_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* da = 2 scale dy (a - b); dy one an element (stride 1) or one for all (stride 0) */
+/* da = 2 scale dy (a - b); one dy per element (stride 1) or one for all (stride 0) */
 KERNEL void loss_squares_backward(const float *a, const float *b, const float *dy, float *da, int32_t n, int32_t stride,
                                   float scale) {
   struct squares s = {.a = a, .b = b, .dy = dy, .out = da, .n = n, .stride_dy = stride, .scale = scale};

@@ -1,7 +1,7 @@
 /* Squared differences and their sum: runs of at most RUN terms in f32, then the runs' sums in double. */
 #include "warp.cuh"
 
-/* partial[run] = sum of (a - b)^2 over a run, a warp each */
+/* partial[run] = sum of (a - b)^2 over a run; one warp per run */
 KERNEL loss_squares_runs(const float *a, const float *b, double *partial, int n, int runs) {
   u32 run = warp_number();
   if (run >= (u32)runs) return;
@@ -26,7 +26,7 @@ KERNEL loss_squares(const float *a, const float *b, float *out, int n) {
   if (i < (u32)n) out[i] = (a[i] - b[i]) * (a[i] - b[i]);
 }
 
-/* da = 2 scale dy (a - b); dy one an element (stride 1) or one for all (stride 0) */
+/* da = 2 scale dy (a - b); one dy per element (stride 1) or one for all (stride 0) */
 KERNEL loss_squares_backward(const float *a, const float *b, const float *dy, float *da, int n, int stride, float scale) {
   u32 i = thread_number();
   if (i < (u32)n) da[i] = 2.0f * scale * dy[(size_t)i * (size_t)stride] * (a[i] - b[i]);

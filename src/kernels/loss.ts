@@ -44,13 +44,13 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
   },
 });
 
-/** (prediction - target)^2 of two tensors of one shape: the mean over all elements, the sum, or each. */
+/** (prediction - target)^2 of two tensors of the same shape: the mean over all elements, the sum, or every element. */
 export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const device = checkOperands('mse', [prediction, target]);
   if (!sameShape(prediction.shape, target.shape))
     throw new ShapeError(
       'mse',
-      'tensors of one shape',
+      'tensors of the same shape',
       `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`,
     );
   const { reduction = 'mean' } = checkOptions('mse', options, lossOptions);
@@ -80,7 +80,7 @@ function squaresSum(a: Tensor, b: Tensor, y: Tensor, scale: number): void {
   if (device.kind === 'cuda') {
     const kernels = device.load(cudaKernels);
     const runs = runsOf(size);
-    // Doubles.
+    // Two 32-bit elements hold one double.
     using partial = allocate([2 * runs], { device });
     kernels.loss_squares_runs(perWarp(runs), a.address, b.address, partial.address, size, runs);
     kernels.loss_squares_sum(oneWarp, partial.address, y.address, runs, scale);

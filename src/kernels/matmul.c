@@ -1,6 +1,6 @@
 /* C = A B for batches of matrices.
- * A as stored [m, k]: B is packed into panels of TILE_COLUMNS first, rows of A are broadcast.
- * A stored [k, m], the form of every weight gradient: both are packed, a block at a time.
+ * If A is stored [m, k], B is first packed into panels of TILE_COLUMNS, and elements of A are broadcast.
+ * If A is stored [k, m], as in every weight gradient, both are packed, one block at a time.
  */
 #include "gemm.h"
 
@@ -9,16 +9,16 @@ enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, INNER_CHUNK = 256, SUM_CHUNK = 102
 struct product {
   const float *a, *b, *bias;
   float *c;
-  size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 where one serves all */
-  int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* of k: chunks of INNER_CHUNK, those in parts */
-  int32_t inner, left, right; /* sizes of a worker's chunk of both operands: terms, rows of c, columns of c */
-  int32_t transposed; /* of packing: B is stored [n, k] */
+  size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 if one serves all */
+  int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* chunks: of INNER_CHUNK terms */
+  int32_t inner, left, right; /* size of a worker's block of both operands: terms, rows of c, columns of c */
+  int32_t transposed; /* for packing: B is stored [n, k] */
   float *packed;
 };
 
 KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
 
-/* A whole panel of b [n, k], LANES of its k at a time: how many are packed so. */
+/* Packs a whole panel of b [n, k], LANES terms at a time; returns how many terms it packed. */
 INLINE int32_t pack_transposed(const float *b, int32_t k, float *to) {
   int32_t i = 0;
   for (; i + LANES <= k; i += LANES)
@@ -57,7 +57,7 @@ KERNEL void matmul_pack(const float *b, float *packed, int32_t batches, int32_t 
   pool_run(pack_task, &p, batches * p.panels);
 }
 
-/* sum += the products of one chunk of k. A chain over all of k would round many equal terms the same way. */
+/* sum += the products of one chunk of k. Chunks bound the rounding error, which grows if many equal terms are added to one sum. */
 static __attribute__((noinline)) void add_chunk(tile *sum, const float *rows, size_t step, int32_t there, const float *packed, int32_t k) {
   tile part = {};
   tile_multiply_upto(&part, rows, step, there, packed, k);
@@ -96,7 +96,7 @@ static void multiply_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* c[batch] = a[batch] [m, k] times packed[batch], + bias [n] where it is given; a_batch, b_batch: 0 or 1 matrices a step */
+/* c[batch] = a[batch] [m, k] times packed[batch], + bias [n] if it is given; a_batch, b_batch: 1, or 0 if one matrix serves all */
 KERNEL void matmul_multiply(const float *a, const float *packed, const float *bias, float *c, int32_t batches, int32_t m,
                             int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
   struct product p = {.a = a, .b = packed, .bias = bias, .c = c, .m = m, .k = k, .n = n};
@@ -110,13 +110,13 @@ KERNEL void matmul_multiply(const float *a, const float *packed, const float *bi
 }
 
 /* ---------------------------------------------------------------- A stored [k, m]
- * A task makes a block of C. Of each chunk of k it lays both operands out in panels, which are then read many times from near
- * caches; where they are, rows of one tile would be a line each, far apart.
+ * A task computes a block of C. For each chunk of k it packs both operands into panels, which are then read many times from the
+ * near caches. Unpacked, each row of a tile would be in a different cache line.
  */
 
 enum { BLOCK_TILES = 132 / TILE_ROWS, BLOCK_PANELS = 256 / TILE_COLUMNS, WANTED_BLOCKS = 8 };
 
-/* Blocks as large as they may be read the operands least: where they are few, k is cut, and then columns. */
+/* The largest blocks read the operands least often. If that gives too few blocks, k is split, and then the columns. */
 static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int32_t n) {
   struct product p = {.batches = batches, .m = m, .k = k, .n = n, .panels = ceil_div(n, TILE_COLUMNS)};
   p.c_batch = (size_t)m * (size_t)n;
@@ -132,7 +132,7 @@ static struct product transposed_plan(int32_t batches, int32_t m, int32_t k, int
   return p;
 }
 
-/* Into how many partial products a product is cut, and floats that each worker needs. */
+/* The number of partial products of a product, and the floats of scratch memory for each worker. */
 KERNEL double matmul_transposed_parts(int32_t batches, int32_t m, int32_t k, int32_t n) {
   return (double)transposed_plan(batches, m, k, n).parts;
 }
@@ -141,7 +141,7 @@ KERNEL double matmul_transposed_scratch(int32_t batches, int32_t m, int32_t k, i
   return (double)p.inner * (p.left + p.right);
 }
 
-/* to[i][width] of `count` rows of from, `there` columns of which exist; zeros beyond */
+/* Copies `count` rows of from to to[i][width]; `there` columns exist, and the others are filled with zeros. */
 INLINE void lay_out_panel(float *to, const float *from, size_t step, int32_t count, int32_t width, int32_t there) {
   if (there >= width)
     for (int32_t i = 0; i < count; i++, to += width, from += step)
@@ -197,7 +197,8 @@ static void transposed_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* c[part][batch] = the part's terms of a[batch]^T b[batch], a [k, m], b [k, n]; scratch: matmul_transposed_scratch floats for each worker */
+/* c[part][batch] = the terms of that part of a[batch]^T b[batch], a [k, m], b [k, n]; scratch: matmul_transposed_scratch floats
+ * for each worker */
 KERNEL void matmul_multiply_transposed(const float *a, const float *b, float *c, float *scratch, int32_t batches, int32_t m,
                                        int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
   struct product p = transposed_plan(batches, m, k, n);

@@ -1,8 +1,8 @@
-/* C = A B for batches of matrices, either operand stored transposed, and a bias for each column. */
+/* C = A B for batches of matrices; either operand may be stored transposed, and a bias is added to each column. */
 #include "product.cuh"
 
-/* The calling block's share of c [batches, m, n] = a [m, k] b [k, n] + bias [n]; bias may be 0. blockIdx.y: its run of `run`
- * terms, with a c of its own. step 0: one matrix for all batches. wide: c is f32 whatever the storage.
+/* The tile of the calling block of c [batches, m, n] = a [m, k] b [k, n] + bias [n]; bias may be 0. blockIdx.y selects a run of
+ * `run` terms, which has its own c. A step of 0 means one matrix for all batches. wide: c is f32 for any storage.
  * chunked: 1 for a, 2 for b. */
 template <class Left, class Right>
 DEVICE void multiply_batch(shared_tiles shared, Left left, Right right, const float *bias, void *c, int m, int k, int n, int step_a, int step_b,

@@ -1,4 +1,4 @@
-// Matrix products of batches, either operand transposed, with an optional bias.
+// Batched matrix products, with either operand transposed and an optional bias.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { PendingProduct, SumOfRows, WeightProduct } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
@@ -33,7 +33,7 @@ export const matmulCuda = productModules('kernels/matmul.cu', {
   matmul_multiply_left_transposed: MULTIPLY,
 });
 
-/** One operand: a tensor [..., rows, columns] and whether its last two axes stand exchanged. */
+/** One operand: a tensor [..., rows, columns] and whether its last two axes are swapped in memory. */
 export interface Factor {
   tensor: Tensor;
   transposed?: boolean;
@@ -42,13 +42,15 @@ export interface Factor {
 interface ResultOptions {
   /** [n], f32. */
   bias?: Tensor;
-  /** Of the result; default: that of the factors. */
+  /** The dtype of the result; default: that of the factors. */
   dtype?: Activation;
 }
 
-/** The product without a gradient: for ops and for backward rules alike. Batch axes broadcast; factors of one dtype. */
+/**
+ * The product without a gradient, for ops and backward rules. Batch axes broadcast; both factors have the same dtype.
+ */
 export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tensor {
-  // Both at once is rare enough for a copy.
+  // Two transposed operands are rare, so one is copied.
   if (a.transposed && b.transposed) return product({ tensor: swapLastAxes(a.tensor) }, b, options);
   const { bias, dtype = a.tensor.dtype } = options;
   const [m, k] = matrixShape(a);
@@ -63,7 +65,7 @@ export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tens
   const right = repeatToBatch(b.tensor, batch);
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
   const stepB = sizeOf(right.shape.slice(0, -2)) > 1 ? 1 : 0;
-  // One matrix on the right: the batch of the left is more rows.
+  // With a single matrix on the right, the batch of the left becomes additional rows.
   const folded = !stepB && !a.transposed;
   const batches = folded ? 1 : sizeOf(batch);
   const rows = folded ? m * sizeOf(batch) : m;
@@ -104,11 +106,11 @@ export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tens
 }
 
 interface CudaProduct {
-  /** Whether left and right stand transposed. */
+  /** Whether left and right are transposed. */
   orders: readonly [boolean, boolean];
-  /** 0 where one matrix serves all batches. */
+  /** Strides between the matrices of left and right; 0 if one matrix serves the whole batch. */
   steps: readonly [number, number];
-  /** Of the result. */
+  /** The shape of the result. */
   shape: Shape;
   dtype: Dtype;
   bias: Tensor | undefined;
@@ -158,7 +160,7 @@ function swapLastAxes(x: Tensor): Tensor {
   return y;
 }
 
-/** x if it has one matrix or the whole batch, otherwise a copy repeated to the batch. */
+/** x itself if it has one matrix or the whole batch, otherwise a copy broadcast to the batch. */
 function repeatToBatch(x: Tensor, batch: Shape): Tensor {
   const own = x.shape.slice(0, -2);
   if (sizeOf(own) === 1 || sizeOf(own) === sizeOf(batch)) return x;
@@ -196,19 +198,19 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
   cpu: matmulKernels,
   cuda: matmulCuda,
   backward({ grad, saved: [a, b], attributes: { transposeA, transposeB, dtypeB: dtype }, needs, defers }) {
-    // y = A B: dA = dy B^T, dB = A^T dy; of a transposed operand the transpose of that.
+    // y = A B: dA = dy B^T, dB = A^T dy; the gradient of a transposed operand is the transpose of that.
     const dy = { tensor: grad };
     const gradientA = () =>
       transposeA
         ? product({ tensor: b, transposed: transposeB }, { tensor: grad, transposed: true })
         : product(dy, { tensor: b, transposed: !transposeB });
-    // A layer's weight: as a convolution of single pixels.
+    // The weight of a layer: its gradient is computed as that of a 1x1 convolution.
     const layer = transposeB && !transposeA && b.rank === 2;
     const late = defers[1] && layer;
     const [rows, inputs] = asMatrix(a);
     const outputs = grad.shape[grad.rank - 1];
     const gradientB = () => {
-      // One b for a whole batch of a: the batch is part of the sum, which then is one product.
+      // One b serves a whole batch of a: the sum runs over the batch too, so it is a single product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
       const left = { tensor: shared ? view(a, asMatrix(a)) : a };
       const right = shared ? { tensor: view(grad, asMatrix(grad)) } : dy;
@@ -235,7 +237,7 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
 /**
  * Matrix product over the last two axes; the axes before them broadcast.
  * @param a [..., m, k], or [..., k, m] with transposeA; f32, or on CUDA bf16
- * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32: a weight
+ * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32 if it is a weight
  * @returns [..., m, n]
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
@@ -260,7 +262,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (batchA.some((dim, i) => dim !== 1 && batchB[i] !== undefined && batchB[i] !== 1 && batchB[i] !== dim))
     throw new ShapeError('matmul', 'leading axes that broadcast together', both);
   if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
-  // The transposed form has no epilogue: with a bias, a is exchanged first.
+  // The kernel for a transposed a has no epilogue, so with a bias a is copied to the plain order first.
   const left = transposeA && bias ? { tensor: swapLastAxes(a) } : { tensor: a, transposed: transposeA };
   return withWeight('matmul', b, a, (right) => {
     const y = product(left, { tensor: right, transposed: transposeB }, { bias });

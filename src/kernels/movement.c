@@ -1,4 +1,4 @@
-/* Copies between strided windows: permute, slice, pad, concat, broadcast are all this one loop.
+/* Copies between strided windows: permute, slice, pad, concat and broadcast all use this loop.
  * table: rank, dims[rank], source strides[rank], target strides[rank], in elements.
  */
 #include "pool.h"
@@ -79,7 +79,7 @@ KERNEL double movement_gather(const float *x, const int32_t *index, float *y, in
 
 struct scatter { const float *dy; const int32_t *index; float *dx; int32_t count, width; };
 
-/* One task owns a band of columns and goes through the rows in order, so that sums have one order. */
+/* A task owns a band of columns and visits the rows in order, so that the order of additions is fixed. */
 static void scatter_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct scatter *s = context;
@@ -92,7 +92,7 @@ static void scatter_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* dx[index[k]] += dy[k]; dx holds zeros before */
+/* dx[index[k]] += dy[k]; dx must be zero before */
 KERNEL void movement_scatter_add(const float *dy, const int32_t *index, float *dx, int32_t count, int32_t width) {
   struct scatter s = {dy, index, dx, count, width};
   pool_run(scatter_task, &s, ceil_div(width, 64));

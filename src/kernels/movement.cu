@@ -1,4 +1,4 @@
-/* Copies between strided windows: permute, slice, pad, concat, broadcast are all this one loop. One thread an element.
+/* Copies between strided windows: permute, slice, pad, concat and broadcast all use this loop. One thread per element.
  * table: rank, dims[rank], source strides[rank], target strides[rank], in elements.
  */
 #include "common.cuh"
@@ -21,7 +21,7 @@ KERNEL movement_copy(const void *source, void *target, const int *table, int n, 
   else ((u8 *)target)[t] = ((const u8 *)source)[s];
 }
 
-/* y [rows][left + right] = a [rows][left] beside b [rows][right], n elements of y of `size` bytes: 1, 2 or 4 */
+/* y [rows][left + right]: each row is a row of a [rows][left], then one of b [rows][right]; n elements of `size` bytes: 1, 2 or 4 */
 KERNEL movement_beside(const void *a, const void *b, void *y, int n, int left, int right, int size) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -46,7 +46,7 @@ KERNEL movement_gather(const float *x, const int *index, float *y, int n, int wi
   y[i] = x[(size_t)index[k] * (size_t)width + c];
 }
 
-/* dx[index[k]] += dy[k]. A thread owns a column and goes through the rows in order, so that sums have one order. */
+/* dx[index[k]] += dy[k]. A thread owns a column and visits the rows in order, so that the order of additions is fixed. */
 KERNEL movement_scatter_add(const float *dy, const int *index, float *dx, int count, int width) {
   u32 c = thread_number();
   if (c >= (u32)width) return;

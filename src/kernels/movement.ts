@@ -1,4 +1,5 @@
-// Ops that move elements without computing: views where the memory allows it, one strided copy elsewhere.
+// Ops that move elements without computing. They return a view if the memory layout allows it, otherwise a strided
+// copy.
 import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
 import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
@@ -83,7 +84,7 @@ export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[])
   return apply(permuteOp, copyPermuted(x, normal), { parents: [x], attributes: normal });
 }
 
-/** Exchanges the last two axes; permute() exchanges others. */
+/** Swaps the last two axes; permute() reorders any axes. */
 export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
   refuseExtra('transpose', extra);
   checkSameDtype('transpose', [x]);
@@ -98,7 +99,7 @@ export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
 function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
   const strides = stridesOf(x.shape);
   const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
-  // Cut along the first axis alone, the window is memory in one piece.
+  // A window cut along the first axis alone is contiguous.
   if (shape.every((dim, axis) => axis === 0 || dim === x.shape[axis])) return view(x, shape, offset);
   const y = allocate(shape, { device: x.device, dtype: x.dtype });
   copyStrided(shape, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
@@ -137,7 +138,7 @@ const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value?: number): Tensor;
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0, ...extra: unknown[]): Tensor {
   refuseExtra('pad', extra);
-  // Other values than 0 are written as f32.
+  // Values other than 0 are written as f32.
   if (value === 0) checkSameDtype('pad', [x]);
   else checkOperands('pad', [x]);
   checkArgument('pad', 'value', value, kinds.number);
@@ -193,7 +194,7 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
   backward({ grad, attributes: { axis, shapes }, needs }) {
     let at = 0;
     return shapes.map((shape, i) => {
-      // Columns may be read where they are.
+      // The gradient may be read in place, as some columns of dy.
       const columns = { offset: at, count: shape[axis] };
       if (needs[i] && axis === grad.rank - 1 && grad.device.kind === 'cuda') {
         at += shape[axis];
@@ -220,7 +221,7 @@ export function concat(tensors: readonly Tensor[], axis: number, ...extra: unkno
     if (x.rank !== first.rank || x.shape.some((dim, a) => a !== along && dim !== first.shape[a]))
       throw new ShapeError(
         'concat',
-        `shapes equal but for axis ${along}`,
+        `shapes that differ only in axis ${along}`,
         xs.map((t) => formatShape(t.shape)).join(' and '),
       );
   const total = xs.reduce((sum, x) => sum + x.shape[along], 0);
@@ -245,7 +246,7 @@ function putInOrder(xs: readonly Tensor[], y: Tensor, axis: number): void {
   }
 }
 
-/** Two in one launch of CUDA. */
+/** Joins two tensors in one CUDA launch. */
 function putBeside(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   const { device, dtype, size } = y;
   const [left, right] = [a, b].map(({ shape }) => sizeOf(shape.slice(axis)));
@@ -253,16 +254,16 @@ function putBeside(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   device.load(movementCuda).movement_beside(perElement(size), ...operands);
 }
 
-/** An axis of extent 0 could be cut into any number of parts. */
+/** Limit on the number of parts, because an axis of extent 0 can be cut into any number of them. */
 const MOST_PARTS = 2 ** 20;
 
-/** Undefined where the parts would not be equal. */
+/** The sizes of `count` equal parts; undefined if the extent is not divisible by the count. */
 function equalParts(extent: number, count: number): number[] | undefined {
   const whole = kinds.count.accepts(count) && count <= Math.max(extent, MOST_PARTS) && extent % count === 0;
   return whole ? Array.from({ length: count }, () => extent / count) : undefined;
 }
 
-/** Cuts an axis into pieces: a number of equal ones, or one for each size. */
+/** Cuts an axis into a number of equal parts, or into one part for each size. */
 export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[];
 export function split(x: Tensor, sizes: number | readonly number[], axis: number, ...extra: unknown[]): Tensor[] {
   refuseExtra('split', extra);

@@ -1,4 +1,4 @@
-/* What a Runge-Kutta solver does to its state: linear combinations of stages, and the norm of the error estimate. */
+/* The operations of a Runge-Kutta solver on its state: linear combinations of stages, and the norm of the error estimate. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 14, STAGES = 7 };
@@ -15,13 +15,13 @@ static void combine_task(void *context, int32_t task, int32_t worker) {
   const struct combination *s = context;
   int32_t end = min32(s->n, (task + 1) * CHUNK);
   for (int32_t i = task * CHUNK; i < end; i++) {
-    float sum = 0.0f; /* the stages first, so that x is rounded once */
+    float sum = 0.0f; /* adds the stages first, so that x is rounded once */
     for (int32_t j = 0; j < s->stages; j++) sum += s->c[j] * s->k[j][i];
     s->out[i] = s->x ? s->x[i] + sum : sum;
   }
 }
 
-/* out = x + sum c_j k_j; x may be 0 (none), and out may be x; unused k are 0 and come last */
+/* out = x + sum c_j k_j; x may be 0 (none), and out may be x; unused k are 0 and come last. */
 KERNEL void ode_combine(float *out, const float *x, int32_t n, const float *k0, const float *k1, const float *k2,
                         const float *k3, const float *k4, const float *k5, const float *k6, float c0, float c1, float c2,
                         float c3, float c4, float c5, float c6) {
@@ -45,7 +45,7 @@ static void error_task(void *context, int32_t task, int32_t worker) {
   s->partial[task] = sum;
 }
 
-/* Bytes of scratch of ode_error_norm. */
+/* Bytes of scratch memory for ode_error_norm. */
 KERNEL double ode_error_scratch(int32_t n) { return 8.0 * (n / CHUNK + 1); }
 
 /* sqrt(mean((e / (absolute + relative max(|a|, |b|)))^2)) */

@@ -1,4 +1,4 @@
-/* What a Runge-Kutta solver does to its state: linear combinations of stages, and the norm of the error estimate. */
+/* The operations of a Runge-Kutta solver on its state: linear combinations of stages, and the norm of the error estimate. */
 #include "warp.cuh"
 
 /* out = x + sum c_j k_j; x may be 0 (none), and out may be x; unused k are 0 and come last */
@@ -9,14 +9,14 @@ KERNEL ode_combine(float *out, const float *x, int n, const float *k0, const flo
   if (i >= (u32)n) return;
   const float *k[7] = {k0, k1, k2, k3, k4, k5, k6};
   const float c[7] = {c0, c1, c2, c3, c4, c5, c6};
-  float sum = 0.0f; /* the stages first, so that x is rounded once */
+  float sum = 0.0f; /* adds the stages first, so that x is rounded once */
 #pragma unroll
   for (int j = 0; j < 7; j++)
     if (k[j]) sum += c[j] * k[j][i];
   out[i] = x ? x[i] + sum : sum;
 }
 
-/* partial[run] = sum over a run of (e / (absolute + relative max(|a|, |b|)))^2, a warp each */
+/* partial[run] = sum over a run of (e / (absolute + relative max(|a|, |b|)))^2; one warp per run */
 KERNEL ode_error_runs(const float *e, const float *a, const float *b, double *partial, int n, int runs, float absolute,
                       float relative) {
   u32 run = warp_number();

@@ -1,5 +1,5 @@
-// What a Runge-Kutta solver does to its state, on the device: linear combinations, which have gradients, and the norm of an error
-// estimate, which is a number of the host.
+// The operations of a Runge-Kutta solver on its state: linear combinations, which have gradients, and the norm of an
+// error estimate, which is returned as a number on the host.
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -41,8 +41,8 @@ export const linearCombinationOp = defineOp<{ factors: readonly number[] }>({
 });
 
 /**
- * x + sum coefficients[j] stages[j], at most 7 stages; those with coefficient 0 are left out. `x` null: 0.
- * @param stages f32, of one shape with x
+ * x + sum coefficients[j] stages[j], with at most 7 stages whose coefficient is not 0. A null `x` counts as 0.
+ * @param stages f32, each of the shape of x
  */
 export function linearCombination(
   x: Tensor | null,
@@ -55,7 +55,7 @@ export function linearCombination(
   if (odd)
     throw new ShapeError(
       'linearCombination',
-      `tensors of one shape ${formatShape(operands[0].shape)}`,
+      `tensors of the same shape ${formatShape(operands[0].shape)}`,
       formatShape(odd.shape),
     );
   const terms = stages.map((stage, i) => ({ stage, factor: coefficients[i] })).filter(({ factor }) => factor !== 0);
@@ -96,7 +96,7 @@ export function scaledErrorNorm(
   }
   const kernels = device.load(cudaKernels);
   const runs = runsOf(size);
-  // Doubles, the last of them the result.
+  // Doubles of two 32-bit elements each; the last one is the result.
   using partial = allocate([2 * (runs + 1)], { device });
   const norm = partial.address + 8 * runs;
   kernels.ode_error_runs(perWarp(runs), ...operands, partial.address, size, runs, absolute, relative);

@@ -1,4 +1,5 @@
-// What an op is: its kernels per device and its backward rule. A definition that lacks one does not compile.
+// The definition of an op: its kernels for each device and its backward rule. A definition that lacks one does not
+// compile.
 import { provideArithmetic } from '../autograd/arithmetic.ts';
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
 import { activeWitness, isChecking, isTracing } from '../autograd/mode.ts';
@@ -14,7 +15,7 @@ import type { StorageModules } from './launch/storage.ts';
 
 provideArithmetic(gradientArithmetic);
 
-/** Stands in place of a backward rule: why there is none. */
+/** Takes the place of a backward rule and gives the reason why there is none. */
 export interface NotDifferentiable {
   readonly reason: string;
 }
@@ -23,12 +24,12 @@ export function notDifferentiable(reason: string): NotDifferentiable {
   return { reason };
 }
 
-/** One build of a .cu file, or several of which the operands' dtype chooses: see storage.ts and product.ts. */
+/** One build of a .cu file, or several, one per dtype of the operands: see storage.ts and product.ts. */
 export type CudaKernels = CudaModule | StorageModules | ProductModules;
 
 export interface Op<Attributes = undefined> {
   readonly name: string;
-  /** 'none': an op without kernels of its own, as a view is. */
+  /** 'none' for an op without kernels of its own, such as a view. */
   readonly cpu: KernelModule | 'none';
   readonly cuda: CudaKernels | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
@@ -41,9 +42,9 @@ export function defineOp<Attributes = undefined>(op: Op<Attributes>): Op<Attribu
 }
 
 interface Application<Attributes> {
-  /** In the order of the backward rule's results; an absent optional operand is undefined. */
+  /** The operands, in the order of the backward rule's results; an absent optional operand is undefined. */
   parents: readonly (Tensor | undefined)[];
-  /** What the backward rule needs; the graph keeps references of its own. */
+  /** The tensors that the backward rule needs; the graph keeps its own references to them. */
   saved?: readonly Tensor[];
   attributes?: Attributes;
 }
@@ -77,14 +78,14 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   return output;
 }
 
-/** Why an op has no gradient, with its name; undefined where it has one. */
+/** The message that says why an op has no gradient; undefined if it has one. */
 function noGradientOf<Attributes>({ name, backward }: Op<Attributes>): string | undefined {
   return typeof backward === 'function' ? undefined : `[${name}] has no gradient: ${backward.reason}`;
 }
 
 /**
- * The common checks of an op's operands: tensors, alive, on one device, of one dtype. Every op checks each of its operands
- * before it takes an address: kernels read whatever address they are given.
+ * Checks that the operands of an op are tensors, not disposed, on one device and of one dtype. Every op checks each
+ * operand before it takes an address, because kernels read whatever address they are given.
  * @returns the device
  */
 export function checkOperands(op: string, operands: readonly Tensor[], dtype: Dtype = 'f32'): Device {
@@ -102,7 +103,7 @@ export function checkOperands(op: string, operands: readonly Tensor[], dtype: Dt
   return device;
 }
 
-/** As checkOperands, for an op that takes any dtype, one for all. */
+/** Like checkOperands, for an op whose operands may have any dtype, but all the same. */
 export function checkSameDtype(op: string, operands: readonly Tensor[]): Device {
   const [first] = operands;
   if (operands.length > 0) requireTensor(op, first);
@@ -110,8 +111,8 @@ export function checkSameDtype(op: string, operands: readonly Tensor[]): Device 
 }
 
 /**
- * The checks of an op whose operands are activations: alive, on one device, of one dtype, f32 or on CUDA bf16.
- * Returns the device.
+ * Checks operands that are activations: not disposed, on one device, of one dtype, which is f32 or on CUDA bf16.
+ * @returns the device
  */
 export function checkActivations(op: string, operands: readonly Tensor[]): Device {
   const [first] = operands;
@@ -126,7 +127,7 @@ export function checkActivations(op: string, operands: readonly Tensor[]): Devic
   return device;
 }
 
-/** For operands of different dtypes, each checked for itself. @throws DeviceError unless they are on one device */
+/** For two operands whose dtypes are checked separately. @throws DeviceError unless they are on one device */
 export function checkSameDevice(op: string, a: Tensor, b: Tensor): void {
   if (a.device !== b.device)
     throw new DeviceError(`[${op}] expected operands on one device, got ${a.device.name} and ${b.device.name}`);

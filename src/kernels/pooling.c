@@ -1,9 +1,8 @@
-/* Pooling of [N, H, W, C] over windows kernel_h x kernel_w, taken every stride pixels of an image with a border of padding:
- *   max   y[o] = the largest x of the window; the border never wins
- *   mean  y[o] = sum of x over the window / count, count = its pixels, with the border or without
- * A gradient is gathered: a task is one row of x and sees every window that reaches it, so that no two tasks add to one
- * place. Of several largest, the first of the window (row by row) takes the gradient, and
- * where a NaN has won, the first NaN.
+/* Pooling of [N, H, W, C] over windows kernel_h x kernel_w, one every stride pixels of the padded image:
+ *   max   y[o] = the maximum of x over the window; padding is never selected
+ *   mean  y[o] = sum of x over the window / count, count = its pixels, with or without padding
+ * A gradient is gathered: a task is one row of x and visits every window that contains it, so that no two tasks add to the
+ * same element. On ties, the first maximum of the window (row by row) gets the gradient; if y is NaN, the first NaN does.
  */
 #include "pool.h"
 
@@ -13,13 +12,13 @@ struct pooling {
   int32_t h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border;
 };
 
-/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the border */
+/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding */
 INLINE struct pooling pooling_of(const int32_t *t) {
   return (struct pooling){.h = t[1], .w = t[2], .c = t[3], .out_h = t[4], .out_w = t[5], .kernel_h = t[6], .kernel_w = t[7],
                           .stride_h = t[8], .stride_w = t[9], .padding_h = t[10], .padding_w = t[11], .with_border = t[12]};
 }
 
-/* The rows and columns of a window that are in the image. */
+/* The rows and columns of a window that are inside the image. */
 struct window {
   int32_t top, bottom, left, right;
 };
@@ -34,7 +33,7 @@ INLINE float share_of(const struct pooling *p, struct window v) {
   return 1.0f / (float)(p->with_border ? p->kernel_h * p->kernel_w : inside);
 }
 
-/* Windows first, first + 1, ... last - 1 of an axis reach a position. */
+/* Along an axis, windows first, first + 1, ... last - 1 contain a position. */
 INLINE int32_t first_window(int32_t position, int32_t kernel, int32_t stride, int32_t padding) {
   int32_t after = position + padding - kernel + 1;
   return after > 0 ? ceil_div(after, stride) : 0;
@@ -68,7 +67,7 @@ INLINE void pool_row(const struct pooling *p, int32_t task, int32_t largest) {
         const float *x = p->x + place(image, p->h, p->w, p->c, i, v.left) + k;
         for (int32_t j = v.left; j < v.right; j++, x += p->c) {
           vec value = load_lanes(x, lanes);
-          /* A NaN stays. */
+          /* NaN propagates. */
           if (largest) result = select((value > result) | (value != value), value, result);
           else result += value;
         }
@@ -102,7 +101,7 @@ KERNEL void pooling_mean(const float *x, float *y, const int32_t *table) {
 
 /* ---------------------------------------------------------------- gradients: a task is one row of x */
 
-/* dx += dy where x of this row is the first of the window that equals y, or that is NaN as y is */
+/* dx += dy where x in this row is the first of the window that equals y, or the first NaN if y is NaN */
 INLINE void max_window(const struct pooling *p, float *dx, int32_t image, int32_t line, int32_t row, int32_t column) {
   struct window v = window_of(p, row, column);
   size_t at = place(image, p->out_h, p->out_w, p->c, row, column);

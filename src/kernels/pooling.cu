@@ -1,9 +1,9 @@
-/* Pooling of [N, H, W, C] as pooling.c has it, one thread an element: of y forward, of x in the gradients, which are gathered
- * from every window that reaches x.
+/* Pooling of [N, H, W, C] as in pooling.c. There is one thread per element of y in the forward pass, and per element of x in the
+ * gradients, which are gathered from every window that contains x.
  */
 #include "common.cuh"
 
-/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the border */
+/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding */
 struct pooling {
   int h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border;
 };
@@ -24,7 +24,7 @@ DEVICE size_t place(int image, int row, int column, int channel, int h, int w, i
   return (((size_t)image * (size_t)h + (size_t)row) * (size_t)w + (size_t)column) * (size_t)c + (size_t)channel;
 }
 
-/* The rows and columns of a window that are in the image. */
+/* The rows and columns of a window that are inside the image. */
 struct window {
   int top, bottom, left, right;
 };
@@ -39,7 +39,7 @@ DEVICE float share_of(const pooling &p, const window &v) {
   return 1.0f / (float)(p.with_border ? p.kernel_h * p.kernel_w : inside);
 }
 
-/* Windows first, first + 1, ... last - 1 of an axis reach a position. */
+/* Along an axis, windows first, first + 1, ... last - 1 contain a position. */
 DEVICE int first_window(int position, int kernel, int stride, int padding) {
   int after = position + padding - kernel + 1;
   return after > 0 ? ceil_div(after, stride) : 0;
@@ -48,7 +48,7 @@ DEVICE int last_window(int position, int stride, int padding, int windows) {
   return min((position + padding) / stride + 1, windows);
 }
 
-/* y of n elements = the largest of its window; a NaN stays */
+/* y of n elements = the maximum of its window; NaN propagates */
 KERNEL pooling_max(const float *x, float *y, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -77,10 +77,10 @@ KERNEL pooling_mean(const float *x, float *y, const int *table, int n) {
   y[i] = sum * share_of(p, v);
 }
 
-/* Whether a window whose largest is `largest` was won by x. A NaN wins. */
+/* Whether x equals the maximum `largest` of a window, or both are NaN. */
 DEVICE bool wins(float x, float largest) { return x == largest || (x != x && largest != largest); }
 
-/* Whether no pixel of the window ahead of (row, column) wins too: the first of several takes the gradient. */
+/* Whether no earlier pixel of the window wins too: on ties, the first one gets the gradient. */
 DEVICE bool first_of(const pooling &p, const float *x, const position &at, const window &v, float largest) {
   for (int row = v.top; row <= at.row; row++) {
     int end = row < at.row ? v.right : at.column;
@@ -90,7 +90,7 @@ DEVICE bool first_of(const pooling &p, const float *x, const position &at, const
   return true;
 }
 
-/* dx of n elements = sum of dy over the windows that x has won */
+/* dx of n elements = sum of dy over the windows whose maximum x is */
 KERNEL pooling_max_gradient(const float *x, const float *y, const float *dy, float *dx, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -107,7 +107,7 @@ KERNEL pooling_max_gradient(const float *x, const float *y, const float *dy, flo
   dx[i] = sum;
 }
 
-/* dx of n elements = sum of dy / count over the windows that reach x */
+/* dx of n elements = sum of dy / count over the windows that contain x */
 KERNEL pooling_mean_gradient(const float *dy, float *dx, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;

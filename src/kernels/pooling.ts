@@ -1,4 +1,4 @@
-// Pooling of images [N, H, W, C]: the largest or the mean of a window, for every window of an image with a border.
+// Pooling of images [N, H, W, C]: the maximum or the mean of every window of the padded image.
 //   H' = floor((H + 2 padding - kernel) / stride) + 1
 
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
@@ -27,14 +27,17 @@ const cudaKernels = cudaModule('kernels/pooling.cu', {
 export interface PoolOptions {
   /** Size of the window. */
   kernel: Extent;
-  /** Default: the kernel, so that windows lie side by side. */
+  /** Default: the kernel size, so that windows do not overlap. */
   stride?: Extent;
-  /** Width of the border, at most half the kernel; default 0. */
+  /** Padding on each side, at most half the kernel; default 0. */
   padding?: Extent;
 }
 
 export interface AveragePoolOptions extends PoolOptions {
-  /** Whether the border counts, as zeros; without, the mean is over the pixels of the image. Default true, as PyTorch. */
+  /**
+   * Whether the mean counts the padding as zeros; if not, it is over the pixels of the image. Default true, as in
+   * PyTorch.
+   */
   countIncludePad?: boolean;
 }
 
@@ -51,11 +54,11 @@ export interface PoolShape {
   kernel: readonly [vertical: number, horizontal: number];
   stride: readonly [vertical: number, horizontal: number];
   padding: readonly [vertical: number, horizontal: number];
-  /** Whether a mean counts the border. */
+  /** Whether a mean counts the padding. */
   withBorder: boolean;
 }
 
-/** The sizes as the kernels read them: pooling_of of pooling.c. */
+/** The sizes in the order in which the kernels read them: see pooling_of in pooling.c. */
 function toTable(shape: PoolShape): number[] {
   const { batch, height, width, channels, outputHeight, outputWidth, kernel, stride, padding, withBorder } = shape;
   const image = [batch, height, width, channels, outputHeight, outputWidth];
@@ -74,10 +77,11 @@ export const maxPool2dOp = defineOp<PoolShape>({
 });
 
 /**
- * The largest of every window; the border never wins, and of several largest, and of several NaN, the first takes the gradient.
+ * The maximum of every window. Padding is never selected. On ties, the first maximum (or the first NaN) gets the
+ * gradient.
  * @param x [N, H, W, C]
  * @returns [N, H', W', C]
- * @throws ShapeError for a window larger than the image with its border; ValueError for sizes that are no whole numbers
+ * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
   const { y, shape } = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
@@ -97,7 +101,7 @@ export const averagePool2dOp = defineOp<PoolShape>({
   },
 });
 
-/** The mean of every window. Otherwise as maxPool2d. */
+/** The mean of every window. Shapes and errors are those of maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
   const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);
@@ -106,7 +110,7 @@ export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   return apply(averagePool2dOp, y, { parents: [x], attributes: shape });
 }
 
-/** The last tensor is the one that is written. */
+/** Launches a kernel on `tensors`, of which it writes the last. */
 function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tensor[], shape: PoolShape): void {
   const { device, size } = tensors[tensors.length - 1];
   if (size === 0) return;

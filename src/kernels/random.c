@@ -1,6 +1,6 @@
-/* Random tensors. Samples (the first axis) are numbered through the whole run, so that what a sample draws does not depend
- * on the batch it is in. Normals: Box and Muller with our own log and sincos in separately rounded operations (this file is
- * compiled without contraction), so that every device gives the same bits; tensor/philox.ts is the same in TypeScript.
+/* Random tensors. Samples (the first axis) are numbered through the whole run, so that the numbers of a sample do not depend on
+ * its batch. Normals are computed by the Box-Muller transform, with our own log and sincos. Each operation is rounded separately
+ * (this file is compiled without contraction), so that every device gives the same bits; tensor/philox.ts does it in TypeScript.
  */
 #include "philox.h"
 #include "pool.h"
@@ -60,7 +60,7 @@ static void dropout_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* y = x * mask, mask 0 with probability threshold / 2^16, else scale; the same for y -> dx */
+/* y = x * mask, where mask is 0 with probability threshold / 2^16, else scale; dx is computed from dy in the same way. */
 KERNEL void random_dropout(const float *x, float *y, int32_t samples, int32_t width, const uint32_t *origin, int32_t seed_low,
                            int32_t seed_high, int32_t sample_low, int32_t sample_high, int32_t stream, int32_t threshold,
                            float scale) {

@@ -1,4 +1,4 @@
-/* Random tensors, as random.c has them bit by bit: this file is compiled without contraction (--fmad=false), and division and
+/* Random tensors, bit-identical to those of random.c: this file is compiled without contraction (--fmad=false), and division and
  * square root are rounded to nearest by default. A thread draws one block of the generator.
  */
 #include "philox.cuh"
@@ -24,7 +24,7 @@ GENERATE(normal, normal_pair(w[0], w[1], &v[0], &v[1]); normal_pair(w[2], w[3], 
 /* [0, 1) in steps of 2^-24, [samples, width] */
 GENERATE(uniform, for (int k = 0; k < 4; k++) v[k] = (float)(int)(w[k] >> 8) * 5.9604644775390625e-8f)
 
-/* y = x * mask, mask 0 with probability threshold / 2^16, else scale; a block serves eight elements, 16 bits each */
+/* y = x * mask, where mask is 0 with probability threshold / 2^16, else scale. A block covers eight elements with 16 bits each. */
 KERNEL random_dropout(const real *x, real *y, int samples, int width, const u32 *origin, int seed_low, int seed_high,
                       int sample_low, int sample_high, int stream, int threshold, float scale) {
   u32 i = thread_number(), blocks = (u32)ceil_div(width, 8);

@@ -1,4 +1,4 @@
-// Random tensors by counter: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the
+// Counter-based random tensors: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the
 // batch, the device or the number of threads. The first axis of a tensor counts samples.
 import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
@@ -20,11 +20,11 @@ const signatures = {
   random_dropout: 'ptr ptr i32 i32 ptr i32 i32 i32 i32 i32 i32 f32',
 };
 
-/** No fused operations on any device: a seed stands for the same bits everywhere. */
+/** Fused multiply-add is off on every device, so that a seed gives the same bits everywhere. */
 export const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
 const cudaKernels = storageModules('kernels/random.cu', signatures, { flags: ['--fmad=false'] });
 
-/** Elements of a sample that one CUDA thread draws, a block of the generator. */
+/** Elements of a sample that one CUDA thread draws: one block of the generator. */
 const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };
 
 /** CUDA threads for samples of `width` elements. */
@@ -34,9 +34,11 @@ const threadsFor = (kernel: keyof typeof BLOCK, samples: number, width: number) 
 export interface DrawOptions {
   /** A whole number from 0 to 2^53. */
   seed: number;
-  /** Number of the first sample of the batch; sample i of the tensor is sample `first + i` of the run. Default 0. */
+  /** Index of the first sample of the batch: sample i of the tensor is sample `first + i` of the run. Default 0. */
   first?: number;
-  /** Device memory that `first` counts from, so that a recorded graph draws other numbers at each replay; default 0. */
+  /**
+   * A counter in device memory, added to `first`, so that each replay of a recorded graph draws new numbers; default 0.
+   */
   origin?: Counter;
   /** Distinct for each use of one seed; default 0. */
   stream?: number;
@@ -58,7 +60,7 @@ const newTensorOptions: OptionKinds<DrawOptions & NewTensorOptions> = {
   requiresGrad: kinds.boolean,
 };
 
-/** The origin's address, then seed, number of the first sample and stream as the 32-bit words that kernels take. */
+/** The address of the origin, then seed, first sample and stream as the 32-bit words that kernels take. */
 function drawWords(op: string, { seed, first = 0, origin, stream = 0 }: DrawOptions): number[] {
   for (const [name, value, most] of [
     ['seed', seed, 2 ** 53],
@@ -102,14 +104,14 @@ export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): 
 }
 
 /**
- * A dropout mask. Elements are dropped with p rounded to a multiple of 2^-16; the others are scaled by 1 / (1 - p), p
- * as given.
+ * A dropout mask. Elements are dropped with probability p, rounded to a multiple of 2^-16; the others are scaled by
+ * 1 / (1 - p), with the p that was given.
  */
 export interface DropoutOptions extends DrawOptions {
   p: number;
 }
 
-/** A mask that backward draws again, and how often its origin had been set when forward drew it. */
+/** A mask that backward draws again, with the number of writes of its origin when forward drew it. */
 export interface DrawnMask extends DropoutOptions {
   originWrites: number | undefined;
 }
@@ -123,7 +125,7 @@ export function drawnMask(options: DropoutOptions): DrawnMask {
 export function assertSameMask(op: string, { origin, originWrites }: DrawnMask): void {
   if (origin?.writes !== originWrites)
     throw new NotDifferentiableError(
-      `[${op}] backward() needs the origin of its mask as it was, and it was set after the op had run`,
+      `[${op}] backward() needs the origin of its dropout mask unchanged, but it was set after the op ran`,
     );
 }
 

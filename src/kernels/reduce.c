@@ -1,6 +1,7 @@
 /* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
- * Sums add runs of at most RUN terms and then the runs' sums, so that the error grows with the number of runs; within a run of rows,
- * stretches of STRETCH are summed first, since a large sum rounds each small term the same way. Tasks and runs are cut by shape alone.
+ * Sums add runs of at most RUN terms and then the sums of runs, so that the error grows with the number of runs. Within a run of
+ * rows, STRETCH rows at a time are summed first, to keep the rounding error of large sums small. The shape alone determines tasks
+ * and runs.
  */
 #include "pool.h"
 
@@ -28,7 +29,7 @@ INLINE float sum_row(const float *x, int32_t n) {
   return reduce_add((a + b) + (c + d));
 }
 
-/* inner == 1: a task sums one run of one row into partial[row][run] */
+/* inner == 1: a task sums one run of one row into partial[row][run]. */
 static void sum_run_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct reduction *r = context;
@@ -36,12 +37,12 @@ static void sum_run_task(void *context, int32_t task, int32_t worker) {
   r->partial[task] = sum_row(r->x + (size_t)row * (size_t)r->reduce + (size_t)begin, min32(RUN, r->reduce - begin));
 }
 
-/* Sums STRETCH rows pairwise, `step` floats apart: LANES columns. */
+/* Sums STRETCH rows of LANES columns pairwise; rows are `step` floats apart. */
 INLINE vec sum_2(const float *x, size_t step) { return load(x) + load(x + step); }
 INLINE vec sum_4(const float *x, size_t step) { return sum_2(x, step) + sum_2(x + 2 * step, step); }
 INLINE vec sum_stretch(const float *x, size_t step) { return sum_4(x, step) + sum_4(x + 4 * step, step); }
 
-/* inner > 1: a task sums one run of rows over a band of columns into partial[outer][run][inner], or y where it is the only run */
+/* inner > 1: a task sums one run of rows over a band of columns into partial[outer][run][inner], or into y if it is the only run. */
 static void sum_band_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct reduction *r = context;
@@ -72,10 +73,10 @@ static void sum_band_task(void *context, int32_t task, int32_t worker) {
 }
 
 INLINE int32_t runs_of(int32_t reduce) { return max32(1, ceil_div(reduce, RUN)); }
-/* Whether the sums of runs are those of all. */
+/* Whether there is a single run, whose sums are the result. */
 INLINE int32_t one_run(int32_t reduce, int32_t inner) { return inner > 1 && runs_of(reduce) == 1; }
 
-/* Floats of scratch for reduce_sum. */
+/* Floats of scratch memory for reduce_sum. */
 KERNEL double reduce_sum_scratch(int32_t outer, int32_t reduce, int32_t inner) {
   return one_run(reduce, inner) ? 0 : (double)outer * runs_of(reduce) * inner;
 }
@@ -95,7 +96,7 @@ KERNEL void reduce_sum(const float *x, float *y, float *scratch, int32_t outer, 
     }
 }
 
-/* The largest of a row and its first place; a NaN wins. */
+/* The maximum of a row and its first index; a NaN counts as the maximum. */
 static void max_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct reduction *r = context;

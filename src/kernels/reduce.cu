@@ -1,10 +1,10 @@
 /* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
- * Sums add runs of at most RUN terms, and then the runs' sums in double; runs are cut by shape alone.
+ * Sums add runs of at most RUN terms, and then the sums of runs in double. The shape alone determines the runs.
  */
 #include "storage.cuh"
 #include "warp.cuh"
 
-/* inner == 1: partial[row][run], a warp each */
+/* inner == 1: partial[row][run]; one warp per sum */
 KERNEL reduce_sum_rows(const real *x, float *partial, int rows, int reduce, int runs) {
   u32 which = warp_number();
   if (which >= (u32)rows * (u32)runs) return;
@@ -18,7 +18,7 @@ KERNEL reduce_sum_rows(const real *x, float *partial, int rows, int reduce, int 
 
 enum { STRETCH = 32 };
 
-/* inner > 1: partial[outer][run][inner], a thread each: stretches of STRETCH terms in f32, their sums in double */
+/* inner > 1: partial[outer][run][inner]; one thread per sum, which adds STRETCH terms at a time in f32 and their sums in double */
 KERNEL reduce_sum_columns(const real *x, float *partial, int n, int reduce, int inner, int runs) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -44,7 +44,7 @@ KERNEL reduce_sum_runs(const float *partial, real *y, int n, int inner, int runs
   y[i] = (float)(sum * scale);
 }
 
-/* The largest of row [o][:][i] and its first place; a NaN wins. */
+/* The maximum of row [o][:][i] and its first index; a NaN counts as the maximum. */
 DEVICE int largest(const float *x, u32 i, int reduce, int inner, float *value) {
   const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;
   float best = row[0];

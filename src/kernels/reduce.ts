@@ -1,4 +1,4 @@
-// Sums, means and maxima over axes, and the place of the largest.
+// Sums, means and maxima over axes, and argmax.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import { type AxisOptions, axesKind, axisOf, axisOptions, normalizeAxes, type Shape } from '../tensor/shape.ts';
@@ -12,7 +12,7 @@ import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } f
 export interface ReduceOptions {
   /** Axes to reduce; default: all. Negative ones count from the end. */
   axes?: number | readonly number[];
-  /** Another name of `axes`. */
+  /** Another name for `axes`. */
   axis?: number | readonly number[];
   /** Keep the reduced axes with extent 1. */
   keepDims?: boolean;
@@ -60,7 +60,7 @@ function sumLike(name: string) {
 export const sumOp = sumLike('sum');
 export const meanOp = sumLike('mean');
 
-/** Sum over axes; of nothing 0. */
+/** Sum over axes; 0 where there are no elements. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('sum', [x]);
   const { axes, keepDims } = reduction('sum', x, options);
@@ -68,7 +68,7 @@ export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   return apply(sumOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale: 1 } });
 }
 
-/** Mean over axes; of nothing NaN. */
+/** Mean over axes; NaN where there are no elements. */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('mean', [x]);
   const { axes, keepDims } = reduction('mean', x, options);
@@ -89,7 +89,11 @@ export const maxOp = defineOp<ReduceAttributes>({
   },
 });
 
-/** Largest value over axes; ties share the gradient. NaN wins, and the gradient of all that it won over is NaN, as of `torch.amax`. @throws ShapeError when there is nothing to choose from */
+/**
+ * Largest value over axes; ties share the gradient. If one element is NaN, so are the result and the gradients of all
+ * elements reduced with it, as in `torch.amax`.
+ * @throws ShapeError if a reduced axis has no elements
+ */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkOperands('max', [x]);
   const { axes, keepDims } = reduction('max', x, options);
@@ -110,7 +114,7 @@ export interface ArgmaxOptions extends AxisOptions {
   keepDims?: boolean;
 }
 
-/** i32 place of the first largest value along one axis, which must be named. */
+/** The index (i32) of the first largest value along one axis, which must be given. */
 export function argmax(x: Tensor, options: ArgmaxOptions): Tensor {
   checkOperands('argmax', [x]);
   const { keepDims, ...rest } = checkOptions<ArgmaxOptions>('argmax', options, {

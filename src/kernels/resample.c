@@ -1,5 +1,5 @@
 /* Resampling of [N, H, W, C] by a whole factor f: nearest (each pixel f x f times) and the mean of f x f pixels.
- * The adjoint of nearest is the sum, of the mean the repeated pixel over f^2: both kernels take a scale.
+ * The adjoint of nearest is the sum, and that of the mean is the repeated pixel divided by f^2, so both kernels take a scale.
  */
 #include "pool.h"
 

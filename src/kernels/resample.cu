@@ -1,5 +1,5 @@
 /* Resampling of [N, H, W, C] by a whole factor f: nearest (each pixel f x f times) and the sum of f x f pixels, scaled.
- * One thread an output element.
+ * One thread per output element.
  */
 #include "storage.cuh"
 

@@ -13,13 +13,13 @@ export const resampleKernels = kernelModule('kernels/resample.c', {
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
 
-/** The first count is that of the output's elements, not of rows. */
+/** The first count is the number of elements of the output, not of rows. */
 const cudaKernels = storageModules('kernels/resample.cu', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
 
-/** Every pixel factor x factor times, scaled. */
+/** Repeats every pixel factor x factor times and scales it. */
 function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = allocate([n, h * factor, w * factor, c], { device: x.device, dtype: x.dtype });
@@ -27,7 +27,7 @@ function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   return y;
 }
 
-/** Sums of factor x factor pixels, scaled. */
+/** Sums factor x factor pixels and scales the sum. */
 function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = allocate([n, h / factor, w / factor, c], { device: x.device, dtype: x.dtype });
@@ -35,7 +35,7 @@ function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   return y;
 }
 
-/** @param rows of the smaller image */
+/** @param rows the rows of the smaller image, over the batch */
 function launch(
   kernel: keyof typeof resampleKernels.kernels,
   x: Tensor,

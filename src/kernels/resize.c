@@ -1,7 +1,7 @@
-/* Bilinear resizing of [N, H, W, C] to [N, H', W', C] with half-pixel centres and without antialiasing, an axis at a time:
+/* Bilinear resizing of [N, H, W, C] to [N, H', W', C] with half-pixel centres and without antialiasing, one axis at a time:
  *   position(o) = max((o + 1/2) H / H' - 1/2, 0), y[o] = (1 - f) x[i] + f x[min(i + 1, H - 1)],
  *   i = floor(position), f = position - i
- * The adjoint is gathered: a task is one row of x and sees every row of y that it has a share in.
+ * The adjoint is gathered: a task is one row of x and visits every row of y that it contributes to.
  */
 #include "pool.h"
 
@@ -23,12 +23,12 @@ INLINE struct taps taps_of(int32_t o, int32_t extent, int32_t out_extent) {
   return (struct taps){first, min32(first + 1, extent - 1), (float)(position - (double)first)};
 }
 
-/* The share of input i in an output. */
+/* The weight of input i in an output. */
 INLINE float share_of(struct taps t, int32_t i) {
   return (t.first == i ? 1.0f - t.fraction : 0.0f) + (t.second == i ? t.fraction : 0.0f);
 }
 
-/* The first output whose second tap is i or lies beyond; the taps never fall with o. */
+/* The first output whose second tap is i or greater; taps never decrease with o. */
 INLINE int32_t first_output(int32_t i, int32_t extent, int32_t out_extent) {
   int32_t low = 0, high = out_extent;
   while (low < high) {
@@ -89,7 +89,7 @@ static void gradient_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* dx [N, H, W, C] of dy [N, H', W', C]; the table of resize_bilinear */
+/* dx [N, H, W, C] from dy [N, H', W', C], with the table of resize_bilinear */
 KERNEL void resize_bilinear_gradient(const float *dy, float *dx, const int32_t *table) {
   const int32_t *t = table;
   struct resizing r = {dy, dx, t[1], t[2], t[3], t[4], t[5]};

@@ -1,5 +1,5 @@
-/* Bilinear resizing of [N, H, W, C] to [N, H', W', C] as resize.c has it, one thread an element: of y forward, of x in the
- * adjoint, which is gathered from the outputs that x has a share in.
+/* Bilinear resizing of [N, H, W, C] to [N, H', W', C] as in resize.c. There is one thread per element of y in the forward pass,
+ * and per element of x in the adjoint, which is gathered from the outputs that x contributes to.
  */
 #include "common.cuh"
 
@@ -15,12 +15,12 @@ DEVICE taps taps_of(int o, int extent, int out_extent) {
   return {first, min(first + 1, extent - 1), (float)(position - (double)first)};
 }
 
-/* The share of input i in an output. */
+/* The weight of input i in an output. */
 DEVICE float share_of(const taps &t, int i) {
   return (t.first == i ? 1.0f - t.fraction : 0.0f) + (t.second == i ? t.fraction : 0.0f);
 }
 
-/* The first output whose second tap is i or lies beyond; the taps never fall with o. */
+/* The first output whose second tap is i or greater; taps never decrease with o. */
 DEVICE int first_output(int i, int extent, int out_extent) {
   int low = 0, high = out_extent;
   while (low < high) {
@@ -46,7 +46,7 @@ KERNEL resize_bilinear(const float *x, float *y, const int *table, int n) {
   y[i] = a * (1.0f - v.fraction) + b * v.fraction;
 }
 
-/* dx of n elements; the table of resize_bilinear */
+/* dx of n elements, with the table of resize_bilinear */
 KERNEL resize_bilinear_gradient(const float *dy, float *dx, const int *table, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;

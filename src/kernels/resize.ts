@@ -26,7 +26,7 @@ export interface ResizeShape {
   to: Shape;
 }
 
-/** N, H, W, C, H', W', as the kernels read them. */
+/** N, H, W, C, H', W', in the order in which the kernels read them. */
 function toTable({ from, to }: ResizeShape): number[] {
   return [...from, to[1], to[2]];
 }
@@ -43,7 +43,7 @@ export const resizeBilinearOp = defineOp<ResizeShape>({
 });
 
 /**
- * x in another size; made smaller, it keeps the pixels near the new centres and drops the others.
+ * Resizes x. When it shrinks, only the pixels nearest to the new centres are used.
  * @param x [N, H, W, C], H and W at least 1
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
@@ -57,7 +57,7 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number], ...ex
   if (!valid || !target)
     throw new ShapeError(
       'resizeBilinear',
-      'images [N, H, W, C] with pixels and a size [height, width] of whole numbers >= 1',
+      'non-empty images [N, H, W, C] and a size [height, width] of whole numbers >= 1',
       `${formatShape(x.shape)} and ${describeValue(size)}`,
     );
   const [n, , , c] = x.shape;

@@ -1,4 +1,4 @@
-/* Softmax, its logarithm and the cross entropy, over rows of n numbers. m = max of the row, s = sum exp(x - m). */
+/* Softmax, log-softmax and cross entropy over rows of n numbers. m = max of the row, s = sum exp(x - m). */
 #include "pool.h"
 
 enum { ELEMENTS_PER_TASK = 1 << 14, STRETCH = 32 * LANES };
@@ -20,8 +20,9 @@ INLINE float row_max(const float *x, int32_t n) {
   return m;
 }
 
-/* Sums over a row: of whole vectors by `vectors` (i: the first element of each), stretches of STRETCH in f32 and their sums in double; then
- * of what is left by `elements`. Many equal terms would be off by more with each, since a large sum rounds them all the same way. */
+/* The sum over a row: `vectors` gives the terms of whole vectors (i: the first element of each), `elements` those of the rest.
+ * STRETCH terms at a time are added in f32 and their sums in double, because one f32 sum would round many equal terms in the same
+ * direction, with an error that grows with their number. */
 #define SUM_OF_ROW(n, vectors, elements)                                 \
   double total = 0;                                                      \
   int32_t i = 0;                                                         \
@@ -119,7 +120,7 @@ INLINE void entropy_row(const struct rows *r, int32_t row, size_t at) {
 }
 ROW_TASK(entropy)
 
-/* loss[row] = -log softmax(x)[label]; returns the place of the first label outside [0, n), or -1 */
+/* loss[row] = -log softmax(x)[label]; returns the row of the first label outside [0, n), or -1 */
 KERNEL double softmax_cross_entropy(const float *x, const int32_t *labels, float *loss, int32_t count, int32_t n) {
   for (int32_t i = 0; i < count; i++)
     if (labels[i] < 0 || labels[i] >= n) return i;
@@ -137,7 +138,7 @@ INLINE void entropy_backward_row(const struct rows *r, int32_t row, size_t at) {
 }
 ROW_TASK(entropy_backward)
 
-/* dx = scale dloss (softmax(x) - onehot(label)); dloss one a row (stride 1) or one for all (stride 0) */
+/* dx = scale dloss (softmax(x) - onehot(label)); one dloss per row (stride 1) or one for all (stride 0) */
 KERNEL void softmax_cross_entropy_backward(const float *x, const int32_t *labels, const float *dloss, float *dx, int32_t count,
                                            int32_t n, int32_t stride, float scale) {
   struct rows r = {.x = x, .labels = labels, .dy = dloss, .out = dx, .count = count, .n = n, .stride_dy = stride, .scale = scale};

@@ -1,8 +1,8 @@
-/* Softmax, its logarithm and the cross entropy, over rows of n numbers, a warp each. m = max of the row, s = sum exp(x - m). */
+/* Softmax, log-softmax and cross entropy over rows of n numbers, one warp per row. m = max of the row, s = sum exp(x - m). */
 #include "storage.cuh"
 #include "warp.cuh"
 
-/* Ends a kernel's threads beyond the last row; names the row's first element `at`. */
+/* Returns from threads beyond the last row; defines `at`, the first element of the row. */
 #define ROW                             \
   u32 row = warp_number();              \
   if (row >= (u32)count) return;        \
@@ -63,7 +63,7 @@ KERNEL softmax_cross_entropy(const float *x, const int *labels, float *loss, int
   if (lane_number() == 0) loss[row] = log_sum - (x[at + labels[row]] - m);
 }
 
-/* dx = scale dloss (softmax(x) - onehot(label)); dloss one a row (stride 1) or one for all (stride 0) */
+/* dx = scale dloss (softmax(x) - onehot(label)); one dloss per row (stride 1) or one for all (stride 0) */
 KERNEL softmax_cross_entropy_backward(const float *x, const int *labels, const float *dloss, float *dx, int count, int n,
                                       int stride, float scale) {
   ROW

@@ -23,7 +23,7 @@ export const softmaxKernels = kernelModule('kernels/softmax.c', {
   softmax_cross_entropy_backward: 'ptr ptr ptr ptr i32 i32 i32 f32',
 });
 
-/** Attention uses forward and backward of the builds for bf16: what they write is bf16, and so is y. */
+/** Attention uses forward and backward from the bf16 builds: their results are bf16, and so is y. */
 export const softmaxCuda = storageModules('kernels/softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32 f32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
@@ -35,7 +35,7 @@ export const softmaxCuda = storageModules('kernels/softmax.cu', {
 
 type RowKernel = Exclude<keyof typeof softmaxKernels.kernels, 'softmax_cross_entropy' | 'softmax_forward'>;
 
-/** Launches a kernel that works on each of `rows` rows by itself. @param dtype of what it writes */
+/** Launches a kernel that processes each of `rows` rows independently. @param dtype the dtype of its result */
 export function onRows(
   device: Device,
   kernel: RowKernel,
@@ -47,7 +47,7 @@ export function onRows(
   else device.load(softmaxKernels)[kernel](...operands);
 }
 
-/** y = softmax(factor x) of each row; the CPU knows the factor 1 alone. */
+/** y = softmax(factor x) for each row; the CPU supports only factor 1. */
 export function softmaxOfRows(x: Tensor, y: Tensor, factor = 1): void {
   const { device } = x;
   if (x.size === 0) return;
@@ -58,13 +58,13 @@ export function softmaxOfRows(x: Tensor, y: Tensor, factor = 1): void {
   else device.load(softmaxKernels).softmax_forward(...operands);
 }
 
-/** Number and length of x's rows along its last axis. */
+/** The number and the length of the rows of x along its last axis. */
 function rowsOf(x: Tensor): [number, number] {
   const n = x.shape[x.rank - 1];
   return [x.size / n, n];
 }
 
-/** Runs `last`, which works along the last axis, along any. */
+/** Applies `last`, which works along the last axis, along any axis. */
 function along(op: string, x: Tensor, options: AxisOptions, last: (x: Tensor) => Tensor): Tensor {
   checkOperands(op, [x]);
   const given = checkOptions(op, options, axisOptions);
@@ -119,7 +119,7 @@ export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   });
 }
 
-/** What a loss does with its values for each element or sample. */
+/** How a loss reduces its values, one per element or sample. */
 export const reductions = ['mean', 'sum', 'none'] as const;
 export type Reduction = (typeof reductions)[number];
 
@@ -144,7 +144,7 @@ export const crossEntropyOp = defineOp({
 });
 
 /**
- * -log softmax(logits)[label], averaged over samples, summed, or one a sample.
+ * -log softmax(logits)[label]: averaged over samples, summed, or one per sample.
  * @param logits [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
@@ -168,7 +168,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   return applyReduction(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
 }
 
-/** One loss a row. Returns the first position of a label outside the classes, or -1. */
+/** Writes one loss per row. Returns the first position of a label outside the classes, or -1. */
 function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   const { device } = logits;
   const [rows, n] = logits.shape;
@@ -179,7 +179,7 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   return bad;
 }
 
-/** The mean, the sum, or the losses as they are. */
+/** The mean, the sum, or the unreduced losses. */
 function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
   if (reduction === 'none') return loss;
   return reduction === 'sum' ? sum(loss) : mean(loss);

@@ -17,7 +17,7 @@ export interface TensorOptions {
 }
 
 /**
- * As `empty`, for a shape and options that need no check: ops make their results by it.
+ * Like `empty`, without checking shape and options. Ops allocate their results with it.
  * @throws ShapeError for more elements than kernels can count
  */
 export function allocate(

@@ -1,4 +1,4 @@
-// Tensors whose values never change: one copy a device, kept for its life, so that using them uploads nothing.
+// Tensors whose values never change. Each device keeps one copy for its lifetime, so using one again uploads nothing.
 import type { Device } from '../device/device.ts';
 import { tensor } from './create.ts';
 import { keep } from './scope.ts';
@@ -9,8 +9,8 @@ import { view } from './view.ts';
 const made = new WeakMap<Device, Map<string, Tensor>>();
 
 /**
- * f32, owned by the open scope; its memory is shared and must not be written to.
- * @param name says all that the values depend on: it is asked for in their place
+ * A constant f32 tensor, owned by the open scope. Its memory is shared and must not be written.
+ * @param name the cache key: it must contain everything that the values depend on
  */
 export function constant(name: string, shape: Shape, device: Device, values: () => Float32Array): Tensor {
   const known = made.get(device) ?? new Map<string, Tensor>();

@@ -1,5 +1,4 @@
-// A whole number in device memory. What kernels read from here may change between two replays of a recorded graph; a launch
-// argument may not.
+// A whole number in device memory. Unlike a launch argument, it may change between two replays of a recorded graph.
 import type { Device } from '../device/device.ts';
 import { allocate } from './allocate.ts';
 import { keep } from './scope.ts';
@@ -10,7 +9,7 @@ export function wordsOf(value: number): [low: number, high: number] {
   return [value | 0, Math.floor(value / 2 ** 32) | 0];
 }
 
-/** A whole number from 0 to 2^53 that kernels read; its owner disposes it. */
+/** A whole number from 0 to 2^53 that kernels read. Its owner disposes it. */
 export class Counter {
   private readonly words: Tensor;
 
@@ -20,7 +19,7 @@ export class Counter {
     this.set(0);
   }
 
-  /** Where its low and its high word lie. @throws UseAfterFreeError */
+  /** Device address of its low word, followed by its high word. @throws UseAfterFreeError */
   get address(): number {
     return this.words.address;
   }
@@ -30,7 +29,7 @@ export class Counter {
     return this.words.storage.writes;
   }
 
-  /** For all work enqueued from now on. */
+  /** Sets the value for all work enqueued from now on. */
   set(value: number): void {
     this.words.write(Int32Array.from(wordsOf(value)));
   }

@@ -1,4 +1,4 @@
-// Making tensors from nothing or from the host's arrays.
+// Functions that create tensors: with constant values, or from host arrays.
 
 import {
   checkArgument,
@@ -26,16 +26,17 @@ const tensorOptions: OptionKinds<TensorOptions> = {
 
 type Nested = number | readonly Nested[];
 
-/** A tensor whose memory holds anything. */
+/** A tensor with uninitialised memory. */
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
   return allocate(checkShape('empty', shape), checkOptions('empty', options, tensorOptions));
 }
 
 /**
- * A tensor from numbers: a typed array or a flat list with `shape`, or nested lists of equal lengths. Whole dtypes drop the
- * fraction; `bool` holds 1 for everything but 0, and takes true and false too. bf16 and f16 take 16-bit patterns in a Uint16Array.
- * @throws ShapeError when the count does not fit the shape or lists are ragged; ArgumentError for an item that is not a number;
- * ValueError for a number that an integer dtype cannot hold
+ * A tensor from numbers: a typed array or a flat list with `shape`, or nested lists of equal lengths. Integer dtypes
+ * drop the fraction; `bool` holds 1 for any value but 0, and also takes true and false. bf16 and f16 take 16-bit
+ * patterns in a Uint16Array.
+ * @throws ShapeError if the count does not fit the shape or lists are ragged; ArgumentError for an item that is not a
+ * number; ValueError for a number that an integer dtype cannot hold
  */
 export function tensor(data: HostArray | Nested, options: TensorOptions & { shape?: Shape } = {}): Tensor {
   const { shape: asked, ...rest } = checkOptions<TensorOptions & { shape?: Shape }>('tensor', options, {
@@ -98,15 +99,17 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
   return upload('arange', numbers, shape, checked);
 }
 
-/** The most numbers that lists stand for where one is in several places: a few of them can stand for more than memory holds. */
+/**
+ * Limit on the elements of nested lists in which a list occurs more than once: few such lists can exceed any memory.
+ */
 const MOST_SHARED = 2 ** 24;
 
-/** Whether a list is in several places. */
+/** Whether a list occurs more than once among nested lists. */
 function sharesLists(list: unknown, seen: Set<unknown>): boolean {
   if (!Array.isArray(list)) return false;
   if (seen.has(list)) return true;
   seen.add(list);
-  // Numbers are looked at by their first alone: that lists of them are whole is checked later.
+  // Only the first item is looked at here; that the others are of the same kind is checked later.
   return Array.isArray(list[0]) && list.some((item) => sharesLists(item, seen));
 }
 
@@ -120,10 +123,10 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
   const shape: number[] = [];
   for (let level = data; Array.isArray(level); level = level[0]) {
     shape.push(level.length);
-    // A list that holds itself would go on for ever.
+    // A list that contains itself would never end.
     if (shape.length > 64) throw new ShapeError('tensor', 'at most 64 axes', 'lists nested deeper');
   }
-  // A few lists that hold one another many times stand for more numbers than there is memory.
+  // A few lists that contain each other many times can stand for more numbers than memory holds.
   const size = sizeOf(checkShape('tensor', shape));
   if (size > MOST_SHARED && sharesLists(data, new Set()))
     throw new ShapeError(
@@ -159,16 +162,16 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
   }
 }
 
-/** Numbers cannot be stored as bf16 or f16 by the host. */
+/** The host cannot convert numbers to bf16 or f16. */
 function refusePatterns(op: string, dtype: Dtype): void {
   if (dtype === 'bf16' || dtype === 'f16')
     throw new DtypeError(op, 'a dtype of f32, i32, u8 or bool', `${dtype} (make f32, then cast)`);
 }
 
-/** The numbers that an integer dtype holds. */
+/** The smallest and the largest number of an integer dtype. */
 const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u8: [0, 255] } as const;
 
-/** @param count the number of elements, whatever the array itself says */
+/** @param count the number of elements; the `length` of `data` is not read */
 function toHostArray(op: string, data: ArrayLike<number>, count: number, dtype: Dtype): HostArray {
   const { array: ArrayType } = dtypes[dtype];
   if (dtype !== 'bool' && ArrayBuffer.isView(data) && isPlainArray(data, ArrayType))
@@ -182,14 +185,14 @@ function toHostArray(op: string, data: ArrayLike<number>, count: number, dtype: 
   return target;
 }
 
-/** Without the fraction. @throws ValueError naming the first number that does not fit */
+/** Copies numbers without their fraction. @throws ValueError naming the first number that does not fit */
 function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype: 'i32' | 'u8'): void {
   const [least, most] = ranges[dtype];
   for (let i = 0; i < target.length; i++) {
     const value = Math.trunc(data[i]);
     if (!(value >= least && value <= most))
       throw new ValueError(
-        `[${op}] expected numbers that ${dtype} holds, ${least} to ${most}, got ${data[i]} at position ${i}`,
+        `[${op}] expected numbers that fit ${dtype}, ${least} to ${most}, got ${data[i]} at position ${i}`,
       );
     target[i] = value;
   }

@@ -1,4 +1,4 @@
-// Element types: their size and the array that holds them on the host. bf16 and f16 travel as raw 16-bit patterns.
+// Element types: their size and their typed array on the host. bf16 and f16 are passed as raw 16-bit patterns.
 import { checkArgument, oneOf } from '../arguments.ts';
 import type { HostArray } from '../device/device.ts';
 import { DtypeError } from '../errors.ts';
@@ -32,7 +32,7 @@ export function isFloating(dtype: Dtype): boolean {
   return dtypes[dtype].floating;
 }
 
-/** For what shall have a gradient. @throws DtypeError for whole numbers */
+/** Checks the dtype of a tensor that is to have a gradient. @throws DtypeError for an integer dtype */
 export function requireFloating(op: string, dtype: Dtype): void {
   if (!isFloating(dtype)) throw new DtypeError(op, 'a floating dtype: whole numbers have no gradient', dtype);
 }

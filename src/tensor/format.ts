@@ -1,4 +1,4 @@
-// How a tensor prints: rows of numbers as NumPy does it, shortened in the middle when there are many.
+// Prints a tensor: rows of numbers as in NumPy, shortened in the middle when there are many.
 import type { Tensor } from './tensor.ts';
 
 const EDGE = 3;
@@ -14,7 +14,7 @@ export function formatTensor(tensor: Tensor): string {
     if (axis === shape.length) return number(data[offset]);
     const stride = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
     const count = shape[axis];
-    // An axis that holds nothing shows its brackets alone, however long it is.
+    // For an axis without elements only the brackets are shown, however long the axis is.
     const indices: (number | undefined)[] =
       count * stride === 0
         ? []

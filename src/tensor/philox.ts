@@ -1,5 +1,5 @@
-// The random numbers of kernels/include/philox.h and kernels/random.c on the host, bit by bit: for data order and point sets, and
-// as the check that every device draws the same.
+// The random numbers of kernels/include/philox.h and kernels/random.c on the host, bit for bit: for data order and
+// point sets, and as the reference that every device is tested against.
 
 /** 128 bits of Philox4x32-10 (Salmon et al., SC 2011). @returns four u32 */
 export function philox4x32(
@@ -12,7 +12,7 @@ export function philox4x32(
 
 const block = new Uint32Array(4);
 
-/** No array is made: fillNormals calls it once for four numbers. */
+/** Allocates nothing, because fillNormals calls it once per four numbers. */
 function philoxInto(
   out: Uint32Array,
   c0: number,
@@ -106,7 +106,7 @@ function normalPair(a: number, b: number, out: Float32Array, at: number): void {
 const float = new Float32Array(1);
 const bits = new Int32Array(float.buffer);
 
-/** log u for u in [2^-24, 1], Cephes' polynomial, each operation rounded to f32. */
+/** log u for u in [2^-24, 1], by Cephes' polynomial, with each operation rounded to f32. */
 function unitLog(u: number): number {
   float[0] = u;
   let e = (bits[0] >> 23) - 126;

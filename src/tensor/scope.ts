@@ -7,7 +7,7 @@ import { ArgumentError, ValueError } from '../errors.ts';
 import { TensorSearch } from './search.ts';
 import type { Tensor } from './tensor.ts';
 
-/** What `openScope` gives. */
+/** An open scope, as returned by `openScope`. */
 export class Scope {
   private readonly tensors: Tensor[] = [];
   private readonly parent: Scope | undefined;
@@ -18,7 +18,7 @@ export class Scope {
     this.parent = parent;
   }
 
-  /** Makes this scope the owner. @internal */
+  /** Makes this scope the owner of `tensor`. @internal */
   adopt(tensor: Tensor): void {
     tensor.owner = this;
     this.tensors.push(tensor);
@@ -65,7 +65,7 @@ export class Scope {
 
 let active: Scope | undefined;
 
-/** The scope that owns tensors made now. */
+/** The innermost open scope, which owns newly made tensors. */
 export function activeScope(): Scope | undefined {
   return active;
 }

@@ -1,4 +1,4 @@
-// Shape rules: pure functions of lists of dimensions.
+// Shape rules, as pure functions of lists of dimensions.
 import { describeValue, either, kinds, listOf, type OptionKinds, wholeNumbers } from '../arguments.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 
@@ -29,8 +29,8 @@ export function checkSize(shape: Shape): number {
 
 /**
  * @returns a frozen copy
- * @throws ArgumentError for anything but a list of whole numbers; ShapeError unless every dimension is >= 0 and the size fits an
- * int32
+ * @throws ArgumentError for anything but a list of whole numbers; ShapeError unless every dimension is >= 0 and the
+ * size fits an int32
  */
 export function checkShape(op: string, shape: Shape): Shape {
   const dims = Object.freeze(wholeNumbers(op, 'a shape', shape));
@@ -87,20 +87,23 @@ export function normalizeAxis(op: string, axis: number, shape: Shape): number {
 /** The kind of an option that holds a shape. */
 export const shapeKind = listOf(kinds.whole, 'whole numbers >= 0');
 
-/** What an option `axes` may be. */
+/** The kind of an option `axes`. */
 export const axesKind = either(kinds.integer, listOf(kinds.integer, 'whole numbers'));
 
 /** Options of an op along one axis. */
 export interface AxisOptions {
-  /** Negative ones count from the end. */
+  /** A negative axis counts from the end. */
   axis?: number;
-  /** Another name of `axis`; a list must hold one. */
+  /** Another name for `axis`; a list must contain exactly one. */
   axes?: number | readonly number[];
 }
 
 export const axisOptions: OptionKinds<AxisOptions> = { axis: kinds.integer, axes: axesKind };
 
-/** The one axis that checked options name, under either name. @throws ArgumentError when there is none and no default */
+/**
+ * The one axis that checked options name, as `axis` or `axes`.
+ * @throws ArgumentError if there is neither axis nor default
+ */
 export function axisOf(op: string, shape: Shape, { axis, axes }: AxisOptions, standard?: number): number {
   if (axis !== undefined && axes !== undefined) throw new ArgumentError(op, 'axis or axes', 'both');
   const given = axis ?? axes ?? standard;

@@ -1,15 +1,15 @@
-// A piece of device memory and how many tensors share it; the last one to let go frees it.
+// A reference-counted block of device memory. It is freed when the last tensor that shares it is disposed.
 import type { Device } from '../device/device.ts';
 import { OutOfMemoryError } from '../errors.ts';
 
-/** Owners that an out-of-memory error lists, the largest first. */
+/** How many owners an out-of-memory error lists, the largest first. */
 const LISTED = 8;
 
-/** All that is in use, by this thread. */
+/** Every storage that this thread has in use. */
 const live = new Set<Storage>();
 
 export class Storage {
-  // Kernels trust these, so nobody can change them from outside.
+  // Private, because kernels rely on these values without checking them.
   readonly #device: Device;
   readonly #address: number;
   readonly #bytes: number;
@@ -18,7 +18,7 @@ export class Storage {
   owner = 'other';
   #writes = 0;
 
-  /** @throws OutOfMemoryError with the bytes that each owner has in use on that device */
+  /** @throws OutOfMemoryError with the bytes that each owner uses on that device */
   constructor(device: Device, bytes: number) {
     this.#device = device;
     this.#bytes = bytes;
@@ -48,12 +48,12 @@ export class Storage {
     return this.#references;
   }
 
-  /** How often its contents were replaced after an op or the host had made them. */
+  /** How often its contents were overwritten after an op or the host first wrote them. */
   get writes(): number {
     return this.#writes;
   }
 
-  /** Called when its contents are replaced. A graph that saved them then refuses backward(). */
+  /** Called when its contents are overwritten. backward() of a graph that saved them then throws. */
   markWritten(): void {
     this.#writes++;
   }
@@ -70,7 +70,7 @@ export class Storage {
   }
 }
 
-/** Bytes in use on a device by what they are for. */
+/** Bytes in use on a device, by owner. */
 export function liveByOwner(device: Device): Map<string, number> {
   const owners = new Map<string, number>();
   for (const storage of live)
@@ -78,7 +78,7 @@ export function liveByOwner(device: Device): Map<string, number> {
   return owners;
 }
 
-/** A line an owner: bytes, tensors, name. */
+/** One line per owner: bytes, tensors, name. */
 function ownersOn(device: Device): string[] {
   const owners = new Map<string, { bytes: number; count: number }>();
   for (const storage of live) {

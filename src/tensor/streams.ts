@@ -1,10 +1,10 @@
-// Who draws from which stream of the counter generator: one seed serves a whole run because no two uses share a stream.
+// The streams of the counter-based generator. Each use draws from its own stream, so one seed serves a whole run.
 export const streams = {
-  /** x_0 of training. */
+  /** x_0 in training. */
   noise: 0,
-  /** t of training. */
+  /** t in training. */
   times: 1,
-  /** x_0 of sampling. */
+  /** x_0 in sampling. */
   samples: 2,
   /** x_0 and t of the evaluation loss. */
   evaluation: 3,
@@ -17,7 +17,7 @@ export const streams = {
   probes: 1 << 23,
   /** The first of the stochastic sampler's steps; each takes the next. */
   diffusion: 1 << 24,
-  /** "da" (data) and a number. */
+  /** The ASCII codes of "da" (data), and a number. */
   shuffle: 0x64610001,
   flip: 0x64610002,
   dequantize: 0x64610003,

@@ -1,5 +1,5 @@
 // A tensor: a window of device memory with a shape and a dtype, contiguous and row-major. Images are [N, H, W, C],
-// conv weights [Cout, kh, kw, Cin]. What it may carry of a gradient graph is known here only by interface.
+// conv weights [Cout, kh, kw, Cin]. This file knows the gradient graph only through the interface GradientSource.
 import { inspect } from 'node:util';
 import {
   checkOptions,
@@ -26,7 +26,7 @@ import type { Scope } from './scope.ts';
 import { type Shape, sameShape, sizeOf } from './shape.ts';
 import { Storage } from './storage.ts';
 
-/** What the autograd engine hangs on the output of an op. */
+/** What the autograd engine attaches to the output of an op. */
 export interface GradientSource {
   readonly name: string;
   retain(): void;
@@ -35,30 +35,36 @@ export interface GradientSource {
 }
 
 export interface BackwardOptions {
-  /** Keep what the graph saved, for another backward; default false: freed as each op's backward has run. */
+  /** Keep the saved tensors of the graph for another backward; by default each op's are freed once its rule has run. */
   retainGraph?: boolean;
 }
 
 const backwardOptions: OptionKinds<BackwardOptions> = { retainGraph: kinds.boolean };
 
-/** Known to every copy of this package: a tensor of another copy is recognised, and refused by name. */
+/**
+ * Shared by every copy of this package, so that a tensor of another copy is recognised and rejected with a clear
+ * message.
+ */
 const BRAND = Symbol.for('rectiflow.Tensor');
 
-/** A window of device memory with a shape and a dtype; made by `tensor`, `zeros` and the ops, freed by its scope or `dispose`. */
+/**
+ * A window of device memory with a shape and a dtype; made by `tensor`, `zeros` and the ops, freed by its scope or
+ * `dispose`.
+ */
 export class Tensor {
-  /** For messages; a parameter's is its path in the module. */
+  /** A name for messages; for a parameter, its path in the module. */
   label: string | undefined;
-  /** A parameter's values as bf16, which the optimiser keeps up to date. @internal */
+  /** For a parameter: a bf16 copy of its values, which the optimiser keeps in sync. @internal */
   bf16: Tensor | null = null;
-  /** The op that made it, while gradients may be asked through it. @internal */
+  /** The op that made it, as long as gradients can flow through that op. @internal */
   source: GradientSource | undefined;
   /** Which output of `source` this is. @internal */
   sourceOutput = 0;
-  /** Set where the path to parameters ends in an op without a gradient: that op's reason. @internal */
+  /** Set if an op without a gradient cuts the path to the parameters: why that op has none. @internal */
   blocked: string | undefined;
   /** The scope that frees it. @internal */
   owner: Scope | undefined;
-  // Kernels trust these, so nobody can change them from outside.
+  // Private, because kernels rely on these values without checking them.
   readonly #storage: Storage;
   readonly #byteOffset: number;
   readonly #shape: Shape;
@@ -92,7 +98,7 @@ export class Tensor {
       );
   }
 
-  /** Whether it is a tensor of this copy of the package. */
+  /** Whether `value` is a tensor of this copy of the package. */
   static is(value: unknown): value is Tensor {
     return typeof value === 'object' && value !== null && #storage in value;
   }
@@ -125,7 +131,10 @@ export class Tensor {
     return this.#byteOffset;
   }
 
-  /** Accumulated gradient of a leaf after `backward`. Setting it takes a tensor of the same shape and device, or null. */
+  /**
+   * Accumulated gradient of a leaf after `backward`. It can be set to a tensor of the same shape and device, or to
+   * null.
+   */
   get grad(): Tensor | null {
     return this.#grad;
   }
@@ -145,18 +154,20 @@ export class Tensor {
     return this.#storage.device;
   }
 
-  /** Whether gradients are asked for it: a leaf that is marked so, or what an op computed from one. */
+  /**
+   * Whether gradients are computed for it: true for a leaf marked by `requireGrad`, and for results computed from one.
+   */
   get requiresGrad(): boolean {
     return this.#requiresGrad;
   }
 
-  /** @throws ArgumentError, DtypeError for whole numbers; NotDifferentiableError for false on what an op computed */
+  /** @throws ArgumentError; DtypeError for an integer dtype; NotDifferentiableError for false on the result of an op */
   set requiresGrad(value: boolean) {
     if (typeof value !== 'boolean') throw new ArgumentError('requireGrad', 'true or false', describeValue(value));
     if (value) requireFloating('requireGrad', this.dtype);
     else if (this.source)
       throw new NotDifferentiableError(
-        `${this.describe()} was computed from what requires a gradient and cannot give it up; compute it in noGrad()`,
+        `${this.describe()} was computed from a tensor that requires a gradient; compute it in noGrad() instead`,
       );
     this.#requiresGrad = value;
   }
@@ -169,20 +180,13 @@ export class Tensor {
     return this.#freed;
   }
 
-  /**
-   * Where the first element lies, as a number of the device.
-   * @throws UseAfterFreeError
-   * @internal
-   */
+  /** Device address of the first element. @throws UseAfterFreeError @internal */
   get address(): number {
     this.assertAlive('an op');
     return this.#storage.address + this.#byteOffset;
   }
 
-  /**
-   * @throws UseAfterFreeError naming this tensor and what wanted it
-   * @internal
-   */
+  /** @throws UseAfterFreeError naming this tensor and `user`, the op that needs it @internal */
   assertAlive(user: string): void {
     if (this.#freed)
       throw new UseAfterFreeError(
@@ -190,20 +194,20 @@ export class Tensor {
       );
   }
 
-  /** "tensor 'blocks.0.weight' f32 [3, 4]", for messages. @internal */
+  /** A description for messages, such as "tensor 'blocks.0.weight' f32 [3, 4]". @internal */
   describe(): string {
     const origin = this.label ? ` '${this.label}'` : this.source ? ` of ${this.source.name}` : '';
     return `tensor${origin} ${this.dtype} ${formatShape(this.shape)}`;
   }
 
-  /** Its elements, once all enqueued work is done; bf16 and f16 as 16-bit patterns, bool as 0 and 1. */
+  /** Copies the elements to the host after all enqueued work; bf16 and f16 come as 16-bit patterns, bool as 0 and 1. */
   async data(): Promise<HostArray> {
     this.assertAlive('data()');
     await this.device.synchronize();
     return this.dataSync();
   }
 
-  /** As `data`, blocking; native devices only. */
+  /** Like `data`, but blocking. Only native devices support it. */
   dataSync(): HostArray {
     this.assertAlive('data()');
     const target = hostArray<HostArray>('data', dtypes[this.dtype].array, this.size);
@@ -217,9 +221,10 @@ export class Tensor {
   }
 
   /**
-   * Replaces its elements by those of the host, for all tensors that share its memory. A graph that saved them refuses backward().
-   * @param values as many as the tensor has, in the typed array of its dtype (Float32Array for f32); for bool everything but 0 is 1
-   * @throws ArgumentError for another array or another number of elements
+   * Overwrites its elements, for all tensors that share its memory. backward() of a graph that saved them then throws.
+   * @param values one per element, in the typed array of its dtype (Float32Array for f32); for bool, any value but 0
+   * counts as 1
+   * @throws ArgumentError for an array of another type or length
    */
   write(values: HostArray): void {
     this.assertAlive('write()');
@@ -239,8 +244,8 @@ export class Tensor {
   }
 
   /**
-   * Marks a leaf whose gradient `backward` shall accumulate in `grad`. Returns this.
-   * @throws ArgumentError, DtypeError for whole numbers; NotDifferentiableError for false on what an op computed
+   * Marks a leaf, so that `backward` accumulates its gradient in `grad`. Returns this.
+   * @throws ArgumentError; DtypeError for an integer dtype; NotDifferentiableError for false on the result of an op
    */
   requireGrad(value = true): this {
     this.requiresGrad = value;
@@ -279,7 +284,7 @@ export class Tensor {
     this.dispose();
   }
 
-  /** Shape, dtype and elements, the middle of long axes left out. */
+  /** Shape, dtype and elements; the middle of long axes is left out. */
   toString(): string {
     return this.#freed ? `${this.describe()} (disposed)` : formatTensor(this);
   }
@@ -291,7 +296,7 @@ export class Tensor {
 }
 
 /**
- * @param what the words for a message: "a tensor", "a bias"
+ * @param what what the message says was expected: "a tensor", "a bias"
  * @throws ArgumentError for anything but a tensor of this copy of the package
  */
 export function requireTensor(op: string, value: unknown, what = 'a tensor'): asserts value is Tensor {
@@ -299,7 +304,7 @@ export function requireTensor(op: string, value: unknown, what = 'a tensor'): as
   throw new ArgumentError(op, what, describeOperand(value));
 }
 
-/** A loop, since every tensor that is made comes by here. */
+/** A plain loop for speed, because this runs for every new tensor. */
 function areDimensions(shape: Shape): boolean {
   for (const dim of shape) if (!(dim >= 0 && Number.isInteger(dim))) return false;
   return true;
@@ -308,7 +313,7 @@ function areDimensions(shape: Shape): boolean {
 /** The kind of an option that holds a tensor. */
 export const tensorKind: Kind = { expected: 'a tensor', accepts: Tensor.is };
 
-/** As describeValue, for what may be a tensor; one of another copy of this package is named as such. */
+/** Like describeValue, but also describes tensors, and says when one comes from another copy of this package. */
 export function describeOperand(value: unknown): string {
   if (Tensor.is(value)) return value.describe();
   const foreign = typeof value === 'object' && value !== null && BRAND in value;

@@ -1,4 +1,4 @@
-// Tensors that share another's memory.
+// Tensors that share the memory of another tensor.
 import { formatShape, ShapeError } from '../errors.ts';
 import { type Dtype, dtypes } from './dtype.ts';
 import { activeScope } from './scope.ts';
@@ -12,7 +12,7 @@ export function view(t: Tensor, shape: Shape, offset = 0): Tensor {
   return window;
 }
 
-/** As `view`, but owned by the caller alone, whatever scope is open. */
+/** Like `view`, but owned by the caller instead of the open scope. */
 export function alias(t: Tensor, shape: Shape = t.shape, offset = 0, dtype: Dtype = t.dtype): Tensor {
   t.assertAlive('view()');
   if (offset < 0 || (offset + sizeOf(shape)) * dtypes[dtype].bytes > t.size * dtypes[t.dtype].bytes)

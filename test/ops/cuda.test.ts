@@ -115,7 +115,7 @@ describe.each(cards)('%s', (name) => {
 
   test('the op that produces a non-finite value reports it', () => {
     expect(() => scope(() => checkFinite(() => log(tensor([-1, 1, 0], { device: devices[1] }))))).toThrow(
-      /\[log\] made 2 non-finite of 3 values/,
+      /\[log\] produced 2 non-finite of 3 values/,
     );
   });
 

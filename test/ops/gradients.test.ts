@@ -169,7 +169,7 @@ describe('gradients()', () => {
         (inputs: Tensor[], output = loss) =>
         () =>
           gradients(output, inputs);
-      expect(refused([x, constant])).toThrow("[gradients] tensor 'scale' f32 [2] requires no gradient");
+      expect(refused([x, constant])).toThrow("[gradients] tensor 'scale' f32 [2] does not require a gradient");
       expect(refused([cast(greater(x, 0), 'f32')])).toThrow('[greater] has no gradient');
       expect(refused([x], constant)).toThrow("[gradients] tensor 'scale' f32 [2] has no graph");
       // Values inside a checkpointed part are not recorded.
@@ -183,7 +183,7 @@ describe('gradients()', () => {
           [x],
         ),
       );
-      expect(refused([inside], y)).toThrow('[gradients] tensor f32 [2] requires no gradient');
+      expect(refused([inside], y)).toThrow('[gradients] tensor f32 [2] does not require a gradient');
       inside.dispose();
       const gone = leaf([1]);
       gone.label = 'gone';

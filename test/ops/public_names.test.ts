@@ -15,7 +15,7 @@ const notExported: Record<string, string> = {
   linearCombination: 'is a step of the solvers, which rectiflow/flow exports',
 };
 
-/** Functions of src/index.ts that take tensors and are no methods. */
+/** Functions of src/index.ts that take tensors but are not methods. */
 const notMethods: Record<string, string> = {
   checkFinite: 'takes a function',
   checkpoint: 'takes a function',

@@ -164,7 +164,7 @@ describe('requiresGrad', () => {
       const x = leaf();
       const y = exp(x);
       expect(() => y.requireGrad(false)).toThrow(
-        'tensor of exp f32 [2] was computed from what requires a gradient and cannot give it up; compute it in noGrad()',
+        'tensor of exp f32 [2] was computed from a tensor that requires a gradient; compute it in noGrad() instead',
       );
       expect(y.requireGrad().requiresGrad).toBe(true);
       sum(y).backward();
@@ -175,8 +175,8 @@ describe('requiresGrad', () => {
   });
 });
 
-describe('memory that is written after the forward pass', () => {
-  const message = 'backward() needs tensor';
+describe('memory that was written after the forward pass', () => {
+  const message = 'backward() needs the saved values of tensor';
 
   it('of a saved operand makes backward throw', () => {
     expect(
@@ -186,7 +186,7 @@ describe('memory that is written after the forward pass', () => {
         x.write(Float32Array.of(3, 4));
         y.backward();
       }),
-    ).toThrow(`[mul] ${message} f32 [2] as it was, and its memory was written after the op had run`);
+    ).toThrow(`[mul] ${message} f32 [2], but its memory was written after the op ran`);
   });
 
   it('through a view makes backward throw', () => {
@@ -254,7 +254,7 @@ describe('memory that is written after the forward pass', () => {
         origin.set(1);
         y.backward();
       }),
-    ).toThrow(`[${name}] backward() needs the origin of its mask as it was`);
+    ).toThrow(`[${name}] backward() needs the origin of its dropout mask unchanged`);
   });
 
   it('has no effect if it was not saved, or was written before the forward pass', () => {

@@ -1,4 +1,4 @@
-// Attention as one region: softmax(scale q k^T) v. The probabilities are kept for backward.
+// Attention as one op: softmax(scale q k^T) v. The probabilities are saved for backward.
 import { checkOptions, kinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
@@ -31,11 +31,11 @@ export const attentionOp = defineOp<{ scale: number }>({
 
 /**
  * Single-head attention (Vaswani et al. 2017).
- * Of bf16 tensors the scores and their softmax are f32, the probabilities bf16.
- * @param q [N, queries, C]; f32, or on CUDA bf16, as k and v
+ * For bf16 tensors, the scores and their softmax are computed in f32 and the probabilities are stored as bf16.
+ * @param q [N, queries, C]; f32, or on CUDA bf16; k and v have the same dtype
  * @param k [N, keys, C], keys >= 1
  * @param v [N, keys, D]
- * @param options.scale of the scores; default 1 / sqrt(C)
+ * @param options.scale the factor of the scores; default 1 / sqrt(C)
  * @returns [N, queries, D]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: number } = {}): Tensor {
@@ -54,7 +54,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
       [q, k, v].map((t) => formatShape(t.shape)).join(', '),
     );
   const { scale = 1 / Math.sqrt(channels) } = checkOptions('attention', options, { scale: kinds.finite });
-  // The softmax of CUDA takes the scale; on the CPU a pass over q is the smaller one.
+  // On CUDA the softmax kernel applies the scale; on the CPU it is cheaper to scale q than the scores.
   const late = device.kind === 'cuda';
   const scaled = late ? q : noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });

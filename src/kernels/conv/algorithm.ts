@@ -1,5 +1,6 @@
-// Which algorithm a convolution of the CPU takes: a pure function of its shape, the instruction set and that set's table of
-// measured rates. Nothing is timed when a convolution runs, so the same program gives the same bits; `rectiflow tune` measures.
+// Chooses the algorithm of a CPU convolution, as a pure function of its shape, the instruction set and the table of
+// rates that `rectiflow tune` measured for that set. Nothing is timed when a convolution runs, so the same program
+// gives the same bits.
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
 import { type InstructionSet, packagedTuning } from '../tuning/index.ts';
@@ -9,12 +10,12 @@ import { winogradKernels } from './winograd.ts';
 
 let own: Tuning | undefined;
 
-/** Replaces the package's tables by a user's table, for every CPU device; undefined: back to the package's. */
+/** Replaces the tables of the package by a user's table, for every CPU device; undefined restores the package's. */
 export function useTuning(tuning: Tuning | undefined): void {
   own = tuning;
 }
 
-/** The instruction set as tables are named: by the length of the vectors that the kernels were built with. */
+/** The instruction set that names the table; it follows from the vector length that the kernels were built with. */
 export function instructionSet(device: Device): InstructionSet {
   if (device.kind === 'wasm') return 'wasm';
   const sets: Record<number, InstructionSet> = { 32: 'avx512', 16: 'avx2', 8: 'simd128' };
@@ -27,12 +28,12 @@ export function tuningOf(device: Device): Tuning {
   return own ?? packagedTuning(instructionSet(device));
 }
 
-/** Channels that the Winograd kernels handle at a time. */
+/** Number of channels that the Winograd kernels process at a time. */
 export function panelOf(device: Device): number {
   return device.load(winogradKernels).winograd_panel();
 }
 
-/** Whether Winograd's algorithms can do it: 3 x 3 at stride 1, channels in whole panels, at least one. */
+/** Whether Winograd's algorithms support the shape: 3 x 3 at stride 1, with channels in whole panels, at least one. */
 export function isWinograd(device: Device, shape: ConvShape): boolean {
   const { channels, outputs, kernelHeight, kernelWidth } = shape;
   if (kernelHeight !== 3 || kernelWidth !== 3 || !isUnstrided(shape)) return false;
@@ -42,7 +43,7 @@ export function isWinograd(device: Device, shape: ConvShape): boolean {
 
 export function algorithmFor(device: Device, shape: ConvShape, pass: ConvPass): Algorithm {
   if (device.exact || !isWinograd(device, shape)) return 'direct';
-  // The input gradient computes the input's pixels.
+  // The input gradient computes pixels of the input, not of the output.
   const [height, width] =
     pass === 'inputGradient' ? [shape.height, shape.width] : [shape.outputHeight, shape.outputWidth];
   const { tiles, channels, rates } = tuningOf(device);
@@ -58,7 +59,7 @@ export function algorithmFor(device: Device, shape: ConvShape, pass: ConvPass): 
   return algorithms.reduce((best, one) => (expected[one] > expected[best] ? one : best));
 }
 
-/** Index of the grid's value that is nearest in ratio. */
+/** Index of the grid value that is nearest by ratio. */
 function nearest(grid: readonly number[], value: number): number {
   const distance = (i: number) => Math.abs(Math.log(grid[i] / value));
   let best = 0;

@@ -1,8 +1,8 @@
-/* Convolution of [N, H, W, C] as a product without an unfolded copy: for each kernel tap, the rows of a tile are pointers
- * to pixels, or to zeros where the tap falls outside.
+/* Convolution of [N, H, W, C] as a matrix product without an unfolded copy (im2col): for each kernel tap, the rows of a tile are
+ * pointers to pixels, or to zeros where the tap is outside the image.
  *
  *   forward          y[p]  = sum over taps of x[p * stride - padding + tap] w[tap]        (gather, channels Cin -> Cout)
- *   input gradient   dx[i] = sum over taps of dy[(i + padding - tap) / stride] w[tap]^T   (gather, where it divides)
+ *   input gradient   dx[i] = sum over taps of dy[(i + padding - tap) / stride] w[tap]^T   (gather, if divisible)
  *   weight gradient  dw[tap] = sum over pixels of dy[p]^T x[p * stride - padding + tap]
  */
 #include "gemm.h"
@@ -31,7 +31,7 @@ struct gather {
   int32_t source_c, target_c, pixels, panels, row_groups, panel_groups;
 };
 
-/* -1 outside */
+/* Returns -1 outside the image. */
 INLINE int32_t source_position(const struct axis *a, int32_t start, int32_t tap) {
   int32_t position = start + tap * a->direction;
   if (position < 0) return -1;
@@ -61,7 +61,7 @@ INLINE void finish_row(const struct gather *g, int32_t pixel, int32_t sample, in
   store_upto(g->target + at + LANES, s1 * g->scale, width - LANES);
 }
 
-/* Panels and pixels of one task. */
+/* The panels and pixels of one task. */
 struct share { int32_t first_panel, last_panel, first, last; };
 
 INLINE struct share share_of(const struct gather *g, int32_t task) {
@@ -114,7 +114,7 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* Kernel 1 x 1 at stride 1 without padding: rows of the source one after the other, for which no position is worked out. */
+/* Kernel 1 x 1 at stride 1 without padding: the rows of a tile are consecutive pixels, so no positions are computed. */
 static void pointwise_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct gather *g = context;
@@ -196,7 +196,7 @@ static void pack_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* Floats of packed weights: panels of [taps][rows][TILE_COLUMNS], and one row of zeros. */
+/* Floats of the packed weights: panels of [taps][rows][TILE_COLUMNS], and one row of zeros. */
 KERNEL double conv_packed_size(const int32_t *table, int32_t transposed) {
   struct conv_shape s = conv_shape_of(table);
   int32_t rows = transposed ? s.out_c : s.c, columns = transposed ? s.c : s.out_c;
@@ -215,7 +215,7 @@ KERNEL void conv_pack(const float *w, float *packed, const int32_t *table, int32
 
 /* ---------------------------------------------------------------- weight gradient */
 
-/* How the sum over pixels is cut: tasks are (partial, tile of output channels, kernel row, group of panels). */
+/* How the sum over pixels is split: a task is (partial, tile of output channels, kernel row, group of panels). */
 struct weight_gradient {
   struct conv_shape s;
   const float *x, *dy;
@@ -237,13 +237,13 @@ static struct weight_gradient weight_plan(const int32_t *table) {
   return g;
 }
 
-/* Over the rows of output pixels [first, last): dw[rows][columns] += dy^T x at one tap */
+/* dw[rows][columns] += dy^T x at one tap, over the rows of output pixels [first, last) */
 INLINE void weight_tile(int32_t rows, const struct weight_gradient *g, int32_t first, int32_t last, int32_t channel,
                         int32_t ky, int32_t kx, int32_t column, float *dw, int32_t fresh) {
   const struct conv_shape *s = &g->s;
   int32_t width = min32(TILE_COLUMNS, s->c - column), there = s->c - column;
   int32_t shift = kx - s->padding_w;
-  /* output columns whose input column ox * stride + shift lies inside */
+  /* output columns whose input column ox * stride + shift is inside the image */
   int32_t low = shift >= 0 ? 0 : ceil_div(-shift, s->stride_w);
   int32_t high = s->w - shift <= 0 ? 0 : min32(s->out_w, ceil_div(s->w - shift, s->stride_w));
   vec sum[TILE_ROWS][2] = {};

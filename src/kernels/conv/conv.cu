@@ -1,9 +1,9 @@
-/* Convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin] and its gradients, as matrix products over patches that are
- * read where they are (implicit GEMM).
+/* Convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], and its gradients, as matrix products over patches that are
+ * read in place (implicit GEMM).
  */
 #include "patches.cuh"
 
-/* An image's pixel, or where the patch of an output pixel begins in it, which may be outside. */
+/* A pixel of an image, or the first pixel of the patch of an output pixel, which may be outside the image. */
 struct spot {
   size_t image; /* first pixel of the sample */
   int y, x;
@@ -28,7 +28,7 @@ struct patches {
   }
 };
 
-/* Of dy what an input pixel has gone into: rows are input pixels, terms are taps and output channels. */
+/* The elements of dy that an input pixel contributes to: rows are input pixels, terms are taps and output channels. */
 struct upstream {
   static constexpr bool along_terms = true;
   const real *elements;
@@ -42,7 +42,7 @@ struct upstream {
   }
   __device__ __forceinline__ const real *at(const spot &from, int term) const {
     int tap = term / g.out, channel = term % g.out;
-    /* The output pixels whose patch holds this one at that tap: one in `stride`. */
+    /* The output pixel whose patch has this pixel at that tap, if there is one: one in `stride` positions. */
     int y = from.y - tap / g.kw, x = from.x - tap % g.kw;
     if (y < 0 || x < 0 || y % g.stride_y || x % g.stride_x) return 0;
     y /= g.stride_y, x /= g.stride_x;
@@ -51,7 +51,7 @@ struct upstream {
   }
 };
 
-/* Weights for the input's gradient: rows are input channels, terms are taps and output channels. */
+/* Weights for the input gradient: rows are input channels, terms are taps and output channels. */
 struct weights_by_input {
   static constexpr bool along_terms = false;
   const real *elements;
@@ -66,7 +66,7 @@ struct weights_by_input {
   }
 };
 
-/* `chunked` of the kernels: 1 for the left operand of the product, 2 for the right. */
+/* The kernel argument `chunked`: 1 for the left operand of the product, 2 for the right. */
 
 /* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0 */
 KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const real *x, const real *w, real *y, const float *bias, const real *add,
@@ -94,7 +94,7 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const real *dy, const
                [&](int pixel, int channel, float sum) { dx[(size_t)pixel * (size_t)g.in + channel] = scale * sum; });
 }
 
-/* partials [parts][Cout, kh, kw, Cin]: each of one run of `run` output pixels */
+/* partials [parts][Cout, kh, kw, Cin]: each part sums one run of `run` output pixels */
 KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const real *x, const real *dy, float *partials, const int *table,
                                                             int run, int chunked) {
   SHARED_TILES(shared);

@@ -1,5 +1,5 @@
-// Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], any kernel, stride and padding, and
-// what usually follows it in one pass over the output: y = scale (conv(x, w) + bias + add + residual).
+// Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], for any kernel, stride and padding,
+// with a fused epilogue: y = scale (conv(x, w) + bias + add + residual).
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { type PixelSums, ScaledGradient, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
@@ -26,11 +26,11 @@ export interface Conv2dOptions {
   stride?: Extent;
   /** Zeros on each side; default 0. */
   padding?: Extent;
-  /** [N, Cout], added to every pixel of a sample: a time embedding. */
+  /** [N, Cout], added to every pixel of a sample, such as a time embedding. */
   add?: Tensor;
-  /** A tensor of the output's shape that is added to it: the shortcut of a residual block. */
+  /** A tensor of the output's shape that is added to it, such as the shortcut of a residual block. */
   residual?: Tensor;
-  /** Factor of the whole sum; default 1. */
+  /** Factor applied to the whole sum; default 1. */
   scale?: number;
 }
 
@@ -46,7 +46,7 @@ const convOptions: OptionKinds<Conv2dOptions> = {
 export interface ConvAttributes {
   shape: ConvShape;
   scale: number;
-  /** What its gradient has: a weight of bf16 activations may be f32. */
+  /** The dtype of the weight and of its gradient: the weight may be f32 where activations are bf16. */
   weightDtype: Dtype;
 }
 
@@ -61,7 +61,7 @@ export const conv2dOp = defineOp<ConvAttributes>({
     const { factor, pixelSums } = scaled[0] as ScaledGradient;
     const whole = scale * factor;
     const { convInputGradient, convWeightGradient } = launchersOf(grad.device);
-    // Whoever made the gradient may have found its sums over pixels.
+    // The producer of the gradient may already have computed its sums over pixels.
     const perSample =
       needsAdd && !(pixelSums && whole === 1)
         ? sumAxes(view(grad, [n, height * width, channels]), [1], whole, 'f32')
@@ -92,11 +92,12 @@ export const conv2dOp = defineOp<ConvAttributes>({
 });
 
 /**
- * y = scale (conv(x, weight) + bias + add + residual). On the CPU and in WebAssembly a kernel of 3 x 3 may go by Winograd's algorithm, as
- * do its gradients: they are within 8e-6 of direct sums (relative root mean square), and an infinity or NaN in a pixel makes NaN of
- * its whole tile of 4 x 4 outputs, up to 3 pixels away, where a direct sum reaches 1 and keeps infinity. A device that was opened with `exact` sums directly.
+ * y = scale (conv(x, weight) + bias + add + residual). On the CPU and in WebAssembly, 3 x 3 convolutions and their
+ * gradients may use Winograd's algorithm. Results are then within 8e-6 of direct sums (relative root mean square), and
+ * an infinity or NaN in a pixel makes its whole tile of 4 x 4 outputs NaN, up to 3 pixels away; a direct sum spreads it
+ * by 1 pixel and keeps infinity. A device opened with `exact` always uses direct sums.
  * @param x [N, H, W, Cin], f32, or on CUDA bf16
- * @param weight [Cout, kh, kw, Cin], of x's dtype, or f32: a copy in x's dtype is multiplied then
+ * @param weight [Cout, kh, kw, Cin], of x's dtype, or f32, in which case a copy in x's dtype is used
  * @returns [N, H', W', Cout], H' = floor((H + 2 padding - kh) / stride) + 1
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {

@@ -1,4 +1,4 @@
-// Convolutions on the CPU and in WebAssembly: each pass by the algorithm that its shape gets.
+// Convolutions on the CPU and in WebAssembly. algorithm.ts chooses the algorithm of each pass by its shape.
 import { allocate } from '../../tensor/allocate.ts';
 import { zeros } from '../../tensor/create.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -8,10 +8,10 @@ import { directForward, directInputGradient, directWeightGradient } from './dire
 import { type ConvEpilogue, type ConvShape, imageShape, outputShape, weightShape } from './shape.ts';
 import { winogradForward, winogradInputGradient, winogradWeightGradient } from './winograd.ts';
 
-/** Height and width of an output tile; 0 for the direct sum. */
+/** Height and width of an output tile; 0 for direct sums. */
 const tiles: Record<Algorithm, number> = { direct: 0, winograd2: 2, winograd4: 4 };
 
-/** @param algorithm replaces the one that algorithm.ts chooses: to time it, to test it */
+/** @param algorithm overrides the choice of algorithm.ts, for tests and timings */
 export function convForward(
   x: Tensor,
   weight: Tensor,

@@ -1,4 +1,4 @@
-// Launching the convolution kernels of CUDA.
+// Launches of the CUDA convolution kernels.
 import { allocate } from '../../tensor/allocate.ts';
 import { zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
@@ -16,7 +16,7 @@ export const convCuda = productModules('kernels/conv/conv.cu', {
   conv_weight_gradient: 'ptr ptr ptr ptr i32 i32',
 });
 
-/** Bits of the kernels' argument `chunked`: 1 for the left operand, 2 for the right. */
+/** The kernel argument `chunked`: bit 1 for the left operand, 2 for the right. */
 const bits = (left: boolean, right: boolean) => (left ? 1 : 0) + (right ? 2 : 0);
 
 /** @param weight of x's dtype */
@@ -53,7 +53,7 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, 
   return dx;
 }
 
-/** f32, whatever the dtype of x and dy. */
+/** The weight gradient, in f32 for any dtype of x and dy. */
 export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = x;
   const weight = weightShape(shape);

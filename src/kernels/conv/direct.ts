@@ -1,5 +1,5 @@
-// Convolutions of the CPU as direct sums, of any kernel, stride and padding. The weights are packed into panels for each call: a
-// copy of the weights against N H W times as many multiplications.
+// CPU convolutions as direct sums, for any kernel, stride and padding. Each call packs the weights into panels; the
+// copy is cheap, because there are N H W times as many multiplications.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sizeOf } from '../../tensor/shape.ts';
@@ -27,7 +27,7 @@ export const convKernels = kernelModule('kernels/conv/conv.c', {
   conv_unfold: 'ptr ptr ptr',
 });
 
-/** The weights in panels; a temporary of the caller. */
+/** Packs the weights into panels. The caller disposes the result. */
 function pack(weight: Tensor, table: number, transposed: boolean): Tensor {
   const { device } = weight;
   const kernels = device.load(convKernels);
@@ -60,7 +60,7 @@ export function directInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape
   return dx;
 }
 
-/** Fewer input channels than this leave most of a vector empty. */
+/** With fewer input channels than this, most lanes of a vector would be unused. */
 const FEW_CHANNELS = 8;
 
 export function directWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor {
@@ -70,7 +70,7 @@ export function directWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, sc
   const table = device.table(toTable(shape));
   const kernels = device.load(convKernels);
   const pixels = dy.size / shape.outputs;
-  // A gradient over pixels is a plain product where each pixel has one patch of its own in memory.
+  // The gradient is a plain matrix product if the patch of each pixel is contiguous in memory.
   if (isPointwise(shape)) {
     const plain = pixelProduct(dy, view(x, [pixels, channels]));
     if (scale === 1) return view(plain, weight);

@@ -1,19 +1,19 @@
-/* Convolutions of bf16 at stride 1 on sm_90a, channels in whole pieces of 64, as matrix products of ROWS x COLUMNS tiles. One
- * thread has both operands copied into a ring of stages in shared memory by tensor maps, patches as they are met in the image;
- * two warpgroups multiply from there: -DTOGETHER=2, halves of each tile; -DTOGETHER=1, tiles in turns, so that one writes its sums
- * while the other multiplies.
+/* bf16 convolutions at stride 1 on sm_90a, with channels in multiples of 64, as matrix products of ROWS x COLUMNS tiles. One
+ * producer thread copies both operands into a ring of stages in shared memory by TMA, reading patches directly from the image
+ * (im2col maps). Two consumer warpgroups multiply: with -DTOGETHER=2 each computes half of every tile; with -DTOGETHER=1 they take
+ * tiles in turns, so that one writes its sums while the other multiplies.
  */
 #include "storage.cuh"
 #include "ptx_hopper.cuh"
 #include "table.cuh"
 
-constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the swizzle's width */
+constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the width of the swizzle */
 constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
-constexpr int CONSUMERS = 2;    /* warpgroups, behind that of the producer */
-constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* of 64 rows, which a warpgroup multiplies */
+constexpr int CONSUMERS = 2;    /* warpgroups, after that of the producer */
+constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* blocks of 64 rows that a warpgroup multiplies */
 constexpr int LEFT_BYTES = ROWS / 64 * PIECE, STAGE_BYTES = LEFT_BYTES + COLUMNS / 64 * PIECE;
-constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts gives the memory */
-/* Registers of a thread in the producer's warpgroup and in the consumers'; a block begins with 168 for each. */
+constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts requests the memory */
+/* Registers per thread in the producer's warpgroup and in the consumers'; a kernel starts with 168 per thread. */
 constexpr int PRODUCER_REGISTERS = 40, CONSUMER_REGISTERS = 232;
 static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= (1 + CONSUMERS) * 168, "what is taken has been given");
 
@@ -21,7 +21,7 @@ static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= (1 + CONSUM
 #define HOPPER_KERNEL KERNEL __launch_bounds__(THREADS, 1)
 static_assert(THREADS == 128 * (1 + CONSUMERS), "a producer and the consumers");
 
-/* One step of both operands, and its barriers: of the copies that fill it, of the warps that are done with it. */
+/* One step of both operands and its barriers: `full` counts the copies that fill it, `empty` the warps that have read it. */
 struct stage {
   unsigned char *left, *right;
   barrier *full, *empty;
@@ -30,9 +30,9 @@ struct stage {
 
 struct ring {
   unsigned char *memory;
-  barrier *full, *empty, *turns; /* turns: of each consumer, where they alternate */
+  barrier *full, *empty, *turns; /* turns: one per consumer, if consumers alternate */
 
-  /* Of the step of that number, counted over all tiles of the block. */
+  /* The stage of step `number`, counted over all tiles of the block. */
   __device__ __forceinline__ stage at(int number) const {
     int place = number % STAGES;
     unsigned char *left = memory + place * STAGE_BYTES;
@@ -40,7 +40,7 @@ struct ring {
   }
 };
 
-/* The whole block must call. */
+/* The whole block must execute it. */
 #define SHARED_RING(name)                                      \
   extern __shared__ __align__(1024) unsigned char name##_all[]; \
   __shared__ barrier name##_barriers[2 * STAGES + CONSUMERS];  \
@@ -60,25 +60,25 @@ DEVICE ring ring_of(unsigned char *memory, barrier *barriers) {
   return r;
 }
 
-/* Number of the calling warpgroup among the consumers, and among those that share its tile. */
+/* Index of the calling warpgroup among the consumers, and among those that share its tile. */
 DEVICE int consumer() { return (int)threadIdx.x / 128 - 1; }
 DEVICE int share() { return consumer() % TOGETHER; }
 
-/* By one thread: fill(step, stage) begins copies of STAGE_BYTES, which count at the stage's barrier. */
+/* Called by one thread: fill(step, stage) starts copies of STAGE_BYTES, which arrive at the barrier of the stage. */
 template <class Fill> DEVICE void produce(const ring &r, int first, int steps, Fill fill) {
   for (int step = 0; step < steps; step++) {
     stage s = r.at(first + step);
-    /* The first time round every stage is empty: the phase before the first has ended. */
+    /* In the first round every stage is empty: waiting for the phase before the first returns at once. */
     barrier_wait(s.empty, s.parity ^ 1);
     barrier_expect(s.full, STAGE_BYTES);
     fill(step, s);
   }
 }
 
-/* The sums of the calling warpgroup's rows, of one step or more. Of a transposed operand terms lie one below the other in a
- * stage, not side by side. Nothing but products may write the sums in between, else the compiler has each product waited for. */
+/* Computes the sums of the rows of the calling warpgroup, over one or more steps. In a stage, the terms of a transposed operand are
+ * in a column, not in a row. Only products may write the sums in between, otherwise the compiler waits for each product. */
 template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const ring &r, int first, int steps, float (&sum)[BLOCKS][COLUMNS / 2]) {
-  /* To the next 16 terms, as descriptors count. */
+  /* The distance to the next 16 terms, in the 16-byte units of descriptors. */
   constexpr int next_left = (LEFT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16, next_right = (RIGHT_TRANSPOSED ? 16 * 128 : 16 * 2) / 16;
   int rows = share() * BLOCKS * PIECE;
   auto multiply = [&](int step, bool begins) {
@@ -100,11 +100,11 @@ template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const
   multiply(0, true);
   for (int step = 1; step < steps; step++) {
     multiply(step, false);
-    /* The products of this step go on while the stage of the one before is filled again. */
+    /* The products of this step continue while the stage of the previous step is refilled. */
     products_wait<1>();
     give_back(step - 1);
   }
-  /* Parities tell a phase from the next alone: the other warpgroup begins when this one has seen all its steps arrive. */
+  /* A parity only distinguishes a phase from the next one, so the other warpgroup starts after this one has seen all its steps. */
   if (TOGETHER == 1 && threadIdx.x % 32 == 0) barrier_arrive(r.turns + (consumer() ^ 1));
   products_wait<0>();
   give_back(steps - 1);
@@ -112,8 +112,9 @@ template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED> DEVICE void consume(const
   for (int block = 0; block < BLOCKS; block++) sums_settle(sum[block]);
 }
 
-/* Each block makes every gridDim.x-th tile: copies for the next one begin while the sums of the last are written. place_of(tile)
- * says which that is, and its `steps`; load(place, first) and make(place, first): `first` is the number of its first step. */
+/* Each block computes every gridDim.x-th tile; copies for the next tile start while the sums of the last are written.
+ * place_of(tile) returns the place of a tile and its number of `steps`. In load(place, first) and make(place, first), `first` is
+ * the number of its first step. */
 template <class PlaceOf, class Load, class Make> DEVICE void each_tile(const ring &r, int tiles, PlaceOf place_of, Load load, Make make) {
   int first = 0;
   if (threadIdx.x < 128) {
@@ -137,7 +138,7 @@ template <class PlaceOf, class Load, class Make> DEVICE void each_tile(const rin
   }
 }
 
-/* write(row, column, four sums side by side), row and column within the tile. The whole warp must call. */
+/* Calls write(row, column, four adjacent sums), with row and column within the tile. The whole warp must call it. */
 template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS / 2], Write write) {
   int thread = threadIdx.x % 128, lane = thread % 32, odd = lane % 2;
   int first = share() * BLOCKS * 64 + thread / 32 * 16 + lane / 4;
@@ -147,7 +148,7 @@ template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS 
     for (int half = 0; half < 2; half++)
 #pragma unroll
       for (int j = 0; j < COLUMNS / 4; j += 4) {
-        /* Of two groups of 8 columns a lane has two each: neighbours exchange, so that it has four of one. */
+        /* A lane has two sums in each of two groups of 8 columns; neighbouring lanes exchange them, so that it has four of one. */
         const float *lower = sum[block] + 2 * j + 2 * half, *upper = lower + 4;
         float four[4], mine[2] = {odd ? upper[0] : lower[0], odd ? upper[1] : lower[1]};
         float others[2] = {__shfl_xor_sync(0xFFFFFFFFu, odd ? lower[0] : upper[0], 1), __shfl_xor_sync(0xFFFFFFFFu, odd ? lower[1] : upper[1], 1)};
@@ -157,14 +158,14 @@ template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS 
       }
 }
 
-/* The convolution, at stride 1, that gives the input's gradient: of dy, with the taps of w in reverse. */
+/* The convolution at stride 1 that computes the input gradient from dy, with the taps of w reversed. */
 DEVICE conv mirrored(const conv &g) {
   return {g.n, g.out_h, g.out_w, g.out, g.h, g.w, g.in, g.kh, g.kw, 1, 1, g.kh - 1 - g.pad_y, g.kw - 1 - g.pad_x};
 }
 
 DEVICE int pixels_of(const conv &g) { return g.n * g.out_h * g.out_w; }
 
-/* Where the patch of an output pixel begins. */
+/* The first pixel of the patch of an output pixel. */
 struct spot {
   int n, y, x;
 };
@@ -178,8 +179,8 @@ struct alignas(8) four_reals {
   real part[4];
 };
 
-/* Sums of a convolution: x by patches of ROWS pixels; load_weights(stage, tap, channel of the input, first column);
- * write(pixel, channel of the output, where in the output, four sums side by side). */
+/* Computes the sums of a convolution, loading x by patches of ROWS pixels and weights by load_weights(stage, tap, input channel,
+ * first column), and calls write(pixel, output channel, offset in the output, four adjacent sums). */
 template <bool TRANSPOSED, class LoadWeights, class Write>
 DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeights load_weights, Write write) {
   int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP;
@@ -234,8 +235,8 @@ HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __
   });
 }
 
-/* dx = scale times the sum over taps and output channels of dy w. The weights are read as they lie, [Cout, kh kw Cin], by boxes of
- * 64 output channels, the terms, and 64 columns. What is beyond a tap's input channels belongs to columns that are not written. */
+/* dx = scale times the sum over taps and output channels of dy w. The weights are read in their order, [Cout, kh kw Cin], by boxes
+ * of 64 output channels (the terms) and 64 columns. Columns beyond the input channels of a tap are not written. */
 HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, const __grid_constant__ tensor_map w, real *dx,
                                          const int *table, float scale) {
   if (threadIdx.x == 0) map_prefetch(dy), map_prefetch(w);
@@ -254,16 +255,16 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
   });
 }
 
-/* Of several convolutions what hopper_weight_gradients.ts fills in: a pair of maps each, of x by patches and of dy by boxes, both of
- * 64 pixels and 64 channels; WORDS words each, the addresses of the partial sums and of the convolution's table, two words each,
+/* The arguments for several convolutions, from hopper_weight_gradients.ts. Each has a pair of maps, of x by patches and of dy by
+ * boxes, both of 64 pixels and 64 channels, and WORDS words: the addresses of its partial sums and of its table, two words each,
  * and its first tile. */
 #define MAPS 28
 #define TABLE 70
 #define WORDS 5
 #define FIRST 4
 
-/* partials [parts][Cout, kh kw Cin] of each convolution, each of one run of `run` times 64 output pixels. Columns of a tile are those
- * of the weight, 64 of one tap side by side. Pixels beyond the last are zeros in both operands. */
+/* partials [parts][Cout, kh kw Cin] of each convolution: each part sums one run of `run` times 64 output pixels. The columns of a
+ * tile are those of the weight, 64 adjacent ones of a tap. Pixels beyond the last are zeros in both operands. */
 HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<MAPS> maps, const __grid_constant__ words<TABLE> table,
                                            int entries, int tiles, int run) {
   if (threadIdx.x < 2 * entries) map_prefetch(maps.of[threadIdx.x]);
@@ -286,7 +287,7 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
     int channels[COLUMNS / 64], taps[COLUMNS / 64];
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; i++) {
-      /* Of columns beyond the last something is read that is not written. */
+      /* Columns beyond the last read arbitrary data, but are not written. */
       int column = p.column0 + i * 64, tap = column / p.g.in;
       channels[i] = column % p.g.in;
       taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;

@@ -1,5 +1,5 @@
-// Convolutions of bf16 on sm_90a (hopper.cu): which of them, with which tile, and the launches of outputs and input gradients;
-// weight gradients are in hopper_weight_gradients.ts.
+// bf16 convolutions on sm_90a (hopper.cu): which shapes are supported, the choice of the tile, and the launches for
+// outputs and input gradients. Weight gradients are in hopper_weight_gradients.ts.
 import type { Device, TensorMaps } from '../../device/device.ts';
 import { cudaModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
@@ -16,17 +16,20 @@ import {
   weightShape,
 } from './shape.ts';
 
-/** Terms of a step, and what channels are a multiple of: 128 bytes, as wide as the swizzle of tensor maps. */
+/** Terms of a step; channels are a multiple of it. It is 128 bytes, the width of the swizzle of tensor maps. */
 export const STEP = 64;
 /**
- * Three warpgroups, and the ring of stages, which begins at a multiple of 1024 bytes (hopper.cu); a block for each
- * multiprocessor, which makes one tile after another.
+ * The grid: one persistent block per multiprocessor, which computes one tile after another with three warpgroups. Its
+ * shared memory holds the ring of stages, which is aligned to 1024 bytes (hopper.cu).
  */
 export const hopperGridOf = ({ workers }: Device, tiles: number) =>
   ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
-/** How far a patch may reach beyond the image: tensor maps have 8 bits for it. */
+/** How far a patch may extend beyond the image: tensor maps store it in 8 bits. */
 const MOST_REACH = 127;
-/** Convolutions whose weight gradients are made in one launch, as many as 4 KiB of arguments hold, and words of each: see hopper.cu. */
+/**
+ * The most weight gradients of one launch, as many as fit into 4 KiB of arguments, and the words of each: see
+ * hopper.cu.
+ */
 export const MOST_TOGETHER = 14;
 export const ENTRY_WORDS = 5;
 
@@ -53,18 +56,18 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   ),
 }));
 
-/** Whether the kernels do a convolution of this shape. */
+/** Whether the kernels support a convolution of this shape. */
 export function suitsHopper(shape: ConvShape): boolean {
   const { channels, outputs, kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const whole = (count: number) => count > 0 && count % STEP === 0;
   if (!isUnstrided(shape) || !whole(channels) || !whole(outputs)) return false;
-  // The input's gradient has paddings of kernel - 1 - padding.
+  // The convolution of the input gradient has a padding of kernel - 1 - padding.
   return paddingY < kernelHeight && paddingX < kernelWidth && Math.max(kernelHeight, kernelWidth) <= MOST_REACH;
 }
 
 /**
- * The maps that the kernels need; undefined where the kernels cannot do the convolution.
- * @param tensors bf16, read in pieces of 16 bytes
+ * The tensor maps that the kernels need; undefined if the kernels do not support the convolution.
+ * @param tensors bf16, read in chunks of 16 bytes
  * @param bias f32, read in the same way
  */
 export function hopperMaps(
@@ -77,7 +80,7 @@ export function hopperMaps(
   return tensors[0].device.tensorMaps;
 }
 
-/** The convolution at stride 1 whose forward pass is the input's gradient of that one at stride 1. */
+/** The convolution at stride 1 whose forward pass computes the input gradient of `shape`, which is at stride 1 too. */
 function mirror(shape: ConvShape): ConvShape {
   const { height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
   return {
@@ -100,11 +103,12 @@ export type Tile = (typeof hopperBuilds)[number];
 export const tilesOf = (tile: Tile, rows: number, columns: number) =>
   Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 
-/** Microseconds that a block takes over so many tiles, whose sums have so many terms together. */
+/** Microseconds that a block takes for `tiles` tiles, whose sums have `terms` terms in total. */
 export function timeOf({ rows, columns, together, efficiency }: Tile, tiles: number, terms: number): number {
   const { rate, writing } = hopperTuning;
   const products = (2 * rows * columns * terms) / (rate * efficiency);
-  // In turns, sums are written beside the next tile's products, but for the last one's.
+  // If warpgroups alternate, writing the sums of a tile overlaps with the products of the next, except for the last
+  // tile.
   return together === 1 ? Math.max(products, (products + tiles * writing) / 2) + writing : products + tiles * writing;
 }
 
@@ -112,8 +116,8 @@ export function timeOf({ rows, columns, together, efficiency }: Tile, tiles: num
 export const keyOf = (shapes: readonly ConvShape[]) => shapes.map((shape) => toTable(shape).join(' ')).join(', ');
 
 /**
- * The tile of an output or an input gradient, by the shape alone (its sums are the same with each), and its predicted time: the
- * tile that was measured to be the fastest, else the one that is predicted to be.
+ * The tile for an output or an input gradient, and its predicted time. It is the tile that was measured to be the
+ * fastest, or else predicted to be. It depends on the shape alone, and all tiles give the same sums.
  */
 export function choiceOf(shape: ConvShape, pass: 'forward' | 'input', known: MeasuredTiles = measuredTiles()) {
   const { batch, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } =

@@ -1,5 +1,5 @@
-// Weight gradients of convolutions of bf16 on sm_90a, several in one launch (hopper.cu): into which tiles and partial sums they are
-// cut, and the launch.
+// Weight gradients of bf16 convolutions on sm_90a, several per launch (hopper.cu): how they are split into tiles and
+// partial sums, and the launch.
 import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
@@ -20,27 +20,29 @@ import {
 } from './hopper.ts';
 import { type ConvShape, toTable } from './shape.ts';
 
-/** Steps that a partial sum has at least where a sum is cut, and the most partial sums. */
+/** The fewest steps of a partial sum if a sum is split, and the most partial sums. */
 const LEAST_STEPS = 8;
 const MOST_PARTS = 64;
-/** Bytes of a partial sum's element, which is written and read. */
+/** Bytes of memory traffic per element of a partial sum: it is written once and read once. */
 const TRAFFIC = 2 * 4;
 
 export interface Cut {
   tile: Tile;
   /** Steps of 64 output pixels in a partial sum; the last one of a weight may have fewer. */
   run: number;
-  /** Predicted, with what is moved for partial sums. */
+  /** The predicted time, including the memory traffic of partial sums. */
   microseconds: number;
 }
 
-/** A weight's gradient as a matrix product whose terms are output pixels. */
+/** A weight gradient as a matrix product whose terms are output pixels. */
 function productOf({ batch, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth, channels }: ConvShape) {
   const steps = Math.ceil((batch * outputHeight * outputWidth) / STEP);
   return { rows: outputs, columns: kernelHeight * kernelWidth * channels, steps };
 }
 
-/** What weight gradients that are computed in one launch may be cut into: the best predicted run with each tile. */
+/**
+ * The candidate ways to split the weight gradients of one launch: for each tile, the run with the best predicted time.
+ */
 export function cutsOf(shapes: readonly ConvShape[]): Cut[] {
   const products = shapes.map(productOf);
   const longest = Math.max(...products.map(({ steps }) => steps));
@@ -64,12 +66,15 @@ function predicted(products: readonly ReturnType<typeof productOf>[], tile: Tile
     moved += TRAFFIC * parts * rows * columns;
   }
   const waves = Math.ceil(tiles / multiprocessors);
-  // Of a block: the long tiles come first, and are dealt out in turns.
+  // The most steps of a block: blocks take tiles in turn, the longest first.
   const most = Math.min(waves * run, steps / multiprocessors + run);
   return timeOf(tile, waves, most * STEP) + moved / bandwidth;
 }
 
-/** How weight gradients of one launch are cut, by the shapes alone: as measured to be the fastest, else as predicted. */
+/**
+ * How the weight gradients of one launch are split, by the shapes alone: the fastest way as measured, or else as
+ * predicted.
+ */
 export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measuredTiles()): Cut {
   const measured = known.weight[keyOf(shapes)];
   const tile = hopperBuilds.find(({ name }) => name === measured?.tile);
@@ -78,10 +83,10 @@ export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measu
   return { tile, run, microseconds: predicted(shapes.map(productOf), tile, run) };
 }
 
-/** What a weight gradient is made of. */
+/** The operands of a weight gradient. */
 export type WeightFactors = Pick<WeightProduct<ConvShape>, 'x' | 'dy' | 'shape'>;
 
-/** Those that are launched together: as many as a launch takes, of the most pixels first. */
+/** Groups items by launch: as many as fit into one, those with the most pixels first. */
 export function inLaunches<Item extends { gradient: WeightFactors }>(items: readonly Item[]): Item[][] {
   const steps = ({ gradient }: Item) => productOf(gradient.shape).steps;
   return inPieces(
@@ -90,7 +95,10 @@ export function inLaunches<Item extends { gradient: WeightFactors }>(items: read
   );
 }
 
-/** Of each f32 [parts, size of the weight]: partial sums, to be added in order. @param items at most MOST_TOGETHER */
+/**
+ * Partial sums f32 [parts, size of the weight] of each item, to be added in order.
+ * @param items at most MOST_TOGETHER
+ */
 export function hopperWeightPartials(
   maps: TensorMaps,
   items: readonly WeightFactors[],

@@ -1,4 +1,4 @@
-/* What weight gradients read of a convolution: patches of x, terms first. */
+/* The operand of weight gradients: patches of x, with output pixels as terms. */
 #ifndef RECTIFLOW_PATCHES_CUH
 #define RECTIFLOW_PATCHES_CUH
 

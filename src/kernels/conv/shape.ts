@@ -2,7 +2,9 @@
 import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
-/** A convolution of images [batch, height, width, channels] with weights [outputs, kernelHeight, kernelWidth, channels]. */
+/**
+ * A convolution of images [batch, height, width, channels] with weights [outputs, kernelHeight, kernelWidth, channels].
+ */
 export interface ConvShape {
   batch: number;
   height: number;
@@ -21,7 +23,7 @@ export interface ConvShape {
   paddingX: number;
 }
 
-/** The order in which the kernels read the sizes: conv_shape of conv.c, conv of table.cuh. */
+/** The order in which the kernels read the sizes: see conv_shape in conv.c and conv in table.cuh. */
 export const convTableOrder = [
   'batch',
   'height',
@@ -38,7 +40,7 @@ export const convTableOrder = [
   'paddingX',
 ] as const satisfies readonly (keyof ConvShape)[];
 
-/** The sizes as the kernels read them. */
+/** The sizes in the order in which the kernels read them. */
 export function toTable(shape: ConvShape): number[] {
   return convTableOrder.map((name) => shape[name]);
 }
@@ -58,7 +60,7 @@ export function outputShape({ batch, outputHeight, outputWidth, outputs }: ConvS
   return [batch, outputHeight, outputWidth, outputs];
 }
 
-/** Both vertical first; by default stride 1 and no padding. */
+/** Stride and padding, each [vertical, horizontal]; by default stride 1 and no padding. */
 export interface Steps {
   strides?: readonly [number, number];
   paddings?: readonly [number, number];
@@ -85,13 +87,16 @@ export function isUnstrided({ strideY, strideX }: ConvShape): boolean {
   return strideY === 1 && strideX === 1;
 }
 
-/** Kernel 1 x 1 at stride 1 without padding: each output pixel is computed from the pixel at its place. */
+/**
+ * Whether the kernel is 1 x 1 at stride 1 without padding: each output pixel is computed from the pixel at its
+ * position.
+ */
 export function isPointwise(shape: ConvShape): boolean {
   const { kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   return kernelHeight === 1 && kernelWidth === 1 && isUnstrided(shape) && paddingY === 0 && paddingX === 0;
 }
 
-/** What follows the sum in the same pass: y = scale (conv(x, w) + bias + add + residual). */
+/** The operations fused after the sum: y = scale (conv(x, w) + bias + add + residual). */
 export interface ConvEpilogue {
   bias?: Tensor;
   add?: Tensor;

@@ -1,4 +1,4 @@
-/* The sizes of a convolution as toTable of shape.ts writes them. */
+/* The sizes of a convolution, as written by toTable in shape.ts. */
 #ifndef RECTIFLOW_TABLE_CUH
 #define RECTIFLOW_TABLE_CUH
 

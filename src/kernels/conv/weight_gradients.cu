@@ -1,6 +1,6 @@
-/* Weight gradients of several convolutions in one launch, so that small ones fill a card together. A table by value has WORDS
- * words for each: addresses of x, dy, the partial sums and the convolution's table, two words each; terms of a partial sum; which
- * operands are read in chunks (1: dy, 2: x); its first block.
+/* Weight gradients of several convolutions in one launch, so that small ones fill a GPU together. A table passed by value has WORDS
+ * words for each: the addresses of x, dy, the partial sums and the convolution's table, two words each; the terms of a partial sum;
+ * which operands are read in chunks (1: dy, 2: x); its first block.
  */
 #include "patches.cuh"
 
@@ -8,7 +8,7 @@
 #define FIRST 10
 #define TABLE 880
 
-/* partials [parts][Cout, kh, kw, Cin] of each: each of one run of output pixels */
+/* partials [parts][Cout, kh, kw, Cin] of each convolution: each part sums one run of output pixels */
 KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradients(const __grid_constant__ words<TABLE> table, int entries) {
   SHARED_TILES(shared);
   int which = 0;

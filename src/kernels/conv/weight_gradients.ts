@@ -1,4 +1,4 @@
-// Weight gradients of convolutions and matrix products, many in one launch on CUDA.
+// Weight gradients of convolutions and matrix products on CUDA, many per launch.
 import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
@@ -12,7 +12,7 @@ import { hopperMaps } from './hopper.ts';
 import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 import { type ConvShape, toTable, weightShape } from './shape.ts';
 
-/** Words of a table by value, all entries together, and of an entry: see weight_gradients.cu. */
+/** Words of a table passed by value, and words of one of its entries: see weight_gradients.cu. */
 const TABLE = 880;
 const WORDS = 11;
 
@@ -22,11 +22,11 @@ export const weightGradientModules = productModules<Names>('kernels/conv/weight_
   conv_weight_gradients: `words:${TABLE} i32`,
 });
 
-/** Blocks of a launch that keep a large card busy to the end: four for each multiprocessor. */
+/** Number of blocks that keeps a large GPU busy to the end of a launch: four per multiprocessor. */
 const BLOCKS = 4 * 132;
-/** Terms that a partial sum adds at least. */
+/** The fewest terms of a partial sum. */
 const LEAST_RUN = 1024;
-/** Stands for the others of a launch, so that the tile is one that needs them to fill the card. */
+/** Stands for the other products of a launch: the tile is chosen as if they fill the GPU. */
 const COMPANY = 128;
 
 type Item = { gradient: WeightProduct<ConvShape> };
@@ -34,12 +34,12 @@ type Item = { gradient: WeightProduct<ConvShape> };
 interface Planned<One extends Item> {
   item: One;
   launch: ProductLaunch<Names>;
-  /** Pieces of the weight, and terms of each. */
+  /** Tiles of the weight, and terms of each. */
   tiles: number;
   terms: number;
 }
 
-/** Each with its partial sums [parts, Cout kh kw Cin], f32, which the caller owns. */
+/** Each item with its partial sums [parts, Cout kh kw Cin], f32, which the caller owns. */
 export function partialsOf<One extends Item>(items: readonly One[]): (One & { partials: Tensor })[] {
   const some = items.filter(({ gradient: { x, dy } }) => x.size > 0 && dy.size > 0);
   const mapsOf = ({ gradient: { x, dy, shape } }: One) => hopperMaps(shape, [x, dy]);
@@ -66,7 +66,7 @@ export function partialsOf<One extends Item>(items: readonly One[]): (One & { pa
   ];
 }
 
-/** Those that are launched together: of one build, as many as the table holds. */
+/** Groups items by launch: those of the same build, as many as the table holds. */
 function portableLaunches<One extends Item>(items: readonly One[]): Planned<One>[][] {
   const groups = new Map<CudaLaunchers<Names>, Planned<One>[]>();
   for (const item of items) {
@@ -83,7 +83,7 @@ function portableLaunches<One extends Item>(items: readonly One[]): Planned<One>
   return [...groups.values()].flatMap((group) => inPieces(group, Math.floor(TABLE / WORDS)));
 }
 
-/** Cuts the terms of all into runs of one length, and gives the partial sums of each. */
+/** Splits the terms of all items into runs of one length, and returns the partial sums of each item. */
 function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
   const all = group.reduce((sum, { tiles, terms }) => sum + tiles * terms, 0);
   const run = Math.max(LEAST_RUN, Math.ceil(all / BLOCKS));

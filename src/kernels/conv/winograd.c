@@ -1,13 +1,13 @@
-/* Convolutions of 3 x 3 at stride 1 by Winograd's minimal filtering (Lavin, Gray, CVPR 2016): tiles of m x m outputs, m = 4 or 2,
- * from (m + 2)^2 products a channel instead of 9 m^2.
+/* 3 x 3 convolutions at stride 1 by Winograd's minimal filtering (Lavin, Gray, CVPR 2016): a tile of m x m outputs, m = 4 or 2,
+ * takes (m + 2)^2 products per channel instead of 9 m^2.
  *
  *   forward, input gradient   Y = A^T [sum over channels of (G w G^T) . (B^T d B)] A
  *   weight gradient           dw = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G
  *
- * A plane is one of the (m + 2)^2 places of a transformed tile: of each, the sum is a matrix product. Transformed tiles lie in
- * panels of TILE_COLUMNS channels, [panel][plane][tile][TILE_COLUMNS], so that all planes of a panel are neighbours; planes are a
- * cache line more than their size apart, so that one place of all of them is not one set of the cache. Channels are multiples
- * of TILE_COLUMNS.
+ * A plane is one of the (m + 2)^2 positions of a transformed tile; for each plane, the sum is a matrix product. Transformed tiles
+ * are stored in panels of TILE_COLUMNS channels, [panel][plane][tile][TILE_COLUMNS], so that all planes of a panel are adjacent.
+ * Planes are padded by a cache line, so that the same position in all planes does not map to the same cache set. Channels are
+ * multiples of TILE_COLUMNS.
  */
 #include "gemm.h"
 #include "winograd_tiles.h"
@@ -16,21 +16,21 @@ enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, P
        MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128, BLOCK_CHANNELS = 128 };
 
 /* ---------------------------------------------------------------- forward and input gradient
- * Many tiles: all weights are transformed first, then a task is a block of tiles, whose transformed pixels stay in the cache.
- * Few tiles: all pixels are transformed first, then a task is a panel of channels, whose transformed weights do.
+ * Many tiles: all weights are transformed first; then a task is a block of tiles, whose transformed pixels stay in the cache.
+ * Few tiles: all pixels are transformed first; then a task is a panel of channels, whose transformed weights stay in the cache.
  */
 
 INLINE void weights_task(int32_t m, const struct winograd *g, int32_t task) {
   weight_panel(m, g, task, 0, g->c, g->u + (size_t)task * g->u_panel);
 }
 
-/* The first tile of a block; blocks differ by BLOCK_STEP tiles at most. */
+/* The first tile of a block. The sizes of blocks differ by at most BLOCK_STEP tiles. */
 INLINE int32_t block_begin(const struct winograd *g, int32_t block) {
   int32_t steps = ceil_div(g->tiles, BLOCK_STEP);
   return min32(g->tiles, (int32_t)((int64_t)steps * block / g->blocks) * BLOCK_STEP);
 }
 
-/* The transformed pixels of a block and the sums of a panel stay in the near cache; weights pass once for each block. */
+/* The transformed pixels of a block and the sums of a panel stay in the near cache; weights are streamed once per block. */
 INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
   int32_t first = block_begin(g, task), count = block_begin(g, task + 1) - first;
   float *v = g->v + (size_t)worker * g->v_worker, *sums = g->sums + (size_t)worker * g->sums_panel;
@@ -43,7 +43,7 @@ INLINE void block_task(int32_t m, const struct winograd *g, int32_t task, int32_
 
 INLINE void pixels_task(int32_t m, const struct winograd *g, int32_t task) { input_tile(m, g, task, g->v, task); }
 
-/* Weights of a few channels at a time, which stay in the near cache until they have met all tiles. */
+/* Processes the weights of a few channels at a time, which stay in the near cache until all tiles have used them. */
 INLINE void panel_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
   float *u = g->u + (size_t)worker * g->u_panel, *sums = g->sums + (size_t)worker * g->sums_panel;
   for (int32_t source = 0; source < g->sources; source += CHUNK_PANELS) {
@@ -72,7 +72,7 @@ TASKS(panel_task, task, worker)
 
 INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
 
-/* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, as in conv.c; gradient: of the input */
+/* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, as in conv.c; gradient: compute the input gradient */
 static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
   struct winograd g = {.n = t[0], .flipped = gradient};
   int32_t side = m + 2;
@@ -93,8 +93,9 @@ static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
   return g;
 }
 
-/* How tiles are cut, and floats of scratch: [zeros][u][v][sums], all but u and v of one kind a worker's own. Blocks are cut by the
- * number of workers, so that all end together: a tile's sums do not depend on its block. */
+/* Splits tiles into blocks, and returns the floats of scratch memory: [zeros][u][v][sums]. Each worker has its own sums, and its
+ * own v (many tiles) or u (few tiles). The blocks depend on the number of workers, so that all workers end at the same time; the
+ * sums of a tile do not depend on its block. */
 static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
   size_t planes = (size_t)((m + 2) * (m + 2)), all = (size_t)workers;
   int32_t most = max32(TILE_ROWS, BLOCK_FLOATS * 36 / (int32_t)planes / g->c);
@@ -110,7 +111,7 @@ static size_t lay_out(struct winograd *g, int32_t m, int32_t workers) {
   return (size_t)g->c + u + v + all * g->sums_panel;
 }
 
-/* Channels come in multiples of it. */
+/* The number of channels must be a multiple of it. */
 KERNEL double winograd_panel(void) { return TILE_COLUMNS; }
 
 KERNEL double winograd_scratch(const int32_t *table, int32_t m, int32_t gradient, int32_t workers) {
@@ -151,13 +152,13 @@ KERNEL void winograd_input_gradient(const float *dy, const float *w, float *dx, 
 }
 
 /* ---------------------------------------------------------------- weight gradient
- * Few tiles: all pixels and gradients are transformed, then a task makes du of some channels, all planes, and dw of it at once.
+ * Few tiles: all pixels and gradients are transformed; then a task computes du of some channels in all planes, and dw from it.
  * Many tiles: a task is a row of planes and a block of channels, so that its du, and both transforms of a chunk of tiles, stay
- * in the near cache. Pixels are read again for each row, of a tile only those that the row takes: tasks go through the tiles by
- * bands, which stay in the far cache meanwhile.
+ * in the near cache. Each row reads the pixels that it needs again, so tasks process the tiles in bands that stay in the far
+ * cache.
  */
 
-/* Row `row` of a transform as a sum: of which values, times what. */
+/* Row `row` of a transform as a sum: the indices of its values, and their factors. */
 struct axis { int32_t count, place[MOST_SIDE]; float factor[MOST_SIDE]; };
 
 INLINE struct axis axis_of(transform t, int32_t m, int32_t from, int32_t row) {
@@ -176,8 +177,8 @@ INLINE struct span span_of(int32_t count, int32_t piece, int32_t pieces) {
   return (struct span){count * piece / pieces, count * (piece + 1) / pieces};
 }
 
-/* A row of the planes of T d T^T, T from `from` values, d from (y, x) of a sample, some panels of its channels: to one place of each
- * plane of `to` [panel][plane]. */
+/* One row of the planes of T d T^T, for some panels of channels, stored to one position of each plane of `to` [panel][plane].
+ * T transforms `from` values; d begins at (y, x) of a sample. */
 INLINE void tile_row(transform t, int32_t m, int32_t from, const struct axis *a, const struct image *image, int32_t sample, int32_t y,
                      int32_t x, struct span panels, float *to, size_t plane) {
   const float *pixels[MOST_SIDE * MOST_SIDE];
@@ -200,11 +201,11 @@ INLINE void tile_task(int32_t m, const struct winograd *g, int32_t task) {
 }
 TASKS(tile_task, task)
 
-/* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS]; next: the v that will be asked for, or 0 */
+/* du[rows][TILE_COLUMNS] (+)= sum over tiles of d[t][rows] v[t][TILE_COLUMNS]; next: the v to prefetch, or 0 */
 INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh,
                             const float *next) {
   vec c[TILE_ROWS][2] = {};
-  if (!fresh) { /* du comes from far while the products are made */
+  if (!fresh) { /* prefetches du while the products are computed */
     UNROLLED for (int32_t r = 0; r < rows; r++) __builtin_prefetch(du + (size_t)r * step, 1);
   }
   tile_multiply_transposed(rows, c, d, TILE_COLUMNS, v, TILE_COLUMNS, TILE_COLUMNS, tiles, next);
@@ -215,7 +216,7 @@ INLINE void accumulate_rows(int32_t rows, const float *d, const float *v, int32_
   }
 }
 
-/* The same of a whole panel of d, as many rows at a time as divide it best. */
+/* The same for a whole panel of d, with the number of rows at a time that divides it best. */
 INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, float *du, size_t step, int32_t fresh,
                              const float *next) {
   enum { ROWS = LANES == 16 ? 8 : TILE_ROWS, REST = TILE_COLUMNS % ROWS };
@@ -225,7 +226,8 @@ INLINE void accumulate_panel(const float *d, const float *v, int32_t tiles, floa
   if (REST) accumulate_rows(REST, d + (TILE_COLUMNS - REST), v, tiles, du + (size_t)(TILE_COLUMNS - REST) * step, step, fresh, 0);
 }
 
-/* One row of planes, a block of panels of out_c and of c, a band of tiles. After the last band, its du times G along the row. */
+/* One row of planes, for a block of panels of out_c and of c and a band of tiles. After the last band, multiplies du by G along
+ * the row. */
 INLINE void row_task(int32_t m, const struct winograd *g, int32_t task, int32_t worker) {
   int32_t side = m + 2, row = task % side, block = task / side;
   struct span out = span_of(g->panels, block % g->out_groups, g->out_groups);
@@ -267,7 +269,7 @@ INLINE void row_task(int32_t m, const struct winograd *g, int32_t task, int32_t 
 }
 TASKS(row_task, task, worker)
 
-/* dw of one output channel from its rows of du: [row][tap along it][out_c][c] */
+/* dw of one output channel from its rows of du: [row][tap along the row][out_c][c] */
 INLINE void finish_task(int32_t m, const struct winograd *g, int32_t task) {
   const float *u = g->u + (size_t)task * (size_t)g->c;
   float *dw = g->y + (size_t)task * 9 * (size_t)g->c;
@@ -310,8 +312,8 @@ TASKS(whole_task, task, worker)
 
 INLINE int32_t at_once(const struct winograd *g) { return g->tiles <= min32(MOST_AT_ONCE, min32(g->c, g->out_c)); }
 
-/* Floats of scratch: few tiles [zeros][a worker's du][v][d], many [zeros][rows of du][a worker's v and d][du]. Blocks of channels
- * may depend on the number of workers, chunks of tiles may not: their sums are added. */
+/* Floats of scratch memory: for few tiles [zeros][du of each worker][v][d], for many [zeros][rows of du][v and d of each
+ * worker][du]. Blocks of channels may depend on the number of workers, but chunks of tiles may not, because their sums are added. */
 static size_t lay_out_gradient(struct winograd *g, int32_t m, int32_t workers) {
   size_t side = (size_t)(m + 2), zeros = (size_t)max32(g->c, g->out_c), area = (size_t)(TILE_COLUMNS * TILE_COLUMNS);
   g->block = at_once(g) ? g->tiles : CHUNK_TILES;

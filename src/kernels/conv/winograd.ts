@@ -1,5 +1,6 @@
-// Convolutions of 3 x 3 at stride 1 by Winograd's algorithm: channels in whole panels, see winograd.c. Scratch is made for a call
-// and goes back to the allocator: transformed weights of all calls together would be four times the weights.
+// 3 x 3 convolutions at stride 1 by Winograd's algorithm, with channels in whole panels: see winograd.c. Scratch memory
+// is allocated for each call and freed after it: keeping the transformed weights would take four times the memory of
+// the weights.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

@@ -1,5 +1,5 @@
-/* The plan of a call of winograd.c, and its work on single tiles and panels: transforming pixels, gradients and weights, multiplying
- * their planes, and transforming sums back to outputs.
+/* The plan of a call of winograd.c, and the operations on single tiles and panels: transforming pixels, gradients and weights,
+ * multiplying their planes, and transforming sums back to outputs.
  */
 #ifndef RECTIFLOW_WINOGRAD_TILES_H
 #define RECTIFLOW_WINOGRAD_TILES_H
@@ -12,12 +12,12 @@ enum { AHEAD = 32 };
 struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
   float *y, scale;
-  int32_t n, h, w, c, out_h, out_w, out_c; /* c: what is summed over, out_c: what is made */
-  int32_t offset_y, offset_x, flipped;     /* of the first pixel of the first tile; weights as of the input gradient */
-  int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c, of c */
+  int32_t n, h, w, c, out_h, out_w, out_c; /* c: channels summed over, out_c: channels computed */
+  int32_t offset_y, offset_x, flipped;     /* first pixel of the first tile; flipped: weights for the input gradient */
+  int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c; sources: panels of c */
   int32_t block, blocks;                   /* tiles that are transformed together */
-  int32_t source_groups, out_groups;       /* weight gradient: into how many groups panels of c and of out_c are cut */
-  int32_t first, band;                     /* and its tiles: those that all tasks take before any goes on */
+  int32_t source_groups, out_groups;       /* weight gradient: number of groups of panels of c and of out_c */
+  int32_t first, band;                     /* weight gradient: the tiles that all tasks process before any continues */
   float *u, *v, *d, *sums;
   size_t u_plane, u_panel, v_plane, v_panel, v_worker, sums_plane, sums_panel;
 };
@@ -29,7 +29,7 @@ INLINE struct place place_of(const struct winograd *g, int32_t tile) {
   return (struct place){tile / image, tile / g->tiles_x % g->tiles_y, tile % g->tiles_x};
 }
 
-/* Samples [h, w, c], and c zeros, which lie around each. */
+/* Samples [h, w, c], and c zeros, which stand for the pixels outside. */
 struct image { const float *at, *zeros; int32_t h, w, c; };
 INLINE struct image input_of(const struct winograd *g) { return (struct image){g->x, g->zeros, g->h, g->w, g->c}; }
 INLINE struct image gradient_of(const struct winograd *g) { return (struct image){g->dy, g->zeros, g->out_h, g->out_w, g->out_c}; }
@@ -42,7 +42,7 @@ INLINE void row_pixels(const float **pixels, int32_t count, const struct image *
     pixels[j] = inside && x + j >= 0 && x + j < image->w ? image->at + (row + (size_t)(x + j)) * (size_t)image->c : image->zeros;
 }
 
-/* One place of each plane. */
+/* One position of each plane. */
 INLINE void store_planes(int32_t m, float *to, size_t plane, const vec *values) {
   UNROLLED for (int32_t i = 0; i < (m + 2) * (m + 2); i++) store(to + (size_t)i * plane, values[i]);
 }
@@ -51,13 +51,13 @@ INLINE void load_planes(int32_t m, vec *values, const float *from, size_t plane)
   UNROLLED for (int32_t i = 0; i < (m + 2) * (m + 2); i++) values[i] = load(from + (size_t)i * plane);
 }
 
-/* Pixels of a tile are more streams than a processor finds by itself. */
+/* The pixels of a tile are more streams than the hardware prefetcher follows. */
 INLINE vec load_ahead(const float *pixel) {
   __builtin_prefetch(pixel + AHEAD);
   return load(pixel);
 }
 
-/* B^T d B of a tile, all channels, to place t of v. */
+/* B^T d B of a tile, for all channels, to position t of v. */
 INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float *v, int32_t t) {
   int32_t side = m + 2;
   struct place p = place_of(g, tile);
@@ -74,7 +74,7 @@ INLINE void input_tile(int32_t m, const struct winograd *g, int32_t tile, float 
   }
 }
 
-/* A dy A^T of a tile, all channels, to place t of d, whose planes are as those of v. */
+/* A dy A^T of a tile, for all channels, to position t of d, whose planes have the layout of those of v. */
 INLINE void gradient_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t t) {
   struct place p = place_of(g, tile);
   const float *pixels[16];
@@ -95,7 +95,7 @@ INLINE void weight_planes(int32_t m, const vec *taps, float *u, size_t plane) {
   store_planes(m, u, plane, o);
 }
 
-/* G w G^T of one panel of out_c and channels [from, end) of c, to u [plane][end - from][TILE_COLUMNS]. */
+/* G w G^T for one panel of out_c and channels [from, end) of c, to u [plane][end - from][TILE_COLUMNS]. */
 INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int32_t from, int32_t end, float *u) {
   int32_t begin = panel * TILE_COLUMNS;
   if (g->flipped) { /* weights [c][3][3][out_c] */
@@ -125,7 +125,7 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
     }
 }
 
-/* sums[t][TILE_COLUMNS] (+)= what `rows` tiles have in one plane; what comes from afar, u or v, is asked for ahead */
+/* sums[t][TILE_COLUMNS] (+)= the products of `rows` tiles in one plane; u or v, whichever is far, is prefetched */
 INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums,
                           int32_t fresh, int32_t u_is_far) {
   vec c[TILE_ROWS][2];
@@ -147,7 +147,7 @@ INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const
   UNROLLED for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
 }
 
-/* `planes` planes of tiles [0, count) and `sources` panels of v with one panel of u. */
+/* Multiplies `planes` planes of tiles [0, count) and `sources` panels of v by one panel of u. */
 INLINE void multiply_planes(const struct winograd *g, int32_t planes, const float *v, int32_t count, const float *u,
                             int32_t sources, float *sums, int32_t fresh, int32_t u_is_far) {
   for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, u += g->u_plane, sums += g->sums_plane)
@@ -157,7 +157,7 @@ INLINE void multiply_planes(const struct winograd *g, int32_t planes, const floa
     }
 }
 
-/* y = scale (A^T sums A + bias + add + residual) of a tile, one panel of channels */
+/* y = scale (A^T sums A + bias + add + residual) for a tile and one panel of channels */
 INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32_t panel, const float *sums) {
   struct place p = place_of(g, tile);
   for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
@@ -175,7 +175,7 @@ INLINE void output_tile(int32_t m, const struct winograd *g, int32_t tile, int32
       UNROLLED for (int32_t j = 0; j < m; j++, at += (size_t)g->out_c) {
         if (p.x * m + j >= g->out_w) continue;
         vec sum = o[i * m + j] + level;
-        if (g->residual) { /* and the next tile's is asked for */
+        if (g->residual) { /* and prefetch that of the next tile */
           __builtin_prefetch(g->residual + at + (size_t)(m * g->out_c));
           sum += load(g->residual + at);
         }

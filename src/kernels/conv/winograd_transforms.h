@@ -1,5 +1,5 @@
-/* The transforms of Winograd's minimal filtering along one axis, for output tiles of m = 2 or 4 with side = m + 2, with the points 0, 1,
- * -1 (2, -2) and infinity (Lavin, Gray, CVPR 2016); and of a tile along both axes.
+/* The transforms of Winograd's minimal filtering (Lavin, Gray, CVPR 2016) along one axis, and of a tile along both axes. Output
+ * tiles have m = 2 or 4 and side = m + 2; the interpolation points are 0, 1, -1 (2, -2) and infinity.
  */
 #ifndef RECTIFLOW_WINOGRAD_TRANSFORMS_H
 #define RECTIFLOW_WINOGRAD_TRANSFORMS_H
@@ -96,11 +96,11 @@ INLINE void weight_gradient_transform(int32_t m, vec *o, const vec *u, int32_t s
   }
 }
 
-/* `step`: from one value of d to the next. */
+/* `step`: the distance from one value of d to the next. */
 typedef void (*transform)(int32_t m, vec *o, const vec *d, int32_t step);
 
-/* T d T^T of a tile d [from][from], to o [to][to]; T is a transform from `from` values to `to`. Both are constants where this is
- * inlined, so that all of it is straight code. */
+/* T d T^T of a tile d [from][from], to o [to][to]; T transforms `from` values to `to` values. Both are constants wherever this is
+ * inlined, so that it is fully unrolled. */
 INLINE void transform_tile(transform t, int32_t m, int32_t from, int32_t to, const vec *d, vec *o) {
   vec half[MOST_SIDE * MOST_SIDE], column[MOST_SIDE];
   UNROLLED for (int32_t j = 0; j < from; j++) {

@@ -1,5 +1,5 @@
-/* What every CPU kernel stands on: fixed-width types, one float vector type for every instruction set, and our own
- * exp, log, sin, cos. Freestanding: no libc, so the same source serves gcc, clang and WebAssembly.
+/* The base of every CPU kernel: fixed-width types, one float vector type for every instruction set, and our own exp, log, sin
+ * and cos. It is freestanding (no libc), so the same source compiles with gcc, clang and for WebAssembly.
  *
  * Vectors are GCC vector extensions: 16 lanes (AVX-512), 8 (AVX2) or 4 (SSE, NEON, WebAssembly).
  */
@@ -25,15 +25,15 @@ typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t vec_i32 __attribute__((vector_size(VECTOR_BYTES)));
 typedef float vec_unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
-/* Lanes of a and then b, by constant numbers; `numbers` is an integer vector type of their element's size. */
+/* Selects lanes of a and b by constant indices; `numbers` is an integer vector type with the same element size. */
 #if defined(__clang__)
 #define SHUFFLE(numbers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLE(numbers, a, b, ...) __builtin_shuffle(a, b, (numbers){__VA_ARGS__})
 #endif
 
-/* Before a loop of a constant count: straight code, so that arrays that it walks can live in registers. And before the loop
- * around it: clang would take its steps together, and the values of all of them are more than there are registers. */
+/* UNROLLED, before a loop with a constant count, unrolls it fully, so that the arrays it indexes can be kept in registers.
+ * NOT_UNROLLED, before the loop around it, stops clang from combining iterations, which would need too many registers. */
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
@@ -49,7 +49,7 @@ INLINE int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 /* ---------------------------------------------------------------- memory */
 INLINE vec load(const float *p) { return (vec) * (const vec_unaligned *)p; }
 INLINE void store(float *p, vec v) { *(vec_unaligned *)p = (vec_unaligned)v; }
-/* Asks for floats that will be read soon, by cache lines of 64 bytes. */
+/* Prefetches floats that will be read soon, by cache lines of 64 bytes. */
 INLINE void prefetch(const float *p, int32_t floats) {
   UNROLLED for (int32_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i);
 }
@@ -62,7 +62,7 @@ INLINE vec load_partial(const float *p, int32_t n) {
 INLINE void store_partial(float *p, vec v, int32_t n) {
   for (int32_t i = 0; i < n; i++) p[i] = v[i];
 }
-/* mask lanes are 0 or -1, as vector comparisons give them */
+/* mask lanes are 0 or -1, as returned by vector comparisons */
 INLINE vec select(vec_i32 mask, vec a, vec b) { return (vec)((mask & (vec_i32)a) | (~mask & (vec_i32)b)); }
 #if LANES == 16
 INLINE int any(vec_i32 mask) { return __builtin_ia32_cmpd512_mask(mask, (vec_i32){}, 4, (uint16_t)-1) != 0; }
@@ -75,10 +75,10 @@ INLINE int any(vec_i32 mask) { return __builtin_wasm_any_true_v128((int8_t __att
 #else
 INLINE int any(vec_i32 mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
 #endif
-/* The sign bit alone, and |x|: of zeros and NaN too. */
+/* The sign bit alone, and |x|; both also work for zeros and NaN. */
 INLINE vec_i32 sign_of(vec x) { return (vec_i32)x & (int32_t)0x80000000; }
 INLINE vec vec_abs(vec x) { return (vec)((vec_i32)x & 0x7FFFFFFF); }
-/* a > b ? a : b and a < b ? a : b: b where either is not a number. One instruction, which gcc does not find in a select. */
+/* a > b ? a : b and a < b ? a : b, so b if either is NaN. gcc does not turn a select into this single instruction. */
 #if LANES == 16 && defined(__clang__)
 INLINE vec vec_max(vec a, vec b) { return __builtin_ia32_maxps512(a, b, 4); }
 INLINE vec vec_min(vec a, vec b) { return __builtin_ia32_minps512(a, b, 4); }
@@ -98,7 +98,7 @@ INLINE vec vec_min(vec a, vec b) { return __builtin_wasm_pmin_f32x4(b, a); }
 INLINE vec vec_max(vec a, vec b) { return select(a > b, a, b); }
 INLINE vec vec_min(vec a, vec b) { return select(a < b, a, b); }
 #endif
-/* a0 b0 a1 b1 ... of the lower and of the upper halves */
+/* a0 b0 a1 b1 ... from the lower and from the upper halves */
 #if LANES == 16
 INLINE vec zip_low(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
 INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
@@ -110,7 +110,7 @@ INLINE vec zip_low(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 0, 4, 1, 5); }
 INLINE vec zip_high(vec a, vec b) { return SHUFFLE(vec_i32, a, b, 2, 6, 3, 7); }
 #endif
 
-/* LANES vectors of LANES numbers, rows and columns exchanged: each round of zips moves one bit of a place's number. */
+/* Transposes LANES vectors of LANES numbers: each round of zips moves one bit of an element's index. */
 INLINE void transpose(vec *rows) {
   for (int32_t round = 1; round < LANES; round *= 2) {
     vec zipped[LANES];
@@ -121,7 +121,7 @@ INLINE void transpose(vec *rows) {
     UNROLLED for (int32_t i = 0; i < LANES; i++) rows[i] = zipped[i];
   }
 }
-/* Pairwise, so that the order of additions is the same for every compiler. */
+/* Adds pairwise, so that the order of additions is the same for every compiler. */
 INLINE float reduce_add(vec v) {
   float t[LANES];
   store(t, v);
@@ -138,7 +138,7 @@ INLINE float reduce_max(vec v) {
 /* ---------------------------------------------------------------- functions
  * Each is written once on vectors; the scalar form is lane 0 of the vector form, so both give the same bits. */
 
-/* exp(f) for |f| <= log(2) / 2: Cephes expf polynomial. */
+/* exp(f) for |f| <= log(2) / 2, by the Cephes expf polynomial. */
 INLINE vec exp_reduced(vec f) {
   vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
@@ -148,17 +148,18 @@ INLINE vec exp_reduced(vec f) {
   return p * f * f + f + 1.0f;
 }
 
-/* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, below 2 ulp, rounded once more where it is subnormal. Overflows to infinity,
- * keeps NaN. Below -103.98 it is 0 without a product that underflows, which takes some processors a hundred times as long. */
+/* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, error below 2 ulp; subnormal results are rounded once more. Overflows
+ * to infinity and keeps NaN. Below -103.98 the result is 0 without an underflowing product, which is up to a hundred times slower
+ * on some processors. */
 INLINE vec vec_exp(vec x) {
-  vec_i32 none = x < -103.97208f; /* half the least subnormal */
+  vec_i32 none = x < -103.97208f; /* half the smallest subnormal */
   vec clamped = select(none, (vec){}, vec_min(x, splat(88.72283f)));
   vec shifted = clamped * 1.44269504f + 12582912.0f;
   vec n = shifted - 12582912.0f;
   vec_i32 exponent = (vec_i32)shifted - 0x4B400000;
   vec f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
   vec p = exp_reduced(f);
-  /* In two factors: n may be 128 or -150, and 2^n alone is infinite or 0. */
+  /* 2^n as two factors: n may be 128 or -150, for which 2^n itself is infinite or 0. */
   vec_i32 half = exponent >> 1;
   vec r = p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
   r = select(x > 88.72283f, splat(__builtin_inff()), r);
@@ -191,8 +192,8 @@ INLINE vec vec_log(vec x) {
   return select((x < (vec){}) | (x != x), splat(__builtin_nanf("")), r);
 }
 
-/* 1 / (1 + exp(-x)) with the bits of vec_exp. NaN passes both limits, since it is their second operand; from 88.4 on the exponent is
- * infinity's, so that what is below 5e-39 is 0. */
+/* 1 / (1 + exp(-x)) with the bits of vec_exp. NaN passes both limits, because it is their second operand. If -x is 88.4 or greater,
+ * the exponent is that of infinity, so that results below 5e-39 are 0. */
 INLINE vec vec_sigmoid(vec x) {
   vec minus = vec_min(splat(89.0f), vec_max(splat(-87.0f), -x));
   vec shifted = minus * 1.44269504f + 12582912.0f;
@@ -201,7 +202,7 @@ INLINE vec vec_sigmoid(vec x) {
   return 1.0f / (1.0f + e);
 }
 
-/* tanh(x): an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere; of |x|, with the sign of x. */
+/* tanh(x), from |x| with the sign of x: an odd polynomial near 0 (Cephes), 1 - 2 / (exp(2x) + 1) elsewhere. */
 INLINE vec vec_tanh(vec x) {
   vec magnitude = vec_abs(x), z = x * x;
   vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
@@ -213,21 +214,21 @@ INLINE vec vec_tanh(vec x) {
   return (vec)((vec_i32)select(magnitude < 0.625f, near, far) | sign_of(x));
 }
 
-/* Up to here vec_sincos reduces angles by three parts of pi / 2, of which n times two is exact. */
+/* Up to this angle, vec_sincos subtracts multiples of pi / 2 in three parts; the multiples of two of them are exact. */
 #define SINCOS_NEAR 4096.0f
 
-/* The bits of 2 / pi behind the point, after 32 zeros. */
+/* The fractional bits of 2 / pi, after 32 zeros. */
 static const uint32_t two_over_pi[8] __attribute__((unused)) = {0,          0xA2F9836E, 0x4E441529, 0xFC2757D1,
                                                                 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB};
 
-/* x - n pi / 2 and n modulo 4, for x >= 1 / 128: of the product of x's 24 bits with 2 / pi / 4 only the part behind the point is
+/* x - n pi / 2 and n modulo 4, for x >= 1 / 128: only the fractional part of the product of the 24 bits of x with 2 / pi / 4 is
  * computed, from 96 bits of 2 / pi (Payne, Hanek 1983). NaN for infinity and NaN. */
 INLINE float reduced_exactly(float x, int32_t *quadrant) {
   union { float value; uint32_t bits; } u = {x};
   *quadrant = 0;
   if (u.bits >= 0x7F800000u) return x - x;
   uint64_t fraction = (u.bits & 0x007FFFFFu) | 0x00800000u;
-  int32_t skipped = (int32_t)(u.bits >> 23) - 150 - 2 + 32; /* bits of the table that make whole turns */
+  int32_t skipped = (int32_t)(u.bits >> 23) - 150 - 2 + 32; /* bits of the table that contribute whole turns */
   const uint32_t *w = two_over_pi + skipped / 32;
   int32_t shift = skipped % 32;
   uint64_t high = (uint64_t)w[0] << 32 | w[1], low = (uint64_t)w[2] << 32 | w[3];
@@ -238,7 +239,7 @@ INLINE float reduced_exactly(float x, int32_t *quadrant) {
   return (float)((double)(int64_t)(turns - (nearest << 62)) * 3.4061215800865545e-19); /* pi / 2 / 2^62 */
 }
 
-/* Rare, so a function of its own beside the path that all others take. */
+/* Rarely called, so it is a separate function, out of line of the common path. */
 static __attribute__((noinline, cold, unused)) void reduce_hard_lanes(const vec *x, const vec_i32 *hard, vec *r, vec_i32 *quadrant) {
   for (int32_t i = 0; i < LANES; i++)
     if ((*hard)[i]) {
@@ -248,8 +249,8 @@ static __attribute__((noinline, cold, unused)) void reduce_hard_lanes(const vec 
     }
 }
 
-/* sin and cos of any x, off by less than 1.6 ulp, by Cephes polynomials of |x| - n pi / 2. Three parts of pi / 2 are off by less than
- * 5e-15, which counts where little is left. */
+/* sin and cos of any x, with an error below 1.6 ulp, by Cephes polynomials of |x| - n pi / 2. The error of the three parts of
+ * pi / 2 is below 5e-15, which matters if the difference is small. */
 INLINE void vec_sincos(vec x, vec *sine, vec *cosine) {
   vec magnitude = vec_abs(x);
   vec shifted = magnitude * 0.636619772f + 12582912.0f;

@@ -1,5 +1,6 @@
-/* Register tiles of matrix products: TILE_ROWS x TILE_COLUMNS accumulators stay in registers over the whole inner loop.
- * Per inner step: two vectors of the right operand, one broadcast for each row of the left, two fused multiply-adds each.
+/* Register tiles of matrix products: TILE_ROWS x TILE_COLUMNS accumulators stay in registers during the whole inner loop.
+ * Each inner step loads two vectors of the right operand, and for each row of the left does one broadcast and two fused
+ * multiply-adds.
  */
 #ifndef RECTIFLOW_GEMM_H
 #define RECTIFLOW_GEMM_H
@@ -9,7 +10,7 @@
 #if LANES == 16
 #define TILE_ROWS 12
 #elif defined(__wasm__)
-#define TILE_ROWS 4 /* no fused multiply-add: products take registers too, and with 6 rows accumulators would spill */
+#define TILE_ROWS 4 /* without fused multiply-add, products take registers too, and with 6 rows accumulators would spill */
 #else
 #define TILE_ROWS 6
 #endif
@@ -17,7 +18,7 @@
 
 typedef struct { vec at[TILE_ROWS][2]; } tile;
 
-enum { PREFETCHED_ROWS = 32 }; /* how far ahead a right operand is asked for */
+enum { PREFETCHED_ROWS = 32 }; /* how far ahead the right operand is prefetched */
 
 /* sum[r] += sum_k a[r][k] * b[k], b a packed panel of rows of TILE_COLUMNS */
 INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int32_t k) {
@@ -36,7 +37,7 @@ INLINE void tile_multiply(tile *sum, const float *const *a, const float *b, int3
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
 }
 
-/* The same of rows that lie `step` apart, from fewer registers; one line of `next` is asked for with each inner step. */
+/* The same for rows that are `step` apart, with fewer registers; each inner step prefetches one line of `next`. */
 INLINE void tile_multiply_strided(tile *sum, const float *a, size_t step, const float *b, int32_t k, const float *next) {
   enum { GROUP = 3, GROUPS = (TILE_ROWS + GROUP - 1) / GROUP };
   vec c[TILE_ROWS][2];
@@ -57,7 +58,7 @@ INLINE void tile_multiply_strided(tile *sum, const float *a, size_t step, const 
   UNROLLED for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] = c[r][0], sum->at[r][1] = c[r][1];
 }
 
-/* The same of `there` rows of a, TILE_ROWS or fewer: rows that are missing repeat the last one, whose sums nobody reads. */
+/* The same for `there` rows of a, at most TILE_ROWS: missing rows repeat the last one, and their sums are not read. */
 INLINE void tile_multiply_upto(tile *sum, const float *a, size_t step, int32_t there, const float *b, int32_t k) {
   if (there >= TILE_ROWS) {
     tile_multiply_strided(sum, a, step, b, k, a + TILE_ROWS * step);
@@ -74,8 +75,8 @@ INLINE void store_upto(float *p, vec v, int32_t n) {
   else if (n > 0) store_partial(p, v, n);
 }
 
-/* sum[r] += sum_k a[k * a_step + r] * b[k * b_step], both operands stored with k outermost; `width` columns are there.
- * next: 0, or rows of TILE_COLUMNS that are asked for meanwhile where all columns are there. */
+/* sum[r] += sum_k a[k * a_step + r] * b[k * b_step], both operands stored with k outermost; `width` columns exist.
+ * next: 0, or rows of TILE_COLUMNS to prefetch meanwhile, if all columns exist. */
 INLINE void tile_multiply_transposed(int32_t rows, vec (*c)[2], const float *a, size_t a_step, const float *b, size_t b_step,
                                      int32_t width, int32_t k, const float *next) {
   if (width == TILE_COLUMNS) {
@@ -100,7 +101,7 @@ INLINE void tile_multiply_transposed(int32_t rows, vec (*c)[2], const float *a, 
   }
 }
 
-/* The largest row count <= rows that has a kernel of its own; see WITH_ROWS. */
+/* The largest row count <= rows that has its own kernel; see WITH_ROWS. */
 INLINE int32_t tile_rows_of(int32_t rows) {
   if (rows >= TILE_ROWS) return TILE_ROWS;
 #if TILE_ROWS > 8
@@ -109,7 +110,7 @@ INLINE int32_t tile_rows_of(int32_t rows) {
   return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
 }
 
-/* Runs call(rows, ...) with `rows` a constant, so that its accumulators live in registers. */
+/* Runs call(rows, ...) with a constant `rows`, so that its accumulators are kept in registers. */
 #if TILE_ROWS > 8
 #define WITH_ROWS(rows, call, ...)                     \
   switch (rows) {                                      \
@@ -136,7 +137,7 @@ INLINE int32_t tile_rows_of(int32_t rows) {
   }
 #endif
 
-/* Into how many pieces to cut `extent` so that `tasks` tasks become about `wanted`; a function of shape alone. */
+/* The number of pieces to split `extent` into, so that `tasks` tasks become about `wanted`; a function of the shape alone. */
 INLINE int32_t pieces_for(int32_t tasks, int32_t extent, int32_t wanted) {
   return max32(1, min32(extent, ceil_div(wanted, max32(1, tasks))));
 }

@@ -1,11 +1,11 @@
-/* The scalar arithmetic of random numbers, one text for C and CUDA: every device must give the same bits.
- * The includer says what differs: SCALAR declares a function, ROUNDED_SQRT(x) is a square root rounded to nearest. Sums and
- * products are rounded one by one: files that draw normals are compiled without contraction.
+/* The scalar arithmetic of random numbers, shared by C and CUDA, because every device must give the same bits.
+ * The includer defines what differs: SCALAR declares a function, ROUNDED_SQRT(x) is a square root rounded to nearest. Sums and
+ * products are rounded separately: files that draw normals are compiled without contraction.
  */
 #ifndef RECTIFLOW_GENERATOR_H
 #define RECTIFLOW_GENERATOR_H
 
-/* Philox4x32-10 (Salmon et al., SC 2011): four words of a counter c and a key k. */
+/* Philox4x32-10 (Salmon et al., SC 2011): four words from a counter c and a key k. */
 SCALAR void philox_words(unsigned c0, unsigned c1, unsigned c2, unsigned c3, unsigned k0, unsigned k1, unsigned out[4]) {
   for (int round = 0; round < 10; round++) {
     unsigned long long a = (unsigned long long)c0 * 0xD2511F53u, b = (unsigned long long)c2 * 0xCD9E8D57u;
@@ -45,7 +45,7 @@ SCALAR float unit_log(float u) {
   return f + y + e * 0.693359375f;
 }
 
-/* Two normals of two words: radius sqrt(-2 log u), u = (a / 2^8 + 1) / 2^24; angle 2 pi (b / 2^8) / 2^24 */
+/* Two normals from two words: radius sqrt(-2 log u), u = (a / 2^8 + 1) / 2^24; angle 2 pi (b / 2^8) / 2^24 */
 SCALAR void normal_pair(unsigned a, unsigned b, float *first, float *second) {
   float u = (float)(int)((a >> 8) + 1u) * 5.9604644775390625e-8f;
   float radius = ROUNDED_SQRT(-2.0f * unit_log(u));

@@ -13,7 +13,7 @@ struct draw {
   u64 first; /* sample n of a tensor is sample first + n of the run */
 };
 
-/* origin: low and high word of a number that is added to the sample's, or 0 */
+/* origin: points to the low and high word of a number that is added to the sample's, or 0 */
 DEVICE draw draw_of(const u32 *origin, int seed_low, int seed_high, int sample_low, int sample_high, int stream) {
   u64 first = (u64)(u32)sample_high << 32 | (u32)sample_low;
   if (origin) first += (u64)origin[1] << 32 | origin[0];

@@ -10,8 +10,9 @@
 #define ROUNDED_SQRT __builtin_sqrtf
 #include "generator.h"
 
-/* What random numbers are drawn from: sample n of a tensor is sample `first + n` of the run. `origin`, low and high word of a
- * number that is added to the sample's, is memory so that it can change between two runs of a recorded graph; it may be 0. */
+/* The source of random numbers: sample n of a tensor is sample `first + n` of the run. `origin` points to the low and high word
+ * of a number that is added to the sample's; it is in memory so that it can change between two replays of a recorded graph, and
+ * the pointer may be 0. */
 struct draw {
   uint32_t key[2], stream;
   uint64_t first;
@@ -31,7 +32,7 @@ INLINE void philox(const struct draw *d, uint32_t block, uint64_t sample, uint32
 
 enum { PHILOX_LANES = 8 };
 
-/* words[w][j] = word w of block first + j: the same numbers, in loops that the compiler turns into vectors. */
+/* words[w][j] = word w of block first + j: the same numbers, in loops that the compiler vectorises. */
 INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, uint32_t words[4][PHILOX_LANES]) {
   uint64_t s = d->first + sample;
   uint32_t k0 = d->key[0], k1 = d->key[1];
@@ -54,10 +55,10 @@ INLINE void philox_lanes(const struct draw *d, uint32_t first, uint64_t sample, 
   }
 }
 
-/* mask[i] = 0 where draw i is below the threshold, else scale; draws are 16 bits each, word by word of a block, block by block. */
+/* mask[i] = 0 if draw i is below the threshold, else scale. A draw has 16 bits; draws follow the words of a block, block by block. */
 INLINE void mask_of_words(uint32_t words[4][PHILOX_LANES], int32_t threshold, float scale, float *mask) {
 #if LANES >= 8
-  /* In registers, and whole vectors stored: what is read again at once as vectors would wait for smaller stores. */
+  /* Computes in registers and stores whole vectors: the caller soon reads vectors, which would stall after smaller stores. */
   typedef uint32_t words8 __attribute__((vector_size(32)));
   typedef uint64_t pairs4 __attribute__((vector_size(32)));
   typedef uint16_t draws __attribute__((vector_size(2 * LANES)));
@@ -84,8 +85,8 @@ INLINE void mask_of_words(uint32_t words[4][PHILOX_LANES], int32_t threshold, fl
 #endif
 }
 
-/* mask[i] = 0 where element `begin + i` of the sample is dropped (probability threshold / 2^16), else scale. A block serves
- * eight elements, 16 bits each. */
+/* mask[i] = 0 if element `begin + i` of the sample is dropped (probability threshold / 2^16), else scale. A block covers eight
+ * elements with 16 bits each. */
 static inline void dropout_mask(const struct draw *d, uint64_t sample, int32_t begin, int32_t count, int32_t threshold,
                                 float scale, float *mask) {
   enum { ELEMENTS = 8 * PHILOX_LANES };

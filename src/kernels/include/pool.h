@@ -1,7 +1,7 @@
-/* How a kernel spreads its work over threads: pool_run(body, context, tasks) calls body once for every task number and
- * returns when all are done. A result may depend on the task number, never on the worker or on how many there are, so
- * that any thread count gives the same bits. The pool itself is device/thread_pool.h: on the device cpu bound once after a
- * kernel file is loaded, in WebAssembly linked into the same module.
+/* How a kernel distributes work over threads: pool_run(body, context, tasks) calls body once for every task number and
+ * returns when all are done. A result may depend on the task number, but not on the worker or the number of workers, so
+ * that any thread count gives the same bits. The pool itself is in device/thread_pool.h. On the device cpu it is bound after a
+ * kernel file is loaded; in WebAssembly it is linked into the same module.
  */
 #ifndef RECTIFLOW_POOL_H
 #define RECTIFLOW_POOL_H

@@ -1,9 +1,9 @@
-/* The matrix product behind matmul and convolution: C [rows, columns] = sum over terms of left(row, term) right(column, term).
- * -DTENSOR_CORES: on tensor cores (tensor_tile.cuh), of bf16 or, where storage is f32, rounded to tf32; else exact (tile.cuh).
- * An operand says where its elements lie, so that a convolution reads its patches without writing them out:
- *   along_terms   whether elements of neighbouring terms lie side by side, or those of neighbouring rows
- *   chunked       whether 16 bytes along that axis are always in one piece, aligned, and zero or not together
- *   place(row)    what all terms of a row share;  at(place, term)  the element, or 0 for a zero
+/* The matrix product of matmul and convolution: C [rows, columns] = sum over terms of left(row, term) right(column, term).
+ * With -DTENSOR_CORES it runs on tensor cores (tensor_tile.cuh), in bf16 or, for f32 storage, in tf32; otherwise it is exact
+ * (tile.cuh). An operand defines the addresses of its elements, so that a convolution reads patches without storing them:
+ *   along_terms   whether neighbouring terms are adjacent in memory, instead of neighbouring rows
+ *   chunked       whether 16 bytes along that axis are always contiguous and aligned, and either all inside or all zero
+ *   place(row)    what all terms of a row share;  at(place, term)  the address of an element, or 0 for a zero
  */
 #ifndef RECTIFLOW_PRODUCT_CUH
 #define RECTIFLOW_PRODUCT_CUH
@@ -34,7 +34,7 @@ struct column_major {
   __device__ __forceinline__ const real *at(row_place row, int term) const { return row + (size_t)term * (size_t)rows; }
 };
 
-/* The piece of C that the calling block makes of `columns`, counting blocks from `block`. */
+/* The first row and column of the tile that block number `block` computes, for a C of `columns` columns. */
 DEVICE int first_row(u32 block, int columns) { return (int)(block / (u32)ceil_div(columns, TILE)) * TILE; }
 DEVICE int first_column(u32 block, int columns) { return (int)(block % (u32)ceil_div(columns, TILE)) * TILE; }
 

@@ -1,21 +1,22 @@
-/* What only PTX of sm_90a can say, as ptx.cuh: barriers that count bytes, copies by tensor maps, products of a warpgroup (four
- * warps, the first of which is a multiple of four), operands in shared memory.
+/* Functions that need inline PTX of sm_90a: barriers that count bytes (mbarrier), copies by tensor maps (TMA), and products of a
+ * warpgroup (wgmma) with operands in shared memory. A warpgroup is four warps, the first of which has an index divisible by four.
  */
 #ifndef RECTIFLOW_PTX_HOPPER_CUH
 #define RECTIFLOW_PTX_HOPPER_CUH
 
-/* A CUtensorMap, made by the driver: a tensor in global memory, and the box of it that one copy brings. */
+/* A CUtensorMap, created by the driver: a tensor in global memory, and the box of it that one copy transfers. */
 struct alignas(64) tensor_map {
   unsigned long long opaque[16];
 };
 
-/* An argument of N maps by value, as words of common.cuh. */
+/* An argument of N maps passed by value, like `words` in common.cuh. */
 template <int N> struct tensor_maps {
   tensor_map of[N];
 };
 
 /* ---------------------------------------------------------------- barriers in shared memory (mbarrier)
- * A phase ends with so many arrivals and when all expected bytes have come; the next begins. Phases have parities 0, 1, 0, ...
+ * A phase ends after a given number of arrivals, once all expected bytes have been transferred; then the next begins. Phases have
+ * the parities 0, 1, 0, ...
  */
 typedef unsigned long long barrier;
 
@@ -25,19 +26,19 @@ static __device__ __forceinline__ void barrier_init(barrier *at, unsigned arriva
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(at)), "r"(arrivals) : "memory");
 }
 
-/* After the last barrier_init of a thread: the copy engine sees them, other threads after __syncthreads. */
+/* Call it after the last barrier_init of a thread: it makes them visible to the copy engine; other threads need __syncthreads. */
 static __device__ __forceinline__ void barriers_announce() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
 static __device__ __forceinline__ void barrier_arrive(barrier *at) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(at)) : "memory");
 }
 
-/* Arrives, and makes the phase wait for so many bytes more. */
+/* Arrives, and makes the phase wait for `bytes` more bytes. */
 static __device__ __forceinline__ void barrier_expect(barrier *at, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(at)), "r"(bytes) : "memory");
 }
 
-/* Waits for the end of the phase of that parity, present or just before. */
+/* Waits for the end of the phase with that parity, which is the current or the previous one. */
 static __device__ __forceinline__ void barrier_wait(barrier *at, unsigned parity) {
   unsigned ended;
   do asm volatile("{ .reg .pred ended; mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2; selp.u32 %0, 1, 0, ended; }"
@@ -48,13 +49,13 @@ static __device__ __forceinline__ void barrier_wait(barrier *at, unsigned parity
 }
 
 /* ---------------------------------------------------------------- copies of a box into shared memory, by one thread
- * Elements outside of the tensor are zeros. The bytes count at the barrier.
+ * Elements outside the tensor are zeros. The bytes are counted by the barrier.
  */
 
-/* Brings the map itself nearer, ahead of its first use. */
+/* Prefetches the map itself before its first use. */
 static __device__ __forceinline__ void map_prefetch(const tensor_map &map) { asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"); }
 
-/* Rows from y on, columns from x on, of a matrix. */
+/* Loads rows from y on and columns from x on of a matrix. */
 static __device__ __forceinline__ void load_box(void *shared, const tensor_map &map, barrier *counts, int x, int y) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
                    shared_address(shared)),
@@ -62,7 +63,8 @@ static __device__ __forceinline__ void load_box(void *shared, const tensor_map &
                : "memory");
 }
 
-/* Of [N, H, W, C], channels from `channel` on: of patches that begin at pixel (n, y, x) and those after it the pixel at that tap. */
+/* Loads from [N, H, W, C], channels from `channel` on: for the patches that begin at pixel (n, y, x) and after it, the pixel at
+ * that tap. */
 static __device__ __forceinline__ void load_patches(void *shared, const tensor_map &map, barrier *counts, int channel, int x, int y, int n,
                                                     int tap_x, int tap_y) {
   asm volatile(
@@ -77,36 +79,37 @@ template <int REGISTERS> static __device__ __forceinline__ void registers_give()
 template <int REGISTERS> static __device__ __forceinline__ void registers_take() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
 
 /* ---------------------------------------------------------------- products of a warpgroup
- * sum [64, N] += a [64, 16] b [N, 16] transposed, of bf16. They are begun in order and run on; sums may not be touched before
- * products_wait. Thread t of the warpgroup, g = t / 4 % 8: register i has row t / 32 * 16 + g + i / 2 % 2 * 8, column
- * i / 4 * 8 + t % 4 * 2 + i % 2.
+ * sum [64, N] += a [64, 16] b [N, 16] transposed, in bf16. Products start in order and run asynchronously; sums must not be
+ * touched before products_wait. In thread t of the warpgroup, with g = t / 4 % 8, register i holds row
+ * t / 32 * 16 + g + i / 2 % 2 * 8 and column i / 4 * 8 + t % 4 * 2 + i % 2.
  */
 
-/* Of an operand in shared memory in pieces of 8 rows of 128 bytes, swizzled as tensor maps do, whose parts of 16 bytes change
- * places. Where terms lie along a row, `stride` is from 8 matrix rows to the next. Transposed: matrix rows lie along a
- * row, `leading` is from 64 of them to the next, `stride` from 8 terms to the next. Bytes. */
+/* The descriptor of an operand in shared memory, in pieces of 8 rows of 128 bytes with the 128-byte swizzle of tensor maps, which
+ * permutes chunks of 16 bytes. If terms are along a row, `stride` is the distance between groups of 8 matrix rows. If transposed,
+ * matrix rows are along a row, `leading` is the distance between groups of 64 of them, and `stride` that between groups of 8
+ * terms. Distances are in bytes. */
 static __device__ __forceinline__ unsigned long long operand_at(const void *shared, unsigned leading, unsigned stride) {
   unsigned long long swizzle_128 = 1ull << 62;
   return (unsigned long long)((shared_address(shared) & 0x3FFFF) >> 4) | (unsigned long long)(leading >> 4) << 16 |
          (unsigned long long)(stride >> 4) << 32 | swizzle_128;
 }
 
-/* Before the first product of sums that the threads have touched. */
+/* Call it before the first product whose sums the threads have accessed. */
 static __device__ __forceinline__ void products_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 
-/* Makes the products begun since the last call one group. */
+/* Commits the products started since the last call as one group. */
 static __device__ __forceinline__ void products_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-/* Waits until at most the PENDING youngest groups are under way. */
+/* Waits until at most the PENDING latest groups are pending. */
 template <int PENDING> static __device__ __forceinline__ void products_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
 
-/* Keeps the compiler from moving what is done with sums across this place. */
+/* Keeps the compiler from moving accesses to sums across this point. */
 template <int REGISTERS> static __device__ __forceinline__ void sums_settle(float (&sum)[REGISTERS]) {
 #pragma unroll
   for (int i = 0; i < REGISTERS; i++) asm volatile("" : "+f"(sum[i])::"memory");
 }
 
-/* Names of 32, 64 and 128 operands, and the operands. */
+/* The names of 32, 64 and 128 operands, and the operands. */
 #define NAMES_32                                                                                                            \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, " \
   "%26, %27, %28, %29, %30, %31"
@@ -125,7 +128,7 @@ template <int REGISTERS> static __device__ __forceinline__ void sums_settle(floa
 #define SUMS_64(i) SUMS_32(i), SUMS_32(i + 32)
 #define SUMS_128(i) SUMS_64(i), SUMS_64(i + 64)
 
-/* Without `add` the sums are the product alone. Of a transposed operand see operand_at. */
+/* Without `add` the sums are the product alone. For transposed operands see operand_at. */
 #define MULTIPLY_ASYNC(columns, registers, a_name, b_name, add_name, a_order, b_order)                                                 \
   template <bool A_TRANSPOSED, bool B_TRANSPOSED>                                                                                      \
   static __device__ __forceinline__ void multiply_async(float (&sum)[registers], unsigned long long a, unsigned long long b, bool add) { \

@@ -1,5 +1,5 @@
-/* What activations are stored as: `real`, f32 or (with -DSTORAGE_BF16) bfloat16. It is read as a float and written from one,
- * rounded to nearest even, so that a kernel computes in f32 and one text serves both.
+/* The storage type of activations: `real` is f32 or (with -DSTORAGE_BF16) bfloat16. It is read as a float and written from one,
+ * rounded to nearest even, so that kernels compute in f32 and one source serves both.
  */
 #ifndef RECTIFLOW_STORAGE_CUH
 #define RECTIFLOW_STORAGE_CUH

@@ -1,5 +1,5 @@
-/* The product on tensor cores: a block makes a TILE x TILE piece of C (128: 8 warps of 64 x 32; 64: 4 warps of 32 x 32), STEP
- * terms (64 bytes) at a time. STAGES steps are in shared memory, of which the later ones are being copied. Sums are f32.
+/* The product on tensor cores: a block computes a TILE x TILE tile of C (128: 8 warps of 64 x 32; 64: 4 warps of 32 x 32), STEP
+ * terms (64 bytes) at a time. Shared memory holds STAGES steps; the later ones are still being copied. Sums are f32.
  */
 #ifndef RECTIFLOW_TENSOR_TILE_CUH
 #define RECTIFLOW_TENSOR_TILE_CUH
@@ -11,27 +11,27 @@ constexpr int CHUNK = 16 / sizeof(real); /* elements of one copy */
 constexpr int STEP = 4 * CHUNK;
 constexpr int FRAGMENT = 2 * CHUNK; /* terms of one matrix instruction */
 constexpr int WARP_ROWS = TILE / 2, WARP_COLUMNS = 32;
-constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding included; SHARED_PER_ROW of launch/product.ts counts on it */
+constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding included; SHARED_PER_ROW of launch/product.ts depends on it */
 
 typedef unsigned char *shared_tiles;
 #define SHARED_TILES(name) extern __shared__ __align__(16) unsigned char name[]
 
-/* One operand's part of a step: [row][term], or [term][row]; rows of it are padded so that eight 16-byte pieces at one place
- * of eight rows lie in different banks. */
+/* The part of a step of one operand: [row][term], or [term][row]. Its rows are padded, so that 16-byte chunks at the same position
+ * of eight rows are in different banks. */
 template <class Operand> struct layout {
   static constexpr int pitch = Operand::along_terms ? STEP + CHUNK : TILE + 8;
-  static constexpr int chunks = (Operand::along_terms ? STEP : TILE) / CHUNK; /* in a row of it */
+  static constexpr int chunks = (Operand::along_terms ? STEP : TILE) / CHUNK; /* per row */
   static constexpr int per_thread = TILE * STEP / CHUNK / TILE_THREADS;
 };
 
-/* What the calling thread brings into shared memory of one operand: the same rows in every step. */
+/* The part of one operand that the calling thread copies to shared memory: the same rows in every step. */
 template <class Operand> struct supply {
   typedef layout<Operand> shape;
   const Operand &of;
   int row0, rows;
   typename Operand::row_place places[shape::per_thread];
 
-  /* Row and term within the tile of the thread's piece i. */
+  /* Row and term, within the tile, of chunk i of the thread. */
   static __device__ __forceinline__ int line(int i) { return ((int)threadIdx.x + i * TILE_THREADS) / shape::chunks; }
   static __device__ __forceinline__ int along(int i) { return ((int)threadIdx.x + i * TILE_THREADS) % shape::chunks * CHUNK; }
   static __device__ __forceinline__ int row_of(int i) { return Operand::along_terms ? line(i) : along(i); }
@@ -42,7 +42,7 @@ template <class Operand> struct supply {
     for (int i = 0; i < shape::per_thread; i++) places[i] = of.place(row0 + row_of(i));
   }
 
-  /* Terms [first, first + STEP), those from `end` on as zeros. */
+  /* Copies terms [first, first + STEP), with zeros from `end` on. */
   __device__ __forceinline__ void fill(real *tile, int first, int end) const {
 #pragma unroll
     for (int i = 0; i < shape::per_thread; i++) {
@@ -64,8 +64,8 @@ template <class Operand> struct supply {
   }
 };
 
-/* The fragment of 16 rows x FRAGMENT terms from (row, term) on: of the left operand one for a matrix instruction, of the
- * right one, whose matrices come in the order of terms first, two: words 0 and 1, words 2 and 3. */
+/* The fragment of 16 rows x FRAGMENT terms from (row, term) on. For the left operand it serves one matrix instruction. For the
+ * right operand, whose matrices are ordered by terms first, it serves two: words 0 and 1, words 2 and 3. */
 template <bool LEFT, class Operand> DEVICE void fragment(u32 (&out)[4], const real *tile, int row, int term) {
   constexpr int pitch = layout<Operand>::pitch;
   int lane = threadIdx.x % 32, matrix = lane / 8, within = lane % 8;
@@ -92,7 +92,8 @@ DEVICE void multiply(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #endif
 }
 
-/* Piece (row0, column0) of C, terms [begin, end): write(row, column, sum). The whole block must call. */
+/* Computes the tile of C at (row0, column0) over terms [begin, end) and calls write(row, column, sum). The whole block must call
+ * it. */
 template <class Left, class Right, class Write>
 DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end,
                          const Left &left, const Right &right, Write write) {
@@ -115,7 +116,7 @@ DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, i
   for (int step = 0; step < STAGES - 1; step++) fill(step);
   for (int step = 0; step < steps; step++) {
     copy_async_wait<STAGES - 2>();
-    /* The step has arrived from every thread, and every warp is done with the one before, whose place is filled next. */
+    /* Every thread has copied its part of the step, and every warp has finished the previous one, whose stage is filled next. */
     __syncthreads();
     fill(step + STAGES - 1);
 #pragma unroll

@@ -1,5 +1,5 @@
-/* The exact product: a block of 256 threads makes a TILE x TILE piece of C in shared memory, TILE terms at a time; a thread
- * makes every eighth row of one column. f32, terms added in order.
+/* The exact product: a block of 256 threads computes a TILE x TILE tile of C from shared memory, TILE terms at a time. A thread
+ * computes every eighth row of one column, in f32, adding terms in order.
  */
 #ifndef RECTIFLOW_TILE_CUH
 #define RECTIFLOW_TILE_CUH
@@ -19,7 +19,8 @@ template <class Operand> DEVICE float element(const Operand &of, int row, int te
   return at ? (float)*at : 0.0f;
 }
 
-/* Piece (row0, column0) of C, terms [begin, end): write(row, column, sum). The whole block must call. */
+/* Computes the tile of C at (row0, column0) over terms [begin, end) and calls write(row, column, sum). The whole block must call
+ * it. */
 template <class Left, class Right, class Write>
 DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end, const Left &left,
                          const Right &right, Write write) {

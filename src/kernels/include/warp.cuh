@@ -1,4 +1,4 @@
-/* Sums and maxima over the 32 lanes of a warp, in a fixed order; every lane gets the result. All lanes must call. */
+/* Sums and maxima over the 32 lanes of a warp, in a fixed order; every lane gets the result. All lanes must call them. */
 #ifndef RECTIFLOW_WARP_CUH
 #define RECTIFLOW_WARP_CUH
 
@@ -8,7 +8,7 @@
 #define ALL_LANES 0xFFFFFFFFu
 
 DEVICE int lane_number() { return threadIdx.x % WARP; }
-/* Number of the calling warp in a grid of one dimension. */
+/* Index of the calling warp in a one-dimensional grid. */
 DEVICE u32 warp_number() { return thread_number() / WARP; }
 
 template <class T> DEVICE T warp_sum(T value) {

@@ -1,4 +1,4 @@
-/* What the autograd engine itself needs of a device: target += value, and a count of NaN and infinity. */
+/* The kernels of the autograd engine itself: target += value, and a count of NaN and infinity. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 15 };

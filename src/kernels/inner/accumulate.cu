@@ -1,4 +1,4 @@
-/* What the autograd engine itself needs of a device: target += value, and a count of NaN and infinity. */
+/* The kernels of the autograd engine itself: target += value, and a count of NaN and infinity. */
 #include "storage.cuh"
 
 KERNEL accumulate_add(real *target, const real *value, int n) {
@@ -6,7 +6,7 @@ KERNEL accumulate_add(real *target, const real *value, int n) {
   if (i < (u32)n) target[i] = target[i] + value[i];
 }
 
-/* target = value + factor * other, the product rounded as a tensor of its own would be; value may be 0, or target itself */
+/* target = value + factor * other, where the product is rounded as if it were stored as a tensor; value may be 0, or target itself */
 KERNEL accumulate_scaled(real *target, const real *value, const real *other, float factor, int n) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -16,7 +16,7 @@ KERNEL accumulate_scaled(real *target, const real *value, const real *other, flo
   else target[i] = product;
 }
 
-/* count[0] += the elements that are not finite */
+/* count[0] += the number of elements that are not finite */
 KERNEL accumulate_count_nonfinite(const real *x, int *count, int n) {
   u32 i = thread_number();
   if (i < (u32)n && (__float_as_uint(x[i]) & 0x7F800000u) == 0x7F800000u) atomicAdd(count, 1);

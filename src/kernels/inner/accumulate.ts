@@ -18,7 +18,7 @@ const cudaKernels = storageModules('kernels/inner/accumulate.cu', {
   accumulate_count_nonfinite: 'ptr ptr i32',
 });
 
-/** target += value, in place; of one shape and dtype, f32 or on CUDA bf16. */
+/** target += value, in place; both have the same shape and dtype, f32 or on CUDA bf16. */
 export function accumulate(target: Tensor, value: Tensor): void {
   if (!sameShape(target.shape, value.shape))
     throw new ShapeError('accumulate', formatShape(target.shape), formatShape(value.shape));
@@ -30,7 +30,9 @@ export function accumulate(target: Tensor, value: Tensor): void {
   else device.load(kernels).accumulate_add(target.address, value.address, size);
 }
 
-/** target = value + factor * other, of one shape and dtype, on CUDA; value may be absent, or target itself. */
+/**
+ * target = value + factor * other, on CUDA; all have the same shape and dtype. value may be absent, or target itself.
+ */
 export function accumulateScaled(target: Tensor, value: Tensor | undefined, other: Tensor, factor: number): void {
   const { device, dtype, size } = target;
   if (size === 0) return;
@@ -44,7 +46,7 @@ export function assertFinite(op: string, t: Tensor, what: string): void {
   const count = countNonfinite(t);
   if (count > 0)
     throw new NonFiniteError(
-      `[${op}] made ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`,
+      `[${op}] produced ${count} non-finite of ${t.size} values in its ${what} ${formatShape(t.shape)}`,
     );
 }
 

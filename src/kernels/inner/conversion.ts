@@ -1,4 +1,4 @@
-// Conversion between dtypes without a gradient. f32 is the hub: other pairs go through it.
+// Conversion between dtypes without a gradient. Pairs of dtypes without f32 are converted through f32.
 import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
@@ -24,10 +24,10 @@ export const castCuda = cudaModule('kernels/cast.cu', conversions);
 
 type Name = keyof typeof castKernels.kernels;
 
-/** What a dtype is called in the kernels' names. */
+/** The name of a dtype in the names of kernels. */
 const names = { bf16: 'bf16', f16: 'f16', i32: 'i32', u8: 'u8', bool: 'u8' } as const;
 
-/** x in that dtype; x itself where it has the dtype already. */
+/** x in that dtype; x itself if it already has it. */
 export function convert(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
   const wide = x.dtype === 'f32' ? x : launch(x, `cast_from_${names[x.dtype]}`, 'f32');
@@ -37,7 +37,7 @@ export function convert(x: Tensor, dtype: Dtype): Tensor {
   return y;
 }
 
-/** Writes x, f32, into bf16 memory of its size. */
+/** Writes x (f32) as bf16 to y, which has as many elements. */
 export function writeBf16(x: Tensor, y: Tensor): void {
   run(x, 'cast_to_bf16', y);
 }

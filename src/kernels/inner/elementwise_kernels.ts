@@ -1,4 +1,4 @@
-// The kernels of the elementwise ops, launched without gradients: for the ops and for backward rules alike.
+// Launches of the elementwise kernels without gradients, for ops and backward rules.
 import { kernelModule } from '../../device/module.ts';
 import { ArgumentError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
@@ -75,7 +75,7 @@ export type Binary = (typeof BINARY)[number];
 /** A tensor, or a number that stands for a tensor of one element. */
 export type Operand = Tensor | number;
 
-/** The loop's table: merged axes of the output and each operand's strides, 0 where it is broadcast. */
+/** The table of the loop: merged axes of the output, and the strides of each operand, 0 along broadcast axes. */
 export function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[]): number {
   const strides = operands.map((operand) => {
     if (typeof operand === 'number') return shape.map(() => 0);
@@ -83,7 +83,7 @@ export function loopTable(x: Tensor, shape: Shape, operands: readonly Operand[])
     const lead = shape.length - operand.rank;
     return shape.map((_, axis) => (axis < lead || operand.shape[axis - lead] === 1 ? 0 : own[axis - lead]));
   });
-  // The output is contiguous; its strides keep axes apart that may not be joined.
+  // The output is contiguous; its strides prevent axes from being merged that must stay separate.
   const merged = mergeAxes(shape, [...strides, stridesOf(shape)]);
   return x.device.table([merged.dims.length, ...merged.dims, ...merged.strides.slice(0, -1).flat()]);
 }
@@ -98,7 +98,7 @@ export function unaryKernel(name: Unary, x: Tensor, p = 0, q = 0): Tensor {
   return y;
 }
 
-/** Without a gradient: for ops and for backward rules alike. */
+/** A binary kernel without a gradient, for ops and backward rules. */
 export function binaryKernel(op: string, name: Binary, a: Operand, b: Operand, made?: Dtype): Tensor {
   const tensors = tensorsOf(op, [a, b]);
   const device = checkActivations(op, tensors);

@@ -1,4 +1,4 @@
-// The check of indices on devices whose kernels return nothing: it waits for the device.
+// Checks indices on devices whose kernels return nothing. The check waits for the device.
 import { cudaModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

@@ -1,5 +1,5 @@
-/* C = sum of dy_e W_e over several pairs, dy_e [m, k_e] and W_e [k_e, n]: one product whose terms are those of all pairs. A table
- * by value has WORDS words for each pair: addresses of dy and W, two words each; its first term; k_e.
+/* C = sum of dy_e W_e over several pairs, dy_e [m, k_e] and W_e [k_e, n], as one product over the terms of all pairs. A table
+ * passed by value has WORDS words for each pair: the addresses of dy and W, two words each; its first term; k_e.
  */
 #include "product.cuh"
 
@@ -7,7 +7,7 @@
 #define FIRST 4
 #define TABLE 576
 
-/* The pair that a term is of. */
+/* The pair that a term belongs to. */
 DEVICE const u32 *pair_of(const u32 *table, int pairs, int term) {
   int low = 0, high = pairs - 1;
   while (low < high) {
@@ -48,7 +48,7 @@ struct joined_columns {
   }
 };
 
-/* c [m, n], or of each run of terms (blockIdx.y) its own, which is f32. chunked: 1 for dy, 2 for W. */
+/* c [m, n]; if the terms are split into runs (blockIdx.y), each run has its own c, in f32. chunked: 1 for dy, 2 for W. */
 KERNEL __launch_bounds__(TILE_THREADS) joined_product(const __grid_constant__ words<TABLE> table, int pairs, void *c, int m, int k, int n, int run,
                                                       int wide, int chunked) {
   SHARED_TILES(shared);

@@ -1,4 +1,4 @@
-// The gradient of a tensor that several layers read, on CUDA: sum of dy_e W_e as one product.
+// The gradient of a tensor that several layers read, on CUDA: the sum of dy_e W_e as one product.
 import type { PendingProduct } from '../../autograd/gradient_parts.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -8,7 +8,7 @@ import { halvesOf, padded } from '../launch/words.ts';
 import { accumulate } from './accumulate.ts';
 import { sumAxes } from './reduction.ts';
 
-/** Words of a table by value, all entries together, and of an entry: see joined_product.cu. */
+/** Words of a table passed by value, and words of one of its entries: see joined_product.cu. */
 const TABLE = 576;
 const WORDS = 6;
 const MOST = Math.floor(TABLE / WORDS);
@@ -17,7 +17,7 @@ const modules = productModules('kernels/inner/joined_product.cu', {
   joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
 });
 
-/** The sum of one or more products of equal rows and inputs: [..., inputs] in their dtype. */
+/** The sum of one or more products with equal rows and inputs: [..., inputs] in their dtype. */
 export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {
   if (pairs.length > MOST) {
     const sum = joinedProduct(pairs.slice(0, MOST));

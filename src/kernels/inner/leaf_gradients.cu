@@ -1,5 +1,5 @@
-/* Gradients of leaves that have waited for each other, many in one launch. A table by value has an entry of WORDS words for each;
- * its blocks begin at the entry's word FIRST.
+/* Deferred gradients of leaves, many in one launch. A table passed by value has an entry of WORDS words for each; word FIRST of an
+ * entry is its first block.
  *   leaf_gradients_add      target, target; terms, terms; n, count, FIRST, scale:  target [n] += scale sum of terms [count][n]
  *   leaf_gradients_rows     target, target; x, x; rows, columns, FIRST, run:       target [runs][columns] = sums of runs of rows
  */
@@ -9,7 +9,7 @@
 #define FIRST 6
 #define TABLE 960
 
-/* The entry that the calling block works on. */
+/* The entry of the calling block. */
 DEVICE const u32 *entry_of(const words<TABLE> &table, int entries) {
   int low = 0, high = entries - 1;
   while (low < high) {

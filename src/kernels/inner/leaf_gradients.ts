@@ -1,6 +1,6 @@
-// Gradients of leaves that may be late: they are collected through backward and computed many at a time, weight gradients of
-// convolutions and matrix products in grouped launches (conv/weight_gradients.ts), and added to the leaves in one more. What
-// waits keeps its tensors, so that its sum is bounded.
+// Deferred gradients of leaves: they are collected during backward and computed many at a time. Weight gradients of
+// convolutions and matrix products share grouped launches (conv/weight_gradients.ts); one more launch adds the results
+// to the leaves. Deferred gradients keep their tensors alive, so the total is bounded.
 import type { DeferredGradients } from '../../autograd/arithmetic.ts';
 import { type DeferredGradient, SumOfRows, SumOfTerms, type WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
@@ -14,7 +14,7 @@ import { partialsOf } from '../conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from '../launch/storage.ts';
 import { bitsOf, halvesOf, inPieces, padded } from '../launch/words.ts';
 
-/** Words of a table by value, all entries together, and of an entry: see leaf_gradients.cu. */
+/** Words of a table passed by value, and words of one of its entries: see leaf_gradients.cu. */
 const TABLE = 960;
 const WORDS = 8;
 const THREADS = 256;
@@ -26,7 +26,7 @@ export const leafGradientModules = storageModules('kernels/inner/leaf_gradients.
   leaf_gradients_rows: `words:${TABLE} i32`,
 });
 
-/** Bytes that products may keep from being freed, and rows. */
+/** The most bytes that deferred products keep alive, and the most that deferred sums of rows do. */
 const MOST_WAITING = 640 * 2 ** 20;
 const MOST_ROWS = 64 * 2 ** 20;
 
@@ -35,13 +35,13 @@ interface Waiting<Gradient extends DeferredGradient> {
   gradient: Gradient;
 }
 
-/** The gradients of one pass backward, on CUDA. */
+/** The deferred gradients of one backward pass, on CUDA. */
 export class LeafGradients implements DeferredGradients {
   private terms: Waiting<SumOfTerms>[] = [];
   private rows: Waiting<SumOfRows>[] = [];
   private products: Waiting<WeightProduct<ConvShape>>[] = [];
 
-  /** `target` += `gradient`, by the next flush at the latest; takes over ownership of `gradient`. */
+  /** target += gradient, at the latest in the next flush. Takes over ownership of `gradient`. */
   add(target: Tensor, gradient: DeferredGradient): void {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
@@ -55,13 +55,13 @@ export class LeafGradients implements DeferredGradients {
     this.addProducts();
   }
 
-  /** Frees what waits; nothing after a flush. */
+  /** Frees the gradients that are still deferred; after a flush there are none. */
   dispose(): void {
     for (const { gradient } of [...this.terms, ...this.rows, ...this.products]) gradient.dispose();
     [this.terms, this.rows, this.products] = [[], [], []];
   }
 
-  /** Rows become terms, which wait for the products. */
+  /** Sums rows to terms, which are added together with the products. */
   private addRows(): void {
     this.terms.push(...sumsOfRows(this.rows));
     this.rows = [];
@@ -89,7 +89,7 @@ function bytesOf(waiting: readonly Waiting<DeferredGradient>[]): number {
   return bytes;
 }
 
-/** The partial sums of all, as terms. */
+/** The partial sums of all of them, as terms. */
 function sumsOfRows(waiting: readonly Waiting<SumOfRows>[]): Waiting<SumOfTerms>[] {
   const made: Waiting<SumOfTerms>[] = [];
   for (const dtype of ['f32', 'bf16'] as const) {
@@ -123,7 +123,7 @@ function addTerms(waiting: readonly Waiting<SumOfTerms>[]): void {
 interface Entry {
   pointers: readonly number[];
   sizes: readonly number[];
-  /** The word behind the first block. */
+  /** The word after the index of the first block. */
   last: number;
   threads: number;
 }

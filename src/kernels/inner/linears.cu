@@ -1,5 +1,5 @@
-/* y_e = x W_e^T + b_e for several layers on one x [m, k], W_e [n_e, k]. A table by value has WORDS words for each: addresses of W,
- * bias and y, two words each; n_e; its first block.
+/* y_e = x W_e^T + b_e for several layers on one x [m, k], W_e [n_e, k]. A table passed by value has WORDS words for each: the
+ * addresses of W, bias and y, two words each; n_e; its first block.
  */
 #include "product.cuh"
 

@@ -1,5 +1,6 @@
-// Several layers on one tensor: x W_e^T + b_e each. On CUDA one launch forward, and the gradient of x is one product too
-// (joined_product.ts): attention's three maps, the projections of the time embedding.
+// Several linear layers on one tensor: x W_e^T + b_e for each. On CUDA the forward pass is one launch, and the gradient
+// of x is one product (joined_product.ts). Used for q, k and v of attention and for the projections of the time
+// embedding.
 import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sameShape } from '../../tensor/shape.ts';
@@ -11,7 +12,7 @@ import { matmul, matmulOp } from '../matmul.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice } from '../op.ts';
 import { withWeight } from './weight.ts';
 
-/** Words of a table by value, all entries together, and of an entry: see linears.cu. */
+/** Words of a table passed by value, and words of one of its entries: see linears.cu. */
 const TABLE = 576;
 const WORDS = 8;
 const MOST = TABLE / WORDS;
@@ -60,9 +61,9 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   const inputs = x.shape[x.rank - 1];
   const rows = x.size / inputs;
   const columns = Math.max(...weights.map(({ shape }) => shape[0]));
-  // The tile is that of the widest layer, with all of them to fill the card.
+  // The tile is chosen for the widest layer; all layers together fill the GPU.
   const { kernels, launchGrid } = productLaunchOf(modules, x, { rows, columns, terms: inputs, batches: layers.length });
-  // The exact product's is 32; others have two threads a row.
+  // The edge of the tile: 32 for the exact product; the others have two threads per row.
   const edge = launchGrid.shared ? launchGrid.block[0] / 2 : 32;
   const tilesOf = (width: number) => Math.ceil(rows / edge) * Math.ceil(width / edge);
   let blocks = 0;
@@ -90,7 +91,7 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   });
 }
 
-/** withWeight for several. */
+/** Calls withWeight for several weights. */
 function withWeights<Result>(
   weights: readonly Tensor[],
   x: Tensor,

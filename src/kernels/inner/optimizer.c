@@ -1,4 +1,4 @@
-/* Adam with weight decay, clipping of the global norm and the moving average of the weights, in one pass over flat memory. */
+/* Adam with weight decay, clipping by the global norm and a moving average of the weights, in one pass over flat memory. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 14, STRETCH = 32 * LANES };
@@ -10,7 +10,7 @@ static void square_task(void *context, int32_t task, int32_t worker) {
   const struct squares *s = context;
   int32_t i = task * CHUNK, end = min32(s->n, i + CHUNK);
   double total = 0;
-  while (i < end) { /* stretches in f32, their sums in double */
+  while (i < end) { /* adds stretches in f32, and their sums in double */
     int32_t stretch = min32(end, i + STRETCH);
     vec even = {}, odd = {};
     for (; i + 2 * LANES <= stretch; i += 2 * LANES) {
@@ -25,11 +25,11 @@ static void square_task(void *context, int32_t task, int32_t worker) {
   s->partial[task] = total;
 }
 
-/* Bytes of scratch of optimizer_norm. */
+/* Bytes of scratch memory for optimizer_norm. */
 KERNEL double optimizer_norm_scratch(int32_t n) { return 8.0 * (n / CHUNK + 1); }
 
-/* norm[0] = sqrt(sum x^2), and norm[1] = the factor that clips it to max_norm: max_norm / (norm + 1e-6) as
- * torch.nn.utils.clip_grad_norm_ has it, at most 1. max_norm < 0: no clipping. */
+/* norm[0] = sqrt(sum x^2), and norm[1] = the factor that clips it to max_norm: max_norm / (norm + 1e-6), at most 1, as in
+ * torch.nn.utils.clip_grad_norm_. If max_norm < 0, nothing is clipped. */
 KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t n, double max_norm) {
   struct squares s = {x, partial, n};
   int32_t tasks = ceil_div(n, CHUNK);
@@ -41,8 +41,8 @@ KERNEL void optimizer_norm(const float *x, float *norm, double *partial, int32_t
   norm[1] = max_norm >= 0 && root + 1e-6 > max_norm ? (float)(max_norm / (root + 1e-6)) : 1.0f;
 }
 
-/* One step of a moment: (kept + rest) of what it was and `share` of what is new. A float alone is off by up to 6e-8 from beta, which
- * is much beside 1 - beta; two floats have it whole. */
+/* One step of a moment: (kept + rest) * moment + share * new value. A single float differs from beta by up to 6e-8, which is large
+ * compared to 1 - beta; the sum of two floats represents it exactly. */
 struct moment { float kept, rest, share; };
 
 INLINE vec moved(struct moment k, vec moment, vec sample) { return moment * k.kept + (moment * k.rest + sample * k.share); }
@@ -54,8 +54,9 @@ struct adam {
   float clip, step_size, inverse_root, epsilon, decay, ema_share;
 };
 
-/* Subnormal numbers take some processors a hundred times as long as others, and squares of gradients are as small where an output
- * begins at nearly zero: within an update they are 0. The work between the two is a function of its own, not to be moved out. */
+/* Subnormal numbers are up to a hundred times slower on some processors, and squared gradients become subnormal if an output starts
+ * near zero. Therefore they are flushed to 0 during an update. The work between setting and restoring the flag is a function of its
+ * own, so that the compiler does not move it out. */
 #if defined(__SSE2__)
 INLINE uint32_t flush_subnormals(void) {
   uint32_t state = __builtin_ia32_stmxcsr();
@@ -116,7 +117,7 @@ static void adam_task(void *context, int32_t task, int32_t worker) {
   restore_subnormals(state);
 }
 
-/* One update; none where the norm is not finite. ema may be 0. Every constant is rounded to f32 from a double:
+/* One update; nothing is updated if the norm is not finite. ema may be 0. Every constant is rounded to f32 from a double:
  * norm: see optimizer_norm; schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - decay of the average. */
 KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule,
                            int32_t n, float kept1, float rest1, float share1, float kept2, float rest2, float share2,

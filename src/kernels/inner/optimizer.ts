@@ -1,4 +1,4 @@
-// The fused optimiser pass and the global norm of the gradient; nn/adam.ts gives them their schedules.
+// The fused optimiser step and the global norm of the gradient. nn/adam.ts provides the schedules.
 import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -23,8 +23,8 @@ const cudaKernels = cudaModule(
 );
 
 /**
- * f32 [2]: the Euclidean norm of all elements, and the factor that clips it to `maxNorm`, as
- * `torch.nn.utils.clip_grad_norm_` has it. Negative: no clipping, the factor is 1.
+ * f32 [2]: the Euclidean norm of all elements, and the factor that clips it to `maxNorm`, as in
+ * `torch.nn.utils.clip_grad_norm_`. If `maxNorm` is negative, nothing is clipped and the factor is 1.
  */
 export function globalNorm(x: Tensor, maxNorm: number): Tensor {
   const { device, size } = x;
@@ -32,7 +32,7 @@ export function globalNorm(x: Tensor, maxNorm: number): Tensor {
   if (device.kind === 'cuda') {
     const kernels = device.load(cudaKernels);
     const runs = runsOf(size);
-    // Doubles.
+    // Two 32-bit elements hold one double.
     using partial = allocate([2 * runs], { device });
     kernels.optimizer_norm_runs(perWarp(runs), x.address, partial.address, size, runs);
     kernels.optimizer_norm(oneWarp, partial.address, norm.address, runs, maxNorm);
@@ -44,14 +44,17 @@ export function globalNorm(x: Tensor, maxNorm: number): Tensor {
   return norm;
 }
 
-/** Flat tensors of one size, f32 but for `copy`; `norm` is what `globalNorm` gives for the gradients, `schedule` what `scheduleOf` gives. */
+/**
+ * Flat tensors of one size, all f32 except `copy`. `norm` is the result of `globalNorm` for the gradients, `schedule`
+ * that of `scheduleOf`.
+ */
 export interface AdamTensors {
   parameters: Tensor;
   gradients: Tensor;
   firstMoment: Tensor;
   secondMoment: Tensor;
   ema: Tensor | null;
-  /** bf16, of CUDA: becomes the parameters. */
+  /** On CUDA: receives the updated parameters as bf16. */
   copy?: Tensor | null;
   norm: Tensor;
   schedule: Tensor;
@@ -61,15 +64,15 @@ export interface AdamUpdate {
   beta1: number;
   beta2: number;
   epsilon: number;
-  /** Added to the gradient, times the parameter. */
+  /** L2 penalty: weightDecay * parameter is added to the gradient. */
   weightDecay: number;
   zeroGradients: boolean;
 }
 
 /**
- * What changes from update to update, f32 [3], computed in double: the rate over the correction of the first moment's bias, the
- * inverse root of the second's, and the share of the weights in the average, 1 - decay. Kernels read it from memory, so that a
- * recorded graph serves every update.
+ * The values that change from update to update, f32 [3], computed in double: the rate divided by the bias correction of
+ * the first moment, the inverse square root of the second's, and the weight of the parameters in the moving average, 1
+ * - decay. Kernels read them from memory, so that one recorded graph serves every update.
  * @param step number of the update, from 1
  */
 export function scheduleOf(
@@ -80,15 +83,15 @@ export function scheduleOf(
   return Float32Array.of(learningRate / (1 - beta1 ** step), 1 / Math.sqrt(1 - beta2 ** step), 1 - emaDecay);
 }
 
-/** beta as the sum of two floats, and 1 - beta: how much a moment keeps, and how much of a new value it takes. */
+/** beta as the sum of two floats, and 1 - beta: the factors of the old moment and of the new value. */
 function momentOf(beta: number): [kept: number, rest: number, share: number] {
   const kept = Math.fround(beta);
   return [kept, beta - kept, 1 - beta];
 }
 
 /**
- * One update in place: clip, decay, Adam (Kingma, Ba 2015, with bias correction), moving average, zeroed gradients. Where the
- * norm is not finite nothing is updated; the gradients are zeroed all the same.
+ * One update in place: clipping, weight decay, Adam (Kingma, Ba 2015, with bias correction), moving average, zeroed
+ * gradients. If the norm is not finite, nothing is updated, but the gradients are still zeroed.
  */
 export function adamStep(state: AdamTensors, update: AdamUpdate): void {
   const { parameters, gradients, firstMoment, secondMoment, ema, copy, norm, schedule } = state;

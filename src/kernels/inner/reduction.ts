@@ -1,4 +1,4 @@
-// Reductions without gradients: what backward rules use, and what reduce.ts gives gradients to.
+// Reductions without gradients, for backward rules and for the ops of reduce.ts.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
@@ -28,7 +28,7 @@ export const reduceCuda = storageModules(
   { flags: [runFlag] },
 );
 
-/** Runs `launch` on x as [outer, reduce, inner]; the axes are brought together first where they lie apart. */
+/** Runs `launch` on x as [outer, reduce, inner]; if the reduced axes are not adjacent, x is permuted first. */
 function reduceAxes(
   x: Tensor,
   axes: readonly number[],
@@ -61,7 +61,7 @@ function lastAxes(x: Tensor, axes: readonly number[]): Tensor {
   return y;
 }
 
-/** scale * sum over `axes` (sorted), which disappear. Sums are f32, stored as `dtype`. */
+/** scale * sum over `axes` (sorted), which are removed. Sums are computed in f32 and stored as `dtype`. */
 export function sumAxes(x: Tensor, axes: readonly number[], scale = 1, dtype = x.dtype): Tensor {
   return reduceAxes(x, axes, dtype, (from, y, outer, reduce, inner) => {
     if (x.device.kind === 'cuda') {

@@ -1,4 +1,4 @@
-// The one strided copy behind permute, slice, pad, concat and broadcast; no gradient of its own.
+// The strided copy that permute, slice, pad, concat and broadcast use. It has no gradient of its own.
 import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { dtypes } from '../../tensor/dtype.ts';
@@ -55,7 +55,7 @@ export function columnsOf(x: Tensor, { offset, count }: { offset: number; count:
   return y;
 }
 
-/** Drops axes of extent 1 and joins neighbours that every operand walks through without a gap; rank at least 1. */
+/** Drops axes of extent 1 and merges neighbouring axes that are contiguous in every operand; the rank is at least 1. */
 export function mergeAxes(
   dims: readonly number[],
   strides: readonly (readonly number[])[],

@@ -1,10 +1,10 @@
-// Weights where they meet activations of another dtype.
+// Weights whose dtype differs from that of the activations.
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkOperands, checkSameDevice } from '../op.ts';
 import { convert } from './conversion.ts';
 
 /**
- * Runs `f` with a weight in the dtype of the activations it meets: the copy that the optimiser keeps, or one made for this
+ * Runs `f` with the weight in the dtype of the activations x: the copy that the optimiser keeps, or one made for this
  * call.
  * @param weight f32, or of x's dtype
  */

@@ -2,7 +2,7 @@
 import { copyOfList, either, kinds, listOf } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 
-/** Padding and strides beyond this are mistakes, and kernels count pixels in int32. */
+/** Limit on padding and strides: larger ones are mistakes, and kernels count pixels in int32. */
 const LARGEST = 2 ** 28;
 
 /** One number or [vertical, horizontal]. */

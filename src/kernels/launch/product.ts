@@ -1,5 +1,5 @@
-// Launching products on CUDA (product.cuh): how to multiply follows from the operands' dtype and the device's precision, the
-// tile and the number of partial sums from the shape alone.
+// Launches of matrix products on CUDA (product.cuh). The precision follows from the dtype of the operands and the
+// setting of the device; the tile and the number of partial sums follow from the shape alone.
 import type { Precision } from '../../device/device.ts';
 import {
   type CudaLaunchers,
@@ -11,20 +11,20 @@ import {
 import { dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
-/** Edge of the piece of C that a block makes: of the exact product, and of the two on tensor cores. */
+/** Edge of the tile of C that a block computes: for the exact product, and for the two products on tensor cores. */
 const EXACT_TILE = 32;
 const SMALL_TILE = 64;
 const LARGE_TILE = 128;
 
-/** Blocks that keep every multiprocessor of a large card busy. */
+/** Number of blocks that keeps every multiprocessor of a large GPU busy. */
 const FULL_CARD = 128;
-/** Terms that a partial sum adds at least, and the most partial sums. */
+/** The fewest terms of a partial sum, and the most partial sums. */
 const LEAST_RUN = 1024;
 const MOST_PARTS = 64;
-/** STAGES times two TILE_BYTES of tensor_tile.cuh, by rows of the tile. */
+/** Bytes of shared memory per row of the tile: STAGES times two TILE_BYTES of tensor_tile.cuh, divided by the rows. */
 const SHARED_PER_ROW = 3 * 2 * 80;
 
-/** The builds of one .cu file that includes product.cuh, by the way to multiply and the tile. */
+/** The builds of one .cu file that includes product.cuh, by precision and tile. */
 export type ProductModules<Names extends string = string> = Readonly<
   Record<Precision, readonly { tile: number; module: CudaModule<Names> }[]>
 >;
@@ -39,7 +39,7 @@ export function productModules<Names extends string>(
     module: cudaModule(path, kernels, {
       flags: [`-DTILE=${tile}`, ...flags],
       variant: `${precision}.${tile}`,
-      // Beside bf16, products of f32 tensors are exact.
+      // On a device with bf16 activations, products of f32 tensors are exact.
       precisions: precision === 'fp32' ? ['fp32', 'bf16'] : [precision],
     }),
   });
@@ -51,7 +51,7 @@ export function productModules<Names extends string>(
   };
 }
 
-/** C = A B of that shape; the batch counts matrices. */
+/** The shape of C = A B, for `batches` pairs of matrices. */
 export interface ProductShape {
   rows: number;
   columns: number;
@@ -69,8 +69,8 @@ export interface ProductLaunch<Names extends string> {
 
 /**
  * Kernels and grid for a product of `operand` with another of its dtype.
- * @param split whether the terms may be cut into partial sums, which the caller adds up: for products of many terms that
- * make few tiles
+ * @param split whether the terms may be split into partial sums, which the caller adds: for products with many terms
+ * and few tiles
  */
 export function productLaunchOf<Names extends string>(
   modules: ProductModules<Names>,
@@ -102,7 +102,7 @@ export function productLaunchOf<Names extends string>(
   };
 }
 
-/** Whether x can be read in pieces of 16 bytes along an axis of that extent. */
+/** Whether x can be read in chunks of 16 bytes along an axis of that extent. */
 export function inChunks(x: Tensor, extent: number): boolean {
   return x.address % 16 === 0 && (extent * dtypes[x.dtype].bytes) % 16 === 0;
 }

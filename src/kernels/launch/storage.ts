@@ -1,5 +1,5 @@
-// Which build of a .cu file serves a tensor: one for each dtype that activations may have. On CUDA an op that says so takes
-// f32 and bf16; on the CPU bf16 is for storage only.
+// Chooses the build of a .cu file for a tensor: there is one for each dtype of activations. On CUDA, ops whose docs say
+// so take f32 and bf16; on the CPU bf16 is for storage only.
 import type { Device } from '../../device/device.ts';
 import { type CudaLaunchers, type CudaModule, cudaModule, type Signature } from '../../device/module.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

@@ -1,6 +1,6 @@
-// What tables by value are made of: `words` of common.cuh.
+// The 32-bit words of tables that are passed by value: see `words` in common.cuh.
 
-/** An address as two words, the lower first. */
+/** An address as two words, the low word first. */
 export function halvesOf(address: number): [number, number] {
   return [address % 2 ** 32, Math.floor(address / 2 ** 32)];
 }
@@ -10,12 +10,12 @@ export function bitsOf(value: number): number {
   return new Uint32Array(Float32Array.of(value).buffer)[0];
 }
 
-/** As many words as the table has. */
+/** The words, padded with zeros to the length of the table. */
 export function padded(words: readonly number[], length: number): number[] {
   return [...words, ...new Array<number>(length - words.length).fill(0)];
 }
 
-/** Those of each launch, where a table holds `most`. */
+/** The entries of each launch, if a table holds at most `most` of them. */
 export function inPieces<Entry>(entries: readonly Entry[], most: number): Entry[][] {
   return Array.from({ length: Math.ceil(entries.length / most) }, (_, i) => entries.slice(i * most, (i + 1) * most));
 }

@@ -1,5 +1,5 @@
-// The package's tables of measured rates, one for each instruction set. `rectiflow tune --out src/kernels/tuning/X.json` measures
-// one again. NEON uses the table of 128-bit vectors, which was measured with SSE.
+// The package's tables of measured rates, one per instruction set. `rectiflow tune --out src/kernels/tuning/X.json`
+// measures a table again. NEON uses the table for 128-bit vectors, which was measured with SSE.
 import { sourceUrl } from '../../device/source.ts';
 import { readText } from '../../device/texts.ts';
 import { requireTuning, type Tuning } from './table.ts';
@@ -7,7 +7,7 @@ import { requireTuning, type Tuning } from './table.ts';
 export const instructionSets = ['avx512', 'avx2', 'simd128', 'wasm'] as const;
 export type InstructionSet = (typeof instructionSets)[number];
 
-/** The value of a JSON file of this folder: in a bundle it is one of the texts that the bundle holds. */
+/** The value of a JSON file in this folder. A bundle contains the text of the file. */
 export function readTable<Value>(name: string, check: (path: string, value: unknown) => Value): Value {
   const path = `kernels/tuning/${name}.json`;
   return check(path, JSON.parse(readText(sourceUrl(path))));

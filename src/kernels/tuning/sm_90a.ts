@@ -1,20 +1,20 @@
-// What a card of sm_90a is assumed to reach with each tile of conv/hopper.cu, and the tiles that were measured. The assumptions
-// are computed from the data sheet of an H200; nothing was measured for them.
+// The assumed performance of each tile of conv/hopper.cu on sm_90a, and the tiles that were measured. The assumptions
+// are computed from the data sheet of an H200, not measured.
 import { kind, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { readTable } from './index.ts';
 
 export const hopperTuning = {
   multiprocessors: 132,
-  /** Operations of a multiprocessor, a microsecond. */
+  /** Operations per microsecond of one multiprocessor. */
   rate: 5.98e6,
-  /** Bytes a microsecond, of the whole card. */
+  /** Memory bandwidth of the whole GPU, in bytes per microsecond. */
   bandwidth: 4.3e6,
-  /** Microseconds in which a tile's sums are written; the next one's operands come meanwhile. */
+  /** Microseconds to write the sums of a tile; the operands of the next tile are copied meanwhile. */
   writing: 1.5,
   /**
-   * `together`: how many warpgroups share a tile; 1: each has its own, and they take turns. `efficiency`: how much of the
-   * multiprocessor's peak a tile reaches: a step of a small one has too few products for its bytes.
+   * `together`: how many warpgroups share a tile; 1: each has its own, and they take turns. `efficiency`: the fraction
+   * of peak that a tile reaches, which is lower for small tiles, because a step has few operations per byte.
    */
   tiles: [
     { rows: 128, columns: 64, together: 2, efficiency: 0.6 },
@@ -25,12 +25,15 @@ export const hopperTuning = {
   ],
 } as const;
 
-/** What a sweep on a card found to be fastest: names of tiles, by the convolution's table (keyOf in conv/hopper.ts). */
+/**
+ * The fastest tiles that a sweep on a GPU measured: names of tiles by the table of the convolution (keyOf in
+ * conv/hopper.ts).
+ */
 export interface MeasuredTiles {
   origin?: { card: string; created: string };
   forward: Readonly<Record<string, string>>;
   input: Readonly<Record<string, string>>;
-  /** For weight gradients that are computed in one launch, by all their tables: tile, and steps of a partial sum. */
+  /** For the weight gradients of one launch, by all their tables: the tile, and the steps of a partial sum. */
   weight: Readonly<Record<string, { tile: string; run: number }>>;
 }
 
@@ -39,7 +42,7 @@ const cut = kind('a tile and a run', (v) => {
   return kinds.text.accepts(tile) && kinds.count.accepts(run);
 });
 
-/** The tiles that a file of `npm run gpu:sweep` holds. @throws FileError naming what is wrong with it */
+/** The tiles in a file of `npm run gpu:sweep`. @throws FileError naming what is wrong with it */
 export function requireMeasuredTiles(path: string, value: unknown): MeasuredTiles {
   for (const [pass, { expected, accepts }] of Object.entries({ forward: kinds.text, input: kinds.text, weight: cut })) {
     const tiles = (value as Record<string, unknown> | null)?.[pass];
@@ -54,7 +57,7 @@ export function requireMeasuredTiles(path: string, value: unknown): MeasuredTile
 
 let read: MeasuredTiles | undefined;
 
-/** The package's measured tiles, of which there are none yet: no card was swept. The file is read once. */
+/** The package's measured tiles. There are none yet, because no sweep was run. The file is read once. */
 export function measuredTiles(): MeasuredTiles {
   read ??= readTable('sm_90a_measured', requireMeasuredTiles);
   return read;

@@ -1,5 +1,5 @@
-// A table of measured rates of the convolution algorithms, and the check that every table passes: those of the package and a
-// user's. It is written out by hand because zod would otherwise become part of every bundle that computes.
+// A table of measured rates of the convolution algorithms, and the check of every table, from the package or from a
+// user. The check is written by hand, because zod would otherwise become part of every bundle.
 import { describeValue, type Kind, kind } from '../../arguments.ts';
 import { FileError, formatShape } from '../../errors.ts';
 
@@ -12,9 +12,9 @@ export type ConvPass = (typeof convPasses)[number];
 
 /** Rates on a grid of shapes, in GFLOP/s of the direct sum's operations. */
 export interface Tuning {
-  /** Numbers of 4 x 4 output tiles of a batch, ascending. */
+  /** Numbers of 4 x 4 output tiles in a batch, ascending. */
   tiles: readonly number[];
-  /** Numbers of channels, ascending, of the input as of the output. */
+  /** Numbers of channels, ascending, for input and output. */
   channels: readonly number[];
   /** [tiles][Cin][Cout] */
   rates: Readonly<Record<ConvPass, Readonly<Record<Algorithm, readonly (readonly (readonly number[])[])[]>>>>;
@@ -31,7 +31,7 @@ const axis = kind(
     v.every((item, i) => Number.isFinite(item) && item > (i === 0 ? 0 : v[i - 1])),
 );
 
-/** An object of exactly these keys. */
+/** An object with exactly these keys. */
 function recordOf(keys: readonly string[]): Kind {
   return kind(
     `an object of ${keys.join(', ')}`,
@@ -43,7 +43,7 @@ function recordOf(keys: readonly string[]): Kind {
   );
 }
 
-/** What is wrong with a table; undefined where nothing is. Other keys than those of a Tuning are ignored. */
+/** Describes what is wrong with a table; undefined if nothing is. Keys other than those of a Tuning are ignored. */
 export function findTuningFault(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return `expected an object, got ${describeValue(value)}`;
   const { tiles, channels, rates } = value as Tuning;
@@ -73,13 +73,13 @@ function findRatesFault(value: unknown, shape: readonly number[]): string | unde
 
 type NestedRates = readonly (readonly (readonly unknown[])[])[];
 
-/** Whether lists are nested to that shape. A list may have holes, which `every` alone would skip. */
+/** Whether lists are nested in that shape. A list may have holes, which `every` alone would skip. */
 function hasShape(value: unknown, [length, ...inner]: readonly number[]): value is NestedRates {
   if (length === undefined) return !Array.isArray(value);
   return Array.isArray(value) && value.length === length && Array.from(value).every((item) => hasShape(item, inner));
 }
 
-/** The table that a file holds. @throws FileError naming what is wrong with it */
+/** The table in a file. @throws FileError naming what is wrong with it */
 export function requireTuning(path: string, value: unknown): Tuning {
   const fault = findTuningFault(value);
   if (fault !== undefined) throw new FileError(path, `is not a table of \`rectiflow tune\`: ${fault}`);
