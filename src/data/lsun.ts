@@ -21,12 +21,12 @@ export interface LsunOptions extends DecodeOptions {
 const lsunOptions: OptionKinds<LsunOptions> = { ...decodeOptions, part: partKind, category: kinds.text };
 
 /**
- * Opens a category below `root`, whose val database is the held-out part, or `root` itself if it is a database. A
- * single database is split by the hashes of its keys.
+ * Opens a category below `root`, whose val database is the held-out part, or `root` itself if it is a database. If only
+ * one database exists, it serves both parts: the hash of each key decides its part, see split.ts.
  * @throws FileError if there is no such database or it is damaged; loading throws one if more images than tolerated are
  * unreadable; RectiflowError if sharp is not installed
  */
-export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset & Disposable> {
+export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset> {
   checkArgument('openLsun', 'root', root, kinds.path);
   const checked = checkOptions('openLsun', options, lsunOptions, ['part', 'size', 'channels']);
   const { part, category, ...decoding } = checked;

@@ -1,5 +1,5 @@
 // Names of files that operating systems, file managers and notebooks add to a user's folders. They are not data,
-// whatever their extension.
+// whatever their extension: readers of folders and archives skip them.
 //
 // ._0.jpg, .DS_Store, __MACOSX       macOS, in archives and on non-Apple disks
 // .thumbnails, .ipynb_checkpoints    file managers and Jupyter

@@ -5,6 +5,7 @@ import type { DropoutState } from './layers.ts';
 import type { Module } from './module.ts';
 
 export interface Block<X extends Tensor | Tensor[]> extends Module {
+  /** @param activated the time embedding after its activation, [N, C]; absent if the network has none */
   forward(x: X, activated?: Tensor): Tensor;
 }
 

@@ -26,8 +26,7 @@ import {
   type ReportedFlow,
   samplers,
 } from './measure.ts';
-import type { ReportFigures, StageFigures } from './page.ts';
-import { reportPage } from './page.ts';
+import { type ReportFigures, reportPage, type StageFigures } from './page.ts';
 
 export type { ReportedFlow } from './measure.ts';
 export type { ReportFigures, StageFigures } from './page.ts';
@@ -108,6 +107,7 @@ export async function reportFlows(
     ...provenance(),
     created: new Date().toISOString(),
     device: device.description,
+    // No pair was made from this seed, so no flow has been trained on these starts.
     seed: config.seed + 1,
     samples,
     features: judge?.network.name,

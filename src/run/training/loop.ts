@@ -12,7 +12,9 @@ interface LoopOptions extends UpdateOptions {
   /** First step, and the step at which to stop, exclusive. */
   from: number;
   total: number;
+  /** Ends the loop before the next step, or drops the step that is running. */
   signal?: AbortSignal;
+  /** Called after each update; the loop waits for its promise, so that records are written in order. */
   onStep?: (step: TrainingStep) => void | Promise<void>;
 }
 
