@@ -118,9 +118,9 @@ const hidden: Record<string, (t: Tensor) => unknown> = {
     },
   }),
   'a Promise at result.later': (t) => ({ later: Promise.resolve(t) }),
-  'an object of WeakMap at result.kept': (t) => ({ kept: new WeakMap([[t, t]]) }),
-  'an object of WeakSet at result.kept': (t) => ({ kept: new WeakSet([t]) }),
-  'an object of WeakRef at result.kept': (t) => ({ kept: new WeakRef(t) }),
+  'an instance of WeakMap at result.kept': (t) => ({ kept: new WeakMap([[t, t]]) }),
+  'an instance of WeakSet at result.kept': (t) => ({ kept: new WeakSet([t]) }),
+  'an instance of WeakRef at result.kept': (t) => ({ kept: new WeakRef(t) }),
   'a Generator at result.pieces': (t) => ({
     pieces: (function* () {
       yield t;
@@ -134,8 +134,8 @@ const hidden: Record<string, (t: Tensor) => unknown> = {
   'an Array Iterator at result.pieces': (t) => ({ pieces: array(t) }),
   'a Map Iterator at result.pieces': (t) => ({ pieces: new Map([[1, t]]).values() }),
   'a Proxy at result': (t) => new Proxy({}, { get: () => t }),
-  'the private fields of an object of Sealed at result.box': (t) => ({ box: new Sealed(t) }),
-  'the private fields of an object of SealedBelow at result.box': (t) => ({ box: new SealedBelow(t) }),
+  'the private fields of an instance of Sealed at result.box': (t) => ({ box: new Sealed(t) }),
+  'the private fields of an instance of SealedBelow at result.box': (t) => ({ box: new SealedBelow(t) }),
   'a function at result.values()[0]': (t) => new Map([['x', () => t]]),
   'a function at result.keys()[0]': (t) => new Map([[() => t, 'x']]),
   'a function at result.values()[1]': (t) => new Set([1, () => t]),
@@ -215,7 +215,7 @@ describe('scope() refuses', () => {
 
   it.each(translated)('private fields as compilers translate them: %s', (Translated) => {
     expect(() => scope(() => [tensor([1]).size, new Translated()])).toThrow(
-      /got the private fields of an object of Box at result\[1\]/,
+      /got the private fields of an instance of Box at result\[1\]/,
     );
   });
 

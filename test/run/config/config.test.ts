@@ -193,8 +193,8 @@ describe('overrides as a nested object', () => {
     [{ model: null }, 'model is a table; name one of its keys: name, ema_rate, '],
     [{ data: { centered: 'yes' } }, 'data.centered: expected true or false; got "yes"'],
     [{ model: { ch_mult: [1, 'x'] } }, 'model.ch_mult.1: expected a number; got "x"'],
-    [{ model: new Map() }, 'model: expected plain values, got an object of Map'],
-    [new Map(), 'expected plain values, got an object of Map'],
+    [{ model: new Map() }, 'model: expected plain values, got an instance of Map'],
+    [new Map(), 'expected plain values, got an instance of Map'],
     [JSON.parse('{"__proto__": {"seed": 1}}'), 'unknown key __proto__'],
   ])('%o are refused as --config.KEY is', async (overrides, message, path, text) => {
     const error = await loadConfig('digits', overrides as ConfigOverrides).catch((caught: unknown) => caught);
@@ -208,7 +208,7 @@ describe('overrides as a nested object', () => {
   it('name every fault in one error', async () => {
     const wrong = { model: { nff: 1 }, optim: { lr: 0 } } as ConfigOverrides;
     await expect(loadConfig('digits', wrong)).rejects.toThrow(
-      'the configuration digits with the overrides of loadConfig is wrong:\n' +
+      'invalid configuration digits with the overrides of loadConfig:\n' +
         '  unknown key model.nff; did you mean model.nf?\n' +
         '  optim.lr: expected a number above 0, at most 1e+30; got 0',
     );
