@@ -18,10 +18,14 @@ export const LOSSES_KEPT = 128;
 
 /** The loss of one step of an optimiser, in its device's memory. It holds no tensor and needs no dispose. */
 export class StepLoss {
-  readonly #read: () => number;
+  // Fields that scope() can look into: a handle may be what a scope returns.
+  private readonly ring: LossRing;
+  private readonly step: number;
 
-  constructor(read: () => number) {
-    this.#read = read;
+  /** Made by `Adam.minimize`. @internal */
+  constructor(ring: LossRing, step: number) {
+    this.ring = ring;
+    this.step = step;
   }
 
   /**
@@ -30,7 +34,7 @@ export class StepLoss {
    * optimiser is disposed; RecordingError while work is recorded
    */
   item(): number {
-    return this.#read();
+    return this.ring.read(this.step);
   }
 }
 
@@ -53,10 +57,11 @@ export class LossRing {
       const device = checkOperands('Adam.minimize', [this.values, value]);
       device.copy(this.values.address + 4 * place, value.address, 4);
     });
-    return new StepLoss(() => this.read(number));
+    return new StepLoss(this, number);
   }
 
-  private read(number: number): number {
+  /** The loss of a step by its number. @throws ValueError for one that has been overwritten */
+  read(number: number): number {
     const later = this.count - 1 - number;
     if (later >= LOSSES_KEPT)
       throw new ValueError(

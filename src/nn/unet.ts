@@ -288,7 +288,7 @@ export class UNet extends Module {
     return activate(time2.forward(activate(first, nonlinearity)), nonlinearity);
   }
 
-  /** [N]: the labels, or the noise scales whose indices are the labels rounded down. */
+  /** The labels [N], or the noise scales [N] whose indices are the labels rounded down. */
   private sigmas(labels: Tensor): Tensor {
     if (this.fourier) return labels;
     const { sigmaMin, sigmaMax, numScales } = this.options;

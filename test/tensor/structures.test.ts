@@ -1,8 +1,8 @@
 // cpu: in which structures scope() and keep() find tensors, and which ones they refuse by name
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
-import { ArgumentError, keep, mul, openDevice, openScope, scope, type Tensor, tensor } from '../../src/index.ts';
-import { MLP } from '../../src/nn/index.ts';
+import { ArgumentError, keep, mul, openDevice, openScope, scope, sum, type Tensor, tensor } from '../../src/index.ts';
+import { Adam, MLP } from '../../src/nn/index.ts';
 
 let device: Device;
 beforeAll(async () => {
@@ -240,6 +240,14 @@ describe('scope() takes what it cannot look into', () => {
     });
     expect(kept().item()).toBe(5);
     kept().dispose();
+  });
+
+  it('returns the handle of an update, with the tensors of the step to free', () => {
+    using network = new MLP([2, 3, 1]);
+    const optimizer = new Adam(network);
+    const loss = scope(() => optimizer.minimize(() => sum(network.forward(mul(tensor([[1, 2]]), 2)))));
+    expect(Number.isFinite(loss.item())).toBe(true);
+    optimizer.dispose();
   });
 
   it('such as a module, whose parameters are its own', () => {
