@@ -154,7 +154,7 @@ describe('refusals', () => {
     [
       ['train', '--config', 'base', '--workdir', 'w', '--config.data.root_path', 'no'],
       1,
-      /no: there is no such folder; it is to hold data_batch_1/,
+      /no: there is no such folder; it must contain data_batch_1/,
     ],
     [['train', '--config', 'digits', '--workdir', 'text.safetensors/w'], 1, /cannot make the folder/],
     [['train', '--config', 'digits', '--workdir', 'w', '--threads', '0'], 2, /--threads expects a whole number/],

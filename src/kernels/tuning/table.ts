@@ -65,7 +65,7 @@ export function findTuningFault(value: unknown): string | undefined {
 }
 
 function findRatesFault(value: unknown, shape: readonly number[]): string | undefined {
-  if (!hasShape(value, shape)) return `is not of shape ${formatShape(shape)}`;
+  if (!hasShape(value, shape)) return `does not have shape ${formatShape(shape)}`;
   const rates = value.flat(2);
   const wrong = rates.findIndex((rate) => !Number.isFinite(rate) || (rate as number) < 0);
   return wrong < 0 ? undefined : `holds ${describeValue(rates[wrong])}, which is not a rate`;

@@ -176,7 +176,7 @@ export const configSchema = table({
     folder: free(
       z
         .string()
-        .regex(/^(?!\.)[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . - and no dot at its beginning')
+        .regex(/^(?!\.)[\w.-]+$/, 'expected the name of a folder: letters, digits, _ . - without a leading dot')
         .refine(
           (name) => !runFolders.includes(name),
           `expected another name than ${runFolders.join(', ')}, which training writes`,

@@ -45,7 +45,7 @@ test('refuses a file that is damaged, of another shape or not a table, and says 
       JSON.stringify({ tiles, channels, rates: { ...rates, forward: {} } }),
       /rates\.forward: expected an object of direct, winograd2, winograd4/,
     ],
-    [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct is not of shape/],
+    [withDirect((rates) => rates.with(0, [[1]])), /rates\.forward\.direct does not have shape/],
     [
       withDirect((rates) => rates.map((rows) => rows.map((row) => row.with(1, -1)))),
       /direct holds -1, which is not a rate/,
