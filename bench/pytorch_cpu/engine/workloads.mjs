@@ -51,7 +51,12 @@ export function sampling(device, { config, batch, steps }) {
 
 /** One layer, forward without a graph or backward alone; the gradients are those of input, weight and bias. */
 export function layer(device, { shape, batch, backward }) {
-  const { operands, run } = scope(() => keep(layers[shape.op](shape, batch, device)));
+  let run;
+  const operands = scope(() => {
+    const made = layers[shape.op](shape, batch, device);
+    run = made.run;
+    return keep(made.operands);
+  });
   const once = () => scope(() => noGrad(() => run(...operands)));
   const cotangent = scope(() => keep(once()));
   return {

@@ -91,7 +91,7 @@ describe('strict', () => {
     const { model: partial } = await loadModel(path, config, { device, weights: 'raw', partial: true, onNotice });
     expect(notices).toEqual([
       `${path} fits only in part: 1 missing: all_modules.1.weight; 1 unknown: all_modules.99.weight; ` +
-        '1 of another shape: all_modules.2.bias is [3], expected [64]',
+        '1 with a different shape: all_modules.2.bias is [3], expected [64]',
     ]);
     partial.dispose();
   });

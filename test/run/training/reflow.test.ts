@@ -59,7 +59,7 @@ describe('pairs of a flow', () => {
 
   it('are never overwritten', async () => {
     const again = generatePairs(await config({ seed: 3 }), { device });
-    await expect(again).rejects.toThrow(/z0\.npy: is there already; give another --config\.seed/);
+    await expect(again).rejects.toThrow(/z0\.npy: exists already; use another --config\.seed/);
   });
 
   it('do not depend on the batch size', async () => {
