@@ -78,7 +78,7 @@ export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
 export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
-export { crossEntropy, type LossOptions, logSoftmax, type Reduction, softmax } from './kernels/softmax.ts';
+export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

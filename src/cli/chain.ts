@@ -12,7 +12,7 @@ import type { Command, Option, Parsed } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
 import { say } from './screen.ts';
-import { configOf, deviceOf, requireKeys, runOptions, TrainingDisplay } from './shared.ts';
+import { configOf, deviceOf, requireKeys, TrainingDisplay, workOptions } from './shared.ts';
 
 /** Keys that a report reads whatever the sampler is: its tables always have an RK45 column. */
 export const reportKeys = ['sampling.ode_tol'];
@@ -23,7 +23,7 @@ export const chainCommand: Command = {
   name: 'chain',
   details: 'Its stages are flow, pairs, reflow, distillation and report; the keys chain.* set them up.',
   overrides: 'all',
-  options: { ...runOptions, price: priceOption },
+  options: { ...workOptions, price: priceOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
     if (parsed.has('price') && !parsed.has('dry-run'))
@@ -40,7 +40,7 @@ export const estimateCommand: Command = {
   name: 'estimate',
   details: 'The figures come from a short measurement on this machine.',
   overrides: 'all',
-  options: { config: runOptions.config, price: priceOption, device: runOptions.device, threads: runOptions.threads },
+  options: { config: workOptions.config, price: priceOption, device: workOptions.device, threads: workOptions.threads },
   async run(parsed) {
     const config = await configOf(parsed, reportKeys);
     return printEstimate(config, await deviceOf(parsed, config), parsed);

@@ -16,8 +16,8 @@ import {
   note,
   partialOption,
   requireKeys,
-  runOptions,
   showPlan,
+  workOptions,
 } from './shared.ts';
 
 const kinds = {
@@ -36,7 +36,7 @@ export const evalCommand: Command = {
   details: 'The snapshots are those from eval.begin_ckpt to eval.end_ckpt.',
   overrides: 'all',
   options: {
-    ...runOptions,
+    ...workOptions,
     checkpoint: { value: 'FILE', help: 'evaluate this checkpoint instead of the snapshots in the work directory' },
     partial: partialOption,
     watch: { help: 'also wait for the snapshots that training writes, up to eval.end_ckpt; best.json names the best' },

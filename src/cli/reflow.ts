@@ -7,14 +7,14 @@ import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
-import { configOf, deviceOf, note, partialOption, requireKeys, runOptions, showPlan } from './shared.ts';
+import { configOf, deviceOf, note, partialOption, requireKeys, showPlan, workOptions } from './shared.ts';
 import { runTraining } from './training.ts';
 
 export const reflowCommand: Command = {
   name: 'reflow',
   details: 'reflow.reflow_type says whether it generates pairs or trains a flow or a one-step generator on them.',
   overrides: 'all',
-  options: { ...runOptions, partial: partialOption },
+  options: { ...workOptions, partial: partialOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const config = await configOf(parsed);

@@ -69,7 +69,7 @@ function checkDevice(parsed: Parsed): void {
 export const configHelp = 'name of a configuration (see rectiflow doctor), or a .json, .ts or .js file';
 
 /** Options that the modes of the official program share. */
-export const runOptions: Record<string, Option> = {
+export const workOptions: Record<string, Option> = {
   config: { value: 'CONFIG', help: `${configHelp}; required` },
   workdir: { value: 'DIR', help: 'folder of the run; required' },
   eval_folder: { value: 'NAME', help: 'subfolder for evaluations; default eval', key: 'eval.folder' },

@@ -1,14 +1,14 @@
 // The command `train`: trains a 1-rectified flow.
 import { train } from '../run/training/train.ts';
 import type { Command } from './arguments.ts';
-import { configOf, deviceOf, requireKeys, runOptions, showPlan } from './shared.ts';
+import { configOf, deviceOf, requireKeys, showPlan, workOptions } from './shared.ts';
 import { runTraining } from './training.ts';
 
 export const trainCommand: Command = {
   name: 'train',
   details: 'Resumes if the work directory holds a run.',
   overrides: 'all',
-  options: runOptions,
+  options: workOptions,
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const config = await configOf(parsed);

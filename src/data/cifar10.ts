@@ -18,7 +18,7 @@ import { type DownloadFileOptions, downloadFile, downloadFileOptions } from '../
 import { readWhole } from '../io/file.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
-import { kindOf, Listing, lacking } from './listing.ts';
+import { describeLack, kindOf, Listing } from './listing.ts';
 
 export interface Cifar10 {
   dataset: ImageDataset;
@@ -46,7 +46,7 @@ export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...ex
   if (!found)
     throw new FileError(
       root,
-      `${(await kindOf(root)) === 'file' ? 'holds none of' : await lacking(root)} ${names.map((name) => `${name}.bin`).join(', ')}, in itself or in cifar-10-batches-bin, ` +
+      `${(await kindOf(root)) === 'file' ? 'holds none of' : await describeLack(root)} ${names.map((name) => `${name}.bin`).join(', ')}, in itself or in cifar-10-batches-bin, ` +
         `or the same pickled (without .bin, cifar-10-batches-py), or ${archives.join(' or ')}; ` +
         'use --config.data.root_path to give another folder or an archive; without it CIFAR-10 is downloaded',
     );

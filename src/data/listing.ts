@@ -66,7 +66,7 @@ export async function kindOf(path: string): Promise<'file' | 'folder' | 'other'>
 }
 
 /** The beginning of an error message that continues with the names of the files that were looked for. */
-export async function lacking(path: string): Promise<string> {
+export async function describeLack(path: string): Promise<string> {
   const kind = await kindOf(path);
   if (kind === 'folder') return 'holds none of';
   return kind === 'file' ? 'is a file; its folder must contain' : 'there is no such folder; it must contain';

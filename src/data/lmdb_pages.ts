@@ -81,11 +81,11 @@ export async function lmdbEntries(file: ReadableFile): Promise<LmdbEntries> {
   const meta = await readMeta(file);
   if (meta.depth > 0 && meta.depth <= MAX_DEPTH) return new Walk(file, meta).entries();
   if (meta.depth > 0 || meta.root !== NO_PAGE || meta.entries !== 0)
-    throw damaged(file, `has a tree of depth ${meta.depth} with ${meta.entries} entries`);
+    throw damageError(file, `has a tree of depth ${meta.depth} with ${meta.entries} entries`);
   return new LmdbEntries(meta.pageSize);
 }
 
-function damaged(file: ReadableFile, detail: string): FileError {
+function damageError(file: ReadableFile, detail: string): FileError {
   return new FileError(file.path, `is a damaged LMDB database: it ${detail}`);
 }
 
@@ -93,7 +93,7 @@ async function readMeta(file: ReadableFile): Promise<Meta> {
   const first = await metaAt(file, 0);
   const second = await metaAt(file, first.pageSize);
   if (second.pageSize !== first.pageSize)
-    throw damaged(file, `has two page sizes, ${first.pageSize} and ${second.pageSize}`);
+    throw damageError(file, `has two page sizes, ${first.pageSize} and ${second.pageSize}`);
   const meta = first.transaction < second.transaction ? second : first;
   if (meta.flags !== 0)
     throw new FileError(
@@ -124,7 +124,7 @@ async function metaAt(file: ReadableFile, position: number): Promise<Meta> {
     );
   const pageSize = view.getUint32(PAGE_HEADER + 24, true);
   if (pageSize < 512 || pageSize > 65536 || (pageSize & (pageSize - 1)) !== 0)
-    throw damaged(file, `has a page size of ${pageSize}`);
+    throw damageError(file, `has a page size of ${pageSize}`);
   return {
     pageSize,
     flags: view.getUint16(PAGE_HEADER + 76, true),
@@ -152,17 +152,18 @@ class Walk {
   async entries(): Promise<LmdbEntries> {
     const { file, meta, found } = this;
     await this.visit(meta.root, 1);
-    if (found.count !== meta.entries) throw damaged(file, `declares ${meta.entries} entries but has ${found.count}`);
+    if (found.count !== meta.entries)
+      throw damageError(file, `declares ${meta.entries} entries but has ${found.count}`);
     return found;
   }
 
   private async visit(page: number, level: number): Promise<void> {
     const { file, meta } = this;
     const { pageSize, lastPage, depth } = meta;
-    const fail = (detail: string) => damaged(file, `${detail} in page ${page}`);
+    const fail = (detail: string) => damageError(file, `${detail} in page ${page}`);
     // More visits than pages: some page has two parents, or is its own ancestor.
     if (++this.pages > lastPage) throw fail('has a loop');
-    if (page < 2 || page > lastPage) throw damaged(file, `refers to page ${page}, its last is ${lastPage}`);
+    if (page < 2 || page > lastPage) throw damageError(file, `refers to page ${page}, its last is ${lastPage}`);
     const view = viewOf(await readRange(file, page * pageSize, pageSize));
     const type = view.getUint16(10, true) & TYPES;
     const lower = view.getUint16(12, true);

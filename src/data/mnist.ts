@@ -16,7 +16,7 @@ import {
 } from '../io/archives/unpack.ts';
 import { readWhole } from '../io/file.ts';
 import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
-import { Listing, lacking } from './listing.ts';
+import { describeLack, Listing } from './listing.ts';
 
 const MAX_BYTES = 2 ** 30;
 const UNSIGNED_BYTE = 8;
@@ -53,7 +53,7 @@ export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...ex
   }
   throw new FileError(
     folder,
-    `${await lacking(folder)} ${imageNames.join(', ')}, in itself or in ${folders.slice(1).join(', ')}; ` +
+    `${await describeLack(folder)} ${imageNames.join(', ')}, in itself or in ${folders.slice(1).join(', ')}; ` +
       `use --config.data.root_path to give ${others.length > 0 ? `another, such as ${others.join(' or ')}` : 'the folder'}`,
   );
 }

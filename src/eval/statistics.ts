@@ -9,7 +9,7 @@
 // read.
 import { checkArgument, checkOptions, isWhole, kinds } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
-import { isFloating } from '../io/array.ts';
+import { isFloatingArray } from '../io/array.ts';
 import { type ArrayFile, readNpz, toFloat32, writeNpz } from '../io/index.ts';
 import { npzNames } from '../io/numpy/npz.ts';
 import type { FeatureRows } from './features.ts';
@@ -120,7 +120,7 @@ function gaussianIn(path: string, mu: ArrayFile, sigma: ArrayFile, count: ArrayF
 }
 
 function floatsIn(path: string, name: string, array: ArrayFile): Float32Array | Float64Array {
-  if (!isFloating(array.dtype))
+  if (!isFloatingArray(array.dtype))
     throw new FileError(path, `${name} is ${array.dtype}, expected float32, float64 or float16`);
   return array.data instanceof Float64Array ? array.data : toFloat32(array);
 }

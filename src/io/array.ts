@@ -140,7 +140,7 @@ export function toFloat32(array: ArrayFile): Float32Array {
 }
 
 /** Returns whether a dtype is floating-point. */
-export function isFloating(dtype: ArrayDtype): boolean {
+export function isFloatingArray(dtype: ArrayDtype): boolean {
   return ['f16', 'bf16', 'f32', 'f64'].includes(dtype);
 }
 

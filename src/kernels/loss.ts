@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { neg } from './elementwise.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
-import { type LossOptions, lossOptions, type Reduction } from './softmax.ts';
+import { type Reduction, type ReductionOptions, reductionOptions } from './softmax.ts';
 
 export const lossKernels = kernelModule('kernels/loss.c', {
   loss_squares_scratch: 'i32 -> count',
@@ -45,7 +45,7 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
 });
 
 /** (prediction - target)^2 of two tensors of the same shape: the mean over all elements, the sum, or every element. */
-export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+export function mse(prediction: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
   const device = checkOperands('mse', [prediction, target]);
   if (!sameShape(prediction.shape, target.shape))
     throw new ShapeError(
@@ -53,7 +53,7 @@ export function mse(prediction: Tensor, target: Tensor, options: LossOptions = {
       'tensors of the same shape',
       `${formatShape(prediction.shape)} and ${formatShape(target.shape)}`,
     );
-  const { reduction = 'mean' } = checkOptions('mse', options, lossOptions);
+  const { reduction = 'mean' } = checkOptions('mse', options, reductionOptions);
   const { size } = prediction;
   const scale = reduction === 'mean' ? 1 / size : 1;
   const y = allocate(reduction === 'none' ? prediction.shape : [], { device });

@@ -123,12 +123,12 @@ export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
 export const reductions = ['mean', 'sum', 'none'] as const;
 export type Reduction = (typeof reductions)[number];
 
-export interface LossOptions {
+export interface ReductionOptions {
   /** Default 'mean'. */
   reduction?: Reduction;
 }
 
-export const lossOptions: OptionKinds<LossOptions> = { reduction: oneOf(reductions) };
+export const reductionOptions: OptionKinds<ReductionOptions> = { reduction: oneOf(reductions) };
 
 export const crossEntropyOp = defineOp({
   name: 'crossEntropy',
@@ -149,9 +149,9 @@ export const crossEntropyOp = defineOp({
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
+export function crossEntropy(logits: Tensor, labels: Tensor, options: ReductionOptions = {}): Tensor {
   const device = checkOperands('crossEntropy', [logits]);
-  const { reduction } = checkOptions('crossEntropy', options, lossOptions);
+  const { reduction } = checkOptions('crossEntropy', options, reductionOptions);
   checkOperands('crossEntropy', [labels], 'i32');
   checkSameDevice('crossEntropy', logits, labels);
   if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])

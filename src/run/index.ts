@@ -32,7 +32,7 @@ export { FeatureCollector, type FeatureNetwork, type Features, openFeatures } fr
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { dataStatistics, type FoundStatistics, type StatisticsOptions } from './eval/reference_statistics.ts';
 export { type Scores, scoreFeatures } from './eval/scores.ts';
-export { evaluateStraightness, type Straightness, type StraightnessOptions } from './eval/straightness.ts';
+export { type EvaluateStraightnessOptions, evaluateStraightness, type Straightness } from './eval/straightness.ts';
 export {
   type ClassifierOptions,
   type ClassifierStep,

@@ -2,7 +2,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { byOpen, checkArgument, checkArguments, checkByOpen, kinds, wholeNumbers } from '../../arguments.ts';
 import { FileError, formatShape, ValueError } from '../../errors.ts';
-import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloating, toFloat32 } from '../array.ts';
+import { arrayDtypes, byteLengthOf, bytesOf, elementsOf, isFloatingArray, toFloat32 } from '../array.ts';
 import { writeFileAtomic } from '../atomic.ts';
 import { asFileError, openRegular, type ReadableFile, readRange } from '../file.ts';
 import { denseStrides, isRowMajor, swapBytes, toRowMajor } from '../strided.ts';
@@ -46,7 +46,7 @@ export class NpyRows {
       const file = { path, handle, bytes: (await handle.stat()).size };
       const header = parseNpyHeader(await readRange(file, 0, Math.min(file.bytes, HEADER_BYTES)), path);
       const { dtype, shape, dataOffset } = header;
-      if (!isFloating(dtype) || shape.length === 0)
+      if (!isFloatingArray(dtype) || shape.length === 0)
         throw new FileError(path, `must hold rows of floating-point numbers, got ${dtype} ${formatShape(shape)}`);
       const length = byteLengthOf(shape, dtype);
       if (length !== file.bytes - dataOffset)

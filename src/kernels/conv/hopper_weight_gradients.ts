@@ -4,7 +4,7 @@ import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { halvesOf, inPieces, padded } from '../launch/words.ts';
+import { halvesOf, inPieces, padTo } from '../launch/words.ts';
 import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90a.ts';
 import {
   ENTRY_WORDS,
@@ -49,14 +49,14 @@ export function cutsOf(shapes: readonly ConvShape[]): Cut[] {
   const most = Math.min(MOST_PARTS, Math.max(1, Math.floor(longest / LEAST_STEPS)));
   const runs = Array.from({ length: most }, (_, i) => Math.ceil(longest / (i + 1)));
   return hopperBuilds.map((tile) =>
-    fastest(runs.map((run) => ({ tile, run, microseconds: predicted(products, tile, run) }))),
+    fastest(runs.map((run) => ({ tile, run, microseconds: predictTime(products, tile, run) }))),
   );
 }
 
 const fastest = (cuts: readonly Cut[]) =>
   cuts.reduce((best, cut) => (cut.microseconds < best.microseconds ? cut : best));
 
-function predicted(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): number {
+function predictTime(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): number {
   const { multiprocessors, bandwidth } = hopperTuning;
   let [tiles, steps, moved] = [0, 0, 0];
   for (const { rows, columns, steps: own } of products) {
@@ -80,7 +80,7 @@ export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measu
   const tile = hopperBuilds.find(({ name }) => name === measured?.tile);
   if (!measured || !tile) return fastest(cutsOf(shapes));
   const { run } = measured;
-  return { tile, run, microseconds: predicted(shapes.map(productOf), tile, run) };
+  return { tile, run, microseconds: predictTime(shapes.map(productOf), tile, run) };
 }
 
 /** The operands of a weight gradient. */
@@ -121,7 +121,7 @@ export function hopperWeightPartials(
     tiles += tilesOf(tile, rows, columns) * parts;
     return partials;
   });
-  const byValue = padded(words, ENTRY_WORDS * MOST_TOGETHER);
+  const byValue = padTo(words, ENTRY_WORDS * MOST_TOGETHER);
   const sizes = [items.length, tiles, run];
   device
     .load(tile.module)

@@ -7,7 +7,7 @@ import { keep } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, type ProductLaunch, productLaunchOf, productModules } from '../launch/product.ts';
-import { halvesOf, inPieces, padded } from '../launch/words.ts';
+import { halvesOf, inPieces, padTo } from '../launch/words.ts';
 import { hopperMaps } from './hopper.ts';
 import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 import { type ConvShape, toTable, weightShape } from './shape.ts';
@@ -102,6 +102,6 @@ function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
     return [...pointers.flatMap(halvesOf), run, chunked, first];
   });
   const [{ launch }] = group;
-  launch.kernels.conv_weight_gradients({ ...launch.launchGrid, grid: [blocks] }, ...padded(words, TABLE), group.length);
+  launch.kernels.conv_weight_gradients({ ...launch.launchGrid, grid: [blocks] }, ...padTo(words, TABLE), group.length);
   return made;
 }

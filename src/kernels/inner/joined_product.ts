@@ -4,7 +4,7 @@ import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
-import { halvesOf, padded } from '../launch/words.ts';
+import { halvesOf, padTo } from '../launch/words.ts';
 import { accumulate } from './accumulate.ts';
 import { sumAxes } from './reduction.ts';
 
@@ -45,7 +45,7 @@ export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {
   const { kernels, launchGrid, parts, run } = productLaunchOf(modules, dy, { rows, columns, terms }, true);
   const to = parts === 1 ? allocate(shape, { device, dtype }) : allocate([parts, ...shape], { device });
   const sizes = [to.address, rows, terms, columns, run, to.dtype === 'f32' ? 1 : 0, chunked];
-  kernels.joined_product(launchGrid, ...padded(words, TABLE), pairs.length, ...sizes);
+  kernels.joined_product(launchGrid, ...padTo(words, TABLE), pairs.length, ...sizes);
   if (parts === 1) return to;
   const sum = sumAxes(to, [0], 1, dtype);
   to.dispose();

@@ -12,7 +12,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { ConvShape } from '../conv/shape.ts';
 import { partialsOf } from '../conv/weight_gradients.ts';
 import { type Activation, kernelsFor, storageModules } from '../launch/storage.ts';
-import { bitsOf, halvesOf, inPieces, padded } from '../launch/words.ts';
+import { bitsOf, halvesOf, inPieces, padTo } from '../launch/words.ts';
 
 /** Words of a table passed by value, and words of one of its entries: see leaf_gradients.cu. */
 const TABLE = 960;
@@ -142,6 +142,6 @@ function launchInTables(
       return [...pointers.flatMap(halvesOf), ...sizes, first, last];
     });
     const launchGrid: LaunchGrid = { grid: [blocks], block: [THREADS] };
-    kernelsFor(leafGradientModules, device, dtype)[kernel](launchGrid, ...padded(words, TABLE), some.length);
+    kernelsFor(leafGradientModules, device, dtype)[kernel](launchGrid, ...padTo(words, TABLE), some.length);
   }
 }

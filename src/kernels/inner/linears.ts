@@ -7,7 +7,7 @@ import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
-import { halvesOf, padded } from '../launch/words.ts';
+import { halvesOf, padTo } from '../launch/words.ts';
 import { matmul, matmulOp } from '../matmul.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice } from '../op.ts';
 import { withWeight } from './weight.ts';
@@ -77,7 +77,7 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
   const chunked = (inChunks(x, inputs) ? 1 : 0) + (weights.every((weight) => inChunks(weight, inputs)) ? 2 : 0);
   kernels.linears_forward(
     { ...launchGrid, grid: [blocks] },
-    ...padded(words, TABLE),
+    ...padTo(words, TABLE),
     layers.length,
     x.address,
     rows,

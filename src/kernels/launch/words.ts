@@ -11,7 +11,7 @@ export function bitsOf(value: number): number {
 }
 
 /** The words, padded with zeros to the length of the table. */
-export function padded(words: readonly number[], length: number): number[] {
+export function padTo(words: readonly number[], length: number): number[] {
   return [...words, ...new Array<number>(length - words.length).fill(0)];
 }
 

@@ -38,7 +38,7 @@ const wholeRows = kind(`${rowsKind.expected}, as many as rows * columns`, (value
 const featureKinds: OptionKinds<Features> = { features: wholeRows, logits: wholeRows };
 
 /** @throws ArgumentError unless these are features with rows * columns values each */
-export function checkFeatures(op: string, features: Features): Features {
+export function checkFeatureVectors(op: string, features: Features): Features {
   return checkOptions(op, features, featureKinds, ['features']);
 }
 
@@ -149,7 +149,7 @@ export class FeatureCollector {
 
   /** Appends the features of a batch. */
   add(features: Features): void {
-    const batch = checkFeatures('FeatureCollector.add', features);
+    const batch = checkFeatureVectors('FeatureCollector.add', features);
     const before = this.batches[0] ?? batch;
     if (columnsOf(batch) !== columnsOf(before))
       throw new ValueError(`[FeatureCollector.add] expected ${columnsOf(before)}, got ${columnsOf(batch)}`);

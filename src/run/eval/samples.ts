@@ -24,7 +24,7 @@ const COLUMNS = 10;
 /** Largest run.json that is read; it has room for millions of batches. */
 const MAX_RUN_BYTES = 2 ** 26;
 
-export interface DrawOptions {
+export interface SampleFilesOptions {
   folder: string;
   files: 'samples' | 'figures';
   /** The file whose weights `model` holds. */
@@ -51,7 +51,7 @@ export interface DrawnSamples {
  * Draws eval.num_samples images from the weights that `model` holds, eval.batch_size at a time.
  * @throws NonFiniteError for samples that are not finite, unless sampling.not_finite leaves them out
  */
-export function drawSamples(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+export function drawSamples(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   return options.files === 'figures' ? drawFigures(model, config, options) : drawRun(model, config, options);
 }
 
@@ -61,7 +61,7 @@ function* rounds({ eval: { num_samples: count, batch_size: batch } }: Config): G
     yield [round, first, Math.min(batch, count - first)];
 }
 
-async function drawFigures(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+async function drawFigures(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   const { device, signal, onProgress } = options;
   const { num_samples: count } = config.eval;
   const folder = makeFolder(join(options.folder, 'figs'));
@@ -94,7 +94,7 @@ interface Run {
 }
 
 /** Draws under a lock on the folder, because a run with another number of samples would remove batches. */
-async function drawRun(model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+async function drawRun(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   const folder = makeFolder(join(options.folder, runName(config)));
   const unlock = await lockFolder(folder, { way: 'wait for it', signal: options.signal });
   try {
@@ -104,7 +104,12 @@ async function drawRun(model: UNet, config: Config, options: DrawOptions): Promi
   }
 }
 
-async function drawInto(folder: string, model: UNet, config: Config, options: DrawOptions): Promise<DrawnSamples> {
+async function drawInto(
+  folder: string,
+  model: UNet,
+  config: Config,
+  options: SampleFilesOptions,
+): Promise<DrawnSamples> {
   const { device, signal, onProgress, onBatch, checkpoint } = options;
   const { num_samples: count, batch_size } = config.eval;
   const { sampling, seed } = config;

@@ -6,7 +6,7 @@ import { frechetDistance, gaussianOf, inceptionScore, kernelDistance, precisionR
 import { kernelDistanceNeeds } from '../../eval/scores.ts';
 import { writeNpz } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
-import { checkFeatures, type Features } from './features.ts';
+import { checkFeatureVectors, type Features } from './features.ts';
 import type { FoundStatistics } from './reference_statistics.ts';
 
 /** Most vectors per side for precision and recall, which compare every pair. */
@@ -39,7 +39,7 @@ const statisticsKind = kind('the statistics of dataStatistics()', (value) => {
 export function scoreFeatures(name: string, vectors: Features, data: FoundStatistics): Scores {
   checkArguments('scoreFeatures', { name: [name, kinds.text], data: [data, statisticsKind] });
   checkStatistics('scoreFeatures', data.gaussian);
-  const { features, logits } = checkFeatures('scoreFeatures', vectors);
+  const { features, logits } = checkFeatureVectors('scoreFeatures', vectors);
   const scores: Scores = {
     features: name,
     samples: features.rows,
@@ -47,7 +47,7 @@ export function scoreFeatures(name: string, vectors: Features, data: FoundStatis
     frechetDistance: frechetDistance(data.gaussian, gaussianOf(features)),
   };
   if (logits) scores.inceptionScore = inceptionScore(logits).mean;
-  const real = data.activations && checkFeatures('scoreFeatures', { features: data.activations }).features;
+  const real = data.activations && checkFeatureVectors('scoreFeatures', { features: data.activations }).features;
   if (real && Math.min(real.rows, features.rows) >= kernelDistanceNeeds(real, features)) {
     const { mean, standardError } = kernelDistance(real, features);
     scores.kernelDistance = { mean, standardError };

@@ -21,7 +21,7 @@ export interface Straightness {
   perStep: number[];
 }
 
-export interface StraightnessOptions {
+export interface EvaluateStraightnessOptions {
   device: Device;
   /** Euler steps along each path; default 100. */
   steps?: number;
@@ -30,7 +30,7 @@ export interface StraightnessOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
-const optionKinds: OptionKinds<StraightnessOptions> = {
+const optionKinds: OptionKinds<EvaluateStraightnessOptions> = {
   device: runOptions.device,
   steps: kinds.int32Count,
   signal: runOptions.signal,
@@ -41,7 +41,7 @@ const optionKinds: OptionKinds<StraightnessOptions> = {
 export async function evaluateStraightness(
   model: UNet,
   config: Config,
-  options: StraightnessOptions,
+  options: EvaluateStraightnessOptions,
 ): Promise<Straightness> {
   checkArgument('evaluateStraightness', 'model', model, unetKind);
   requireConfig('evaluateStraightness', config);

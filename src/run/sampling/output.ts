@@ -7,7 +7,7 @@ import { extname } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../../arguments.ts';
 import { channelsFirst, channelsLast, type ImagesShape } from '../../data/index.ts';
 import { FileError, formatShape, ShapeError, UsageError } from '../../errors.ts';
-import { isFloating } from '../../io/array.ts';
+import { isFloatingArray } from '../../io/array.ts';
 import { imageGrid, readNpy, toFloat32, writeNpy, writeNpz, writePng } from '../../io/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
@@ -60,7 +60,7 @@ export async function readLatents(path: string, config: Config): Promise<{ count
   const { image_size: size, num_channels: channels } = config.data;
   const [count] = shape;
   const fits = shape.length === 4 && count > 0 && formatShape(shape) === formatShape([count, channels, size, size]);
-  if (!fits || !isFloating(dtype))
+  if (!fits || !isFloatingArray(dtype))
     throw new FileError(
       path,
       `expected latents f16, f32 or f64 [N, ${channels}, ${size}, ${size}], got ${dtype} ${formatShape(shape)}`,
