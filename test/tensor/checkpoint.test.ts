@@ -179,7 +179,9 @@ it('works without recording, with every result checked, and where nothing requir
     expect(noGrad(() => checkpoint((h) => exp(h), [x])).requiresGrad).toBe(false);
     expect(checkpoint((h) => exp(h), [tensor([1, 2], { device })]).requiresGrad).toBe(false);
     expect(checkpoint((h) => noGrad(() => exp(h)), [x]).requiresGrad).toBe(false);
-    expect(() => checkFinite(() => checkpoint((h) => exp(mul(h, 1e30)), [x]))).toThrow(/\[exp\] produced \d+ non-finite/);
+    expect(() => checkFinite(() => checkpoint((h) => exp(mul(h, 1e30)), [x]))).toThrow(
+      /\[exp\] produced \d+ non-finite/,
+    );
   });
 });
 

@@ -130,7 +130,7 @@ describe.runIf(card !== undefined)('on the card', () => {
     });
     const losses = train(device, 5, {}, spoiled);
     await expect(losses).rejects.toThrow(NonFiniteError);
-    await expect(losses).rejects.toThrow(/the loss is NaN at step 2: \[div\] made \d+ non-finite/);
+    await expect(losses).rejects.toThrow(/the loss is NaN at step 2: \[div\] produced \d+ non-finite/);
   }, 120_000);
 
   it('a step that cannot be recorded runs op by op, with a notice that says why', async () => {
