@@ -1,4 +1,4 @@
-/* Functions that need inline PTX; apart from ptx_hopper.cuh, no other file has any. It includes nothing, so that it can be
+/* Functions that need inline PTX; apart from ptx_hopper.cuh, no other CUDA file has any. It includes nothing, so that it can be
  * replaced by another implementation of the same functions. Requires sm_80. The whole warp must call the matrix instructions.
  */
 #ifndef RECTIFLOW_PTX_CUH
