@@ -3,7 +3,7 @@ import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { convInputGradient, convWeightGradient } from '../../src/kernels/conv/cuda.ts';
-import { imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
+import { inputShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { medianTime } from './measure.ts';
@@ -21,7 +21,7 @@ export function timedRows(): Timed[] {
 
 export function timeShape(device: Device, { convolution: { shape, pass }, flops }: Timed): Outcome {
   const milliseconds = scope(() => {
-    const [x, weight, dy] = [imageShape(shape), weightShape(shape), outputShape(shape)].map((dims) =>
+    const [x, weight, dy] = [inputShape(shape), weightShape(shape), outputShape(shape)].map((dims) =>
       zeros(dims, { device, dtype: 'bf16' }),
     );
     const work = {

@@ -5,7 +5,7 @@ import { DeviceError } from '../../src/errors.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { hopperBuilds, hopperForward, hopperInputGradient, keyOf } from '../../src/kernels/conv/hopper.ts';
 import { cutsOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
-import { type ConvShape, imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
+import { type ConvShape, inputShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { randn } from '../../src/kernels/random.ts';
 import type { MeasuredTiles } from '../../src/kernels/tuning/sm_90a.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -50,7 +50,7 @@ export function sweepPass(device: Device, { pass, shapes }: SweptPass, time: typ
     const drawn = (shape: Shape, stream: number) => cast(randn(shape, { device, seed: 1, stream }), 'bf16');
     const operands = shapes.map((shape) => ({
       shape,
-      x: drawn(imageShape(shape), 0),
+      x: drawn(inputShape(shape), 0),
       weight: drawn(weightShape(shape), 1),
       dy: drawn(outputShape(shape), 2),
     }));

@@ -7,7 +7,7 @@ import { parseJsonFile } from '../../src/io/json.ts';
 import { isSystemName } from '../../src/io/system_names.ts';
 import { choiceOf, ENTRY_WORDS, keyOf, MOST_TOGETHER, suitsHopper, type Tile } from '../../src/kernels/conv/hopper.ts';
 import { cutOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
-import { type ConvShape, convTableOrder, imageShape } from '../../src/kernels/conv/shape.ts';
+import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/conv/shape.ts';
 import { normTableOrder } from '../../src/kernels/group_norm.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { planStep } from './plan.ts';
@@ -136,7 +136,7 @@ export function ofConvolution(shape: ConvShape, kind: Pass): TableRow {
   if (height * width * taps === 1) return ofProduct(linear(batch, channels, outputs), kind);
   const name = `${kernelHeight} x ${kernelWidth} at ${height} x ${width}, ${channels} → ${outputs}`;
   const rows = batch * shape.outputHeight * shape.outputWidth;
-  const read = sizeOf(imageShape(shape));
+  const read = sizeOf(inputShape(shape));
   return ofProduct({ name, rows, columns: outputs, terms: taps * channels, read, shape }, kind);
 }
 

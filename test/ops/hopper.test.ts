@@ -16,7 +16,7 @@ import {
   MOST_TOGETHER,
 } from '../../src/kernels/conv/hopper.ts';
 import { cutOf, hopperWeightPartials } from '../../src/kernels/conv/hopper_weight_gradients.ts';
-import { convShapeOf, imageShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
+import { convShapeOf, inputShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import { sumAxes } from '../../src/kernels/inner/reduction.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
@@ -181,7 +181,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
       ];
       const items = shapes.map(({ x, outputs, kernel }, i) => {
         const shape = sameSize(x, outputs, kernel);
-        return { x: drawn(imageShape(shape), 2 * i), dy: drawn(outputShape(shape), 2 * i + 1), shape };
+        return { x: drawn(inputShape(shape), 2 * i), dy: drawn(outputShape(shape), 2 * i + 1), shape };
       });
       for (const tile of hopperBuilds) {
         const cut = { tile, run: 2 };

@@ -12,7 +12,7 @@ import { convForward, convInputGradient, convWeightGradient } from '../../src/ke
 import {
   type ConvShape,
   convShapeOf,
-  imageShape,
+  inputShape,
   outputShape,
   toTable,
   weightShape,
@@ -107,7 +107,7 @@ function errors(got: Float32Array, want: Float64Array): { rms: number; largest: 
 
 function runPasses(device: Device, algorithm: Algorithm, shape: ConvShape, arrays: readonly Float64Array[]) {
   return scope(() => {
-    const [x, weight, dy] = [imageShape(shape), weightShape(shape), outputShape(shape)].map((dims, i) =>
+    const [x, weight, dy] = [inputShape(shape), weightShape(shape), outputShape(shape)].map((dims, i) =>
       tensor(Array.from(arrays[i]), { shape: dims, device }),
     );
     return [
@@ -129,7 +129,7 @@ describe.each(variants)('$algorithm, $march', ({ algorithm, march }) => {
     const [c, k] = [inputs * panel, outputs * panel];
     const shape = convShapeOf([n, height, width, c], [k, 3, 3, c], { paddings: [padding, padding] });
     const draw = random(`winograd ${toTable(shape)}`);
-    const arrays = [imageShape(shape), weightShape(shape), outputShape(shape)].map(
+    const arrays = [inputShape(shape), weightShape(shape), outputShape(shape)].map(
       (dims) => fill(normal(dims), draw).data as Float64Array,
     );
     const want = reference(arrays[0], arrays[1], arrays[2], shape);

@@ -5,7 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Algorithm } from '../tuning/table.ts';
 import { algorithmFor } from './algorithm.ts';
 import { directForward, directInputGradient, directWeightGradient } from './direct.ts';
-import { type ConvEpilogue, type ConvShape, imageShape, outputShape, weightShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, inputShape, outputShape, weightShape } from './shape.ts';
 import { winogradForward, winogradInputGradient, winogradWeightGradient } from './winograd.ts';
 
 /** Height and width of an output tile; 0 for direct sums. */
@@ -32,7 +32,7 @@ export function convInputGradient(
   scale: number,
   algorithm?: Algorithm,
 ): Tensor {
-  const image = imageShape(shape);
+  const image = inputShape(shape);
   if (image.includes(0)) return allocate(image, { device: dy.device });
   const tile = tiles[algorithm ?? algorithmFor(dy.device, shape, 'inputGradient')];
   return tile ? winogradInputGradient(dy, weight, shape, scale, tile) : directInputGradient(dy, weight, shape, scale);

@@ -8,7 +8,7 @@ import { sumAxes } from '../inner/reduction.ts';
 import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
-import { type ConvEpilogue, type ConvShape, imageShape, outputShape, toTable, weightShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, inputShape, outputShape, toTable, weightShape } from './shape.ts';
 
 export const convCuda = productModules('kernels/conv/conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
@@ -40,7 +40,7 @@ export function convForward(x: Tensor, weight: Tensor, shape: ConvShape, epilogu
 /** @param weight of dy's dtype */
 export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device, dtype } = dy;
-  const image = imageShape(shape);
+  const image = inputShape(shape);
   if (sizeOf(image) === 0) return allocate(image, { device, dtype });
   const maps = hopperMaps(shape, [dy, weight]);
   if (maps) return hopperInputGradient(maps, dy, weight, shape, scale);

@@ -10,7 +10,7 @@ import { product } from '../matmul.ts';
 import {
   type ConvEpilogue,
   type ConvShape,
-  imageShape,
+  inputShape,
   isPointwise,
   outputShape,
   toTable,
@@ -53,7 +53,7 @@ export function directForward(
 
 export function directInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = dy;
-  const dx = allocate(imageShape(shape), { device });
+  const dx = allocate(inputShape(shape), { device });
   const table = device.table(toTable(shape));
   using packed = pack(weight, table, true);
   device.load(convKernels).conv_input_gradient(dy.address, packed.address, dx.address, table, scale);

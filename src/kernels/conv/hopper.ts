@@ -9,7 +9,7 @@ import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90
 import {
   type ConvEpilogue,
   type ConvShape,
-  imageShape,
+  inputShape,
   isUnstrided,
   outputShape,
   toTable,
@@ -95,7 +95,7 @@ function mirror(shape: ConvShape): ConvShape {
 export function patchesOf(maps: TensorMaps, { address }: Tensor, shape: ConvShape, count: number): number {
   const { kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const upper = [paddingY - (kernelHeight - 1), paddingX - (kernelWidth - 1)] as const;
-  return maps.patches(address, imageShape(shape), [-paddingY, -paddingX], upper, count);
+  return maps.patches(address, inputShape(shape), [-paddingY, -paddingX], upper, count);
 }
 
 export type Tile = (typeof hopperBuilds)[number];
@@ -171,7 +171,7 @@ export function hopperInputGradient(
   const { device } = dy;
   const { channels, outputs } = shape;
   const tile = chosen ?? choiceOf(shape, 'input').tile;
-  const dx = allocate(imageShape(shape), { device, dtype: 'bf16' });
+  const dx = allocate(inputShape(shape), { device, dtype: 'bf16' });
   const operands = [
     patchesOf(maps, dy, mirror(shape), tile.rows),
     maps.rows(weight.address, [outputs, sizeOf(weightShape(shape)) / outputs], STEP),

@@ -46,7 +46,7 @@ export function toTable(shape: ConvShape): number[] {
 }
 
 /** [N, H, W, Cin] */
-export function imageShape({ batch, height, width, channels }: ConvShape): Shape {
+export function inputShape({ batch, height, width, channels }: ConvShape): Shape {
   return [batch, height, width, channels];
 }
 

@@ -4,7 +4,7 @@
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type ConvEpilogue, type ConvShape, imageShape, outputShape, toTable, weightShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, inputShape, outputShape, toTable, weightShape } from './shape.ts';
 
 export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
   winograd_panel: '-> count',
@@ -44,7 +44,7 @@ export function winogradInputGradient(
   const { device } = dy;
   const kernels = device.load(winogradKernels);
   const table = device.table(toTable(shape));
-  const dx = allocate(imageShape(shape), { device });
+  const dx = allocate(inputShape(shape), { device });
   using scratch = allocate([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
   const operands = [dy.address, weight.address, dx.address, scratch.address];
   kernels.winograd_input_gradient(...operands, table, tile, device.workers, scale);
