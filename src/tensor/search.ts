@@ -15,8 +15,8 @@ interface Place {
 }
 
 /**
- * Looks through arrays, plain objects, Maps (keys and values), Sets and instances of classes, at any depth; circles are fine.
- * Scopes close thousands of times in a step of training: most results are one tensor or few, and take well below a microsecond.
+ * Looks through arrays, plain objects, Maps (keys and values), Sets and class instances, at any depth; cycles are fine.
+ * Many scopes close in a training step, so a result that is a tensor is found without a list of visited objects.
  */
 export class TensorSearch {
   readonly tensors = new Set<Tensor>();
