@@ -30,7 +30,8 @@ afterAll(() => {
 describe('tensor maps', () => {
   const encoder = openDriver().tensorMapEncoder();
   const memory = new Uint8Array(512);
-  const map = Math.ceil(addressOf(memory) / 64) * 64;
+  /** The address of a map, asked each time: a reference to the array keeps its memory from being collected. */
+  const mapAt = (offset: number) => Math.ceil(addressOf(memory) / 64) * 64 + offset;
   const image = {
     address: 4096,
     extents: [64, 7, 5, 2],
@@ -43,8 +44,8 @@ describe('tensor maps', () => {
   const matrix = { address: 4096, extents: [128, 40], pitches: [256], box: [64, 64] };
 
   test('accepts valid ones', () => {
-    encoder?.im2col(map, image);
-    encoder?.tiled(map, matrix);
+    encoder?.im2col(mapAt(0), image);
+    encoder?.tiled(mapAt(0), matrix);
   });
 
   test.each([
@@ -58,7 +59,7 @@ describe('tensor maps', () => {
     ['more than 1024 pixels', 0, { pixels: 1025 }],
     ['corners out of range', 0, { lower: [-129, 0] }],
   ])('refuses %s', (_, offset, change) => {
-    expect(() => encoder?.im2col(map + offset, { ...image, ...change })).toThrow(
+    expect(() => encoder?.im2col(mapAt(offset), { ...image, ...change })).toThrow(
       'cuTensorMapEncodeIm2col: CUDA_ERROR_INVALID_VALUE (1), invalid argument',
     );
   });
@@ -68,7 +69,7 @@ describe('tensor maps', () => {
     ['an empty box', { box: [64, 0] }],
     ['a row that is not a multiple of 16 bytes', { box: [20, 8] }],
   ])('refuses %s', (_, change) => {
-    expect(() => encoder?.tiled(map, { ...matrix, ...change })).toThrow(/cuTensorMapEncodeTiled: .*INVALID_VALUE/);
+    expect(() => encoder?.tiled(mapAt(0), { ...matrix, ...change })).toThrow(/cuTensorMapEncodeTiled: .*INVALID_VALUE/);
   });
 
   test('names the tensor in the error', () => {
