@@ -2,7 +2,8 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
-export { gradients } from './autograd/gradients.ts';
+export { jvp, type LinearMap, linearize, type TensorFunction } from './autograd/forward.ts';
+export { type GradientOptions, gradients, type Pullback, vjp } from './autograd/gradients.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
 export type { CompileProgress, Device, HostArray, MemoryFigures, Precision } from './device/device.ts';
 export { type OpenOptions, openDevice } from './device/open.ts';

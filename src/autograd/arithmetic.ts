@@ -15,6 +15,8 @@ export interface DeferredGradients {
 }
 
 export interface GradientArithmetic {
+  /** A view of x through which gradients and tangents pass. */
+  identity(x: Tensor): Tensor;
   convert(x: Tensor, dtype: 'f32' | 'bf16'): Tensor;
   /** target += value, in place; both of one shape and dtype. */
   accumulate(target: Tensor, value: Tensor): void;

@@ -15,7 +15,7 @@ import {
 } from './gradient_parts.ts';
 import type { Edge, GraphNode } from './graph.ts';
 import { accumulateInLeaves, type LeafSink } from './leaves.ts';
-import { isChecking, noGrad } from './mode.ts';
+import { activeLevels, isChecking, noGrad } from './mode.ts';
 import { PendingGradients, prepareGradient, referenceTo, takeTensor } from './pending.ts';
 
 /** The gradient of one output of a node, from which a pass starts. The pass takes over ownership of `gradient`. */
@@ -43,6 +43,10 @@ export function runBackward(
  * is freed as soon as its rule has run, except for what a deferred gradient of a leaf still reads.
  */
 export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
+  if (activeLevels().length > 0)
+    throw new NotDifferentiableError(
+      '[backward] expected no jvp() around it: its gradients would have no tangents. Take gradients of the result of jvp() instead',
+    );
   const pending = new PendingGradients();
   try {
     noGrad(() => {

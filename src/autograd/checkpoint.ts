@@ -7,11 +7,11 @@ import { checkArgument, kinds, refuseExtra } from '../arguments.ts';
 import { ArgumentError, formatShape, NotDifferentiableError, ValueError } from '../errors.ts';
 import { activeScope, scope } from '../tensor/scope.ts';
 import { sameShape } from '../tensor/shape.ts';
-import { describeOperand, requireTensor, Tensor } from '../tensor/tensor.ts';
+import { describeOperand, requireTensor, Tensor, tensorsOf } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { propagate, type Seed } from './backward.ts';
 import { assertUnwritten, attach, type BackwardRule, GraphNode } from './graph.ts';
-import { enableGrad, isTracing, type Witness, withWitness } from './mode.ts';
+import { activeLevels, enableGrad, isTracing, type Witness, withWitness } from './mode.ts';
 
 /** The part of a computation that runs twice. It takes tensors and returns one or several. */
 export type Checkpointed<Output> = (...inputs: Tensor[]) => Output;
@@ -53,8 +53,8 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
     requireTensor('checkpoint', input, 'a list of input tensors');
     input.assertAlive('[checkpoint]');
   }
-  // If nothing is traced, nothing needs saving. An active witness sees the ops of `fn` one by one.
-  if (!isTracing()) return fn(...inputs);
+  // If nothing is traced, nothing needs saving. An active witness or a jvp() sees the ops of `fn` one by one.
+  if (!isTracing() || activeLevels().length > 0) return fn(...inputs);
   const requires = inputs.map((input) => input.requiresGrad);
   const uses: (number | Tensor)[] = [];
   const { outputs, attached, single } = scope(() => {
@@ -83,7 +83,7 @@ export function checkpoint<Output extends Tensor | Tensor[]>(
       }
     };
     const result = withWitness(witness, () => fn(...given));
-    const made = listOf(result);
+    const made = tensorsOf('checkpoint', result);
     // An input that `fn` returns unchanged is used too.
     made.forEach(note);
     return {
@@ -119,7 +119,10 @@ const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }
   const frozen = uses.find((use) => use instanceof Tensor && !use.requiresGrad);
   if (frozen instanceof Tensor) throw changeError(`use of ${frozen.describe()} with a gradient`, 'it requires none');
   const given = saved.map((t, i) => leafLike(t, requires[i]));
-  const outputs = listOf(enableGrad(() => fn(...given)));
+  const outputs = tensorsOf(
+    'checkpoint',
+    enableGrad(() => fn(...given)),
+  );
   if (outputs.length !== shapes.length || outputs.some((t, i) => !sameShape(t.shape, shapes[i])))
     throw changeError(shapes.map(formatShape).join(', '), outputs.map(({ shape }) => formatShape(shape)).join(', '));
 
@@ -161,16 +164,6 @@ function windowOf(t: Tensor): Tensor {
   const window = view(t, t.shape);
   window.blocked = t.blocked;
   return window;
-}
-
-function listOf(result: unknown): Tensor[] {
-  const list = Array.isArray(result) ? result : [result];
-  const odd = list.find((t) => !Tensor.is(t));
-  if (list.length === 0 || odd !== undefined || !list.every((t) => Tensor.is(t))) {
-    const got = list.length === 0 ? 'an empty list' : describeOperand(odd);
-    throw new ValueError(`[checkpoint] expected a function that returns a tensor or a list of tensors, got ${got}`);
-  }
-  return list;
 }
 
 function changeError(before: string, now: string): ValueError {

@@ -1,14 +1,24 @@
-// gradients(): the gradients of chosen tensors, without touching any `grad`.
-import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+// gradients() and vjp(): the gradients of chosen tensors, without touching any `grad`.
+import { checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import { ArgumentError, NotDifferentiableError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
 import { dtypes } from '../tensor/dtype.ts';
-import { type BackwardOptions, describeOperand, requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
-import { runBackward } from './backward.ts';
+import {
+  type BackwardOptions,
+  describeOperand,
+  requireTensor,
+  type Tensor,
+  tensorKind,
+  tensorsOf,
+} from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
+import { propagate, type Seed } from './backward.ts';
 import { gradientDtype, startingGradient } from './cotangent.ts';
+import { checkFunction, type TensorFunction } from './forward.ts';
 import type { GraphNode } from './graph.ts';
 import type { LeafSink } from './leaves.ts';
+import { enableGrad } from './mode.ts';
 import { sumOf } from './pending.ts';
 
 export interface GradientOptions extends BackwardOptions {
@@ -47,6 +57,15 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
   }
   if (!output.requiresGrad)
     throw new NotDifferentiableError(output.blocked ?? `[gradients] ${output.describe()} has no graph`);
+  return gradientsOf([{ output, cotangent: options.cotangent }], inputs, options);
+}
+
+/** The gradients of the sum of several outputs, each times its cotangent. Outputs without a graph count as constants. */
+function gradientsOf(
+  outputs: readonly { output: Tensor; cotangent: Tensor | undefined }[],
+  inputs: readonly Tensor[],
+  options: BackwardOptions,
+): Tensor[] {
   const wanted = new Set(inputs);
   const computed = new Map<GraphNode, Tensor[]>();
   for (const input of wanted) {
@@ -66,9 +85,13 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
     },
   };
   try {
-    const node = output.source as GraphNode | undefined;
-    if (node) runBackward(node, output, options.cotangent, options, sink);
-    else if (wanted.has(output)) sink.take(output, startingGradient(output, options.cotangent));
+    const seeds: Seed[] = [];
+    for (const { output, cotangent } of outputs) {
+      const node = output.source as GraphNode | undefined;
+      if (node) seeds.push({ node, output: output.sourceOutput, gradient: startingGradient(output, cotangent) });
+      else if (wanted.has(output)) sink.take(output, startingGradient(output, cotangent));
+    }
+    if (seeds.length > 0) propagate(seeds, options, sink);
     // The open scope owns them like any other result; each has its own memory.
     return inputs.map((input) => {
       const { device, shape } = input;
@@ -81,4 +104,42 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
   } finally {
     for (const gradient of found.values()) gradient.dispose();
   }
+}
+
+/** The vector-Jacobian product of a function at one point, as a function of the cotangents of its output. */
+export type Pullback<Output> = (cotangent: Output) => Tensor[];
+
+/**
+ * `fn(...primals)`, and its vector-Jacobian product (reverse mode) as a function: `pullback(cotangent)` returns the
+ * gradient of sum(output * cotangent) for each primal. It may be called several times, as long as the output lives.
+ * @param fn synchronous; takes one tensor for each primal and returns a tensor or a list of tensors
+ * @param primals floating-point tensors; no gradient flows through them to what they were computed from
+ * @throws ArgumentError, DtypeError for primals that do not fit; NotDifferentiableError inside a jvp()
+ * @example
+ * const [y, pullback] = vjp((x) => mul(x, x), [x]);
+ * const [dx] = pullback(ones(y.shape));
+ */
+export function vjp<Output extends Tensor | Tensor[]>(
+  fn: TensorFunction<Output>,
+  primals: readonly Tensor[],
+): [output: Output, pullback: Pullback<Output>];
+export function vjp<Output extends Tensor | Tensor[]>(
+  fn: TensorFunction<Output>,
+  primals: readonly Tensor[],
+  ...extra: unknown[]
+): [Output, Pullback<Output>] {
+  refuseExtra('vjp', extra);
+  checkFunction('vjp', fn, primals);
+  const leaves = primals.map((primal) => view(primal, primal.shape).requireGrad());
+  const output = enableGrad(() => fn(...leaves));
+  const outputs = tensorsOf('vjp', output);
+  const pullback = (cotangent: Output) => {
+    const cotangents = tensorsOf('vjp', cotangent);
+    if (cotangents.length !== outputs.length)
+      throw new ArgumentError('vjp', `${outputs.length} cotangents, one for each output`, `${cotangents.length}`);
+    for (const t of outputs) t.assertAlive('[vjp]');
+    const seeds = outputs.map((t, i) => ({ output: t, cotangent: cotangents[i] }));
+    return gradientsOf(seeds, leaves, { retainGraph: true });
+  };
+  return [output, pullback];
 }

@@ -9,16 +9,66 @@ export type Witness = (
   noGradient: string | undefined,
 ) => void;
 
+/** One call of jvp() or linearize() that is running. */
+export interface ForwardLevel {
+  /** Called for each op that runs, before its results are returned. */
+  push(step: ForwardStep): void;
+}
+
+/** An op that has run, as a level of forward mode sees it. */
+export interface ForwardStep {
+  readonly name: string;
+  readonly parents: readonly (Tensor | undefined)[];
+  readonly outputs: readonly Tensor[];
+  readonly saved: readonly Tensor[];
+  readonly attributes: unknown;
+  /** The tangent rule of the op, or the message that says why it has none. */
+  readonly tangent: ((context: TangentContext<unknown>) => Tensor) | string;
+}
+
+export interface TangentContext<Attributes> {
+  /** The operands, in the order in which the op was applied to them; an absent one is undefined. */
+  parents: readonly (Tensor | undefined)[];
+  /** The tangent of each operand, in its shape; null for a constant one. At least one is not null. */
+  tangents: readonly (Tensor | null)[];
+  output: Tensor;
+  /** The tensors given to apply() as `saved`, in order. */
+  saved: readonly Tensor[];
+  attributes: Attributes;
+}
+
+const NO_LEVELS: readonly ForwardLevel[] = [];
+
 let tracing = true;
 let witness: Witness | undefined;
 let checking = false;
+/** The running levels of forward mode, the outermost first; none inside noGrad. */
+let levels = NO_LEVELS;
+/** The levels that an enclosing noGrad has suspended. */
+let suspended = NO_LEVELS;
+
+/** The levels of forward mode that see the ops of this moment. */
+export function activeLevels(): readonly ForwardLevel[] {
+  return levels;
+}
+
+/** Runs `fn` with these levels of forward mode. */
+export function withLevels<T>(active: readonly ForwardLevel[], fn: () => T): T {
+  const before = levels;
+  levels = active;
+  try {
+    return fn();
+  } finally {
+    levels = before;
+  }
+}
 
 /** Whether ops add themselves to the gradient graph. */
 export function isTracing(): boolean {
   return tracing;
 }
 
-/** Runs `fn` untraced: its results carry no gradient. */
+/** Runs `fn` untraced: its results carry no gradient, and no tangent of a jvp() around it. */
 export function noGrad<T>(fn: () => T): T {
   return withTracing(false, fn);
 }
@@ -39,14 +89,20 @@ export function activeWitness(): Witness | undefined {
 
 function withTracing<T>(value: boolean, fn: () => T, seen?: Witness): T {
   checkArgument(value ? 'enableGrad' : 'noGrad', 'its argument', fn, kinds.callback);
-  const before = { tracing, witness };
+  const before = { tracing, witness, levels, suspended };
   tracing = value;
   witness = seen;
+  if (value) {
+    levels = suspended.length > 0 ? suspended : levels;
+    suspended = NO_LEVELS;
+  } else if (levels.length > 0) {
+    suspended = levels;
+    levels = NO_LEVELS;
+  }
   try {
     return fn();
   } finally {
-    tracing = before.tracing;
-    witness = before.witness;
+    ({ tracing, witness, levels, suspended } = before);
   }
 }
 

@@ -1,5 +1,6 @@
 // Conversion between dtypes as an op.
 import { refuseExtra } from '../arguments.ts';
+import { gradientDtype } from '../autograd/cotangent.ts';
 import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
@@ -15,13 +16,14 @@ export const castOp = defineOp<Dtype>({
     const dx = convert(grad, from === 'bf16' && grad.device.computesBf16 ? 'bf16' : 'f32');
     return [dx === grad ? view(grad, grad.shape) : dx];
   },
+  tangent: ({ tangents: [t], output }) => cast(t as Tensor, gradientDtype(output)),
 });
 
 export const castToWholeOp = defineOp({
   name: 'cast',
   cpu: castKernels,
   cuda: castCuda,
-  backward: notDifferentiable('whole numbers have no gradient'),
+  ...notDifferentiable('whole numbers have no gradient'),
 });
 
 /**

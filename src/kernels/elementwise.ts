@@ -5,7 +5,7 @@ import { checkOptions, kinds, refuseExtra } from '../arguments.ts';
 import { DtypeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
-import type { Shape } from '../tensor/shape.ts';
+import { type Shape, sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import {
   type Binary,
@@ -23,16 +23,19 @@ import {
 import { sumTo } from './inner/reduction.ts';
 import { perElement } from './launch/grid.ts';
 import { kernelsFor } from './launch/storage.ts';
+import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 
 export type { Operand } from './inner/elementwise_kernels.ts';
 
 // ---------------------------------------------------------------- one operand
 
-/** Computes dx from dy and what was saved: the input, the output, or nothing. */
 interface UnaryRule {
   saves: 'x' | 'y' | 'none';
+  /** Computes dx from dy and what was saved: the input, the output, or nothing. */
   dx: (dy: Tensor, saved: Tensor) => Tensor;
+  /** The same derivative times the tangent t, written in ops. */
+  tangent: (t: Tensor, x: Tensor, y: Tensor) => Tensor;
 }
 
 const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul', a, b);
@@ -42,12 +45,13 @@ const slope = (name: Binary) => (dy: Tensor, saved: Tensor) => binaryKernel(name
 /** An op, and which tensor its forward pass saves for the rule. */
 type Saving<O, Saves> = O & { readonly saves: Saves };
 
-function unaryOp(name: string, { saves, dx }: UnaryRule): Saving<Op, UnaryRule['saves']> {
+function unaryOp(name: string, { saves, dx, tangent }: UnaryRule): Saving<Op, UnaryRule['saves']> {
   const op = defineOp({
     name,
     cpu: elementwiseKernels,
     cuda: elementwiseCuda,
     backward: ({ grad, saved }) => [dx(grad, saved[0])],
+    tangent: ({ tangents: [t], parents: [x], output }) => tangent(t as Tensor, x as Tensor, output),
   });
   return { ...op, saves };
 }
@@ -62,45 +66,87 @@ function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
   };
 }
 
-export const negOp = unaryOp('neg', { saves: 'none', dx: (dy) => unaryKernel('elementwise_neg', dy) });
+export const negOp = unaryOp('neg', {
+  saves: 'none',
+  dx: (dy) => unaryKernel('elementwise_neg', dy),
+  tangent: (t) => neg(t),
+});
 /** -x. */
 export const neg = unary(negOp);
-export const absOp = unaryOp('abs', { saves: 'x', dx: slope('elementwise_abs_backward') });
+export const absOp = unaryOp('abs', {
+  saves: 'x',
+  dx: slope('elementwise_abs_backward'),
+  tangent: (t, x) => mul(t, where(greater(x, 0), 1, where(less(x, 0), -1, 0))),
+});
 /** |x|; the gradient at 0 and at NaN is 0. */
 export const abs = unary(absOp);
-export const expOp = unaryOp('exp', { saves: 'y', dx: product });
+export const expOp = unaryOp('exp', { saves: 'y', dx: product, tangent: (t, _, y) => mul(t, y) });
 /** e^x. Subnormal results are kept. */
 export const exp = unary(expOp);
-export const logOp = unaryOp('log', { saves: 'x', dx: quotient });
+export const logOp = unaryOp('log', { saves: 'x', dx: quotient, tangent: (t, x) => div(t, x) });
 /** The natural logarithm. */
 export const log = unary(logOp);
-export const sqrtOp = unaryOp('sqrt', { saves: 'y', dx: slope('elementwise_sqrt_backward') });
+export const sqrtOp = unaryOp('sqrt', {
+  saves: 'y',
+  dx: slope('elementwise_sqrt_backward'),
+  tangent: (t, _, y) => div(t, mul(y, 2)),
+});
 /** The square root. */
 export const sqrt = unary(sqrtOp);
-export const sinOp = unaryOp('sin', { saves: 'x', dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)) });
+export const sinOp = unaryOp('sin', {
+  saves: 'x',
+  dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)),
+  tangent: (t, x) => mul(t, cos(x)),
+});
 /** sin x, x in radians, of any size. */
 export const sin = unary(sinOp);
 export const cosOp = unaryOp('cos', {
   saves: 'x',
   dx: (dy, x) => product(dy, unaryKernel('elementwise_neg', unaryKernel('elementwise_sin', x))),
+  tangent: (t, x) => neg(mul(t, sin(x))),
 });
 /** cos x, x in radians, of any size. */
 export const cos = unary(cosOp);
-export const tanhOp = unaryOp('tanh', { saves: 'y', dx: slope('elementwise_tanh_backward') });
+export const tanhOp = unaryOp('tanh', {
+  saves: 'y',
+  dx: slope('elementwise_tanh_backward'),
+  tangent: (t, _, y) => mul(t, sub(1, square(y))),
+});
 /** tanh x. */
 export const tanh = unary(tanhOp);
-export const sigmoidOp = unaryOp('sigmoid', { saves: 'y', dx: slope('elementwise_sigmoid_backward') });
+export const sigmoidOp = unaryOp('sigmoid', {
+  saves: 'y',
+  dx: slope('elementwise_sigmoid_backward'),
+  tangent: (t, _, y) => mul(t, mul(y, sub(1, y))),
+});
 /** 1 / (1 + e^-x). For x below -88.4, where the exact result is subnormal, it may be 0. */
 export const sigmoid = unary(sigmoidOp);
-export const siluOp = unaryOp('silu', { saves: 'x', dx: slope('elementwise_silu_backward') });
+export const siluOp = unaryOp('silu', {
+  saves: 'x',
+  dx: slope('elementwise_silu_backward'),
+  tangent: (t, x) => mul(t, siluSlope(x)),
+});
 /** x sigmoid(x), also called swish. For x below -88.4 it may be -0. */
 export const silu = unary(siluOp);
-export const reluOp = unaryOp('relu', { saves: 'x', dx: slope('elementwise_relu_backward') });
+export const reluOp = unaryOp('relu', {
+  saves: 'x',
+  dx: slope('elementwise_relu_backward'),
+  tangent: (t, x) => where(lessEqual(x, 0), 0, t),
+});
 /** max(x, 0); the gradient at 0 is 0. NaN stays NaN, and the gradient passes through it. */
 export const relu = unary(reluOp);
-export const squareOp = unaryOp('square', { saves: 'x', dx: (dy, x) => product(product(dy, x), 2) });
+export const squareOp = unaryOp('square', {
+  saves: 'x',
+  dx: (dy, x) => product(product(dy, x), 2),
+  tangent: (t, x) => mul(t, mul(x, 2)),
+});
 /** x^2. */
 export const square = unary(squareOp);
+
+function siluSlope(x: Tensor): Tensor {
+  const s = sigmoid(x);
+  return mul(s, add(mul(x, sub(1, s)), 1));
+}
 
 export const clampOp = defineOp<{ low: number; high: number }>({
   name: 'clamp',
@@ -125,6 +171,8 @@ export const clampOp = defineOp<{ low: number; high: number }>({
         .elementwise_clamp_backward(...operands, loopTable(x, x.shape, [grad, x]), low, high);
     return [dx];
   },
+  tangent: ({ tangents: [t], parents: [x], attributes: { low, high } }) =>
+    where(greaterEqual(x as Tensor, low), where(lessEqual(x as Tensor, high), t as Tensor, 0), 0),
 });
 
 /** Limits x to [min, max]. The gradient is 1 inside, bounds included, and 0 outside and at NaN. NaN stays NaN. */
@@ -149,6 +197,9 @@ interface BinaryRule {
   saves: 'operands' | 'none';
   da: (dy: Tensor, a: Operand, b: Operand) => Tensor;
   db: (dy: Tensor, a: Operand, b: Operand) => Tensor;
+  /** What the tangent of one operand adds to that of the output, written in ops, in a shape that broadcasts to it. */
+  tangentA: (t: Tensor, a: Operand, b: Operand, y: Tensor) => Tensor;
+  tangentB: (t: Tensor, a: Operand, b: Operand, y: Tensor) => Tensor;
 }
 
 export interface BinaryAttributes {
@@ -171,6 +222,12 @@ function binaryOp(name: string, rule: BinaryRule): BinaryOp {
         needs[i] ? sumTo(derivative(grad, a, b), shapes[i] as Shape) : null,
       );
     },
+    tangent({ parents, tangents: [ta, tb], output, attributes: { numbers } }) {
+      const [a, b] = numbers.map((number, i) => number ?? (parents[i] as Tensor));
+      const fromA = ta && rule.tangentA(ta, a, b, output);
+      const fromB = tb && rule.tangentB(tb, a, b, output);
+      return stretch(fromA && fromB ? add(fromA, fromB) : ((fromA ?? fromB) as Tensor), output.shape);
+    },
   });
   return { ...op, saves: rule.saves };
 }
@@ -192,20 +249,33 @@ function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
   };
 }
 
+/** x in a shape that it broadcasts to. */
+function stretch(x: Tensor, shape: Shape): Tensor {
+  return sameShape(x.shape, shape) ? x : broadcastTo(x, shape);
+}
+
 const pass = (dy: Tensor) => dy;
 const subtractOne = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKernel('sub', 'elementwise_sub', b, 1));
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
-export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass });
+export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass, tangentA: pass, tangentB: pass });
 /** a + b, broadcast. */
 export const add = binary(addOp);
-export const subOp = binaryOp('sub', { saves: 'none', da: pass, db: (dy) => unaryKernel('elementwise_neg', dy) });
+export const subOp = binaryOp('sub', {
+  saves: 'none',
+  da: pass,
+  db: (dy) => unaryKernel('elementwise_neg', dy),
+  tangentA: pass,
+  tangentB: (t) => neg(t),
+});
 /** a - b, broadcast. */
 export const sub = binary(subOp);
 export const mulOp = binaryOp('mul', {
   saves: 'operands',
   da: (dy, _, b) => product(dy, b),
   db: (dy, a) => product(dy, a),
+  tangentA: (t, _, b) => mul(t, b),
+  tangentB: (t, a) => mul(t, a),
 });
 /** a b, element by element, broadcast. */
 export const mul = binary(mulOp);
@@ -214,6 +284,8 @@ export const divOp = binaryOp('div', {
   da: (dy, _, b) => quotient(dy, b),
   // b^2 can overflow or underflow where -a / b^2 does not.
   db: (dy, a, b) => unaryKernel('elementwise_neg', product(dy, quotient(quotient(a, b), b))),
+  tangentA: (t, _, b) => div(t, b),
+  tangentB: (t, _, b, y) => neg(mul(t, div(y, b))),
 });
 /** a / b, broadcast. */
 export const div = binary(divOp);
@@ -223,6 +295,14 @@ export const powOp = binaryOp('pow', {
   da: (dy, a, b) => zeroWhere(b, product(dy, product(b, power(a, subtractOne(b))))),
   // a^b ln a, but 0 where ln a is undefined, even if a^b is infinite or NaN
   db: (dy, a, b) => wherePositive(a, product(dy, product(power(a, b), logOf(a)))),
+  tangentA: (t, a, b) =>
+    typeof b === 'number'
+      ? mul(t, b === 0 ? 0 : mul(pow(a, b - 1), b))
+      : where(equal(b, 0), 0, mul(t, mul(b, pow(a, sub(b, 1))))),
+  tangentB: (t, a, _, y) =>
+    typeof a === 'number'
+      ? mul(t, a <= 0 ? 0 : mul(y, Math.log(a)))
+      : where(lessEqual(a, 0), 0, mul(t, mul(y, log(a)))),
 });
 /**
  * a^b, broadcast, with the rules of C's pow: 0^0 = 1, a negative base needs an integer exponent, and (-0)^0.5 is +0.
@@ -245,10 +325,15 @@ export const minimum = binary(minimumOp);
 
 /** The selected operand gets the gradient; on a tie each gets half, at NaN each gets all of it. */
 function winner(name: Binary): BinaryRule {
+  const loses = (own: Operand, other: Operand) =>
+    name === 'elementwise_first_wins_maximum' ? less(own, other) : greater(own, other);
+  const shareOf = (own: Operand, other: Operand) => where(loses(own, other), 0, where(equal(own, other), 0.5, 1));
   return {
     saves: 'operands',
     da: (dy, a, b) => product(dy, binaryKernel(name, name, a, b)),
     db: (dy, a, b) => product(dy, binaryKernel(name, name, b, a)),
+    tangentA: (t, a, b) => mul(t, shareOf(a, b)),
+    tangentB: (t, a, b) => mul(t, shareOf(b, a)),
   };
 }
 
@@ -275,7 +360,7 @@ function comparisonOp(name: string): Op {
     name,
     cpu: elementwiseKernels,
     cuda: elementwiseCuda,
-    backward: notDifferentiable('a comparison is piecewise constant'),
+    ...notDifferentiable('a comparison is piecewise constant'),
   });
 }
 
@@ -318,6 +403,8 @@ export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
       needs[2] ? sumTo(whereKernel(condition, 0, grad), shapes[1] as Shape) : null,
     ];
   },
+  tangent: ({ saved: [condition], tangents: [, ta, tb], output }) =>
+    stretch(where(condition, ta ?? 0, tb ?? 0), output.shape),
 });
 
 /** condition ? a : b, broadcast together. `condition` is bool. */

@@ -78,6 +78,7 @@ export const firResampleOp = defineOp<FirAttributes>({
   cpu: firKernels,
   cuda: cudaKernels,
   backward: ({ grad, attributes: { filter, shape } }) => [applyFilter(grad, adjoint(filter), shape)],
+  tangent: ({ tangents: [t], output, attributes: { filter } }) => filtered(t as Tensor, filter, output.shape),
 });
 
 /**
@@ -97,8 +98,11 @@ export function firResample(x: Tensor, kernel: readonly number[], options: FirOp
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
     throw new ShapeError('firResample', `images large enough for ${taps.length} taps`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
-  const y = applyFilter(x, filter, [n, ...extents, c]);
-  return apply(firResampleOp, y, { parents: [x], attributes: { filter, shape: x.shape } });
+  return filtered(x, filter, [n, ...extents, c]);
+}
+
+function filtered(x: Tensor, filter: Filter, out: Shape): Tensor {
+  return apply(firResampleOp, applyFilter(x, filter, out), { parents: [x], attributes: { filter, shape: x.shape } });
 }
 
 /** The kernel scaled to the sum `gain` and reversed: a convolution applies its last tap first. */

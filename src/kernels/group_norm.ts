@@ -1,6 +1,7 @@
 // Group normalisation (Wu, He 2018), fused with what follows it in a residual block: SiLU, dropout, and resampling by
 // two. Several inputs are treated as their concatenation along channels.
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { jvp } from '../autograd/forward.ts';
 import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
@@ -10,10 +11,12 @@ import { dtypes } from '../tensor/dtype.ts';
 import { sameShape, sizeOf } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { cast } from './cast.ts';
+import { add, div, mul, silu, sqrt, square, sub } from './elementwise.ts';
 import { sumAxes } from './inner/reduction.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';
-import { concat } from './movement.ts';
+import { concat, reshape } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import {
   assertSameMask,
@@ -21,8 +24,12 @@ import {
   type DrawnMask,
   type DropoutOptions,
   drawnMask,
+  drawOf,
+  dropout,
   dropoutWords,
 } from './random.ts';
+import { mean } from './reduce.ts';
+import { downsampleMean, upsampleNearest } from './resample.ts';
 
 /** The arguments of a dropout mask: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
@@ -102,6 +109,7 @@ function toTable(shape: NormShape): number[] {
 
 export interface GroupNormAttributes {
   shape: NormShape;
+  eps: number;
   dropout: DrawnMask | undefined;
 }
 
@@ -165,7 +173,40 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
     );
     return [result(0), result(1), ...joined];
   },
+  tangent({ parents, tangents, attributes }) {
+    const tensors = parents as Tensor[];
+    const moving = tensors.flatMap((_, i) => (tangents[i] ? [i] : []));
+    const [, tangent] = jvp(
+      (...given) =>
+        inOps(
+          tensors.map((t, i) => given[moving.indexOf(i)] ?? t),
+          attributes,
+        ),
+      moving.map((i) => tensors[i]),
+      moving.map((i) => tangents[i] as Tensor),
+    );
+    return tangent;
+  },
 });
+
+/** The whole op in ops without a fused kernel, for its tangent. */
+function inOps(
+  [weight, bias, ...parts]: readonly Tensor[],
+  { shape, eps, dropout: mask }: GroupNormAttributes,
+): Tensor {
+  const joined = parts.length === 1 ? parts[0] : concat(parts, -1);
+  const x = cast(joined, 'f32');
+  const { batch, groups, activation, resample } = shape;
+  const grouped = reshape(x, [batch, sizeOf(x.shape.slice(1, -1)), groups, weight.size / groups]);
+  const axes = [1, 3];
+  const centred = sub(grouped, mean(grouped, { axes, keepDims: true }));
+  const deviation = sqrt(add(mean(square(centred), { axes, keepDims: true }), eps));
+  const affine = add(mul(reshape(div(centred, deviation), x.shape), weight), bias);
+  const activated = activation === 'silu' ? silu(affine) : affine;
+  const kept = mask ? dropout(activated, mask.p, drawOf(mask)) : activated;
+  const y = resample === 'up' ? upsampleNearest(kept, 2) : resample === 'down' ? downsampleMean(kept, 2) : kept;
+  return cast(y, joined.dtype);
+}
 
 /**
  * Kernel arguments of a gradient to add: two words of its address (0 for none), its factor, its stride between pixels.
@@ -229,7 +270,7 @@ export function groupNorm(
   apply(groupNormOp, y, {
     parents: [weight, bias, ...parts],
     saved: [weight, bias, stats, ...parts],
-    attributes: { shape, dropout: dropout && drawnMask(dropout) },
+    attributes: { shape, eps, dropout: dropout && drawnMask(dropout) },
   });
   stats.dispose();
   return y;

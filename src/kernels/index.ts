@@ -80,3 +80,6 @@ export const ops = {
   upsampleNearest: upsampleNearestOp,
   where: elementwise.whereOp,
 } satisfies Record<string, AnyOp>;
+
+/** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
+export const composed: readonly string[] = [];

@@ -5,9 +5,10 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { neg } from './elementwise.ts';
+import { mul, neg, sub } from './elementwise.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
+import { sum } from './reduce.ts';
 import { type Reduction, type ReductionOptions, reductionOptions } from './softmax.ts';
 
 export const lossKernels = kernelModule('kernels/loss.c', {
@@ -41,6 +42,11 @@ export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
       device.load(cudaKernels).loss_squares_backward(perElement(size), ...operands);
     else if (size > 0) device.load(lossKernels).loss_squares_backward(...operands);
     return [needs[0] ? d : null, needs[1] ? neg(d) : null];
+  },
+  tangent({ parents: [prediction, target], tangents: [t, u], attributes: { reduction, scale } }) {
+    const difference = mul(sub(prediction as Tensor, target as Tensor), 2 * scale);
+    const terms = mul(difference, t && u ? sub(t, u) : (t ?? neg(u as Tensor)));
+    return reduction === 'none' ? terms : sum(terms);
   },
 });
 

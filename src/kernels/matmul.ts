@@ -8,12 +8,15 @@ import type { Dtype } from '../tensor/dtype.ts';
 import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
+import { cast } from './cast.ts';
 import { linearShape } from './conv/shape.ts';
+import { add } from './elementwise.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
 import { withWeight } from './inner/weight.ts';
 import { inChunks, type ProductShape, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
+import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 
 export const matmulKernels = kernelModule('kernels/matmul.c', {
@@ -231,6 +234,13 @@ export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dty
           : sumAxes(grad, [...grad.shape.keys()].slice(0, -1), 1, 'f32')
         : null,
     ];
+  },
+  tangent({ parents: [a, b], tangents: [ta, tb, tBias], output, attributes: { transposeA, transposeB } }) {
+    const options = { transposeA, transposeB };
+    const first = ta && matmul(ta, b as Tensor, { ...options, bias: tBias ?? undefined });
+    const second = tb && matmul(a as Tensor, tb, ta ? options : { ...options, bias: tBias ?? undefined });
+    if (first && second) return add(first, second);
+    return first ?? second ?? cast(broadcastTo(tBias as Tensor, output.shape), output.dtype);
   },
 });
 

@@ -31,6 +31,7 @@ export const reshapeOp = defineOp<Shape>({
   cpu: 'none',
   cuda: 'none',
   backward: ({ grad, attributes }) => [view(grad, attributes)],
+  tangent: ({ tangents: [t], output }) => reshape(t as Tensor, output.shape),
 });
 
 /** The same elements in another shape, without a copy; one dimension may be -1. */
@@ -70,6 +71,7 @@ export const permuteOp = defineOp<readonly number[]>({
       axes.map((_, i) => axes.indexOf(i)),
     ),
   ],
+  tangent: ({ tangents: [t], attributes: axes }) => permute(t as Tensor, axes),
 });
 
 /** Axis i of the result is axis axes[i] of x. */
@@ -130,6 +132,11 @@ export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: { starts, shape } }) => [windowOf(grad, starts, shape)],
+  tangent: ({ tangents: [t], output, attributes: { starts, shape } }) =>
+    pad(
+      t as Tensor,
+      starts.map((start, axis) => [start, output.shape[axis] - start - shape[axis]]),
+    ),
 });
 
 const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
@@ -163,6 +170,12 @@ export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: { starts, shape } }) => [placeIn(grad, starts, shape)],
+  tangent: ({ tangents: [t], output, attributes: { starts } }) =>
+    slice(
+      t as Tensor,
+      starts,
+      starts.map((start, axis) => start + output.shape[axis]),
+    ),
 });
 
 /** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
@@ -205,6 +218,11 @@ export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
       return needs[i] ? windowOf(grad, starts, shape) : null;
     });
   },
+  tangent: ({ tangents, output: { device, dtype }, attributes: { axis, shapes } }) =>
+    concat(
+      tangents.map((t, i) => t ?? zeros(shapes[i], { device, dtype })),
+      axis,
+    ),
 });
 
 /** Joins tensors that differ in one axis only, in order. */
@@ -293,6 +311,7 @@ export const broadcastToOp = defineOp<Shape>({
   cpu: movementKernels,
   cuda: movementCuda,
   backward: ({ grad, attributes: shape }) => [sumTo(grad, shape)],
+  tangent: ({ tangents: [t], output }) => broadcastTo(t as Tensor, output.shape),
 });
 
 /** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
@@ -328,6 +347,7 @@ export const gatherOp = defineOp<{ rows: number }>({
     else device.load(movementKernels).movement_scatter_add(...operands);
     return [dx];
   },
+  tangent: ({ tangents: [t], saved: [index] }) => gather(t as Tensor, index),
 });
 
 /** Row index[k] of x at row k. x [R, ...] f32, index [K] i32. @throws ValueError for an index outside [0, R) */
@@ -366,7 +386,7 @@ export const oneHotOp = defineOp({
   name: 'oneHot',
   cpu: movementKernels,
   cuda: movementCuda,
-  backward: notDifferentiable('its operand is whole numbers'),
+  ...notDifferentiable('its operand is whole numbers'),
 });
 
 /** f32 [..., depth] with 1 at the index. index i32. */

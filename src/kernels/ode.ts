@@ -38,6 +38,14 @@ export const linearCombinationOp = defineOp<{ factors: readonly number[] }>({
       if (!needs[i]) return null;
       return factor === 1 ? grad : combine(grad, undefined, [{ stage: grad, factor }]);
     }),
+  tangent({ tangents: [start, ...stages], attributes: { factors } }) {
+    const terms = stages.map((stage, i) => ({ stage, factor: factors[i] })).filter(({ stage }) => stage !== null);
+    return linearCombination(
+      start,
+      terms.map(({ stage }) => stage as Tensor),
+      terms.map(({ factor }) => factor),
+    );
+  },
 });
 
 /**

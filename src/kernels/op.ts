@@ -1,31 +1,40 @@
-// The definition of an op: its kernels for each device and its backward rule. A definition that lacks one does not
-// compile.
+// The definition of an op: its kernels for each device, its backward rule and its tangent rule. A definition that lacks
+// one does not compile.
 import { provideArithmetic } from '../autograd/arithmetic.ts';
+import { pushForward } from '../autograd/forward.ts';
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
-import { activeWitness, isChecking, isTracing } from '../autograd/mode.ts';
+import { activeLevels, activeWitness, isChecking, isTracing, type TangentContext } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { CudaModule, KernelModule } from '../device/module.ts';
 import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
 import type { Dtype } from '../tensor/dtype.ts';
 import { requireTensor, Tensor } from '../tensor/tensor.ts';
+import { view } from '../tensor/view.ts';
 import { assertFinite } from './inner/accumulate.ts';
 import { gradientArithmetic } from './inner/gradient_arithmetic.ts';
 import type { ProductModules } from './launch/product.ts';
 import type { StorageModules } from './launch/storage.ts';
 
-provideArithmetic(gradientArithmetic);
+provideArithmetic({ ...gradientArithmetic, identity });
 
 /** Takes the place of a backward rule and gives the reason why there is none. */
 export interface NotDifferentiable {
   readonly reason: string;
 }
 
-export function notDifferentiable(reason: string): NotDifferentiable {
-  return { reason };
+/** The rules of an op without a derivative. */
+export function notDifferentiable(reason: string): { backward: NotDifferentiable; tangent: NotDifferentiable } {
+  return { backward: { reason }, tangent: { reason } };
 }
 
 /** One build of a .cu file, or several, one per dtype of the operands: see storage.ts and product.ts. */
 export type CudaKernels = CudaModule | StorageModules | ProductModules;
+
+/**
+ * The tangent of an op's output from those of its operands, in the shape of the output, computed by ops. It is the
+ * transpose of the backward rule; `jvp` calls it.
+ */
+export type TangentRule<Attributes> = (context: TangentContext<Attributes>) => Tensor;
 
 export interface Op<Attributes = undefined> {
   readonly name: string;
@@ -33,6 +42,7 @@ export interface Op<Attributes = undefined> {
   readonly cpu: KernelModule | 'none';
   readonly cuda: CudaKernels | 'none';
   readonly backward: BackwardRule<Attributes> | NotDifferentiable;
+  readonly tangent: TangentRule<Attributes> | NotDifferentiable;
   /** Whether that rule applies the factors of its gradients itself; default false: it gets plain tensors. */
   readonly takesScaled?: boolean;
 }
@@ -61,10 +71,25 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   const outputs: readonly Tensor[] = Array.isArray(output) ? output : [output as Tensor];
   for (const { storage } of outputs) if (storage.references === 1) storage.owner = op.name;
   if (isChecking()) for (const t of outputs) assertFinite(op.name, t, 'output');
-  const { parents, saved = [], attributes } = application;
+  trace(op, outputs, application);
+  // The rule reads the outputs, so its own gradient needs their graph.
+  if (activeLevels().length > 0) {
+    const { name, tangent: rule } = op;
+    const { parents, saved = [], attributes } = application;
+    const tangent = typeof rule === 'function' ? (rule as TangentRule<unknown>) : reasonOf(name, rule);
+    pushForward({ name, parents, outputs, saved, attributes, tangent });
+  }
+  return output;
+}
+
+function trace<Attributes>(
+  op: Op<Attributes>,
+  outputs: readonly Tensor[],
+  { parents, saved = [], attributes }: Application<Attributes>,
+): void {
   if (!isTracing()) {
     activeWitness()?.(parents, outputs, noGradientOf(op));
-    return output;
+    return;
   }
   const differentiable = parents.some((parent) => parent?.requiresGrad);
   if (differentiable && typeof op.backward === 'function') {
@@ -75,12 +100,28 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
     const blocked = differentiable ? noGradientOf(op) : parents.find((parent) => parent?.blocked)?.blocked;
     for (const t of outputs) t.blocked = blocked;
   }
-  return output;
 }
 
 /** The message that says why an op has no gradient; undefined if it has one. */
 function noGradientOf<Attributes>({ name, backward }: Op<Attributes>): string | undefined {
-  return typeof backward === 'function' ? undefined : `[${name}] has no gradient: ${backward.reason}`;
+  return typeof backward === 'function' ? undefined : reasonOf(name, backward);
+}
+
+function reasonOf(name: string, { reason }: NotDifferentiable): string {
+  return `[${name}] has no gradient: ${reason}`;
+}
+
+const identityOp = defineOp({
+  name: 'identity',
+  cpu: 'none',
+  cuda: 'none',
+  backward: ({ grad }) => [view(grad, grad.shape)],
+  tangent: ({ tangents: [t] }) => identity(t as Tensor),
+});
+
+/** A view of x through which gradients and tangents pass. */
+function identity(x: Tensor): Tensor {
+  return apply(identityOp, view(x, x.shape), { parents: [x] });
 }
 
 /**

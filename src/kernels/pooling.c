@@ -93,6 +93,34 @@ KERNEL void pooling_max(const float *x, float *y, const int32_t *table) {
   pool_run(max_task, &p, table[0] * p.out_h);
 }
 
+/* y = the element of `grad` [N, H, W, C] where x is the first of its window that equals the maximum `p->y` */
+static void pick_task(void *context, int32_t task, int32_t worker) {
+  (void)worker;
+  const struct pooling *p = context;
+  int32_t image = task / p->out_h, row = task % p->out_h;
+  for (int32_t column = 0; column < p->out_w; column++) {
+    struct window v = window_of(p, row, column);
+    size_t at = place(image, p->out_h, p->out_w, p->c, row, column);
+    for (int32_t k = 0; k < p->c; k++) {
+      float largest = p->y[at + (size_t)k], result = 0.0f;
+      int32_t found = 0;
+      for (int32_t i = v.top; i < v.bottom && !found; i++)
+        for (int32_t j = v.left; j < v.right && !found; j++) {
+          size_t from = place(image, p->h, p->w, p->c, i, j) + (size_t)k;
+          float value = p->x[from];
+          if (value == largest || (value != value && largest != largest)) result = p->grad[from], found = 1;
+        }
+      p->out[at + (size_t)k] = result;
+    }
+  }
+}
+
+KERNEL void pooling_max_tangent(const float *x, const float *y, const float *tangent, float *out, const int32_t *table) {
+  struct pooling p = pooling_of(table);
+  p.x = x, p.y = y, p.grad = tangent, p.out = out;
+  pool_run(pick_task, &p, table[0] * p.out_h);
+}
+
 KERNEL void pooling_mean(const float *x, float *y, const int32_t *table) {
   struct pooling p = pooling_of(table);
   p.x = x, p.out = y;

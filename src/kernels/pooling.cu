@@ -90,6 +90,23 @@ DEVICE bool first_of(const pooling &p, const float *x, const position &at, const
   return true;
 }
 
+/* out of n elements = the element of `tangent` where x is the first of its window that equals the maximum y */
+KERNEL pooling_max_tangent(const float *x, const float *y, const float *tangent, float *out, const int *table, int n) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  pooling p = pooling_of(table);
+  position o = position_of(i, p.out_h, p.out_w, p.c);
+  window v = window_of(p, o.row, o.column);
+  float largest = y[i], result = 0.0f;
+  bool found = false;
+  for (int row = v.top; row < v.bottom && !found; row++)
+    for (int column = v.left; column < v.right && !found; column++) {
+      size_t from = place(o.image, row, column, o.channel, p.h, p.w, p.c);
+      if (wins(x[from], largest)) result = tangent[from], found = true;
+    }
+  out[i] = result;
+}
+
 /* dx of n elements = sum of dy over the windows whose maximum x is */
 KERNEL pooling_max_gradient(const float *x, const float *y, const float *dy, float *dx, const int *table, int n) {
   u32 i = thread_number();

@@ -5,6 +5,7 @@ import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
+import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Extent, extentKind, extents } from './inner/window.ts';
 import { perElement } from './launch/grid.ts';
@@ -14,6 +15,7 @@ export const poolingKernels = kernelModule('kernels/pooling.c', {
   pooling_max: 'ptr ptr ptr',
   pooling_mean: 'ptr ptr ptr',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr',
+  pooling_max_tangent: 'ptr ptr ptr ptr ptr',
   pooling_mean_gradient: 'ptr ptr ptr',
 });
 
@@ -21,6 +23,7 @@ const cudaKernels = cudaModule('kernels/pooling.cu', {
   pooling_max: 'ptr ptr ptr i32',
   pooling_mean: 'ptr ptr ptr i32',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr i32',
+  pooling_max_tangent: 'ptr ptr ptr ptr ptr i32',
   pooling_mean_gradient: 'ptr ptr ptr i32',
 });
 
@@ -74,7 +77,21 @@ export const maxPool2dOp = defineOp<PoolShape>({
     launch('pooling_max_gradient', [x, y, grad, dx], shape);
     return [dx];
   },
+  tangent: ({ tangents: [t], saved: [x, y], attributes: shape }) => pickMaxima(t as Tensor, x, y, shape),
 });
+
+/** The elements of t at the maxima of x: linear in t. */
+const pickMaximaOp = defineOp<PoolShape>({
+  ...maxPool2dOp,
+  name: 'pickMaxima',
+  tangent: ({ tangents: [t], saved: [x, y], attributes: shape }) => pickMaxima(t as Tensor, x, y, shape),
+});
+
+function pickMaxima(t: Tensor, x: Tensor, y: Tensor, shape: PoolShape): Tensor {
+  const picked = allocate(y.shape, { device: t.device });
+  launch('pooling_max_tangent', [x, y, t, picked], shape);
+  return apply(pickMaximaOp, picked, { parents: [t], saved: [x, y], attributes: shape });
+}
 
 /**
  * The maximum of every window. Padding is never selected. On ties, the first maximum (or the first NaN) gets the
@@ -84,7 +101,8 @@ export const maxPool2dOp = defineOp<PoolShape>({
  * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
-  const { y, shape } = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
+  const shape = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
+  const y = allocate(outputShape(shape), { device: x.device });
   launch('pooling_max', [x, y], shape);
   return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: shape });
 }
@@ -99,13 +117,18 @@ export const averagePool2dOp = defineOp<PoolShape>({
     launch('pooling_mean_gradient', [grad, dx], shape);
     return [dx];
   },
+  tangent: ({ tangents: [t], attributes: shape }) => averages(t as Tensor, shape),
 });
 
 /** The mean of every window. Shapes and errors are those of maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
   const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);
-  const { y, shape } = prepare('averagePool2d', x, window, countIncludePad);
+  return averages(x, prepare('averagePool2d', x, window, countIncludePad));
+}
+
+function averages(x: Tensor, shape: PoolShape): Tensor {
+  const y = allocate(outputShape(shape), { device: x.device });
   launch('pooling_mean', [x, y], shape);
   return apply(averagePool2dOp, y, { parents: [x], attributes: shape });
 }
@@ -119,8 +142,12 @@ function launch(kernel: keyof typeof cudaKernels.kernels, tensors: readonly Tens
   else device.load(poolingKernels)[kernel](...operands);
 }
 
-function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): { y: Tensor; shape: PoolShape } {
-  const device = checkOperands(op, [x]);
+function outputShape({ batch, outputHeight, outputWidth, channels }: PoolShape): Shape {
+  return [batch, outputHeight, outputWidth, channels];
+}
+
+function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): PoolShape {
+  checkOperands(op, [x]);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
   const kernel = extents(op, 'kernel', options.kernel, 1);
   const stride = extents(op, 'stride', options.stride ?? kernel, 1);
@@ -137,7 +164,6 @@ function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolea
       `images of at least ${formatShape(kernel)} pixels with padding ${formatShape(padding)}`,
       formatShape(x.shape),
     );
-  const y = allocate([batch, outputHeight, outputWidth, channels], { device });
   const image = { batch, height, width, channels, outputHeight, outputWidth };
-  return { y, shape: { ...image, kernel, stride, padding, withBorder } };
+  return { ...image, kernel, stride, padding, withBorder };
 }

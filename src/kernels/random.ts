@@ -121,6 +121,11 @@ export function drawnMask(options: DropoutOptions): DrawnMask {
   return { ...options, originWrites: options.origin?.writes };
 }
 
+/** The options that draw a mask again. */
+export function drawOf({ seed, first, origin, stream }: DrawnMask): DrawOptions {
+  return { seed, first, origin, stream };
+}
+
 /** @throws NotDifferentiableError if the origin was set after the op ran: backward would draw another mask */
 export function assertSameMask(op: string, { origin, originWrites }: DrawnMask): void {
   if (origin?.writes !== originWrites)
@@ -165,6 +170,7 @@ export const dropoutOp = defineOp<DrawnMask>({
     assertSameMask('dropout', mask);
     return [applyMask(grad, mask)];
   },
+  tangent: ({ tangents: [t], attributes: mask }) => dropout(t as Tensor, mask.p, drawOf(mask)),
 });
 
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again. */

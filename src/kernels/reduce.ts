@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
 import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
-import { broadcastTo } from './movement.ts';
+import { broadcastTo, reshape } from './movement.ts';
 import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
 
 export interface ReduceOptions {
@@ -45,7 +45,7 @@ function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean
   return kept;
 }
 
-function sumLike(name: string) {
+function sumLike(name: string, reduced: (x: Tensor, options: ReduceOptions) => Tensor) {
   return defineOp<ReduceAttributes>({
     name,
     cpu: reduceKernels,
@@ -54,11 +54,12 @@ function sumLike(name: string) {
       const spread = broadcastTo(view(grad, keptShape(shape, axes)), shape);
       return [scale === 1 ? spread : mul(spread, scale)];
     },
+    tangent: ({ tangents: [t], output, attributes: { axes } }) => reshape(reduced(t as Tensor, { axes }), output.shape),
   });
 }
 
-export const sumOp = sumLike('sum');
-export const meanOp = sumLike('mean');
+export const sumOp = sumLike('sum', sum);
+export const meanOp = sumLike('mean', mean);
 
 /** Sum over axes; 0 where there are no elements. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
@@ -87,6 +88,11 @@ export const maxOp = defineOp<ReduceAttributes>({
     const share = div(view(grad, kept), view(sumAxes(winners, axes), kept));
     return [mul(winners, share)];
   },
+  tangent({ tangents: [t], parents: [x], output, attributes: { axes } }) {
+    const winners = where(equal(x as Tensor, reshape(output, keptShape((x as Tensor).shape, axes))), 1, 0);
+    const share = div(sum(mul(t as Tensor, winners), { axes }), sum(winners, { axes }));
+    return reshape(share, output.shape);
+  },
 });
 
 /**
@@ -106,7 +112,7 @@ export const argmaxOp = defineOp({
   name: 'argmax',
   cpu: reduceKernels,
   cuda: reduceCuda,
-  backward: notDifferentiable('argmax is piecewise constant'),
+  ...notDifferentiable('argmax is piecewise constant'),
 });
 
 export interface ArgmaxOptions extends AxisOptions {

@@ -55,6 +55,7 @@ export const upsampleNearestOp = defineOp<number>({
   cpu: resampleKernels,
   cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [sumPixels(grad, factor, 1)],
+  tangent: ({ tangents: [t], attributes: factor }) => upsampleNearest(t as Tensor, factor),
 });
 
 /** [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated. */
@@ -70,6 +71,7 @@ export const downsampleMeanOp = defineOp<number>({
   cpu: resampleKernels,
   cuda: cudaKernels,
   backward: ({ grad, attributes: factor }) => [repeatPixels(grad, factor, 1 / factor ** 2)],
+  tangent: ({ tangents: [t], attributes: factor }) => downsampleMean(t as Tensor, factor),
 });
 
 /** [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels. */

@@ -40,6 +40,7 @@ export const resizeBilinearOp = defineOp<ResizeShape>({
     launch('resize_bilinear_gradient', grad, dx, shape);
     return [dx];
   },
+  tangent: ({ tangents: [t], output }) => resizeBilinear(t as Tensor, [output.shape[1], output.shape[2]]),
 });
 
 /**

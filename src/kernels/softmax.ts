@@ -7,10 +7,11 @@ import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { exp, mul, sub } from './elementwise.ts';
 import { firstOutside } from './inner/indices.ts';
 import { perWarp } from './launch/grid.ts';
 import { type Activation, kernelsFor, storageModules } from './launch/storage.ts';
-import { permute } from './movement.ts';
+import { oneHot, permute } from './movement.ts';
 import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
 import { mean, sum } from './reduce.ts';
 
@@ -86,6 +87,10 @@ export const softmaxOp = defineOp({
     if (y.size > 0) onRows(y.device, 'softmax_backward', rows, [y.address, grad.address, dx.address, rows, n, 1]);
     return [dx];
   },
+  tangent({ tangents: [t], output: y }) {
+    const weighted = mul(y, t as Tensor);
+    return sub(weighted, mul(y, sum(weighted, { axes: -1, keepDims: true })));
+  },
 });
 
 /** exp(x) / sum exp(x) along an axis, by default the last. */
@@ -107,6 +112,8 @@ export const logSoftmaxOp = defineOp({
     if (y.size > 0) onRows(y.device, 'softmax_log_backward', rows, [y.address, grad.address, dx.address, rows, n]);
     return [dx];
   },
+  tangent: ({ tangents: [t], output: y }) =>
+    sub(t as Tensor, sum(mul(exp(y), t as Tensor), { axes: -1, keepDims: true })),
 });
 
 /** x - log sum exp(x) along an axis, by default the last. */
@@ -140,6 +147,10 @@ export const crossEntropyOp = defineOp({
     const operands = [logits.address, labels.address, grad.address, dx.address, rows, n, 1, 1];
     if (dx.size > 0) onRows(logits.device, 'softmax_cross_entropy_backward', rows, operands);
     return [dx];
+  },
+  tangent({ parents: [logits], tangents: [t], saved: [, labels] }) {
+    const x = logits as Tensor;
+    return sum(mul(sub(softmax(x), oneHot(labels, x.shape[1])), t as Tensor), { axes: 1 });
   },
 });
 

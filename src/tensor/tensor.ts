@@ -19,6 +19,7 @@ import {
   RecordingError,
   ShapeError,
   UseAfterFreeError,
+  ValueError,
 } from '../errors.ts';
 import { type Dtype, dtypes, requireFloating } from './dtype.ts';
 import { formatTensor } from './format.ts';
@@ -32,6 +33,11 @@ export interface GradientSource {
   retain(): void;
   release(): void;
   backward(root: Tensor, cotangent: Tensor | undefined, options: BackwardOptions): void;
+}
+
+/** What forward mode attaches to a tensor: its tangents, freed with it. */
+export interface TangentHolder {
+  dispose(): void;
 }
 
 export interface BackwardOptions {
@@ -62,6 +68,8 @@ export class Tensor {
   sourceOutput = 0;
   /** Set if an op without a gradient cuts the path to the parameters: why that op has none. @internal */
   blocked: string | undefined;
+  /** Its tangents in the calls of jvp() that are running. @internal */
+  tangents: TangentHolder | undefined;
   /** The scope that frees it. @internal */
   owner: Scope | undefined;
   // Private, because kernels rely on these values without checking them.
@@ -274,6 +282,7 @@ export class Tensor {
     this.#freed = true;
     this.owner = undefined;
     this.source?.release();
+    this.tangents?.dispose();
     this.grad?.dispose();
     this.bf16?.dispose();
     this.#storage.release();
@@ -302,6 +311,17 @@ export class Tensor {
 export function requireTensor(op: string, value: unknown, what = 'a tensor'): asserts value is Tensor {
   if (Tensor.is(value)) return;
   throw new ArgumentError(op, what, describeOperand(value));
+}
+
+/**
+ * The result of a function that returns a tensor or a list of tensors, as a list.
+ * @throws ValueError for any other result
+ */
+export function tensorsOf(op: string, result: unknown): Tensor[] {
+  const list: unknown[] = Array.isArray(result) ? result : [result];
+  if (list.length > 0 && list.every((t) => Tensor.is(t))) return list;
+  const got = list.length === 0 ? 'an empty list' : describeOperand(list.find((t) => !Tensor.is(t)));
+  throw new ValueError(`[${op}] expected a function that returns a tensor or a list of tensors, got ${got}`);
 }
 
 /** A plain loop for speed, because this runs for every new tensor. */

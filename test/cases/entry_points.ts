@@ -113,9 +113,13 @@ export const claims: Record<string, Record<string, Claim>> = {
     firUpsample: of([image], ([x]) => engine.firUpsample(x, [1, 3, 3, 1])),
     greater: comparison('greater'),
     greaterEqual: comparison('greaterEqual'),
+    jvp: of([[2, 3]], ([x]) => engine.jvp((t) => engine.sin(t), [x], [x])),
     keep: of([[2, 3]], ([x]) => engine.keep(engine.exp(x))),
     less: comparison('less'),
     lessEqual: comparison('lessEqual'),
+    linearize: of([[2, 3]], ([x]) =>
+      engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
+    ),
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {
@@ -125,6 +129,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
     split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
     transpose: of([[4, 3]], ([x]) => engine.transpose(x)),
+    vjp: { checkedIn: 'ops/forward.test.ts' },
   },
   fluent: {},
   nn: {

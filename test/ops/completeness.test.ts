@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest';
 import * as engine from '../../src/index.ts';
-import { ops } from '../../src/kernels/index.ts';
+import { composed, ops } from '../../src/kernels/index.ts';
 import { linearCombination } from '../../src/kernels/ode.ts';
 import { describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';
@@ -12,7 +12,9 @@ import { cases, casesIn } from '../cases.ts';
 /** Ops without a case, each with the reason and the place where it is tested. */
 const elsewhere: Record<string, string> = {};
 
-const opNames = Object.values(ops).map(({ name }) => name);
+const opNames = Object.values(ops)
+  .map(({ name }) => name)
+  .concat(composed);
 const covered = new Set(cases.map(({ op }) => op));
 
 /** The function of each op by name. The solvers' op does not check its arguments as public functions do. */
@@ -30,6 +32,10 @@ test('every op is named after its function, in the table and in messages', () =>
     expect(functions[name], name).toBeTypeOf('function');
     expect(functions[name] as () => unknown, name).toThrow(`[${name}] `);
   }
+});
+
+test('every composed function is public and is no op', () => {
+  expect(composed.filter((name) => name in ops || typeof functions[name] !== 'function')).toEqual([]);
 });
 
 test('every op has a case or a reason for having none', () => {

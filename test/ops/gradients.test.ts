@@ -7,7 +7,7 @@ import { cast } from '../../src/kernels/cast.ts';
 import { add, greater, mul } from '../../src/kernels/elementwise.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { reshape, split } from '../../src/kernels/movement.ts';
-import { apply, defineOp } from '../../src/kernels/op.ts';
+import { apply, defineOp, notDifferentiable } from '../../src/kernels/op.ts';
 import { max, sum } from '../../src/kernels/reduce.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
@@ -45,6 +45,7 @@ test('rules receive which of their parents lead to a requested leaf', () => {
     name: 'both',
     cpu: 'none',
     cuda: 'none',
+    tangent: notDifferentiable('it has no rule').tangent,
     backward({ grad, needs }) {
       asked.push([...needs]);
       return [grad, grad];
@@ -202,6 +203,7 @@ describe('gradients()', () => {
       name: 'broken',
       cpu: 'none',
       cuda: 'none',
+      tangent: notDifferentiable('it has no rule').tangent,
       backward: () => {
         throw new Error('no gradient today');
       },

@@ -22,9 +22,12 @@ const notMethods: Record<string, string> = {
   concat: 'takes a list of tensors',
   enableGrad: 'takes a function',
   gradients: 'takes a list of tensors; backward() is the method',
+  jvp: 'takes a function',
   keep: 'takes any structure that holds tensors',
+  linearize: 'takes a function',
   noGrad: 'takes a function',
   scope: 'takes a function',
+  vjp: 'takes a function',
 };
 
 /** Functions of src/index.ts that make tensors or take none. */

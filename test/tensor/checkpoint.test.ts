@@ -23,7 +23,7 @@ import {
   tensor,
   transpose,
 } from '../../src/index.ts';
-import { apply, defineOp } from '../../src/kernels/op.ts';
+import { apply, defineOp, notDifferentiable } from '../../src/kernels/op.ts';
 import { view } from '../../src/tensor/view.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -136,6 +136,7 @@ describe('is bit-identical to the plain run in value and gradients', () => {
       name: 'noted',
       cpu: 'none',
       cuda: 'none',
+      tangent: notDifferentiable('it has no rule').tangent,
       backward({ grad, needs }) {
         asked.push([...needs]);
         return [grad, grad];

@@ -4,11 +4,13 @@ import { noGrad } from '../../autograd/mode.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { mul } from '../elementwise.ts';
+import { cast } from '../cast.ts';
+import { add, mul, sub } from '../elementwise.ts';
 import type { Activation } from '../launch/storage.ts';
-import { product } from '../matmul.ts';
+import { matmul, product } from '../matmul.ts';
 import { apply, checkActivations, defineOp } from '../op.ts';
-import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
+import { sum } from '../reduce.ts';
+import { onRows, softmax, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
   name: 'attention',
@@ -26,6 +28,20 @@ export const attentionOp = defineOp<{ scale: number }>({
     const dq = product({ tensor: dScores }, { tensor: k });
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
+  },
+  tangent({ parents: [q, k, v], tangents: [tq, tk, tv], attributes: { scale } }) {
+    const [queries, keys, values] = [q as Tensor, k as Tensor, v as Tensor];
+    const scores = (a: Tensor, b: Tensor) => mul(cast(matmul(a, b, { transposeB: true }), 'f32'), scale);
+    const probabilities = softmax(scores(queries, keys));
+    const products = (p: Tensor, t: Tensor) => matmul(cast(p, t.dtype), t);
+    const slopes = [tq && scores(tq, keys), tk && scores(queries, tk)].filter((t) => t !== null);
+    const terms = tv ? [products(probabilities, tv)] : [];
+    if (slopes.length > 0) {
+      const weighted = mul(probabilities, slopes.reduce(add));
+      const change = sub(weighted, mul(probabilities, sum(weighted, { axes: -1, keepDims: true })));
+      terms.push(products(change, values));
+    }
+    return terms.reduce(add);
   },
 });
 

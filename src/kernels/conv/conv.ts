@@ -8,11 +8,13 @@ import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { mul } from '../elementwise.ts';
+import { cast } from '../cast.ts';
+import { mul, add as plus } from '../elementwise.ts';
 import { convert } from '../inner/conversion.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
+import { broadcastTo, reshape } from '../movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
@@ -89,7 +91,30 @@ export const conv2dOp = defineOp<ConvAttributes>({
       needsResidual ? residual() : null,
     ];
   },
+  tangent({ parents: [x, weight], tangents, output, attributes: { shape, scale } }) {
+    const [tx, tWeight, bias, add, residual] = tangents.map((t) => t ?? undefined);
+    const window = {
+      stride: [shape.strideY, shape.strideX] as const,
+      padding: [shape.paddingY, shape.paddingX] as const,
+      scale,
+    };
+    const rest = { ...window, bias, add, residual };
+    if (tx && tWeight)
+      return conv2d(tx, weight as Tensor, {
+        ...rest,
+        residual: sumOf(residual, conv2d(x as Tensor, tWeight, { ...window, scale: 1 })),
+      });
+    if (tx) return conv2d(tx, weight as Tensor, rest);
+    if (tWeight) return conv2d(x as Tensor, tWeight, rest);
+    const { dtype, shape: outputs } = output;
+    const terms = [bias && cast(bias, dtype), add && reshape(add, [outputs[0], 1, 1, outputs[3]]), residual];
+    return mul(broadcastTo(terms.filter((t) => t !== undefined).reduce(plus), outputs), scale);
+  },
 });
+
+function sumOf(a: Tensor | undefined, b: Tensor): Tensor {
+  return a ? plus(a, b) : b;
+}
 
 /**
  * y = scale (conv(x, weight) + bias + add + residual). On the CPU and in WebAssembly, 3 x 3 convolutions and their

@@ -7,7 +7,7 @@ import { joinedProduct } from './joined_product.ts';
 import { LeafGradients } from './leaf_gradients.ts';
 import { columnsOf } from './strided.ts';
 
-export const gradientArithmetic: GradientArithmetic = {
+export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
   convert,
   accumulate,
   accumulateScaled: (target, value, factor) => accumulateScaled(target, target, value, factor),
