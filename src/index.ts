@@ -2,6 +2,7 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
+export { type CompiledFunction, type CompiledOutput, type CompileOptions, compile } from './autograd/compile.ts';
 export { jvp, type LinearMap, linearize, type TensorFunction } from './autograd/forward.ts';
 export { type GradientOptions, gradients, type Pullback, vjp } from './autograd/gradients.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
@@ -27,6 +28,11 @@ export {
 } from './errors.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export {
+  type CustomGradientContext,
+  type CustomGradientOptions,
+  customGradient,
+} from './kernels/composed/custom_gradient.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,
@@ -85,4 +91,4 @@ export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';
 export { keep, openScope, type Scope, scope } from './tensor/scope.ts';
 export type { AxisOptions, Shape } from './tensor/shape.ts';
-export { type BackwardOptions, Tensor } from './tensor/tensor.ts';
+export { type BackwardOptions, type GradientHook, type HookHandle, Tensor } from './tensor/tensor.ts';

@@ -3,11 +3,18 @@
 import { provideArithmetic } from '../autograd/arithmetic.ts';
 import { pushForward } from '../autograd/forward.ts';
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
-import { activeLevels, activeWitness, isChecking, isTracing, type TangentContext } from '../autograd/mode.ts';
+import {
+  activeLevels,
+  activeWitness,
+  isChecking,
+  isTracing,
+  type Tangent,
+  type TangentContext,
+} from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { CudaModule, KernelModule } from '../device/module.ts';
 import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
-import type { Dtype } from '../tensor/dtype.ts';
+import { type Dtype, isFloating } from '../tensor/dtype.ts';
 import { requireTensor, Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { assertFinite } from './inner/accumulate.ts';
@@ -31,10 +38,10 @@ export function notDifferentiable(reason: string): { backward: NotDifferentiable
 export type CudaKernels = CudaModule | StorageModules | ProductModules;
 
 /**
- * The tangent of an op's output from those of its operands, in the shape of the output, computed by ops. It is the
- * transpose of the backward rule; `jvp` calls it.
+ * The tangent of an op's output (or of each) from those of its operands, in the shape of the output, computed by ops. It
+ * is the transpose of the backward rule; `jvp` calls it.
  */
-export type TangentRule<Attributes> = (context: TangentContext<Attributes>) => Tensor;
+export type TangentRule<Attributes> = (context: TangentContext<Attributes>) => Tangent;
 
 export interface Op<Attributes = undefined> {
   readonly name: string;
@@ -95,7 +102,12 @@ function trace<Attributes>(
   if (differentiable && typeof op.backward === 'function') {
     const rule = op.backward as BackwardRule<unknown>;
     const { name, takesScaled } = op;
-    attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesScaled }), outputs);
+    const node = new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesScaled });
+    // Whole numbers next to values, such as the indices of a sort, have no gradient.
+    attach(
+      node,
+      outputs.map((t) => (isFloating(t.dtype) ? t : undefined)),
+    );
   } else {
     const blocked = differentiable ? noGradientOf(op) : parents.find((parent) => parent?.blocked)?.blocked;
     for (const t of outputs) t.blocked = blocked;

@@ -107,6 +107,13 @@ export const claims: Record<string, Record<string, Claim>> = {
     argmax: { refused: '[argmax] has no gradient', run: (x) => engine.cast(engine.argmax(x, { axis: 0 }), 'f32') },
     checkFinite: of([[2, 3]], ([x]) => engine.checkFinite(() => engine.exp(x))),
     checkpoint: { checkedIn: 'tensor/checkpoint.test.ts' },
+    compile: {
+      refused: '[compile] has no gradient',
+      run: (x) => engine.compile((t: Tensor) => engine.exp(t))(x),
+    },
+    customGradient: of([[2, 3]], ([x]) =>
+      engine.customGradient(engine.square, (dy, { inputs: [t] }) => engine.mul(engine.mul(dy, t), 2))(x),
+    ),
     enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
     equal: comparison('equal'),
     firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
@@ -137,6 +144,8 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('arrays of the host', 'fromOfficial', 'officialEntries', 'toOfficial'),
     ...none('takes gradients and makes leaves', 'Adam', 'Initializer'),
     Module: { none: 'abstract: its kinds are here' },
+    registerForwardHook: { checkedIn: 'nn/hooks.test.ts' },
+    registerForwardPreHook: { checkedIn: 'nn/hooks.test.ts' },
     UNet: { checkedIn: 'nn/family.test.ts' },
     activate: of([[2, 3]], ([x]) => (['swish', 'relu', 'elu', 'lrelu'] as const).map((name) => nn.activate(x, name))),
     AttentionBlock: moduleOf(

@@ -19,7 +19,9 @@ const notExported: Record<string, string> = {
 const notMethods: Record<string, string> = {
   checkFinite: 'takes a function',
   checkpoint: 'takes a function',
+  compile: 'takes a function',
   concat: 'takes a list of tensors',
+  customGradient: 'takes functions',
   enableGrad: 'takes a function',
   gradients: 'takes a list of tensors; backward() is the method',
   jvp: 'takes a function',
