@@ -2,7 +2,7 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
-export { type CompiledFunction, type CompiledOutput, type CompileOptions, compile } from './autograd/compile.ts';
+export { type CompiledFunction, type CompileOptions, compile } from './autograd/compile.ts';
 export { jvp, type LinearMap, linearize, type TensorFunction } from './autograd/forward.ts';
 export { type GradientOptions, gradients, type Pullback, vjp } from './autograd/gradients.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';

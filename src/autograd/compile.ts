@@ -9,14 +9,6 @@ import { requireTensor, Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { activeLevels, isChecking } from './mode.ts';
 
-/** What a compiled function may return: tensors in lists and plain objects of any depth, or nothing. */
-export type CompiledOutput =
-  | Tensor
-  | undefined
-  | void
-  | readonly CompiledOutput[]
-  | { readonly [name: string]: CompiledOutput };
-
 export interface CompileOptions {
   /** How many recordings, for different shapes, are kept; the least recently used is freed first. Default 8. */
   maxShapes?: number;
@@ -36,7 +28,7 @@ interface Replay {
   recording: Recording;
   inputs: Tensor[];
   /** In the structure of the function's result. */
-  output: CompiledOutput;
+  output: unknown;
 }
 
 /**
@@ -56,11 +48,11 @@ interface Replay {
  * const predict = compile((x: Tensor) => noGrad(() => network.forward(x)));
  * for (const batch of batches) scope(() => show(predict(batch)));
  */
-export function compile<Inputs extends Tensor[], Output extends CompiledOutput>(
+export function compile<Inputs extends Tensor[], Output>(
   fn: (...inputs: Inputs) => Output,
   options?: CompileOptions,
 ): CompiledFunction<Inputs, Output>;
-export function compile<Inputs extends Tensor[], Output extends CompiledOutput>(
+export function compile<Inputs extends Tensor[], Output>(
   fn: (...inputs: Inputs) => Output,
   options: CompileOptions = {},
   ...extra: unknown[]
@@ -112,15 +104,11 @@ function checkInputs(inputs: readonly Tensor[]): Device {
   return inputs[0].device;
 }
 
-function record<Inputs extends Tensor[]>(
-  fn: (...inputs: Inputs) => CompiledOutput,
-  inputs: Inputs,
-  device: Device,
-): Replay {
+function record<Inputs extends Tensor[]>(fn: (...inputs: Inputs) => unknown, inputs: Inputs, device: Device): Replay {
   const own = inputs.map((t) => keep(allocate(t.shape, { device, dtype: t.dtype })));
   const held: Tensor[] = [...own];
   try {
-    let output: CompiledOutput;
+    let output: unknown;
     const recording = device.record(() => {
       scope(() => {
         output = mapTensors(fn(...(own as Inputs)), (t) => {
@@ -149,7 +137,7 @@ function free({ recording, inputs, output }: Replay): void {
 }
 
 /** The same structure with `f` applied to each tensor. @throws ArgumentError for anything else in it */
-function mapTensors(value: unknown, f: (t: Tensor) => Tensor, path = 'the result'): CompiledOutput {
+function mapTensors(value: unknown, f: (t: Tensor) => Tensor, path = 'the result'): unknown {
   if (value === undefined) return undefined;
   if (Tensor.is(value)) return f(value);
   if (Array.isArray(value)) return value.map((item, i) => mapTensors(item, f, `${path}[${i}]`));

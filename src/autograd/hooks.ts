@@ -71,9 +71,9 @@ export class HookedLeaves implements LeafSink {
   }
 
   take(leaf: Tensor, gradient: Tensor): void {
-    if (!this.hasHooks(leaf)) return this.sink.take(leaf, gradient);
     const sum = this.sums.get(leaf);
-    this.sums.set(leaf, sum ? sumOf(sum, gradient) : gradient);
+    if (this.hasHooks(leaf)) this.sums.set(leaf, sum ? sumOf(sum, gradient) : gradient);
+    else this.sink.take(leaf, gradient);
   }
 
   private hasHooks(leaf: Tensor): boolean {

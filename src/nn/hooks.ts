@@ -13,14 +13,14 @@ type Hooks = { before: Set<ForwardPreHook<never[], Module>>; after: Set<ForwardH
 export type ForwardPreHook<Arguments extends unknown[], M> = (
   given: Arguments,
   module: M,
-) => readonly unknown[] | undefined | void;
+) => readonly unknown[] | undefined;
 
 /** Receives the result of `forward`, and its arguments. What it returns, unless undefined, takes the place of the result. */
 export type ForwardHook<Arguments extends unknown[], Output, M> = (
   output: Output,
   given: Arguments,
   module: M,
-) => Output | undefined | void;
+) => Output | undefined;
 
 const hooksOf = new WeakMap<Module, Hooks>();
 

@@ -42,7 +42,7 @@ export interface GradientSource {
  * Receives the gradient of a tensor, summed over its uses, when backward() or gradients() has computed it. A tensor of the
  * same shape and dtype that it returns takes the place of the gradient.
  */
-export type GradientHook = (gradient: Tensor) => Tensor | undefined | void;
+export type GradientHook = (gradient: Tensor) => Tensor | undefined;
 
 /** What forward mode attaches to a tensor: its tangents, freed with it. */
 export interface TangentHolder {
@@ -301,9 +301,8 @@ export class Tensor {
     this.assertAlive('registerHook()');
     if (!this.#requiresGrad)
       throw new NotDifferentiableError(this.blocked ?? `[registerHook] ${this.describe()} does not require a gradient`);
-    const hooks = this.source
-      ? getOrInsert(this.source.hooks, this.sourceOutput)
-      : (this.leafHooks ??= new Set<GradientHook>());
+    if (!this.source) this.leafHooks ??= new Set<GradientHook>();
+    const hooks = this.leafHooks ?? getOrInsert((this.source as GradientSource).hooks, this.sourceOutput);
     // The same function may be added twice.
     const own: GradientHook = (gradient) => hook(gradient);
     hooks.add(own);
