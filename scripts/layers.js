@@ -21,6 +21,7 @@ flow -> base, device, tensor, autograd, kernels
 data -> base, io, tensor
 eval -> base, io, device, tensor, autograd, kernels, nn
 fluent.ts -> tensor, kernels
+testing -> base, tensor, autograd
 index.ts -> base, device, tensor, autograd, kernels
 run -> base, io, device, tensor, autograd, kernels, nn, flow, data, eval
 run/arguments.ts ->

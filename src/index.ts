@@ -33,6 +33,15 @@ export {
   type CustomGradientOptions,
   customGradient,
 } from './kernels/composed/custom_gradient.ts';
+export {
+  type DefinedOp,
+  defineOp,
+  type KernelArgument,
+  type LaunchSize,
+  type OpContext,
+  type OpDefinition,
+  type OpValues,
+} from './kernels/composed/custom_op.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,

@@ -72,6 +72,8 @@ export const variables = {
     expected: 'a command, its words separated by blanks',
     read: commandWords,
   },
+  CLANG: anyText('the clang that compiles kernels given as text for the device wasm; default clang', 'a command'),
+  WASM_LD: anyText('the linker of WebAssembly that belongs to it; default wasm-ld', 'a command'),
   LIBCUDA_PATH: anyText('file of libcuda, the NVIDIA driver', 'a library'),
   LIBNVRTC_PATH: anyText('file of libnvrtc', 'a library'),
   LIBLAPACK_PATH: anyText('file of LAPACK', 'a library'),

@@ -1,7 +1,7 @@
 // A kernel file and what it exports, as data: the op's launch code declares it, a device compiles and binds it.
 
 import type { Precision } from './device.ts';
-import { sourceUrl } from './source.ts';
+import { sourceUrl, textUrl } from './source.ts';
 
 /**
  * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
@@ -77,6 +77,29 @@ export function cudaModule<Names extends string>(
   const { name, url } = sourceOf(path);
   const build = { url, kernels, flags, precisions, target };
   return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
+}
+
+/** Declares the kernels of a text, for the host devices or for CUDA. Devices compile it at its first use. */
+export function textModule(
+  language: 'c',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): KernelModule;
+export function textModule(
+  language: 'cuda',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): CudaModule;
+export function textModule(
+  language: 'c' | 'cuda',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): KernelModule | CudaModule {
+  const url = textUrl(`${name}.${language === 'c' ? 'c' : 'cu'}`, text);
+  return { language, name, url, kernels, flags: [] } as KernelModule | CudaModule;
 }
 
 function sourceOf(path: string): { name: string; url: URL } {

@@ -9,7 +9,8 @@ import { HostDevice } from './host_device.ts';
 import type { Launch } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
 import type { AnyModule, KernelModule, Launchers } from './module.ts';
-import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
+import { isGivenText } from './source.ts';
+import { INITIAL_BYTES, LINK_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
 /** What a worker instantiates the module with. */
 export interface WorkerStart {
@@ -19,11 +20,25 @@ export interface WorkerStart {
   stack: number;
 }
 
+/** The part of the device's memory that a module may use for its data and its stack. */
+export interface LinkPlace {
+  base: number;
+  bytes: number;
+  /** Size of the memory now. */
+  memory: number;
+}
+
 /** Where the module comes from, and threads. */
 export interface WasmHost {
   readonly module: WebAssembly.Module;
   /** @throws DeviceError when the module does not hold these kernels, built of the sources that are here */
   check(module: KernelModule): void;
+  /**
+   * Compiles kernels that a program gave as text to a module on the memory of the device, with its data and its stack in
+   * the bytes from `base`. Absent where there is no compiler, as in a browser.
+   * @throws CompileError
+   */
+  link?(module: KernelModule, place: LinkPlace): WebAssembly.Module;
   /** Starts a thread that joins the pool; settles when it has. @throws DeviceError */
   startWorker(start: WorkerStart): Promise<void>;
 }
@@ -79,17 +94,35 @@ export class WasmDevice extends HostDevice {
   }
 
   protected bind(module: KernelModule): Launchers {
-    this.host.check(module);
+    const given = isGivenText(module.url);
+    if (!given) this.host.check(module);
+    const exports = given ? this.linked(module) : this.exports;
     return Object.fromEntries(
       Object.entries<string>(module.kernels).map(([name, signature]) => {
-        return [name, this.launcher(name, signature, this.checked(name))];
+        return [name, this.launcher(name, signature, this.checked(name, exports[name]))];
       }),
     );
   }
 
+  /** The exports of a module that was given as text. Its kernels run in the calling thread. */
+  private linked(module: KernelModule): WebAssembly.Instance['exports'] {
+    this.recorder.refuse(`loading ${module.name}`);
+    const { host, memoryOfDevice: memory } = this;
+    if (!host.link)
+      throw new DeviceError(`the device wasm cannot compile ${module.name}.c here; it needs clang and Node`);
+    const base = this.allocate(LINK_BYTES);
+    try {
+      this.fill(base, LINK_BYTES, 0);
+      const compiled = host.link(module, { base, bytes: LINK_BYTES, memory: memory.buffer.byteLength });
+      return new WebAssembly.Instance(compiled, { env: { memory } }).exports;
+    } catch (error) {
+      this.free(base);
+      throw error;
+    }
+  }
+
   /** A kernel whose trap is an error that names it. */
-  private checked(name: string): Launch {
-    const kernel = this.exports[name];
+  private checked(name: string, kernel: WebAssembly.Instance['exports'][string]): Launch {
     return (...values) => {
       try {
         return kernel(...values);

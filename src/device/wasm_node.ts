@@ -7,6 +7,7 @@ import type { KernelModule } from './module.ts';
 import { sourceUrl } from './source.ts';
 import { readText } from './texts.ts';
 import type { WasmHost, WorkerStart } from './wasm.ts';
+import { linkText } from './wasm_compiler.ts';
 import { builtSources, sourceHash, unpack, WASM_FILE } from './wasm_module.ts';
 
 const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
@@ -19,6 +20,7 @@ export async function nodeHost(): Promise<WasmHost> {
   return {
     module,
     check: (wanted) => checkSource(wanted, built[wanted.name]),
+    link: linkText,
     startWorker,
   };
 }

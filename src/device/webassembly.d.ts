@@ -16,6 +16,9 @@ declare namespace WebAssembly {
     /** By pages; returns how many there were. @throws RangeError at the maximum, or without memory */
     grow(pages: number): number;
   }
+  class Global {
+    readonly value: number;
+  }
   class RuntimeError extends Error {}
   function compile(bytes: Uint8Array): Promise<Module>;
 }

@@ -72,7 +72,7 @@ function register<When extends keyof Hooks>(
   return { remove, [Symbol.dispose]: remove };
 }
 
-/** Puts a method of the module's own in front of that of its class. Properties that are not enumerable are no parameters. */
+/** Puts a method of the module's own in front of that of its class. Parameters are looked for among enumerable properties, so the method is not enumerable. */
 function install(module: Module): Hooks {
   const hooks: Hooks = { before: new Set(), after: new Set() };
   hooksOf.set(module, hooks);

@@ -114,6 +114,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     customGradient: of([[2, 3]], ([x]) =>
       engine.customGradient(engine.square, (dy, { inputs: [t] }) => engine.mul(engine.mul(dy, t), 2))(x),
     ),
+    defineOp: { checkedIn: 'ops/custom_op.test.ts' },
     enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
     equal: comparison('equal'),
     firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
@@ -314,5 +315,10 @@ export const claims: Record<string, Record<string, Claim>> = {
       ...['reportFlows', 'reportPlane', 'reportedFlows', 'resolveConfig', 'sampleFromCheckpoint', 'sampleModel'],
       ...['sampleWriter', 'saveCheckpoint', 'scoreFeatures', 'serveSamples', 'useTuningFile', 'watchSnapshots'],
     ),
+  },
+  testing: {
+    ...none('random shapes and arrays of the host', 'arrays', 'broadcastableShapes', 'shapes', 'toTensor'),
+    ...none('an error', 'GradcheckError'),
+    ...none('takes a function, and gives nothing', 'gradcheck'),
   },
 };

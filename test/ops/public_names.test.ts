@@ -22,6 +22,7 @@ const notMethods: Record<string, string> = {
   compile: 'takes a function',
   concat: 'takes a list of tensors',
   customGradient: 'takes functions',
+  defineOp: 'takes a definition',
   enableGrad: 'takes a function',
   gradients: 'takes a list of tensors; backward() is the method',
   jvp: 'takes a function',

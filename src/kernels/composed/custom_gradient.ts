@@ -2,12 +2,12 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra } from '../../arguments.ts';
 import { gradientDtype } from '../../autograd/cotangent.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import { ArgumentError, formatShape, ShapeError } from '../../errors.ts';
+import { ArgumentError } from '../../errors.ts';
 import { zeros } from '../../tensor/create.ts';
 import { activeScope, scope } from '../../tensor/scope.ts';
-import { sameShape } from '../../tensor/shape.ts';
-import { requireTensor, type Tensor, tensorsOf } from '../../tensor/tensor.ts';
+import { type Tensor, tensorsOf } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
+import { checkGradient } from '../inner/check_gradient.ts';
 import { apply, checkSameDtype, notDifferentiable, type Op } from '../op.ts';
 
 /** What forward took and returned; a backward or tangent rule may read all of it. */
@@ -103,13 +103,4 @@ export function customGradient<Output extends Tensor | Tensor[]>(
     });
     return (single ? outputs[0] : outputs) as Output;
   };
-}
-
-function checkGradient(name: string, gradient: unknown, input: Tensor): Tensor | null {
-  if (gradient === null) return null;
-  requireTensor(name, gradient, 'a backward function that returns tensors, or null for an input without a gradient');
-  const dtype = gradientDtype(input);
-  if (!sameShape(gradient.shape, input.shape) || gradient.dtype !== dtype)
-    throw new ShapeError(name, `a gradient ${dtype} ${formatShape(input.shape)} from backward`, gradient.describe());
-  return gradient;
 }
