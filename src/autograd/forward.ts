@@ -217,6 +217,7 @@ class TapeLevel implements ForwardLevel {
 export interface LinearMap<Output> extends Disposable {
   /** @returns the derivative along `tangents`, in the structure of the function's output */
   (...tangents: Tensor[]): Output;
+  /** Frees what it holds. */
   dispose(): void;
 }
 

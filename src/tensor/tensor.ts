@@ -342,6 +342,7 @@ export class Tensor {
 
 /** Removes what it was returned for. */
 export interface HookHandle extends Disposable {
+  /** Removes the hook; safe to call twice. */
   remove(): void;
 }
 

@@ -1,4 +1,4 @@
-// What a backward function of a program returns, checked before the pass goes on with it.
+// What a backward function of a program returns, checked before the pass continues.
 import { gradientDtype } from '../../autograd/cotangent.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
 import { sameShape } from '../../tensor/shape.ts';
