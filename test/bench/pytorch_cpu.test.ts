@@ -1,7 +1,5 @@
-/**
- * `npm run bench:pytorch`: its statistics and flags, workers that fail, and our worker on a tiny network; with a Python that has
- * PyTorch also that both sides have the same network.
- */
+// `npm run bench:pytorch`: its statistics and flags, workers that fail, and our worker on a tiny network; with a Python that has
+// PyTorch also that both sides have the same network.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** Folders that can be created, and places where none can be: every call returns at once, and refuses in one line. */
+// Folders that can be created, and places where none can be: every call returns at once, and refuses in one line.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,7 +1,5 @@
-/**
- * What ops refuse, and with which messages: wrong shapes (the message has both), dtypes, devices, disposed tensors, and
- * gradients that do not exist. Every message names the op.
- */
+// What ops refuse, and with which messages: wrong shapes (the message has both), dtypes, devices, disposed tensors, and
+// gradients that do not exist. Every message names the op.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';

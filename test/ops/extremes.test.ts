@@ -1,7 +1,5 @@
-/**
- * The ends of the range, where the tolerances for ordinary values show nothing: signs of zeros, subnormal results, angles of any
- * size, and finite gradients with terms that overflow, underflow or are NaN. On every device and instruction set.
- */
+// The ends of the range, where the tolerances for ordinary values show nothing: signs of zeros, subnormal results, angles of any
+// size, and finite gradients with terms that overflow, underflow or are NaN. On every device and instruction set.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import * as ops from '../../src/kernels/elementwise.ts';

@@ -1,7 +1,5 @@
-/**
- * Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
- * writer refuses them immediately, and long logs are read in little memory.
- */
+// Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
+// writer refuses them immediately, and long logs are read in little memory.
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
