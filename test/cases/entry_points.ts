@@ -126,6 +126,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     linearize: of([[2, 3]], ([x]) =>
       engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
     ),
+    min: of([[2, 3]], ([x]) => engine.min(x, { axes: 1 })),
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {
