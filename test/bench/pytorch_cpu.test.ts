@@ -12,8 +12,8 @@ import { startEngine, startTorch } from '../../bench/pytorch_cpu/run.ts';
 import { networkDifference } from '../../bench/pytorch_cpu/same_network.ts';
 import { scalingComparisons } from '../../bench/pytorch_cpu/scaling.ts';
 import { smallSizes } from '../../bench/pytorch_cpu/sizes.ts';
-import { geometricMean, meanRatio, quantile, quartilesOf, ratioOf } from '../../bench/pytorch_cpu/statistics.ts';
 import { stepComparisons, stepRatios } from '../../bench/pytorch_cpu/steps.ts';
+import { geometricMean, meanRatio, quantile, quartilesOf, ratioOf } from '../../bench/pytorch_cpu/timing_statistics.ts';
 import { SETTLING_SECONDS, takeTurns } from '../../bench/pytorch_cpu/turns.ts';
 import { Worker } from '../../bench/pytorch_cpu/worker.ts';
 import { loadConfig } from '../../src/run/config/index.ts';
@@ -115,7 +115,7 @@ describe('a worker', () => {
 
   test('that prints anything but an answer is stopped', async () => {
     using worker = run("process.stdin.once('data', () => console.log('Warning: slow')); setInterval(() => {}, 1000)");
-    await expect(worker.ask('run')).rejects.toThrow('the worker said "Warning: slow", which is no answer');
+    await expect(worker.ask('run')).rejects.toThrow('the worker printed "Warning: slow", which is not an answer');
   });
 
   test('that cannot be started is reported', async () => {

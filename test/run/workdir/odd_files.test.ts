@@ -164,7 +164,7 @@ describe.runIf(linux)('a work directory', () => {
     symlinkSync(join(root, 'gone'), join(root, 'nowhere'));
     writeFileSync(join(root, 'file'), '');
     const { stdout, signal } = inProcess(
-      `import { makeFolder } from ${dist('run/workdir/workdir.js')};
+      `import { makeFolder } from ${dist('io/file.js')};
        for (const path of JSON.parse(process.argv[1]))
          try { makeFolder(path); console.log('made', path); } catch (error) { console.log(error.name, error.message); }`,
       JSON.stringify([
@@ -183,7 +183,7 @@ describe.runIf(linux)('a work directory', () => {
   });
 
   const flow = { name: 'train' };
-  const open = (path: string) => WorkDirectory.open(path, flow, 'beside', () => {});
+  const open = (path: string) => WorkDirectory.open(path, flow, 'sibling', () => {});
 
   it('whose checkpoints folder is a link loses only its own temporary files there', async () => {
     const [workdir, elsewhere] = ['linked', 'elsewhere'].map((name) => join(root, name));
