@@ -18,7 +18,7 @@ import { asList, type Case, describeCase } from '../test/cases/case.ts';
 import { cases } from '../test/cases.ts';
 import { fill, random } from '../test/support/random.ts';
 import { measurePeaks } from './peak.ts';
-import { quantile } from './pytorch_cpu/statistics.ts';
+import { quantile } from './pytorch_cpu/timing_statistics.ts';
 
 interface Row {
   flops: number | undefined;

@@ -80,6 +80,8 @@ const methods = {
   mean: reduce.mean,
   /** The largest element over all axes, or those given. */
   max: reduce.max,
+  /** The smallest element over all axes, or those given. */
+  min: reduce.min,
   /** The index of the largest element along an axis, as i32. */
   argmax: reduce.argmax,
   /** Softmax along the last axis, or the one given. */

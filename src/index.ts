@@ -91,7 +91,7 @@ export {
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
 export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
-export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
+export { type ArgmaxOptions, argmax, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
 export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';

@@ -1,7 +1,5 @@
-/**
- * The table of op cases, used three ways: value and gradient against the float64 reference on every device
- * (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
- */
+// The table of op cases, used three ways: value and gradient against the float64 reference on every device
+// (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
 import type { Precision } from '../src/device/device.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';

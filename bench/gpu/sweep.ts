@@ -12,7 +12,7 @@ import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { medianTime } from './measure.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 import { hopperPasses, ofConvolution, type Pass } from './table.ts';
 
 export interface SweptPass {
@@ -42,7 +42,11 @@ export function assertSweepable(device: Device): void {
  * Microseconds with each tile, by its name.
  * @param time milliseconds of what is enqueued
  */
-export function sweepPass(device: Device, { pass, shapes }: SweptPass, time: typeof medianTime = medianTime): Outcome {
+export function sweepPass(
+  device: Device,
+  { pass, shapes }: SweptPass,
+  time: typeof medianTime = medianTime,
+): ItemResult {
   const maps = device.tensorMaps;
   if (!maps) throw new DeviceError(`${device.description}: no tensor maps`);
   return scope(() => {

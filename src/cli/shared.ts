@@ -9,7 +9,7 @@ import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { isOurs } from '../run/checkpoints/open.ts';
 import type { TrainingStep } from '../run/checkpoints/training_step.ts';
 import { loadConfig, resolveConfig } from '../run/config/index.ts';
-import { inertBeside } from '../run/config/inert.ts';
+import { describeInertKeys } from '../run/config/inert.ts';
 import { inertNotice } from '../run/config/official_flags.ts';
 import { applyOverrides } from '../run/config/overrides.ts';
 import { missingKeys, type Task } from '../run/config/requirements.ts';
@@ -99,7 +99,7 @@ export function withOverrides(parsed: Parsed, config: Config, used: readonly str
   const inert = inertNotice(keys);
   if (inert) note(inert);
   const others = [...new Set(keys)].filter((key) => !used.includes(key));
-  for (const text of inertBeside(merged, others)) note(text);
+  for (const text of describeInertKeys(merged, others)) note(text);
   return merged;
 }
 

@@ -36,7 +36,7 @@ interface CpuOptions {
 let activeThreads = 0;
 
 function compilerFor(march: string | undefined): CpuCompiler {
-  // Asked first: without it nothing need be compiled.
+  // Checked first, because nothing needs to be compiled without it.
   ffiVersion();
   return new CpuCompiler(march);
 }

@@ -1,6 +1,6 @@
 // Logical batches. A result may depend on the whole batch, as RK45's error norm does, so the batch size is part of what
 // is computed.
-import { checkArgument, kinds, requireWhole } from '../arguments.ts';
+import { checkArgument, isWhole, kinds, requireWhole } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { turn } from '../turn.ts';
@@ -26,7 +26,7 @@ export function checkCounts(counts: Record<string, number>): void {
 export function countSamples(op: string, values: Float32Array, shape: readonly number[]): number {
   checkArgument(op, 'its samples', values, kinds.float32);
   const count = values.length / sizeOf(checkShape(op, shape));
-  if (!Number.isInteger(count) || count < 1)
+  if (!isWhole(count, 1))
     throw new ShapeError(op, `one or more samples ${formatShape(shape)}`, `${values.length} numbers`);
   return count;
 }

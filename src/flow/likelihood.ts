@@ -21,11 +21,11 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
 import { checkCounts, countSamples, logicalBatches } from './batches.ts';
 import { Draw } from './draw.ts';
-import { atOnce, inTurns } from './pieces.ts';
+import { inTurns } from './pieces.ts';
 import { withReplay } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
 import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
-import { inParts, rows, type Velocity } from './velocity.ts';
+import { fromPieces, inParts, rows, type Velocity } from './velocity.ts';
 
 /** Where the official likelihood ends its integral. */
 export const LIKELIHOOD_EPSILON = 1e-5;
@@ -203,7 +203,7 @@ function randomSigns(draw: Draw, shape: readonly number[], stream: number): Tens
 /** The velocity of the state, v and its divergence [n, width + 1], at most `size` samples at a time. */
 function withDivergence(velocity: Velocity, shape: readonly number[], probes: Probes, size: number): Velocity {
   const width = sizeOf(shape);
-  const inPieces = (state: Tensor, t: Tensor) =>
+  return fromPieces((state, t) =>
     inParts(state.shape[0], size, (from, to) => {
       const n = to - from;
       const x = reshape(slice(state, [from, 0], [to, width]), [n, ...shape]).requireGrad();
@@ -220,8 +220,8 @@ function withDivergence(velocity: Velocity, shape: readonly number[], probes: Pr
         divergence = term;
       }
       return concat([reshape(v, [n, width]), divergence as Tensor], 1);
-    });
-  return Object.assign((state: Tensor, t: Tensor) => atOnce(inPieces(state, t)), { inPieces });
+    }),
+  );
 }
 
 /** log N(z; 0, a^2) of one sample. */

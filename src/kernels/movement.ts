@@ -1,6 +1,15 @@
 // Ops that move elements without computing. They return a view if the memory layout allows it, otherwise a strided
 // copy.
-import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
+import {
+  checkArgument,
+  copyOfList,
+  describeValue,
+  isWhole,
+  kinds,
+  listOf,
+  refuseExtra,
+  wholeNumbers,
+} from '../arguments.ts';
 import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -44,7 +53,7 @@ export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
   const unknown = dims.length - known.length;
   const rest = sizeOf(known);
   const target = dims.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
-  const valid = unknown <= 1 && target.every((dim) => Number.isInteger(dim) && dim >= 0) && sizeOf(target) === x.size;
+  const valid = unknown <= 1 && target.every((dim) => isWhole(dim)) && sizeOf(target) === x.size;
   if (!valid)
     throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(dims));
   return apply(reshapeOp, view(x, checkShape('reshape', target)), { parents: [x], attributes: x.shape });
@@ -394,8 +403,7 @@ export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
   refuseExtra('oneHot', extra);
   const device = checkOperands('oneHot', [index], 'i32');
-  if (!Number.isSafeInteger(depth) || depth < 1)
-    throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
+  if (!isWhole(depth, 1)) throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = allocate([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
   if (bad >= 0) throw indexError('oneHot', index, bad, depth);

@@ -1,6 +1,14 @@
 // Counter-based random tensors: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the
 // batch, the device or the number of threads. The first axis of a tensor counts samples.
-import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
+import {
+  checkArgument,
+  checkOptions,
+  describeValue,
+  instanceOf,
+  isWhole,
+  kinds,
+  type OptionKinds,
+} from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { NotDifferentiableError, ValueError } from '../errors.ts';
@@ -21,7 +29,7 @@ const signatures = {
 };
 
 /** Fused multiply-add is off on every device, so that a seed gives the same bits everywhere. */
-export const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
+const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
 const cudaKernels = storageModules('kernels/random.cu', signatures, { flags: ['--fmad=false'] });
 
 /** Elements of a sample that one CUDA thread draws: one block of the generator. */
@@ -44,8 +52,7 @@ export interface DrawOptions {
   stream?: number;
 }
 
-/** The kinds of `DrawOptions`, for functions that pass them on. */
-export const drawOptions: OptionKinds<DrawOptions> = {
+const drawOptions: OptionKinds<DrawOptions> = {
   seed: kinds.number,
   first: kinds.number,
   origin: instanceOf(Counter, 'a Counter'),
@@ -67,7 +74,7 @@ function drawWords(op: string, { seed, first = 0, origin, stream = 0 }: DrawOpti
     ['first', first, 2 ** 53],
     ['stream', stream, 2 ** 32],
   ] as const)
-    if (!Number.isInteger(value) || value < 0 || value >= most)
+    if (!isWhole(value, 0, most - 1))
       throw new ValueError(
         `[${op}] expected ${name} to be a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
       );

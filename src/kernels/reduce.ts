@@ -1,10 +1,11 @@
-// Sums, means and maxima over axes, and argmax.
+// Sums, means, maxima and minima over axes, and argmax.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
+import { scope } from '../tensor/scope.ts';
 import { type AxisOptions, axesKind, axisOf, axisOptions, normalizeAxes, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { div, equal, mul, where } from './elementwise.ts';
+import { div, equal, mul, neg, where } from './elementwise.ts';
 import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
 import { broadcastTo, reshape } from './movement.ts';
 import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
@@ -106,6 +107,17 @@ export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkNotEmpty('max', x, axes);
   const y = finish(maxAxes(x, axes), x, axes, keepDims);
   return apply(maxOp, y, { parents: [x], saved: [x, y], attributes: { shape: x.shape, axes, scale: 1 } });
+}
+
+/**
+ * Smallest value over axes, with the rules of `max` for ties and NaN.
+ * @throws ShapeError if a reduced axis has no elements
+ */
+export function min(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOperands('min', [x]);
+  const { axes, keepDims } = reduction('min', x, options);
+  checkNotEmpty('min', x, axes);
+  return scope(() => neg(max(neg(x), { axes, keepDims })));
 }
 
 export const argmaxOp = defineOp({

@@ -7,6 +7,7 @@ import {
   describeValue,
   hostArray,
   isDetached,
+  isWhole,
   type Kind,
   kinds,
   type OptionKinds,
@@ -374,7 +375,7 @@ export function tensorsOf(op: string, result: unknown): Tensor[] {
 
 /** A plain loop for speed, because this runs for every new tensor. */
 function areDimensions(shape: Shape): boolean {
-  for (const dim of shape) if (!(dim >= 0 && Number.isInteger(dim))) return false;
+  for (const dim of shape) if (!isWhole(dim)) return false;
   return true;
 }
 
@@ -386,6 +387,6 @@ export function describeOperand(value: unknown): string {
   if (Tensor.is(value)) return value.describe();
   const foreign = typeof value === 'object' && value !== null && BRAND in value;
   return foreign
-    ? 'a tensor of another copy of rectiflow (two installations, or its source beside its build, cannot share tensors)'
+    ? 'a tensor of another copy of rectiflow (two installations, or its source next to its build, cannot share tensors)'
     : describeValue(value);
 }

@@ -1,4 +1,4 @@
-/** Compiled functions: recorded once for each set of shapes and replayed with the same bits. */
+// Compiled functions: recorded once for each set of shapes and replayed with the same bits.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compile } from '../../src/autograd/compile.ts';
 import { jvp } from '../../src/autograd/forward.ts';

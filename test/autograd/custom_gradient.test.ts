@@ -1,4 +1,4 @@
-/** Functions with gradients of their own. */
+// Functions with gradients of their own.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { jvp } from '../../src/autograd/forward.ts';
 import { gradients } from '../../src/autograd/gradients.ts';

@@ -1,4 +1,4 @@
-/** Hooks on tensors: they see and replace gradients, for leaves and for values in between. */
+// Hooks on tensors: they see and replace gradients, for leaves and for values in between.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import { gradients } from '../../src/autograd/gradients.ts';

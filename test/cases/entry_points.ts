@@ -1,7 +1,5 @@
-/**
- * A statement about the gradient of every public function, by entry point and name. Ops are covered by the op table and its cases;
- * all others are here, and test/tensor/entry_points.test.ts fails with the name of a function that is in neither.
- */
+// A statement about the gradient of every public function, by entry point and name. Ops are covered by the op table and its cases;
+// all others are here, and test/tensor/entry_points.test.ts fails with the name of a function that is in neither.
 
 import type { Device } from '../../src/device/device.ts';
 import { Classifier } from '../../src/eval/index.ts';
@@ -128,6 +126,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     linearize: of([[2, 3]], ([x]) =>
       engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
     ),
+    min: of([[2, 3]], ([x]) => engine.min(x, { axes: 1 })),
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {

@@ -1,7 +1,5 @@
-/**
- * The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
- * products of both are exact, and the only errors are the roundings of stored results.
- */
+// The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
+// products of both are exact, and the only errors are the roundings of stored results.
 import type { Precision } from '../../src/device/device.ts';
 import type { Tolerance } from '../support/compare.ts';
 import type { Case, CaseTolerance } from './case.ts';

@@ -1,4 +1,4 @@
-/** Cases of reductions, softmax and losses. */
+// Cases of reductions, softmax and losses.
 import * as loss from '../../src/kernels/loss.ts';
 import * as reduce from '../../src/kernels/reduce.ts';
 import * as softmax from '../../src/kernels/softmax.ts';

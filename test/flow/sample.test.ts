@@ -1,4 +1,4 @@
-/** Sampling, encoding and straightness on the Gaussian-to-Gaussian flow, whose velocity has a closed form, and on a learned flow. */
+// Sampling, encoding and straightness on the Gaussian-to-Gaussian flow, whose velocity has a closed form, and on a learned flow.
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';

@@ -1,4 +1,4 @@
-/** Hooks of modules: they see, and may replace, what forward takes and returns. */
+// Hooks of modules: they see, and may replace, what forward takes and returns.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { mul } from '../../src/kernels/elementwise.ts';

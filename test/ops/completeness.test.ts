@@ -1,7 +1,5 @@
-/**
- * The case table covers the op table: an op added to src/kernels/index.ts without a case fails these tests, and so does a case
- * of an op that does not exist.
- */
+// The case table covers the op table: an op added to src/kernels/index.ts without a case fails these tests, and so does a case
+// of an op that does not exist.
 import { expect, test } from 'vitest';
 import * as engine from '../../src/index.ts';
 import { composed, ops } from '../../src/kernels/index.ts';

@@ -1,4 +1,4 @@
-/** Ops of a program's own, made by defineOp() from texts in C and CUDA. The device wasm needs clang for them. */
+// Ops of a program's own, made by defineOp() from texts in C and CUDA. The device wasm needs clang for them.
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compile } from '../../src/autograd/compile.ts';
 import { jvp } from '../../src/autograd/forward.ts';

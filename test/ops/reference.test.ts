@@ -1,4 +1,4 @@
-/** The reference itself, on numbers small enough to check by hand. */
+// The reference itself, on numbers small enough to check by hand.
 import { expect, test } from 'vitest';
 import { expectClose } from '../support/compare.ts';
 import * as reference from '../support/reference/index.ts';

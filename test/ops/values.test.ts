@@ -1,7 +1,5 @@
-/**
- * Every case of the table at all its sizes on every device under test: value and gradients against the float64
- * reference, and no leaked memory; on the CPU also with the kernels of lesser instruction sets.
- */
+// Every case of the table at all its sizes on every device under test: value and gradients against the float64
+// reference, and no leaked memory; on the CPU also with the kernels of lesser instruction sets.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';

@@ -8,11 +8,12 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { digitsDataset } from '../../src/data/index.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { ArgumentError, ConfigError, FileError, type RectiflowError } from '../../src/errors.ts';
+import { makeFolder } from '../../src/io/file.ts';
 import { Adam } from '../../src/nn/index.ts';
 import { chainStages } from '../../src/run/chain/stages.ts';
 import { unetOptions } from '../../src/run/checkpoints/model.ts';
 import { isOurs, openCheckpoint } from '../../src/run/checkpoints/open.ts';
-import { inertBeside } from '../../src/run/config/inert.ts';
+import { describeInertKeys } from '../../src/run/config/inert.ts';
 import { inertNotice } from '../../src/run/config/official_flags.ts';
 import { applyOverrides } from '../../src/run/config/overrides.ts';
 import { missingKeys } from '../../src/run/config/requirements.ts';
@@ -25,7 +26,6 @@ import { tune } from '../../src/run/machine/tune.ts';
 import { readTuning, tuningIdentity, useNamedTuning, writeTuning } from '../../src/run/machine/tuning.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import { describePlan } from '../../src/run/training/plan.ts';
-import { makeFolder } from '../../src/run/workdir/workdir.ts';
 import { configWith } from '../support/config.ts';
 import { faultsOf } from '../support/garbage.ts';
 
@@ -50,7 +50,7 @@ const internal = {
   chainStages,
   describeDuration,
   describePlan,
-  inertBeside,
+  describeInertKeys,
   inertNotice,
   isOurs,
   makeFolder,
@@ -105,7 +105,7 @@ const valid = {
   requireLabels: [[config]],
   trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
-  inertBeside: [[config, ['sampling.sample_N']]],
+  describeInertKeys: [[config, ['sampling.sample_N']]],
   inertNotice: [[['sampling.snr']]],
   loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],

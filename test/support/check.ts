@@ -1,8 +1,6 @@
-/**
- * One case at one size on one device against the float64 reference:
- * the values, and the gradients of L = sum(output * cotangent) with respect to every differentiable input, by single
- * elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
- */
+// One case at one size on one device against the float64 reference:
+// the values, and the gradients of L = sum(output * cotangent) with respect to every differentiable input, by single
+// elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { tensor } from '../../src/tensor/create.ts';

@@ -1,4 +1,4 @@
-/** gradcheck() passes right gradients and finds wrong ones, and the arbitraries give what they say. */
+// gradcheck() passes right gradients and finds wrong ones, and the arbitraries give what they say.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { jvp } from '../../src/autograd/forward.ts';

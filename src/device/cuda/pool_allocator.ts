@@ -1,5 +1,6 @@
 // The allocator of a recorded graph's memory: best fit, with blocks split to size and merged with free neighbours. A recording
 // allocates once and is replayed for hours, so the search pays off; a few reservations hold everything.
+import { isWhole } from '../../arguments.ts';
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import type { MemoryFigures } from '../device.ts';
 
@@ -59,7 +60,7 @@ export class PoolAllocator extends Counted {
   }
 
   allocate(bytes: number): number {
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
+    if (!isWhole(bytes)) throw new DeviceError(`cannot allocate ${bytes} bytes`);
     const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
     let best: Piece | undefined;
     for (const piece of this.unused)

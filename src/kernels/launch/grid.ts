@@ -21,7 +21,7 @@ export const oneWarp: LaunchGrid = { grid: [1], block: [WARP] };
  * Terms of a run, which are added in f32; the sums of runs are added in double. It is RUN in reduce.cu, loss.cu and
  * others.
  */
-export const RUN = 4096;
+const RUN = 4096;
 export const runFlag = `-DRUN=${RUN}`;
 
 /** The number of runs of a sum of `count` terms, at least 1. */

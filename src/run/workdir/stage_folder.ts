@@ -13,14 +13,14 @@ import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints
 /**
  * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs
  * to this stage or to none.
- * @param otherStage `'beside'` uses a sibling folder, 'refuse' throws instead
+ * @param otherStage `'sibling'` uses a sibling folder, 'refuse' throws instead
  * @param notice reports, in one line, a folder other than `workdir`
  * @throws FileError for a folder that cannot be read, ConfigError for a folder of another stage with 'refuse'
  */
 export async function stageFolder(
   workdir: string,
   stage: RunIdentity,
-  otherStage: 'beside' | 'refuse',
+  otherStage: 'sibling' | 'refuse',
   notice: (text: string) => void,
 ): Promise<string> {
   const owner = await stageOf(workdir);

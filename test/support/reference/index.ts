@@ -1,6 +1,4 @@
-/**
- * The float64 reference: one slow, obvious function per op, used by every test that needs the right answer.
- */
+// The float64 reference: one slow, obvious function per op, used by every test that needs the right answer.
 export * from './array.ts';
 export * from './conv.ts';
 export * from './elementwise.ts';

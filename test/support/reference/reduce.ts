@@ -1,8 +1,6 @@
-/**
- * Reference of reductions, softmax, losses: the reduced axes of x are gathered into one list per output element,
- * and the op is a function of that list.
- *   softmax(x)_k = exp(x_k) / sum_j exp(x_j)      cross entropy = -log softmax(logits)[label]
- */
+// Reference of reductions, softmax, losses: the reduced axes of x are gathered into one list per output element,
+// and the op is a function of that list.
+//   softmax(x)_k = exp(x_k) / sum_j exp(x_j)      cross entropy = -log softmax(logits)[label]
 import { type Array64, array64, at, count, generate, indexOf, map } from './array.ts';
 import { elementwise } from './elementwise.ts';
 
