@@ -1,12 +1,17 @@
 /// <reference types="node" preserve="true" />
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
+import * as activation from './kernels/activation.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
 import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
+import { geglu, gelu } from './kernels/gelu.ts';
 import { groupNorm } from './kernels/group_norm.ts';
+import * as integer from './kernels/integer.ts';
+import * as logic from './kernels/logic.ts';
 import { mse } from './kernels/loss.ts';
+import * as math from './kernels/math.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
 import { averagePool2d, maxPool2d } from './kernels/pooling.ts';
@@ -72,6 +77,112 @@ const methods = {
   square: elementwise.square,
   /** Limits to [min, max]. */
   clamp: elementwise.clamp,
+  /** The smallest whole number >= this. */
+  ceil: math.ceil,
+  /** The largest whole number <= this. */
+  floor: math.floor,
+  /** The nearest whole number, of two the even one. */
+  round: math.round,
+  /** This without its fraction. */
+  trunc: math.trunc,
+  /** 1, 0 or -1. */
+  sign: math.sign,
+  /** 2^this. */
+  exp2: math.exp2,
+  /** e^this - 1. */
+  expm1: math.expm1,
+  /** The logarithm to base 10. */
+  log10: math.log10,
+  /** log(1 + this). */
+  log1p: math.log1p,
+  /** The logarithm to base 2. */
+  log2: math.log2,
+  /** 1 / this. */
+  reciprocal: math.reciprocal,
+  /** 1 / sqrt(this). */
+  rsqrt: math.rsqrt,
+  /** The arccosine. */
+  acos: math.acos,
+  /** The inverse of cosh. */
+  acosh: math.acosh,
+  /** The arcsine. */
+  asin: math.asin,
+  /** The inverse of sinh. */
+  asinh: math.asinh,
+  /** The arctangent. */
+  atan: math.atan,
+  /** The angle of the point (b, this), broadcast. */
+  atan2: math.atan2,
+  /** The inverse of tanh. */
+  atanh: math.atanh,
+  /** The hyperbolic cosine. */
+  cosh: math.cosh,
+  /** The hyperbolic sine. */
+  sinh: math.sinh,
+  /** The tangent, in radians. */
+  tan: math.tan,
+  /** The error function. */
+  erf: math.erf,
+  /** 1 - erf(this). */
+  erfc: math.erfc,
+  /** this / b rounded down, broadcast. */
+  floorDiv: math.floorDiv,
+  /** The remainder of this / b with the sign of this, broadcast. */
+  fmod: math.fmod,
+  /** The remainder of this / b with the sign of b, broadcast. */
+  mod: math.mod,
+  /** Where this is neither infinite nor NaN, as bool. */
+  isFinite: logic.isFinite,
+  /** Where this is infinite, as bool. */
+  isInf: logic.isInf,
+  /** Where this is NaN, as bool. */
+  isNaN: logic.isNaN,
+  /** This and b, both bool, broadcast. */
+  logicalAnd: logic.logicalAnd,
+  /** The opposite of bool. */
+  logicalNot: logic.logicalNot,
+  /** This or b, both bool, broadcast. */
+  logicalOr: logic.logicalOr,
+  /** Either this or b, both bool, broadcast. */
+  logicalXor: logic.logicalXor,
+  /** The bits set in both, i32, broadcast. */
+  bitwiseAnd: integer.bitwiseAnd,
+  /** The opposite bits, i32. */
+  bitwiseNot: integer.bitwiseNot,
+  /** The bits set in one or both, i32, broadcast. */
+  bitwiseOr: integer.bitwiseOr,
+  /** The bits set in one of both, i32, broadcast. */
+  bitwiseXor: integer.bitwiseXor,
+  /** The bits moved b places up, i32, broadcast. */
+  leftShift: integer.leftShift,
+  /** The bits moved b places down, i32, broadcast. */
+  rightShift: integer.rightShift,
+  /** this above 0, else alpha (e^this - 1). */
+  elu: activation.elu,
+  /** The first half of the last axis times the GELU of the second. */
+  geglu,
+  /** this times its normal distribution function. */
+  gelu,
+  /** A sigmoid of straight lines. */
+  hardSigmoid: activation.hardSigmoid,
+  /** this hardSigmoid(this). */
+  hardSwish: activation.hardSwish,
+  /** Limits to [-1, 1], or other bounds. */
+  hardTanh: activation.hardTanh,
+  /** this above 0, else 0.01 this, or another slope. */
+  leakyRelu: activation.leakyRelu,
+  /** log(sigmoid(this)). */
+  logSigmoid: activation.logSigmoid,
+  /** this tanh(softplus(this)). */
+  mish: activation.mish,
+  /** this above 0, else weight this. */
+  prelu: activation.prelu,
+  /** A scaled ELU that keeps mean 0 and variance 1. */
+  selu: activation.selu,
+  /** log(1 + e^this), a smooth ReLU. */
+  softplus: activation.softplus,
+  /** this / (1 + |this|). */
+  softsign: activation.softsign,
   /** The same values in another dtype. */
   cast,
   /** The sum over all axes, or those given. */

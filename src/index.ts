@@ -26,6 +26,20 @@ export {
   UseAfterFreeError,
   ValueError,
 } from './errors.ts';
+export {
+  elu,
+  hardSigmoid,
+  hardSwish,
+  hardTanh,
+  leakyRelu,
+  logSigmoid,
+  mish,
+  prelu,
+  type SoftplusOptions,
+  selu,
+  softplus,
+  softsign,
+} from './kernels/activation.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
 export {
@@ -74,8 +88,40 @@ export {
   where,
 } from './kernels/elementwise.ts';
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
+export { type GeluApproximation, type GeluOptions, geglu, gelu } from './kernels/gelu.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
+export { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, leftShift, rightShift } from './kernels/integer.ts';
+export { isFinite, isInf, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from './kernels/logic.ts';
 export { mse } from './kernels/loss.ts';
+export {
+  acos,
+  acosh,
+  asin,
+  asinh,
+  atan,
+  atan2,
+  atanh,
+  ceil,
+  cosh,
+  erf,
+  erfc,
+  exp2,
+  expm1,
+  floor,
+  floorDiv,
+  fmod,
+  log1p,
+  log2,
+  log10,
+  mod,
+  reciprocal,
+  round,
+  rsqrt,
+  sign,
+  sinh,
+  tan,
+  trunc,
+} from './kernels/math.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {
   broadcastTo,

@@ -3,67 +3,48 @@
 
 import { checkOptions, kinds, refuseExtra } from '../arguments.ts';
 import { DtypeError, ValueError } from '../errors.ts';
-import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
-import { type Shape, sameShape } from '../tensor/shape.ts';
+import type { Shape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import {
   type Binary,
   binaryKernel,
-  elementwiseCuda,
-  elementwiseKernels,
-  loopTable,
+  elementwise,
+  gradientKernel,
   type Operand,
   tensorOrNone,
   tensorsOf,
-  type Unary,
   unaryKernel,
   whereKernel,
 } from './inner/elementwise_kernels.ts';
+import {
+  type BinaryOp,
+  type BinaryRule,
+  binaryFunction,
+  binaryOp as defineBinary,
+  unaryOp as defineUnary,
+  stretch,
+  type UnaryOp,
+  type UnaryRule,
+  unaryFunction,
+} from './inner/elementwise_ops.ts';
 import { sumTo } from './inner/reduction.ts';
-import { perElement } from './launch/grid.ts';
-import { kernelsFor } from './launch/storage.ts';
-import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
 
 export type { Operand } from './inner/elementwise_kernels.ts';
 
 // ---------------------------------------------------------------- one operand
 
-interface UnaryRule {
-  saves: 'x' | 'y' | 'none';
-  /** Computes dx from dy and what was saved: the input, the output, or nothing. */
-  dx: (dy: Tensor, saved: Tensor) => Tensor;
-  /** The same derivative times the tangent t, written in ops. */
-  tangent: (t: Tensor, x: Tensor, y: Tensor) => Tensor;
-}
-
 const product = (a: Operand, b: Operand) => binaryKernel('mul', 'elementwise_mul', a, b);
 const quotient = (a: Operand, b: Operand) => binaryKernel('div', 'elementwise_div', a, b);
-const slope = (name: Binary) => (dy: Tensor, saved: Tensor) => binaryKernel(name, name, dy, saved);
+const slope = (name: Parameters<typeof gradientKernel>[0]) => (dy: Tensor, saved: Tensor) =>
+  gradientKernel(name, dy, saved);
 
-/** An op, and which tensor its forward pass saves for the rule. */
-type Saving<O, Saves> = O & { readonly saves: Saves };
+const unaryOp = (name: string, rule: UnaryRule) => defineUnary(elementwise, name, rule);
 
-function unaryOp(name: string, { saves, dx, tangent }: UnaryRule): Saving<Op, UnaryRule['saves']> {
-  const op = defineOp({
-    name,
-    cpu: elementwiseKernels,
-    cuda: elementwiseCuda,
-    backward: ({ grad, saved }) => [dx(grad, saved[0])],
-    tangent: ({ tangents: [t], parents: [x], output }) => tangent(t as Tensor, x as Tensor, output),
-  });
-  return { ...op, saves };
-}
-
-function unary(op: Saving<Op, UnaryRule['saves']>): (x: Tensor) => Tensor {
-  const kernel = `elementwise_${op.name}` as Unary;
-  return (x, ...extra: unknown[]) => {
-    refuseExtra(op.name, extra);
-    checkActivations(op.name, [x]);
-    const y = unaryKernel(kernel, x);
-    return apply(op, y, { parents: [x], saved: op.saves === 'none' ? [] : [op.saves === 'x' ? x : y] });
-  };
+function unary(op: UnaryOp): (x: Tensor) => Tensor {
+  const kernel = `elementwise_${op.name}` as Parameters<typeof unaryKernel>[0];
+  return unaryFunction(op, (x) => unaryKernel(kernel, x));
 }
 
 export const negOp = unaryOp('neg', {
@@ -150,27 +131,11 @@ function siluSlope(x: Tensor): Tensor {
 
 export const clampOp = defineOp<{ low: number; high: number }>({
   name: 'clamp',
-  cpu: elementwiseKernels,
-  cuda: elementwiseCuda,
-  backward({ grad, saved: [x], attributes: { low, high } }) {
-    const { device, dtype, size } = x;
-    const dx = allocate(x.shape, { device, dtype });
-    if (size === 0) return [dx];
-    const operands = [grad.address, x.address, dx.address];
-    if (device.kind === 'cuda')
-      kernelsFor(elementwiseCuda, device, dtype).elementwise_clamp_backward(
-        perElement(size),
-        ...operands,
-        size,
-        low,
-        high,
-      );
-    else
-      device
-        .load(elementwiseKernels)
-        .elementwise_clamp_backward(...operands, loopTable(x, x.shape, [grad, x]), low, high);
-    return [dx];
-  },
+  cpu: elementwise.cpu,
+  cuda: elementwise.cuda,
+  backward: ({ grad, saved: [x], attributes: { low, high } }) => [
+    gradientKernel('elementwise_clamp_backward', grad, x, low, high),
+  ],
   tangent: ({ tangents: [t], parents: [x], attributes: { low, high } }) =>
     where(greaterEqual(x as Tensor, low), where(lessEqual(x as Tensor, high), t as Tensor, 0), 0),
 });
@@ -192,66 +157,11 @@ export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor
 
 // ---------------------------------------------------------------- two operands
 
-/** Gradients of both operands, in the shape of the output; called only for operands that need one. */
-interface BinaryRule {
-  saves: 'operands' | 'none';
-  da: (dy: Tensor, a: Operand, b: Operand) => Tensor;
-  db: (dy: Tensor, a: Operand, b: Operand) => Tensor;
-  /** What the tangent of one operand adds to that of the output, written in ops, in a shape that broadcasts to it. */
-  tangentA: (t: Tensor, a: Operand, b: Operand, y: Tensor) => Tensor;
-  tangentB: (t: Tensor, a: Operand, b: Operand, y: Tensor) => Tensor;
-}
-
-export interface BinaryAttributes {
-  /** The operands that are numbers; those that are tensors are in `saved`, in order. */
-  numbers: (number | undefined)[];
-  shapes: (Shape | undefined)[];
-}
-
-type BinaryOp = Saving<Op<BinaryAttributes>, BinaryRule['saves']>;
-
-function binaryOp(name: string, rule: BinaryRule): BinaryOp {
-  const op = defineOp<BinaryAttributes>({
-    name,
-    cpu: elementwiseKernels,
-    cuda: elementwiseCuda,
-    backward({ grad, saved, attributes: { numbers, shapes }, needs }) {
-      const rest = [...saved];
-      const [a, b] = numbers.map((number) => number ?? (rest.shift() as Tensor));
-      return [rule.da, rule.db].map((derivative, i) =>
-        needs[i] ? sumTo(derivative(grad, a, b), shapes[i] as Shape) : null,
-      );
-    },
-    tangent({ parents, tangents: [ta, tb], output, attributes: { numbers } }) {
-      const [a, b] = numbers.map((number, i) => number ?? (parents[i] as Tensor));
-      const fromA = ta && rule.tangentA(ta, a, b, output);
-      const fromB = tb && rule.tangentB(tb, a, b, output);
-      return stretch(fromA && fromB ? add(fromA, fromB) : ((fromA ?? fromB) as Tensor), output.shape);
-    },
-  });
-  return { ...op, saves: rule.saves };
-}
+const binaryOp = (name: string, rule: BinaryRule) => defineBinary(elementwise, (a, b) => add(a, b), name, rule);
 
 function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
   const kernel = `elementwise_${op.name}` as Binary;
-  return (a, b, ...extra: unknown[]) => {
-    refuseExtra(op.name, extra);
-    const y = binaryKernel(op.name, kernel, a, b);
-    const parents = [a, b].map(tensorOrNone);
-    return apply(op, y, {
-      parents,
-      saved: op.saves === 'operands' ? parents.filter((t) => t !== undefined) : [],
-      attributes: {
-        numbers: [a, b].map((operand) => (typeof operand === 'number' ? operand : undefined)),
-        shapes: parents.map((t) => t?.shape),
-      },
-    });
-  };
-}
-
-/** x in a shape that it broadcasts to. */
-function stretch(x: Tensor, shape: Shape): Tensor {
-  return sameShape(x.shape, shape) ? x : broadcastTo(x, shape);
+  return binaryFunction(op, (a, b) => binaryKernel(op.name, kernel, a, b));
 }
 
 const pass = (dy: Tensor) => dy;
@@ -259,7 +169,7 @@ const subtractOne = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKerne
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
 export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass, tangentA: pass, tangentB: pass });
-/** a + b, broadcast. */
+/** a + b, broadcast; of two i32 tensors, or one and a whole number, i32 that wraps around. */
 export const add = binary(addOp);
 export const subOp = binaryOp('sub', {
   saves: 'none',
@@ -268,7 +178,7 @@ export const subOp = binaryOp('sub', {
   tangentA: pass,
   tangentB: (t) => neg(t),
 });
-/** a - b, broadcast. */
+/** a - b, broadcast; i32 as in add. */
 export const sub = binary(subOp);
 export const mulOp = binaryOp('mul', {
   saves: 'operands',
@@ -277,7 +187,7 @@ export const mulOp = binaryOp('mul', {
   tangentA: (t, _, b) => mul(t, b),
   tangentB: (t, a) => mul(t, a),
 });
-/** a b, element by element, broadcast. */
+/** a b, element by element, broadcast; i32 as in add. */
 export const mul = binary(mulOp);
 export const divOp = binaryOp('div', {
   saves: 'operands',
@@ -287,7 +197,7 @@ export const divOp = binaryOp('div', {
   tangentA: (t, _, b) => div(t, b),
   tangentB: (t, _, b, y) => neg(mul(t, div(y, b))),
 });
-/** a / b, broadcast. */
+/** a / b, broadcast. Whole numbers are divided by floorDiv. */
 export const div = binary(divOp);
 export const powOp = binaryOp('pow', {
   saves: 'operands',
@@ -312,13 +222,13 @@ export const powOp = binaryOp('pow', {
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
 /**
- * The larger of a and b, broadcast; a tie shares the gradient. If either is NaN, so is the result, and both get the
+ * The larger of a and b, broadcast, f32 or i32; a tie shares the gradient. If either is NaN, so is the result, and both get the
  * gradient.
  */
 export const maximum = binary(maximumOp);
 export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_minimum'));
 /**
- * The smaller of a and b, broadcast; a tie shares the gradient. If either is NaN, so is the result, and both get the
+ * The smaller of a and b, broadcast, f32 or i32; a tie shares the gradient. If either is NaN, so is the result, and both get the
  * gradient.
  */
 export const minimum = binary(minimumOp);
@@ -358,8 +268,8 @@ function logOf(a: Operand): Operand {
 function comparisonOp(name: string): Op {
   return defineOp({
     name,
-    cpu: elementwiseKernels,
-    cuda: elementwiseCuda,
+    cpu: elementwise.cpu,
+    cuda: elementwise.cuda,
     ...notDifferentiable('a comparison is piecewise constant'),
   });
 }
@@ -372,30 +282,30 @@ function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor 
 }
 
 export const equalOp = comparisonOp('equal');
-/** a == b as bool, broadcast. */
+/** a == b as bool, broadcast, of f32 or i32. */
 export const equal = comparison(equalOp, 'elementwise_equal');
 export const notEqualOp = comparisonOp('notEqual');
-/** a != b as bool, broadcast. */
+/** a != b as bool, broadcast, of f32 or i32. */
 export const notEqual = comparison(notEqualOp, 'elementwise_not_equal');
 export const lessOp = comparisonOp('less');
-/** a < b as bool, broadcast. */
+/** a < b as bool, broadcast, of f32 or i32. */
 export const less = comparison(lessOp, 'elementwise_less');
 export const lessEqualOp = comparisonOp('lessEqual');
-/** a <= b as bool, broadcast. */
+/** a <= b as bool, broadcast, of f32 or i32. */
 export const lessEqual = comparison(lessEqualOp, 'elementwise_less_equal');
 export const greaterOp = comparisonOp('greater');
-/** a > b as bool, broadcast. */
+/** a > b as bool, broadcast, of f32 or i32. */
 export const greater = comparison(greaterOp, 'elementwise_greater');
 export const greaterEqualOp = comparisonOp('greaterEqual');
-/** a >= b as bool, broadcast. */
+/** a >= b as bool, broadcast, of f32 or i32. */
 export const greaterEqual = comparison(greaterEqualOp, 'elementwise_greater_equal');
 
 // ---------------------------------------------------------------- where
 
 export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
   name: 'where',
-  cpu: elementwiseKernels,
-  cuda: elementwiseCuda,
+  cpu: elementwise.cpu,
+  cuda: elementwise.cuda,
   backward({ grad, saved: [condition], attributes: { shapes }, needs }) {
     return [
       null,
@@ -407,7 +317,7 @@ export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
     stretch(where(condition, ta ?? 0, tb ?? 0), output.shape),
 });
 
-/** condition ? a : b, broadcast together. `condition` is bool. */
+/** condition ? a : b, broadcast together. `condition` is bool; a and b are numbers, f32 or i32. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor;
 export function where(condition: Tensor, a: Operand, b: Operand, ...extra: unknown[]): Tensor {
   refuseExtra('where', extra);
@@ -415,7 +325,8 @@ export function where(condition: Tensor, a: Operand, b: Operand, ...extra: unkno
   if (condition.dtype !== 'bool') throw new DtypeError('where', 'a condition of dtype bool', condition.describe());
   checkOperands('where', [condition], 'bool');
   const tensors = tensorsOf('where', [a, b]);
-  if (tensors.length > 0) checkActivations('where', tensors);
+  if (tensors[0]?.dtype === 'i32') checkOperands('where', tensors, 'i32');
+  else if (tensors.length > 0) checkActivations('where', tensors);
   for (const t of tensors) checkSameDevice('where', condition, t);
   const parents = [a, b].map(tensorOrNone);
   return apply(whereOp, whereKernel(condition, a, b), {

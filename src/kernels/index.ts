@@ -1,13 +1,18 @@
 // The op table: every op of the engine, by the name of its function. A definition does not compile unless it has
 // kernels for each device, and a backward rule or the reason why there is none.
 
+import { activationOps } from './activation.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
+import { gegluOp, geluOp } from './gelu.ts';
 import { groupNormOp } from './group_norm.ts';
+import { integerOps } from './integer.ts';
+import { logicOps } from './logic.ts';
 import { mseOp } from './loss.ts';
+import { mathOps } from './math.ts';
 import { matmulOp } from './matmul.ts';
 import * as movement from './movement.ts';
 import { linearCombinationOp } from './ode.ts';
@@ -22,6 +27,10 @@ import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
 type AnyOp = Op<never>;
 
 export const ops = {
+  ...activationOps,
+  ...integerOps,
+  ...logicOps,
+  ...mathOps,
   abs: elementwise.absOp,
   add: elementwise.addOp,
   argmax: reduce.argmaxOp,
@@ -42,6 +51,8 @@ export const ops = {
   exp: elementwise.expOp,
   firResample: firResampleOp,
   gather: movement.gatherOp,
+  geglu: gegluOp,
+  gelu: geluOp,
   greater: elementwise.greaterOp,
   greaterEqual: elementwise.greaterEqualOp,
   groupNorm: groupNormOp,

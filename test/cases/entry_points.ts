@@ -44,6 +44,23 @@ const comparison = (name: 'equal' | 'greater' | 'greaterEqual' | 'less' | 'lessE
   run: (x) => engine.cast(engine[name](x, 0), 'f32'),
 });
 
+/** Connectives of bool tensors, which come from comparisons. */
+const connective = (name: 'logicalAnd' | 'logicalOr' | 'logicalXor'): Claim => ({
+  refused: 'has no gradient: a comparison',
+  run: (x) => engine.cast(engine[name](engine.greater(x, 0), engine.less(x, 1)), 'f32'),
+});
+
+/** Functions of i32 tensors, which come from casts. */
+const bits = (run: (x: Tensor) => Tensor): Claim => ({
+  refused: '[cast] has no gradient: whole numbers have no gradient',
+  run: (x) => engine.cast(run(engine.cast(x, 'i32')), 'f32'),
+});
+
+const numberTest = (name: 'isFinite' | 'isInf' | 'isNaN'): Claim => ({
+  refused: `[${name}] has no gradient`,
+  run: (x) => engine.cast(engine[name](x), 'f32'),
+});
+
 const [n, side, channels] = [2, 4, 8];
 const image = [n, side, side, channels];
 
@@ -103,6 +120,10 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('refuses second derivatives by name: ops/gradients.test.ts', 'gradients'),
     Tensor: { none: 'its methods give numbers of the host, its gradient, or itself' },
     argmax: { refused: '[argmax] has no gradient', run: (x) => engine.cast(engine.argmax(x, { axis: 0 }), 'f32') },
+    bitwiseAnd: bits((x) => engine.bitwiseAnd(x, 3)),
+    bitwiseNot: bits((x) => engine.bitwiseNot(x)),
+    bitwiseOr: bits((x) => engine.bitwiseOr(x, 3)),
+    bitwiseXor: bits((x) => engine.bitwiseXor(x, 3)),
     checkFinite: of([[2, 3]], ([x]) => engine.checkFinite(() => engine.exp(x))),
     checkpoint: { checkedIn: 'tensor/checkpoint.test.ts' },
     compile: {
@@ -119,20 +140,32 @@ export const claims: Record<string, Record<string, Claim>> = {
     firUpsample: of([image], ([x]) => engine.firUpsample(x, [1, 3, 3, 1])),
     greater: comparison('greater'),
     greaterEqual: comparison('greaterEqual'),
+    isFinite: numberTest('isFinite'),
+    isInf: numberTest('isInf'),
+    isNaN: numberTest('isNaN'),
     jvp: of([[2, 3]], ([x]) => engine.jvp((t) => engine.sin(t), [x], [x])),
     keep: of([[2, 3]], ([x]) => engine.keep(engine.exp(x))),
+    leftShift: bits((x) => engine.leftShift(x, 3)),
     less: comparison('less'),
     lessEqual: comparison('lessEqual'),
     linearize: of([[2, 3]], ([x]) =>
       engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
     ),
     min: of([[2, 3]], ([x]) => engine.min(x, { axes: 1 })),
+    logicalAnd: connective('logicalAnd'),
+    logicalNot: {
+      refused: 'has no gradient: a comparison',
+      run: (x) => engine.cast(engine.logicalNot(engine.greater(x, 0)), 'f32'),
+    },
+    logicalOr: connective('logicalOr'),
+    logicalXor: connective('logicalXor'),
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {
       refused: '[cast] has no gradient: whole numbers have no gradient',
       run: (x) => engine.oneHot(engine.reshape(engine.cast(engine.mul(x, 0), 'i32'), [6]), 3),
     },
+    rightShift: bits((x) => engine.rightShift(x, 3)),
     scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
     split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
     transpose: of([[4, 3]], ([x]) => engine.transpose(x)),

@@ -40,6 +40,25 @@ const gradients: Record<string, Tolerance> = {
   ...Object.fromEntries(
     ['mul', 'div', 'pow', 'maximum', 'minimum'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
   ),
+  // Rounding, and functions of straight lines.
+  ...Object.fromEntries(
+    ['ceil', 'floor', 'round', 'sign', 'trunc', 'floorDiv', 'hardSigmoid', 'hardTanh', 'leakyRelu'].map((op) => [
+      op,
+      { relative: ROUNDED },
+    ]),
+  ),
+  // The slope is computed from x in f32, or from the stored y as a product.
+  ...Object.fromEntries(
+    [
+      ...['acos', 'acosh', 'asin', 'asinh', 'atan', 'atanh', 'cosh', 'erf', 'erfc', 'exp2', 'expm1', 'log10', 'log1p'],
+      ...['log2', 'reciprocal', 'rsqrt', 'sinh', 'tan', 'elu', 'gelu', 'hardSwish', 'logSigmoid', 'mish', 'selu'],
+      ...['softplus', 'softsign', 'geglu'],
+    ].map((op) => [op, { relative: 3 * ROUNDED }]),
+  ),
+  // Rounded slopes are multiplied by dy, rounded, and summed over broadcast axes.
+  ...Object.fromEntries(
+    ['atan2', 'fmod', 'mod', 'prelu'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
+  ),
   // Statistics and sums are f32; dx is a difference of terms larger than itself.
   groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
   // These are sums of exact products; the gradients of the weight and the bias stay f32.
@@ -50,7 +69,11 @@ const gradients: Record<string, Tolerance> = {
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
 };
 
-const comparisons = ['equal', 'notEqual', 'less', 'lessEqual', 'greater', 'greaterEqual'];
+/** Ops with bool results. */
+const tests = [
+  ...['equal', 'notEqual', 'less', 'lessEqual', 'greater', 'greaterEqual', 'isFinite', 'isInf', 'isNaN'],
+  ...['logicalAnd', 'logicalNot', 'logicalOr', 'logicalXor'],
+];
 
 function wider(tolerance: Tolerance, by: Tolerance): Tolerance {
   const { absolute = 0, relative = 0, ofLargest = 0 } = tolerance;
@@ -94,9 +117,9 @@ export function toleranceIn(
       reason: 'the probabilities, and the scaled queries, are rounded to 10 bits between two products',
     };
   }
-  // These test the ends of f32's range, where polynomials break first, and have no bf16 variant.
-  if (name === 'extreme values') return undefined;
-  if (comparisons.includes(op)) return tolerance;
+  // These test the ends of f32's range, where polynomials break first, or whole numbers, and have no bf16 variant.
+  if (name === 'extreme values' || name.startsWith('i32')) return undefined;
+  if (tests.includes(op)) return tolerance;
   const gradient = gradients[op];
   if (!gradient) return undefined;
   const value = op === 'attention' ? gradient : { relative: ROUNDED };

@@ -5,13 +5,18 @@ import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { DeviceError, DtypeError, NotDifferentiableError, ShapeError, UseAfterFreeError } from '../../src/errors.ts';
+import { prelu } from '../../src/kernels/activation.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { attention } from '../../src/kernels/composed/attention.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import * as elementwise from '../../src/kernels/elementwise.ts';
 import { firResample, firUpsample } from '../../src/kernels/fir.ts';
+import { geglu, gelu } from '../../src/kernels/gelu.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { bitwiseAnd } from '../../src/kernels/integer.ts';
+import { isNaN, logicalAnd } from '../../src/kernels/logic.ts';
 import { mse } from '../../src/kernels/loss.ts';
+import { atan2, floor, mod } from '../../src/kernels/math.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import * as movement from '../../src/kernels/movement.ts';
 import { averagePool2d, maxPool2d } from '../../src/kernels/pooling.ts';
@@ -84,10 +89,26 @@ const wrongShapes: Refusal[] = [
   ['split', '[2, 3]', (f) => split(f(2, 3), [1, 1], 1)],
   ['split', '[2, 3]', (f) => split(f(2, 3), 2, 1)],
   ['broadcastTo', '[2, 3] [2, 4]', (f) => broadcastTo(f(2, 3), [2, 4])],
+  ['mod', '[2, 3] [4]', (f) => mod(f(2, 3), f(4))],
+  ['bitwiseAnd', '[2, 3] [4]', (_, i) => bitwiseAnd(i(2, 3), i(4))],
+  ['logicalAnd', '[2, 3] [4]', (f) => logicalAnd(isNaN(f(2, 3)), isNaN(f(4)))],
+  ['geglu', '[2, 3]', (f) => geglu(f(2, 3))],
+  ['prelu', '[3] [2, 3]', (f) => prelu(f(3), f(2, 3))],
+  ['prelu', '[2, 3] [4]', (f) => prelu(f(2, 3), f(4))],
+  ['firResample', '[2, 2, 3]', (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
 ];
 
 const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['exp', (_, i) => exp(i(3))],
+  ['floor', (_, i) => floor(i(3))],
+  ['atan2', (_, i) => atan2(i(3), i(3))],
+  ['mod', (f, i) => mod(i(3), f(3))],
+  ['isNaN', (_, i) => isNaN(i(3))],
+  ['logicalAnd', (f) => logicalAnd(f(3), f(3))],
+  ['bitwiseAnd', (f) => bitwiseAnd(f(3), f(3))],
+  ['gelu', (_, i) => gelu(i(3))],
+  ['geglu', (_, i) => geglu(i(4))],
+  ['prelu', (f, i) => prelu(f(3), i(3))],
   ['add', (f, i) => add(f(3), i(3))],
   ['where', (f) => where(f(3), f(3), f(3))],
   ['softmax', (_, i) => softmax(i(2, 3))],
@@ -179,7 +200,10 @@ describe.each(deviceNames)('%s', (name) => {
     },
   );
 
-  const withoutGradient = cases.filter(({ dtype = 'f32', op }) => dtype !== 'f32' && op !== 'cast');
+  const withoutGradient = cases.filter(
+    ({ dtype = 'f32', op, inputs, check }) =>
+      dtype !== 'f32' && op !== 'cast' && inputs(check[0]).some((input) => input.dtype === 'f32'),
+  );
 
   test.each(withoutGradient.map((definition) => ({ title: describeCase(definition), definition })))(
     'refuses backward through $title by name',

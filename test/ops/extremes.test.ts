@@ -10,50 +10,16 @@ import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts'
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { deviceModes, lesserModes, openTestDevice } from '../support/devices.ts';
+import { openTestDevice } from '../support/devices.ts';
+import { exactModes, randomBits, worst } from '../support/ulp.ts';
 
 const infinity = Number.POSITIVE_INFINITY;
 const nan = Number.NaN;
 
-const modes = [
-  ...deviceModes.filter(({ precision, exact, name }) => precision === 'fp32' && (exact || !name.startsWith('cpu'))),
-  ...lesserModes,
-  { name: 'wasm', precision: 'fp32' as const, exact: true, march: undefined, label: 'wasm' },
-];
-
-/** The distance from |x| to the next float. */
-function unitOf(x: number): number {
-  const exponent = Math.floor(Math.log2(Math.abs(Math.fround(x)) || 2 ** -149));
-  return 2 ** (Math.max(exponent, -126) - 23);
-}
-
-/** The largest error, in units of the result's last place, and where it is. */
-function worst(x: Float32Array, got: ArrayLike<number>, of: (x: number) => number) {
-  let found = { x: 0, got: 0, want: 0, units: 0 };
-  for (const [i, value] of x.entries()) {
-    const want = of(value);
-    const units = Number.isNaN(want) && Number.isNaN(got[i]) ? 0 : Math.abs(got[i] - want) / unitOf(want);
-    if (!(units <= found.units)) found = { x: value, got: got[i], want, units };
-  }
-  return found;
-}
-
-/** Floats of random bits, so that every exponent is equally likely. */
-function randomBits(count: number): Float32Array {
-  let state = 12345;
-  const bits = Uint32Array.from({ length: count }, () => {
-    state = Math.imul(state, 1664525) + 1013904223;
-    const high = state >>> 16;
-    state = Math.imul(state, 1664525) + 1013904223;
-    return ((high << 16) | (state >>> 16)) >>> 0;
-  });
-  return new Float32Array(bits.buffer);
-}
-
 /** The floats next to multiples of pi / 2, small and large. */
 const turns = Float32Array.from({ length: 3000 }, (_, i) => ((i < 2000 ? i : 2 ** ((i - 2000) / 9)) * Math.PI) / 2);
 
-describe.each(modes)('$label', (mode) => {
+describe.each(exactModes)('$label', (mode) => {
   let device: Device;
   beforeAll(async () => {
     device = await openTestDevice(mode.name, mode);

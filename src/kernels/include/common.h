@@ -138,14 +138,28 @@ INLINE float reduce_max(vec v) {
 /* ---------------------------------------------------------------- functions
  * Each is written once on vectors; the scalar form is lane 0 of the vector form, so both give the same bits. */
 
-/* exp(f) for |f| <= log(2) / 2, by the Cephes expf polynomial. */
-INLINE vec exp_reduced(vec f) {
+/* exp(f) - 1 for |f| <= log(2) / 2, by the Cephes expf polynomial. */
+INLINE vec expm1_reduced(vec f) {
   vec p = f * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * f + 8.3334519073e-3f;
   p = p * f + 4.1665795894e-2f;
   p = p * f + 1.6666665459e-1f;
   p = p * f + 5.0000001201e-1f;
-  return p * f * f + f + 1.0f;
+  return p * f * f + f;
+}
+INLINE vec exp_reduced(vec f) { return expm1_reduced(f) + 1.0f; }
+
+/* f = x - n log(2) with |f| <= log(2) / 2, for |x| below 10^4. */
+INLINE vec exp_argument(vec x, vec_i32 *n) {
+  vec shifted = x * 1.44269504f + 12582912.0f;
+  vec whole = shifted - 12582912.0f;
+  *n = (vec_i32)shifted - 0x4B400000;
+  return x - whole * 0.693359375f + whole * 2.12194440e-4f;
+}
+/* p 2^n by two factors, for n from -252 to 254: 2^n itself may be infinite or 0. */
+INLINE vec scale_by_power(vec p, vec_i32 n) {
+  vec_i32 half = n >> 1;
+  return p * (vec)((half + 127) << 23) * (vec)((n - half + 127) << 23);
 }
 
 /* exp(x) = 2^n exp(f), |f| <= ln2/2: Cephes expf polynomial, error below 2 ulp; subnormal results are rounded once more. Overflows
@@ -154,28 +168,24 @@ INLINE vec exp_reduced(vec f) {
 INLINE vec vec_exp(vec x) {
   vec_i32 none = x < -103.97208f; /* half the smallest subnormal */
   vec clamped = select(none, (vec){}, vec_min(x, splat(88.72283f)));
-  vec shifted = clamped * 1.44269504f + 12582912.0f;
-  vec n = shifted - 12582912.0f;
-  vec_i32 exponent = (vec_i32)shifted - 0x4B400000;
-  vec f = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-  vec p = exp_reduced(f);
-  /* 2^n as two factors: n may be 128 or -150, for which 2^n itself is infinite or 0. */
-  vec_i32 half = exponent >> 1;
-  vec r = p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
+  vec_i32 n;
+  vec f = exp_argument(clamped, &n);
+  vec r = scale_by_power(exp_reduced(f), n);
   r = select(x > 88.72283f, splat(__builtin_inff()), r);
   r = select(none, (vec){}, r);
   return select(x != x, x, r);
 }
 
-/* log(x): mantissa in [sqrt(1/2), sqrt(2)), Cephes logf polynomial. log(0) = -inf, log(x < 0) = NaN. */
-INLINE vec vec_log(vec x) {
+/* x = 2^e (1 + m) with sqrt(1/2) <= 1 + m < sqrt(2), for finite x > 0, and log(1 + m) = cubic - m^2 / 2 + m, by the Cephes logf
+ * polynomial. */
+INLINE vec log_reduced(vec x, vec *e, vec *cubic) {
   vec_i32 tiny = x < 1.17549435e-38f;
   vec scaled = select(tiny, x * 8388608.0f, x);
   vec_i32 bits = (vec_i32)scaled;
   vec_i32 exponent = ((bits >> 23) & 255) - 126;
   vec m = (vec)((bits & 0x007FFFFF) | 0x3F000000);
   vec_i32 low = m < 0.707106781f;
-  vec e = __builtin_convertvector(exponent + low, vec) - select(tiny, splat(23.0f), (vec){});
+  *e = __builtin_convertvector(exponent + low, vec) - select(tiny, splat(23.0f), (vec){});
   m = m + select(low, m, (vec){}) - 1.0f;
   vec z = m * m;
   vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
@@ -186,10 +196,18 @@ INLINE vec vec_log(vec x) {
   p = p * m + 2.0000714765e-1f;
   p = p * m - 2.4999993993e-1f;
   p = p * m + 3.3333331174e-1f;
-  vec r = p * m * z + e * -2.12194440e-4f - 0.5f * z + m + e * 0.693359375f;
+  *cubic = p * m * z;
+  return m;
+}
+/* r, but what a logarithm is at the ends of its range: infinity there, -infinity at 0, NaN for x < 0 and for NaN. */
+INLINE vec log_ends(vec x, vec r) {
   r = select(x == splat(__builtin_inff()), x, r);
   r = select(x == (vec){}, splat(-__builtin_inff()), r);
   return select((x < (vec){}) | (x != x), splat(__builtin_nanf("")), r);
+}
+INLINE vec vec_log(vec x) {
+  vec e, cubic, m = log_reduced(x, &e, &cubic), z = m * m;
+  return log_ends(x, cubic + e * -2.12194440e-4f - 0.5f * z + m + e * 0.693359375f);
 }
 
 /* 1 / (1 + exp(-x)) with the bits of vec_exp. NaN passes both limits, because it is their second operand. If -x is 88.4 or greater,

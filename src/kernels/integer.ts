@@ -1,0 +1,69 @@
+// The bits of i32 tensors. Arithmetic and comparisons of i32 are in elementwise.ts and math.ts, under the names they have
+// for floats.
+import { refuseExtra } from '../arguments.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type IntegerBinary, integerBinary, integerCuda, integerKernels } from './inner/integer_kernels.ts';
+import { type Operand, tensorOrNone } from './inner/operands.ts';
+import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+
+const bitsOp = (name: string) =>
+  defineOp({ name, cpu: integerKernels, cuda: integerCuda, ...notDifferentiable('whole numbers have no gradient') });
+
+/** The ops of this family, by name. */
+export const integerOps = {
+  bitwiseAnd: bitsOp('bitwiseAnd'),
+  bitwiseNot: bitsOp('bitwiseNot'),
+  bitwiseOr: bitsOp('bitwiseOr'),
+  bitwiseXor: bitsOp('bitwiseXor'),
+  leftShift: bitsOp('leftShift'),
+  rightShift: bitsOp('rightShift'),
+};
+
+function binary(name: keyof typeof integerOps, kernel: IntegerBinary): (a: Operand, b: Operand) => Tensor {
+  return (a, b, ...extra: unknown[]) => {
+    refuseExtra(name, extra);
+    return apply(integerOps[name], integerBinary(name, kernel, a, b), { parents: [a, b].map(tensorOrNone) });
+  };
+}
+
+/**
+ * The bits set in both a and b, i32, broadcast. A number stands for a tensor of one element, as in all of this family.
+ * @example
+ * bitwiseAnd(tensor([6, 7], { dtype: 'i32' }), 3).dataSync(); // 2, 3
+ */
+export const bitwiseAnd = binary('bitwiseAnd', 'integer_and');
+/**
+ * The bits set in a or b, i32, broadcast.
+ * @example
+ * bitwiseOr(tensor([6], { dtype: 'i32' }), 1).dataSync(); // 7
+ */
+export const bitwiseOr = binary('bitwiseOr', 'integer_or');
+/**
+ * The bits set in one of a and b, i32, broadcast.
+ * @example
+ * bitwiseXor(tensor([6], { dtype: 'i32' }), 3).dataSync(); // 5
+ */
+export const bitwiseXor = binary('bitwiseXor', 'integer_xor');
+/**
+ * a with its bits moved b places up, i32, broadcast; 0 where b is negative or above 31.
+ * @example
+ * leftShift(tensor([3], { dtype: 'i32' }), 4).dataSync(); // 48
+ */
+export const leftShift = binary('leftShift', 'integer_left_shift');
+/**
+ * a with its bits moved b places down, i32, broadcast; the sign is kept: 0 or -1 where b is negative or above 31.
+ * @example
+ * rightShift(tensor([-16], { dtype: 'i32' }), 2).dataSync(); // -4
+ */
+export const rightShift = binary('rightShift', 'integer_right_shift');
+/**
+ * The opposite bits of an i32 tensor: -x - 1.
+ * @example
+ * bitwiseNot(tensor([0, 5], { dtype: 'i32' })).dataSync(); // -1, -6
+ */
+export function bitwiseNot(x: Tensor): Tensor;
+export function bitwiseNot(x: Tensor, ...extra: unknown[]): Tensor {
+  refuseExtra('bitwiseNot', extra);
+  checkOperands('bitwiseNot', [x], 'i32');
+  return apply(integerOps.bitwiseNot, integerBinary('bitwiseNot', 'integer_xor', x, -1), { parents: [x] });
+}
