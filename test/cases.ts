@@ -7,6 +7,7 @@ import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
+import { foldCases } from './cases/fold.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
@@ -14,10 +15,13 @@ import { odeCases } from './cases/ode.ts';
 import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
+import { scanCases } from './cases/scan.ts';
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
   ...reduceCases,
+  ...foldCases,
+  ...scanCases,
   ...matmulCases,
   ...convCases,
   ...normCases,

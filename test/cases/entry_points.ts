@@ -46,6 +46,12 @@ const comparison = (name: 'equal' | 'greater' | 'greaterEqual' | 'less' | 'lessE
   run: (x) => engine.cast(engine[name](x, 0), 'f32'),
 });
 
+/** A function of which the op `by` refuses backward(), since its result is whole numbers, booleans, or piecewise constant. */
+const refused = (by: string, run: (x: Tensor) => Tensor): Claim => ({
+  refused: `[${by}] has no gradient`,
+  run: (x) => engine.sum(engine.cast(run(x), 'f32')),
+});
+
 const [n, side, channels] = [2, 4, 8];
 const image = [n, side, side, channels];
 
@@ -104,9 +110,15 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('takes and gives no tensors of its own', 'openDevice', 'openScope'),
     ...none('refuses second derivatives by name: ops/gradients.test.ts', 'gradients'),
     Tensor: { none: 'its methods give numbers of the host, its gradient, or itself' },
-    argmax: { refused: '[argmax] has no gradient', run: (x) => engine.cast(engine.argmax(x, { axis: 0 }), 'f32') },
+    all: refused('all', (x) => engine.all(x)),
+    any: refused('any', (x) => engine.any(x)),
+    argmax: refused('argmax', (x) => engine.argmax(x, { axis: 0 })),
+    argmin: refused('argmin', (x) => engine.argmin(x, { axis: 0 })),
+    argsort: refused('argsort', (x) => engine.argsort(x)),
+    binCount: refused('cast', (x) => engine.binCount(engine.cast(engine.mul(x, 0), 'i32'), { length: 1 })),
     checkFinite: of([[2, 3]], ([x]) => engine.checkFinite(() => engine.exp(x))),
     checkpoint: { checkedIn: 'tensor/checkpoint.test.ts' },
+    countNonzero: refused('countNonzero', (x) => engine.countNonzero(x)),
     enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
     equal: comparison('equal'),
     firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
@@ -126,9 +138,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       refused: '[cast] has no gradient: whole numbers have no gradient',
       run: (x) => engine.oneHot(engine.reshape(engine.cast(engine.mul(x, 0), 'i32'), [6]), 3),
     },
+    searchSorted: refused('searchSorted', (x) => engine.searchSorted(x, x)),
     scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
     split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
     transpose: of([[4, 3]], ([x]) => engine.transpose(x)),
+    unique: refused('unique', (x) => engine.unique(x).values),
     vjp: { checkedIn: 'ops/forward.test.ts' },
   },
   fluent: {},
