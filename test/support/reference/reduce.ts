@@ -64,7 +64,8 @@ export const norm = (x: Array64, { ord = 2, ...options }: ReduceOptions & { ord?
 export const logSumExp = (x: Array64, options: ReduceOptions = {}): Array64 =>
   reduce(x, options, (list) => {
     if (list.length === 0) return Number.NEGATIVE_INFINITY;
-    return largest(list) + Math.log(total(list.map((value) => Math.exp(value - largest(list)))));
+    const peak = largest(list);
+    return peak + Math.log(total(list.map((value) => Math.exp(value - peak))));
   });
 
 export const median = (x: Array64, options: ReduceOptions = {}): Array64 =>
