@@ -1,6 +1,9 @@
 /**
  * Reductions and scans at the ends of their range: NaN, infinity, zeros, ties, empty axes, products and norms that overflow in
- * between; what they refuse. The numbers are PyTorch's where the comment does not say otherwise (2.13; test/ops/reductions.py).
+ * between; what they refuse. Values and gradients are those of PyTorch 2.13 where a comment does not state otherwise:
+ *   x = torch.tensor([2., 0, 3], requires_grad=True); y = torch.prod(x); y.sum().backward(); print(y, x.grad)
+ * and so on, with torch.amin, torch.argmin, x.var(correction=...), x.std(), torch.linalg.vector_norm(x, ord), torch.logsumexp(x, 0),
+ * torch.median, torch.any, torch.all, torch.count_nonzero, torch.cumsum(x, 0), torch.cumprod(x, 0).
  */
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
@@ -52,8 +55,8 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     expect(at([2, 0, 3], prod)).toEqual([[0], [0, 6, 0]]);
     expect(at([2, 0, 0], prod)).toEqual([[0], [0, 0, 0]]);
     expect(at([2, nan, 3], prod)).toEqual([[nan], [nan, 6, nan]]);
+    // PyTorch: the first gradient is NaN, Infinity / Infinity, and the product below overflows.
     expect(at([infinity, 2], prod)).toEqual([[infinity], [2, infinity]]);
-    // Intermediate products are double: PyTorch's overflow.
     expect(resultOf([1e30, 1e30, 1e-30, 1e-30], prod)[0]).toBeCloseTo(1, 5);
   });
 
@@ -65,7 +68,7 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     expect(resultOf([], (x) => std(x, { axes: 1 }), [2, 0])).toEqual([nan, nan]);
     expect(resultOf([1, nan, 2], std)).toEqual([nan]);
     expect(resultOf([1, infinity], std)).toEqual([nan]);
-    // Large means lose nothing, because differences are squared.
+    // PyTorch: 2.5.
     expect(resultOf([10_000_001, 10_000_002, 10_000_003], variance)).toEqual([1]);
   });
 
@@ -138,7 +141,7 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
       [0, 0, 0],
       [0, 0, 10],
     ]);
-    // The state is double: PyTorch's product becomes 0.
+    // The state is double, as in PyTorch on the CPU.
     expect(resultOf([1e-30, 1e-30, 1e30, 1e30], (x) => cumprod(x, { axis: 0 }))[3]).toBeCloseTo(1, 5);
     expect(resultOf([nan, 2, 3], (x) => linearRecurrence(x, full([3], 1, { device }), { axis: 0 }))).toEqual([
       1, 3, 10,
