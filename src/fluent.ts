@@ -3,9 +3,13 @@
 import * as activation from './kernels/activation.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { median } from './kernels/composed/median.ts';
+import { unique } from './kernels/composed/unique.ts';
+import { std, variance } from './kernels/composed/variance.ts';
 import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
+import * as fold from './kernels/fold.ts';
 import { geglu, gelu } from './kernels/gelu.ts';
 import { groupNorm } from './kernels/group_norm.ts';
 import * as integer from './kernels/integer.ts';
@@ -19,7 +23,9 @@ import { dropout } from './kernels/random.ts';
 import * as reduce from './kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 import { resizeBilinear } from './kernels/resize.ts';
+import * as scan from './kernels/scan.ts';
 import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
+import * as sorting from './kernels/sort.ts';
 import { Tensor } from './tensor/tensor.ts';
 
 const methods = {
@@ -191,10 +197,48 @@ const methods = {
   mean: reduce.mean,
   /** The largest element over all axes, or those given. */
   max: reduce.max,
-  /** The smallest element over all axes, or those given. */
-  min: reduce.min,
   /** The index of the largest element along an axis, as i32. */
   argmax: reduce.argmax,
+  /** The smallest element over all axes, or those given. */
+  min: reduce.min,
+  /** The index of the smallest element along an axis, as i32. */
+  argmin: reduce.argmin,
+  /** The product over all axes, or those given. */
+  prod: scan.prod,
+  /** The variance over all axes, or those given, with the divisor n - 1. */
+  variance,
+  /** The standard deviation over all axes, or those given, with the divisor n - 1. */
+  std,
+  /** The lower median along an axis, or of all elements. */
+  median,
+  /** The vector norm over all axes, or those given; the Euclidean one unless `ord` is given. */
+  norm: fold.norm,
+  /** The logarithm of the sum of e^this over all axes, or those given. */
+  logSumExp: fold.logSumExp,
+  /** Whether any element is not 0, as bool. */
+  any: fold.any,
+  /** Whether all elements are not 0, as bool. */
+  all: fold.all,
+  /** The number of elements that are not 0, as i32. */
+  countNonzero: fold.countNonzero,
+  /** The sum of the elements up to each one along an axis. */
+  cumsum: scan.cumsum,
+  /** The product of the elements up to each one along an axis. */
+  cumprod: scan.cumprod,
+  /** y[j] = this[j] y[j - 1] + b[j] along an axis. */
+  linearRecurrence: scan.linearRecurrence,
+  /** The elements in order along the last axis, or the one given, and their indices. */
+  sort: sorting.sort,
+  /** The indices that sort the last axis, or the one given. */
+  argsort: sorting.argsort,
+  /** The k largest elements along the last axis, or the one given, and their indices. */
+  topK: sorting.topK,
+  /** Where values belong in this, whose last axis is sorted. */
+  searchSorted: sorting.searchSorted,
+  /** How often each whole number occurs; this is i32. */
+  binCount: sorting.binCount,
+  /** The distinct elements, the position of each element among them, and how often each occurs. */
+  unique,
   /** Softmax along the last axis, or the one given. */
   softmax,
   /** The logarithm of the softmax along the last axis, or the one given. */

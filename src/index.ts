@@ -56,6 +56,9 @@ export {
   type OpDefinition,
   type OpValues,
 } from './kernels/composed/custom_op.ts';
+export { type MedianOptions, median } from './kernels/composed/median.ts';
+export { type Unique, unique } from './kernels/composed/unique.ts';
+export { std, type VarianceOptions, variance } from './kernels/composed/variance.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,
@@ -88,6 +91,7 @@ export {
   where,
 } from './kernels/elementwise.ts';
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
+export { all, any, countNonzero, logSumExp, type NormOptions, norm } from './kernels/fold.ts';
 export { type GeluApproximation, type GeluOptions, geglu, gelu } from './kernels/gelu.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
 export { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, leftShift, rightShift } from './kernels/integer.ts';
@@ -137,10 +141,23 @@ export {
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
 export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
-export { type ArgmaxOptions, argmax, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
+export { type ArgmaxOptions, argmax, argmin, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
+export { cumprod, cumsum, linearRecurrence, prod, type ScanOptions } from './kernels/scan.ts';
 export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
+export {
+  argsort,
+  type BinCountOptions,
+  binCount,
+  type SearchSortedOptions,
+  type SortOptions,
+  searchSorted,
+  sort,
+  type TopKOptions,
+  topK,
+  type ValuesAndIndices,
+} from './kernels/sort.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

@@ -6,6 +6,7 @@ import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
+import { foldCases } from './cases/fold.ts';
 import { integerCases } from './cases/integer.ts';
 import { mathCases } from './cases/math.ts';
 import { matmulCases } from './cases/matmul.ts';
@@ -15,6 +16,7 @@ import { odeCases } from './cases/ode.ts';
 import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
+import { scanCases } from './cases/scan.ts';
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
@@ -22,6 +24,8 @@ export const cases: readonly Case[] = [
   ...integerCases,
   ...activationCases,
   ...reduceCases,
+  ...foldCases,
+  ...scanCases,
   ...matmulCases,
   ...convCases,
   ...normCases,

@@ -4,9 +4,11 @@
 import { activationOps } from './activation.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
+import { uniqueOp } from './composed/unique.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
+import * as fold from './fold.ts';
 import { gegluOp, geluOp } from './gelu.ts';
 import { groupNormOp } from './group_norm.ts';
 import { integerOps } from './integer.ts';
@@ -22,7 +24,9 @@ import { dropoutOp } from './random.ts';
 import * as reduce from './reduce.ts';
 import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
 import { resizeBilinearOp } from './resize.ts';
+import * as scan from './scan.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
+import * as sort from './sort.ts';
 
 type AnyOp = Op<never>;
 
@@ -33,9 +37,14 @@ export const ops = {
   ...mathOps,
   abs: elementwise.absOp,
   add: elementwise.addOp,
+  all: fold.allOp,
+  any: fold.anyOp,
   argmax: reduce.argmaxOp,
+  argmin: reduce.argminOp,
+  argsort: sort.argsortOp,
   attention: attentionOp,
   averagePool2d: averagePool2dOp,
+  binCount: sort.binCountOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
@@ -43,7 +52,10 @@ export const ops = {
   concat: movement.concatOp,
   conv2d: conv2dOp,
   cos: elementwise.cosOp,
+  countNonzero: fold.countNonzeroOp,
   crossEntropy: crossEntropyOp,
+  cumprod: scan.cumprodOp,
+  cumsum: scan.cumsumOp,
   div: elementwise.divOp,
   downsampleMean: downsampleMeanOp,
   dropout: dropoutOp,
@@ -59,38 +71,47 @@ export const ops = {
   less: elementwise.lessOp,
   lessEqual: elementwise.lessEqualOp,
   linearCombination: linearCombinationOp,
+  linearRecurrence: scan.linearRecurrenceOp,
   log: elementwise.logOp,
   logSoftmax: logSoftmaxOp,
+  logSumExp: fold.logSumExpOp,
   matmul: matmulOp,
   max: reduce.maxOp,
   maxPool2d: maxPool2dOp,
   maximum: elementwise.maximumOp,
   mean: reduce.meanOp,
+  min: reduce.minOp,
   minimum: elementwise.minimumOp,
   mse: mseOp,
   mul: elementwise.mulOp,
   neg: elementwise.negOp,
+  norm: fold.normOp,
   notEqual: elementwise.notEqualOp,
   oneHot: movement.oneHotOp,
   pad: movement.padOp,
   permute: movement.permuteOp,
   pow: elementwise.powOp,
+  prod: scan.prodOp,
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
   resizeBilinear: resizeBilinearOp,
+  searchSorted: sort.searchSortedOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
   slice: movement.sliceOp,
   softmax: softmaxOp,
+  sort: sort.sortOp,
   sqrt: elementwise.sqrtOp,
   square: elementwise.squareOp,
   sub: elementwise.subOp,
   sum: reduce.sumOp,
   tanh: elementwise.tanhOp,
+  topK: sort.topKOp,
+  unique: uniqueOp,
   upsampleNearest: upsampleNearestOp,
   where: elementwise.whereOp,
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = [];
+export const composed: readonly string[] = ['median', 'std', 'variance'];

@@ -68,7 +68,7 @@ interface Application<Attributes> {
 
 /**
  * Ends every op: adds it to the gradient graph if a parent requires a gradient and tracing is on.
- * Returns `output`.
+ * Returns `output`. Of several outputs, those of whole numbers carry no gradient and come last.
  */
 export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   op: Op<Attributes>,
@@ -89,7 +89,15 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   return output;
 }
 
-function trace<Attributes>(
+function trace<Attributes>(op: Op<Attributes>, outputs: readonly Tensor[], application: Application<Attributes>): void {
+  const values = outputs.length > 1 ? outputs.filter(({ dtype }) => isFloating(dtype)) : outputs;
+  if (values.length > 0) traceOutputs(op, values, application);
+  if (values.length === outputs.length) return;
+  const whole = outputs.filter((t) => !values.includes(t));
+  traceOutputs({ ...op, backward: { reason: 'its indices are whole numbers' } }, whole, application);
+}
+
+function traceOutputs<Attributes>(
   op: Op<Attributes>,
   outputs: readonly Tensor[],
   { parents, saved = [], attributes }: Application<Attributes>,

@@ -1,4 +1,4 @@
-/* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
+/* Reductions over the middle axis of [outer, reduce, inner]: sum, max, min, argmax, argmin.
  * Sums add runs of at most RUN terms, and then the sums of runs in double. The shape alone determines the runs.
  */
 #include "storage.cuh"
@@ -44,30 +44,32 @@ KERNEL reduce_sum_runs(const float *partial, real *y, int n, int inner, int runs
   y[i] = (float)(sum * scale);
 }
 
-/* The maximum of row [o][:][i] and its first index; a NaN counts as the maximum. */
-DEVICE int largest(const float *x, u32 i, int reduce, int inner, float *value) {
-  const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;
-  float best = row[0];
-  int place = 0;
-  for (int k = 1; k < reduce; k++) {
-    float next = row[(size_t)k * (size_t)inner];
-    if (next > best || (next != next && best == best)) best = next, place = k;
+/* The extreme of row [o][:][i] and its first index; a NaN counts as the extreme. `beats` compares two numbers. */
+#define EXTREME(name, beats)                                                                             \
+  DEVICE int name##_of(const float *x, u32 i, int reduce, int inner, float *value) {                     \
+    const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;   \
+    float best = row[0];                                                                                 \
+    int place = 0;                                                                                       \
+    for (int k = 1; k < reduce; k++) {                                                                   \
+      float next = row[(size_t)k * (size_t)inner];                                                       \
+      if (next beats best || (next != next && best == best)) best = next, place = k;                     \
+    }                                                                                                    \
+    *value = best;                                                                                       \
+    return place;                                                                                        \
+  }                                                                                                      \
+  KERNEL reduce_##name##imum(const float *x, float *y, int n, int reduce, int inner) {                   \
+    u32 i = thread_number();                                                                             \
+    if (i >= (u32)n) return;                                                                             \
+    float value;                                                                                         \
+    name##_of(x, i, reduce, inner, &value);                                                              \
+    y[i] = value;                                                                                        \
+  }                                                                                                      \
+  KERNEL reduce_arg##name(const float *x, int *index, int n, int reduce, int inner) {                    \
+    u32 i = thread_number();                                                                             \
+    if (i >= (u32)n) return;                                                                             \
+    float value;                                                                                         \
+    index[i] = name##_of(x, i, reduce, inner, &value);                                                   \
   }
-  *value = best;
-  return place;
-}
 
-KERNEL reduce_maximum(const float *x, float *y, int n, int reduce, int inner) {
-  u32 i = thread_number();
-  if (i >= (u32)n) return;
-  float value;
-  largest(x, i, reduce, inner, &value);
-  y[i] = value;
-}
-
-KERNEL reduce_argmax(const float *x, int *index, int n, int reduce, int inner) {
-  u32 i = thread_number();
-  if (i >= (u32)n) return;
-  float value;
-  index[i] = largest(x, i, reduce, inner, &value);
-}
+EXTREME(max, >)
+EXTREME(min, <)

@@ -61,6 +61,12 @@ const numberTest = (name: 'isFinite' | 'isInf' | 'isNaN'): Claim => ({
   run: (x) => engine.cast(engine[name](x), 'f32'),
 });
 
+/** A function of which the op `by` refuses backward(), since its result is whole numbers, booleans, or piecewise constant. */
+const refused = (by: string, run: (x: Tensor) => Tensor): Claim => ({
+  refused: `[${by}] has no gradient`,
+  run: (x) => engine.sum(engine.cast(run(x), 'f32')),
+});
+
 const [n, side, channels] = [2, 4, 8];
 const image = [n, side, side, channels];
 
@@ -134,6 +140,12 @@ export const claims: Record<string, Record<string, Claim>> = {
       engine.customGradient(engine.square, (dy, { inputs: [t] }) => engine.mul(engine.mul(dy, t), 2))(x),
     ),
     defineOp: { checkedIn: 'ops/custom_op.test.ts' },
+    all: refused('all', (x) => engine.all(x)),
+    any: refused('any', (x) => engine.any(x)),
+    argmin: refused('argmin', (x) => engine.argmin(x, { axis: 0 })),
+    argsort: refused('argsort', (x) => engine.argsort(x)),
+    binCount: refused('cast', (x) => engine.binCount(engine.cast(engine.mul(x, 0), 'i32'), { length: 1 })),
+    countNonzero: refused('countNonzero', (x) => engine.countNonzero(x)),
     enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
     equal: comparison('equal'),
     firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
@@ -166,9 +178,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       run: (x) => engine.oneHot(engine.reshape(engine.cast(engine.mul(x, 0), 'i32'), [6]), 3),
     },
     rightShift: bits((x) => engine.rightShift(x, 3)),
+    searchSorted: refused('searchSorted', (x) => engine.searchSorted(x, x)),
     scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
     split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
     transpose: of([[4, 3]], ([x]) => engine.transpose(x)),
+    unique: refused('unique', (x) => engine.unique(x).values),
     vjp: { checkedIn: 'ops/forward.test.ts' },
   },
   fluent: {},

@@ -72,7 +72,7 @@ test('every op that has a build for bf16 has a case in bf16, and one for tf32 a 
     const checked = new Set(casesIn(precision).map(({ op }) => op));
     const built = Object.values(ops).filter(({ cuda }) => typeof cuda === 'object' && precision in cuda);
     // The bf16 builds of these serve attention and gradients; the ops themselves accept f32 only and refuse bf16.
-    const inner = ['argmax', 'crossEntropy', 'logSoftmax', 'max', 'softmax'];
+    const inner = ['argmax', 'argmin', 'crossEntropy', 'logSoftmax', 'max', 'min', 'softmax'];
     expect(built.map(({ name }) => name).filter((name) => !checked.has(name) && !inner.includes(name))).toEqual([]);
   }
 });
