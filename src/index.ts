@@ -27,6 +27,31 @@ export {
 } from './errors.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export { bernoulli } from './kernels/composed/bernoulli.ts';
+export { categorical } from './kernels/composed/categorical.ts';
+export { clone, detach } from './kernels/composed/clone.ts';
+export { type DiagonalOptions, diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+export { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+export { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+export { roll } from './kernels/composed/roll.ts';
+export {
+  type AxesOptions,
+  chunk,
+  type FlattenOptions,
+  flatten,
+  flip,
+  type MeshgridOptions,
+  meshgrid,
+  moveAxis,
+  repeatInterleave,
+  select,
+  squeeze,
+  stack,
+  swapAxes,
+  tile,
+  unflatten,
+  unsqueeze,
+} from './kernels/composed/shapes.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,
@@ -63,6 +88,7 @@ export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
 export { mse } from './kernels/loss.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {
+  type Bounds,
   broadcastTo,
   concat,
   gather,
@@ -70,16 +96,33 @@ export {
   pad,
   permute,
   reshape,
+  type SliceOptions,
   slice,
   split,
   transpose,
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
-export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
+export {
+  type DrawOptions,
+  dropout,
+  type ExponentialOptions,
+  exponential,
+  type PermutationOptions,
+  permutation,
+  type RandomIntegerOptions,
+  type RandomOptions,
+  randint,
+  randn,
+  type TruncatedNormalOptions,
+  truncatedNormal,
+  uniform,
+} from './kernels/random.ts';
 export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
 export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
+export { tril, triu } from './kernels/triangle.ts';
+export { type UnfoldOptions, unfold } from './kernels/unfold.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

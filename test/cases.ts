@@ -5,6 +5,7 @@
 import type { Precision } from '../src/device/device.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { drawCases } from './cases/draws.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
 import { matmulCases } from './cases/matmul.ts';
@@ -14,6 +15,8 @@ import { odeCases } from './cases/ode.ts';
 import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
+import { shapeCases } from './cases/shapes.ts';
+import { triangleCases } from './cases/triangles.ts';
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
@@ -24,6 +27,9 @@ export const cases: readonly Case[] = [
   ...firCases,
   ...poolingCases,
   ...movementCases,
+  ...shapeCases,
+  ...triangleCases,
+  ...drawCases,
   ...odeCases,
 ];
 

@@ -3,6 +3,11 @@
 
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
+import { bernoulliOp } from './composed/bernoulli.ts';
+import { categoricalOp } from './composed/categorical.ts';
+import { cloneOp } from './composed/clone.ts';
+import { diagEmbedOp, diagonalOp } from './composed/diagonal.ts';
+import { rollOp } from './composed/roll.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
@@ -18,6 +23,8 @@ import * as reduce from './reduce.ts';
 import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
 import { resizeBilinearOp } from './resize.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
+import { trilOp, triuOp } from './triangle.ts';
+import { unfoldOp } from './unfold.ts';
 
 type AnyOp = Op<never>;
 
@@ -27,14 +34,19 @@ export const ops = {
   argmax: reduce.argmaxOp,
   attention: attentionOp,
   averagePool2d: averagePool2dOp,
+  bernoulli: bernoulliOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
+  categorical: categoricalOp,
   clamp: elementwise.clampOp,
+  clone: cloneOp,
   concat: movement.concatOp,
   conv2d: conv2dOp,
   cos: elementwise.cosOp,
   crossEntropy: crossEntropyOp,
+  diagEmbed: diagEmbedOp,
+  diagonal: diagonalOp,
   div: elementwise.divOp,
   downsampleMean: downsampleMeanOp,
   dropout: dropoutOp,
@@ -67,6 +79,7 @@ export const ops = {
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
   resizeBilinear: resizeBilinearOp,
+  roll: rollOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -77,9 +90,31 @@ export const ops = {
   sub: elementwise.subOp,
   sum: reduce.sumOp,
   tanh: elementwise.tanhOp,
+  tril: trilOp,
+  triu: triuOp,
+  unfold: unfoldOp,
   upsampleNearest: upsampleNearestOp,
   where: elementwise.whereOp,
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = [];
+export const composed: readonly string[] = [
+  'chunk',
+  'detach',
+  'diag',
+  'flatten',
+  'flip',
+  'meshgrid',
+  'moveAxis',
+  'pixelShuffle',
+  'pixelUnshuffle',
+  'repeatInterleave',
+  'select',
+  'squeeze',
+  'stack',
+  'swapAxes',
+  'tile',
+  'trace',
+  'unflatten',
+  'unsqueeze',
+];

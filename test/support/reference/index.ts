@@ -12,3 +12,4 @@ export * from './norm.ts';
 export * from './ode.ts';
 export * from './pooling.ts';
 export * from './reduce.ts';
+export * from './shapes.ts';
