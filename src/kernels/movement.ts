@@ -148,7 +148,7 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
   return apply(padOp, placeIn(x, starts, shape, { value }), { parents: [x], attributes: { starts, shape: x.shape } });
 }
 
-interface Cut {
+export interface Cut {
   starts: readonly number[];
   /** Left out where every step is 1. */
   steps: readonly number[] | undefined;

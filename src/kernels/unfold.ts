@@ -34,7 +34,7 @@ const unfoldOptions: OptionKinds<UnfoldOptions> = {
   dilation: extentKind,
 };
 
-interface Windows {
+export interface Windows {
   image: readonly number[];
   /** The image, H', W', then kernel, stride, padding and dilation, vertical first: see unfold.c. */
   table: readonly number[];

@@ -10,7 +10,7 @@ import { apply, checkSameDtype, defineOp } from '../op.ts';
 import { type AxesOptions, axesOf } from './shapes.ts';
 
 /** The shift of one axis, from 1 to its extent - 1. */
-interface Shift {
+export interface Shift {
   axis: number;
   by: number;
 }
