@@ -3,7 +3,14 @@
 import * as activation from './kernels/activation.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { categorical } from './kernels/composed/categorical.ts';
+import { clone, detach } from './kernels/composed/clone.ts';
+import { diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+import { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
 import { median } from './kernels/composed/median.ts';
+import { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+import { roll } from './kernels/composed/roll.ts';
+import * as shapes from './kernels/composed/shapes.ts';
 import { unique } from './kernels/composed/unique.ts';
 import { std, variance } from './kernels/composed/variance.ts';
 import { conv2d } from './kernels/conv/conv.ts';
@@ -26,6 +33,8 @@ import { resizeBilinear } from './kernels/resize.ts';
 import * as scan from './kernels/scan.ts';
 import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
 import * as sorting from './kernels/sort.ts';
+import { tril, triu } from './kernels/triangle.ts';
+import { unfold } from './kernels/unfold.ts';
 import { Tensor } from './tensor/tensor.ts';
 
 const methods = {
@@ -291,6 +300,64 @@ const methods = {
   gather: movement.gather,
   /** f32 [..., depth] with 1 at each index; this is i32. */
   oneHot: movement.oneHot,
+  /** Without axes of extent 1. */
+  squeeze: shapes.squeeze,
+  /** With new axes of extent 1. */
+  unsqueeze: shapes.unsqueeze,
+  /** Neighbouring axes joined to one. */
+  flatten: shapes.flatten,
+  /** One axis split into several. */
+  unflatten: shapes.unflatten,
+  /** Axes moved to other places. */
+  moveAxis: shapes.moveAxis,
+  /** Two axes exchanged. */
+  swapAxes: shapes.swapAxes,
+  /** The elements in reverse order along axes. */
+  flip: shapes.flip,
+  /** The elements moved along axes, in a circle. */
+  roll,
+  /** One position of an axis, without that axis. */
+  select: shapes.select,
+  /** Cuts an axis into at most a number of parts. */
+  chunk: shapes.chunk,
+  /** Each axis repeated, with all its elements in order. */
+  tile: shapes.tile,
+  /** Each element repeated in place. */
+  repeatInterleave: shapes.repeatInterleave,
+  /** A copy, with its gradient. */
+  clone,
+  /** The same memory, as a constant without a gradient. */
+  detach,
+  /** [N, H, W, C f^2] to [N, H f, W f, C]: channels become pixels. */
+  pixelShuffle,
+  /** [N, H f, W f, C] to [N, H, W, C f^2]: pixels become channels. */
+  pixelUnshuffle,
+  /** The windows of images [N, H, W, C] as rows. */
+  unfold,
+  /** The lower triangle of each matrix; 0 elsewhere. */
+  tril,
+  /** The upper triangle of each matrix; 0 elsewhere. */
+  triu,
+  /** The matrix with this vector on its diagonal, or the diagonal of this matrix. */
+  diag,
+  /** A diagonal of each matrix. */
+  diagonal,
+  /** Matrices with each vector on a diagonal. */
+  diagEmbed,
+  /** The sum of a diagonal of each matrix. */
+  trace,
+  /** Zeros in the shape and dtype of this. */
+  zerosLike,
+  /** Ones in the shape and dtype of this. */
+  onesLike,
+  /** A value in the shape and dtype of this. */
+  fullLike,
+  /** Standard normal numbers in the shape and dtype of this. */
+  randnLike,
+  /** Uniform numbers in the shape and dtype of this. */
+  uniformLike,
+  /** A random class for each row of logits, as i32. */
+  categorical,
 };
 
 type Methods = typeof methods;

@@ -42,6 +42,9 @@ export {
 } from './kernels/activation.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export { bernoulli } from './kernels/composed/bernoulli.ts';
+export { categorical } from './kernels/composed/categorical.ts';
+export { clone, detach } from './kernels/composed/clone.ts';
 export {
   type CustomGradientContext,
   type CustomGradientOptions,
@@ -56,7 +59,29 @@ export {
   type OpDefinition,
   type OpValues,
 } from './kernels/composed/custom_op.ts';
+export { type DiagonalOptions, diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+export { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
 export { type MedianOptions, median } from './kernels/composed/median.ts';
+export { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+export { roll } from './kernels/composed/roll.ts';
+export {
+  type AxesOptions,
+  chunk,
+  type FlattenOptions,
+  flatten,
+  flip,
+  type MeshgridOptions,
+  meshgrid,
+  moveAxis,
+  repeatInterleave,
+  select,
+  squeeze,
+  stack,
+  swapAxes,
+  tile,
+  unflatten,
+  unsqueeze,
+} from './kernels/composed/shapes.ts';
 export { type Unique, unique } from './kernels/composed/unique.ts';
 export { std, type VarianceOptions, variance } from './kernels/composed/variance.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
@@ -128,6 +153,7 @@ export {
 } from './kernels/math.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {
+  type Bounds,
   broadcastTo,
   concat,
   gather,
@@ -135,12 +161,27 @@ export {
   pad,
   permute,
   reshape,
+  type SliceOptions,
   slice,
   split,
   transpose,
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
-export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
+export {
+  type DrawOptions,
+  dropout,
+  type ExponentialOptions,
+  exponential,
+  type PermutationOptions,
+  permutation,
+  type RandomIntegerOptions,
+  type RandomOptions,
+  randint,
+  randn,
+  type TruncatedNormalOptions,
+  truncatedNormal,
+  uniform,
+} from './kernels/random.ts';
 export { type ArgmaxOptions, argmax, argmin, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
@@ -158,6 +199,8 @@ export {
   topK,
   type ValuesAndIndices,
 } from './kernels/sort.ts';
+export { tril, triu } from './kernels/triangle.ts';
+export { type UnfoldOptions, unfold } from './kernels/unfold.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

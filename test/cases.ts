@@ -4,6 +4,7 @@ import type { Precision } from '../src/device/device.ts';
 import { activationCases } from './cases/activation.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { drawCases } from './cases/draws.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
 import { foldCases } from './cases/fold.ts';
@@ -17,6 +18,8 @@ import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
 import { scanCases } from './cases/scan.ts';
+import { shapeCases } from './cases/shapes.ts';
+import { triangleCases } from './cases/triangles.ts';
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
@@ -32,6 +35,9 @@ export const cases: readonly Case[] = [
   ...firCases,
   ...poolingCases,
   ...movementCases,
+  ...shapeCases,
+  ...triangleCases,
+  ...drawCases,
   ...odeCases,
 ];
 

@@ -4,6 +4,11 @@
 import { activationOps } from './activation.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
+import { bernoulliOp } from './composed/bernoulli.ts';
+import { categoricalOp } from './composed/categorical.ts';
+import { cloneOp } from './composed/clone.ts';
+import { diagEmbedOp, diagonalOp } from './composed/diagonal.ts';
+import { rollOp } from './composed/roll.ts';
 import { uniqueOp } from './composed/unique.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
@@ -27,6 +32,8 @@ import { resizeBilinearOp } from './resize.ts';
 import * as scan from './scan.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
 import * as sort from './sort.ts';
+import { trilOp, triuOp } from './triangle.ts';
+import { unfoldOp } from './unfold.ts';
 
 type AnyOp = Op<never>;
 
@@ -45,10 +52,13 @@ export const ops = {
   attention: attentionOp,
   averagePool2d: averagePool2dOp,
   binCount: sort.binCountOp,
+  bernoulli: bernoulliOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
+  categorical: categoricalOp,
   clamp: elementwise.clampOp,
+  clone: cloneOp,
   concat: movement.concatOp,
   conv2d: conv2dOp,
   cos: elementwise.cosOp,
@@ -56,6 +66,8 @@ export const ops = {
   crossEntropy: crossEntropyOp,
   cumprod: scan.cumprodOp,
   cumsum: scan.cumsumOp,
+  diagEmbed: diagEmbedOp,
+  diagonal: diagonalOp,
   div: elementwise.divOp,
   downsampleMean: downsampleMeanOp,
   dropout: dropoutOp,
@@ -96,6 +108,7 @@ export const ops = {
   reshape: movement.reshapeOp,
   resizeBilinear: resizeBilinearOp,
   searchSorted: sort.searchSortedOp,
+  roll: rollOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -109,9 +122,34 @@ export const ops = {
   tanh: elementwise.tanhOp,
   topK: sort.topKOp,
   unique: uniqueOp,
+  tril: trilOp,
+  triu: triuOp,
+  unfold: unfoldOp,
   upsampleNearest: upsampleNearestOp,
   where: elementwise.whereOp,
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = ['median', 'std', 'variance'];
+export const composed: readonly string[] = [
+  'median',
+  'std',
+  'variance',
+  'chunk',
+  'detach',
+  'diag',
+  'flatten',
+  'flip',
+  'meshgrid',
+  'moveAxis',
+  'pixelShuffle',
+  'pixelUnshuffle',
+  'repeatInterleave',
+  'select',
+  'squeeze',
+  'stack',
+  'swapAxes',
+  'tile',
+  'trace',
+  'unflatten',
+  'unsqueeze',
+];

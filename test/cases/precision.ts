@@ -15,6 +15,9 @@ const gradients: Record<string, Tolerance> = {
   ...Object.fromEntries(
     ['neg', 'abs', 'relu', 'clamp', 'permute', 'pad', 'slice', 'concat', 'reshape'].map((op) => [op, {}]),
   ),
+  ...Object.fromEntries(
+    ['clone', 'diagEmbed', 'diagonal', 'flip', 'pixelShuffle', 'roll', 'stack', 'tril', 'triu'].map((op) => [op, {}]),
+  ),
   // A sum of bf16 numbers is rounded once.
   ...Object.fromEntries(
     [
@@ -28,6 +31,7 @@ const gradients: Record<string, Tolerance> = {
       'firResample',
       'dropout',
       'where',
+      'tile',
     ].map((op) => [op, { relative: ROUNDED }]),
   ),
   // The slope is f32, or rounded before it is multiplied by dy.

@@ -14,7 +14,7 @@ import { firResample, firUpsample } from '../../src/kernels/fir.ts';
 import { geglu, gelu } from '../../src/kernels/gelu.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { bitwiseAnd } from '../../src/kernels/integer.ts';
-import { isNaN, logicalAnd } from '../../src/kernels/logic.ts';
+import * as logic from '../../src/kernels/logic.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { atan2, floor, mod } from '../../src/kernels/math.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
@@ -91,7 +91,7 @@ const wrongShapes: Refusal[] = [
   ['broadcastTo', '[2, 3] [2, 4]', (f) => broadcastTo(f(2, 3), [2, 4])],
   ['mod', '[2, 3] [4]', (f) => mod(f(2, 3), f(4))],
   ['bitwiseAnd', '[2, 3] [4]', (_, i) => bitwiseAnd(i(2, 3), i(4))],
-  ['logicalAnd', '[2, 3] [4]', (f) => logicalAnd(isNaN(f(2, 3)), isNaN(f(4)))],
+  ['logicalAnd', '[2, 3] [4]', (f) => logic.logicalAnd(logic.isNaN(f(2, 3)), logic.isNaN(f(4)))],
   ['geglu', '[2, 3]', (f) => geglu(f(2, 3))],
   ['prelu', '[3] [2, 3]', (f) => prelu(f(3), f(2, 3))],
   ['prelu', '[2, 3] [4]', (f) => prelu(f(2, 3), f(4))],

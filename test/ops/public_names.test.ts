@@ -28,13 +28,18 @@ const notMethods: Record<string, string> = {
   jvp: 'takes a function',
   keep: 'takes any structure that holds tensors',
   linearize: 'takes a function',
+  meshgrid: 'takes a list of tensors',
   noGrad: 'takes a function',
   scope: 'takes a function',
+  stack: 'takes a list of tensors',
   vjp: 'takes a function',
 };
 
 /** Functions of src/index.ts that make tensors or take none. */
-const makers = ['arange', 'empty', 'full', 'ones', 'openDevice', 'openScope', 'randn', 'tensor', 'uniform', 'zeros'];
+const makers = [
+  ...['arange', 'bernoulli', 'empty', 'exponential', 'eye', 'full', 'linspace', 'logspace', 'ones', 'openDevice'],
+  ...['openScope', 'permutation', 'randint', 'randn', 'tensor', 'truncatedNormal', 'uniform', 'zeros'],
+];
 
 /** Names of the functions of src/index.ts; classes have names that begin with a capital. */
 const functions = Object.entries(engine).flatMap(([name, value]) =>

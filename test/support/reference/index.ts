@@ -12,3 +12,4 @@ export * from './ode.ts';
 export * from './pooling.ts';
 export * from './reduce.ts';
 export * from './scan.ts';
+export * from './shapes.ts';
