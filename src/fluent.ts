@@ -2,10 +2,13 @@
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
+import { nonzero, where } from './kernels/composed/nonzero.ts';
 import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
 import { groupNorm } from './kernels/group_norm.ts';
+import * as indexing from './kernels/indexing.ts';
 import { mse } from './kernels/loss.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
@@ -45,7 +48,7 @@ const methods = {
   /** this >= b as bool, broadcast. */
   greaterEqual: elementwise.greaterEqual,
   /** Elements of a where this is true, else of b, broadcast; this is bool. */
-  where: elementwise.where,
+  where,
   /** -this. */
   neg: elementwise.neg,
   /** |this|. */
@@ -132,6 +135,22 @@ const methods = {
   pad: movement.pad,
   /** Row index[k] of [R, ...] at row k; index is i32 [K]. */
   gather: movement.gather,
+  /** The elements at an index along an axis, or of all elements. */
+  take: indexing.take,
+  /** The element at each index along an axis; the index has this rank. */
+  takeAlongAxis: indexing.takeAlongAxis,
+  /** This with values at each index along an axis. */
+  scatterAlongAxis: indexing.scatterAlongAxis,
+  /** This plus values at each index along an axis. */
+  scatterAdd: indexing.scatterAdd,
+  /** This plus slices of values at an index along an axis. */
+  indexAdd: indexing.indexAdd,
+  /** This with a value where a mask is true. */
+  maskedFill,
+  /** The elements where a mask is true, in one axis. */
+  booleanMask,
+  /** The coordinates of the elements that are not zero, i32 [count, rank]. */
+  nonzero,
   /** f32 [..., depth] with 1 at each index; this is i32. */
   oneHot: movement.oneHot,
 };

@@ -27,6 +27,8 @@ export {
 } from './errors.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
+export { nonzero, where } from './kernels/composed/nonzero.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,
@@ -56,10 +58,10 @@ export {
   square,
   sub,
   tanh,
-  where,
 } from './kernels/elementwise.ts';
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
+export { indexAdd, scatterAdd, scatterAlongAxis, take, takeAlongAxis } from './kernels/indexing.ts';
 export { mse } from './kernels/loss.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {

@@ -7,6 +7,7 @@ import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
+import { indexingCases } from './cases/indexing.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
@@ -24,6 +25,7 @@ export const cases: readonly Case[] = [
   ...firCases,
   ...poolingCases,
   ...movementCases,
+  ...indexingCases,
   ...odeCases,
 ];
 

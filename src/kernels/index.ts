@@ -3,10 +3,12 @@
 
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
+import { nonzeroOp } from './composed/nonzero.ts';
 import { conv2dOp } from './conv/conv.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
 import { groupNormOp } from './group_norm.ts';
+import * as indexing from './indexing.ts';
 import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import * as movement from './movement.ts';
@@ -45,6 +47,7 @@ export const ops = {
   greater: elementwise.greaterOp,
   greaterEqual: elementwise.greaterEqualOp,
   groupNorm: groupNormOp,
+  indexAdd: indexing.indexAddOp,
   less: elementwise.lessOp,
   lessEqual: elementwise.lessEqualOp,
   linearCombination: linearCombinationOp,
@@ -59,6 +62,7 @@ export const ops = {
   mse: mseOp,
   mul: elementwise.mulOp,
   neg: elementwise.negOp,
+  nonzero: nonzeroOp,
   notEqual: elementwise.notEqualOp,
   oneHot: movement.oneHotOp,
   pad: movement.padOp,
@@ -67,6 +71,8 @@ export const ops = {
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
   resizeBilinear: resizeBilinearOp,
+  scatterAdd: indexing.scatterAddOp,
+  scatterAlongAxis: indexing.scatterAlongAxisOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -76,10 +82,12 @@ export const ops = {
   square: elementwise.squareOp,
   sub: elementwise.subOp,
   sum: reduce.sumOp,
+  take: indexing.takeOp,
+  takeAlongAxis: indexing.takeAlongAxisOp,
   tanh: elementwise.tanhOp,
   upsampleNearest: upsampleNearestOp,
   where: elementwise.whereOp,
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = [];
+export const composed: readonly string[] = ['booleanMask', 'maskedFill'];

@@ -120,6 +120,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     linearize: of([[2, 3]], ([x]) =>
       engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
     ),
+    nonzero: { refused: '[nonzero] has no gradient', run: (x) => engine.cast(engine.nonzero(x), 'f32') },
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {

@@ -30,6 +30,12 @@ const gradients: Record<string, Tolerance> = {
       'firResample',
       'dropout',
       'where',
+      'booleanMask',
+      'indexAdd',
+      'maskedFill',
+      'scatterAdd',
+      'scatterAlongAxis',
+      'take',
     ].map((op) => [op, { relative: ROUNDED }]),
   ),
   // The slope is f32, or rounded before it is multiplied by dy.
@@ -46,8 +52,9 @@ const gradients: Record<string, Tolerance> = {
   groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
   // These are sums of exact products; the gradients of the weight and the bias stay f32.
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
-  // The gradient of an operand that is broadcast over a batch is rounded before it is summed.
+  // The gradient of an operand that is broadcast is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
+  takeAlongAxis: { relative: ROUNDED, ofLargest: ROUNDED },
   // The probabilities and their gradient are rounded between two products.
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
 };
