@@ -4,6 +4,7 @@ import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
 import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 import { nonzero, where } from './kernels/composed/nonzero.ts';
+import * as products from './kernels/composed/products.ts';
 import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
@@ -95,6 +96,14 @@ const methods = {
   crossEntropy,
   /** The product of matrices. */
   matmul,
+  /** Every product of an element of this [M] and one of b [N]. */
+  outer: products.outer,
+  /** The sum of the products of two vectors. */
+  dot: products.dot,
+  /** The sum of the products along one axis, by default the last. */
+  vecdot: products.vecdot,
+  /** The sum of the products over some axes of this and as many of b. */
+  tensordot: products.tensordot,
   /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
   conv2d,
   /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */

@@ -27,8 +27,10 @@ export {
 } from './errors.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export { einsum } from './kernels/composed/einsum.ts';
 export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 export { nonzero, where } from './kernels/composed/nonzero.ts';
+export { dot, outer, tensordot, vecdot } from './kernels/composed/products.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,

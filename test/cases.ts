@@ -5,6 +5,7 @@
 import type { Precision } from '../src/device/device.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { einsumCases } from './cases/einsum.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
 import { indexingCases } from './cases/indexing.ts';
@@ -20,6 +21,7 @@ export const cases: readonly Case[] = [
   ...elementwiseCases,
   ...reduceCases,
   ...matmulCases,
+  ...einsumCases,
   ...convCases,
   ...normCases,
   ...firCases,

@@ -90,4 +90,12 @@ export const ops = {
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = ['booleanMask', 'maskedFill'];
+export const composed: readonly string[] = [
+  'booleanMask',
+  'dot',
+  'einsum',
+  'maskedFill',
+  'outer',
+  'tensordot',
+  'vecdot',
+];

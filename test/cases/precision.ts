@@ -54,6 +54,10 @@ const gradients: Record<string, Tolerance> = {
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
   // The gradient of an operand that is broadcast is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
+  // These are one product each; einsum is checked where it is one.
+  ...Object.fromEntries(
+    ['dot', 'einsum', 'outer', 'tensordot'].map((op) => [op, { relative: ROUNDED, ofLargest: ROUNDED }]),
+  ),
   takeAlongAxis: { relative: ROUNDED, ofLargest: ROUNDED },
   // The probabilities and their gradient are rounded between two products.
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },

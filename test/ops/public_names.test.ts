@@ -20,6 +20,7 @@ const notMethods: Record<string, string> = {
   checkFinite: 'takes a function',
   checkpoint: 'takes a function',
   concat: 'takes a list of tensors',
+  einsum: 'takes an equation first',
   enableGrad: 'takes a function',
   gradients: 'takes a list of tensors; backward() is the method',
   jvp: 'takes a function',

@@ -3,6 +3,7 @@
  */
 export * from './array.ts';
 export * from './conv.ts';
+export * from './einsum.ts';
 export * from './elementwise.ts';
 export * from './fir.ts';
 export * from './gradient.ts';
