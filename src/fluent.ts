@@ -1,7 +1,9 @@
 /// <reference types="node" preserve="true" />
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
+import { batchNorm } from './kernels/batch_norm.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { instanceNorm } from './kernels/composed/instance_norm.ts';
 import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 import { nonzero, where } from './kernels/composed/nonzero.ts';
 import * as products from './kernels/composed/products.ts';
@@ -10,6 +12,7 @@ import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
 import { groupNorm } from './kernels/group_norm.ts';
 import * as indexing from './kernels/indexing.ts';
+import { layerNorm, rmsNorm } from './kernels/layer_norm.ts';
 import { mse } from './kernels/loss.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
@@ -110,6 +113,14 @@ const methods = {
   attention,
   /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
   groupNorm,
+  /** Normalises along the last axis, or those named, to mean 0 and variance 1, then applies weight and bias. */
+  layerNorm,
+  /** This / sqrt(mean of this^2 + eps) along the last axis, times a weight. */
+  rmsNorm,
+  /** Normalises each channel of [N, ..., C] to mean 0 and variance 1 over all samples and positions. */
+  batchNorm,
+  /** Normalises each channel of each sample of [N, ..., C] to mean 0 and variance 1 over its positions. */
+  instanceNorm,
   /** Zeroes elements with probability p and scales the others by 1 / (1 - p). */
   dropout,
   /** The largest of every window of images [N, H, W, C]. */

@@ -25,9 +25,11 @@ export {
   UseAfterFreeError,
   ValueError,
 } from './errors.ts';
+export { type BatchNormOptions, batchNorm } from './kernels/batch_norm.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
 export { einsum } from './kernels/composed/einsum.ts';
+export { type InstanceNormOptions, instanceNorm } from './kernels/composed/instance_norm.ts';
 export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 export { nonzero, where } from './kernels/composed/nonzero.ts';
 export { dot, outer, tensordot, vecdot } from './kernels/composed/products.ts';
@@ -64,6 +66,7 @@ export {
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
 export { indexAdd, scatterAdd, scatterAlongAxis, take, takeAlongAxis } from './kernels/indexing.ts';
+export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from './kernels/layer_norm.ts';
 export { mse } from './kernels/loss.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {

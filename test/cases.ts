@@ -10,6 +10,7 @@ import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
 import { indexingCases } from './cases/indexing.ts';
 import { matmulCases } from './cases/matmul.ts';
+import { layerNormCases } from './cases/layer_norm.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
 import { odeCases } from './cases/ode.ts';
@@ -24,6 +25,7 @@ export const cases: readonly Case[] = [
   ...einsumCases,
   ...convCases,
   ...normCases,
+  ...layerNormCases,
   ...firCases,
   ...poolingCases,
   ...movementCases,

@@ -1,6 +1,7 @@
 // The op table: every op of the engine, by the name of its function. A definition does not compile unless it has
 // kernels for each device, and a backward rule or the reason why there is none.
 
+import { batchNormOp } from './batch_norm.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
 import { nonzeroOp } from './composed/nonzero.ts';
@@ -9,6 +10,7 @@ import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
 import { groupNormOp } from './group_norm.ts';
 import * as indexing from './indexing.ts';
+import { layerNormOp, rmsNormOp } from './layer_norm.ts';
 import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import * as movement from './movement.ts';
@@ -29,6 +31,7 @@ export const ops = {
   argmax: reduce.argmaxOp,
   attention: attentionOp,
   averagePool2d: averagePool2dOp,
+  batchNorm: batchNormOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
@@ -48,6 +51,7 @@ export const ops = {
   greaterEqual: elementwise.greaterEqualOp,
   groupNorm: groupNormOp,
   indexAdd: indexing.indexAddOp,
+  layerNorm: layerNormOp,
   less: elementwise.lessOp,
   lessEqual: elementwise.lessEqualOp,
   linearCombination: linearCombinationOp,
@@ -71,6 +75,7 @@ export const ops = {
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
   resizeBilinear: resizeBilinearOp,
+  rmsNorm: rmsNormOp,
   scatterAdd: indexing.scatterAddOp,
   scatterAlongAxis: indexing.scatterAlongAxisOp,
   sigmoid: elementwise.sigmoidOp,
@@ -94,6 +99,7 @@ export const composed: readonly string[] = [
   'booleanMask',
   'dot',
   'einsum',
+  'instanceNorm',
   'maskedFill',
   'outer',
   'tensordot',

@@ -49,7 +49,12 @@ const gradients: Record<string, Tolerance> = {
     ['mul', 'div', 'pow', 'maximum', 'minimum'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
   ),
   // Statistics and sums are f32; dx is a difference of terms larger than itself.
-  groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
+  ...Object.fromEntries(
+    ['groupNorm', 'layerNorm', 'rmsNorm', 'batchNorm', 'instanceNorm'].map((op) => [
+      op,
+      { relative: ROUNDED, ofLargest: 1e-4 },
+    ]),
+  ),
   // These are sums of exact products; the gradients of the weight and the bias stay f32.
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
   // The gradient of an operand that is broadcast is rounded before it is summed.

@@ -8,6 +8,7 @@ export * from './elementwise.ts';
 export * from './fir.ts';
 export * from './gradient.ts';
 export * from './indexing.ts';
+export * from './layer_norm.ts';
 export * from './matmul.ts';
 export * from './movement.ts';
 export * from './norm.ts';
