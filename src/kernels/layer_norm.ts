@@ -2,7 +2,7 @@
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { jvp } from '../autograd/forward.ts';
 import { kernelModule } from '../device/module.ts';
-import { formatShape, ShapeError } from '../errors.ts';
+import { ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { zeros } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
@@ -160,6 +160,23 @@ const layerNormOptions: OptionKinds<LayerNormOptions> = {
   eps: kinds.notNegative,
 };
 
+/** Normalises x over axes; those that are not the last ones are moved there and back. */
+function overAxes(
+  op: typeof layerNormOp,
+  x: Tensor,
+  { axes = -1, weight, bias, eps }: LayerNormOptions & { eps: number },
+): Tensor {
+  const normal = normalizeAxes(op.name, axes, x.shape);
+  const shape = normal.map((axis) => x.shape[axis]);
+  if (normal.length === 0) throw new ShapeError(op.name, 'at least one axis', 'none');
+  checkAffine(op.name, x, { weight, bias }, shape);
+  const attributes = { length: sizeOf(shape), shape, eps };
+  if (normal.every((axis, i) => axis === x.rank - normal.length + i)) return normalise(op, x, weight, bias, attributes);
+  const order = [...x.shape.keys()].filter((axis) => !normal.includes(axis)).concat(normal);
+  const back = order.map((_, axis) => order.indexOf(axis));
+  return scope(() => permute(normalise(op, permute(x, order), weight, bias, attributes), back));
+}
+
 /**
  * Normalises the elements along the last axis, or those named, to mean 0 and variance 1, then applies weight and bias.
  * If squares of the differences overflow, the result is NaN (PyTorch: zeros).
@@ -172,43 +189,32 @@ const layerNormOptions: OptionKinds<LayerNormOptions> = {
  */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   checkActivations('layerNorm', [x]);
-  const { axes = -1, weight, bias, eps = 1e-5 } = checkOptions('layerNorm', options, layerNormOptions);
-  const normal = normalizeAxes('layerNorm', axes, x.shape);
-  const shape = normal.map((axis) => x.shape[axis]);
-  if (normal.length === 0) throw new ShapeError('layerNorm', 'at least one axis', 'none');
-  checkAffine('layerNorm', x, { weight, bias }, shape);
-  const length = sizeOf(shape);
-  if (normal.every((axis, i) => axis === x.rank - normal.length + i))
-    return normalise(layerNormOp, x, weight, bias, { length, shape, eps });
-  const order = [...x.shape.keys()].filter((axis) => !normal.includes(axis)).concat(normal);
-  return scope(() =>
-    permute(
-      normalise(layerNormOp, permute(x, order), weight, bias, { length, shape, eps }),
-      order.map((_, axis) => order.indexOf(axis)),
-    ),
-  );
+  const { eps = 1e-5, ...rest } = checkOptions('layerNorm', options, layerNormOptions);
+  return overAxes(layerNormOp, x, { ...rest, eps });
 }
 
 export interface RmsNormOptions {
+  /** The axes that are normalised together; default: the last. Negative ones count from the end. */
+  axes?: number | readonly number[];
   /** Added to the mean of the squares; default 2^-23, as in PyTorch for f32. */
   eps?: number;
 }
 
+const rmsNormOptions: OptionKinds<RmsNormOptions> = { axes: axesKind, eps: kinds.notNegative };
+
 /**
- * x / sqrt(mean of x^2 + eps) along the last axis, times a weight. If squares overflow, the result is NaN (PyTorch: zeros).
+ * x / sqrt(mean of x^2 + eps) along the last axis, or those named, times a weight. If squares overflow, the result is
+ * NaN (PyTorch: zeros).
  *
  * Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019).
- * @param x [..., C]; f32, or on CUDA bf16
- * @param weight [C] f32
+ * @param x f32, or on CUDA bf16; axes that are not the last ones are moved there and back by copies
+ * @param weight f32, of the shape of those axes
  * @example
  * const y = rmsNorm(x, ones([channels]), { eps: 1e-6 });
  */
 export function rmsNorm(x: Tensor, weight: Tensor, options: RmsNormOptions = {}): Tensor {
   checkActivations('rmsNorm', [x]);
   checkOperands('rmsNorm', [weight]);
-  const { eps = 2 ** -23 } = checkOptions('rmsNorm', options, { eps: kinds.notNegative });
-  if (x.rank === 0) throw new ShapeError('rmsNorm', 'x [..., C]', formatShape(x.shape));
-  const length = x.shape[x.rank - 1];
-  checkAffine('rmsNorm', x, { weight }, [length]);
-  return normalise(rmsNormOp, x, weight, undefined, { length, shape: weight.shape, eps });
+  const { eps = 2 ** -23, axes } = checkOptions('rmsNorm', options, rmsNormOptions);
+  return overAxes(rmsNormOp, x, { axes, weight, eps });
 }

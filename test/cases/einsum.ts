@@ -188,6 +188,7 @@ const tensordots = defineCase<{ a: Shape; b: Shape; axes?: number | [number[], n
     { a: [2, 3, 4], b: [3, 4, 5] },
     { a: [2, 3], b: [3, 4], axes: 1 },
     { a: [2], b: [3], axes: 0 },
+    { a: [2, 1], b: [3, 4], axes: 1 },
     {
       a: [2, 3, 4],
       b: [4, 5, 2],

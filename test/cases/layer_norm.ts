@@ -36,14 +36,16 @@ interface Layer {
   affine: Affine;
 }
 
+/** The shape of weight and bias. */
+function normalShape(shape: Shape, axes: number | number[] = -1): number[] {
+  const list = [axes].flat().map((axis) => (axis + shape.length) % shape.length);
+  return list.sort((a, b) => a - b).map((axis) => shape[axis]);
+}
+
 const layerNormCase = defineCase<Layer>({
   op: 'layerNorm',
   name: '',
-  inputs: ({ shape, axes = -1, affine }) => {
-    const list = [axes].flat().map((axis) => (axis + shape.length) % shape.length);
-    const own = list.sort((a, b) => a - b).map((axis) => shape[axis]);
-    return [shifted(shape), ...parametersOf(affine, own)];
-  },
+  inputs: ({ shape, axes, affine }) => [shifted(shape), ...parametersOf(affine, normalShape(shape, axes))],
   parameters: [1, 2],
   run: (tensors, { axes, affine }) => layerNorm(tensors[0], { axes, ...named(affine, tensors) }),
   reference: (arrays, { axes, affine }) => {
@@ -70,18 +72,26 @@ const layerNormCase = defineCase<Layer>({
   bytes: ({ shape }) => 8 * reference.count(shape),
 });
 
-const rmsNormCase = defineCase<Shape>({
+const rmsNormCase = defineCase<Omit<Layer, 'affine'>>({
   op: 'rmsNorm',
   name: '',
-  inputs: (shape) => [shifted(shape), normal(shape.slice(-1))],
+  inputs: ({ shape, axes }) => [shifted(shape), normal(normalShape(shape, axes))],
   parameters: [1],
-  run: ([x, weight]) => rmsNorm(x, weight),
-  reference: ([x, weight]) => reference.rmsNorm(x, weight),
+  run: ([x, weight], { axes }) => rmsNorm(x, weight, { axes }),
+  reference: ([x, weight], { axes }) => reference.rmsNorm(x, weight, axes),
   tolerance: normalisation,
-  check: [[3, 5], [2, 3, 37], [4], [40, 6], [0, 3], [3, 0]],
-  random: (pick) => [...randomShape(pick, pick(0, 3), 1, 5), pick(1, 40)],
-  time: [[8, 256, 512]],
-  bytes: (shape) => 8 * reference.count(shape),
+  check: [
+    { shape: [3, 5] },
+    { shape: [2, 3, 37] },
+    { shape: [3, 2, 5], axes: [0, 2] },
+    { shape: [4] },
+    { shape: [40, 6] },
+    { shape: [0, 3] },
+    { shape: [3, 0] },
+  ],
+  random: (pick) => ({ shape: [...randomShape(pick, pick(0, 3), 1, 5), pick(1, 40)] }),
+  time: [{ shape: [8, 256, 512] }],
+  bytes: ({ shape }) => 8 * reference.count(shape),
 });
 
 interface Batch {

@@ -61,6 +61,8 @@ export function vecdot(a: Tensor, b: Tensor, options: AxisOptions = {}): Tensor 
   return scope(() => sum(mul(a, b), { axes: axis }));
 }
 
+const agree = (m: number, n: number) => m === n || m === 1 || n === 1;
+
 /** The axes of a and of b that are summed. @throws ArgumentError, ShapeError */
 function axesOf(a: Tensor, b: Tensor, axes: unknown): [number[], number[]] {
   if (typeof axes === 'number') {
@@ -85,7 +87,7 @@ function axesOf(a: Tensor, b: Tensor, axes: unknown): [number[], number[]] {
  * @param a f32, or on CUDA bf16
  * @param axes a number n: the last n axes of a and the first n of b (default 2); or the axes of a and those of b, in pairs
  * @returns the other axes of a, then those of b
- * @throws ShapeError for pairs of different extents
+ * @throws ShapeError for pairs of different extents, unless one is 1, which is repeated
  * @example
  * tensordot(x, weight, [[1, 2], [0, 1]]); // x [N, H, W, C], weight [H, W, D] -> [N, C, D]
  */
@@ -98,10 +100,10 @@ export function tensordot(a: Tensor, b: Tensor, axes: unknown = 2, ...extra: unk
   refuseExtra('tensordot', extra);
   checkActivations('tensordot', [a, b]);
   const [first, second] = axesOf(a, b, axes);
-  if (first.length !== second.length || first.some((axis, i) => a.shape[axis] !== b.shape[second[i]]))
+  if (first.length !== second.length || first.some((axis, i) => !agree(a.shape[axis], b.shape[second[i]])))
     throw new ShapeError(
       'tensordot',
-      'as many axes of each tensor, of equal extents',
+      'as many axes of each tensor, of equal extents or 1',
       `axes ${formatShape(first)} and ${formatShape(second)} of ${both(a, b)}`,
     );
   const labels = [a, b].map(({ shape }, which) => shape.map((_, axis) => `${'ab'[which]}${axis}`));

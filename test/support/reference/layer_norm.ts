@@ -43,14 +43,14 @@ export function layerNorm(
   return affine(x, normalise(x, list, eps), weight, bias, list);
 }
 
-export function rmsNorm(x: Array64, weight: Array64, eps = 2 ** -23): Array64 {
-  const axis = x.shape.length - 1;
+export function rmsNorm(x: Array64, weight: Array64, axes: number | readonly number[] = -1, eps = 2 ** -23): Array64 {
+  const list = positive(axes, x).sort((a, b) => a - b);
   const squares = meanOf(
     map(x, (value) => value * value),
-    { axes: axis, keepDims: true },
+    { axes: list, keepDims: true },
   );
   const normal = elementwise((value, square) => value / Math.sqrt(square + eps), x, squares);
-  return affine(x, normal, weight, undefined, [axis]);
+  return affine(x, normal, weight, undefined, list);
 }
 
 /** With the statistics of the batch; or with a mean and a variance of each channel. */
