@@ -78,7 +78,9 @@ test('refuses other arguments by name', () => {
     expect(() => vecdot(f(2), f(3))).toThrow('[vecdot] ');
     expect(() => vecdot(f(), f())).toThrow(ShapeError);
     expect(() => tensordot(f(2, 3), f(3), 2)).toThrow('[tensordot] expected a number of axes of both');
-    expect(() => tensordot(f(2, 3), f(2, 3), 1)).toThrow('of equal extents or 1, got axes [1] and [0] of [2, 3] and [2, 3]');
+    expect(() => tensordot(f(2, 3), f(2, 3), 1)).toThrow(
+      'of equal extents or 1, got axes [1] and [0] of [2, 3] and [2, 3]',
+    );
     expect(() => tensordot(f(2, 3), f(2, 3), [[0], [0, 1]])).toThrow('as many axes of each tensor');
     expect(() =>
       tensordot(f(2, 3), f(2, 3), [
