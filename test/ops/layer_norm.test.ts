@@ -52,6 +52,64 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
+  // PyTorch 2.13 in float64: x = sin(1 .. 24) as [2, 4, 3], cotangent cos(0 .. 23), weight and bias as below, eps 1e-5 (RMS: 2^-23),
+  // running mean [0.1, 0.2, 0.3] and variance [1, 2, 3], momentum 0.1; the first six elements of y and of dx.
+  test.each([
+    {
+      op: 'layerNorm',
+      y: [0.4035825, -0.6024864, -3.119303, -0.0610235, 1.2314653, 2.4070246],
+      dx: [1.6694485, -1.5219314, -0.147517, -2.4913611, 1.7502529, 0.7411082],
+      dWeight: [-3.5079281, 6.8782878, 1.8599572],
+    },
+    {
+      op: 'rmsNorm',
+      y: [0.5844281, -1.2630713, 0.3920491, -0.5230145, 1.3253954, -0.7723988],
+      dx: [0.8358737, -0.5977787, -1.1324042, -0.9577387, 0.5568123, 0.6831345],
+      dWeight: [4.690625, 8.6777069, 1.2794124],
+    },
+    {
+      op: 'batchNorm',
+      y: [0.835767, -0.7550948, 0.3332691, -0.6668507, 1.2168924, -1.031269],
+      dx: [-0.1887202, 0.229753, -1.3180731, 0.1844268, -0.2327075, 1.3522894],
+      dWeight: [6.353962, 6.6210243, 1.4442051],
+      running: [0.0958865, 0.1804459, 0.2645953, 0.9323238, 1.9025736, 2.7434185],
+    },
+    {
+      op: 'instanceNorm',
+      y: [0.6602564, -0.7579654, 0.8272625, -0.4702642, 1.1781716, -1.4649848],
+      dx: [-0.0639468, 0.08313, -1.4386033, 0.0637331, -0.083181, 1.4467225],
+      dWeight: [6.4263139, 6.6405399, 0.8070922],
+    },
+  ])('$op gives the numbers of PyTorch', ({ op, y, dx, dWeight, running }) => {
+    scope(() => {
+      const made = (values: number[], shape?: number[]) => tensor(values, { device, shape: shape ?? [values.length] });
+      const numbers = Array.from({ length: 24 }, (_, i) => Math.sin(i + 1));
+      const x = made(numbers, [2, 4, 3]).requireGrad();
+      const [weight, bias] = [made([0.5, -1, 2]).requireGrad(), made([0.1, 0.2, -0.3]).requireGrad()];
+      const [mean, variance] = [made([0.1, 0.2, 0.3]), made([1, 2, 3])];
+      const results: Record<string, () => Tensor> = {
+        layerNorm: () => layerNorm(x, { weight, bias }),
+        rmsNorm: () => rmsNorm(x, weight),
+        batchNorm: () => batchNorm(x, { weight, bias, mean, variance, training: true }),
+        instanceNorm: () => instanceNorm(x, { weight, bias }),
+      };
+      const result = results[op]();
+      result.backward(
+        made(
+          numbers.map((_, i) => Math.cos(i)),
+          [2, 4, 3],
+        ),
+      );
+      const near = { absolute: 2e-6, relative: 2e-6 };
+      expectClose('y', read(result).slice(0, 6), y, near);
+      expectClose('dx', read(x.grad as Tensor).slice(0, 6), dx, near);
+      expectClose('dweight', read(weight.grad as Tensor), dWeight, near);
+      if (bias.grad) expectClose('dbias', read(bias.grad), [0.255801, -0.2599795, -0.5367361], near);
+      if (running) expectClose('running statistics', [...read(mean), ...read(variance)], running, near);
+      for (const t of [x, weight, bias]) t.grad = null;
+    });
+  });
+
   test('statistics of values far from 0 are those of their differences', () => {
     scope(() => {
       const offset = 2 ** 16;
