@@ -1,14 +1,19 @@
 /// <reference types="node" preserve="true" />
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
 import * as activation from './kernels/activation.ts';
+import { batchNorm } from './kernels/batch_norm.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
 import { categorical } from './kernels/composed/categorical.ts';
 import { clone, detach } from './kernels/composed/clone.ts';
 import { diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+import { instanceNorm } from './kernels/composed/instance_norm.ts';
 import { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 import { median } from './kernels/composed/median.ts';
+import { nonzero, where } from './kernels/composed/nonzero.ts';
 import { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+import * as products from './kernels/composed/products.ts';
 import { roll } from './kernels/composed/roll.ts';
 import * as shapes from './kernels/composed/shapes.ts';
 import { unique } from './kernels/composed/unique.ts';
@@ -19,7 +24,9 @@ import * as fir from './kernels/fir.ts';
 import * as fold from './kernels/fold.ts';
 import { geglu, gelu } from './kernels/gelu.ts';
 import { groupNorm } from './kernels/group_norm.ts';
+import * as indexing from './kernels/indexing.ts';
 import * as integer from './kernels/integer.ts';
+import { layerNorm, rmsNorm } from './kernels/layer_norm.ts';
 import * as logic from './kernels/logic.ts';
 import { mse } from './kernels/loss.ts';
 import * as math from './kernels/math.ts';
@@ -65,7 +72,7 @@ const methods = {
   /** this >= b as bool, broadcast. */
   greaterEqual: elementwise.greaterEqual,
   /** Elements of a where this is true, else of b, broadcast; this is bool. */
-  where: elementwise.where,
+  where,
   /** -this. */
   neg: elementwise.neg,
   /** |this|. */
@@ -258,12 +265,28 @@ const methods = {
   crossEntropy,
   /** The product of matrices. */
   matmul,
+  /** Every product of an element of this [M] and one of b [N]. */
+  outer: products.outer,
+  /** The sum of the products of two vectors. */
+  dot: products.dot,
+  /** The sum of the products along one axis, by default the last. */
+  vecdot: products.vecdot,
+  /** The sum of the products over some axes of this and as many of b. */
+  tensordot: products.tensordot,
   /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
   conv2d,
   /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */
   attention,
   /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
   groupNorm,
+  /** Normalises along the last axis, or those named, to mean 0 and variance 1, then applies weight and bias. */
+  layerNorm,
+  /** This / sqrt(mean of this^2 + eps) along the last axis, times a weight. */
+  rmsNorm,
+  /** Normalises each channel of [N, ..., C] to mean 0 and variance 1 over all samples and positions. */
+  batchNorm,
+  /** Normalises each channel of each sample of [N, ..., C] to mean 0 and variance 1 over its positions. */
+  instanceNorm,
   /** Zeroes elements with probability p and scales the others by 1 / (1 - p). */
   dropout,
   /** The largest of every window of images [N, H, W, C]. */
@@ -298,6 +321,22 @@ const methods = {
   pad: movement.pad,
   /** Row index[k] of [R, ...] at row k; index is i32 [K]. */
   gather: movement.gather,
+  /** The elements at an index along an axis, or of all elements. */
+  take: indexing.take,
+  /** The element at each index along an axis; the index has this rank. */
+  takeAlongAxis: indexing.takeAlongAxis,
+  /** This with values at each index along an axis. */
+  scatterAlongAxis: indexing.scatterAlongAxis,
+  /** This plus values at each index along an axis. */
+  scatterAdd: indexing.scatterAdd,
+  /** This plus slices of values at an index along an axis. */
+  indexAdd: indexing.indexAdd,
+  /** This with a value where a mask is true. */
+  maskedFill,
+  /** The elements where a mask is true, in one axis. */
+  booleanMask,
+  /** The coordinates of the elements that are not zero, i32 [count, rank]. */
+  nonzero,
   /** f32 [..., depth] with 1 at each index; this is i32. */
   oneHot: movement.oneHot,
   /** Without axes of extent 1. */

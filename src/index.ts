@@ -40,6 +40,7 @@ export {
   softplus,
   softsign,
 } from './kernels/activation.ts';
+export { type BatchNormOptions, batchNorm } from './kernels/batch_norm.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
 export { bernoulli } from './kernels/composed/bernoulli.ts';
@@ -60,9 +61,14 @@ export {
   type OpValues,
 } from './kernels/composed/custom_op.ts';
 export { type DiagonalOptions, diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+export { einsum } from './kernels/composed/einsum.ts';
+export { type InstanceNormOptions, instanceNorm } from './kernels/composed/instance_norm.ts';
 export { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 export { type MedianOptions, median } from './kernels/composed/median.ts';
+export { nonzero, where } from './kernels/composed/nonzero.ts';
 export { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+export { dot, outer, tensordot, vecdot } from './kernels/composed/products.ts';
 export { roll } from './kernels/composed/roll.ts';
 export {
   type AxesOptions,
@@ -113,13 +119,14 @@ export {
   square,
   sub,
   tanh,
-  where,
 } from './kernels/elementwise.ts';
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
 export { all, any, countNonzero, logSumExp, type NormOptions, norm } from './kernels/fold.ts';
 export { type GeluApproximation, type GeluOptions, geglu, gelu } from './kernels/gelu.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
+export { indexAdd, scatterAdd, scatterAlongAxis, take, takeAlongAxis } from './kernels/indexing.ts';
 export { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, leftShift, rightShift } from './kernels/integer.ts';
+export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from './kernels/layer_norm.ts';
 export { isFinite, isInf, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from './kernels/logic.ts';
 export { mse } from './kernels/loss.ts';
 export {

@@ -5,10 +5,13 @@ import { activationCases } from './cases/activation.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
 import { drawCases } from './cases/draws.ts';
+import { einsumCases } from './cases/einsum.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
 import { foldCases } from './cases/fold.ts';
+import { indexingCases } from './cases/indexing.ts';
 import { integerCases } from './cases/integer.ts';
+import { layerNormCases } from './cases/layer_norm.ts';
 import { mathCases } from './cases/math.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
@@ -30,14 +33,17 @@ export const cases: readonly Case[] = [
   ...foldCases,
   ...scanCases,
   ...matmulCases,
+  ...einsumCases,
   ...convCases,
   ...normCases,
+  ...layerNormCases,
   ...firCases,
   ...poolingCases,
   ...movementCases,
   ...shapeCases,
   ...triangleCases,
   ...drawCases,
+  ...indexingCases,
   ...odeCases,
 ];
 

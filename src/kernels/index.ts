@@ -2,12 +2,14 @@
 // kernels for each device, and a backward rule or the reason why there is none.
 
 import { activationOps } from './activation.ts';
+import { batchNormOp } from './batch_norm.ts';
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
 import { bernoulliOp } from './composed/bernoulli.ts';
 import { categoricalOp } from './composed/categorical.ts';
 import { cloneOp } from './composed/clone.ts';
 import { diagEmbedOp, diagonalOp } from './composed/diagonal.ts';
+import { nonzeroOp } from './composed/nonzero.ts';
 import { rollOp } from './composed/roll.ts';
 import { uniqueOp } from './composed/unique.ts';
 import { conv2dOp } from './conv/conv.ts';
@@ -16,7 +18,9 @@ import { firResampleOp } from './fir.ts';
 import * as fold from './fold.ts';
 import { gegluOp, geluOp } from './gelu.ts';
 import { groupNormOp } from './group_norm.ts';
+import * as indexing from './indexing.ts';
 import { integerOps } from './integer.ts';
+import { layerNormOp, rmsNormOp } from './layer_norm.ts';
 import { logicOps } from './logic.ts';
 import { mseOp } from './loss.ts';
 import { mathOps } from './math.ts';
@@ -53,6 +57,7 @@ export const ops = {
   averagePool2d: averagePool2dOp,
   binCount: sort.binCountOp,
   bernoulli: bernoulliOp,
+  batchNorm: batchNormOp,
   broadcastTo: movement.broadcastToOp,
   cast: castOp,
   castToWhole: castToWholeOp,
@@ -80,6 +85,8 @@ export const ops = {
   greater: elementwise.greaterOp,
   greaterEqual: elementwise.greaterEqualOp,
   groupNorm: groupNormOp,
+  indexAdd: indexing.indexAddOp,
+  layerNorm: layerNormOp,
   less: elementwise.lessOp,
   lessEqual: elementwise.lessEqualOp,
   linearCombination: linearCombinationOp,
@@ -98,6 +105,7 @@ export const ops = {
   mul: elementwise.mulOp,
   neg: elementwise.negOp,
   norm: fold.normOp,
+  nonzero: nonzeroOp,
   notEqual: elementwise.notEqualOp,
   oneHot: movement.oneHotOp,
   pad: movement.padOp,
@@ -109,6 +117,9 @@ export const ops = {
   resizeBilinear: resizeBilinearOp,
   searchSorted: sort.searchSortedOp,
   roll: rollOp,
+  rmsNorm: rmsNormOp,
+  scatterAdd: indexing.scatterAddOp,
+  scatterAlongAxis: indexing.scatterAlongAxisOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -119,6 +130,8 @@ export const ops = {
   square: elementwise.squareOp,
   sub: elementwise.subOp,
   sum: reduce.sumOp,
+  take: indexing.takeOp,
+  takeAlongAxis: indexing.takeAlongAxisOp,
   tanh: elementwise.tanhOp,
   topK: sort.topKOp,
   unique: uniqueOp,
@@ -152,4 +165,12 @@ export const composed: readonly string[] = [
   'trace',
   'unflatten',
   'unsqueeze',
+  'booleanMask',
+  'dot',
+  'einsum',
+  'instanceNorm',
+  'maskedFill',
+  'outer',
+  'tensordot',
+  'vecdot',
 ];

@@ -29,7 +29,7 @@ import {
 } from '../tensor/shape.ts';
 import { describeOperand, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { firstOutside } from './inner/indices.ts';
+import { firstOutside, indexError } from './inner/indices.ts';
 import { sumTo } from './inner/reduction.ts';
 import { type Bounds, cutOf } from './inner/slice_bounds.ts';
 import { copyStrided, movementCuda, movementKernels, placeIn, windowOf } from './inner/strided.ts';
@@ -418,8 +418,4 @@ function oneHotRows(index: Tensor, y: Tensor, depth: number): number {
   if (bad < 0 && y.size > 0)
     device.load(movementCuda).movement_one_hot(perElement(y.size), index.address, y.address, y.size, depth);
   return bad;
-}
-
-function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {
-  return new ValueError(`[${op}] index ${index.dataSync()[at]} at position ${at} is outside [0, ${limit})`);
 }

@@ -183,6 +183,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     },
     logicalOr: connective('logicalOr'),
     logicalXor: connective('logicalXor'),
+    nonzero: { refused: '[nonzero] has no gradient', run: (x) => engine.cast(engine.nonzero(x), 'f32') },
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {

@@ -103,7 +103,7 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['floor', (_, i) => floor(i(3))],
   ['atan2', (_, i) => atan2(i(3), i(3))],
   ['mod', (f, i) => mod(i(3), f(3))],
-  ['isNaN', (_, i) => isNaN(i(3))],
+  ['isNaN', (_, i) => logic.isNaN(i(3))],
   ['logicalAnd', (f) => logic.logicalAnd(f(3), f(3))],
   ['bitwiseAnd', (f) => bitwiseAnd(f(3), f(3))],
   ['gelu', (_, i) => gelu(i(3))],

@@ -23,6 +23,7 @@ const notMethods: Record<string, string> = {
   concat: 'takes a list of tensors',
   customGradient: 'takes functions',
   defineOp: 'takes a definition',
+  einsum: 'takes an equation first',
   enableGrad: 'takes a function',
   gradients: 'takes a list of tensors; backward() is the method',
   jvp: 'takes a function',
