@@ -23,7 +23,7 @@ import { firResample, firUpsample } from '../../src/kernels/fir.ts';
 import { geglu, gelu } from '../../src/kernels/gelu.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { bitwiseAnd } from '../../src/kernels/integer.ts';
-import { isNaN, logicalAnd } from '../../src/kernels/logic.ts';
+import * as logic from '../../src/kernels/logic.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { atan2, floor, mod } from '../../src/kernels/math.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
@@ -64,7 +64,7 @@ const wrongShapes: Refusal[] = [
   ['less', [[2, 3], [4]], (f) => less(f(2, 3), f(4))],
   ['mod', [[2, 3], [4]], (f) => mod(f(2, 3), f(4))],
   ['bitwiseAnd', [[2, 3], [4]], (_, i) => bitwiseAnd(i(2, 3), i(4))],
-  ['logicalAnd', [[2, 3], [4]], (f) => logicalAnd(isNaN(f(2, 3)), isNaN(f(4)))],
+  ['logicalAnd', [[2, 3], [4]], (f) => logic.logicalAnd(logic.isNaN(f(2, 3)), logic.isNaN(f(4)))],
   ['geglu', [[2, 3]], (f) => geglu(f(2, 3))],
   ['prelu', [[3], [2, 3]], (f) => prelu(f(3), f(2, 3))],
   ['prelu', [[2, 3], [4]], (f) => prelu(f(2, 3), f(4))],
@@ -215,8 +215,8 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['floor', (_, i) => floor(i(3))],
   ['atan2', (_, i) => atan2(i(3), i(3))],
   ['mod', (f, i) => mod(i(3), f(3))],
-  ['isNaN', (_, i) => isNaN(i(3))],
-  ['logicalAnd', (f) => logicalAnd(f(3), f(3))],
+  ['isNaN', (_, i) => logic.isNaN(i(3))],
+  ['logicalAnd', (f) => logic.logicalAnd(f(3), f(3))],
   ['bitwiseAnd', (f) => bitwiseAnd(f(3), f(3))],
   ['gelu', (_, i) => gelu(i(3))],
   ['geglu', (_, i) => geglu(i(4))],
