@@ -46,7 +46,7 @@ const activation = elementwiseFamily('activation', {
 });
 
 /** The constants of a kernel. */
-interface Constants {
+export interface Constants {
   p: number;
   q: number;
 }
@@ -234,8 +234,8 @@ const preluOf = binaryFunction(preluOp, binary('activation_prelu'));
 /**
  * x above 0, else weight x, with a slope that is learned (He et al. 2015).
  * @param x [..., C]; f32, or on CUDA bf16
- * @param weight [C], one slope for each channel of the last axis, or [1]; any shape that broadcasts to that of x. Of x's
- * dtype
+ * @param weight [C], one slope for each channel of the last axis, or [1]; any shape that broadcasts to that of x; in
+ * the dtype of x
  * @throws ShapeError for a weight that does not broadcast to the shape of x
  * @example
  * prelu(tensor([-1, 2]), tensor([0.25])).dataSync(); // -0.25, 2

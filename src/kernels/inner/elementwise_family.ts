@@ -70,7 +70,7 @@ export function elementwiseFamily<
     ...other?.cuda,
   } as Record<Names, string>);
 
-  /** Of operands of one shape, without gaps. */
+  /** Launches a kernel on operands of one shape, without gaps. */
   function launch(name: Unary | Gradient, [x, ...more]: readonly Tensor[], y: Tensor, p: number, q: number): Tensor {
     const { device, size } = y;
     if (size === 0) return y;

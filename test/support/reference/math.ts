@@ -80,7 +80,7 @@ export const logicFunctions = {
   logicalXor: (a: number, b: number) => a ^ b,
 };
 
-/** Of 32-bit whole numbers, as 32-bit whole numbers. */
+/** Functions of 32-bit whole numbers whose results are 32-bit whole numbers. */
 export const integerFunctions = {
   add: (a: number, b: number) => (a + b) | 0,
   sub: (a: number, b: number) => (a - b) | 0,
