@@ -21,7 +21,7 @@ import { broadcastTo, reshape } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, checkSameDtype, defineOp } from './op.ts';
 
 /** A choice without its index, which is saved. */
-interface ChoiceAttributes {
+export interface ChoiceAttributes {
   shape: Shape;
   axis: number;
 }

@@ -33,16 +33,21 @@ export function nonzero(x: Tensor, ...extra: unknown[]): Tensor {
 }
 
 /**
- * With a condition alone: the coordinates of its true elements, one list i32 [count] for each axis, as `numpy.where` and
- * `torch.where` give them. With two operands: condition ? a : b, broadcast together.
+ * The coordinates of the true elements of a condition, one list i32 [count] for each axis, as `numpy.where` and
+ * `torch.where` give them with a condition alone.
  * @param condition bool
- * @param a f32, or on CUDA bf16; a number stands for a tensor, as for `b`
- * @throws RecordingError for a condition alone while work is recorded: the shape of the result depends on the values
+ * @throws RecordingError while work is recorded, because the shape of the result depends on the values
  * @example
- * where(greater(x, 0), x, 0);
  * const [rows, columns] = where(greater(matrix, 0));
  */
 export function where(condition: Tensor): Tensor[];
+/**
+ * condition ? a : b, broadcast together.
+ * @param condition bool
+ * @param a f32, or on CUDA bf16; a number stands for a tensor, as for `b`
+ * @example
+ * where(greater(x, 0), x, 0);
+ */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor;
 export function where(condition: Tensor, ...operands: unknown[]): Tensor | Tensor[] {
   if (operands.length > 0)
