@@ -22,7 +22,7 @@ const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --only PART,...      of ${partNames.join(', ')}; default all but the last
   --precision P,...    of ${precisions.join(', ')}; default all
   --filter TEXT        only checks and timings whose name contains it
-  --minutes N          time after which nothing more is begun; default 10; run again to go on
+  --minutes N          time after which nothing more is begun; default 10; run again to resume
   --state FILE         what is done so far; default .gpu-state.json
   --out FOLDER         where the results go; default bench/results
   --tuning FILE        where the tiles go that a sweep found; default src/kernels/tuning/sm_90a_measured.json
@@ -154,10 +154,10 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
       else report(await session.run(name, item.name, () => item.run(Math.max(item.seconds, session.secondsLeft))));
     }
   const failed = session.items.filter(({ ok }) => !ok);
-  console.log(`\n${session.items.length - failed.length} items are well, ${failed.length} failed, ${left} are left`);
+  console.log(`\n${session.items.length - failed.length} items passed, ${failed.length} failed, ${left} are left`);
   for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
   if (left > 0) {
-    console.log(`${minutes} minutes are over: run it again to go on`);
+    console.log(`${minutes} minutes are over: run it again to resume`);
     return 1;
   }
   mkdirSync(out, { recursive: true });

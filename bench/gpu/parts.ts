@@ -142,7 +142,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     },
     {
       name: 'pytorch',
-      what: 'PyTorch beside it, where a Python with torch and CUDA is: ceilings, cuDNN by shape, the network three ways',
+      what: 'PyTorch, if there is a Python with torch and CUDA: ceilings, cuDNN by shape, the network three ways',
       items: scripts.map((name) => ({
         name,
         seconds: 60,

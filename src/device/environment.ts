@@ -58,7 +58,7 @@ export const variables = {
   },
   RECTIFLOW_DATA: folder('folder of downloads and of statistics of data sets; default: ~/.cache/rectiflow/data'),
   RECTIFLOW_DEBUG: oneOf(
-    'what is told on standard error: 0 nothing, 1 devices, cache and leaks, 2 also each kernel with its time, 3 also sources',
+    'what is printed on standard error: 0 nothing, 1 devices, cache and leaks, 2 also each kernel with its time, 3 also sources',
     '0, 1, 2 or 3',
     { 0: 0, 1: 1, 2: 2, 3: 3 },
   ),

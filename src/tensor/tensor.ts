@@ -318,6 +318,6 @@ export function describeOperand(value: unknown): string {
   if (Tensor.is(value)) return value.describe();
   const foreign = typeof value === 'object' && value !== null && BRAND in value;
   return foreign
-    ? 'a tensor of another copy of rectiflow (two installations, or its source beside its build, cannot share tensors)'
+    ? 'a tensor of another copy of rectiflow (two installations, or a build and its sources, cannot share tensors)'
     : describeValue(value);
 }

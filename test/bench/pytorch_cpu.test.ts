@@ -117,7 +117,7 @@ describe('a worker', () => {
 
   test('that prints anything but an answer is stopped', async () => {
     using worker = run("process.stdin.once('data', () => console.log('Warning: slow')); setInterval(() => {}, 1000)");
-    await expect(worker.ask('run')).rejects.toThrow('the worker said "Warning: slow", which is no answer');
+    await expect(worker.ask('run')).rejects.toThrow('the worker said "Warning: slow", which is not an answer');
   });
 
   test('that cannot be started is reported', async () => {

@@ -43,10 +43,10 @@ test('src/index.ts exports every op of src/kernels/index.ts', () => {
 test('src/fluent.ts has every op of src/index.ts that takes a tensor first', () => {
   const left = new Set([...Object.keys(notMethods), ...makers]);
   const missing = functions.filter((name) => !methods.includes(name) && !left.has(name));
-  expect(missing, 'functions of src/index.ts that are no methods in src/fluent.ts').toEqual([]);
+  expect(missing, 'functions of src/index.ts without a method in src/fluent.ts').toEqual([]);
 });
 
-test('src/fluent.ts has no method that is no function of src/index.ts', () => {
+test('every method of src/fluent.ts is a function of src/index.ts', () => {
   expect(methods.filter((name) => !functions.includes(name))).toEqual([]);
 });
 
