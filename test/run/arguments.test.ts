@@ -12,8 +12,8 @@ import { Adam } from '../../src/nn/index.ts';
 import { chainStages } from '../../src/run/chain/stages.ts';
 import { unetOptions } from '../../src/run/checkpoints/model.ts';
 import { isOurs, openCheckpoint } from '../../src/run/checkpoints/open.ts';
-import { inertBeside } from '../../src/run/config/inert.ts';
-import { inertNotice } from '../../src/run/config/official_flags.ts';
+import { describeDisabled } from '../../src/run/config/disabled.ts';
+import { describeInert } from '../../src/run/config/official_flags.ts';
 import { applyOverrides } from '../../src/run/config/overrides.ts';
 import { missingKeys } from '../../src/run/config/requirements.ts';
 import { pixels } from '../../src/run/data.ts';
@@ -50,8 +50,8 @@ const internal = {
   chainStages,
   describeDuration,
   describePlan,
-  inertBeside,
-  inertNotice,
+  describeDisabled,
+  describeInert,
   isOurs,
   makeFolder,
   megabytes,
@@ -105,8 +105,8 @@ const valid = {
   requireLabels: [[config]],
   trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
-  inertBeside: [[config, ['sampling.sample_N']]],
-  inertNotice: [[['sampling.snr']]],
+  describeDisabled: [[config, ['sampling.sample_N']]],
+  describeInert: [[['sampling.snr']]],
   loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],
   resolveConfig: [

@@ -26,8 +26,8 @@ import { planTraining, type TrainingPlan } from './plan.ts';
 
 export interface TrainOptions {
   workdir: string;
-  /** What to do if another stage owns that folder: `'beside'` uses a sibling folder (default), 'refuse' throws. */
-  otherStage?: 'beside' | 'refuse';
+  /** What to do if another stage owns that folder: `'sibling'` uses a sibling folder (default), 'refuse' throws. */
+  otherStage?: 'sibling' | 'refuse';
   device: Device;
   /** Stops after the current step and saves a state to resume from. */
   signal?: AbortSignal;
@@ -85,7 +85,7 @@ export async function runTask(
   options: TrainOptions,
   open: OpenTask,
 ): Promise<TrainResult> {
-  const { device, otherStage = 'beside', onNotice = () => {} } = options;
+  const { device, otherStage = 'sibling', onNotice = () => {} } = options;
   requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {

@@ -54,7 +54,7 @@ export class WorkDirectory {
   static async open(
     asked: string,
     stage: RunIdentity,
-    otherStage: 'beside' | 'refuse',
+    otherStage: 'sibling' | 'refuse',
     notice: (text: string) => void,
     signal?: AbortSignal,
   ): Promise<WorkDirectory> {

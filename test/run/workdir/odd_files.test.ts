@@ -185,7 +185,7 @@ describe.runIf(linux)('a work directory', () => {
   });
 
   const flow = { name: 'train' };
-  const open = (path: string) => WorkDirectory.open(path, flow, 'beside', () => {});
+  const open = (path: string) => WorkDirectory.open(path, flow, 'sibling', () => {});
 
   it('whose checkpoints folder is a link loses only its own temporary files there', async () => {
     const [workdir, elsewhere] = ['linked', 'elsewhere'].map((name) => join(root, name));

@@ -973,7 +973,7 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
       read: async (folder) => {
         const root = join(folder, 'w');
         await numberedCheckpoints(join(root, 'checkpoints'));
-        await stageFolder(root, { name: 'train' }, 'beside', () => {});
+        await stageFolder(root, { name: 'train' }, 'sibling', () => {});
         const { flows } = await reportedFlows(root);
         await loadCheckpoint(flows[0].checkpoint);
       },
