@@ -1,18 +1,20 @@
-// A kernel file and what it exports, as data: the op's launch code declares it, a device compiles and binds it.
+// Declarations of kernel files as data: an op's launch code declares a file and its kernels, and a device compiles it and
+// binds them.
 
 import type { Precision } from './device.ts';
 import { sourceUrl } from './source.ts';
 
 /**
- * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
- * memory), `maps:N`, N of them that lie side by side there, and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
- * returns a double, "-> count" one whose double depends on numbers and tables alone: bytes, or parts.
+ * The kinds of a kernel's arguments: `ptr` (a device address), `i32`, `f32` and `f64`. CUDA also has `map` (a tensor map,
+ * given by its address in host memory), `maps:N` (N tensor maps next to each other in host memory) and `words:N` (N words
+ * of 32 bits by value, which are N arguments of the launcher). "-> f64" marks a kernel that returns a double, "-> count" one
+ * whose double depends on numbers and tables alone, such as a number of bytes or of parts.
  */
 export type Signature = string;
 
 export interface KernelModule<Names extends string = string> {
   readonly language: 'c';
-  /** File name without its ending, and the build of it: how messages and the cache call it. */
+  /** The file name without its ending, with the name of the build if there is one; used in messages and in the cache. */
   readonly name: string;
   readonly url: URL;
   /** Kernel name -> argument kinds, e.g. `'ptr ptr i32 f32'`. */
@@ -23,7 +25,10 @@ export interface KernelModule<Names extends string = string> {
 
 export type Launchers<Names extends string = string> = Readonly<Record<Names, (...values: number[]) => number>>;
 
-/** How a CUDA kernel is launched: blocks, threads of a block, bytes of dynamic shared memory of a block. Missing extents are 1. */
+/**
+ * The launch of a CUDA kernel: its blocks, the threads of a block, and the bytes of dynamic shared memory of a block. Missing
+ * extents are 1.
+ */
 export interface LaunchGrid {
   readonly grid: readonly [x: number, y?: number, z?: number];
   readonly block: readonly [x: number, y?: number, z?: number];
@@ -32,13 +37,13 @@ export interface LaunchGrid {
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
   readonly language: 'cuda';
-  /** On devices of which precision it is of use; all unless said. */
+  /** The precisions of the devices that use this build; default: all. */
   readonly precisions?: readonly Precision[];
-  /** The one target whose instructions it has, as sm_90a; any unless said. */
+  /** The compilation target that it is written for, such as sm_90a; default: any. */
   readonly target?: string;
 }
 
-/** Kernels of CUDA are enqueued, over a grid, and return nothing. */
+/** CUDA kernels as functions: a call enqueues the kernel over a grid and returns nothing. */
 export type CudaLaunchers<Names extends string = string> = Readonly<
   Record<Names, (grid: LaunchGrid, ...values: number[]) => void>
 >;
@@ -60,11 +65,11 @@ export function kernelModule<Names extends string>(
   return declare({ language: 'c', ...sourceOf(path), kernels, flags });
 }
 
-/** What sets one build of a .cu file apart. */
+/** The properties of one build of a .cu file. */
 interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
-  /** NVRTC's. */
+  /** Options of NVRTC. */
   flags?: readonly string[];
-  /** Its name, where the file has several builds. */
+  /** The name of the build; needed if the file has several. */
   variant?: string;
 }
 
@@ -102,10 +107,10 @@ function countIn(kind: string, of: 'words' | 'maps'): number | undefined {
   return match?.[1] === of ? Number(match[2]) : undefined;
 }
 
-/** How many words an argument of that kind has by value; undefined where it is a number. */
+/** The number of words of an argument `words:N`; undefined for other kinds. */
 export const wordsIn = (kind: string) => countIn(kind, 'words');
 
-/** How many tensor maps an argument of that kind has; undefined where it is something else. */
+/** The number of tensor maps of an argument `map` or `maps:N`; undefined for other kinds. */
 export const mapsIn = (kind: string) => (kind === 'map' ? 1 : countIn(kind, 'maps'));
 
 /** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */

@@ -11,7 +11,7 @@ import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
 import type { AnyModule, KernelModule, Launchers } from './module.ts';
 import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
-/** What a worker instantiates the module with. */
+/** The module and memory of a worker. */
 export interface WorkerStart {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
@@ -19,17 +19,17 @@ export interface WorkerStart {
   stack: number;
 }
 
-/** Where the module comes from, and threads. */
+/** The environment of the device: it provides the compiled module and threads. */
 export interface WasmHost {
   readonly module: WebAssembly.Module;
-  /** @throws DeviceError when the module does not hold these kernels, built of the sources that are here */
+  /** @throws DeviceError if the module lacks these kernels, or was built from other sources than the present ones */
   check(module: KernelModule): void;
-  /** Starts a thread that joins the pool; settles when it has. @throws DeviceError */
+  /** Starts a thread. Resolves once it has joined the pool. @throws DeviceError */
   startWorker(start: WorkerStart): Promise<void>;
 }
 
 interface WasmOptions {
-  /** Threads that kernels use, the calling one included; default: what the system grants. */
+  /** The number of threads, including the calling one; default: all that the system allows. */
   threads?: number;
   /** Default false: see Device. */
   exact?: boolean;
@@ -58,7 +58,10 @@ export class WasmDevice extends HostDevice {
     this.runtime.runtime_configure(workers, maySleep() ? 1 : 0);
   }
 
-  /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
+  /**
+   * Opens the device. Resolves once all threads have started.
+   * @throws DeviceError if a thread does not start, or if 4 GiB of address space cannot be reserved
+   */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
     const device = new WasmDevice(host, options.threads ?? defaultThreads(), options.exact ?? false);
     await device.startWorkers();
@@ -87,7 +90,7 @@ export class WasmDevice extends HostDevice {
     );
   }
 
-  /** A kernel whose trap is an error that names it. */
+  /** The kernel, whose trap becomes an error that names it. */
   private checked(name: string): Launch {
     const kernel = this.exports[name];
     return (...values) => {
@@ -96,7 +99,7 @@ export class WasmDevice extends HostDevice {
       } catch (cause) {
         if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
         this.exports.runtime_failed();
-        throw new DeviceError(`${name} failed on the device wasm, which is of no use any more: ${cause.message}`, {
+        throw new DeviceError(`${name} trapped; this device wasm can no longer be used: ${cause.message}`, {
           cause,
         });
       }
@@ -111,7 +114,7 @@ export class WasmDevice extends HostDevice {
     bytesOf(target).set(this.bytes(address, target.byteLength));
   }
 
-  /** A view of the memory as it is now: growing it makes another buffer. */
+  /** A view of the current memory. Growing the memory replaces its buffer, so views are not kept. */
   private bytes(address: number, length: number): Uint8Array {
     return new Uint8Array(this.memoryOfDevice.buffer, address, length);
   }
@@ -131,13 +134,13 @@ function createMemory(): WebAssembly.Memory {
   } catch (cause) {
     const size = `${(MOST_BYTES / 2 ** 20).toFixed(0)} MiB`;
     throw new DeviceError(
-      `the device wasm needs ${size} of address space, of which it uses what it needs: ${(cause as Error).message}`,
+      `the device wasm must reserve ${size} of address space, though it uses only a part of it: ${(cause as Error).message}`,
       { cause },
     );
   }
 }
 
-/** The first thread of a page may not wait; it spins instead. */
+/** Whether this thread may wait: the main thread of a web page may not, and spins instead. */
 function maySleep(): boolean {
   try {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);

@@ -1,5 +1,5 @@
-// What this project uses of the WebAssembly interface for JavaScript. The types of Node leave it out, and those of
-// browsers bring a page's globals with them. https://webassembly.github.io/threads/js-api
+// The part of the WebAssembly JavaScript interface that this project uses. Node's types do not have it, and the types for
+// browsers also declare the globals of a page. Source: https://webassembly.github.io/threads/js-api
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);
@@ -10,10 +10,10 @@ declare namespace WebAssembly {
     readonly exports: Readonly<Record<string, (...values: number[]) => number>>;
   }
   class Memory {
-    /** In pages of 64 KiB. @throws RangeError when the system does not grant the address space */
+    /** @param limits in pages of 64 KiB @throws RangeError if the system does not grant the address space */
     constructor(limits: { initial: number; maximum: number; shared: true });
     readonly buffer: SharedArrayBuffer;
-    /** By pages; returns how many there were. @throws RangeError at the maximum, or without memory */
+    /** Adds pages and returns their number before. @throws RangeError at the maximum, or if there is no memory left */
     grow(pages: number): number;
   }
   class RuntimeError extends Error {}

@@ -109,7 +109,7 @@ describe('threads', () => {
     `);
     const lines = stdout.trim().split('\n');
     expect(lines[0]).toBe(
-      'DeviceError movement_fill failed on the device wasm, which is of no use any more: memory access out of bounds',
+      'DeviceError movement_fill trapped; this device wasm can no longer be used: memory access out of bounds',
     );
     expect(lines[1]).toMatch(/^DeviceError movement_fill failed/);
     expect(status).toBe(0);

@@ -1,5 +1,6 @@
-// A kernel as a function: writes the launch grid and the arguments into a block of native memory, which the driver reads during the launch,
-// and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
+// A kernel as a function that enqueues it. Each call writes the launch grid and the arguments into a block of native
+// memory, which the driver reads during the launch. Each kernel has one such block: a CUlaunchConfig, the values of the
+// arguments, each at a multiple of 8 bytes, then the addresses of those values.
 import { DeviceError } from '../../errors.ts';
 import { interruptionPoint } from '../interruption.ts';
 import { type LaunchGrid, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
@@ -11,12 +12,12 @@ const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 
 /** Bytes of dynamic shared memory that every kernel may use without opting in. */
 const FREE_SHARED = 48 * 1024;
 /**
- * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream; the address and the number of
- * launch attributes, of which there are none. The arguments follow it.
+ * Places in CUlaunchConfig, counted in words of 8 bytes. It holds grid, block and shared memory (u32 each), the stream,
+ * and the address and number of launch attributes (none here). The arguments follow it.
  */
-/** Smaller arrays may be on V8's heap, where the garbage collector moves them. */
 const STREAM = 4;
 const ARGUMENTS = 7;
+/** Bytes of the smallest block. Smaller arrays may be on V8's heap, where the garbage collector moves them. */
 const LEAST_BLOCK = 128;
 
 export type CudaLauncher = (grid: LaunchGrid, ...values: number[]) => void;
