@@ -1,5 +1,5 @@
-// Our side of bench/pytorch_cpu.ts: answers each line of JSON on standard input by one on standard output. The package as built,
-// in plain JavaScript: a loader that transforms modules as they are imported would slow the calls between them.
+// Our side of bench/pytorch_cpu.ts: answers each line of JSON on standard input with one on standard output. It imports the built
+// package, in plain JavaScript, because a loader that transforms modules would slow the calls between them.
 // A request has the key `do`, the name of a command, and its arguments. bench/pytorch/cpu.py does the same with the same words.
 import { parseArgs } from 'node:util';
 import { findCompiler } from '../../dist/device/cc.js';
@@ -15,7 +15,7 @@ const kinds = { train: training, sample: sampling, layer, optimizer };
 /** A step is recorded in its first call. */
 const CALLS_UNTIL_REPLAYED = 2;
 
-/** By name: the device, how the workload is made, and what to call for the seconds of one run and at the end. */
+/** Workloads by name: the device, a function that makes the workload, one that returns the seconds of a run, and one to end it. */
 const workloads = new Map();
 
 const deviceOf = (threads = Number(flags.threads)) => openDevice('cpu', threads ? { threads } : {});

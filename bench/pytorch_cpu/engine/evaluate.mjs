@@ -1,5 +1,5 @@
-// Velocity and gradients of a network from weights of numbers that matter everywhere: a fresh network's last layers are all but
-// zero, and would hide what lies before them. cpu.py does the same from the file that is written here.
+// Velocity and gradients of a network with random weights in every layer: the last layers of a fresh network are almost zero,
+// which would hide the layers before them. cpu.py computes the same from the file that is written here.
 import { writeFileSync } from 'node:fs';
 import { mse, randn, scope, tensor } from '../../../dist/index.js';
 import { buildModel } from '../../../dist/run/checkpoints/model.js';

@@ -1,5 +1,5 @@
-// An ONNX file of one convolution, written by hand: protocol buffers are tagged numbers and pieces of bytes
-// (onnx/onnx.proto, opset 13).
+// Writes an ONNX file of one convolution as protocol buffers, which are tagged numbers and byte strings (onnx/onnx.proto,
+// opset 13).
 
 /** Field numbers of onnx.proto. */
 const MODEL = { irVersion: 1, graph: 7, opsetImport: 8 };
@@ -65,7 +65,7 @@ function value(name, shape) {
   ]);
 }
 
-/** Fields in order: a number as a varint, a string or bytes with its length before it. */
+/** Encodes fields in order: a number as a varint, a string or bytes after its length. */
 function message(fields) {
   return Buffer.concat(
     fields.flatMap(([field, content]) => {

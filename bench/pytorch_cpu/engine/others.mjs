@@ -1,5 +1,5 @@
-// A convolution in onnxruntime-node and in TensorFlow.js on WebAssembly, by the requests of engine.mjs. The packages lie in the
-// folder that --folder names.
+// Answers the requests of engine.mjs for a convolution with onnxruntime-node and with TensorFlow.js on WebAssembly. The packages
+// are in the folder that --folder names.
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';

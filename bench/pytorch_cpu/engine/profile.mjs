@@ -1,9 +1,9 @@
-// Where a run's time goes: the launches of a device, by kernel and shape.
+// Profiles a run: times the launches of a device, by kernel and shape.
 
 /**
- * Runs `work` on what `prepare` gives, with every launch of `device` timed; what is recorded must be so in `prepare`.
- * @returns seconds of each run as `work` gives them, and for each kernel with its sizes (tables and whole numbers among its
- * arguments) launches and seconds, the longest first
+ * Runs `work` on the result of `prepare`, with every launch of `device` timed. Work that is replayed must be recorded in `prepare`.
+ * @returns the seconds that `work` returned for each run; and the launches and seconds of each kernel with its sizes (the tables
+ * and whole numbers among its arguments), the longest first
  */
 export async function profiled(device, prepare, work) {
   const { launcher, table, loaded } = device;
@@ -14,7 +14,7 @@ export async function profiled(device, prepare, work) {
     tables.set(address, values);
     return address;
   };
-  // Below what notes launches, so that those of a step that is replayed are timed too.
+  // Wrapped below the recorder, so that the launches of a replayed step are timed too.
   device.launcher = (name, signature, kernel) => {
     const kinds = signature.split(' ');
     return launcher.call(device, name, signature, (...values) => {
@@ -36,7 +36,7 @@ export async function profiled(device, prepare, work) {
     const seconds = await work(prepared);
     return { seconds, kernels: [...found.values()].sort((a, b) => b.seconds - a.seconds) };
   } finally {
-    // What was set here hides the device's own methods.
+    // The properties that were set above hide the device's own methods.
     delete device.launcher;
     delete device.table;
     loaded.clear();

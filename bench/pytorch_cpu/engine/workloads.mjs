@@ -1,5 +1,5 @@
-// What our side is timed at: a training step and sampling as the product does them, single layers, the optimiser's pass.
-// Each is { time, dispose }: `time` does it once and returns seconds.
+// The timed workloads of our side: a training step and sampling as the product runs them, single layers, the optimiser's pass.
+// Each is { time, dispose }: `time` runs it once and returns seconds.
 import { sample } from '../../../dist/flow/index.js';
 import { networkVelocity, replayable } from '../../../dist/flow/velocity.js';
 import { attention, conv2d, groupNorm, keep, matmul, noGrad, randn, scope } from '../../../dist/index.js';
@@ -8,14 +8,14 @@ import { flowObjective } from '../../../dist/run/training/objective.js';
 import { trainingState } from '../../../dist/run/training/session.js';
 import { BatchUpdate } from '../../../dist/run/training/update.js';
 
-/** Seconds of a call. */
+/** The seconds that a call takes. */
 function secondsOf(work) {
   const start = performance.now();
   work();
   return (performance.now() - start) / 1e3;
 }
 
-/** One update, of the same images with noise, times and masks of its own. */
+/** One update per call, on the same images, with new noise, times and dropout masks. */
 export function training(device, { config, batch }) {
   const { model, optimizer } = trainingState(config, device);
   const { image_size: size, num_channels: channels } = config.data;
@@ -33,7 +33,7 @@ export function training(device, { config, batch }) {
   };
 }
 
-/** Euler steps; the time is one evaluation's. */
+/** Sampling in Euler steps; the time is that of one evaluation. */
 export function sampling(device, { config, batch, steps }) {
   const model = buildModel(config, device).eval();
   const { image_size: size, num_channels: channels } = config.data;
@@ -104,7 +104,7 @@ function drawn(device, ...shapes) {
   return shapes.map((shape, stream) => randn(shape, { seed: 0, first: 0, stream, device }));
 }
 
-/** Clip, Adam and moving average over the parameters of a network, from gradients that are drawn anew each time. */
+/** Clipping, Adam and moving average over the parameters of a network, from new random gradients in each call. */
 export function optimizer(device, { config }) {
   const { optimizer } = trainingState(config, device);
   const { gradients } = optimizer.arena;
