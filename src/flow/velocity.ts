@@ -55,7 +55,7 @@ export function withObserver(velocity: Velocity, observe: (x: Tensor, t: Tensor,
 }
 
 /**
- * @returns what a velocity gave for x.
+ * Checks the result of a velocity, and returns it.
  * @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape
  */
 export function checkVelocity(v: unknown, x: Tensor): Tensor {
