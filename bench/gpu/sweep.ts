@@ -16,14 +16,14 @@ import type { ItemResult } from './results_file.ts';
 import { hopperPasses, ofConvolution, type Pass } from './table.ts';
 
 export interface SweptPass {
-  /** As in the table of docs/gpu.md; of several weight gradients a number. */
+  /** The name in the table of docs/gpu.md; for several weight gradients in one launch, their count and a number. */
   name: string;
   pass: Pass;
-  /** One, or those of the weight gradients that are computed in one launch. */
+  /** The shape of the pass, or those of the weight gradients that one launch computes. */
   shapes: readonly ConvShape[];
 }
 
-/** All that the official CIFAR-10 network's training step has. */
+/** All passes in a training step of the official CIFAR-10 network. */
 export function sweptPasses(): SweptPass[] {
   return hopperPasses().map(({ pass, shapes }, i) => ({
     name: pass === 'weight' ? `${shapes.length} weight gradients together, ${i}` : ofConvolution(shapes[0], pass).name,

@@ -1,6 +1,6 @@
 // Logical batches. A result may depend on the whole batch, as RK45's error norm does, so the batch size is part of what
 // is computed.
-import { checkArgument, isWhole, kinds, requireWhole } from '../arguments.ts';
+import { checkArgument, isWhole, kinds } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { turn } from '../turn.ts';
@@ -15,11 +15,6 @@ export async function* logicalBatches(
     await turn(signal);
     yield [first, Math.min(batch, count - first)];
   }
-}
-
-/** @throws ValueError unless each of the named numbers is whole and at least 1 */
-export function checkCounts(counts: Record<string, number>): void {
-  for (const [name, value] of Object.entries(counts)) requireWhole(name, value, 1);
 }
 
 /** The number of samples of `shape` in `values`. @throws ShapeError unless it is a whole number >= 1 */

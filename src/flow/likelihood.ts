@@ -19,7 +19,7 @@ import { shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
-import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { countSamples, logicalBatches } from './batches.ts';
 import { Draw } from './draw.ts';
 import { inTurns } from './pieces.ts';
 import { withReplay } from './replay.ts';
@@ -27,7 +27,7 @@ import { type TransportOptions, withOwnShape } from './sample.ts';
 import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
 import { fromPieces, inParts, rows, type Velocity } from './velocity.ts';
 
-/** Where the official likelihood ends its integral. */
+/** The time at which the official likelihood ends its integral. */
 export const LIKELIHOOD_EPSILON = 1e-5;
 
 export interface LikelihoodOptions
@@ -58,8 +58,8 @@ export interface LikelihoodOptions
 
 const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
   shape: shapeKind,
-  batch: kinds.number,
-  microBatch: kinds.number,
+  batch: kinds.count,
+  microBatch: kinds.count,
   tolerance: kinds.number,
   device: deviceKind,
   onProgress: kinds.callback,
@@ -67,7 +67,7 @@ const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
   trace: oneOf(['hutchinson', 'exact']),
   seed: kinds.whole,
   first: kinds.whole,
-  repeats: kinds.number,
+  repeats: kinds.count,
   probe: kinds.float32,
   epsilon: epsilonKind,
   noiseScale: kinds.positive,
@@ -108,7 +108,6 @@ export async function likelihood(
   const { trace = 'hutchinson', repeats = 1, probe, onProgress, signal, centered } = checked;
   const count = countSamples('likelihood', data, shape);
   const { batch = count, microBatch = batch } = checked;
-  checkCounts({ batch, microBatch, repeats });
   if (repeats > 1 && (probe || trace === 'exact'))
     throw new ValueError(`repeats ${repeats} would only do the same again: the probes are given, or all are taken`);
   const undrawn = trace === 'exact' ? 'with the exact trace' : 'with a given probe';

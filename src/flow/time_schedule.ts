@@ -36,7 +36,7 @@ export function scheduledTimes(schedule: TimeSchedule, n: number, draw: Draw, la
   });
 }
 
-/** The same time [n] for all samples, without values of the host, which a recorded step cannot write. */
+/** The same time [n] for all samples, computed on the device, because a recorded step cannot upload values. */
 function constantTimes(n: number, t: number, { device }: Draw): Tensor {
   return scope(() => add(zeros([n], { device }), t));
 }

@@ -257,7 +257,7 @@ export function concat(tensors: readonly Tensor[], axis: number, ...extra: unkno
   );
   const y = allocate(shape, { device: first.device, dtype: first.dtype });
   if (y.size > 0) {
-    if (y.device.kind === 'cuda' && xs.length === 2) putBeside(xs[0], xs[1], y, along);
+    if (y.device.kind === 'cuda' && xs.length === 2) joinInOneLaunch(xs[0], xs[1], y, along);
     else putInOrder(xs, y, along);
   }
   return apply(concatOp, y, { parents: xs, attributes: { axis: along, shapes: xs.map((x) => x.shape) } });
@@ -273,7 +273,7 @@ function putInOrder(xs: readonly Tensor[], y: Tensor, axis: number): void {
 }
 
 /** Joins two tensors in one CUDA launch. */
-function putBeside(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
+function joinInOneLaunch(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   const { device, dtype, size } = y;
   const [left, right] = [a, b].map(({ shape }) => sizeOf(shape.slice(axis)));
   const operands = [a.address, b.address, y.address, size, left, right, dtypes[dtype].bytes];

@@ -14,7 +14,7 @@ import { chainStages } from '../../src/run/chain/stages.ts';
 import { unetOptions } from '../../src/run/checkpoints/model.ts';
 import { isOurs, openCheckpoint } from '../../src/run/checkpoints/open.ts';
 import { describeInertKeys } from '../../src/run/config/inert.ts';
-import { inertNotice } from '../../src/run/config/official_flags.ts';
+import { describeInert } from '../../src/run/config/official_flags.ts';
 import { applyOverrides } from '../../src/run/config/overrides.ts';
 import { missingKeys } from '../../src/run/config/requirements.ts';
 import { pixels } from '../../src/run/data.ts';
@@ -51,7 +51,7 @@ const internal = {
   describeDuration,
   describePlan,
   describeInertKeys,
-  inertNotice,
+  describeInert,
   isOurs,
   makeFolder,
   megabytes,
@@ -106,7 +106,7 @@ const valid = {
   trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
   describeInertKeys: [[config, ['sampling.sample_N']]],
-  inertNotice: [[['sampling.snr']]],
+  describeInert: [[['sampling.snr']]],
   loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],
   resolveConfig: [

@@ -132,7 +132,7 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
   const inputs = definition.inputs(size);
   const arrays = inputs.map((input) => exactIn(device, fill(input, draw)));
   const tolerances = toleranceIn(device.precision, definition, device.exact);
-  if (!tolerances) throw new Error(`${title} is no case of ${device.precision}`);
+  if (!tolerances) throw new Error(`${title} is not a case of ${device.precision}`);
   const { outputs, dtypes, cotangents, gradients } = await execute(definition, size, device, inputs, arrays, draw);
 
   const what = `${title} on ${device.name} in ${device.precision}, seed ${seed}`;

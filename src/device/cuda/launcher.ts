@@ -11,8 +11,8 @@ const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 
 /** Bytes of dynamic shared memory that every kernel may use without opting in. */
 const FREE_SHARED = 48 * 1024;
 /**
- * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream; the address and the number of
- * launch attributes, of which there are none. The arguments follow it.
+ * Places in CUlaunchConfig, counted in words of 8 bytes. It holds grid, block and shared memory (u32 each), the stream,
+ * and the address and number of launch attributes (none here). The arguments follow it.
  */
 const STREAM = 4;
 const ARGUMENTS = 7;

@@ -4,7 +4,7 @@ import { isWhole } from '../../arguments.ts';
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import type { MemoryFigures } from '../device.ts';
 
-/** What allocators that keep nothing for another use have in common. */
+/** The memory figures of an allocator that never returns unused memory to the driver by itself. */
 export abstract class Counted {
   protected readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
@@ -22,7 +22,7 @@ export abstract class Counted {
     this.figures.highWater = this.figures.live;
   }
 
-  /** There is nothing to give back. */
+  /** Returns nothing. @returns the number of bytes returned to the driver */
   trim(): number {
     return 0;
   }

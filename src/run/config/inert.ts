@@ -5,7 +5,7 @@ import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
 import { type Config, hasEncodedImages, type KeyPath } from './schema.ts';
 
-/** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
+/** For each key, the setting because of which it has no effect, as "key value"; undefined if it has an effect. */
 const conditions: { readonly [Path in KeyPath]?: (config: Config) => string | undefined } = {
   'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
   'data.exif_orientation': ({ data }) => unless(hasEncodedImages(data), 'data.dataset', data.dataset),

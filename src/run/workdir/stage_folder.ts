@@ -29,12 +29,12 @@ export async function stageFolder(
     throw new ConfigError(
       `${workdir} holds a run of ${describeIdentity(owner)}, not of ${describeIdentity(stage)}; remove it, or give another --workdir`,
     );
-  const folder = await folderBeside(workdir, stage);
+  const folder = await siblingFolder(workdir, stage);
   notice(`${workdir} holds a run of ${describeIdentity(owner)}; ${describeIdentity(stage)} uses ${folder}`);
   return folder;
 }
 
-async function folderBeside(workdir: string, stage: RunIdentity): Promise<string> {
+async function siblingFolder(workdir: string, stage: RunIdentity): Promise<string> {
   // "." and ".." have no name to extend.
   const stem = /^\.{0,2}$/.test(basename(workdir)) ? resolve(workdir) : workdir.replace(/[\\/]+$/, '');
   let free: string | undefined;
