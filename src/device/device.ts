@@ -75,7 +75,10 @@ export interface Device {
   readonly exact: boolean;
   /** A short description for people. */
   readonly description: string;
-  /** Bytes of a CUDA device's memory. Absent on other devices, whose tensors are in the machine's memory. */
+  /**
+   * Bytes of a CUDA device's memory. Absent on other devices, whose tensors are in the machine's memory.
+   * @internal
+   */
   readonly totalMemory?: number;
   /**
    * The maximum number of workers that run tasks of a kernel at once; per-worker scratch memory is sized by it.
