@@ -236,9 +236,9 @@ export interface TopKOptions extends AxisOptions {
 export const topKOp = selectionOp('topK');
 
 /**
- * The k largest elements along an axis, by default the last, from the largest on, and the index of each in x. Of equal
- * elements the first is taken. NaN counts as greater than all numbers. With `largest: false` the smallest, from the
- * smallest on. It differs from PyTorch in that the result is always sorted.
+ * The k largest elements along an axis, by default the last, from the largest on, and the index of each in x. Equal
+ * elements keep their order. NaN counts as greater than all numbers. With `largest: false` the result is the smallest
+ * elements, from the smallest on. It is always sorted, unlike that of PyTorch.
  * @param x f32 or i32
  * @param k a whole number from 0 to the extent of the axis
  * @returns `values` in the dtype of x and `indices` (i32), in the shape of x with extent k at the axis
