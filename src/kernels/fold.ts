@@ -47,7 +47,7 @@ function foldOf(op: string, given: Tensor, options: ReduceOptions): Fold {
   return { ...neighbours(given, axes), shape };
 }
 
-interface FoldAttributes {
+export interface FoldAttributes {
   /** The reduced axes of the operand. */
   axes: readonly number[];
 }

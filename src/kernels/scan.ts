@@ -46,7 +46,7 @@ export interface ScanOptions extends AxisOptions {
 
 const scanOptions: OptionKinds<ScanOptions> = { ...axisOptions, reverse: kinds.boolean };
 
-interface ScanAttributes {
+export interface ScanAttributes {
   axis: number;
   reverse: boolean;
 }

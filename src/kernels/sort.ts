@@ -111,7 +111,7 @@ function sortedKeys(
   return keys;
 }
 
-interface Chosen {
+export interface Chosen {
   axis: number;
   /** The shape of the operand. */
   shape: Shape;
