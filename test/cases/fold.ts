@@ -94,7 +94,7 @@ const normCases = [2, 1, 3.5, Number.POSITIVE_INFINITY].map((ord) =>
     run: (x, options) => fold.norm(x, { ...options, ord }),
     reference: (x, options) => reference.norm(x, { ...options, ord }),
     tolerance: norms,
-    more: ord === 2 ? [...trivial, ...empty(2), { shape: [10_000] }] : [],
+    more: ord === 2 ? [...trivial, ...empty(2), { shape: [10_000] }, { shape: [9000, 2], axes: 0 }] : [],
   }),
 );
 

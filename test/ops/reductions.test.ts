@@ -48,6 +48,11 @@ describe.each([...deviceNames, 'wasm'])('%s', (name) => {
     expect(resultOf([3, nan, -1, nan], (x) => argmin(x, { axis: 0 }))).toEqual([1]);
     expect(resultOf([3, nan, 9, nan], (x) => argmax(x, { axis: 0 }))).toEqual([1]);
     expect(resultOf([0, -0], (x) => argmin(x, { axis: 0 }))).toEqual([0]);
+    const long = Array.from({ length: 100 }, (_, i) => (i === 65 || i === 34 ? nan : (i * 7) % 50));
+    expect(resultOf(long, (x) => argmin(x, { axis: 0 }))).toEqual([34]);
+    const ties = long.map((value) => (Number.isNaN(value) ? 60 : value));
+    expect(resultOf(ties, (x) => argmax(x, { axis: 0 }))).toEqual([34]);
+    expect(resultOf(ties.slice(1), (x) => argmin(x, { axis: 0 }))).toEqual([49]);
     expect(at([1, 5], (x) => max(min(x, { axes: [] })))).toEqual([[5], [0, 1]]);
   });
 
