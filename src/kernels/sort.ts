@@ -276,7 +276,8 @@ export const searchSortedOp = defineOp({
 
 /**
  * Where each value belongs in sorted elements: the number of elements less than it, or with `side: 'right'` not greater
- * than it. NaN counts as greater than all numbers. Elements that are not in order give an arbitrary result.
+ * than it. NaN counts as greater than all numbers. Elements that are not in order give an arbitrary result; PyTorch's
+ * `sorter` is not supported.
  * @param sorted [n], or [..., n] with the leading axes of `values`; f32 or i32
  * @param values any shape if `sorted` has one axis, else [..., m]; the dtype of `sorted`
  * @returns i32 in the shape of `values`
@@ -325,6 +326,7 @@ export const binCountOp = defineOp({
  * How often each whole number occurs: element k of the result is the number of elements of x that equal k. With
  * `length` the shape does not depend on the elements, and those outside [0, length) are not counted, as in
  * `jax.numpy.bincount`. Without it the call reads the elements back and cannot be recorded.
+ * NumPy's `weights` are not supported.
  * @param x i32 of any shape
  * @returns i32 [length]
  * @throws DtypeError for another dtype; ValueError for an element below 0, and RecordingError while work is recorded,

@@ -1,4 +1,4 @@
-/** Sorting and what is built on it: NaN, zeros, ties, whole numbers, rows of many blocks, gradients, recording, and refusals. */
+// Sorting and what is built on it: NaN, zeros, ties, whole numbers, rows of many blocks, gradients, recording, and refusals.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import { jvp } from '../../src/autograd/forward.ts';
