@@ -7,7 +7,7 @@ import { zeros } from '../tensor/create.ts';
 import { type AxisOptions, axisOf, axisOptions, checkShape, type Shape, sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { around } from './inner/axes.ts';
-import { readForShape } from './inner/data_shape.ts';
+import { readBack } from './inner/indices.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
 
@@ -350,7 +350,8 @@ export function binCount(x: Tensor, options: BinCountOptions = {}): Tensor {
 /** One more than the largest element. */
 function lengthFor(x: Tensor): number {
   let largest = -1;
-  readForShape('binCount', x).forEach((value, i) => {
+  const elements = readBack('binCount', 'the shape of its result depends on the values', () => x.dataSync());
+  elements.forEach((value, i) => {
     if (value < 0) throw new ValueError(`[binCount] expected elements >= 0, got ${value} at position ${i}`);
     largest = Math.max(largest, value);
   });
