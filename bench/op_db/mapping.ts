@@ -2,29 +2,8 @@
 // Semantics for a sample that we refuse or define otherwise; the docstring of our function says so.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
-
-export interface Sample {
-  input: unknown;
-  args: unknown[];
-  kwargs: Record<string, unknown>;
-}
-
-/** A documented difference. */
-export class Semantics {
-  readonly reason: string;
-
-  constructor(reason: string) {
-    this.reason = reason;
-  }
-}
-
-type Run = (sample: Sample) => Tensor | (Tensor | undefined)[];
-
-/** An argument by its position after the input, or by its name. */
-export function argument<T>({ args, kwargs }: Sample, position: number, name: string, usual: T): T {
-  const value = args[position] ?? kwargs[name];
-  return (value === undefined || value === null ? usual : value) as T;
-}
+import { reductionRows } from './reductions.ts';
+import { argument, type Run, type Sample } from './sample.ts';
 
 const unary =
   (f: (x: Tensor) => Tensor): Run =>
@@ -57,6 +36,7 @@ const reduction =
     f(sample.input as Tensor, axesOf(sample));
 
 export const mapping: Record<string, Run> = {
+  ...reductionRows,
   abs: unary(ops.abs),
   add: binary(ops.add),
   amax: reduction(ops.max),
