@@ -2,18 +2,23 @@
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { nllLoss } from './kernels/composed/class_losses.ts';
+import { conv1d, convTranspose1d } from './kernels/composed/conv1d.ts';
+import * as losses from './kernels/composed/losses.ts';
+import { averagePool1d, globalAveragePool2d, maxPool1d } from './kernels/composed/pooling.ts';
 import { conv2d } from './kernels/conv/conv.ts';
+import { convTranspose2d } from './kernels/conv/transpose.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
 import { groupNorm } from './kernels/group_norm.ts';
 import { mse } from './kernels/loss.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
-import { averagePool2d, maxPool2d } from './kernels/pooling.ts';
+import { adaptiveAveragePool2d, adaptiveMaxPool2d, averagePool2d, maxPool2d } from './kernels/pooling.ts';
 import { dropout } from './kernels/random.ts';
 import * as reduce from './kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from './kernels/resample.ts';
-import { resizeBilinear } from './kernels/resize.ts';
+import { resizeBicubic, resizeBilinear, resizeNearest } from './kernels/resize.ts';
 import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
 import { Tensor } from './tensor/tensor.ts';
 
@@ -90,11 +95,33 @@ const methods = {
   mse,
   /** -log softmax(this)[label] of logits [N, classes] and labels [N], averaged, summed, or one for each sample. */
   crossEntropy,
+  /** |this - target|: the mean over all elements, the sum, or each. */
+  l1Loss: losses.l1Loss,
+  /** The Huber loss of this and a target: the mean over all elements, the sum, or each. */
+  huberLoss: losses.huberLoss,
+  /** The Huber loss divided by its bound: the mean over all elements, the sum, or each. */
+  smoothL1Loss: losses.smoothL1Loss,
+  /** The cross entropy of logits with probabilities of two classes: the mean over all elements, the sum, or each. */
+  binaryCrossEntropyWithLogits: losses.binaryCrossEntropyWithLogits,
+  /** target (log target - this) of log-probabilities and probabilities: the mean, the sum, or each. */
+  klDivergence: losses.klDivergence,
+  /** -this[n][labels[n]] of log-probabilities [N, classes], averaged, summed, or one for each sample. */
+  nllLoss,
+  /** The cosine of the angle to other vectors along the last axis, or the one given. */
+  cosineSimilarity: losses.cosineSimilarity,
+  /** 1 - cosine for pairs of target 1, max(0, cosine - margin) for others, averaged, summed, or one for each pair. */
+  cosineEmbeddingLoss: losses.cosineEmbeddingLoss,
   /** The product of matrices. */
   matmul,
-  /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
+  /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin / groups]. */
   conv2d,
-  /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */
+  /** The convolution of sequences [N, L, Cin] with a weight [Cout, k, Cin / groups]. */
+  conv1d,
+  /** The transposed convolution of images [N, H, W, Cin] with a weight [Cin, kh, kw, Cout / groups]. */
+  convTranspose2d,
+  /** The transposed convolution of sequences [N, L, Cin] with a weight [Cin, k, Cout / groups]. */
+  convTranspose1d,
+  /** Attention of queries [N, queries, heads C] over keys [N, keys, heads C] and values [N, keys, heads D]. */
   attention,
   /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
   groupNorm,
@@ -104,12 +131,26 @@ const methods = {
   maxPool2d,
   /** The mean of every window of images [N, H, W, C]. */
   averagePool2d,
+  /** The largest of every window of sequences [N, L, C]. */
+  maxPool1d,
+  /** The mean of every window of sequences [N, L, C]. */
+  averagePool1d,
+  /** The largest of each of some windows that divide images [N, H, W, C]. */
+  adaptiveMaxPool2d,
+  /** The mean of each of some windows that divide images [N, H, W, C]. */
+  adaptiveAveragePool2d,
+  /** The mean over all pixels of images [N, H, W, C]: [N, C]. */
+  globalAveragePool2d,
   /** [N, H, W, C] to [N, H factor, W factor, C], each pixel repeated. */
   upsampleNearest,
   /** [N, H, W, C] to [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
   downsampleMean,
   /** Images [N, H, W, C] in another size [height, width], by bilinear interpolation. */
   resizeBilinear,
+  /** Images [N, H, W, C] in another size [height, width], by cubic convolution. */
+  resizeBicubic,
+  /** Images [N, H, W, C] in another size [height, width], by repeating or leaving out pixels. */
+  resizeNearest,
   /** Filters images [N, H, W, C] and changes their size by whole factors. */
   firResample: fir.firResample,
   /** [N, H, W, C] to [N, 2 H, 2 W, C], filtered. */

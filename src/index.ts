@@ -26,8 +26,34 @@ export {
   ValueError,
 } from './errors.ts';
 export { cast } from './kernels/cast.ts';
-export { attention } from './kernels/composed/attention.ts';
+export { type AttentionOptions, attention } from './kernels/composed/attention.ts';
+export { type NllLossOptions, nllLoss } from './kernels/composed/class_losses.ts';
+export { type Conv1dOptions, type ConvTranspose1dOptions, conv1d, convTranspose1d } from './kernels/composed/conv1d.ts';
+export {
+  type BinaryCrossEntropyOptions,
+  binaryCrossEntropyWithLogits,
+  type CosineEmbeddingLossOptions,
+  type CosineSimilarityOptions,
+  cosineEmbeddingLoss,
+  cosineSimilarity,
+  type HuberLossOptions,
+  huberLoss,
+  type KlDivergenceOptions,
+  klDivergence,
+  l1Loss,
+  type SmoothL1LossOptions,
+  smoothL1Loss,
+} from './kernels/composed/losses.ts';
+export {
+  type AveragePool1dOptions,
+  averagePool1d,
+  globalAveragePool2d,
+  maxPool1d,
+  type Pool1dOptions,
+} from './kernels/composed/pooling.ts';
+export type { Reduction, ReductionOptions } from './kernels/composed/reduction.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
+export { type ConvTranspose2dOptions, convTranspose2d } from './kernels/conv/transpose.ts';
 export {
   abs,
   add,
@@ -74,12 +100,19 @@ export {
   split,
   transpose,
 } from './kernels/movement.ts';
-export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
+export {
+  type AveragePoolOptions,
+  adaptiveAveragePool2d,
+  adaptiveMaxPool2d,
+  averagePool2d,
+  maxPool2d,
+  type PoolOptions,
+} from './kernels/pooling.ts';
 export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
 export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
-export { resizeBilinear } from './kernels/resize.ts';
-export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
+export { resizeBicubic, resizeBilinear, resizeNearest } from './kernels/resize.ts';
+export { type CrossEntropyOptions, crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';

@@ -3,10 +3,13 @@
  * (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
  */
 import type { Precision } from '../src/device/device.ts';
+import { attentionCases } from './cases/attention.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { convGroupCases } from './cases/conv_groups.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
+import { lossCases } from './cases/losses.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
 import { normCases } from './cases/norm.ts';
@@ -18,8 +21,11 @@ import { reduceCases } from './cases/reduce.ts';
 export const cases: readonly Case[] = [
   ...elementwiseCases,
   ...reduceCases,
+  ...lossCases,
   ...matmulCases,
+  ...attentionCases,
   ...convCases,
+  ...convGroupCases,
   ...normCases,
   ...firCases,
   ...poolingCases,

@@ -4,8 +4,10 @@
 import { castOp, castToWholeOp } from './cast.ts';
 import { attentionOp } from './composed/attention.ts';
 import { conv2dOp } from './conv/conv.ts';
+import { convTranspose2dOp } from './conv/transpose.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
+import { flashAttentionOp } from './flash_attention.ts';
 import { groupNormOp } from './group_norm.ts';
 import { mseOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
@@ -16,7 +18,7 @@ import { averagePool2dOp, maxPool2dOp } from './pooling.ts';
 import { dropoutOp } from './random.ts';
 import * as reduce from './reduce.ts';
 import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
-import { resizeBilinearOp } from './resize.ts';
+import { resizeBicubicOp, resizeBilinearOp, resizeNearestOp } from './resize.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
 
 type AnyOp = Op<never>;
@@ -33,6 +35,7 @@ export const ops = {
   clamp: elementwise.clampOp,
   concat: movement.concatOp,
   conv2d: conv2dOp,
+  convTranspose2d: convTranspose2dOp,
   cos: elementwise.cosOp,
   crossEntropy: crossEntropyOp,
   div: elementwise.divOp,
@@ -41,6 +44,7 @@ export const ops = {
   equal: elementwise.equalOp,
   exp: elementwise.expOp,
   firResample: firResampleOp,
+  flashAttention: flashAttentionOp,
   gather: movement.gatherOp,
   greater: elementwise.greaterOp,
   greaterEqual: elementwise.greaterEqualOp,
@@ -66,7 +70,9 @@ export const ops = {
   pow: elementwise.powOp,
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
+  resizeBicubic: resizeBicubicOp,
   resizeBilinear: resizeBilinearOp,
+  resizeNearest: resizeNearestOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -82,4 +88,20 @@ export const ops = {
 } satisfies Record<string, AnyOp>;
 
 /** Public functions that are written in ops, without kernels or rules of their own. Each has a case like an op. */
-export const composed: readonly string[] = [];
+export const composed: readonly string[] = [
+  'adaptiveAveragePool2d',
+  'adaptiveMaxPool2d',
+  'averagePool1d',
+  'binaryCrossEntropyWithLogits',
+  'conv1d',
+  'convTranspose1d',
+  'cosineEmbeddingLoss',
+  'cosineSimilarity',
+  'globalAveragePool2d',
+  'huberLoss',
+  'klDivergence',
+  'l1Loss',
+  'maxPool1d',
+  'nllLoss',
+  'smoothL1Loss',
+];

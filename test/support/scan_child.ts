@@ -127,6 +127,7 @@ const optionNames = [
     'up',
   ],
   ...['min', 'max', 'transposeA', 'cotangent', 'retainGraph', 'steps', 'solver', 'tolerance', 'count', 'from', 'to'],
+  ...['heads', 'causal', 'mask', 'dilation', 'outputPadding', 'weight', 'labelSmoothing', 'delta', 'beta', 'margin'],
   ...['dropout', 'activation', 'resample', 'p', 'batch', 'microBatch', 'epsilon', 'onStep', 'signal', 'latents'],
 ];
 const leafPlan: fc.Arbitrary<Plan> = fc.oneof(
@@ -163,8 +164,21 @@ const right: Record<string, Plan[][]> = {
       options({ bias: four, stride: plain(1), padding: plain([1, 1]), residual: images, scale: plain(2) }),
     ],
   ],
+  conv1d: [
+    [randnPlan([2, 9, 4]), randnPlan([6, 3, 2]), options({ stride: plain(2), dilation: plain(1), groups: plain(2) })],
+  ],
+  convTranspose2d: [
+    [images, weight, options({ bias: four, stride: plain(2), outputPadding: plain([1, 0]), dilation: plain(1) })],
+  ],
+  convTranspose1d: [[randnPlan([2, 9, 4]), randnPlan([4, 3, 2]), options({ groups: plain(2), padding: plain(1) })]],
   matmul: [[x, x, options({ transposeA: plain(true), transposeB: plain(false) })]],
-  attention: [[randnPlan([2, 3, 4]), randnPlan([2, 5, 4]), randnPlan([2, 5, 6]), options({ scale: plain(1) })]],
+  attention: [
+    [randnPlan([2, 3, 4]), randnPlan([2, 5, 4]), randnPlan([2, 5, 6]), options({ scale: plain(1) })],
+    [
+      ...[randnPlan([2, 8, 4]), randnPlan([2, 8, 4]), randnPlan([2, 8, 6])],
+      options({ heads: plain(2), causal: plain(true), mask }),
+    ],
+  ],
   groupNorm: [
     [
       images,
@@ -182,14 +196,30 @@ const right: Record<string, Plan[][]> = {
   ],
   maxPool2d: [[images, options({ kernel: plain(2), stride: plain([1, 2]), padding: plain(1) })]],
   averagePool2d: [[images, options({ kernel: plain([2, 2]), countIncludePad: plain(false) })]],
+  adaptiveAveragePool2d: [[images, plain([2, 3])]],
+  adaptiveMaxPool2d: [[images, plain(3)]],
+  averagePool1d: [[randnPlan([2, 9, 4]), options({ kernel: plain(2), countIncludePad: plain(false) })]],
+  maxPool1d: [[randnPlan([2, 9, 4]), options({ kernel: plain(3), stride: plain(2), padding: plain(1) })]],
   firResample: [[images, plain([1, 3, 3, 1]), options({ up: plain(2), down: plain(1), padding: plain([2, 1]) })]],
   firUpsample: [[images, plain([1, 3, 3, 1]), plain(1)]],
   resizeBilinear: [[images, plain([3, 5])]],
+  resizeBicubic: [[images, plain([3, 5])]],
+  resizeNearest: [[images, plain([3, 5])]],
   upsampleNearest: [[images, plain(2)]],
   sum: [[x, options({ axes: plain([0, 1]), keepDims: plain(true) })]],
   argmax: [[x, options({ axis: plain(1), keepDims: plain(true) })]],
   softmax: [[x, options({ axis: plain(0) })]],
-  crossEntropy: [[randnPlan([3, 4]), index, options({ reduction: plain('none') })]],
+  crossEntropy: [
+    [randnPlan([3, 4]), index, options({ reduction: plain('none') })],
+    [randnPlan([3, 4]), index, options({ labelSmoothing: plain(0.1), weight: four })],
+  ],
+  nllLoss: [[randnPlan([3, 4]), index, options({ weight: four, reduction: plain('sum') })]],
+  huberLoss: [[x, x, options({ delta: plain(2), reduction: plain('none') })]],
+  smoothL1Loss: [[x, x, options({ beta: plain(0) })]],
+  binaryCrossEntropyWithLogits: [[x, x, options({ weight: operand('eight'), positiveWeight: x })]],
+  klDivergence: [[x, x, options({ logTarget: plain(true), reduction: plain('batchMean') })]],
+  cosineSimilarity: [[x, x, options({ axis: plain(0), eps: plain(1e-6) })]],
+  cosineEmbeddingLoss: [[x, x, operand('eight'), options({ margin: plain(0.5) })]],
   mse: [[x, x, options({ reduction: plain('sum') })]],
   gather: [[x, index]],
   oneHot: [[index, plain(4)]],

@@ -6,6 +6,7 @@ export * from './conv.ts';
 export * from './elementwise.ts';
 export * from './fir.ts';
 export * from './gradient.ts';
+export * from './losses.ts';
 export * from './matmul.ts';
 export * from './movement.ts';
 export * from './norm.ts';
