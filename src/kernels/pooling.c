@@ -26,9 +26,11 @@ struct window {
   int32_t top, bottom, left, right;
 };
 
-/* floor(i from / to) and ceil(i from / to) */
-INLINE int32_t scaled_down(int32_t i, int32_t from, int32_t to) { return (int32_t)((int64_t)i * from / to); }
-INLINE int32_t scaled_up(int32_t i, int32_t from, int32_t to) { return (int32_t)(((int64_t)i * from + to - 1) / to); }
+/* floor(i from / to) and ceil(i from / to); the products are below 2^31 (prepareAdaptive in pooling.ts) */
+INLINE int32_t scaled_down(int32_t i, int32_t from, int32_t to) { return (int32_t)((uint32_t)i * (uint32_t)from / (uint32_t)to); }
+INLINE int32_t scaled_up(int32_t i, int32_t from, int32_t to) {
+  return (int32_t)(((uint32_t)i * (uint32_t)from + (uint32_t)to - 1) / (uint32_t)to);
+}
 
 INLINE struct window window_of(const struct pooling *p, int32_t row, int32_t column) {
   if (p->adaptive)

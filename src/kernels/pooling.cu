@@ -29,9 +29,9 @@ struct window {
   int top, bottom, left, right;
 };
 
-/* floor(i from / to) and ceil(i from / to) */
-DEVICE int scaled_down(int i, int from, int to) { return (int)((u64)i * (u64)from / (u64)to); }
-DEVICE int scaled_up(int i, int from, int to) { return (int)(((u64)i * (u64)from + (u64)to - 1) / (u64)to); }
+/* floor(i from / to) and ceil(i from / to); the products are below 2^31 (prepareAdaptive in pooling.ts) */
+DEVICE int scaled_down(int i, int from, int to) { return (int)((u32)i * (u32)from / (u32)to); }
+DEVICE int scaled_up(int i, int from, int to) { return (int)(((u32)i * (u32)from + (u32)to - 1) / (u32)to); }
 
 DEVICE window window_of(const pooling &p, int row, int column) {
   if (p.adaptive)

@@ -213,6 +213,9 @@ function prepareAdaptive(op: string, x: Tensor, size: Extent): PoolShape {
   const [batch, height, width, channels] = x.shape;
   if (x.rank !== 4 || height * width === 0)
     throw new ShapeError(op, 'non-empty images [N, H, W, C]', formatShape(x.shape));
+  // Kernels multiply rows of both sides in 32 bits.
+  if (Math.max(height * outputHeight, width * outputWidth) >= 2 ** 31)
+    throw new ShapeError(op, "H H' and W W' below 2^31", `${formatShape(x.shape)} and ${outputHeight}, ${outputWidth}`);
   const image = { batch, height, width, channels, outputHeight, outputWidth };
   return { ...image, kernel: [1, 1], stride: [1, 1], padding: [0, 0], withBorder: false, adaptive: true };
 }

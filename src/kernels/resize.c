@@ -171,28 +171,41 @@ KERNEL void resize_taps(const float *x, float *y, const int32_t *table) {
   pool_run(taps_task, &r, table[0] * r.out_h);
 }
 
+/* Rows of dy that are added before they are spread over the columns of dx. */
+enum { ROWS_TOGETHER = 16 };
+
+/* dx += rows [first, first + count) of dy, `line` apart, with these weights */
+INLINE void add_rows(const struct tapping *r, float *dx, const float *dy, size_t line, const float *weights, int32_t count) {
+  int32_t c = r->c, taps = r->taps;
+  for (int32_t p = 0; p < r->out_w; p++, dy += c) {
+    struct reading u = reading_of(p, r->w, r->out_w, taps);
+    for (int32_t k = 0; k < c; k++) {
+      float sum = 0.0f;
+      for (int32_t i = 0; i < count; i++) sum += weights[i] * dy[(size_t)i * line + (size_t)k];
+      for (int32_t j = 0; j < taps; j++) dx[(size_t)inside(u.first + j, r->w) * (size_t)c + (size_t)k] += u.weights[j] * sum;
+    }
+  }
+}
+
 static void taps_gradient_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct tapping *r = context;
-  int32_t c = r->c, taps = r->taps, row = task % r->h;
-  size_t line = (size_t)r->out_w * (size_t)c;
-  float *dx = r->target + (size_t)task * (size_t)r->w * (size_t)c;
-  for (int32_t k = 0; k < r->w * c; k++) dx[k] = 0.0f;
-  for (int32_t o = first_reader(row, r->h, r->out_h, taps); o < r->out_h; o++) {
+  int32_t taps = r->taps, row = task % r->h;
+  size_t line = (size_t)r->out_w * (size_t)r->c;
+  const float *dy = r->source + (size_t)(task / r->h) * (size_t)r->out_h * line;
+  float *dx = r->target + (size_t)task * (size_t)r->w * (size_t)r->c, weights[ROWS_TOGETHER];
+  for (int32_t k = 0; k < r->w * r->c; k++) dx[k] = 0.0f;
+  int32_t o = first_reader(row, r->h, r->out_h, taps), count = 0;
+  for (; o < r->out_h; o++) {
     struct reading v = reading_of(o, r->h, r->out_h, taps);
     if (inside(v.first, r->h) > row) break;
-    float vertical = 0.0f;
+    if (count == ROWS_TOGETHER) add_rows(r, dx, dy + (size_t)(o - count) * line, line, weights, count), count = 0;
+    weights[count] = 0.0f;
     for (int32_t i = 0; i < taps; i++)
-      if (inside(v.first + i, r->h) == row) vertical += v.weights[i];
-    const float *dy = r->source + ((size_t)(task / r->h) * (size_t)r->out_h + (size_t)o) * line;
-    for (int32_t p = 0; p < r->out_w; p++, dy += c) {
-      struct reading u = reading_of(p, r->w, r->out_w, taps);
-      for (int32_t j = 0; j < taps; j++) {
-        float *to = dx + (size_t)inside(u.first + j, r->w) * (size_t)c, weight = vertical * u.weights[j];
-        for (int32_t k = 0; k < c; k++) to[k] += weight * dy[k];
-      }
-    }
+      if (inside(v.first + i, r->h) == row) weights[count] += v.weights[i];
+    count++;
   }
+  if (count > 0) add_rows(r, dx, dy + (size_t)(o - count) * line, line, weights, count);
 }
 
 /* dx [N, H, W, C] from dy [N, H', W', C], with the table of resize_taps */

@@ -183,6 +183,11 @@ describe.each(deviceNames)('%s', (name) => {
           ValueError,
           () => adaptiveAveragePool2d(f(1, 4, 4, 4), [0, 2]),
         ],
+        [
+          "[adaptiveMaxPool2d] expected H H' and W W' below 2^31",
+          ShapeError,
+          () => adaptiveMaxPool2d(f(1, 9, 1, 1), [2 ** 28, 1]),
+        ],
         ['[globalAveragePool2d] expected images', ShapeError, () => globalAveragePool2d(f(1, 4, 4))],
         ['[resizeBicubic] expected non-empty images', ShapeError, () => resizeBicubic(f(1, 0, 4, 4), [2, 2])],
         ['[resizeNearest] expected non-empty images', ShapeError, () => resizeNearest(f(1, 4, 4, 4), [2] as never)],

@@ -25,7 +25,7 @@ import {
 } from '../elementwise.ts';
 import { apply, checkOperands, checkSameDevice, defineOp } from '../op.ts';
 import { sum } from '../reduce.ts';
-import { applyReduction, type ReductionOptions, reductionOptions, reductions } from './reduction.ts';
+import { applyReduction, type Reduction, type ReductionOptions, reductionOptions, reductions } from './reduction.ts';
 
 function checkPair(op: string, a: Tensor, b: Tensor): void {
   checkOperands(op, [a, b]);
@@ -160,7 +160,7 @@ const divergenceReductions = [...reductions, 'batchMean'] as const;
 
 export interface KlDivergenceOptions {
   /** Default 'mean'; 'batchMean' is the sum divided by the extent of the first axis. */
-  reduction?: (typeof divergenceReductions)[number];
+  reduction?: Reduction | 'batchMean';
   /** Whether the target holds logarithms of probabilities; default false. */
   logTarget?: boolean;
 }
