@@ -2,29 +2,10 @@
 // Semantics for a sample that we refuse or define otherwise; the docstring of our function says so.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
+import { indexing } from './indexing.ts';
+import { argument, type Run, type Sample } from './semantics.ts';
 
-export interface Sample {
-  input: unknown;
-  args: unknown[];
-  kwargs: Record<string, unknown>;
-}
-
-/** A documented difference. */
-export class Semantics {
-  readonly reason: string;
-
-  constructor(reason: string) {
-    this.reason = reason;
-  }
-}
-
-type Run = (sample: Sample) => Tensor | (Tensor | undefined)[];
-
-/** An argument by its position after the input, or by its name. */
-export function argument<T>({ args, kwargs }: Sample, position: number, name: string, usual: T): T {
-  const value = args[position] ?? kwargs[name];
-  return (value === undefined || value === null ? usual : value) as T;
-}
+export { type Sample, Semantics } from './semantics.ts';
 
 const unary =
   (f: (x: Tensor) => Tensor): Run =>
@@ -84,4 +65,5 @@ export const mapping: Record<string, Run> = {
   sub: binary(ops.sub),
   sum: reduction(ops.sum),
   tanh: unary(ops.tanh),
+  ...indexing,
 };
