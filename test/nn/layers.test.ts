@@ -1,0 +1,74 @@
+/** Sequential, Embedding and accuracy: values, names, mode, memory, and what they refuse. */
+import { beforeAll, expect, test } from 'vitest';
+import type { Device } from '../../src/device/device.ts';
+import { relu, type Tensor } from '../../src/index.ts';
+import { accuracy, Dropout, Embedding, Initializer, Linear, Sequential } from '../../src/nn/index.ts';
+import { tensor } from '../../src/tensor/create.ts';
+import { scope } from '../../src/tensor/scope.ts';
+import { openTestDevice } from '../support/devices.ts';
+
+let device: Device;
+let init: Initializer;
+beforeAll(async () => {
+  device = await openTestDevice('cpu');
+  init = new Initializer({ seed: 1, device });
+});
+
+test('Sequential applies modules and functions in order, names their parameters, and sets their mode', () => {
+  const [first, second] = [new Linear(3, 4, init), new Linear(4, 2, init)];
+  const dropout = new Dropout(0.5, 1, { seed: 1, first: 0 });
+  using network = new Sequential([first, relu, dropout, new Sequential([second])]);
+  const names = ['layers.0.weight', 'layers.0.bias', 'layers.3.layers.0.weight', 'layers.3.layers.0.bias'];
+  expect([...network.stateDict().keys()]).toEqual(names);
+  network.eval();
+  expect(dropout.training).toBe(false);
+  const x = tensor([1, -2, 3], { shape: [1, 3], device });
+  const expected = scope(() => second.forward(relu(first.forward(x))).dataSync());
+  expect(scope(() => network.forward(x).dataSync())).toEqual(expected);
+  const { live } = device.memory();
+  const y = network.forward(x);
+  y.dispose();
+  expect(device.memory().live).toBe(live);
+  expect(scope(() => new Sequential([]).forward(x))).toBe(x);
+});
+
+test('Sequential names the layer that is not one, or returns no tensor', () => {
+  expect(() => new Sequential([relu, 5 as never])).toThrow(
+    '[Sequential] expected layers to be a list of modules with forward(), or functions',
+  );
+  const network = new Sequential([relu, () => undefined as never]);
+  expect(() => network.forward(tensor([1], { device }))).toThrow(
+    '[Sequential] expected a tensor from layers[1], got undefined',
+  );
+});
+
+test('Embedding gives the vectors of its indices, in their shape', () => {
+  using embedding = new Embedding(5, 3, init);
+  const index = tensor([4, 0, 4, 1], { shape: [2, 2], dtype: 'i32', device });
+  const rows = embedding.weight.dataSync();
+  const y = embedding.forward(index);
+  expect(y.shape).toEqual([2, 2, 3]);
+  expect(Array.from(y.dataSync())).toEqual([4, 0, 4, 1].flatMap((i) => Array.from(rows.slice(3 * i, 3 * i + 3))));
+  expect(() => embedding.forward(tensor([5], { dtype: 'i32', device }))).toThrow('is outside [0, 5)');
+});
+
+test('accuracy is the share of right answers; of equal logits the first counts', () => {
+  const logits = tensor(
+    [
+      [1, 2, 0],
+      [3, 0, 0],
+      [1, 1, 0],
+      [0, 0, 9],
+    ],
+    { device },
+  );
+  const labels = (...numbers: number[]) => tensor(numbers, { dtype: 'i32', device });
+  expect(accuracy(logits, labels(1, 0, 0, 0))).toBe(0.75);
+  const { live } = device.memory();
+  accuracy(logits.requireGrad(), labels(1, 1, 1, 2));
+  expect(device.memory().live).toBeLessThanOrEqual(live + 1024);
+  expect(() => accuracy(logits, labels(1))).toThrow('[accuracy] expected logits [N, classes] and labels [N], N >= 1');
+  expect(() => accuracy(logits, tensor([1, 1, 1, 1], { device }) as Tensor)).toThrow(
+    '[accuracy] expected i32 operands',
+  );
+});
