@@ -1,4 +1,4 @@
-/** Sequential, Embedding and accuracy: values, names, mode, memory, and what they refuse. */
+// Sequential, Embedding and accuracy: values, names, mode, memory, and what they refuse.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { relu, type Tensor } from '../../src/index.ts';

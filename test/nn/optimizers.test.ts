@@ -1,8 +1,6 @@
-/**
- * 20 steps of every optimiser compared with PyTorch's, and learning rates with its schedulers. Lion and Muon are compared with NumPy
- * programs from their paper and reference implementation. The numbers are in golden/optimizers.json, made by
- * bench/pytorch/optimizers.py, which states the formula of weights and gradients.
- */
+// 20 steps of every optimiser compared with PyTorch's, and learning rates with its schedulers. Lion and Muon are compared with NumPy
+// programs from their paper and reference implementation. The numbers are in golden/optimizers.json, made by
+// bench/pytorch/optimizers.py, which states the formula of weights and gradients.
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
