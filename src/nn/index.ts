@@ -22,6 +22,7 @@ export { Conv2d, Dropout, GroupNorm, Linear, MLP } from './layers.ts';
 export { Lion, type LionOptions } from './lion.ts';
 export { Module, type StateDict, type StateValues } from './module.ts';
 export { Muon, type MuonOptions } from './muon.ts';
+export { BatchNorm, LayerNorm, RMSNorm } from './norms.ts';
 export {
   fromOfficial,
   type HostTensor,

@@ -215,6 +215,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       [image],
       (block, [x]) => block.forward(x),
     ),
+    BatchNorm: moduleOf(
+      (init) => new nn.BatchNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
+    ),
     Combine: moduleOf(
       (init) => new nn.Combine(3, channels, 'cat', init),
       [[n, side, side, 3], image],
@@ -257,6 +262,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       ],
       (norm, parts) => norm.forward(parts, { activation: 'silu', resample: 'down', dropout: { p: 0.2, seed: 1 } }),
     ),
+    LayerNorm: moduleOf(
+      (init) => new nn.LayerNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
+    ),
     Linear: moduleOf(
       (init) => new nn.Linear(4, 3, init),
       [[2, 5, 4]],
@@ -266,6 +276,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       (init) => new nn.MLP([4, 6, 3], init),
       [[5, 4]],
       (mlp, [x]) => mlp.forward(x),
+    ),
+    RMSNorm: moduleOf(
+      (init) => new nn.RMSNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
     ),
     ResidualBlock: moduleOf(
       (init) => new nn.ResidualBlock(2 * channels, channels, 'up', contextOf(init)),

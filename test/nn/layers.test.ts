@@ -1,10 +1,22 @@
-// Sequential, Embedding and accuracy: values, names, mode, memory, and what they refuse.
+// Sequential, Embedding, norms and accuracy: values, names, mode, memory, and what they refuse.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { relu, type Tensor } from '../../src/index.ts';
-import { accuracy, Dropout, Embedding, Initializer, Linear, Sequential } from '../../src/nn/index.ts';
+import {
+  accuracy,
+  BatchNorm,
+  Dropout,
+  Embedding,
+  Initializer,
+  LayerNorm,
+  Linear,
+  RMSNorm,
+  Sequential,
+  SGD,
+} from '../../src/nn/index.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import { expectClose } from '../support/compare.ts';
 import { openTestDevice } from '../support/devices.ts';
 
 let device: Device;
@@ -71,4 +83,58 @@ test('accuracy is the share of right answers; of equal logits the first counts',
   expect(() => accuracy(logits, tensor([1, 1, 1, 1], { device }) as Tensor)).toThrow(
     '[accuracy] expected i32 operands',
   );
+});
+
+test('LayerNorm and RMSNorm normalise the last axis and apply their weights', () => {
+  const x = tensor(
+    [
+      [1, 2, 3, 6],
+      [0, 0, 4, 4],
+    ],
+    { device },
+  );
+  using layer = new LayerNorm(4, init, { eps: 0 });
+  using rms = new RMSNorm(4, init, { eps: 0 });
+  layer.weight.write(Float32Array.of(1, 2, 1, 1));
+  layer.bias.write(Float32Array.of(0, 0, 0, 5));
+  const [a, b] = [Math.sqrt(3.5), Math.sqrt(12.5)];
+  expectClose('LayerNorm', layer.forward(x).dataSync(), [-2 / a, -2 / a, 0, 5 + 3 / a, -1, -2, 1, 6], {
+    absolute: 1e-6,
+  });
+  const rows = [1, 2, 3, 6].map((v) => v / b).concat([0, 0, 4, 4].map((v) => v / Math.sqrt(8)));
+  expectClose('RMSNorm', rms.forward(x).dataSync(), rows, { absolute: 1e-6 });
+  expect([layer.eps, new LayerNorm(4, init).eps, new RMSNorm(4, init).eps]).toEqual([0, 1e-5, 2 ** -23]);
+  expect(() => new LayerNorm(0, init)).toThrow('LayerNorm size must be a whole number >= 1, got 0');
+  expect(() => new RMSNorm(4, init, { epsilon: 1 } as never)).toThrow(
+    '[RMSNorm] expected options among eps, got "epsilon"',
+  );
+});
+
+test('BatchNorm moves its statistics in training, uses them in evaluation, and saves them', () => {
+  const norm = new BatchNorm(2, init, { momentum: 0.25 });
+  const x = tensor(
+    [
+      [1, 10],
+      [3, 30],
+      [8, 20],
+    ],
+    { device },
+  );
+  const running = () => [norm.mean, norm.variance].flatMap((t) => Array.from(t.dataSync()));
+  // The means are 4 and 20; the variances 26/3 and 200/3, with n - 1 they are 13 and 100.
+  const y = norm.forward(x).dataSync();
+  expectClose('training', [y[0], y[3]], [-3 / Math.sqrt(26 / 3 + 1e-5), 10 / Math.sqrt(200 / 3 + 1e-5)], {
+    absolute: 1e-6,
+  });
+  expectClose('statistics', running(), [1, 5, 0.75 + 13 / 4, 0.75 + 25], { absolute: 1e-5 });
+  norm.eval();
+  const z = norm.forward(x).dataSync();
+  expectClose('evaluation', [z[0], z[1]], [0, 5 / Math.sqrt(25.75)], { absolute: 1e-5 });
+  expectClose('statistics', running(), [1, 5, 4, 25.75], { absolute: 1e-5 });
+  expect([...norm.stateDict().keys()]).toEqual(['weight', 'bias', 'mean', 'variance']);
+  const optimizer = new SGD(norm);
+  expect([...optimizer.state('ema')].map(([name]) => name)).toEqual(['weight', 'bias']);
+  const copy = new BatchNorm(2, init).eval();
+  copy.loadStateDict(norm.stateDict());
+  expect(copy.forward(x).dataSync()).toEqual(z);
 });
