@@ -111,7 +111,7 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
   private readonly parts: Part<Options>[] = [];
   private readonly moments: Moment[] = [];
   private readonly ema: Tensor | null;
-  /** [parts, 4]: what changes from update to update. */
+  /** f32 [parts, 4], what changes from update to update. */
   private readonly schedule: Tensor;
   private readonly losses: LossRing;
   private updates = 0;
