@@ -14,7 +14,7 @@ const long = [
   'run/training/steady',
   'golden/golden',
   'run/sampling/pairs',
-  'gpu/plan',
+  'gpu/step_plan',
   'run/training/resume',
   'ops/wasm',
   'repository/docs',

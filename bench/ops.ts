@@ -18,7 +18,7 @@ import { asList, type Case, describeCase } from '../test/cases/case.ts';
 import { cases } from '../test/cases.ts';
 import { fill, random } from '../test/support/random.ts';
 import { measurePeaks } from './peak.ts';
-import { quantile } from './pytorch_cpu/statistics.ts';
+import { quantile } from './pytorch_cpu/timing_statistics.ts';
 
 interface Row {
   flops: number | undefined;
@@ -29,7 +29,7 @@ interface Row {
   backward: number[];
 }
 
-/** In each pass every task is called once to warm up, then for 150 ms, at least three times. */
+/** In each pass, every task is called once to warm up, then repeatedly for 150 ms, at least three times. */
 const sampling = {
   ...{ warmupIterations: 1, warmupTime: 0, iterations: 3, time: 150 },
   retainSamples: true,
@@ -88,7 +88,7 @@ if (flags.json) {
     node: process.version,
     compiler: device.kind === 'cpu' ? findCompiler().version : undefined,
   };
-  // One line a case; microseconds are enough.
+  // One line per case; microseconds are precise enough.
   const lines = [...rows].map(([name, { flops, bytes, forward, backward }]) => {
     const row = { name, flops, bytes, forward: summary(forward), backward: summary(backward) };
     return JSON.stringify(row, (_, value) => (typeof value === 'number' ? round(value) : value));
@@ -99,7 +99,7 @@ if (flags.json) {
   );
 }
 
-/** What the samples of both passes come to, in milliseconds; undefined for none. */
+/** The number and the quartiles of the samples of both passes, in milliseconds; undefined if there are none. */
 function summary(samples: readonly number[]): { samples: number; quartiles: number[] } | undefined {
   if (samples.length === 0) return undefined;
   return { samples: samples.length, quartiles: [0.25, 0.5, 0.75].map((share) => quantile(samples, share)) };

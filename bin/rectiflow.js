@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line, from the build or from the sources.
+// The entry point of the command, which runs the built program.
 import { existsSync } from 'node:fs';
 
 const main = new URL('../dist/cli/main.js', import.meta.url);
@@ -10,7 +10,7 @@ try {
     process.exitCode = 1;
   }
 } catch (error) {
-  // The system's refusals, as of too many open files, say what to do; anything else is a fault and shows where.
+  // The message of a system error, such as too many open files, is enough; any other error is a bug and shows its stack.
   if (error?.syscall === undefined) throw error;
   console.error(`rectiflow: its program cannot be read: ${error.message}`);
   process.exitCode = 1;

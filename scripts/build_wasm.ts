@@ -9,10 +9,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { declaredModules, type KernelModule } from '../src/device/module.ts';
 import { amalgamate } from '../src/device/source.ts';
+import { wasmCompileFlags, wasmLinkFlags } from '../src/device/wasm_compiler.ts';
 import {
   builtSources,
   INITIAL_BYTES,
-  MOST_BYTES,
   packedModule,
   SOURCES_SECTION,
   STACK_BYTES,
@@ -28,36 +28,13 @@ import '../src/kernels/inner/optimizer.ts';
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
 const target = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));
 
-// Relaxed SIMD is off: its fused multiply-add may round once or twice depending on the engine. Without it every engine computes the
-// same bits.
-const compileFlags = [
-  '--target=wasm32',
-  '-O3',
-  '-std=gnu11',
-  '-msimd128',
-  '-mbulk-memory',
-  '-matomics',
-  '-mmutable-globals',
-  '-nostdlib',
-  '-ffreestanding',
-  '-fno-math-errno',
-  '-fno-trapping-math',
-  '-fvisibility=hidden',
-  '-Wall',
-  '-Wextra',
-  '-Werror',
-];
 const linkFlags = [
-  '--no-entry',
-  '--import-memory',
-  '--shared-memory',
+  ...wasmLinkFlags,
   '--stack-first',
   '-z',
   `stack-size=${STACK_BYTES}`,
   `--initial-memory=${INITIAL_BYTES}`,
-  `--max-memory=${MOST_BYTES}`,
   '--export=__stack_pointer',
-  '--strip-all',
 ];
 
 const modules = [wasmRuntime, ...declaredModules().filter((module): module is KernelModule => module.language === 'c')];
@@ -111,9 +88,17 @@ function build(): Buffer {
       const source = join(folder, `${i}.c`);
       writeFileSync(source, amalgamate(url));
       const object = join(folder, `${i}.o`);
-      const own = flags.some((flag) => flag.startsWith('-ffp-contract')) ? flags : ['-ffp-contract=fast', ...flags];
       console.log(`clang ${name}.c`);
-      run(process.env.CLANG ?? 'clang', 'CLANG', [...compileFlags, ...own, '-c', source, '-o', object]);
+      run(process.env.CLANG ?? 'clang', 'CLANG', [
+        ...wasmCompileFlags(flags),
+        '-Wall',
+        '-Wextra',
+        '-Werror',
+        '-c',
+        source,
+        '-o',
+        object,
+      ]);
       return object;
     });
     const exported = [...modules.flatMap(({ kernels }) => Object.keys(kernels)), ...workerFunctions];

@@ -1,5 +1,5 @@
-// `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), and every kernel built for
-// WebAssembly, where warnings are errors.
+// `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), the wording of prose
+// (prose.js), and every kernel built for WebAssembly, where warnings are errors.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -10,7 +10,7 @@ const { resolve } = createRequire(import.meta.url);
 const tsc = resolve('typescript/bin/tsc');
 const biome = resolve('@biomejs/biome/bin/biome');
 
-/** @returns whether it went well */
+/** @returns whether the program succeeded */
 async function run(what, args) {
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
   const [status] = await once(child, 'close');
@@ -22,8 +22,8 @@ const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
   run('the lattice of imports', ['scripts/layers.js']),
-  run('the wording of comments and docs', ['scripts/prose.js']),
+  run('the wording of comments, messages and docs', ['scripts/prose.js']),
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);
-console.log('check: types, style, imports and the WebAssembly build of all kernels are in order');
+console.log('check: types, style, imports, wording and the WebAssembly build of all kernels are in order');

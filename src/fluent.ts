@@ -1,14 +1,32 @@
 /// <reference types="node" preserve="true" />
 // Adds the ops to Tensor as methods: `x.mul(2).sum()`. Optional: importing this file is the opt-in.
 import * as activation from './kernels/activation.ts';
+import { batchNorm } from './kernels/batch_norm.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
+import { categorical } from './kernels/composed/categorical.ts';
+import { clone, detach } from './kernels/composed/clone.ts';
+import { diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+import { instanceNorm } from './kernels/composed/instance_norm.ts';
+import { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
+import { median } from './kernels/composed/median.ts';
+import { nonzero, where } from './kernels/composed/nonzero.ts';
+import { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+import * as products from './kernels/composed/products.ts';
+import { roll } from './kernels/composed/roll.ts';
+import * as shapes from './kernels/composed/shapes.ts';
+import { unique } from './kernels/composed/unique.ts';
+import { std, variance } from './kernels/composed/variance.ts';
 import { conv2d } from './kernels/conv/conv.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
+import * as fold from './kernels/fold.ts';
 import { geglu, gelu } from './kernels/gelu.ts';
 import { groupNorm } from './kernels/group_norm.ts';
+import * as indexing from './kernels/indexing.ts';
 import * as integer from './kernels/integer.ts';
+import { layerNorm, rmsNorm } from './kernels/layer_norm.ts';
 import * as logic from './kernels/logic.ts';
 import { mse } from './kernels/loss.ts';
 import * as math from './kernels/math.ts';
@@ -19,7 +37,11 @@ import { dropout } from './kernels/random.ts';
 import * as reduce from './kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 import { resizeBilinear } from './kernels/resize.ts';
+import * as scan from './kernels/scan.ts';
 import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
+import * as sorting from './kernels/sort.ts';
+import { tril, triu } from './kernels/triangle.ts';
+import { unfold } from './kernels/unfold.ts';
 import { Tensor } from './tensor/tensor.ts';
 
 const methods = {
@@ -50,7 +72,7 @@ const methods = {
   /** this >= b as bool, broadcast. */
   greaterEqual: elementwise.greaterEqual,
   /** Elements of a where this is true, else of b, broadcast; this is bool. */
-  where: elementwise.where,
+  where,
   /** -this. */
   neg: elementwise.neg,
   /** |this|. */
@@ -193,6 +215,46 @@ const methods = {
   max: reduce.max,
   /** The index of the largest element along an axis, as i32. */
   argmax: reduce.argmax,
+  /** The smallest element over all axes, or those given. */
+  min: reduce.min,
+  /** The index of the smallest element along an axis, as i32. */
+  argmin: reduce.argmin,
+  /** The product over all axes, or those given. */
+  prod: scan.prod,
+  /** The variance over all axes, or those given, with the divisor n - 1. */
+  variance,
+  /** The standard deviation over all axes, or those given, with the divisor n - 1. */
+  std,
+  /** The lower median along an axis, or of all elements. */
+  median,
+  /** The vector norm over all axes, or those given; the Euclidean one unless `ord` is given. */
+  norm: fold.norm,
+  /** The logarithm of the sum of e^this over all axes, or those given. */
+  logSumExp: fold.logSumExp,
+  /** Whether any element is not 0, as bool. */
+  any: fold.any,
+  /** Whether all elements are not 0, as bool. */
+  all: fold.all,
+  /** The number of elements that are not 0, as i32. */
+  countNonzero: fold.countNonzero,
+  /** The sum of the elements up to each one along an axis. */
+  cumsum: scan.cumsum,
+  /** The product of the elements up to each one along an axis. */
+  cumprod: scan.cumprod,
+  /** y[j] = this[j] y[j - 1] + b[j] along an axis. */
+  linearRecurrence: scan.linearRecurrence,
+  /** The elements in order along the last axis, or the one given, and their indices. */
+  sort: sorting.sort,
+  /** The indices that sort the last axis, or the one given. */
+  argsort: sorting.argsort,
+  /** The k largest elements along the last axis, or the one given, and their indices. */
+  topK: sorting.topK,
+  /** Where values belong in this, whose last axis is sorted. */
+  searchSorted: sorting.searchSorted,
+  /** How often each whole number occurs; this is i32. */
+  binCount: sorting.binCount,
+  /** The distinct elements, the position of each element among them, and how often each occurs. */
+  unique,
   /** Softmax along the last axis, or the one given. */
   softmax,
   /** The logarithm of the softmax along the last axis, or the one given. */
@@ -203,12 +265,28 @@ const methods = {
   crossEntropy,
   /** The product of matrices. */
   matmul,
+  /** Every product of an element of this [M] and one of b [N]. */
+  outer: products.outer,
+  /** The sum of the products of two vectors. */
+  dot: products.dot,
+  /** The sum of the products along one axis, by default the last. */
+  vecdot: products.vecdot,
+  /** The sum of the products over some axes of this and as many of b. */
+  tensordot: products.tensordot,
   /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
   conv2d,
   /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */
   attention,
   /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
   groupNorm,
+  /** Normalises along the last axis, or those named, to mean 0 and variance 1, then applies weight and bias. */
+  layerNorm,
+  /** This / sqrt(mean of this^2 + eps) along the last axis, times a weight. */
+  rmsNorm,
+  /** Normalises each channel of [N, ..., C] to mean 0 and variance 1 over all samples and positions. */
+  batchNorm,
+  /** Normalises each channel of each sample of [N, ..., C] to mean 0 and variance 1 over its positions. */
+  instanceNorm,
   /** Zeroes elements with probability p and scales the others by 1 / (1 - p). */
   dropout,
   /** The largest of every window of images [N, H, W, C]. */
@@ -243,8 +321,82 @@ const methods = {
   pad: movement.pad,
   /** Row index[k] of [R, ...] at row k; index is i32 [K]. */
   gather: movement.gather,
+  /** The elements at an index along an axis, or of all elements. */
+  take: indexing.take,
+  /** The element at each index along an axis; the index has this rank. */
+  takeAlongAxis: indexing.takeAlongAxis,
+  /** This with values at each index along an axis. */
+  scatterAlongAxis: indexing.scatterAlongAxis,
+  /** This plus values at each index along an axis. */
+  scatterAdd: indexing.scatterAdd,
+  /** This plus slices of values at an index along an axis. */
+  indexAdd: indexing.indexAdd,
+  /** This with a value where a mask is true. */
+  maskedFill,
+  /** The elements where a mask is true, in one axis. */
+  booleanMask,
+  /** The coordinates of the elements that are not zero, i32 [count, rank]. */
+  nonzero,
   /** f32 [..., depth] with 1 at each index; this is i32. */
   oneHot: movement.oneHot,
+  /** Without axes of extent 1. */
+  squeeze: shapes.squeeze,
+  /** With new axes of extent 1. */
+  unsqueeze: shapes.unsqueeze,
+  /** Neighbouring axes joined to one. */
+  flatten: shapes.flatten,
+  /** One axis split into several. */
+  unflatten: shapes.unflatten,
+  /** Axes moved to other places. */
+  moveAxis: shapes.moveAxis,
+  /** Two axes exchanged. */
+  swapAxes: shapes.swapAxes,
+  /** The elements in reverse order along axes. */
+  flip: shapes.flip,
+  /** The elements moved along axes, in a circle. */
+  roll,
+  /** One position of an axis, without that axis. */
+  select: shapes.select,
+  /** Cuts an axis into at most a number of parts. */
+  chunk: shapes.chunk,
+  /** Each axis repeated, with all its elements in order. */
+  tile: shapes.tile,
+  /** Each element repeated in place. */
+  repeatInterleave: shapes.repeatInterleave,
+  /** A copy, with its gradient. */
+  clone,
+  /** The same memory, as a constant without a gradient. */
+  detach,
+  /** [N, H, W, C f^2] to [N, H f, W f, C]: channels become pixels. */
+  pixelShuffle,
+  /** [N, H f, W f, C] to [N, H, W, C f^2]: pixels become channels. */
+  pixelUnshuffle,
+  /** The windows of images [N, H, W, C] as rows. */
+  unfold,
+  /** The lower triangle of each matrix; 0 elsewhere. */
+  tril,
+  /** The upper triangle of each matrix; 0 elsewhere. */
+  triu,
+  /** The matrix with this vector on its diagonal, or the diagonal of this matrix. */
+  diag,
+  /** A diagonal of each matrix. */
+  diagonal,
+  /** Matrices with each vector on a diagonal. */
+  diagEmbed,
+  /** The sum of a diagonal of each matrix. */
+  trace,
+  /** Zeros in the shape and dtype of this. */
+  zerosLike,
+  /** Ones in the shape and dtype of this. */
+  onesLike,
+  /** A value in the shape and dtype of this. */
+  fullLike,
+  /** Standard normal numbers in the shape and dtype of this. */
+  randnLike,
+  /** Uniform numbers in the shape and dtype of this. */
+  uniformLike,
+  /** A random class for each row of logits, as i32. */
+  categorical,
 };
 
 type Methods = typeof methods;

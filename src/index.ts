@@ -2,6 +2,7 @@
 // The public names of the engine. Importing this file loads no package and opens no device.
 
 export { type Checkpointed, checkpoint } from './autograd/checkpoint.ts';
+export { type CompiledFunction, type CompileOptions, compile } from './autograd/compile.ts';
 export { jvp, type LinearMap, linearize, type TensorFunction } from './autograd/forward.ts';
 export { type GradientOptions, gradients, type Pullback, vjp } from './autograd/gradients.ts';
 export { checkFinite, enableGrad, noGrad } from './autograd/mode.ts';
@@ -39,8 +40,56 @@ export {
   softplus,
   softsign,
 } from './kernels/activation.ts';
+export { type BatchNormOptions, batchNorm } from './kernels/batch_norm.ts';
 export { cast } from './kernels/cast.ts';
 export { attention } from './kernels/composed/attention.ts';
+export { bernoulli } from './kernels/composed/bernoulli.ts';
+export { categorical } from './kernels/composed/categorical.ts';
+export { clone, detach } from './kernels/composed/clone.ts';
+export {
+  type CustomGradientContext,
+  type CustomGradientOptions,
+  customGradient,
+} from './kernels/composed/custom_gradient.ts';
+export {
+  type DefinedOp,
+  defineOp,
+  type KernelArgument,
+  type LaunchSize,
+  type OpContext,
+  type OpDefinition,
+  type OpValues,
+} from './kernels/composed/custom_op.ts';
+export { type DiagonalOptions, diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
+export { einsum } from './kernels/composed/einsum.ts';
+export { type InstanceNormOptions, instanceNorm } from './kernels/composed/instance_norm.ts';
+export { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
+export { type MedianOptions, median } from './kernels/composed/median.ts';
+export { nonzero, where } from './kernels/composed/nonzero.ts';
+export { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+export { dot, outer, tensordot, vecdot } from './kernels/composed/products.ts';
+export { roll } from './kernels/composed/roll.ts';
+export {
+  type AxesOptions,
+  chunk,
+  type FlattenOptions,
+  flatten,
+  flip,
+  type MeshgridOptions,
+  meshgrid,
+  moveAxis,
+  repeatInterleave,
+  select,
+  squeeze,
+  stack,
+  swapAxes,
+  tile,
+  unflatten,
+  unsqueeze,
+} from './kernels/composed/shapes.ts';
+export { type Unique, unique } from './kernels/composed/unique.ts';
+export { std, type VarianceOptions, variance } from './kernels/composed/variance.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
 export {
   abs,
@@ -70,12 +119,14 @@ export {
   square,
   sub,
   tanh,
-  where,
 } from './kernels/elementwise.ts';
 export { type FirOptions, firDownsample, firResample, firUpsample } from './kernels/fir.ts';
+export { all, any, countNonzero, logSumExp, type NormOptions, norm } from './kernels/fold.ts';
 export { type GeluApproximation, type GeluOptions, geglu, gelu } from './kernels/gelu.ts';
 export { type GroupNormOptions, groupNorm } from './kernels/group_norm.ts';
+export { indexAdd, scatterAdd, scatterAlongAxis, take, takeAlongAxis } from './kernels/indexing.ts';
 export { bitwiseAnd, bitwiseNot, bitwiseOr, bitwiseXor, leftShift, rightShift } from './kernels/integer.ts';
+export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from './kernels/layer_norm.ts';
 export { isFinite, isInf, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from './kernels/logic.ts';
 export { mse } from './kernels/loss.ts';
 export {
@@ -109,6 +160,7 @@ export {
 } from './kernels/math.ts';
 export { type MatmulOptions, matmul } from './kernels/matmul.ts';
 export {
+  type Bounds,
   broadcastTo,
   concat,
   gather,
@@ -116,19 +168,49 @@ export {
   pad,
   permute,
   reshape,
+  type SliceOptions,
   slice,
   split,
   transpose,
 } from './kernels/movement.ts';
 export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
-export { type DrawOptions, dropout, randn, uniform } from './kernels/random.ts';
-export { type ArgmaxOptions, argmax, max, mean, type ReduceOptions, sum } from './kernels/reduce.ts';
+export {
+  type DrawOptions,
+  dropout,
+  type ExponentialOptions,
+  exponential,
+  type PermutationOptions,
+  permutation,
+  type RandomIntegerOptions,
+  type RandomOptions,
+  randint,
+  randn,
+  type TruncatedNormalOptions,
+  truncatedNormal,
+  uniform,
+} from './kernels/random.ts';
+export { type ArgmaxOptions, argmax, argmin, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
 export { resizeBilinear } from './kernels/resize.ts';
+export { cumprod, cumsum, linearRecurrence, prod, type ScanOptions } from './kernels/scan.ts';
 export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
+export {
+  argsort,
+  type BinCountOptions,
+  binCount,
+  type SearchSortedOptions,
+  type SortOptions,
+  searchSorted,
+  sort,
+  type TopKOptions,
+  topK,
+  type ValuesAndIndices,
+} from './kernels/sort.ts';
+export { tril, triu } from './kernels/triangle.ts';
+export { type UnfoldOptions, unfold } from './kernels/unfold.ts';
 export type { TensorOptions } from './tensor/allocate.ts';
 export * from './tensor/create.ts';
 export type { Dtype } from './tensor/dtype.ts';
 export { keep, openScope, type Scope, scope } from './tensor/scope.ts';
 export type { AxisOptions, Shape } from './tensor/shape.ts';
-export { type BackwardOptions, Tensor } from './tensor/tensor.ts';
+export { type BackwardOptions, type GradientHook, type HookHandle, Tensor } from './tensor/tensor.ts';

@@ -1,14 +1,17 @@
-/**
- * The table of op cases, used three ways: value and gradient against the float64 reference on every device
- * (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
- */
+// The table of op cases, used three ways: value and gradient against the float64 reference on every device
+// (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
 import type { Precision } from '../src/device/device.ts';
 import { activationCases } from './cases/activation.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { drawCases } from './cases/draws.ts';
+import { einsumCases } from './cases/einsum.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
 import { firCases } from './cases/fir.ts';
+import { foldCases } from './cases/fold.ts';
+import { indexingCases } from './cases/indexing.ts';
 import { integerCases } from './cases/integer.ts';
+import { layerNormCases } from './cases/layer_norm.ts';
 import { mathCases } from './cases/math.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
@@ -17,6 +20,9 @@ import { odeCases } from './cases/ode.ts';
 import { poolingCases } from './cases/pooling.ts';
 import { toleranceIn } from './cases/precision.ts';
 import { reduceCases } from './cases/reduce.ts';
+import { scanCases } from './cases/scan.ts';
+import { shapeCases } from './cases/shapes.ts';
+import { triangleCases } from './cases/triangles.ts';
 
 export const cases: readonly Case[] = [
   ...elementwiseCases,
@@ -24,12 +30,20 @@ export const cases: readonly Case[] = [
   ...integerCases,
   ...activationCases,
   ...reduceCases,
+  ...foldCases,
+  ...scanCases,
   ...matmulCases,
+  ...einsumCases,
   ...convCases,
   ...normCases,
+  ...layerNormCases,
   ...firCases,
   ...poolingCases,
   ...movementCases,
+  ...shapeCases,
+  ...triangleCases,
+  ...drawCases,
+  ...indexingCases,
   ...odeCases,
 ];
 

@@ -10,22 +10,22 @@ import { openDevice } from '../../src/device/open.ts';
 import { ValueError } from '../../src/errors.ts';
 import { builtFrom } from './about.ts';
 import { CUDNN, makeParts, type Part, partNames, usualParts } from './parts.ts';
-import { describePlan, planStep } from './plan.ts';
-import { type Item, Session } from './session.ts';
+import { type Item, ResultsFile } from './results_file.ts';
+import { describeStepPlan, planStep } from './step_plan.ts';
 import { assertSweepable, fastestTiles, sweepLines, sweptPasses, tuningText } from './sweep.ts';
 import { tableLines } from './table.ts';
 
 const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
-  --dry-run            says what would be done, and ends
-  --table              the table of docs/gpu.md: what the step's kernels have to do, and predicted times
-  --plan               the official training step at batch 128: kernels and memory, computed without a card
-  --only PART,...      of ${partNames.join(', ')}; default all but the last
-  --precision P,...    of ${precisions.join(', ')}; default all
-  --filter TEXT        only checks and timings whose name contains it
-  --minutes N          time after which nothing more is begun; default 10; run again to go on
-  --state FILE         what is done so far; default .gpu-state.json
-  --out FOLDER         where the results go; default bench/results
-  --tuning FILE        where the tiles go that a sweep found; default src/kernels/tuning/sm_90a_measured.json
+  --dry-run            print what would be done, and exit
+  --table              print the table of docs/gpu.md: the work of each kernel of a step, and predicted times
+  --plan               print kernels and memory of the official training step at batch 128, computed without a card
+  --only PART,...      some of ${partNames.join(', ')}; default: all but the last
+  --precision P,...    some of ${precisions.join(', ')}; default: all
+  --filter TEXT        only checks and timings whose name contains TEXT
+  --minutes N          start nothing more after this time; default: 10; run again to resume
+  --state FILE         results so far; default: .gpu-state.json
+  --out FOLDER         folder of the results; default: bench/results
+  --tuning FILE        file for the tiles that a sweep found; default: src/kernels/tuning/sm_90a_measured.json
 `;
 
 const PLANNED_BATCH = 128;
@@ -110,7 +110,7 @@ async function main(args: string[]): Promise<number> {
     console.log(`training step of the official CIFAR-10 network at batch ${PLANNED_BATCH} in ${precision}, one graph`);
     for (const [card, hopper] of [['any from sm_80 on', false] as const, ['sm_90a', true] as const]) {
       console.log(`\non a card of ${card}`);
-      for (const line of describePlan(planStep(PLANNED_BATCH, precision, { hopper }))) console.log(line);
+      for (const line of describeStepPlan(planStep(PLANNED_BATCH, precision, { hopper }))) console.log(line);
     }
     return 0;
   }
@@ -145,19 +145,19 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
     }
   }
   const built = builtFrom();
-  const session = new Session(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
+  const results = new ResultsFile(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
   let left = 0;
   for (const { name, items } of parts)
     for (const item of items) {
-      if (session.done(name, item.name)) continue;
-      if (session.secondsLeft < item.seconds) left++;
-      else report(await session.run(name, item.name, () => item.run(Math.max(item.seconds, session.secondsLeft))));
+      if (results.done(name, item.name)) continue;
+      if (results.secondsLeft < item.seconds) left++;
+      else report(await results.run(name, item.name, () => item.run(Math.max(item.seconds, results.secondsLeft))));
     }
-  const failed = session.items.filter(({ ok }) => !ok);
-  console.log(`\n${session.items.length - failed.length} items are well, ${failed.length} failed, ${left} are left`);
+  const failed = results.items.filter(({ ok }) => !ok);
+  console.log(`\n${results.items.length - failed.length} items passed, ${failed.length} failed, ${left} are left`);
   for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
   if (left > 0) {
-    console.log(`${minutes} minutes are over: run it again to go on`);
+    console.log(`${minutes} minutes are over: run it again to resume`);
     return 1;
   }
   mkdirSync(out, { recursive: true });
@@ -170,16 +170,16 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
     node: process.version,
     command: ['node dist/gpu/main.js', ...process.argv.slice(2)],
   };
-  writeFileSync(path, `${JSON.stringify({ ...about, items: session.items }, null, 1)}\n`);
+  writeFileSync(path, `${JSON.stringify({ ...about, items: results.items }, null, 1)}\n`);
   console.log(`results: ${path}`);
-  if (parts.some(({ name }) => name === 'sweep')) keepSweep(options.tuning, session, { card, created: date });
-  session.finish();
+  if (parts.some(({ name }) => name === 'sweep')) keepSweep(options.tuning, results, { card, created: date });
+  results.finish();
   return failed.length > 0 ? 1 : 0;
 }
 
 /** Writes the fastest tiles and prints them next to cuDNN's times. */
-function keepSweep(path: string, session: Session, origin: { card: string; created: string }): void {
-  const swept = session.items.filter(({ part, ok }) => part === 'sweep' && ok);
+function keepSweep(path: string, results: ResultsFile, origin: { card: string; created: string }): void {
+  const swept = results.items.filter(({ part, ok }) => part === 'sweep' && ok);
   const times = new Map(swept.map(({ name, values = {} }) => [name, values]));
   const cudnn = times.get(CUDNN) ?? {};
   const passes = sweptPasses();

@@ -6,7 +6,7 @@ import { DeviceError } from '../../src/errors.ts';
 import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 
 const emptyModule = cudaModule(new URL('./empty.cu', import.meta.url).href, { empty_kernel: '' });
 const ROUNDS = 20;
@@ -21,7 +21,7 @@ export function medianTime(device: Device, work: () => void, rounds = ROUNDS): n
 }
 
 /** GB/s, reads and writes together. */
-export function copyRate(device: Device, bytes: number): Outcome {
+export function copyRate(device: Device, bytes: number): ItemResult {
   const [from, to] = [device.allocate(bytes), device.allocate(bytes)];
   try {
     device.fill(from, bytes, 0);
@@ -37,7 +37,7 @@ export function copyRate(device: Device, bytes: number): Outcome {
 }
 
 /** Microseconds per empty kernel, launched one by one and within a graph. */
-export function launchGap(device: Device, launches = 1000): Outcome {
+export function launchGap(device: Device, launches = 1000): ItemResult {
   if (device.kind !== 'cuda') throw new DeviceError(`the device ${device.name} records nothing`);
   const kernels = device.load(emptyModule);
   const work = () => {
@@ -50,7 +50,7 @@ export function launchGap(device: Device, launches = 1000): Outcome {
 }
 
 /** A training step of the official CIFAR-10 network as the training loop runs it, on a batch of zeros. */
-export async function trainingRate(device: Device, batchSize: number, steps: number): Promise<Outcome> {
+export async function trainingRate(device: Device, batchSize: number, steps: number): Promise<ItemResult> {
   using network = new UNet({ ...ddpmppCifar10, seed: 0 }, new Initializer({ device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
   const velocity = networkVelocity(network);

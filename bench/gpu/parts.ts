@@ -5,7 +5,7 @@ import { type Check, loadChecks } from './checks.ts';
 import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
 import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 import { timedRows, timeShape } from './shapes.ts';
 import { sweepPass, sweptPasses } from './sweep.ts';
 
@@ -33,7 +33,7 @@ export interface Part {
     name: string;
     /** Seconds that it may need; it is not started with less time left. */
     seconds: number;
-    run(secondsLeft: number): Promise<Outcome> | Outcome;
+    run(secondsLeft: number): Promise<ItemResult> | ItemResult;
   }[];
 }
 
@@ -81,7 +81,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     { name: 'golden', what: "networks against the official code's numbers", items: checked(checks.goldenChecks) },
     {
       name: 'curve',
-      what: `${STEPS} training steps against the CPU's losses, each in a precision`,
+      what: `${STEPS} training steps in each precision against the CPU's losses`,
       items: wanted.map((precision) => ({
         name: `small CIFAR network in ${precision}`,
         seconds: 60,
@@ -142,7 +142,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     },
     {
       name: 'pytorch',
-      what: 'PyTorch beside it, where a Python with torch and CUDA is: ceilings, cuDNN by shape, the network three ways',
+      what: 'PyTorch for comparison, if a Python has torch with CUDA: ceilings, cuDNN by shape, the network three ways',
       items: scripts.map((name) => ({
         name,
         seconds: 60,
@@ -155,7 +155,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     },
     {
       name: 'sweep',
-      what: "each pass of that network's convolutions with every tile of sm_90a, and cuDNN's where PyTorch is",
+      what: "each pass of that network's convolutions with every tile of sm_90a, and with cuDNN if PyTorch is installed",
       items: [
         ...matching(sweptPasses()).map((pass) => ({
           name: pass.name,
@@ -176,7 +176,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
 }
 
 /** @throws Error naming the first window that exceeds the tolerance */
-function compareCurve(losses: readonly number[], { early, late }: { early: number; late: number }): Outcome {
+function compareCurve(losses: readonly number[], { early, late }: { early: number; late: number }): ItemResult {
   const expected = expectedCurve();
   let worst = 0;
   for (let from = 0; from < expected.length; from += WINDOW) {

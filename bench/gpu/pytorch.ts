@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { fromEnvironment, variables } from '../../src/device/environment.ts';
 import { ValueError } from '../../src/errors.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 
 export const scripts = ['ceilings', 'cudnn', 'baselines'] as const;
 
@@ -26,7 +26,7 @@ export function findTorch(): string | undefined {
  * the results so far are returned.
  * @throws Error with the end of its standard error
  */
-export function runScript(python: string, name: (typeof scripts)[number], seconds: number): Outcome {
+export function runScript(python: string, name: (typeof scripts)[number], seconds: number): ItemResult {
   const path = fileURLToPath(new URL(`./pytorch/${name}.py`, import.meta.url));
   const { signal, status, stdout, stderr } = spawnSync(python, [path, '--seconds', String(Math.floor(seconds))], {
     encoding: 'utf8',
@@ -39,6 +39,6 @@ export function runScript(python: string, name: (typeof scripts)[number], second
     .findLast((line) => line.startsWith('{'));
   if ((status !== 0 && signal === null) || last === undefined)
     throw new Error(`${name}.py ended with ${status ?? signal}: ${stderr.slice(-500)}`);
-  const { detail, values } = JSON.parse(last) as Required<Outcome>;
+  const { detail, values } = JSON.parse(last) as Required<ItemResult>;
   return { detail: signal ? `${detail}; stopped before its end` : detail, values };
 }

@@ -7,7 +7,7 @@ import { inputShape, outputShape, weightShape } from '../../src/kernels/conv/sha
 import { zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { medianTime } from './measure.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 import { type TableRow, tableRows } from './table.ts';
 
 const ROUNDS = 10;
@@ -19,7 +19,7 @@ export function timedRows(): Timed[] {
   return tableRows().filter((row): row is Timed => row.convolution !== undefined);
 }
 
-export function timeShape(device: Device, { convolution: { shape, pass }, flops }: Timed): Outcome {
+export function timeShape(device: Device, { convolution: { shape, pass }, flops }: Timed): ItemResult {
   const milliseconds = scope(() => {
     const [x, weight, dy] = [inputShape(shape), weightShape(shape), outputShape(shape)].map((dims) =>
       zeros(dims, { device, dtype: 'bf16' }),

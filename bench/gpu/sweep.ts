@@ -12,18 +12,18 @@ import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { medianTime } from './measure.ts';
-import type { Outcome } from './session.ts';
+import type { ItemResult } from './results_file.ts';
 import { hopperPasses, ofConvolution, type Pass } from './table.ts';
 
 export interface SweptPass {
-  /** As in the table of docs/gpu.md; of several weight gradients a number. */
+  /** The name in the table of docs/gpu.md; for several weight gradients in one launch, their count and a number. */
   name: string;
   pass: Pass;
-  /** One, or those of the weight gradients that are computed in one launch. */
+  /** The shape of the pass, or those of the weight gradients that one launch computes. */
   shapes: readonly ConvShape[];
 }
 
-/** All that the official CIFAR-10 network's training step has. */
+/** All passes in a training step of the official CIFAR-10 network. */
 export function sweptPasses(): SweptPass[] {
   return hopperPasses().map(({ pass, shapes }, i) => ({
     name: pass === 'weight' ? `${shapes.length} weight gradients together, ${i}` : ofConvolution(shapes[0], pass).name,
@@ -42,7 +42,11 @@ export function assertSweepable(device: Device): void {
  * Microseconds with each tile, by its name.
  * @param time milliseconds of what is enqueued
  */
-export function sweepPass(device: Device, { pass, shapes }: SweptPass, time: typeof medianTime = medianTime): Outcome {
+export function sweepPass(
+  device: Device,
+  { pass, shapes }: SweptPass,
+  time: typeof medianTime = medianTime,
+): ItemResult {
   const maps = device.tensorMaps;
   if (!maps) throw new DeviceError(`${device.description}: no tensor maps`);
   return scope(() => {

@@ -10,8 +10,8 @@ import { cutOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
 import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/conv/shape.ts';
 import { normTableOrder } from '../../src/kernels/group_norm.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
-import { planStep } from './plan.ts';
 import type { PlannedNode } from './planning_device.ts';
+import { planStep } from './step_plan.ts';
 
 export interface TableRow {
   /** What is computed; also the key of its measurement. */

@@ -1,4 +1,4 @@
-"""What the card can do at best through PyTorch: a large bf16 product, and copies from memory and from L2."""
+"""The best rates that PyTorch reaches on the card: a large bf16 product, and copies from memory and from L2."""
 
 import torch
 

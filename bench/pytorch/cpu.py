@@ -1,4 +1,4 @@
-"""PyTorch's side of bench/pytorch_cpu.ts: answers each line of JSON on standard input by one on standard output.
+"""PyTorch's side of bench/pytorch_cpu.ts: answers each line of JSON on standard input with one on standard output.
 
 A request has the key `do`, the name of a function of COMMANDS, and its arguments. A workload is opened under a name, run as
 often as asked, and closed; the other side (bench/pytorch_cpu/engine.mjs) does the same with the same words.
@@ -21,7 +21,7 @@ workloads = {}
 
 
 def build(config):
-    """The network of a configuration (configs/base.ts has the keys), as far as it is this network."""
+    """The network of a configuration with the keys of configs/base.ts; network.py supports only the values below."""
     model, data = config["model"], config["data"]
     known = {
         "embedding_type": "positional",
@@ -62,7 +62,7 @@ def train(config, batch, layout, autocast):
 
 
 def sample(config, batch, layout, autocast, steps):
-    """Euler steps; a call's time is one evaluation's."""
+    """Sampling by Euler steps; the time is that of one evaluation."""
     network = build(config).to(memory_format=LAYOUTS[layout]).eval()
     noise = images(config, batch, LAYOUTS[layout])
 
@@ -140,13 +140,13 @@ def layers(config):
 
 
 def evaluate(config, batch, input, output):
-    """Velocity and gradients from given weights, as engine.mjs has them, in its layouts: files of f32, one array after another."""
+    """Velocity and gradients from given weights, in the files and layouts of engine.mjs: concatenated f32 arrays."""
     network = build(config).eval()
     values = torch.frombuffer(bytearray(open(input, "rb").read()), dtype=torch.float32)
     at = 0
 
     def take(shape):
-        """A channels-last array as PyTorch lays it out."""
+        """Converts a channels-last array to PyTorch's layout."""
         nonlocal at
         order = [shape[0], *shape[2:], shape[1]] if len(shape) == 4 else list(shape)
         size = torch.Size(order).numel()

@@ -1,4 +1,4 @@
-"""cuDNN on the convolutions of the official CIFAR-10 network at batch 128 that cost most: bf16, channels last, three passes each."""
+"""Times cuDNN on the most expensive convolutions of the official CIFAR-10 network at batch 128: bf16, channels last, three passes."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 from measure import Report, arguments, seconds_of
 
-# Height and width, channels in and out, kernel: the largest by share of all operations.
+# Height and width, input and output channels, kernel: the convolutions with the largest share of all operations.
 SHAPES = [
     (16, 256, 256, 3),
     (32, 128, 128, 3),

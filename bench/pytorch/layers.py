@@ -1,4 +1,4 @@
-"""The layers of a network by shape, and single ones to time: convolution, group norm with SiLU, attention, linear."""
+"""Lists the layers of a network by shape and times single layers: convolution, group norm with SiLU, attention, linear."""
 
 import collections
 
@@ -10,7 +10,7 @@ from network import Attention, norm
 
 
 def layers_of(network, channels, size):
-    """Every distinct layer and how often it occurs, for images [N, channels, size, size]; nothing is computed."""
+    """Every distinct layer and how often it occurs, for images [N, channels, size, size]. Computes nothing."""
     counts = collections.Counter()
 
     def note(**layer):

@@ -18,7 +18,7 @@ def arguments():
 
 
 class Report:
-    """Prints all values so far after each, so that a script that is stopped has said what it knew."""
+    """Prints all values so far after each measurement, so that a stopped script has printed its results."""
 
     def __init__(self, options):
         name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
@@ -31,7 +31,7 @@ class Report:
 
 
 def seconds_of(work, device, rounds=10, warm=3):
-    """Median over several rounds, on the device's own clock where it has one."""
+    """Median over several rounds, by the device's own clock if it has one."""
     for _ in range(warm):
         work()
     samples = []

@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Network(nn.Module):
-    """Its parameters are made in the order of src/nn/unet.ts."""
+    """Creates its parameters in the order of src/nn/unet.ts."""
 
     def __init__(
         self, base=128, multipliers=(1, 2, 2, 2), blocks=4, attention=(16,), size=32, dropout=0.15, channels=3

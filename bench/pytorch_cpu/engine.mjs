@@ -1,21 +1,21 @@
-// Our side of bench/pytorch_cpu.ts: answers each line of JSON on standard input by one on standard output. The package as built,
-// in plain JavaScript: a loader that transforms modules as they are imported would slow the calls between them.
-// A request has the key `do`, the name of a command, and its arguments. bench/pytorch/cpu.py does the same with the same words.
+// Our side of bench/pytorch_cpu.ts: answers each line of JSON on standard input with one on standard output. It imports the
+// built package as plain JavaScript, because a loader that transforms modules would slow calls between them.
+// A request has the key `do`, the name of a command, and the command's arguments. bench/pytorch/cpu.py uses the same protocol.
 import { parseArgs } from 'node:util';
 import { findCompiler } from '../../dist/device/cc.js';
 import { openDevice } from '../../dist/index.js';
 import { evaluate } from './engine/evaluate.mjs';
-import { profiled } from './engine/profile.mjs';
+import { profileLaunches } from './engine/profile.mjs';
 import { answerLines } from './engine/requests.mjs';
 import { layer, optimizer, sampling, training } from './engine/workloads.mjs';
 
 const { values: flags } = parseArgs({ options: { threads: { type: 'string' } } });
 const kinds = { train: training, sample: sampling, layer, optimizer };
 
-/** A step is recorded in its first call. */
+/** The first call records a step; the second is the first that replays it. */
 const CALLS_UNTIL_REPLAYED = 2;
 
-/** By name: the device, how the workload is made, and what to call for the seconds of one run and at the end. */
+/** By name: the device, a function that creates the workload, and the workload's `time` and `dispose`. */
 const workloads = new Map();
 
 const deviceOf = (threads = Number(flags.threads)) => openDevice('cpu', threads ? { threads } : {});
@@ -38,7 +38,7 @@ await answerLines({
     return {};
   },
   run: async ({ name, calls }) => ({ seconds: await run(workloads.get(name), calls) }),
-  /** Seconds, and launches, of each kernel by name and shape in `calls` runs. */
+  /** The time and launches of each kernel in `calls` runs, by name and shape. */
   async profile({ name, calls }) {
     const { device, make, dispose } = workloads.get(name);
     dispose();
@@ -48,7 +48,7 @@ await answerLines({
       await run(workload, CALLS_UNTIL_REPLAYED);
       return workload;
     };
-    return profiled(device, prepare, (workload) => run(workload, calls));
+    return profileLaunches(device, prepare, (workload) => run(workload, calls));
   },
   close({ name }) {
     workloads.get(name).dispose();

@@ -1,7 +1,7 @@
 // Times the layers of the full network one by one, forward and backward, and counts their floating-point operations.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, OURS, torchSides } from './comparison.ts';
-import { type Ratio, ratioOf } from './statistics.ts';
+import { type Ratio, ratioOf } from './timing_statistics.ts';
 import type { TurnOptions } from './turns.ts';
 
 /** A layer's shape as bench/pytorch/layers.py reports it; `size` is the height and width of its images. */

@@ -7,8 +7,8 @@ import { OURS } from './comparison.ts';
 import { ABSENT, OTHER_NAMES } from './others.ts';
 import type { Profile, Results } from './run.ts';
 import { growthTable } from './scaling.ts';
-import { median, quantile, quartilesOf } from './statistics.ts';
 import { formatTable } from './table.ts';
+import { median, quantile, quartilesOf } from './timing_statistics.ts';
 
 /** How many kernels a profile's table shows; the file has all. */
 const SHOWN_KERNELS = 25;
@@ -132,7 +132,7 @@ function profileRows({ seconds, kernels }: Profile): string[][] {
 
 /**
  * Writes one line per row: ratios as plain numbers with their quartiles next to them, and the quartiles of the seconds of each side.
- * @throws Error where it cannot be written
+ * @throws Error if it cannot be written
  */
 export function writeResults(path: string, results: Results, command: string): void {
   const { ratios, steps, layers, others, scaling, profiles, threads, versions, allocator, peaks, same } = results;

@@ -8,11 +8,11 @@ import type { BenchOptions } from './flags.ts';
 import { type CountedLayer, type LayerRow, layerComparisons, layerRow, networkFlops } from './layers.ts';
 import { convolutionComparison, startOthers } from './others.ts';
 import { findPython } from './python.ts';
-import { type Difference, requireSameNetwork } from './same_network.ts';
+import { type NetworkDifference, requireSameNetwork } from './same_network.ts';
 import { type ScalingOptions, type ScalingRow, scalingComparisons, scalingRow } from './scaling.ts';
 import { fullSizes, type Sizes, smallSizes } from './sizes.ts';
-import type { Ratio } from './statistics.ts';
 import { smallTrain, stepComparisons, stepRatios } from './steps.ts';
+import type { Ratio } from './timing_statistics.ts';
 import { Worker } from './worker.ts';
 
 type Say = (text: string) => void;
@@ -31,7 +31,7 @@ export interface Results {
   allocator: Record<string, string>;
   /** Peaks by number of threads; the best of those measured before, between and after. */
   peaks: Record<number, Peaks>;
-  same: Difference;
+  same: NetworkDifference;
   ratios: Record<string, Pick<Ratio, 'ratio' | 'quartiles'> & Partial<Ratio>>;
   steps: { name: string; batch: number; flops: number; samples: Samples }[];
   layers: LayerRow[];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Config } from '../../src/run/config/index.ts';
 import type { Workers } from './comparison.ts';
 
-export interface Difference {
+export interface NetworkDifference {
   /** Parameter counts of our network and PyTorch's. */
   parameters: [number, number];
   /** RMS of the difference relative to the RMS of PyTorch's values. */
@@ -13,14 +13,14 @@ export interface Difference {
   gradients: number;
 }
 
-export async function networkDifference(config: Config, { engine, torch }: Workers): Promise<Difference> {
+export async function networkDifference(config: Config, { engine, torch }: Workers): Promise<NetworkDifference> {
   const batch = 2;
   const folder = mkdtempSync(join(tmpdir(), 'rectiflow-same-'));
   try {
     const [input, ours, theirs] = ['input', 'ours', 'theirs'].map((name) => join(folder, name));
     const ask = (side: typeof engine, output: string) =>
       side.ask<{ parameters: number }>('evaluate', { config, batch, input, output });
-    const parameters: Difference['parameters'] = [
+    const parameters: NetworkDifference['parameters'] = [
       (await ask(engine, ours)).parameters,
       (await ask(torch, theirs)).parameters,
     ];
@@ -41,7 +41,7 @@ export async function networkDifference(config: Config, { engine, torch }: Worke
 const ALLOWED = 1e-3;
 
 /** @throws Error saying where the networks differ */
-export async function requireSameNetwork(config: Config, workers: Workers): Promise<Difference> {
+export async function requireSameNetwork(config: Config, workers: Workers): Promise<NetworkDifference> {
   const found = await networkDifference(config, workers);
   const [ours, theirs] = found.parameters;
   if (ours !== theirs) throw new Error(`our network has ${ours} parameters, PyTorch's ${theirs}`);

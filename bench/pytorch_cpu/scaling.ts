@@ -1,7 +1,7 @@
 // Measures how the time of our training step grows with batch, channels, resolution and threads, one at a time.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, OURS } from './comparison.ts';
-import { median } from './statistics.ts';
+import { median } from './timing_statistics.ts';
 
 /** The settings of a training step. */
 interface Setting {

@@ -1,7 +1,7 @@
 // Whole steps: training and sampling with the official network and with small ones, and their ratios.
 import type { Config } from '../../src/run/config/index.ts';
 import { type Comparison, type Layout, OURS, torchSides } from './comparison.ts';
-import { meanRatio, type Ratio, ratioOf } from './statistics.ts';
+import { meanRatio, type Ratio, ratioOf } from './timing_statistics.ts';
 
 export interface StepComparison extends Comparison {
   /** The name of a ratio and a substring of the opponents' names. */

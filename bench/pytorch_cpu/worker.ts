@@ -64,7 +64,7 @@ export class Worker {
       this.waiting.shift();
       asker.resolve(answer as Record<string, unknown>);
     } else {
-      this.fail(`said "${line.slice(0, 200)}", which is no answer`);
+      this.fail(`printed "${line.slice(0, 200)}", which is not an answer`);
       this.child.kill();
     }
   }

@@ -14,6 +14,7 @@ import {
   ScaledGradient,
 } from './gradient_parts.ts';
 import type { Edge, GraphNode } from './graph.ts';
+import { HookedLeaves, runHooks } from './hooks.ts';
 import { accumulateInLeaves, type LeafSink } from './leaves.ts';
 import { activeLevels, isChecking, noGrad } from './mode.ts';
 import { PendingGradients, prepareGradient, referenceTo, takeTensor } from './pending.ts';
@@ -42,11 +43,12 @@ export function runBackward(
  * Propagates gradients from several outputs down to the leaves, running the rule of each node once. What a node saved
  * is freed as soon as its rule has run, except for what a deferred gradient of a leaf still reads.
  */
-export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink: LeafSink): void {
+export function propagate(seeds: readonly Seed[], options: BackwardOptions, leaves: LeafSink): void {
   if (activeLevels().length > 0)
     throw new NotDifferentiableError(
       '[backward] expected no jvp() around it: its gradients would have no tangents. Take gradients of the result of jvp() instead',
     );
+  const sink = new HookedLeaves(leaves);
   const pending = new PendingGradients();
   try {
     noGrad(() => {
@@ -56,6 +58,11 @@ export function propagate(seeds: readonly Seed[], options: BackwardOptions, sink
       for (const node of order) {
         const gradients = pending.gradientsOf(node);
         if (!gradients) continue;
+        for (const [output, hooks] of node.hooks) {
+          const gradient = gradients[output];
+          if (gradient && hooks.size > 0)
+            gradients[output] = pending.replace(node, output, runHooks(hooks, referenceTo(gradient)));
+        }
         gradients.forEach((gradient, output) => {
           const watched = gradient && sink.watched?.(node, output);
           if (watched) sink.take(watched, referenceTo(gradient));

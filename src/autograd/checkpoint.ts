@@ -147,7 +147,7 @@ const recompute: BackwardRule<Attributes> = ({ grads, saved, needs, attributes }
   }
   // A leaf that the first run did not use is passed on to deliver(), which throws.
   const wants = (leaf: Tensor) => needs[uses.findIndex(isUseOf(leaf))] ?? true;
-  propagate(seeds, {}, { wants, take: deliver });
+  propagate(seeds, {}, { wants, take: deliver, ignoresHooks: true });
   return results;
 };
 

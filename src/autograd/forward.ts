@@ -63,8 +63,9 @@ class TangentLevel implements ForwardLevel {
   push(step: ForwardStep): void {
     const tangents = step.parents.map((parent) => this.tangentOf(parent));
     if (tangents.every((tangent) => tangent === null)) return;
-    const tangent = tangentOfStep(step, step, tangents);
-    if (tangent) this.attach(step.outputs[0], tangent);
+    tangentsOfStep(step, step, tangents).forEach((tangent, i) => {
+      if (tangent) this.attach(step.outputs[i], tangent);
+    });
   }
 
   end(): void {
@@ -78,28 +79,32 @@ class TangentLevel implements ForwardLevel {
 }
 
 /**
- * The tangent of the output of a step, which the caller owns; undefined for an output of whole numbers or booleans.
+ * The tangents of the outputs of a step, which the caller owns; null for one that is constant, such as whole numbers.
  * @param tensors the step's own tensors, or copies of their handles
  */
-function tangentOfStep(
+function tangentsOfStep(
   { name, tangent: rule, attributes }: ForwardStep,
   { parents, outputs, saved }: Pick<ForwardStep, 'parents' | 'outputs' | 'saved'>,
   tangents: readonly (Tensor | null)[],
-): Tensor | undefined {
-  const [output] = outputs;
-  if (!isFloating(output.dtype)) return undefined;
+): (Tensor | null)[] {
+  if (!outputs.some(({ dtype }) => isFloating(dtype))) return outputs.map(() => null);
   if (typeof rule === 'string') throw new NotDifferentiableError(rule);
-  const context: TangentContext<unknown> = { parents, tangents, output, saved, attributes };
+  const context: TangentContext<unknown> = { parents, tangents, output: outputs[0], outputs, saved, attributes };
   return scratch(() => {
     const inner = activeScope();
-    const result = rule(context);
-    requireTensor(name, result, 'a tangent rule that returns a tensor');
-    const dtype = gradientDtype(output);
-    if (!sameShape(result.shape, output.shape) || result.dtype !== dtype)
-      throw new ShapeError(name, `a tangent ${dtype} ${formatShape(output.shape)} of its rule`, result.describe());
-    const tangent = result.owner === inner ? result : arithmetic().identity(result);
-    tangent.owner = undefined;
-    return tangent;
+    const results = rule(context);
+    const list: readonly (Tensor | null)[] = Array.isArray(results) ? results : [results as Tensor];
+    return outputs.map((output, i) => {
+      const result = list[i] ?? null;
+      if (result === null) return null;
+      requireTensor(name, result, 'a tangent rule that returns tensors');
+      const dtype = gradientDtype(output);
+      if (!sameShape(result.shape, output.shape) || result.dtype !== dtype)
+        throw new ShapeError(name, `a tangent ${dtype} ${formatShape(output.shape)} of its rule`, result.describe());
+      const tangent = result.owner === inner ? result : arithmetic().identity(result);
+      tangent.owner = undefined;
+      return tangent;
+    });
   });
 }
 
@@ -166,7 +171,8 @@ interface TapeEntry {
   tensors: Pick<ForwardStep, 'parents' | 'outputs' | 'saved'>;
   /** The place of the tangent of each parent; -1 for a constant one. */
   from: readonly number[];
-  to: number;
+  /** The place of the tangent of each output. */
+  to: readonly number[];
 }
 
 /** A running linearize(): it notes the ops whose results depend on the primals. */
@@ -188,8 +194,7 @@ class TapeLevel implements ForwardLevel {
 
   push(step: ForwardStep): void {
     const from = step.parents.map((parent) => this.placeOf(parent));
-    const [output] = step.outputs;
-    if (from.every((at) => at < 0) || !isFloating(output.dtype)) return;
+    if (from.every((at) => at < 0) || !step.outputs.some(({ dtype }) => isFloating(dtype))) return;
     if (typeof step.tangent === 'string') throw new NotDifferentiableError(step.tangent);
     const own = <T extends Tensor | undefined>(t: T) => {
       const handle = t && alias(t);
@@ -197,12 +202,8 @@ class TapeLevel implements ForwardLevel {
       return handle as T;
     };
     const tensors = { parents: step.parents.map(own), outputs: step.outputs.map(own), saved: step.saved.map(own) };
-    this.entries.push({
-      step: { ...step, parents: [], outputs: [], saved: [] },
-      tensors,
-      from,
-      to: this.place(output),
-    });
+    const to = step.outputs.map((output) => this.place(output));
+    this.entries.push({ step: { ...step, parents: [], outputs: [], saved: [] }, tensors, from, to });
   }
 
   dispose(): void {
@@ -216,6 +217,7 @@ class TapeLevel implements ForwardLevel {
 export interface LinearMap<Output> extends Disposable {
   /** @returns the derivative along `tangents`, in the structure of the function's output */
   (...tangents: Tensor[]): Output;
+  /** Frees what it holds. */
   dispose(): void;
 }
 
@@ -273,24 +275,24 @@ export function linearize<Output extends Tensor | Tensor[]>(
     if (disposed) throw new ArgumentError('linearize', 'a linear map that is not disposed', 'a disposed one');
     checkTangents('linearize', own, tangents);
     const made = scope(() => {
-      const values: Tensor[] = [];
+      const values: (Tensor | null)[] = [];
       given.forEach((at, i) => {
         values[at] = tangents[i];
       });
       for (const { step, tensors, from, to } of level.entries) {
-        const tangent = tangentOfStep(
-          step,
-          tensors,
-          from.map((at) => (at < 0 ? null : values[at])),
-        ) as Tensor;
-        activeScope()?.adopt(tangent);
-        values[to] = tangent;
+        const known = from.map((at) => values[at] ?? null);
+        if (known.every((tangent) => tangent === null)) continue;
+        tangentsOfStep(step, tensors, known).forEach((tangent, i) => {
+          if (tangent) activeScope()?.adopt(tangent);
+          values[to[i]] = tangent;
+        });
       }
-      return results.map(({ at, like }) =>
-        at < 0
-          ? zeros(like.shape, { device: like.device, dtype: gradientDtype(like) })
-          : arithmetic().identity(values[at]),
-      );
+      return results.map(({ at, like }) => {
+        const tangent = values[at];
+        return tangent
+          ? arithmetic().identity(tangent)
+          : zeros(like.shape, { device: like.device, dtype: gradientDtype(like) });
+      });
     });
     return (single ? made[0] : made) as Output;
   };

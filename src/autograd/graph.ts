@@ -2,7 +2,7 @@
 // Nodes are reference-counted: a tensor holds the node that made it, a node holds its parents' nodes. The last release
 // frees the saved tensors, so a graph that is never run backward is freed when its scope closes.
 import { NotDifferentiableError } from '../errors.ts';
-import type { BackwardOptions, GradientSource, Tensor } from '../tensor/tensor.ts';
+import type { BackwardOptions, GradientHook, GradientSource, Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { runBackward } from './backward.ts';
 import type { RuleResult, ScaledGradient } from './gradient_parts.ts';
@@ -42,6 +42,7 @@ export class GraphNode implements GradientSource {
   readonly attributes: unknown;
   /** Whether the rule applies the factors of its gradients itself. */
   readonly takesScaled: boolean;
+  readonly hooks = new Map<number, Set<GradientHook>>();
   private savedTensors: Tensor[] | undefined;
   /** How often the memory of each had been written when it was saved. */
   private readonly writes: readonly number[];

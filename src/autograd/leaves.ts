@@ -7,6 +7,8 @@ import { isChecking } from './mode.ts';
 import { copyOf } from './pending.ts';
 
 export interface LeafSink {
+  /** Whether hooks of leaves do not run, because another pass takes the gradients on. */
+  readonly ignoresHooks?: boolean;
   wants(leaf: Tensor): boolean;
   /** Called before the gradient of a leaf is computed. @throws UseAfterFreeError where it could not be taken */
   assertReady?(leaf: Tensor): void;

@@ -23,15 +23,20 @@ export interface ForwardStep {
   readonly saved: readonly Tensor[];
   readonly attributes: unknown;
   /** The tangent rule of the op, or the message that says why it has none. */
-  readonly tangent: ((context: TangentContext<unknown>) => Tensor) | string;
+  readonly tangent: ((context: TangentContext<unknown>) => Tangent) | string;
 }
+
+/** The tangent of the first output, or of each output; null for one that is constant. */
+export type Tangent = Tensor | readonly (Tensor | null)[];
 
 export interface TangentContext<Attributes> {
   /** The operands, in the order in which the op was applied to them; an absent one is undefined. */
   parents: readonly (Tensor | undefined)[];
   /** The tangent of each operand, in its shape; null for a constant one. At least one is not null. */
   tangents: readonly (Tensor | null)[];
+  /** The first output. */
   output: Tensor;
+  outputs: readonly Tensor[];
   /** The tensors given to apply() as `saved`, in order. */
   saved: readonly Tensor[];
   attributes: Attributes;

@@ -39,6 +39,15 @@ export class PendingGradients {
     });
   }
 
+  /** Replaces the gradient of an output of `node`. Takes over ownership of `tensor`. */
+  replace(node: GraphNode, output: number, tensor: Tensor): ScaledGradient {
+    const arrived = this.parts.get(node) as GradientPart[][];
+    for (const part of arrived[output]) part.dispose();
+    const replaced = new ScaledGradient(tensor);
+    arrived[output] = [replaced];
+    return replaced;
+  }
+
   /**
    * What parent i of a node has received from other nodes, for a rule that adds it to its own result: at most two
    * parts. None for a leaf, and for a parent that is listed twice.

@@ -1,9 +1,9 @@
-// Command lines by description: each command says what options it takes, help and parsing follow from that. The grammar
-// is the official one (absl flags over an ml_collections configuration):
+// Parsing and help of command lines, both derived from the options that each command declares. The grammar is the
+// official one (absl flags over an ml_collections configuration):
 //   --name value, --name=value, one dash as well as two; --config.a.b value for a key of the configuration;
 //   a boolean key alone, or before true or false; --noconfig.a.b; the mode as a word or as --mode, anywhere.
-// An option that takes a value takes the next word unless that is an option, so that `--config.optim.grad_clip -1` means
-// what it means there; util.parseArgs would read -1 as two short flags.
+// An option that takes a value takes the next word unless that is an option, so that `--config.optim.grad_clip -1` sets
+// -1, as it does there; util.parseArgs would read -1 as two short flags.
 import { isWhole } from '../arguments.ts';
 import { nearestName, UsageError } from '../errors.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
@@ -26,7 +26,7 @@ export interface Command {
   /** Names of the positional arguments, in order, as --help shows them. Default: none. */
   operands?: readonly string[];
   /**
-   * Which `--config.a.b value` are accepted: none, all, or a list of the keys that the command reads, where 'model.'
+   * The overrides `--config.a.b value` that are accepted: none, all, or a list of the keys that the command reads, where 'model.'
    * stands for every key below model. Other keys are an error. Commands that save the configuration with their output
    * accept all.
    */

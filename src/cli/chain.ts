@@ -1,4 +1,4 @@
-// The commands `chain` and `estimate`: from data to a generator of few steps, and what that will take.
+// The commands `chain`, which trains a few-step generator from data, and `estimate`, which predicts what that takes.
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { estimateChain, type StageEstimate } from '../run/chain/estimate.ts';

@@ -3,7 +3,7 @@ import { UsageError } from '../errors.ts';
 import type { Task } from '../run/config/requirements.ts';
 import type { Config } from '../run/config/schema.ts';
 import { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from '../run/eval/index.ts';
-import type { Scores } from '../run/eval/scores.ts';
+import type { Scores } from '../run/eval/score_features.ts';
 import { watchSnapshots } from '../run/eval/watch.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';

@@ -9,8 +9,8 @@ import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { isOurs } from '../run/checkpoints/open.ts';
 import type { TrainingStep } from '../run/checkpoints/training_step.ts';
 import { loadConfig, resolveConfig } from '../run/config/index.ts';
-import { inertBeside } from '../run/config/inert.ts';
-import { inertNotice } from '../run/config/official_flags.ts';
+import { describeInertKeys } from '../run/config/inert.ts';
+import { describeInert } from '../run/config/official_flags.ts';
 import { applyOverrides } from '../run/config/overrides.ts';
 import { missingKeys, type Task } from '../run/config/requirements.ts';
 import type { Config } from '../run/config/schema.ts';
@@ -96,10 +96,10 @@ export async function configOf(parsed: Parsed, used: readonly string[] = []): Pr
 export function withOverrides(parsed: Parsed, config: Config, used: readonly string[] = []): Config {
   const merged = applyOverrides(config, parsed.overrides);
   const keys = parsed.overrides.map(({ path }) => path.join('.'));
-  const inert = inertNotice(keys);
+  const inert = describeInert(keys);
   if (inert) note(inert);
   const others = [...new Set(keys)].filter((key) => !used.includes(key));
-  for (const text of inertBeside(merged, others)) note(text);
+  for (const text of describeInertKeys(merged, others)) note(text);
   return merged;
 }
 

@@ -1,5 +1,5 @@
 // The command `stats`: computes the features of a data set's images that scores compare samples with.
-import { openFeatures } from '../run/eval/features.ts';
+import { openFeatures } from '../run/eval/feature_network.ts';
 import { buildStatistics, statisticsPath } from '../run/eval/reference_statistics.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';

@@ -1,4 +1,5 @@
-// What each command does, in one line: for the list of `rectiflow --help`, which loads no command, and for the help of the command.
+// A summary of each command in one line, for the list of `rectiflow --help`, which loads no command, and for the help of
+// the command.
 export const summaries = {
   quickstart: 'run a whole chain on handwritten digits, in minutes',
   chain: 'train a few-step generator from data, in one resumable run',

@@ -12,6 +12,7 @@
 //
 // All numbers are little-endian, like every machine that this package supports. Source: mdb.c of LMDB 0.9.24 (MDB_meta,
 // MDB_page, MDB_node).
+import { isWhole } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { type ReadableFile, readRange } from '../io/file.ts';
 
@@ -171,7 +172,7 @@ class Walk {
     // A branch has at least two children, and all leaves have the same depth.
     if (u64(view, 0) !== page || type !== (level === depth ? LEAF : BRANCH) || lower > pageSize)
       throw fail('has a wrong header');
-    if (!Number.isInteger(count) || count < (type === BRANCH ? 2 : 1)) throw fail(`has ${count} nodes`);
+    if (!isWhole(count, type === BRANCH ? 2 : 1)) throw fail(`has ${count} nodes`);
     for (let i = 0; i < count; i++) {
       const node = view.getUint16(PAGE_HEADER + 2 * i, true);
       if (node < lower || node + NODE_HEADER > pageSize) throw fail(`has node ${i} out of bounds`);

@@ -21,10 +21,10 @@ import { describeLack, Listing } from './listing.ts';
 const MAX_BYTES = 2 ** 30;
 const UNSIGNED_BYTE = 8;
 
-/** Places below the given folder: torchvision's layout, and its rest if the given folder is one of torchvision's. */
+/** Folders below the given one that are searched: in torchvision's layout, it may be the outer folder or an inner one. */
 const folders = ['', 'MNIST/raw', 'raw', 'MNIST'];
 /** Data sets with files of the same names, next to MNIST in torchvision's folder. */
-const likeIt = ['FashionMNIST/raw', 'KMNIST/raw'];
+const similarSets = ['FashionMNIST/raw', 'KMNIST/raw'];
 
 /**
  * Loads MNIST.
@@ -47,7 +47,7 @@ export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...ex
     return setOf(part, images, await readIdx(labelPath, 1));
   }
   const others: string[] = [];
-  for (const name of likeIt) {
+  for (const name of similarSets) {
     const place = await root?.folder(name);
     if (place && (await find(place, imageNames)) !== undefined) others.push(place.path);
   }

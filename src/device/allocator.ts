@@ -1,6 +1,7 @@
 // A caching allocator. It takes memory from the system in reservations and keeps freed blocks in free lists by size class, so that
 // every training step after the first takes nothing from the system. Size classes are eighths of a power of two (rounding loses at
 // most 12.5 %); blocks are aligned to 64 bytes. Reservations are kept; unused ones are returned only when the system runs out.
+import { isWhole } from '../arguments.ts';
 import { DeviceError, OutOfMemoryError, RecordingError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
 
@@ -65,7 +66,7 @@ export class CachingAllocator {
   }
 
   allocate(bytes: number): number {
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
+    if (!isWhole(bytes)) throw new DeviceError(`cannot allocate ${bytes} bytes`);
     const size = sizeClass(bytes);
     const pool = this.open?.pool;
     let block = pool?.freeBlocks.get(size)?.pop();

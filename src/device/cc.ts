@@ -28,7 +28,8 @@ const known = new Map<string, Compiler | string>();
 /** @throws CompileError saying what was tried and what to install, or that CC cannot be run */
 export function findCompiler(): Compiler {
   const result = lookForCompiler();
-  if ('tried' in result) throw new CompileError(`${describeMissingCompiler(result.tried)}. The device wasm needs none`);
+  if ('tried' in result)
+    throw new CompileError(`${describeMissingCompiler(result.tried)}. The device wasm does not need one`);
   return result;
 }
 
@@ -86,7 +87,7 @@ function versionCall([command, ...leading]: Words): [string, string[], number] {
 function answerOf([command, ...leading]: Words, { status, signal, stdout, error, late }: Outcome): Compiler | string {
   const words = [command, ...leading].join('\0');
   if (late) {
-    const reason = `it did not tell its version within ${seconds(compilerLimits.version)}`;
+    const reason = `it did not print its version within ${seconds(compilerLimits.version)}`;
     known.set(words, reason);
     return reason;
   }

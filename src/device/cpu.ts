@@ -24,19 +24,19 @@ const runtimeModule = {
 } satisfies KernelModule;
 
 interface CpuOptions {
-  /** Threads that kernels use, the calling one included; default: what the system grants. */
+  /** The number of threads, including the calling one; default: all that the system allows. */
   threads?: number;
   /** Default false: see Device. */
   exact?: boolean;
-  /** Instruction set of the kernels, by the compiler's name: `x86-64-v3`; default RECTIFLOW_MARCH, or the processor's own. */
+  /** The instruction set by the compiler's name, such as `x86-64-v3`; default: RECTIFLOW_MARCH, or the processor's own. */
   march?: string;
 }
 
-/** The pool width set last in this thread. */
+/** The number of threads that this thread last set for its kernels. */
 let activeThreads = 0;
 
 function compilerFor(march: string | undefined): CpuCompiler {
-  // Asked first: without it nothing need be compiled.
+  // Checked first, because nothing needs to be compiled without it.
   ffiVersion();
   return new CpuCompiler(march);
 }
@@ -75,7 +75,7 @@ export class CpuDevice extends HostDevice {
     this.downloadFrom = library.bindKinds<number | HostArray>('runtime_download', ['array', 'ptr', 'f64'], 'void');
   }
 
-  /** As the constructor; the event loop continues while kernels are compiled. */
+  /** Same as the constructor, without blocking the event loop while kernels are compiled. */
   static async open(options: CpuOptions = {}): Promise<CpuDevice> {
     const compiler = compilerFor(options.march);
     await compiler.prepare([runtimeModule]);
@@ -101,13 +101,13 @@ export class CpuDevice extends HostDevice {
     this.runtime.runtime_bind_pool(library.address('pool_bind'));
     return Object.fromEntries(
       Object.entries<string>(module.kernels).map(([name, signature]) => {
-        return [name, this.launcher(name, signature, this.withWidth(library.bind(name, signature)))];
+        return [name, this.launcher(name, signature, this.withThreads(library.bind(name, signature)))];
       }),
     );
   }
 
-  /** The pool's width belongs to the thread that calls, not to the device: set it when another device used it last. */
-  private withWidth(kernel: Launch): Launch {
+  /** Sets the number of threads before a call if another device of this thread has set it in the meantime. */
+  private withThreads(kernel: Launch): Launch {
     const { runtime, workers } = this;
     return (...values) => {
       if (activeThreads !== workers) {

@@ -57,6 +57,9 @@ export interface TensorMaps {
   together(maps: readonly number[]): number;
 }
 
+/** Names of devices. Groups: the kind, unless it is cuda; the number of the card. */
+export const deviceNames = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/;
+
 export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';
   /** The name given to openDevice: 'cpu', 'cuda:1'. */
@@ -72,6 +75,11 @@ export interface Device {
   readonly exact: boolean;
   /** A short description for people. */
   readonly description: string;
+  /**
+   * Bytes of a CUDA device's memory. Absent on other devices, whose tensors are in the machine's memory.
+   * @internal
+   */
+  readonly totalMemory?: number;
   /**
    * The maximum number of workers that run tasks of a kernel at once; per-worker scratch memory is sized by it.
    * @internal

@@ -3,12 +3,14 @@
 import { statSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { resolve } from 'node:path';
+import { isWhole } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
 
 /** The maximum number of threads of one device. */
 export const MOST_THREADS = 256;
 
 interface Variable<T> {
+  /** The text of the table in docs/library.md. */
   meaning: string;
   /** Completes "NAME must be ...". */
   expected: string;
@@ -35,19 +37,19 @@ const cacheFolder = folder('folder of compiled kernels, or off; default: ~/.cach
 
 export const variables = {
   RECTIFLOW_THREADS: {
-    meaning: 'threads of the devices cpu and wasm; default: all that the system grants',
+    meaning: 'threads of the devices cpu and wasm; default: all that the system allows',
     expected: `a whole number from 1 to ${MOST_THREADS}`,
     read: (text: string) => whole(Number(text), 1, MOST_THREADS),
   },
   RECTIFLOW_MARCH: {
-    meaning: 'instruction set of the kernels of the device cpu, by the name that the C compiler knows; default native',
+    meaning: "instruction set of the device cpu's kernels, by the C compiler's name for it; default native",
     expected: 'the name of an instruction set, such as x86-64-v3',
     read: (text: string) => (/^[\w.+-]+$/.test(text) ? text : undefined),
   },
   RECTIFLOW_TUNING: {
     meaning:
-      'file of `rectiflow tune`: which convolution algorithm is faster where, in place of the table of the package; ' +
-      'commands read it, a program calls `useNamedTuning`',
+      'a file written by `rectiflow tune` (which convolution algorithm is faster for which shape), used in place of the built-in table; ' +
+      'commands read it, a program calls `useTuningFile`',
     expected: 'a file of `rectiflow tune`',
     read: (text: string) => (kindOf(text) === 'file' ? text : undefined),
   },
@@ -56,34 +58,39 @@ export const variables = {
     expected: 'a folder, or off',
     read: (text: string) => (text === 'off' ? text : cacheFolder.read(text)),
   },
-  RECTIFLOW_DATA: folder('folder of downloads and of statistics of data sets; default: ~/.cache/rectiflow/data'),
+  RECTIFLOW_DATA: folder('folder of downloads and of data set statistics; default: ~/.cache/rectiflow/data'),
   RECTIFLOW_DEBUG: oneOf(
-    'what is told on standard error: 0 nothing, 1 devices, cache and leaks, 2 also each kernel with its time, 3 also sources',
+    'what is printed on standard error: 0 nothing, 1 devices, cache and leaks, 2 also each kernel with its time, 3 also sources',
     '0, 1, 2 or 3',
     { 0: 0, 1: 1, 2: 2, 3: 3 },
   ),
-  RECTIFLOW_CUDA_CACHING: oneOf('whether the device cuda keeps memory that was freed, 1 or 0; default 1', '0 or 1', {
+  RECTIFLOW_CUDA_CACHING: oneOf('whether the device cuda keeps freed memory for reuse, 1 or 0; default 1', '0 or 1', {
     0: false,
     1: true,
   }),
-  RECTIFLOW_TORCH_PYTHON: anyText('the Python of comparisons with PyTorch; default python3', 'a Python that runs'),
+  RECTIFLOW_TORCH_PYTHON: anyText('the Python for comparisons with PyTorch; default python3', 'a Python that runs'),
   CC: {
-    meaning: 'the C compiler, with arguments if need be, such as ccache gcc; default: the first of cc, gcc, clang',
+    meaning: 'the C compiler, optionally with arguments, such as ccache gcc; default: the first of cc, gcc, clang',
     expected: 'a command, its words separated by blanks',
     read: commandWords,
   },
+  CLANG: anyText('the clang that compiles kernels given as text for the device wasm; default clang', 'a command'),
+  WASM_LD: anyText('the linker of WebAssembly that belongs to it; default wasm-ld', 'a command'),
   LIBCUDA_PATH: anyText('file of libcuda, the NVIDIA driver', 'a library'),
   LIBNVRTC_PATH: anyText('file of libnvrtc', 'a library'),
   LIBLAPACK_PATH: anyText('file of LAPACK', 'a library'),
   // The variables below are shared with other programs and only add places to look; missing folders are skipped.
   CUDA_HOME: anyText('a CUDA toolkit in which libnvrtc is looked for', 'a folder'),
   CUDA_PATH: anyText('as CUDA_HOME', 'a folder'),
-  CUDA_VISIBLE_DEVICES: anyText('read by the NVIDIA driver; quoted where a card does not exist', 'numbers of cards'),
+  CUDA_VISIBLE_DEVICES: anyText(
+    'read by the NVIDIA driver; quoted in the error for a card that does not exist',
+    'numbers of cards',
+  ),
   VIRTUAL_ENV: anyText('a Python environment in which libnvrtc is looked for', 'a folder'),
   CONDA_PREFIX: anyText('as VIRTUAL_ENV', 'a folder'),
-  XDG_CACHE_HOME: anyText('the folder of caches, where it is absolute; default ~/.cache', 'an absolute folder'),
+  XDG_CACHE_HOME: anyText('the folder of caches, if it is an absolute path; default ~/.cache', 'an absolute folder'),
   XDG_RUNTIME_DIR: anyText(
-    'where kernels are compiled if neither the cache nor the temporary folder serves',
+    'where kernels are compiled if neither the cache nor the temporary folder can be used',
     'a folder',
   ),
 } satisfies Record<string, Variable<unknown>>;
@@ -144,11 +151,10 @@ export function surveyEnvironment(): EnvironmentSurvey {
 }
 
 function whole(value: number, least: number, most: number): number | undefined {
-  return Number.isInteger(value) && value >= least && value <= most ? value : undefined;
+  return isWhole(value, least, most) ? value : undefined;
 }
 
-/** What a path names; undefined if nothing is there. */
-/** What a path names; 'nowhere' for a path that cannot exist: below a file, in a loop of links, or too long. */
+/** What a path names: undefined for nothing, 'nowhere' for a path that cannot exist: below a file, in a loop of links, or too long. */
 function kindOf(path: string): 'file' | 'folder' | 'nowhere' | undefined {
   try {
     const info = statSync(path, { throwIfNoEntry: false });

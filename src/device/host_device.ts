@@ -1,4 +1,4 @@
-// What the devices of the host share: kernels run in the calling thread, and have returned when their work is done.
+// The common part of the CPU and WebAssembly devices: kernels run in the calling thread, so a launch returns when its work is done.
 import { DeviceError } from '../errors.ts';
 import type { CachingAllocator } from './allocator.ts';
 import { debugLevel, traceLaunch } from './debug.ts';
@@ -45,20 +45,20 @@ export abstract class HostDevice implements Device {
     this.exact = exact;
     this.allocator = allocator;
     this.recorder = new LaunchRecorder(allocator);
-    // Tables are made at once and for good, also while work is recorded.
+    // Tables are uploaded immediately and kept, even while work is recorded.
     this.tables = new Tables({
       allocate: (bytes) => allocator.allocate(bytes),
       upload: (address, source) => this.write(address, source),
     });
   }
 
-  /** Copies from the host's memory to the device's. */
+  /** Copies from host memory to device memory. */
   protected abstract write(address: number, source: HostArray): void;
 
-  /** Copies from the device's memory to the host's. */
+  /** Copies from device memory to host memory. */
   protected abstract read(address: number, target: HostArray): void;
 
-  /** The launchers of a module of kernels in C. */
+  /** The launchers of a C module's kernels. */
   protected abstract bind(module: KernelModule): Launchers;
 
   abstract prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void>;
@@ -101,7 +101,7 @@ export abstract class HostDevice implements Device {
     const known = this.loaded.get(module);
     if (known) return known;
     if (module.language !== 'c')
-      throw new DeviceError(`${module.name}.cu holds kernels of CUDA, not of the device ${this.name}`);
+      throw new DeviceError(`${module.name}.cu holds CUDA kernels, which the device ${this.name} cannot run`);
     const launchers = this.bind(module);
     this.loaded.set(module, launchers);
     return launchers;
@@ -112,7 +112,7 @@ export abstract class HostDevice implements Device {
   }
 
   async synchronize(): Promise<void> {
-    // When a launch has returned, its work is done.
+    // A launch returns when its work is done.
   }
 
   memory(): MemoryFigures {
@@ -128,7 +128,7 @@ export abstract class HostDevice implements Device {
     return modules.filter((module) => module.language === 'c').filter((module) => !this.loaded.has(module));
   }
 
-  /** A launcher that takes part in recording, and is traced where RECTIFLOW_DEBUG asks for it. */
+  /** A launcher that can be recorded, and that prints its time if RECTIFLOW_DEBUG is 2 or more. */
   protected launcher(name: string, signature: Signature, launch: Launch): Launch {
     return this.recorder.wrapLauncher(name, signature, debugLevel() >= 2 ? traceLaunch(name, launch) : launch);
   }

@@ -1,18 +1,19 @@
-// A kernel file and what it exports, as data: the op's launch code declares it, a device compiles and binds it.
-
+// A kernel file and its exported kernels, described as data. Launch code declares it; a device compiles and binds it.
+import { ValueError } from '../errors.ts';
 import type { Precision } from './device.ts';
-import { sourceUrl } from './source.ts';
+import { sourceUrl, textUrl } from './source.ts';
 
 /**
- * Kinds of kernel arguments: a device address, int32, float, double; of CUDA also `map`, a tensor map (its address in the host's
- * memory), `maps:N`, N of them that lie side by side there, and `words:N`, N words of 32 bits by value, which are N arguments of the launcher. "-> f64" marks a kernel that
- * returns a double, "-> count" one whose double depends on numbers and tables alone: bytes, or parts.
+ * The kinds of a kernel's arguments: `ptr` (a device address), `i32`, `f32` and `f64`. CUDA kernels also take `map` (a tensor map, by
+ * its address in host memory), `maps:N` (N adjacent maps) and `words:N` (N 32-bit words by value; the launcher takes N arguments).
+ * "-> f64" marks a kernel that returns a double, "-> count" one whose result depends on numbers and tables alone, such as a count of
+ * bytes or of parts.
  */
 export type Signature = string;
 
 export interface KernelModule<Names extends string = string> {
   readonly language: 'c';
-  /** File name without its ending, and the build of it: how messages and the cache call it. */
+  /** File name without its ending, and the variant of the build. Messages and the cache use it. */
   readonly name: string;
   readonly url: URL;
   /** Kernel name -> argument kinds, e.g. `'ptr ptr i32 f32'`. */
@@ -23,7 +24,7 @@ export interface KernelModule<Names extends string = string> {
 
 export type Launchers<Names extends string = string> = Readonly<Record<Names, (...values: number[]) => number>>;
 
-/** How a CUDA kernel is launched: blocks, threads of a block, bytes of dynamic shared memory of a block. Missing extents are 1. */
+/** A CUDA launch: blocks, threads per block, and bytes of dynamic shared memory per block. Missing extents are 1. */
 export interface LaunchGrid {
   readonly grid: readonly [x: number, y?: number, z?: number];
   readonly block: readonly [x: number, y?: number, z?: number];
@@ -32,20 +33,20 @@ export interface LaunchGrid {
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
   readonly language: 'cuda';
-  /** On devices of which precision it is of use; all unless said. */
+  /** The device precisions that it is built for; default: all. */
   readonly precisions?: readonly Precision[];
-  /** The one target whose instructions it has, as sm_90a; any unless said. */
+  /** The only target whose instructions it uses, such as sm_90a; default: any. */
   readonly target?: string;
 }
 
-/** Kernels of CUDA are enqueued, over a grid, and return nothing. */
+/** CUDA kernels are enqueued over a grid and return nothing. */
 export type CudaLaunchers<Names extends string = string> = Readonly<
   Record<Names, (grid: LaunchGrid, ...values: number[]) => void>
 >;
 
 export type AnyModule = KernelModule | CudaModule;
 
-/** Every module declared so far: what `prepare` compiles. */
+/** Every module declared so far. `prepare` compiles them. */
 const declared = new Map<string, AnyModule>();
 
 /**
@@ -60,11 +61,11 @@ export function kernelModule<Names extends string>(
   return declare({ language: 'c', ...sourceOf(path), kernels, flags });
 }
 
-/** What sets one build of a .cu file apart. */
+/** What distinguishes one build of a .cu file from another. */
 interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
-  /** NVRTC's. */
+  /** Compiler flags for NVRTC. */
   flags?: readonly string[];
-  /** Its name, where the file has several builds. */
+  /** Name of the build, if the file has several. */
   variant?: string;
 }
 
@@ -77,6 +78,29 @@ export function cudaModule<Names extends string>(
   const { name, url } = sourceOf(path);
   const build = { url, kernels, flags, precisions, target };
   return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
+}
+
+/** Declares the kernels of a text, for the host devices or for CUDA. Devices compile it at its first use. */
+export function textModule(
+  language: 'c',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): KernelModule;
+export function textModule(
+  language: 'cuda',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): CudaModule;
+export function textModule(
+  language: 'c' | 'cuda',
+  name: string,
+  text: string,
+  kernels: Readonly<Record<string, Signature>>,
+): KernelModule | CudaModule {
+  const url = textUrl(`${name}.${language === 'c' ? 'c' : 'cu'}`, text);
+  return { language, name, url, kernels, flags: [] } as KernelModule | CudaModule;
 }
 
 function sourceOf(path: string): { name: string; url: URL } {
@@ -102,13 +126,13 @@ function countIn(kind: string, of: 'words' | 'maps'): number | undefined {
   return match?.[1] === of ? Number(match[2]) : undefined;
 }
 
-/** How many words an argument of that kind has by value; undefined where it is a number. */
+/** The number of words in an argument of this kind; undefined for other kinds. */
 export const wordsIn = (kind: string) => countIn(kind, 'words');
 
-/** How many tensor maps an argument of that kind has; undefined where it is something else. */
+/** The number of tensor maps in an argument of this kind; undefined for other kinds. */
 export const mapsIn = (kind: string) => (kind === 'map' ? 1 : countIn(kind, 'maps'));
 
-/** Splits a signature into its argument kinds and its return kind; throws on a word that is not among `kinds`. */
+/** Splits a signature into its argument kinds and its return kind. @throws ValueError for a word that is not among `kinds` */
 export function parseSignature(
   signature: Signature,
   kinds: readonly string[] = KERNEL_KINDS,
@@ -118,8 +142,8 @@ export function parseSignature(
   const parameters = left.trim().split(/\s+/).filter(Boolean);
   for (const kind of parameters)
     if (!kinds.includes(kind) && !(kinds === KERNEL_KINDS && COUNTED_KINDS.test(kind)))
-      throw new Error(`unknown argument kind "${kind}"`);
+      throw new ValueError(`unknown argument kind "${kind}"`);
   const returns = right?.trim() ?? 'void';
-  if (right !== undefined && !returnKinds.includes(returns)) throw new Error(`unknown return kind "${returns}"`);
+  if (right !== undefined && !returnKinds.includes(returns)) throw new ValueError(`unknown return kind "${returns}"`);
   return { parameters, returns };
 }

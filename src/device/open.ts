@@ -7,7 +7,7 @@ import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
 import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
-import { type Device, deviceKind, type Precision, precisions } from './device.ts';
+import { type Device, deviceKind, deviceNames, type Precision, precisions } from './device.ts';
 import { MOST_THREADS } from './environment.ts';
 import { ffiVersion } from './system_library.ts';
 import { WasmDevice } from './wasm.ts';
@@ -72,7 +72,7 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
  * Same as openDevice, for a name that the user did not choose. If the machine has no C compiler, koffi does not load, or no folder can
  * hold libraries, the device wasm is opened in place of 'cpu'.
  * @param onNotice called with the reason
- * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, where the WebAssembly module is not there either
+ * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, if the WebAssembly module is missing too
  */
 export async function openDefaultDevice(
   name: string,
@@ -127,9 +127,9 @@ async function deviceOf(
   return new CudaDevice(index, { precision });
 }
 
-/** @throws DeviceError for a name that is not a device's */
+/** @throws DeviceError for an unknown device name */
 export function parseDeviceName(name: string): { kind: string; index: number } {
-  const match = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/.exec(name);
+  const match = deviceNames.exec(name);
   if (!match) throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
   const [, kind = 'cuda', index = '0'] = match;
   return { kind, index: Number(index) };

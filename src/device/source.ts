@@ -1,9 +1,29 @@
 // Inlines the project's own headers into a kernel file. The resulting text is hashed, compiled and kept next to the binary. `#line`
 // directives keep a compiler's messages pointing at the files that a person edits.
+import { createHash } from 'node:crypto';
 import { CompileError } from '../errors.ts';
 import { readText, textRoot } from './texts.ts';
 
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$/;
+
+/** Sources that a program gave as text, by URL. */
+const given = new Map<string, string>();
+
+/**
+ * The URL of a source that is not a file. It includes headers as the files of src/kernels do.
+ * @param name the file name that compilers print
+ */
+export function textUrl(name: string, text: string): URL {
+  const hash = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const url = new URL(`kernels/${name}?${hash}`, textRoot);
+  given.set(url.href, text);
+  return url;
+}
+
+/** Whether the source is a text that textUrl() took. */
+export function isGivenText(url: URL): boolean {
+  return given.has(url.href);
+}
 
 /** The URL of a kernel file. @param path below src/, or a URL */
 export function sourceUrl(path: string): URL {
@@ -41,6 +61,8 @@ function findHeader(name: string, from: URL): { url: URL; text: string } {
 }
 
 function sourceText(url: URL): string {
+  const text = given.get(url.href);
+  if (text !== undefined) return text;
   try {
     return readText(url);
   } catch (cause) {

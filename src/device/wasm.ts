@@ -1,6 +1,6 @@
-// The WebAssembly device: the CPU's kernels as one module on a shared memory of up to 4 GiB. Threads are workers that
+// The WebAssembly device: the CPU kernels as one module with a shared memory of up to 4 GiB. Threads are workers that
 // instantiate the same module on the same memory, each with its own stack, and run tasks of the pool (thread_pool.h); the
-// thread that calls takes part. Two JavaScript threads each open a device of their own, with a memory of its own.
+// calling thread also runs tasks. Each JavaScript thread opens a device of its own, with its own memory.
 import { DeviceError } from '../errors.ts';
 import { CachingAllocator } from './allocator.ts';
 import type { HostArray } from './device.ts';
@@ -8,10 +8,11 @@ import { defaultThreads } from './environment.ts';
 import { HostDevice } from './host_device.ts';
 import type { Launch } from './launch_recorder.ts';
 import { LinearMemory, PAGE_BYTES } from './linear_memory.ts';
-import type { AnyModule, KernelModule, Launchers } from './module.ts';
-import { INITIAL_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
+import { type AnyModule, type KernelModule, type Launchers, parseSignature, type Signature } from './module.ts';
+import { isGivenText } from './source.ts';
+import { INITIAL_BYTES, LINK_BYTES, MOST_BYTES, STACK_BYTES, wasmRuntime } from './wasm_module.ts';
 
-/** What a worker instantiates the module with. */
+/** The arguments with which a worker instantiates the module. */
 export interface WorkerStart {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
@@ -19,17 +20,31 @@ export interface WorkerStart {
   stack: number;
 }
 
-/** Where the module comes from, and threads. */
+/** The part of the device's memory that a module may use for its data and its stack. */
+export interface LinkPlace {
+  base: number;
+  bytes: number;
+  /** Size of the memory now. */
+  memory: number;
+}
+
+/** What the device needs from its environment: the module, and threads. */
 export interface WasmHost {
   readonly module: WebAssembly.Module;
-  /** @throws DeviceError when the module does not hold these kernels, built of the sources that are here */
+  /** @throws DeviceError if the module lacks these kernels or was built from other sources than those present */
   check(module: KernelModule): void;
-  /** Starts a thread that joins the pool; settles when it has. @throws DeviceError */
+  /**
+   * Compiles kernels that a program gave as text to a module on the memory of the device, with its data and its stack in
+   * the bytes from `base`. Absent where there is no compiler, as in a browser.
+   * @throws CompileError
+   */
+  link?(module: KernelModule, place: LinkPlace): WebAssembly.Module;
+  /** Starts a thread and resolves when it has joined the pool. @throws DeviceError */
   startWorker(start: WorkerStart): Promise<void>;
 }
 
 interface WasmOptions {
-  /** Threads that kernels use, the calling one included; default: what the system grants. */
+  /** Number of threads that kernels use, including the calling one; default: all that the system grants. */
   threads?: number;
   /** Default false: see Device. */
   exact?: boolean;
@@ -58,7 +73,7 @@ export class WasmDevice extends HostDevice {
     this.runtime.runtime_configure(workers, maySleep() ? 1 : 0);
   }
 
-  /** Settles when all threads have started. @throws DeviceError when one does not, or without address space of 4 GiB */
+  /** Resolves when all threads have started. @throws DeviceError if one does not, or without 4 GiB of address space */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
     const device = new WasmDevice(host, options.threads ?? defaultThreads(), options.exact ?? false);
     await device.startWorkers();
@@ -79,26 +94,48 @@ export class WasmDevice extends HostDevice {
   }
 
   protected bind(module: KernelModule): Launchers {
-    this.host.check(module);
+    const given = isGivenText(module.url);
+    if (!given) this.host.check(module);
+    const exports = given ? this.linked(module) : this.exports;
     return Object.fromEntries(
       Object.entries<string>(module.kernels).map(([name, signature]) => {
-        return [name, this.launcher(name, signature, this.checked(name))];
+        return [name, this.launcher(name, signature, this.bindKernel(name, signature, exports[name]))];
       }),
     );
   }
 
-  /** A kernel whose trap is an error that names it. */
-  private checked(name: string): Launch {
-    const kernel = this.exports[name];
+  /** The exports of a module that was given as text. Its kernels run in the calling thread. */
+  private linked(module: KernelModule): WebAssembly.Instance['exports'] {
+    this.recorder.refuse(`loading ${module.name}`);
+    const { host, memoryOfDevice: memory } = this;
+    if (!host.link)
+      throw new DeviceError(`the device wasm cannot compile ${module.name}.c here; it needs clang and Node`);
+    const base = this.allocate(LINK_BYTES);
+    try {
+      this.fill(base, LINK_BYTES, 0);
+      const compiled = host.link(module, { base, bytes: LINK_BYTES, memory: memory.buffer.byteLength });
+      return new WebAssembly.Instance(compiled, { env: { memory } }).exports;
+    } catch (error) {
+      this.free(base);
+      throw error;
+    }
+  }
+
+  /**
+   * A kernel that throws an error with its name if it traps. WebAssembly ignores surplus arguments and reads missing
+   * ones as 0, so the launcher counts them.
+   */
+  private bindKernel(name: string, signature: Signature, kernel: WebAssembly.Instance['exports'][string]): Launch {
+    const count = parseSignature(signature).parameters.length;
     return (...values) => {
+      if (values.length !== count)
+        throw new DeviceError(`${name} takes ${count} arguments (${signature}), got ${values.length}`);
       try {
         return kernel(...values);
       } catch (cause) {
         if (!(cause instanceof WebAssembly.RuntimeError)) throw cause;
         this.exports.runtime_failed();
-        throw new DeviceError(`${name} failed on the device wasm, which is of no use any more: ${cause.message}`, {
-          cause,
-        });
+        throw new DeviceError(`${name} trapped; the wasm device can no longer be used: ${cause.message}`, { cause });
       }
     };
   }
@@ -111,7 +148,7 @@ export class WasmDevice extends HostDevice {
     bytesOf(target).set(this.bytes(address, target.byteLength));
   }
 
-  /** A view of the memory as it is now: growing it makes another buffer. */
+  /** A view of the memory's current buffer. Growing the memory replaces its buffer. */
   private bytes(address: number, length: number): Uint8Array {
     return new Uint8Array(this.memoryOfDevice.buffer, address, length);
   }
@@ -131,13 +168,13 @@ function createMemory(): WebAssembly.Memory {
   } catch (cause) {
     const size = `${(MOST_BYTES / 2 ** 20).toFixed(0)} MiB`;
     throw new DeviceError(
-      `the device wasm needs ${size} of address space, of which it uses what it needs: ${(cause as Error).message}`,
+      `the wasm device must reserve ${size} of address space (committed on demand): ${(cause as Error).message}`,
       { cause },
     );
   }
 }
 
-/** The first thread of a page may not wait; it spins instead. */
+/** Whether this thread may block in Atomics.wait. A browser page's main thread may not, and spins instead. */
 function maySleep(): boolean {
   try {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);

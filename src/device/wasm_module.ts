@@ -13,6 +13,8 @@ export const WASM_FILE = 'dist/wasm/kernels.js';
 export const STACK_BYTES = 2 ** 20;
 /** Room for the first thread's stack and the module's data. */
 export const INITIAL_BYTES = 2 * 2 ** 20;
+/** Room for the data and the stack of kernels that a program gave as text. */
+export const LINK_BYTES = 2 ** 18;
 /** One page below 4 GiB, so that the end of a block is also an address. */
 export const MOST_BYTES = 2 ** 32 - 2 ** 16;
 

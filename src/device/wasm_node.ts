@@ -7,6 +7,7 @@ import type { KernelModule } from './module.ts';
 import { sourceUrl } from './source.ts';
 import { readText } from './texts.ts';
 import type { WasmHost, WorkerStart } from './wasm.ts';
+import { linkText } from './wasm_compiler.ts';
 import { builtSources, sourceHash, unpack, WASM_FILE } from './wasm_module.ts';
 
 const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
@@ -19,6 +20,7 @@ export async function nodeHost(): Promise<WasmHost> {
   return {
     module,
     check: (wanted) => checkSource(wanted, built[wanted.name]),
+    link: linkText,
     startWorker,
   };
 }
@@ -30,7 +32,8 @@ async function readPacked(): Promise<string> {
     cause.code === 'ERR_MODULE_NOT_FOUND' ? {} : throwDamaged(cause),
   );
   const { packed } = imported as { packed?: string };
-  if (packed === undefined) throw new DeviceError(`the device wasm needs ${WASM_FILE}, which is not there: ${remedy}`);
+  if (packed === undefined)
+    throw new DeviceError(`the device wasm needs ${WASM_FILE}, which does not exist: ${remedy}`);
   return packed;
 }
 
@@ -43,9 +46,9 @@ function throwDamaged(cause: Error): never {
 }
 
 function checkSource(module: KernelModule, hash: string | undefined): void {
-  if (hash === undefined) throw new DeviceError(`${WASM_FILE} holds no kernels of ${module.name}.c; ${remedy}`);
+  if (hash === undefined) throw new DeviceError(`${WASM_FILE} has no kernels of ${module.name}.c; ${remedy}`);
   if (hash !== sourceHash(module))
-    throw new DeviceError(`${WASM_FILE} was built of another ${module.name}.c than the one that is here; ${remedy}`);
+    throw new DeviceError(`${WASM_FILE} was built from another version of ${module.name}.c; ${remedy}`);
 }
 
 /** Resolves once the worker has joined the pool. From then on it does not keep the process alive. */

@@ -1,6 +1,6 @@
 // Logical batches. A result may depend on the whole batch, as RK45's error norm does, so the batch size is part of what
 // is computed.
-import { checkArgument, kinds, requireWhole } from '../arguments.ts';
+import { checkArgument, isWhole, kinds } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { checkShape, sizeOf } from '../tensor/shape.ts';
 import { turn } from '../turn.ts';
@@ -17,16 +17,11 @@ export async function* logicalBatches(
   }
 }
 
-/** @throws ValueError unless each of the named numbers is whole and at least 1 */
-export function checkCounts(counts: Record<string, number>): void {
-  for (const [name, value] of Object.entries(counts)) requireWhole(name, value, 1);
-}
-
 /** The number of samples of `shape` in `values`. @throws ShapeError unless it is a whole number >= 1 */
 export function countSamples(op: string, values: Float32Array, shape: readonly number[]): number {
   checkArgument(op, 'its samples', values, kinds.float32);
   const count = values.length / sizeOf(checkShape(op, shape));
-  if (!Number.isInteger(count) || count < 1)
+  if (!isWhole(count, 1))
     throw new ShapeError(op, `one or more samples ${formatShape(shape)}`, `${values.length} numbers`);
   return count;
 }

@@ -64,10 +64,12 @@ export class Draw {
     this.first = first;
     this.origin = origin;
     this.device = device;
+    Object.freeze(this);
   }
 
   /** The same draw on another device, with the same bits. */
   on(device: Device): Draw {
+    checkArgument('Draw.on', 'device', device, deviceKind);
     return new Draw({ ...this.source(), device });
   }
 
@@ -83,6 +85,7 @@ export class Draw {
    * @param stream distinct for each use of one seed
    */
   normal(shape: Shape, stream: number): Tensor {
+    checkArgument('Draw.normal', 'stream', stream, kinds.whole);
     return randn(shape, { ...this.source(), stream });
   }
 
@@ -92,6 +95,7 @@ export class Draw {
    * @param stream distinct for each use of one seed
    */
   uniform(shape: Shape, stream: number): Tensor {
+    checkArgument('Draw.uniform', 'stream', stream, kinds.whole);
     return uniform(shape, { ...this.source(), stream });
   }
 

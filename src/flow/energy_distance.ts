@@ -1,14 +1,15 @@
 // Energy distance between two sets of points (Szekely, Rizzo 2013): 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 exactly when
-// the laws are equal. On the host in float64, every pair of points: for thousands of them, not for millions.
+// the laws are equal. It visits every pair of points, on the host in float64, so it suits thousands of points, not millions.
 import { checkArguments, kinds, listOf, refuseExtra } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 
 const pointsKind = listOf(kinds.number, 'numbers');
 
 /**
- * Between two sets of points; 0 for equal laws, in the unit of the points.
- * @param dim numbers a point; a and b hold points one after the other
- * @throws ValueError when they do not hold whole points
+ * The energy distance between two sets of points; 0 for equal laws, in the unit of the points.
+ * @param a points, one after the other
+ * @param dim how many numbers a point has
+ * @throws ValueError if a or b does not hold whole points, or holds none
  */
 export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number;
 export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number, ...extra: unknown[]): number {

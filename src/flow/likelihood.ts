@@ -19,15 +19,15 @@ import { shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { turn } from '../turn.ts';
-import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { countSamples, logicalBatches } from './batches.ts';
 import { Draw } from './draw.ts';
-import { atOnce, inTurns } from './pieces.ts';
+import { inTurns } from './pieces.ts';
 import { withReplay } from './replay.ts';
 import { type TransportOptions, withOwnShape } from './sample.ts';
 import { epsilonKind, rk45InPieces, type SolveOptions } from './solvers.ts';
-import { inParts, rows, type Velocity } from './velocity.ts';
+import { fromPieces, inParts, rows, type Velocity } from './velocity.ts';
 
-/** Where the official likelihood ends its integral. */
+/** The time at which the official likelihood ends its integral. */
 export const LIKELIHOOD_EPSILON = 1e-5;
 
 export interface LikelihoodOptions
@@ -58,8 +58,8 @@ export interface LikelihoodOptions
 
 const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
   shape: shapeKind,
-  batch: kinds.number,
-  microBatch: kinds.number,
+  batch: kinds.count,
+  microBatch: kinds.count,
   tolerance: kinds.number,
   device: deviceKind,
   onProgress: kinds.callback,
@@ -67,7 +67,7 @@ const likelihoodOptions: OptionKinds<LikelihoodOptions> = {
   trace: oneOf(['hutchinson', 'exact']),
   seed: kinds.whole,
   first: kinds.whole,
-  repeats: kinds.number,
+  repeats: kinds.count,
   probe: kinds.float32,
   epsilon: epsilonKind,
   noiseScale: kinds.positive,
@@ -108,7 +108,6 @@ export async function likelihood(
   const { trace = 'hutchinson', repeats = 1, probe, onProgress, signal, centered } = checked;
   const count = countSamples('likelihood', data, shape);
   const { batch = count, microBatch = batch } = checked;
-  checkCounts({ batch, microBatch, repeats });
   if (repeats > 1 && (probe || trace === 'exact'))
     throw new ValueError(`repeats ${repeats} would only do the same again: the probes are given, or all are taken`);
   const undrawn = trace === 'exact' ? 'with the exact trace' : 'with a given probe';
@@ -203,7 +202,7 @@ function randomSigns(draw: Draw, shape: readonly number[], stream: number): Tens
 /** The velocity of the state, v and its divergence [n, width + 1], at most `size` samples at a time. */
 function withDivergence(velocity: Velocity, shape: readonly number[], probes: Probes, size: number): Velocity {
   const width = sizeOf(shape);
-  const inPieces = (state: Tensor, t: Tensor) =>
+  return fromPieces((state, t) =>
     inParts(state.shape[0], size, (from, to) => {
       const n = to - from;
       const x = reshape(slice(state, [from, 0], [to, width]), [n, ...shape]).requireGrad();
@@ -220,8 +219,8 @@ function withDivergence(velocity: Velocity, shape: readonly number[], probes: Pr
         divergence = term;
       }
       return concat([reshape(v, [n, width]), divergence as Tensor], 1);
-    });
-  return Object.assign((state: Tensor, t: Tensor) => atOnce(inPieces(state, t)), { inPieces });
+    }),
+  );
 }
 
 /** log N(z; 0, a^2) of one sample. */

@@ -32,9 +32,17 @@ interface LossSettings {
 
 /**
  * Where x0 and t are drawn from (`seed` and `first`, the number of the batch's first sample, or a `draw`), and how the
- * loss is measured. Draws are made on the device of x1.
+ * loss is measured. Draws are made on the device of x1. If x0 and t are both given, nothing is drawn.
  */
-export type LossOptions = DrawnBy & LossSettings;
+export type LossOptions = LossSettings & (DrawnBy | Undrawn);
+
+interface Undrawn {
+  x0: Tensor;
+  t: Tensor;
+  seed?: undefined;
+  first?: undefined;
+  draw?: undefined;
+}
 
 const lossOptions: OptionKinds<LossOptions> = {
   ...drawnByKinds,
@@ -89,6 +97,18 @@ export function interpolate(x0: Tensor, x1: Tensor, t: Tensor, ...extra: unknown
   return add(mul(times, x1), mul(sub(1, times), x0));
 }
 
+function isUndrawn(options: LossOptions): options is LossSettings & Undrawn {
+  const { x0, t, seed, first, draw } = options;
+  return x0 !== undefined && t !== undefined && seed === undefined && first === undefined && draw === undefined;
+}
+
+/** The given starts and times, and draws of those that are not given. */
+function drawMissing(options: LossSettings & DrawnBy, x1: Tensor): { x0: Tensor; t: Tensor } {
+  const draw = drawOf('rectifiedFlowLoss', options, x1.device);
+  const { noiseScale: scale, x0 = draw.noise(x1.shape, { scale }), t = draw.times(x1.shape[0]) } = options;
+  return { x0, t };
+}
+
 /**
  * Loss of the velocity on straight lines from x0 to x1, by default the mean squared error of v against x1 - x0.
  * @param x1 data [N, ...]
@@ -99,12 +119,12 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
   const checked = checkOptions('rectifiedFlowLoss', options, lossOptions);
   if (checked.x0) refuseInert('rectifiedFlowLoss', checked, ['noiseScale'], 'with x0, which is taken as it is');
   if (checked.distance) refuseInert('rectifiedFlowLoss', checked, ['reduceMean'], 'with a distance, which is the loss');
-  const { noiseScale, input, distance, reduceMean = true } = checked;
-  const draw = drawOf('rectifiedFlowLoss', checked, x1.device);
-  const { x0 = draw.noise(x1.shape, { scale: noiseScale }), t = draw.times(x1.shape[0]) } = checked;
+  const { input, distance, reduceMean = true } = checked;
+  if (x1.shape.length === 0) throw new ShapeError('rectifiedFlowLoss', 'x1 [N, ...]', formatShape(x1.shape));
+  const { x0, t } = isUndrawn(checked) ? checked : drawMissing(checked, x1);
   if (!sameShape(x0.shape, x1.shape) || !sameShape(t.shape, [x1.shape[0]]))
     throw new ShapeError(
-      'rectified_flow_loss',
+      'rectifiedFlowLoss',
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );

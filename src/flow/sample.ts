@@ -11,7 +11,7 @@ import { tensor } from '../tensor/create.ts';
 import { checkShape, shapeKind, sizeOf } from '../tensor/shape.ts';
 import { streams } from '../tensor/streams.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { checkCounts, countSamples, logicalBatches } from './batches.ts';
+import { countSamples, logicalBatches } from './batches.ts';
 import { Draw } from './draw.ts';
 import { atOnce, inTurns, type Pieces } from './pieces.ts';
 import {
@@ -84,8 +84,8 @@ export interface SampleOptions extends TransportOptions {
 
 const transportOptions: OptionKinds<TransportOptions> = {
   shape: shapeKind,
-  batch: kinds.number,
-  microBatch: kinds.number,
+  batch: kinds.count,
+  microBatch: kinds.count,
   solver: oneOf(solverNames),
   steps: kinds.count,
   tolerance: kinds.positive,
@@ -268,7 +268,6 @@ async function transport(
   options: TransportOptions & Pick<SampleOptions, 'notFinite'>,
 ): Promise<{ points: Float32Array; leftOut: number[]; nfe: number }> {
   const { batch = count, microBatch = batch, notFinite = 'refuse', onProgress, signal } = options;
-  checkCounts({ batch, microBatch });
   using evaluate = withMicroBatches(velocity, microBatch);
   const width = sizeOf(options.shape);
   const points = resultArray('sample', count * width);

@@ -1,6 +1,6 @@
 // The times of reflow's training stages (official losses.py): by a law, one time for all, or the grid of a few Euler
 // steps.
-import { checkArgument, describeValue, kinds, refuseInert } from '../arguments.ts';
+import { checkArgument, describeValue, isWhole, kinds, refuseInert } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { add, div, mul } from '../kernels/elementwise.ts';
@@ -28,7 +28,7 @@ export function scheduledTimes(schedule: TimeSchedule, n: number, draw: Draw, la
   refuseInert('scheduledTimes', { law }, ['law'], 'with a schedule other than "uniform"');
   if (schedule === 't0') return constantTimes(n, TIME_EPSILON, draw);
   if (schedule === 't1') return constantTimes(n, 1, draw);
-  if (!Number.isInteger(schedule) || schedule < 1)
+  if (!isWhole(schedule, 1))
     throw new ValueError(`a time schedule is uniform, t0, t1 or a whole number >= 1, got ${describeValue(schedule)}`);
   return scope(() => {
     const index = cast(cast(mul(draw.uniform([n], streams.times), schedule), 'i32'), 'f32');
@@ -36,7 +36,7 @@ export function scheduledTimes(schedule: TimeSchedule, n: number, draw: Draw, la
   });
 }
 
-/** The same time [n] for all samples, without values of the host, which a recorded step cannot write. */
+/** The same time [n] for all samples, computed on the device, because a recorded step cannot upload values. */
 function constantTimes(n: number, t: number, { device }: Draw): Tensor {
   return scope(() => add(zeros([n], { device }), t));
 }

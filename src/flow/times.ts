@@ -37,7 +37,7 @@ const parameters = {
   u_shaped: ['steepness'],
 } as const satisfies { readonly [Law in TimeLaw['law']]?: readonly (keyof TimeLaw)[] };
 
-/** Random numbers [n] that a law is made of, the same in each call. */
+/** The random numbers [n] from which a law computes its times. Each call returns the same ones. */
 interface RandomNumbers {
   /** In [0, 1). */
   uniform(): Tensor;

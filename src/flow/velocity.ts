@@ -30,8 +30,14 @@ export interface VelocityInPieces extends Velocity, Disposable {
   inPieces(x: Tensor, t: Tensor): Pieces<Tensor>;
 }
 
+/** The velocity that `inPieces` evaluates: all pieces at once if it is called as a function. */
+export function fromPieces(inPieces: VelocityInPieces['inPieces']): Velocity & Pick<VelocityInPieces, 'inPieces'> {
+  const velocity = (x: Tensor, t: Tensor) => atOnce(inPieces(x, t));
+  return Object.assign(velocity, { inPieces });
+}
+
 /** v(x, t) in the pieces of the velocity; a plain function is one piece. */
-export function* evaluateInPieces(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
+function* evaluateInPieces(velocity: Velocity, x: Tensor, t: Tensor): Pieces<Tensor> {
   const { inPieces } = velocity as Partial<VelocityInPieces>;
   const v = inPieces ? yield* inPieces(x, t) : velocity(x, t);
   yield;
@@ -46,16 +52,15 @@ export function* velocityAt(velocity: Velocity, x: Tensor, t: number): Pieces<Te
 
 /** The same velocity; `observe` is called after each evaluation. */
 export function withObserver(velocity: Velocity, observe: (x: Tensor, t: Tensor, v: Tensor) => void): Velocity {
-  const inPieces = function* (x: Tensor, t: Tensor): Pieces<Tensor> {
+  return fromPieces(function* (x, t) {
     const v = yield* evaluateInPieces(velocity, x, t);
     observe(x, t, v);
     return v;
-  };
-  return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), { inPieces });
+  });
 }
 
 /**
- * @returns what a velocity gave for x.
+ * @returns `v`, the result of a velocity for x
  * @throws ArgumentError, DtypeError, ShapeError for anything but a tensor of x's shape
  */
 export function checkVelocity(v: unknown, x: Tensor): Tensor {
@@ -108,14 +113,11 @@ export function withMicroBatches(velocity: Velocity, size: number): VelocityInPi
   checkArgument('withMicroBatches', 'velocity', velocity, kinds.callback);
   checkArgument('withMicroBatches', 'size', size, kinds.count);
   const evaluate = withReplay(velocity, velocity.replayable === true);
-  const inPieces = (x: Tensor, t: Tensor): Pieces<Tensor> => {
+  const batched = fromPieces((x, t) => {
     checkOperands('withMicroBatches', [x, t]);
     return inParts(x.shape[0], size, (from, to) => noGrad(() => evaluate(rows(x, from, to), rows(t, from, to))));
-  };
-  return Object.assign((x: Tensor, t: Tensor) => atOnce(inPieces(x, t)), {
-    inPieces,
-    [Symbol.dispose]: () => evaluate[Symbol.dispose](),
   });
+  return Object.assign(batched, { [Symbol.dispose]: () => evaluate[Symbol.dispose]() });
 }
 
 /** `evaluate(from, to)` over n samples, at most `size` at a time, the results joined along the first axis. */

@@ -4,7 +4,16 @@
 //
 // f16 and bf16 have no typed array of their own and are kept as raw 16-bit patterns; 64-bit integers are BigInt arrays.
 // Hosts are little-endian (x64, arm64, WebAssembly); the bytes of big-endian files are swapped on reading.
-import { checkArgument, copyOfList, describeValue, isDetached, kind, kinds, wholeNumbers } from '../arguments.ts';
+import {
+  checkArgument,
+  copyOfList,
+  describeValue,
+  isDetached,
+  isWhole,
+  kind,
+  kinds,
+  wholeNumbers,
+} from '../arguments.ts';
 import { formatShape, ValueError } from '../errors.ts';
 
 /** The typed arrays that hold the dtypes below. */
@@ -70,7 +79,7 @@ export function byteLengthOf(shape: readonly number[], dtype: ArrayDtype): numbe
   let bytes = arrayDtypes[dtype].bytes;
   let empty = false;
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) return undefined;
+    if (!isWhole(dim)) return undefined;
     if (dim === 0) empty = true;
     else bytes *= dim;
     if (!Number.isSafeInteger(bytes)) return undefined;

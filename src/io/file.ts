@@ -4,6 +4,7 @@ import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from '
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
+import { makeFolders } from '../folders.ts';
 
 const causes: Record<string, string> = {
   ENOENT: 'no such file or folder; check the path',
@@ -132,7 +133,7 @@ export async function readRange(file: ReadableFile, position: number, length: nu
 const PIECE = 2 ** 20;
 
 /** Yields the bytes of a file piece by piece; every piece reuses the same memory. */
-export async function* readPieces(file: ReadableFile): AsyncGenerator<Buffer> {
+async function* readPieces(file: ReadableFile): AsyncGenerator<Buffer> {
   const piece = Buffer.alloc(PIECE);
   for (let position = 0; ; ) {
     const { bytesRead } = await file.handle.read(piece, 0, PIECE, position).catch((error) => {
@@ -192,4 +193,17 @@ export async function sha256OfFile(path: string): Promise<string> {
     for await (const piece of readPieces(file)) hash.update(piece);
     return hash.digest('hex');
   });
+}
+
+/** Makes a folder and its parents. @returns its path @throws FileError if it cannot be made */
+export function makeFolder(path: string): string {
+  checkArgument('makeFolder', 'path', path, kinds.path);
+  try {
+    makeFolders(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === 'EEXIST' ? ': something else has that name' : '';
+    throw new FileError(path, `cannot make the folder (${code})${why}`, { cause });
+  }
+  return path;
 }

@@ -202,7 +202,7 @@ const imageKind = kind('{ width, height, channels, data }', kinds.object.accepts
  * @returns a copy of the record; each property is read once
  * @throws ArgumentError unless the sizes are whole numbers >= 1, ValueError unless the data have that size
  */
-export function checkImage(op: string, image: Image): Image {
+function checkImage(op: string, image: Image): Image {
   checkArgument(op, 'image', image, imageKind);
   const { width, height, channels, data } = image;
   checkArguments(op, {

@@ -4,7 +4,7 @@ import { gradientDtype } from '../autograd/cotangent.ts';
 import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { castCuda, castKernels, convert } from './inner/conversion.ts';
+import { castCuda, castKernels, convertDtype } from './inner/conversion.ts';
 import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
 
 /** The gradient of rounding is taken as 1. It has the dtype of x if ops compute in that dtype, otherwise f32. */
@@ -13,7 +13,7 @@ export const castOp = defineOp<Dtype>({
   cpu: castKernels,
   cuda: castCuda,
   backward: ({ grad, attributes: from }) => {
-    const dx = convert(grad, from === 'bf16' && grad.device.computesBf16 ? 'bf16' : 'f32');
+    const dx = convertDtype(grad, from === 'bf16' && grad.device.computesBf16 ? 'bf16' : 'f32');
     return [dx === grad ? view(grad, grad.shape) : dx];
   },
   tangent: ({ tangents: [t], output }) => cast(t as Tensor, gradientDtype(output)),
@@ -34,7 +34,7 @@ export function cast(x: Tensor, dtype: Dtype, ...extra: unknown[]): Tensor {
   refuseExtra('cast', extra);
   checkSameDtype('cast', [x]);
   checkDtype('cast', dtype);
-  const y = x.dtype === dtype ? view(x, x.shape) : convert(x, dtype);
+  const y = x.dtype === dtype ? view(x, x.shape) : convertDtype(x, dtype);
   if (!isFloating(dtype)) return apply(castToWholeOp, y, { parents: [x] });
   return apply(castOp, y, { parents: [x], attributes: x.dtype });
 }

@@ -20,7 +20,7 @@ import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
 
-export const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr ptr ptr' });
+const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr ptr ptr' });
 
 const cudaKernels = storageModules('kernels/fir.cu', { fir_resample: 'ptr ptr ptr ptr i32' });
 
@@ -87,16 +87,21 @@ export const firResampleOp = defineOp<FirAttributes>({
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
-  checkActivations('firResample', [x]);
-  const { up = 1, down = 1, padding = [0, 0] } = checkOptions('firResample', options, firOptions);
-  const taps = tapsOf(kernel, up);
-  if (x.rank !== 4) throw new ShapeError('firResample', 'images [N, H, W, C]', formatShape(x.shape));
+  return resample('firResample', x, kernel, checkOptions('firResample', options, firOptions));
+}
+
+/** `firResample` for the function `op`, which its messages name. */
+function resample(op: string, x: Tensor, kernel: readonly number[], options: FirOptions): Tensor {
+  checkActivations(op, [x]);
+  const { up = 1, down = 1, padding = [0, 0] } = options;
+  const taps = tapsOf(op, kernel, up);
+  if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
   const [n, h, w, c] = x.shape;
   const [before, after] = padding;
   const extents = [h, w].map((extent) => Math.floor((extent * up + before + after - taps.length) / down) + 1);
   const widest = Math.max(h, w) * up + Math.abs(before) + Math.abs(after);
   if (extents.some((extent) => extent < 1) || widest + down >= 2 ** 31)
-    throw new ShapeError('firResample', `images large enough for ${taps.length} taps`, formatShape(x.shape));
+    throw new ShapeError(op, `images large enough for ${taps.length} taps`, formatShape(x.shape));
   const filter: Filter = { taps, up, down, before };
   return filtered(x, filter, [n, ...extents, c]);
 }
@@ -106,11 +111,11 @@ function filtered(x: Tensor, filter: Filter, out: Shape): Tensor {
 }
 
 /** The kernel scaled to the sum `gain` and reversed: a convolution applies its last tap first. */
-function tapsOf(kernel: readonly number[], gain: number): Float32Array {
+function tapsOf(op: string, kernel: readonly number[], gain: number): Float32Array {
   const list = copyOfList(kernel) as number[] | undefined;
   const sum = list?.every((tap) => Number.isFinite(tap)) ? list.reduce((total, tap) => total + tap, 0) : Number.NaN;
   if (!list || !Number.isFinite(sum) || sum === 0)
-    throw new ValueError(`[firResample] expected finite taps whose sum is not 0, got ${describeValue(kernel)}`);
+    throw new ValueError(`[${op}] expected finite taps whose sum is not 0, got ${describeValue(kernel)}`);
   return Float32Array.from(list, (tap) => (tap / sum) * gain).reverse();
 }
 
@@ -129,7 +134,7 @@ export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ..
   const excess = lengthOf(kernel) - 2;
   checkArgument('firUpsample', 'margin', margin, kinds.int32);
   const padding = [Math.floor((excess + 1) / 2) + 1 + margin, Math.floor(excess / 2) + margin] as const;
-  return firResample(x, kernel, { up: 2, padding });
+  return resample('firUpsample', x, kernel, { up: 2, padding });
 }
 
 /** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
@@ -137,5 +142,6 @@ export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor;
 export function firDownsample(x: Tensor, kernel: readonly number[], ...extra: unknown[]): Tensor {
   refuseExtra('firDownsample', extra);
   const excess = lengthOf(kernel) - 2;
-  return firResample(x, kernel, { down: 2, padding: [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] });
+  const padding = [Math.floor((excess + 1) / 2), Math.floor(excess / 2)] as const;
+  return resample('firDownsample', x, kernel, { down: 2, padding });
 }

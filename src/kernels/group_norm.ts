@@ -1,6 +1,6 @@
 // Group normalisation (Wu, He 2018), fused with what follows it in a residual block: SiLU, dropout, and resampling by
 // two. Several inputs are treated as their concatenation along channels.
-import { checkOptions, kinds, type OptionKinds, oneOf } from '../arguments.ts';
+import { checkOptions, isWhole, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { jvp } from '../autograd/forward.ts';
 import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
@@ -34,12 +34,12 @@ import { downsampleMean, upsampleNearest } from './resample.ts';
 /** The arguments of a dropout mask: see dropoutWords. */
 const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 
-export const groupNormKernels = kernelModule('kernels/group_norm.c', {
+const groupNormKernels = kernelModule('kernels/group_norm.c', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr f32 ${DRAW}`,
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
 });
 
-export const groupNormCuda = storageModules('kernels/group_norm.cu', {
+const groupNormCuda = storageModules('kernels/group_norm.cu', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`,
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
 });
@@ -157,16 +157,15 @@ export const groupNormOp = defineOp<GroupNormAttributes>({
       const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
       return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
-    const pair = (value: (i: number) => number | undefined) => [0, 1].map((i) => value(i) ?? 0);
     const { perBlock, launchGrid } = blocksFor(grad, shape);
     kernelsFor(groupNormCuda, device, grad.dtype).group_norm_backward(
       launchGrid,
       ...inputs,
       sums.address,
-      ...pair((i) => joined[i]?.tensor.address),
-      ...[0, 1].flatMap((i) => [0, 1].flatMap((k) => wordsOf(others[i]?.[k]))),
-      ...pair((i) => joined[i]?.pixelSums?.exact.address),
-      ...pair((i) => joined[i]?.pixelSums?.rounded.address),
+      ...addressesOf(joined.map(({ tensor }) => tensor)),
+      ...receivedWords(others),
+      ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.exact)),
+      ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.rounded)),
       device.table(toTable(shape)),
       perBlock,
       ...words,
@@ -208,6 +207,16 @@ function inOps(
   return cast(y, joined.dtype);
 }
 
+/** The addresses of a tensor for each of two parts of x; 0 for the second if x has one part. */
+function addressesOf([first, second]: readonly (Tensor | undefined)[]): [number, number] {
+  return [first?.address ?? 0, second?.address ?? 0];
+}
+
+/** Kernel arguments of the gradients that each part of x has already received: two for each of two parts. */
+function receivedWords([first = [], second = []]: readonly (readonly ScaledGradient[])[]): number[] {
+  return [...wordsOf(first[0]), ...wordsOf(first[1]), ...wordsOf(second[0]), ...wordsOf(second[1])];
+}
+
 /**
  * Kernel arguments of a gradient to add: two words of its address (0 for none), its factor, its stride between pixels.
  */
@@ -244,7 +253,7 @@ export function groupNorm(
   const shapes = parts.map((part) => formatShape(part.shape)).join(' and ');
   if (parts.some((part) => part.rank < 2 || !sameShape(part.shape.slice(0, -1), first.shape.slice(0, -1))))
     throw new ShapeError('groupNorm', 'x [N, ..., C], parts that differ only in C', shapes);
-  if (!Number.isInteger(groups) || groups < 1 || channels % groups)
+  if (!isWhole(groups, 1) || channels % groups)
     throw new ShapeError('groupNorm', `channels divisible into ${groups} groups`, shapes);
   for (const [name, t] of Object.entries({ weight, bias }))
     if (!sameShape(t.shape, [channels]))

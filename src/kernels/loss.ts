@@ -11,7 +11,7 @@ import { apply, checkOperands, defineOp } from './op.ts';
 import { sum } from './reduce.ts';
 import { type Reduction, type ReductionOptions, reductionOptions } from './softmax.ts';
 
-export const lossKernels = kernelModule('kernels/loss.c', {
+const lossKernels = kernelModule('kernels/loss.c', {
   loss_squares_scratch: 'i32 -> count',
   loss_squares_sum: 'ptr ptr ptr ptr i32 f32',
   loss_squares: 'ptr ptr ptr i32',

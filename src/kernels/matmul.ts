@@ -19,7 +19,7 @@ import type { Activation } from './launch/storage.ts';
 import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
 
-export const matmulKernels = kernelModule('kernels/matmul.c', {
+const matmulKernels = kernelModule('kernels/matmul.c', {
   matmul_packed_size: 'i32 i32 -> count',
   matmul_pack: 'ptr ptr i32 i32 i32 i32',
   matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',

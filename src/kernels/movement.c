@@ -1,5 +1,5 @@
 /* Copies between strided windows: permute, slice, pad, concat and broadcast all use this loop.
- * table: rank, dims[rank], source strides[rank], target strides[rank], in elements.
+ * table: rank, dims[rank], source strides[rank], target strides[rank], in elements; strides may be negative.
  */
 #include "pool.h"
 
@@ -12,7 +12,7 @@ struct copy {
   int32_t size, rows, width, rows_per_task;
 };
 
-INLINE void copy_row(const char *source, char *target, int32_t n, size_t from, size_t to, int32_t size) {
+INLINE void copy_row(const char *source, char *target, int32_t n, int64_t from, int64_t to, int32_t size) {
   if (size == 4 && from == 1 && to == 1) {
     const float *s = (const float *)source;
     float *t = (float *)target;
@@ -20,11 +20,11 @@ INLINE void copy_row(const char *source, char *target, int32_t n, size_t from, s
     for (; i + LANES <= n; i += LANES) store(t + i, load(s + i));
     for (; i < n; i++) t[i] = s[i];
   } else if (size == 4) {
-    for (int32_t i = 0; i < n; i++) ((uint32_t *)target)[(size_t)i * to] = ((const uint32_t *)source)[(size_t)i * from];
+    for (int32_t i = 0; i < n; i++) ((uint32_t *)target)[i * to] = ((const uint32_t *)source)[i * from];
   } else if (size == 2) {
-    for (int32_t i = 0; i < n; i++) ((uint16_t *)target)[(size_t)i * to] = ((const uint16_t *)source)[(size_t)i * from];
+    for (int32_t i = 0; i < n; i++) ((uint16_t *)target)[i * to] = ((const uint16_t *)source)[i * from];
   } else {
-    for (int32_t i = 0; i < n; i++) target[(size_t)i * to] = source[(size_t)i * from];
+    for (int32_t i = 0; i < n; i++) target[i * to] = source[i * from];
   }
 }
 
@@ -34,15 +34,14 @@ static void copy_task(void *context, int32_t task, int32_t worker) {
   const int32_t rank = c->table[0], *dims = c->table + 1, *from = dims + rank, *to = from + rank;
   int32_t last = min32(c->rows, (task + 1) * c->rows_per_task);
   for (int32_t r = task * c->rows_per_task; r < last; r++) {
-    size_t s = 0, t = 0;
+    int64_t s = 0, t = 0;
     for (int32_t axis = rank - 2, rest = r; axis >= 0; axis--) {
-      size_t index = (size_t)(rest % dims[axis]);
-      s += index * (size_t)from[axis];
-      t += index * (size_t)to[axis];
+      int64_t index = rest % dims[axis];
+      s += index * from[axis];
+      t += index * to[axis];
       rest /= dims[axis];
     }
-    copy_row(c->source + s * (size_t)c->size, c->target + t * (size_t)c->size, c->width, (size_t)from[rank - 1],
-             (size_t)to[rank - 1], c->size);
+    copy_row(c->source + s * c->size, c->target + t * c->size, c->width, from[rank - 1], to[rank - 1], c->size);
   }
 }
 

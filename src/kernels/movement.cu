@@ -1,5 +1,5 @@
 /* Copies between strided windows: permute, slice, pad, concat and broadcast all use this loop. One thread per element.
- * table: rank, dims[rank], source strides[rank], target strides[rank], in elements.
+ * table: rank, dims[rank], source strides[rank], target strides[rank], in elements; strides may be negative.
  */
 #include "common.cuh"
 
@@ -9,11 +9,11 @@ KERNEL movement_copy(const void *source, void *target, const int *table, int n, 
   if (i >= (u32)n) return;
   int rank = table[0];
   const int *dims = table + 1, *from = dims + rank, *to = from + rank;
-  size_t s = 0, t = 0;
+  long long s = 0, t = 0;
   for (int axis = rank - 1; axis >= 0; axis--) {
-    size_t index = i % (u32)dims[axis];
-    s += index * (size_t)from[axis];
-    t += index * (size_t)to[axis];
+    long long index = i % (u32)dims[axis];
+    s += index * from[axis];
+    t += index * to[axis];
     i /= (u32)dims[axis];
   }
   if (size == 4) ((u32 *)target)[t] = ((const u32 *)source)[s];

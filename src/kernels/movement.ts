@@ -1,6 +1,17 @@
 // Ops that move elements without computing. They return a view if the memory layout allows it, otherwise a strided
 // copy.
-import { checkArgument, copyOfList, describeValue, kinds, listOf, refuseExtra, wholeNumbers } from '../arguments.ts';
+import {
+  checkArgument,
+  checkOptions,
+  copyOfList,
+  describeValue,
+  isWhole,
+  kinds,
+  listOf,
+  type OptionKinds,
+  refuseExtra,
+  wholeNumbers,
+} from '../arguments.ts';
 import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -18,11 +29,14 @@ import {
 } from '../tensor/shape.ts';
 import { describeOperand, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
-import { firstOutside } from './inner/indices.ts';
+import { firstOutside, indexError } from './inner/indices.ts';
 import { sumTo } from './inner/reduction.ts';
-import { copyStrided, movementCuda, movementKernels } from './inner/strided.ts';
+import { type Bounds, cutOf } from './inner/slice_bounds.ts';
+import { copyStrided, movementCuda, movementKernels, placeIn, windowOf } from './inner/strided.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, checkSameDevice, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
+
+export type { Bounds } from './inner/slice_bounds.ts';
 
 // ---------------------------------------------------------------- reshape
 
@@ -44,7 +58,7 @@ export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
   const unknown = dims.length - known.length;
   const rest = sizeOf(known);
   const target = dims.map((dim) => (dim === -1 ? (rest === 0 ? 0 : x.size / rest) : dim));
-  const valid = unknown <= 1 && target.every((dim) => Number.isInteger(dim) && dim >= 0) && sizeOf(target) === x.size;
+  const valid = unknown <= 1 && target.every((dim) => isWhole(dim)) && sizeOf(target) === x.size;
   if (!valid)
     throw new ShapeError('reshape', `a shape of ${x.size} elements for ${formatShape(x.shape)}`, formatShape(dims));
   return apply(reshapeOp, view(x, checkShape('reshape', target)), { parents: [x], attributes: x.shape });
@@ -97,36 +111,6 @@ export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
 
 // ---------------------------------------------------------------- pad and slice
 
-/** A copy of the window of x that begins at `starts`. */
-function windowOf(x: Tensor, starts: readonly number[], shape: Shape): Tensor {
-  const strides = stridesOf(x.shape);
-  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
-  // A window cut along the first axis alone is contiguous.
-  if (shape.every((dim, axis) => axis === 0 || dim === x.shape[axis])) return view(x, shape, offset);
-  const y = allocate(shape, { device: x.device, dtype: x.dtype });
-  copyStrided(shape, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
-  return y;
-}
-
-/** A tensor of that shape filled with `value`, with x placed at `starts`. */
-function placeIn(x: Tensor, starts: readonly number[], shape: Shape, value = 0): Tensor {
-  const y = fillLike(x, shape, value);
-  const strides = stridesOf(shape);
-  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
-  copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, { tensor: y, offset, strides });
-  return y;
-}
-
-function fillLike(like: Tensor, shape: Shape, value: number): Tensor {
-  if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
-  const y = allocate(shape, { device: like.device, dtype: like.dtype });
-  const { device, size } = y;
-  if (size === 0) return y;
-  if (device.kind === 'cuda') device.load(movementCuda).movement_fill(perElement(size), y.address, value, size);
-  else device.load(movementKernels).movement_fill(y.address, value, size);
-  return y;
-}
-
 export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'pad',
   cpu: movementKernels,
@@ -162,40 +146,64 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
     'pad',
     x.shape.map((dim, axis) => dim + pairs[axis][0] + pairs[axis][1]),
   );
-  return apply(padOp, placeIn(x, starts, shape, value), { parents: [x], attributes: { starts, shape: x.shape } });
+  return apply(padOp, placeIn(x, starts, shape, { value }), { parents: [x], attributes: { starts, shape: x.shape } });
 }
 
-export const sliceOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
+export interface Cut {
+  starts: readonly number[];
+  /** Left out where every step is 1. */
+  steps: readonly number[] | undefined;
+  shape: Shape;
+}
+
+export const sliceOp = defineOp<Cut>({
   name: 'slice',
   cpu: movementKernels,
   cuda: movementCuda,
-  backward: ({ grad, attributes: { starts, shape } }) => [placeIn(grad, starts, shape)],
-  tangent: ({ tangents: [t], output, attributes: { starts } }) =>
-    slice(
-      t as Tensor,
-      starts,
-      starts.map((start, axis) => start + output.shape[axis]),
-    ),
+  backward: ({ grad, attributes: { starts, steps, shape } }) => [placeIn(grad, starts, shape, { steps })],
+  tangent: ({ tangents: [t], output, attributes: { starts, steps } }) =>
+    sliceAt(t as Tensor, starts, output.shape, steps),
 });
 
-/** Elements [starts[i], ends[i]) of each axis; a view when only the first axis is cut. */
-export function slice(x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor;
-export function slice(x: Tensor, starts: readonly number[], ends: readonly number[], ...extra: unknown[]): Tensor {
+/** Elements starts[i] + k steps[i] of each axis i, k < shape[i], which must lie within x. */
+export function sliceAt(x: Tensor, starts: readonly number[], shape: Shape, steps?: readonly number[]): Tensor {
+  const attributes = { starts, steps, shape: x.shape };
+  return apply(sliceOp, windowOf(x, starts, shape, steps), { parents: [x], attributes });
+}
+
+export interface SliceOptions {
+  /** The distance between elements taken, one number for each axis; default 1. A negative step reverses the axis. */
+  steps?: readonly number[];
+}
+
+const sliceOptions: OptionKinds<SliceOptions> = { steps: listOf(kinds.integer, 'whole numbers') };
+
+/**
+ * Elements [starts[i], ends[i]) of each axis i; a view when only the first axis is cut.
+ *
+ * A negative start or end counts from the end of its axis. null and undefined stand for the whole axis: its first and
+ * its last element, or with a negative step its last and its first. NumPy and PyTorch shorten bounds outside the
+ * tensor; here they are an error, and so is a start beyond its end.
+ * @param starts one for each axis
+ * @param ends one for each axis
+ * @throws ShapeError for bounds outside x, ValueError for a step of 0
+ * @example
+ * slice(x, [0, -2], [null, null]); // the last two columns of a matrix
+ * slice(x, [null], [null], { steps: [-1] }); // a vector in reverse
+ */
+export function slice(x: Tensor, starts: Bounds, ends: Bounds, options?: SliceOptions): Tensor;
+export function slice(
+  x: Tensor,
+  starts: Bounds,
+  ends: Bounds,
+  options: SliceOptions = {},
+  ...extra: unknown[]
+): Tensor {
   refuseExtra('slice', extra);
   checkSameDtype('slice', [x]);
-  const [from, to] = [wholeNumbers('slice', 'starts', starts), wholeNumbers('slice', 'ends', ends)];
-  const valid =
-    from.length === x.rank &&
-    to.length === x.rank &&
-    x.shape.every((dim, axis) => 0 <= from[axis] && from[axis] <= to[axis] && to[axis] <= dim);
-  if (!valid)
-    throw new ShapeError(
-      'slice',
-      `starts <= ends within ${formatShape(x.shape)}`,
-      `${formatShape(from)} to ${formatShape(to)}`,
-    );
-  const shape = to.map((end, axis) => end - from[axis]);
-  return apply(sliceOp, windowOf(x, from, shape), { parents: [x], attributes: { starts: from, shape: x.shape } });
+  const { steps } = checkOptions('slice', options, sliceOptions);
+  const cut = cutOf('slice', x.shape, starts, ends, steps);
+  return sliceAt(x, cut.starts, cut.shape, cut.steps);
 }
 
 // ---------------------------------------------------------------- concat and split
@@ -249,7 +257,7 @@ export function concat(tensors: readonly Tensor[], axis: number, ...extra: unkno
   );
   const y = allocate(shape, { device: first.device, dtype: first.dtype });
   if (y.size > 0) {
-    if (y.device.kind === 'cuda' && xs.length === 2) putBeside(xs[0], xs[1], y, along);
+    if (y.device.kind === 'cuda' && xs.length === 2) joinInOneLaunch(xs[0], xs[1], y, along);
     else putInOrder(xs, y, along);
   }
   return apply(concatOp, y, { parents: xs, attributes: { axis: along, shapes: xs.map((x) => x.shape) } });
@@ -265,7 +273,7 @@ function putInOrder(xs: readonly Tensor[], y: Tensor, axis: number): void {
 }
 
 /** Joins two tensors in one CUDA launch. */
-function putBeside(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
+function joinInOneLaunch(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   const { device, dtype, size } = y;
   const [left, right] = [a, b].map(({ shape }) => sizeOf(shape.slice(axis)));
   const operands = [a.address, b.address, y.address, size, left, right, dtypes[dtype].bytes];
@@ -298,9 +306,9 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
   let at = 0;
   return pieces.map((size) => {
     const starts = x.shape.map((_, a) => (a === along ? at : 0));
-    const ends = x.shape.map((dim, a) => (a === along ? at + size : dim));
+    const shape = x.shape.map((dim, a) => (a === along ? size : dim));
     at += size;
-    return slice(x, starts, ends);
+    return sliceAt(x, starts, shape);
   });
 }
 
@@ -394,8 +402,7 @@ export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
   refuseExtra('oneHot', extra);
   const device = checkOperands('oneHot', [index], 'i32');
-  if (!Number.isSafeInteger(depth) || depth < 1)
-    throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
+  if (!isWhole(depth, 1)) throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = allocate([...index.shape, depth], { device });
   const bad = oneHotRows(index, y, depth);
   if (bad >= 0) throw indexError('oneHot', index, bad, depth);
@@ -411,8 +418,4 @@ function oneHotRows(index: Tensor, y: Tensor, depth: number): number {
   if (bad < 0 && y.size > 0)
     device.load(movementCuda).movement_one_hot(perElement(y.size), index.address, y.address, y.size, depth);
   return bad;
-}
-
-function indexError(op: string, index: Tensor, at: number, limit: number): ValueError {
-  return new ValueError(`[${op}] index ${index.dataSync()[at]} at position ${at} is outside [0, ${limit})`);
 }

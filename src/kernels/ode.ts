@@ -10,7 +10,7 @@ import { apply, checkOperands, defineOp } from './op.ts';
 
 const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32 f32';
 
-export const odeKernels = kernelModule('kernels/ode.c', {
+const odeKernels = kernelModule('kernels/ode.c', {
   ode_combine: COMBINE,
   ode_error_scratch: 'i32 -> count',
   ode_error_norm: 'ptr ptr ptr ptr i32 f32 f32 -> f64',

@@ -3,11 +3,18 @@
 import { provideArithmetic } from '../autograd/arithmetic.ts';
 import { pushForward } from '../autograd/forward.ts';
 import { attach, type BackwardRule, GraphNode } from '../autograd/graph.ts';
-import { activeLevels, activeWitness, isChecking, isTracing, type TangentContext } from '../autograd/mode.ts';
+import {
+  activeLevels,
+  activeWitness,
+  isChecking,
+  isTracing,
+  type Tangent,
+  type TangentContext,
+} from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
 import type { CudaModule, KernelModule } from '../device/module.ts';
 import { ArgumentError, DeviceError, DtypeError } from '../errors.ts';
-import type { Dtype } from '../tensor/dtype.ts';
+import { type Dtype, isFloating } from '../tensor/dtype.ts';
 import { requireTensor, Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { assertFinite } from './inner/accumulate.ts';
@@ -31,10 +38,10 @@ export function notDifferentiable(reason: string): { backward: NotDifferentiable
 export type CudaKernels = CudaModule | StorageModules | ProductModules;
 
 /**
- * The tangent of an op's output from those of its operands, in the shape of the output, computed by ops. It is the
- * transpose of the backward rule; `jvp` calls it.
+ * The tangent of an op's output (or of each) from those of its operands, in the shape of the output, computed by ops. It
+ * is the transpose of the backward rule; `jvp` calls it.
  */
-export type TangentRule<Attributes> = (context: TangentContext<Attributes>) => Tensor;
+export type TangentRule<Attributes> = (context: TangentContext<Attributes>) => Tangent;
 
 export interface Op<Attributes = undefined> {
   readonly name: string;
@@ -61,7 +68,7 @@ interface Application<Attributes> {
 
 /**
  * Ends every op: adds it to the gradient graph if a parent requires a gradient and tracing is on.
- * Returns `output`.
+ * Returns `output`. Outputs of whole numbers carry no gradient; they follow the others.
  */
 export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   op: Op<Attributes>,
@@ -82,7 +89,15 @@ export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   return output;
 }
 
-function trace<Attributes>(
+function trace<Attributes>(op: Op<Attributes>, outputs: readonly Tensor[], application: Application<Attributes>): void {
+  const values = outputs.length > 1 ? outputs.filter(({ dtype }) => isFloating(dtype)) : outputs;
+  if (values.length > 0) traceOutputs(op, values, application);
+  if (values.length === outputs.length) return;
+  const whole = outputs.filter((t) => !values.includes(t));
+  traceOutputs({ ...op, backward: { reason: 'its indices are whole numbers' } }, whole, application);
+}
+
+function traceOutputs<Attributes>(
   op: Op<Attributes>,
   outputs: readonly Tensor[],
   { parents, saved = [], attributes }: Application<Attributes>,
@@ -95,7 +110,12 @@ function trace<Attributes>(
   if (differentiable && typeof op.backward === 'function') {
     const rule = op.backward as BackwardRule<unknown>;
     const { name, takesScaled } = op;
-    attach(new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesScaled }), outputs);
+    const node = new GraphNode({ name, rule, parents, saved, attributes, outputs: outputs.length, takesScaled });
+    // Whole numbers next to values, such as the indices of a sort, have no gradient.
+    attach(
+      node,
+      outputs.map((t) => (isFloating(t.dtype) ? t : undefined)),
+    );
   } else {
     const blocked = differentiable ? noGradientOf(op) : parents.find((parent) => parent?.blocked)?.blocked;
     for (const t of outputs) t.blocked = blocked;

@@ -11,7 +11,7 @@ import { type Extent, extentKind, extents } from './inner/window.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
-export const poolingKernels = kernelModule('kernels/pooling.c', {
+const poolingKernels = kernelModule('kernels/pooling.c', {
   pooling_max: 'ptr ptr ptr',
   pooling_mean: 'ptr ptr ptr',
   pooling_max_gradient: 'ptr ptr ptr ptr ptr',

@@ -1,11 +1,21 @@
 // Counter-based random tensors: the value of element e of sample i depends on (seed, stream, i, e) alone, not on the
 // batch, the device or the number of threads. The first axis of a tensor counts samples.
-import { checkArgument, checkOptions, describeValue, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
+import {
+  checkArgument,
+  checkOptions,
+  describeValue,
+  instanceOf,
+  isWhole,
+  kinds,
+  type OptionKinds,
+} from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { NotDifferentiableError, ValueError } from '../errors.ts';
 import { allocate, type TensorOptions } from '../tensor/allocate.ts';
 import { Counter, wordsOf } from '../tensor/counter.ts';
+import type { Dtype } from '../tensor/dtype.ts';
+import { shuffledNumbers } from '../tensor/philox.ts';
 import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
@@ -17,19 +27,19 @@ const GENERATE = 'ptr i32 i32 ptr i32 i32 i32 i32 i32';
 const signatures = {
   random_normal: GENERATE,
   random_uniform: GENERATE,
+  random_exponential: `${GENERATE} f32`,
+  random_truncated: `${GENERATE} f32 f32`,
+  random_integer: `${GENERATE} i32 i32`,
   random_dropout: 'ptr ptr i32 i32 ptr i32 i32 i32 i32 i32 i32 f32',
 };
 
 /** Fused multiply-add is off on every device, so that a seed gives the same bits everywhere. */
-export const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
+const randomKernels = kernelModule('kernels/random.c', signatures, { flags: ['-ffp-contract=off'] });
 const cudaKernels = storageModules('kernels/random.cu', signatures, { flags: ['--fmad=false'] });
 
-/** Elements of a sample that one CUDA thread draws: one block of the generator. */
-const BLOCK = { random_normal: 4, random_uniform: 4, random_dropout: 8 };
-
-/** CUDA threads for samples of `width` elements. */
-const threadsFor = (kernel: keyof typeof BLOCK, samples: number, width: number) =>
-  perElement(samples * Math.ceil(width / BLOCK[kernel]));
+/** CUDA threads for samples of `width` elements; each draws one block of the generator. */
+const threadsFor = (samples: number, width: number, elements: number) =>
+  perElement(samples * Math.ceil(width / elements));
 
 export interface DrawOptions {
   /** A whole number from 0 to 2^53. */
@@ -44,7 +54,6 @@ export interface DrawOptions {
   stream?: number;
 }
 
-/** The kinds of `DrawOptions`, for functions that pass them on. */
 export const drawOptions: OptionKinds<DrawOptions> = {
   seed: kinds.number,
   first: kinds.number,
@@ -52,9 +61,10 @@ export const drawOptions: OptionKinds<DrawOptions> = {
   stream: kinds.number,
 };
 
-type NewTensorOptions = Pick<TensorOptions, 'device' | 'requiresGrad'>;
+/** Options of a function that makes a tensor of random f32 numbers. */
+export interface RandomOptions extends DrawOptions, Pick<TensorOptions, 'device' | 'requiresGrad'> {}
 
-const newTensorOptions: OptionKinds<DrawOptions & NewTensorOptions> = {
+export const randomOptions: OptionKinds<RandomOptions> = {
   ...drawOptions,
   device: deviceKind,
   requiresGrad: kinds.boolean,
@@ -67,40 +77,146 @@ function drawWords(op: string, { seed, first = 0, origin, stream = 0 }: DrawOpti
     ['first', first, 2 ** 53],
     ['stream', stream, 2 ** 32],
   ] as const)
-    if (!Number.isInteger(value) || value < 0 || value >= most)
+    if (!isWhole(value, 0, most - 1))
       throw new ValueError(
         `[${op}] expected ${name} to be a whole number from 0 to 2^${Math.log2(most)}, got ${describeValue(value)}`,
       );
   return [origin?.address ?? 0, ...wordsOf(seed), ...wordsOf(first), stream | 0];
 }
 
+type Generator = Exclude<keyof typeof signatures, 'random_dropout'>;
+
+/** A tensor of random numbers. @param numbers the further arguments of the kernel */
 function generate(
   op: string,
-  kernel: 'random_normal' | 'random_uniform',
+  kernel: Generator,
   shape: Shape,
-  given: DrawOptions & NewTensorOptions,
+  { requiresGrad = false, device: asked, ...draw }: RandomOptions,
+  { dtype, numbers = [] }: { dtype?: Dtype; numbers?: readonly number[] } = {},
 ): Tensor {
-  const options = checkOptions<DrawOptions & NewTensorOptions>(op, given, newTensorOptions, ['seed']);
-  const words = drawWords(op, options);
-  const y = allocate(checkShape(op, shape), { device: options.device });
+  const words = drawWords(op, draw);
+  const y = allocate(checkShape(op, shape), { device: asked, dtype });
   const samples = y.shape[0] ?? 1;
   const { device, size } = y;
-  const operands = [y.address, samples, size / samples, ...words];
+  const width = size / samples;
+  const operands = [y.address, samples, width, ...words, ...numbers];
   if (size > 0 && device.kind === 'cuda')
-    device.load(cudaKernels.f32)[kernel](threadsFor(kernel, samples, size / samples), ...operands);
+    device.load(cudaKernels.f32)[kernel](threadsFor(samples, width, 4), ...operands);
   else if (size > 0) device.load(randomKernels)[kernel](...operands);
-  y.requiresGrad = options.requiresGrad ?? false;
+  y.requiresGrad = requiresGrad;
   return y;
 }
 
-/** Standard normal numbers, with the same bits on every device. */
-export function randn(shape: Shape, options: DrawOptions & NewTensorOptions): Tensor {
-  return generate('randn', 'random_normal', shape, options);
+/**
+ * Standard normal numbers, with the same bits on every device and in every version.
+ * @example
+ * randn([8, 2], { seed: 1 }); // the same numbers each time; another seed or stream gives others
+ */
+export function randn(shape: Shape, options: RandomOptions): Tensor {
+  return generate('randn', 'random_normal', shape, checkOptions('randn', options, randomOptions, ['seed']));
 }
 
-/** Uniform numbers in [0, 1), multiples of 2^-24. */
-export function uniform(shape: Shape, options: DrawOptions & NewTensorOptions): Tensor {
-  return generate('uniform', 'random_uniform', shape, options);
+/** Uniform numbers in [0, 1), multiples of 2^-24, with the same bits on every device and in every version. */
+export function uniform(shape: Shape, options: RandomOptions): Tensor {
+  return generate('uniform', 'random_uniform', shape, checkOptions('uniform', options, randomOptions, ['seed']));
+}
+
+export interface ExponentialOptions extends RandomOptions {
+  /** The density of x is rate e^(-rate x), and its mean 1 / rate; default 1. */
+  rate?: number;
+}
+
+/**
+ * Exponential numbers > 0, -log(u) / rate with u an odd multiple of 2^-24, with the same bits on every device and in
+ * every version. -log of them are Gumbel numbers.
+ * @throws ArgumentError for a rate that is not positive
+ * @example
+ * exponential([8], { seed: 1, rate: 0.5 }); // mean 2
+ */
+export function exponential(shape: Shape, options: ExponentialOptions): Tensor {
+  const { rate = 1, ...rest } = checkOptions<ExponentialOptions>(
+    'exponential',
+    options,
+    { ...randomOptions, rate: kinds.positive },
+    ['seed'],
+  );
+  return generate('exponential', 'random_exponential', shape, rest, { numbers: [1 / rate] });
+}
+
+export interface TruncatedNormalOptions extends RandomOptions {
+  /** The smallest number; default -2, at most 0. */
+  low?: number;
+  /** The largest number; default 2, at least 0. */
+  high?: number;
+}
+
+/**
+ * Normal numbers of mean 0 and deviation 1, without those outside [low, high], with the same bits on every device and in
+ * every version. As in TensorFlow, numbers outside are drawn again; multiply and add for another mean and deviation.
+ * @throws ValueError unless low <= 0 <= high and high - low >= 0.5: in a tail most numbers would be drawn in vain
+ * @example
+ * mul(truncatedNormal([256, 256], { seed: 1 }), 0.02); // initial weights
+ */
+export function truncatedNormal(shape: Shape, options: TruncatedNormalOptions): Tensor {
+  const {
+    low = -2,
+    high = 2,
+    ...rest
+  } = checkOptions<TruncatedNormalOptions>(
+    'truncatedNormal',
+    options,
+    { ...randomOptions, low: kinds.number, high: kinds.number },
+    ['seed'],
+  );
+  if (!(low <= 0 && high >= 0 && high - low >= 0.5))
+    throw new ValueError(
+      `[truncatedNormal] expected low <= 0 <= high, at least 0.5 apart, got low ${low} and high ${high}`,
+    );
+  return generate('truncatedNormal', 'random_truncated', shape, rest, { numbers: [low, high] });
+}
+
+/** Options of a function that makes a tensor of random whole numbers. */
+export interface RandomIntegerOptions extends DrawOptions, Pick<TensorOptions, 'device'> {}
+
+/**
+ * Whole numbers (i32) from `low`, included, to `high`, excluded, all equally likely, with the same bits on every device
+ * and in every version.
+ * @param low from -2^31
+ * @param high at most 2^31
+ * @throws ValueError unless low < high are whole numbers in that range
+ * @example
+ * randint(0, 10, [5], { seed: 1 }); // five digits
+ */
+export function randint(low: number, high: number, shape: Shape, options: RandomIntegerOptions): Tensor {
+  for (const [name, value] of Object.entries({ low, high })) checkArgument('randint', name, value, kinds.integer);
+  if (!(low >= -(2 ** 31) && low < high && high <= 2 ** 31))
+    throw new ValueError(`[randint] expected low < high from -2^31 to 2^31, got low ${low} and high ${high}`);
+  const known = { ...drawOptions, device: deviceKind };
+  const checked = checkOptions<RandomIntegerOptions>('randint', options, known, ['seed']);
+  // A range of 2^32 is passed as 0.
+  return generate('randint', 'random_integer', shape, checked, { dtype: 'i32', numbers: [low, (high - low) | 0] });
+}
+
+export interface PermutationOptions
+  extends Pick<DrawOptions, 'seed' | 'first' | 'stream'>,
+    Pick<TensorOptions, 'device'> {}
+
+/**
+ * The whole numbers 0 to n - 1 (i32) in a random order, all orders equally likely, with the same bits on every device and
+ * in every version. It is computed on the host and uploaded, so it cannot be part of a recorded step.
+ * @param options.first numbers the permutations of a seed, such as by epoch; default 0
+ * @returns [n]
+ * @example
+ * gather(rows, permutation(rows.shape[0], { seed: 1, first: epoch })); // the rows in another order in each epoch
+ */
+export function permutation(n: number, options: PermutationOptions): Tensor {
+  checkArgument('permutation', 'n', n, kinds.whole);
+  const known = { seed: kinds.number, first: kinds.number, stream: kinds.number, device: deviceKind };
+  const { device, ...draw } = checkOptions<PermutationOptions>('permutation', options, known, ['seed']);
+  drawWords('permutation', draw);
+  const y = allocate(checkShape('permutation', [n]), { device, dtype: 'i32' });
+  y.device.upload(y.address, shuffledNumbers(n, draw));
+  return y;
 }
 
 /**
@@ -154,10 +270,7 @@ function applyMask(x: Tensor, options: DropoutOptions): Tensor {
   if (size === 0) return y;
   const operands = [x.address, y.address, samples, size / samples, ...words];
   if (device.kind === 'cuda')
-    kernelsFor(cudaKernels, device, dtype).random_dropout(
-      threadsFor('random_dropout', samples, size / samples),
-      ...operands,
-    );
+    kernelsFor(cudaKernels, device, dtype).random_dropout(threadsFor(samples, size / samples, 8), ...operands);
   else device.load(randomKernels).random_dropout(...operands);
   return y;
 }

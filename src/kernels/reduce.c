@@ -1,4 +1,4 @@
-/* Reductions over the middle axis of [outer, reduce, inner]: sum, max, argmax.
+/* Reductions over the middle axis of [outer, reduce, inner]: sum, max, min, argmax, argmin.
  * Sums add runs of at most RUN terms and then the sums of runs, so that the error grows with the number of runs. Within a run of
  * rows, STRETCH rows at a time are summed first, to keep the rounding error of large sums small. The shape alone determines tasks
  * and runs.
@@ -96,30 +96,32 @@ KERNEL void reduce_sum(const float *x, float *y, float *scratch, int32_t outer, 
     }
 }
 
-/* The maximum of a row and its first index; a NaN counts as the maximum. */
-static void max_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
-  const struct reduction *r = context;
-  for (int32_t i = 0; i < r->inner; i++) {
-    const float *x = r->x + (size_t)task * (size_t)r->reduce * (size_t)r->inner + (size_t)i;
-    float best = x[0];
-    int32_t place = 0;
-    for (int32_t k = 1; k < r->reduce; k++) {
-      float value = x[(size_t)k * (size_t)r->inner];
-      if (value > best || (value != value && best == best)) best = value, place = k;
-    }
-    size_t at = (size_t)task * (size_t)r->inner + (size_t)i;
-    if (r->y) r->y[at] = best;
-    if (r->index) r->index[at] = place;
+/* The extreme of a row and its first index; a NaN counts as the extreme. `beats` compares two numbers. */
+#define EXTREME(name, beats)                                                                                          \
+  static void name##_task(void *context, int32_t task, int32_t worker) {                                              \
+    (void)worker;                                                                                                     \
+    const struct reduction *r = context;                                                                              \
+    for (int32_t i = 0; i < r->inner; i++) {                                                                          \
+      const float *x = r->x + (size_t)task * (size_t)r->reduce * (size_t)r->inner + (size_t)i;                        \
+      float best = x[0];                                                                                              \
+      int32_t place = 0;                                                                                              \
+      for (int32_t k = 1; k < r->reduce; k++) {                                                                       \
+        float value = x[(size_t)k * (size_t)r->inner];                                                                \
+        if (value beats best || (value != value && best == best)) best = value, place = k;                            \
+      }                                                                                                               \
+      size_t at = (size_t)task * (size_t)r->inner + (size_t)i;                                                        \
+      if (r->y) r->y[at] = best;                                                                                      \
+      if (r->index) r->index[at] = place;                                                                             \
+    }                                                                                                                 \
+  }                                                                                                                   \
+  KERNEL void reduce_##name##imum(const float *x, float *y, int32_t outer, int32_t reduce, int32_t inner) {           \
+    struct reduction r = {x, y, 0, 0, outer, reduce, inner, 0, 0, 1};                                                 \
+    pool_run(name##_task, &r, outer);                                                                                 \
+  }                                                                                                                   \
+  KERNEL void reduce_arg##name(const float *x, int32_t *index, int32_t outer, int32_t reduce, int32_t inner) {        \
+    struct reduction r = {x, 0, 0, index, outer, reduce, inner, 0, 0, 1};                                             \
+    pool_run(name##_task, &r, outer);                                                                                 \
   }
-}
 
-KERNEL void reduce_maximum(const float *x, float *y, int32_t outer, int32_t reduce, int32_t inner) {
-  struct reduction r = {x, y, 0, 0, outer, reduce, inner, 0, 0, 1};
-  pool_run(max_task, &r, outer);
-}
-
-KERNEL void reduce_argmax(const float *x, int32_t *index, int32_t outer, int32_t reduce, int32_t inner) {
-  struct reduction r = {x, 0, 0, index, outer, reduce, inner, 0, 0, 1};
-  pool_run(max_task, &r, outer);
-}
+EXTREME(max, >)
+EXTREME(min, <)

@@ -1,13 +1,13 @@
-// Sums, means and maxima over axes, and argmax.
+// Sums, means, maxima and minima over axes, argmax and argmin.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import { type AxisOptions, axesKind, axisOf, axisOptions, normalizeAxes, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
-import { argmaxAxis, maxAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
+import { type ExtremeKernel, extremeAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
 import { broadcastTo, reshape } from './movement.ts';
-import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkActivations, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
 
 export interface ReduceOptions {
   /** Axes to reduce; default: all. Negative ones count from the end. */
@@ -18,10 +18,14 @@ export interface ReduceOptions {
   keepDims?: boolean;
 }
 
-const reduceOptions: OptionKinds<ReduceOptions> = { axes: axesKind, axis: axesKind, keepDims: kinds.boolean };
+export const reduceOptions: OptionKinds<ReduceOptions> = { axes: axesKind, axis: axesKind, keepDims: kinds.boolean };
 
 /** The checked axes of a reduction. */
-function reduction(op: string, x: Tensor, options: ReduceOptions): { axes: number[]; keepDims: boolean | undefined } {
+export function reduction(
+  op: string,
+  x: Tensor,
+  options: ReduceOptions,
+): { axes: number[]; keepDims: boolean | undefined } {
   const { axes, axis, keepDims } = checkOptions(op, options, reduceOptions);
   if (axes !== undefined && axis !== undefined) throw new ArgumentError(op, 'axes or axis', 'both');
   return { axes: normalizeAxes(op, axes ?? axis, x.shape), keepDims };
@@ -34,8 +38,13 @@ export interface ReduceAttributes {
 }
 
 /** x's shape with extent 1 at `axes`. */
-function keptShape(shape: Shape, axes: readonly number[]): number[] {
+export function keptShape(shape: Shape, axes: readonly number[]): number[] {
   return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
+}
+
+/** x's shape without `axes`, or with extent 1 there. */
+export function reducedShape(shape: Shape, axes: readonly number[], keepDims = false): number[] {
+  return keepDims ? keptShape(shape, axes) : shape.filter((_, axis) => !axes.includes(axis));
 }
 
 function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean | undefined): Tensor {
@@ -78,22 +87,34 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   return apply(meanOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale } });
 }
 
-export const maxOp = defineOp<ReduceAttributes>({
-  name: 'max',
-  cpu: reduceKernels,
-  cuda: reduceCuda,
-  backward({ grad, saved: [x, y], attributes: { axes } }) {
-    const kept = keptShape(x.shape, axes);
-    const winners = where(equal(x, view(y, kept)), 1, 0);
-    const share = div(view(grad, kept), view(sumAxes(winners, axes), kept));
-    return [mul(winners, share)];
-  },
-  tangent({ tangents: [t], parents: [x], output, attributes: { axes } }) {
-    const winners = where(equal(x as Tensor, reshape(output, keptShape((x as Tensor).shape, axes))), 1, 0);
-    const share = div(sum(mul(t as Tensor, winners), { axes }), sum(winners, { axes }));
-    return reshape(share, output.shape);
-  },
-});
+function extremeOp(name: string) {
+  return defineOp<ReduceAttributes>({
+    name,
+    cpu: reduceKernels,
+    cuda: reduceCuda,
+    backward({ grad, saved: [x, y], attributes: { axes } }) {
+      const kept = keptShape(x.shape, axes);
+      const winners = where(equal(x, view(y, kept)), 1, 0);
+      const share = div(view(grad, kept), view(sumAxes(winners, axes), kept));
+      return [mul(winners, share)];
+    },
+    tangent({ tangents: [t], parents: [x], output, attributes: { axes } }) {
+      const winners = where(equal(x as Tensor, reshape(output, keptShape((x as Tensor).shape, axes))), 1, 0);
+      const share = div(sum(mul(t as Tensor, winners), { axes }), sum(winners, { axes }));
+      return reshape(share, output.shape);
+    },
+  });
+}
+
+function extreme(op: Op<ReduceAttributes>, kernel: ExtremeKernel, x: Tensor, options: ReduceOptions): Tensor {
+  checkOperands(op.name, [x]);
+  const { axes, keepDims } = reduction(op.name, x, options);
+  checkNotEmpty(op.name, x, axes);
+  const y = finish(extremeAxes(kernel, x, axes), x, axes, keepDims);
+  return apply(op, y, { parents: [x], saved: [x, y], attributes: { shape: x.shape, axes, scale: 1 } });
+}
+
+export const maxOp = extremeOp('max');
 
 /**
  * Largest value over axes; ties share the gradient. If one element is NaN, so are the result and the gradients of all
@@ -101,38 +122,67 @@ export const maxOp = defineOp<ReduceAttributes>({
  * @throws ShapeError if a reduced axis has no elements
  */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
-  checkOperands('max', [x]);
-  const { axes, keepDims } = reduction('max', x, options);
-  checkNotEmpty('max', x, axes);
-  const y = finish(maxAxes(x, axes), x, axes, keepDims);
-  return apply(maxOp, y, { parents: [x], saved: [x, y], attributes: { shape: x.shape, axes, scale: 1 } });
+  return extreme(maxOp, 'reduce_maximum', x, options);
 }
 
-export const argmaxOp = defineOp({
-  name: 'argmax',
-  cpu: reduceKernels,
-  cuda: reduceCuda,
-  ...notDifferentiable('argmax is piecewise constant'),
-});
+export const minOp = extremeOp('min');
+
+/**
+ * Smallest value over axes; ties share the gradient. If one element is NaN, so are the result and the gradients of all
+ * elements reduced with it, as in `torch.amin`.
+ * @throws ShapeError if a reduced axis has no elements
+ * @example
+ * min(tensor([[3, 1], [2, 4]]), { axes: 1 }).dataSync(); // 1, 2
+ */
+export function min(x: Tensor, options: ReduceOptions = {}): Tensor {
+  return extreme(minOp, 'reduce_minimum', x, options);
+}
 
 export interface ArgmaxOptions extends AxisOptions {
   /** Keep the reduced axis with extent 1. */
   keepDims?: boolean;
 }
 
-/** The index (i32) of the first largest value along one axis, which must be given. */
-export function argmax(x: Tensor, options: ArgmaxOptions): Tensor {
-  checkOperands('argmax', [x]);
-  const { keepDims, ...rest } = checkOptions<ArgmaxOptions>('argmax', options, {
+function indexOp(name: string): Op {
+  return defineOp({
+    name,
+    cpu: reduceKernels,
+    cuda: reduceCuda,
+    ...notDifferentiable(`${name} is piecewise constant`),
+  });
+}
+
+function indexOf(op: Op, kernel: ExtremeKernel, x: Tensor, options: ArgmaxOptions): Tensor {
+  checkOperands(op.name, [x]);
+  const { keepDims, ...rest } = checkOptions<ArgmaxOptions>(op.name, options, {
     ...axisOptions,
     keepDims: kinds.boolean,
   });
-  const axis = axisOf('argmax', x.shape, rest);
-  checkNotEmpty('argmax', x, [axis]);
-  return apply(argmaxOp, finish(argmaxAxis(x, axis), x, [axis], keepDims), { parents: [x] });
+  const axis = axisOf(op.name, x.shape, rest);
+  checkNotEmpty(op.name, x, [axis]);
+  return apply(op, finish(extremeAxes(kernel, x, [axis]), x, [axis], keepDims), { parents: [x] });
 }
 
-function checkNotEmpty(op: string, x: Tensor, axes: readonly number[]): void {
+export const argmaxOp = indexOp('argmax');
+
+/** The index (i32) of the first largest value along one axis, which must be given. The first NaN counts as the largest. */
+export function argmax(x: Tensor, options: ArgmaxOptions): Tensor {
+  return indexOf(argmaxOp, 'reduce_argmax', x, options);
+}
+
+export const argminOp = indexOp('argmin');
+
+/**
+ * The index (i32) of the first smallest value along one axis, which must be given. The first NaN counts as the smallest.
+ * @example
+ * argmin(tensor([3, 1, 2]), { axis: 0 }).item(); // 1
+ */
+export function argmin(x: Tensor, options: ArgmaxOptions): Tensor {
+  return indexOf(argminOp, 'reduce_argmin', x, options);
+}
+
+/** @throws ShapeError if one of the axes has no elements */
+export function checkNotEmpty(op: string, x: Tensor, axes: readonly number[]): void {
   if (axes.some((axis) => x.shape[axis] === 0))
     throw new ShapeError(op, 'at least one element along the reduced axes', formatShape(x.shape));
 }

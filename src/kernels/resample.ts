@@ -8,7 +8,7 @@ import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, defineOp } from './op.ts';
 
-export const resampleKernels = kernelModule('kernels/resample.c', {
+const resampleKernels = kernelModule('kernels/resample.c', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });

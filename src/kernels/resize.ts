@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 
-export const resizeKernels = kernelModule('kernels/resize.c', {
+const resizeKernels = kernelModule('kernels/resize.c', {
   resize_bilinear: 'ptr ptr ptr',
   resize_bilinear_gradient: 'ptr ptr ptr',
 });

@@ -8,6 +8,12 @@ export type { BlockContext } from './blocks/context.ts';
 export { Downsample, Upsample } from './blocks/resampling.ts';
 export { ResidualBlock } from './blocks/residual.ts';
 export { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
+export {
+  type ForwardHook,
+  type ForwardPreHook,
+  registerForwardHook,
+  registerForwardPreHook,
+} from './hooks.ts';
 export { Initializer } from './init.ts';
 export { Conv2d, Dropout, GroupNorm, Linear, MLP } from './layers.ts';
 export { Module } from './module.ts';

@@ -3,7 +3,7 @@
 // step.
 import { noGrad } from '../autograd/mode.ts';
 import type { Device } from '../device/device.ts';
-import { ValueError } from '../errors.ts';
+import { UseAfterFreeError, ValueError } from '../errors.ts';
 import { cast } from '../kernels/cast.ts';
 import { checkOperands } from '../kernels/op.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -60,8 +60,12 @@ export class LossRing {
     return new StepLoss(this, number);
   }
 
-  /** The loss of a step by its number. @throws ValueError for one that has been overwritten */
+  /** The loss of a step by its number. @throws UseAfterFreeError after `dispose`, ValueError for one that has been overwritten */
   read(number: number): number {
+    if (this.values.disposed)
+      throw new UseAfterFreeError(
+        '[StepLoss.item] expected a loss of a living optimiser, got one of a disposed optimiser; read it sooner',
+      );
     const later = this.count - 1 - number;
     if (later >= LOSSES_KEPT)
       throw new ValueError(

@@ -49,7 +49,7 @@ type TimeAddends = ReadonlyMap<Module, Tensor> | undefined;
 
 export class UNet extends Module {
   readonly options: Required<UNetOptions>;
-  /** What the dropout of all blocks draws from next. @internal */
+  /** The random state of the dropout in all blocks. @internal */
   readonly dropoutState: DropoutState;
   readonly fourier: FourierEmbedding | undefined;
   readonly time1: Linear | undefined;

@@ -17,7 +17,7 @@ export const runOptions = {
 /** The options of training. */
 export const trainingOptions = {
   workdir: kinds.path,
-  otherStage: oneOf(['beside', 'refuse']),
+  otherStage: oneOf(['sibling', 'refuse']),
   device: deviceKind,
   signal: kinds.signal,
   onStep: kinds.callback,

@@ -28,11 +28,15 @@ export {
   resolveConfig,
 } from './config/index.ts';
 export { loadDataset } from './data.ts';
-export { FeatureCollector, type FeatureNetwork, type Features, openFeatures } from './eval/features.ts';
+export {
+  type EvaluateStraightnessOptions,
+  evaluateStraightness,
+  type Straightness,
+} from './eval/evaluate_straightness.ts';
+export { FeatureCollector, type FeatureNetwork, type Features, openFeatures } from './eval/feature_network.ts';
 export { type EvalOptions, type EvalProgress, type EvalRow, evaluateSnapshots } from './eval/index.ts';
 export { dataStatistics, type FoundStatistics, type StatisticsOptions } from './eval/reference_statistics.ts';
-export { type Scores, scoreFeatures } from './eval/scores.ts';
-export { type EvaluateStraightnessOptions, evaluateStraightness, type Straightness } from './eval/straightness.ts';
+export { type Scores, scoreFeatures } from './eval/score_features.ts';
 export {
   type ClassifierOptions,
   type ClassifierStep,

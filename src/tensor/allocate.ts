@@ -1,4 +1,4 @@
-// How every tensor of its own memory comes to be.
+// Allocation of tensors with memory of their own, as opposed to views; reports leaked tensors.
 import { debugLevel, debugLine } from '../device/debug.ts';
 import type { Device } from '../device/device.ts';
 import { defaultDevice } from '../device/open.ts';
@@ -34,12 +34,12 @@ export function allocate(
 
 let registry: FinalizationRegistry<{ storage: Storage; description: string; stack: string | undefined }> | undefined;
 
-/** Asked once a process: every tensor that is made comes by here. */
+/** The debug level, read once because trackLeaks() runs for every new tensor. */
 let level: number | undefined;
 
 /**
- * With RECTIFLOW_DEBUG set, a tensor that was collected without having been disposed is named on standard error. This is a
- * report, not a memory manager: garbage collection does not see device memory, so it cannot be relied on.
+ * With RECTIFLOW_DEBUG set, reports a tensor that was garbage-collected without having been disposed on standard error. This
+ * does not manage memory: the garbage collector does not see device memory, so it cannot be relied on.
  */
 function trackLeaks(tensor: Tensor): void {
   level ??= debugLevel();

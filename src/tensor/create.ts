@@ -6,23 +6,17 @@ import {
   describeValue,
   hostArray,
   isDetached,
-  isPlainArray,
   kinds,
   lengthOf,
   type OptionKinds,
 } from '../arguments.ts';
-import { deviceKind, type HostArray } from '../device/device.ts';
-import { ArgumentError, DtypeError, formatShape, ShapeError, ValueError } from '../errors.ts';
+import type { HostArray } from '../device/device.ts';
+import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 import { allocate, type TensorOptions } from './allocate.ts';
-import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
+import { type Dtype, dtypes } from './dtype.ts';
+import { createFilled, refusePatterns, tensorOptions, upload } from './host_numbers.ts';
 import { checkShape, type Shape, shapeKind, sizeOf } from './shape.ts';
 import type { Tensor } from './tensor.ts';
-
-const tensorOptions: OptionKinds<TensorOptions> = {
-  device: deviceKind,
-  dtype: dtypeKind,
-  requiresGrad: kinds.boolean,
-};
 
 type Nested = number | readonly Nested[];
 
@@ -52,13 +46,6 @@ export function tensor(data: HostArray | Nested, options: TensorOptions & { shap
   return upload('tensor', numbers, shape, rest);
 }
 
-function upload(op: string, numbers: ArrayLike<number>, shape: Shape, options: TensorOptions): Tensor {
-  const values = toHostArray(op, numbers, sizeOf(shape), options.dtype ?? 'f32');
-  const made = allocate(shape, options);
-  made.device.upload(made.address, values);
-  return made;
-}
-
 /** Every element 0. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   const made = allocate(checkShape('zeros', shape), checkOptions('zeros', options, tensorOptions));
@@ -73,17 +60,31 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
 
 /** Every element 1; f32, i32, u8 or bool. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return createFilled('ones', shape, 1, options);
+  const dims = checkShape('ones', shape);
+  const checked = checkOptions('ones', options, tensorOptions);
+  const { dtype = 'f32' } = checked;
+  refusePatterns('ones', dtype);
+  const made = allocate(dims, checked);
+  const word = dtype === 'f32' ? F32_ONE : dtype === 'i32' ? 1 : 0x01010101;
+  repeatWord(made, word);
+  return made;
 }
 
-function createFilled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
-  const dims = checkShape(op, shape);
-  const checked = checkOptions(op, options, tensorOptions);
-  const { dtype = 'f32' } = checked;
-  checkArgument(op, 'value', value, kinds.number);
-  refusePatterns(op, dtype);
-  const [element] = toHostArray(op, [value], 1, dtype);
-  return upload(op, hostArray<HostArray>(op, dtypes[dtype].array, sizeOf(dims)).fill(element), dims, checked);
+/** The bits of 1 in f32. */
+const F32_ONE = 0x3f800000;
+const PATTERN_WORDS = 16;
+
+/** Fills a tensor with a word of 32 bits by copies within the device, which can be recorded: the host writes nothing. */
+function repeatWord({ device, address, size, dtype }: Tensor, word: number): void {
+  const bytes = size * dtypes[dtype].bytes;
+  if (bytes === 0) return;
+  let done = Math.min(4 * PATTERN_WORDS, bytes);
+  device.copy(address, device.table(new Array(PATTERN_WORDS).fill(word)), done);
+  while (done < bytes) {
+    const count = Math.min(done, bytes - done);
+    device.copy(address + done, address, count);
+    done += count;
+  }
 }
 
 /** [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool. */
@@ -97,6 +98,87 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
   const numbers = hostArray('arange', Float64Array, count);
   for (let i = 0; i < count; i++) numbers[i] = start + i * step;
   return upload('arange', numbers, shape, checked);
+}
+
+export interface LinspaceOptions extends TensorOptions {
+  /** Whether the last number is `stop`; default true. If not, it is one step before it. */
+  endpoint?: boolean;
+}
+
+const linspaceOptions: OptionKinds<LinspaceOptions> = { ...tensorOptions, endpoint: kinds.boolean };
+
+/** The numbers of linspace in double precision, computed as NumPy does. */
+function evenlySpaced(op: string, start: number, stop: number, count: number, endpoint: boolean): Float64Array {
+  for (const [name, value] of Object.entries({ start, stop })) checkArgument(op, name, value, kinds.finite);
+  checkArgument(op, 'count', count, kinds.whole);
+  const [size] = checkShape(op, [count]);
+  const numbers = hostArray<Float64Array>(op, Float64Array, size);
+  const parts = endpoint ? size - 1 : size;
+  const step = (stop - start) / parts;
+  for (let i = 0; i < size; i++) numbers[i] = i === 0 ? start : i * step + start;
+  if (endpoint && size > 1) numbers[size - 1] = stop;
+  return numbers;
+}
+
+/**
+ * `count` evenly spaced numbers from `start` to `stop`, both included. Computed in double precision and rounded once;
+ * integer dtypes drop the fraction, where NumPy rounds down.
+ * @returns [count]; f32, i32, u8 or bool
+ * @example
+ * linspace(0, 1, 5); // [0, 0.25, 0.5, 0.75, 1]
+ * linspace(0, 1, 4, { endpoint: false }); // [0, 0.25, 0.5, 0.75]
+ */
+export function linspace(start: number, stop: number, count: number, options: LinspaceOptions = {}): Tensor {
+  const { endpoint = true, ...rest } = checkOptions('linspace', options, linspaceOptions);
+  refusePatterns('linspace', rest.dtype ?? 'f32');
+  const numbers = evenlySpaced('linspace', start, stop, count, endpoint);
+  return upload('linspace', numbers, [numbers.length], rest);
+}
+
+export interface LogspaceOptions extends LinspaceOptions {
+  /** The number that is raised to the powers; default 10. */
+  base?: number;
+}
+
+/**
+ * `count` numbers base^start to base^stop whose logarithms are evenly spaced.
+ * @returns [count]; f32, i32, u8 or bool
+ * @example
+ * logspace(0, 3, 4); // [1, 10, 100, 1000]
+ */
+export function logspace(start: number, stop: number, count: number, options: LogspaceOptions = {}): Tensor {
+  const known: OptionKinds<LogspaceOptions> = { ...linspaceOptions, base: kinds.finite };
+  const { endpoint = true, base = 10, ...rest } = checkOptions('logspace', options, known);
+  refusePatterns('logspace', rest.dtype ?? 'f32');
+  const exponents = evenlySpaced('logspace', start, stop, count, endpoint);
+  const numbers = exponents.map((exponent) => base ** exponent);
+  return upload('logspace', numbers, [numbers.length], rest);
+}
+
+export interface EyeOptions extends TensorOptions {
+  /** The number of columns; default: that of rows. */
+  columns?: number;
+  /** The diagonal of the ones: 0 (default) is the main one, k > 0 lies k columns to the right, k < 0 -k rows below. */
+  offset?: number;
+}
+
+/**
+ * A matrix with 1 on a diagonal and 0 elsewhere; f32, i32, u8 or bool.
+ * @example
+ * eye(2); // [[1, 0], [0, 1]]
+ * eye(2, { columns: 3, offset: 1 }); // [[0, 1, 0], [0, 0, 1]]
+ */
+export function eye(rows: number, options: EyeOptions = {}): Tensor {
+  const known: OptionKinds<EyeOptions> = { ...tensorOptions, columns: kinds.whole, offset: kinds.integer };
+  const { columns = rows, offset = 0, ...rest } = checkOptions('eye', options, known);
+  checkArgument('eye', 'rows', rows, kinds.whole);
+  const shape = checkShape('eye', [rows, columns]);
+  const { dtype = 'f32' } = rest;
+  refusePatterns('eye', dtype);
+  const numbers = hostArray<HostArray>('eye', dtypes[dtype].array, sizeOf(shape));
+  const last = Math.min(rows, columns - offset);
+  for (let row = Math.max(0, -offset); row < last; row++) numbers[row * columns + row + offset] = 1;
+  return upload('eye', numbers, shape, rest);
 }
 
 /**
@@ -159,41 +241,5 @@ function numbersOf(data: unknown, dtype: Dtype): { numbers: ArrayLike<number>; s
     if (typeof item === 'number') numbers[count++] = item;
     else if (typeof item === 'boolean' && dtype === 'bool') numbers[count++] = item ? 1 : 0;
     else throw new ArgumentError('tensor', 'data to be numbers', describeValue(item));
-  }
-}
-
-/** The host cannot convert numbers to bf16 or f16. */
-function refusePatterns(op: string, dtype: Dtype): void {
-  if (dtype === 'bf16' || dtype === 'f16')
-    throw new DtypeError(op, 'a dtype of f32, i32, u8 or bool', `${dtype} (make f32, then cast)`);
-}
-
-/** The smallest and the largest number of an integer dtype. */
-const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u8: [0, 255] } as const;
-
-/** @param count the number of elements; the `length` of `data` is not read */
-function toHostArray(op: string, data: ArrayLike<number>, count: number, dtype: Dtype): HostArray {
-  const { array: ArrayType } = dtypes[dtype];
-  if (dtype !== 'bool' && ArrayBuffer.isView(data) && isPlainArray(data, ArrayType))
-    return data as unknown as HostArray;
-  if (dtype === 'bf16' || dtype === 'f16')
-    throw new DtypeError(op, `16-bit patterns in a Uint16Array for ${dtype}`, 'numbers (make f32, then cast)');
-  const target = hostArray<HostArray>(op, ArrayType, count);
-  if (dtype === 'f32') for (let i = 0; i < count; i++) target[i] = data[i];
-  else if (dtype === 'bool') for (let i = 0; i < count; i++) target[i] = data[i] === 0 ? 0 : 1;
-  else copyWhole(op, data, target, dtype);
-  return target;
-}
-
-/** Copies numbers without their fraction. @throws ValueError naming the first number that does not fit */
-function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype: 'i32' | 'u8'): void {
-  const [least, most] = ranges[dtype];
-  for (let i = 0; i < target.length; i++) {
-    const value = Math.trunc(data[i]);
-    if (!(value >= least && value <= most))
-      throw new ValueError(
-        `[${op}] expected numbers that fit ${dtype}, ${least} to ${most}, got ${data[i]} at position ${i}`,
-      );
-    target[i] = value;
   }
 }

@@ -1,5 +1,6 @@
 // The random numbers of kernels/include/philox.h and kernels/random.c on the host, bit for bit: for data order and
 // point sets, and as the reference that every device is tested against.
+import { hostArray } from '../arguments.ts';
 
 /** 128 bits of Philox4x32-10 (Salmon et al., SC 2011). @returns four u32 */
 export function philox4x32(
@@ -11,6 +12,14 @@ export function philox4x32(
 }
 
 const block = new Uint32Array(4);
+
+/** What a number depends on, as in DrawOptions. */
+export interface HostDraw {
+  seed: number;
+  /** The number of the sample. */
+  first?: number;
+  stream?: number;
+}
 
 /** Allocates nothing, because fillNormals calls it once per four numbers. */
 function philoxInto(
@@ -74,6 +83,37 @@ export function fillNormals(out: Float32Array, seed: number, sample: number, str
     normalPair(block[0], block[1], out, i);
     normalPair(block[2], block[3], out, i + 2);
   }
+}
+
+/** Attempts at a number that may be rejected; see generator.h. */
+const ATTEMPTS = 2 ** 11;
+
+/**
+ * Element i of the sample as a whole number in [0, range), with the bits of randint.
+ * @param range up to 2^32
+ */
+export function wholeBelow(range: number, i: number, { seed, first: sample = 0, stream = 0 }: HostDraw): number {
+  const [low, high] = [sample | 0, Math.floor(sample / 2 ** 32) | 0];
+  const [k0, k1] = [seed | 0, Math.floor(seed / 2 ** 32) | 0];
+  const rest = (2 ** 32 - range) % range;
+  let word = 0;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    philoxInto(block, i >> 2, low, high, stream, k0, k1 | (attempt << 21));
+    word = block[i & 3];
+    if (range === 2 ** 32 || Math.imul(range, word) >>> 0 >= rest) break;
+  }
+  return range === 2 ** 32 ? word : multiplyHigh(range, word) >>> 0;
+}
+
+/** The numbers 0 to n - 1 in a random order: the shuffle of Fisher and Yates, with wholeBelow(i + 1, i) for place i. */
+export function shuffledNumbers(n: number, draw: HostDraw): Int32Array {
+  const order = hostArray('permutation', Int32Array, n);
+  for (let i = 0; i < n; i++) order[i] = i;
+  for (let i = n - 1; i > 0; i--) {
+    const other = wholeBelow(i + 1, i, draw);
+    [order[i], order[other]] = [order[other], order[i]];
+  }
+  return order;
 }
 
 function normalPair(a: number, b: number, out: Float32Array, at: number): void {

@@ -1,4 +1,4 @@
-// Who frees what: a scope owns the tensors made while it is open and, when it closes, frees those that it does not
+// Scopes free tensors. A scope owns the tensors made while it is open; when it closes, it frees those that it does not
 // return. Tensors made outside any scope live until they are disposed.
 import { types } from 'node:util';
 import { checkArgument, kinds } from '../arguments.ts';
@@ -73,6 +73,8 @@ export function activeScope(): Scope | undefined {
 /**
  * Runs `fn` and frees every tensor made in it, except those in its result: a tensor, or tensors in arrays, plain objects, Maps (keys
  * and values), Sets and the properties of class instances, nested to any depth. The gradient of a tensor belongs to the tensor.
+ * Typed arrays count as numbers, and arrays of more than 10,000 elements are searched by their elements alone. A class instance
+ * shows its properties, but not what its methods use besides them, such as variables around the class.
  * JavaScript cannot look into functions, accessors, private fields (`#name`), Proxies, Promises, weak collections, iterators and
  * generators: a result that holds one is refused where the scope has tensors to free, since they may be hidden in it.
  * `fn` must be synchronous; for async code open a scope with `openScope`.

@@ -63,11 +63,9 @@ export class TensorSearch {
       if (types.isMap(value)) this.lookAtMap(value, place);
       else if (types.isSet(value)) this.lookAtSet(value, place);
     }
-    if (Array.isArray(value)) {
+    if (Array.isArray(value) && isDense(value)) {
       for (let i = 0; i < value.length; i++) this.look(value[i], i, place);
-      // Elements are listed before other keys.
-      const last = Object.keys(value).at(-1);
-      if (last === undefined || last === String(Number(last) >>> 0)) return;
+      return;
     }
     for (const name of Object.getOwnPropertyNames(value)) this.lookAtProperty(name, place);
     for (const symbol of Object.getOwnPropertySymbols(value)) this.lookAtProperty(symbol, place);
@@ -90,7 +88,7 @@ export class TensorSearch {
   private lookAtProperty(key: string | symbol, place: Place): void {
     const property = Object.getOwnPropertyDescriptor(place.value, key);
     if (property === undefined) return;
-    if ('value' in property) this.look(property.value, key, place);
+    if ('value' in property) this.look(property.value, isIndex(key) ? Number(key) : key, place);
     // The stack of an error is text, and in newer versions of Node an accessor.
     else if (!(key === 'stack' && types.isNativeError(place.value)))
       this.hide('an accessor', { value: place.value, key, above: place });
@@ -101,6 +99,31 @@ export class TensorSearch {
     for (let at: Place | undefined = place; at !== undefined; at = at.above) path = `${stepTo(at)}${path}`;
     this.hidden = `${what} at ${path}`;
   }
+}
+
+function isIndex(key: string | symbol): boolean {
+  return typeof key === 'string' && key === String(Number(key) >>> 0);
+}
+
+/** Longest array of which the names of all properties are listed, which takes much longer than a look at its elements. */
+const LONGEST_LISTED = 10_000;
+
+/**
+ * Whether to search an array by its elements: it has no holes, which may be billions, and no other properties. A longer
+ * array is searched by its elements whatever other properties it has.
+ */
+function isDense(list: readonly unknown[]): boolean {
+  if (list.length > LONGEST_LISTED) {
+    for (let i = 0; i < list.length; i++) if (list[i] === undefined && !(i in list)) return false;
+    return true;
+  }
+  const names = Object.getOwnPropertyNames(list);
+  // Indices come first.
+  return (
+    names[list.length] === 'length' &&
+    names.length === list.length + 1 &&
+    Object.getOwnPropertySymbols(list).length === 0
+  );
 }
 
 /** One step of a path: "result", ".name", "[0]" or ".keys()[0]". */
@@ -147,8 +170,8 @@ for (const name of [
 ])
   openClasses.add(name);
 
-/** Reads a private field `#name`: as written, or as the TypeScript compiler and esbuild translate it for older engines. */
-const privateRead = /\.\s*#[\p{ID_Start}$_]|\b__(?:classPrivateFieldGet|privateGet)\b/u;
+/** Reads a private field `#name`: as written, or as TypeScript, esbuild, Babel and SWC translate it for older engines. */
+const privateRead = /\.\s*#[\p{ID_Start}$_]|\b_*(?:classPrivateFieldGet2?|privateGet|class_private_field_get)\b/u;
 
 /** Whether the instances of a class show all that they hold, as the source of the class and of those it extends says. */
 function opennessOf(prototype: object): Openness {

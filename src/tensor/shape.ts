@@ -1,5 +1,5 @@
 // Shape rules, as pure functions of lists of dimensions.
-import { describeValue, either, kinds, listOf, type OptionKinds, wholeNumbers } from '../arguments.ts';
+import { describeValue, either, isWhole, kinds, listOf, type OptionKinds, wholeNumbers } from '../arguments.ts';
 import { ArgumentError, formatShape, ShapeError } from '../errors.ts';
 
 export type Shape = readonly number[];
@@ -70,10 +70,7 @@ export function normalizeAxes(op: string, axes: number | readonly number[] | und
   if (axes === undefined) return shape.map((_, i) => i);
   const list = typeof axes === 'number' ? [axes] : wholeNumbers(op, 'axes', axes);
   const normal = list.map((axis) => (axis < 0 ? axis + rank : axis));
-  if (
-    !normal.every((axis) => Number.isInteger(axis) && axis >= 0 && axis < rank) ||
-    new Set(normal).size < normal.length
-  )
+  if (!normal.every((axis) => isWhole(axis, 0, rank - 1)) || new Set(normal).size < normal.length)
     throw new ShapeError(op, `distinct axes of a tensor ${formatShape(shape)}`, `axes ${formatShape(list)}`);
   return normal.sort((a, b) => a - b);
 }

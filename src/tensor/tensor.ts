@@ -2,10 +2,12 @@
 // conv weights [Cout, kh, kw, Cin]. This file knows the gradient graph only through the interface GradientSource.
 import { inspect } from 'node:util';
 import {
+  checkArgument,
   checkOptions,
   describeValue,
   hostArray,
   isDetached,
+  isWhole,
   type Kind,
   kinds,
   type OptionKinds,
@@ -33,7 +35,15 @@ export interface GradientSource {
   retain(): void;
   release(): void;
   backward(root: Tensor, cotangent: Tensor | undefined, options: BackwardOptions): void;
+  /** The hooks of each output. */
+  readonly hooks: Map<number, Set<GradientHook>>;
 }
+
+/**
+ * Receives the gradient of a tensor, summed over its uses, when backward() or gradients() has computed it. A tensor of the
+ * same shape and dtype that it returns takes the place of the gradient.
+ */
+export type GradientHook = (gradient: Tensor) => Tensor | undefined;
 
 /** What forward mode attaches to a tensor: its tangents, freed with it. */
 export interface TangentHolder {
@@ -68,6 +78,8 @@ export class Tensor {
   sourceOutput = 0;
   /** Set if an op without a gradient cuts the path to the parameters: why that op has none. @internal */
   blocked: string | undefined;
+  /** For a leaf: what registerHook() added. @internal */
+  leafHooks: Set<GradientHook> | undefined;
   /** Its tangents in the calls of jvp() that are running. @internal */
   tangents: TangentHolder | undefined;
   /** The scope that frees it. @internal */
@@ -276,6 +288,31 @@ export class Tensor {
     this.source.backward(this, cotangent, checked);
   }
 
+  /**
+   * Calls `hook` with the gradient of this tensor in each backward pass, as PyTorch's register_hook does: to look at a
+   * gradient, or to clip, scale or replace it. Hooks run untraced, in the order in which they were added.
+   * @returns a handle that removes the hook
+   * @throws NotDifferentiableError for a tensor that requires no gradient
+   * @example
+   * const handle = h.registerHook((gradient) => clamp(gradient, { min: -1, max: 1 }));
+   * handle.remove();
+   */
+  registerHook(hook: GradientHook): HookHandle {
+    checkArgument('registerHook', 'hook', hook, kinds.callback);
+    this.assertAlive('registerHook()');
+    if (!this.#requiresGrad)
+      throw new NotDifferentiableError(this.blocked ?? `[registerHook] ${this.describe()} does not require a gradient`);
+    if (!this.source) this.leafHooks ??= new Set<GradientHook>();
+    const hooks = this.leafHooks ?? getOrInsert((this.source as GradientSource).hooks, this.sourceOutput);
+    // The same function may be added twice.
+    const own: GradientHook = (gradient) => hook(gradient);
+    hooks.add(own);
+    const remove = () => {
+      hooks.delete(own);
+    };
+    return { remove, [Symbol.dispose]: remove };
+  }
+
   /** Frees its memory unless other tensors share it; safe to call twice. */
   dispose(): void {
     if (this.#freed) return;
@@ -304,6 +341,18 @@ export class Tensor {
   }
 }
 
+/** Removes what it was returned for. */
+export interface HookHandle extends Disposable {
+  /** Removes the hook; safe to call twice. */
+  remove(): void;
+}
+
+function getOrInsert(map: Map<number, Set<GradientHook>>, key: number): Set<GradientHook> {
+  const known = map.get(key) ?? new Set<GradientHook>();
+  map.set(key, known);
+  return known;
+}
+
 /**
  * @param what what the message says was expected: "a tensor", "a bias"
  * @throws ArgumentError for anything but a tensor of this copy of the package
@@ -326,7 +375,7 @@ export function tensorsOf(op: string, result: unknown): Tensor[] {
 
 /** A plain loop for speed, because this runs for every new tensor. */
 function areDimensions(shape: Shape): boolean {
-  for (const dim of shape) if (!(dim >= 0 && Number.isInteger(dim))) return false;
+  for (const dim of shape) if (!isWhole(dim)) return false;
   return true;
 }
 
@@ -338,6 +387,6 @@ export function describeOperand(value: unknown): string {
   if (Tensor.is(value)) return value.describe();
   const foreign = typeof value === 'object' && value !== null && BRAND in value;
   return foreign
-    ? 'a tensor of another copy of rectiflow (two installations, or its source beside its build, cannot share tensors)'
+    ? 'a tensor of another copy of rectiflow (two installations, or its source next to its build, cannot share tensors)'
     : describeValue(value);
 }

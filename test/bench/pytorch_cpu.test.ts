@@ -1,7 +1,5 @@
-/**
- * `npm run bench:pytorch`: its statistics and flags, workers that fail, and our worker on a tiny network; with a Python that has
- * PyTorch also that both sides have the same network.
- */
+// `npm run bench:pytorch`: its statistics and flags, workers that fail, and our worker on a tiny network; with a Python that has
+// PyTorch also that both sides have the same network.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,8 +12,8 @@ import { startEngine, startTorch } from '../../bench/pytorch_cpu/run.ts';
 import { networkDifference } from '../../bench/pytorch_cpu/same_network.ts';
 import { scalingComparisons } from '../../bench/pytorch_cpu/scaling.ts';
 import { smallSizes } from '../../bench/pytorch_cpu/sizes.ts';
-import { geometricMean, meanRatio, quantile, quartilesOf, ratioOf } from '../../bench/pytorch_cpu/statistics.ts';
 import { stepComparisons, stepRatios } from '../../bench/pytorch_cpu/steps.ts';
+import { geometricMean, meanRatio, quantile, quartilesOf, ratioOf } from '../../bench/pytorch_cpu/timing_statistics.ts';
 import { SETTLING_SECONDS, takeTurns } from '../../bench/pytorch_cpu/turns.ts';
 import { Worker } from '../../bench/pytorch_cpu/worker.ts';
 import { loadConfig } from '../../src/run/config/index.ts';
@@ -117,7 +115,7 @@ describe('a worker', () => {
 
   test('that prints anything but an answer is stopped', async () => {
     using worker = run("process.stdin.once('data', () => console.log('Warning: slow')); setInterval(() => {}, 1000)");
-    await expect(worker.ask('run')).rejects.toThrow('the worker said "Warning: slow", which is no answer');
+    await expect(worker.ask('run')).rejects.toThrow('the worker printed "Warning: slow", which is not an answer');
   });
 
   test('that cannot be started is reported', async () => {

@@ -1,7 +1,5 @@
-/**
- * One op case: what goes in, what the engine runs, what the reference says, and on which sizes it is checked and timed.
- * `Size` is whatever parametrises the case, usually the shapes; every other member is a function of it.
- */
+// One op case: what goes in, what the engine runs, what the reference says, and on which sizes it is checked and timed.
+// `Size` is whatever parametrises the case, usually the shapes; every other member is a function of it.
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import type { Tolerance } from '../support/compare.ts';
 import type { Input } from '../support/random.ts';

@@ -1,4 +1,4 @@
-/** Cases of convolution: [N, H, W, Cin] with weights [Cout, kh, kw, Cin]. */
+// Cases of convolution: [N, H, W, Cin] with weights [Cout, kh, kw, Cin].
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { normal } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';

@@ -1,4 +1,4 @@
-/** Cases of the elementwise ops: y = f(a, b) with NumPy broadcasting. */
+// Cases of the elementwise ops: y = f(a, b) with NumPy broadcasting.
 import * as ops from '../../src/kernels/elementwise.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { awayFromZero, booleans, constant, fixed, type Input, lattice, normal, uniform } from '../support/random.ts';

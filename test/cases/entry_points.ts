@@ -1,7 +1,5 @@
-/**
- * A statement about the gradient of every public function, by entry point and name. Ops are covered by the op table and its cases;
- * all others are here, and test/tensor/entry_points.test.ts fails with the name of a function that is in neither.
- */
+// A statement about the gradient of every public function, by entry point and name. Ops are covered by the op table and its cases;
+// all others are here, and test/tensor/entry_points.test.ts fails with the name of a function that is in neither.
 
 import type { Device } from '../../src/device/device.ts';
 import { Classifier } from '../../src/eval/index.ts';
@@ -63,6 +61,12 @@ const numberTest = (name: 'isFinite' | 'isInf' | 'isNaN'): Claim => ({
   run: (x) => engine.cast(engine[name](x), 'f32'),
 });
 
+/** A function of which the op `by` refuses backward(), since its result is whole numbers, booleans, or piecewise constant. */
+const refused = (by: string, run: (x: Tensor) => Tensor): Claim => ({
+  refused: `[${by}] has no gradient`,
+  run: (x) => engine.sum(engine.cast(run(x), 'f32')),
+});
+
 const [n, side, channels] = [2, 4, 8];
 const image = [n, side, side, channels];
 
@@ -118,6 +122,9 @@ export const claims: Record<string, Record<string, Claim>> = {
     ),
     ...none('an error', 'RectiflowError', 'ShapeError', 'UsageError', 'UseAfterFreeError', 'ValueError'),
     ...none('makes leaves', 'arange', 'empty', 'full', 'ones', 'randn', 'tensor', 'uniform', 'zeros'),
+    ...none('makes leaves', 'exponential', 'eye', 'linspace', 'logspace', 'truncatedNormal'),
+    ...none('makes leaves in the shape of a tensor', 'fullLike', 'onesLike', 'randnLike', 'uniformLike', 'zerosLike'),
+    ...none('makes whole numbers', 'permutation', 'randint'),
     ...none('takes and gives no tensors of its own', 'openDevice', 'openScope'),
     ...none('refuses second derivatives by name: ops/gradients.test.ts', 'gradients'),
     Tensor: { none: 'its methods give numbers of the host, its gradient, or itself' },
@@ -128,6 +135,29 @@ export const claims: Record<string, Record<string, Claim>> = {
     bitwiseXor: bits((x) => engine.bitwiseXor(x, 3)),
     checkFinite: of([[2, 3]], ([x]) => engine.checkFinite(() => engine.exp(x))),
     checkpoint: { checkedIn: 'tensor/checkpoint.test.ts' },
+    compile: {
+      refused: '[compile] has no gradient',
+      run: (x) => engine.compile((t: Tensor) => engine.exp(t))(x),
+    },
+    customGradient: of([[2, 3]], ([x]) =>
+      engine.customGradient(engine.square, (dy, { inputs: [t] }) => engine.mul(engine.mul(dy, t), 2))(x),
+    ),
+    defineOp: { checkedIn: 'ops/custom_op.test.ts' },
+    all: refused('all', (x) => engine.all(x)),
+    any: refused('any', (x) => engine.any(x)),
+    argmin: refused('argmin', (x) => engine.argmin(x, { axis: 0 })),
+    argsort: refused('argsort', (x) => engine.argsort(x)),
+    binCount: refused('cast', (x) => engine.binCount(engine.cast(engine.mul(x, 0), 'i32'), { length: 1 })),
+    countNonzero: refused('countNonzero', (x) => engine.countNonzero(x)),
+    bernoulli: {
+      refused: '[bernoulli] has no gradient',
+      run: (x) => engine.cast(engine.bernoulli(engine.sigmoid(x), x.shape, { seed: 1 }), 'f32'),
+    },
+    categorical: {
+      refused: '[categorical] has no gradient',
+      run: (x) => engine.cast(engine.categorical(x, { seed: 1 }), 'f32'),
+    },
+    detach: { unrecorded: (x) => engine.exp(engine.detach(x)) },
     enableGrad: of([[2, 3]], ([x]) => engine.noGrad(() => engine.enableGrad(() => engine.exp(x)))),
     equal: comparison('equal'),
     firDownsample: of([image], ([x]) => engine.firDownsample(x, [1, 3, 3, 1])),
@@ -145,6 +175,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     linearize: of([[2, 3]], ([x]) =>
       engine.linearize((t) => engine.sin(t), [engine.zeros([2, 3], { device: x.device })])[1](x),
     ),
+    min: of([[2, 3]], ([x]) => engine.min(x, { axes: 1 })),
     logicalAnd: connective('logicalAnd'),
     logicalNot: {
       refused: 'has no gradient: a comparison',
@@ -152,6 +183,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     },
     logicalOr: connective('logicalOr'),
     logicalXor: connective('logicalXor'),
+    nonzero: { refused: '[nonzero] has no gradient', run: (x) => engine.cast(engine.nonzero(x), 'f32') },
     noGrad: { unrecorded: (x) => engine.noGrad(() => engine.exp(x)) },
     notEqual: comparison('notEqual'),
     oneHot: {
@@ -159,9 +191,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       run: (x) => engine.oneHot(engine.reshape(engine.cast(engine.mul(x, 0), 'i32'), [6]), 3),
     },
     rightShift: bits((x) => engine.rightShift(x, 3)),
+    searchSorted: refused('searchSorted', (x) => engine.searchSorted(x, x)),
     scope: of([[2, 3]], ([x]) => engine.scope(() => engine.exp(x))),
     split: of([[4, 3]], ([x]) => engine.split(x, [1, 3], 0)),
     transpose: of([[4, 3]], ([x]) => engine.transpose(x)),
+    unique: refused('unique', (x) => engine.unique(x).values),
     vjp: { checkedIn: 'ops/forward.test.ts' },
   },
   fluent: {},
@@ -170,6 +204,8 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('arrays of the host', 'fromOfficial', 'officialEntries', 'toOfficial'),
     ...none('takes gradients and makes leaves', 'Adam', 'Initializer'),
     Module: { none: 'abstract: its kinds are here' },
+    registerForwardHook: { checkedIn: 'nn/hooks.test.ts' },
+    registerForwardPreHook: { checkedIn: 'nn/hooks.test.ts' },
     UNet: { checkedIn: 'nn/family.test.ts' },
     activate: of([[2, 3]], ([x]) => (['swish', 'relu', 'elu', 'lrelu'] as const).map((name) => nn.activate(x, name))),
     AttentionBlock: moduleOf(
@@ -338,5 +374,10 @@ export const claims: Record<string, Record<string, Claim>> = {
       ...['reportFlows', 'reportPlane', 'reportedFlows', 'resolveConfig', 'sampleFromCheckpoint', 'sampleModel'],
       ...['sampleWriter', 'saveCheckpoint', 'scoreFeatures', 'serveSamples', 'useTuningFile', 'watchSnapshots'],
     ),
+  },
+  testing: {
+    ...none('random shapes and arrays of the host', 'arrays', 'broadcastableShapes', 'shapes', 'toTensor'),
+    ...none('an error', 'GradcheckError'),
+    ...none('takes a function, and gives nothing', 'gradcheck'),
   },
 };

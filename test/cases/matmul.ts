@@ -1,4 +1,4 @@
-/** Cases of matrix products and attention. */
+// Cases of matrix products and attention.
 import { attention } from '../../src/kernels/composed/attention.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { normal } from '../support/random.ts';

@@ -1,4 +1,4 @@
-/** Cases of the ops that move elements, and of casts. */
+// Cases of the ops that move elements, and of casts.
 import { cast } from '../../src/kernels/cast.ts';
 import * as ops from '../../src/kernels/movement.ts';
 import { constant, fixed, indices, normal, uniform } from '../support/random.ts';

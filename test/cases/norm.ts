@@ -1,4 +1,4 @@
-/** Cases of group normalisation with its fused tail, resampling by two, and dropout. */
+// Cases of group normalisation with its fused tail, resampling by two, and dropout.
 import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { dropout } from '../../src/kernels/random.ts';
 import { downsampleMean, upsampleNearest } from '../../src/kernels/resample.ts';

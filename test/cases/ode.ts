@@ -1,4 +1,4 @@
-/** Cases of the solvers' state update: x + sum c_j k_j. */
+// Cases of the solvers' state update: x + sum c_j k_j.
 import { linearCombination } from '../../src/kernels/ode.ts';
 import { constant, normal } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';

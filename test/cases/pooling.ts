@@ -1,4 +1,4 @@
-/** Cases of pooling and bilinear resizing: windows that overlap, leave pixels out, hang over the border, or are oblong. */
+// Cases of pooling and bilinear resizing: windows that overlap, leave pixels out, hang over the border, or are oblong.
 import { averagePool2d, maxPool2d } from '../../src/kernels/pooling.ts';
 import { resizeBilinear } from '../../src/kernels/resize.ts';
 import { distinct, normal } from '../support/random.ts';

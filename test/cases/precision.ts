@@ -1,7 +1,5 @@
-/**
- * The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
- * products of both are exact, and the only errors are the roundings of stored results.
- */
+// The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
+// products of both are exact, and the only errors are the roundings of stored results.
 import type { Precision } from '../../src/device/device.ts';
 import type { Tolerance } from '../support/compare.ts';
 import type { Case, CaseTolerance } from './case.ts';
@@ -17,6 +15,9 @@ const gradients: Record<string, Tolerance> = {
   ...Object.fromEntries(
     ['neg', 'abs', 'relu', 'clamp', 'permute', 'pad', 'slice', 'concat', 'reshape'].map((op) => [op, {}]),
   ),
+  ...Object.fromEntries(
+    ['clone', 'diagEmbed', 'diagonal', 'flip', 'pixelShuffle', 'roll', 'stack', 'tril', 'triu'].map((op) => [op, {}]),
+  ),
   // A sum of bf16 numbers is rounded once.
   ...Object.fromEntries(
     [
@@ -30,6 +31,13 @@ const gradients: Record<string, Tolerance> = {
       'firResample',
       'dropout',
       'where',
+      'tile',
+      'booleanMask',
+      'indexAdd',
+      'maskedFill',
+      'scatterAdd',
+      'scatterAlongAxis',
+      'take',
     ].map((op) => [op, { relative: ROUNDED }]),
   ),
   // The slope is f32, or rounded before it is multiplied by dy.
@@ -64,11 +72,21 @@ const gradients: Record<string, Tolerance> = {
     ['atan2', 'fmod', 'mod', 'prelu'].map((op) => [op, { relative: 3 * ROUNDED, ofLargest: 2 * ROUNDED }]),
   ),
   // Statistics and sums are f32; dx is a difference of terms larger than itself.
-  groupNorm: { relative: ROUNDED, ofLargest: 1e-4 },
+  ...Object.fromEntries(
+    ['groupNorm', 'layerNorm', 'rmsNorm', 'batchNorm', 'instanceNorm'].map((op) => [
+      op,
+      { relative: ROUNDED, ofLargest: 1e-4 },
+    ]),
+  ),
   // These are sums of exact products; the gradients of the weight and the bias stay f32.
   conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
-  // The gradient of an operand that is broadcast over a batch is rounded before it is summed.
+  // The gradient of an operand that is broadcast is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
+  // These are one product each; einsum is checked where it is one.
+  ...Object.fromEntries(
+    ['dot', 'einsum', 'outer', 'tensordot'].map((op) => [op, { relative: ROUNDED, ofLargest: ROUNDED }]),
+  ),
+  takeAlongAxis: { relative: ROUNDED, ofLargest: ROUNDED },
   // The probabilities and their gradient are rounded between two products.
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
 };

@@ -1,4 +1,4 @@
-/** Cases of reductions, softmax and losses. */
+// Cases of reductions, softmax and losses.
 import * as loss from '../../src/kernels/loss.ts';
 import * as reduce from '../../src/kernels/reduce.ts';
 import * as softmax from '../../src/kernels/softmax.ts';
@@ -41,7 +41,7 @@ function randomSize(pick: Pick): Size {
 }
 
 function reduction(
-  op: 'sum' | 'mean' | 'max',
+  op: 'sum' | 'mean' | 'max' | 'min',
   values: (s: Shape) => Input,
   tolerance: CaseTolerance,
   more: Size[],
@@ -64,14 +64,14 @@ function reduction(
   });
 }
 
-const argmaxCases = [
+const indexCases = (['argmax', 'argmin'] as const).flatMap((op) => [
   defineCase<{ shape: Shape; axis: number; keepDims?: boolean }>({
-    op: 'argmax',
+    op,
     name: '',
     dtype: 'i32',
     inputs: ({ shape }) => [constant(distinct(shape))],
-    run: ([x], { axis, keepDims }) => reduce.argmax(x, { axis, keepDims }),
-    reference: ([x], size) => reference.argmax(x, size),
+    run: ([x], { axis, keepDims }) => reduce[op](x, { axis, keepDims }),
+    reference: ([x], size) => reference[op](x, size),
     tolerance: tolerances.exact,
     check: [
       { shape: [5], axis: 0 },
@@ -88,16 +88,16 @@ const argmaxCases = [
     },
   }),
   defineCase<Shape>({
-    op: 'argmax',
+    op,
     name: 'ties take the first',
     dtype: 'i32',
-    inputs: (shape) => [fixed([1, 3, 3, 0, 3], shape)],
-    run: ([x]) => reduce.argmax(x, { axis: -1 }),
-    reference: ([x]) => reference.argmax(x, { axis: -1 }),
+    inputs: (shape) => [fixed([1, 3, 3, 0, 3, 0], shape)],
+    run: ([x]) => reduce[op](x, { axis: -1 }),
+    reference: ([x]) => reference[op](x, { axis: -1 }),
     tolerance: tolerances.exact,
-    check: [[5], [2, 5], [3, 25]],
+    check: [[6], [2, 6], [3, 25]],
   }),
-];
+]);
 
 const shift = (input: Input, offset: number): Input => ({
   ...input,
@@ -190,7 +190,8 @@ export const reduceCases: Case[] = [
   reduction('sum', normal, tolerances.summed, [{ shape: [0, 3], axes: 0 }, { shape: [0] }]),
   reduction('mean', normal, tolerances.summed, []),
   reduction('max', distinct, tolerances.exact, []),
-  ...argmaxCases,
+  reduction('min', distinct, tolerances.exact, []),
+  ...indexCases,
   softmaxCase('softmax', 0),
   softmaxCase('softmax', 128),
   softmaxCase('logSoftmax', 0),

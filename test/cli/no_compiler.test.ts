@@ -67,7 +67,7 @@ it('--device cpu is an error', () => {
   const words = ['train', '--config', 'digits', '--workdir', 'named', ...tiny, '--device', 'cpu'];
   const { stderr, status } = rectiflow(words);
   expect(stderr).toMatch(
-    /^rectiflow: the device cpu needs a C compiler; tried cc \(ENOENT\), .*The device wasm needs none\n$/,
+    /^rectiflow: the device cpu needs a C compiler; tried cc \(ENOENT\), .*The device wasm does not need one\n$/,
   );
   expect(status).toBe(1);
 });

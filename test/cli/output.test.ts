@@ -1,4 +1,4 @@
-/** Commands whose output cannot be written: progress is dropped, work continues, and exit codes are correct. */
+// Commands whose output cannot be written: progress is dropped, work continues, and exit codes are correct.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ImageDataset, openImageFolder, openLsun } from '../../src/data/index.ts';
-import { inertBeside } from '../../src/run/config/inert.ts';
+import { describeInertKeys } from '../../src/run/config/inert.ts';
 import { statisticsPath } from '../../src/run/eval/reference_statistics.ts';
 import { loadDataset } from '../../src/run/index.ts';
 import { configWith } from '../support/config.ts';
@@ -211,7 +211,7 @@ describe('data.exif_orientation', () => {
 
   it('is reported to have no effect on data sets without image files', async () => {
     const inert = async (dataset: string) =>
-      inertBeside(await configWith('base', { 'data.dataset': dataset }), ['data.exif_orientation']);
+      describeInertKeys(await configWith('base', { 'data.dataset': dataset }), ['data.exif_orientation']);
     expect(await inert('CIFAR10')).toEqual(['data.exif_orientation has no effect with data.dataset CIFAR10']);
     expect(await inert('FOLDER')).toEqual([]);
   });

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { checkPairs, type PairCheckOptions, PairSet, readManifest, writePairFile } from '../../src/data/index.ts';
 import { refuseBroken } from '../../src/data/pairs/check.ts';
-import { NoiseStatistics, normalDistribution, reasonsAgainstNoise } from '../../src/data/pairs/statistics.ts';
+import { NoiseStatistics, normalDistribution, reasonsAgainstNoise } from '../../src/data/pairs/pair_statistics.ts';
 import { readNpy, writeNpy } from '../../src/io/index.ts';
 import { fillNormals } from '../../src/tensor/philox.ts';
 import { endOf, makePairs } from '../support/pairs.ts';

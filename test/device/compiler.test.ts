@@ -144,7 +144,7 @@ describe('a compiler that hangs', () => {
     const cc = compiler('cc', ':', sleep());
     const named = run(cc, program({ version: 300 }));
     expect(named.stderr).toContain(
-      `CC names "${cc}", which cannot be run: it did not tell its version within 0.3 s; fix it, or unset CC`,
+      `CC names "${cc}", which cannot be run: it did not print its version within 0.3 s; fix it, or unset CC`,
     );
     expect(named.status).toBe(1);
     await untilGone();

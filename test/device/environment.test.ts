@@ -18,9 +18,11 @@ import {
   type VariableName,
   variables,
 } from '../../src/device/environment.ts';
+import { textModule } from '../../src/device/module.ts';
 import { openDriver } from '../../src/device/native/libcuda.ts';
 import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { openDefaultDevice } from '../../src/device/open.ts';
+import { linkText } from '../../src/device/wasm_compiler.ts';
 import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
 import { useNamedTuning } from '../../src/run/machine/tuning.ts';
@@ -44,6 +46,9 @@ type Row = [use: () => unknown, ...nonsense: string[]];
 /** A variable of other programs, which only suggests a place to look or a text to quote. */
 const hint = 'hint';
 
+/** Where a module of the device wasm would go. */
+const place = { base: 2 ** 20, bytes: 2 ** 18, memory: 2 ** 21 };
+
 const rows: Record<VariableName, Row | typeof hint> = {
   RECTIFLOW_THREADS: [defaultThreads, 'abc', '0', '-1', '1e9', '1.5', ' '],
   RECTIFLOW_MARCH: [() => new CpuDevice(), 'nonsense', 'native -o x', '/'],
@@ -54,6 +59,8 @@ const rows: Record<VariableName, Row | typeof hint> = {
   RECTIFLOW_CUDA_CACHING: [() => fromEnvironment('RECTIFLOW_CUDA_CACHING'), 'no', '2'],
   RECTIFLOW_TORCH_PYTHON: [findTorch, 'no-such-python'],
   CC: [findCompiler, 'no-such-cc', 'false', folder, ' ', 'cc "', 'cc; true', '""'],
+  CLANG: [() => linkText(textModule('c', 'none', '', {}), place), 'no-such-clang'],
+  WASM_LD: [() => linkText(textModule('c', 'none', '', {}), place), 'no-such-linker'],
   LIBCUDA_PATH: [openDriver, '/nonexistent'],
   LIBNVRTC_PATH: [openNvrtc, '/nonexistent'],
   LIBLAPACK_PATH: [findEigenSolver, '/nonexistent'],
@@ -88,7 +95,7 @@ it('treats an empty variable as unset', () => {
   }
 });
 
-it('lists every variable that is read in the table and in the docs', () => {
+it('lists every variable that is read in the table, and the docs show the table', () => {
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),
   );
@@ -96,8 +103,8 @@ it('lists every variable that is read in the table and in the docs', () => {
   expect(readers).toEqual(['device/environment.ts']);
   expect(Object.keys(rows)).toEqual(Object.keys(variables));
   const page = readFileSync(join(root, 'docs/library.md'), 'utf8');
-  const documented = [...page.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, name]) => name);
-  expect(documented).toEqual(Object.keys(variables));
+  const documented = [...page.matchAll(/^\| `([A-Z_]+)` \| (.*) \|$/gm)].map(([, name, meaning]) => [name, meaning]);
+  expect(documented).toEqual(Object.entries(variables).map(([name, { meaning }]) => [name, meaning]));
 });
 
 it('reports unknown names and suggests the nearest known one', () => {

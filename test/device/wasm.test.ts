@@ -11,6 +11,7 @@ import { cudaModule, kernelModule } from '../../src/device/module.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { add } from '../../src/kernels/elementwise.ts';
+import { movementKernels } from '../../src/kernels/inner/strided.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { openTestDevice } from '../support/devices.ts';
 import { buildWasm } from '../support/wasm.ts';
@@ -66,6 +67,11 @@ describe('memory', () => {
     expect(grown.memory().live).toBeGreaterThan(3000 * MEBIBYTE);
   });
 
+  test('a launch with a wrong number of arguments throws', () => {
+    const fill = device.load(movementKernels).movement_fill;
+    expect(() => fill(device.table([1]), 1)).toThrow(/movement_fill takes 3 arguments \(ptr f32 i32\), got 2/);
+  });
+
   test('equal tables share one allocation', () => {
     expect(device.table([1, 2, 3])).toBe(device.table([1, 2, 3]));
     expect(device.table([1, 2])).not.toBe(device.table([1, 2, 3]));
@@ -109,9 +115,9 @@ describe('threads', () => {
     `);
     const lines = stdout.trim().split('\n');
     expect(lines[0]).toBe(
-      'DeviceError movement_fill failed on the device wasm, which is of no use any more: memory access out of bounds',
+      'DeviceError movement_fill trapped; the wasm device can no longer be used: memory access out of bounds',
     );
-    expect(lines[1]).toMatch(/^DeviceError movement_fill failed/);
+    expect(lines[1]).toMatch(/^DeviceError movement_fill trapped/);
     expect(status).toBe(0);
   });
 
@@ -151,11 +157,9 @@ describe('the module', () => {
     writeFileSync(join(folder, 'kernels/cast.c'), '/* another text */\n');
     writeFileSync(join(folder, 'kernels/own.c'), '');
     const changed = kernelModule(file('cast.c'), { cast_from_bf16: 'ptr ptr i32' });
-    expect(() => device.load(changed)).toThrow(
-      /was built of another cast\.c than the one that is here; run `npm run build:wasm`/,
-    );
+    expect(() => device.load(changed)).toThrow(/was built from another version of cast\.c; run `npm run build:wasm`/);
     const own = kernelModule(file('own.c'), { own_kernel: 'ptr' });
-    expect(() => device.load(own)).toThrow(/holds no kernels of own\.c/);
+    expect(() => device.load(own)).toThrow(/has no kernels of own\.c/);
     expect(() => device.load(cudaModule(file('cast.cu'), {}))).toThrow(DeviceError);
   });
 
@@ -163,7 +167,7 @@ describe('the module', () => {
     [
       'is missing',
       (path: string) => rmSync(path),
-      /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
+      /needs dist\/wasm\/kernels\.js, which does not exist: run `npm run build:wasm`/,
     ],
     [
       'is not JavaScript',
@@ -178,7 +182,7 @@ describe('the module', () => {
     [
       'was never built',
       (path: string) => writeFileSync(path, 'export const packed = undefined;'),
-      /needs dist\/wasm\/kernels\.js, which is not there: run `npm run build:wasm`/,
+      /needs dist\/wasm\/kernels\.js, which does not exist: run `npm run build:wasm`/,
     ],
   ] as const)('an error says which command to run if it %s', (_, spoil, message) => {
     const copy = mkdtempSync(join(tmpdir(), 'rectiflow-wasm-copy-'));

@@ -62,6 +62,9 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     expect(loss({ draw })).toBe(same);
     const [x0, t] = [draw.noise([2, 2]), draw.times(2)];
     expect(loss({ seed: 99, x0, t })).toBe(same);
+    expect(loss({ x0, t })).toBe(same);
+    expect(() => loss({ x0, t, first: 3 } as never)).toThrow('expected seed to be');
+    expect(() => loss({ x0 } as never)).toThrow('expected seed to be');
     expect(loss({ draw: draw.skip(1) })).not.toBe(same);
     const options = { steps: 2, sigmaVariance: 1 };
     expect(valuesOf(() => solveStochastic(velocity, x1, { ...options, draw }).x)).toEqual(
@@ -80,12 +83,19 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
   });
 });
 
-it('names an invalid seed or sample number', () => {
+it('names an invalid seed, sample number, stream or device, and does not change', () => {
   expect(() => new Draw({ seed: -1 })).toThrow('[Draw] expected seed to be a whole number >= 0, got -1');
   expect(() => new Draw({ first: 1 } as never)).toThrow('[Draw] expected seed to be a whole number >= 0, got none');
   expect(() => new Draw({ seed: 1, sample: 2 } as never)).toThrow('got "sample"');
   expect(() => new Draw({ seed: 1 }).skip(-1)).toThrow(ArgumentError);
   expect(() => new Draw({ seed: 1, first: 2 ** 53 - 1 }).skip(1)).toThrow('[Draw] expected first to be');
+  const draw = new Draw({ seed: 1 });
+  for (const name of ['normal', 'uniform'] as const)
+    expect(() => draw[name]([2], undefined as never)).toThrow(
+      `[Draw.${name}] expected stream to be a whole number >= 0`,
+    );
+  expect(() => draw.on(undefined as never)).toThrow('[Draw.on] expected device to be a device');
+  expect(() => Object.assign(draw, { seed: 2 })).toThrow(TypeError);
 });
 
 it('calls the number of the first sample `first` everywhere', async () => {

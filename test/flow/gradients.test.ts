@@ -1,4 +1,4 @@
-/** Gradients through solvers: to the start and to the operands of the velocity, and none where none are documented. */
+// Gradients through solvers: to the start and to the operands of the velocity, and none where none are documented.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {

@@ -1,4 +1,4 @@
-/** Likelihood under N(0, I) to N(m, S) with S not diagonal, where the density of the data is known. */
+// Likelihood under N(0, I) to N(m, S) with S not diagonal, where the density of the data is known.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { type Likelihood, likelihood, type Velocity } from '../../src/flow/index.ts';

@@ -1,4 +1,4 @@
-/** Sampling, encoding and straightness on the Gaussian-to-Gaussian flow, whose velocity has a closed form, and on a learned flow. */
+// Sampling, encoding and straightness on the Gaussian-to-Gaussian flow, whose velocity has a closed form, and on a learned flow.
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
@@ -252,6 +252,12 @@ test('refuses points, times and velocities of wrong counts instead of broadcasti
     expect(() => interpolate(two, two, times(1))).toThrow('got [2, 2], [2, 2], [1]');
     expect(() => interpolate(one, one, times(3))).toThrow('got [1, 2], [1, 2], [3]');
     expect(() => pseudoHubers(one, two, two, 1)).toThrow('points of one shape [N, ...], got [1, 2], [2, 2], [2, 2]');
+    expect(() => rectifiedFlowLoss((x) => x, full([], 1, { device }), { seed: 0 })).toThrow(
+      '[rectifiedFlowLoss] expected x1 [N, ...], got []',
+    );
+    expect(() => rectifiedFlowLoss((x) => x, two, { seed: 0, x0: one })).toThrow(
+      '[rectifiedFlowLoss] expected x1 and x0 of one shape [N, ...] and t [N], got [2, 2], [1, 2], [2]',
+    );
     expect(() => rectifiedFlowLoss(() => one, two, { seed: 0, distance: pseudoHuber })).toThrow(
       '[velocity] expected a result [2, 2] as x, got [1, 2]',
     );

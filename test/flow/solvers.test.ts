@@ -1,4 +1,4 @@
-/** Solvers on closed forms: the order of convergence, and scipy's own steps on a linear equation. */
+// Solvers on closed forms: the order of convergence, and scipy's own steps on a linear equation.
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { NonFiniteError } from '../../src/errors.ts';

@@ -1,4 +1,4 @@
-/** The stochastic sampler from N(0, 1) to N(0, 1/4): which drift keeps the marginals, and what its noise depends on. */
+// The stochastic sampler from N(0, 1) to N(0, 1/4): which drift keeps the marginals, and what its noise depends on.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { sample, solveFixed, solveStochastic, type Velocity } from '../../src/flow/index.ts';

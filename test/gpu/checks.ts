@@ -1,7 +1,5 @@
-/**
- * The checks and timings of `npm run gpu` on a card: the op cases against their float64 reference, members of the network family
- * against the official implementation's numbers. The build compiles this file and its imports into dist/gpu.
- */
+// The checks and timings of `npm run gpu` on a card: the op cases against their float64 reference, members of the network family
+// against the official implementation's numbers. The build compiles this file and its imports into dist/gpu.
 import { readFileSync } from 'node:fs';
 import type { Check, Timing } from '../../bench/gpu/checks.ts';
 import { noGrad } from '../../src/autograd/mode.ts';

@@ -111,7 +111,7 @@ test('checks pass on the card, and an interrupted run resumes', () => {
   const some = ['--precision', 'fp32', '--filter', 'tanh', '--out', 'results'];
   const cut = gpu(['--only', 'ops,ceilings', '--minutes', '0.15', ...some]);
   expect(cut.stdout).toMatch(/^ok +ops .* tanh in fp32$/m);
-  expect(cut.stdout).toMatch(/0 failed, 3 are left\n.*run it again to go on/);
+  expect(cut.stdout).toMatch(/0 failed, 3 are left\n.*run it again to resume/);
   expect(cut.status).toBe(1);
   const again = gpu(['--only', 'ops', ...some]);
   expect(again.status).toBe(0);

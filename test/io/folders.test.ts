@@ -1,4 +1,4 @@
-/** Folders that can be created, and places where none can be: every call returns at once, and refuses in one line. */
+// Folders that can be created, and places where none can be: every call returns at once, and refuses in one line.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ it('refuses a file in the way and a dangling link', () => {
 const program = (call: string) => `
 import { KernelCache } from '${new URL('../../dist/device/cache.js', import.meta.url)}';
 import { EventFile } from '${new URL('../../dist/io/index.js', import.meta.url)}';
-import { makeFolder } from '${new URL('../../dist/run/workdir/workdir.js', import.meta.url)}';
+import { makeFolder } from '${new URL('../../dist/io/file.js', import.meta.url)}';
 try { console.log(await ${call}); } catch (error) { console.log(error.name, error.message); }
 `;
 

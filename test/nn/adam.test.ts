@@ -1,4 +1,4 @@
-/** Adam compared with its definition in float64: warm-up, weight decay, clipping of the global norm, moving average. */
+// Adam compared with its definition in float64: warm-up, weight decay, clipping of the global norm, moving average.
 import { expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import type { Device } from '../../src/device/device.ts';

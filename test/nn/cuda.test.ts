@@ -1,7 +1,5 @@
-/**
- * A small network trained on the GPU and on the CPU: equal outputs, gradients and losses of three steps in constant
- * memory.
- */
+// A small network trained on the GPU and on the CPU: equal outputs, gradients and losses of three steps in constant
+// memory.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';

@@ -1,4 +1,4 @@
-/** Time embeddings compared with PyTorch. */
+// Time embeddings compared with PyTorch.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { sinusoidalEmbedding } from '../../src/nn/index.ts';

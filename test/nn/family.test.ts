@@ -1,8 +1,6 @@
-/**
- * Members of the NCSN++ family compared with the official PyTorch implementation: names, order and shapes of the
- * parameters, the output and every gradient. The numbers are in fixtures/nn/family.*, written by make_family.py there,
- * which states the formula by which both sides fill weights and images.
- */
+// Members of the NCSN++ family compared with the official PyTorch implementation: names, order and shapes of the
+// parameters, the output and every gradient. The numbers are in fixtures/nn/family.*, written by make_family.py there,
+// which states the formula by which both sides fill weights and images.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

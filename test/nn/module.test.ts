@@ -1,4 +1,4 @@
-/** Modules that contain themselves, whose traversal would not end, and states that match in part. */
+// Modules that contain themselves, whose traversal would not end, and states that match in part.
 import { expect, test } from 'vitest';
 import { Module } from '../../src/nn/index.ts';
 import { tensor } from '../../src/tensor/create.ts';

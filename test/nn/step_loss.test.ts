@@ -132,6 +132,7 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     const loss = adam.minimize(() => sum(mul(model.w, 2)));
     adam.dispose();
     expect(() => loss.item()).toThrow(UseAfterFreeError);
+    expect(() => loss.item()).toThrow(/^\[StepLoss\.item\] .* of a disposed optimiser; read it sooner$/);
   });
 });
 

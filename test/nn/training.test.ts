@@ -1,9 +1,7 @@
-/**
- * 200 training steps compared with PyTorch in float64: every loss, and all weights at the end. An error of a constant,
- * which is within the tolerance of a single step, accumulates here. The numbers are in fixtures/nn/training.npz,
- * written by make_training.py there, which states the formula by which both sides fill weights and data. PyTorch's
- * float32 is within 2e-7 of its losses and 2e-6 of its weights.
- */
+// 200 training steps compared with PyTorch in float64: every loss, and all weights at the end. An error of a constant,
+// which is within the tolerance of a single step, accumulates here. The numbers are in fixtures/nn/training.npz,
+// written by make_training.py there, which states the formula by which both sides fill weights and data. PyTorch's
+// float32 is within 2e-7 of its losses and 2e-6 of its weights.
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';

@@ -1,4 +1,4 @@
-/** The UNet as a whole: its shapes, its gradient compared with differences of the loss, its random draws, its state. */
+// The UNet as a whole: its shapes, its gradient compared with differences of the loss, its random draws, its state.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';

@@ -1,7 +1,5 @@
-/**
- * No call of a public function of the engine ends the process, whatever its arguments, and every refusal is a RectiflowError.
- * All functions are called with ordinary mistakes, then with random arguments.
- */
+// No call of a public function of the engine ends the process, whatever its arguments, and every refusal is a RectiflowError.
+// All functions are called with ordinary mistakes, then with random arguments.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,7 +1,5 @@
-/**
- * The case table covers the op table: an op added to src/kernels/index.ts without a case fails these tests, and so does a case
- * of an op that does not exist.
- */
+// The case table covers the op table: an op added to src/kernels/index.ts without a case fails these tests, and so does a case
+// of an op that does not exist.
 import { expect, test } from 'vitest';
 import * as engine from '../../src/index.ts';
 import { composed, ops } from '../../src/kernels/index.ts';
@@ -34,7 +32,7 @@ test('every op is named after its function, in the table and in messages', () =>
   }
 });
 
-test('every composed function is public and is no op', () => {
+test('every composed function is public and is not an op', () => {
   expect(composed.filter((name) => name in ops || typeof functions[name] !== 'function')).toEqual([]);
 });
 
@@ -74,7 +72,7 @@ test('every op that has a build for bf16 has a case in bf16, and one for tf32 a 
     const checked = new Set(casesIn(precision).map(({ op }) => op));
     const built = Object.values(ops).filter(({ cuda }) => typeof cuda === 'object' && precision in cuda);
     // The bf16 builds of these serve attention and gradients; the ops themselves accept f32 only and refuse bf16.
-    const inner = ['argmax', 'crossEntropy', 'logSoftmax', 'max', 'softmax'];
+    const inner = ['argmax', 'argmin', 'crossEntropy', 'logSoftmax', 'max', 'min', 'softmax'];
     expect(built.map(({ name }) => name).filter((name) => !checked.has(name) && !inner.includes(name))).toEqual([]);
   }
 });

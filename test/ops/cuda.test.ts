@@ -1,4 +1,4 @@
-/** CUDA kernels outside the op table, on the emulated card against the same calls on the CPU; and checks that read results back. */
+// CUDA kernels outside the op table, on the emulated card against the same calls on the CPU; and checks that read results back.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkFinite } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';

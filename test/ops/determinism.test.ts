@@ -1,9 +1,7 @@
-/**
- * The same inputs give the same bits for any number of threads: reductions are split by shape and never by worker.
- * The tests compare values and gradients with 1, 2 and 3 threads, for every case at its checked sizes and for one case of
- * every op at the size of a real layer, where the work is split into many pieces. On the emulated card they compare orders
- * in which threads run: one order shows a fault that another hides.
- */
+// The same inputs give the same bits for any number of threads: reductions are split by shape and never by worker.
+// The tests compare values and gradients with 1, 2 and 3 threads, for every case at its checked sizes and for one case of
+// every op at the size of a real layer, where the work is split into many pieces. On the emulated card they compare orders
+// in which threads run: one order shows a fault that another hides.
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Case, describeCase } from '../cases/case.ts';
 import { cases, casesIn } from '../cases.ts';

@@ -1,19 +1,10 @@
-/**
- * What ops refuse, and with which messages: wrong shapes (the message has both), dtypes, devices, disposed tensors, and
- * gradients that do not exist. Every message names the op.
- */
+// What ops refuse, and with which messages: wrong shapes (the message has both), dtypes, devices, disposed tensors, and
+// gradients that do not exist. Every message names the op.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
-import {
-  DeviceError,
-  DtypeError,
-  formatShape,
-  NotDifferentiableError,
-  ShapeError,
-  UseAfterFreeError,
-} from '../../src/errors.ts';
+import { DeviceError, DtypeError, NotDifferentiableError, ShapeError, UseAfterFreeError } from '../../src/errors.ts';
 import { prelu } from '../../src/kernels/activation.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { attention } from '../../src/kernels/composed/attention.ts';
@@ -29,7 +20,7 @@ import { atan2, floor, mod } from '../../src/kernels/math.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import * as movement from '../../src/kernels/movement.ts';
 import { averagePool2d, maxPool2d } from '../../src/kernels/pooling.ts';
-import { argmax, max, mean, sum } from '../../src/kernels/reduce.ts';
+import { argmax, max, mean, min, sum } from '../../src/kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from '../../src/kernels/resample.ts';
 import { resizeBilinear } from '../../src/kernels/resize.ts';
 import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts';
@@ -49,165 +40,62 @@ const { broadcastTo, concat, gather, oneHot, pad, permute, reshape, slice, split
 type Make = (...shape: number[]) => Tensor;
 
 /** The op, the shapes that its message must contain, and the call; `f` makes an f32 tensor and `i` an i32 one. */
-type Refusal = [op: string, shapes: number[][], call: (f: Make, i: Make) => unknown];
+type Refusal = [op: string, shapes: string, call: (f: Make, i: Make) => unknown];
 
 const wrongShapes: Refusal[] = [
-  ['add', [[2, 3], [4]], (f) => add(f(2, 3), f(4))],
-  [
-    'mul',
-    [
-      [2, 3],
-      [3, 2],
-    ],
-    (f) => mul(f(2, 3), f(3, 2)),
-  ],
-  ['less', [[2, 3], [4]], (f) => less(f(2, 3), f(4))],
-  ['mod', [[2, 3], [4]], (f) => mod(f(2, 3), f(4))],
-  ['bitwiseAnd', [[2, 3], [4]], (_, i) => bitwiseAnd(i(2, 3), i(4))],
-  ['logicalAnd', [[2, 3], [4]], (f) => logic.logicalAnd(logic.isNaN(f(2, 3)), logic.isNaN(f(4)))],
-  ['geglu', [[2, 3]], (f) => geglu(f(2, 3))],
-  ['prelu', [[3], [2, 3]], (f) => prelu(f(3), f(2, 3))],
-  ['prelu', [[2, 3], [4]], (f) => prelu(f(2, 3), f(4))],
-  ['sum', [[2, 3]], (f) => sum(f(2, 3), { axes: 2 })],
-  ['mean', [[2, 3]], (f) => mean(f(2, 3), { axes: [0, 0] })],
-  ['max', [[2, 0]], (f) => max(f(2, 0), { axes: 1 })],
-  ['argmax', [[2, 3]], (f) => argmax(f(2, 3), { axis: -3 })],
-  ['softmax', [[2, 3]], (f) => softmax(f(2, 3), { axis: 2 })],
-  ['logSoftmax', [[2, 3]], (f) => logSoftmax(f(2, 3), { axis: -3 })],
-  ['crossEntropy', [[2, 3], [3]], (f, i) => crossEntropy(f(2, 3), i(3))],
-  [
-    'mse',
-    [
-      [2, 3],
-      [3, 2],
-    ],
-    (f) => mse(f(2, 3), f(3, 2)),
-  ],
-  [
-    'matmul',
-    [
-      [2, 3],
-      [4, 5],
-    ],
-    (f) => matmul(f(2, 3), f(4, 5)),
-  ],
-  [
-    'matmul',
-    [
-      [2, 3],
-      [3, 5],
-    ],
-    (f) => matmul(f(2, 3), f(3, 5), { transposeB: true }),
-  ],
-  [
-    'matmul',
-    [
-      [2, 4, 3],
-      [3, 3, 5],
-    ],
-    (f) => matmul(f(2, 4, 3), f(3, 3, 5)),
-  ],
-  ['matmul', [[3]], (f) => matmul(f(3), f(3, 2))],
-  ['matmul', [[4]], (f) => matmul(f(2, 3), f(3, 5), { bias: f(4) })],
-  [
-    'attention',
-    [
-      [1, 4, 3],
-      [1, 5, 2],
-    ],
-    (f) => attention(f(1, 4, 3), f(1, 5, 2), f(1, 5, 3)),
-  ],
-  [
-    'attention',
-    [
-      [1, 5, 3],
-      [1, 6, 3],
-    ],
-    (f) => attention(f(1, 4, 3), f(1, 5, 3), f(1, 6, 3)),
-  ],
-  [
-    'conv2d',
-    [
-      [1, 5, 5, 3],
-      [4, 3, 3, 2],
-    ],
-    (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 2)),
-  ],
-  ['conv2d', [[5, 5, 3]], (f) => conv2d(f(5, 5, 3), f(4, 3, 3, 3))],
-  [
-    'conv2d',
-    [
-      [1, 2, 2, 3],
-      [4, 3, 3, 3],
-    ],
-    (f) => conv2d(f(1, 2, 2, 3), f(4, 3, 3, 3)),
-  ],
-  ['conv2d', [[5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { bias: f(5) })],
-  ['conv2d', [[1, 5]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { add: f(1, 5) })],
-  ['conv2d', [[1, 5, 5, 4]], (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
-  ['groupNorm', [[1, 2, 2, 6]], (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
-  ['groupNorm', [[1, 2, 2, 6], [5]], (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
-  ['firResample', [[2, 2, 3]], (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
-  ['firResample', [[1, 3, 2, 3]], (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
-  ['upsampleNearest', [[2, 2, 3]], (f) => upsampleNearest(f(2, 2, 3), 2)],
-  ['downsampleMean', [[1, 3, 2, 3]], (f) => downsampleMean(f(1, 3, 2, 3), 2)],
-  ['maxPool2d', [[2, 2, 3]], (f) => maxPool2d(f(2, 2, 3), { kernel: 2 })],
-  [
-    'maxPool2d',
-    [
-      [1, 2, 5, 3],
-      [3, 3],
-    ],
-    (f) => maxPool2d(f(1, 2, 5, 3), { kernel: 3 }),
-  ],
-  ['averagePool2d', [[1, 0, 5, 3]], (f) => averagePool2d(f(1, 0, 5, 3), { kernel: 2, padding: 1 })],
-  [
-    'resizeBilinear',
-    [
-      [1, 2, 5, 3],
-      [0, 4],
-    ],
-    (f) => resizeBilinear(f(1, 2, 5, 3), [0, 4]),
-  ],
-  [
-    'reshape',
-    [
-      [2, 3],
-      [4, 2],
-    ],
-    (f) => reshape(f(2, 3), [4, 2]),
-  ],
-  [
-    'reshape',
-    [
-      [2, 3],
-      [4, -1],
-    ],
-    (f) => reshape(f(2, 3), [4, -1]),
-  ],
-  ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 0])],
-  ['permute', [[2, 3]], (f) => permute(f(2, 3), [0, 1, 2])],
-  ['transpose', [[3]], (f) => transpose(f(3))],
-  ['pad', [[2, 3]], (f) => pad(f(2, 3), [[1, 1]])],
-  ['slice', [[2, 3]], (f) => slice(f(2, 3), [0, 0], [2, 4])],
-  [
-    'concat',
-    [
-      [2, 3],
-      [3, 3],
-    ],
-    (f) => concat([f(2, 3), f(3, 3)], 1),
-  ],
-  ['split', [[2, 3]], (f) => split(f(2, 3), [1, 1], 1)],
-  ['split', [[2, 3]], (f) => split(f(2, 3), 2, 1)],
-  [
-    'broadcastTo',
-    [
-      [2, 3],
-      [2, 4],
-    ],
-    (f) => broadcastTo(f(2, 3), [2, 4]),
-  ],
+  ['add', '[2, 3] [4]', (f) => add(f(2, 3), f(4))],
+  ['mul', '[2, 3] [3, 2]', (f) => mul(f(2, 3), f(3, 2))],
+  ['less', '[2, 3] [4]', (f) => less(f(2, 3), f(4))],
+  ['sum', '[2, 3]', (f) => sum(f(2, 3), { axes: 2 })],
+  ['mean', '[2, 3]', (f) => mean(f(2, 3), { axes: [0, 0] })],
+  ['max', '[2, 0]', (f) => max(f(2, 0), { axes: 1 })],
+  ['min', '[2, 0]', (f) => min(f(2, 0), { axes: 1 })],
+  ['argmax', '[2, 3]', (f) => argmax(f(2, 3), { axis: -3 })],
+  ['softmax', '[2, 3]', (f) => softmax(f(2, 3), { axis: 2 })],
+  ['logSoftmax', '[2, 3]', (f) => logSoftmax(f(2, 3), { axis: -3 })],
+  ['crossEntropy', '[2, 3] [3]', (f, i) => crossEntropy(f(2, 3), i(3))],
+  ['mse', '[2, 3] [3, 2]', (f) => mse(f(2, 3), f(3, 2))],
+  ['matmul', '[2, 3] [4, 5]', (f) => matmul(f(2, 3), f(4, 5))],
+  ['matmul', '[2, 3] [3, 5]', (f) => matmul(f(2, 3), f(3, 5), { transposeB: true })],
+  ['matmul', '[2, 4, 3] [3, 3, 5]', (f) => matmul(f(2, 4, 3), f(3, 3, 5))],
+  ['matmul', '[3]', (f) => matmul(f(3), f(3, 2))],
+  ['matmul', '[4]', (f) => matmul(f(2, 3), f(3, 5), { bias: f(4) })],
+  ['attention', '[1, 4, 3] [1, 5, 2]', (f) => attention(f(1, 4, 3), f(1, 5, 2), f(1, 5, 3))],
+  ['attention', '[1, 5, 3] [1, 6, 3]', (f) => attention(f(1, 4, 3), f(1, 5, 3), f(1, 6, 3))],
+  ['conv2d', '[1, 5, 5, 3] [4, 3, 3, 2]', (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 2))],
+  ['conv2d', '[5, 5, 3]', (f) => conv2d(f(5, 5, 3), f(4, 3, 3, 3))],
+  ['conv2d', '[1, 2, 2, 3] [4, 3, 3, 3]', (f) => conv2d(f(1, 2, 2, 3), f(4, 3, 3, 3))],
+  ['conv2d', '[5]', (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { bias: f(5) })],
+  ['conv2d', '[1, 5]', (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { add: f(1, 5) })],
+  ['conv2d', '[1, 5, 5, 4]', (f) => conv2d(f(1, 5, 5, 3), f(4, 3, 3, 3), { residual: f(1, 5, 5, 4) })],
+  ['groupNorm', '[1, 2, 2, 6]', (f) => groupNorm(f(1, 2, 2, 6), f(6), f(6), { groups: 4 })],
+  ['groupNorm', '[1, 2, 2, 6] [5]', (f) => groupNorm(f(1, 2, 2, 6), f(5), f(6), { groups: 3 })],
+  ['firUpsample', '[2, 2, 3]', (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
+  ['firResample', '[1, 3, 2, 3]', (f) => firResample(f(1, 3, 2, 3), [1, 2, 1])],
+  ['upsampleNearest', '[2, 2, 3]', (f) => upsampleNearest(f(2, 2, 3), 2)],
+  ['downsampleMean', '[1, 3, 2, 3]', (f) => downsampleMean(f(1, 3, 2, 3), 2)],
+  ['maxPool2d', '[2, 2, 3]', (f) => maxPool2d(f(2, 2, 3), { kernel: 2 })],
+  ['maxPool2d', '[1, 2, 5, 3] [3, 3]', (f) => maxPool2d(f(1, 2, 5, 3), { kernel: 3 })],
+  ['averagePool2d', '[1, 0, 5, 3]', (f) => averagePool2d(f(1, 0, 5, 3), { kernel: 2, padding: 1 })],
+  ['resizeBilinear', '[1, 2, 5, 3] [0, 4]', (f) => resizeBilinear(f(1, 2, 5, 3), [0, 4])],
+  ['reshape', '[2, 3] [4, 2]', (f) => reshape(f(2, 3), [4, 2])],
+  ['reshape', '[2, 3] [4, -1]', (f) => reshape(f(2, 3), [4, -1])],
+  ['permute', '[2, 3]', (f) => permute(f(2, 3), [0, 0])],
+  ['permute', '[2, 3]', (f) => permute(f(2, 3), [0, 1, 2])],
+  ['transpose', '[3]', (f) => transpose(f(3))],
+  ['pad', '[2, 3]', (f) => pad(f(2, 3), [[1, 1]])],
+  ['slice', '[2, 3]', (f) => slice(f(2, 3), [0, 0], [2, 4])],
+  ['concat', '[2, 3] [3, 3]', (f) => concat([f(2, 3), f(3, 3)], 1)],
+  ['split', '[2, 3]', (f) => split(f(2, 3), [1, 1], 1)],
+  ['split', '[2, 3]', (f) => split(f(2, 3), 2, 1)],
+  ['broadcastTo', '[2, 3] [2, 4]', (f) => broadcastTo(f(2, 3), [2, 4])],
+  ['mod', '[2, 3] [4]', (f) => mod(f(2, 3), f(4))],
+  ['bitwiseAnd', '[2, 3] [4]', (_, i) => bitwiseAnd(i(2, 3), i(4))],
+  ['logicalAnd', '[2, 3] [4]', (f) => logic.logicalAnd(logic.isNaN(f(2, 3)), logic.isNaN(f(4)))],
+  ['geglu', '[2, 3]', (f) => geglu(f(2, 3))],
+  ['prelu', '[3] [2, 3]', (f) => prelu(f(3), f(2, 3))],
+  ['prelu', '[2, 3] [4]', (f) => prelu(f(2, 3), f(4))],
+  ['firResample', '[2, 2, 3]', (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
 ];
 
 const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
@@ -230,7 +118,7 @@ const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [
   ['attention', (f, i) => attention(f(1, 4, 3), i(1, 5, 3), f(1, 5, 3))],
   ['conv2d', (f, i) => conv2d(f(1, 5, 5, 3), i(4, 3, 3, 3))],
   ['groupNorm', (f, i) => groupNorm(i(1, 2, 2, 6), f(6), f(6), { groups: 2 })],
-  ['firResample', (_, i) => firUpsample(i(1, 2, 2, 3), [1, 3, 3, 1])],
+  ['firResample', (_, i) => firResample(i(1, 2, 2, 3), [1, 3, 3, 1])],
   ['maxPool2d', (_, i) => maxPool2d(i(1, 2, 2, 3), { kernel: 2 })],
   ['averagePool2d', (_, i) => averagePool2d(i(1, 2, 2, 3), { kernel: 2 })],
   ['resizeBilinear', (_, i) => resizeBilinear(i(1, 2, 2, 3), [4, 4])],
@@ -258,11 +146,11 @@ describe.each(deviceNames)('%s', (name) => {
     device = await openTestDevice(name);
   }, 120_000);
 
-  test.each(wrongShapes)('%s refuses shapes %j', (op, shapes, call) => {
+  test.each(wrongShapes)('%s refuses shapes %s', (op, shapes, call) => {
     const error = refusal(() => call(f, i));
     expect(error).toBeInstanceOf(ShapeError);
     expect(error.message).toContain(`[${op}]`);
-    for (const shape of shapes) expect(error.message).toContain(formatShape(shape));
+    for (const shape of shapes.split(/(?<=\]) /)) expect(error.message).toContain(shape);
   });
 
   test.each(wrongDtypes)('%s refuses a wrong dtype', (op, call) => {

@@ -1,13 +1,11 @@
-/**
- * The ends of the range, where the tolerances for ordinary values show nothing: signs of zeros, subnormal results, angles of any
- * size, and finite gradients with terms that overflow, underflow or are NaN. On every device and instruction set.
- */
+// The ends of the range, where the tolerances for ordinary values show nothing: signs of zeros, subnormal results, angles of any
+// size, and finite gradients with terms that overflow, underflow or are NaN. On every device and instruction set.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import * as ops from '../../src/kernels/elementwise.ts';
 import { mse } from '../../src/kernels/loss.ts';
 import { maxPool2d } from '../../src/kernels/pooling.ts';
-import { max, sum } from '../../src/kernels/reduce.ts';
+import { max, min, sum } from '../../src/kernels/reduce.ts';
 import { crossEntropy, logSoftmax, softmax } from '../../src/kernels/softmax.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
@@ -158,7 +156,14 @@ describe.each(exactModes)('$label', (mode) => {
       [0, 1],
       [1, 0],
     ]);
-    expect(gradientsOf((x) => max(x), [1, nan, 2])).toEqual([[nan, nan, nan]]);
+    for (const op of [max, min]) expect(gradientsOf((x) => op(x), [1, nan, 2])).toEqual([[nan, nan, nan]]);
+    expect(gradientsOf((x) => min(x), [1, 3, 1])).toEqual([[0.5, 0, 0.5]]);
+    expect(
+      [
+        [3, -2, 5],
+        [1, nan],
+      ].map((values) => valuesOf((x) => min(x), values)[0]),
+    ).toEqual([-2, nan]);
     const pooled = scope(() => {
       const x = tensor([1, nan, 2, nan, 1, 2, 3, 4], { shape: [2, 2, 2, 1], device, requiresGrad: true });
       sum(maxPool2d(x, { kernel: 2 })).backward();

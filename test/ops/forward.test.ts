@@ -1,7 +1,5 @@
-/**
- * Forward mode: the tangent rule of every op against its backward rule, by the law <J u, w> = <u, J^T w>, and against finite
- * differences of the float64 reference; second derivatives; transformations of whole functions, and their errors.
- */
+// Forward mode: the tangent rule of every op against its backward rule, by the law <J u, w> = <u, J^T w>, and against finite
+// differences of the float64 reference; second derivatives; transformations of whole functions, and their errors.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import { jvp, linearize } from '../../src/autograd/forward.ts';

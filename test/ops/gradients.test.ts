@@ -1,4 +1,4 @@
-/** gradients() gives the gradients of chosen leaves and values, and runs only the rules that lead to one of them. */
+// gradients() gives the gradients of chosen leaves and values, and runs only the rules that lead to one of them.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpoint } from '../../src/autograd/checkpoint.ts';
 import { gradients } from '../../src/autograd/gradients.ts';

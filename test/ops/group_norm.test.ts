@@ -1,7 +1,5 @@
-/**
- * Two consecutive group norms of nearly constant groups: the rounding error of the mean is amplified by the ratio of mean to
- * deviation. Values and gradients are compared with the definition in float64, from the same floats.
- */
+// Two consecutive group norms of nearly constant groups: the rounding error of the mean is amplified by the ratio of mean to
+// deviation. Values and gradients are compared with the definition in float64, from the same floats.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';

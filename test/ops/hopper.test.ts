@@ -1,7 +1,5 @@
-/**
- * bf16 convolutions on the emulated card of sm_90: which of them use tensor maps and warpgroup products, that every tile gives the
- * same bits, that a recorded graph keeps its maps, and that a card of sm_80 runs the same shapes without them.
- */
+// bf16 convolutions on the emulated card of sm_90: which of them use tensor maps and warpgroup products, that every tile gives the
+// same bits, that a recorded graph keeps its maps, and that a card of sm_80 runs the same shapes without them.
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { CudaDevice } from '../../src/device/cuda/device.ts';
 import type { TensorMaps } from '../../src/device/device.ts';

@@ -1,8 +1,6 @@
-/**
- * Sums of many nearly equal numbers. Each addition to a large sum is rounded to the sum's last place, and always in the same direction
- * if all terms are equal, so a sequential sum of n terms is off by up to n / 2 units. The kernels sum in short runs instead. Tested on
- * every device and instruction set.
- */
+// Sums of many nearly equal numbers. Each addition to a large sum is rounded to the sum's last place, and always in the same direction
+// if all terms are equal, so a sequential sum of n terms is off by up to n / 2 units. The kernels sum in short runs instead. Tested on
+// every device and instruction set.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { mul } from '../../src/kernels/elementwise.ts';

@@ -1,4 +1,4 @@
-/** The precisions of CUDA beyond the case table: what is rounded, what is refused, and products of many tiles. */
+// The precisions of CUDA beyond the case table: what is rounded, what is refused, and products of many tiles.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import type { CudaModule } from '../../src/device/module.ts';

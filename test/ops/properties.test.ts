@@ -1,8 +1,6 @@
-/**
- * Properties of the ops over random shapes (odd sizes, broadcasting, extents of 1 and 0), driven by fast-check.
- * First, values and gradients of every case with random sizes are compared with the reference; then identities between ops
- * are checked, most of them bit by bit. RECTIFLOW_TEST_FULL=1 runs many more.
- */
+// Properties of the ops over random shapes (odd sizes, broadcasting, extents of 1 and 0), driven by fast-check.
+// First, values and gradients of every case with random sizes are compared with the reference; then identities between ops
+// are checked, most of them bit by bit. RECTIFLOW_TEST_FULL=1 runs many more.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';

@@ -1,4 +1,4 @@
-/** The reference itself, on numbers small enough to check by hand. */
+// The reference itself, on numbers small enough to check by hand.
 import { expect, test } from 'vitest';
 import { expectClose } from '../support/compare.ts';
 import * as reference from '../support/reference/index.ts';
@@ -91,4 +91,37 @@ test('central differences find the derivative of sum(c x^3)', () => {
   expectClose('partial', reference.partialDerivatives(f, [x], cotangents, 0, [0, 1]), [3, 6], { absolute: 1e-7 });
   const along = reference.directionalDerivative(f, [x], cotangents, 0, Float64Array.of(1, -1));
   expectClose('directional', [along], [-3], { absolute: 1e-7 });
+});
+
+test('reading and writing by index', () => {
+  const x = array64([2, 3], [1, 2, 3, 4, 5, 6]);
+  const index = array64([2, 1], [2, 0]);
+  expect(numbers(reference.takeAlongAxis(x, index, 1))).toEqual([3, 4]);
+  expect(numbers(reference.take(x, array64([2], [1, 1]), 0))).toEqual([4, 5, 6, 4, 5, 6]);
+  expect(numbers(reference.take(x, array64([2], [5, 0])))).toEqual([6, 1]);
+  const values = array64([2, 1], [10, 20]);
+  expect(numbers(reference.scatterAdd(x, index, values, 1))).toEqual([1, 2, 13, 24, 5, 6]);
+  expect(numbers(reference.scatterAlongAxis(x, index, values, 1))).toEqual([1, 2, 10, 20, 5, 6]);
+  expect(numbers(reference.indexAdd(x, array64([2], [1, 1]), x, 0))).toEqual([1, 2, 3, 9, 12, 15]);
+  expect(numbers(reference.nonzero(array64([2, 2], [0, 1, 1, 0])))).toEqual([0, 1, 1, 0]);
+  expect(numbers(reference.booleanMask(x, array64([3], [1, 0, 1]), 1))).toEqual([1, 3, 4, 6]);
+});
+
+test('einsum sums over what its result lacks', () => {
+  const x = array64([2, 2], [1, 2, 3, 4]);
+  expect(numbers(reference.einsum('ij,jk->ik', [x, x]))).toEqual([7, 10, 15, 22]);
+  expect(numbers(reference.einsum('ii', [x]))).toEqual([5]);
+  expect(numbers(reference.einsum('...j->...', [x]))).toEqual([3, 7]);
+  expect(numbers(reference.einsum('ba', [x]))).toEqual([1, 3, 2, 4]);
+});
+
+test('normalisations give mean 0 and variance 1 over their axes', () => {
+  const x = array64([2, 2], [0, 2, 10, 14]);
+  const exact = { eps: 0 };
+  expect(numbers(reference.layerNorm(x, undefined, undefined, exact))).toEqual([-1, 1, -1, 1]);
+  expect(numbers(reference.batchNorm(x, undefined, undefined, exact))).toEqual([-1, -1, 1, 1]);
+  expect(numbers(reference.rmsNorm(array64([2], [3, 3]), array64([2], [1, 2]), -1, 0))).toEqual([1, 2]);
+  expect(numbers(reference.instanceNorm(array64([1, 2, 1], [0, 6]), array64([1], [2]), array64([1], [1]), 0))).toEqual([
+    -1, 3,
+  ]);
 });

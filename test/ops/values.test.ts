@@ -1,7 +1,5 @@
-/**
- * Every case of the table at all its sizes on every device under test: value and gradients against the float64
- * reference, and no leaked memory; on the CPU also with the kernels of lesser instruction sets.
- */
+// Every case of the table at all its sizes on every device under test: value and gradients against the float64
+// reference, and no leaked memory; on the CPU also with the kernels of lesser instruction sets.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { describeCase } from '../cases/case.ts';
@@ -17,7 +15,8 @@ describe.each([...deviceModes, ...lesserModes])('$label', ({ name, ...mode }) =>
   }, 120_000);
 
   // Without fast algorithms only convolutions differ; lesser instruction sets change kernels that depend on the vector length.
-  const some = mode.march ? ['conv2d', 'matmul', 'attention', 'groupNorm', 'softmax', 'sum'] : ['conv2d'];
+  const vectors = ['conv2d', 'matmul', 'attention', 'batchNorm', 'groupNorm', 'layerNorm', 'softmax', 'sum'];
+  const some = mode.march ? vectors : ['conv2d'];
   const every = full || name.startsWith('cuda') || !(mode.exact || mode.march);
   const cases = casesIn(mode.precision).filter(({ op }) => every || some.includes(op));
 

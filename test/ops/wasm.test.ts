@@ -1,8 +1,6 @@
-/**
- * The case table on WebAssembly: values and gradients against the float64 reference with three threads, and the same bits
- * with 1, 2 and 3. The tolerances are those of the CPU, because the kernels are the same C. RECTIFLOW_TEST_DEVICES=wasm runs the
- * other tests of ops there too.
- */
+// The case table on WebAssembly: values and gradients against the float64 reference with three threads, and the same bits
+// with 1, 2 and 3. The tolerances are those of the CPU, because the kernels are the same C. RECTIFLOW_TEST_DEVICES=wasm runs the
+// other tests of ops there too.
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';

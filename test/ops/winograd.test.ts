@@ -1,8 +1,6 @@
-/**
- * Winograd's algorithms: each pass of each tile size against sums in float64, within its error bound; the same bits with 1, 2 and 3
- * threads; and which convolutions use which algorithm. Shapes are in panels of channels, whose width depends on the instruction
- * set.
- */
+// Winograd's algorithms: each pass of each tile size against sums in float64, within its error bound; the same bits with 1, 2 and 3
+// threads; and which convolutions use which algorithm. Shapes are in panels of channels, whose width depends on the instruction
+// set.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';

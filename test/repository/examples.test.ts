@@ -24,6 +24,7 @@ function run(name: string, ...args: string[]) {
 
 it('the folder holds these files', () => {
   expect(readdirSync(folder).sort()).toEqual([
+    'custom_op.mjs',
     'digits.mjs',
     'flow_2d.mjs',
     'flow_in_worker.mjs',
@@ -41,6 +42,12 @@ it('digits: the loss falls, and samples are written as a grid', async () => {
   expect([width, height, channels]).toEqual([8 * 34 + 2, 8 * 34 + 2, 1]);
   expect(new Set(data).size).toBeGreaterThan(100);
 }, 170_000);
+
+it.each(['cpu', 'wasm'])('custom_op computes its value and its gradient on %s', (device) => {
+  expect(run('custom_op.mjs', device)).toBe(
+    'tensor of softsign f32 [3]\n[-0.75000, 0, 0.50000]\ntensor f32 [3]\n[0.062500, 1, 0.25000]\n',
+  );
+});
 
 it('flow_2d runs', () => {
   const printed = run('flow_2d.mjs');

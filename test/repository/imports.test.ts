@@ -23,14 +23,20 @@ const planted: [file: string, imported: string, rule: string][] = [
   ['src/data/pairs/planted.ts', '../../flow/index.ts', 'data may import base, io, tensor'],
   ['src/eval/planted.ts', '../run/index.ts', 'eval may import base, io, device, tensor, autograd, kernels, nn'],
   ['src/turn.ts', './io/file.ts', 'base may import nothing'],
-  ['src/run/config/planted.ts', '../machine/doctor.ts', 'run/config may import nothing'],
+  ['src/run/config/planted.ts', '../machine/doctor.ts', 'run/config may import what run may'],
   ['src/run/planted.ts', './data.ts', 'run/planted.ts has no line in scripts/layers.js'],
-  ['src/run/machine/planted.ts', '../../cli/train.ts', 'run/machine may import run/arguments.ts, run/config'],
+  [
+    'src/run/machine/planted.ts',
+    '../../cli/train.ts',
+    'run/machine may import run/arguments.ts, run/config, what run may',
+  ],
   ['src/planted.ts', './errors.ts', 'planted.ts has no line in scripts/layers.js'],
   ['src/nn/planted_native.ts', '../device/native/loader.ts', 'only device imports device/native'],
   ['src/device/planted_koffi.ts', 'koffi', 'only device/native imports koffi'],
   ['src/cli/planted.ts', '../../test/cases.ts', 'the product does not import its tests and benchmarks'],
   ['src/cli/planted_bench.ts', '../../bench/ops.ts', 'the product does not import its tests and benchmarks'],
+  ['src/io/planted_package.ts', 'rectiflow/flow', 'the product does not import itself as a package'],
+  ['src/io/planted_dist.ts', '../../dist/flow/index.js', 'it is outside of src'],
 ];
 
 /** Ways to write an import, taken in turns. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
+import { kindOfParameter } from '../../src/device/prototypes.ts';
 import '../../src/kernels/index.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
@@ -22,18 +23,6 @@ const languages = {
   },
 };
 const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
-
-function kindOf(parameter: string): string {
-  if (parameter.includes('*')) return 'ptr';
-  if (parameter.includes('__grid_constant__ tensor_map ')) return 'map';
-  const type = parameter
-    .replace(/\bconst\b|\b__grid_constant__\b/g, '')
-    .trim()
-    .split(/\s+/)[0];
-  const [, counted, count] = /^(words|tensor_maps)<(\d+)>$/.exec(type) ?? [];
-  if (counted) return `${counted === 'words' ? 'words' : 'maps'}:${count}`;
-  return { int32_t: 'i32', int: 'i32', float: 'f32', double: 'f64' }[type] ?? `unknown ${type}`;
-}
 
 /** Exported kernels of a source by name: "ptr i32 -> f64". */
 function prototypes(
@@ -56,7 +45,7 @@ function prototypes(
   const found: Record<string, string> = {};
   const prototype = new RegExp(String.raw`${begins}\s+(\w+)\s*\(([^)]*)\)\s*\{`, 'g');
   for (const [, returns, name, parameters] of text.matchAll(prototype)) {
-    const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOf);
+    const kinds = parameters.trim() === 'void' ? [] : parameters.split(',').map(kindOfParameter);
     found[name] = `${kinds.join(' ')}${returns === 'double' ? ' -> f64' : ''}`;
   }
   // Every library exports it for the device: see src/kernels/include/pool.h.

@@ -19,6 +19,27 @@ const expected: [title: string, output: RegExp][] = [
   ['samples over HTTP', /^ok 0 image\/png 22 22\n$/],
   ['workers', /^the same seed, the same bits: true true\n$/],
   ['errors', /^true \[matmul\] expected .*, got .*\ntrue none\.safetensors: no such file.*\n$/],
+  [
+    'gradients of your own',
+    new RegExp(
+      [
+        String.raw`Float32Array\(2\) \[ 1, -2 \] Float32Array\(2\) \[ 3, 3 \]`,
+        String.raw`Float32Array\(2\) \[ 1.5, -2.25 \] Float32Array\(2\) \[ -3, -3 \]`,
+        String.raw`Float32Array\(2\) \[ 30, -45 \]`,
+      ].join('\\n'),
+    ),
+  ],
+  [
+    'forward mode',
+    new RegExp(
+      [
+        String.raw`Float32Array\(2\) \[ 1, 8 \] Float32Array\(2\) \[ 3, 0 \]`,
+        String.raw`Hessian times direction: Float32Array\(2\) \[ 6, 0 \]`,
+        String.raw`Float32Array\(2\) \[ 3, 0 \] Float32Array\(2\) \[ 3, 0 \]`,
+        String.raw`Float32Array\(2\) \[ 0.909\d+, -0.756\d+ \]`,
+      ].join('\\n'),
+    ),
+  ],
   ['less memory', /^\[ 32, 32 \]\n$/],
 ];
 

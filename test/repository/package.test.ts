@@ -25,6 +25,7 @@ import {
   twoAtATime,
 } from '../support/consumer.ts';
 import { full } from '../support/devices.ts';
+import { fakeCuda } from '../support/fakecuda.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -58,7 +59,7 @@ it('can be imported without any other package', () => {
   const imports = names.map((name) => `await import('${name}');`).join('\n');
   const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${names.length}')`);
   expect(stderr).toBe('');
-  expect(stdout).toBe('imported 7\n');
+  expect(stdout).toBe('imported 8\n');
   expect(status).toBe(0);
 });
 
@@ -82,6 +83,7 @@ it("runs the README's programs", () => {
     if (!existsSync(link)) symlinkSync(join(root, 'node_modules', name), link);
   }
   expect(programs).toHaveLength(2);
+  cpSync(join(root, 'examples/custom_op.mjs'), join(project, 'custom_op.mjs'));
   const results = programs.map((text) => node(text));
   for (const { stderr, status } of results) {
     expect(stderr).toBe('');
@@ -92,6 +94,20 @@ it("runs the README's programs", () => {
   const [, got] = /energy distance ([\d.e-]+)/.exec(results[1].stdout) ?? [];
   // Bits differ between kinds of CPU, and training spreads the difference.
   expect(Number(got)).toBeLessThan(2 * Number(stated));
+});
+
+it.each(['cpu', 'wasm', 'cuda:0'])('runs the example of an op with kernels of its own on %s', (device) => {
+  // Its card is the emulated one.
+  const emulated = device === 'cuda:0' ? fakeCuda() : {};
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['custom_op.mjs', device], {
+    cwd: project,
+    encoding: 'utf8',
+    env: { ...process.env, ...emulated },
+  });
+  expect(stderr).toBe('');
+  expect(stdout).toContain('[-0.75000, 0, 0.50000]\n');
+  expect(stdout).toContain('[0.062500, 1, 0.25000]\n');
+  expect(status).toBe(0);
 });
 
 it('includes the command, its configurations and its data', () => {

@@ -1,4 +1,4 @@
-// scripts/prose.js finds each of its phrases in comments and docs, with file and line, and leaves code and strings alone.
+// scripts/prose.js finds each of its phrases in comments, docs, messages and titles, with file and line, and skips code.
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
@@ -52,7 +52,17 @@ it('finds a phrase across a line break', () => {
   );
 });
 
-it('does not search code, strings, names in back quotes, and blocks of code in documents', () => {
+it.each([
+  ["throw new Error('[op] expected a folder beside the file');", 'beside'],
+  [`console.log(\`step \${beside} of \${n}: it goes on later\`);`, 'goes on'],
+  ['test("a file that is no archive is refused", () => {', 'is no'],
+])('reports the phrase in the string of: %s', (line, phrase) => {
+  for (const file of ['a.ts', 'b.js', 'c.cpp'])
+    expect(findPhrases(file, `\n${line}\n`)).toEqual([expect.stringMatching(`^${file}:2: "${phrase}", write `)]);
+  expect(findPhrases('d.py', "\nraise ValueError('it is no longer a list beside it')\n")).toHaveLength(1);
+});
+
+it('does not search code, strings of a word or two, names in back quotes, and blocks of code in documents', () => {
   const code = ["const text = 'beside'; // a place", 'const url = "http://x/ beside";', 'const t = `// beside`;'];
   expect(findPhrases('a.ts', code.join('\n'))).toEqual([]);
   expect(findPhrases('a.ts', '/** The value `beside` of the option. */')).toEqual([]);

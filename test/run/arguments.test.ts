@@ -8,12 +8,13 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { digitsDataset } from '../../src/data/index.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { ArgumentError, ConfigError, FileError, type RectiflowError } from '../../src/errors.ts';
+import { makeFolder } from '../../src/io/file.ts';
 import { Adam } from '../../src/nn/index.ts';
 import { chainStages } from '../../src/run/chain/stages.ts';
 import { unetOptions } from '../../src/run/checkpoints/model.ts';
 import { isOurs, openCheckpoint } from '../../src/run/checkpoints/open.ts';
-import { inertBeside } from '../../src/run/config/inert.ts';
-import { inertNotice } from '../../src/run/config/official_flags.ts';
+import { describeInertKeys } from '../../src/run/config/inert.ts';
+import { describeInert } from '../../src/run/config/official_flags.ts';
 import { applyOverrides } from '../../src/run/config/overrides.ts';
 import { missingKeys } from '../../src/run/config/requirements.ts';
 import { pixels } from '../../src/run/data.ts';
@@ -25,7 +26,6 @@ import { tune } from '../../src/run/machine/tune.ts';
 import { readTuning, tuningIdentity, useNamedTuning, writeTuning } from '../../src/run/machine/tuning.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import { describePlan } from '../../src/run/training/plan.ts';
-import { makeFolder } from '../../src/run/workdir/workdir.ts';
 import { configWith } from '../support/config.ts';
 import { faultsOf } from '../support/garbage.ts';
 
@@ -50,8 +50,8 @@ const internal = {
   chainStages,
   describeDuration,
   describePlan,
-  inertBeside,
-  inertNotice,
+  describeInertKeys,
+  describeInert,
   isOurs,
   makeFolder,
   megabytes,
@@ -105,8 +105,8 @@ const valid = {
   requireLabels: [[config]],
   trainClassifier: [[config, { out: 'c', steps: 1, ...refused }]],
   applyOverrides: [[config, [{ path: ['model', 'nf'], text: '8' }]]],
-  inertBeside: [[config, ['sampling.sample_N']]],
-  inertNotice: [[['sampling.snr']]],
+  describeInertKeys: [[config, ['sampling.sample_N']]],
+  describeInert: [[['sampling.snr']]],
   loadConfig: [['digits', { model: { nf: 8 } }, () => {}]],
   missingKeys: [[config, 'train']],
   resolveConfig: [

@@ -1,8 +1,6 @@
-/**
- * One case at one size on one device against the float64 reference:
- * the values, and the gradients of L = sum(output * cotangent) with respect to every differentiable input, by single
- * elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
- */
+// One case at one size on one device against the float64 reference:
+// the values, and the gradients of L = sum(output * cotangent) with respect to every differentiable input, by single
+// elements (all of a small input, a sample of a large one) and along one random direction that covers all of them.
 import type { Device } from '../../src/device/device.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { tensor } from '../../src/tensor/create.ts';
@@ -134,7 +132,7 @@ export async function checkCase(definition: Case, size: unknown, device: Device,
   const inputs = definition.inputs(size);
   const arrays = inputs.map((input) => exactIn(device, fill(input, draw)));
   const tolerances = toleranceIn(device.precision, definition, device.exact);
-  if (!tolerances) throw new Error(`${title} is no case of ${device.precision}`);
+  if (!tolerances) throw new Error(`${title} is not a case of ${device.precision}`);
   const { outputs, dtypes, cotangents, gradients } = await execute(definition, size, device, inputs, arrays, draw);
 
   const what = `${title} on ${device.name} in ${device.precision}, seed ${seed}`;

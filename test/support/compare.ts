@@ -1,7 +1,5 @@
-/**
- * Comparison with the reference: |got - want| <= absolute + relative |want| + ofLargest max |want|.
- * `ofLargest` is for sums of many terms, whose rounding error depends on the size of the terms and not of the result.
- */
+// Comparison with the reference: |got - want| <= absolute + relative |want| + ofLargest max |want|.
+// `ofLargest` is for sums of many terms, whose rounding error depends on the size of the terms and not of the result.
 
 export interface Tolerance {
   absolute?: number;

@@ -1,4 +1,4 @@
-/** Configurations of tests: a preset with a few keys changed, named by dotted paths that tables of tests can merge. */
+// Configurations of tests: a preset with a few keys changed, named by dotted paths that tables of tests can merge.
 import { loadConfig } from '../../src/run/config/index.ts';
 import type { Config, ConfigOverrides } from '../../src/run/config/schema.ts';
 import { merge, type Tree } from '../../src/run/config/tree.ts';

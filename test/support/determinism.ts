@@ -1,4 +1,4 @@
-/** Compares executions of a case bit by bit. */
+// Compares executions of a case bit by bit.
 import { expect } from 'vitest';
 import { openDevice } from '../../src/device/open.ts';
 import { type Case, describeCase } from '../cases/case.ts';

@@ -1,9 +1,7 @@
-/**
- * The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu,cuda-emulated` by default.
- * A requested device that cannot be opened fails its tests; nothing is skipped silently.
- * `wasm` is not among them by default: `ops/wasm` runs the case table on it, `device/wasm` and `run/wasm` the rest.
- * `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
- */
+// The devices under test: RECTIFLOW_TEST_DEVICES, a comma-separated list, `cpu,cuda-emulated` by default.
+// A requested device that cannot be opened fails its tests; nothing is skipped silently.
+// `wasm` is not among them by default: `ops/wasm` runs the case table on it, `device/wasm` and `run/wasm` the rest.
+// `cuda-emulated` is the device cuda on the fakes of test/fakecuda, with guard pages around every tensor.
 import { readFileSync } from 'node:fs';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';

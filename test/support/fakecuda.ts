@@ -1,7 +1,5 @@
-/**
- * The fake driver and the fake NVRTC of test/fakecuda, built once for each state of their sources. They stand in for the
- * real libraries by LIBCUDA_PATH and LIBNVRTC_PATH alone.
- */
+// The fake driver and the fake NVRTC of test/fakecuda, built once for each state of their sources. They stand in for the
+// real libraries by LIBCUDA_PATH and LIBNVRTC_PATH alone.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';

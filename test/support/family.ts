@@ -1,7 +1,5 @@
-/**
- * Members of the NCSN++ family against the official implementation on PyTorch: output and every gradient. The numbers are
- * fixtures/nn/family.*, made by make_family.py there, which has the formula by which both sides fill weights and images.
- */
+// Members of the NCSN++ family against the official implementation on PyTorch: output and every gradient. The numbers are
+// fixtures/nn/family.*, made by make_family.py there, which has the formula by which both sides fill weights and images.
 import type { Device, Precision } from '../../src/device/device.ts';
 import { mul } from '../../src/kernels/elementwise.ts';
 import { sum } from '../../src/kernels/reduce.ts';

@@ -1,4 +1,4 @@
-/** A disk that fails on request, on Linux with a C compiler: test/support/faults.c describes its settings. */
+// A disk that fails on request, on Linux with a C compiler: test/support/faults.c describes its settings.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';

@@ -1,7 +1,5 @@
-/**
- * Deterministic inputs of the op tests. Every value is exact in f32, so that engine and reference start from the same
- * numbers. Generators avoid kinks (relu at 0, ties of max), across which a central difference is meaningless.
- */
+// Deterministic inputs of the op tests. Every value is exact in f32, so that engine and reference start from the same
+// numbers. Generators avoid kinks (relu at 0, ties of max), across which a central difference is meaningless.
 import { type Array64, array64, count, type Shape } from './reference/array.ts';
 
 /** Uniform numbers in [0, 1): mulberry32. */

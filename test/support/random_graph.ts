@@ -1,8 +1,6 @@
-/**
- * Random computations with checkpointed parts, as data: they run as a plain graph or with checkpoint(). Leaves and
- * constants are -1, 0 and 1 and no op multiplies two results, so that every value and every gradient is a small whole number:
- * sums are exact in any order, and two ways to run a computation must be bit-identical.
- */
+// Random computations with checkpointed parts, as data: they run as a plain graph or with checkpoint(). Leaves and
+// constants are -1, 0 and 1 and no op multiplies two results, so that every value and every gradient is a small whole number:
+// sums are exact in any order, and two ways to run a computation must be bit-identical.
 import type { Device } from '../../src/device/device.ts';
 import {
   add,

@@ -128,6 +128,7 @@ const optionNames = [
   ],
   ...['min', 'max', 'transposeA', 'cotangent', 'retainGraph', 'steps', 'solver', 'tolerance', 'count', 'from', 'to'],
   ...['dropout', 'activation', 'resample', 'p', 'batch', 'microBatch', 'epsilon', 'onStep', 'signal', 'latents'],
+  ...['offset', 'start', 'end', 'columns', 'dilation', 'endpoint', 'base', 'rate', 'low', 'high', 'indexing'],
 ];
 const leafPlan: fc.Arbitrary<Plan> = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...operandNames).map(operand) },
@@ -188,6 +189,18 @@ const right: Record<string, Plan[][]> = {
   upsampleNearest: [[images, plain(2)]],
   sum: [[x, options({ axes: plain([0, 1]), keepDims: plain(true) })]],
   argmax: [[x, options({ axis: plain(1), keepDims: plain(true) })]],
+  norm: [[x, options({ ord: plain(3), axes: plain([0]), keepDims: plain(true) })]],
+  variance: [[x, options({ axis: plain(0), correction: plain(0), keepDims: plain(true) })]],
+  median: [[x, options({ axis: plain(1), keepDims: plain(true) })]],
+  cumsum: [[x, options({ axis: plain(1), reverse: plain(true) })]],
+  cumprod: [[images, options({ axes: plain([2]), reverse: plain(false) })]],
+  linearRecurrence: [[x, x, options({ axis: plain(0), reverse: plain(true) })]],
+  sort: [[x, options({ axis: plain(0), descending: plain(true) })]],
+  argsort: [[index, options({ axis: plain(-1) })]],
+  topK: [[x, plain(3), options({ axis: plain(0), largest: plain(false) })]],
+  searchSorted: [[vector, x, options({ side: plain('right') })]],
+  binCount: [[index, options({ length: plain(3) })]],
+  unique: [[x]],
   softmax: [[x, options({ axis: plain(0) })]],
   crossEntropy: [[randnPlan([3, 4]), index, options({ reduction: plain('none') })]],
   mse: [[x, x, options({ reduction: plain('sum') })]],
@@ -203,7 +216,44 @@ const right: Record<string, Plan[][]> = {
       plain(3),
     ],
   ],
-  slice: [[x, plain([0, 1]), plain([8, 4])]],
+  slice: [
+    [x, plain([0, 1]), plain([8, 4])],
+    [x, plain([-1, null]), plain([undefined, -2]), options({ steps: plain([-2, 3]) })],
+  ],
+  stack: [[list([x, x]), plain(-1)]],
+  squeeze: [[operand('deep'), options({ axes: plain([1, 3]) })]],
+  unsqueeze: [[x, plain([0, -1])]],
+  flatten: [[images, options({ start: plain(1), end: plain(2) })]],
+  unflatten: [[x, plain(1), plain([2, -1])]],
+  moveAxis: [[images, plain([0, 1]), plain([-1, 0])]],
+  swapAxes: [[images, plain(1), plain(-1)]],
+  flip: [[images, options({ axes: plain([1, 2]) })]],
+  roll: [[images, plain([1, -1]), options({ axes: plain([1, 2]) })]],
+  select: [[x, plain(3), options({ axis: plain(1) })]],
+  chunk: [[x, plain(3), plain(0)]],
+  tile: [[x, plain([2, 1, 3])]],
+  repeatInterleave: [[x, plain(2), options({ axis: plain(1) })]],
+  meshgrid: [[list([vector, four]), options({ indexing: plain('ij') })]],
+  pixelShuffle: [[images, plain(2)]],
+  pixelUnshuffle: [[images, plain(2)]],
+  unfold: [[images, options({ kernel: plain([2, 3]), stride: plain(2), padding: plain(1), dilation: plain(1) })]],
+  tril: [[x, options({ offset: plain(-1) })]],
+  triu: [[operand('half'), options({ offset: plain(2) })]],
+  diag: [[vector, options({ offset: plain(1) })]],
+  diagonal: [[images, options({ offset: plain(-1) })]],
+  trace: [[x, options({ offset: plain(1) })]],
+  clone: [[operand('half')]],
+  fullLike: [[x, plain(3), options({ dtype: plain('i32'), device: plain(device) })]],
+  randnLike: [[x, options({ seed: plain(1), requiresGrad: plain(true) })]],
+  linspace: [[plain(0), plain(1), plain(8), options({ endpoint: plain(false) })]],
+  logspace: [[plain(0), plain(1), plain(8), options({ base: plain(2) })]],
+  eye: [[plain(4), options({ columns: plain(3), offset: plain(1), dtype: plain('u8') })]],
+  randint: [[plain(-3), plain(8), plain([2, 3]), options({ seed: plain(1), device: plain(device) })]],
+  exponential: [[plain([2, 3]), options({ seed: plain(1), rate: plain(2) })]],
+  truncatedNormal: [[plain([2, 3]), options({ seed: plain(1), low: plain(-1), high: plain(3) })]],
+  permutation: [[plain(8), options({ seed: plain(1), first: plain(2), stream: plain(3) })]],
+  bernoulli: [[sigmoidPlan(), plain([8, 8]), options({ seed: plain(1) })]],
+  categorical: [[x, options({ seed: plain(1), first: plain(2) })]],
   split: [[x, plain([3, 5]), plain(0)]],
   concat: [[list([x, x, x]), plain(1)]],
   permute: [[images, plain([3, 2, 1, 0])]],
@@ -266,6 +316,10 @@ const right: Record<string, Plan[][]> = {
 
 function randnPlan(shape: number[]): Plan {
   return { text: `randn([${shape}])`, make: () => randn(shape, { seed: 9 }) };
+}
+
+function sigmoidPlan(): Plan {
+  return { text: 'sigmoid(matrix)', make: () => engine.sigmoid(operands.matrix()) };
 }
 
 function sumPlan(): Plan {

@@ -1,4 +1,4 @@
-/** Builds the WebAssembly module of the kernels if it is out of date, as `npm run build:wasm` does. */
+// Builds the WebAssembly module of the kernels if it is out of date, as `npm run build:wasm` does.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

@@ -1,4 +1,4 @@
-/** backward(): where it begins and ends, and what it refuses by name. */
+// backward(): where it begins and ends, and what it refuses by name.
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {

@@ -1,4 +1,4 @@
-/** What `tensor` and its siblings accept and refuse, and the messages of their errors. */
+// What `tensor` and its siblings accept and refuse, and the messages of their errors.
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as engine from '../../src/index.ts';
 import { type Device, openDevice, tensor } from '../../src/index.ts';

@@ -1,7 +1,5 @@
-/**
- * Every public function either has a gradient or a reason for having none: all exports of all entry points are in the op table or in
- * test/cases/entry_points.ts, and the statements made there hold.
- */
+// Every public function either has a gradient or a reason for having none: all exports of all entry points are in the op table or in
+// test/cases/entry_points.ts, and the statements made there hold.
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';

@@ -1,4 +1,4 @@
-/** Random graphs: the same results with and without checkpointed parts, and the gradient of every value in them. */
+// Random graphs: the same results with and without checkpointed parts, and the gradient of every value in them.
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';

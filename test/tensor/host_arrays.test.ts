@@ -1,4 +1,4 @@
-/** Host arrays that misreport their length: the engine must not trust it, since kernels copy that many bytes. */
+// Host arrays that misreport their length: the engine must not trust it, since kernels copy that many bytes.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { hostArray } from '../../src/arguments.ts';
 import type { Device } from '../../src/device/device.ts';

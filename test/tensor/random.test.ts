@@ -1,4 +1,4 @@
-/** Counter-based random numbers: Philox's published answers, the kernels against the host's twin bit by bit, and moments. */
+// Counter-based random numbers: Philox's published answers, the kernels against the host's twin bit by bit, and moments.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { add } from '../../src/kernels/elementwise.ts';

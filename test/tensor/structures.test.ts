@@ -49,10 +49,12 @@ class SealedBelow extends Sealed {
   open = true;
 }
 
-/** What the TypeScript compiler and esbuild make of private fields for older engines. */
+/** What TypeScript, esbuild, Babel and SWC make of private fields for older engines. */
 const translated = [
   new Function('__classPrivateFieldGet', 'return class Box { get() { return __classPrivateFieldGet(this, x); } }')(),
   new Function('__privateGet', 'return class Box { get() { return __privateGet(this, x); } }')(),
+  new Function('return class Box { get() { return _classPrivateFieldGet2(x, this); } }')(),
+  new Function('return class Box { get() { return _class_private_field_get._(this, x); } }')(),
 ];
 
 const nested = (depth: number, t: Tensor): unknown => {
@@ -68,6 +70,14 @@ const visible: Record<string, (a: Tensor, b: Tensor) => unknown> = {
   'a tensor': (a) => a,
   'an array': (a, b) => [a, undefined, 3, b],
   'an array with holes and a property': (a, b) => Object.assign(new Array(3).fill(a, 1, 2), { more: b }),
+  'an array with a symbol': (a, b) => Object.assign([a], { [symbol]: b }),
+  'an array with a hidden property': (a, b) => Object.defineProperty([a], 'b', { value: b }),
+  '100,000 numbers and tensors': (a, b) => [...new Array(100_000).fill(0.5), a, b],
+  'an array with billions of holes': (a, b) => {
+    const list: Tensor[] = [a];
+    list[2 ** 32 - 2] = b;
+    return list;
+  },
   'a plain object': (a, b) => ({ a, deeper: { b, text: 'x', none: null } }),
   'an object without prototype': (a) => Object.assign(Object.create(null), { a }),
   'a symbol and a hidden property': (a, b) => Object.defineProperty({ [symbol]: a }, 'b', { value: b }),
@@ -88,7 +98,7 @@ const visible: Record<string, (a: Tensor, b: Tensor) => unknown> = {
   'a subclass of Map with a field': (a, b) => Object.assign(new Bag([['a', a]]), { extra: b }),
   'a subclass of Array': (a, b) => class extends Array<Tensor> {}.of(a, b),
   'an error': (a, b) => new TypeError('with tensors', { cause: Object.assign(new Error('inner'), { a, b }) }),
-  'a typed array beside a tensor': (a) => [
+  'typed arrays next to a tensor': (a) => [
     new Float32Array(4),
     new ArrayBuffer(2),
     new DataView(new ArrayBuffer(2)),
@@ -112,6 +122,11 @@ const hidden: Record<string, (t: Tensor) => unknown> = {
   'a function at result': (t) => () => t,
   'a function at result.get': (t) => ({ get: () => t }),
   'a function at result[1].list[0]': (t) => [0, { list: [() => t] }],
+  'a function at result[4000000000]': (t) => {
+    const list: (() => Tensor)[] = [];
+    list[4e9] = () => t;
+    return list;
+  },
   'an accessor at result.now': (t) => ({
     get now() {
       return t;

@@ -1,12 +1,12 @@
-// Velocity and gradients of a network from weights of numbers that matter everywhere: a fresh network's last layers are all but
-// zero, and would hide what lies before them. cpu.py does the same from the file that is written here.
+// Computes velocity and gradients of a network with random weights. Freshly initialised weights would not do: the last layers start
+// near zero and would hide errors in the layers before them. cpu.py computes the same from the file written here.
 import { writeFileSync } from 'node:fs';
 import { mse, randn, scope, tensor } from '../../../dist/index.js';
 import { buildModel } from '../../../dist/run/checkpoints/model.js';
 
 /**
- * Writes two files of f32, one array after the other: to `input` every parameter, images [N, H, W, C] and labels [N]; to `output`
- * the velocity and every parameter's gradient of mean((velocity - images)^2).
+ * Writes two files of concatenated f32 arrays. `input` receives every parameter, images [N, H, W, C] and labels [N]; `output` receives
+ * the velocity and the gradient of mean((velocity - images)^2) with respect to every parameter.
  */
 export function evaluate(device, { config, batch, input, output }) {
   const { image_size: size, num_channels: channels } = config.data;

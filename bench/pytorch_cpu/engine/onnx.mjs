@@ -1,5 +1,5 @@
-// An ONNX file of one convolution, written by hand: protocol buffers are tagged numbers and pieces of bytes
-// (onnx/onnx.proto, opset 13).
+// Writes an ONNX model of one convolution (onnx/onnx.proto, opset 13). A protocol buffer is a list of tagged numbers and byte
+// strings, so no library is needed.
 
 /** Field numbers of onnx.proto. */
 const MODEL = { irVersion: 1, graph: 7, opsetImport: 8 };
@@ -16,7 +16,7 @@ const DIMENSION = { value: 1 };
 const FLOAT = 1;
 const INTS = 7;
 
-/** y = conv(x, weight) + bias with padding that keeps the size, x [N, C, H, W]; weight and bias are constants of the model. */
+/** y = conv(x, weight) + bias, padded to keep the image size; x [N, C, H, W]. Weight and bias are constants of the model. */
 export function convolutionModel({ batch, size, inputs, outputs, kernel, weight, bias }) {
   const node = message([
     ...['x', 'weight', 'bias'].map((name) => [NODE.input, name]),
@@ -65,7 +65,7 @@ function value(name, shape) {
   ]);
 }
 
-/** Fields in order: a number as a varint, a string or bytes with its length before it. */
+/** Encodes fields in order: a number as a varint; a string or bytes after its length. */
 function message(fields) {
   return Buffer.concat(
     fields.flatMap(([field, content]) => {

@@ -1,5 +1,5 @@
-// A convolution in onnxruntime-node and in TensorFlow.js on WebAssembly, by the requests of engine.mjs. The packages lie in the
-// folder that --folder names.
+// A convolution in onnxruntime-node and in TensorFlow.js on WebAssembly, with the requests of engine.mjs. --folder names the folder
+// where the packages are installed.
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,11 +1,12 @@
-// Where a run's time goes: the launches of a device, by kernel and shape.
+// Times every kernel launch of a run, by kernel and shape.
 
 /**
- * Runs `work` on what `prepare` gives, with every launch of `device` timed; what is recorded must be so in `prepare`.
- * @returns seconds of each run as `work` gives them, and for each kernel with its sizes (tables and whole numbers among its
- * arguments) launches and seconds, the longest first
+ * Runs `work` on the result of `prepare` and times every launch of `device`. Anything that is recorded must be recorded in
+ * `prepare`.
+ * @returns the seconds of each run, as returned by `work`; launches and seconds of each kernel and its sizes (the tables and
+ * whole numbers among its arguments), the longest first
  */
-export async function profiled(device, prepare, work) {
+export async function profileLaunches(device, prepare, work) {
   const { launcher, table, loaded } = device;
   const tables = new Map();
   const found = new Map();
@@ -14,7 +15,7 @@ export async function profiled(device, prepare, work) {
     tables.set(address, values);
     return address;
   };
-  // Below what notes launches, so that those of a step that is replayed are timed too.
+  // The timer is inside the recorder's wrapper, so that launches of a replayed step are timed too.
   device.launcher = (name, signature, kernel) => {
     const kinds = signature.split(' ');
     return launcher.call(device, name, signature, (...values) => {
@@ -36,7 +37,7 @@ export async function profiled(device, prepare, work) {
     const seconds = await work(prepared);
     return { seconds, kernels: [...found.values()].sort((a, b) => b.seconds - a.seconds) };
   } finally {
-    // What was set here hides the device's own methods.
+    // Deletes the properties set above, which hide the device's own methods.
     delete device.launcher;
     delete device.table;
     loaded.clear();

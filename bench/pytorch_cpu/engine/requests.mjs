@@ -1,7 +1,7 @@
-// The worker's end of worker.ts: one JSON object a line in, one a line out, in order.
+// The process that worker.ts starts: it reads one JSON object per line and answers each with one line, in order.
 import { createInterface } from 'node:readline';
 
-/** Answers until standard input ends. An error ends the process, and what it says is read from standard error. */
+/** Answers requests until standard input ends. An error ends the process with its message on standard error. */
 export async function answerLines(commands) {
   for await (const line of createInterface({ input: process.stdin })) {
     const { do: command, ...request } = JSON.parse(line);

@@ -1,5 +1,5 @@
-// What our side is timed at: a training step and sampling as the product does them, single layers, the optimiser's pass.
-// Each is { time, dispose }: `time` does it once and returns seconds.
+// The workloads that our side is timed on: a training step and sampling as in the product, single layers, and the optimiser's pass.
+// Each is an object { time, dispose }; `time` runs the workload once and returns the seconds.
 import { sample } from '../../../dist/flow/index.js';
 import { networkVelocity, replayable } from '../../../dist/flow/velocity.js';
 import { attention, conv2d, groupNorm, keep, matmul, noGrad, randn, scope } from '../../../dist/index.js';
@@ -8,14 +8,14 @@ import { flowObjective } from '../../../dist/run/training/objective.js';
 import { trainingState } from '../../../dist/run/training/session.js';
 import { BatchUpdate } from '../../../dist/run/training/update.js';
 
-/** Seconds of a call. */
+/** Calls a function and returns the seconds that it took. */
 function secondsOf(work) {
   const start = performance.now();
   work();
   return (performance.now() - start) / 1e3;
 }
 
-/** One update, of the same images with noise, times and masks of its own. */
+/** One update. Images stay the same; noise, times and masks are drawn anew. */
 export function training(device, { config, batch }) {
   const { model, optimizer } = trainingState(config, device);
   const { image_size: size, num_channels: channels } = config.data;
@@ -33,7 +33,7 @@ export function training(device, { config, batch }) {
   };
 }
 
-/** Euler steps; the time is one evaluation's. */
+/** Sampling by Euler steps; the time is that of one evaluation. */
 export function sampling(device, { config, batch, steps }) {
   const model = buildModel(config, device).eval();
   const { image_size: size, num_channels: channels } = config.data;
@@ -49,7 +49,7 @@ export function sampling(device, { config, batch, steps }) {
   };
 }
 
-/** One layer, forward without a graph or backward alone; the gradients are those of input, weight and bias. */
+/** One layer: forward without a graph, or backward alone with the gradients of input, weight and bias. */
 export function layer(device, { shape, batch, backward }) {
   let run;
   const operands = scope(() => {
@@ -79,7 +79,7 @@ export function layer(device, { shape, batch, backward }) {
   };
 }
 
-/** Operands, and the function from them to the result. */
+/** By kind: the operands of a layer, and a function that computes its result from them. */
 const layers = {
   conv({ size, inputs, outputs, kernel }, batch, device) {
     const operands = drawn(device, [batch, size, size, inputs], [outputs, kernel, kernel, inputs], [outputs]);
@@ -104,7 +104,7 @@ function drawn(device, ...shapes) {
   return shapes.map((shape, stream) => randn(shape, { seed: 0, first: 0, stream, device }));
 }
 
-/** Clip, Adam and moving average over the parameters of a network, from gradients that are drawn anew each time. */
+/** Clip, Adam and moving average over a network's parameters. The gradients are restored before each pass. */
 export function optimizer(device, { config }) {
   const { optimizer } = trainingState(config, device);
   const { gradients } = optimizer.arena;

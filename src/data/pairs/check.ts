@@ -9,8 +9,8 @@ import { listFolders } from '../list_files.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
+import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './pair_statistics.ts';
 import { PairSet } from './set.ts';
-import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './statistics.ts';
 
 /** The authors' recommendation for CIFAR-10. */
 const ADVISED = { shape: '[3, 32, 32]', pairs: 1_000_000 };

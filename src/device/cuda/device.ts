@@ -47,6 +47,7 @@ export class CudaDevice implements Device {
   readonly name: string;
   readonly workers: number;
   readonly description: string;
+  readonly totalMemory: number;
   readonly card: Card;
   readonly tensorMaps: TensorMaps | undefined;
   /** The compilation target, such as sm_90a. */
@@ -81,7 +82,8 @@ export class CudaDevice implements Device {
     this.compiler = new CudaCompiler(nvrtc, target);
     const encoder = target.name === HOPPER ? driver.tensorMapEncoder() : undefined;
     this.tensorMaps = encoder && new CudaTensorMaps(encoder);
-    const memory = (this.card.memory / 2 ** 30).toFixed(1);
+    this.totalMemory = this.card.memory;
+    const memory = (this.totalMemory / 2 ** 30).toFixed(1);
     this.description = `${this.card.name}, ${memory} GiB, kernels for ${target.name}, driver ${driver.version}, NVRTC ${nvrtc.version}`;
     this.context = new PrimaryContext(driver, index);
     driver.enter(this.context.handle);

@@ -1,5 +1,5 @@
-// A kernel as a function: writes the launch grid and the arguments into a block of native memory, which the driver reads during the launch,
-// and enqueues it. The block is made once a kernel: a CUlaunchConfig, the values from multiples of 8 bytes on, then their addresses.
+// A kernel as a function, which writes the launch grid and the arguments into a block of native memory and enqueues a launch. The driver
+// reads the block during the call. A kernel has one block: a CUlaunchConfig, the arguments at multiples of 8 bytes, then their addresses.
 import { DeviceError } from '../../errors.ts';
 import { interruptionPoint } from '../interruption.ts';
 import { type LaunchGrid, mapsIn, parseSignature, type Signature, wordsIn } from '../module.ts';
@@ -11,17 +11,17 @@ const bytesOf = (kind: string) => BYTES[kind] ?? 4 * (wordsIn(kind) ?? 0) + 128 
 /** Bytes of dynamic shared memory that every kernel may use without opting in. */
 const FREE_SHARED = 48 * 1024;
 /**
- * CUlaunchConfig, in words of 8 bytes: grid and block, then shared memory, u32 each; the stream; the address and the number of
- * launch attributes, of which there are none. The arguments follow it.
+ * Places in CUlaunchConfig, counted in words of 8 bytes. It holds grid, block and shared memory (u32 each), the stream,
+ * and the address and number of launch attributes (none here). The arguments follow it.
  */
-/** Smaller arrays may be on V8's heap, where the garbage collector moves them. */
 const STREAM = 4;
 const ARGUMENTS = 7;
+/** Smaller arrays may be on V8's heap, where the garbage collector moves them. */
 const LEAST_BLOCK = 128;
 
 export type CudaLauncher = (grid: LaunchGrid, ...values: number[]) => void;
 
-/** @throws DeviceError when the loaded kernel takes other arguments than `signature` says */
+/** @throws DeviceError if the parameters of the loaded kernel differ from those in `signature` */
 export function bindKernel(
   driver: Driver,
   stream: Stream,
@@ -30,7 +30,8 @@ export function bindKernel(
   signature: Signature,
 ): CudaLauncher {
   const { parameters, returns } = parseSignature(signature);
-  if (returns !== 'void') throw new DeviceError(`${name}: kernels of CUDA return nothing, declared "${signature}"`);
+  if (returns !== 'void')
+    throw new DeviceError(`${name}: CUDA kernels return nothing, but this one is declared "${signature}"`);
   checkParameters(name, parameters, driver.parameterSizes(kernel));
   const lengths = parameters.map(wordsIn);
   const mapped = parameters.map((kind) => mapsIn(kind) !== undefined);

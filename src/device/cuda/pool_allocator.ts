@@ -1,9 +1,10 @@
 // The allocator of a recorded graph's memory: best fit, with blocks split to size and merged with free neighbours. A recording
 // allocates once and is replayed for hours, so the search pays off; a few reservations hold everything.
+import { isWhole } from '../../arguments.ts';
 import { DeviceError, OutOfMemoryError } from '../../errors.ts';
 import type { MemoryFigures } from '../device.ts';
 
-/** What allocators that keep nothing for another use have in common. */
+/** The memory figures of an allocator that never returns unused memory to the driver by itself. */
 export abstract class Counted {
   protected readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
 
@@ -21,7 +22,7 @@ export abstract class Counted {
     this.figures.highWater = this.figures.live;
   }
 
-  /** There is nothing to give back. */
+  /** Returns nothing. @returns the number of bytes returned to the driver */
   trim(): number {
     return 0;
   }
@@ -59,7 +60,7 @@ export class PoolAllocator extends Counted {
   }
 
   allocate(bytes: number): number {
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new DeviceError(`cannot allocate ${bytes} bytes`);
+    if (!isWhole(bytes)) throw new DeviceError(`cannot allocate ${bytes} bytes`);
     const size = Math.max(1, Math.ceil(bytes / ALIGNMENT)) * ALIGNMENT;
     let best: Piece | undefined;
     for (const piece of this.unused)

@@ -55,7 +55,7 @@ export class PinnedMemory {
     this.bytes = memoryView(this.address, bytes);
   }
 
-  /** `bytes` must not be used any more. */
+  /** `bytes` must not be used afterwards. */
   [Symbol.dispose](): void {
     this.driver.call('cuMemFreeHost', this.address);
   }

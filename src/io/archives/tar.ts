@@ -9,6 +9,7 @@
 //
 // Source: POSIX ustar and pax, GNU tar.
 import { createGunzip } from 'node:zlib';
+import { isWhole } from '../../arguments.ts';
 import { FileError, RectiflowError } from '../../errors.ts';
 import { asFileError, openRegular } from '../file.ts';
 import { allowedBytes, unpackLimit } from './unpack.ts';
@@ -111,7 +112,7 @@ function paxPath(content: Uint8Array): string | undefined {
   for (let at = 0; at < content.length; ) {
     const space = content.indexOf(0x20, at);
     const length = space < 0 ? Number.NaN : Number(text(content, at, space - at));
-    if (!Number.isSafeInteger(length) || length <= 0) return undefined;
+    if (!isWhole(length, 1)) return undefined;
     const record = text(content, space + 1, at + length - space - 2);
     if (record.startsWith('path=')) return record.slice('path='.length);
     at += length;

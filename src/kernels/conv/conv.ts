@@ -10,7 +10,7 @@ import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { cast } from '../cast.ts';
 import { mul, add as plus } from '../elementwise.ts';
-import { convert } from '../inner/conversion.ts';
+import { convertDtype } from '../inner/conversion.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
@@ -78,7 +78,7 @@ export const conv2dOp = defineOp<ConvAttributes>({
     const weightGradient = () =>
       defers[1]
         ? new WeightProduct(x, grad, shape, whole)
-        : convert(convWeightGradient(x, grad, shape, whole), weightDtype);
+        : convertDtype(convWeightGradient(x, grad, shape, whole), weightDtype);
     const residual = () => {
       if (whole === 1) return grad;
       return grad.device.kind === 'cuda' ? new ScaledGradient(grad, { factor: whole, pixelSums }) : mul(grad, scale);
@@ -87,7 +87,7 @@ export const conv2dOp = defineOp<ConvAttributes>({
       needsX ? convInputGradient(grad, weight, shape, whole) : null,
       needsWeight ? weightGradient() : null,
       needsBias ? bias() : null,
-      needsAdd ? (perSample ? convert(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
+      needsAdd ? (perSample ? convertDtype(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
       needsResidual ? residual() : null,
     ];
   },

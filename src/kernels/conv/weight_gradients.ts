@@ -18,7 +18,7 @@ const WORDS = 11;
 
 type Names = 'conv_weight_gradients';
 
-export const weightGradientModules = productModules<Names>('kernels/conv/weight_gradients.cu', {
+const weightGradientModules = productModules<Names>('kernels/conv/weight_gradients.cu', {
   conv_weight_gradients: `words:${TABLE} i32`,
 });
 

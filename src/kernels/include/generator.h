@@ -45,6 +45,22 @@ SCALAR float unit_log(float u) {
   return f + y + e * 0.693359375f;
 }
 
+/* An exponential of mean 1 from a word: -log u, u = (2 (a / 2^9) + 1) / 2^24, which is neither 0 nor 1 */
+SCALAR float unit_exponential(unsigned a) { return -unit_log((float)(int)((a >> 9) * 2u + 1u) * 5.9604644775390625e-8f); }
+
+/* Attempts at a number that may be rejected. A seed is below 2^53, so the upper 11 bits of the key count the attempts. */
+enum { ATTEMPTS = 1 << 11 };
+
+SCALAR unsigned key_of_attempt(unsigned k1, unsigned attempt) { return k1 | attempt << 21; }
+
+/* whole = the upper word of range times a word: in [0, range), where range 0 stands for 2^32. Returns 0 for a word that must be
+ * replaced, so that all numbers are equally likely (Lemire, Fast random integer generation in an interval, 2019). */
+SCALAR int whole_below(unsigned range, unsigned word, unsigned *whole) {
+  unsigned long long product = (unsigned long long)range * word;
+  *whole = range ? (unsigned)(product >> 32) : word;
+  return (unsigned)product >= range || (unsigned)product >= (0u - range) % range;
+}
+
 /* Two normals from two words: radius sqrt(-2 log u), u = (a / 2^8 + 1) / 2^24; angle 2 pi (b / 2^8) / 2^24 */
 SCALAR void normal_pair(unsigned a, unsigned b, float *first, float *second) {
   float u = (float)(int)((a >> 8) + 1u) * 5.9604644775390625e-8f;

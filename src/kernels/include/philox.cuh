@@ -25,4 +25,9 @@ DEVICE void philox(const draw &d, u32 block, u64 sample, u32 out[4]) {
   philox_words(block, (u32)s, (u32)(s >> 32), d.stream, d.key0, d.key1, out);
 }
 
+/* Another attempt at the words of a block, from 1 to ATTEMPTS - 1 */
+DEVICE void philox_again(const draw &d, u32 attempt, u32 block, u64 sample, u32 out[4]) {
+  philox({d.key0, key_of_attempt(d.key1, attempt), d.stream, d.first}, block, sample, out);
+}
+
 #endif

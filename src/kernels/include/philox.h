@@ -30,6 +30,12 @@ INLINE void philox(const struct draw *d, uint32_t block, uint64_t sample, uint32
   philox_words(block, (uint32_t)s, (uint32_t)(s >> 32), d->stream, d->key[0], d->key[1], out);
 }
 
+/* Another attempt at the words of a block, from 1 to ATTEMPTS - 1 */
+INLINE void philox_again(const struct draw *d, uint32_t attempt, uint32_t block, uint64_t sample, uint32_t out[4]) {
+  struct draw again = {{d->key[0], key_of_attempt(d->key[1], attempt)}, d->stream, d->first};
+  philox(&again, block, sample, out);
+}
+
 enum { PHILOX_LANES = 8 };
 
 /* words[w][j] = word w of block first + j: the same numbers, in loops that the compiler vectorises. */

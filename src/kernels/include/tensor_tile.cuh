@@ -16,7 +16,7 @@ constexpr int TILE_BYTES = TILE * 80; /* of one operand and step, padding includ
 typedef unsigned char *shared_tiles;
 #define SHARED_TILES(name) extern __shared__ __align__(16) unsigned char name[]
 
-/* The part of a step of one operand: [row][term], or [term][row]. Its rows are padTo, so that 16-byte chunks at the same position
+/* The part of a step of one operand: [row][term], or [term][row]. Its rows are padded, so that 16-byte chunks at the same position
  * of eight rows are in different banks. */
 template <class Operand> struct layout {
   static constexpr int pitch = Operand::along_terms ? STEP + CHUNK : TILE + 8;

@@ -28,7 +28,7 @@ type Name = keyof typeof castKernels.kernels;
 const names = { bf16: 'bf16', f16: 'f16', i32: 'i32', u8: 'u8', bool: 'u8' } as const;
 
 /** x in that dtype; x itself if it already has it. */
-export function convert(x: Tensor, dtype: Dtype): Tensor {
+export function convertDtype(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
   const wide = x.dtype === 'f32' ? x : launch(x, `cast_from_${names[x.dtype]}`, 'f32');
   if (dtype === 'f32') return wide;

@@ -2,13 +2,13 @@
 import type { GradientArithmetic } from '../../autograd/arithmetic.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { accumulate, accumulateScaled, assertFinite } from './accumulate.ts';
-import { convert } from './conversion.ts';
+import { convertDtype } from './conversion.ts';
 import { joinedProduct } from './joined_product.ts';
 import { LeafGradients } from './leaf_gradients.ts';
 import { columnsOf } from './strided.ts';
 
 export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
-  convert,
+  convert: convertDtype,
   accumulate,
   accumulateScaled: (target, value, factor) => accumulateScaled(target, target, value, factor),
   scale(x, factor) {

@@ -21,7 +21,7 @@ const THREADS = 256;
 /** Rows that one thread adds. */
 const ROWS_RUN = 128;
 
-export const leafGradientModules = storageModules('kernels/inner/leaf_gradients.cu', {
+const leafGradientModules = storageModules('kernels/inner/leaf_gradients.cu', {
   leaf_gradients_add: `words:${TABLE} i32`,
   leaf_gradients_rows: `words:${TABLE} i32`,
 });

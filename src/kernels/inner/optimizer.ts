@@ -6,7 +6,7 @@ import { oneWarp, perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts
 
 const RATES = 'i32 f32 f32 f32 f32 f32 f32 f32 f32 i32';
 
-export const optimizerKernels = kernelModule('kernels/inner/optimizer.c', {
+const optimizerKernels = kernelModule('kernels/inner/optimizer.c', {
   optimizer_norm_scratch: 'i32 -> count',
   optimizer_norm: 'ptr ptr ptr i32 f64',
   optimizer_adam: `ptr ptr ptr ptr ptr ptr ptr ${RATES}`,

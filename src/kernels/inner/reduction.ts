@@ -5,7 +5,7 @@ import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
+import { perElement, perResult, perWarp, runFlag, runsOf } from '../launch/grid.ts';
 import { kernelsFor, storageModules } from '../launch/storage.ts';
 import { copyStrided } from './strided.ts';
 
@@ -13,7 +13,9 @@ export const reduceKernels = kernelModule('kernels/reduce.c', {
   reduce_sum_scratch: 'i32 i32 i32 -> count',
   reduce_sum: 'ptr ptr ptr i32 i32 i32 f32',
   reduce_maximum: 'ptr ptr i32 i32 i32',
+  reduce_minimum: 'ptr ptr i32 i32 i32',
   reduce_argmax: 'ptr ptr i32 i32 i32',
+  reduce_argmin: 'ptr ptr i32 i32 i32',
 });
 
 export const reduceCuda = storageModules(
@@ -22,8 +24,10 @@ export const reduceCuda = storageModules(
     reduce_sum_rows: 'ptr ptr i32 i32 i32',
     reduce_sum_columns: 'ptr ptr i32 i32 i32 i32',
     reduce_sum_runs: 'ptr ptr i32 i32 i32 f32',
-    reduce_maximum: 'ptr ptr i32 i32 i32',
-    reduce_argmax: 'ptr ptr i32 i32 i32',
+    reduce_maximum: 'ptr ptr i32 i32 i32 i32',
+    reduce_minimum: 'ptr ptr i32 i32 i32 i32',
+    reduce_argmax: 'ptr ptr i32 i32 i32 i32',
+    reduce_argmin: 'ptr ptr i32 i32 i32 i32',
   },
   { flags: [runFlag] },
 );
@@ -86,21 +90,17 @@ function sumOnCuda(x: Tensor, y: Tensor, outer: number, reduce: number, inner: n
   last.reduce_sum_runs(perElement(y.size), partial.address, y.address, y.size, inner, runs, scale);
 }
 
-export function maxAxes(x: Tensor, axes: readonly number[]): Tensor {
-  return reduceAxes(x, axes, 'f32', (from, y, outer, reduce, inner) => {
-    const { device } = x;
-    if (device.kind === 'cuda')
-      device.load(reduceCuda.f32).reduce_maximum(perElement(y.size), from.address, y.address, y.size, reduce, inner);
-    else device.load(reduceKernels).reduce_maximum(from.address, y.address, outer, reduce, inner);
-  });
-}
+export type ExtremeKernel = 'reduce_maximum' | 'reduce_minimum' | 'reduce_argmax' | 'reduce_argmin';
 
-export function argmaxAxis(x: Tensor, axis: number): Tensor {
-  return reduceAxes(x, [axis], 'i32', (from, y, outer, reduce, inner) => {
+/** The largest or the smallest over `axes` (sorted), which are removed; or, of one axis, the index of its first one. */
+export function extremeAxes(kernel: ExtremeKernel, x: Tensor, axes: readonly number[]): Tensor {
+  const dtype = kernel.startsWith('reduce_arg') ? 'i32' : 'f32';
+  return reduceAxes(x, axes, dtype, (from, y, outer, reduce, inner) => {
     const { device } = x;
-    if (device.kind === 'cuda')
-      device.load(reduceCuda.f32).reduce_argmax(perElement(y.size), from.address, y.address, y.size, reduce, inner);
-    else device.load(reduceKernels).reduce_argmax(from.address, y.address, outer, reduce, inner);
+    if (device.kind === 'cuda') {
+      const { grid, lanes } = perResult(y.size, inner);
+      device.load(reduceCuda.f32)[kernel](grid, from.address, y.address, y.size, reduce, inner, lanes);
+    } else device.load(reduceKernels)[kernel](from.address, y.address, outer, reduce, inner);
   });
 }
 

@@ -1,9 +1,11 @@
 // The strided copy that permute, slice, pad, concat and broadcast use. It has no gradient of its own.
 import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
+import { zeros } from '../../tensor/create.ts';
 import { dtypes } from '../../tensor/dtype.ts';
-import { sizeOf, stridesOf } from '../../tensor/shape.ts';
+import { type Shape, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { view } from '../../tensor/view.ts';
 import { perElement } from '../launch/grid.ts';
 
 export const movementKernels = kernelModule('kernels/movement.c', {
@@ -23,7 +25,7 @@ export const movementCuda = cudaModule('kernels/movement.cu', {
   movement_one_hot: 'ptr ptr i32 i32',
 });
 
-/** One side of a copy: a tensor, the element it starts at, and a stride per axis. */
+/** One side of a copy: a tensor, the element it starts at, and a stride per axis, which may be negative. */
 export interface Window {
   tensor: Tensor;
   offset: number;
@@ -44,6 +46,50 @@ export function copyStrided(dims: readonly number[], source: Window, target: Win
   const count = sizeOf(dims);
   if (device.kind === 'cuda') device.load(movementCuda).movement_copy(perElement(count), ...operands, count, bytes);
   else device.load(movementKernels).movement_copy(...operands, bytes);
+}
+
+/**
+ * Elements starts[i] + k steps[i] of each axis i, k < shape[i]: a view if they are contiguous, otherwise a copy.
+ * @param steps default: 1 for each axis
+ */
+export function windowOf(x: Tensor, starts: readonly number[], shape: Shape, steps?: readonly number[]): Tensor {
+  const { offset, strides } = placesOf(x.shape, starts, steps);
+  // A window cut along the first axis alone is contiguous.
+  if (!steps && shape.every((dim, axis) => axis === 0 || dim === x.shape[axis])) return view(x, shape, offset);
+  const y = allocate(shape, { device: x.device, dtype: x.dtype });
+  copyStrided(shape, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(shape) });
+  return y;
+}
+
+/** A tensor of that shape with x at starts[i] + k steps[i] of each axis i, and `value` elsewhere. */
+export function placeIn(
+  x: Tensor,
+  starts: readonly number[],
+  shape: Shape,
+  { value = 0, steps }: { value?: number; steps?: readonly number[] | undefined } = {},
+): Tensor {
+  const whole = x.size === sizeOf(shape);
+  const y = whole ? allocate(shape, { device: x.device, dtype: x.dtype }) : filledLike(x, shape, value);
+  const target = { tensor: y, ...placesOf(shape, starts, steps) };
+  copyStrided(x.shape, { tensor: x, offset: 0, strides: stridesOf(x.shape) }, target);
+  return y;
+}
+
+/** The first element of a window in a tensor of that shape, and the distance between its elements along each axis. */
+function placesOf(shape: Shape, starts: readonly number[], steps?: readonly number[]): Omit<Window, 'tensor'> {
+  const strides = stridesOf(shape);
+  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis], 0);
+  return { offset, strides: steps ? strides.map((stride, axis) => stride * steps[axis]) : strides };
+}
+
+function filledLike(like: Tensor, shape: Shape, value: number): Tensor {
+  if (value === 0) return zeros(shape, { device: like.device, dtype: like.dtype });
+  const y = allocate(shape, { device: like.device, dtype: like.dtype });
+  const { device, size } = y;
+  if (size === 0) return y;
+  if (device.kind === 'cuda') device.load(movementCuda).movement_fill(perElement(size), y.address, value, size);
+  else device.load(movementKernels).movement_fill(y.address, value, size);
+  return y;
 }
 
 /** A copy of some elements of the last axis. */

@@ -1,7 +1,7 @@
 // Weights whose dtype differs from that of the activations.
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkOperands, checkSameDevice } from '../op.ts';
-import { convert } from './conversion.ts';
+import { convertDtype } from './conversion.ts';
 
 /**
  * Runs `f` with the weight in the dtype of the activations x: the copy that the optimiser keeps, or one made for this
@@ -13,7 +13,7 @@ export function withWeight<Result>(op: string, weight: Tensor, x: Tensor, f: (we
   checkSameDevice(op, x, weight);
   if (weight.dtype === x.dtype) return f(weight);
   if (weight.bf16) return f(weight.bf16);
-  const copy = convert(weight, x.dtype);
+  const copy = convertDtype(weight, x.dtype);
   try {
     return f(copy);
   } finally {

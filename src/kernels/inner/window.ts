@@ -1,5 +1,5 @@
 // Options of ops whose windows move over images: kernel, stride and padding.
-import { copyOfList, either, kinds, listOf } from '../../arguments.ts';
+import { copyOfList, either, isWhole, kinds, listOf } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 
 /** Limit on padding and strides: larger ones are mistakes, and kernels count pixels in int32. */
@@ -14,7 +14,7 @@ export const extentKind = either(kinds.number, listOf(kinds.number, 'numbers', 2
 /** Both directions of an Extent. @throws ValueError unless they are whole numbers from `least` to 2^28 */
 export function extents(op: string, what: string, value: Extent, least: number): [number, number] {
   const [vertical, horizontal] = typeof value === 'number' ? [value, value] : (copyOfList(value) as number[]);
-  if (![vertical, horizontal].every((v) => Number.isInteger(v) && v >= least && v <= LARGEST))
+  if (![vertical, horizontal].every((v) => isWhole(v, least, LARGEST)))
     throw new ValueError(`[${op}] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
   return [vertical, horizontal];
 }

@@ -15,13 +15,25 @@ export function perWarp(count: number): LaunchGrid {
   return { grid: [Math.ceil(count / WARPS)], block: [WARPS * WARP] };
 }
 
+/** Threads are counted in 32 bits, so there are at most 2^27 warps. */
+const MOST_WARPS = 2 ** 27;
+
+/**
+ * Threads for `count` results, each of several terms: `lanes` of them for one, a warp if the terms are neighbours in
+ * memory (`inner` is 1), else one thread.
+ */
+export function perResult(count: number, inner: number): { grid: LaunchGrid; lanes: number } {
+  const warps = inner === 1 && count < MOST_WARPS;
+  return warps ? { grid: perWarp(count), lanes: WARP } : { grid: perElement(count), lanes: 1 };
+}
+
 export const oneWarp: LaunchGrid = { grid: [1], block: [WARP] };
 
 /**
  * Terms of a run, which are added in f32; the sums of runs are added in double. It is RUN in reduce.cu, loss.cu and
  * others.
  */
-export const RUN = 4096;
+const RUN = 4096;
 export const runFlag = `-DRUN=${RUN}`;
 
 /** The number of runs of a sum of `count` terms, at least 1. */

@@ -33,7 +33,7 @@ export interface MeasuredTiles {
   origin?: { card: string; created: string };
   forward: Readonly<Record<string, string>>;
   input: Readonly<Record<string, string>>;
-  /** For the weight gradients of one launch, by all their tables: the tile, and the steps of a partial sum. */
+  /** The tile and the steps of a partial sum for the weight gradients of one launch, by the tables of all of them. */
   weight: Readonly<Record<string, { tile: string; run: number }>>;
 }
 

@@ -70,12 +70,12 @@ export class Downsample extends Resampling {
   }
 }
 
-/** To [N, H + 1, W + 1, C], into which a 3x3 convolution of stride 2 fits H / 2 times (conv_downsample_2d). */
+/** Filters x to [N, H + 1, W + 1, C], into which a 3x3 convolution of stride 2 fits H / 2 times (conv_downsample_2d). */
 function applyFilter(x: Tensor, fir: readonly number[]): Tensor {
   return firResample(x, fir, { padding: [Math.ceil(fir.length / 2), Math.floor(fir.length / 2)] });
 }
 
-/** To [N, H + 1, W + 1, C], with zeros at the bottom and on the right. */
+/** Pads x to [N, H + 1, W + 1, C] with zeros at the bottom and on the right. */
 function padEnd(x: Tensor): Tensor {
   return pad(x, [
     [0, 0],

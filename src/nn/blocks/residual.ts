@@ -54,7 +54,7 @@ export class ResidualBlock extends Module {
   /**
    * Applies the block.
    * @param x [N, H, W, inputs], or a list of tensors that stands for their concatenation on channels
-   * @param add timeProjection of act(time embedding), [N, outputs]; undefined for an unconditional network
+   * @param add the time term, a linear map of act(time embedding), [N, outputs]; undefined for an unconditional network
    * @returns [N, H, W, outputs], with H and W doubled or halved if the block resamples
    */
   forward(x: Tensor | Tensor[], add: Tensor | undefined): Tensor {

@@ -7,11 +7,12 @@ import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { removeLeftovers } from '../../io/atomic.ts';
+import { makeFolder } from '../../io/file.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
-import { openFeatures } from '../eval/features.ts';
+import { openFeatures } from '../eval/feature_network.ts';
 import { trainClassifier } from '../eval/train_classifier.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import { generatePairs } from '../sampling/generate_pairs.ts';
@@ -20,7 +21,6 @@ import { trainReflow } from '../training/reflow.ts';
 import type { TrainOptions } from '../training/session.ts';
 import { train } from '../training/train.ts';
 import { lockFolder } from '../workdir/lock.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 import { type ChainStage, type ClassifierStage, chainFile, chainStages, flowStages, reportConfig } from './stages.ts';
 
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {

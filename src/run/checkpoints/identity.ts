@@ -1,4 +1,4 @@
-// What a run is: which kind of training, from which teacher. Checkpoints carry it, and a work directory belongs to one.
+// The identity of a run: its kind of training and its teacher. Checkpoints store it, and a work directory belongs to one.
 import { sha256OfFile } from '../../io/file.ts';
 import type { Config } from '../config/schema.ts';
 import { findCheckpoint } from './find.ts';

@@ -1,3 +1,5 @@
+// The record of one training step. A state contains that of a step that was not evaluated.
+
 /** The figures of one update. */
 export interface TrainingStep {
   /** Index of the update, from 0. */

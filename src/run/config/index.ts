@@ -7,8 +7,8 @@ import { checkArgument, checkArguments, describeValue, kind, kinds } from '../..
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
-import { inertBeside } from './inert.ts';
-import { inertNotice, presetName, pythonPreset } from './official_flags.ts';
+import { describeInertKeys } from './inert.ts';
+import { describeInert, presetName, pythonPreset } from './official_flags.ts';
 import { overrideConfig } from './overrides.ts';
 import type { Config, ConfigOverrides } from './schema.ts';
 import { checkConfig, copyTree, isTree, leaves, merge, type Tree } from './tree.ts';
@@ -61,10 +61,10 @@ export async function loadConfig(
     );
   const file = locate(reference, process.cwd());
   const loaded = checkConfig(await loadTree(file, []), reference);
-  const inert = file.startsWith(presetFolder()) ? undefined : inertNotice(leaves(await readTree(file)));
+  const inert = file.startsWith(presetFolder()) ? undefined : describeInert(leaves(await readTree(file)));
   if (inert) notice(`in ${reference}, ${inert}`);
   const { config, keys } = overrideConfig(loaded, overrides, `${reference} with the overrides of loadConfig`);
-  for (const text of [inertNotice(keys), ...inertBeside(config, keys)]) if (text !== undefined) notice(text);
+  for (const text of [describeInert(keys), ...describeInertKeys(config, keys)]) if (text !== undefined) notice(text);
   return config;
 }
 

@@ -3,12 +3,12 @@
 import { checkArgument } from '../../arguments.ts';
 import { pathList } from './official_flags.ts';
 import { requireConfig } from './require.ts';
-import { type Config, encodedSets, type KeyPath } from './schema.ts';
+import { type Config, hasEncodedImages, type KeyPath } from './schema.ts';
 
-/** By key: the setting that leaves it without effect, as "key value"; undefined where it has one. */
+/** For each key, the setting because of which it has no effect, as "key value"; undefined if it has an effect. */
 const conditions: { readonly [Path in KeyPath]?: (config: Config) => string | undefined } = {
   'data.category': ({ data }) => unless(data.dataset === 'LSUN', 'data.dataset', data.dataset),
-  'data.exif_orientation': ({ data }) => unless(encodedSets.includes(data.dataset), 'data.dataset', data.dataset),
+  'data.exif_orientation': ({ data }) => unless(hasEncodedImages(data), 'data.dataset', data.dataset),
   'model.fourier_scale': ({ model }) =>
     unless(model.embedding_type === 'fourier', 'model.embedding_type', model.embedding_type),
   'model.fir_kernel': ({ model }) => unless(model.fir, 'model.fir', model.fir),
@@ -46,9 +46,9 @@ function unless(effective: boolean, key: string, value: unknown): string | undef
 }
 
 /** One line for each of these keys that has no effect in a configuration: "sampling.ode_tol has no effect with ...". */
-export function inertBeside(config: Config, keys: readonly string[]): string[] {
-  requireConfig('inertBeside', config);
-  checkArgument('inertBeside', 'keys', keys, pathList);
+export function describeInertKeys(config: Config, keys: readonly string[]): string[] {
+  requireConfig('describeInertKeys', config);
+  checkArgument('describeInertKeys', 'keys', keys, pathList);
   return keys.flatMap((key) => {
     const setting = Object.hasOwn(conditions, key) ? conditions[key as KeyPath]?.(config) : undefined;
     return setting === undefined ? [] : [`${key} has no effect with ${setting}`];

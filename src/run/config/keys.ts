@@ -1,19 +1,19 @@
-// What each key of the schema states next to its type: whether a run may resume with another value, whether it describes the
-// network, and whether it has an effect. A table takes no key without a statement.
+// Properties that each key of the schema states next to its type: whether a run may resume with another value, whether the
+// key describes the network, and whether it has an effect. A key without them does not compile.
 import { z } from 'zod';
 
-/** What a key's value identifies: another one makes another network, another training run of the same network, or neither. */
+/** What a change of the key's value makes: another network, another training run of the same network, or neither. */
 type Binding = 'network' | 'run' | 'nothing';
 
 export interface KeyProperties {
   readonly binds: Binding;
-  /** The official code never reads it, or reads it for other models only; it is checked and has no effect here either. */
+  /** Set if the key has no effect, because the official code never reads it or reads it for other models only. */
   readonly inert?: true;
 }
 
 const properties = z.registry<KeyProperties>();
 
-/** A mark for the compiler alone. */
+/** A mark that exists for the compiler only: it tells a key with properties from a plain type. */
 export declare const stated: unique symbol;
 
 export type Key<Type extends z.ZodType = z.ZodType> = Type & { readonly [stated]: true };
@@ -43,7 +43,7 @@ export function table<Shape extends Record<string, Key | z.ZodObject>>(shape: Sh
   return z.strictObject(shape);
 }
 
-/** What a type of the schema states; undefined for a table. */
+/** The properties of a key by its type in the schema; undefined for a table. */
 export function propertiesOf(type: z.ZodType): KeyProperties | undefined {
   return properties.get(type);
 }

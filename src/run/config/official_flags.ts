@@ -13,8 +13,8 @@ export function userPath(path: string): string | undefined {
 export const pathList = listOf(kinds.text, 'dotted paths of keys');
 
 /** One sentence that names the keys without effect among `paths`; undefined if there are none. */
-export function inertNotice(paths: readonly string[]): string | undefined {
-  checkArgument('inertNotice', 'paths', paths, pathList);
+export function describeInert(paths: readonly string[]): string | undefined {
+  checkArgument('describeInert', 'paths', paths, pathList);
   const named = leafPaths()
     .map((path) => path.join('.'))
     .filter((key) => paths.includes(key) && keyProperties(key)?.inert);

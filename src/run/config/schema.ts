@@ -2,7 +2,7 @@
 // and configs/rectified_flow/*), so that its command lines work unchanged. "Ours" marks keys that the official code
 // does not have.
 import { z } from 'zod';
-import { precisions } from '../../device/device.ts';
+import { deviceNames, precisions } from '../../device/device.ts';
 import { fixedSolvers } from '../../flow/solvers.ts';
 import { timeLaws } from '../../flow/times.ts';
 import { fixed, free, inert, network, table } from './keys.ts';
@@ -41,15 +41,17 @@ const MOST_SCALES = 1e6;
 /** Bound of real numbers, well within f32. */
 const LARGEST = 1e30;
 
-const dataSets = ['CIFAR10', 'LSUN', 'CelebA-HQ-Pytorch', 'AFHQ-CAT-Pytorch', 'FOLDER', 'MNIST', 'DIGITS'] as const;
-
-/** Data sets of encoded files (JPEG, PNG, WebP), which may have an EXIF orientation. */
-export const encodedSets: readonly (typeof dataSets)[number][] = [
-  'LSUN',
-  'CelebA-HQ-Pytorch',
-  'AFHQ-CAT-Pytorch',
-  'FOLDER',
-];
+/** `encoded`: whether the images are JPEG, PNG or WebP files, which may have an EXIF orientation. */
+const dataSets = {
+  CIFAR10: { encoded: false },
+  LSUN: { encoded: true },
+  'CelebA-HQ-Pytorch': { encoded: true },
+  'AFHQ-CAT-Pytorch': { encoded: true },
+  FOLDER: { encoded: true },
+  MNIST: { encoded: false },
+  DIGITS: { encoded: false },
+} as const;
+type DataSetName = keyof typeof dataSets;
 
 const reflowTypes = [
   'generate_data_from_z0',
@@ -68,13 +70,13 @@ export const configSchema = table({
   /** Seed of every random draw: initial weights, data order, noise, times, dropout. */
   seed: fixed(whole(0, Number.MAX_SAFE_INTEGER)),
   /** Where to compute, unless --device says otherwise. */
-  device: free(z.string().regex(/^(cpu|wasm|cuda(:\d+)?)$/, 'expected cpu, wasm, cuda or cuda:N')),
+  device: free(z.string().regex(deviceNames, 'expected cpu, wasm, cuda or cuda:N')),
   /** Ours: precision of matrix products and, for bf16, of stored activations. Precisions other than fp32 need cuda. */
   precision: free(z.enum(precisions)),
   /** Ours: never use Winograd convolutions on the CPU. Slower, with about a tenth of the error. */
   exact: free(z.boolean()),
   data: table({
-    dataset: fixed(z.enum(dataSets)),
+    dataset: fixed(z.enum(Object.keys(dataSets) as DataSetName[])),
     /** Folder of the files, for data sets that are not in the package. */
     root_path: free(z.string()),
     /** LSUN only: bedroom, church_outdoor, ... */
@@ -300,6 +302,16 @@ export const configSchema = table({
 
 /** A whole configuration. */
 export type Config = z.infer<typeof configSchema>;
+
+/** [num_channels, image_size, image_size]: the shape of one image as pairs store it. */
+export function pairShape({ data }: Config): [channels: number, height: number, width: number] {
+  return [data.num_channels, data.image_size, data.image_size];
+}
+
+/** Whether the images of a configuration's data set are encoded files, which may have an EXIF orientation. */
+export function hasEncodedImages({ dataset }: Config['data']): boolean {
+  return dataSets[dataset].encoded;
+}
 
 /** [image_size, image_size, num_channels]: the shape of one image as the network takes it. */
 export function imageShape({ data }: Config): [height: number, width: number, channels: number] {

@@ -28,13 +28,17 @@ export function merge(base: Tree, over: Tree): Tree {
 }
 
 const MAX_DEPTH = 20;
+/** More items than any list of the schema may have. */
+const MAX_ITEMS = 10_000;
 
 /**
  * A copy of plain values, without accessors and proxies: what is read of it later is data.
- * @throws ConfigError for an object of a class, and for values that are nested too deeply or in a circle
+ * @throws ConfigError for an object of a class, a list that is too long, and values that are nested too deeply or in a circle
  */
 export function copyTree(value: unknown, path: readonly string[] = []): unknown {
   if (path.length > MAX_DEPTH) throw new ConfigError(`the configuration is nested deeper than ${MAX_DEPTH}`);
+  if (Array.isArray(value) && value.length > MAX_ITEMS)
+    throw new ConfigError(`${path.join('.')}: expected at most ${MAX_ITEMS} items, got ${describeValue(value)}`);
   if (Array.isArray(value)) return Array.from(value, (item, i) => copyTree(item, [...path, String(i)]));
   if (!isTree(value)) return value;
   if (![Object.prototype, null].includes(Object.getPrototypeOf(value))) {
@@ -116,6 +120,9 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
 export function unknownKey(path: readonly string[]): string {
   const inner = keysAt(path);
   if (inner) return `${path.join('.')} is a table; name one of its keys: ${inner.join(', ')}`;
+  const nested = path.flatMap((key) => key.split('.'));
+  if (nested.length > path.length && typeAt(nested))
+    return `unknown key "${path.join('.')}"; write ${nested.map((key) => `{ ${key}: `).join('')}...${' }'.repeat(nested.length)}`;
   const siblings = keysAt(path.slice(0, -1)) ?? Object.keys(configSchema.shape);
   const elsewhere = leafPaths().filter((leaf) => leaf.at(-1) === path.at(-1));
   const near = elsewhere.length > 0 ? elsewhere[0].join('.') : sibling(path, siblings);
@@ -158,7 +165,7 @@ function typeAt(path: readonly string[]): z.ZodType | undefined {
   }, configSchema);
 }
 
-/** What a key states of itself, by its dotted path; undefined where the schema has no such key. */
+/** The properties of a key by its dotted path; undefined if the schema has no such key. */
 export function keyProperties(path: string): KeyProperties | undefined {
   const type = typeAt(path.split('.'));
   return type && propertiesOf(type);

@@ -11,6 +11,7 @@ import { kinds, type OptionKinds } from '../../arguments.ts';
 import type { ImageDataset } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
+import { makeFolder } from '../../io/file.ts';
 import { writeNpz } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
@@ -19,13 +20,12 @@ import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { type Evaluation, evaluationLoss } from '../training/evaluation.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
-import { FeatureCollector } from './features.ts';
-import { type Judge, openJudge } from './judge.ts';
-import { type DrawnSamples, drawSamples, removeFrom } from './samples.ts';
-import { LEAST_SAMPLES, type Scores, scoreFeatures, writeOfficialReport, writeScores } from './scores.ts';
-import { evaluateStraightness, type Straightness } from './straightness.ts';
+import { type DrawnSamples, drawSamples, removeFrom } from './draw_samples.ts';
+import { evaluateStraightness, type Straightness } from './evaluate_straightness.ts';
+import { FeatureCollector } from './feature_network.ts';
+import { LEAST_SAMPLES, type Scores, scoreFeatures, writeOfficialReport, writeScores } from './score_features.ts';
+import { openScoreReference, type ScoreReference } from './score_reference.ts';
 
 export interface EvaluatorOptions {
   workdir: string;
@@ -93,22 +93,24 @@ export async function withEvaluator<T>(
   await device.prepare(declaredModules());
   const onStatistics = (done: number, total: number) =>
     options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total });
-  const judge = enable_sampling && !figuresOnly ? await openJudge(config, { ...options, onStatistics }) : undefined;
-  using _judge = judge?.network;
+  const reference =
+    enable_sampling && !figuresOnly ? await openScoreReference(config, { ...options, onStatistics }) : undefined;
+  using _network = reference?.network;
   const folder = makeFolder(join(workdir, config.eval.folder));
   // Awaited here, so that data sets and networks stay open until `work` ends.
-  return await work((snapshot) => evaluateOne(snapshot, config, { ...options, folder, heldOut, dequantized, judge }));
+  const opened = { ...options, folder, heldOut, dequantized, reference };
+  return await work((snapshot) => evaluateOne(snapshot, config, opened));
 }
 
 interface Opened extends EvaluatorOptions {
   folder: string;
   heldOut?: ImageDataset;
   dequantized?: ImageDataset;
-  judge?: Judge;
+  reference?: ScoreReference;
 }
 
 async function evaluateOne({ name, path }: Snapshot, config: Config, options: Opened): Promise<EvalRow> {
-  const { device, signal, folder, heldOut, dequantized, judge, onNotice, partial } = options;
+  const { device, signal, folder, heldOut, dequantized, reference, onNotice, partial } = options;
   const { enable_straightness, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset: split } = config.eval;
   const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice, partial });
   using model = loaded;
@@ -149,14 +151,15 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
       files: figuresOnly ? 'figures' : 'samples',
       checkpoint: checkpoint.path,
       onProgress: report('samples'),
-      onBatch: judge && (async (images, shape) => collected.add(await judge.network.extract(images, shape, signal))),
+      onBatch:
+        reference && (async (images, shape) => collected.add(await reference.network.extract(images, shape, signal))),
     });
-    if (judge && row.samples.count < LEAST_SAMPLES) onNotice?.('a single sample cannot be scored');
-    else if (judge) {
-      row.scores = scoreFeatures(judge.network.name, collected.all(), judge.statistics);
-      if (judge.statistics.activations && !row.scores.kernelDistance)
+    if (reference && row.samples.count < LEAST_SAMPLES) onNotice?.('a single sample cannot be scored');
+    else if (reference) {
+      row.scores = scoreFeatures(reference.network.name, collected.all(), reference.statistics);
+      if (reference.statistics.activations && !row.scores.kernelDistance)
         onNotice?.(`no kernel distance: ${row.samples.count} samples are too few for this data set`);
-      await writeScores(row.samples.folder, judge.network.key, row.scores);
+      await writeScores(row.samples.folder, reference.network.key, row.scores);
       await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
     }
   }

@@ -13,15 +13,15 @@ import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { type DataStatistics, readStatistics, writeActivations } from '../../eval/index.ts';
 import { requireWritable } from '../../io/atomic.ts';
+import { makeFolder } from '../../io/file.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import { userPath } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import { type Config, encodedSets } from '../config/schema.ts';
+import { type Config, hasEncodedImages } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { userDataFolder } from '../machine/user_files.ts';
-import { makeFolder } from '../workdir/workdir.ts';
-import { FeatureCollector, type FeatureNetwork, networkKind } from './features.ts';
+import { FeatureCollector, type FeatureNetwork, networkKind } from './feature_network.ts';
 
 /** Images decoded and evaluated at once. */
 const BATCH = 256;
@@ -132,7 +132,7 @@ export function statisticsPath(config: Config, network: Pick<FeatureNetwork, 'ke
   } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
   const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;
-  const upright = exif_orientation && encodedSets.includes(dataset) ? 'upright' : '';
+  const upright = exif_orientation && hasEncodedImages(config.data) ? 'upright' : '';
   const parts = [dataset, category, folder, size, upright, 'train', network.key].filter((part) => part !== '');
   return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
 }

@@ -10,6 +10,7 @@ import { declaredModules } from '../../device/module.ts';
 import { ConfigError, NonFiniteError } from '../../errors.ts';
 import { Classifier, type ClassifierImages, saveClassifier } from '../../eval/index.ts';
 import { requireWritable } from '../../io/atomic.ts';
+import { makeFolder } from '../../io/file.ts';
 import { argmax } from '../../kernels/reduce.ts';
 import { crossEntropy } from '../../kernels/softmax.ts';
 import { Adam } from '../../nn/adam.ts';
@@ -22,7 +23,6 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 
 const BATCH = 64;
 /** Default passes over the training images, limited to MOST_STEPS updates. */

@@ -2,12 +2,18 @@
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { checkArgument, kinds } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
 import { asFileError } from '../../io/file.ts';
 
 /** Bytes of memory available to this process: the machine's memory or the limit of its container. */
 export function machineMemory(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+/** Bytes of memory that a device's tensors can use: the card's, or those available to this process. */
+export function deviceMemory(device: Device): number {
+  return device.totalMemory ?? machineMemory();
 }
 
 /** Free bytes of the file system that holds a folder. @throws FileError */

@@ -14,7 +14,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 
-/** By number of 4 x 4 output tiles: a batch that has that many, as [N, height and width]. */
+/** For each number of 4 x 4 output tiles, a batch with that many: the number of images, and their height and width. */
 const images: Readonly<Record<number, readonly [number, number]>> = {
   4: [4, 4],
   16: [4, 8],

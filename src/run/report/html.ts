@@ -2,7 +2,7 @@
 import { escapeHtml } from './svg.ts';
 
 /** A table with right-aligned numbers. */
-export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+export function htmlTable(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const head = header.map((cell) => `<th>${escapeHtml(cell)}</th>`).join('');
   const body = rows.map(
     (row) =>

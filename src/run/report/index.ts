@@ -12,8 +12,8 @@ import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
-import { FeatureCollector } from '../eval/features.ts';
-import { distanceOf, type Judge, openJudge } from '../eval/judge.ts';
+import { FeatureCollector } from '../eval/feature_network.ts';
+import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';
 import { provenance } from '../machine/provenance.ts';
 import { describeDuration } from '../machine/resources.ts';
 import { ASSUMED_NFE, probeEvaluation } from '../training/plan.ts';
@@ -43,7 +43,7 @@ export interface ReportProgress {
   total: number;
 }
 
-export interface ReportOptions extends Omit<MeasureOptions, 'judge' | 'onProgress'> {
+export interface ReportOptions extends Omit<MeasureOptions, 'reference' | 'onProgress'> {
   /** Folder of the report. */
   workdir: string;
   device: Device;
@@ -90,17 +90,18 @@ export async function reportFlows(
   const losses = await Promise.all(flows.map(({ folder }) => readLog(join(folder, 'log.jsonl'))));
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
-  const judge = await openJudge(config, { ...options, onStatistics: tell('statistics of the data set') });
-  using _network = judge?.network;
+  const onStatistics = tell('statistics of the data set');
+  const reference = await openScoreReference(config, { ...options, onStatistics });
+  using _network = reference?.network;
   const path = join(workdir, 'report.html');
   await requireWritable(path);
   const asked = config.eval.num_samples;
-  const samples = judge ? asked : Math.min(asked, UNSCORED_SAMPLES);
+  const samples = reference ? asked : Math.min(asked, UNSCORED_SAMPLES);
   const drawn: Config = { ...config, eval: { ...config.eval, num_samples: samples } };
   await sayTime(flows, drawn, checked);
   const measured: MeasuredFlow[] = [];
   for (const [i, flow] of flows.entries()) {
-    const figures = await measureFlow(flow, drawn, { ...options, judge, onProgress: tell('samples') });
+    const figures = await measureFlow(flow, drawn, { ...options, reference, onProgress: tell('samples') });
     measured.push({ ...figures, losses: losses[i] });
   }
   const figures: ReportFigures = {
@@ -110,8 +111,8 @@ export async function reportFlows(
     // No pair was made from this seed, so no flow has been trained on these starts.
     seed: config.seed + 1,
     samples,
-    features: judge?.network.name,
-    heldOut: judge && (await heldOutDistance(config, judge, checked)),
+    features: reference?.network.name,
+    heldOut: reference && (await heldOutDistance(config, reference, checked)),
     stages: measured.map(figuresOf),
   };
   await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, drawn))]);
@@ -154,7 +155,7 @@ function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: Measu
 /** The distance of real held-out images, as many as there are samples if possible. */
 async function heldOutDistance(
   config: Config,
-  { network, statistics }: Judge,
+  { network, statistics }: ScoreReference,
   { signal, onNotice }: ReportOptions,
 ): Promise<{ images: number; fd: number }> {
   using dataset = await loadDataset(config, 'heldOut', onNotice);

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
+import { makeFolder } from '../../io/file.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { sizeOf } from '../../tensor/shape.ts';
@@ -11,12 +12,11 @@ import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
 import { pixels } from '../data.ts';
-import { FeatureCollector } from '../eval/features.ts';
-import { distanceOf, type Judge } from '../eval/judge.ts';
-import { drawSamples } from '../eval/samples.ts';
-import { evaluateStraightness, PATH_STEPS } from '../eval/straightness.ts';
+import { drawSamples } from '../eval/draw_samples.ts';
+import { evaluateStraightness, PATH_STEPS } from '../eval/evaluate_straightness.ts';
+import { FeatureCollector } from '../eval/feature_network.ts';
+import { distanceOf, type ScoreReference } from '../eval/score_reference.ts';
 import type { LoggedStep } from '../workdir/log.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 
 /** A flow to report on. */
 export interface ReportedFlow {
@@ -57,7 +57,7 @@ export interface MeasuredFlow {
 
 export interface MeasureOptions {
   device: Device;
-  judge?: Judge;
+  reference?: ScoreReference;
   signal?: AbortSignal;
   /** Reports what is unusual but not an error. */
   onNotice?: (text: string) => void;
@@ -146,7 +146,7 @@ async function sampledRow(
   model: UNet,
   { folder, checkpoint }: ReportedFlow,
   config: Config,
-  { device, judge, signal, onProgress }: MeasureOptions,
+  { device, reference, signal, onProgress }: MeasureOptions,
 ): Promise<SampledRow> {
   const collected = new FeatureCollector();
   let first: Uint8Array | undefined;
@@ -159,14 +159,14 @@ async function sampledRow(
     onProgress,
     onBatch: async (images, shape) => {
       first ??= images;
-      if (judge) collected.add(await judge.network.extract(images, shape, signal));
+      if (reference) collected.add(await reference.network.extract(images, shape, signal));
     },
   });
   const { use_ode_sampler: solver, sample_N } = config.sampling;
   return {
     sampler: solver === 'rk45' ? solver : String(sample_N),
     nfe,
-    distance: judge && distanceOf(collected, judge),
+    distance: reference && distanceOf(collected, reference),
     picture: await picture(first as Uint8Array, config, {
       count: PICTURED,
       columns: Math.sqrt(PICTURED),

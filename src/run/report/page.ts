@@ -1,7 +1,7 @@
 // The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
 // provenance.
 import type { Config } from '../config/schema.ts';
-import { figure, page, paragraph, row, section, table } from './html.ts';
+import { figure, htmlTable, page, paragraph, row, section } from './html.ts';
 import type { MeasuredFlow, SampledRow } from './measure.ts';
 import { linePlot, type Series } from './svg.ts';
 
@@ -55,7 +55,7 @@ function summary(flows: readonly MeasuredFlow[], { features, samples, heldOut }:
   ]);
   const distilled = flows.find(({ flow }) => flow.distilledTo !== undefined);
   return [
-    table(header, rows),
+    htmlTable(header, rows),
     paragraph(
       (features
         ? `The columns per number of steps give the Frechet distance between ${samples} samples and the training images in the ` +
@@ -130,7 +130,7 @@ function thin<T>(points: readonly T[]): T[] {
 function provenanceOf(flows: readonly MeasuredFlow[], figures: ReportFigures, config: Config): string[] {
   const { version, revision, created, device, seed } = figures;
   return [
-    table(
+    htmlTable(
       ['what', 'value'],
       [
         ['version', `${version} (${revision})`],

@@ -5,12 +5,12 @@ import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } fr
 import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
 import { energyDistance, sample, straightness, trajectory, type Velocity } from '../../flow/index.ts';
+import { makeFolder } from '../../io/file.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { provenance } from '../machine/provenance.ts';
-import { makeFolder } from '../workdir/workdir.ts';
-import { page, paragraph, row, section, table } from './html.ts';
+import { htmlTable, page, paragraph, row, section } from './html.ts';
 import type { ReportFigures } from './page.ts';
 import { pathPlot } from './svg.ts';
 
@@ -119,7 +119,7 @@ function planePage(title: string, plots: readonly string[], { stages, samples, .
     ),
     section(
       'Results',
-      table(
+      htmlTable(
         [
           'flow',
           'updates',
@@ -140,7 +140,7 @@ function planePage(title: string, plots: readonly string[], { stages, samples, .
     ),
     section(
       'Provenance',
-      table(
+      htmlTable(
         ['what', 'value'],
         [
           ['version', `${made.version} (${made.revision})`],

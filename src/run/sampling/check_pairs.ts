@@ -1,10 +1,10 @@
 // `pairs`: checks a store of pairs, optionally against the configuration that it was made for.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { checkPairs, type PairCheckOptions, type PairFinding, sequentialBatch } from '../../data/index.ts';
-import { ChannelStatistics } from '../../data/pairs/statistics.ts';
+import { ChannelStatistics } from '../../data/pairs/pair_statistics.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import { type Config, pairShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 
 /** Number of images of the data set that z1 is compared with. */
@@ -40,7 +40,7 @@ export async function examinePairs(root: string, options: ExaminePairsOptions = 
   if (!config) return checkPairs(root, rest);
   return checkPairs(root, {
     ...rest,
-    shape: [config.data.num_channels, config.data.image_size, config.data.image_size],
+    shape: pairShape(config),
     planned: config.reflow.total_number_of_samples,
     noiseScale: config.sampling.init_noise_scale,
     data: data ? await channelsOf(config, onNotice) : undefined,

@@ -15,7 +15,7 @@ import { meanNfe } from '../../data/pairs/manifest.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError } from '../../errors.ts';
-import { sha256OfFile } from '../../io/file.ts';
+import { makeFolder, sha256OfFile } from '../../io/file.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
@@ -25,13 +25,12 @@ import { architectureDifferences } from '../checkpoints/model.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import { type Config, encodedSets } from '../config/schema.ts';
+import { type Config, hasEncodedImages, pairShape } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
 import { loadDataset } from '../data.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
 import { lockFolder } from '../workdir/lock.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 
 export interface GenerateOptions {
@@ -154,7 +153,7 @@ async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
     ...(reflow.reflow_type === 'generate_data_from_z1' && { solved: 'z0' as const }),
     dtype: reflow.pair_dtype,
     ...(reflow.pair_dtype === 'u16' && { range: quantisedRange(data.centered) }),
-    shape: [data.num_channels, data.image_size, data.image_size],
+    shape: pairShape(config),
     count: reflow.total_number_of_samples,
     batch: training.batch_size,
     noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
@@ -194,8 +193,7 @@ const keyOf: Record<string, string> = {
 function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (text: string) => void): void {
   const told = ({ path, a, b }: Difference) =>
     `  ${keyOf[path] ?? path}: ${JSON.stringify(a) ?? 'none'} there, ${JSON.stringify(b) ?? 'none'} now`;
-  const { dataset } = (plan.config as Config).data;
-  const ofFiles = plan.solved === 'z0' && encodedSets.includes(dataset);
+  const ofFiles = plan.solved === 'z0' && hasEncodedImages((plan.config as Config).data);
   // Pairs from before exif_orientation existed used images as stored.
   const counts = ({ path, a, b }: Difference) =>
     path in keyOf && (path !== 'config.data.exif_orientation' || (ofFiles && (a ?? false) !== b));

@@ -38,18 +38,18 @@ export async function openDistance(
   const { reflow_loss: loss, reflow_t_schedule: schedule, vgg16 } = config.reflow;
   if (loss === 'l2' || loss === 'pseudo-huber')
     return { distance: loss === 'l2' ? undefined : pseudoHuber, [Symbol.dispose]() {} };
-  const wayOn = 'or add --config.reflow.reflow_loss l2';
+  const remedy = 'or add --config.reflow.reflow_loss l2';
   if (loss === 'lpips-huber' ? schedule === 't1' : schedule !== 't0')
     throw new ConfigError(
       `reflow.reflow_loss ${loss} compares images, so it ` +
         `${loss === 'lpips-huber' ? 'cannot have' : 'needs'} reflow.reflow_t_schedule ` +
-        `${loss === 'lpips-huber' ? 't1, which ends at noise' : 't0'}; ${wayOn}`,
+        `${loss === 'lpips-huber' ? 't1, which ends at noise' : 't0'}; ${remedy}`,
     );
   if (config.data.num_channels !== 3)
     throw new ConfigError(
-      `reflow.reflow_loss ${loss} expects images of 3 channels, got ${config.data.num_channels}; ${wayOn}`,
+      `reflow.reflow_loss ${loss} expects images of 3 channels, got ${config.data.num_channels}; ${remedy}`,
     );
-  const lpips = await openLpips(vgg16, wayOn, options);
+  const lpips = await openLpips(vgg16, remedy, options);
   const { centered } = config.data;
   const image = (x: Tensor) => (centered ? x : sub(mul(x, 2), 1));
   const perceptual: Perceptual = (a, b) => lpips.forward(image(a), image(b));
@@ -86,13 +86,13 @@ function lpipsHuber(perceptual: Perceptual): Distance {
 
 async function openLpips(
   path: string,
-  wayOn: string,
+  remedy: string,
   { device, onNotice }: { device: Device; onNotice?: (text: string) => void },
 ): Promise<Lpips> {
   try {
     return await Lpips.load(await weightsFile('vgg16', path, onNotice), { device });
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    throw new FileError(error.path, `${error.problem}; ${wayOn}`, { cause: error });
+    throw new FileError(error.path, `${error.problem}; ${remedy}`, { cause: error });
   }
 }

@@ -6,6 +6,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeLeftovers, requireWritable } from '../../io/atomic.ts';
+import { makeFolder } from '../../io/file.ts';
 import { EventFile, encodePng, type Image, imageGrid, writePng } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
@@ -14,7 +15,6 @@ import { pixels } from '../data.ts';
 import { sampleWriter } from '../sampling/output.ts';
 import type { SampledImages } from '../sampling/sample.ts';
 import { StepLog } from '../workdir/log.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
 

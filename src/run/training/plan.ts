@@ -11,7 +11,7 @@ import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
-import { describeDuration, freeBytes, machineMemory, megabytes } from '../machine/resources.ts';
+import { describeDuration, deviceMemory, freeBytes, megabytes } from '../machine/resources.ts';
 
 /** Samples in the pass that measures memory. */
 const PROBED = 8;
@@ -35,7 +35,7 @@ export interface TrainingPlan {
   /** Bytes of the snapshots and states still to be written, and free bytes. */
   disk: number;
   freeDisk: number;
-  /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and the machine's memory. */
+  /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and the memory of the machine or the card. */
   memory: number;
   totalMemory: number;
   /** Estimated seconds of all remaining steps, without samples and evaluations. */
@@ -47,7 +47,7 @@ export interface TrainingPlan {
  * @throws FileError if the disk has no room for the next checkpoint, DeviceError if a step does not fit into memory
  */
 export async function planTraining(options: Probed & { workdir: string; from: number }): Promise<TrainingPlan> {
-  const { model, config, workdir, from } = options;
+  const { model, config, device, workdir, from } = options;
   const { n_iters: last, batch_size: batch, accumulation } = config.training;
   const total = last + 1;
   const parameters = model.parameterCount();
@@ -61,10 +61,11 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
     );
   const part = batch / accumulation;
   const { memory, secondsPerSample } = probeStep(options, part);
-  const totalMemory = machineMemory();
+  const totalMemory = deviceMemory(device);
   if (memory > totalMemory)
     throw new DeviceError(
-      `${part} samples at once need ${megabytes(memory)}, the machine has ${megabytes(totalMemory)}; raise ` +
+      `${part} samples at once need ${megabytes(memory)}, the ${device.kind === 'cuda' ? 'card' : 'machine'} has ` +
+        `${megabytes(totalMemory)}; raise ` +
         'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
   const seconds = secondsPerSample * batch * (total - from);
@@ -85,7 +86,7 @@ export function probeStep(options: Probed, part: number): { memory: number; seco
   const more = probe(options, some);
   const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
   const memory = one.bytes + (part - 1) * perSample;
-  const most = memory > machineMemory() ? some : part;
+  const most = memory > deviceMemory(options.device) ? some : part;
   return { memory, secondsPerSample: secondsPerSample(more.seconds, some, most, (n) => probe(options, n).seconds) };
 }
 

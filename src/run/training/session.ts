@@ -26,8 +26,8 @@ import { planTraining, type TrainingPlan } from './plan.ts';
 
 export interface TrainOptions {
   workdir: string;
-  /** What to do if another stage owns that folder: `'beside'` uses a sibling folder (default), 'refuse' throws. */
-  otherStage?: 'beside' | 'refuse';
+  /** What to do if another stage owns that folder: `'sibling'` uses a sibling folder (default), 'refuse' throws. */
+  otherStage?: 'sibling' | 'refuse';
   device: Device;
   /** Stops after the current step and saves a state to resume from. */
   signal?: AbortSignal;
@@ -66,8 +66,6 @@ interface TrainingTask {
   items?: number;
   /** Evaluates the weights that the model holds now, in training or evaluation mode. */
   evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; diagnostics: Diagnostics }>;
-  /** Frees what the stage opened. */
-  close?(): Promise<void>;
 }
 
 /** Called with the new network before a state is restored. It may set the initial weights. */
@@ -85,7 +83,7 @@ export async function runTask(
   options: TrainOptions,
   open: OpenTask,
 ): Promise<TrainResult> {
-  const { device, otherStage = 'beside', onNotice = () => {} } = options;
+  const { device, otherStage = 'sibling', onNotice = () => {} } = options;
   requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
@@ -93,10 +91,9 @@ export async function runTask(
     await workdir.writeConfig(config);
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
-    let task: TrainingTask | undefined;
     let optimizer: Adam | undefined;
     try {
-      task = await open(model);
+      const task = await open(model);
       // Created after the task has set the initial weights, because the average starts from them.
       optimizer = optimizerOf(model, config);
       const state = own ?? (await officialState(workdir, model, config, onNotice));
@@ -117,7 +114,6 @@ export async function runTask(
       const journal = await RunJournal.open(workdir.path, config, from, onNotice);
       return await withUnsavedWork(() => session({ ...options, ...opened, journal }));
     } finally {
-      await task?.close?.();
       optimizer?.dispose();
       model.dispose();
     }

@@ -13,14 +13,14 @@ import { describeIdentity, type RunIdentity, sameIdentity } from '../checkpoints
 /**
  * The folder of a stage: `workdir`, or if that has checkpoints of another stage, the first sibling folder that belongs
  * to this stage or to none.
- * @param otherStage `'beside'` uses a sibling folder, 'refuse' throws instead
+ * @param otherStage `'sibling'` uses a sibling folder, 'refuse' throws instead
  * @param notice reports, in one line, a folder other than `workdir`
  * @throws FileError for a folder that cannot be read, ConfigError for a folder of another stage with 'refuse'
  */
 export async function stageFolder(
   workdir: string,
   stage: RunIdentity,
-  otherStage: 'beside' | 'refuse',
+  otherStage: 'sibling' | 'refuse',
   notice: (text: string) => void,
 ): Promise<string> {
   const owner = await stageOf(workdir);
@@ -29,12 +29,12 @@ export async function stageFolder(
     throw new ConfigError(
       `${workdir} holds a run of ${describeIdentity(owner)}, not of ${describeIdentity(stage)}; remove it, or give another --workdir`,
     );
-  const folder = await folderBeside(workdir, stage);
+  const folder = await siblingFolder(workdir, stage);
   notice(`${workdir} holds a run of ${describeIdentity(owner)}; ${describeIdentity(stage)} uses ${folder}`);
   return folder;
 }
 
-async function folderBeside(workdir: string, stage: RunIdentity): Promise<string> {
+async function siblingFolder(workdir: string, stage: RunIdentity): Promise<string> {
   // "." and ".." have no name to extend.
   const stem = /^\.{0,2}$/.test(basename(workdir)) ? resolve(workdir) : workdir.replace(/[\\/]+$/, '');
   let free: string | undefined;

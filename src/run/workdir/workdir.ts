@@ -7,10 +7,9 @@
 // and the files of run/training/journal.ts.
 import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkArgument, kinds } from '../../arguments.ts';
 import { ConfigError, FileError } from '../../errors.ts';
-import { makeFolders } from '../../folders.ts';
 import { removeLeftovers } from '../../io/atomic.ts';
+import { makeFolder } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { writeJson } from '../../io/json.ts';
 import { type Checkpoint, checkpointParts, loadCheckpoint, requireMoments } from '../checkpoints/checkpoint.ts';
@@ -54,7 +53,7 @@ export class WorkDirectory {
   static async open(
     asked: string,
     stage: RunIdentity,
-    otherStage: 'beside' | 'refuse',
+    otherStage: 'sibling' | 'refuse',
     notice: (text: string) => void,
     signal?: AbortSignal,
   ): Promise<WorkDirectory> {
@@ -147,17 +146,4 @@ export class WorkDirectory {
 
 export function snapshotPath(workdir: string, number: number): string {
   return join(workdir, 'checkpoints', `checkpoint_${number}.safetensors`);
-}
-
-/** Makes a folder and its parents. @returns its path @throws FileError if it cannot be made */
-export function makeFolder(path: string): string {
-  checkArgument('makeFolder', 'path', path, kinds.path);
-  try {
-    makeFolders(path);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = code === 'EEXIST' ? ': something else has that name' : '';
-    throw new FileError(path, `cannot make the folder (${code})${why}`, { cause });
-  }
-  return path;
 }

@@ -180,6 +180,7 @@ describe('overrides as a nested object', () => {
   it.each<[overrides: unknown, message: string, path?: string, text?: string]>([
     [{ model: { nff: 1 } }, 'unknown key model.nff; did you mean model.nf?', 'model.nff', '1'],
     [{ lr: 1 }, 'unknown key lr; did you mean optim.lr?', 'lr', '1'],
+    [{ 'model.nf': 8 }, 'unknown key "model.nf"; write { model: { nf: ... } }'],
     [{ optimizer: { lr: 1 } }, 'unknown key optimizer; did you mean optim.optimizer?', 'optimizer', 'x'],
     [{ model: 1 }, 'model is a table; name one of its keys: name, ema_rate, ', 'model', '1'],
     [{ optim: { lr: -1 } }, 'optim.lr: expected a number above 0, at most 1e+30; got -1', 'optim.lr', '-1'],
@@ -218,6 +219,14 @@ describe('overrides as a nested object', () => {
     await expect(loadConfig('digits', overrides as never)).rejects.toThrow(ArgumentError);
     await expect(loadConfig('digits', overrides as never)).rejects.toThrow(
       /^\[loadConfig\] expected overrides to be a table of keys, such as \{ model: \{ nf: 8 \} \}, got /,
+    );
+  });
+
+  it('with a list of billions of items are refused without delay', async () => {
+    const list: number[] = [];
+    list.length = 2 ** 32 - 1;
+    await expect(loadConfig('digits', { model: { ch_mult: list } })).rejects.toThrow(
+      'model.ch_mult: expected at most 10000 items, got a list of 4294967295',
     );
   });
 

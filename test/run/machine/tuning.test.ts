@@ -1,4 +1,4 @@
-/** Tables of rates: measured, written, read again, and refused if damaged. */
+// Tables of rates: measured, written, read again, and refused if damaged.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -52,6 +52,8 @@ function weights(path: string): Buffer {
 describe.runIf(deviceNames.includes('cuda-emulated'))('cuda-emulated', () => {
   it('resumes to bit-identical results after a stop', () => {
     train('straight', 3);
+    // The fakes' card has 4 GiB.
+    expect(readFileSync(join(folder, 'straight/stdout.txt'), 'utf8')).toMatch(/memory \d+ MB of 4\.3 GB/);
     train('stopped', 1);
     train('stopped', 3);
     expect(weights(checkpoint('stopped')).equals(weights(checkpoint('straight')))).toBe(true);

@@ -21,7 +21,7 @@ import { generatePairs, loadModel, sampleFromCheckpoint, train, trainReflow } fr
 import { scope } from '../../../src/tensor/scope.ts';
 import { configWith } from '../../support/config.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'rectiflow-health-'));
+const folder = mkdtempSync(join(tmpdir(), 'rectiflow-diagnostics-'));
 const flow = join(folder, 'flow/checkpoints/checkpoint_0.safetensors');
 
 async function config(values: Record<string, unknown> = {}) {

@@ -1,7 +1,5 @@
-/**
- * Failing writes: with any error at any call, a run ends with one clear error, saved files stay readable, and the same
- * run resumes to bit-identical results. RECTIFLOW_TEST_FULL=1 fails at many more calls.
- */
+// Failing writes: with any error at any call, a run ends with one clear error, saved files stay readable, and the same
+// run resumes to bit-identical results. RECTIFLOW_TEST_FULL=1 fails at many more calls.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

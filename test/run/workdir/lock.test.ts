@@ -1,6 +1,4 @@
-/**
- * The lock of a folder: which processes it refuses, when it is taken over, and that there is one writer at any time.
- */
+// The lock of a folder: which processes it refuses, when it is taken over, and that there is one writer at any time.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {

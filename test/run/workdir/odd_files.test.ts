@@ -1,7 +1,5 @@
-/**
- * Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
- * writer refuses them immediately, and long logs are read in little memory.
- */
+// Odd files where a run expects its own: pipes, devices, folders, circular links, endless files. Every reader and
+// writer refuses them immediately, and long logs are read in little memory.
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
@@ -166,7 +164,7 @@ describe.runIf(linux)('a work directory', () => {
     symlinkSync(join(root, 'gone'), join(root, 'nowhere'));
     writeFileSync(join(root, 'file'), '');
     const { stdout, signal } = inProcess(
-      `import { makeFolder } from ${dist('run/workdir/workdir.js')};
+      `import { makeFolder } from ${dist('io/file.js')};
        for (const path of JSON.parse(process.argv[1]))
          try { makeFolder(path); console.log('made', path); } catch (error) { console.log(error.name, error.message); }`,
       JSON.stringify([
@@ -185,7 +183,7 @@ describe.runIf(linux)('a work directory', () => {
   });
 
   const flow = { name: 'train' };
-  const open = (path: string) => WorkDirectory.open(path, flow, 'beside', () => {});
+  const open = (path: string) => WorkDirectory.open(path, flow, 'sibling', () => {});
 
   it('whose checkpoints folder is a link loses only its own temporary files there', async () => {
     const [workdir, elsewhere] = ['linked', 'elsewhere'].map((name) => join(root, name));

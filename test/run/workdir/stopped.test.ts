@@ -1,8 +1,6 @@
-/**
- * One writer at any time: a process is suspended right before it writes, its folder is taken over, and it is continued
- * while the other process works. It ends, and the results of the other are bit-identical to those of an undisturbed
- * run.
- */
+// One writer at any time: a process is suspended right before it writes, its folder is taken over, and it is continued
+// while the other process works. It ends, and the results of the other are bit-identical to those of an undisturbed
+// run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

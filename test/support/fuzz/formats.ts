@@ -44,7 +44,7 @@ import { outlineModel } from '../../../src/run/checkpoints/model.ts';
 import { toOfficialCheckpoint } from '../../../src/run/checkpoints/official_checkpoint.ts';
 import { openCheckpoint } from '../../../src/run/checkpoints/open.ts';
 import { keepBest } from '../../../src/run/eval/best.ts';
-import { drawSamples } from '../../../src/run/eval/samples.ts';
+import { drawSamples } from '../../../src/run/eval/draw_samples.ts';
 import {
   buildModel,
   type Config,
@@ -973,7 +973,7 @@ function runFormats({ checkpoint, config, device }: Owned): Record<string, Forma
       read: async (folder) => {
         const root = join(folder, 'w');
         await numberedCheckpoints(join(root, 'checkpoints'));
-        await stageFolder(root, { name: 'train' }, 'beside', () => {});
+        await stageFolder(root, { name: 'train' }, 'sibling', () => {});
         const { flows } = await reportedFlows(root);
         await loadCheckpoint(flows[0].checkpoint);
       },

@@ -1,7 +1,6 @@
-/**
- * Float64 arrays of the reference: a shape and row-major data.
- * The reference is the definition that the engine is tested against, so it is deliberately slow and obvious.
- */
+// Float64 arrays of the reference: a shape and row-major data.
+// The reference is the definition that the engine is tested against, so it is deliberately slow and obvious.
+
 export type Shape = readonly number[];
 
 export interface Array64 {

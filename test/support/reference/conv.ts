@@ -1,8 +1,6 @@
-/**
- * Reference of convolution (cross-correlation, as in every framework) on [N, H, W, C] with weights [Cout, kh, kw, Cin]:
- *   y[n, i, j, o] = scale (sum_{p, q, c} x[n, s i + p - pad, s j + q - pad, c] w[o, p, q, c]
- *                          + bias[o] + add[n, o] + residual[n, i, j, o])
- */
+// Reference of convolution (cross-correlation, as in every framework) on [N, H, W, C] with weights [Cout, kh, kw, Cin]:
+//   y[n, i, j, o] = scale (sum_{p, q, c} x[n, s i + p - pad, s j + q - pad, c] w[o, p, q, c]
+//                          + bias[o] + add[n, o] + residual[n, i, j, o])
 import { type Array64, array64 } from './array.ts';
 
 export interface ConvOptions {

@@ -1,7 +1,5 @@
-/**
- * Reference of the elementwise ops: y[i] = f(a[i], b[i], ...) with NumPy broadcasting, in float64.
- * Booleans are 0 and 1.
- */
+// Reference of the elementwise ops: y[i] = f(a[i], b[i], ...) with NumPy broadcasting, in float64.
+// Booleans are 0 and 1.
 import { type Array64, array64, broadcastShape, broadcastTo } from './array.ts';
 
 /** Applies a scalar function to arrays broadcast against each other; a number stands for a scalar array. */

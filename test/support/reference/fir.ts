@@ -1,7 +1,5 @@
-/**
- * Reference of FIR resampling, literally the definition of upfirdn2d (StyleGAN2): put up - 1 zeros after every pixel,
- * pad (crop where negative), convolve with the outer product of the kernel, keep every down-th pixel.
- */
+// Reference of FIR resampling, literally the definition of upfirdn2d (StyleGAN2): put up - 1 zeros after every pixel,
+// pad (crop where negative), convolve with the outer product of the kernel, keep every down-th pixel.
 import { type Array64, at, generate } from './array.ts';
 
 export interface FirOptions {

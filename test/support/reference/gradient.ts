@@ -1,8 +1,6 @@
-/**
- * Gradients of the reference by central differences in float64, so that it needs no hand-written backward:
- *   dL/dx ~ (L(x + h) - L(x - h)) / 2h   with L = sum(outputs * cotangents).
- * With h = 1e-4 the truncation error h^2 L'''/6 and the rounding error 1e-16 L / h both stay near 1e-9.
- */
+// Gradients of the reference by central differences in float64, so that it needs no hand-written backward:
+//   dL/dx ~ (L(x + h) - L(x - h)) / 2h   with L = sum(outputs * cotangents).
+// With h = 1e-4 the truncation error h^2 L'''/6 and the rounding error 1e-16 L / h both stay near 1e-9.
 import { type Array64, array64 } from './array.ts';
 
 const step = 1e-4;

@@ -1,8 +1,6 @@
-/**
- * Reference of matrix products and attention.
- *   matmul: y[..., m, n] = sum_k a[..., m, k] b[..., k, n] + bias[n]
- *   attention: y[n, t] = sum_s softmax_s(scale q[n, t] . k[n, s]) v[n, s]
- */
+// Reference of matrix products and attention.
+//   matmul: y[..., m, n] = sum_k a[..., m, k] b[..., k, n] + bias[n]
+//   attention: y[n, t] = sum_s softmax_s(scale q[n, t] . k[n, s]) v[n, s]
 import { type Array64, array64, broadcastShape, broadcastTo, count, map } from './array.ts';
 import { elementwise } from './elementwise.ts';
 import { transpose } from './movement.ts';

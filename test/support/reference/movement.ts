@@ -1,6 +1,4 @@
-/**
- * Reference of the ops that move elements without arithmetic, and of casts (rounding to nearest, ties to even).
- */
+// Reference of the ops that move elements without arithmetic, and of casts (rounding to nearest, ties to even).
 import { type Array64, array64, at, count, generate, map } from './array.ts';
 
 /** The same elements under another shape; one extent may be -1. */

@@ -1,8 +1,6 @@
-/**
- * Reference of group normalisation with its fused tail, and of resampling by two, on [N, ..., C]:
- *   y = resample(mask(silu((x - mean) / sqrt(variance + eps) * weight + bias)))
- * mean and (biased) variance are taken over all positions and the channels of one group of one sample.
- */
+// Reference of group normalisation with its fused tail, and of resampling by two, on [N, ..., C]:
+//   y = resample(mask(silu((x - mean) / sqrt(variance + eps) * weight + bias)))
+// mean and (biased) variance are taken over all positions and the channels of one group of one sample.
 import { type Array64, array64, at, count, generate } from './array.ts';
 import { silu } from './elementwise.ts';
 

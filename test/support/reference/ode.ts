@@ -1,4 +1,4 @@
-/** Reference of the solvers' state update, in float64. */
+// Reference of the solvers' state update, in float64.
 import type { Array64 } from './array.ts';
 import { elementwise } from './elementwise.ts';
 

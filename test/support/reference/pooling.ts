@@ -1,7 +1,5 @@
-/**
- * Reference of pooling and of bilinear resizing on [N, H, W, C], both as PyTorch defines them: max_pool2d, avg_pool2d and
- * interpolate(mode='bilinear', align_corners=False, antialias=False).
- */
+// Reference of pooling and of bilinear resizing on [N, H, W, C], both as PyTorch defines them: max_pool2d, avg_pool2d and
+// interpolate(mode='bilinear', align_corners=False, antialias=False).
 import { type Array64, at, generate } from './array.ts';
 
 type Pair = readonly [number, number];

@@ -1,8 +1,6 @@
-/**
- * Reference of reductions, softmax, losses: the reduced axes of x are gathered into one list per output element,
- * and the op is a function of that list.
- *   softmax(x)_k = exp(x_k) / sum_j exp(x_j)      cross entropy = -log softmax(logits)[label]
- */
+// Reference of reductions, softmax, losses: the reduced axes of x are gathered into one list per output element,
+// and the op is a function of that list.
+//   softmax(x)_k = exp(x_k) / sum_j exp(x_j)      cross entropy = -log softmax(logits)[label]
 import { type Array64, array64, at, count, generate, indexOf, map } from './array.ts';
 import { elementwise } from './elementwise.ts';
 
@@ -42,6 +40,46 @@ export const sum = (x: Array64, options: ReduceOptions = {}): Array64 => reduce(
 export const mean = (x: Array64, options: ReduceOptions = {}): Array64 =>
   reduce(x, options, (list) => total(list) / list.length);
 export const max = (x: Array64, options: ReduceOptions = {}): Array64 => reduce(x, options, largest);
+
+export const min = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => list.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY));
+export const prod = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => list.reduce((a, b) => a * b, 1));
+
+export const variance = (x: Array64, { correction = 1, ...options }: ReduceOptions & { correction?: number } = {}) =>
+  reduce(x, options, (list) => {
+    const centre = total(list) / list.length;
+    return total(list.map((value) => (value - centre) ** 2)) / Math.max(0, list.length - correction);
+  });
+
+export const norm = (x: Array64, { ord = 2, ...options }: ReduceOptions & { ord?: number } = {}): Array64 =>
+  reduce(x, options, (list) => {
+    const sizes = list.map(Math.abs);
+    if (ord === Number.POSITIVE_INFINITY) return largest(sizes);
+    return total(sizes.map((size) => size ** ord)) ** (1 / ord);
+  });
+
+export const logSumExp = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => {
+    if (list.length === 0) return Number.NEGATIVE_INFINITY;
+    const peak = largest(list);
+    return peak + Math.log(total(list.map((value) => Math.exp(value - peak))));
+  });
+
+export const median = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)]);
+
+export const any = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => Number(list.some((value) => value !== 0)));
+export const all = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => Number(list.every((value) => value !== 0)));
+export const countNonzero = (x: Array64, options: ReduceOptions = {}): Array64 =>
+  reduce(x, options, (list) => list.filter((value) => value !== 0).length);
+
+/** Index of the first smallest element along one axis. */
+export function argmin(x: Array64, { axis, keepDims }: { axis: number; keepDims?: boolean }): Array64 {
+  return reduce(x, { axes: axis, keepDims }, (list) => list.indexOf(Math.min(...list)));
+}
 
 /** Index of the first largest element along one axis. */
 export function argmax(x: Array64, options: { axis: number; keepDims?: boolean }): Array64 {

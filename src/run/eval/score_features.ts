@@ -6,7 +6,7 @@ import { frechetDistance, gaussianOf, inceptionScore, kernelDistance, precisionR
 import { kernelDistanceNeeds } from '../../eval/scores.ts';
 import { writeNpz } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
-import { checkFeatureVectors, type Features } from './features.ts';
+import { checkFeatureVectors, type Features } from './feature_network.ts';
 import type { FoundStatistics } from './reference_statistics.ts';
 
 /** Most vectors per side for precision and recall, which compare every pair. */

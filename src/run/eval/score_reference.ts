@@ -4,20 +4,20 @@ import { ConfigError, FileError } from '../../errors.ts';
 import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { userPath } from '../config/index.ts';
 import type { Config } from '../config/schema.ts';
-import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './features.ts';
+import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './feature_network.ts';
 import { dataStatistics, type FoundStatistics } from './reference_statistics.ts';
 
-export interface Judge {
+export interface ScoreReference {
   network: FeatureNetwork;
   statistics: FoundStatistics;
 }
 
 /** The Frechet distance between collected features and the data set. */
-export function distanceOf(collected: FeatureCollector, { statistics }: Pick<Judge, 'statistics'>): number {
+export function distanceOf(collected: FeatureCollector, { statistics }: Pick<ScoreReference, 'statistics'>): number {
   return frechetDistance(statistics.gaussian, gaussianOf(collected.all().features));
 }
 
-interface JudgeOptions {
+interface OpenOptions {
   device: Device;
   signal?: AbortSignal;
   /** Reports what is missing if samples cannot be scored. */
@@ -30,7 +30,7 @@ interface JudgeOptions {
  * Opens network and statistics; undefined, with a notice, if weights or data are not available. Samples are then not
  * scored.
  */
-export async function openJudge(config: Config, options: JudgeOptions): Promise<Judge | undefined> {
+export async function openScoreReference(config: Config, options: OpenOptions): Promise<ScoreReference | undefined> {
   const { device, signal, onNotice = () => {}, onStatistics: onProgress } = options;
   let network: FeatureNetwork | undefined;
   try {

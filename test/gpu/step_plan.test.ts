@@ -1,12 +1,12 @@
 // The training step as one graph: its kernels and its memory. They are counted for the official CIFAR-10 network at batch 128 on a
-// device that runs nothing (bench/gpu/plan.ts). The same counts are compared with what the driver captures for narrower networks at
+// device that runs nothing (bench/gpu/step_plan.ts). The same counts are compared with what the driver captures for narrower networks at
 // batch 2, whose losses are compared with the CPU.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { describePlan, imageUpdate, planStep } from '../../bench/gpu/plan.ts';
+import { describeStepPlan, imageUpdate, planStep } from '../../bench/gpu/step_plan.ts';
 import { tableLines, tableRows } from '../../bench/gpu/table.ts';
 import { type Device, type Precision, precisions } from '../../src/device/device.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
@@ -56,7 +56,7 @@ describe.each([
     const owners = new Map(plan.owners);
     for (const name of ['parameters', 'gradients of parameters', 'moving average'])
       expect(owners.get(name)).toBeCloseTo(4 * 61_804_419, -6);
-    expect(describePlan(plan).join('\n')).toContain('memory, computed: ');
+    expect(describeStepPlan(plan).join('\n')).toContain('memory, computed: ');
   });
 });
 

@@ -1,7 +1,7 @@
 // A test for N(0, 1) by four moments and the largest distance between the distribution functions (Kolmogorov-Smirnov),
 // accumulated value by value.
 //
-// limits: k standard errors of the statistic for n independent normals, and a floor below which nobody would mind
+// limits: k standard errors of the statistic for n independent normals, and a floor below which deviations do not matter
 //   mean 6 / sqrt(n), variance 6 sqrt(2 / n), kurtosis 6 sqrt(24 / n), distance 2.5 / sqrt(n)
 import { checkArgument, kinds, wholeFrom } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';

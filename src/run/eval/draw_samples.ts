@@ -9,7 +9,7 @@ import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
-import { readWhole, sha256OfFile } from '../../io/file.ts';
+import { makeFolder, readWhole, sha256OfFile } from '../../io/file.ts';
 import { imageGrid, readNpz, writeNpz, writePng } from '../../io/index.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -18,7 +18,6 @@ import type { Config } from '../config/schema.ts';
 import { pixels } from '../data.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { lockFolder } from '../workdir/lock.ts';
-import { makeFolder } from '../workdir/workdir.ts';
 
 const COLUMNS = 10;
 /** Largest run.json that is read; it has room for millions of batches. */

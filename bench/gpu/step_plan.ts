@@ -89,7 +89,15 @@ export function planStep(
 }
 
 /** Text for people: one line per kernel, then the memory by owner. */
-export function describePlan({ kernels, kernelCount, copies, fills, highWater, reserved, owners }: StepPlan): string[] {
+export function describeStepPlan({
+  kernels,
+  kernelCount,
+  copies,
+  fills,
+  highWater,
+  reserved,
+  owners,
+}: StepPlan): string[] {
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(3).padStart(7)} GB`;
   return [
     `${kernelCount} kernels, ${copies} copies, ${fills} fills`,

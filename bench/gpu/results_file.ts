@@ -12,12 +12,12 @@ export interface Item {
   values?: Record<string, number>;
 }
 
-export interface Outcome {
+export interface ItemResult {
   detail?: string;
   values?: Record<string, number>;
 }
 
-export class Session {
+export class ResultsFile {
   readonly items: Item[] = [];
   private readonly path: string;
   /** What the items belong to; another machine or build starts over. */
@@ -45,14 +45,14 @@ export class Session {
     return this.items.some((item) => item.part === part && item.name === name);
   }
 
-  /** Runs an item and saves its outcome. An error marks the item as failed and stops nothing else. */
-  async run(part: string, name: string, work: () => Promise<Outcome> | Outcome): Promise<Item> {
+  /** Runs an item and saves its result. An error marks the item as failed and stops nothing else. */
+  async run(part: string, name: string, work: () => Promise<ItemResult> | ItemResult): Promise<Item> {
     const start = performance.now();
     const seconds = () => Math.round(performance.now() - start) / 1000;
     let item: Item;
     try {
-      const outcome = await work();
-      item = { part, name, ok: true, seconds: seconds(), ...outcome };
+      const result = await work();
+      item = { part, name, ok: true, seconds: seconds(), ...result };
     } catch (error) {
       item = { part, name, ok: false, seconds: seconds(), detail: (error as Error).message };
     }

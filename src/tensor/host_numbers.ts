@@ -1,0 +1,68 @@
+// Tensors from numbers of the host, for the functions that make tensors.
+import { checkArgument, checkOptions, hostArray, isPlainArray, kinds, type OptionKinds } from '../arguments.ts';
+import { deviceKind, type HostArray } from '../device/device.ts';
+import { DtypeError, ValueError } from '../errors.ts';
+import { allocate, type TensorOptions } from './allocate.ts';
+import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
+import { checkShape, type Shape, sizeOf } from './shape.ts';
+import type { Tensor } from './tensor.ts';
+
+export const tensorOptions: OptionKinds<TensorOptions> = {
+  device: deviceKind,
+  dtype: dtypeKind,
+  requiresGrad: kinds.boolean,
+};
+
+export function upload(op: string, numbers: ArrayLike<number>, shape: Shape, options: TensorOptions): Tensor {
+  const values = toHostArray(op, numbers, sizeOf(shape), options.dtype ?? 'f32');
+  const made = allocate(shape, options);
+  made.device.upload(made.address, values);
+  return made;
+}
+
+/** A tensor whose elements are all `value`; f32, i32, u8 or bool. */
+export function createFilled(op: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+  const dims = checkShape(op, shape);
+  const checked = checkOptions(op, options, tensorOptions);
+  const { dtype = 'f32' } = checked;
+  checkArgument(op, 'value', value, kinds.number);
+  refusePatterns(op, dtype);
+  const [element] = toHostArray(op, [value], 1, dtype);
+  return upload(op, hostArray<HostArray>(op, dtypes[dtype].array, sizeOf(dims)).fill(element), dims, checked);
+}
+
+/** The host cannot convert numbers to bf16 or f16. */
+export function refusePatterns(op: string, dtype: Dtype): void {
+  if (dtype === 'bf16' || dtype === 'f16')
+    throw new DtypeError(op, 'a dtype of f32, i32, u8 or bool', `${dtype} (make f32, then cast)`);
+}
+
+/** The smallest and the largest number of an integer dtype. */
+const ranges = { i32: [-(2 ** 31), 2 ** 31 - 1], u8: [0, 255] } as const;
+
+/** @param count the number of elements; the `length` of `data` is not read */
+function toHostArray(op: string, data: ArrayLike<number>, count: number, dtype: Dtype): HostArray {
+  const { array: ArrayType } = dtypes[dtype];
+  if (dtype !== 'bool' && ArrayBuffer.isView(data) && isPlainArray(data, ArrayType))
+    return data as unknown as HostArray;
+  if (dtype === 'bf16' || dtype === 'f16')
+    throw new DtypeError(op, `16-bit patterns in a Uint16Array for ${dtype}`, 'numbers (make f32, then cast)');
+  const target = hostArray<HostArray>(op, ArrayType, count);
+  if (dtype === 'f32') for (let i = 0; i < count; i++) target[i] = data[i];
+  else if (dtype === 'bool') for (let i = 0; i < count; i++) target[i] = data[i] === 0 ? 0 : 1;
+  else copyWhole(op, data, target, dtype);
+  return target;
+}
+
+/** Copies numbers without their fraction. @throws ValueError naming the first number that does not fit */
+function copyWhole(op: string, data: ArrayLike<number>, target: HostArray, dtype: 'i32' | 'u8'): void {
+  const [least, most] = ranges[dtype];
+  for (let i = 0; i < target.length; i++) {
+    const value = Math.trunc(data[i]);
+    if (!(value >= least && value <= most))
+      throw new ValueError(
+        `[${op}] expected numbers that fit ${dtype}, ${least} to ${most}, got ${data[i]} at position ${i}`,
+      );
+    target[i] = value;
+  }
+}
