@@ -74,7 +74,9 @@ function along(op: string, x: Tensor, options: AxisOptions, last: (x: Tensor) =>
   if (normal === x.rank - 1) return last(x);
   const swapped = [...x.shape.keys()];
   [swapped[normal], swapped[x.rank - 1]] = [x.rank - 1, normal];
-  return permute(last(permute(x, swapped)), swapped);
+  using rows = permute(x, swapped);
+  using y = last(rows);
+  return permute(y, swapped);
 }
 
 export const softmaxOp = defineOp({
@@ -193,5 +195,7 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
 /** The mean, the sum, or the unreduced losses. */
 function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
   if (reduction === 'none') return loss;
-  return reduction === 'sum' ? sum(loss) : mean(loss);
+  const reduced = reduction === 'sum' ? sum(loss) : mean(loss);
+  loss.dispose();
+  return reduced;
 }
