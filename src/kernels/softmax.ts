@@ -5,6 +5,7 @@ import type { Device } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
+import { scope } from '../tensor/scope.ts';
 import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
 import { type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { checkClasses, labelLoss } from './composed/class_losses.ts';
@@ -177,13 +178,16 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     reduction,
   } = checkOptions('crossEntropy', options, crossEntropyOptions);
   if (smoothing > 0 || weight)
-    return labelLoss('crossEntropy', logSoftmax(logits), labels, { weight, smoothing, reduction });
+    return scope(() => labelLoss('crossEntropy', logSoftmax(logits), labels, { weight, smoothing, reduction }));
   const [rows, n] = logits.shape;
   const loss = allocate([rows], { device: logits.device });
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[crossEntropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
-  return applyReduction(apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] }), reduction);
+  apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] });
+  if (reduction === 'none') return loss;
+  using all = loss;
+  return applyReduction(all, reduction);
 }
 
 /** Writes one loss per row. Returns the first position of a label outside the classes, or -1. */

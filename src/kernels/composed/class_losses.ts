@@ -3,6 +3,7 @@
 import { checkOptions, type OptionKinds } from '../../arguments.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
+import { scope } from '../../tensor/scope.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { add, div, equal, mul, neg, where } from '../elementwise.ts';
 import { firstOutside } from '../inner/indices.ts';
@@ -31,7 +32,7 @@ const nllLossOptions: OptionKinds<NllLossOptions> = { ...reductionOptions, weigh
 export function nllLoss(logProbabilities: Tensor, labels: Tensor, options: NllLossOptions = {}): Tensor {
   checkClasses('nllLoss', 'logProbabilities', logProbabilities, labels);
   const { weight, reduction } = checkOptions('nllLoss', options, nllLossOptions);
-  return labelLoss('nllLoss', logProbabilities, labels, { weight, reduction });
+  return scope(() => labelLoss('nllLoss', logProbabilities, labels, { weight, reduction }));
 }
 
 /** @throws ShapeError, DtypeError, DeviceError unless x is [N, classes] and labels is i32 [N] */

@@ -1,6 +1,7 @@
 // Convolutions of sequences [N, L, C]: those of images with one row.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
+import { scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { convolution } from '../conv/conv.ts';
 import { transposedConvolution } from '../conv/transpose.ts';
@@ -46,7 +47,7 @@ export function conv1d(x: Tensor, weight: Tensor, options: Conv1dOptions = {}): 
       `${formatShape(x.shape)} and ${formatShape(weight.shape)}`,
     );
   const window = { stride: [1, stride], padding: [0, padding], dilation: [1, dilation] } as const;
-  return withoutRow(convolution('conv1d', withRow(x), withRow(weight), { ...window, bias, groups }));
+  return scope(() => withoutRow(convolution('conv1d', withRow(x), withRow(weight), { ...window, bias, groups })));
 }
 
 export interface ConvTranspose1dOptions extends Conv1dOptions {
@@ -78,7 +79,7 @@ export function convTranspose1d(x: Tensor, weight: Tensor, options: ConvTranspos
     );
   const window = { stride: [1, stride], padding: [0, padding], dilation: [1, dilation] } as const;
   const all = { ...window, outputPadding: [0, outputPadding], bias, groups } as const;
-  return withoutRow(transposedConvolution('convTranspose1d', withRow(x), withRow(weight), all));
+  return scope(() => withoutRow(transposedConvolution('convTranspose1d', withRow(x), withRow(weight), all)));
 }
 
 function checkSequences(op: string, x: Tensor, weight: Tensor): void {

@@ -2,6 +2,7 @@
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
+import { scope } from '../../tensor/scope.ts';
 import { type AxisOptions, axisOf, axisOptions, broadcastShapes, sameShape } from '../../tensor/shape.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import {
@@ -42,7 +43,7 @@ function checkPair(op: string, a: Tensor, b: Tensor): void {
 export function l1Loss(prediction: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
   checkPair('l1Loss', prediction, target);
   const { reduction } = checkOptions('l1Loss', options, reductionOptions);
-  return applyReduction(abs(sub(prediction, target)), reduction);
+  return scope(() => applyReduction(abs(sub(prediction, target)), reduction));
 }
 
 export interface HuberLossOptions extends ReductionOptions {
@@ -60,7 +61,7 @@ export function huberLoss(prediction: Tensor, target: Tensor, options: HuberLoss
   checkPair('huberLoss', prediction, target);
   const known: OptionKinds<HuberLossOptions> = { ...reductionOptions, delta: kinds.positive };
   const { delta = 1, reduction } = checkOptions('huberLoss', options, known);
-  return applyReduction(huber(sub(prediction, target), delta), reduction);
+  return scope(() => applyReduction(huber(sub(prediction, target), delta), reduction));
 }
 
 export interface SmoothL1LossOptions extends ReductionOptions {
@@ -78,8 +79,10 @@ export function smoothL1Loss(prediction: Tensor, target: Tensor, options: Smooth
   checkPair('smoothL1Loss', prediction, target);
   const known: OptionKinds<SmoothL1LossOptions> = { ...reductionOptions, beta: kinds.notNegative };
   const { beta = 1, reduction } = checkOptions('smoothL1Loss', options, known);
-  const difference = sub(prediction, target);
-  return applyReduction(beta === 0 ? abs(difference) : div(huber(difference, beta), beta), reduction);
+  return scope(() => {
+    const difference = sub(prediction, target);
+    return applyReduction(beta === 0 ? abs(difference) : div(huber(difference, beta), beta), reduction);
+  });
 }
 
 /** c (|d| - c / 2) with c = min(|d|, delta). */
@@ -120,10 +123,12 @@ export function binaryCrossEntropyWithLogits(
     if (!sameShape(broadcastShapes(op, logits.shape, factor.shape), logits.shape))
       throw new ShapeError(op, `weights that broadcast to ${formatShape(logits.shape)}`, formatShape(factor.shape));
   }
-  const losses = positiveWeight
-    ? add(mul(mul(targets, positiveWeight), logisticLoss(logits, 1)), mul(sub(1, targets), logisticLoss(logits, 0)))
-    : logisticLoss(logits, targets);
-  return applyReduction(weight ? mul(losses, weight) : losses, reduction);
+  return scope(() => {
+    const losses = positiveWeight
+      ? add(mul(mul(targets, positiveWeight), logisticLoss(logits, 1)), mul(sub(1, targets), logisticLoss(logits, 0)))
+      : logisticLoss(logits, targets);
+    return applyReduction(weight ? mul(losses, weight) : losses, reduction);
+  });
 }
 
 /** (1 - t) max(x, 0) + t max(-x, 0) + log(1 + e^-|x|). Its terms have kinks at 0 and the sum has none, so it has rules of its own. */
@@ -182,11 +187,12 @@ export function klDivergence(input: Tensor, target: Tensor, options: KlDivergenc
   const { reduction = 'mean', logTarget = false } = checkOptions('klDivergence', options, known);
   if (reduction === 'batchMean' && input.rank === 0)
     throw new ShapeError('klDivergence', 'a first axis for batchMean', formatShape(input.shape));
-  const terms = logTarget
-    ? mul(exp(target), sub(target, input))
-    : sub(mul(target, log(where(equal(target, 0), 1, target))), mul(target, input));
-  if (reduction === 'batchMean') return div(sum(terms), input.shape[0]);
-  return applyReduction(terms, reduction);
+  return scope(() => {
+    const terms = logTarget
+      ? mul(exp(target), sub(target, input))
+      : sub(mul(target, log(where(equal(target, 0), 1, target))), mul(target, input));
+    return reduction === 'batchMean' ? div(sum(terms), input.shape[0]) : applyReduction(terms, reduction);
+  });
 }
 
 export interface CosineSimilarityOptions extends AxisOptions {
@@ -207,7 +213,8 @@ export function cosineSimilarity(a: Tensor, b: Tensor, options: CosineSimilarity
   const known: OptionKinds<CosineSimilarityOptions> = { ...axisOptions, eps: kinds.positive };
   const { eps = 1e-8, ...given } = checkOptions('cosineSimilarity', options, known);
   if (a.rank === 0) throw new ShapeError('cosineSimilarity', 'at least one axis', formatShape(a.shape));
-  return cosine(a, b, axisOf('cosineSimilarity', a.shape, given, -1), eps);
+  const axis = axisOf('cosineSimilarity', a.shape, given, -1);
+  return scope(() => cosine(a, b, axis, eps));
 }
 
 function cosine(a: Tensor, b: Tensor, axis: number, eps: number): Tensor {
@@ -248,6 +255,8 @@ export function cosineEmbeddingLoss(
       'vectors [N, C] and targets [N], or vectors [C] and a target []',
       `${formatShape(a.shape)} and ${formatShape(target.shape)}`,
     );
-  const similarity = cosine(a, b, a.rank - 1, 1e-8);
-  return applyReduction(where(equal(target, 1), sub(1, similarity), relu(sub(similarity, margin))), reduction);
+  return scope(() => {
+    const similarity = cosine(a, b, a.rank - 1, 1e-8);
+    return applyReduction(where(equal(target, 1), sub(1, similarity), relu(sub(similarity, margin))), reduction);
+  });
 }

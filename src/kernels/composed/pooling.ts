@@ -1,6 +1,7 @@
 // Pooling of sequences [N, L, C], which are images with one row, and of whole images.
 import { checkOptions, kinds, type OptionKinds, refuseExtra } from '../../arguments.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
+import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkActivations, checkOperands } from '../op.ts';
 import { averages, maxima, type PoolShape, prepare } from '../pooling.ts';
@@ -61,9 +62,11 @@ function onRow(
 ): Tensor {
   checkOperands(op, [x]);
   if (x.rank !== 3) throw new ShapeError(op, 'sequences [N, L, C]', formatShape(x.shape));
-  const image = withRow(x);
   const window = { kernel: [1, kernel], stride: [1, stride], padding: [0, padding] } as const;
-  return withoutRow(pool(image, prepare(op, image, window, withBorder)));
+  return scope(() => {
+    const image = withRow(x);
+    return withoutRow(pool(image, prepare(op, image, window, withBorder)));
+  });
 }
 
 /**

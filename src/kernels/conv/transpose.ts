@@ -94,8 +94,10 @@ export function transposedConvolution(op: string, x: Tensor, weight: Tensor, che
   const shape = shapeOf(op, x, weight, checked);
   if (bias && !sameShape(bias.shape, [shape.channels]))
     throw new ShapeError(op, `a bias ${formatShape([shape.channels])}`, formatShape(bias.shape));
-  const y = transposed(op, x, weight, shape);
-  return bias ? add(y, cast(bias, y.dtype)) : y;
+  if (!bias) return transposed(op, x, weight, shape);
+  using y = transposed(op, x, weight, shape);
+  using added = cast(bias, y.dtype);
+  return add(y, added);
 }
 
 /** The convolution whose input gradient this is: its outputs are x. */
