@@ -75,7 +75,8 @@ const grouped: Layer[] = [
   { x: [1, 3, 4, 4], out: 4, kernel: [1, 1], groups: 2 },
   { x: [2, 5, 4, 6], out: 4, kernel: [3, 3], padding: [1, 1], groups: 2 },
   { x: [1, 7, 5, 12], out: 18, kernel: [3, 2], stride: [2, 1], padding: [1, 0], groups: 3 },
-  { x: [1, 6, 6, 66], out: 74, kernel: [3, 3], padding: [1, 1], groups: 2 },
+  { x: [1, 4, 3, 10], out: 70, kernel: [3, 3], padding: [1, 1], groups: 2 },
+  { x: [1, 3, 4, 70], out: 6, kernel: [3, 2], padding: [1, 0], groups: 2 },
   { x: [1, 4, 4, 3], out: 6, kernel: [3, 3], padding: [1, 1], groups: 3 },
   { x: [0, 4, 4, 4], out: 4, kernel: [3, 3], groups: 2 },
 ];
@@ -146,7 +147,7 @@ const sequenceCase = defineCase<Layer>({
     sequence(0, 5, 2, 3, 2, {}),
   ],
   random: (pick) => inRow(randomLayer(pick)),
-  time: [sequence(4, 1024, 128, 128, 3, { padding: [0, 1] })],
+  time: [sequence(4, 256, 128, 128, 3, { padding: [0, 1] })],
   flops: (layer) => 2 * reference.count(outputOf(layer)) * fanOf(layer),
 });
 
@@ -188,7 +189,7 @@ const transposedCase = (biased: boolean) =>
     tolerance,
     check: biased ? transposed.slice(1, 4) : transposed,
     random: randomTransposed,
-    time: biased ? undefined : [{ x: [4, 16, 16, 256], out: 128, kernel: [4, 4], stride: [2, 2], padding: [1, 1] }],
+    time: biased ? undefined : [{ x: [4, 16, 16, 128], out: 64, kernel: [4, 4], stride: [2, 2], padding: [1, 1] }],
     flops: ({ x, out, kernel, groups = 1 }) => (2 * reference.count(x) * kernel[0] * kernel[1] * out) / groups,
   });
 

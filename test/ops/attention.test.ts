@@ -3,6 +3,8 @@
  * scores, and the bits of one head without a mask.
  */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { jvp } from '../../src/autograd/forward.ts';
+import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
 import { ArgumentError, DtypeError, type RectiflowError, ShapeError } from '../../src/errors.ts';
 import { attention } from '../../src/kernels/composed/attention.ts';
@@ -12,7 +14,7 @@ import { permute, reshape } from '../../src/kernels/movement.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
 import { softmax } from '../../src/kernels/softmax.ts';
-import { full, tensor } from '../../src/tensor/create.ts';
+import { full, tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { expectClose } from '../support/compare.ts';
@@ -128,6 +130,33 @@ describe.each(deviceNames)('%s', (name) => {
     scope(() => {
       const [q, k, v] = [drawn([2, 9, 8], 1), drawn([2, 7, 8], 2), drawn([2, 7, 5], 3)];
       expect(numbers(attention(q, k, v, { heads: 1, causal: false }))).toEqual(numbers(attention(q, k, v)));
+    });
+  });
+
+  test('a recording replays forward, backward and forward mode with the same bits', () => {
+    scope(() => {
+      const mask = greater(drawn([2, 1, 5, 6], 9), 0);
+      const [q, k, v] = [drawn([2, 5, 8], 1), drawn([2, 6, 8], 2), drawn([2, 6, 4], 3)];
+      const cotangent = drawn([2, 5, 4], 8);
+      const results = zeros([3, 2 * 5 * 8], { device });
+      const step = () => {
+        const leaf = mul(q, 1).requireGrad();
+        const run = (t: Tensor) => attention(t, k, v, { heads: 2, mask, causal: true });
+        const [y, moved] = jvp(run, [leaf], [q]);
+        const [gradient] = gradients(run(leaf), [leaf], { cotangent });
+        [y, moved, gradient].forEach((t, i) => {
+          device.copy(results.address + 4 * 80 * i, t.address, 4 * t.size);
+        });
+      };
+      scope(step);
+      using recording = device.record(() => scope(step));
+      const other = drawn([2, 5, 8], 7);
+      device.copy(q.address, other.address, 4 * q.size);
+      recording.replay();
+      const replayed = numbers(results);
+      scope(step);
+      expect(replayed).toEqual(numbers(results));
+      expect(replayed.some((value) => value !== 0)).toBe(true);
     });
   });
 

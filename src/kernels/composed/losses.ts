@@ -174,8 +174,8 @@ export interface KlDivergenceOptions {
  * target (log target - input), as PyTorch's kl_div: the terms of the divergence of the distribution `input` from
  * `target`. `input` holds logarithms of probabilities, `target` probabilities (with `logTarget` their logarithms).
  * 'mean' averages over all elements and therefore is not the divergence of distributions; 'batchMean' is, for
- * distributions along the other axes. Where a target is 0 the term is 0, and so is its gradient with respect to the
- * target but for that of `input` (PyTorch: -Infinity).
+ * distributions along the other axes. Where a target is 0 the term is 0, and the gradient with respect to that target
+ * is -input (PyTorch: -Infinity).
  * @param input any shape
  * @param target of the shape of `input`
  * @example
