@@ -7,7 +7,9 @@ import { readSafetensors, writeSafetensors } from './safetensors.ts';
 
 /** A network with named tensors, such as a Module of rectiflow/nn. */
 export interface StatefulModule {
+  /** Its tensors, by name. */
   stateDict(): ReadonlyMap<string, StateTensor>;
+  /** Copies values into them. @throws FileError for other names or shapes, naming `origin` */
   loadStateDict(values: Map<string, { shape: readonly number[]; data: Float32Array }>, origin?: string): unknown;
 }
 

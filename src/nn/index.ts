@@ -22,7 +22,7 @@ export { Conv2d, Dropout, GroupNorm, Linear, MLP } from './layers.ts';
 export { Lion, type LionOptions } from './lion.ts';
 export { Module, type StateDict, type StateValues } from './module.ts';
 export { Muon, type MuonOptions } from './muon.ts';
-export { BatchNorm, LayerNorm, RMSNorm } from './norms.ts';
+export { BatchNorm, type BatchNormLayerOptions, LayerNorm, type NormOptions, RMSNorm } from './norms.ts';
 export {
   fromOfficial,
   type HostTensor,
@@ -46,5 +46,11 @@ export {
 export { type Layer, Sequential } from './sequential.ts';
 export { SGD, type SGDOptions } from './sgd.ts';
 export type { StepLoss } from './step_loss.ts';
+export {
+  type AttendOptions,
+  MultiHeadAttention,
+  TransformerBlock,
+  type TransformerBlockOptions,
+} from './transformer.ts';
 export { UNet } from './unet.ts';
 export { ddpmppCifar10, ncsnpp256, type UNetOptions } from './unet_options.ts';

@@ -5,7 +5,12 @@ import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
 
 /** A layer of one input: a module with `forward`, or a function such as `relu`. */
-export type Layer = (Module & { forward(x: Tensor): Tensor }) | ((x: Tensor) => Tensor);
+export type Layer = (Module & Forward) | ((x: Tensor) => Tensor);
+
+interface Forward {
+  /** Applies the layer. */
+  forward(x: Tensor): Tensor;
+}
 
 const layersKind = listOf(
   kind(

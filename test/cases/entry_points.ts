@@ -208,6 +208,11 @@ export const claims: Record<string, Record<string, Claim>> = {
     Module: { none: 'abstract: its kinds are here' },
     registerForwardHook: { checkedIn: 'nn/hooks.test.ts' },
     registerForwardPreHook: { checkedIn: 'nn/hooks.test.ts' },
+    TransformerBlock: moduleOf(
+      (init) => new nn.TransformerBlock(channels, 2, init, { hidden: 6 }),
+      [[n, 3, channels]],
+      (block, [x]) => block.forward(x, { causal: true }),
+    ),
     UNet: { checkedIn: 'nn/family.test.ts' },
     activate: of([[2, 3]], ([x]) => (['swish', 'relu', 'elu', 'lrelu'] as const).map((name) => nn.activate(x, name))),
     AttentionBlock: moduleOf(
@@ -276,6 +281,14 @@ export const claims: Record<string, Record<string, Claim>> = {
       (init) => new nn.MLP([4, 6, 3], init),
       [[5, 4]],
       (mlp, [x]) => mlp.forward(x),
+    ),
+    MultiHeadAttention: moduleOf(
+      (init) => new nn.MultiHeadAttention(channels, 2, init),
+      [
+        [n, 3, channels],
+        [n, 4, channels],
+      ],
+      (layer, [x, context]) => layer.forward(x, { context }),
     ),
     RMSNorm: moduleOf(
       (init) => new nn.RMSNorm(channels, init),

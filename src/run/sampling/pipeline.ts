@@ -113,6 +113,7 @@ export class Pipeline {
     this.model.dispose();
   }
 
+  /** Disposes it at the end of a scope: `using pipeline = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
