@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { type Device, gradients, mul, scope, sum, type Tensor, tensor } from '../../src/index.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { add } from '../../src/kernels/elementwise.ts';
-import { mapping, type Sample, Semantics } from './mapping.ts';
+import { mapping } from './mapping.ts';
+import { type Sample, type Sample, Semantics, Semantics } from './sample.ts';
 
 interface StoredTensor {
   dtype: 'f32' | 'i32' | 'bool' | 'u8';

@@ -1,7 +1,7 @@
 // The operators of PyTorch's database for reading and writing by index, sums of products and normalisation.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
-import { argument, type Run, type Sample, Semantics } from './semantics.ts';
+import { argument, type Run, type Sample, Semantics } from './sample.ts';
 
 const NEGATIVE = 'negative indices are refused';
 const PART = 'other axes broadcast, where PyTorch reads or writes a part of x';
@@ -49,7 +49,7 @@ function epsOf(sample: Sample, position: number, usual: number): number {
 
 const optional = (value: unknown) => (Tensor.is(value) ? value : undefined);
 
-export const indexing: Record<string, Run> = {
+export const indexingRows: Record<string, Run> = {
   argwhere: (sample) => ops.nonzero(inputOf(sample)),
   dot: ({ input, args }) => ops.dot(input as Tensor, args[0] as Tensor),
   einsum: ({ input, args }) => ops.einsum(args[0] as string, ...(input as Tensor[])),

@@ -11,7 +11,17 @@ import { convertDtype } from './inner/conversion.ts';
 import { perElement, perResult, runFlag, runsOf } from './launch/grid.ts';
 import { reshape } from './movement.ts';
 import { apply, checkOperands, checkSameDtype, defineOp, notDifferentiable, type Op } from './op.ts';
-import { checkNotEmpty, keptShape, max, type ReduceOptions, reduceOptions, reduction, sum } from './reduce.ts';
+import {
+  checkNotEmpty,
+  keptShape,
+  max,
+  min,
+  type ReduceOptions,
+  reducedShape,
+  reduceOptions,
+  reduction,
+  sum,
+} from './reduce.ts';
 
 export const foldKernels = kernelModule('kernels/fold.c', {
   fold_norm_scratch: 'i32 i32 i32 -> count',
@@ -43,11 +53,10 @@ interface Fold {
 
 function foldOf(op: string, given: Tensor, options: ReduceOptions): Fold {
   const { axes, keepDims } = reduction(op, given, options);
-  const shape = keepDims ? keptShape(given.shape, axes) : given.shape.filter((_, axis) => !axes.includes(axis));
-  return { ...neighbours(given, axes), shape };
+  return { ...neighbours(given, axes), shape: reducedShape(given.shape, axes, keepDims) };
 }
 
-interface FoldAttributes {
+export interface FoldAttributes {
   /** The reduced axes of the operand. */
   axes: readonly number[];
 }
@@ -78,17 +87,17 @@ function directionOf(x: Tensor, y: Tensor, axes: readonly number[]): Tensor {
 }
 
 export interface NormOptions extends ReduceOptions {
-  /** A number >= 1, or Infinity; default 2. */
+  /** Any number but 0, also Infinity and -Infinity; default 2. */
   ord?: number;
 }
 
-const ordKind = kind('a number >= 1, or Infinity', (value) => typeof value === 'number' && value >= 1);
+const ordKind = kind('a number other than 0', (v) => typeof v === 'number' && v !== 0 && !Number.isNaN(v));
 
 /**
- * The vector norm of the elements along axes: (sum |x|^ord)^(1 / ord), or the largest |x| for `ord` Infinity. The
- * Euclidean norm, `ord` 2, adds squares in double precision, so it overflows and underflows only where its result does.
- * The gradient where the norm is 0 is 0, as in PyTorch. It differs from `torch.linalg.vector_norm` in that `ord` below
- * 1 is refused.
+ * The vector norm of the elements along axes: (sum |x|^ord)^(1 / ord), or the largest |x| for `ord` Infinity and the
+ * smallest for -Infinity. The Euclidean norm, `ord` 2, adds squares in double precision, so it overflows and underflows
+ * only where its result does. The gradient where the norm is 0 is 0, as in PyTorch. `ord` 0 is refused: use
+ * `countNonzero`.
  * @returns 0 where there are no elements, for `ord` 1 and 2; another `ord` needs at least one
  * @throws ArgumentError for another `ord`; ShapeError for axes that do not exist or have no elements
  * @example
@@ -99,8 +108,7 @@ export function norm(x: Tensor, options: NormOptions = {}): Tensor {
   const { ord = 2, ...rest } = checkOptions<NormOptions>('norm', options, { ...reduceOptions, ord: ordKind });
   const { axes, keepDims } = reduction('norm', x, rest);
   if (ord !== 1 && ord !== 2) checkNotEmpty('norm', x, axes);
-  const given = { axes, keepDims };
-  return scope(() => (ord === 2 ? euclideanNorm(x, given) : otherNorm(x, ord, given)));
+  return scope(() => (ord === 2 ? euclideanNorm(x, { axes, keepDims }) : otherNorm(x, ord, axes, keepDims)));
 }
 
 function euclideanNorm(x: Tensor, options: ReduceOptions): Tensor {
@@ -128,19 +136,22 @@ function euclidean(x: Tensor, y: Tensor, { outer, length, inner }: Around): void
 }
 
 /** Any norm but the Euclidean one, written in ops. */
-function otherNorm(x: Tensor, ord: number, options: ReduceOptions): Tensor {
+function otherNorm(x: Tensor, ord: number, axes: readonly number[], keepDims: boolean | undefined): Tensor {
   const sizes = abs(x);
-  if (ord === 1) return sum(sizes, options);
-  const largest = max(sizes, { ...options, keepDims: true });
-  const flat = foldOf('norm', x, options).shape;
-  if (ord === Number.POSITIVE_INFINITY) return reshape(largest, flat);
-  // Powers of |x| / max |x| neither overflow nor all underflow. The norm is homogeneous, so the unit may be constant.
-  const unit = where(less(largest, Number.POSITIVE_INFINITY), where(equal(largest, 0), 1, largest), 1);
+  if (ord === 1) return sum(sizes, { axes, keepDims });
+  const extreme = (ord > 0 ? max : min)(sizes, { axes, keepDims: true });
+  const shape = reducedShape(x.shape, axes, keepDims);
+  if (!Number.isFinite(ord)) return reshape(extreme, shape);
+  // Powers of |x| / unit are at most 1, so their sum does not overflow. The norm is homogeneous: the unit may be constant.
+  const none = equal(extreme, 0);
+  const unit = where(less(extreme, Number.POSITIVE_INFINITY), where(none, 1, extreme), 1);
   const constant = view(unit, unit.shape);
-  const powers = sum(pow(div(sizes, constant), ord), { ...options, keepDims: true });
-  const isZero = equal(largest, 0);
-  const root = mul(constant, pow(where(isZero, 1, powers), 1 / ord));
-  return reshape(where(isZero, 0, root), flat);
+  // The slope of |x|^ord at 0 is infinite for an ord below 1, and counts as 0.
+  const isZero = equal(x, 0);
+  const powers = pow(where(isZero, 1, div(sizes, constant)), ord);
+  const total = sum(where(isZero, ord > 0 ? 0 : Number.POSITIVE_INFINITY, powers), { axes, keepDims: true });
+  const root = mul(constant, pow(where(none, 1, total), 1 / ord));
+  return reshape(where(none, 0, root), shape);
 }
 
 // ---------------------------------------------------------------- log sum exp
@@ -210,9 +221,8 @@ const ALL = 2;
 function countTrue(op: Op, counted: number, x: Tensor, options: ReduceOptions): Tensor {
   checkSameDtype(op.name, [x]);
   const { axes, keepDims } = reduction(op.name, x, options);
-  const shape = keepDims ? keptShape(x.shape, axes) : x.shape.filter((_, axis) => !axes.includes(axis));
   const { device } = x;
-  const y = allocate(shape, { device, dtype: counted === COUNT ? 'i32' : 'bool' });
+  const y = allocate(reducedShape(x.shape, axes, keepDims), { device, dtype: counted === COUNT ? 'i32' : 'bool' });
   if (y.size > 0)
     scope(() => {
       const from = neighbours(convertDtype(x, 'bool'), axes);

@@ -68,7 +68,7 @@ interface Application<Attributes> {
 
 /**
  * Ends every op: adds it to the gradient graph if a parent requires a gradient and tracing is on.
- * Returns `output`. Of several outputs, those of whole numbers carry no gradient and come last.
+ * Returns `output`. Outputs of whole numbers carry no gradient; they follow the others.
  */
 export function apply<Attributes, Output extends Tensor | readonly Tensor[]>(
   op: Op<Attributes>,

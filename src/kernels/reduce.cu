@@ -44,31 +44,39 @@ KERNEL reduce_sum_runs(const float *partial, real *y, int n, int inner, int runs
   y[i] = (float)(sum * scale);
 }
 
-/* The extreme of row [o][:][i] and its first index; a NaN counts as the extreme. `beats` compares two numbers. */
-#define EXTREME(name, beats)                                                                             \
-  DEVICE int name##_of(const float *x, u32 i, int reduce, int inner, float *value) {                     \
-    const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;   \
-    float best = row[0];                                                                                 \
-    int place = 0;                                                                                       \
-    for (int k = 1; k < reduce; k++) {                                                                   \
-      float next = row[(size_t)k * (size_t)inner];                                                       \
-      if (next beats best || (next != next && best == best)) best = next, place = k;                     \
-    }                                                                                                    \
-    *value = best;                                                                                       \
-    return place;                                                                                        \
-  }                                                                                                      \
-  KERNEL reduce_##name##imum(const float *x, float *y, int n, int reduce, int inner) {                   \
-    u32 i = thread_number();                                                                             \
-    if (i >= (u32)n) return;                                                                             \
-    float value;                                                                                         \
-    name##_of(x, i, reduce, inner, &value);                                                              \
-    y[i] = value;                                                                                        \
-  }                                                                                                      \
-  KERNEL reduce_arg##name(const float *x, int *index, int n, int reduce, int inner) {                    \
-    u32 i = thread_number();                                                                             \
-    if (i >= (u32)n) return;                                                                             \
-    float value;                                                                                         \
-    index[i] = name##_of(x, i, reduce, inner, &value);                                                   \
+/* The extreme of row [o][:][i] and its first index; a NaN counts as the extreme. `beats` compares two numbers. `lanes` threads
+ * compute one result: a warp where the elements are neighbours, else one; its first lane stores it. */
+#define EXTREME(name, beats)                                                                                      \
+  DEVICE bool name##_takes(float next, float best) { return next beats best || (next != next && best == best); } \
+  DEVICE float name##_of(const float *x, u32 i, int reduce, int inner, int lanes, int *index) {                   \
+    const float *row = x + (size_t)(i / (u32)inner) * (size_t)reduce * (size_t)inner + i % (u32)inner;            \
+    int place = lanes == WARP && lane_number() < reduce ? lane_number() : 0;                                      \
+    float best = row[(size_t)place * (size_t)inner];                                                              \
+    for (int k = place + lanes; k < reduce; k += lanes) {                                                         \
+      float next = row[(size_t)k * (size_t)inner];                                                                \
+      if (name##_takes(next, best)) best = next, place = k;                                                       \
+    }                                                                                                             \
+    for (int distance = lanes / 2; distance > 0; distance /= 2) {                                                 \
+      float next = __shfl_xor_sync(ALL_LANES, best, distance);                                                    \
+      int other = __shfl_xor_sync(ALL_LANES, place, distance);                                                    \
+      if (name##_takes(next, best) || (!name##_takes(best, next) && other < place)) best = next, place = other;   \
+    }                                                                                                             \
+    *index = place;                                                                                               \
+    return best;                                                                                                  \
+  }                                                                                                               \
+  KERNEL reduce_##name##imum(const float *x, float *y, int n, int reduce, int inner, int lanes) {                 \
+    u32 i = thread_number() / (u32)lanes;                                                                         \
+    if (i >= (u32)n) return;                                                                                      \
+    int place;                                                                                                    \
+    float value = name##_of(x, i, reduce, inner, lanes, &place);                                                  \
+    if (lanes == 1 || lane_number() == 0) y[i] = value;                                                           \
+  }                                                                                                               \
+  KERNEL reduce_arg##name(const float *x, int *index, int n, int reduce, int inner, int lanes) {                  \
+    u32 i = thread_number() / (u32)lanes;                                                                         \
+    if (i >= (u32)n) return;                                                                                      \
+    int place;                                                                                                    \
+    name##_of(x, i, reduce, inner, lanes, &place);                                                                \
+    if (lanes == 1 || lane_number() == 0) index[i] = place;                                                       \
   }
 
 EXTREME(max, >)

@@ -42,6 +42,11 @@ export function keptShape(shape: Shape, axes: readonly number[]): number[] {
   return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
 }
 
+/** x's shape without `axes`, or with extent 1 there. */
+export function reducedShape(shape: Shape, axes: readonly number[], keepDims = false): number[] {
+  return keepDims ? keptShape(shape, axes) : shape.filter((_, axis) => !axes.includes(axis));
+}
+
 function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean | undefined): Tensor {
   if (!keepDims) return y;
   const kept = view(y, keptShape(x.shape, axes));

@@ -11,7 +11,7 @@ import { around, neighbours } from './inner/axes.ts';
 import { perElement, perResult, runFlag, runsOf } from './launch/grid.ts';
 import { pad, reshape, slice } from './movement.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
-import { keptShape, type ReduceOptions, reduction, sum } from './reduce.ts';
+import { type ReduceOptions, reducedShape, reduction, sum } from './reduce.ts';
 
 export const scanKernels = kernelModule('kernels/scan.c', {
   scan_sum_scratch: 'i32 i32 i32 -> count',
@@ -46,7 +46,7 @@ export interface ScanOptions extends AxisOptions {
 
 const scanOptions: OptionKinds<ScanOptions> = { ...axisOptions, reverse: kinds.boolean };
 
-interface ScanAttributes {
+export interface ScanAttributes {
   axis: number;
   reverse: boolean;
 }
@@ -254,10 +254,9 @@ export function prod(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkOperands('prod', [x]);
   return scope(() => {
     const { axes: reduced, keepDims } = reduction('prod', x, options);
-    const shape = keepDims ? keptShape(x.shape, reduced) : x.shape.filter((_, axis) => !reduced.includes(axis));
     const { x: from, axes } = neighbours(x, reduced);
     const { device } = x;
-    const y = allocate(shape, { device });
+    const y = allocate(reducedShape(x.shape, reduced, keepDims), { device });
     if (y.size > 0) {
       const { outer, length, inner } = around(from.shape, ...axes);
       if (device.kind === 'cuda') {

@@ -7,7 +7,7 @@ import { zeros } from '../tensor/create.ts';
 import { type AxisOptions, axisOf, axisOptions, checkShape, type Shape, sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { around } from './inner/axes.ts';
-import { readForShape } from './inner/data_shape.ts';
+import { readBack } from './inner/indices.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
 
@@ -111,7 +111,7 @@ function sortedKeys(
   return keys;
 }
 
-interface Chosen {
+export interface Chosen {
   axis: number;
   /** The shape of the operand. */
   shape: Shape;
@@ -236,9 +236,9 @@ export interface TopKOptions extends AxisOptions {
 export const topKOp = selectionOp('topK');
 
 /**
- * The k largest elements along an axis, by default the last, from the largest on, and the index of each in x. Of equal
- * elements the first is taken. NaN counts as greater than all numbers. With `largest: false` the smallest, from the
- * smallest on. It differs from PyTorch in that the result is always sorted.
+ * The k largest elements along an axis, by default the last, from the largest on, and the index of each in x. Equal
+ * elements keep their order. NaN counts as greater than all numbers. With `largest: false` the result is the smallest
+ * elements, from the smallest on. It is always sorted, unlike that of PyTorch.
  * @param x f32 or i32
  * @param k a whole number from 0 to the extent of the axis
  * @returns `values` in the dtype of x and `indices` (i32), in the shape of x with extent k at the axis
@@ -276,7 +276,8 @@ export const searchSortedOp = defineOp({
 
 /**
  * Where each value belongs in sorted elements: the number of elements less than it, or with `side: 'right'` not greater
- * than it. NaN counts as greater than all numbers. Elements that are not in order give an arbitrary result.
+ * than it. NaN counts as greater than all numbers. Elements that are not in order give an arbitrary result; PyTorch's
+ * `sorter` is not supported.
  * @param sorted [n], or [..., n] with the leading axes of `values`; f32 or i32
  * @param values any shape if `sorted` has one axis, else [..., m]; the dtype of `sorted`
  * @returns i32 in the shape of `values`
@@ -325,6 +326,7 @@ export const binCountOp = defineOp({
  * How often each whole number occurs: element k of the result is the number of elements of x that equal k. With
  * `length` the shape does not depend on the elements, and those outside [0, length) are not counted, as in
  * `jax.numpy.bincount`. Without it the call reads the elements back and cannot be recorded.
+ * NumPy's `weights` are not supported.
  * @param x i32 of any shape
  * @returns i32 [length]
  * @throws DtypeError for another dtype; ValueError for an element below 0, and RecordingError while work is recorded,
@@ -348,7 +350,8 @@ export function binCount(x: Tensor, options: BinCountOptions = {}): Tensor {
 /** One more than the largest element. */
 function lengthFor(x: Tensor): number {
   let largest = -1;
-  readForShape('binCount', x).forEach((value, i) => {
+  const elements = readBack('binCount', 'the shape of its result depends on the values', () => x.dataSync());
+  elements.forEach((value, i) => {
     if (value < 0) throw new ValueError(`[binCount] expected elements >= 0, got ${value} at position ${i}`);
     largest = Math.max(largest, value);
   });

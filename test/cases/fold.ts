@@ -1,4 +1,4 @@
-/** Cases of reductions beyond sums and extremes: products, norms, log sum exp, variance, median, and counts of true elements. */
+// Cases of reductions beyond sums and extremes: products, norms, log sum exp, variance, median, and counts of true elements.
 import { median } from '../../src/kernels/composed/median.ts';
 import { std, variance } from '../../src/kernels/composed/variance.ts';
 import * as fold from '../../src/kernels/fold.ts';
@@ -86,7 +86,7 @@ const norms: CaseTolerance = {
   reason: 'a sum of powers in double or by runs, its root, and the division by it, each rounded',
 };
 
-const normCases = [2, 1, 3.5, Number.POSITIVE_INFINITY].map((ord) =>
+const normCases = [2, 1, 3.5, -0.5, Number.POSITIVE_INFINITY].map((ord) =>
   folding({
     op: 'norm',
     name: ord === 2 ? '' : `of order ${ord}`,
@@ -94,7 +94,7 @@ const normCases = [2, 1, 3.5, Number.POSITIVE_INFINITY].map((ord) =>
     run: (x, options) => fold.norm(x, { ...options, ord }),
     reference: (x, options) => reference.norm(x, { ...options, ord }),
     tolerance: norms,
-    more: ord === 2 ? [...trivial, ...empty(2), { shape: [10_000] }] : [],
+    more: ord === 2 ? [...trivial, ...empty(2), { shape: [10_000] }, { shape: [9000, 2], axes: 0 }] : [],
   }),
 );
 

@@ -1,4 +1,4 @@
-/** Cases of scans and sorting. */
+// Cases of scans and sorting.
 import { unique } from '../../src/kernels/composed/unique.ts';
 import { cumprod, cumsum, linearRecurrence } from '../../src/kernels/scan.ts';
 import * as sorting from '../../src/kernels/sort.ts';

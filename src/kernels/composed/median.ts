@@ -17,9 +17,9 @@ export interface MedianOptions extends AxisOptions {
 const medianOptions: OptionKinds<MedianOptions> = { ...axisOptions, keepDims: kinds.boolean };
 
 /**
- * The median along an axis, or of all elements if none is given. Of an even number of elements it is the lower one of
- * the two in the middle, as in `torch.median` (NumPy takes their mean), and its gradient goes to that element. NaN if
- * any element is NaN.
+ * The median along an axis, or of all elements if none is given. For an even number of elements it is the lower one of
+ * the two in the middle, as in `torch.median` (NumPy takes their mean). The gradient goes to that element. The result is
+ * NaN if any element is NaN.
  * @param x f32
  * @throws ShapeError if there are no elements, or for an axis that does not exist
  * @example

@@ -5,7 +5,7 @@ import type { HostArray } from '../../device/device.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readForShape } from '../inner/data_shape.ts';
+import { readBack } from '../inner/indices.ts';
 import { reshape } from '../movement.ts';
 import { apply, defineOp, notDifferentiable } from '../op.ts';
 import { checkSortable, sort, sortCuda, sortKernels } from '../sort.ts';
@@ -27,7 +27,7 @@ export interface Unique {
 }
 
 /**
- * The distinct elements of x. All NaN count as one element, which comes last, as in NumPy (PyTorch keeps each), and -0
+ * The distinct elements of x, not slices along an axis. All NaN count as one element, which comes last, as in NumPy (PyTorch keeps each), and -0
  * equals 0. The call reads the elements back, since the shape of its results depends on them, and so it cannot be
  * recorded.
  * @param x f32 or i32 of any shape
@@ -44,7 +44,8 @@ export function unique(x: Tensor, ...extra: unknown[]): Unique {
   const { device, dtype } = x;
   const [sorted, order] = scope(() => {
     const { values, indices } = noGrad(() => sort(reshape(x, [x.size])));
-    return [readForShape('unique', values), readForShape('unique', indices)];
+    const read = () => [values.dataSync(), indices.dataSync()];
+    return readBack('unique', 'the shape of its result depends on the values', read);
   });
   const { first, counts, inverse } = groupsOf(sorted, order);
   const whole = { device, dtype: 'i32' } as const;

@@ -7,7 +7,7 @@ import { checkOperands } from '../op.ts';
 import { mean, type ReduceOptions, reduceOptions, reduction, sum } from '../reduce.ts';
 
 export interface VarianceOptions extends ReduceOptions {
-  /** What is subtracted from the number of elements in the divisor, a number >= 0; default 1, as in PyTorch. */
+  /** What is subtracted from the number of elements in the divisor; default 1, as in PyTorch. */
   correction?: number;
 }
 
@@ -15,7 +15,7 @@ function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
   checkOperands(op, [x]);
   const { correction = 1, ...rest } = checkOptions<VarianceOptions>(op, options, {
     ...reduceOptions,
-    correction: kinds.notNegative,
+    correction: kinds.finite,
   });
   const { axes, keepDims } = reduction(op, x, rest);
   const count = axes.reduce((product, axis) => product * x.shape[axis], 1);
@@ -28,7 +28,7 @@ function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
  * `correction` (1 by default, as in PyTorch; NumPy's default is 0). Where that divisor is 0 or negative the result is
  * NaN, or Infinity if the elements differ. (`var` is a word of JavaScript.)
  * @param x f32
- * @throws ShapeError for axes that do not exist; ArgumentError for a negative correction
+ * @throws ShapeError for axes that do not exist; ArgumentError for a correction that is not a finite number
  * @example
  * variance(tensor([1, 2, 3, 4])).item(); // 5 / 3
  * variance(tensor([1, 2, 3, 4]), { correction: 0 }).item(); // 5 / 4
@@ -41,7 +41,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
  * The standard deviation over axes, the root of `variance` with the same options. Its gradient where it is 0 is 0, as in
  * PyTorch.
  * @param x f32
- * @throws ShapeError for axes that do not exist; ArgumentError for a negative correction
+ * @throws ShapeError for axes that do not exist; ArgumentError for a correction that is not a finite number
  * @example
  * std(tensor([1, 2, 3, 4])).item(); // 1.29...
  */

@@ -5,7 +5,7 @@ import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
+import { perElement, perResult, perWarp, runFlag, runsOf } from '../launch/grid.ts';
 import { kernelsFor, storageModules } from '../launch/storage.ts';
 import { copyStrided } from './strided.ts';
 
@@ -24,10 +24,10 @@ export const reduceCuda = storageModules(
     reduce_sum_rows: 'ptr ptr i32 i32 i32',
     reduce_sum_columns: 'ptr ptr i32 i32 i32 i32',
     reduce_sum_runs: 'ptr ptr i32 i32 i32 f32',
-    reduce_maximum: 'ptr ptr i32 i32 i32',
-    reduce_minimum: 'ptr ptr i32 i32 i32',
-    reduce_argmax: 'ptr ptr i32 i32 i32',
-    reduce_argmin: 'ptr ptr i32 i32 i32',
+    reduce_maximum: 'ptr ptr i32 i32 i32 i32',
+    reduce_minimum: 'ptr ptr i32 i32 i32 i32',
+    reduce_argmax: 'ptr ptr i32 i32 i32 i32',
+    reduce_argmin: 'ptr ptr i32 i32 i32 i32',
   },
   { flags: [runFlag] },
 );
@@ -97,9 +97,10 @@ export function extremeAxes(kernel: ExtremeKernel, x: Tensor, axes: readonly num
   const dtype = kernel.startsWith('reduce_arg') ? 'i32' : 'f32';
   return reduceAxes(x, axes, dtype, (from, y, outer, reduce, inner) => {
     const { device } = x;
-    if (device.kind === 'cuda')
-      device.load(reduceCuda.f32)[kernel](perElement(y.size), from.address, y.address, y.size, reduce, inner);
-    else device.load(reduceKernels)[kernel](from.address, y.address, outer, reduce, inner);
+    if (device.kind === 'cuda') {
+      const { grid, lanes } = perResult(y.size, inner);
+      device.load(reduceCuda.f32)[kernel](grid, from.address, y.address, y.size, reduce, inner, lanes);
+    } else device.load(reduceKernels)[kernel](from.address, y.address, outer, reduce, inner);
   });
 }
 

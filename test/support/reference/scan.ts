@@ -1,8 +1,6 @@
-/**
- * Reference of scans and sorting: the elements along one axis are gathered into a list, a function maps it to another list, and
- * the result is written back along the axis.
- *   linear recurrence: y_j = a_j y_(j-1) + b_j
- */
+// Reference of scans and sorting: the elements along one axis are gathered into a list, a function maps it to another list, and
+// the result is written back along the axis.
+//   linear recurrence: y_j = a_j y_(j-1) + b_j
 import { type Array64, at, count, generate } from './array.ts';
 
 export interface ScanOptions {

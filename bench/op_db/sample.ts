@@ -1,4 +1,4 @@
-// What a mapping from PyTorch's operator database works with: a sample, and a difference that our docs state.
+// A sample of PyTorch's operator database as the mappings to our functions see it.
 import type { Tensor } from '../../src/index.ts';
 
 export interface Sample {
@@ -16,6 +16,7 @@ export class Semantics {
   }
 }
 
+/** Our result of a sample; undefined for an output that is not compared. */
 export type Run = (sample: Sample) => Tensor | (Tensor | undefined)[];
 
 /** An argument by its position after the input, or by its name. */
