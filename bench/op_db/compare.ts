@@ -5,7 +5,7 @@ import { type Device, gradients, mul, scope, sum, type Tensor, tensor } from '..
 import { cast } from '../../src/kernels/cast.ts';
 import { add } from '../../src/kernels/elementwise.ts';
 import { mapping } from './mapping.ts';
-import { type Sample, type Sample, Semantics, Semantics } from './sample.ts';
+import { type Sample, Semantics } from './sample.ts';
 
 interface StoredTensor {
   dtype: 'f32' | 'i32' | 'bool' | 'u8';
