@@ -125,7 +125,8 @@ export function wholeNumbers(op: string, name: string, value: unknown): number[]
   const list = copyOfList(value);
   if (!list?.every((item) => Number.isSafeInteger(item)))
     throw new ArgumentError(op, `${name} to be a list of whole numbers`, describeValue(value));
-  return list as number[];
+  // -0 becomes 0.
+  return (list as number[]).map((item) => item + 0);
 }
 
 /** A kind for each key of an options object; a missing key is a compile error. */

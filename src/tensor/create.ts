@@ -121,7 +121,8 @@ function evenlySpaced(op: string, start: number, stop: number, count: number, en
 }
 
 /**
- * `count` evenly spaced numbers from `start` to `stop`, both included. Computed in double precision and rounded once.
+ * `count` evenly spaced numbers from `start` to `stop`, both included. Computed in double precision and rounded once;
+ * integer dtypes drop the fraction, where NumPy rounds down.
  * @returns [count]; f32, i32, u8 or bool
  * @example
  * linspace(0, 1, 5); // [0, 0.25, 0.5, 0.75, 1]

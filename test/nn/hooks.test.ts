@@ -62,7 +62,7 @@ test('replaces arguments and results, in order, and removes hooks', () => {
   });
 });
 
-test('names what is no module, no function and no list of arguments', () => {
+test('names a value that is not a module, a function or a list of arguments', () => {
   class Empty extends Module {}
   scope(() => {
     const layer = new Linear(2, 2, new Initializer({ device }));

@@ -32,7 +32,7 @@ test('every op is named after its function, in the table and in messages', () =>
   }
 });
 
-test('every composed function is public and is no op', () => {
+test('every composed function is public and is not an op', () => {
   expect(composed.filter((name) => name in ops || typeof functions[name] !== 'function')).toEqual([]);
 });
 

@@ -179,6 +179,14 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
+  test('-0 counts as 0 in a shape', () => {
+    scope(() => {
+      const x = counted([2, 3]);
+      const shapes = [zeros([-0, 2], { device }), engine.tile(x, [-0, 1]), engine.repeatInterleave(x, -0, { axis: 0 })];
+      for (const { shape } of shapes) expect(Object.is(shape[0], 0)).toBe(true);
+    });
+  });
+
   test('a slice without steps is a view when only the first axis is cut', () => {
     scope(() => {
       const x = counted([3, 2]);

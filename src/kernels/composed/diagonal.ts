@@ -118,7 +118,8 @@ export function trace(x: Tensor, options: DiagonalOptions = {}, ...extra: unknow
   refuseExtra('trace', extra);
   checkActivations('trace', [x]);
   checkMatrices('trace', x);
-  return sum(diagonal(x, { offset: offsetOf('trace', options) }), { axes: -1 });
+  using line = diagonal(x, { offset: offsetOf('trace', options) });
+  return sum(line, { axes: -1 });
 }
 
 function checkMatrices(op: string, x: Tensor): void {

@@ -24,8 +24,9 @@ export function pixelShuffle(x: Tensor, factor: number, ...extra: unknown[]): Te
   if (!Number.isInteger(rest))
     throw new ShapeError('pixelShuffle', `channels that ${factor ** 2} divides`, formatShape(x.shape));
   const result = checkShape('pixelShuffle', [n, height * factor, width * factor, rest]);
-  const parts = reshape(x, [n, height, width, rest, factor, factor]);
-  return reshape(permute(parts, [0, 1, 4, 2, 5, 3]), result);
+  using parts = reshape(x, [n, height, width, rest, factor, factor]);
+  using moved = permute(parts, [0, 1, 4, 2, 5, 3]);
+  return reshape(moved, result);
 }
 
 /**
@@ -44,8 +45,9 @@ export function pixelUnshuffle(x: Tensor, factor: number, ...extra: unknown[]): 
   if (!Number.isInteger(rows) || !Number.isInteger(columns))
     throw new ShapeError('pixelUnshuffle', `a height and width that ${factor} divides`, formatShape(x.shape));
   const result = checkShape('pixelUnshuffle', [n, rows, columns, channels * factor ** 2]);
-  const parts = reshape(x, [n, rows, factor, columns, factor, channels]);
-  return reshape(permute(parts, [0, 1, 3, 5, 2, 4]), result);
+  using parts = reshape(x, [n, rows, factor, columns, factor, channels]);
+  using moved = permute(parts, [0, 1, 3, 5, 2, 4]);
+  return reshape(moved, result);
 }
 
 function checkImages(op: string, x: Tensor, factor: number): void {

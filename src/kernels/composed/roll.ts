@@ -77,15 +77,21 @@ export function roll(
   checkSameDtype('roll', [x]);
   const list = wholeNumbers('roll', 'shifts', typeof shifts === 'number' ? [shifts] : shifts);
   const axes = axesOf('roll', x.shape, options);
-  const flat = axes ? x : reshape(x, [x.size]);
-  const along = axes ?? [0];
-  if (list.length !== along.length && list.length !== 1)
-    throw new ArgumentError('roll', 'a shift for each axis', `${list.length} shifts for ${along.length} axes`);
-  const moves = along.flatMap((axis, i) => {
-    const extent = flat.shape[axis];
-    const by = (((list[i] ?? list[0]) % extent) + extent) % extent;
+  if (!axes) {
+    using flat = reshape(x, [x.size]);
+    using moved = rollAxes(flat, list, [0]);
+    return reshape(moved, x.shape);
+  }
+  return rollAxes(x, list, axes);
+}
+
+function rollAxes(x: Tensor, shifts: readonly number[], axes: readonly number[]): Tensor {
+  if (shifts.length !== axes.length && shifts.length !== 1)
+    throw new ArgumentError('roll', 'a shift for each axis', `${shifts.length} shifts for ${axes.length} axes`);
+  const moves = axes.flatMap((axis, i) => {
+    const extent = x.shape[axis];
+    const by = (((shifts[i] ?? shifts[0]) % extent) + extent) % extent;
     return by > 0 ? [{ axis, by }] : [];
   });
-  const y = moves.length === 0 ? reshape(flat, flat.shape) : rollBy(flat, moves);
-  return axes ? y : reshape(y, x.shape);
+  return moves.length === 0 ? reshape(x, x.shape) : rollBy(x, moves);
 }

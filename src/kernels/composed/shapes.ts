@@ -78,10 +78,10 @@ export function stack(tensors: readonly Tensor[], axis = 0, ...extra: unknown[])
     throw new ShapeError('stack', 'tensors of one shape', list.map((t) => formatShape(t.shape)).join(' and '));
   const along = normalizeAxis('stack', axis, [...shape, list.length]);
   const wider = [...shape.slice(0, along), 1, ...shape.slice(along)];
-  return concat(
-    list.map((t) => reshape(t, wider)),
-    along,
-  );
+  const parts = list.map((t) => reshape(t, wider));
+  const y = concat(parts, along);
+  for (const part of parts) part.dispose();
+  return y;
 }
 
 /**
@@ -281,7 +281,7 @@ export function select(x: Tensor, index: number, options: AxisOptions = {}, ...e
   if (index < -extent || index >= extent)
     throw new ShapeError('select', `an index within axis ${axis} of ${formatShape(x.shape)}`, describeValue(index));
   const starts = x.shape.map((_, a) => (a === axis ? (index < 0 ? index + extent : index) : 0));
-  const part = sliceAt(
+  using part = sliceAt(
     x,
     starts,
     x.shape.map((dim, a) => (a === axis ? 1 : dim)),
@@ -338,7 +338,9 @@ export function tile(x: Tensor, repeats: number | readonly number[], ...extra: u
   const plain = (axis: number) => times[axis] === 1 || shape[axis] <= 1;
   const source = shape.flatMap((dim, axis) => (plain(axis) ? [dim] : [1, dim]));
   const spread = shape.flatMap((dim, axis) => (plain(axis) ? [dim * times[axis]] : [times[axis], dim]));
-  return reshape(broadcastTo(reshape(x, source), spread), result);
+  using parts = reshape(x, source);
+  using repeated = broadcastTo(parts, spread);
+  return reshape(repeated, result);
 }
 
 /**
@@ -363,7 +365,9 @@ export function repeatInterleave(x: Tensor, repeats: number, options: AxisOption
     shape.map((dim, a) => (a === axis ? dim * repeats : dim)),
   );
   const beside = (times: number) => [...shape.slice(0, axis + 1), times, ...shape.slice(axis + 1)];
-  return reshape(broadcastTo(reshape(x, beside(1)), beside(repeats)), result);
+  using single = reshape(x, beside(1));
+  using repeated = broadcastTo(single, beside(repeats));
+  return reshape(repeated, result);
 }
 
 export interface MeshgridOptions {
@@ -396,6 +400,7 @@ export function meshgrid(vectors: readonly Tensor[], options: MeshgridOptions = 
   );
   return list.map((t, which) => {
     const own = shape.map((dim, axis) => (places[axis] === which ? dim : 1));
-    return broadcastTo(reshape(t, own), shape);
+    using line = reshape(t, own);
+    return broadcastTo(line, shape);
   });
 }
