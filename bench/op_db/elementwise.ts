@@ -1,7 +1,7 @@
 // The rows of op_db/mapping.ts for elementwise maths, logic and activations.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
-import { argument, type Run, type Sample } from './sample.ts';
+import { argument, type Run, type Sample, Semantics } from './sample.ts';
 
 const unary =
   (f: (x: Tensor) => Tensor): Run =>
@@ -104,7 +104,12 @@ const arithmetic: Record<string, Run> = {
   __rdiv__: binary(reversed(ops.div)),
   __rmod__: binary(reversed(ops.mod)),
   __rmul__: binary(reversed(ops.mul)),
-  __rpow__: binary(reversed(ops.pow)),
+  __rpow__: ({ input, args: [base] }) => {
+    const bases = Tensor.is(base) ? [...base.dataSync()] : [base as number];
+    if (bases.some((value) => value <= 0))
+      throw new Semantics('the gradient of a power by its exponent is 0 for bases up to 0');
+    return ops.pow(base as Operand, input as Operand);
+  },
   __rsub__: binary(reversed(ops.sub)),
   add: scaled(ops.add),
   atan2: binary(ops.atan2),
@@ -123,7 +128,8 @@ const arithmetic: Record<string, Run> = {
   mul: binary(ops.mul),
   pow: binary(ops.pow),
   remainder: binary(ops.mod),
-  rsub: scaled(reversed(ops.sub)),
+  rsub: (sample) =>
+    ops.sub(sample.args[0] as Operand, ops.mul(sample.input as Operand, argument(sample, 1, 'alpha', 1))),
   sub: scaled(ops.sub),
   true_divide: binary(ops.div),
   where: ({ input, args: [condition, other] }) => ops.where(condition as Tensor, input as Operand, other as Operand),
@@ -143,11 +149,11 @@ const functional: Record<string, Run> = {
     ops.gelu(sample.input as Tensor, { approximate: argument<'none' | 'tanh'>(sample, 0, 'approximate', 'none') }),
   hardsigmoid: unary(ops.hardSigmoid),
   hardswish: unary(ops.hardSwish),
-  hardtanh: (sample) =>
-    ops.hardTanh(sample.input as Tensor, {
-      min: argument(sample, 0, 'min_val', -1),
-      max: argument(sample, 1, 'max_val', 1),
-    }),
+  hardtanh: (sample) => {
+    const [min, max] = [argument(sample, 0, 'min_val', -1), argument(sample, 1, 'max_val', 1)];
+    if (min === max) throw new Semantics('the bounds of hardTanh differ');
+    return ops.hardTanh(sample.input as Tensor, { min, max });
+  },
   leaky_relu: (sample) =>
     ops.leakyRelu(sample.input as Tensor, { negativeSlope: argument(sample, 0, 'negative_slope', 0.01) }),
   logsigmoid: unary(ops.logSigmoid),

@@ -1,7 +1,7 @@
 // The operators of PyTorch's database for reading and writing by index, sums of products and normalisation.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
-import { argument, type Run, type Sample, Semantics } from './sample.ts';
+import { argument, inputOf, type Run, type Sample, Semantics } from './sample.ts';
 
 const NEGATIVE = 'negative indices are refused';
 const PART = 'other axes broadcast, where PyTorch reads or writes a part of x';
@@ -23,8 +23,6 @@ function covering(x: Tensor, index: Tensor, axis: number): number {
     throw new Semantics(PART);
   return axis;
 }
-
-const inputOf = ({ input }: Sample) => input as Tensor;
 
 /** dim, index and source of a scatter. */
 function scattered(sample: Sample): { axis: number; index: Tensor; values: Tensor } {

@@ -68,8 +68,19 @@ const norm =
     const given = argument<number | string>(sample, 0, typeof sample.kwargs.p === 'undefined' ? 'ord' : 'p', usual);
     const ord = given === 'fro' ? 2 : (given as number);
     if (ord === 0) throw new Semantics('norms of order 0 are refused');
+    if ((sample.input as Tensor).size === 0 && ord !== 1 && ord !== 2)
+      throw new Semantics('norms of no elements are those of order 1 and 2');
     return ops.norm(sample.input as Tensor, { ...reduced(sample, 1), ord });
   };
+
+/** Norms of vectors; an order and two axes, or a matrix, make it the norm of a matrix. */
+const vectorNorm: Run = (sample) => {
+  const ord = argument<number | string | undefined>(sample, 0, 'ord', undefined);
+  const { axes } = reduced(sample, 1);
+  const count = axes ? axes.length : (sample.input as Tensor).rank;
+  if (ord !== undefined && count !== 1) throw new Semantics('norms are those of vectors');
+  return norm(2)(sample);
+};
 
 const sorted = (sample: Sample) => {
   const { x, axis, back } = along(sample, 0);
@@ -91,8 +102,24 @@ const unique: Run = ({ input, kwargs }) => {
   return [values, kwargs.return_inverse ? inverse : undefined, kwargs.return_counts ? counts : undefined];
 };
 
+/** An extreme and its index along one axis, or the extreme alone of all elements. */
+const extreme =
+  (
+    f: (x: Tensor, options: Reduced) => Tensor,
+    g: (x: Tensor, options: { axis: number; keepDims?: boolean }) => Tensor,
+  ): Run =>
+  (sample) =>
+    sample.args.length === 0
+      ? f(sample.input as Tensor, { keepDims: false })
+      : [f(sample.input as Tensor, reduced(sample)), indexOf(g)(sample) as Tensor];
+
 export const reductionRows: Record<string, Run> = {
   all: reduction(ops.all),
+  aminmax: (sample) => {
+    const options = { axes: sample.kwargs.dim as number | undefined, keepDims: argument(sample, 9, 'keepdim', false) };
+    const { input } = sample as { input: Tensor };
+    return [ops.min, ops.max].map((f) => f(input, input.rank === 0 ? { keepDims: options.keepDims } : options));
+  },
   amax: reduction(ops.max),
   amin: reduction(ops.min),
   any: reduction(ops.any),
@@ -100,15 +127,23 @@ export const reductionRows: Record<string, Run> = {
   argmin: indexOf(ops.argmin),
   argsort: (sample) => sorted(sample).indices,
   count_nonzero: reduction(ops.countNonzero),
+  bucketize: ({ input, args: [bounds], kwargs: { right } }) =>
+    ops.searchSorted(bounds as Tensor, input as Tensor, right ? { side: 'right' } : {}),
   cumprod: scan(ops.cumprod),
   cumsum: scan(ops.cumsum),
+  'linalg.norm': vectorNorm,
+  'linalg.norm:subgradients_at_zero': vectorNorm,
   'linalg.vector_norm': norm(2),
   logsumexp: reduction(ops.logSumExp),
+  'max:reduction_no_dim': extreme(ops.max, ops.argmax),
+  'max:reduction_with_dim': extreme(ops.max, ops.argmax),
   mean: reduction(ops.mean),
   median: (sample) => {
     const { axes, keepDims } = reduced(sample);
     return ops.median(sample.input as Tensor, { axis: axes?.[0], keepDims });
   },
+  'min:reduction_no_dim': extreme(ops.min, ops.argmin),
+  'min:reduction_with_dim': extreme(ops.min, ops.argmin),
   msort: ({ input }) => ops.sort(input as Tensor, { axis: 0 }).values,
   norm: norm(2),
   'norm:fro': norm(2),

@@ -41,7 +41,7 @@ def store(t):
             raise TypeError("whole numbers of 64 bits")
         plain = plain.to(torch.int32)
     tensors.append({"dtype": kind, "shape": list(t.shape), "offset": data.tell()})
-    raw = plain.numpy().tobytes()
+    raw = plain.numpy(force=True).tobytes()
     data.write(raw + b"\0" * (-len(raw) % 8))
     return {"tensor": len(tensors) - 1}
 
@@ -62,6 +62,8 @@ def tree(value):
         return value if value == value and abs(value) != float("inf") else {"number": str(value)}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value)}
+    if isinstance(value, torch.memory_format):
+        return {"memory_format": str(value)}
     raise TypeError(f"an argument of {type(value).__name__}")
 
 
