@@ -5,20 +5,25 @@ import { batchNorm } from './kernels/batch_norm.ts';
 import { cast } from './kernels/cast.ts';
 import { attention } from './kernels/composed/attention.ts';
 import { categorical } from './kernels/composed/categorical.ts';
+import { nllLoss } from './kernels/composed/class_losses.ts';
 import { clone, detach } from './kernels/composed/clone.ts';
+import { conv1d, convTranspose1d } from './kernels/composed/conv1d.ts';
 import { diag, diagEmbed, diagonal, trace } from './kernels/composed/diagonal.ts';
 import { instanceNorm } from './kernels/composed/instance_norm.ts';
 import { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+import * as losses from './kernels/composed/losses.ts';
 import { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 import { median } from './kernels/composed/median.ts';
 import { nonzero, where } from './kernels/composed/nonzero.ts';
 import { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+import { averagePool1d, globalAveragePool2d, maxPool1d } from './kernels/composed/pooling.ts';
 import * as products from './kernels/composed/products.ts';
 import { roll } from './kernels/composed/roll.ts';
 import * as shapes from './kernels/composed/shapes.ts';
 import { unique } from './kernels/composed/unique.ts';
 import { std, variance } from './kernels/composed/variance.ts';
 import { conv2d } from './kernels/conv/conv.ts';
+import { convTranspose2d } from './kernels/conv/transpose.ts';
 import * as elementwise from './kernels/elementwise.ts';
 import * as fir from './kernels/fir.ts';
 import * as fold from './kernels/fold.ts';
@@ -32,11 +37,11 @@ import { mse } from './kernels/loss.ts';
 import * as math from './kernels/math.ts';
 import { matmul } from './kernels/matmul.ts';
 import * as movement from './kernels/movement.ts';
-import { averagePool2d, maxPool2d } from './kernels/pooling.ts';
+import { adaptiveAveragePool2d, adaptiveMaxPool2d, averagePool2d, maxPool2d } from './kernels/pooling.ts';
 import { dropout } from './kernels/random.ts';
 import * as reduce from './kernels/reduce.ts';
 import { downsampleMean, upsampleNearest } from './kernels/resample.ts';
-import { resizeBilinear } from './kernels/resize.ts';
+import { resizeBicubic, resizeBilinear, resizeNearest } from './kernels/resize.ts';
 import * as scan from './kernels/scan.ts';
 import { crossEntropy, logSoftmax, softmax } from './kernels/softmax.ts';
 import * as sorting from './kernels/sort.ts';
@@ -263,6 +268,22 @@ const methods = {
   mse,
   /** -log softmax(this)[label] of logits [N, classes] and labels [N], averaged, summed, or one for each sample. */
   crossEntropy,
+  /** |this - target|: the mean over all elements, the sum, or each. */
+  l1Loss: losses.l1Loss,
+  /** The Huber loss of this and a target: the mean over all elements, the sum, or each. */
+  huberLoss: losses.huberLoss,
+  /** The Huber loss divided by its bound: the mean over all elements, the sum, or each. */
+  smoothL1Loss: losses.smoothL1Loss,
+  /** The cross entropy of logits with probabilities of two classes: the mean over all elements, the sum, or each. */
+  binaryCrossEntropyWithLogits: losses.binaryCrossEntropyWithLogits,
+  /** target (log target - this) of log-probabilities and probabilities: the mean, the sum, or each. */
+  klDivergence: losses.klDivergence,
+  /** -this[n][labels[n]] of log-probabilities [N, classes], averaged, summed, or one for each sample. */
+  nllLoss,
+  /** The cosine of the angle to other vectors along the last axis, or the one given. */
+  cosineSimilarity: losses.cosineSimilarity,
+  /** 1 - cosine for pairs of target 1, max(0, cosine - margin) for others, averaged, summed, or one for each pair. */
+  cosineEmbeddingLoss: losses.cosineEmbeddingLoss,
   /** The product of matrices. */
   matmul,
   /** Every product of an element of this [M] and one of b [N]. */
@@ -274,8 +295,15 @@ const methods = {
   /** The sum of the products over some axes of this and as many of b. */
   tensordot: products.tensordot,
   /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
+  /** The convolution of images [N, H, W, Cin] with a weight [Cout, kh, kw, Cin / groups]. */
   conv2d,
-  /** Single-head attention of queries [N, queries, C] over keys [N, keys, C] and values [N, keys, D]. */
+  /** The convolution of sequences [N, L, Cin] with a weight [Cout, k, Cin / groups]. */
+  conv1d,
+  /** The transposed convolution of images [N, H, W, Cin] with a weight [Cin, kh, kw, Cout / groups]. */
+  convTranspose2d,
+  /** The transposed convolution of sequences [N, L, Cin] with a weight [Cin, k, Cout / groups]. */
+  convTranspose1d,
+  /** Attention of queries [N, queries, heads C] over keys [N, keys, heads C] and values [N, keys, heads D]. */
   attention,
   /** Normalises groups of channels of [N, ..., C] to mean 0 and variance 1, then applies weight and bias. */
   groupNorm,
@@ -293,12 +321,26 @@ const methods = {
   maxPool2d,
   /** The mean of every window of images [N, H, W, C]. */
   averagePool2d,
+  /** The largest of every window of sequences [N, L, C]. */
+  maxPool1d,
+  /** The mean of every window of sequences [N, L, C]. */
+  averagePool1d,
+  /** The largest of each of some windows that divide images [N, H, W, C]. */
+  adaptiveMaxPool2d,
+  /** The mean of each of some windows that divide images [N, H, W, C]. */
+  adaptiveAveragePool2d,
+  /** The mean over all pixels of images [N, H, W, C]: [N, C]. */
+  globalAveragePool2d,
   /** [N, H, W, C] to [N, H factor, W factor, C], each pixel repeated. */
   upsampleNearest,
   /** [N, H, W, C] to [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
   downsampleMean,
   /** Images [N, H, W, C] in another size [height, width], by bilinear interpolation. */
   resizeBilinear,
+  /** Images [N, H, W, C] in another size [height, width], by cubic convolution. */
+  resizeBicubic,
+  /** Images [N, H, W, C] in another size [height, width], by repeating or leaving out pixels. */
+  resizeNearest,
   /** Filters images [N, H, W, C] and changes their size by whole factors. */
   firResample: fir.firResample,
   /** [N, H, W, C] to [N, 2 H, 2 W, C], filtered. */

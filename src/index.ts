@@ -42,10 +42,12 @@ export {
 } from './kernels/activation.ts';
 export { type BatchNormOptions, batchNorm } from './kernels/batch_norm.ts';
 export { cast } from './kernels/cast.ts';
-export { attention } from './kernels/composed/attention.ts';
+export { type AttentionOptions, attention } from './kernels/composed/attention.ts';
 export { bernoulli } from './kernels/composed/bernoulli.ts';
 export { categorical } from './kernels/composed/categorical.ts';
+export { type NllLossOptions, nllLoss } from './kernels/composed/class_losses.ts';
 export { clone, detach } from './kernels/composed/clone.ts';
+export { type Conv1dOptions, type ConvTranspose1dOptions, conv1d, convTranspose1d } from './kernels/composed/conv1d.ts';
 export {
   type CustomGradientContext,
   type CustomGradientOptions,
@@ -64,11 +66,34 @@ export { type DiagonalOptions, diag, diagEmbed, diagonal, trace } from './kernel
 export { einsum } from './kernels/composed/einsum.ts';
 export { type InstanceNormOptions, instanceNorm } from './kernels/composed/instance_norm.ts';
 export { fullLike, onesLike, randnLike, uniformLike, zerosLike } from './kernels/composed/like.ts';
+export {
+  type BinaryCrossEntropyOptions,
+  binaryCrossEntropyWithLogits,
+  type CosineEmbeddingLossOptions,
+  type CosineSimilarityOptions,
+  cosineEmbeddingLoss,
+  cosineSimilarity,
+  type HuberLossOptions,
+  huberLoss,
+  type KlDivergenceOptions,
+  klDivergence,
+  l1Loss,
+  type SmoothL1LossOptions,
+  smoothL1Loss,
+} from './kernels/composed/losses.ts';
 export { booleanMask, maskedFill } from './kernels/composed/masks.ts';
 export { type MedianOptions, median } from './kernels/composed/median.ts';
 export { nonzero, where } from './kernels/composed/nonzero.ts';
 export { pixelShuffle, pixelUnshuffle } from './kernels/composed/pixel_shuffle.ts';
+export {
+  type AveragePool1dOptions,
+  averagePool1d,
+  globalAveragePool2d,
+  maxPool1d,
+  type Pool1dOptions,
+} from './kernels/composed/pooling.ts';
 export { dot, outer, tensordot, vecdot } from './kernels/composed/products.ts';
+export type { Reduction, ReductionOptions } from './kernels/composed/reduction.ts';
 export { roll } from './kernels/composed/roll.ts';
 export {
   type AxesOptions,
@@ -91,6 +116,7 @@ export {
 export { type Unique, unique } from './kernels/composed/unique.ts';
 export { std, type VarianceOptions, variance } from './kernels/composed/variance.ts';
 export { type Conv2dOptions, conv2d } from './kernels/conv/conv.ts';
+export { type ConvTranspose2dOptions, convTranspose2d } from './kernels/conv/transpose.ts';
 export {
   abs,
   add,
@@ -173,7 +199,14 @@ export {
   split,
   transpose,
 } from './kernels/movement.ts';
-export { type AveragePoolOptions, averagePool2d, maxPool2d, type PoolOptions } from './kernels/pooling.ts';
+export {
+  type AveragePoolOptions,
+  adaptiveAveragePool2d,
+  adaptiveMaxPool2d,
+  averagePool2d,
+  maxPool2d,
+  type PoolOptions,
+} from './kernels/pooling.ts';
 export {
   type DrawOptions,
   dropout,
@@ -191,9 +224,14 @@ export {
 } from './kernels/random.ts';
 export { type ArgmaxOptions, argmax, argmin, max, mean, min, type ReduceOptions, sum } from './kernels/reduce.ts';
 export { downsampleMean, upsampleNearest } from './kernels/resample.ts';
-export { resizeBilinear } from './kernels/resize.ts';
+export { resizeBicubic, resizeBilinear, resizeNearest } from './kernels/resize.ts';
 export { cumprod, cumsum, linearRecurrence, prod, type ScanOptions } from './kernels/scan.ts';
-export { crossEntropy, logSoftmax, type Reduction, type ReductionOptions, softmax } from './kernels/softmax.ts';
+export {
+  type CrossEntropyOptions,
+  crossEntropy,
+  logSoftmax,
+  softmax,
+} from './kernels/softmax.ts';
 export {
   argsort,
   type BinCountOptions,

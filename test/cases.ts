@@ -2,8 +2,10 @@
 // (test/ops/values.test.ts), random sizes driven by fast-check (test/ops/properties.test.ts), and timing (bench/).
 import type { Precision } from '../src/device/device.ts';
 import { activationCases } from './cases/activation.ts';
+import { attentionCases } from './cases/attention.ts';
 import type { Case } from './cases/case.ts';
 import { convCases } from './cases/conv.ts';
+import { convGroupCases } from './cases/conv_groups.ts';
 import { drawCases } from './cases/draws.ts';
 import { einsumCases } from './cases/einsum.ts';
 import { elementwiseCases } from './cases/elementwise.ts';
@@ -12,6 +14,7 @@ import { foldCases } from './cases/fold.ts';
 import { indexingCases } from './cases/indexing.ts';
 import { integerCases } from './cases/integer.ts';
 import { layerNormCases } from './cases/layer_norm.ts';
+import { lossCases } from './cases/losses.ts';
 import { mathCases } from './cases/math.ts';
 import { matmulCases } from './cases/matmul.ts';
 import { movementCases } from './cases/movement.ts';
@@ -34,7 +37,10 @@ export const cases: readonly Case[] = [
   ...scanCases,
   ...matmulCases,
   ...einsumCases,
+  ...lossCases,
+  ...attentionCases,
   ...convCases,
+  ...convGroupCases,
   ...normCases,
   ...layerNormCases,
   ...firCases,

@@ -13,8 +13,10 @@ import { nonzeroOp } from './composed/nonzero.ts';
 import { rollOp } from './composed/roll.ts';
 import { uniqueOp } from './composed/unique.ts';
 import { conv2dOp } from './conv/conv.ts';
+import { convTranspose2dOp } from './conv/transpose.ts';
 import * as elementwise from './elementwise.ts';
 import { firResampleOp } from './fir.ts';
+import { flashAttentionOp } from './flash_attention.ts';
 import * as fold from './fold.ts';
 import { gegluOp, geluOp } from './gelu.ts';
 import { groupNormOp } from './group_norm.ts';
@@ -32,7 +34,7 @@ import { averagePool2dOp, maxPool2dOp } from './pooling.ts';
 import { dropoutOp } from './random.ts';
 import * as reduce from './reduce.ts';
 import { downsampleMeanOp, upsampleNearestOp } from './resample.ts';
-import { resizeBilinearOp } from './resize.ts';
+import { resizeBicubicOp, resizeBilinearOp, resizeNearestOp } from './resize.ts';
 import * as scan from './scan.ts';
 import { crossEntropyOp, logSoftmaxOp, softmaxOp } from './softmax.ts';
 import * as sort from './sort.ts';
@@ -66,6 +68,7 @@ export const ops = {
   clone: cloneOp,
   concat: movement.concatOp,
   conv2d: conv2dOp,
+  convTranspose2d: convTranspose2dOp,
   cos: elementwise.cosOp,
   countNonzero: fold.countNonzeroOp,
   crossEntropy: crossEntropyOp,
@@ -79,6 +82,7 @@ export const ops = {
   equal: elementwise.equalOp,
   exp: elementwise.expOp,
   firResample: firResampleOp,
+  flashAttention: flashAttentionOp,
   gather: movement.gatherOp,
   geglu: gegluOp,
   gelu: geluOp,
@@ -114,12 +118,14 @@ export const ops = {
   prod: scan.prodOp,
   relu: elementwise.reluOp,
   reshape: movement.reshapeOp,
+  resizeBicubic: resizeBicubicOp,
   resizeBilinear: resizeBilinearOp,
   searchSorted: sort.searchSortedOp,
   roll: rollOp,
   rmsNorm: rmsNormOp,
   scatterAdd: indexing.scatterAddOp,
   scatterAlongAxis: indexing.scatterAlongAxisOp,
+  resizeNearest: resizeNearestOp,
   sigmoid: elementwise.sigmoidOp,
   silu: elementwise.siluOp,
   sin: elementwise.sinOp,
@@ -173,4 +179,19 @@ export const composed: readonly string[] = [
   'outer',
   'tensordot',
   'vecdot',
+  'adaptiveAveragePool2d',
+  'adaptiveMaxPool2d',
+  'averagePool1d',
+  'binaryCrossEntropyWithLogits',
+  'conv1d',
+  'convTranspose1d',
+  'cosineEmbeddingLoss',
+  'cosineSimilarity',
+  'globalAveragePool2d',
+  'huberLoss',
+  'klDivergence',
+  'l1Loss',
+  'maxPool1d',
+  'nllLoss',
+  'smoothL1Loss',
 ];

@@ -5,11 +5,11 @@ import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { type Reduction, type ReductionOptions, reductionOptions } from './composed/reduction.ts';
 import { mul, neg, sub } from './elementwise.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
 import { apply, checkOperands, defineOp } from './op.ts';
 import { sum } from './reduce.ts';
-import { type Reduction, type ReductionOptions, reductionOptions } from './softmax.ts';
 
 const lossKernels = kernelModule('kernels/loss.c', {
   loss_squares_scratch: 'i32 -> count',

@@ -1,4 +1,5 @@
-/* Pooling of [N, H, W, C] over windows kernel_h x kernel_w, one every stride pixels of the padded image:
+/* Pooling of [N, H, W, C] over windows kernel_h x kernel_w, one every stride pixels of the padded image, or adaptive, over the H'
+ * x W' windows that divide the image; these overlap by a pixel where their number does not divide the image:
  *   max   y[o] = the maximum of x over the window; padding is never selected
  *   mean  y[o] = sum of x over the window / count, count = its pixels, with or without padding
  * A gradient is gathered: a task is one row of x and visits every window that contains it, so that no two tasks add to the
@@ -10,12 +11,14 @@ struct pooling {
   const float *x, *y, *grad;
   float *out;
   int32_t h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border;
+  int32_t adaptive; /* then kernel, stride and padding are not used */
 };
 
-/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding */
+/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding, whether adaptive */
 INLINE struct pooling pooling_of(const int32_t *t) {
   return (struct pooling){.h = t[1], .w = t[2], .c = t[3], .out_h = t[4], .out_w = t[5], .kernel_h = t[6], .kernel_w = t[7],
-                          .stride_h = t[8], .stride_w = t[9], .padding_h = t[10], .padding_w = t[11], .with_border = t[12]};
+                          .stride_h = t[8], .stride_w = t[9], .padding_h = t[10], .padding_w = t[11], .with_border = t[12],
+                          .adaptive = t[13]};
 }
 
 /* The rows and columns of a window that are inside the image. */
@@ -23,7 +26,16 @@ struct window {
   int32_t top, bottom, left, right;
 };
 
+/* floor(i from / to) and ceil(i from / to); the products are below 2^31 (prepareAdaptive in pooling.ts) */
+INLINE int32_t scaled_down(int32_t i, int32_t from, int32_t to) { return (int32_t)((uint32_t)i * (uint32_t)from / (uint32_t)to); }
+INLINE int32_t scaled_up(int32_t i, int32_t from, int32_t to) {
+  return (int32_t)(((uint32_t)i * (uint32_t)from + (uint32_t)to - 1) / (uint32_t)to);
+}
+
 INLINE struct window window_of(const struct pooling *p, int32_t row, int32_t column) {
+  if (p->adaptive)
+    return (struct window){scaled_down(row, p->h, p->out_h), scaled_up(row + 1, p->h, p->out_h),
+                           scaled_down(column, p->w, p->out_w), scaled_up(column + 1, p->w, p->out_w)};
   int32_t top = row * p->stride_h - p->padding_h, left = column * p->stride_w - p->padding_w;
   return (struct window){max32(top, 0), min32(top + p->kernel_h, p->h), max32(left, 0), min32(left + p->kernel_w, p->w)};
 }
@@ -33,13 +45,15 @@ INLINE float share_of(const struct pooling *p, struct window v) {
   return 1.0f / (float)(p->with_border ? p->kernel_h * p->kernel_w : inside);
 }
 
-/* Along an axis, windows first, first + 1, ... last - 1 contain a position. */
-INLINE int32_t first_window(int32_t position, int32_t kernel, int32_t stride, int32_t padding) {
-  int32_t after = position + padding - kernel + 1;
-  return after > 0 ? ceil_div(after, stride) : 0;
+/* Rows of windows first, first + 1, ... last - 1 contain a line of the image. */
+INLINE int32_t first_row(const struct pooling *p, int32_t line) {
+  if (p->adaptive) return scaled_down(line, p->out_h, p->h);
+  int32_t after = line + p->padding_h - p->kernel_h + 1;
+  return after > 0 ? ceil_div(after, p->stride_h) : 0;
 }
-INLINE int32_t last_window(int32_t position, int32_t stride, int32_t padding, int32_t windows) {
-  return min32((position + padding) / stride + 1, windows);
+INLINE int32_t last_row(const struct pooling *p, int32_t line) {
+  if (p->adaptive) return scaled_up(line + 1, p->out_h, p->h);
+  return min32((line + p->padding_h) / p->stride_h + 1, p->out_h);
 }
 
 INLINE vec load_lanes(const float *p, int32_t lanes) { return lanes == LANES ? load(p) : load_partial(p, lanes); }
@@ -166,8 +180,8 @@ INLINE void gradient_row(const struct pooling *p, int32_t task, int32_t largest)
   int32_t image = task / p->h, line = task % p->h;
   float *dx = p->out + place(image, p->h, p->w, p->c, line, 0);
   for (int32_t k = 0; k < p->w * p->c; k++) dx[k] = 0.0f;
-  int32_t last = last_window(line, p->stride_h, p->padding_h, p->out_h);
-  for (int32_t row = first_window(line, p->kernel_h, p->stride_h, p->padding_h); row < last; row++)
+  int32_t last = last_row(p, line);
+  for (int32_t row = first_row(p, line); row < last; row++)
     for (int32_t column = 0; column < p->out_w; column++) {
       if (largest) max_window(p, dx, image, line, row, column);
       else mean_window(p, dx, image, row, column);

@@ -3,12 +3,12 @@
  */
 #include "common.cuh"
 
-/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding */
+/* table: N, H, W, C, H', W', kernel, stride and padding (vertical first), whether the mean counts the padding, whether adaptive */
 struct pooling {
-  int h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border;
+  int h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, with_border, adaptive;
 };
 
-DEVICE pooling pooling_of(const int *t) { return {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12]}; }
+DEVICE pooling pooling_of(const int *t) { return {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12], t[13]}; }
 
 /* An element of [N, h, w, c]. */
 struct position {
@@ -29,7 +29,14 @@ struct window {
   int top, bottom, left, right;
 };
 
+/* floor(i from / to) and ceil(i from / to); the products are below 2^31 (prepareAdaptive in pooling.ts) */
+DEVICE int scaled_down(int i, int from, int to) { return (int)((u32)i * (u32)from / (u32)to); }
+DEVICE int scaled_up(int i, int from, int to) { return (int)(((u32)i * (u32)from + (u32)to - 1) / (u32)to); }
+
 DEVICE window window_of(const pooling &p, int row, int column) {
+  if (p.adaptive)
+    return {scaled_down(row, p.h, p.out_h), scaled_up(row + 1, p.h, p.out_h), scaled_down(column, p.w, p.out_w),
+            scaled_up(column + 1, p.w, p.out_w)};
   int top = row * p.stride_h - p.padding_h, left = column * p.stride_w - p.padding_w;
   return {max(top, 0), min(top + p.kernel_h, p.h), max(left, 0), min(left + p.kernel_w, p.w)};
 }
@@ -39,13 +46,25 @@ DEVICE float share_of(const pooling &p, const window &v) {
   return 1.0f / (float)(p.with_border ? p.kernel_h * p.kernel_w : inside);
 }
 
-/* Along an axis, windows first, first + 1, ... last - 1 contain a position. */
+/* The rows and columns of windows that contain a pixel. */
+struct windows {
+  int row, end_row, column, end_column;
+};
+
 DEVICE int first_window(int position, int kernel, int stride, int padding) {
   int after = position + padding - kernel + 1;
   return after > 0 ? ceil_div(after, stride) : 0;
 }
 DEVICE int last_window(int position, int stride, int padding, int windows) {
   return min((position + padding) / stride + 1, windows);
+}
+
+DEVICE windows windows_of(const pooling &p, const position &at) {
+  if (p.adaptive)
+    return {scaled_down(at.row, p.out_h, p.h), scaled_up(at.row + 1, p.out_h, p.h), scaled_down(at.column, p.out_w, p.w),
+            scaled_up(at.column + 1, p.out_w, p.w)};
+  return {first_window(at.row, p.kernel_h, p.stride_h, p.padding_h), last_window(at.row, p.stride_h, p.padding_h, p.out_h),
+          first_window(at.column, p.kernel_w, p.stride_w, p.padding_w), last_window(at.column, p.stride_w, p.padding_w, p.out_w)};
 }
 
 /* y of n elements = the maximum of its window; NaN propagates */
@@ -113,11 +132,10 @@ KERNEL pooling_max_gradient(const float *x, const float *y, const float *dy, flo
   if (i >= (u32)n) return;
   pooling p = pooling_of(table);
   position at = position_of(i, p.h, p.w, p.c);
-  int last_row = last_window(at.row, p.stride_h, p.padding_h, p.out_h);
-  int last_column = last_window(at.column, p.stride_w, p.padding_w, p.out_w);
+  windows over = windows_of(p, at);
   float sum = 0.0f;
-  for (int row = first_window(at.row, p.kernel_h, p.stride_h, p.padding_h); row < last_row; row++)
-    for (int column = first_window(at.column, p.kernel_w, p.stride_w, p.padding_w); column < last_column; column++) {
+  for (int row = over.row; row < over.end_row; row++)
+    for (int column = over.column; column < over.end_column; column++) {
       size_t o = place(at.image, row, column, at.channel, p.out_h, p.out_w, p.c);
       if (wins(x[i], y[o]) && first_of(p, x, at, window_of(p, row, column), y[o])) sum += dy[o];
     }
@@ -130,11 +148,10 @@ KERNEL pooling_mean_gradient(const float *dy, float *dx, const int *table, int n
   if (i >= (u32)n) return;
   pooling p = pooling_of(table);
   position at = position_of(i, p.h, p.w, p.c);
-  int last_row = last_window(at.row, p.stride_h, p.padding_h, p.out_h);
-  int last_column = last_window(at.column, p.stride_w, p.padding_w, p.out_w);
+  windows over = windows_of(p, at);
   float sum = 0.0f;
-  for (int row = first_window(at.row, p.kernel_h, p.stride_h, p.padding_h); row < last_row; row++)
-    for (int column = first_window(at.column, p.kernel_w, p.stride_w, p.padding_w); column < last_column; column++)
+  for (int row = over.row; row < over.end_row; row++)
+    for (int column = over.column; column < over.end_column; column++)
       sum += dy[place(at.image, row, column, at.channel, p.out_h, p.out_w, p.c)] * share_of(p, window_of(p, row, column));
   dx[i] = sum;
 }

@@ -1,7 +1,8 @@
-// Pooling of images [N, H, W, C]: the maximum or the mean of every window of the padded image.
+// Pooling of images [N, H, W, C]: the maximum or the mean of every window of the padded image, or of windows that divide
+// the image (adaptive).
 //   H' = floor((H + 2 padding - kernel) / stride) + 1
 
-import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import { cudaModule, kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -59,13 +60,15 @@ export interface PoolShape {
   padding: readonly [vertical: number, horizontal: number];
   /** Whether a mean counts the padding. */
   withBorder: boolean;
+  /** Whether the windows divide the image; kernel, stride and padding are not used then. */
+  adaptive: boolean;
 }
 
 /** The sizes in the order in which the kernels read them: see pooling_of in pooling.c. */
 function toTable(shape: PoolShape): number[] {
-  const { batch, height, width, channels, outputHeight, outputWidth, kernel, stride, padding, withBorder } = shape;
+  const { batch, height, width, channels, outputHeight, outputWidth, kernel, stride, padding } = shape;
   const image = [batch, height, width, channels, outputHeight, outputWidth];
-  return [...image, ...kernel, ...stride, ...padding, withBorder ? 1 : 0];
+  return [...image, ...kernel, ...stride, ...padding, shape.withBorder ? 1 : 0, shape.adaptive ? 1 : 0];
 }
 
 export const maxPool2dOp = defineOp<PoolShape>({
@@ -101,10 +104,29 @@ function pickMaxima(t: Tensor, x: Tensor, y: Tensor, shape: PoolShape): Tensor {
  * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
-  const shape = prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true);
+  return maxima(x, prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true));
+}
+
+/** maxPool2d of checked operands. */
+export function maxima(x: Tensor, shape: PoolShape): Tensor {
   const y = allocate(outputShape(shape), { device: x.device });
   launch('pooling_max', [x, y], shape);
   return apply(maxPool2dOp, y, { parents: [x], saved: [x, y], attributes: shape });
+}
+
+/**
+ * The maximum of each of H' x W' windows that divide the image. Window i covers rows floor(i H / H') to
+ * ceil((i + 1) H / H') - 1; windows overlap by a row where H' does not divide H. Ties are resolved as in maxPool2d.
+ * @param x [N, H, W, C], H and W at least 1
+ * @param size H' and W', at least 1: one number, or [vertical, horizontal]
+ * @returns [N, H', W', C]
+ * @example
+ * const four = adaptiveMaxPool2d(images, 2); // [N, 2, 2, C]
+ */
+export function adaptiveMaxPool2d(x: Tensor, size: Extent): Tensor;
+export function adaptiveMaxPool2d(x: Tensor, size: Extent, ...extra: unknown[]): Tensor {
+  refuseExtra('adaptiveMaxPool2d', extra);
+  return maxima(x, prepareAdaptive('adaptiveMaxPool2d', x, size));
 }
 
 export const averagePool2dOp = defineOp<PoolShape>({
@@ -127,10 +149,25 @@ export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   return averages(x, prepare('averagePool2d', x, window, countIncludePad));
 }
 
-function averages(x: Tensor, shape: PoolShape): Tensor {
+/** averagePool2d of checked operands. */
+export function averages(x: Tensor, shape: PoolShape): Tensor {
   const y = allocate(outputShape(shape), { device: x.device });
   launch('pooling_mean', [x, y], shape);
   return apply(averagePool2dOp, y, { parents: [x], attributes: shape });
+}
+
+/**
+ * The mean of each of H' x W' windows that divide the image: see adaptiveMaxPool2d.
+ * @param x [N, H, W, C], H and W at least 1
+ * @param size H' and W', at least 1: one number, or [vertical, horizontal]
+ * @returns [N, H', W', C]
+ * @example
+ * const four = adaptiveAveragePool2d(images, [2, 2]); // [N, 2, 2, C]
+ */
+export function adaptiveAveragePool2d(x: Tensor, size: Extent): Tensor;
+export function adaptiveAveragePool2d(x: Tensor, size: Extent, ...extra: unknown[]): Tensor {
+  refuseExtra('adaptiveAveragePool2d', extra);
+  return averages(x, prepareAdaptive('adaptiveAveragePool2d', x, size));
 }
 
 /** Launches a kernel on `tensors`, of which it writes the last. */
@@ -146,7 +183,8 @@ function outputShape({ batch, outputHeight, outputWidth, channels }: PoolShape):
   return [batch, outputHeight, outputWidth, channels];
 }
 
-function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): PoolShape {
+/** The sizes of a pooling of checked options. */
+export function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolean): PoolShape {
   checkOperands(op, [x]);
   if (x.rank !== 4) throw new ShapeError(op, 'images [N, H, W, C]', formatShape(x.shape));
   const kernel = extents(op, 'kernel', options.kernel, 1);
@@ -165,5 +203,19 @@ function prepare(op: string, x: Tensor, options: PoolOptions, withBorder: boolea
       formatShape(x.shape),
     );
   const image = { batch, height, width, channels, outputHeight, outputWidth };
-  return { ...image, kernel, stride, padding, withBorder };
+  return { ...image, kernel, stride, padding, withBorder, adaptive: false };
+}
+
+function prepareAdaptive(op: string, x: Tensor, size: Extent): PoolShape {
+  checkOperands(op, [x]);
+  checkArgument(op, 'size', size, extentKind);
+  const [outputHeight, outputWidth] = extents(op, 'size', size, 1);
+  const [batch, height, width, channels] = x.shape;
+  if (x.rank !== 4 || height * width === 0)
+    throw new ShapeError(op, 'non-empty images [N, H, W, C]', formatShape(x.shape));
+  // Kernels multiply rows of both sides in 32 bits.
+  if (Math.max(height * outputHeight, width * outputWidth) >= 2 ** 31)
+    throw new ShapeError(op, "H H' and W W' below 2^31", `${formatShape(x.shape)} and ${outputHeight}, ${outputWidth}`);
+  const image = { batch, height, width, channels, outputHeight, outputWidth };
+  return { ...image, kernel: [1, 1], stride: [1, 1], padding: [0, 0], withBorder: false, adaptive: true };
 }

@@ -1,19 +1,21 @@
 // Softmax, log-softmax and cross entropy.
 
-import { checkOptions, type OptionKinds, oneOf } from '../arguments.ts';
+import { checkOptions, kind, type OptionKinds } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { type AxisOptions, axisOf, axisOptions } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { type Tensor, tensorKind } from '../tensor/tensor.ts';
+import { checkClasses, labelLoss } from './composed/class_losses.ts';
+import { applyReduction, type ReductionOptions, reductionOptions } from './composed/reduction.ts';
 import { exp, mul, sub } from './elementwise.ts';
 import { firstOutside } from './inner/indices.ts';
 import { perWarp } from './launch/grid.ts';
 import { type Activation, kernelsFor, storageModules } from './launch/storage.ts';
 import { oneHot, permute } from './movement.ts';
-import { apply, checkOperands, checkSameDevice, defineOp } from './op.ts';
-import { mean, sum } from './reduce.ts';
+import { apply, checkOperands, defineOp } from './op.ts';
+import { sum } from './reduce.ts';
 
 export const softmaxKernels = kernelModule('kernels/softmax.c', {
   softmax_forward: 'ptr ptr i32 i32',
@@ -126,17 +128,6 @@ export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   });
 }
 
-/** How a loss reduces its values, one per element or sample. */
-export const reductions = ['mean', 'sum', 'none'] as const;
-export type Reduction = (typeof reductions)[number];
-
-export interface ReductionOptions {
-  /** Default 'mean'. */
-  reduction?: Reduction;
-}
-
-export const reductionOptions: OptionKinds<ReductionOptions> = { reduction: oneOf(reductions) };
-
 export const crossEntropyOp = defineOp({
   name: 'crossEntropy',
   cpu: softmaxKernels,
@@ -154,25 +145,39 @@ export const crossEntropyOp = defineOp({
   },
 });
 
+export interface CrossEntropyOptions extends ReductionOptions {
+  /** From 0 to 1: the share of each label that is spread equally over all classes; default 0. */
+  labelSmoothing?: number;
+  /** [classes] f32: a factor for the losses of each class. The mean divides by the sum of the factors of the labels. */
+  weight?: Tensor;
+}
+
+const crossEntropyOptions: OptionKinds<CrossEntropyOptions> = {
+  ...reductionOptions,
+  labelSmoothing: kind('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1),
+  weight: tensorKind,
+};
+
 /**
- * -log softmax(logits)[label]: averaged over samples, summed, or one per sample.
+ * -log softmax(logits)[label]: averaged over samples, summed, or one per sample. With neither `labelSmoothing` nor
+ * `weight` it is one kernel.
  * @param logits [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
+ * @example
+ * const loss = crossEntropy(logits, labels, { labelSmoothing: 0.1 });
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: ReductionOptions = {}): Tensor {
-  const device = checkOperands('crossEntropy', [logits]);
-  const { reduction } = checkOptions('crossEntropy', options, reductionOptions);
-  checkOperands('crossEntropy', [labels], 'i32');
-  checkSameDevice('crossEntropy', logits, labels);
-  if (logits.rank !== 2 || labels.rank !== 1 || labels.shape[0] !== logits.shape[0])
-    throw new ShapeError(
-      'crossEntropy',
-      'logits [N, classes] and labels [N]',
-      `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`,
-    );
+export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  checkClasses('crossEntropy', 'logits', logits, labels);
+  const {
+    labelSmoothing: smoothing = 0,
+    weight,
+    reduction,
+  } = checkOptions('crossEntropy', options, crossEntropyOptions);
+  if (smoothing > 0 || weight)
+    return labelLoss('crossEntropy', logSoftmax(logits), labels, { weight, smoothing, reduction });
   const [rows, n] = logits.shape;
-  const loss = allocate([rows], { device });
+  const loss = allocate([rows], { device: logits.device });
   const bad = entropies(logits, labels, loss);
   if (bad >= 0)
     throw new ValueError(`[crossEntropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
@@ -188,10 +193,4 @@ function entropies(logits: Tensor, labels: Tensor, loss: Tensor): number {
   const bad = firstOutside(labels, n);
   if (bad < 0 && rows > 0) device.load(softmaxCuda.f32).softmax_cross_entropy(perWarp(rows), ...operands);
   return bad;
-}
-
-/** The mean, the sum, or the unreduced losses. */
-function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
-  if (reduction === 'none') return loss;
-  return reduction === 'sum' ? sum(loss) : mean(loss);
 }

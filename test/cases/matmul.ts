@@ -1,5 +1,4 @@
-// Cases of matrix products and attention.
-import { attention } from '../../src/kernels/composed/attention.ts';
+// Cases of matrix products.
 import { matmul } from '../../src/kernels/matmul.ts';
 import { normal } from '../support/random.ts';
 import * as reference from '../support/reference/index.ts';
@@ -98,45 +97,6 @@ function matmulCase(name: string, variant: Variant, check: Product[], time?: Pro
   });
 }
 
-interface Tokens {
-  samples: number;
-  queries: number;
-  keys: number;
-  channels: number;
-  values: number;
-}
-
-const tokens = (samples: number, queries: number, keys: number, channels: number, values: number): Tokens => ({
-  samples,
-  queries,
-  keys,
-  channels,
-  values,
-});
-
-function attentionCase(name: string, scale: number | undefined, check: Tokens[], time?: Tokens[]): Case {
-  return defineCase<Tokens>({
-    op: 'attention',
-    name,
-    inputs: ({ samples, queries, keys, channels, values }) => [
-      normal([samples, queries, channels]),
-      normal([samples, keys, channels]),
-      normal([samples, keys, values]),
-    ],
-    run: ([q, k, v]) => attention(q, k, v, { scale }),
-    reference: ([q, k, v]) => reference.attention(q, k, v, scale),
-    tolerance: {
-      value: { absolute: 2e-6, ofLargest: 3e-6 },
-      gradient: { absolute: 2e-6, ofLargest: 6e-6 },
-      reason: 'two f32 products around a softmax',
-    },
-    check,
-    random: (pick) => tokens(pick(1, 3), pick(1, 18), pick(1, 18), pick(1, 12), pick(1, 12)),
-    time,
-    flops: ({ samples, queries, keys, channels, values }) => 2 * samples * queries * keys * (channels + values),
-  });
-}
-
 export const matmulCases: Case[] = [
   matmulCase('', {}, [...products, ...batched, ...empty], layers),
   matmulCase('transposed a', { transposeA: true }, [...products, ...batched], [layers[0], layers[2]]),
@@ -144,18 +104,4 @@ export const matmulCases: Case[] = [
   matmulCase('both transposed', { transposeA: true, transposeB: true }, [...products, ...batched]),
   matmulCase('bias', { bias: true }, [...products, batched[2], batched[4], empty[0], empty[2]], [layers[0]]),
   matmulCase('transposed b, bias', { transposeB: true, bias: true }, products, [layers[5]]),
-  attentionCase(
-    '',
-    undefined,
-    [
-      tokens(1, 1, 1, 1, 1),
-      tokens(2, 3, 5, 4, 6),
-      tokens(1, 16, 16, 8, 8),
-      tokens(2, 17, 33, 7, 9),
-      tokens(1, 2, 70, 3, 5),
-    ],
-    [tokens(4, 256, 256, 256, 256), tokens(4, 16, 16, 256, 256), tokens(16, 256, 256, 256, 256)],
-  ),
-  attentionCase('scale 2', 2, [tokens(2, 4, 6, 3, 5)]),
-  attentionCase('no samples', undefined, [tokens(0, 4, 6, 3, 5)]),
 ];

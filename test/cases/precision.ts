@@ -5,7 +5,10 @@ import type { Tolerance } from '../support/compare.ts';
 import type { Case, CaseTolerance } from './case.ts';
 
 /** Ops that multiply on tensor cores; all others compute the same in tf32 as in fp32. */
-const products = ['conv2d', 'matmul', 'attention'];
+const products = ['conv1d', 'conv2d', 'convTranspose1d', 'convTranspose2d', 'matmul', 'attention'];
+
+/** Ops that may use Winograd's algorithm. */
+const convolutions = ['conv2d', 'convTranspose2d'];
 
 /** One rounding to bf16 is at most 2^-9 of a value; the result may be a neighbouring bf16 number. */
 const ROUNDED = 2 ** -8;
@@ -25,6 +28,7 @@ const gradients: Record<string, Tolerance> = {
       'sub',
       'sum',
       'mean',
+      'globalAveragePool2d',
       'broadcastTo',
       'upsampleNearest',
       'downsampleMean',
@@ -79,8 +83,13 @@ const gradients: Record<string, Tolerance> = {
     ]),
   ),
   // These are sums of exact products; the gradients of the weight and the bias stay f32.
-  conv2d: { relative: ROUNDED, ofLargest: 1e-4 },
-  // The gradient of an operand that is broadcast is rounded before it is summed.
+  ...Object.fromEntries(
+    ['conv1d', 'conv2d', 'convTranspose1d', 'convTranspose2d'].map((op) => [
+      op,
+      { relative: ROUNDED, ofLargest: 1e-4 },
+    ]),
+  ),
+  // The gradient of an operand that is broadcast over a batch is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
   // These are one product each; einsum is checked where it is one.
   ...Object.fromEntries(
@@ -122,7 +131,7 @@ export function toleranceIn(
   { op, name, tolerance }: Case,
   exact = true,
 ): CaseTolerance | undefined {
-  if (precision === 'fp32' && op === 'conv2d' && !exact)
+  if (precision === 'fp32' && convolutions.includes(op) && !exact)
     return {
       value: wider(tolerance.value, winograd.value),
       gradient: wider(tolerance.gradient, winograd.gradient),
@@ -144,7 +153,13 @@ export function toleranceIn(
   if (tests.includes(op)) return tolerance;
   const gradient = gradients[op];
   if (!gradient) return undefined;
-  const value = op === 'attention' ? gradient : { relative: ROUNDED };
+  const value =
+    op === 'attention'
+      ? gradient
+      : // The bias of a transposed convolution is rounded, and added to a rounded sum.
+        op.startsWith('convTranspose')
+        ? { relative: 2 * ROUNDED, ofLargest: ROUNDED }
+        : { relative: ROUNDED };
   return {
     value: wider(tolerance.value, value),
     gradient: wider(tolerance.gradient, gradient),

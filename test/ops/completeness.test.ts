@@ -23,8 +23,10 @@ const functions: Record<string, unknown> = {
 
 test('every op is named after its function, in the table and in messages', () => {
   // Casts to integer dtypes are a separate op, since they have no gradient.
-  const { castToWhole, ...others } = ops;
+  const { castToWhole, flashAttention, ...others } = ops;
   expect(castToWhole.name).toBe('cast');
+  // So is attention by blocks, for its other memory.
+  expect(flashAttention.name).toBe('attention');
   for (const [key, { name }] of Object.entries(others)) {
     expect(name).toBe(key);
     expect(functions[name], name).toBeTypeOf('function');

@@ -12,6 +12,7 @@ const methods = own().filter((name) => !before.has(name));
 /** Ops of the table that src/index.ts does not export. */
 const notExported: Record<string, string> = {
   castToWhole: 'is what cast() uses for i32, u8 and bool',
+  flashAttention: 'is what attention() uses for heads, masks and causal attention',
   linearCombination: 'is a step of the solvers, which rectiflow/flow exports',
 };
 

@@ -1,16 +1,18 @@
-// Attention as one op: softmax(scale q k^T) v. The probabilities are saved for backward.
-import { checkOptions, kinds } from '../../arguments.ts';
+// Attention: softmax(scale q k^T) v. One head without a mask stores the probabilities for backward, which is faster for
+// the few pixels of an image; everything else computes scores by blocks (flash_attention.ts).
+import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import { formatShape, ShapeError } from '../../errors.ts';
+import type { Device } from '../../device/device.ts';
+import { DtypeError, formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import { cast } from '../cast.ts';
-import { add, mul, sub } from '../elementwise.ts';
+import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
+import { mul } from '../elementwise.ts';
+import { flashAttention } from '../flash_attention.ts';
 import type { Activation } from '../launch/storage.ts';
-import { matmul, product } from '../matmul.ts';
-import { apply, checkActivations, defineOp } from '../op.ts';
-import { sum } from '../reduce.ts';
-import { onRows, softmax, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
+import { product } from '../matmul.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
+import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
+import { attentionTangent } from './attention_tangent.ts';
 
 export const attentionOp = defineOp<{ scale: number }>({
   name: 'attention',
@@ -29,34 +31,48 @@ export const attentionOp = defineOp<{ scale: number }>({
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
   },
-  tangent({ parents: [q, k, v], tangents: [tq, tk, tv], attributes: { scale } }) {
-    const [queries, keys, values] = [q as Tensor, k as Tensor, v as Tensor];
-    const scores = (a: Tensor, b: Tensor) => mul(cast(matmul(a, b, { transposeB: true }), 'f32'), scale);
-    const probabilities = softmax(scores(queries, keys));
-    const products = (p: Tensor, t: Tensor) => matmul(cast(p, t.dtype), t);
-    const slopes = [tq && scores(tq, keys), tk && scores(queries, tk)].filter((t) => t !== null);
-    const terms = tv ? [products(probabilities, tv)] : [];
-    if (slopes.length > 0) {
-      const weighted = mul(probabilities, slopes.reduce(add));
-      const change = sub(weighted, mul(probabilities, sum(weighted, { axes: -1, keepDims: true })));
-      terms.push(products(change, values));
-    }
-    return terms.reduce(add);
-  },
+  tangent: (context) => attentionTangent(context, context.attributes),
 });
 
+export interface AttentionOptions {
+  /** Heads, each of which attends on its own share of the channels; default 1. */
+  heads?: number;
+  /** Whether query i attends to keys 0 to i only; default false. */
+  causal?: boolean;
+  /** bool, broadcast to [N, heads, queries, keys]: true where the query attends to the key. With `causal`, both must. */
+  mask?: Tensor;
+  /** The factor of the scores; default 1 / sqrt(channels of a head of q). */
+  scale?: number;
+}
+
+const attentionOptions: OptionKinds<AttentionOptions> = {
+  heads: kinds.int32Count,
+  causal: kinds.boolean,
+  mask: tensorKind,
+  scale: kinds.finite,
+};
+
 /**
- * Single-head attention (Vaswani et al. 2017).
- * For bf16 tensors, the scores and their softmax are computed in f32 and the probabilities are stored as bf16.
- * @param q [N, queries, C]; f32, or on CUDA bf16; k and v have the same dtype
- * @param k [N, keys, C], keys >= 1
- * @param v [N, keys, D]
- * @param options.scale the factor of the scores; default 1 / sqrt(C)
- * @returns [N, queries, D]
+ * Attention (Vaswani et al. 2017), for each head h: softmax(scale q_h k_h^T) v_h. With several heads, a mask or
+ * `causal` no matrix of scores is stored (Dao et al. 2022): memory grows with the numbers of queries and keys, not with
+ * their product, and backward computes the scores again. Forward mode (`jvp`) does store them.
+ *
+ * Scores and their softmax are f32, also for bf16 tensors; one head without a mask stores its probabilities as bf16.
+ * A query that attends to no key gives 0, with gradients of 0 (so does PyTorch 2.13; earlier versions may give NaN).
+ * A key that is left out still needs finite values, as in PyTorch. `causal` aligns query 0 with key 0, as PyTorch's
+ * `is_causal` does.
+ * @param q [N, queries, heads C]; f32, or on CUDA bf16; k and v have the same dtype
+ * @param k [N, keys, heads C], keys >= 1
+ * @param v [N, keys, heads D]
+ * @returns [N, queries, heads D]
+ * @throws ShapeError for shapes that do not fit, channels that `heads` does not divide, or a mask that does not
+ * broadcast; DtypeError for a mask that is not bool
+ * @example
+ * const y = attention(q, k, v, { heads: 8, causal: true });
+ * const padded = attention(q, k, v, { heads: 8, mask: reshape(less(position, lengths), [n, 1, 1, keys]) });
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: number } = {}): Tensor {
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const device = checkActivations('attention', [q, k, v]);
-  const dtype = q.dtype as Activation;
   const [n, , channels] = q.shape;
   const fits =
     [q, k, v].every((t) => t.rank === 3 && t.shape[0] === n) &&
@@ -69,7 +85,34 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: { scale?: nu
       'q [N, queries, C], k [N, keys, C] and v [N, keys, D]',
       [q, k, v].map((t) => formatShape(t.shape)).join(', '),
     );
-  const { scale = 1 / Math.sqrt(channels) } = checkOptions('attention', options, { scale: kinds.finite });
+  const { heads = 1, causal = false, mask, scale: given } = checkOptions('attention', options, attentionOptions);
+  if (channels % heads !== 0 || v.shape[2] % heads !== 0)
+    throw new ShapeError(
+      'attention',
+      `q, k and v with channels for ${heads} heads of equal size`,
+      [q, k, v].map((t) => formatShape(t.shape)).join(', '),
+    );
+  if (mask) checkMask(mask, q, [n, heads, q.shape[1], k.shape[1]]);
+  const scale = given ?? 1 / Math.sqrt(channels / heads);
+  if (heads > 1 || causal || mask) return flashAttention(q, k, v, mask, { heads, causal, scale });
+  return storedAttention(q, k, v, scale, device);
+}
+
+function checkMask(mask: Tensor, q: Tensor, full: readonly number[]): void {
+  if (mask.dtype !== 'bool') throw new DtypeError('attention', 'a mask of dtype bool', mask.describe());
+  checkOperands('attention', [mask], 'bool');
+  checkSameDevice('attention', q, mask);
+  const lead = full.length - mask.rank;
+  if (lead < 0 || mask.shape.some((dim, axis) => dim !== 1 && dim !== full[lead + axis]))
+    throw new ShapeError(
+      'attention',
+      `a mask that broadcasts to [N, heads, queries, keys] = ${formatShape(full)}`,
+      formatShape(mask.shape),
+    );
+}
+
+function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device: Device): Tensor {
+  const dtype = q.dtype as Activation;
   // On CUDA the softmax kernel applies the scale; on the CPU it is cheaper to scale q than the scores.
   const late = device.kind === 'cuda';
   const scaled = late ? q : noGrad(() => mul(q, scale));

@@ -5,7 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { ValueError } from '../../errors.ts';
 import { type InstructionSet, packagedTuning } from '../tuning/index.ts';
 import { type Algorithm, algorithms, type ConvPass, type Tuning } from '../tuning/table.ts';
-import { type ConvShape, isUnstrided } from './shape.ts';
+import { type ConvShape, isDense, isUnstrided } from './shape.ts';
 import { winogradKernels } from './winograd.ts';
 
 let own: Tuning | undefined;
@@ -33,10 +33,13 @@ export function panelOf(device: Device): number {
   return device.load(winogradKernels).winograd_panel();
 }
 
-/** Whether Winograd's algorithms support the shape: 3 x 3 at stride 1, with channels in whole panels, at least one. */
+/**
+ * Whether Winograd's algorithms support the shape: 3 x 3 at stride 1 and dilation 1, one group, with channels in whole
+ * panels, at least one.
+ */
 export function isWinograd(device: Device, shape: ConvShape): boolean {
   const { channels, outputs, kernelHeight, kernelWidth } = shape;
-  if (kernelHeight !== 3 || kernelWidth !== 3 || !isUnstrided(shape)) return false;
+  if (kernelHeight !== 3 || kernelWidth !== 3 || !isUnstrided(shape) || !isDense(shape)) return false;
   const panel = panelOf(device);
   return channels > 0 && channels % panel === 0 && outputs % panel === 0;
 }

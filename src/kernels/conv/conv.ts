@@ -1,5 +1,5 @@
-// Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin], for any kernel, stride and padding,
-// with a fused epilogue: y = scale (conv(x, w) + bias + add + residual).
+// Two-dimensional convolution of [N, H, W, Cin] with weights [Cout, kh, kw, Cin / groups], for any kernel, stride,
+// padding and dilation, with a fused epilogue: y = scale (conv(x, w) + bias + add + residual).
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { type PixelSums, ScaledGradient, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
@@ -19,7 +19,7 @@ import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } fro
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
-import { type ConvShape, convShapeOf, outputShape } from './shape.ts';
+import { type ConvShape, convShapeOf, isDense, outputShape } from './shape.ts';
 
 export interface Conv2dOptions {
   /** [Cout] f32 */
@@ -28,6 +28,13 @@ export interface Conv2dOptions {
   stride?: Extent;
   /** Zeros on each side; default 0. */
   padding?: Extent;
+  /** Distance between the taps of the kernel; default 1. */
+  dilation?: Extent;
+  /**
+   * Divides the channels of both sides: each group of outputs reads the same group of the input; default 1. With as many
+   * groups as channels the convolution is depthwise.
+   */
+  groups?: number;
   /** [N, Cout], added to every pixel of a sample, such as a time embedding. */
   add?: Tensor;
   /** A tensor of the output's shape that is added to it, such as the shortcut of a residual block. */
@@ -40,6 +47,8 @@ const convOptions: OptionKinds<Conv2dOptions> = {
   bias: tensorKind,
   stride: extentKind,
   padding: extentKind,
+  dilation: extentKind,
+  groups: kinds.int32Count,
   add: tensorKind,
   residual: tensorKind,
   scale: kinds.number,
@@ -76,7 +85,7 @@ export const conv2dOp = defineOp<ConvAttributes>({
         : sumAxes(view(grad, [n * height * width, channels]), [0], whole, 'f32');
     };
     const weightGradient = () =>
-      defers[1]
+      defers[1] && isDense(shape)
         ? new WeightProduct(x, grad, shape, whole)
         : convertDtype(convWeightGradient(x, grad, shape, whole), weightDtype);
     const residual = () => {
@@ -96,6 +105,8 @@ export const conv2dOp = defineOp<ConvAttributes>({
     const window = {
       stride: [shape.strideY, shape.strideX] as const,
       padding: [shape.paddingY, shape.paddingX] as const,
+      dilation: [shape.dilationY, shape.dilationX] as const,
+      groups: shape.groups,
       scale,
     };
     const rest = { ...window, bias, add, residual };
@@ -120,34 +131,42 @@ function sumOf(a: Tensor | undefined, b: Tensor): Tensor {
  * y = scale (conv(x, weight) + bias + add + residual). On the CPU and in WebAssembly, 3 x 3 convolutions and their
  * gradients may use Winograd's algorithm. Results are then within 8e-6 of direct sums (relative root mean square), and
  * an infinity or NaN in a pixel makes its whole tile of 4 x 4 outputs NaN, up to 3 pixels away; a direct sum spreads it
- * by 1 pixel and keeps infinity. A device opened with `exact` always uses direct sums.
+ * by 1 pixel and keeps infinity. A device opened with `exact` always uses direct sums, and so do convolutions with
+ * groups or a dilation.
  * @param x [N, H, W, Cin], f32, or on CUDA bf16
- * @param weight [Cout, kh, kw, Cin], of x's dtype, or f32, in which case a copy in x's dtype is used
- * @returns [N, H', W', Cout], H' = floor((H + 2 padding - kh) / stride) + 1
+ * @param weight [Cout, kh, kw, Cin / groups], of x's dtype, or f32, in which case a copy in x's dtype is used
+ * @returns [N, H', W', Cout], H' = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1
+ * @example
+ * const y = conv2d(x, weight, { bias, padding: 1 });
+ * const depthwise = conv2d(x, filters, { groups: x.shape[3], padding: 1 }); // filters [C, 3, 3, 1]
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   requireTensor('conv2d', x);
   requireTensor('conv2d', weight, 'a weight tensor');
-  const checked = checkOptions('conv2d', options, convOptions);
+  return convolution('conv2d', x, weight, checkOptions('conv2d', options, convOptions));
+}
+
+/** conv2d of checked options, under the name of another function in messages. */
+export function convolution(op: string, x: Tensor, weight: Tensor, checked: Conv2dOptions): Tensor {
   const { bias, add, residual, scale = 1 } = checked;
   checkActivations(
-    'conv2d',
+    op,
     [x, add, residual].filter((t) => t !== undefined),
   );
   if (bias) {
-    checkOperands('conv2d', [bias]);
-    checkSameDevice('conv2d', x, bias);
+    checkOperands(op, [bias]);
+    checkSameDevice(op, x, bias);
   }
-  const shape = checkShapes(x.shape, weight.shape, checked);
+  const shape = checkShapes(op, x.shape, weight.shape, checked);
   const expect = (what: string, t: Tensor | undefined, expected: Shape) => {
     if (t && !sameShape(t.shape, expected))
-      throw new ShapeError('conv2d', `${what} ${formatShape(expected)}`, formatShape(t.shape));
+      throw new ShapeError(op, `${what} ${formatShape(expected)}`, formatShape(t.shape));
   };
   expect('a bias', bias, [shape.outputs]);
   expect('an addend', add, [shape.batch, shape.outputs]);
   expect('a residual', residual, outputShape(shape));
-  if (!Number.isFinite(scale)) throw new ValueError(`[conv2d] expected a finite scale, got ${scale}`);
-  return withWeight('conv2d', weight, x, (prepared) => {
+  if (!Number.isFinite(scale)) throw new ValueError(`[${op}] expected a finite scale, got ${scale}`);
+  return withWeight(op, weight, x, (prepared) => {
     const y = launchersOf(x.device).convForward(x, prepared, shape, { bias, add, residual, scale });
     return apply(conv2dOp, y, {
       parents: [x, weight, bias, add, residual],
@@ -157,25 +176,28 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   });
 }
 
-function launchersOf(device: Device): Pick<typeof cpu, 'convForward' | 'convInputGradient' | 'convWeightGradient'> {
+/** The launch code of the device. */
+export function launchersOf(
+  device: Device,
+): Pick<typeof cpu, 'convForward' | 'convInputGradient' | 'convWeightGradient'> {
   return device.kind === 'cuda' ? cuda : cpu;
 }
 
-function checkShapes(x: Shape, weight: Shape, { stride = 1, padding = 0 }: Conv2dOptions): ConvShape {
-  if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3])
+function checkShapes(op: string, x: Shape, weight: Shape, options: Conv2dOptions): ConvShape {
+  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+  const both = `${formatShape(x)} and ${formatShape(weight)}`;
+  if (x.length !== 4 || weight.length !== 4 || x[3] !== weight[3] * groups)
     throw new ShapeError(
-      'conv2d',
-      'x [N, H, W, Cin] and a weight [Cout, kh, kw, Cin]',
-      `${formatShape(x)} and ${formatShape(weight)}`,
+      op,
+      `x [N, H, W, Cin] and a weight [Cout, kh, kw, ${groups === 1 ? 'Cin' : `Cin / ${groups}`}]`,
+      both,
     );
-  const strides = extents('conv2d', 'stride', stride, 1);
-  const paddings = extents('conv2d', 'padding', padding, 0);
-  const shape = convShapeOf(x, weight, { strides, paddings });
+  if (weight[0] % groups !== 0) throw new ShapeError(op, `a weight whose Cout is a multiple of ${groups} groups`, both);
+  const strides = extents(op, 'stride', stride, 1);
+  const paddings = extents(op, 'padding', padding, 0);
+  const dilations = extents(op, 'dilation', dilation, 1);
+  const shape = convShapeOf(x, weight, { strides, paddings, dilations, groups });
   if (shape.outputHeight < 1 || shape.outputWidth < 1 || shape.kernelHeight * shape.kernelWidth === 0)
-    throw new ShapeError(
-      'conv2d',
-      `a kernel that fits the image with padding ${formatShape(paddings)}`,
-      `${formatShape(x)} and ${formatShape(weight)}`,
-    );
+    throw new ShapeError(op, `a kernel that fits the image with padding ${formatShape(paddings)}`, both);
   return shape;
 }

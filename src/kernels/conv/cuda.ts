@@ -6,9 +6,10 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
+import { groupedForward, groupedInputGradient, groupedWeightPartials } from './grouped.ts';
 import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
-import { type ConvEpilogue, type ConvShape, inputShape, outputShape, toTable, weightShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, inputShape, isDense, outputShape, toTable, weightShape } from './shape.ts';
 
 export const convCuda = productModules('kernels/conv/conv.cu', {
   conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
@@ -25,6 +26,7 @@ export function convForward(x: Tensor, weight: Tensor, shape: ConvShape, epilogu
   const out = outputShape(shape);
   const { bias, add, residual, scale } = epilogue;
   if (sizeOf(out) === 0) return allocate(out, { device, dtype });
+  if (!isDense(shape)) return groupedForward(x, weight, shape, epilogue);
   const maps = hopperMaps(shape, [x, weight, add, residual], bias);
   if (maps) return hopperForward(maps, x, weight, shape, epilogue);
   const y = allocate(out, { device, dtype });
@@ -42,6 +44,7 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, 
   const { device, dtype } = dy;
   const image = inputShape(shape);
   if (sizeOf(image) === 0) return allocate(image, { device, dtype });
+  if (!isDense(shape)) return groupedInputGradient(dy, weight, shape, scale);
   const maps = hopperMaps(shape, [dy, weight]);
   if (maps) return hopperInputGradient(maps, dy, weight, shape, scale);
   const dx = allocate(image, { device, dtype });
@@ -58,6 +61,7 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scal
   const { device } = x;
   const weight = weightShape(shape);
   if (x.size === 0 || dy.size === 0) return zeros(weight, { device });
+  if (!isDense(shape)) return sumPartials(groupedWeightPartials(x, dy, shape), weight, scale);
   const maps = hopperMaps(shape, [x, dy]);
   if (maps) return sumPartials(hopperWeightPartials(maps, [{ x, dy, shape }])[0], weight, scale);
   const { outputs, channels } = shape;

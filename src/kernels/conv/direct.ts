@@ -1,4 +1,4 @@
-// CPU convolutions as direct sums, for any kernel, stride and padding. Each call packs the weights into panels; the
+// CPU convolutions as direct sums, for any kernel, stride, padding, dilation and groups. Each call packs the weights into panels; the
 // copy is cheap, because there are N H W times as many multiplications.
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
@@ -78,7 +78,7 @@ export function directWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, sc
     plain.dispose();
     return view(scaled, weight);
   }
-  if (scale === 1 && channels < FEW_CHANNELS && kernelHeight * kernelWidth > 1) {
+  if (scale === 1 && shape.groups === 1 && channels < FEW_CHANNELS && kernelHeight * kernelWidth > 1) {
     using patches = allocate([pixels, kernelHeight * kernelWidth * channels], { device });
     kernels.conv_unfold(x.address, patches.address, table);
     return view(pixelProduct(dy, patches), weight);

@@ -10,6 +10,7 @@ import {
   type ConvEpilogue,
   type ConvShape,
   inputShape,
+  isDense,
   isUnstrided,
   outputShape,
   toTable,
@@ -60,7 +61,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
 export function suitsHopper(shape: ConvShape): boolean {
   const { channels, outputs, kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const whole = (count: number) => count > 0 && count % STEP === 0;
-  if (!isUnstrided(shape) || !whole(channels) || !whole(outputs)) return false;
+  if (!isUnstrided(shape) || !isDense(shape) || !whole(channels) || !whole(outputs)) return false;
   // The convolution of the input gradient has a padding of kernel - 1 - padding.
   return paddingY < kernelHeight && paddingX < kernelWidth && Math.max(kernelHeight, kernelWidth) <= MOST_REACH;
 }

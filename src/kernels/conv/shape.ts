@@ -3,7 +3,8 @@ import type { Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 /**
- * A convolution of images [batch, height, width, channels] with weights [outputs, kernelHeight, kernelWidth, channels].
+ * A convolution of images [batch, height, width, channels] with weights
+ * [outputs, kernelHeight, kernelWidth, channels / groups].
  */
 export interface ConvShape {
   batch: number;
@@ -21,6 +22,11 @@ export interface ConvShape {
   /** Zeros on each side. */
   paddingY: number;
   paddingX: number;
+  /** Distances between the taps of the kernel. */
+  dilationY: number;
+  dilationX: number;
+  /** The channels of both sides are divided into groups; each group of outputs reads the same group of the input. */
+  groups: number;
 }
 
 /** The order in which the kernels read the sizes: see conv_shape in conv.c and conv in table.cuh. */
@@ -38,6 +44,9 @@ export const convTableOrder = [
   'strideX',
   'paddingY',
   'paddingX',
+  'dilationY',
+  'dilationX',
+  'groups',
 ] as const satisfies readonly (keyof ConvShape)[];
 
 /** The sizes in the order in which the kernels read them. */
@@ -50,9 +59,9 @@ export function inputShape({ batch, height, width, channels }: ConvShape): Shape
   return [batch, height, width, channels];
 }
 
-/** [Cout, kh, kw, Cin] */
-export function weightShape({ outputs, kernelHeight, kernelWidth, channels }: ConvShape): Shape {
-  return [outputs, kernelHeight, kernelWidth, channels];
+/** [Cout, kh, kw, Cin / groups] */
+export function weightShape({ outputs, kernelHeight, kernelWidth, channels, groups }: ConvShape): Shape {
+  return [outputs, kernelHeight, kernelWidth, channels / groups];
 }
 
 /** [N, H', W', Cout] */
@@ -60,22 +69,28 @@ export function outputShape({ batch, outputHeight, outputWidth, outputs }: ConvS
   return [batch, outputHeight, outputWidth, outputs];
 }
 
-/** Stride and padding, each [vertical, horizontal]; by default stride 1 and no padding. */
+/** Stride, padding and dilation, each [vertical, horizontal], and groups; by default 1, but no padding. */
 export interface Steps {
   strides?: readonly [number, number];
   paddings?: readonly [number, number];
+  dilations?: readonly [number, number];
+  groups?: number;
 }
 
-/** The sizes of a convolution of an image [N, H, W, Cin] with a weight [Cout, kh, kw, Cin]. */
+/** The sizes of a convolution of an image [N, H, W, Cin] with a weight [Cout, kh, kw, Cin / groups]. */
 export function convShapeOf(
   [batch, height, width, channels]: Shape,
   [outputs, kernelHeight, kernelWidth]: Shape,
-  { strides: [strideY, strideX] = [1, 1], paddings: [paddingY, paddingX] = [0, 0] }: Steps = {},
+  { strides = [1, 1], paddings = [0, 0], dilations = [1, 1], groups = 1 }: Steps = {},
 ): ConvShape {
-  const outputHeight = Math.floor((height + 2 * paddingY - kernelHeight) / strideY) + 1;
-  const outputWidth = Math.floor((width + 2 * paddingX - kernelWidth) / strideX) + 1;
+  const [strideY, strideX] = strides;
+  const [paddingY, paddingX] = paddings;
+  const [dilationY, dilationX] = dilations;
+  const outputHeight = Math.floor((height + 2 * paddingY - dilationY * (kernelHeight - 1) - 1) / strideY) + 1;
+  const outputWidth = Math.floor((width + 2 * paddingX - dilationX * (kernelWidth - 1) - 1) / strideX) + 1;
   const image = { batch, height, width, channels, outputHeight, outputWidth, outputs };
-  return { ...image, kernelHeight, kernelWidth, strideY, strideX, paddingY, paddingX };
+  const steps = { strideY, strideX, paddingY, paddingX, dilationY, dilationX, groups };
+  return { ...image, kernelHeight, kernelWidth, ...steps };
 }
 
 /** A linear layer of [rows, inputs] as a convolution: each row is an image of one pixel. */
@@ -87,13 +102,19 @@ export function isUnstrided({ strideY, strideX }: ConvShape): boolean {
   return strideY === 1 && strideX === 1;
 }
 
+/** Whether every output reads all channels, at neighbouring pixels: one group, dilation 1. */
+export function isDense({ groups, dilationY, dilationX }: ConvShape): boolean {
+  return groups === 1 && dilationY === 1 && dilationX === 1;
+}
+
 /**
- * Whether the kernel is 1 x 1 at stride 1 without padding: each output pixel is computed from the pixel at its
- * position.
+ * Whether the kernel is 1 x 1 at stride 1 without padding, of one group: each output pixel is computed from the pixel at
+ * its position.
  */
 export function isPointwise(shape: ConvShape): boolean {
-  const { kernelHeight, kernelWidth, paddingY, paddingX } = shape;
-  return kernelHeight === 1 && kernelWidth === 1 && isUnstrided(shape) && paddingY === 0 && paddingX === 0;
+  const { kernelHeight, kernelWidth, paddingY, paddingX, groups } = shape;
+  const single = kernelHeight === 1 && kernelWidth === 1 && isUnstrided(shape) && groups === 1;
+  return single && paddingY === 0 && paddingX === 0;
 }
 
 /** The operations fused after the sum: y = scale (conv(x, w) + bias + add + residual). */

@@ -7,6 +7,7 @@ export * from './fir.ts';
 export * from './gradient.ts';
 export * from './indexing.ts';
 export * from './layer_norm.ts';
+export * from './losses.ts';
 export * from './math.ts';
 export * from './matmul.ts';
 export * from './movement.ts';

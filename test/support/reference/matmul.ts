@@ -1,10 +1,9 @@
 // Reference of matrix products and attention.
 //   matmul: y[..., m, n] = sum_k a[..., m, k] b[..., k, n] + bias[n]
-//   attention: y[n, t] = sum_s softmax_s(scale q[n, t] . k[n, s]) v[n, s]
-import { type Array64, array64, broadcastShape, broadcastTo, count, map } from './array.ts';
+//   attention, for each head: y[n, t] = sum_s softmax_s(scale q[n, t] . k[n, s]) v[n, s], over the s that t attends to
+import { type Array64, array64, broadcastShape, broadcastTo, count } from './array.ts';
 import { elementwise } from './elementwise.ts';
 import { transpose } from './movement.ts';
-import { softmax } from './reduce.ts';
 
 export interface MatmulOptions {
   transposeA?: boolean;
@@ -33,7 +32,40 @@ export function matmul(a: Array64, b: Array64, { transposeA, transposeB, bias }:
   return bias ? elementwise((value, shift) => value + shift, y, bias) : y;
 }
 
-export function attention(q: Array64, k: Array64, v: Array64, scale = q.shape[2] ** -0.5): Array64 {
-  const scores = map(matmul(q, k, { transposeB: true }), (value) => value * scale);
-  return matmul(softmax(scores), v);
+export interface AttentionOptions {
+  heads?: number;
+  causal?: boolean;
+  mask?: Array64;
+  scale?: number;
+}
+
+export function attention(q: Array64, k: Array64, v: Array64, options: AttentionOptions = {}): Array64 {
+  const { heads = 1, causal = false, mask, scale = (q.shape[2] / heads) ** -0.5 } = options;
+  const [samples, queries, channels] = q.shape;
+  const [, keys, values] = v.shape;
+  const [width, valueWidth] = [channels / heads, values / heads];
+  const attends = mask && broadcastTo(mask, [samples, heads, queries, keys]).data;
+  const y = array64([samples, queries, values]);
+  for (let n = 0; n < samples; n++)
+    for (let h = 0; h < heads; h++)
+      for (let t = 0; t < queries; t++) {
+        const own = (n * queries + t) * channels + h * width;
+        const scores = Array.from({ length: keys }, (_, s) => {
+          if ((causal && s > t) || attends?.[((n * heads + h) * queries + t) * keys + s] === 0)
+            return Number.NEGATIVE_INFINITY;
+          let score = 0;
+          for (let c = 0; c < width; c++) score += q.data[own + c] * k.data[(n * keys + s) * channels + h * width + c];
+          return scale * score;
+        });
+        const largest = Math.max(...scores);
+        if (largest === Number.NEGATIVE_INFINITY) continue; // A query that attends to no key gives 0.
+        const weights = scores.map((score) => Math.exp(score - largest));
+        const total = weights.reduce((a, b) => a + b, 0);
+        for (let c = 0; c < valueWidth; c++) {
+          let sum = 0;
+          for (let s = 0; s < keys; s++) sum += weights[s] * v.data[(n * keys + s) * values + h * valueWidth + c];
+          y.data[(n * queries + t) * values + h * valueWidth + c] = sum / total;
+        }
+      }
+  return y;
 }

@@ -97,7 +97,7 @@ export const softmax = (x: Array64, axis = -1): Array64 => map(logSoftmax(x, axi
 
 export type Reduction = 'mean' | 'sum' | 'none';
 
-function reduceLoss(losses: Array64, reduction: Reduction): Array64 {
+export function reduceLoss(losses: Array64, reduction: Reduction = 'mean'): Array64 {
   return reduction === 'none' ? losses : reduction === 'sum' ? sum(losses) : mean(losses);
 }
 
