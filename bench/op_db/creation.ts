@@ -37,6 +37,7 @@ export const creationRows: Record<string, Run> = {
     const [rows, columns] = numbersOf(sample);
     return ops.eye(rows, { columns });
   },
+  fill: ({ input, args: [value] }) => ops.fullLike(input as Tensor, numberOf(value)),
   full: ({ input, args }) => filled([input, ...args]),
   full_like: ({ input, args: [value] }) => ops.fullLike(input as Tensor, value as number),
   linspace,
@@ -48,6 +49,7 @@ export const creationRows: Record<string, Run> = {
   new_zeros: ({ args: [shape] }) => ops.zeros(shape as number[]),
   ones: ({ input }) => ops.ones(input as number[]),
   ones_like: ({ input }) => ops.onesLike(input as Tensor),
+  scalar_tensor: ({ input }) => ops.tensor([numberOf(input)], { shape: [] }),
   zeros: ({ input }) => ops.zeros(input as number[]),
   zeros_like: ({ input }) => ops.zerosLike(input as Tensor),
 };

@@ -9,6 +9,7 @@ const unary =
     f(input as Tensor);
 
 type Operand = Tensor | number;
+type Binary = (a: Operand, b: Operand) => Tensor;
 
 /** x (op) y; PyTorch's numbers may stand on either side. */
 const binary =
@@ -49,6 +50,18 @@ const logic: Record<string, Run> = {
   logical_not: unary((x) => ops.logicalNot(isTrue(x))),
   logical_or: connective(ops.logicalOr),
   logical_xor: connective(ops.logicalXor),
+};
+
+const bits: Record<string, Run> = {
+  __rand__: binary(reversed(ops.bitwiseAnd as Binary)),
+  __ror__: binary(reversed(ops.bitwiseOr as Binary)),
+  __rxor__: binary(reversed(ops.bitwiseXor as Binary)),
+  bitwise_and: binary(ops.bitwiseAnd as Binary),
+  bitwise_left_shift: binary(ops.leftShift as Binary),
+  bitwise_not: unary(ops.bitwiseNot),
+  bitwise_or: binary(ops.bitwiseOr as Binary),
+  bitwise_right_shift: binary(ops.rightShift as Binary),
+  bitwise_xor: binary(ops.bitwiseXor as Binary),
 };
 
 const functions: Record<string, Run> = {
@@ -174,6 +187,7 @@ const functional: Record<string, Run> = {
 export const elementwiseRows: Record<string, Run> = {
   ...comparisons,
   ...logic,
+  ...bits,
   ...functions,
   ...arithmetic,
   ...Object.fromEntries(Object.entries(functional).map(([name, run]) => [`nn.functional.${name}`, run])),

@@ -149,7 +149,8 @@ const attention: Run = (sample) => {
   if (enable_gqa) throw new Semantics('queries, keys and values have the same number of heads');
   const given = (mask ?? undefined) as Tensor | undefined;
   if (given && given.dtype !== 'bool') throw new Semantics('a mask is bool');
-  if (new Set([q, k, v].map((x) => `${x.rank} ${x.shape[0]}`)).size > 1) throw new Semantics('q, k and v have the same N');
+  if (new Set([q, k, v].map((x) => `${x.rank} ${x.shape[0]}`)).size > 1)
+    throw new Semantics('q, k and v have the same N');
   const heads = q.rank === 4 ? q.shape[1] : 1;
   const joined = ([n, , length]: readonly number[], x: Tensor) => ops.reshape(ops.swapAxes(x, 1, 2), [n, length, -1]);
   const [a, b, c] = [q, k, v].map((x) => (x.rank === 4 ? joined(x.shape, x) : x));

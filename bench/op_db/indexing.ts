@@ -45,6 +45,19 @@ function epsOf(sample: Sample, position: number, usual: number): number {
   return eps;
 }
 
+/** x with slices of `source` at an index of one axis. */
+function placed(sample: Sample, dim: number, index: Tensor, source: Tensor): Tensor {
+  const x = inputOf(sample);
+  const axis = along(x, index, dim);
+  const normal = axis < 0 ? axis + x.rank : axis;
+  const at = ops.reshape(
+    index,
+    x.shape.map((_, a) => (a === normal ? index.size : 1)),
+  );
+  const shape = x.shape.map((extent, a) => (a === normal ? index.size : extent));
+  return ops.scatterAlongAxis(x, at, ops.broadcastTo(source, shape), { axis });
+}
+
 const optional = (value: unknown) => (Tensor.is(value) ? value : undefined);
 
 export const indexingRows: Record<string, Run> = {
@@ -61,6 +74,14 @@ export const indexingRows: Record<string, Run> = {
     const x = inputOf(sample);
     const alpha = argument(sample, 3, 'alpha', 1);
     return ops.indexAdd(x, index, ops.mul(source, alpha), { axis: along(x, index, dim) });
+  },
+  index_copy: (sample) => {
+    const [dim, index, source] = sample.args as [number, Tensor, Tensor];
+    return placed(sample, dim, index, source);
+  },
+  index_fill: (sample) => {
+    const [dim, index, value] = sample.args as [number, Tensor, Tensor | number];
+    return placed(sample, dim, index, Tensor.is(value) ? value : ops.full([], value));
   },
   index_select: (sample) => {
     const [dim, index] = sample.args as [number, Tensor];

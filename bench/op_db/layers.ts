@@ -61,6 +61,11 @@ const shuffled =
 const rows: Record<string, Run> = {
   embedding,
   group_norm: groupNorm,
+  one_hot: ({ input, args: [depth], kwargs: { num_classes } }) => {
+    const classes = (depth ?? num_classes ?? -1) as number;
+    if (classes < 0) throw new Semantics('the number of classes is given');
+    return ops.cast(ops.oneHot(input as Tensor, classes), 'i32');
+  },
   pixel_shuffle: shuffled(ops.pixelShuffle, 'upscale_factor'),
   pixel_unshuffle: shuffled(ops.pixelUnshuffle, 'downscale_factor'),
   softmin: alongAxis((x, options) => ops.softmax(ops.neg(x), options)),

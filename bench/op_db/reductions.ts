@@ -1,5 +1,5 @@
 // The rows of op_db/mapping.ts for reductions, scans and sorting. PyTorch lets a tensor without axes have the axis 0; ours has none, so
-// such samples are run on the tensor in the shape [1]. bincount has no float32 samples.
+// such samples are run on the tensor in the shape [1].
 
 import type { Tensor } from '../../src/index.ts';
 import * as ops from '../../src/index.ts';
@@ -60,6 +60,14 @@ const spread =
     const unbiased = typeof first === 'boolean' ? first : argument(sample, 1, 'unbiased', true);
     const correction = argument(sample, 9, 'correction', unbiased ? 1 : 0);
     return f(sample.input as Tensor, { ...options, keepDims: argument(sample, 2, 'keepdim', false), correction });
+  };
+
+const withMean =
+  (f: typeof ops.variance): Run =>
+  (sample) => {
+    const options = typeof sample.args[0] === 'boolean' ? {} : reduced(sample);
+    const keepDims = argument(sample, 2, 'keepdim', false);
+    return [spread(f)(sample) as Tensor, ops.mean(sample.input as Tensor, { ...options, keepDims })];
   };
 
 const norm =
@@ -127,6 +135,12 @@ export const reductionRows: Record<string, Run> = {
   argmin: indexOf(ops.argmin),
   argsort: (sample) => sorted(sample).indices,
   count_nonzero: reduction(ops.countNonzero),
+  bincount: ({ input, kwargs: { weights, minlength } }) => {
+    if (weights) throw new Semantics('binCount has no weights');
+    const counts = ops.binCount(input as Tensor);
+    const missing = Math.max(0, ((minlength as number | undefined) ?? 0) - counts.size);
+    return missing === 0 ? counts : ops.binCount(input as Tensor, { length: counts.size + missing });
+  },
   bucketize: ({ input, args: [bounds], kwargs: { right } }) =>
     ops.searchSorted(bounds as Tensor, input as Tensor, right ? { side: 'right' } : {}),
   cumprod: scan(ops.cumprod),
@@ -156,6 +170,8 @@ export const reductionRows: Record<string, Run> = {
   },
   std: spread(ops.std),
   'std:unbiased': spread(ops.std),
+  std_mean: withMean(ops.std),
+  'std_mean:unbiased': withMean(ops.std),
   sum: reduction(ops.sum),
   topk: (sample) => {
     const { x, axis, back } = along(sample, 1);
@@ -166,4 +182,6 @@ export const reductionRows: Record<string, Run> = {
   unique,
   var: spread(ops.variance),
   'var:unbiased': spread(ops.variance),
+  var_mean: withMean(ops.variance),
+  'var_mean:unbiased': withMean(ops.variance),
 };
