@@ -37,7 +37,7 @@ export const creationRows: Record<string, Run> = {
     const [rows, columns] = numbersOf(sample);
     return ops.eye(rows, { columns });
   },
-  fill: ({ input, args: [value] }) => ops.fullLike(input as Tensor, numberOf(value)),
+  fill: ({ input, args, kwargs }) => ops.fullLike(input as Tensor, numberOf(args[0] ?? kwargs.value)),
   full: ({ input, args }) => filled([input, ...args]),
   full_like: ({ input, args: [value] }) => ops.fullLike(input as Tensor, value as number),
   linspace,
