@@ -1,7 +1,7 @@
 // The operators of PyTorch's database for reading and writing by index, sums of products and normalisation.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
-import { argument, type Run, type Sample, Semantics } from './sample.ts';
+import { argument, inputOf, type Run, type Sample, Semantics } from './sample.ts';
 
 const NEGATIVE = 'negative indices are refused';
 const PART = 'other axes broadcast, where PyTorch reads or writes a part of x';
@@ -24,8 +24,6 @@ function covering(x: Tensor, index: Tensor, axis: number): number {
   return axis;
 }
 
-const inputOf = ({ input }: Sample) => input as Tensor;
-
 /** dim, index and source of a scatter. */
 function scattered(sample: Sample): { axis: number; index: Tensor; values: Tensor } {
   const [dim, index, source] = sample.args as [number, Tensor, Tensor | number];
@@ -47,9 +45,22 @@ function epsOf(sample: Sample, position: number, usual: number): number {
   return eps;
 }
 
+/** x with slices of `source` at an index of one axis. */
+function placed(sample: Sample, dim: number, index: Tensor, source: Tensor): Tensor {
+  const x = inputOf(sample);
+  const axis = along(x, index, dim);
+  const normal = axis < 0 ? axis + x.rank : axis;
+  const at = ops.reshape(
+    index,
+    x.shape.map((_, a) => (a === normal ? index.size : 1)),
+  );
+  const shape = x.shape.map((extent, a) => (a === normal ? index.size : extent));
+  return ops.scatterAlongAxis(x, at, ops.broadcastTo(source, shape), { axis });
+}
+
 const optional = (value: unknown) => (Tensor.is(value) ? value : undefined);
 
-export const indexing: Record<string, Run> = {
+export const indexingRows: Record<string, Run> = {
   argwhere: (sample) => ops.nonzero(inputOf(sample)),
   dot: ({ input, args }) => ops.dot(input as Tensor, args[0] as Tensor),
   einsum: ({ input, args }) => ops.einsum(args[0] as string, ...(input as Tensor[])),
@@ -63,6 +74,14 @@ export const indexing: Record<string, Run> = {
     const x = inputOf(sample);
     const alpha = argument(sample, 3, 'alpha', 1);
     return ops.indexAdd(x, index, ops.mul(source, alpha), { axis: along(x, index, dim) });
+  },
+  index_copy: (sample) => {
+    const [dim, index, source] = sample.args as [number, Tensor, Tensor];
+    return placed(sample, dim, index, source);
+  },
+  index_fill: (sample) => {
+    const [dim, index, value] = sample.args as [number, Tensor, Tensor | number];
+    return placed(sample, dim, index, Tensor.is(value) ? value : ops.full([], value));
   },
   index_select: (sample) => {
     const [dim, index] = sample.args as [number, Tensor];

@@ -1,5 +1,5 @@
 // The rows of op_db/mapping.ts for reductions, scans and sorting. PyTorch lets a tensor without axes have the axis 0; ours has none, so
-// such samples are run on the tensor in the shape [1]. bincount has no float32 samples.
+// such samples are run on the tensor in the shape [1].
 
 import type { Tensor } from '../../src/index.ts';
 import * as ops from '../../src/index.ts';
@@ -62,14 +62,33 @@ const spread =
     return f(sample.input as Tensor, { ...options, keepDims: argument(sample, 2, 'keepdim', false), correction });
   };
 
+const withMean =
+  (f: typeof ops.variance): Run =>
+  (sample) => {
+    const options = typeof sample.args[0] === 'boolean' ? {} : reduced(sample);
+    const keepDims = argument(sample, 2, 'keepdim', false);
+    return [spread(f)(sample) as Tensor, ops.mean(sample.input as Tensor, { ...options, keepDims })];
+  };
+
 const norm =
   (usual: number): Run =>
   (sample) => {
     const given = argument<number | string>(sample, 0, typeof sample.kwargs.p === 'undefined' ? 'ord' : 'p', usual);
     const ord = given === 'fro' ? 2 : (given as number);
     if (ord === 0) throw new Semantics('norms of order 0 are refused');
+    if ((sample.input as Tensor).size === 0 && ord !== 1 && ord !== 2)
+      throw new Semantics('norms of no elements are those of order 1 and 2');
     return ops.norm(sample.input as Tensor, { ...reduced(sample, 1), ord });
   };
+
+/** Norms of vectors; an order and two axes, or a matrix, make it the norm of a matrix. */
+const vectorNorm: Run = (sample) => {
+  const ord = argument<number | string | undefined>(sample, 0, 'ord', undefined);
+  const { axes } = reduced(sample, 1);
+  const count = axes ? axes.length : (sample.input as Tensor).rank;
+  if (ord !== undefined && count !== 1) throw new Semantics('norms are those of vectors');
+  return norm(2)(sample);
+};
 
 const sorted = (sample: Sample) => {
   const { x, axis, back } = along(sample, 0);
@@ -91,22 +110,54 @@ const unique: Run = ({ input, kwargs }) => {
   return [values, kwargs.return_inverse ? inverse : undefined, kwargs.return_counts ? counts : undefined];
 };
 
+/** An extreme and its index along one axis, or the extreme alone of all elements. */
+const extreme =
+  (
+    f: (x: Tensor, options: Reduced) => Tensor,
+    g: (x: Tensor, options: { axis: number; keepDims?: boolean }) => Tensor,
+  ): Run =>
+  (sample) =>
+    sample.args.length === 0
+      ? f(sample.input as Tensor, { keepDims: false })
+      : [f(sample.input as Tensor, reduced(sample)), indexOf(g)(sample) as Tensor];
+
 export const reductionRows: Record<string, Run> = {
   all: reduction(ops.all),
+  aminmax: (sample) => {
+    const options = { axes: sample.kwargs.dim as number | undefined, keepDims: argument(sample, 9, 'keepdim', false) };
+    const { input } = sample as { input: Tensor };
+    return [ops.min, ops.max].map((f) => f(input, input.rank === 0 ? { keepDims: options.keepDims } : options));
+  },
+  amax: reduction(ops.max),
   amin: reduction(ops.min),
   any: reduction(ops.any),
   argmax: indexOf(ops.argmax),
   argmin: indexOf(ops.argmin),
   argsort: (sample) => sorted(sample).indices,
   count_nonzero: reduction(ops.countNonzero),
+  bincount: ({ input, kwargs: { weights, minlength } }) => {
+    if (weights) throw new Semantics('binCount has no weights');
+    const counts = ops.binCount(input as Tensor);
+    const missing = Math.max(0, ((minlength as number | undefined) ?? 0) - counts.size);
+    return missing === 0 ? counts : ops.binCount(input as Tensor, { length: counts.size + missing });
+  },
+  bucketize: ({ input, args: [bounds], kwargs: { right } }) =>
+    ops.searchSorted(bounds as Tensor, input as Tensor, right ? { side: 'right' } : {}),
   cumprod: scan(ops.cumprod),
   cumsum: scan(ops.cumsum),
+  'linalg.norm': vectorNorm,
+  'linalg.norm:subgradients_at_zero': vectorNorm,
   'linalg.vector_norm': norm(2),
   logsumexp: reduction(ops.logSumExp),
+  'max:reduction_no_dim': extreme(ops.max, ops.argmax),
+  'max:reduction_with_dim': extreme(ops.max, ops.argmax),
+  mean: reduction(ops.mean),
   median: (sample) => {
     const { axes, keepDims } = reduced(sample);
     return ops.median(sample.input as Tensor, { axis: axes?.[0], keepDims });
   },
+  'min:reduction_no_dim': extreme(ops.min, ops.argmin),
+  'min:reduction_with_dim': extreme(ops.min, ops.argmin),
   msort: ({ input }) => ops.sort(input as Tensor, { axis: 0 }).values,
   norm: norm(2),
   'norm:fro': norm(2),
@@ -119,6 +170,9 @@ export const reductionRows: Record<string, Run> = {
   },
   std: spread(ops.std),
   'std:unbiased': spread(ops.std),
+  std_mean: withMean(ops.std),
+  'std_mean:unbiased': withMean(ops.std),
+  sum: reduction(ops.sum),
   topk: (sample) => {
     const { x, axis, back } = along(sample, 1);
     const k = argument(sample, 0, 'k', 1);
@@ -128,4 +182,6 @@ export const reductionRows: Record<string, Run> = {
   unique,
   var: spread(ops.variance),
   'var:unbiased': spread(ops.variance),
+  var_mean: withMean(ops.variance),
+  'var_mean:unbiased': withMean(ops.variance),
 };

@@ -24,3 +24,6 @@ export function argument<T>({ args, kwargs }: Sample, position: number, name: st
   const value = args[position] ?? kwargs[name];
   return (value === undefined || value === null ? usual : value) as T;
 }
+
+/** The input, where it is a tensor. */
+export const inputOf = ({ input }: Sample): Tensor => input as Tensor;

@@ -1,5 +1,7 @@
 """Writes the float32 samples of PyTorch's operator database (torch.testing._internal), with outputs and gradients.
 
+Operators of whole numbers, such as bitwise_and, have samples of int32 or int64 instead.
+
 Run by bench/op_db.ts: python op_db.py FOLDER NAME...
 A name is that of an operator, or operator:variant. FOLDER gets samples.json and data.bin: a sample is
 {op, input, args, kwargs, outputs, cotangents, gradients}; a tensor in it is {"tensor": index into "tensors"}, and tensors are
@@ -41,7 +43,7 @@ def store(t):
             raise TypeError("whole numbers of 64 bits")
         plain = plain.to(torch.int32)
     tensors.append({"dtype": kind, "shape": list(t.shape), "offset": data.tell()})
-    raw = plain.numpy().tobytes()
+    raw = plain.numpy(force=True).tobytes()
     data.write(raw + b"\0" * (-len(raw) % 8))
     return {"tensor": len(tensors) - 1}
 
@@ -62,6 +64,8 @@ def tree(value):
         return value if value == value and abs(value) != float("inf") else {"number": str(value)}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value)}
+    if isinstance(value, torch.memory_format):
+        return {"memory_format": str(value)}
     raise TypeError(f"an argument of {type(value).__name__}")
 
 
@@ -77,13 +81,20 @@ def leaves(value):
             yield from leaves(item)
 
 
-samples, dropped = [], {}
+def sample_type(info):
+    """float32, or whole numbers for an operator that takes no float32."""
+    return next(kind for kind in (torch.float32, torch.int32, torch.int64) if kind in info.dtypes)
+
+
+samples, dropped, operators = [], {}, []
 for info in op_db:
     name = info.name + (f":{info.variant_test_name}" if info.variant_test_name else "")
+    operators.append(name)
     if name not in names:
         continue
-    differentiable = info.supports_autograd and torch.float32 in info.supported_backward_dtypes("cpu")
-    for sample in info.sample_inputs("cpu", torch.float32, requires_grad=differentiable):
+    kind = sample_type(info)
+    differentiable = info.supports_autograd and torch.float32 in info.supported_backward_dtypes("cpu") and kind == torch.float32
+    for sample in info.sample_inputs("cpu", kind, requires_grad=differentiable):
         torch.manual_seed(0)
         try:
             given = [tree(sample.input), tree(sample.args), tree(sample.kwargs)]
@@ -116,4 +127,4 @@ for info in op_db:
 
 data.close()
 with open(f"{folder}/samples.json", "w") as file:
-    json.dump({"torch": torch.__version__, "tensors": tensors, "samples": samples, "dropped": dropped}, file)
+    json.dump({"torch": torch.__version__, "tensors": tensors, "samples": samples, "dropped": dropped, "operators": operators}, file)

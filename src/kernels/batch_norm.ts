@@ -158,9 +158,9 @@ export interface BatchNormOptions {
   variance?: Tensor;
   /** Whether to normalise with the statistics of the batch; default false. */
   training?: boolean;
-  /** The share of the batch in an update of the running mean and variance; default 0.1. */
+  /** The share of the batch in an update of the running mean and variance, from 0 to 1; default 0.1. */
   momentum?: number;
-  /** Added to the variance; default 1e-5. */
+  /** Added to the variance, not negative; default 1e-5. */
   eps?: number;
 }
 

@@ -57,7 +57,7 @@ function blocksFor({ dtype }: Tensor, { batch, firstChannels, secondChannels, gr
 
 export interface GroupNormOptions {
   groups: number;
-  /** Added to the variance; default 1e-6. */
+  /** Added to the variance, not negative; default 1e-6. */
   eps?: number;
   /** Default 'none'. */
   activation?: 'none' | 'silu';

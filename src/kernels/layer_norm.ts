@@ -149,7 +149,7 @@ export interface LayerNormOptions {
   weight?: Tensor;
   /** f32, of the shape of those axes; default: none. */
   bias?: Tensor;
-  /** Added to the variance; default 1e-5. */
+  /** Added to the variance, not negative; default 1e-5. */
   eps?: number;
 }
 
@@ -196,7 +196,7 @@ export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
 export interface RmsNormOptions {
   /** The axes that are normalised together; default: the last. Negative ones count from the end. */
   axes?: number | readonly number[];
-  /** Added to the mean of the squares; default 2^-23, as in PyTorch for f32. */
+  /** Added to the mean of the squares, not negative; default 2^-23, as in PyTorch for f32. */
   eps?: number;
 }
 

@@ -125,7 +125,7 @@ export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
 
 const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
 
-/** Adds [before, after] elements of `value` to each axis. */
+/** Adds [before, after] elements of `value` to each axis. Widths are not negative, as they may be in PyTorch: use slice(). */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value?: number): Tensor;
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0, ...extra: unknown[]): Tensor {
   refuseExtra('pad', extra);
@@ -397,7 +397,7 @@ export const oneHotOp = defineOp({
   ...notDifferentiable('its operand is whole numbers'),
 });
 
-/** f32 [..., depth] with 1 at the index. index i32. */
+/** f32 [..., depth] with 1 at the index. index i32. `depth` must be given, where PyTorch may take it from the index. */
 export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
   refuseExtra('oneHot', extra);

@@ -98,7 +98,7 @@ function pickMaxima(t: Tensor, x: Tensor, y: Tensor, shape: PoolShape): Tensor {
 
 /**
  * The maximum of every window. Padding is never selected. On ties, the first maximum (or the first NaN) gets the
- * gradient.
+ * gradient. Unlike PyTorch's, every window lies within the padded image (no `ceil_mode`) and has no dilation.
  * @param x [N, H, W, C]
  * @returns [N, H', W', C]
  * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
@@ -142,7 +142,7 @@ export const averagePool2dOp = defineOp<PoolShape>({
   tangent: ({ tangents: [t], attributes: shape }) => averages(t as Tensor, shape),
 });
 
-/** The mean of every window. Shapes and errors are those of maxPool2d. */
+/** The mean of every window (no `divisor_override`). Windows, shapes and errors are those of maxPool2d. */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
   const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);

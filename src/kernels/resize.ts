@@ -52,7 +52,9 @@ export const resizeBilinearOp = defineOp<ResizeShape>({
 });
 
 /**
- * Resizes x. When it shrinks, only the pixels nearest to the new centres are used.
+ * Resizes x by interpolation between the nearest pixels, as PyTorch's interpolate(size=..., align_corners=False): corners
+ * are not aligned, and positions follow from the ratio of the sizes. When it shrinks, only the pixels nearest to the new
+ * centres are used.
  * @param x [N, H, W, C], H and W at least 1
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
@@ -84,7 +86,7 @@ function tapsOp(name: string, taps: Taps, resize: (x: Tensor, size: readonly [nu
 export const resizeBicubicOp = tapsOp('resizeBicubic', 4, resizeBicubic);
 
 /**
- * Resizes x by cubic convolution with a = -0.75, as PyTorch's interpolate(mode='bicubic'): every output reads 4 x 4
+ * Resizes x by cubic convolution with a = -0.75, as PyTorch's interpolate(mode='bicubic'), at the positions of resizeBilinear: every output reads 4 x 4
  * inputs, those at the border repeated. Results may exceed the range of the inputs. When it shrinks, only the pixels
  * nearest to the new centres are used.
  *

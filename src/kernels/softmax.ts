@@ -98,7 +98,7 @@ export const softmaxOp = defineOp({
   },
 });
 
-/** exp(x) / sum exp(x) along an axis, by default the last. */
+/** exp(x) / sum exp(x) along an axis, by default the last. x has at least one axis. */
 export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('softmax', x, options, (last) => {
     const y = allocate(last.shape, { device: last.device });
@@ -121,7 +121,7 @@ export const logSoftmaxOp = defineOp({
     sub(t as Tensor, sum(mul(exp(y), t as Tensor), { axes: -1, keepDims: true })),
 });
 
-/** x - log sum exp(x) along an axis, by default the last. */
+/** x - log sum exp(x) along an axis, by default the last. x has at least one axis. */
 export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('logSoftmax', x, options, (last) => {
     const y = allocate(last.shape, { device: last.device });
@@ -163,7 +163,7 @@ const crossEntropyOptions: OptionKinds<CrossEntropyOptions> = {
 
 /**
  * -log softmax(logits)[label]: averaged over samples, summed, or one per sample. With neither `labelSmoothing` nor
- * `weight` it is one kernel.
+ * `weight` it is one kernel. Labels are indices, not probabilities, and every label counts (no `ignore_index`).
  * @param logits [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)

@@ -89,7 +89,7 @@ export const axesKind = either(kinds.integer, listOf(kinds.integer, 'whole numbe
 
 /** Options of an op along one axis. */
 export interface AxisOptions {
-  /** A negative axis counts from the end. */
+  /** A negative axis counts from the end. A scalar has no axes (in PyTorch it may be given axis 0). */
   axis?: number;
   /** Another name for `axis`; a list must contain exactly one. */
   axes?: number | readonly number[];

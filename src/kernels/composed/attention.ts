@@ -60,7 +60,7 @@ const attentionOptions: OptionKinds<AttentionOptions> = {
  * Scores and their softmax are f32, also for bf16 tensors; one head without a mask stores its probabilities as bf16.
  * A query that attends to no key gives 0, with gradients of 0 (so does PyTorch 2.13; earlier versions may give NaN).
  * A key that is left out still needs finite values, as in PyTorch. `causal` aligns query 0 with key 0, as PyTorch's
- * `is_causal` does.
+ * `is_causal` does. There is no dropout, and q, k and v have the same number of heads.
  * @param q [N, queries, heads C]; f32, or on CUDA bf16; k and v have the same dtype
  * @param k [N, keys, heads C], keys >= 1
  * @param v [N, keys, heads D]

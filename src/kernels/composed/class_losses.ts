@@ -22,7 +22,7 @@ const nllLossOptions: OptionKinds<NllLossOptions> = { ...reductionOptions, weigh
 
 /**
  * -logProbabilities[n][labels[n]], the loss of a classifier that ends in logSoftmax: averaged over samples, summed, or
- * one per sample.
+ * one per sample. Every label counts (PyTorch's `ignore_index` is not supported).
  * @param logProbabilities [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)

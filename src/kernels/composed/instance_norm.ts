@@ -14,7 +14,7 @@ export interface InstanceNormOptions {
   weight?: Tensor;
   /** f32 [C]; default: none. */
   bias?: Tensor;
-  /** Added to the variance; default 1e-5. */
+  /** Added to the variance, not negative; default 1e-5. */
   eps?: number;
 }
 

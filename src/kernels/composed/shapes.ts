@@ -27,7 +27,7 @@ import { broadcastTo, concat, permute, reshape, sliceAt, split } from '../moveme
 import { checkSameDtype } from '../op.ts';
 
 export interface AxesOptions {
-  /** Negative axes count from the end. */
+  /** Negative axes count from the end. A scalar has no axes (in PyTorch it may be given axis 0). */
   axes?: number | readonly number[];
   /** Another name for `axes`. */
   axis?: number | readonly number[];
@@ -228,7 +228,7 @@ export function moveAxis(
 }
 
 /**
- * Exchanges two axes.
+ * Exchanges two axes. A scalar has none (in PyTorch it may be given axis 0).
  * @example
  * swapAxes(zeros([2, 3, 4]), 0, -1).shape; // [4, 3, 2]
  */

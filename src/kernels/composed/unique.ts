@@ -27,9 +27,9 @@ export interface Unique {
 }
 
 /**
- * The distinct elements of x, not slices along an axis. All NaN count as one element, which comes last, as in NumPy (PyTorch keeps each), and -0
- * equals 0. The call reads the elements back, since the shape of its results depends on them, and so it cannot be
- * recorded.
+ * The distinct elements of x, not slices along an axis. All NaN count as one element, which comes last, as in NumPy
+ * (PyTorch keeps each), and -0 equals 0. The call reads the elements back, since the shape of its results depends on
+ * them, and so it cannot be recorded.
  * @param x f32 or i32 of any shape
  * @throws RecordingError while work is recorded; DtypeError for another dtype
  * @example
