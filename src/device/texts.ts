@@ -1,5 +1,6 @@
-// Reads the package's text files: kernel sources, tuning tables and a worker's script. scripts/build.js replaces this module with one that contains
-// all of them, so that the package, and a program bundled from it, needs no other files.
+// Reads the package's text files: kernel sources, tuning tables and a worker's script. In dist each of them is a module that
+// the modules which name it import (scripts/texts.js), so that the package needs no other files, and a program bundled from
+// it contains the texts that it reaches.
 import { readFileSync } from 'node:fs';
 
 /** The base URL of the text files. */
@@ -9,3 +10,6 @@ export const textRoot = new URL('..', import.meta.url).href;
 export function readText(url: URL): string {
   return readFileSync(url, 'utf8');
 }
+
+/** Makes the headers available to sources that a program gives as text. A bundle of such a program contains all of them. */
+export function needHeaders(): void {}
