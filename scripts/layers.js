@@ -18,7 +18,7 @@ autograd -> base, device, tensor
 kernels -> base, device, tensor, autograd
 nn -> base, device, tensor, autograd, kernels
 flow -> base, device, tensor, autograd, kernels
-data -> base, io, tensor
+data -> base, io, device, tensor
 eval -> base, io, device, tensor, autograd, kernels, nn
 fluent.ts -> tensor, kernels
 testing -> base, tensor, autograd

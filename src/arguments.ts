@@ -264,12 +264,12 @@ function optionNames(options: object, known: object): readonly string[] {
   return [...names];
 }
 
-/** The token by which a constructor knows that the static `open` of its class called it. */
+/** The token by which a constructor knows that the static `open` or `load` of its class called it. */
 export const byOpen = Symbol('by open');
 
-/** @throws ArgumentError in a constructor that `open` did not call */
-export function checkByOpen(name: string, token: unknown): void {
-  if (token !== byOpen) throw new ArgumentError(name, `a call of ${name}.open()`, `new ${name}`);
+/** @throws ArgumentError in a constructor that `open`, or the function named `method`, did not call */
+export function checkByOpen(name: string, token: unknown, method = 'open'): void {
+  if (token !== byOpen) throw new ArgumentError(name, `a call of ${name}.${method}()`, `new ${name}`);
 }
 
 const LONGEST = 60;

@@ -2,6 +2,7 @@
 // Semantics for a sample that we refuse or define otherwise; the docstring of our function says so.
 import * as ops from '../../src/index.ts';
 import { Tensor } from '../../src/index.ts';
+import { indexing } from './indexing.ts';
 import { reductionRows } from './reductions.ts';
 import { argument, type Run, type Sample } from './sample.ts';
 
@@ -64,4 +65,5 @@ export const mapping: Record<string, Run> = {
   sub: binary(ops.sub),
   sum: reduction(ops.sum),
   tanh: unary(ops.tanh),
+  ...indexing,
 };

@@ -17,11 +17,11 @@ import { tarGzFiles } from '../io/archives/tar.ts';
 import { type DownloadFileOptions, downloadFile, downloadFileOptions } from '../io/download.ts';
 import { readWhole } from '../io/file.ts';
 import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
-import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
+import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 import { describeLack, kindOf, Listing } from './listing.ts';
 
 export interface Cifar10 {
-  dataset: ImageDataset;
+  dataset: LabelledImages;
   /** Names of missing batches. */
   missing: string[];
 }

@@ -16,6 +16,11 @@ export interface ImageDataset extends Disposable {
   [Symbol.dispose](): void;
 }
 
+/** A data set whose images have labels. */
+export interface LabelledImages extends ImageDataset {
+  readonly labels: Int32Array;
+}
+
 export const partKind = oneOf(['train', 'heldOut']);
 
 export const datasetKind = kind('a data set { name, count, height, width, channels, load }', (value) => {
@@ -29,6 +34,18 @@ export const datasetKind = kind('a data set { name, count, height, width, channe
  * @param images u8 [N, H, W, C]
  * @throws ValueError if shape, images and labels do not match
  */
+export function memoryDataset(
+  name: string,
+  images: Uint8Array,
+  shape: readonly number[],
+  labels: Int32Array,
+): LabelledImages;
+export function memoryDataset(
+  name: string,
+  images: Uint8Array,
+  shape: readonly number[],
+  labels?: Int32Array,
+): ImageDataset;
 export function memoryDataset(
   name: string,
   images: Uint8Array,
@@ -69,5 +86,5 @@ export function memoryDataset(
 export function checkIndices({ name, count }: Pick<ImageDataset, 'name' | 'count'>, indices: Int32Array): void {
   checkArgument('dataset.load', 'indices', indices, kinds.int32s);
   const wrong = indices.find((index) => index < 0 || index >= count);
-  if (wrong !== undefined) throw new ValueError(`data set ${name} has ${count} images; index ${wrong} is out of range`);
+  if (wrong !== undefined) throw new ValueError(`data set ${name} has ${count} items; index ${wrong} is out of range`);
 }

@@ -12,7 +12,7 @@ import { gunzipSync } from 'node:zlib';
 import { checkArgument, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
-import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
+import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 
 const count = 1797;
 const heldOutCount = 397;
@@ -37,8 +37,8 @@ export async function loadDigits(...extra: unknown[]): Promise<Digits> {
 }
 
 /** The 1400 training digits or the 397 held-out digits as a data set. @throws FileError as loadDigits */
-export function digitsDataset(part: 'train' | 'heldOut'): Promise<ImageDataset>;
-export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
+export function digitsDataset(part: 'train' | 'heldOut'): Promise<LabelledImages>;
+export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<LabelledImages> {
   refuseExtra('digitsDataset', extra);
   checkArgument('digitsDataset', 'part', part, partKind);
   const { images, labels } = await loadDigits();

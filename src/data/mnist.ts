@@ -15,7 +15,7 @@ import {
   unpackOptions,
 } from '../io/archives/unpack.ts';
 import { readWhole } from '../io/file.ts';
-import { type ImageDataset, memoryDataset, partKind } from './dataset.ts';
+import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 import { describeLack, Listing } from './listing.ts';
 
 const MAX_BYTES = 2 ** 30;
@@ -31,8 +31,12 @@ const similarSets = ['FashionMNIST/raw', 'KMNIST/raw'];
  * @param folder folder of the IDX files, or one that has them in MNIST/raw, as torchvision leaves them
  * @throws FileError if a file is missing, truncated or of another kind
  */
-export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<ImageDataset>;
-export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<ImageDataset> {
+export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<LabelledImages>;
+export async function loadMnist(
+  folder: string,
+  part: 'train' | 'heldOut',
+  ...extra: unknown[]
+): Promise<LabelledImages> {
   refuseExtra('loadMnist', extra);
   checkArguments('loadMnist', { folder: [folder, kinds.path], part: [part, partKind] });
   const prefix = part === 'train' ? 'train' : 't10k';
@@ -58,7 +62,7 @@ export async function loadMnist(folder: string, part: 'train' | 'heldOut', ...ex
   );
 }
 
-function setOf(part: 'train' | 'heldOut', images: Idx, labels: Idx): ImageDataset {
+function setOf(part: 'train' | 'heldOut', images: Idx, labels: Idx): LabelledImages {
   const [count, height, width] = images.shape;
   if (labels.shape[0] !== count)
     throw new FileError(labels.path, `has ${labels.shape[0]} labels for the ${count} images of ${images.path}`);

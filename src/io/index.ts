@@ -5,6 +5,7 @@ export { writeFileAtomic } from './atomic.ts';
 export { type DownloadFileOptions, downloadFile } from './download.ts';
 export { EventFile, type EventImage } from './events.ts';
 export { type GridOptions, imageGrid } from './grid.ts';
+export { loadModule, type StatefulModule, saveModule } from './module_file.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
 export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';

@@ -57,7 +57,7 @@ export const neg = unary(negOp);
 export const absOp = unaryOp('abs', {
   saves: 'x',
   dx: slope('elementwise_abs_backward'),
-  tangent: (t, x) => mul(t, where(greater(x, 0), 1, where(less(x, 0), -1, 0))),
+  tangent: (t, x) => where(greater(x, 0), t, where(less(x, 0), neg(t), 0)),
 });
 /** |x|; the gradient at 0 and at NaN is 0. */
 export const abs = unary(absOp);
@@ -237,13 +237,14 @@ export const minimum = binary(minimumOp);
 function winner(name: Binary): BinaryRule {
   const loses = (own: Operand, other: Operand) =>
     name === 'elementwise_first_wins_maximum' ? less(own, other) : greater(own, other);
-  const shareOf = (own: Operand, other: Operand) => where(loses(own, other), 0, where(equal(own, other), 0.5, 1));
+  const share = (t: Tensor, own: Operand, other: Operand) =>
+    where(loses(own, other), 0, where(equal(own, other), mul(t, 0.5), t));
   return {
     saves: 'operands',
     da: (dy, a, b) => product(dy, binaryKernel(name, name, a, b)),
     db: (dy, a, b) => product(dy, binaryKernel(name, name, b, a)),
-    tangentA: (t, a, b) => mul(t, shareOf(a, b)),
-    tangentB: (t, a, b) => mul(t, shareOf(b, a)),
+    tangentA: (t, a, b) => share(t, a, b),
+    tangentB: (t, a, b) => share(t, b, a),
   };
 }
 

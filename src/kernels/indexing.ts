@@ -3,6 +3,7 @@
 import { checkOptions } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { zeros } from '../tensor/create.ts';
+import { scope } from '../tensor/scope.ts';
 import { type AxisOptions, axisOf, axisOptions, broadcastShapes, type Shape, sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import {
@@ -79,7 +80,9 @@ export function take(x: Tensor, index: Tensor, options: AxisOptions = {}): Tenso
   const flat = given.axis === undefined && given.axes === undefined;
   const axis = flat ? 0 : axisOf('take', x.shape, given);
   checkIndices('take', index, flat ? x.size : x.shape[axis]);
-  return takeChecked(flat ? reshape(x, [x.size]) : x, index, axis);
+  if (!flat) return takeChecked(x, index, axis);
+  using line = reshape(x, [x.size]);
+  return takeChecked(line, index, axis);
 }
 
 /**
@@ -114,7 +117,7 @@ export function takeAlongAxis(x: Tensor, index: Tensor, options: AxisOptions): T
       others.map((dim, a) => (a === axis ? t.shape[a] : dim)),
     );
   checkIndices('takeAlongAxis', index, x.shape[axis]);
-  return takeAlongChecked(stretched(x), stretched(index), axis);
+  return scope(() => takeAlongChecked(stretched(x), stretched(index), axis));
 }
 
 function stretch(x: Tensor, shape: Shape): Tensor {
@@ -188,8 +191,10 @@ function scattered(
  */
 export function scatterAdd(x: Tensor, index: Tensor, values: Tensor, options: AxisOptions): Tensor {
   checkActivations('scatterAdd', [x, values]);
-  const given = scattered('scatterAdd', [x, index, values], options);
-  return scatterAddChecked(x, given.index, given.values, given.axis);
+  return scope(() => {
+    const given = scattered('scatterAdd', [x, index, values], options);
+    return scatterAddChecked(x, given.index, given.values, given.axis);
+  });
 }
 
 /**
@@ -265,7 +270,9 @@ function putChecked(x: Tensor, index: Tensor, values: Tensor, owners: Tensor, ax
  */
 export function scatterAlongAxis(x: Tensor, index: Tensor, values: Tensor, options: AxisOptions): Tensor {
   checkSameDtype('scatterAlongAxis', [x, values]);
-  const given = scattered('scatterAlongAxis', [x, index, values], options);
-  using owners = ownersOf({ shape: x.shape, axis: given.axis, index: given.index, each: true });
-  return putChecked(x, given.index, given.values, owners, given.axis);
+  return scope(() => {
+    const given = scattered('scatterAlongAxis', [x, index, values], options);
+    using owners = ownersOf({ shape: x.shape, axis: given.axis, index: given.index, each: true });
+    return putChecked(x, given.index, given.values, owners, given.axis);
+  });
 }

@@ -54,9 +54,12 @@ interface ResultOptions {
  */
 export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tensor {
   // Two transposed operands are rare, so one is copied.
-  if (a.transposed && b.transposed) return product({ tensor: swapLastAxes(a.tensor) }, b, options);
-  const { bias, dtype = a.tensor.dtype } = options;
-  const [m, k] = matrixShape(a);
+  if (a.transposed && b.transposed) {
+    using swapped = swapLastAxes(a.tensor);
+    return product({ tensor: swapped }, b, options);
+  }
+  const { dtype = a.tensor.dtype } = options;
+  const [m] = matrixShape(a);
   const n = matrixShape(b)[1];
   const batchA = a.tensor.shape.slice(0, -2);
   const batchB = b.tensor.shape.slice(0, -2);
@@ -66,6 +69,27 @@ export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tens
   if (sizeOf(shape) === 0) return allocate(shape, { device, dtype });
   const left = repeatToBatch(a.tensor, batch);
   const right = repeatToBatch(b.tensor, batch);
+  const y = multiply({ ...a, tensor: left }, { ...b, tensor: right }, shape, { ...options, dtype });
+  for (const [used, given] of [
+    [left, a.tensor],
+    [right, b.tensor],
+  ])
+    if (used !== given) used.dispose();
+  return y;
+}
+
+/** The product of factors that have one matrix, or the whole batch of the result. */
+function multiply(
+  a: Factor,
+  b: Factor,
+  shape: Shape,
+  { bias, dtype }: Pick<ResultOptions, 'bias'> & { dtype: Dtype },
+): Tensor {
+  const [left, right] = [a.tensor, b.tensor];
+  const [m, k] = matrixShape(a);
+  const n = matrixShape(b)[1];
+  const batch = shape.slice(0, -2);
+  const { device } = left;
   const stepA = sizeOf(left.shape.slice(0, -2)) > 1 ? 1 : 0;
   const stepB = sizeOf(right.shape.slice(0, -2)) > 1 ? 1 : 0;
   // With a single matrix on the right, the batch of the left becomes additional rows.
@@ -84,8 +108,7 @@ export function product(a: Factor, b: Factor, options: ResultOptions = {}): Tens
     using scratch = allocate([device.workers * kernels.matmul_transposed_scratch(batches, m, k, n)], { device });
     const operands = [left.address, right.address, products.address, scratch.address];
     kernels.matmul_multiply_transposed(...operands, batches, m, k, n, stepA, stepB);
-    if (parts === 1) return view(products, shape);
-    const y = sumAxes(products, [0]);
+    const y = parts === 1 ? view(products, shape) : sumAxes(products, [0]);
     products.dispose();
     return y;
   }
@@ -273,9 +296,11 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     throw new ShapeError('matmul', 'leading axes that broadcast together', both);
   if (bias && !sameShape(bias.shape, [n])) throw new ShapeError('matmul', `a bias [${n}]`, formatShape(bias.shape));
   // The kernel for a transposed a has no epilogue, so with a bias a is copied to the plain order first.
-  const left = transposeA && bias ? { tensor: swapLastAxes(a) } : { tensor: a, transposed: transposeA };
+  const swapped = transposeA && bias ? swapLastAxes(a) : undefined;
+  const left = swapped ? { tensor: swapped } : { tensor: a, transposed: transposeA };
   return withWeight('matmul', b, a, (right) => {
     const y = product(left, { tensor: right, transposed: transposeB }, { bias });
+    swapped?.dispose();
     const attributes = { transposeA, transposeB, dtypeB: b.dtype as Activation };
     return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, right], attributes });
   });

@@ -76,7 +76,9 @@ function along(op: string, x: Tensor, options: AxisOptions, last: (x: Tensor) =>
   if (normal === x.rank - 1) return last(x);
   const swapped = [...x.shape.keys()];
   [swapped[normal], swapped[x.rank - 1]] = [x.rank - 1, normal];
-  return permute(last(permute(x, swapped)), swapped);
+  using rows = permute(x, swapped);
+  using y = last(rows);
+  return permute(y, swapped);
 }
 
 export const softmaxOp = defineOp({

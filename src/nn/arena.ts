@@ -3,12 +3,12 @@
 
 import { checkArgument, describeValue } from '../arguments.ts';
 import type { Device } from '../device/device.ts';
-import { formatShape, ValueError } from '../errors.ts';
+import { ValueError } from '../errors.ts';
 import { writeBf16 } from '../kernels/inner/conversion.ts';
 import { checkOperands } from '../kernels/op.ts';
 import { zeros } from '../tensor/create.ts';
 import { keep } from '../tensor/scope.ts';
-import type { Shape } from '../tensor/shape.ts';
+import { type Shape, sizeOf } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { alias } from '../tensor/view.ts';
 import { type Module, moduleKind, type Slot } from './module.ts';
@@ -21,7 +21,12 @@ export interface ArenaEntry {
   shape: Shape;
   /** Offset from the arena's start, in floats. */
   offset: number;
+  /** Number of the part of the arena that contains it. */
+  part: number;
 }
+
+/** Assigns parameters to parts of the arena, by their paths and tensors. Each part is contiguous. */
+export type PartsOf = (parameters: readonly (readonly [path: string, parameter: Tensor])[]) => readonly number[];
 
 /** The parameters of a module and their gradients, f32, each in one contiguous buffer. */
 export class ParameterArena {
@@ -34,8 +39,12 @@ export class ParameterArena {
   readonly copies: Tensor | null;
   private readonly bound: { slot: Slot; parameter: Tensor; gradient: Tensor }[] = [];
 
-  /** Moves the parameters of `module` into the arena; the old parameter tensors are disposed. @throws ValueError */
-  constructor(module: Module) {
+  /**
+   * Moves the parameters of `module` into the arena; the old parameter tensors are disposed.
+   * @param partsOf default: all parameters are in part 0
+   * @throws ValueError
+   */
+  constructor(module: Module, partsOf: PartsOf = (parameters) => parameters.map(() => 0)) {
     checkArgument('ParameterArena', 'module', module, moduleKind);
     const slots = [...module.slots()].filter(({ owner, key }) => (owner[key] as Tensor).requiresGrad);
     if (slots.length === 0) throw new ValueError('the module has no parameters to train');
@@ -44,13 +53,17 @@ export class ParameterArena {
       'ParameterArena',
       slots.map(({ owner, key }) => owner[key] as Tensor),
     );
+    const parts = partsOf(slots.map(({ path, owner, key }) => [path, owner[key] as Tensor] as const));
+    const entries: ArenaEntry[] = [];
     let floats = 0;
-    this.entries = slots.map(({ path, owner, key }) => {
+    // The sort is stable, so the order within a part is that of the module.
+    for (const i of [...slots.keys()].sort((a, b) => parts[a] - parts[b])) {
+      const { path, owner, key } = slots[i];
       const { shape, size } = owner[key] as Tensor;
-      const offset = floats;
-      floats += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
-      return { path, shape, offset };
-    });
+      entries[i] = { path, shape, offset: floats, part: parts[i] };
+      floats += padded(size);
+    }
+    this.entries = entries;
     const { device } = slots[0].owner[slots[0].key] as Tensor;
     this.values = arenaOf(floats, 'parameters', device);
     this.gradients = arenaOf(floats, 'gradients of parameters', device);
@@ -71,16 +84,29 @@ export class ParameterArena {
     this.refreshCopies();
   }
 
-  /** A zero-filled tensor of the arena's size; the caller owns it. @param owner its purpose: moments, EMA */
-  zerosLike(owner: string): Tensor {
-    return arenaOf(this.values.size, owner, this.values.device);
+  /**
+   * A zero-filled tensor for a range of the arena, which the caller owns.
+   * @param owner its purpose: moments, EMA
+   * @param floats default: the arena's size
+   */
+  zerosLike(owner: string, floats = this.values.size): Tensor {
+    return arenaOf(floats, owner, this.values.device);
   }
 
-  /** The view of one parameter in `flat`, a tensor of the arena's size; the caller owns it. */
-  window(flat: Tensor, entry: ArenaEntry): Tensor {
-    if (flat.size !== this.values?.size && this.values)
-      throw new ValueError(`a tensor ${formatShape(flat.shape)} does not have the arena's size`);
-    const window = alias(flat, entry.shape, entry.offset);
+  /** The range that consecutive parts occupy, in floats. */
+  rangeOf(first: number, last = first): { begin: number; size: number } {
+    const within = this.entries.filter(({ part }) => part >= first && part <= last);
+    const begin = Math.min(...within.map(({ offset }) => offset));
+    const end = Math.max(...within.map(({ offset, shape }) => offset + padded(sizeOf(shape))));
+    return { begin, size: end - begin };
+  }
+
+  /**
+   * The view of one parameter in `flat`, which the caller owns.
+   * @param flat a tensor for the range of the arena that begins at `begin`
+   */
+  window(flat: Tensor, entry: ArenaEntry, begin = 0): Tensor {
+    const window = alias(flat, entry.shape, entry.offset - begin);
     window.label = entry.path;
     return window;
   }
@@ -123,6 +149,11 @@ export class ParameterArena {
     this.gradients.dispose();
     this.copies?.dispose();
   }
+}
+
+/** The floats that a parameter occupies. */
+function padded(size: number): number {
+  return Math.ceil(size / ALIGNMENT) * ALIGNMENT;
 }
 
 function describeOther(value: unknown): string {

@@ -9,7 +9,15 @@ import { Tensor } from '../tensor/tensor.ts';
 import { escapeName } from '../text.ts';
 
 /** Host arrays by name, as in checkpoints. */
-export type StateValues = Map<string, { shape: readonly number[]; data: Float32Array }>;
+export type StateValues = Map<string, HostValue>;
+
+interface HostValue {
+  shape: readonly number[];
+  data: Float32Array;
+}
+
+/** What `loadStateDict` takes: host arrays or tensors, by name. */
+export type StateDict = ReadonlyMap<string, Tensor | HostValue> | Readonly<Record<string, Tensor | HostValue>>;
 
 /** The place of a tensor in a module, for reading and replacing it. */
 export interface Slot {
@@ -51,6 +59,10 @@ export function checkState(
   for (const [name, value] of values) checkArgument(op, `values of "${name}"`, value, valuesKind);
 }
 
+const stateDictKind = kind(
+  'a Map or an object of tensors or { shape, data }',
+  (value) => value instanceof Map || (kinds.object.accepts(value) && !Tensor.is(value) && !Array.isArray(value)),
+);
 const stateKind = instanceOf(Map, 'a Map from names to { shape, data }');
 const shapeKind = listOf(kinds.whole, 'whole numbers');
 /** The kind of a host tensor: a shape and the number of elements that it implies. */
@@ -119,32 +131,36 @@ export abstract class Module {
 
   /**
    * Copies values into this module's tensors.
-   * @param values host arrays by name, with exactly the names and shapes of this module
+   * @param values tensors or host arrays by name, in a Map or an object, with exactly the names and shapes of this
+   * module: what `stateDict` of an equal module gives, or `readSafetensors`
    * @param origin name of the source in errors
    * @param options.partial copies the arrays that match and leaves the other tensors unchanged
    * @returns the differences, which are empty unless `partial` is set
    * @throws FileError listing missing and unknown names and wrong shapes; DtypeError for a tensor that is not f32;
    * nothing is copied then
    */
-  loadStateDict(values: StateValues, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
-    checkState('loadStateDict', values);
+  loadStateDict(values: StateDict, origin = 'state', options: { partial?: boolean } = {}): StateMismatch {
+    const given = checkStateDict(values);
     const { partial = false } = checkOptions<{ partial?: boolean }>('loadStateDict', options, {
       partial: kinds.boolean,
     });
     const own = this.stateDict();
-    const mismatch = compareState(own, values);
+    const mismatch = compareState(own, given);
     const lines = describeMismatch(mismatch);
     if (lines.length > 0 && !partial) throw new FileError(origin, ['does not fit this model:', ...lines]);
-    const fitting = [...values].flatMap(([name, { shape, data }]) => {
+    const fitting = [...given].flatMap(([name, value]) => {
       const target = own.get(name);
-      return target && sameShape(target.shape, shape) ? [{ name, target, data }] : [];
+      return target && sameShape(target.shape, value.shape) ? [{ name, target, value }] : [];
     });
-    for (const { name, target } of fitting) {
+    for (const { name, target, value } of fitting) {
       target.assertAlive('loadStateDict()');
       if (target.dtype !== 'f32') throw new DtypeError('loadStateDict', `f32 as "${name}"`, target.describe());
+      if (!Tensor.is(value)) continue;
+      value.assertAlive('loadStateDict()');
+      if (value.dtype !== 'f32') throw new DtypeError('loadStateDict', `f32 for "${name}"`, value.describe());
     }
-    for (const { target, data } of fitting) {
-      target.write(data);
+    for (const { target, value } of fitting) {
+      copyInto(target, value);
       if (target.bf16) writeBf16(target, target.bf16);
     }
     return mismatch;
@@ -174,6 +190,29 @@ export abstract class Module {
   /** Disposes the module at the end of a scope: `using network = ...`. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+/** The entries of a state dict. @throws ArgumentError unless every value is a tensor or a host array */
+function checkStateDict(values: StateDict): ReadonlyMap<string, Tensor | HostValue> {
+  checkArgument('loadStateDict', 'values', values, stateDictKind);
+  const entries = values instanceof Map ? (values as ReadonlyMap<string, unknown>) : Object.entries(values);
+  const given = new Map<string, Tensor | HostValue>();
+  for (const [name, value] of entries) {
+    if (!Tensor.is(value)) checkArgument('loadStateDict', `values of "${name}"`, value, valuesKind);
+    given.set(name, value as Tensor | HostValue);
+  }
+  return given;
+}
+
+/** Overwrites a tensor; between tensors of one device the values stay there. */
+function copyInto(target: Tensor, value: Tensor | HostValue): void {
+  const { device, address, size, storage } = target;
+  if (!Tensor.is(value)) target.write(value.data);
+  else if (value.device !== device) target.write(value.dataSync());
+  else {
+    device.copy(address, value.address, 4 * size);
+    storage.markWritten();
   }
 }
 

@@ -22,7 +22,7 @@ export class StepLoss {
   private readonly ring: LossRing;
   private readonly step: number;
 
-  /** Made by `Adam.minimize`. @internal */
+  /** Made by `minimize` of an optimiser. @internal */
   constructor(ring: LossRing, step: number) {
     this.ring = ring;
     this.step = step;
@@ -41,9 +41,12 @@ export class StepLoss {
 /** A ring buffer of the last losses: the loss of step n is at index n modulo its length. */
 export class LossRing {
   private readonly values: Tensor;
+  private readonly op: string;
   private count = 0;
 
-  constructor(device: Device) {
+  /** @param op the name of the function that records losses, for messages */
+  constructor(device: Device, op: string) {
+    this.op = op;
     this.values = keep(allocate([LOSSES_KEPT], { device }));
     this.values.label = 'losses of the optimiser';
   }
@@ -54,7 +57,7 @@ export class LossRing {
     const place = number % LOSSES_KEPT;
     scope(() => {
       const value = loss.dtype === 'bf16' ? noGrad(() => cast(loss, 'f32')) : loss;
-      const device = checkOperands('Adam.minimize', [this.values, value]);
+      const device = checkOperands(this.op, [this.values, value]);
       device.copy(this.values.address + 4 * place, value.address, 4);
     });
     return new StepLoss(this, number);

@@ -5,7 +5,13 @@ export type { PairFinding } from '../data/pairs/check.ts';
 export { estimateChain, type StageEstimate } from './chain/estimate.ts';
 export { reportedFlows } from './chain/flows.ts';
 export { type ChainOptions, type ChainProgress, type ChainResult, runChain } from './chain/index.ts';
-export { type Checkpoint, loadCheckpoint, readCheckpointHeader, saveCheckpoint } from './checkpoints/checkpoint.ts';
+export {
+  type Checkpoint,
+  loadCheckpoint,
+  type Moments,
+  readCheckpointHeader,
+  saveCheckpoint,
+} from './checkpoints/checkpoint.ts';
 export { type Conversion, type ConvertOptions, convert } from './checkpoints/convert.ts';
 export { findCheckpoint } from './checkpoints/find.ts';
 export type { NotFinite } from './checkpoints/finite.ts';
@@ -58,6 +64,7 @@ export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/p
 export { type ExaminePairsOptions, examinePairs } from './sampling/check_pairs.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs } from './sampling/generate_pairs.ts';
 export { readLatents, sampleWriter } from './sampling/output.ts';
+export { Pipeline, type PipelineOptions, type PipelineRequest, type PipelineSamples } from './sampling/pipeline.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sampling/sample.ts';
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';

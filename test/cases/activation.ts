@@ -8,7 +8,7 @@ import { type Case, type CaseTolerance, defineCase, type Pick, randomShape, tole
 
 type Shape = reference.Shape;
 
-const activations = [4, 32, 32, 128];
+const activations = [4, 16, 16, 128];
 const f = reference.activationFunctions;
 
 /** For functions of e^x and quotients of it. */
@@ -67,7 +67,7 @@ function gated(approximate: 'none' | 'tanh'): Case {
     tolerance: gate,
     check: [[2], [3, 10], [2, 3, 38], [3, 0], [0, 4], [70, 66]],
     random: (pick: Pick) => [...randomShape(pick, pick(0, 2), 0, 5), 2 * pick(0, 9)],
-    time: approximate === 'none' ? [[4, 256, 1024]] : undefined,
+    time: approximate === 'none' ? [[4, 64, 512]] : undefined,
     bytes: (shape) => 6 * reference.count(shape),
   });
 }

@@ -200,9 +200,11 @@ export const claims: Record<string, Record<string, Claim>> = {
   },
   fluent: {},
   nn: {
-    ...none('numbers, names and options', 'adamStates', 'ddpmppCifar10', 'ncsnpp256', 'noiseScales'),
+    ...none('numbers, names and options', 'ddpmppCifar10', 'ncsnpp256', 'noiseScales'),
     ...none('arrays of the host', 'fromOfficial', 'officialEntries', 'toOfficial'),
-    ...none('takes gradients and makes leaves', 'Adam', 'Initializer'),
+    ...none('takes gradients and makes leaves', 'Adam', 'AdamW', 'Initializer', 'Lion', 'Muon', 'SGD'),
+    ...none('functions of the step', 'constantSchedule', 'cosineSchedule', 'linearSchedule', 'stepSchedule'),
+    ...none('gives a number of the host', 'accuracy'),
     Module: { none: 'abstract: its kinds are here' },
     registerForwardHook: { checkedIn: 'nn/hooks.test.ts' },
     registerForwardPreHook: { checkedIn: 'nn/hooks.test.ts' },
@@ -212,6 +214,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       (init) => new nn.AttentionBlock(channels, contextOf(init)),
       [image],
       (block, [x]) => block.forward(x),
+    ),
+    BatchNorm: moduleOf(
+      (init) => new nn.BatchNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
     ),
     Combine: moduleOf(
       (init) => new nn.Combine(3, channels, 'cat', init),
@@ -233,6 +240,14 @@ export const claims: Record<string, Record<string, Claim>> = {
       [[4, 5]],
       (dropout, [x]) => dropout.forward(x),
     ),
+    Embedding: moduleOf(
+      (init) => new nn.Embedding(4, 3, init),
+      [[1]],
+      (embedding, [x]) => {
+        const indices = engine.tensor([2, 0, 2], { dtype: 'i32', device: x.device });
+        return engine.mul(embedding.forward(indices), x);
+      },
+    ),
     FourierEmbedding: {
       differentiable: (device) => {
         const module = new nn.FourierEmbedding(3, 0.1, new nn.Initializer({ device }));
@@ -247,6 +262,11 @@ export const claims: Record<string, Record<string, Claim>> = {
       ],
       (norm, parts) => norm.forward(parts, { activation: 'silu', resample: 'down', dropout: { p: 0.2, seed: 1 } }),
     ),
+    LayerNorm: moduleOf(
+      (init) => new nn.LayerNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
+    ),
     Linear: moduleOf(
       (init) => new nn.Linear(4, 3, init),
       [[2, 5, 4]],
@@ -257,10 +277,20 @@ export const claims: Record<string, Record<string, Claim>> = {
       [[5, 4]],
       (mlp, [x]) => mlp.forward(x),
     ),
+    RMSNorm: moduleOf(
+      (init) => new nn.RMSNorm(channels, init),
+      [image],
+      (norm, [x]) => norm.forward(x),
+    ),
     ResidualBlock: moduleOf(
       (init) => new nn.ResidualBlock(2 * channels, channels, 'up', contextOf(init)),
       [image, image, [n, channels]],
       (block, [x, skip, add]) => block.forward([x, skip], add),
+    ),
+    Sequential: moduleOf(
+      (init) => new nn.Sequential([new nn.Linear(4, 5, init), engine.tanh, new nn.Linear(5, 3, init)]),
+      [[2, 4]],
+      (network, [x]) => network.forward(x),
     ),
     Upsample: moduleOf(
       (init) => new nn.Upsample(channels, 3, true, contextOf(init)),
@@ -328,6 +358,7 @@ export const claims: Record<string, Record<string, Claim>> = {
   },
   data: none(
     host,
+    ...['arrayDataset', 'batches', 'loadCsv'],
     ...['PairSet', 'PairWriter', 'batchIndices', 'channelsFirst', 'channelsLast', 'checkPairs', 'dequantizePixels'],
     ...[
       'digitsDataset',
@@ -345,11 +376,12 @@ export const claims: Record<string, Record<string, Claim>> = {
     host,
     ...['EventFile', 'Float', 'NpyRows', 'OrderedDict', 'Tuple', 'decodeNpy', 'decodePng'],
     ...['downloadFile', 'encodeNpy', 'encodePng', 'flattenTorch', 'imageGrid', 'readNpy', 'readNpz', 'readPng'],
+    ...['loadModule', 'saveModule'],
     ...['readPth', 'readSafetensors', 'readSafetensorsHeader', 'toFloat32', 'unflattenTorch'],
     ...['writeFileAtomic', 'writeNpy', 'writeNpyRows', 'writeNpz', 'writePng', 'writePth', 'writeSafetensors'],
   ),
   run: {
-    ...none('makes a network', 'buildModel', 'loadModel', 'openFeatures'),
+    ...none('makes a network', 'Pipeline', 'buildModel', 'loadModel', 'openFeatures'),
     ...none('trains', 'train', 'trainClassifier', 'trainReflow', 'runChain'),
     ...none(
       'files, configurations, text and numbers',

@@ -63,7 +63,7 @@ const randomAlong = (pick: Pick): Along => {
   return { shape, axis: pick(0, shape.length - 1), picks: pick(0, 6) };
 };
 
-const layer: Along[] = [{ shape: [64, 1024, 32], axis: 1, picks: 512 }];
+const layer: Along[] = [{ shape: [16, 1024, 32], axis: 1, picks: 512 }];
 const bytes = ({ shape, axis, picks }: Along) => 12 * reference.count(replaced(shape, axis, picks));
 
 const takeAlongCases = [

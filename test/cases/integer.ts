@@ -10,7 +10,7 @@ import { type Case, defineCase, tolerances } from './case.ts';
 
 type Shape = reference.Shape;
 
-const layer = [256, 1024];
+const layer = [64, 1024];
 const { exact } = tolerances;
 
 const tests = Object.entries(reference.testFunctions).map(([op, f]) =>

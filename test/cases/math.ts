@@ -7,7 +7,7 @@ import { type Case, type CaseTolerance, defineCase, type Pick, randomShape, tole
 
 type Shape = reference.Shape;
 
-const layer = [256, 1024];
+const layer = [64, 1024];
 const { exact, rounded, transcendental } = tolerances;
 
 /** A quarter of the tolerance of the few ulp that test/ops/accuracy.test.ts states for each function. */

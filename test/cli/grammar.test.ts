@@ -134,7 +134,7 @@ describe('refuses', () => {
     [`train ${base} --config.lr 1`, '--config.lr: unknown key lr; did you mean optim.lr?'],
     [
       `train ${base} --config.optim 1`,
-      '--config.optim: optim is a table; name one of its keys: optimizer, lr, beta1, eps, weight_decay, warmup, grad_clip',
+      '--config.optim: optim is a table; name one of its keys: optimizer, lr, beta1, beta2, eps, weight_decay, momentum, nesterov, muon_lr, warmup, schedule, schedule_steps, schedule_factor, grad_clip',
     ],
     [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 256, got "0"'],
     [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got "257"'],

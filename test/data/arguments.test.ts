@@ -58,6 +58,9 @@ it('refuses garbage by name, leaves no file and terminates', async () => {
   const options = { seed: 1, centered: true, dequantize: true, flip: true };
   const folder = join(root, '0');
   const valid = {
+    arrayDataset: [[{ x: values }, 'name']],
+    batches: [[dataset, { size: 2, shuffle: true, seed: 1, epochs: 2, dropLast: true, map() {} }]],
+    loadCsv: [['no such', { label: 'a', columns: ['b'], classes: ['c'], header: true, separator: ';' }]],
     batchIndices: [[0, 2, 4, 1]],
     trainingBatch: [[dataset, 0, 2, options]],
     sequentialBatch: [[dataset, 0, 2, { centered: true, dequantize: { seed: 1, item: 0 } }]],

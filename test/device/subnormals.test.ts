@@ -18,10 +18,7 @@ test.each([1, 2, 3].flatMap((threads) => sizes.map((size) => ({ threads, size })
       const filled = (value: number) => full([size], value, { device });
       const [parameters, gradients, firstMoment, secondMoment] = [filled(1), filled(1e-20), filled(0), filled(0)];
       const values = { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, emaDecay: 0 };
-      const [norm, schedule] = [
-        tensor([1, 1], { device }),
-        tensor(Array.from(scheduleOf(1, values)), { shape: [3], device }),
-      ];
+      const [norm, schedule] = [tensor([1, 1], { device }), tensor(Array.from(scheduleOf(1, values)), { device })];
       adamStep(
         { parameters, gradients, firstMoment, secondMoment, ema: null, copy: null, norm, schedule },
         { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, zeroGradients: true },

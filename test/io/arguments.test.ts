@@ -17,6 +17,7 @@ const array = { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) };
 const image = { width: 1, height: 1, channels: 1, data: Uint8Array.of(7) };
 const png = { png: Uint8Array.of(1), width: 1, height: 1, channels: 1 };
 const bytes = Uint8Array.of(1, 2, 3);
+const module = { stateDict: () => new Map(), loadStateDict() {} };
 
 const valid = {
   toFloat32: [[array], [{ ...array, dtype: 'toString' }], [{ ...array, shape: [3] }], [{ ...array, data: null }]],
@@ -57,6 +58,8 @@ const valid = {
       ]),
     ],
   ],
+  loadModule: [['a.safetensors', module]],
+  saveModule: [['a.safetensors', module, { a: 'b' }]],
   readSafetensors: [['a.safetensors', ['a']]],
   readSafetensorsHeader: [['a.safetensors']],
   writeSafetensors: [['a.safetensors', { a: array }, { note: 'text' }]],

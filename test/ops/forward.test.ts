@@ -13,12 +13,13 @@ import { matmul } from '../../src/kernels/matmul.ts';
 import { oneHot } from '../../src/kernels/movement.ts';
 import { argmax, sum } from '../../src/kernels/reduce.ts';
 import { ones, tensor, zeros } from '../../src/tensor/create.ts';
+import { isFloating } from '../../src/tensor/dtype.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { asList, type Case, describeCase } from '../cases/case.ts';
-import { cases } from '../cases.ts';
-import { makeTensor } from '../support/check.ts';
-import { deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { cases, casesIn } from '../cases.ts';
+import { given, makeTensor } from '../support/check.ts';
+import { deviceModes, deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { fill, random } from '../support/random.ts';
 import { type Array64, array64, count, directionalDerivative } from '../support/reference/index.ts';
 
@@ -161,6 +162,40 @@ describe.each(deviceNames)('%s', (name) => {
       for (const size of sizes) await checkLaw(definition, size, device);
     },
     120_000,
+  );
+});
+
+describe.each(deviceModes.filter(({ precision }) => precision === 'bf16'))('$label', (mode) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(mode.name, mode);
+  }, 120_000);
+
+  const stored = casesIn('bf16').filter((definition) => differentiable.some(({ op }) => op === definition.op));
+  test.each(stored.map((definition) => ({ title: describeCase(definition), definition })))(
+    'the tangent of $title is stored like its output',
+    ({ definition }) => {
+      const size = definition.check[definition.check.length - 1];
+      const inputs = definition.inputs(size);
+      const moving = inputs.flatMap((input, i) => (input.differentiable ? [i] : []));
+      scope(() => {
+        const draw = random('bf16');
+        const made = inputs.map((input) => makeTensor(fill(input, draw), input.dtype, device, false));
+        const tensors = given(made, definition, device);
+        const run = (...primals: Tensor[]) =>
+          asList(
+            definition.run(
+              tensors.map((t, i) => (moving.includes(i) ? primals[moving.indexOf(i)] : t)),
+              size,
+            ),
+          );
+        const primals = moving.map((i) => tensors[i]);
+        const [outputs, tangents] = jvp(run, primals, primals);
+        outputs.forEach((output, i) => {
+          if (isFloating(output.dtype)) expect(tangents[i].dtype).toBe(output.dtype);
+        });
+      });
+    },
   );
 });
 

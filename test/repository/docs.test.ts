@@ -119,7 +119,10 @@ it.each<[module: string, name: string, members: string[]]>([
   [
     'nn',
     'Adam',
-    [...['constructor', 'dispose', 'learningRate', 'minimize', 'options', 'restore', 'state', 'step', 'withEma']],
+    [
+      ...['constructor', 'dispose', 'learningRate', 'minimize', 'options', 'restore', 'state', 'states', 'step'],
+      'withEma',
+    ],
   ],
   [
     'nn',

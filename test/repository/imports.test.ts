@@ -20,7 +20,7 @@ const planted: [file: string, imported: string, rule: string][] = [
   ['src/nn/planted.ts', '../io/index.ts', 'nn may import base, device, tensor, autograd, kernels'],
   ['src/flow/planted.ts', '../nn/index.ts', 'flow may import base, device, tensor, autograd, kernels'],
   ['src/flow/planted_data.ts', '../data/index.ts', 'flow may import base, device, tensor, autograd, kernels'],
-  ['src/data/pairs/planted.ts', '../../flow/index.ts', 'data may import base, io, tensor'],
+  ['src/data/pairs/planted.ts', '../../flow/index.ts', 'data may import base, io, device, tensor'],
   ['src/eval/planted.ts', '../run/index.ts', 'eval may import base, io, device, tensor, autograd, kernels, nn'],
   ['src/turn.ts', './io/file.ts', 'base may import nothing'],
   ['src/run/config/planted.ts', '../machine/doctor.ts', 'run/config may import what run may'],

@@ -151,6 +151,7 @@ const valid = {
     [[{ name: 'a', velocity() {}, steps: 1 }], { out: 'o', title: 't', data: new Float32Array(2), ...refused }],
   ],
   sampleFromCheckpoint: [['no such', config, { num: 1, ...refused }]],
+  'Pipeline.load': [['no such', { config, weights: 'raw', partial: true, ...refused }]],
   sampleModel: [[model, config, { num: 1, ...refused }]],
   serveSamples: [['no such', config, { host: 'localhost', port: 0, queue: 1, partial: true, ...refused }]],
   train: [[config, training]],

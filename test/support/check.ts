@@ -43,7 +43,7 @@ function exactIn(device: Device, array: Array64): Array64 {
 }
 
 /** The inputs of the op: activations are bf16 if the device stores them so. */
-function given(tensors: readonly Tensor[], { parameters = [] }: Case, { precision }: Device): Tensor[] {
+export function given(tensors: readonly Tensor[], { parameters = [] }: Case, { precision }: Device): Tensor[] {
   return tensors.map((t, i) =>
     precision === 'bf16' && t.dtype === 'f32' && !parameters.includes(i) ? cast(t, 'bf16') : t,
   );

@@ -118,7 +118,7 @@ function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device:
   const scaled = late ? q : noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });
   if (scaled !== q) scaled.dispose();
-  const probabilities = allocate(scores.shape, { device, dtype });
+  using probabilities = allocate(scores.shape, { device, dtype });
   softmaxOfRows(scores, probabilities, late ? scale : 1);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });

@@ -3,8 +3,9 @@ import { ArgumentError, formatShape, ShapeError } from '../../errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { mul } from '../elementwise.ts';
 import { matmul } from '../matmul.ts';
-import { pad, permute, reshape, slice } from '../movement.ts';
+import { permute, reshape } from '../movement.ts';
 import { sum } from '../reduce.ts';
+import { diagonal } from './diagonal.ts';
 
 /** A tensor and the label of each of its axes. */
 export interface Labelled {
@@ -72,14 +73,10 @@ function withoutRepeats(op: string, operand: Labelled): Labelled {
       `${n} and ${tensor.shape[second]} in ${formatShape(tensor.shape)}`,
     );
   const others = labels.flatMap((_, axis) => (axis === first || axis === second ? [] : [axis]));
-  const kept = others.map((axis) => tensor.shape[axis]);
-  const none = kept.map((): [number, number] => [0, 0]);
-  // Element k of the diagonal is at k (n + 1) of the n n elements: column 0 of rows of n + 1.
-  const flat = reshape(permute(tensor, [...others, first, second]), [...kept, n * n]);
-  const rows = reshape(pad(flat, [...none, [0, n]]), [...kept, n, n + 1]);
-  const column = slice(rows, [...kept.map(() => 0), 0, 0], [...kept, n, 1]);
-  const diagonal = reshape(column, [...kept, n]);
-  return withoutRepeats(op, { tensor: diagonal, labels: [...others.map((axis) => labels[axis]), labels[first]] });
+  return withoutRepeats(op, {
+    tensor: diagonal(permute(tensor, [...others, first, second])),
+    labels: [...others.map((axis) => labels[axis]), labels[first]],
+  });
 }
 
 function summed(operand: Labelled, gone: readonly string[]): Labelled {

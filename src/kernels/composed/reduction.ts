@@ -17,5 +17,7 @@ export const reductionOptions: OptionKinds<ReductionOptions> = { reduction: oneO
 /** The mean, the sum, or the unreduced losses. */
 export function applyReduction(loss: Tensor, reduction: Reduction = 'mean'): Tensor {
   if (reduction === 'none') return loss;
-  return reduction === 'sum' ? sum(loss) : mean(loss);
+  const reduced = reduction === 'sum' ? sum(loss) : mean(loss);
+  loss.dispose();
+  return reduced;
 }

@@ -1,4 +1,5 @@
-/* Adam with weight decay, clipping by the global norm and a moving average of the weights, in one pass over flat memory. */
+/* The updates of the optimisers: each is one pass over flat memory, with weight decay, clipping by the global norm and a moving
+ * average of the weights. */
 #include "pool.h"
 
 enum { CHUNK = 1 << 14, STRETCH = 32 * LANES };
@@ -47,11 +48,15 @@ struct moment { float kept, rest, share; };
 
 INLINE vec moved(struct moment k, vec moment, vec sample) { return moment * k.kept + (moment * k.rest + sample * k.share); }
 
-struct adam {
-  float *p, *g, *m, *v, *ema;
-  int32_t n, zero, skip;
+enum rule { ADAM, ADAMW, SGD, LION, MUON };
+
+/* Operands and constants of an update. m, v, direction and ema may be 0 if the rule does not have them. */
+struct update {
+  float *p, *g, *m, *v, *direction, *ema;
+  int32_t n, zero, skip, nesterov;
   struct moment first, second;
-  float clip, step_size, inverse_root, epsilon, decay, ema_share;
+  float clip, rate, inverse_root, epsilon, decay, ema_share;
+  void (*chunk)(const struct update *u, int32_t task);
 };
 
 /* Subnormal numbers are up to a hundred times slower on some processors, and squared gradients become subnormal if an output starts
@@ -77,58 +82,161 @@ INLINE uint32_t flush_subnormals(void) { return 0; }
 INLINE void restore_subnormals(uint32_t state) { (void)state; }
 #endif
 
-static __attribute__((noinline)) void update_chunk(const struct adam *a, int32_t task) {
-  int32_t begin = task * CHUNK, end = min32(a->n, begin + CHUNK);
-  if (a->skip) {
-    for (int32_t i = begin; a->zero && i < end; i++) a->g[i] = 0;
+INLINE vec fetch(const float *x, int32_t left) { return left >= LANES ? load(x) : load_partial(x, left); }
+INLINE void put(float *x, vec v, int32_t left) {
+  if (left >= LANES) store(x, v);
+  else store_partial(x, v, left);
+}
+
+INLINE vec vec_sign(vec x) { return select(x > (vec){}, splat(1.0f), select(x < (vec){}, splat(-1.0f), (vec){})); }
+
+/* The next value of the parameters p with the gradients g, and their next moments. */
+INLINE vec updated(const struct update *u, enum rule rule, vec p, vec g, vec direction, vec *m, vec *v) {
+  switch (rule) {
+  case ADAM:
+    g = g * u->clip + p * u->decay;
+    *m = moved(u->first, *m, g);
+    *v = moved(u->second, *v, g * g);
+    return p - u->rate * *m / (vec_sqrt(*v) * u->inverse_root + u->epsilon);
+  case ADAMW:
+    g = g * u->clip;
+    *m = moved(u->first, *m, g);
+    *v = moved(u->second, *v, g * g);
+    return p - p * u->decay - u->rate * *m / (vec_sqrt(*v) * u->inverse_root + u->epsilon);
+  case SGD:
+    g = g * u->clip + p * u->decay;
+    if (u->m) {
+      *m = moved(u->first, *m, g);
+      g = u->nesterov ? g + (*m * u->first.kept + *m * u->first.rest) : *m;
+    }
+    return p - u->rate * g;
+  case LION: {
+    g = g * u->clip;
+    vec between = moved(u->first, *m, g);
+    *m = moved(u->second, *m, g);
+    return p - p * u->decay - u->rate * vec_sign(between);
+  }
+  default:
+    *m = moved(u->first, *m, g * u->clip);
+    return p - p * u->decay - u->rate * direction;
+  }
+}
+
+INLINE void update_chunk(const struct update *u, int32_t task, enum rule rule) {
+  const int32_t squares = rule == ADAM || rule == ADAMW;
+  int32_t begin = task * CHUNK, end = min32(u->n, begin + CHUNK);
+  if (u->skip) {
+    for (int32_t i = begin; u->zero && i < end; i++) u->g[i] = 0;
     return;
   }
   for (int32_t i = begin; i < end; i += LANES) {
     int32_t left = end - i;
-    vec p = left >= LANES ? load(a->p + i) : load_partial(a->p + i, left);
-    vec g = left >= LANES ? load(a->g + i) : load_partial(a->g + i, left);
-    vec m = left >= LANES ? load(a->m + i) : load_partial(a->m + i, left);
-    vec v = left >= LANES ? load(a->v + i) : load_partial(a->v + i, left);
-    g = g * a->clip + p * a->decay;
-    m = moved(a->first, m, g);
-    v = moved(a->second, v, g * g);
-    p = p - a->step_size * m / (vec_sqrt(v) * a->inverse_root + a->epsilon);
-    vec e = {};
-    if (a->ema) {
-      e = left >= LANES ? load(a->ema + i) : load_partial(a->ema + i, left);
-      e = e - a->ema_share * (e - p);
+    vec p = fetch(u->p + i, left), g = fetch(u->g + i, left), m = {}, v = {}, direction = {};
+    if (rule != SGD || u->m) m = fetch(u->m + i, left);
+    if (squares) v = fetch(u->v + i, left);
+    if (rule == MUON) direction = fetch(u->direction + i, left);
+    p = updated(u, rule, p, g, direction, &m, &v);
+    put(u->p + i, p, left);
+    if (rule != SGD || u->m) put(u->m + i, m, left);
+    if (squares) put(u->v + i, v, left);
+    if (u->ema) {
+      vec e = fetch(u->ema + i, left);
+      put(u->ema + i, e - u->ema_share * (e - p), left);
     }
-    if (left >= LANES) {
-      store(a->p + i, p), store(a->m + i, m), store(a->v + i, v);
-      if (a->ema) store(a->ema + i, e);
-      if (a->zero) store(a->g + i, (vec){});
-    } else {
-      store_partial(a->p + i, p, left), store_partial(a->m + i, m, left), store_partial(a->v + i, v, left);
-      if (a->ema) store_partial(a->ema + i, e, left);
-      if (a->zero) store_partial(a->g + i, (vec){}, left);
-    }
+    if (u->zero) put(u->g + i, (vec){}, left);
   }
 }
 
-static void adam_task(void *context, int32_t task, int32_t worker) {
+/* One function for each rule, which the compiler specialises. */
+#define CHUNK_OF(name, rule) \
+  static __attribute__((noinline)) void name(const struct update *u, int32_t task) { update_chunk(u, task, rule); }
+CHUNK_OF(adam_chunk, ADAM)
+CHUNK_OF(adamw_chunk, ADAMW)
+CHUNK_OF(sgd_chunk, SGD)
+CHUNK_OF(lion_chunk, LION)
+CHUNK_OF(muon_chunk, MUON)
+
+/* The direction that Muon makes orthogonal: the next moment, or with Nesterov's momentum its mean with the gradient. It is 0 for an
+ * update that is skipped. */
+static __attribute__((noinline)) void direction_chunk(const struct update *u, int32_t task) {
+  int32_t begin = task * CHUNK, end = min32(u->n, begin + CHUNK);
+  for (int32_t i = begin; i < end; i += LANES) {
+    int32_t left = end - i;
+    vec g = fetch(u->g + i, left) * u->clip;
+    vec m = moved(u->first, fetch(u->m + i, left), g);
+    vec direction = u->nesterov ? moved(u->first, m, g) : m;
+    put(u->direction + i, u->skip ? (vec){} : direction, left);
+  }
+}
+
+static void update_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
+  const struct update *u = context;
   __auto_type state = flush_subnormals();
-  update_chunk(context, task);
+  u->chunk(u, task);
   restore_subnormals(state);
 }
 
-/* One update; nothing is updated if the norm is not finite. ema may be 0. Every constant is rounded to f32 from a double:
- * norm: see optimizer_norm; schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - decay of the average. */
+static void run(struct update u, const float *norm) {
+  u.skip = !__builtin_isfinite(norm[0]);
+  u.clip = norm[1];
+  pool_run(update_task, &u, ceil_div(u.n, CHUNK));
+}
+
+/* Each kernel makes one update; nothing is updated if the norm is not finite. ema may be 0. Every constant is rounded to f32 from a
+ * double. norm: see optimizer_norm. The schedule holds what changes from update to update: the rate, a number of the rule, 1 - decay
+ * of the average, and the rate times the decoupled weight decay. */
+
+/* schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step); decay: the factor of an L2 penalty */
 KERNEL void optimizer_adam(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule,
                            int32_t n, float kept1, float rest1, float share1, float kept2, float rest2, float share2,
                            float epsilon, float decay, int32_t zero) {
-  struct adam a = {.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .epsilon = epsilon, .decay = decay};
-  a.skip = !__builtin_isfinite(norm[0]);
-  a.clip = norm[1];
-  a.first = (struct moment){kept1, rest1, share1};
-  a.second = (struct moment){kept2, rest2, share2};
-  a.step_size = schedule[0];
-  a.inverse_root = schedule[1];
-  a.ema_share = schedule[2];
-  pool_run(adam_task, &a, ceil_div(n, CHUNK));
+  run((struct update){.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .chunk = adam_chunk,
+                      .first = {kept1, rest1, share1}, .second = {kept2, rest2, share2}, .rate = schedule[0],
+                      .inverse_root = schedule[1], .ema_share = schedule[2], .epsilon = epsilon, .decay = decay},
+      norm);
+}
+
+/* Adam with decoupled weight decay (Loshchilov, Hutter 2019). schedule: as for Adam */
+KERNEL void optimizer_adamw(float *p, float *g, float *m, float *v, float *ema, const float *norm, const float *schedule,
+                            int32_t n, float kept1, float rest1, float share1, float kept2, float rest2, float share2,
+                            float epsilon, int32_t zero) {
+  run((struct update){.p = p, .g = g, .m = m, .v = v, .ema = ema, .n = n, .zero = zero, .chunk = adamw_chunk,
+                      .first = {kept1, rest1, share1}, .second = {kept2, rest2, share2}, .rate = schedule[0],
+                      .inverse_root = schedule[1], .ema_share = schedule[2], .epsilon = epsilon, .decay = schedule[3]},
+      norm);
+}
+
+/* m may be 0, for no momentum. schedule: rate, share of the gradient in the moment; decay: the factor of an L2 penalty */
+KERNEL void optimizer_sgd(float *p, float *g, float *m, float *ema, const float *norm, const float *schedule, int32_t n,
+                          float kept, float rest, float decay, int32_t nesterov, int32_t zero) {
+  run((struct update){.p = p, .g = g, .m = m, .ema = ema, .n = n, .zero = zero, .chunk = sgd_chunk,
+                      .first = {kept, rest, schedule[1]}, .rate = schedule[0], .ema_share = schedule[2], .decay = decay,
+                      .nesterov = nesterov},
+      norm);
+}
+
+/* Lion (Chen et al. 2023) steps by the sign of a mean of moment and gradient. schedule: rate, unused */
+KERNEL void optimizer_lion(float *p, float *g, float *m, float *ema, const float *norm, const float *schedule, int32_t n,
+                           float kept1, float rest1, float share1, float kept2, float rest2, float share2, int32_t zero) {
+  run((struct update){.p = p, .g = g, .m = m, .ema = ema, .n = n, .zero = zero, .chunk = lion_chunk,
+                      .first = {kept1, rest1, share1}, .second = {kept2, rest2, share2}, .rate = schedule[0],
+                      .ema_share = schedule[2], .decay = schedule[3]},
+      norm);
+}
+
+KERNEL void optimizer_muon_direction(float *g, float *m, float *direction, const float *norm, int32_t n, float kept,
+                                     float rest, float share, int32_t nesterov) {
+  run((struct update){.g = g, .m = m, .direction = direction, .n = n, .nesterov = nesterov, .chunk = direction_chunk,
+                      .first = {kept, rest, share}},
+      norm);
+}
+
+/* Steps by the direction once it has been made orthogonal. schedule: rate, unused */
+KERNEL void optimizer_muon(float *p, float *g, float *m, float *direction, float *ema, const float *norm,
+                           const float *schedule, int32_t n, float kept, float rest, float share, int32_t zero) {
+  run((struct update){.p = p, .g = g, .m = m, .direction = direction, .ema = ema, .n = n, .zero = zero,
+                      .chunk = muon_chunk, .first = {kept, rest, share}, .rate = schedule[0], .ema_share = schedule[2],
+                      .decay = schedule[3]},
+      norm);
 }

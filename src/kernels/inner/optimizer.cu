@@ -1,4 +1,5 @@
-/* Adam with weight decay, clipping by the global norm and a moving average of the weights, in one pass over flat memory.
+/* The updates of the optimisers: each is one pass over flat memory, with weight decay, clipping by the global norm and a moving
+ * average of the weights.
  * The norm adds runs of at most RUN squares in f32, then the sums of runs in double.
  */
 #include "storage.cuh"
@@ -33,26 +34,102 @@ DEVICE float moved(float moment, float sample, float kept, float rest, float sha
   return moment * kept + (moment * rest + sample * share);
 }
 
-/* One update; nothing is updated if the norm is not finite. ema may be 0, and so may copy, which receives the parameters as bf16.
- * Every constant is rounded to f32 from a double:
- * norm: see optimizer_norm; schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - decay of the average. */
+/* Stores the parameter and moves its average. copy, which receives the parameter as bf16, and ema may be 0. */
+DEVICE void put(u32 i, float value, float *p, float *ema, bf16 *copy, float ema_share) {
+  p[i] = value;
+  if (copy) copy[i] = value;
+  if (ema) ema[i] = ema[i] - ema_share * (ema[i] - value);
+}
+
+/* Whether element i of n has nothing to update: it does not exist, or the norm is not finite. Then its gradient is zeroed. */
+DEVICE bool skipped(u32 i, int n, const float *norm, float *g, int zero) {
+  if (i >= (u32)n) return true;
+  if (isfinite(norm[0])) return false;
+  if (zero) g[i] = 0.0f;
+  return true;
+}
+
+/* Each kernel makes one update; nothing is updated if the norm is not finite. ema and copy may be 0. Every constant is rounded to f32
+ * from a double. norm: see optimizer_norm. The schedule holds what changes from update to update: the rate, a number of the rule,
+ * 1 - decay of the average, and the rate times the decoupled weight decay. */
+
+/* schedule: rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step); decay: the factor of an L2 penalty */
 KERNEL optimizer_adam(float *p, float *g, float *m, float *v, float *ema, bf16 *copy, const float *norm,
                       const float *schedule, int n, float kept1, float rest1, float share1, float kept2, float rest2,
                       float share2, float epsilon, float decay, int zero) {
   u32 i = thread_number();
-  if (i >= (u32)n) return;
-  if (!isfinite(norm[0])) {
-    if (zero) g[i] = 0.0f;
-    return;
-  }
+  if (skipped(i, n, norm, g, zero)) return;
   float gradient = g[i] * norm[1] + p[i] * decay;
   float first = moved(m[i], gradient, kept1, rest1, share1);
   float second = moved(v[i], gradient * gradient, kept2, rest2, share2);
-  float value = p[i] - schedule[0] * first / (sqrtf(second) * schedule[1] + epsilon);
-  p[i] = value;
-  if (copy) copy[i] = value;
+  put(i, p[i] - schedule[0] * first / (sqrtf(second) * schedule[1] + epsilon), p, ema, copy, schedule[2]);
   m[i] = first;
   v[i] = second;
-  if (ema) ema[i] = ema[i] - schedule[2] * (ema[i] - value);
+  if (zero) g[i] = 0.0f;
+}
+
+/* Adam with decoupled weight decay (Loshchilov, Hutter 2019). schedule: as for Adam */
+KERNEL optimizer_adamw(float *p, float *g, float *m, float *v, float *ema, bf16 *copy, const float *norm,
+                       const float *schedule, int n, float kept1, float rest1, float share1, float kept2, float rest2,
+                       float share2, float epsilon, int zero) {
+  u32 i = thread_number();
+  if (skipped(i, n, norm, g, zero)) return;
+  float gradient = g[i] * norm[1];
+  float first = moved(m[i], gradient, kept1, rest1, share1);
+  float second = moved(v[i], gradient * gradient, kept2, rest2, share2);
+  float value = p[i] - p[i] * schedule[3] - schedule[0] * first / (sqrtf(second) * schedule[1] + epsilon);
+  put(i, value, p, ema, copy, schedule[2]);
+  m[i] = first;
+  v[i] = second;
+  if (zero) g[i] = 0.0f;
+}
+
+/* m may be 0, for no momentum. schedule: rate, share of the gradient in the moment; decay: the factor of an L2 penalty */
+KERNEL optimizer_sgd(float *p, float *g, float *m, float *ema, bf16 *copy, const float *norm, const float *schedule,
+                     int n, float kept, float rest, float decay, int nesterov, int zero) {
+  u32 i = thread_number();
+  if (skipped(i, n, norm, g, zero)) return;
+  float step = g[i] * norm[1] + p[i] * decay;
+  if (m) {
+    float moment = moved(m[i], step, kept, rest, schedule[1]);
+    m[i] = moment;
+    step = nesterov ? step + (moment * kept + moment * rest) : moment;
+  }
+  put(i, p[i] - schedule[0] * step, p, ema, copy, schedule[2]);
+  if (zero) g[i] = 0.0f;
+}
+
+/* Lion (Chen et al. 2023) steps by the sign of a mean of moment and gradient. schedule: rate, unused */
+KERNEL optimizer_lion(float *p, float *g, float *m, float *ema, bf16 *copy, const float *norm, const float *schedule,
+                      int n, float kept1, float rest1, float share1, float kept2, float rest2, float share2, int zero) {
+  u32 i = thread_number();
+  if (skipped(i, n, norm, g, zero)) return;
+  float gradient = g[i] * norm[1];
+  float between = moved(m[i], gradient, kept1, rest1, share1);
+  float sign = between > 0.0f ? 1.0f : between < 0.0f ? -1.0f : 0.0f;
+  m[i] = moved(m[i], gradient, kept2, rest2, share2);
+  put(i, p[i] - p[i] * schedule[3] - schedule[0] * sign, p, ema, copy, schedule[2]);
+  if (zero) g[i] = 0.0f;
+}
+
+/* The direction that Muon makes orthogonal: the next moment, or with Nesterov's momentum its mean with the gradient. It is 0 for an
+ * update that is skipped. */
+KERNEL optimizer_muon_direction(const float *g, const float *m, float *direction, const float *norm, int n, float kept,
+                                float rest, float share, int nesterov) {
+  u32 i = thread_number();
+  if (i >= (u32)n) return;
+  float gradient = g[i] * norm[1];
+  float moment = moved(m[i], gradient, kept, rest, share);
+  float ahead = nesterov ? moved(moment, gradient, kept, rest, share) : moment;
+  direction[i] = isfinite(norm[0]) ? ahead : 0.0f;
+}
+
+/* Steps by the direction once it has been made orthogonal. schedule: rate, unused */
+KERNEL optimizer_muon(float *p, float *g, float *m, const float *direction, float *ema, bf16 *copy, const float *norm,
+                      const float *schedule, int n, float kept, float rest, float share, int zero) {
+  u32 i = thread_number();
+  if (skipped(i, n, norm, g, zero)) return;
+  m[i] = moved(m[i], g[i] * norm[1], kept, rest, share);
+  put(i, p[i] - p[i] * schedule[3] - schedule[0] * direction[i], p, ema, copy, schedule[2]);
   if (zero) g[i] = 0.0f;
 }

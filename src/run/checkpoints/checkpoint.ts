@@ -1,12 +1,18 @@
 // Checkpoints: safetensors files with the model ("model.<path>"), its EMA ("ema.<path>") and, in states to resume from,
-// Adam's moments ("exp_avg.<path>", "exp_avg_sq.<path>"). The metadata hold the whole configuration, step, package
+// the optimiser's moments ("exp_avg.<path>", "momentum_buffer.<path>", ...). The metadata hold the whole configuration, step, package
 // version and git revision. A checkpoint is data; nothing in it is executed.
 import { checkArgument, checkOptions, instanceOf, isWhole, kind, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { type ArrayFile, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../io/index.ts';
 import { parseStrictJson } from '../../io/json.ts';
-import { Adam, type AdamState } from '../../nn/adam.ts';
 import { Module, type StateValues } from '../../nn/module.ts';
+import {
+  type MomentName,
+  momentNames,
+  type Optimizer,
+  type OptimizerState,
+  optimizerKind,
+} from '../../nn/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/schema.ts';
@@ -14,10 +20,14 @@ import { NUMERICS, provenance } from '../machine/provenance.ts';
 import { tuningIdentity } from '../machine/tuning.ts';
 import { refuseNotFinite } from './finite.ts';
 import type { RunIdentity } from './identity.ts';
+import { momentsOf } from './optimizer.ts';
 import type { TrainingStep } from './training_step.ts';
 
 const FORMAT = 'rectiflow-checkpoint-1';
 const SIGMAS = 'buffer.sigmas';
+
+/** The moments of an optimiser, by name and parameter. */
+export type Moments = Partial<Record<MomentName, StateValues>>;
 
 export interface Checkpoint {
   path: string;
@@ -42,18 +52,18 @@ export interface Checkpoint {
   unevaluated?: TrainingStep;
   /** Number of images or pairs in its training set; undefined if the file does not say. */
   items?: number;
-  /** Adam's moments; absent from a snapshot. */
-  moments?: { exp_avg: StateValues; exp_avg_sq: StateValues };
+  /** The optimiser's moments; absent from a snapshot. */
+  moments?: Moments;
 }
 
 interface TrainingState {
   model: Module;
-  optimizer: Adam;
+  optimizer: Optimizer;
   config: Config;
   stage?: RunIdentity;
   /** Number of updates so far. */
   step: number;
-  /** Whether to save Adam's moments; default false. */
+  /** Whether to save the optimiser's moments; default false. */
   moments?: boolean;
   /** Version of the arithmetic that the run started with; default: the present one. */
   numerics?: number;
@@ -65,7 +75,7 @@ interface TrainingState {
 
 const stateKinds: OptionKinds<TrainingState> = {
   model: instanceOf(Module, 'a module'),
-  optimizer: instanceOf(Adam, 'an Adam'),
+  optimizer: optimizerKind,
   config: kinds.object,
   stage: kind('{ name, teacher } of strings', (value) => {
     if (!kinds.object.accepts(value)) return false;
@@ -85,7 +95,7 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   const required = ['model', 'optimizer', 'config', 'step'] as const;
   const { model, optimizer, ...state } = checkOptions('saveCheckpoint', options, stateKinds, required);
   requireConfig('saveCheckpoint', state.config);
-  const values = async (kind: AdamState): Promise<StateValues> => {
+  const values = async (kind: OptimizerState): Promise<StateValues> => {
     const found: StateValues = new Map();
     for (const [name, tensor] of optimizer.state(kind)) {
       found.set(name, await hostValue(tensor));
@@ -95,9 +105,8 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
   };
   const weights: StateValues = new Map();
   for (const [name, tensor] of model.namedTensors()) weights.set(name, await hostValue(tensor));
-  const moments = state.moments
-    ? { exp_avg: await values('exp_avg'), exp_avg_sq: await values('exp_avg_sq') }
-    : undefined;
+  const moments: Moments = {};
+  if (state.moments) for (const name of optimizer.states) if (name !== 'ema') moments[name] = await values(name);
   await writeCheckpoint({
     path,
     ...state,
@@ -105,19 +114,34 @@ export async function saveCheckpoint(path: string, options: TrainingState): Prom
     ema: await values('ema'),
     emaDecay: optimizer.options.emaRate,
     tuning: tuningIdentity(optimizer.arena.values.device),
-    moments,
+    moments: state.moments ? moments : undefined,
   });
 }
 
-/** Adam's moments of a checkpoint that training is to resume from. @throws FileError where it has none */
-export function requireMoments({ path, moments }: Checkpoint): NonNullable<Checkpoint['moments']> {
-  if (!moments) throw new FileError(path, 'has no Adam moments, so training cannot resume from it');
+/**
+ * The moments of a checkpoint that training is to resume from.
+ * @param config names the optimiser
+ * @throws FileError where it lacks moments
+ */
+export function requireMoments({ path, moments = {} }: Checkpoint, config: Config): Moments {
+  const lacks = momentsOf(config).filter((name) => !moments[name]);
+  if (lacks.length > 0)
+    throw new FileError(
+      path,
+      `has no ${lacks.join(' and ')} of ${config.optim.optimizer}, so training cannot resume from it`,
+    );
   return moments;
 }
 
 /** The tensors of a checkpoint by the names that messages use. */
 export function checkpointParts({ model, ema, moments }: Checkpoint): Record<string, StateValues | undefined> {
-  return { weights: model, averages: ema, 'first moments': moments?.exp_avg, 'second moments': moments?.exp_avg_sq };
+  return {
+    weights: model,
+    averages: ema,
+    'first moments': moments?.exp_avg,
+    'second moments': moments?.exp_avg_sq,
+    momenta: moments?.momentum_buffer,
+  };
 }
 
 /** Writes a checkpoint to its `path`. @throws NonFiniteError if one of its numbers is not finite */
@@ -204,12 +228,9 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   checkArgument('loadCheckpoint', 'path', path, kinds.path);
   const { metadata, tensors } = await readSafetensors(path);
   const header = headerOf(path, metadata);
-  const groups: Record<string, StateValues> = {
-    model: new Map(),
-    ema: new Map(),
-    exp_avg: new Map(),
-    exp_avg_sq: new Map(),
-  };
+  const groups: Record<string, StateValues> = Object.fromEntries(
+    ['model', 'ema', ...momentNames].map((name) => [name, new Map()]),
+  );
   const sigmas = tensors.get(SIGMAS)?.data;
   for (const [name, array] of tensors) {
     if (name === SIGMAS && array.data instanceof Float64Array) continue;
@@ -219,10 +240,12 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
     if (!Object.hasOwn(groups, group)) throw new FileError(path, `holds an unknown tensor "${name}"`);
     groups[group].set(name.slice(dot + 1), { shape: array.shape, data: array.data });
   }
-  const { model, ema, exp_avg, exp_avg_sq } = groups;
+  const { model, ema } = groups;
   // Constants such as Fourier frequencies have no average.
   for (const [name, value] of model) if (!ema.has(name)) ema.set(name, value);
-  const moments = exp_avg.size > 0 ? { exp_avg, exp_avg_sq } : undefined;
+  const found = momentNames.filter((name) => groups[name].size > 0);
+  const moments: Moments | undefined =
+    found.length > 0 ? Object.fromEntries(found.map((name) => [name, groups[name]])) : undefined;
   return { path, ...header, model, ema, moments, ...(sigmas instanceof Float64Array && { sigmas }) };
 }
 

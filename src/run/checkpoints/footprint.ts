@@ -2,8 +2,8 @@
 // configuration in a file may describe a network larger than any machine.
 import type { UNet } from '../../nn/unet.ts';
 
-/** Copies of the weights in memory. Training also has gradients, two moments and the average. */
-const copies = { sampling: 1, training: 5 };
+/** Copies of the weights in memory. Training also has gradients, the average, and the moments of its optimiser. */
+const copies = { sampling: 1, training: 3 };
 export type Use = keyof typeof copies;
 
 /** Feature maps of the first level that a block holds at once. */
@@ -20,11 +20,16 @@ export function attentionMap({ imageSize, channelMultipliers, attentionResolutio
   return largest ** 4;
 }
 
-/** Bytes of the weights and of one image's features and attention map. @param network a network or its outline */
-export function leastMemory(network: UNet, use: Use): number {
+/**
+ * Bytes of the weights and of one image's features and attention map.
+ * @param network a network or its outline
+ * @param moments numbers that the optimiser keeps for each parameter
+ */
+export function leastMemory(network: UNet, use: Use, moments: number): number {
   const { imageSize, channels, baseChannels } = network.options;
   let numbers = 0;
   for (const [, { size }] of network.namedTensors()) numbers += size;
   const features = imageSize ** 2 * (channels + MAPS * baseChannels);
-  return 4 * (copies[use] * numbers + features + attentionMap(network.options));
+  const perParameter = copies[use] + (use === 'training' ? moments : 0);
+  return 4 * (perParameter * numbers + features + attentionMap(network.options));
 }

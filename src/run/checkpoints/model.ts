@@ -13,6 +13,7 @@ import type { Config } from '../config/schema.ts';
 import { type Difference, differences, keyProperties } from '../config/tree.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { attentionMap, leastMemory, type Use } from './footprint.ts';
+import { momentsPerParameter } from './optimizer.ts';
 
 /** Translates the official keys into the options of UNet. */
 export function unetOptions(config: Config): UNetOptions {
@@ -86,7 +87,7 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
       `attention over ${Math.sqrt(map)} pixels needs a map of ${map} numbers, and the limit is 2^31 - 1; lower data.image_size or ` +
         'model.attn_resolutions, or add levels to model.ch_mult',
     );
-  const [needed, there] = [leastMemory(outline, use), machineMemory()];
+  const [needed, there] = [leastMemory(outline, use, momentsPerParameter(config)), machineMemory()];
   if (needed > there)
     throw new DeviceError(
       `the network of this configuration needs at least ${megabytes(needed)} for ${use}, the machine has ${megabytes(there)}; ` +

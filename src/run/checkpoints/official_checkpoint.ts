@@ -253,28 +253,29 @@ export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config
 }
 
 function adamState(
-  { moments, step }: Checkpoint,
+  { moments: { exp_avg, exp_avg_sq } = {}, step }: Checkpoint,
   entries: readonly OfficialEntry[],
   { optim }: Config,
   tensorOf: (values: StateValues, entry: OfficialEntry) => ArrayFile,
 ): TorchInput {
   const state = new Map<number, TorchInput>();
-  if (moments && step > 0)
+  // The official code has Adam alone.
+  if (optim.optimizer === 'Adam' && exp_avg && exp_avg_sq && step > 0)
     for (const [index, entry] of entries.entries())
       if (entry.trainable)
         state.set(
           index,
           new Map<string, TorchInput>([
             ['step', { shape: [], dtype: 'f32', data: Float32Array.of(step) }],
-            ['exp_avg', tensorOf(moments.exp_avg, entry)],
-            ['exp_avg_sq', tensorOf(moments.exp_avg_sq, entry)],
+            ['exp_avg', tensorOf(exp_avg, entry)],
+            ['exp_avg_sq', tensorOf(exp_avg_sq, entry)],
           ]),
         );
   // The learning rate of the last update, which the official loop leaves in the optimizer.
   const share = optim.warmup > 0 ? Math.min(Math.max(step - 1, 0) / optim.warmup, 1) : 1;
   const group = new Map<string, TorchInput>([
     ['lr', new Float(optim.lr * share)],
-    ['betas', Tuple.of<TorchInput>(new Float(optim.beta1), new Float(0.999))],
+    ['betas', Tuple.of<TorchInput>(new Float(optim.beta1), new Float(optim.beta2))],
     ['eps', new Float(optim.eps)],
     ['weight_decay', new Float(optim.weight_decay)],
     ['amsgrad', false],

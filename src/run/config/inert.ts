@@ -16,6 +16,16 @@ const conditions: { readonly [Path in KeyPath]?: (config: Config) => string | un
     unless(model.resblock_type === 'ddpm', 'model.resblock_type', model.resblock_type),
   'model.progressive_combine': ({ model }) =>
     unless(model.progressive_input === 'input_skip', 'model.progressive_input', model.progressive_input),
+  'optim.beta1': ({ optim }) => unless(optim.optimizer !== 'SGD', 'optim.optimizer', optim.optimizer),
+  'optim.beta2': ({ optim }) => unless(optim.optimizer !== 'SGD', 'optim.optimizer', optim.optimizer),
+  'optim.eps': ({ optim }) => unless(!['SGD', 'Lion'].includes(optim.optimizer), 'optim.optimizer', optim.optimizer),
+  'optim.momentum': ({ optim }) =>
+    unless(['SGD', 'Muon'].includes(optim.optimizer), 'optim.optimizer', optim.optimizer),
+  'optim.nesterov': ({ optim }) =>
+    unless(['SGD', 'Muon'].includes(optim.optimizer), 'optim.optimizer', optim.optimizer),
+  'optim.muon_lr': ({ optim }) => unless(optim.optimizer === 'Muon', 'optim.optimizer', optim.optimizer),
+  'optim.schedule_steps': ({ optim }) => unless(optim.schedule !== 'constant', 'optim.schedule', optim.schedule),
+  'optim.schedule_factor': ({ optim }) => unless(optim.schedule !== 'constant', 'optim.schedule', optim.schedule),
   'training.time_mean': ({ training }) =>
     unless(training.time_law === 'logit_normal', 'training.time_law', training.time_law),
   'training.time_deviation': ({ training }) =>

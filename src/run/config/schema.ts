@@ -53,6 +53,9 @@ const dataSets = {
 } as const;
 type DataSetName = keyof typeof dataSets;
 
+const optimizers = ['Adam', 'AdamW', 'SGD', 'Lion', 'Muon'] as const;
+const schedules = ['constant', 'linear', 'cosine', 'step'] as const;
+
 const reflowTypes = [
   'generate_data_from_z0',
   /** Ours: z1 are images of the data set, and z0 is where the reverse ODE takes them. */
@@ -132,13 +135,29 @@ export const configSchema = table({
     activation_checkpointing: free(z.boolean()),
   }),
   optim: table({
-    optimizer: fixed(z.enum(['Adam'])),
+    /** Ours: all but Adam. Muon updates matrices, and AdamW the other parameters. */
+    optimizer: fixed(z.enum(optimizers)),
     lr: fixed(positive(LARGEST)),
     beta1: fixed(rate),
+    /** Ours: decay of the second moment, which is 0.999 in the official code; for Lion that of the only one, 0.99 in its paper. */
+    beta2: fixed(rate),
     eps: fixed(positive(LARGEST)),
+    /** An L2 penalty for Adam and SGD; the others subtract lr times it from a parameter (decoupled decay). */
     weight_decay: fixed(number(0, LARGEST)),
+    /** Ours: momentum of SGD and of Muon; 0 for none. */
+    momentum: fixed(rate),
+    /** Ours: whether that momentum is Nesterov's. */
+    nesterov: fixed(z.boolean()),
+    /** Ours: learning rate of the matrices with Muon; the other parameters have lr. */
+    muon_lr: fixed(positive(LARGEST)),
     /** Updates over which the learning rate rises from 0; 0 for none. */
     warmup: fixed(whole(0, MANY)),
+    /** Ours: the learning rate after the warm-up: src/nn/schedules.ts. The official code keeps it constant. */
+    schedule: fixed(z.enum(schedules)),
+    /** Ours: updates after which linear and cosine end, the warm-up included, or between two changes of step. */
+    schedule_steps: fixed(whole(1, MANY)),
+    /** Ours: the last rate of linear and cosine as a share of lr, or the factor of each change of step. */
+    schedule_factor: fixed(number(0, 1)),
     /** Largest global norm of the gradient; negative disables clipping. */
     grad_clip: fixed(number(-LARGEST, LARGEST)),
   }),
@@ -326,11 +345,15 @@ export type KeyPath = {
 }[keyof Config];
 
 /** Inconsistencies between keys, each with its path. */
-export function disagreements({ training, reflow }: Config): string[] {
+export function disagreements({ optim, training, reflow }: Config): string[] {
   const { accumulation, batch_size } = training;
   const faults: string[] = [];
   if (batch_size % accumulation !== 0)
     faults.push(`training.accumulation: expected a divisor of training.batch_size, ${batch_size}; got ${accumulation}`);
+  if (['linear', 'cosine'].includes(optim.schedule) && optim.warmup >= optim.schedule_steps)
+    faults.push(
+      `optim.schedule_steps: expected more than optim.warmup, ${optim.warmup}, with optim.schedule ${optim.schedule}; got ${optim.schedule_steps}`,
+    );
   if (reflow.pair_dtype !== 'f32' && reflow.pair_format === 'official')
     faults.push(`reflow.pair_dtype: expected f32 unless reflow.pair_format is shards; got ${reflow.pair_dtype}`);
   if (reflow.reflow_type === 'generate_data_from_z1' && reflow.pair_format !== 'official')

@@ -48,7 +48,8 @@ export interface SampledImages extends Omit<FlowSample, 'samples'> {
   seconds: number;
 }
 
-const requestKinds: OptionKinds<SampleRequest> = {
+/** The kinds of the options of sampleModel. */
+export const sampleKinds: OptionKinds<SampleRequest> = {
   first: kinds.whole,
   steps: kinds.count,
   tolerance: kinds.positive,
@@ -70,7 +71,7 @@ const requestKinds: OptionKinds<SampleRequest> = {
 type LoadingRequest = SampleRequest & Pick<LoadModelOptions, 'partial' | 'onNotice'>;
 
 const loadingKinds: OptionKinds<LoadingRequest> = {
-  ...requestKinds,
+  ...sampleKinds,
   partial: kinds.boolean,
   onNotice: runOptions.onNotice,
 };
@@ -127,7 +128,7 @@ function requireRoom(num: number, config: Config): void {
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
-  const checked = checkOptions('sampleModel', request, requestKinds, ['num', 'device']);
+  const checked = checkOptions('sampleModel', request, sampleKinds, ['num', 'device']);
   const { device, num, batch = num, first, latents, onProgress, signal } = checked;
   requireRoom(num, config);
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;

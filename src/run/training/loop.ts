@@ -1,8 +1,8 @@
 // The training loop: one optimiser update per step. It prints nothing.
 // Every draw (batch, noise, time, dropout) is a function of (seed, step, sample), so repeated runs are bit-identical.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { checkArgument, checkOptions, instanceOf, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
-import { Adam } from '../../nn/adam.ts';
+import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { optimizerKind } from '../../nn/optimizer.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Objective } from './objective.ts';
@@ -23,7 +23,7 @@ const shapesKind = listOf(listOf(kinds.whole, 'sizes'), 'shapes');
 
 const optionKinds: OptionKinds<LoopOptions> = {
   model: unetKind,
-  optimizer: instanceOf(Adam, 'an Adam'),
+  optimizer: optimizerKind,
   objective: kind('an objective { shapes, fetch, loss }', (value) => {
     if (!kinds.object.accepts(value)) return false;
     const { shapes, fetch, loss } = value as Objective;

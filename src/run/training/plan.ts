@@ -5,10 +5,11 @@ import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { DeviceError, FileError } from '../../errors.ts';
 import { networkVelocity, rectifiedFlowLoss } from '../../flow/index.ts';
-import type { Adam } from '../../nn/adam.ts';
+import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { momentsPerParameter } from '../checkpoints/optimizer.ts';
 import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
 import { describeDuration, deviceMemory, freeBytes, megabytes } from '../machine/resources.ts';
@@ -74,7 +75,7 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
 
 interface Probed {
   model: UNet;
-  optimizer: Adam;
+  optimizer: Optimizer;
   config: Config;
   device: Device;
 }
@@ -159,11 +160,11 @@ function fastest(work: () => void): number {
 }
 
 /** Bytes of one snapshot, of the states that exist at one time, and of all checkpoints of a run from step `from`. */
-export function checkpointBytes(parameters: number, { training }: Config, from: number) {
-  const { n_iters: last, snapshot_freq: every } = training;
+export function checkpointBytes(parameters: number, config: Config, from: number) {
+  const { n_iters: last, snapshot_freq: every } = config.training;
   const snapshot = 2 * 4 * parameters;
   // Two states remain while a third is written. Each also holds the moments.
-  const states = 3 * 2 * snapshot;
+  const states = 3 * (snapshot + 4 * parameters * momentsPerParameter(config));
   const snapshots = Math.floor(last / every) - Math.floor(from / every) + 1;
   return { snapshot, states, disk: states + snapshots * snapshot };
 }

@@ -4,13 +4,14 @@ import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { NonFiniteError } from '../../errors.ts';
-import { Adam } from '../../nn/adam.ts';
+import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { type Checkpoint, checkpointParts, requireMoments, saveCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import type { RunIdentity } from '../checkpoints/identity.ts';
 import { buildModel, requireMemory } from '../checkpoints/model.ts';
 import { openCheckpoint } from '../checkpoints/open.ts';
+import { optimizerOf } from '../checkpoints/optimizer.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/schema.ts';
 import { NUMERICS } from '../machine/provenance.ts';
@@ -91,7 +92,7 @@ export async function runTask(
     await workdir.writeConfig(config);
     await device.prepare(declaredModules(), options.onCompile);
     const model = buildModel(config, device);
-    let optimizer: Adam | undefined;
+    let optimizer: Optimizer | undefined;
     try {
       const task = await open(model);
       // Created after the task has set the initial weights, because the average starts from them.
@@ -139,12 +140,12 @@ async function officialState(
 function restore(
   state: Checkpoint,
   model: UNet,
-  optimizer: Adam,
+  optimizer: Optimizer,
   config: Config,
   onNotice: (text: string) => void,
 ): void {
   const { path, step, ema, emaDecay } = state;
-  const moments = requireMoments(state);
+  const moments = requireMoments(state, config);
   model.loadStateDict(state.model, path);
   optimizer.restore(step, { ...moments, ema }, path);
   if (emaDecay !== undefined && emaDecay !== config.model.ema_rate) {
@@ -165,7 +166,7 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   config: Config;
   workdir: WorkDirectory;
   model: UNet;
-  optimizer: Adam;
+  optimizer: Optimizer;
   task: TrainingTask;
   journal: RunJournal;
   from: number;
@@ -289,20 +290,7 @@ export function snapshotNumber(step: number, config: Config): number {
 }
 
 /** New network and optimiser of a configuration. The caller disposes both. */
-export function trainingState(config: Config, device: Device): { model: UNet; optimizer: Adam } {
+export function trainingState(config: Config, device: Device): { model: UNet; optimizer: Optimizer } {
   const model = buildModel(config, device);
   return { model, optimizer: optimizerOf(model, config) };
-}
-
-export function optimizerOf(model: UNet, config: Config): Adam {
-  const { optim } = config;
-  return new Adam(model, {
-    learningRate: optim.lr,
-    beta1: optim.beta1,
-    epsilon: optim.eps,
-    weightDecay: optim.weight_decay,
-    warmup: optim.warmup,
-    gradientClip: optim.grad_clip,
-    emaRate: config.model.ema_rate,
-  });
 }

@@ -1,11 +1,11 @@
-// One optimiser update from a batch: loss and gradient of its parts, then Adam. What differs between steps (batch,
-// sample indices, Adam's schedule) is written to device memory first. The rest is the same work in every step; it is
+// One optimiser update from a batch: loss and gradient of its parts, then the update. What differs between steps (batch,
+// sample indices, the optimiser's schedule) is written to device memory first. The rest is the same work in every step; it is
 // recorded after the first step and then replayed.
 
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, Recording } from '../../device/device.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../../errors.ts';
-import type { Adam } from '../../nn/adam.ts';
+import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { empty, full } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
@@ -16,7 +16,7 @@ import type { Objective } from './objective.ts';
 
 export interface UpdateOptions {
   model: UNet;
-  optimizer: Adam;
+  optimizer: Optimizer;
   objective: Objective;
   device: Device;
   batchSize: number;

@@ -2,7 +2,7 @@
 // (stage_folder.ts) and configuration can resume in it.
 //   config.json                                      the merged configuration
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
-//   checkpoints-meta/state_<updates>.safetensors     states to resume from, the last two: model, EMA, Adam's moments
+//   checkpoints-meta/state_<updates>.safetensors     states to resume from, the last two: model, EMA, moments
 //   checkpoints-meta/checkpoint.pth                  a state of the official code, read if there is none of ours
 // and the files of run/training/journal.ts.
 import { unlink } from 'node:fs/promises';
@@ -101,14 +101,15 @@ export class WorkDirectory {
       const path = this.state(step);
       try {
         const state = await loadCheckpoint(path);
-        requireMoments(state);
+        const own = await resolveConfig(state.config, path);
+        requireMoments(state, own);
         // Another process may have started there since the folder was chosen.
         if (state.stage && !sameIdentity(state.stage, this.stage))
           throw new ConfigError(
             `${this.path} now holds a run of ${describeIdentity(state.stage)}; run the command again`,
           );
         requireFinite(path, checkpointParts(state));
-        this.checkConfig(await resolveConfig(state.config, path), config);
+        this.checkConfig(own, config);
         return state;
       } catch (error) {
         if (!(error instanceof FileError) || i === steps.length - 1) throw error;

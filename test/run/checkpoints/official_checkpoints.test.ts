@@ -198,7 +198,7 @@ describe('converting', () => {
     expect(await convert(checkpoint3, there, { config })).toEqual({ kind: 'checkpoint', tensors: 225 });
     const ours = await loadCheckpoint(there);
     expect(ours).toMatchObject({ step: 3, emaDecay: 0.999 });
-    expect(ours.moments?.exp_avg.size).toBe(224);
+    expect(ours.moments?.exp_avg?.size).toBe(224);
     await convert(there, back);
     const [a, b] = [await tensorsOf(checkpoint3), await tensorsOf(back)];
     expect([...b.tensors.keys()].sort()).toEqual([...a.tensors.keys()].sort());

@@ -1,0 +1,86 @@
+// Learning rates as functions of the step, which every optimiser takes as its learningRate. Each may begin with a
+// warm-up, over which the rate rises linearly from 0:
+//   rate(s) = peak s / warmup for s < warmup; from there on the schedule of s - warmup
+import { checkArguments, checkOptions, kinds, type OptionKinds } from '../arguments.ts';
+import { ValueError } from '../errors.ts';
+
+/** The learning rate of the update after `step` updates, from 0. */
+export type Schedule = (step: number) => number;
+
+export interface WarmupOptions {
+  /** Steps over which the rate rises linearly from 0; default 0, none. */
+  warmup?: number;
+}
+
+/** Options of schedules that end. */
+export interface DecayOptions extends WarmupOptions {
+  /** Number of steps until the end, the warm-up included. From then on the rate is `end`. */
+  steps: number;
+  /** Last rate; default 0. */
+  end?: number;
+}
+
+export interface StepOptions extends WarmupOptions {
+  /** Steps between two changes of the rate. */
+  every: number;
+  /** Factor of each change; default 0.1. */
+  factor?: number;
+}
+
+const warmupKinds: OptionKinds<WarmupOptions> = { warmup: kinds.whole };
+const decayKinds: OptionKinds<DecayOptions> = { ...warmupKinds, steps: kinds.count, end: kinds.notNegative };
+const stepKinds: OptionKinds<StepOptions> = { ...warmupKinds, every: kinds.count, factor: kinds.notNegative };
+
+/** `after(s - warmup)`, behind a linear rise from 0 to its first value. */
+function warmed(rate: number, warmup: number, after: Schedule): Schedule {
+  return (step) => (step < warmup ? (rate * step) / warmup : after(step - warmup));
+}
+
+/** A decay from `rate` to `end`. @param shape the remaining share of the way, from 1 to 0, by the share of time */
+function decay(op: string, rate: number, options: DecayOptions, shape: (time: number) => number): Schedule {
+  checkArguments(op, { rate: [rate, kinds.notNegative] });
+  const { steps, warmup = 0, end = 0 } = checkOptions(op, options, decayKinds, ['steps']);
+  if (warmup >= steps) throw new ValueError(`[${op}] expected a warm-up shorter than ${steps} steps, got ${warmup}`);
+  return warmed(rate, warmup, (step) => end + (rate - end) * shape(Math.min(step / (steps - warmup), 1)));
+}
+
+/**
+ * Always the same rate.
+ * @example
+ * new SGD(network, { learningRate: constantSchedule(0.1, { warmup: 100 }) });
+ */
+export function constantSchedule(rate: number, options: WarmupOptions = {}): Schedule {
+  checkArguments('constantSchedule', { rate: [rate, kinds.notNegative] });
+  const { warmup = 0 } = checkOptions('constantSchedule', options, warmupKinds);
+  return warmed(rate, warmup, () => rate);
+}
+
+/**
+ * Falls linearly to `end`, as torch.optim.lr_scheduler.LinearLR.
+ * @example
+ * new AdamW(network, { learningRate: linearSchedule(1e-3, { steps: 1000, warmup: 50 }) });
+ */
+export function linearSchedule(rate: number, options: DecayOptions): Schedule {
+  return decay('linearSchedule', rate, options, (time) => 1 - time);
+}
+
+/**
+ * Falls to `end` along half a period of a cosine, as torch.optim.lr_scheduler.CosineAnnealingLR (Loshchilov, Hutter
+ * 2017).
+ * @example
+ * new AdamW(network, { learningRate: cosineSchedule(1e-3, { steps: 1000, warmup: 50 }) });
+ */
+export function cosineSchedule(rate: number, options: DecayOptions): Schedule {
+  return decay('cosineSchedule', rate, options, (time) => (1 + Math.cos(Math.PI * time)) / 2);
+}
+
+/**
+ * Multiplies the rate by `factor` every so often, as torch.optim.lr_scheduler.StepLR.
+ * @example
+ * new SGD(network, { learningRate: stepSchedule(0.1, { every: 3000 }) });
+ */
+export function stepSchedule(rate: number, options: StepOptions): Schedule {
+  checkArguments('stepSchedule', { rate: [rate, kinds.notNegative] });
+  const { every, factor = 0.1, warmup = 0 } = checkOptions('stepSchedule', options, stepKinds, ['every']);
+  return warmed(rate, warmup, (step) => rate * factor ** Math.floor(step / every));
+}
