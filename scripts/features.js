@@ -14,7 +14,7 @@ export function featuresPage() {
     });
     return `## ${group}\n\n| | rectiflow | PyTorch | jax-js | tfjs |\n|---|---|---|---|---|\n${lines.join('\n')}\n`;
   });
-  return `# Functions, beside PyTorch, jax-js and tfjs
+  return `# Functions, compared with PyTorch, jax-js and tfjs
 
 The functions of this package, and whether PyTorch 2.13, jax-js 0.1.25 and tfjs 4.22 have them. The marks of the others come from their
 documentation and type files; "partly" means that some of the row is absent, or needs several calls. \`scripts/features.js\` writes this

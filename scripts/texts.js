@@ -7,11 +7,14 @@ import { dirname, join, posix } from 'node:path';
 const TEXT = /\.(c|h|cu|cuh|cjs|json)$/;
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$/gm;
 
-/** The store of texts, by path below src. embed() returns the path, so that only the texts whose paths are used are kept. */
+/**
+ * The store of texts, by path below src. embed() returns the path, so that only the texts whose paths are used are kept. The
+ * store also holds the paths of a text's headers, so that bundlers keep those.
+ */
 const store = `// Made by scripts/texts.js.
 export const texts = new Map();
-export function embed(path, text) {
-  texts.set(path, text);
+export function embed(path, text, headers) {
+  texts.set(path, { text, headers });
   return path;
 }
 `;
@@ -24,9 +27,9 @@ import { texts } from '../texts/store.js';
 export const textRoot = 'rectiflow:/';
 export function readText(url) {
   if (url.protocol !== 'rectiflow:') return readFileSync(url, 'utf8');
-  const text = texts.get(url.pathname.slice(1));
-  if (text === undefined) throw new Error(\`the package has no \${url.pathname}\`);
-  return text;
+  const entry = texts.get(url.pathname.slice(1));
+  if (entry === undefined) throw new Error(\`the package has no \${url.pathname}\`);
+  return entry.text;
 }
 export function needHeaders() {
   return headers;
@@ -88,13 +91,13 @@ function imports(from, paths) {
   return paths.map((path, i) => `import text${i} from '${to(path)}';\n`).join('');
 }
 
-/** The module's value is the text's path. It uses the headers' values, so that bundlers keep the headers with the source. */
+/** The module's value is the text's path. */
 function textModule(file, text, headers) {
   const from = `texts/${file}.js`;
   const literal = text.replace(/[\\`]|\$(?=\{)/g, '\\$&');
-  const list = headers.map((_, i) => `, text${i}`).join('');
+  const list = headers.map((_, i) => `text${i}`).join(', ');
   const embed = posix.relative(posix.dirname(from), 'texts/store.js');
-  return `import { embed } from '${embed}';\n${imports(from, headers)}export default /* @__PURE__ */ embed('${file}', \`${literal}\`${list});\n`;
+  return `import { embed } from '${embed}';\n${imports(from, headers)}export default /* @__PURE__ */ embed('${file}', \`${literal}\`, [${list}]);\n`;
 }
 
 /** The headers of a source, looked for where src/device/source.ts does. */

@@ -1,8 +1,6 @@
 // docs/features.md is what scripts/features.js makes of its rows, names functions that exist, and forgets no public function.
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { featuresPage } from '../../scripts/features.js';
-import { groups } from '../../scripts/features_data.js';
 import * as data from '../../src/data/index.ts';
 import * as engine from '../../src/index.ts';
 import * as io from '../../src/io/index.ts';
@@ -18,6 +16,17 @@ const entries: Record<string, object> = {
   'rectiflow/run': run,
   'rectiflow/testing': testing,
 };
+interface Row {
+  what: string;
+  ours: string;
+  from?: string;
+  note?: string;
+  others: string;
+}
+
+const script = (name: string) => import(new URL(`../../scripts/${name}`, import.meta.url).href);
+const { featuresPage } = await script('features.js');
+const { groups }: { groups: Record<string, Row[]> } = await script('features_data.js');
 const rows = Object.values(groups).flat();
 const namesOf = (ours: string) => ours.split(' ').filter(Boolean);
 
