@@ -41,7 +41,7 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
     writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
   }
 
-embedTexts(root);
+await embedTexts(root);
 // The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
 const wasm = join(root, 'dist/wasm/kernels.js');
 mkdirSync(dirname(wasm), { recursive: true });

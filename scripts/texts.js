@@ -37,14 +37,16 @@ export function needHeaders() {
 `;
 
 /** @param root the package's folder, whose dist has the compiled TypeScript. @throws Error for a text that no module reaches */
-export function embedTexts(root) {
+export async function embedTexts(root) {
+  // This is the compiled src/device/texts.ts; it is replaced below.
+  const { withoutComments } = await import('../dist/device/texts.js');
   const files = (folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => file.replaceAll('\\', '/'));
   const texts = new Map(
     files('src')
       .filter((file) => TEXT.test(file))
       .sort()
-      .map((file) => [file, readFileSync(join(root, 'src', file), 'utf8')]),
+      .map((file) => [file, withoutComments(file, readFileSync(join(root, 'src', file), 'utf8'))]),
   );
   const write = (file, text) => {
     const path = join(root, 'dist', file);
