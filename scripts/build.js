@@ -1,5 +1,4 @@
-// Builds dist: compiles TypeScript and writes one module with the package's text files, that is kernel sources, tuning
-// tables and a worker's script.
+// Builds dist: compiles TypeScript and writes the package's text files as modules (texts.js).
 // dist/wasm belongs to `npm run build:wasm` and stays; a module older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
@@ -14,8 +13,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, sep } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { embedTexts } from './texts.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
@@ -41,8 +41,7 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
     writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
   }
 
-writeFileSync(join(root, 'dist/device/texts.js'), textsModule());
-rmSync(join(root, 'dist/device/texts.js.map'));
+await embedTexts(root);
 // The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
 const wasm = join(root, 'dist/wasm/kernels.js');
 mkdirSync(dirname(wasm), { recursive: true });
@@ -51,35 +50,19 @@ if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n')
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
 
-/** The replacement of src/device/texts.ts: all text files by their paths below src. */
-function textsModule() {
-  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' });
-  const entries = files
-    .filter((file) => /\.(c|h|cu|cuh|cjs|json)$/.test(file))
-    .map((file) => file.split(sep).join('/'))
-    .sort()
-    .map((file) => {
-      const text = readFileSync(join(root, 'src', file), 'utf8').replace(/[\\`]|\$(?=\{)/g, '\\$&');
-      return `  '${file}': \`${text}\`,\n`;
-    });
-  return `// Made by scripts/build.js of the files below src.
-import { readFileSync } from 'node:fs';
-const texts = {
-${entries.join('')}};
-export const textRoot = 'rectiflow:/';
-export function readText(url) {
-  if (url.protocol !== 'rectiflow:') return readFileSync(url, 'utf8');
-  const text = texts[url.pathname.slice(1)];
-  if (text === undefined) throw new Error(\`the package has no \${url.pathname}\`);
-  return text;
-}
-`;
-}
-
 /** Whether no input is newer than the file that a build writes last. */
 function isCurrent() {
   const last = statSync(join(root, 'dist/package.json'), { throwIfNoEntry: false });
-  const files = ['src', 'test', 'bench', 'scripts/build.js', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
+  const files = [
+    'src',
+    'test',
+    'bench',
+    'scripts/build.js',
+    'scripts/texts.js',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package.json',
+  ];
   const younger = (path) => {
     const stat = statSync(path);
     // A folder's own time changes when files are removed.

@@ -5,13 +5,10 @@ import { DeviceError } from '../errors.ts';
 import { KernelCache, privateFolder } from './cache.ts';
 import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
 import { CpuDevice } from './cpu.ts';
-import { CudaDevice } from './cuda/device.ts';
 import { debugLine } from './debug.ts';
 import { type Device, deviceKind, deviceNames, type Precision, precisions } from './device.ts';
 import { MOST_THREADS } from './environment.ts';
 import { ffiVersion } from './system_library.ts';
-import { WasmDevice } from './wasm.ts';
-import { nodeHost } from './wasm_node.ts';
 
 export interface OpenOptions {
   /** CPU and WebAssembly: the number of threads, including the calling one. Results do not depend on it. */
@@ -123,7 +120,12 @@ async function deviceOf(
   { threads, precision, exact, march }: OpenOptions,
 ): Promise<Device> {
   if (kind === 'cpu') return CpuDevice.open({ threads, exact, march });
-  if (kind === 'wasm') return WasmDevice.open(await nodeHost(), { threads, exact });
+  // A program that opens no other device does not load their code.
+  if (kind === 'wasm') {
+    const [{ WasmDevice }, { nodeHost }] = await Promise.all([import('./wasm.ts'), import('./wasm_node.ts')]);
+    return WasmDevice.open(await nodeHost(), { threads, exact });
+  }
+  const { CudaDevice } = await import('./cuda/device.ts');
   return new CudaDevice(index, { precision });
 }
 

@@ -2,7 +2,7 @@
 // directives keep a compiler's messages pointing at the files that a person edits.
 import { createHash } from 'node:crypto';
 import { CompileError } from '../errors.ts';
-import { readText, textRoot } from './texts.ts';
+import { needHeaders, readText, textRoot } from './texts.ts';
 
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[ \t]*$/;
 
@@ -14,6 +14,7 @@ const given = new Map<string, string>();
  * @param name the file name that compilers print
  */
 export function textUrl(name: string, text: string): URL {
+  needHeaders();
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 16);
   const url = new URL(`kernels/${name}?${hash}`, textRoot);
   given.set(url.href, text);

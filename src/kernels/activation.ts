@@ -39,7 +39,7 @@ const KERNELS = [
   'activation_softsign',
 ] as const;
 
-const activation = elementwiseFamily('activation', {
+const activation = elementwiseFamily(['kernels/activation.c', 'kernels/activation.cu'], {
   unary: KERNELS,
   gradient: ['activation_prelu_weight', ...KERNELS.map((name) => `${name}_backward` as const)],
   binary: ['activation_prelu', 'activation_prelu_slope'],

@@ -19,7 +19,7 @@ const geglus = {
 };
 
 const gelus = elementwiseFamily(
-  'gelu',
+  ['kernels/gelu.c', 'kernels/gelu.cu'],
   { unary: ['gelu_none', 'gelu_tanh'], gradient: ['gelu_none_backward', 'gelu_tanh_backward'] },
   { cpu: geglus, cuda: geglus },
 );

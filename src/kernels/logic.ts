@@ -12,7 +12,7 @@ import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } f
 const LOGIC = ['logic_and', 'logic_not', 'logic_or', 'logic_xor'] as const;
 
 const logic = elementwiseFamily(
-  'logic',
+  ['kernels/logic.c', 'kernels/logic.cu'],
   { unary: ['logic_is_finite', 'logic_is_inf', 'logic_is_nan'] },
   { cpu: all(LOGIC, 'ptr ptr ptr ptr'), cuda: all(LOGIC, 'ptr ptr ptr ptr i32') },
 );

@@ -51,7 +51,7 @@ type Step = (typeof steps)[number];
 type Smooth = keyof typeof rules;
 const smooth = Object.keys(rules) as Smooth[];
 
-const math = elementwiseFamily('math', {
+const math = elementwiseFamily(['kernels/math.c', 'kernels/math.cu'], {
   unary: [...steps, ...smooth].map((name) => `math_${name}` as const),
   gradient: smooth.map((name) => `math_${name}_backward` as const),
   binary: ['math_atan2', 'math_atan2_slope', 'math_floor_div', 'math_fmod', 'math_mod'],

@@ -44,14 +44,14 @@ export interface ElementwiseFamily<
   binary(op: string, name: Binary, a: Operand, b: Operand, made?: Dtype): Tensor;
 }
 
-/** @param file the name of the .c and of the .cu file in src/kernels, without its ending */
+/** @param files the family's C file and its CUDA file, below src */
 export function elementwiseFamily<
   Unary extends string = never,
   Gradient extends string = never,
   Binary extends string = never,
   Other extends string = never,
 >(
-  file: string,
+  files: readonly [c: string, cuda: string],
   names: FamilyNames<Unary, Gradient, Binary>,
   other?: OtherKernels<Other>,
 ): ElementwiseFamily<Unary, Gradient, Binary, Other> {
@@ -61,11 +61,11 @@ export function elementwiseFamily<
     ...all(names.binary ?? [], binary),
   });
   type Names = Unary | Gradient | Binary | Other;
-  const cpu = kernelModule<Names>(`kernels/${file}.c`, {
+  const cpu = kernelModule<Names>(files[0], {
     ...declared('ptr ptr ptr f32 f32', 'ptr ptr ptr ptr f32 f32', 'ptr ptr ptr ptr f32 i32'),
     ...other?.cpu,
   } as Record<Names, string>);
-  const cuda = storageModules<Names>(`kernels/${file}.cu`, {
+  const cuda = storageModules<Names>(files[1], {
     ...declared('ptr ptr i32 f32 f32', 'ptr ptr ptr i32 f32 f32', 'ptr ptr ptr ptr i32 f32 i32'),
     ...other?.cuda,
   } as Record<Names, string>);

@@ -11,7 +11,7 @@ import { addressOf, checkWholeNumbers, loopTable, type Operand, shapeOf, tensorO
 export { loopTable, type Operand, tensorOrNone, tensorsOf } from './operands.ts';
 
 export const elementwise = elementwiseFamily(
-  'elementwise',
+  ['kernels/elementwise.c', 'kernels/elementwise.cu'],
   {
     unary: [
       'elementwise_neg',

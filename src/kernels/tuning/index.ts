@@ -7,9 +7,15 @@ import { requireTuning, type Tuning } from './table.ts';
 export const instructionSets = ['avx512', 'avx2', 'simd128', 'wasm'] as const;
 export type InstructionSet = (typeof instructionSets)[number];
 
-/** The value of a JSON file in this folder. A bundle contains the text of the file. */
-export function readTable<Value>(name: string, check: (path: string, value: unknown) => Value): Value {
-  const path = `kernels/tuning/${name}.json`;
+const files: Readonly<Record<InstructionSet, string>> = {
+  avx512: 'kernels/tuning/avx512.json',
+  avx2: 'kernels/tuning/avx2.json',
+  simd128: 'kernels/tuning/simd128.json',
+  wasm: 'kernels/tuning/wasm.json',
+};
+
+/** The value of a JSON file below src. A bundle contains the text of the file. */
+export function readTable<Value>(path: string, check: (path: string, value: unknown) => Value): Value {
   return check(path, JSON.parse(readText(sourceUrl(path))));
 }
 
@@ -19,7 +25,7 @@ const read = new Map<InstructionSet, Tuning>();
 export function packagedTuning(set: InstructionSet): Tuning {
   const known = read.get(set);
   if (known) return known;
-  const tuning = readTable(set, requireTuning);
+  const tuning = readTable(files[set], requireTuning);
   read.set(set, tuning);
   return tuning;
 }

@@ -59,6 +59,6 @@ let read: MeasuredTiles | undefined;
 
 /** The package's measured tiles. There are none yet, because no sweep was run. The file is read once. */
 export function measuredTiles(): MeasuredTiles {
-  read ??= readTable('sm_90a_measured', requireMeasuredTiles);
+  read ??= readTable('kernels/tuning/sm_90a_measured.json', requireMeasuredTiles);
   return read;
 }
