@@ -16,7 +16,7 @@ import { FileError } from '../errors.ts';
 import { tarGzFiles } from '../io/archives/tar.ts';
 import { type DownloadFileOptions, downloadFile, downloadFileOptions } from '../io/download.ts';
 import { readWhole } from '../io/file.ts';
-import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, maxBatchBytes } from './cifar10_batch.ts';
+import { type Cifar10Batch, cifar10, decodeBinaryBatch, decodePickledBatch, MAX_BATCH_BYTES } from './cifar10_batch.ts';
 import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 import { describeLack, kindOf, Listing } from './listing.ts';
 
@@ -92,7 +92,7 @@ async function readFolders(place: Listing, names: readonly string[]): Promise<Fo
     const batches = new Map<string, Cifar10Batch>();
     for (const name of names) {
       const path = await folder?.file([name + ending]);
-      if (path !== undefined) batches.set(name, decode(await readWhole(path, maxBatchBytes), path));
+      if (path !== undefined) batches.set(name, decode(await readWhole(path, MAX_BATCH_BYTES), path));
     }
     if (batches.size > 0) return { batches, ending };
   }
@@ -113,7 +113,7 @@ async function readArchive(path: string, names: readonly string[]): Promise<Foun
   const batches = new Map<string, Cifar10Batch>();
   let ending = '';
   const isBatch = (name: string) => names.includes(name.toLowerCase().replace(/\.bin$/, ''));
-  for await (const { name, bytes } of tarGzFiles(path, isBatch, maxBatchBytes)) {
+  for await (const { name, bytes } of tarGzFiles(path, isBatch, MAX_BATCH_BYTES)) {
     ending = /\.bin$/i.test(name) ? '.bin' : '';
     const batch = name.slice(0, name.length - ending.length).toLowerCase();
     if (batches.has(batch)) throw new FileError(path, `holds ${batch} twice`);

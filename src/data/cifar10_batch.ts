@@ -13,12 +13,12 @@ import { unpickle } from '../io/torch/pickle.ts';
 
 export const cifar10 = { side: 32, channels: 3, batchImages: 10_000 };
 
-const plane = cifar10.side ** 2;
-const imageBytes = cifar10.channels * plane;
-const recordBytes = 1 + imageBytes;
+const PLANE = cifar10.side ** 2;
+const IMAGE_BYTES = cifar10.channels * PLANE;
+const RECORD_BYTES = 1 + IMAGE_BYTES;
 
 /** An upper bound of a batch's file: Python 3 may write two bytes for one in protocol 2. */
-export const maxBatchBytes = 2 ** 26;
+export const MAX_BATCH_BYTES = 2 ** 26;
 
 export interface Cifar10Batch {
   /** u8 [10000, 32, 32, 3] */
@@ -28,13 +28,13 @@ export interface Cifar10Batch {
 
 /** Decodes a binary batch. @throws FileError if it is truncated or damaged */
 export function decodeBinaryBatch(bytes: Uint8Array, name: string): Cifar10Batch {
-  const expected = cifar10.batchImages * recordBytes;
+  const expected = cifar10.batchImages * RECORD_BYTES;
   if (bytes.length !== expected)
     throw new FileError(name, `has ${bytes.length} bytes instead of ${expected}; it is truncated or of another kind`);
   const batch = emptyBatch();
   for (let record = 0; record < cifar10.batchImages; record++) {
-    const start = record * recordBytes;
-    setImage(batch, record, bytes[start], bytes.subarray(start + 1, start + recordBytes), name);
+    const start = record * RECORD_BYTES;
+    setImage(batch, record, bytes[start], bytes.subarray(start + 1, start + RECORD_BYTES), name);
   }
   return batch;
 }
@@ -47,7 +47,7 @@ export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batc
   const array = data instanceof NumpyArray ? data.array : undefined;
   const { batchImages, channels, side } = cifar10;
   const shapes = [
-    [batchImages, imageBytes],
+    [batchImages, IMAGE_BYTES],
     [batchImages, channels, side, side],
   ];
   if (array?.dtype !== 'u8' || !shapes.some((shape) => shape.join() === array.shape.join()))
@@ -57,7 +57,9 @@ export function decodePickledBatch(bytes: Uint8Array, name: string): Cifar10Batc
     throw new FileError(name, `holds no list of ${batchImages} "labels"; is it a batch of CIFAR-10?`);
   const batch = emptyBatch();
   const pixels = array.data as Uint8Array;
-  labels.forEach((label, i) => setImage(batch, i, label, pixels.subarray(i * imageBytes, (i + 1) * imageBytes), name));
+  labels.forEach((label, i) =>
+    setImage(batch, i, label, pixels.subarray(i * IMAGE_BYTES, (i + 1) * IMAGE_BYTES), name),
+  );
   return batch;
 }
 
@@ -69,7 +71,7 @@ function listOf(value: unknown): readonly unknown[] | undefined {
 
 function emptyBatch(): Cifar10Batch {
   const { batchImages } = cifar10;
-  return { images: new Uint8Array(batchImages * imageBytes), labels: new Int32Array(batchImages) };
+  return { images: new Uint8Array(batchImages * IMAGE_BYTES), labels: new Int32Array(batchImages) };
 }
 
 function setImage({ images, labels }: Cifar10Batch, i: number, label: unknown, planes: Uint8Array, name: string): void {
@@ -81,5 +83,5 @@ function setImage({ images, labels }: Cifar10Batch, i: number, label: unknown, p
   labels[i] = label as number;
   // Convert planes to interleaved channels.
   for (let c = 0; c < cifar10.channels; c++)
-    for (let p = 0; p < plane; p++) images[i * imageBytes + p * cifar10.channels + c] = planes[c * plane + p];
+    for (let p = 0; p < PLANE; p++) images[i * IMAGE_BYTES + p * cifar10.channels + c] = planes[c * PLANE + p];
 }

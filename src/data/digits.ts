@@ -14,11 +14,11 @@ import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 
-const count = 1797;
-const heldOutCount = 397;
-const side = 8;
-const pixelCount = side * side;
-const maxTextBytes = 2 ** 20;
+const COUNT = 1797;
+const HELD_OUT_COUNT = 397;
+const SIDE = 8;
+const PIXEL_COUNT = SIDE * SIDE;
+const MAX_TEXT_BYTES = 2 ** 20;
 
 export interface Digits {
   /** u8 [1797, 8, 8, 1], from 0 (paper) to 255 (ink). */
@@ -33,7 +33,7 @@ export async function loadDigits(...extra: unknown[]): Promise<Digits> {
   refuseExtra('loadDigits', extra);
   // The package root is two levels up from both src/data and dist/data.
   const path = fileURLToPath(new URL('../../assets/digits/digits.csv.gz', import.meta.url));
-  return parseDigits(await readWhole(path, maxTextBytes), path);
+  return parseDigits(await readWhole(path, MAX_TEXT_BYTES), path);
 }
 
 /** The 1400 training digits or the 397 held-out digits as a data set. @throws FileError as loadDigits */
@@ -42,36 +42,36 @@ export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown
   refuseExtra('digitsDataset', extra);
   checkArgument('digitsDataset', 'part', part, partKind);
   const { images, labels } = await loadDigits();
-  const members = Array.from({ length: count }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));
-  const chosen = new Uint8Array(members.length * pixelCount);
+  const members = Array.from({ length: COUNT }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));
+  const chosen = new Uint8Array(members.length * PIXEL_COUNT);
   members.forEach((i, place) => {
-    chosen.set(images.subarray(i * pixelCount, (i + 1) * pixelCount), place * pixelCount);
+    chosen.set(images.subarray(i * PIXEL_COUNT, (i + 1) * PIXEL_COUNT), place * PIXEL_COUNT);
   });
   const name = part === 'train' ? 'digits' : 'digits, held out';
   return memoryDataset(
     name,
     chosen,
-    [members.length, side, side, 1],
+    [members.length, SIDE, SIDE, 1],
     Int32Array.from(members, (i) => labels[i]),
   );
 }
 
 function isHeldOut(i: number): boolean {
-  return Math.floor(((i + 1) * heldOutCount) / count) > Math.floor((i * heldOutCount) / count);
+  return Math.floor(((i + 1) * HELD_OUT_COUNT) / COUNT) > Math.floor((i * HELD_OUT_COUNT) / COUNT);
 }
 
 /** Parses gzipped lines of 64 values 0..16 and a label 0..9. @throws FileError with the first invalid line */
 export function parseDigits(bytes: Uint8Array, path: string): Digits {
   let text: string;
   try {
-    text = gunzipSync(bytes, { maxOutputLength: maxTextBytes }).toString('latin1');
+    text = gunzipSync(bytes, { maxOutputLength: MAX_TEXT_BYTES }).toString('latin1');
   } catch (error) {
     throw new FileError(path, `cannot be unpacked: ${(error as Error).message}; reinstall the package`);
   }
   const lines = text.trimEnd().split('\n');
-  if (lines.length !== count) throw new FileError(path, `has ${lines.length} lines instead of ${count}`);
-  const images = new Uint8Array(count * pixelCount);
-  const labels = new Int32Array(count);
+  if (lines.length !== COUNT) throw new FileError(path, `has ${lines.length} lines instead of ${COUNT}`);
+  const images = new Uint8Array(COUNT * PIXEL_COUNT);
+  const labels = new Int32Array(COUNT);
   lines.forEach((line, i) => {
     const values = /^\d{1,2}(,\d{1,2}){64}$/.test(line) ? line.split(',').map(Number) : [];
     const label = values.pop() ?? Number.NaN;
@@ -79,7 +79,7 @@ export function parseDigits(bytes: Uint8Array, path: string): Digits {
       throw new FileError(path, `line ${i + 1} is not 64 values 0..16 and a label 0..9`);
     labels[i] = label;
     values.forEach((value, j) => {
-      images[i * pixelCount + j] = Math.round((value * 255) / 16);
+      images[i * PIXEL_COUNT + j] = Math.round((value * 255) / 16);
     });
   });
   return { images, labels };

@@ -12,7 +12,7 @@ import { ValueError } from '../errors.ts';
 import { streams } from '../tensor/streams.ts';
 import { randomBlock } from './random.ts';
 
-const rounds = 8;
+const ROUNDS = 8;
 
 /**
  * The index at `position` in the order of epoch `epoch`. Over positions 0..count-1 each index occurs once.
@@ -34,7 +34,7 @@ export function shuffledIndex(position: number, count: number, epoch: number, se
   let high = Math.floor(position / 2 ** lowBits);
   let low = position & lowMask;
   for (;;) {
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       high ^= roundValue(low, 2 * round, epoch, seed) & highMask;
       low ^= roundValue(high, 2 * round + 1, epoch, seed) & lowMask;
     }
@@ -44,5 +44,5 @@ export function shuffledIndex(position: number, count: number, epoch: number, se
 }
 
 function roundValue(half: number, round: number, epoch: number, seed: number): number {
-  return randomBlock(half * 2 * rounds + round, epoch, streams.shuffle, seed)[0];
+  return randomBlock(half * 2 * ROUNDS + round, epoch, streams.shuffle, seed)[0];
 }

@@ -17,7 +17,10 @@ export interface DrawSource {
   seed: number;
   /** Number of the first sample of the batch in the run; default 0. */
   first?: number;
-  /** Device memory that `first` counts from, so that a recorded step draws other numbers at each replay; default 0. */
+  /**
+   * Device memory that `first` counts from, so that a recorded step draws other numbers at each replay; default 0.
+   * @internal
+   */
   origin?: Counter;
   /** Default: the default device. */
   device?: Device;
@@ -54,6 +57,7 @@ const timeKinds: OptionKinds<TimeOptions> = { ...lawKinds, stream: kinds.whole }
 export class Draw {
   readonly seed: number;
   readonly first: number;
+  /** @internal */
   readonly origin: Counter | undefined;
   readonly device: Device | undefined;
 

@@ -33,15 +33,15 @@ export interface Image {
 }
 
 const signature = Uint8Array.of(137, 80, 78, 71, 13, 10, 26, 10);
-const palette = 3;
+const PALETTE = 3;
 const colourTypes: Record<number, { channels: number; depths: number[] } | undefined> = {
   0: { channels: 1, depths: [1, 2, 4, 8, 16] },
   2: { channels: 3, depths: [8, 16] },
-  [palette]: { channels: 1, depths: [1, 2, 4, 8] },
+  [PALETTE]: { channels: 1, depths: [1, 2, 4, 8] },
   4: { channels: 2, depths: [8, 16] },
   6: { channels: 4, depths: [8, 16] },
 };
-const maxImageBytes = 2 ** 30;
+const MAX_IMAGE_BYTES = 2 ** 30;
 const adam7 = [
   { x: 0, y: 0, dx: 8, dy: 8 },
   { x: 4, y: 0, dx: 8, dy: 8 },
@@ -83,7 +83,7 @@ export async function decodePng(bytes: Uint8Array, name = 'png', options: ReadPn
 }
 
 async function decodeChecked(bytes: Uint8Array, name: string, { maxBytes }: ReadPngOptions): Promise<Image> {
-  const safe = await guard(bytes, name, maxBytes ?? Math.min(allowedBytes(bytes.length), maxImageBytes));
+  const safe = await guard(bytes, name, maxBytes ?? Math.min(allowedBytes(bytes.length), MAX_IMAGE_BYTES));
   const { decode, convertIndexedToRgb } = await import('fast-png');
   try {
     const png = decode(safe);
@@ -135,13 +135,13 @@ async function guard(bytes: Uint8Array, name: string, maxBytes: number): Promise
       throw new FileError(name, 'must begin with the chunk IHDR, and contain it once');
     if (type === 'IHDR') ({ rawBytes, colourType } = checkHeader(body, name, maxBytes));
     if (type === 'IDAT') pixels.push(body);
-    if (['IHDR', 'IDAT', 'IEND'].includes(type) || (['PLTE', 'tRNS'].includes(type) && colourType === palette))
+    if (['IHDR', 'IDAT', 'IEND'].includes(type) || (['PLTE', 'tRNS'].includes(type) && colourType === PALETTE))
       kept.push(bytes.subarray(at, at + 12 + length));
     hasPalette ||= type === 'PLTE';
     last = type;
     at += 12 + length;
   }
-  if (colourType === palette && !hasPalette) throw new FileError(name, 'has no palette; the file is damaged');
+  if (colourType === PALETTE && !hasPalette) throw new FileError(name, 'has no palette; the file is damaged');
   await checkPixels(pixels, rawBytes, name);
   return new Uint8Array(Buffer.concat(kept));
 }
@@ -162,7 +162,7 @@ function checkHeader(header: Uint8Array, name: string, maxBytes: number): { rawB
     ? adam7.reduce((sum, p) => sum + scan(Math.ceil((width - p.x) / p.dx), Math.ceil((height - p.y) / p.dy)), 0)
     : scan(width, height);
   if (rawBytes === 0) throw new FileError(name, 'its header describes no image; the file is damaged');
-  const imageBytes = Math.max(rawBytes, width * height * (colourType === palette ? 4 : kind.channels));
+  const imageBytes = Math.max(rawBytes, width * height * (colourType === PALETTE ? 4 : kind.channels));
   if (imageBytes > maxBytes)
     throw new FileError(
       name,

@@ -18,7 +18,7 @@ import { writeFileAtomic } from './atomic.ts';
 import { type ReadableFile, readRange, withFile } from './file.ts';
 import { parseStrictJson } from './json.ts';
 
-const maxHeaderBytes = 100_000_000; // the format's own limit
+const MAX_HEADER_BYTES = 100_000_000; // the format's own limit
 const metadataKey = '__metadata__';
 
 export interface TensorEntry {
@@ -93,7 +93,8 @@ export async function writeSafetensors(
     members.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const json = new TextEncoder().encode(`{${members.join(',')}}`);
-  if (json.length > maxHeaderBytes) throw new ValueError(`${path}: names and metadata exceed ${maxHeaderBytes} bytes`);
+  if (json.length > MAX_HEADER_BYTES)
+    throw new ValueError(`${path}: names and metadata exceed ${MAX_HEADER_BYTES} bytes`);
   const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(json, 8);
@@ -104,7 +105,7 @@ async function readHeader(file: ReadableFile): Promise<SafetensorsHeader> {
   if (file.bytes < 8) throw new FileError(file.path, 'is not a safetensors file (shorter than 8 bytes)');
   const start = await readRange(file, 0, 8);
   const length = Number(new DataView(start.buffer).getBigUint64(0, true));
-  if (length > maxHeaderBytes || length > file.bytes - 8)
+  if (length > MAX_HEADER_BYTES || length > file.bytes - 8)
     throw new FileError(file.path, `declares a header of ${length} bytes; it is truncated or not a safetensors file`);
   const bytes = await readRange(file, 8, length);
   let header: unknown;

@@ -48,6 +48,7 @@ export interface DrawOptions {
   first?: number;
   /**
    * A counter in device memory, added to `first`, so that each replay of a recorded graph draws new numbers; default 0.
+   * @internal
    */
   origin?: Counter;
   /** Distinct for each use of one seed; default 0. */

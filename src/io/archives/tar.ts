@@ -14,9 +14,9 @@ import { FileError, RectiflowError } from '../../errors.ts';
 import { asFileError, openRegular } from '../file.ts';
 import { allowedBytes, unpackLimit } from './unpack.ts';
 
-const block = 512;
-const maxUnpackedBytes = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB
-const maxNameBytes = 2 ** 16;
+const BLOCK = 512;
+const MAX_UNPACKED_BYTES = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB
+const MAX_NAME_BYTES = 2 ** 16;
 const [longName, paxHeader] = [0x4c, 0x78];
 
 interface TarFile {
@@ -62,15 +62,15 @@ async function* tarFiles(
   // The long name of the next file, if an entry before it gave one.
   let named: string | undefined;
   for (;;) {
-    const header = await queue.take(block);
+    const header = await queue.take(BLOCK);
     if (header.every((byte) => byte === 0)) return;
     checkHeader(header, path);
     const type = header[156];
     const name = (named ?? text(header, 0, 100)).replace(/^.*\//s, '');
     const size = octal(header, 124, 12);
     if (size === undefined) throw new FileError(path, `file "${name}" has a malformed size; the archive is damaged`);
-    const fill = (block - (size % block)) % block;
-    if ((type === longName || type === paxHeader) && size <= maxNameBytes) {
+    const fill = (BLOCK - (size % BLOCK)) % BLOCK;
+    if ((type === longName || type === paxHeader) && size <= MAX_NAME_BYTES) {
       const content = await queue.take(size);
       named = type === longName ? text(content, 0, size) : (paxPath(content) ?? named);
       await queue.skip(fill);
@@ -130,7 +130,7 @@ class ByteQueue {
 
   /** @param packedBytes size of the packed file, in bytes */
   constructor(source: AsyncIterable<Uint8Array>, path: string, packedBytes: number) {
-    this.most = Math.min(maxUnpackedBytes, allowedBytes(packedBytes));
+    this.most = Math.min(MAX_UNPACKED_BYTES, allowedBytes(packedBytes));
     this.chunks = source[Symbol.asyncIterator]();
     this.path = path;
   }

@@ -8,9 +8,9 @@ import { FileError, RectiflowError } from '../../errors.ts';
 import { asFileError, type ReadableFile, readRange, withFile } from '../file.ts';
 import { SizeError, unpackBeginning, unpackExactly, unpackOptions } from './unpack.ts';
 
-const deflateRatio = 1032;
-const maxEntries = 65536;
-const stored = 0;
+const DEFLATE_RATIO = 1032;
+const MAX_ENTRIES = 65536;
+const STORED = 0;
 
 /** CRC-32 of any number of bytes; zlib's own function counts them in 32 bits. */
 export function checksum(bytes: Uint8Array): number {
@@ -43,7 +43,7 @@ export class ZipArchive {
     const { uncompressedSize: size, crc32: sum } = entry;
     const packed = await this.readPacked(entry);
     const bytes =
-      entry.compressionMethod === stored
+      entry.compressionMethod === STORED
         ? packed
         : await unpackExactly(packed, createInflateRaw(unpackOptions), size, this.path).catch((error) => {
             throw this.asProblem(entry, error);
@@ -56,7 +56,7 @@ export class ZipArchive {
   /** Unpacks at most the first `length` bytes of an entry, without checking its checksum. */
   async readBeginning(entry: Entry, length: number): Promise<Uint8Array> {
     const packed = await this.readPacked(entry);
-    if (entry.compressionMethod === stored) return packed.subarray(0, length);
+    if (entry.compressionMethod === STORED) return packed.subarray(0, length);
     return unpackBeginning(packed, createInflateRaw(), length).catch((error) => {
       throw this.asProblem(entry, error);
     });
@@ -123,8 +123,8 @@ export function withZip<T>(path: string, kind: string, body: (archive: ZipArchiv
 }
 
 async function listEntries(zip: ZipFile, { path, bytes }: ReadableFile): Promise<Map<string, Entry>> {
-  if (zip.entryCount > maxEntries)
-    throw new FileError(path, `has ${zip.entryCount} entries; at most ${maxEntries} can be read`);
+  if (zip.entryCount > MAX_ENTRIES)
+    throw new FileError(path, `has ${zip.entryCount} entries; at most ${MAX_ENTRIES} can be read`);
   const entries = new Map<string, Entry>();
   let packed = 0;
   for await (const entry of zip.eachEntry()) {
@@ -132,7 +132,7 @@ async function listEntries(zip: ZipFile, { path, bytes }: ReadableFile): Promise
     if (entries.has(fileName)) throw new FileError(path, `holds "${fileName}" twice`);
     entries.set(fileName, entry);
     packed += compressedSize;
-    if (uncompressedSize > compressedSize * deflateRatio)
+    if (uncompressedSize > compressedSize * DEFLATE_RATIO)
       throw new FileError(path, `entry "${fileName}" declares a size that its data cannot have; the file is damaged`);
   }
   // The entries of a valid file do not share bytes.

@@ -11,12 +11,12 @@ export interface StoredEntry {
   bytes: Uint8Array;
 }
 
-const alignment = 64;
-const paddingId = 0x4246; // "FB", as torch.save pads
-const zip64Id = 1;
-const noDate = (1 << 5) | 1; // the first date that zip can store, so that the bytes do not depend on the day
-const unknown32 = 0xffffffff; // "look in the zip64 field"
-const unknown16 = 0xffff;
+const ALIGNMENT = 64;
+const PADDING_ID = 0x4246; // "FB", as torch.save pads
+const ZIP64_ID = 1;
+const NO_DATE = (1 << 5) | 1; // the first date that zip can store, so that the bytes do not depend on the day
+const UNKNOWN32 = 0xffffffff; // "look in the zip64 field"
+const UNKNOWN16 = 0xffff;
 
 /** Yields the archive in pieces, so that nothing is copied. */
 export function* storedZip(entries: Iterable<StoredEntry>): Generator<Uint8Array> {
@@ -36,10 +36,10 @@ export function* storedZip(entries: Iterable<StoredEntry>): Generator<Uint8Array
 }
 
 function localHeader(name: string, length: number, crc: number, at: number): Buffer {
-  const zip64 = length >= unknown32 ? sizes64(length, length) : Buffer.alloc(0);
+  const zip64 = length >= UNKNOWN32 ? sizes64(length, length) : Buffer.alloc(0);
   const start = at + 30 + name.length + zip64.length + 4;
-  const padding = Buffer.alloc(4 + ((alignment - (start % alignment)) % alignment));
-  padding.writeUInt16LE(paddingId, 0);
+  const padding = Buffer.alloc(4 + ((ALIGNMENT - (start % ALIGNMENT)) % ALIGNMENT));
+  padding.writeUInt16LE(PADDING_ID, 0);
   padding.writeUInt16LE(padding.length - 4, 2);
   const header = Buffer.alloc(30);
   header.writeUInt32LE(0x04034b50, 0);
@@ -48,13 +48,13 @@ function localHeader(name: string, length: number, crc: number, at: number): Buf
 }
 
 function directoryHeader(name: string, length: number, crc: number, at: number): Buffer {
-  const wide = length >= unknown32 || at >= unknown32;
+  const wide = length >= UNKNOWN32 || at >= UNKNOWN32;
   const zip64 = wide ? sizes64(length, length, at) : Buffer.alloc(0);
   const header = Buffer.alloc(46);
   header.writeUInt32LE(0x02014b50, 0);
   header.writeUInt16LE(45, 4);
-  common(name, wide ? unknown32 : length, crc, zip64.length).copy(header, 6);
-  header.writeUInt32LE(wide ? unknown32 : at, 42);
+  common(name, wide ? UNKNOWN32 : length, crc, zip64.length).copy(header, 6);
+  header.writeUInt32LE(wide ? UNKNOWN32 : at, 42);
   return Buffer.concat([header, Buffer.from(name), zip64]);
 }
 
@@ -63,10 +63,10 @@ function directoryHeader(name: string, length: number, crc: number, at: number):
 function common(name: string, length: number, crc: number, extraLength: number): Buffer {
   const fields = Buffer.alloc(26);
   fields.writeUInt16LE(45, 0);
-  fields.writeUInt16LE(noDate, 8);
+  fields.writeUInt16LE(NO_DATE, 8);
   fields.writeUInt32LE(crc, 10);
-  fields.writeUInt32LE(Math.min(length, unknown32), 14);
-  fields.writeUInt32LE(Math.min(length, unknown32), 18);
+  fields.writeUInt32LE(Math.min(length, UNKNOWN32), 14);
+  fields.writeUInt32LE(Math.min(length, UNKNOWN32), 18);
   fields.writeUInt16LE(name.length, 22);
   fields.writeUInt16LE(extraLength, 24);
   return fields;
@@ -74,20 +74,20 @@ function common(name: string, length: number, crc: number, extraLength: number):
 
 function sizes64(...values: number[]): Buffer {
   const field = Buffer.alloc(4 + 8 * values.length);
-  field.writeUInt16LE(zip64Id, 0);
+  field.writeUInt16LE(ZIP64_ID, 0);
   field.writeUInt16LE(8 * values.length, 2);
   values.forEach((value, i) => field.writeBigUInt64LE(BigInt(value), 4 + 8 * i));
   return field;
 }
 
 function endRecord(count: number, length: number, at: number): Buffer {
-  const wide = count >= unknown16 || at + length >= unknown32;
+  const wide = count >= UNKNOWN16 || at + length >= UNKNOWN32;
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
-  end.writeUInt16LE(Math.min(count, unknown16), 8);
-  end.writeUInt16LE(Math.min(count, unknown16), 10);
-  end.writeUInt32LE(wide ? unknown32 : length, 12);
-  end.writeUInt32LE(wide ? unknown32 : at, 16);
+  end.writeUInt16LE(Math.min(count, UNKNOWN16), 8);
+  end.writeUInt16LE(Math.min(count, UNKNOWN16), 10);
+  end.writeUInt32LE(wide ? UNKNOWN32 : length, 12);
+  end.writeUInt32LE(wide ? UNKNOWN32 : at, 16);
   if (!wide) return end;
   const end64 = Buffer.alloc(56);
   end64.writeUInt32LE(0x06064b50, 0);

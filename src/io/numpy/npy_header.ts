@@ -15,8 +15,8 @@ export interface NpyHeader {
 }
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
-const maxHeaderBytes = 2 ** 20;
-const maxRank = 64; // NumPy's limit
+const MAX_HEADER_BYTES = 2 ** 20;
+const MAX_RANK = 64; // NumPy's limit
 
 const dtypeOfCode: Record<string, ArrayDtype> = {
   f2: 'f16',
@@ -54,7 +54,7 @@ export function parseNpyHeader(bytes: Uint8Array, name: string): NpyHeader {
   const start = version === 1 ? 10 : 12;
   if (bytes.length < start) throw new FileError(name, 'is truncated within its .npy header');
   const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
-  if (length > maxHeaderBytes || start + length > bytes.length)
+  if (length > MAX_HEADER_BYTES || start + length > bytes.length)
     throw new FileError(name, `declares a .npy header of ${length} bytes but does not contain it; the file is damaged`);
   const text = new TextDecoder('latin1').decode(bytes.subarray(start, start + length));
   return { ...new LiteralParser(text, name).header(), dataOffset: start + length };
@@ -77,7 +77,7 @@ class LiteralParser {
     const { descr, fortran_order: fortranOrder, shape } = Object.fromEntries(values);
     if (values.size !== 3 || typeof descr !== 'string' || typeof fortranOrder !== 'boolean' || !Array.isArray(shape))
       throw this.problem("needs exactly the keys 'descr', 'fortran_order' and 'shape'");
-    if (shape.length > maxRank) throw this.problem(`has ${shape.length} dimensions; at most ${maxRank} can be read`);
+    if (shape.length > MAX_RANK) throw this.problem(`has ${shape.length} dimensions; at most ${MAX_RANK} can be read`);
     return { ...this.dtype(descr), fortranOrder, shape };
   }
 

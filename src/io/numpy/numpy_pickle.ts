@@ -26,7 +26,7 @@ export class NumpyArray {
   array: ArrayFile = { shape: [0], dtype: 'u8', data: new Uint8Array(0) };
 }
 
-const maxRank = 64; // NumPy's limit
+const MAX_RANK = 64; // NumPy's limit
 
 /** NumPy's globals, for `unpickle`. @param name the file's name in errors */
 export function numpyGlobals(name: string): PickleGlobal[] {
@@ -116,7 +116,7 @@ function bytesOfText(value: unknown): Uint8Array | undefined {
 }
 
 function isShape(value: unknown): value is number[] {
-  return isList(value) && value.length <= maxRank && value.every((dim) => isWhole(dim));
+  return isList(value) && value.length <= MAX_RANK && value.every((dim) => isWhole(dim));
 }
 
 function isList(value: unknown): value is unknown[] {

@@ -14,7 +14,7 @@ import { PickleInput } from './pickle_input.ts';
 import { PickleMachine, type UnpickleOptions } from './pickle_machine.ts';
 import { operations } from './pickle_operations.ts';
 
-const stop = 0x2e;
+const STOP = 0x2e;
 
 /**
  * Reads the pickle that begins at byte `start`; `end` is the byte after it. Parts that the pickle refers to twice are
@@ -24,7 +24,7 @@ const stop = 0x2e;
 export function unpickle(bytes: Uint8Array, start: number, options: UnpickleOptions): { value: unknown; end: number } {
   const input = new PickleInput(bytes, start, options.name);
   const machine = new PickleMachine(input, options);
-  for (let code = input.byte(); code !== stop; code = input.byte()) {
+  for (let code = input.byte(); code !== STOP; code = input.byte()) {
     const operation = operations[code];
     if (!operation) throw input.problem(`holds the unknown operation 0x${code.toString(16).padStart(2, '0')}`);
     operation(machine, input);

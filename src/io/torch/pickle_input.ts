@@ -6,7 +6,7 @@ import { FileError } from '../../errors.ts';
 /** The pickle continues after the given bytes. */
 export class PickleCutOff extends FileError {}
 
-const maxIntegerBytes = 1024; // converting an integer takes time quadratic in its length
+const MAX_INTEGER_BYTES = 1024; // converting an integer takes time quadratic in its length
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class PickleInput {
@@ -70,7 +70,7 @@ export class PickleInput {
 
   /** An integer of `length` bytes in two's complement, low byte first. */
   integer(length: number): number | bigint {
-    if (length > maxIntegerBytes) throw this.problem(`holds an integer of ${length} bytes`);
+    if (length > MAX_INTEGER_BYTES) throw this.problem(`holds an integer of ${length} bytes`);
     const bytes = this.raw(length);
     let value = 0n;
     for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]);
@@ -88,7 +88,7 @@ export class PickleInput {
   /** A line with an integer in decimal digits; Python 2 ends long integers with an L. */
   decimal(): number | bigint {
     const text = this.line();
-    if (text.length > 2 * maxIntegerBytes || !/^[+-]?\d+L?$/.test(text))
+    if (text.length > 2 * MAX_INTEGER_BYTES || !/^[+-]?\d+L?$/.test(text))
       throw this.problem('holds a malformed integer');
     return asNumber(BigInt(text.replace(/^\+|L$/g, '')));
   }

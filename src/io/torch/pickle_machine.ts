@@ -37,7 +37,7 @@ export interface UnpickleOptions {
 
 // One byte of a pickle can allocate hundreds of bytes. Estimated bytes per object, and the limit for all of them.
 const memory = { value: 16, memo: 40, item: 40, container: 200 };
-const maxMemory = 2 ** 26;
+const MAX_MEMORY = 2 ** 26;
 
 export class PickleMachine {
   private readonly input: PickleInput;
@@ -175,6 +175,6 @@ export class PickleMachine {
 
   private use(bytes: number): void {
     this.used += bytes;
-    if (this.used > maxMemory) throw this.input.refusal('more small values than 64 MiB hold');
+    if (this.used > MAX_MEMORY) throw this.input.refusal('more small values than 64 MiB hold');
   }
 }

@@ -7,7 +7,7 @@ import type { PickleMachine } from './pickle_machine.ts';
 
 type Operation = (machine: PickleMachine, input: PickleInput) => void;
 
-const maxProtocol = 5;
+const MAX_PROTOCOL = 5;
 
 const byCharacter: Record<string, Operation> = {
   '(': (machine) => machine.mark(),
@@ -87,7 +87,7 @@ const byCharacter: Record<string, Operation> = {
 const byCode: Record<number, Operation> = {
   128: (_, input) => {
     const protocol = input.byte();
-    if (protocol > maxProtocol) throw input.problem(`has protocol ${protocol} (0 to ${maxProtocol} can be read)`);
+    if (protocol > MAX_PROTOCOL) throw input.problem(`has protocol ${protocol} (0 to ${MAX_PROTOCOL} can be read)`);
   },
   129: (machine) => callWithArguments(machine),
   133: (machine) => machine.pushTuple(1),

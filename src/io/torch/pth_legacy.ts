@@ -11,10 +11,10 @@ import { PickleCutOff } from './pickle_input.ts';
 import { type TorchStorage, torchUnpickleOptions } from './torch_pickle.ts';
 import { type TorchValue, toTorchValue } from './torch_values.ts';
 
-const magic = 0x1950a86a20f9469cfc6cn;
-const protocol = 1001;
-const firstBytes = 2 ** 20;
-const maxPickleBytes = 2 ** 28;
+const MAGIC = 0x1950a86a20f9469cfc6cn;
+const PROTOCOL = 1001;
+const FIRST_BYTES = 2 ** 20;
+const MAX_PICKLE_BYTES = 2 ** 28;
 
 interface Pickles {
   value: unknown;
@@ -45,12 +45,12 @@ export async function readLegacyPth(file: ReadableFile): Promise<TorchValue> {
 
 // The file does not state how long the pickles are, so parsing is tried on an ever longer beginning of the file.
 async function readPickles(file: ReadableFile): Promise<Pickles> {
-  for (let length = firstBytes; ; length *= 4) {
+  for (let length = FIRST_BYTES; ; length *= 4) {
     const bytes = await readRange(file, 0, Math.min(length, file.bytes));
     try {
       return parsePickles(bytes, file.path);
     } catch (error) {
-      if (!(error instanceof PickleCutOff) || length >= Math.min(file.bytes, maxPickleBytes)) throw error;
+      if (!(error instanceof PickleCutOff) || length >= Math.min(file.bytes, MAX_PICKLE_BYTES)) throw error;
     }
   }
 }
@@ -59,9 +59,9 @@ function parsePickles(bytes: Uint8Array, path: string): Pickles {
   const storages = new Map<string, TorchStorage>();
   const options = torchUnpickleOptions(path, storages);
   const first = unpickle(bytes, 0, options);
-  if (first.value !== magic) throw new FileError(path, 'is a pickle that torch.save did not write');
+  if (first.value !== MAGIC) throw new FileError(path, 'is a pickle that torch.save did not write');
   const second = unpickle(bytes, first.end, options);
-  if (second.value !== protocol) throw new FileError(path, `is not a file of torch.save's protocol ${protocol}`);
+  if (second.value !== PROTOCOL) throw new FileError(path, `is not a file of torch.save's protocol ${PROTOCOL}`);
   const system = unpickle(bytes, second.end, options);
   const { value, end: valueEnd } = unpickle(bytes, system.end, options);
   const { value: keys, end } = unpickle(bytes, valueEnd, options);

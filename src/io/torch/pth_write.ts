@@ -15,7 +15,7 @@ import { PickleWriter } from './pickle_writer.ts';
 import { OrderedDict, storageTypes, torchDtypes } from './torch_pickle.ts';
 import { Float, type TorchInput } from './torch_values.ts';
 
-const maxDepth = 100;
+const MAX_DEPTH = 100;
 
 /**
  * Writes a value as torch.save would, atomically. Integers become int (`new Float(1)` forces a float), other numbers
@@ -42,8 +42,8 @@ function pickleValue(root: TorchInput): { pickle: Uint8Array; storages: Uint8Arr
   const storages = new SharedStorages();
 
   const write = (value: TorchInput, where: readonly (string | number)[]): void => {
-    if (where.length > maxDepth)
-      throw new ValueError(`[writePth] a value nested deeper than ${maxDepth} cannot be written`);
+    if (where.length > MAX_DEPTH)
+      throw new ValueError(`[writePth] a value nested deeper than ${MAX_DEPTH} cannot be written`);
     if (value === null) pickle.none();
     else if (typeof value === 'boolean') pickle.boolean(value);
     else if (typeof value === 'bigint') pickle.integer(value);

@@ -14,8 +14,8 @@ import { unpickle } from './pickle.ts';
 import { type TorchStorage, torchUnpickleOptions } from './torch_pickle.ts';
 import { type TorchValue, toTorchValue } from './torch_values.ts';
 
-const maxPickleBytes = 2 ** 28;
-const stored = 0;
+const MAX_PICKLE_BYTES = 2 ** 28;
+const STORED = 0;
 
 /** @throws FileError as readPth */
 export async function readZipPth(archive: ZipArchive): Promise<TorchValue> {
@@ -27,7 +27,7 @@ export async function readZipPth(archive: ZipArchive): Promise<TorchValue> {
     throw new FileError(path, 'is a TorchScript program; save its state_dict() with torch.save');
 
   const storages = new Map<string, TorchStorage>();
-  const pickle = await archive.read(entryOf(archive, names[0], maxPickleBytes));
+  const pickle = await archive.read(entryOf(archive, names[0], MAX_PICKLE_BYTES));
   const { value } = unpickle(pickle, 0, torchUnpickleOptions(path, storages));
 
   const bigEndian = await isBigEndian(archive, `${folder}byteorder`);
@@ -55,7 +55,7 @@ async function isBigEndian(archive: ZipArchive, name: string): Promise<boolean> 
 function entryOf({ path, entries }: ZipArchive, name: string, maxBytes: number): Entry {
   const entry = entries.get(name);
   if (!entry) throw new FileError(path, `has no entry "${name}"; it is truncated or damaged`);
-  if (entry.compressionMethod !== stored)
+  if (entry.compressionMethod !== STORED)
     throw new FileError(
       path,
       `entry "${name}" is compressed, which torch.save never does; unzip and store it (zip -0)`,

@@ -101,7 +101,7 @@ export const storageTypes: Readonly<Partial<Record<ArrayDtype, string>>> = {
 };
 
 const tensorClasses = ['torch.Tensor', 'torch.nn.parameter.Parameter', 'torch.nn.parameter.Buffer'];
-const maxRank = 64;
+const MAX_RANK = 64;
 const untypedStorage = 'torch.storage.UntypedStorage';
 const dtypes = Object.keys(torchDtypes) as ArrayDtype[];
 const dtypeOfName = new Map(dtypes.flatMap((dtype) => torchDtypes[dtype].map((name) => [`torch.${name}`, dtype])));
@@ -203,5 +203,5 @@ function orderedDict(items: unknown, refuse: (what: string) => FileError): Order
 }
 
 function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length <= maxRank && value.every((size) => isWhole(size));
+  return Array.isArray(value) && value.length <= MAX_RANK && value.every((size) => isWhole(size));
 }

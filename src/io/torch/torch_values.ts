@@ -43,10 +43,10 @@ export type TorchInput =
   | ReadonlyMap<string | number, TorchInput>
   | ArrayFile;
 
-const maxDepth = 100;
+const MAX_DEPTH = 100;
 // A file of a few bytes can refer to the same part many times, or repeat one element with strides of zero.
-const maxParts = 10_000_000;
-const maxCopiedBytes = 2 ** 27;
+const MAX_PARTS = 10_000_000;
+const MAX_COPIED_BYTES = 2 ** 27;
 
 interface Part {
   value: TorchValue;
@@ -77,8 +77,8 @@ export function toTorchValue(
     if (isRowMajor(shape, strides)) bytes = bytes.subarray(0, length);
     else {
       copied += length;
-      if (copied > fileBytes + maxCopiedBytes)
-        throw new FileError(path, `expands to more than ${fileBytes + maxCopiedBytes} bytes by repeating elements`);
+      if (copied > fileBytes + MAX_COPIED_BYTES)
+        throw new FileError(path, `expands to more than ${fileBytes + MAX_COPIED_BYTES} bytes by repeating elements`);
       bytes = toRowMajor(bytes, shape, strides, itemBytes);
     }
     return { shape: [...shape], dtype, data: elementsOf(bytes, dtype) };
@@ -101,13 +101,14 @@ export function toTorchValue(
     const known = done.get(raw);
     if (known) return known;
     if (open.has(raw)) throw new FileError(path, 'holds a value that contains itself');
-    if (open.size >= maxDepth) throw new FileError(path, `is nested deeper than ${maxDepth}`);
+    if (open.size >= MAX_DEPTH) throw new FileError(path, `is nested deeper than ${MAX_DEPTH}`);
     open.add(raw);
     let parts = 1;
     const inner = (child: unknown) => {
       const part = convert(child);
       parts += part.parts;
-      if (parts > maxParts) throw new FileError(path, `has more than ${maxParts} parts, counting repeated references`);
+      if (parts > MAX_PARTS)
+        throw new FileError(path, `has more than ${MAX_PARTS} parts, counting repeated references`);
       return part.value;
     };
     let value: TorchValue;
