@@ -87,6 +87,7 @@ async function buildGpu() {
     'support/check.ts',
     'support/compare.ts',
     'support/family.ts',
+    'support/host_draws.ts',
     'support/random.ts',
   ];
   for (const folder of ['cases', 'support/reference'])

@@ -95,7 +95,6 @@ const wrongShapes: Refusal[] = [
   ['geglu', '[2, 3]', (f) => geglu(f(2, 3))],
   ['prelu', '[3] [2, 3]', (f) => prelu(f(3), f(2, 3))],
   ['prelu', '[2, 3] [4]', (f) => prelu(f(2, 3), f(4))],
-  ['firResample', '[2, 2, 3]', (f) => firUpsample(f(2, 2, 3), [1, 3, 3, 1])],
 ];
 
 const wrongDtypes: [op: string, call: (f: Make, i: Make) => unknown][] = [

@@ -157,6 +157,6 @@ it('of index: Tensor has its data, its gradient and the ops as methods', async (
       'grad',
       'is',
     ],
-    ...['item', 'label', 'rank', 'requireGrad', 'requiresGrad', 'shape', 'size', 'toString', 'write'],
+    ...['item', 'label', 'rank', 'registerHook', 'requireGrad', 'requiresGrad', 'shape', 'size', 'toString', 'write'],
   ]);
 });

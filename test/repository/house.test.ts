@@ -11,6 +11,7 @@ const src = join(root, 'src');
 const MOST_LINES = 450;
 /** Files that may be longer; docs/decisions.md gives the reason for each. */
 const longFiles = [
+  'src/fluent.ts',
   'test/fakecuda/driver.cpp',
   'test/run/serve/serve.test.ts',
   'test/support/fuzz/containers.ts',

@@ -217,8 +217,8 @@ export async function work(): Promise<number> {
 
   beforeAll(() => {
     const peers = Object.keys(peerDependenciesMeta).filter((name) => name.startsWith('@types/'));
-    // The only dependency of @types/node.
-    project = consumer([...peers, 'undici-types']);
+    // The only dependencies of @types/node and of fast-check.
+    project = consumer([...peers, 'undici-types', 'fast-check', 'pure-rand']);
     types = new ModuleTypes(project, 'every.ts');
   }, 60_000);
 
