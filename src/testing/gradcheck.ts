@@ -20,7 +20,10 @@ export interface GradcheckOptions {
   directions?: number;
   /** Step of the differences; default 1/64. Smaller near a kink or a pole; larger where values are large. */
   step?: number;
-  /** Largest difference, as a share of the norm of the gradient; default 0.01. */
+  /**
+   * Largest difference, as a share of the norm of the gradient; default 0.01. It grows by what the differences of two step
+   * sizes leave uncertain, at most by 0.1.
+   */
   tolerance?: number;
   /** Smallest norm that counts, for gradients that are 0; default 1e-3. */
   absolute?: number;
