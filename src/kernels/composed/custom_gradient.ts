@@ -1,22 +1,14 @@
 // A function with a gradient of its own: what PyTorch writes as an autograd.Function and JAX as custom_vjp.
 import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra } from '../../arguments.ts';
-import { gradientDtype } from '../../autograd/cotangent.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { ArgumentError } from '../../errors.ts';
-import { zeros } from '../../tensor/create.ts';
 import { activeScope, scope } from '../../tensor/scope.ts';
-import { type Tensor, tensorsOf } from '../../tensor/tensor.ts';
-import { view } from '../../tensor/view.ts';
-import { checkGradient } from '../inner/check_gradient.ts';
-import { apply, checkSameDtype, notDifferentiable, type Op } from '../op.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { type OpValues, programOp } from '../inner/program_op.ts';
+import { checkSameDtype } from '../op.ts';
 
 /** What forward took and returned; a backward or tangent rule may read all of it. */
-export interface CustomGradientContext {
-  readonly inputs: readonly Tensor[];
-  /** The first output. */
-  readonly output: Tensor;
-  readonly outputs: readonly Tensor[];
-}
+export type CustomGradientContext = Omit<OpValues<undefined>, 'options'>;
 
 export interface CustomGradientOptions {
   /** How messages call the function; default 'customGradient'. */
@@ -66,41 +58,23 @@ export function customGradient<Output extends Tensor | Tensor[]>(
   checkArgument('customGradient', 'backward', backward, kinds.callback);
   const { name = 'customGradient', tangent } = checkOptions('customGradient', options, customGradientOptions);
 
-  const op: Op<{ count: number; single: boolean }> = {
+  const finish = programOp<undefined, Output>({
     name,
-    cpu: 'none',
-    cuda: 'none',
-    backward({ grads, saved, attributes: { count, single } }) {
-      const [inputs, outputs] = [saved.slice(0, count), saved.slice(count)];
-      const gradients = outputs.map(
-        (output, i) => grads[i] ?? zeros(output.shape, { device: output.device, dtype: gradientDtype(output) }),
-      );
-      const given = (single ? gradients[0] : gradients) as Output;
-      const result = backward(given, { inputs, output: outputs[0], outputs });
-      const list = Array.isArray(result) ? result : [result];
-      if (list.length !== count)
-        throw new ArgumentError(name, `${count} gradients from backward, one for each input`, `${list.length}`);
-      return list.map((gradient, i) => checkGradient(name, gradient, inputs[i]));
+    backward(gradient, values) {
+      const result = backward(gradient, values);
+      return Array.isArray(result) ? result : [result];
     },
-    tangent: tangent
-      ? ({ parents, tangents, outputs }) =>
-          tangent(tangents, { inputs: parents as readonly Tensor[], output: outputs[0], outputs })
-      : notDifferentiable('give customGradient() a tangent rule for forward mode').tangent,
-  };
+    tangent: tangent ?? 'give customGradient() a tangent rule for forward mode',
+  });
   return (...inputs: Tensor[]): Output => {
     if (inputs.length === 0) throw new ArgumentError(name, 'at least one tensor', 'none');
     for (const input of inputs) checkSameDtype(name, [input]);
-    const run = () => {
-      const result = noGrad(() => forward(...inputs));
-      // Each output is a handle of its own: forward may return an input, or the same tensor twice.
-      return { single: !Array.isArray(result), outputs: tensorsOf(name, result).map((t) => view(t, t.shape)) };
-    };
-    const { single, outputs } = activeScope() ? run() : scope(run);
-    apply(op, outputs, {
-      parents: inputs,
-      saved: [...inputs, ...outputs],
-      attributes: { count: inputs.length, single },
-    });
-    return (single ? outputs[0] : outputs) as Output;
+    const run = () =>
+      finish(
+        inputs,
+        noGrad(() => forward(...inputs)),
+        undefined,
+      );
+    return activeScope() ? run() : scope(run);
   };
 }

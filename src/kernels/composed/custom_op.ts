@@ -1,6 +1,5 @@
 // Ops of a program's own: kernels as text in C and CUDA, with gradients, compiled, cached, recorded and checked as the package's are.
 import { checkOptions, describeValue, kinds, type OptionKinds, oneOf, refuseExtra } from '../../arguments.ts';
-import { gradientDtype } from '../../autograd/cotangent.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import {
@@ -13,14 +12,14 @@ import {
 import { writtenKernels } from '../../device/prototypes.ts';
 import { ArgumentError, DeviceError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
-import { zeros } from '../../tensor/create.ts';
 import { checkDtype, type Dtype } from '../../tensor/dtype.ts';
 import { checkShape, type Shape } from '../../tensor/shape.ts';
-import { describeOperand, requireTensor, Tensor, tensorsOf } from '../../tensor/tensor.ts';
-import { view } from '../../tensor/view.ts';
-import { checkGradient } from '../inner/check_gradient.ts';
+import { describeOperand, requireTensor, Tensor } from '../../tensor/tensor.ts';
+import { type OpValues, programOp } from '../inner/program_op.ts';
 import { perElement } from '../launch/grid.ts';
-import { apply, checkOperands, checkSameDevice, notDifferentiable, type Op } from '../op.ts';
+import { checkOperands, checkSameDevice } from '../op.ts';
+
+export type { OpValues } from '../inner/program_op.ts';
 
 /** A tensor stands for its address. */
 export type KernelArgument = Tensor | number;
@@ -38,15 +37,6 @@ export interface OpContext {
    * @throws ArgumentError for arguments that do not fit its signature; DeviceError where the device has no source
    */
   launch(kernel: string, values: readonly KernelArgument[], size: LaunchSize): void;
-}
-
-/** What a backward or tangent rule may read besides gradients. */
-export interface OpValues<Options> {
-  readonly inputs: readonly Tensor[];
-  /** The first output. */
-  readonly output: Tensor;
-  readonly outputs: readonly Tensor[];
-  readonly options: Options;
 }
 
 export interface OpDefinition<Options, Output extends Tensor | Tensor[]> {
@@ -87,12 +77,6 @@ const definitionKinds: OptionKinds<OpDefinition<unknown, Tensor>> = {
   backward: kinds.callback,
   tangent: kinds.callback,
 };
-
-interface Attributes {
-  count: number;
-  single: boolean;
-  options: unknown;
-}
 
 /** The function of an op of a program's own: tensors, then options if the op has some. */
 export type DefinedOp<Options, Output> = (
@@ -139,38 +123,13 @@ export function defineOp<Options = undefined, Output extends Tensor | Tensor[] =
   if (!/^[A-Za-z]\w*$/.test(name))
     throw new ArgumentError('defineOp', 'a name of letters, digits and _', describeValue(name));
   const sources = declareSources(checked);
-  const valuesOf = (saved: readonly Tensor[], { count, options }: Attributes): OpValues<Options> => {
-    const outputs = saved.slice(count);
-    return { inputs: saved.slice(0, count), output: outputs[0], outputs, options: options as Options };
-  };
-
-  const op: Op<Attributes> = {
+  const finish = programOp<Options, Output>({
     name,
-    cpu: 'none',
-    cuda: 'none',
     backward: backward
-      ? ({ grads, saved, attributes }) => {
-          const values = valuesOf(saved, attributes);
-          const { device } = values.output;
-          const gradients = values.outputs.map(
-            (output, i) => grads[i] ?? zeros(output.shape, { device, dtype: gradientDtype(output) }),
-          );
-          const given = attributes.single ? gradients[0] : gradients;
-          const list: unknown = backward(contextOf(name, device, sources), given as Output, values);
-          if (!Array.isArray(list) || list.length !== attributes.count)
-            throw new ArgumentError(
-              name,
-              `a list of ${attributes.count} gradients from backward`,
-              describeOperand(list),
-            );
-          return list.map((gradient, i) => checkGradient(name, gradient, values.inputs[i]));
-        }
-      : notDifferentiable('its definition has no backward').backward,
-    tangent: tangent
-      ? ({ parents, tangents, outputs, attributes }) =>
-          tangent(tangents, valuesOf([...(parents as Tensor[]), ...outputs], attributes))
-      : notDifferentiable('its definition has no tangent').tangent,
-  };
+      ? (gradient, values) => backward(contextOf(name, values.output.device, sources), gradient, values)
+      : 'its definition has no backward',
+    tangent: tangent ?? 'its definition has no tangent',
+  });
 
   return (...given) => {
     const last = given.at(-1) as unknown;
@@ -182,15 +141,7 @@ export function defineOp<Options = undefined, Output extends Tensor | Tensor[] =
     for (const input of inputs) checkSameDevice(name, inputs[0], input);
     const context = contextOf(name, inputs[0].device, sources);
     const result = noGrad(() => forward(context, inputs, options));
-    // Gradients belong to new handles, unless forward has just made the tensor.
-    const outputs = tensorsOf(name, result).map((t) => (context.made.has(t) ? t : view(t, t.shape)));
-    const single = !Array.isArray(result);
-    apply(op, outputs, {
-      parents: inputs,
-      saved: backward ? [...inputs, ...outputs] : [],
-      attributes: { count: inputs.length, single, options },
-    });
-    return (single ? outputs[0] : outputs) as Output;
+    return finish(inputs, result, options, context.made);
   };
 }
 
